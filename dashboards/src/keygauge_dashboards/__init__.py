@@ -1,0 +1,1 @@
+"""Generate Grafana dashboards and alert rules from KeyGauge's metric registry."""

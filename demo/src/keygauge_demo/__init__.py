@@ -1,0 +1,1 @@
+"""Run the whole of KeyGauge on one machine, with live traffic."""

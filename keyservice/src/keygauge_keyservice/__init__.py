@@ -1,0 +1,1 @@
+"""Issue keys, share limits between replicas and keep the usage ledger."""
