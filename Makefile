@@ -1,0 +1,51 @@
+# The commands of the project; `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+BENCH ?= overhead
+SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench dashboards format up clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/.dev: requirements-dev.txt constraints.txt $(wildcard */pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(BIN)/.demo: requirements-demo.txt constraints.txt $(wildcard */pyproject.toml)
+	@echo "Installing KeyGauge into $(VENV) …"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-demo.txt
+	@touch $@
+
+demo: $(BIN)/.demo ## run everything on this machine, with live traffic
+	@$(BIN)/keygauge-demo
+
+test: $(BIN)/.dev ## run all tests
+	$(BIN)/pytest -n auto --dist loadgroup
+
+check: $(BIN)/.dev ## lint, types, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/keygauge dashboards check
+
+format: $(BIN)/.dev ## format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(BIN)/.dev ## print ratios against peers (BENCH=overhead)
+	$(BIN)/python bench/$(BENCH).py
+
+dashboards: $(BIN)/.dev ## regenerate dashboards, rules and provisioning
+	$(BIN)/keygauge dashboards build
+
+up: ## the whole stack in containers
+	docker compose up
+
+clean: ## remove the environment and the demo's state
+	rm -rf $(VENV) .demo
