@@ -1,3 +1,7 @@
 """Meter and guard an API by key, inside the Python process that serves it."""
 
+from keygauge.call import Call, current
+from keygauge.usage import Usage
+
+__all__ = ["Call", "Usage", "current"]
 __version__ = "0.1.0"

@@ -1,0 +1,106 @@
+"""The record of one request: what every part of the middleware reads and writes while the request passes."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any, Literal
+
+from keygauge.usage import Usage
+
+Outcome = Literal["admitted", "limited", "quota", "revoked", "expired", "unknown", "forbidden", "unavailable"]
+UsageStatus = Literal["reported", "partial", "estimated", "none"]
+StreamKind = Literal["sse", "websocket"]
+
+ANONYMOUS = "anonymous"  # the key id of calls that carried no key
+INVALID = "invalid"  # … whose key is garbage or not known: attackers mint no series
+UNMATCHED = "_unmatched"  # the route of calls that no route of the host took
+
+
+class Call:
+    """One request. Times `*_ns` are `time.perf_counter_ns`, but `time_ns` is the wall clock; sizes are body bytes."""
+
+    __slots__ = (
+        "account",  # str | None
+        "context",  # the OpenTelemetry context the request ran in, for exemplars
+        "ended_ns",
+        "error",  # str | None: an exception's class or a refusal's code
+        "first_byte_ns",  # 0 until the first body byte of the answer
+        "ip",
+        "key",  # the key's id, ANONYMOUS or INVALID
+        "limit",  # str | None: the limit that refused
+        "messages",  # on a stream
+        "method",
+        "missing",  # str | None: why a successful answer told no usage
+        "model",  # str | None: as the answer named it
+        "outcome",
+        "provider",
+        "request_bytes",
+        "response_bytes",
+        "route",
+        "started_ns",
+        "status",
+        "stream",  # StreamKind | None
+        "time_ns",
+        "trace_id",  # str | None
+        "usage",  # Usage | None
+        "usage_status",
+    )
+
+    def __init__(self, *, method: str, ip: str | None, time_ns: int, started_ns: int) -> None:
+        self.account: str | None = None
+        self.context: Any = None
+        self.ended_ns = 0
+        self.error: str | None = None
+        self.first_byte_ns = 0
+        self.ip = ip
+        self.key = ANONYMOUS
+        self.limit: str | None = None
+        self.messages = 0
+        self.method = method
+        self.missing: str | None = None
+        self.model: str | None = None
+        self.outcome: Outcome = "admitted"
+        self.provider: str | None = None
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self.route = UNMATCHED
+        self.started_ns = started_ns
+        self.status = 0
+        self.stream: StreamKind | None = None
+        self.time_ns = time_ns
+        self.trace_id: str | None = None
+        self.usage: Usage | None = None
+        self.usage_status: UsageStatus = "none"
+
+    def record_usage(
+        self,
+        *,
+        input_tokens: int | None = None,
+        output_tokens: int | None = None,
+        cache_read_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
+        reasoning_tokens: int | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """State this call's token usage from inside the app; may be called many times, counts add up.
+
+        Raises:
+            ValueError: a count is negative or no integer.
+        """
+        stated = Usage(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens)
+        for name, count in zip(Usage._fields, stated, strict=True):
+            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
+                raise ValueError(f"{name} is {count!r}: give a whole number, 0 or more, or leave it out")
+        self.usage = stated if self.usage is None else self.usage + stated
+        self.usage_status = "reported"
+        self.model = model or self.model
+        self.provider = provider or self.provider
+
+
+_CURRENT: ContextVar[Call | None] = ContextVar("keygauge_call", default=None)
+
+
+def current() -> Call:
+    """Return the call being answered; outside of one, a call that nothing reads."""
+    return _CURRENT.get() or Call(method="", ip=None, time_ns=0, started_ns=0)
