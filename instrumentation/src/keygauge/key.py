@@ -1,0 +1,61 @@
+"""The key's format: `kg_{live|test}_{id:12}_{secret:32}{crc:6}` in base62, about 190 bits of secret."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import zlib
+from typing import Literal
+
+Environment = Literal["live", "test"]
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID_LENGTH = 12
+_SECRET_LENGTH = 32
+_CRC_LENGTH = 6  # 62 ** 6 > 2 ** 32
+_ID_START = len("kg_live_")
+_ID_END = _ID_START + _ID_LENGTH
+LENGTH = _ID_END + 1 + _SECRET_LENGTH + _CRC_LENGTH
+
+_is_shaped = re.compile(r"kg_(?:live|test)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}", re.ASCII).fullmatch
+
+
+def new_id() -> str:
+    """Draw an id: 12 characters, base62."""
+    return _draw(_ID_LENGTH)
+
+
+def generate(environment: Environment, key_id: str | None = None) -> str:
+    """Make a new key; with `key_id` a new secret for that key."""
+    if environment not in {"live", "test"}:
+        raise ValueError(f"environment is {environment!r}: give 'live' or 'test'")
+    body = f"kg_{environment}_{key_id or new_id()}_{_draw(_SECRET_LENGTH)}"
+    return body + _checksum(body)
+
+
+def parse(token: str) -> str | None:
+    """Return the key's id, or None when the format or the checksum is wrong."""
+    if len(token) != LENGTH or _is_shaped(token) is None:
+        return None
+    if _checksum(token[:-_CRC_LENGTH]) != token[-_CRC_LENGTH:]:
+        return None
+    return token[_ID_START:_ID_END]
+
+
+def digest(token: str) -> bytes:
+    """Return SHA-256 of the key: all that leaves the process, and all that is kept."""
+    return hashlib.sha256(token.encode("ascii")).digest()
+
+
+def _draw(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _checksum(text: str) -> str:
+    number = zlib.crc32(text.encode("ascii"))
+    digits = []
+    for _ in range(_CRC_LENGTH):
+        number, digit = divmod(number, 62)
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))
