@@ -1,0 +1,92 @@
+"""What the key service is told by its environment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keygauge_keyservice import embedded
+from keygauge_keyservice.secret import PepperError, Peppers, generate_pepper
+
+_TOKEN_LENGTH_MIN = 16
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message names it and says the way out."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The key service's settings; nothing secret is in its repr."""
+
+    database_url: str = field(repr=False)
+    service_token: str = field(repr=False)  # replicas: beat and events only
+    admin_token: str = field(repr=False)  # operators: everything
+    peppers: Peppers = field(repr=False)
+    admin_token_is_new: bool = False  # it was generated just now: show it once
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the environment; what is absent is generated and kept in KEYGAUGE_DATA_DIR.
+
+        Raises:
+            SettingsError: a setting is wrong.
+            EmbeddedError: there is no KEYGAUGE_DATABASE_URL and the embedded PostgreSQL cannot be had.
+        """
+        directory = data_directory(environ)
+        admin_token, admin_token_is_new = _token(environ, "KEYGAUGE_ADMIN_TOKEN", directory)
+        service_token, _ = _token(environ, "KEYGAUGE_SERVICE_TOKEN", directory)
+        pepper = environ.get("KEYGAUGE_PEPPER") or _kept(directory / "pepper", generate_pepper)[0]
+        try:
+            peppers = Peppers.parse(pepper)
+        except PepperError as error:
+            raise SettingsError(f"KEYGAUGE_PEPPER: {error}") from error
+        return cls(
+            database_url=database_url(environ),
+            service_token=service_token,
+            admin_token=admin_token,
+            peppers=peppers,
+            admin_token_is_new=admin_token_is_new,
+        )
+
+
+def data_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the embedded database and generated secrets live."""
+    return Path(environ.get("KEYGAUGE_DATA_DIR") or ".keygauge").absolute()
+
+
+def database_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the database's address; without one, start the embedded database."""
+    return environ.get("KEYGAUGE_DATABASE_URL") or embedded.start(data_directory(environ) / "postgresql").get_uri()
+
+
+def _token(environ: Mapping[str, str], name: str, directory: Path) -> tuple[str, bool]:
+    token, is_new = environ.get(name), False
+    if not token:
+        file = directory / name.removeprefix("KEYGAUGE_").lower()
+        token, is_new = _kept(file, lambda: secrets.token_urlsafe(32))
+    if len(token) < _TOKEN_LENGTH_MIN or not token.isascii() or " " in token:
+        raise SettingsError(f"{name}: give {_TOKEN_LENGTH_MIN} or more ASCII characters without spaces")
+    return token, is_new
+
+
+def _kept(file: Path, generate: Callable[[], str]) -> tuple[str, bool]:
+    """Return a file's secret and whether it was made just now; of many processes starting at once, one makes it."""
+    if file.exists():
+        return file.read_text(encoding="ascii").strip(), False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        stream.write(generate())
+    try:
+        os.link(draft, file)  # fails when another process was first; a reader never sees half a secret
+        is_new = True
+    except FileExistsError:
+        is_new = False
+    finally:
+        draft.unlink()
+    return file.read_text(encoding="ascii").strip(), is_new

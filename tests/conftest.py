@@ -1,0 +1,97 @@
+"""One embedded PostgreSQL for the whole run, and a fresh migrated database for each test that asks for one."""
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from keygauge_keyservice import database, embedded
+from keygauge_keyservice.app import create_app
+from keygauge_keyservice.config import Settings
+from keygauge_keyservice.secret import Peppers
+
+ADMIN_TOKEN = "test-admin-token-0123456789"
+SERVICE_TOKEN = "test-service-token-0123456789"
+PEPPERS = Peppers.parse("1:" + "11" * 32)
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """The server, shared by all workers of a run: the last one to leave stops it and deletes its directory."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+    server = embedded.start(Path(tempfile.gettempdir()) / f"keygauge-test-{run}", delete=True)
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def _template(postgresql):
+    """A migrated database that tests are copied from; nothing connects to it, so that it can be copied at any time."""
+    name = f"template_{uuid.uuid4().hex}"
+    _administer(postgresql, f"CREATE DATABASE {name}")
+    with database.connect(postgresql.get_uri(database=name)) as connection:
+        database.migrate(connection)
+    return name
+
+
+@pytest.fixture
+def empty_database_url(postgresql):
+    name = f"test_{uuid.uuid4().hex}"
+    _administer(postgresql, f"CREATE DATABASE {name}")
+    yield postgresql.get_uri(database=name)
+    _administer(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(postgresql, _template):
+    """The address of a fresh, migrated database."""
+    name = f"test_{uuid.uuid4().hex}"
+    _administer(postgresql, f"CREATE DATABASE {name} TEMPLATE {_template}")
+    yield postgresql.get_uri(database=name)
+    _administer(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def connection(database_url):
+    """A connection that commits by itself, so that apps and other connections see what a test wrote."""
+    with database.connect(database_url) as connection:
+        connection.autocommit = True
+        yield connection
+
+
+@pytest.fixture
+def settings(database_url):
+    return Settings(database_url=database_url, service_token=SERVICE_TOKEN, admin_token=ADMIN_TOKEN, peppers=PEPPERS)
+
+
+@pytest.fixture
+def app(settings):
+    app = create_app(settings)
+    app.testing = True
+    yield app
+    app.extensions["keygauge"].pool.close()
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+@pytest.fixture
+def operator():
+    """The headers of an operator's request."""
+    return {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+
+
+@pytest.fixture
+def replica():
+    """The headers of a metered service's request."""
+    return {"Authorization": f"Bearer {SERVICE_TOKEN}"}
+
+
+def _administer(postgresql, statement):
+    with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
+        connection.execute(statement)
