@@ -1,0 +1,52 @@
+"""Who may call: bearer tokens of operators and of the metered services' replicas."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from flask import request
+
+from keygauge_keyservice.problem import Problem
+from keygauge_keyservice.services import services
+
+OPERATOR = "operator"  # the actor of changes made with the admin token
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def operator_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let only the admin token call a view."""
+
+    @wraps(view)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        _require(services().settings.admin_token)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def replica_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let only the service token call a view."""
+
+    @wraps(view)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        _require(services().settings.service_token)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def _require(token: str) -> None:
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    is_right = hmac.compare_digest(given.encode(), token.encode())  # compared even where the scheme is wrong
+    if scheme.lower() != "bearer" or not is_right:
+        raise Problem(
+            401,
+            "unauthorized",
+            "The bearer token is missing or wrong.",
+            headers={"WWW-Authenticate": 'Bearer realm="keygauge"'},
+        )

@@ -1,0 +1,92 @@
+"""The change feed: which keys changed, numbered in commit order, read by replicas from their cursor on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keygauge_keyservice.database import Connection
+
+KEPT = 100_000  # changes; a replica further behind starts afresh
+_PAGE = 1_000  # changes per beat
+_LOCK = 0x6B67_0002
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a replica has not seen: its next cursor, changed keys, whether there are more, or to forget all."""
+
+    cursor: int
+    key_ids: list[str]
+    more: bool = False
+    afresh: bool = False
+
+
+def record_keys(connection: Connection, key_ids: Sequence[str]) -> None:
+    """Number changes of keys; call it as the last thing in the transaction that makes them."""
+    _lock(connection)
+    connection.execute(
+        "/* feed.record_keys */ INSERT INTO key_change (number, key_id) "
+        "SELECT (SELECT coalesce(max(number), 0) FROM key_change) + row_number() OVER (), key_id "
+        "FROM unnest(%s::text[]) AS changed (key_id)",
+        (list(key_ids),),
+    )
+    _prune(connection)
+
+
+def record_account(connection: Connection, account_id: str) -> None:
+    """Number a change of all of an account's keys; call it as the last thing in the transaction."""
+    _lock(connection)
+    connection.execute(
+        "/* feed.record_account */ INSERT INTO key_change (number, key_id) "
+        "SELECT (SELECT coalesce(max(number), 0) FROM key_change) + row_number() OVER (), id "
+        "FROM key WHERE account_id = %s AND status <> 'deleted'",
+        (account_id,),
+    )
+    _prune(connection)
+
+
+def record_plan(connection: Connection, plan_id: str) -> None:
+    """Number a change of all keys of a plan's accounts; call it as the last thing in the transaction."""
+    _lock(connection)
+    connection.execute(
+        "/* feed.record_plan */ INSERT INTO key_change (number, key_id) "
+        "SELECT (SELECT coalesce(max(number), 0) FROM key_change) + row_number() OVER (), key.id "
+        "FROM key JOIN account ON account.id = key.account_id "
+        "WHERE account.plan_id = %s AND key.status <> 'deleted'",
+        (plan_id,),
+    )
+    _prune(connection)
+
+
+def read(connection: Connection, cursor: int | None) -> Changes:
+    """Return the changes after a cursor. Read the keys' entries afterwards, so that they are at least as new.
+
+    A cursor that is older than the oldest change kept, or newer than the newest (a restored backup), starts afresh.
+    """
+    rows = connection.execute(
+        "/* feed.read */ SELECT bounds.oldest, bounds.newest, changed.number, changed.key_id FROM "
+        "(SELECT coalesce(min(number), 1) AS oldest, coalesce(max(number), 0) AS newest FROM key_change) AS bounds "
+        "LEFT JOIN (SELECT number, key_id FROM key_change WHERE number > %s ORDER BY number LIMIT %s) AS changed "
+        "ON true ORDER BY changed.number",
+        (cursor, _PAGE),  # nothing is greater than NULL: a replica that starts has no keys to change
+    ).fetchall()
+    oldest, newest = rows[0]["oldest"], rows[0]["newest"]
+    if cursor is None:
+        return Changes(newest, [])
+    if not oldest - 1 <= cursor <= newest:
+        return Changes(newest, [], afresh=True)
+    changed = [row for row in rows if row["number"] is not None]
+    last = changed[-1]["number"] if changed else cursor
+    return Changes(last, list(dict.fromkeys(row["key_id"] for row in changed)), more=last < newest)
+
+
+def _lock(connection: Connection) -> None:
+    """Let one transaction number its changes at a time; a plain sequence would number them before they commit."""
+    connection.execute("/* feed.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+
+
+def _prune(connection: Connection) -> None:
+    connection.execute(
+        "/* feed.prune */ DELETE FROM key_change WHERE number <= (SELECT max(number) FROM key_change) - %s", (KEPT,)
+    )
