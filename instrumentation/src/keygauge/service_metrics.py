@@ -1,0 +1,43 @@
+"""The key service's part of the metric registry: what its `/metrics` tells; here, so that the dashboards can read it."""
+
+from __future__ import annotations
+
+from keygauge.metrics import DURATION_BUCKETS_S, METHOD, ROUTE, STATUS, Metric
+
+# Short labels: these series exist for joins on them.
+ACCOUNT = "account"
+ID = "id"  # a key's id
+KEY = "key"  # a key's id; empty where the limit counts its whole account
+LIMIT = "limit"
+NAME = "name"
+PLAN = "plan"
+STATE = "status"  # of a key: active, disabled, suspended, deleted
+UNIT = "unit"  # of a limit: request, token, nanousd, concurrent
+REASON = "reason"
+
+_LIMIT = (ACCOUNT, KEY, LIMIT, UNIT)
+
+LIMIT_USED = Metric("keygauge.limit.used", "gauge", "{unit}", _LIMIT, "Units used of a limit in its current period")
+LIMIT_MAX = Metric("keygauge.limit.max", "gauge", "{unit}", _LIMIT, "Units a limit allows in a period")
+LIMIT_RESET = Metric("keygauge.limit.reset.timestamp", "gauge", "s", _LIMIT, "When a limit's current period ends")
+KEY_INFO = Metric(
+    "keygauge.key.info", "gauge", "{key}", (ID, NAME, ACCOUNT, PLAN, STATE), "1 for each key that is not deleted"
+)
+KEY_EXPIRY = Metric("keygauge.key.expiry.timestamp", "gauge", "s", (ID, ACCOUNT), "When a key expires, if it does")
+KEY_LAST_USED = Metric("keygauge.key.last_used.timestamp", "gauge", "s", (ID, ACCOUNT), "When a key was last used")
+LEDGER_EVENTS = Metric("keygauge.ledger.events", "counter", "{event}", (), "Events taken into the ledger")
+LEDGER_REFUSED = Metric("keygauge.ledger.refused", "counter", "{event}", (REASON,), "Events refused, by reason")
+LEDGER_LAG = Metric("keygauge.ledger.lag", "gauge", "s", (), "Age of the newest event when its batch was taken")
+SERVICE_REQUESTS = Metric(
+    "keygauge.service.requests", "counter", "{request}", (ROUTE, METHOD, STATUS), "Requests the key service answered"
+)
+SERVICE_DURATION = Metric(
+    "keygauge.service.request.duration",
+    "histogram",
+    "s",
+    (ROUTE,),
+    "Time the key service took for an answer",
+    DURATION_BUCKETS_S,
+)
+
+ALL: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
