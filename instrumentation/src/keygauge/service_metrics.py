@@ -1,11 +1,12 @@
-"""The key service's part of the metric registry: what its `/metrics` tells; here, so that the dashboards can read it."""
+"""The key service's part of the metric registry: what its `/metrics` tells; here so that dashboards can use it."""
 
 from __future__ import annotations
 
 from keygauge.metrics import DURATION_BUCKETS_S, METHOD, ROUTE, STATUS, Metric
 
 # Short labels: these series exist for joins on them.
-ACCOUNT = "account"
+ACCOUNT = "account"  # an account's id
+ACCOUNT_NAME = "account_name"
 ID = "id"  # a key's id
 KEY = "key"  # a key's id; empty where the limit counts its whole account
 LIMIT = "limit"
@@ -21,7 +22,7 @@ LIMIT_USED = Metric("keygauge.limit.used", "gauge", "{unit}", _LIMIT, "Units use
 LIMIT_MAX = Metric("keygauge.limit.max", "gauge", "{unit}", _LIMIT, "Units a limit allows in a period")
 LIMIT_RESET = Metric("keygauge.limit.reset.timestamp", "gauge", "s", _LIMIT, "When a limit's current period ends")
 KEY_INFO = Metric(
-    "keygauge.key.info", "gauge", "{key}", (ID, NAME, ACCOUNT, PLAN, STATE), "1 for each key that is not deleted"
+    "keygauge.key.info", "gauge", "{key}", (ID, NAME, ACCOUNT, ACCOUNT_NAME, PLAN, STATE), "1 for each living key"
 )
 KEY_EXPIRY = Metric("keygauge.key.expiry.timestamp", "gauge", "s", (ID, ACCOUNT), "When a key expires, if it does")
 KEY_LAST_USED = Metric("keygauge.key.last_used.timestamp", "gauge", "s", (ID, ACCOUNT), "When a key was last used")
