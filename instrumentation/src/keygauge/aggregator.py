@@ -1,0 +1,233 @@
+"""Counts every call once, in memory: bounded whatever the input, with exact totals, at about a microsecond a call.
+
+Each distinct combination of labels has one `Cell` of sums. Labels fold first come, first kept: the first `max_keys`
+keys have series of their own, later ones are counted under the key "other"; likewise routes, models and the rest. When
+no more combinations fit, a new one is counted in the few series of `series.rest`. A combination once kept is kept until
+the process ends and a folded call is never moved, so counters never go backwards; `folded()` tells how many calls lost
+a label.
+
+Observations for histograms wait in a queue and are made off the request path, by `drain()`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+
+from keygauge.call import Call, StreamKind
+from keygauge.series import MAX_RESTS, METHODS, OTHER_METHOD, Folding, Names, Series, rest
+from keygauge.usage import Usage
+
+HOST_SERIES = 2000  # what an SDK that the host set up keeps per instrument before it folds by its own rule
+SERIES = 20_000
+
+_log = logging.getLogger(__name__)
+_MOST_PENDING = 4096  # a few seconds of one busy process; each holds on to its call
+_DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: well below a millisecond
+
+Observe = Callable[[Series, Call], None]
+
+
+class Cell:
+    """The sums of the calls of one series."""
+
+    __slots__ = (
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "input_tokens",
+        "messages",
+        "output_tokens",
+        "reasoning_tokens",
+        "request_bytes",
+        "requests",
+        "response_bytes",
+        "series",
+    )
+
+    def __init__(self, series: Series) -> None:
+        self.series = series
+        self.requests = 0
+        self.request_bytes = 0
+        self.response_bytes = 0
+        self.messages = 0
+        self.input_tokens = 0
+        self.output_tokens = 0
+        self.cache_read_tokens = 0
+        self.cache_write_tokens = 0
+        self.reasoning_tokens = 0
+
+
+class Aggregator:
+    """The metrics of one process; every method may be called from any thread.
+
+    `max_series` bounds every instrument: none ever has more series than that.
+    """
+
+    def __init__(
+        self, *, max_keys: int = 1000, max_routes: int = 200, max_models: int = 100, max_series: int = SERIES
+    ) -> None:
+        if max_series < 2 * MAX_RESTS:
+            raise ValueError(f"max_series is {max_series}: give {2 * MAX_RESTS} or more, some are kept for the rest")
+        self._max_names = {"max_keys": max_keys, "max_routes": max_routes, "max_models": max_models}
+        self._max_cells = max_series - MAX_RESTS
+        self._max_bases = self._max_cells // 3  # tokens are counted in up to three subsets per base
+        self.observe: Observe | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin at zero. For a child after a fork: the parent's counts are not its own, nor is the parent's lock."""
+        self._lock = Lock()
+        self._folding = Folding(**self._max_names)
+        self._reasons = Names(50)
+        self._cells: dict[tuple[object, ...], Cell] = {}
+        self._bases: set[tuple[object, ...]] = set()
+        self._active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
+        self._streams: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
+        self._folded: dict[str, int] = {}
+        self._faults: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}
+        self._pending: deque[tuple[Series, Call]] = deque()
+
+    def started(self, method: str) -> None:
+        """Count a request in as active; `record` counts it out."""
+        active = self._active
+        with self._lock:
+            active[method if method in active else OTHER_METHOD] += 1
+
+    def record(self, call: Call) -> None:
+        """Count a call, once, at its end."""
+        usage = call.usage
+        method = call.method
+        labels = (
+            call.key,
+            call.route,
+            call.model,
+            call.provider,
+            method,
+            call.status,
+            call.error,
+            call.outcome,
+            call.limit,
+            call.stream,
+            call.missing,
+        )
+        active = self._active
+        with self._lock:
+            active[method if method in active else OTHER_METHOD] -= 1
+            try:
+                cell = self._cells[labels]
+            except (KeyError, TypeError):  # new, to be folded, or not even hashable
+                cell = self._find(Series._make(labels))
+            cell.requests += 1
+            cell.request_bytes += call.request_bytes
+            cell.response_bytes += call.response_bytes
+            if usage is not None:
+                _add_usage(cell, usage)
+            if call.messages:
+                cell.messages += call.messages
+        pending = self._pending
+        pending.append((cell.series, call))
+        if len(pending) >= _MOST_PENDING:
+            self.drain(_DRAIN_AT_ONCE)
+
+    def stream_opened(self, kind: StreamKind) -> None:
+        """Count a stream in as open."""
+        with self._lock:
+            self._streams[kind] += 1
+
+    def stream_closed(self, kind: StreamKind) -> None:
+        """Count a stream out."""
+        with self._lock:
+            self._streams[kind] -= 1
+
+    def fault(self, reason: str) -> None:
+        """Count one of KeyGauge's own failures."""
+        with self._lock:
+            _add(self._faults, self._reasons.fold(reason), 1)
+
+    def dropped(self, reason: str, count: int) -> None:
+        """Count events that will not reach the ledger."""
+        with self._lock:
+            _add(self._dropped, self._reasons.fold(reason), count)
+
+    def drain(self, most: int | None = None) -> None:
+        """Hand waiting observations to `observe`: all of them, or the `most` oldest."""
+        pending, observe = self._pending, self.observe
+        for _ in range(len(pending) if most is None else most):
+            try:
+                series, call = pending.popleft()
+            except IndexError:  # another thread drains too
+                return
+            if observe is not None:
+                self._observe(observe, series, call)
+
+    def _observe(self, observe: Observe, series: Series, call: Call) -> None:
+        try:
+            observe(series, call)
+        except Exception:  # noqa: BLE001 - whatever SDK and views the host set up may raise
+            self.fault("histogram")
+            _log.debug("An observation was lost", exc_info=True)
+
+    def cells(self) -> list[Cell]:
+        """Return all cells, without stopping the request path: list() of a dict's values is one step."""
+        return list(self._cells.values())
+
+    def active(self) -> dict[str, int]:
+        """Return the requests being answered, by method."""
+        return dict(self._active)
+
+    def streams(self) -> dict[StreamKind, int]:
+        """Return the open streams, by kind."""
+        return dict(self._streams)
+
+    def folded(self) -> dict[str, int]:
+        """Return how many calls lost a label, by label; "series" when all of them."""
+        return dict(self._folded)
+
+    def faults(self) -> dict[str, int]:
+        """Return KeyGauge's own failures, by reason."""
+        return dict(self._faults)
+
+    def drops(self) -> dict[str, int]:
+        """Return the events dropped, by reason."""
+        return dict(self._dropped)
+
+    def _find(self, labels: Series) -> Cell:
+        series = self._folding.fold(labels)
+        for name, given, kept in zip(Series._fields, labels, series, strict=True):
+            if kept != given and (kept or given):
+                _add(self._folded, name, 1)
+        cell = self._cells.get(series)
+        if cell is None and not self._has_room(series):
+            _add(self._folded, "series", 1)
+            series = rest(series)
+            cell = self._cells.get(series)
+        if cell is None:
+            self._bases.add(series[:4])
+            cell = self._cells[series] = Cell(series)
+        return cell
+
+    def _has_room(self, series: Series) -> bool:
+        if len(self._cells) >= self._max_cells:
+            return False
+        return series[:4] in self._bases or len(self._bases) < self._max_bases
+
+
+def _add(counts: dict[str, int], name: str, count: int) -> None:
+    counts[name] = counts.get(name, 0) + count
+
+
+def _add_usage(cell: Cell, usage: Usage) -> None:
+    given, made, read, written, reasoned = usage
+    if given:
+        cell.input_tokens += given
+    if made:
+        cell.output_tokens += made
+    if read:
+        cell.cache_read_tokens += read
+    if written:
+        cell.cache_write_tokens += written
+    if reasoned:
+        cell.reasoning_tokens += reasoned
