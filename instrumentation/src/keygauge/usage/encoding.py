@@ -1,0 +1,163 @@
+"""Content encodings, undone piece by piece on the way to a reader: no chunk may grow past a bound."""
+
+from __future__ import annotations
+
+import importlib
+import zlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final
+
+from keygauge.usage.reading import Missing, Reader, Reading
+
+MAX_DECODED_BYTES = 2**22  # of one chunk
+_PIECE_BYTES: Final = 2**16
+_MAX_WINDOW_BYTES: Final = 2**23  # RFC 9659: what a zstd decoder has to support over HTTP
+
+Give = Callable[[bytes], None]
+Decode = Callable[[bytes, Give], None]
+
+
+class _TooMuchError(Exception):
+    """One chunk decodes to more than the bound."""
+
+
+class DecodedReader:
+    """Decode chunks for another reader; stop at the first that is broken or too much."""
+
+    __slots__ = ("_decode", "_missing", "_reader", "_room_bytes")
+
+    def __init__(self, reader: Reader, decode: Decode | None) -> None:
+        self._decode = decode
+        self._missing: Missing | None = "undecodable" if decode is None else None
+        self._reader = reader
+        self._room_bytes = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next chunk as it is sent."""
+        if self._decode is None or not chunk:
+            return
+        self._room_bytes = MAX_DECODED_BYTES
+        try:
+            self._decode(chunk, self._give)
+        except _TooMuchError:
+            self._missing, self._decode = "too_large", None
+        except Exception:  # noqa: BLE001 - each library has an error of its own, and none may reach the host
+            self._missing, self._decode = "undecodable", None
+
+    def close(self, *, complete: bool) -> Reading:
+        """Tell what was read until the end, or until decoding stopped."""
+        reading = self._reader.close(complete=complete and self._missing is None)
+        self._decode = None
+        if self._missing is None or reading.status == "reported":
+            return reading
+        return reading._replace(missing=self._missing)
+
+    def _give(self, piece: bytes) -> None:
+        self._room_bytes -= len(piece)
+        if self._room_bytes < 0:
+            raise _TooMuchError
+        self._reader.feed(piece)
+
+
+def decode_for(reader: Reader, content_encoding: bytes) -> Reader:
+    """Put the decoder for a `Content-Encoding` before a reader; one that cannot be decoded is read as `undecodable`."""
+    name = content_encoding.strip().lower()
+    if name in {b"", b"identity"}:
+        return reader
+    make = _DECODERS.get(name)
+    return DecodedReader(reader, None if make is None else make())
+
+
+def _decode_gzip() -> Decode:
+    return _inflate(zlib.decompressobj(wbits=16 + zlib.MAX_WBITS))
+
+
+def _inflate(inflator: Any) -> Decode:
+    def decode(chunk: bytes, give: Give) -> None:
+        while True:
+            piece = inflator.decompress(chunk, _PIECE_BYTES)
+            if piece:
+                give(piece)
+            chunk = inflator.unconsumed_tail
+            if not chunk and len(piece) < _PIECE_BYTES:
+                break
+        if inflator.unused_data:
+            raise zlib.error("data after the end of the stream")
+
+    return decode
+
+
+def _decode_deflate() -> Decode:
+    start = b""
+    inflate: Decode | None = None
+
+    def decode(chunk: bytes, give: Give) -> None:
+        nonlocal start, inflate
+        if inflate is None:
+            start += chunk
+            if len(start) < 2:  # noqa: PLR2004 - the header of RFC 1950 has two bytes
+                return
+            # "deflate" means RFC 1950, but some servers send bare RFC 1951.
+            is_zlib = start[0] & 0x0F == zlib.DEFLATED and int.from_bytes(start[:2], "big") % 31 == 0
+            inflate = _inflate(zlib.decompressobj(wbits=zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS))
+            chunk, start = start, b""
+        inflate(chunk, give)
+
+    return decode
+
+
+def _decode_brotli() -> Decode | None:
+    brotli = _find_module("brotli") or _find_module("brotlicffi")
+    decompressor = brotli and brotli.Decompressor()
+    if not hasattr(decompressor, "can_accept_more_data"):
+        return None  # absent, or before 1.2, which cannot bound its output
+
+    def decode(chunk: bytes, give: Give) -> None:
+        give(decompressor.process(chunk, output_buffer_limit=_PIECE_BYTES))
+        while not decompressor.can_accept_more_data():
+            give(decompressor.process(b"", output_buffer_limit=_PIECE_BYTES))
+
+    return decode
+
+
+def _decode_zstd() -> Decode | None:
+    zstandard = _find_module("zstandard")
+    if zstandard is None:
+        return None
+    sink = _Sink()
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
+    writer = decompressor.stream_writer(sink, write_size=_PIECE_BYTES, closefd=False)
+
+    def decode(chunk: bytes, give: Give) -> None:
+        sink.give = give
+        writer.write(chunk)
+
+    return decode
+
+
+class _Sink:
+    """The file that zstandard writes to."""
+
+    give: Give
+
+    def write(self, piece: bytes) -> int:
+        self.give(piece)
+        return len(piece)
+
+
+@cache
+def _find_module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+_DECODERS: dict[bytes, Callable[[], Decode | None]] = {
+    b"gzip": _decode_gzip,
+    b"x-gzip": _decode_gzip,
+    b"deflate": _decode_deflate,
+    b"br": _decode_brotli,
+    b"zstd": _decode_zstd,
+}

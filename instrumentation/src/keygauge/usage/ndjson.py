@@ -1,0 +1,24 @@
+"""JSON documents, one a line: Ollama's streams, and Cohere's of version 1."""
+
+from __future__ import annotations
+
+import re
+
+from keygauge.usage.document import may_be_cohere_v1, may_be_ollama, may_have_usage
+from keygauge.usage.stream import Framing, StreamReader
+
+
+def _keep_line(line: bytearray) -> bytearray:
+    return line  # a \r before the \n is white space to JSON
+
+
+def _matters(line: bytes | bytearray) -> bool:
+    return may_be_ollama(line) or may_have_usage(line) or may_be_cohere_v1(line)
+
+
+_LINES = Framing(boundary=re.compile(rb"\n"), ends=(b"\n",), overlap=1, unframe=_keep_line, matters=_matters)
+
+
+def read_lines() -> StreamReader:
+    """Make a reader of `application/x-ndjson`."""
+    return StreamReader(_LINES)

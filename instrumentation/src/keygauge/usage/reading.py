@@ -1,0 +1,39 @@
+"""What an answer told of its usage, and the reader that finds out while the answer passes."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol
+
+from keygauge.usage.counts import Usage
+
+Missing = Literal[
+    "no_usage",  # the answer was read and names no counts
+    "not_json",  # its bytes are not what its content type says
+    "bad_counts",  # it names counts that cannot be: negative, no whole numbers, subsets larger than their whole
+    "too_large",  # the part that would tell is past a bound
+    "cut",  # it ended before it told, or before it told all
+    "undecodable",  # its content encoding is broken, or nothing on this machine decodes it
+]
+
+
+class Reading(NamedTuple):
+    """The usage of one answer; `missing` says why when the status is not `reported`.
+
+    `partial`: the answer was cut; the counts are what it had told until then, so a lower bound.
+    """
+
+    usage: Usage | None
+    model: str | None  # as the answer names it
+    provider: str | None  # a value of OpenTelemetry's `gen_ai.provider.name`
+    status: Literal["reported", "partial", "none"]
+    missing: Missing | None
+
+
+class Reader(Protocol):
+    """Read one answer's body. Neither method raises; what is held of the body is bounded."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next chunk as it is sent."""
+
+    def close(self, *, complete: bool) -> Reading:
+        """Tell what was read; call once. `complete` is False when the answer was cut."""

@@ -1,0 +1,61 @@
+"""The counts an answer has told so far: one document of a body, many of a stream."""
+
+from __future__ import annotations
+
+from keygauge.usage import shapes
+from keygauge.usage.counts import UNTOLD, Usage, are_counts, fit_together, override
+from keygauge.usage.reading import Missing, Reading
+from keygauge.usage.shapes.found import Found
+
+
+class Tally:
+    """Take documents in their order; later counts replace earlier ones field by field, for all are cumulative."""
+
+    __slots__ = ("_excludes_cache", "_is_bad", "_provider", "_stage", "_usage", "model")
+
+    def __init__(self) -> None:
+        self.model: str | None = None
+        self._excludes_cache = False
+        self._is_bad = False
+        self._provider: str | None = None
+        self._stage: shapes.Stage = "running"
+        self._usage: Usage = UNTOLD
+
+    def take(self, document: object) -> None:
+        """Look into one parsed document."""
+        found = shapes.find(document)
+        if found is None:
+            self.model = self.model or shapes.find_model(document)
+            return
+        self.model = found.model or self.model
+        self._provider = found.provider or self._provider
+        if are_counts(found.usage):
+            self._take_counts(found)
+        else:
+            self._is_bad = True
+
+    def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
+        """Sum up; `reason` is why the reader could not see all of the answer."""
+        usage = self._usage
+        if self._excludes_cache and usage.input_tokens is not None:
+            whole = usage.input_tokens + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+            usage = usage._replace(input_tokens=whole)
+        if not fit_together(usage):
+            self._is_bad, usage = True, UNTOLD
+        if usage is UNTOLD:
+            missing = "bad_counts" if self._is_bad else reason or ("no_usage" if complete else "cut")
+            return Reading(None, self.model, self._provider, "none", missing)
+        if self._is_bad:
+            return Reading(usage, self.model, self._provider, "partial", "bad_counts")
+        if self._stage == "final" or (complete and reason is None and self._stage == "running"):
+            return Reading(usage, self.model, self._provider, "reported", None)
+        return Reading(usage, self.model, self._provider, "partial", reason or "cut")
+
+    def _take_counts(self, found: Found) -> None:
+        if found.usage == UNTOLD:
+            return
+        self._usage = found.usage if self._usage is UNTOLD else override(self._usage, found.usage)
+        self._excludes_cache = found.excludes_cache
+        self._stage = found.stage
+        if found.stage == "final" and None not in found.usage[:2]:
+            self._is_bad = False  # the last word told both, so a bad one before it does no harm
