@@ -18,7 +18,7 @@ import importlib
 import logging
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider, NoOpMeterProvider, get_meter_provider
@@ -51,7 +51,7 @@ class _Page:
     pid = 0
 
 
-def configure(environ: Mapping[str, str] = os.environ) -> MeterProvider | None:
+def configure() -> MeterProvider | None:
     """Return the provider to make the meter of: the service's own, one made from the environment, or None.
 
     None: nothing is asked for yet. `opentelemetry.metrics.get_meter_provider()` then forwards to a provider set later.
@@ -62,9 +62,9 @@ def configure(environ: Mapping[str, str] = os.environ) -> MeterProvider | None:
     if provider := _host_provider():
         return provider
     readers = []
-    if any(environ.get(name) for name in _OTLP_ENDPOINTS):
+    if any(os.environ.get(name) for name in _OTLP_ENDPOINTS):
         readers.append(_otlp_reader())
-    if environ.get("KEYGAUGE_PROMETHEUS") == "1":
+    if os.environ.get("KEYGAUGE_PROMETHEUS") == "1":
         readers.append(_prometheus_reader())
     return _own_provider(readers) if readers else None
 
