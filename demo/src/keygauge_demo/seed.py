@@ -1,0 +1,99 @@
+"""Put the demo's cast into an empty key service, once, and remember the tokens and passwords for the next start."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from keygauge_demo import cast
+from keygauge_demo.settings import DemoError
+from keygauge_keyservice import accounts, keys, members, plans
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.secret import Peppers
+
+_ACTOR = "demo"
+_PASSWORD_BYTES = 9
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What was made: ids and tokens by the key's name, the one password of all members."""
+
+    key_ids: dict[str, str]
+    account_ids: dict[str, str]  # by the key's name
+    tokens: dict[str, str] = field(repr=False)
+    password: str = field(repr=False)
+
+
+def plant(connection: Connection, *, peppers: Peppers, file: Path, born_at: datetime) -> Seed:
+    """Return the seed that the database holds; make it when there is none.
+
+    Raises:
+        DemoError: the database has accounts, but the file with their tokens is gone.
+    """
+    seed = _read(file)
+    if seed and all(keys.find(connection, key_id) for key_id in seed.key_ids.values()):
+        return seed
+    if accounts.list_accounts(connection, limit=1):
+        raise DemoError(f"the database has accounts, but {file} does not know their keys: remove {file.parent}")
+    with connection.transaction():
+        seed = _create(connection, peppers)
+        _backdate(connection, born_at)
+        _write(file, seed)  # before the commit: a file without its keys is replaced, keys without their file are lost
+    return seed
+
+
+def _create(connection: Connection, peppers: Peppers) -> Seed:
+    seed = Seed({}, {}, {}, secrets.token_urlsafe(_PASSWORD_BYTES))
+    for plan in cast.PLANS:
+        plans.create(connection, plan_id=plan.id, name=plan.name, limits=_limits(plan), actor=_ACTOR)
+    for role in cast.ACCOUNTS:
+        account = accounts.create(connection, name=role.name, plan_id=role.plan, actor=_ACTOR)
+        members.create(connection, account_id=account.id, email=role.email, password=seed.password, actor=_ACTOR)
+        for part in role.keys:
+            key, token = keys.create(
+                connection,
+                peppers=peppers,
+                account_id=account.id,
+                name=part.name,
+                environment=part.environment,
+                actor=role.email,
+            )
+            seed.key_ids[part.name], seed.account_ids[part.name], seed.tokens[part.name] = key.id, account.id, token
+            if not part.is_enabled:
+                keys.set_status(connection, key.id, "disabled", actor=role.email)
+    return seed
+
+
+def _limits(plan: cast.Plan) -> list[plans.Limit]:
+    return [
+        plans.Limit(name="rpm", unit="request", amount=plan.requests_per_minute, window_s=60),
+        plans.Limit(name="monthly_requests", unit="request", amount=plan.requests_per_month, period="month"),
+    ]
+
+
+def _backdate(connection: Connection, born_at: datetime) -> None:
+    """Let accounts and keys be older than their history; the visitor's key stays new."""
+    connection.execute("/* seed.backdate_accounts */ UPDATE account SET created_at = %s", (born_at,))
+    connection.execute(
+        "/* seed.backdate_keys */ UPDATE key SET created_at = %s WHERE name <> %s",
+        (born_at + timedelta(hours=1), cast.VISITOR_KEY),
+    )
+
+
+def _read(file: Path) -> Seed | None:
+    if not file.exists():
+        return None
+    return Seed(**json.loads(file.read_text()))
+
+
+def _write(file: Path, seed: Seed) -> None:
+    draft = file.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(asdict(seed), stream, indent=2)
+    draft.replace(file)

@@ -1,0 +1,118 @@
+"""The demo's balance: what the clients saw, what the ledger holds and what the metrics say must be the same."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from keygauge import metrics
+from keygauge_demo.tally import Tally
+from keygauge_keyservice.database import Connection
+
+SETTLE_S = 20.0  # for the spool to reach the ledger
+_LOOK_S = 0.2
+
+_KEY = metrics.label(metrics.KEY)
+_TOKEN_TYPE = metrics.label(metrics.TOKEN_TYPE)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of one run's live traffic, in the order in which they are printed."""
+
+    sent: int
+    answered: int
+    admitted: int
+    limited: int
+    ledger_events: int
+    metric_requests: int
+    input_tokens: int
+    ledger_input_tokens: int
+    metric_input_tokens: int
+
+    @property
+    def discrepancies(self) -> list[str]:
+        """What does not add up; empty when all is well."""
+        claims = {
+            "every call was answered": self.sent == self.answered,
+            "each answer was admitted or limited": self.admitted + self.limited == self.answered,
+            "the ledger has each call once": self.ledger_events == self.answered,
+            "the metrics count each call": self.metric_requests == self.answered,
+            "the ledger has the clients' tokens": self.ledger_input_tokens == self.input_tokens,
+            "the metrics have the clients' tokens": self.metric_input_tokens == self.input_tokens,
+        }
+        return [claim for claim, holds in claims.items() if not holds]
+
+
+@dataclass(frozen=True)
+class Count:
+    """Requests and input tokens, as one of the books has them."""
+
+    requests: int
+    input_tokens: int
+
+
+def summarise(tally: Tally, *, ledger: Count, metric: Count) -> Summary:
+    """Put the three books side by side."""
+    return Summary(
+        sent=tally.sent,
+        answered=tally.answered,
+        admitted=tally.admitted,
+        limited=tally.limited,
+        ledger_events=ledger.requests,
+        metric_requests=metric.requests,
+        input_tokens=tally.input_tokens,
+        ledger_input_tokens=ledger.input_tokens,
+        metric_input_tokens=metric.input_tokens,
+    )
+
+
+def await_ledger(
+    connection: Connection, *, key_ids: Sequence[str], since: datetime, requests: int, timeout_s: float = SETTLE_S
+) -> Count:
+    """Return the ledger's count once it has the requests, or what it has when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    count = count_ledger(connection, key_ids=key_ids, since=since)
+    while count.requests < requests and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+        count = count_ledger(connection, key_ids=key_ids, since=since)
+    return count
+
+
+def count_ledger(connection: Connection, *, key_ids: Sequence[str], since: datetime) -> Count:
+    """Count some keys' events since a moment."""
+    row = connection.execute(
+        "/* summary.count_ledger */ "
+        "SELECT count(*) AS requests, coalesce(sum(input_tokens), 0)::bigint AS input_tokens FROM event "
+        "WHERE time >= %s AND key_id = ANY(%s)",
+        (since, list(key_ids)),
+    ).fetchone()
+    return Count(**row) if row else Count(0, 0)
+
+
+def count_metrics(url: str, *, key_ids: Sequence[str]) -> Count:
+    """Count some keys' requests as the API's own metrics have them since its process started."""
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the demo's own loopback address
+        return read_metrics(answer.read().decode(), key_ids=key_ids)
+
+
+def read_metrics(text: str, *, key_ids: Sequence[str]) -> Count:
+    """Count some keys' requests and input tokens in an exposition."""
+    samples = [
+        sample
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.labels.get(_KEY) in key_ids
+    ]
+    requests = sum(sample.value for sample in samples if sample.name == metrics.REQUESTS.prometheus_name)
+    tokens = sum(
+        sample.value
+        for sample in samples
+        if sample.name == metrics.TOKENS.prometheus_name and sample.labels.get(_TOKEN_TYPE) == "input"
+    )
+    return Count(int(requests), int(tokens))

@@ -1,0 +1,141 @@
+"""Live traffic: several keys call the demo API at once, through the official SDKs of OpenAI and Anthropic."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import anthropic
+import httpx2
+import openai
+
+from keygauge_demo.cast import Key
+from keygauge_demo.catalog import MODELS
+from keygauge_demo.tally import Tally
+
+ANSWER_CAP_TOKENS = 400
+IN_FLIGHT_MAX = 40
+DRAIN_S = 15.0  # for the calls in flight when the traffic ends
+TIMEOUT_S = 30.0
+TEMPERATURE_NO_ONE_TAKES = 9.0
+
+_TASKS = ("Summarise", "Explain", "Review", "Translate into German:", "Find the mistake in", "Write a headline for")
+_THINGS = (
+    "the export that runs every night",
+    "this week's support tickets",
+    "the quarterly revenue table",
+    "a release note about faster search",
+    "our rules for refunds",
+    "the plan for moving the archive",
+)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A key that calls, with its token."""
+
+    key: Key
+    token: str
+
+
+class Traffic:
+    """The drivers' calls against one API, counted in a tally. No call is retried, so that counts are exact."""
+
+    def __init__(self, drivers: Sequence[Driver], *, api_url: str, tally: Tally, seed: int = 0) -> None:
+        self._drivers = drivers
+        self._tally = tally
+        self._chance = random.Random(seed)  # noqa: S311 - believable, not secret
+        self._http = httpx2.AsyncClient(timeout=TIMEOUT_S, limits=httpx2.Limits(max_connections=IN_FLIGHT_MAX))
+        self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._numbers = itertools.count(seed)
+        self._openai = {driver.token: self._make_openai(driver.token, api_url) for driver in drivers}
+        self._anthropic = {driver.token: self._make_anthropic(driver.token, api_url) for driver in drivers}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Call until told to stop, then wait for the calls in flight."""
+        calls: set[asyncio.Task[None]] = set()
+        lanes = [asyncio.create_task(self._drive(driver, calls)) for driver in self._drivers]
+        await stop.wait()
+        for lane in lanes:
+            lane.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+        if calls:
+            await asyncio.wait(calls, timeout=DRAIN_S)
+        await self._http.aclose()
+
+    async def _drive(self, driver: Driver, calls: set[asyncio.Task[None]]) -> None:
+        while True:
+            call = asyncio.create_task(self._call(driver))
+            calls.add(call)
+            call.add_done_callback(calls.discard)
+            await asyncio.sleep(self._chance.expovariate(driver.key.live_per_minute / 60))
+
+    async def _call(self, driver: Driver) -> None:
+        names = list(driver.key.models)
+        model = MODELS[self._chance.choices(names, [driver.key.models[name] for name in names])[0]]
+        text = self._write_prompt(driver.key.prompt_tokens)
+        spoilt = self._chance.random() < driver.key.refused
+        streamed = self._chance.random() < driver.key.streamed
+        ask = self._ask_openai if model.provider == "openai" else self._ask_anthropic
+        async with self._room:
+            self._tally.sent += 1
+            try:
+                await ask(driver.token, model.id, text, streamed=streamed, spoilt=spoilt)
+            except (openai.APIStatusError, anthropic.APIStatusError) as refusal:
+                self._tally.record(refusal.status_code)
+            except (openai.APIConnectionError, anthropic.APIConnectionError, httpx2.HTTPError):
+                return  # sent, never answered: the summary shows the difference
+
+    async def _ask_openai(self, token: str, model: str, text: str, *, streamed: bool, spoilt: bool) -> None:
+        create = self._openai[token].chat.completions.create
+        extra = {"temperature": TEMPERATURE_NO_ONE_TAKES} if spoilt else None
+        if not streamed:
+            answer = await create(model=model, messages=[{"role": "user", "content": text}], extra_body=extra)
+            usage = answer.usage
+        else:
+            stream = await create(
+                model=model,
+                messages=[{"role": "user", "content": text}],
+                stream=True,
+                stream_options={"include_usage": True},
+                extra_body=extra,
+            )
+            usage = None
+            async for chunk in stream:
+                usage = chunk.usage or usage
+        counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        self._tally.record(200, input_tokens=counts[0], output_tokens=counts[1])
+
+    async def _ask_anthropic(self, token: str, model: str, text: str, *, streamed: bool, spoilt: bool) -> None:
+        client = self._anthropic[token].messages
+        extra = {"temperature": TEMPERATURE_NO_ONE_TAKES} if spoilt else None
+        messages: list[anthropic.types.MessageParam] = [{"role": "user", "content": text}]
+        if not streamed:
+            answer = await client.create(model=model, messages=messages, max_tokens=ANSWER_CAP_TOKENS, extra_body=extra)
+        else:
+            async with client.stream(
+                model=model, messages=messages, max_tokens=ANSWER_CAP_TOKENS, extra_body=extra
+            ) as stream:
+                answer = await stream.get_final_message()
+        usage = answer.usage
+        cached = (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
+        self._tally.record(200, input_tokens=usage.input_tokens + cached, output_tokens=usage.output_tokens)
+
+    def _write_prompt(self, median_tokens: int) -> str:
+        head = f"{self._chance.choice(_TASKS)} {self._chance.choice(_THINGS)} (ticket {next(self._numbers)})."
+        length_tokens = median_tokens * self._chance.lognormvariate(0, 0.5)
+        return head + " Mind the figures of last week." * round(length_tokens / 8)
+
+    def _make_openai(self, token: str, api_url: str) -> openai.AsyncOpenAI:
+        return openai.AsyncOpenAI(api_key=token, base_url=f"{api_url}/v1", max_retries=0, http_client=self._http)
+
+    def _make_anthropic(self, token: str, api_url: str) -> anthropic.AsyncAnthropic:
+        return anthropic.AsyncAnthropic(api_key=token, base_url=api_url, max_retries=0, http_client=self._http)
+
+
+def choose_drivers(keys: Sequence[Key], tokens: Mapping[str, str]) -> list[Driver]:
+    """Pick the keys that call live; `tokens` are by the key's name."""
+    return [Driver(key, tokens[key.name]) for key in keys if key.live_per_minute > 0]

@@ -1,0 +1,77 @@
+"""The balance of a run: three books, and what it takes for them to agree."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge_demo import summary
+from keygauge_demo.summary import Count, read_metrics, summarise
+from keygauge_demo.tally import Tally
+
+EXPOSITION = """\
+# HELP keygauge_requests_total Requests answered
+# TYPE keygauge_requests_total counter
+keygauge_requests_total{keygauge_key_id="a",http_response_status_code="200"} 5.0
+keygauge_requests_total{keygauge_key_id="a",http_response_status_code="429"} 2.0
+keygauge_requests_total{keygauge_key_id="b",http_response_status_code="200"} 1.0
+keygauge_requests_total{keygauge_key_id="invalid",http_response_status_code="401"} 9.0
+# HELP keygauge_tokens_total Tokens used
+# TYPE keygauge_tokens_total counter
+keygauge_tokens_total{keygauge_key_id="a",gen_ai_token_type="input"} 50.0
+keygauge_tokens_total{keygauge_key_id="a",gen_ai_token_type="output"} 70.0
+keygauge_tokens_total{keygauge_key_id="c",gen_ai_token_type="input"} 90.0
+"""
+
+
+@pytest.fixture
+def tally():
+    tally = Tally(sent=4)
+    tally.record(200, input_tokens=30, output_tokens=9)
+    tally.record(200, input_tokens=20, output_tokens=9)
+    tally.record(500)
+    tally.record(429)
+    return tally
+
+
+def test_metrics_of_the_given_keys_are_counted():
+    assert read_metrics(EXPOSITION, key_ids=["a", "b"]) == Count(requests=8, input_tokens=50)
+
+
+def test_books_that_agree_have_no_discrepancies(tally):
+    result = summarise(tally, ledger=Count(4, 50), metric=Count(4, 50))
+    assert (result.sent, result.answered, result.admitted, result.limited) == (4, 4, 3, 1)
+    assert result.discrepancies == []
+
+
+@pytest.mark.parametrize(
+    ("ledger", "metric", "claim"),
+    [
+        (Count(3, 50), Count(4, 50), "ledger has each call"),
+        (Count(5, 50), Count(4, 50), "ledger has each call"),
+        (Count(4, 50), Count(5, 50), "metrics count"),
+        (Count(4, 49), Count(4, 50), "ledger has the clients' tokens"),
+        (Count(4, 50), Count(4, 51), "metrics have the clients' tokens"),
+    ],
+)
+def test_books_that_differ_are_told(tally, ledger, metric, claim):
+    [discrepancy] = summarise(tally, ledger=ledger, metric=metric).discrepancies
+    assert claim in discrepancy
+
+
+def test_calls_without_an_answer_are_told(tally):
+    tally.sent += 1
+    result = summarise(tally, ledger=Count(4, 50), metric=Count(4, 50))
+    assert result.discrepancies == ["every call was answered"]
+
+
+def test_refusals_of_good_keys_are_told(tally):
+    tally.sent += 1
+    tally.record(401)
+    result = summarise(tally, ledger=Count(5, 50), metric=Count(5, 50))
+    assert result.discrepancies == ["each answer was admitted or limited"]
+
+
+def test_ledger_is_not_awaited_for_ever(connection):
+    since = datetime.now(UTC) - timedelta(hours=1)
+    count = summary.await_ledger(connection, key_ids=["a"], since=since, requests=1, timeout_s=0)
+    assert count == Count(0, 0)
