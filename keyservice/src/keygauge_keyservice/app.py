@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from flask import Flask
+from flask import Flask, abort, request
 from prometheus_client import CollectorRegistry
 
-from keygauge_keyservice import database
+from keygauge_keyservice import database, openapi
+from keygauge_keyservice.api import accounts, keys, plans
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.problem import handle_problems
 from keygauge_keyservice.services import Services
+
+API: tuple[openapi.Part, ...] = (accounts, keys, plans)
 
 _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
 
@@ -19,4 +22,14 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
     Services(settings, database.pool(settings.database_url), registry or CollectorRegistry()).attach(app)
     handle_problems(app)
+    app.before_request(_refuse_nul)
+    for part in API:
+        app.register_blueprint(part.blueprint)
+    app.register_blueprint(openapi.blueprint(API))
     return app
+
+
+def _refuse_nul() -> None:
+    """Know no name with a NUL in it: PostgreSQL has none either."""
+    if "\0" in request.path or any("\0" in value for _, value in request.args.items(multi=True)):
+        abort(404)

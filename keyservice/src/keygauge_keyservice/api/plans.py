@@ -1,0 +1,121 @@
+"""Plans over HTTP: create, list, read, and replace their limits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint
+
+from keygauge_keyservice import fields, plans
+from keygauge_keyservice.api.schema import (
+    FLAG,
+    INTEGER,
+    NAME,
+    SLUG,
+    TIME,
+    array,
+    enum,
+    nullable,
+    obj,
+    operation,
+    path,
+    ref,
+)
+from keygauge_keyservice.authority import OPERATOR, operator_only
+from keygauge_keyservice.limit_fields import LIMITS_MAX, WINDOW_S_MAX, read_limits
+from keygauge_keyservice.services import services
+
+blueprint = Blueprint("api_plans", __name__, url_prefix="/v1/plans")
+
+
+@blueprint.post("")
+@operator_only
+def create() -> tuple[dict[str, Any], int]:
+    """Make a plan."""
+    given = fields.body()
+    plan_id, name, limits = given.slug("id"), given.name("name"), read_limits(given)
+    given.check()
+    with services().connection() as connection:
+        return _document(plans.create(connection, plan_id=plan_id, name=name, limits=limits, actor=OPERATOR)), 201
+
+
+@blueprint.get("")
+@operator_only
+def list_all() -> dict[str, Any]:
+    """List all plans."""
+    with services().connection() as connection:
+        return {"plans": [_document(plan) for plan in plans.list_plans(connection)]}
+
+
+@blueprint.get("/<plan_id>")
+@operator_only
+def read(plan_id: str) -> dict[str, Any]:
+    """Read a plan."""
+    with services().connection() as connection:
+        return _document(plans.require(connection, plan_id))
+
+
+@blueprint.put("/<plan_id>/limits")
+@operator_only
+def replace_limits(plan_id: str) -> dict[str, Any]:
+    """Give a plan other limits."""
+    given = fields.body()
+    limits = read_limits(given)
+    given.check()
+    with services().connection() as connection:
+        return _document(plans.replace_limits(connection, plan_id, limits, actor=OPERATOR))
+
+
+def _document(plan: plans.Plan) -> dict[str, Any]:
+    limits = [{key: value for key, value in asdict(limit).items() if key != "id"} for limit in plan.limits]
+    return {"id": plan.id, "name": plan.name, "created_at": plan.created_at.isoformat(), "limits": limits}
+
+
+_LIMITS = {**array(ref("Limit")), "maxItems": LIMITS_MAX}
+_PLAN_ID = path("plan_id")
+
+SCHEMAS = {
+    "Limit": obj(
+        {
+            "name": SLUG,
+            "unit": enum("request", "token", "nanousd", "concurrent"),
+            "amount": {**INTEGER, "minimum": 0},
+        },
+        {
+            "window_s": nullable({**INTEGER, "minimum": 1, "maximum": WINDOW_S_MAX}),
+            "period": nullable(enum("day", "month")),
+            "subject": {**enum("account", "key"), "default": "account"},
+            "when_down": {**enum("closed", "safe"), "default": "closed"},
+            "dry_run": {**FLAG, "default": False},
+        },
+    ),
+    "Plan": obj({"id": SLUG, "name": NAME, "created_at": TIME, "limits": _LIMITS}),
+}
+
+PATHS = {
+    "/v1/plans": {
+        "post": operation(
+            "createPlan",
+            "Make a plan",
+            body=obj({"id": SLUG, "name": NAME, "limits": _LIMITS}),
+            answer=ref("Plan"),
+            status=201,
+            problems=(409, 422),
+        ),
+        "get": operation("listPlans", "List all plans", answer=obj({"plans": array(ref("Plan"))})),
+    },
+    "/v1/plans/{plan_id}": {
+        "get": operation("readPlan", "Read a plan", parameters=[_PLAN_ID], answer=ref("Plan"), problems=(404,)),
+    },
+    "/v1/plans/{plan_id}/limits": {
+        "put": operation(
+            "replaceLimits",
+            "Give a plan other limits, at once for all of its accounts",
+            parameters=[_PLAN_ID],
+            body=obj({"limits": _LIMITS}),
+            answer=ref("Plan"),
+            problems=(404, 422),
+        ),
+    },
+}

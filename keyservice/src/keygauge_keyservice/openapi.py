@@ -1,0 +1,75 @@
+"""The OpenAPI document, put together from the parts that stand beside the blueprints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from flask import Blueprint, Response, jsonify
+
+from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, ref
+
+
+class Part(Protocol):
+    """A module of the API: its blueprint, and its paths and schemas in the document."""
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """The views."""
+
+    @property
+    def PATHS(self) -> Mapping[str, Mapping[str, Any]]:  # noqa: N802 - a constant of the module
+        """Path items by path."""
+
+    @property
+    def SCHEMAS(self) -> Mapping[str, Mapping[str, Any]]:  # noqa: N802 - a constant of the module
+        """Schemas by name."""
+
+
+_PROBLEM = obj(
+    {"type": TEXT, "title": TEXT, "status": INTEGER, "code": TEXT, "detail": TEXT},
+    {"errors": array(ref("FieldError"))},
+)
+_FIELD_ERROR = obj({"field": TEXT, "code": TEXT, "detail": TEXT})
+_SELF = {
+    "get": {
+        "operationId": "readDocument",
+        "summary": "Read this document",
+        "security": [],
+        "responses": {"200": {"description": "Done.", "content": {"application/json": {"schema": {"type": "object"}}}}},
+    }
+}
+
+
+def blueprint(parts: Sequence[Part]) -> Blueprint:
+    """Serve the document of these parts at /v1/openapi.json."""
+    serving, described = Blueprint("openapi", __name__), document(parts)
+
+    @serving.get("/v1/openapi.json")
+    def read() -> Response:
+        return jsonify(described)
+
+    return serving
+
+
+def document(parts: Sequence[Part]) -> dict[str, Any]:
+    """Put the document together."""
+    paths: dict[str, Any] = {"/v1/openapi.json": _SELF}
+    schemas: dict[str, Any] = {"Problem": _PROBLEM, "FieldError": _FIELD_ERROR}
+    for part in parts:
+        paths.update(part.PATHS)
+        schemas.update(part.SCHEMAS)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "KeyGauge key service", "version": version("keygauge-keyservice")},
+        "servers": [{"url": "/"}],
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "operator": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_ADMIN_TOKEN"},
+                "replica": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_SERVICE_TOKEN"},
+            },
+        },
+    }
