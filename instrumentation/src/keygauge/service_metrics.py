@@ -28,6 +28,11 @@ KEY_EXPIRY = Metric("keygauge.key.expiry.timestamp", "gauge", "s", (ID, ACCOUNT)
 KEY_LAST_USED = Metric("keygauge.key.last_used.timestamp", "gauge", "s", (ID, ACCOUNT), "When a key was last used")
 LEDGER_EVENTS = Metric("keygauge.ledger.events", "counter", "{event}", (), "Events taken into the ledger")
 LEDGER_REFUSED = Metric("keygauge.ledger.refused", "counter", "{event}", (REASON,), "Events refused, by reason")
+LEDGER_DUPLICATES = Metric("keygauge.ledger.duplicates", "counter", "{event}", (), "Events sent again and ignored")
+LEDGER_MISSING = Metric("keygauge.ledger.missing", "counter", "{event}", (), "Events that a spool skipped")
+LEDGER_BATCH_DURATION = Metric(
+    "keygauge.ledger.batch.duration", "histogram", "s", (), "Time to take a batch of events", DURATION_BUCKETS_S
+)
 LEDGER_LAG = Metric("keygauge.ledger.lag", "gauge", "s", (), "Age of the newest event when its batch was taken")
 SERVICE_REQUESTS = Metric(
     "keygauge.service.requests", "counter", "{request}", (ROUTE, METHOD, STATUS), "Requests the key service answered"

@@ -1,0 +1,146 @@
+"""One line of a spool, read and checked: a whole event, or the code that says why it is refused."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple, get_args, get_type_hints
+
+LINE_BYTES_MAX = 16 * 1024
+TEXT_LENGTH_MAX = 512  # of every text, in characters
+
+_TOKENS_MAX = 10**9
+_COUNT_MAX = 1 << 42  # bytes, messages and microseconds (50 days): a sum of two million of them still fits a bigint
+
+
+class Event(NamedTuple):
+    """One call, in the order of `keygauge.event.FIELDS`; None is "not known", never 0."""
+
+    time_us: int
+    account: str
+    key: str
+    route: str
+    method: str
+    status: int
+    error: str | None
+    ip: str | None
+    duration_us: int
+    first_token_us: int | None
+    request_bytes: int
+    response_bytes: int
+    stream: str | None
+    messages: int
+    model: str | None
+    provider: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    usage_status: str
+    outcome: str
+    limit: str | None
+    trace_id: str | None
+
+
+class Refusal(StrEnum):
+    """Why an event is not taken; stable, they are answered and counted."""
+
+    LINE_TOO_LONG = "line_too_long"
+    BAD_JSON = "bad_json"
+    WRONG_LENGTH = "wrong_length"
+    WRONG_TYPE = "wrong_type"
+    BAD_TEXT = "bad_text"  # too long, or with characters that do not print
+    BAD_CHOICE = "bad_choice"  # an outcome, usage status or stream kind that does not exist
+    BAD_STATUS = "bad_status"
+    BAD_TIME = "bad_time"
+    NEGATIVE_COUNT = "negative_count"
+    NEGATIVE_TOKENS = "negative_tokens"
+    ABSURD_SIZE = "absurd_size"
+    UNKNOWN_KEY = "unknown_key"  # no such key in that account
+
+
+class Window(NamedTuple):
+    """The times an event may have, in microseconds since 1970 UTC: from the first, before the second."""
+
+    start_us: int
+    end_us: int
+
+
+_FIELD_TYPES = tuple(get_args(hint) or (hint,) for hint in get_type_hints(Event).values())
+_OUTCOMES = frozenset(("admitted", "limited", "quota", "revoked", "expired", "unknown", "forbidden", "unavailable"))
+_USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
+_STREAMS = frozenset((None, "sse", "websocket"))
+
+_decode = json.JSONDecoder().raw_decode
+
+
+def read_line(line: bytes, *, window: Window) -> Event | Refusal:
+    """Read and check one line; whatever it holds, nothing is raised."""
+    if len(line) > LINE_BYTES_MAX:
+        return Refusal.LINE_TOO_LONG
+    try:
+        text = line.decode()
+        values, end = _decode(text)
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of 5,000 digits, nested too deeply
+        return Refusal.BAD_JSON
+    if end != len(text):
+        return Refusal.BAD_JSON
+    if type(values) is not list:
+        return Refusal.WRONG_TYPE
+    if len(values) != len(_FIELD_TYPES):
+        return Refusal.WRONG_LENGTH
+    if not _types_fit(tuple(map(type, values))):
+        return Refusal.WRONG_TYPE
+    event = Event._make(values)
+    if not (_is_short_and_plain(line) or all(map(_text_fits, values))):
+        return Refusal.BAD_TEXT
+    return _check_values(event, window) or _check_counts(event) or event
+
+
+@lru_cache(maxsize=4096)
+def _types_fit(types: tuple[type, ...]) -> bool:
+    return all(found in allowed for found, allowed in zip(types, _FIELD_TYPES, strict=True))
+
+
+def _is_short_and_plain(line: bytes) -> bool:
+    """Tell at a glance that every text in a line of JSON fits, as in nearly all of them: JSON bars raw controls."""
+    return len(line) <= TEXT_LENGTH_MAX and line.isascii() and b"\\" not in line and b"\x7f" not in line
+
+
+def _text_fits(value: str | int | None) -> bool:
+    """Refuse what PostgreSQL cannot hold (NUL, lone surrogates), what terminals act on, what fills disks."""
+    return not isinstance(value, str) or (len(value) <= TEXT_LENGTH_MAX and value.isprintable())
+
+
+def _check_values(event: Event, window: Window) -> Refusal | None:
+    if event.outcome not in _OUTCOMES or event.usage_status not in _USAGE_STATUSES or event.stream not in _STREAMS:
+        return Refusal.BAD_CHOICE
+    if not 100 <= event.status <= 599:  # noqa: PLR2004 - HTTP's own range
+        return Refusal.BAD_STATUS
+    if not window.start_us <= event.time_us < window.end_us:
+        return Refusal.BAD_TIME
+    return None
+
+
+def _check_counts(event: Event) -> Refusal | None:
+    counts = (
+        event.duration_us,
+        event.first_token_us or 0,
+        event.request_bytes,
+        event.response_bytes,
+        event.messages,
+    )
+    if min(counts) < 0:
+        return Refusal.NEGATIVE_COUNT
+    tokens = (
+        event.input_tokens or 0,
+        event.output_tokens or 0,
+        event.cache_read_tokens or 0,
+        event.cache_write_tokens or 0,
+        event.reasoning_tokens or 0,
+    )
+    if min(tokens) < 0:
+        return Refusal.NEGATIVE_TOKENS
+    return Refusal.ABSURD_SIZE if max(counts) > _COUNT_MAX or max(tokens) > _TOKENS_MAX else None

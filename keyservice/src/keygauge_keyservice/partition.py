@@ -1,0 +1,67 @@
+"""The ledger's monthly partitions: made before the first event of a month, dropped when it is past its retention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+
+from psycopg import sql
+
+from keygauge_keyservice.database import Connection
+
+_LOCK = 0x6B67_0003
+_MONTH_DAYS_MAX = 31
+
+
+def month_of(time: datetime) -> date:
+    """Return the first day of a time's month in UTC."""
+    return time.astimezone(UTC).date().replace(day=1)
+
+
+def ensure(connection: Connection, months: Iterable[date]) -> None:
+    """Make the partitions that are missing, in a transaction of its own.
+
+    A table is made first and attached after: that waits for no reader and no writer of the other months.
+    """
+    if missing := sorted(set(months) - _present(connection)):
+        with connection.transaction():
+            connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            for month in sorted(set(missing) - _present(connection)):
+                _create(connection, month)
+
+
+def drop_before(connection: Connection, time: datetime) -> list[date]:
+    """Drop the partitions all of whose events are older than a time; return their months."""
+    with connection.transaction():
+        connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        old = sorted(month for month in _present(connection) if _next(month) <= time.astimezone(UTC).date())
+        for month in old:
+            connection.execute(sql.SQL("/* partition.drop */ DROP TABLE {}").format(_table(month)))
+    return old
+
+
+def _present(connection: Connection) -> set[date]:
+    with connection.transaction():
+        rows = connection.execute(
+            "/* partition.list */ SELECT child.relname AS name FROM pg_inherits "
+            "JOIN pg_class AS child ON child.oid = inhrelid WHERE inhparent = 'event'::regclass"
+        ).fetchall()
+    return {datetime.strptime(row["name"], "event_%Y_%m").replace(tzinfo=UTC).date() for row in rows}
+
+
+def _create(connection: Connection, month: date) -> None:
+    table = _table(month)
+    bounds = {"table": table, "start": sql.Literal(f"{month} 00:00+00"), "end": sql.Literal(f"{_next(month)} 00:00+00")}
+    for statement in (
+        "/* partition.create */ CREATE TABLE {table} (LIKE event INCLUDING ALL)",
+        "/* partition.attach */ ALTER TABLE event ATTACH PARTITION {table} FOR VALUES FROM ({start}) TO ({end})",
+    ):
+        connection.execute(sql.SQL(statement).format(**bounds))
+
+
+def _table(month: date) -> sql.Identifier:
+    return sql.Identifier(f"event_{month:%Y_%m}")
+
+
+def _next(month: date) -> date:
+    return (month + timedelta(days=_MONTH_DAYS_MAX)).replace(day=1)

@@ -1,0 +1,141 @@
+"""What a call cost, in whole nano-USD, from the public price list of genai-prices.
+
+One rounding per call: rates are whole nano-USD per million tokens, the parts are added exactly, and the sum is divided
+by a million and rounded half up. A model that is not in the list has no cost, which is not a cost of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
+from importlib.metadata import version
+from typing import NamedTuple, TypeAlias
+
+from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider, TieredPrices
+
+from keygauge_keyservice.event_line import Event
+
+_NANOUSD = 10**9
+_MILLION = 10**6
+_MODELS_MAX = 4096  # remembered pairs of provider and model, unknown ones included
+
+
+class Cost(NamedTuple):
+    """The cost of one call and the version of the price that made it."""
+
+    nanousd: int
+    price_version: str
+
+
+Price: TypeAlias = Callable[[Event], Cost | None]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rates of one model for calls with more than `above` input tokens, in nano-USD per million (tokens or calls)."""
+
+    above: int
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    reasoning: int
+    request: int
+
+    def cost_nanousd(self, event: Event) -> int:
+        """Price a call: cached tokens are part of its input, reasoning is part of its output."""
+        read, written = event.cache_read_tokens or 0, event.cache_write_tokens or 0
+        reasoning = event.reasoning_tokens or 0
+        total = (
+            max((event.input_tokens or 0) - read - written, 0) * self.input
+            + read * self.cache_read
+            + written * self.cache_write
+            + max((event.output_tokens or 0) - reasoning, 0) * self.output
+            + reasoning * self.reasoning
+            + self.request
+        )
+        return (total + _MILLION // 2) // _MILLION
+
+
+Schedule: TypeAlias = Sequence[tuple[Callable[[datetime], bool] | None, Sequence[Rates]]]
+"""A model's prices: when they hold (None is always) and the rates by input size, both with the preferred one last."""
+
+
+class PublicPrices:
+    """The price list of genai-prices, each model resolved once."""
+
+    def __init__(self, *, models_max: int = _MODELS_MAX) -> None:
+        self.version = f"genai-prices {version('genai-prices')}"
+        # Not genai-prices' own look-up: its caches keep every name ever asked for.
+        self._find = lru_cache(models_max)(_find_schedule)
+
+    def __call__(self, event: Event) -> Cost | None:
+        """Price one call; None when the model or its tokens are not known."""
+        if event.model is None or (event.input_tokens is None and event.output_tokens is None):
+            return None
+        schedule = self._find(event.provider, event.model)
+        if not schedule:
+            return None
+        rates = _rates_at(schedule, event.time_us, event.input_tokens or 0)
+        return Cost(rates.cost_nanousd(event), self.version)
+
+
+def _rates_at(schedule: Schedule, time_us: int, input_tokens: int) -> Rates:
+    tiers = schedule[0][1]
+    if len(schedule) > 1:
+        time = datetime.fromtimestamp(time_us / _MILLION, UTC)
+        tiers = next((tiers for holds, tiers in reversed(schedule) if holds is None or holds(time)), tiers)
+    return next(rates for rates in reversed(tiers) if input_tokens > rates.above)
+
+
+def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
+    model = _find_model(provider_name, model_name.lower())
+    if model is None:
+        return ()
+    prices = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
+    schedule = [(price.constraint.active if price.constraint else None, _tiers(price.prices)) for price in prices]
+    return schedule if all(tiers for _, tiers in schedule) else ()
+
+
+def _find_model(provider_name: str | None, model_name: str) -> ModelInfo | None:
+    providers = get_snapshot().providers
+    provider = (provider_name and find_provider_by_id(providers, provider_name)) or _guess_provider(model_name)
+    return provider.find_model(model_name, all_providers=providers) if provider else None
+
+
+def _guess_provider(model_name: str) -> Provider | None:
+    return next((p for p in get_snapshot().providers if p.model_match and p.model_match.is_match(model_name)), None)
+
+
+def _tiers(price: ModelPrice) -> list[Rates]:
+    """Turn a model's prices into rates, smallest input first; none when it is not sold by the token."""
+    if price.input_mtok is None and price.output_mtok is None:
+        return []
+    starts = {tier.start for value in vars(price).values() if isinstance(value, TieredPrices) for tier in value.tiers}
+    return [_rates(price, above) for above in (-1, *sorted(starts))]
+
+
+def _rates(price: ModelPrice, above: int) -> Rates:
+    # A kind of token without a price of its own costs what the kind it belongs to costs.
+    input_rate, output_rate = _rate(price.input_mtok, above, 0), _rate(price.output_mtok, above, 0)
+    return Rates(
+        above=above,
+        input=input_rate,
+        output=output_rate,
+        cache_read=_rate(price.cache_read_mtok, above, input_rate),
+        cache_write=_rate(price.cache_write_mtok, above, input_rate),
+        reasoning=_rate(price.output_reasoning_mtok, above, output_rate),
+        request=_rate(price.requests_kcount, above, 0) * 1000,
+    )
+
+
+def _rate(price: Decimal | TieredPrices | None, above: int, default: int) -> int:
+    if price is None:
+        return default
+    if isinstance(price, TieredPrices):
+        price = next((tier.price for tier in reversed(price.tiers) if tier.start <= above), price.base)
+    return int((price * _NANOUSD).quantize(Decimal(1), ROUND_HALF_UP))
