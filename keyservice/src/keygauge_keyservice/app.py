@@ -6,12 +6,14 @@ from flask import Flask, abort, request
 from prometheus_client import CollectorRegistry
 
 from keygauge_keyservice import database, openapi
-from keygauge_keyservice.api import accounts, keys, plans
+from keygauge_keyservice.api import accounts, events, keys, plans
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.ledger_metrics import LedgerMetrics
+from keygauge_keyservice.pricing import PublicPrices
 from keygauge_keyservice.problem import handle_problems
 from keygauge_keyservice.services import Services
 
-API: tuple[openapi.Part, ...] = (accounts, keys, plans)
+API: tuple[openapi.Part, ...] = (accounts, events, keys, plans)
 
 _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
 
@@ -20,7 +22,9 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     """Make the app; nothing is opened before the first request, so it may be made before a fork."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
-    Services(settings, database.pool(settings.database_url), registry or CollectorRegistry()).attach(app)
+    registry = registry or CollectorRegistry()
+    pool = database.pool(settings.database_url)
+    Services(settings, pool, registry, PublicPrices(), LedgerMetrics(registry)).attach(app)
     handle_problems(app)
     app.before_request(_refuse_nul)
     for part in API:

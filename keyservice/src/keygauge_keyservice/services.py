@@ -1,4 +1,4 @@
-"""What every view needs: settings, the pool and the metric registry, reachable from the current app."""
+"""What every view needs: settings, the pool, the metrics and the prices, reachable from the current app."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection, Pool
+from keygauge_keyservice.ledger_metrics import LedgerMetrics
+from keygauge_keyservice.pricing import Price
 
 _NAME = "keygauge"
 
@@ -23,6 +25,8 @@ class Services:
     settings: Settings
     pool: Pool
     registry: CollectorRegistry
+    price: Price
+    ledger_metrics: LedgerMetrics
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

@@ -1,0 +1,132 @@
+"""Events over HTTP: a replica's spool, batch by batch, into the ledger."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from time import perf_counter
+from typing import Any
+
+from flask import Blueprint, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from keygauge_keyservice import ledger
+from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, operation, query
+from keygauge_keyservice.authority import replica_only
+from keygauge_keyservice.problem import Problem
+from keygauge_keyservice.services import services
+
+blueprint = Blueprint("api_events", __name__, url_prefix="/v1/events")
+
+LINES_MAX = 5_000
+BATCH_BYTES_MAX = 8 << 20  # as lines: a compressed body is bounded by what it inflates to
+_NUMBER_MAX = 1 << 62
+_GZIP = 16 + zlib.MAX_WBITS
+
+_is_spool = re.compile(r"[0-9a-f]{1,64}", re.ASCII).fullmatch
+_is_number = re.compile(r"[0-9]{1,19}", re.ASCII).fullmatch
+
+
+@blueprint.post("")
+@replica_only
+def take() -> dict[str, Any]:
+    """Take a batch of a spool's events; the answer stands for what is committed."""
+    started = perf_counter()
+    spool, first = _spool(), _first()
+    lines = _lines(_body())
+    with services().connection() as connection:
+        receipt = ledger.take_batch(connection, spool, first, lines, services().price)
+    services().ledger_metrics.record(receipt, duration_s=perf_counter() - started)
+    return {
+        "next": receipt.next,
+        "accepted": receipt.accepted,
+        "refused": [{"number": number, "code": code} for number, code in receipt.refused],
+    }
+
+
+def _spool() -> str:
+    spool = request.args.get("spool", "")
+    if not _is_spool(spool):
+        raise _bad_batch("spool: give the spool's id, up to 64 hexadecimal digits")
+    return spool
+
+
+def _first() -> int:
+    first = request.args.get("first", "")
+    if not _is_number(first) or int(first) > _NUMBER_MAX:
+        raise _bad_batch("first: give the number of the first line, a whole number from 0")
+    return int(first)
+
+
+def _body() -> bytes:
+    request.max_content_length = BATCH_BYTES_MAX
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise _too_large() from error
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "gzip":
+        return _inflate(body)
+    if encoding != "identity":
+        raise Problem(415, "unsupported_encoding", "Send the batch as it is or with Content-Encoding: gzip.")
+    return body
+
+
+def _inflate(body: bytes) -> bytes:
+    inflater = zlib.decompressobj(_GZIP)
+    try:
+        lines = inflater.decompress(body, BATCH_BYTES_MAX + 1)
+    except zlib.error as error:
+        raise _bad_batch("the body is not gzip") from error
+    if len(lines) > BATCH_BYTES_MAX:
+        raise _too_large()
+    if not inflater.eof or inflater.unused_data:
+        raise _bad_batch("the body is not one whole gzip stream")
+    return lines
+
+
+def _lines(body: bytes) -> list[bytes]:
+    """Cut a body into lines; a last one without its end is a batch that was cut short, not an event."""
+    if not body.endswith(b"\n"):
+        raise _bad_batch("the body is not whole lines: end each event with a newline")
+    lines = body.split(b"\n")
+    lines.pop()
+    if len(lines) > LINES_MAX:
+        raise _too_large()
+    return lines
+
+
+def _bad_batch(detail: str) -> Problem:
+    return Problem(422, "bad_batch", detail)
+
+
+def _too_large() -> Problem:
+    return Problem(413, "batch_too_large", f"A batch has at most {LINES_MAX} lines and {BATCH_BYTES_MAX} bytes.")
+
+
+SCHEMAS = {
+    "Receipt": obj({"next": INTEGER, "accepted": INTEGER, "refused": array(obj({"number": INTEGER, "code": TEXT}))})
+}
+
+PATHS = {
+    "/v1/events": {
+        "post": {
+            **operation(
+                "takeEvents",
+                "Take a batch of a spool's events into the ledger; sent again, it changes nothing",
+                parameters=[
+                    query("spool", TEXT, "the spool's id", required=True),
+                    query("first", {**INTEGER, "minimum": 0}, "the first line's number", required=True),
+                ],
+                answer={"$ref": "#/components/schemas/Receipt"},
+                problems=(413, 422),
+                security="replica",
+            ),
+            "requestBody": {
+                "required": True,
+                "description": "One event a line: a JSON array in the order of `keygauge.event.FIELDS`.",
+                "content": {"application/x-ndjson": {"schema": TEXT}},
+            },
+        }
+    }
+}
