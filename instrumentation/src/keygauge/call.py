@@ -98,9 +98,9 @@ class Call:
         self.provider = provider or self.provider
 
 
-_CURRENT: ContextVar[Call | None] = ContextVar("keygauge_call", default=None)
+CURRENT: ContextVar[Call | None] = ContextVar("keygauge_call", default=None)
 
 
 def current() -> Call:
     """Return the call being answered; outside of one, a call that nothing reads."""
-    return _CURRENT.get() or Call(method="", ip=None, time_ns=0, started_ns=0)
+    return CURRENT.get() or Call(method="", ip=None, time_ns=0, started_ns=0)

@@ -1,4 +1,4 @@
-"""The metric registry: every metric name, unit, attribute and bucket in one place, for code, dashboards, alerts, docs."""
+"""The metric registry: each name, unit, attribute and bucket in one place, for code, dashboards, alerts and docs."""
 
 from __future__ import annotations
 

@@ -1,0 +1,178 @@
+"""The ASGI middleware: for FastAPI, Starlette and any other ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import cast
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from keygauge import route
+from keygauge.admission import Refusal
+from keygauge.beat import Round
+from keygauge.call import CURRENT, Call
+from keygauge.clock import SECOND, now_ns
+from keygauge.credential import find
+from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
+from keygauge.gate import Gate
+from keygauge.problem import answer
+from keygauge.runtime import Process, Runtime
+from keygauge.settings import Mode, Settings, SettingsError
+
+Identify = Callable[[Scope], str | None]
+
+_MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
+
+
+class KeyGaugeMiddleware:
+    """Meter and guard an ASGI app by key.
+
+    Options are by keyword and default to the `KEYGAUGE_*` environment, see `keygauge.settings.Settings`. `identify` is
+    for a service with keys of its own, in observe mode: given the ASGI scope, it returns the id to count the call under
+    (never the key itself), or None.
+
+    Raises:
+        SettingsError: a setting is missing or wrong.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        service_url: str | None = None,
+        service_token: str | None = None,
+        spool_dir: str | Path | None = None,
+        mode: Mode | None = None,
+        identify: Identify | None = None,
+        open_paths: Iterable[str] | None = None,
+        service_name: str | None = None,
+        wait_s: float | None = None,
+    ) -> None:
+        settings = Settings.from_environment(
+            service_url=service_url,
+            service_token=service_token,
+            spool_dir=spool_dir,
+            mode=mode,
+            open_paths=None if open_paths is None else tuple(open_paths),
+            service_name=service_name,
+            wait_s=wait_s,
+        )
+        if identify is not None and settings.mode != "observe":
+            raise SettingsError("identify goes with mode='observe': keys of your own can be counted, not enforced")
+        self.app = app
+        self._identify = identify
+        self._process = Process(settings)
+        self._wait_ns = int(settings.wait_s * SECOND)
+        self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
+        self._open_prefixes = tuple(path[:-1] for path in settings.open_paths if path.endswith("*"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if _MARK in scope or self._is_open(scope):
+            await self.app(scope, receive, send)
+        elif kind == "http":
+            await self._serve(scope, receive, send, HttpExchange)
+        elif kind == "websocket":
+            await self._serve(scope, receive, send, WebSocketExchange)
+        elif kind == "lifespan":
+            await self._live(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        path = scope.get("path", "")
+        return path in self._open_paths or path.startswith(self._open_prefixes)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start with the app and stop after it."""
+        scope[_MARK] = True
+        self._process.start()
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            await asyncio.to_thread(self._process.stop)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, make: type[HttpExchange | WebSocketExchange]
+    ) -> None:
+        runtime = self._process.runtime or self._process.start()
+        call = _call(scope)
+        scope[_MARK] = call
+        exchange = make(call, runtime, scope, receive, send)
+        try:
+            refusal = await self._decide(runtime, call, scope)
+            if refusal is not None:
+                call.route = route.before(scope)
+                await exchange.refuse(answer(refusal, cast("Gate", runtime.gate).fields(call)))
+                return
+            token = CURRENT.set(call)
+            try:
+                await self.app(scope, exchange.receive, exchange.send)
+            finally:
+                CURRENT.reset(token)
+        except BaseException as error:
+            exchange.end(complete=False, error=error)
+            raise
+        exchange.end(complete=False)
+
+    async def _decide(self, runtime: Runtime, call: Call, scope: Scope) -> Refusal | None:
+        gate = runtime.gate
+        if self._identify is not None or gate is None:
+            self._observe(runtime, call, scope)
+            return None
+        token = find(scope["headers"])
+        decision = gate.decide(call, token)
+        while isinstance(decision, Future):
+            if not await _ended(decision, call.started_ns + self._wait_ns):
+                return gate.give_up(call)
+            decision = gate.decide(call, token)
+        return decision
+
+    def _observe(self, runtime: Runtime, call: Call, scope: Scope) -> None:
+        if self._identify is None:
+            return
+        try:
+            call.key = self._identify(scope) or call.key
+        except Exception:  # noqa: BLE001 - a failing `identify` costs a label, not the call
+            runtime.fault("identify")
+
+
+def _call(scope: Scope) -> Call:
+    client = scope.get("client")
+    call = Call(
+        method=scope.get("method", "GET"),
+        ip=client[0] if client else None,
+        time_ns=time.time_ns(),
+        started_ns=now_ns(),
+    )
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        call.trace_id = trace.format_trace_id(span.trace_id)
+        call.context = otel_context.get_current()
+    return call
+
+
+async def _ended(coming: Round, deadline_ns: int) -> bool:
+    """Wait for a round without holding the event loop; False when time is up or the key service did not answer."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[bool] = loop.create_future()
+
+    def wake(ended: Round) -> None:
+        def settle() -> None:
+            if not waiter.done():
+                waiter.set_result(ended.result())
+
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle)
+
+    coming.add_done_callback(wake)
+    try:
+        return await asyncio.wait_for(waiter, max(deadline_ns - now_ns(), 0) / SECOND)
+    except TimeoutError:
+        return False

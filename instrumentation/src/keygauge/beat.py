@@ -1,0 +1,200 @@
+"""The beat: each second, and at once when a request waits, ask the key service for leases and learn what changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import islice
+from threading import Event, Lock, Thread
+from typing import Any
+from uuid import uuid4
+
+from keygauge import __version__
+from keygauge.admission import Admission
+from keygauge.clock import MS, SECOND, now_ns
+from keygauge.limit import Allowance, Lease
+from keygauge.service import ServiceClient, ServiceError
+from keygauge.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL_NS = SECOND
+_MARGIN_NS = 500 * MS  # leases that end sooner go back while they still can
+_MOST = 500  # look-ups, acquisitions or returns in one beat: see docs/protocol.md
+_TIMEOUT_S = 2.0
+_RETRY_S = 0.1  # after a beat that was not answered
+
+Round = Future[bool]  # ends with the beat that carried what was asked before; False: the key service did not answer
+
+
+class Beat:
+    """A thread that beats. `reached_ns` is when the last answered beat was sent, or the start."""
+
+    def __init__(self, settings: Settings, *, on_fault: Callable[[str], None]) -> None:
+        assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
+        assert settings.service_token is not None  # noqa: S101 - as above
+        self.replica = uuid4().hex
+        self.admission = Admission(wake=self.wake)
+        self.reached_ns = now_ns()
+        self._ended_ns = 0
+        self._settings = settings
+        self._on_fault = on_fault
+        self._client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
+        self._cursor: int | None = None
+        self._lock = Lock()
+        self._look_ups: dict[bytes, str] = {}
+        self._round: Round = Future()
+        self._due = Event()
+        self._stop = Event()
+        self._complained = False
+        self._thread = Thread(target=self._run, name="keygauge-beat", daemon=True)
+
+    def start(self) -> None:
+        """Start beating."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = _TIMEOUT_S) -> None:
+        """Give all leases back and end."""
+        self._stop.set()
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def wake(self) -> None:
+        """Beat now."""
+        self._due.set()
+
+    def look_up(self, digest: bytes, key_id: str) -> Round:
+        """Ask for a key that is not known here; callers that ask for the same one share the answer."""
+        with self._lock:
+            self._look_ups[digest] = key_id
+            asked = self._round
+        self.wake()
+        return asked
+
+    def next_round(self) -> Round:
+        """Return the round that carries what `Admission` asks for now."""
+        with self._lock:
+            return self._round
+
+    def _run(self) -> None:
+        while True:
+            if not self._stop.is_set():
+                self._due.wait(self._pause_s())
+            stopping = self._stop.is_set()  # read before the beat: what is asked later is not ours to carry
+            self._due.clear()
+            answered = self._beat(stopping=stopping)
+            if stopping:
+                self._client.close()
+                return
+            if not answered:
+                self._stop.wait(_RETRY_S)
+
+    def _pause_s(self) -> float:
+        """Sleep to the next second, or to when a lease has to go back."""
+        now = now_ns()
+        with self.admission.lock:
+            ends = [lease.deadline_ns for allowance in self.admission.held for lease in allowance.leases]
+        until = min([self._ended_ns + _INTERVAL_NS, *(end - _MARGIN_NS + MS for end in ends if end - now > _MARGIN_NS)])
+        return float(max(until - now, 0)) / SECOND
+
+    def _beat(self, *, stopping: bool) -> bool:
+        with self._lock:
+            look_ups = dict(islice(self._look_ups.items(), _MOST))
+            for digest in look_ups:
+                del self._look_ups[digest]
+            if self._look_ups:
+                self.wake()
+            ended, self._round = self._round, Future()
+        answered = False
+        try:
+            answered = self._exchange(look_ups, stopping=stopping)
+        except ServiceError as error:
+            self._complain(error)
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the beat
+            _log.exception("KeyGauge's beat failed")
+            self._on_fault("beat")
+        finally:
+            self._ended_ns = now_ns()
+            ended.set_result(answered)
+        return answered
+
+    def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
+        admission = self.admission
+        with admission.lock:
+            now = now_ns()
+            asking = [] if stopping else list(islice(admission.asking, _MOST))
+            admission.asking.difference_update(asking)
+            if admission.asking:
+                self.wake()
+            returns = self._returns(now, everything=stopping)
+            acquire = [{"limit": asked.limit.id, "units": asked.demand(now)} for asked in asking]
+        request = {
+            "replica": self.replica,
+            "service": self._settings.service_name,
+            "host": self._settings.host,
+            "version": __version__,
+            "mode": self._settings.mode,
+            "cursor": self._cursor,
+            "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
+            "acquire": acquire,
+            "return": [{"lease": lease, "unspent": units} for lease, units in returns],
+        }
+        sent_ns = now_ns()
+        try:
+            answer = self._client.post("/v1/beat", json.dumps(request).encode(), "application/json")
+        finally:
+            with admission.lock:
+                for allowance in asking:  # granted or not, it may ask again
+                    allowance.asked = False
+        self._take(answer, sent_ns, look_ups, {asked.limit.id: asked for asked in asking})
+        return True
+
+    def _returns(self, now: int, *, everything: bool) -> list[tuple[str, int]]:
+        admission = self.admission
+        returns: list[tuple[str, int]] = []
+        for allowance in list(admission.held):
+            if len(returns) >= _MOST:
+                break
+            returns += allowance.give_back(now, None if everything else _MARGIN_NS)
+            if not allowance.leases:
+                admission.held.discard(allowance)
+        return returns
+
+    def _take(
+        self, answer: dict[str, Any], sent_ns: int, look_ups: dict[bytes, str], asking: dict[str, Allowance]
+    ) -> None:
+        """Take an answer in. Times left count from when the request was sent: never later than the service thinks."""
+        admission = self.admission
+        keyring = admission.keyring
+        with admission.lock:
+            now = now_ns()
+            keyring.put(answer["keys"], wanted=frozenset(look_ups.values()))
+            for found in answer["found"]:
+                keyring.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
+            for digest in answer["unknown"]:
+                keyring.mark_unknown(bytes.fromhex(digest), now)
+            for grant in answer["grants"]:
+                allowance = asking[grant["limit"]]
+                lease = Lease(grant["lease"], grant["units"], sent_ns + grant["left_ms"] * MS)
+                allowance.grant(lease, now, sent_ns + grant["reset_ms"] * MS)
+                admission.held.add(allowance)
+            for denial in answer["denials"]:
+                asking[denial["limit"]].deny(now, sent_ns + denial["retry_ms"] * MS)
+            self._cursor = answer["cursor"]
+            if answer["more"]:
+                self.wake()
+            else:
+                admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
+        self.reached_ns = sent_ns
+        if self._complained:
+            self._complained = False
+            _log.info("The key service answers again")
+
+    def _complain(self, error: ServiceError) -> None:
+        """Log the first of a row of failures; the beat's age tells how long it lasts."""
+        if not self._complained:
+            self._complained = True
+            _log.warning("The key service is away, trying on: %s", error)

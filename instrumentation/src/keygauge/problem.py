@@ -1,0 +1,61 @@
+"""The answers to refused calls: RFC 9457 problem+json with a stable code."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import NamedTuple
+
+from keygauge.admission import Refusal
+from keygauge.ratelimit import Fields
+
+
+class Answer(NamedTuple):
+    """A whole HTTP answer."""
+
+    status: int
+    headers: Fields
+    body: bytes
+
+
+MISSING = Refusal("unknown", "key_missing")
+CONFLICT = Refusal("unknown", "key_conflict")
+
+# code -> status, title, detail: what happened and the way out
+_KINDS = {
+    "key_missing": (401, "API key missing", "Send your API key as 'Authorization: Bearer <key>' or in 'X-API-Key'."),
+    "key_invalid": (401, "API key not accepted", "Check the key, or make a new one in the portal."),
+    "key_conflict": (400, "Two different API keys", "Send one API key, in one header."),
+    "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
+    "quota_exhausted": (429, "Quota used up", "Wait until the quota resets, or move to a larger plan in the portal."),
+    "key_service_unavailable": (503, "API keys cannot be checked now", "Send the request again in a moment."),
+}
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')
+_INVALID_CHALLENGE = (b"www-authenticate", b'Bearer realm="api", error="invalid_token"')
+_LONGEST_RETRY_S = 60  # SDKs sleep this long at most: a longer wait is not for a retry
+
+
+def answer(refusal: Refusal, fields: Fields) -> Answer:
+    """Write the answer to a refused call; `fields` are its limits' header fields."""
+    status, title, detail = _KINDS[refusal.code]
+    problem: dict[str, object] = {
+        "type": f"urn:keygauge:problem:{refusal.code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": refusal.code,
+    }
+    headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"), *fields]
+    if refusal.limit is not None:
+        problem["limit"] = refusal.limit
+    if status == 401:  # noqa: PLR2004 - HTTP
+        headers.append(_CHALLENGE if refusal.code == "key_missing" else _INVALID_CHALLENGE)
+    if refusal.retry_after_s is not None:
+        seconds = max(1, math.ceil(refusal.retry_after_s))
+        problem["retry_after_s"] = seconds
+        headers.append((b"retry-after", b"%d" % seconds))
+        if seconds > _LONGEST_RETRY_S:
+            headers.append((b"x-should-retry", b"false"))
+    body = json.dumps(problem).encode()
+    headers.append((b"content-length", b"%d" % len(body)))
+    return Answer(status, headers, body)

@@ -1,0 +1,52 @@
+"""The route template of a request: what the host's router matched, never the path itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from keygauge.call import UNMATCHED
+
+_MOUNTED = "/{path}"  # how Starlette ends the template of a mount
+
+
+def template(scope: Mapping[str, Any]) -> str:
+    """Return the whole template, mounts included, from an ASGI scope that the host has routed.
+
+    Starlette (>= 1.7) and FastAPI leave their route in the scope; for an included router FastAPI leaves the whole one.
+    """
+    route = scope.get("route")
+    if route is None:
+        return UNMATCHED
+    included = scope.get("fastapi", {}).get("effective_route_context")
+    path = _path(included) or _path(route)
+    if path is None:
+        return UNMATCHED
+    if "app_root_path" not in scope:
+        return path
+    if path.endswith(_MOUNTED) and hasattr(route, "routes"):  # a mount that nothing below took up
+        return _mount(scope) + _MOUNTED
+    return _mount(scope) + path
+
+
+def before(scope: Mapping[str, Any]) -> str:
+    """Return the template that the host would match, for a request it does not get to see."""
+    router = getattr(scope.get("app"), "router", None)
+    for route in getattr(router, "routes", ()):
+        match, child = route.matches(scope)
+        if match.name == "FULL":
+            return template({**scope, "route": route, **child})
+    return UNMATCHED
+
+
+def _path(route: Any) -> str | None:
+    inner = getattr(route, "starlette_route", None)
+    path = getattr(inner, "path_format", None) or getattr(route, "path_format", None) or getattr(route, "path", None)
+    return path if isinstance(path, str) else None
+
+
+def _mount(scope: Mapping[str, Any]) -> str:
+    """Return the prefix that mounts took off the path, with their parameters' names in place of the values."""
+    prefix = str(scope.get("root_path", "")).removeprefix(str(scope["app_root_path"]))
+    names = {str(value): name for name, value in scope.get("path_params", {}).items()}
+    return "/".join(f"{{{names[part]}}}" if part in names else part for part in prefix.split("/"))

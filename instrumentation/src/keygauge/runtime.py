@@ -1,0 +1,171 @@
+"""What one process runs: aggregator, spool and threads; made after a fork, at the host's start or first request."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+from typing import Any
+from weakref import WeakSet
+
+from opentelemetry.metrics import MeterProvider, get_meter_provider
+
+from keygauge import __version__, event, metrics, telemetry
+from keygauge.aggregator import Aggregator
+from keygauge.beat import Beat
+from keygauge.call import Call
+from keygauge.clock import SECOND, now_ns
+from keygauge.gate import Gate
+from keygauge.instruments import instrument
+from keygauge.settings import Settings
+from keygauge.shipper import Shipper
+from keygauge.spool import Spool
+
+_log = logging.getLogger(__name__)
+
+_SHIP_S = 5.0  # the longest that a process's end waits for the ledger; what is left another process adopts
+
+
+class Runtime:
+    """The running parts behind one middleware in one process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.aggregator = _aggregator()
+        self.gate: Gate | None = None
+        self._beat: Beat | None = None
+        self._spool: Spool | None = None
+        self._shipper: Shipper | None = None
+        if settings.service_url:
+            self._beat = Beat(settings, on_fault=self.aggregator.fault)
+            self.gate = Gate(self._beat, enforces=settings.mode == "enforce")
+            self._beat.start()
+            self._open_spool(settings)
+        _running.add(self)
+
+    def settle(self, call: Call) -> None:
+        """Count an ended call and write its event; called once per request."""
+        call.ended_ns = now_ns()
+        self.aggregator.record(call)
+        if call.account is not None and self._beat is not None:
+            if self._spool is None:
+                self.aggregator.dropped("no_spool", 1)
+            else:
+                self._spool.append(event.line(call))
+
+    def fault(self, reason: str) -> None:
+        """Count and log a failure of our own, from an except block; the host does not notice."""
+        _log.exception("KeyGauge failed at: %s", reason)
+        self.aggregator.fault(reason)
+
+    def stop(self) -> None:
+        """Give leases back, ship events and end the threads."""
+        _running.discard(self)
+        if self._beat is not None:
+            self._beat.stop()
+        if self._shipper is not None and self._spool is not None:
+            self._spool.close(empty=self._shipper.stop(_SHIP_S))
+
+    def beat_age_s(self) -> float | None:
+        """Tell how long ago the key service last answered; None where there is none to answer."""
+        return None if self._beat is None else (now_ns() - self._beat.reached_ns) / SECOND
+
+    def spool_events(self) -> int:
+        """Count the events not yet in the ledger."""
+        return self._shipper.pending if self._shipper else 0
+
+    def spool_age_s(self) -> float:
+        """Tell the age of the oldest event not yet in the ledger."""
+        return self._shipper.age_s() if self._shipper else 0.0
+
+    def _open_spool(self, settings: Settings) -> None:
+        aggregator = self.aggregator
+        try:
+            self._spool = Spool(
+                settings.spool_dir,
+                most_bytes=settings.spool_bytes,
+                on_drop=lambda reason: aggregator.dropped(reason, 1),
+            )
+        except OSError:
+            _log.exception("No events will reach the ledger: the spool at %s cannot be written", settings.spool_dir)
+            return
+        self._shipper = Shipper(
+            settings,
+            self._spool,
+            on_drop=lambda reason: aggregator.dropped(reason, 1),
+            on_fault=aggregator.fault,
+        )
+        self._shipper.start()
+
+
+class Process:
+    """The runtime of one middleware, in whichever process it finds itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.runtime: Runtime | None = None
+        _processes.add(self)
+
+    def start(self) -> Runtime:
+        """Return the runtime of this process; the first call starts it."""
+        if self.runtime is None:
+            self.runtime = Runtime(self.settings)
+        return self.runtime
+
+    def stop(self) -> None:
+        """Stop; a later request starts anew."""
+        runtime, self.runtime = self.runtime, None
+        if runtime is not None:
+            runtime.stop()
+
+
+_processes: WeakSet[Process] = WeakSet()
+_running: WeakSet[Runtime] = WeakSet()
+_shared: dict[str, Any] = {}
+
+
+def _aggregator() -> Aggregator:
+    """Return the one aggregator of this process; its instruments are made once."""
+    if "aggregator" not in _shared:
+        provider = _provider()
+        aggregator = _shared["aggregator"] = Aggregator(max_series=telemetry.max_series(provider))
+        meter = (provider or get_meter_provider()).get_meter("keygauge", __version__)
+        instrument(meter, aggregator, gauges=_GAUGES)
+    aggregator = _shared["aggregator"]
+    assert isinstance(aggregator, Aggregator)  # noqa: S101 - for the type checker
+    return aggregator
+
+
+def _provider() -> MeterProvider | None:
+    try:
+        return telemetry.configure()
+    except telemetry.TelemetryError:
+        _log.exception("KeyGauge's metrics go nowhere")
+        return None
+
+
+def _oldest_beat_s() -> float | None:
+    return max((age for runtime in list(_running) if (age := runtime.beat_age_s()) is not None), default=None)
+
+
+_GAUGES = {
+    metrics.BEAT_AGE: _oldest_beat_s,
+    metrics.SPOOL_EVENTS: lambda: sum(runtime.spool_events() for runtime in list(_running)),
+    metrics.SPOOL_AGE: lambda: max((runtime.spool_age_s() for runtime in list(_running)), default=0.0),
+}
+
+
+def _forget() -> None:
+    """Begin anew in a child: threads did not come along, and leases, counts and the spool are the parent's."""
+    for process in list(_processes):
+        process.runtime = None
+    _running.clear()
+    _shared.clear()
+
+
+def _stop_all() -> None:
+    for process in list(_processes):
+        process.stop()
+
+
+os.register_at_fork(after_in_child=_forget)
+atexit.register(_stop_all)

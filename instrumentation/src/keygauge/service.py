@@ -1,0 +1,69 @@
+"""The connection to the key service: one kept-alive HTTP connection, for one thread."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+
+class ServiceError(Exception):
+    """The key service did not answer as it should; `status` is 0 where it did not answer at all."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ServiceClient:
+    """Posts to the key service; not for use by two threads at once."""
+
+    def __init__(self, url: str, token: str, *, timeout_s: float) -> None:
+        parts = urlsplit(url)
+        self._prefix = parts.path.rstrip("/")
+        self._headers = {"authorization": f"Bearer {token}", "accept": "application/json"}
+        connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = connect(parts.netloc, timeout=timeout_s)
+
+    def post(self, path: str, body: bytes, content_type: str) -> dict[str, Any]:
+        """Post and return the answer's JSON object.
+
+        Raises:
+            ServiceError: no answer, another status than 200, or an answer that is not a JSON object.
+        """
+        try:
+            status, text = self._exchange(path, body, content_type)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise ServiceError(f"{path}: no answer from the key service: {error!r}") from error
+        if status != http.client.OK:
+            raise ServiceError(f"{path}: the key service answered {status}: {text[:200]!r}", status=status)
+        try:
+            answer = json.loads(text)
+        except ValueError as error:
+            raise ServiceError(f"{path}: the key service's answer is no JSON: {text[:200]!r}") from error
+        if not isinstance(answer, dict):
+            raise ServiceError(f"{path}: the key service's answer is no object: {text[:200]!r}")
+        return answer
+
+    def _exchange(self, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:
+        """Send once; once more on a fresh connection where the kept one had been closed by the other side."""
+        headers = {**self._headers, "content-type": content_type}
+        kept = self._connection.sock is not None
+        try:
+            return self._send(path, body, headers)
+        except (ConnectionError, http.client.RemoteDisconnected):
+            self.close()
+            if not kept:
+                raise
+            return self._send(path, body, headers)
+
+    def _send(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        self._connection.request("POST", self._prefix + path, body, headers)
+        response = self._connection.getresponse()
+        return response.status, response.read()
+
+    def close(self) -> None:
+        """Drop the connection; the next post opens another."""
+        self._connection.close()

@@ -1,0 +1,94 @@
+"""What the middleware is told: by keyword, or by the environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+Mode = Literal["enforce", "observe"]
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message says which, and the way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one process.
+
+    Attributes:
+        service_url: the key service, e.g. `http://127.0.0.1:8080`; None only in observe mode.
+        service_token: the bearer token that the key service accepts from replicas.
+        spool_dir: where events wait until they are in the ledger; on a disk that outlives the process.
+        mode: `enforce` refuses calls; `observe` counts them and refuses none.
+        open_paths: paths that need no key and are not metered; a trailing `*` matches all that begins so.
+        wait_s: the longest that a request waits for the key service, for a cold key or a dry lease.
+        spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
+        service_name: the name of the metered service.
+    """
+
+    service_url: str | None = None
+    service_token: str | None = field(default=None, repr=False)
+    spool_dir: Path
+    mode: Mode = "enforce"
+    open_paths: tuple[str, ...] = ("/healthz", "/metrics")
+    wait_s: float = 0.25
+    spool_bytes: int = 256 * 1024 * 1024
+    service_name: str = "unknown_service"
+    host: str = field(default_factory=socket.gethostname)
+
+    def __post_init__(self) -> None:
+        if self.mode not in {"enforce", "observe"}:
+            raise SettingsError(f"KEYGAUGE_MODE is {self.mode!r}: give 'enforce' or 'observe'")
+        if self.mode == "enforce" and not self.service_url:
+            raise SettingsError(
+                "KEYGAUGE_SERVICE_URL is not set: give the key service's address, or KEYGAUGE_MODE=observe"
+            )
+        if self.service_url and urlsplit(self.service_url).scheme not in {"http", "https"}:
+            raise SettingsError(f"KEYGAUGE_SERVICE_URL is {self.service_url!r}: it begins with http:// or https://")
+        if self.service_url and not self.service_token:
+            raise SettingsError(
+                "KEYGAUGE_SERVICE_TOKEN is not set: give the token that the key service was started with"
+            )
+        if not 0 < self.wait_s <= 10:  # noqa: PLR2004 - the bound is told in the message
+            raise SettingsError(f"KEYGAUGE_WAIT_S is {self.wait_s}: give seconds, above 0 and up to 10")
+
+    @classmethod
+    def from_environment(cls, **given: object) -> Settings:
+        """Read `KEYGAUGE_*`; what is given by keyword and is not None wins.
+
+        Raises:
+            SettingsError: a setting is missing or wrong.
+        """
+        read: dict[str, object] = {
+            "service_url": os.environ.get("KEYGAUGE_SERVICE_URL") or None,
+            "service_token": os.environ.get("KEYGAUGE_SERVICE_TOKEN") or None,
+            "spool_dir": Path(os.environ.get("KEYGAUGE_SPOOL_DIR") or _default_spool_dir()),
+            "mode": os.environ.get("KEYGAUGE_MODE") or "enforce",
+            "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
+        }
+        if paths := os.environ.get("KEYGAUGE_OPEN_PATHS"):
+            read["open_paths"] = tuple(path.strip() for path in paths.split(",") if path.strip())
+        if wait := os.environ.get("KEYGAUGE_WAIT_S"):
+            read["wait_s"] = _number("KEYGAUGE_WAIT_S", wait)
+        if size := os.environ.get("KEYGAUGE_SPOOL_BYTES"):
+            read["spool_bytes"] = int(_number("KEYGAUGE_SPOOL_BYTES", size))
+        read |= {name: value for name, value in given.items() if value is not None}
+        read["spool_dir"] = Path(str(read["spool_dir"]))
+        return cls(**read)  # type: ignore[arg-type]  # __post_init__ checks what was read
+
+
+def _default_spool_dir() -> str:
+    state = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
+    return str(Path(state, "keygauge", "spool"))
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} is {text!r}: give a number") from error
