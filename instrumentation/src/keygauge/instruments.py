@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from keygauge import metrics
-from keygauge.aggregator import Aggregator, Cell
+from keygauge.aggregator import GIVE_WAY, Aggregator, Cell
 from keygauge.call import Call
 from keygauge.metrics import Metric
 from keygauge.series import NO_STATUS, Series
@@ -152,7 +153,10 @@ def _by_name(counts: Mapping[Any, int]) -> Counts:
 
 def _callback(metric: Metric, count: Callable[[], Counts]) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(value, _attributes(metric, values)) for values, value in count().items()]
+        for number, (values, value) in enumerate(count().items(), 1):
+            yield Observation(value, _attributes(metric, values))
+            if number % GIVE_WAY == 0:
+                time.sleep(0)
 
     return observe
 
