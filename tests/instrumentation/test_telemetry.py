@@ -346,6 +346,44 @@ print(os.waitpid(child, 0)[1])
     assert run_python(program) == "0"
 
 
+def test_child_does_not_push_the_parents_counts(serve):
+    server = serve(Receiver)
+    program = f"""
+import os
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:{server.server_port}"
+os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = "200"
+from keygauge.aggregator import Aggregator
+from keygauge.call import Call
+from keygauge.instruments import instrument
+from keygauge.telemetry import configure
+
+def work(count):
+    provider = configure()
+    aggregator = Aggregator()
+    instrument(provider.get_meter("keygauge"), aggregator, gauges={{}})
+    for _ in range(count):
+        aggregator.record(Call(method="GET", ip=None, time_ns=0, started_ns=0))
+    provider.force_flush()
+
+work(5)
+child = os.fork()
+if child == 0:
+    import time
+    work(2)
+    time.sleep(0.5)  # the inherited reader's interval passes twice
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    run_python(program)
+    last = {}
+    for _path, _type, request in server.received:
+        found, resource = read_otlp(request)
+        last[resource["service.instance.id"]] = found
+    counts = [sum(p.as_int for p in found[metrics.REQUESTS.name].sum.data_points) for found in last.values()]
+    observed = [sum(p.count for p in found[metrics.DURATION.name].histogram.data_points) for found in last.values()]
+    assert sorted(counts) == sorted(observed) == [2, 5]
+
+
 def test_missing_distribution_is_told_with_the_way_out():
     program = """
 import sys

@@ -136,29 +136,22 @@ def _own_provider(readers: list[MetricReader]) -> MeterProvider:
 
 
 def _otlp_reader() -> MetricReader:
-    sdk = _import("opentelemetry.sdk.metrics", "sdk")
-    export = _import("opentelemetry.sdk.metrics.export", "sdk")
-    otlp = _import("opentelemetry.exporter.otlp.proto.http.metric_exporter", "otlp")
-    kinds = (sdk.Counter, sdk.Histogram, sdk.ObservableCounter, sdk.UpDownCounter, sdk.ObservableUpDownCounter)
-    # Prometheus refuses delta, whatever OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE says.
-    cumulative = dict.fromkeys(kinds, export.AggregationTemporality.CUMULATIVE)
-    exporter = otlp.OTLPMetricExporter(preferred_temporality=cumulative)
-    reader: MetricReader = export.PeriodicExportingMetricReader(exporter, cardinality_limits=_limits(sdk))
+    reader: MetricReader = _import("keygauge.push", "otlp").PushReader(_limits())
     return reader
 
 
 def _prometheus_reader() -> MetricReader:
-    sdk = _import("opentelemetry.sdk.metrics", "sdk")
     exporter = _import("opentelemetry.exporter.prometheus", "prometheus")
     registry = _import("prometheus_client", "prometheus").CollectorRegistry()
     reader: MetricReader = exporter.PrometheusMetricReader(
-        scope_info_enabled=False, registry=registry, cardinality_limits=_limits(sdk)
+        scope_info_enabled=False, registry=registry, cardinality_limits=_limits()
     )
     _Page.registry, _Page.pid = registry, os.getpid()
     return reader
 
 
-def _limits(sdk: Any) -> dict[Any, int]:
+def _limits() -> dict[Any, int]:
+    sdk = _import("opentelemetry.sdk.metrics", "sdk")
     # Our own folding keeps below this; the SDK's default of 2000 would fold keys into otel.metric.overflow.
     return dict.fromkeys((sdk.ObservableCounter, sdk.ObservableUpDownCounter, sdk.Histogram), SERIES)
 
@@ -167,4 +160,4 @@ def _import(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise TelemetryError(f"{name} is not installed: install keygauge[{extra}]") from error
+        raise TelemetryError(f"{error.name or name} is not installed: install keygauge[{extra}]") from error
