@@ -60,4 +60,4 @@ class BodyReader:
         if document is None:
             return "too_large" if self._head else "not_json"
         tally.take(document)
-        return None
+        return "too_large" if self._head and not tally.tells else None

@@ -9,7 +9,7 @@ from keygauge.usage.stream import Framing, StreamReader
 
 # \r\n, \n and \r each end a line; atomic, else \r\n would also match as two ends. An event that ends in \r\r and whose
 # last \r turns out to be half of a \r\n leaves a \n to the next event: an empty line there, which says nothing.
-_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_BLANK_LINES = re.compile(rb"(?>\r\n|\n|\r){2,}")
 
 
 def _join_data(event: bytearray) -> bytearray:
@@ -22,7 +22,7 @@ def _matters(event: bytes | bytearray) -> bool:
 
 
 _EVENTS = Framing(
-    boundary=_BLANK_LINE,
+    boundary=_BLANK_LINES,
     ends=(b"\n\n", b"\r\n\r\n"),
     overlap=3,
     unframe=_join_data,

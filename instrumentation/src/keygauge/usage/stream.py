@@ -75,12 +75,14 @@ class StreamReader:
             return
         done = 0
         while boundary := self._framing.boundary.search(held, start):
-            if not self._skips:
+            if boundary.start() - done > MAX_FRAME_BYTES:
+                self._too_large = True
+            elif not self._skips:
                 self._take(held[done : boundary.start()])
             self._skips = False
             done = start = boundary.end()
         del held[:done]
-        if len(held) > MAX_FRAME_BYTES:
+        if len(held) > MAX_FRAME_BYTES + self._framing.overlap:
             del held[: -self._framing.overlap]
             self._skips = self._too_large = True
 

@@ -21,6 +21,11 @@ class Tally:
         self._stage: shapes.Stage = "running"
         self._usage: Usage = UNTOLD
 
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything to count."""
+        return self._usage is not UNTOLD
+
     def take(self, document: object) -> None:
         """Look into one parsed document."""
         found = shapes.find(document)

@@ -17,7 +17,7 @@ PROVIDER = "anthropic"
 def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
     """Tell whether a usage with `input_tokens` is Anthropic's and not that of OpenAI's Responses."""
     return (
-        document.get("type") in {"message", "message_delta"}
+        document.get("type") in ("message", "message_delta")  # no set: the type may be anything, a list even
         or "cache_read_input_tokens" in usage
         or "cache_creation_input_tokens" in usage
     )

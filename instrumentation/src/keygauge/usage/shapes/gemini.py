@@ -15,7 +15,7 @@ PROVIDER = "gcp.gemini"
 
 
 def read(document: dict[str, Any]) -> Found | None:
-    """Read `usageMetadata`: thoughts stand beside the candidates, tool results beside the prompt, cached in the prompt."""
+    """Read `usageMetadata`: thoughts count beside the candidates, tool results beside the prompt, cached ones in it."""
     usage = document.get("usageMetadata")
     if not isinstance(usage, dict):
         return None

@@ -52,7 +52,7 @@ def read_response(document: dict[str, Any], usage: dict[str, Any]) -> Found:
 
 
 def read_envelope(event: dict[str, Any]) -> Found | None:
-    """Read the object in `response.completed`, `.incomplete` and `.failed`; in events before those its usage is null."""
+    """Read the object in `response.completed`, `.incomplete` and `.failed`; in earlier events its usage is null."""
     response = event.get("response")
     if not isinstance(response, dict) or not isinstance(usage := response.get("usage"), dict):
         return None

@@ -1,0 +1,167 @@
+"""The answers in golden/ have the shapes of the providers' documentation; each reads the same however it is sent."""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import brotli
+import pytest
+import zstandard
+
+from keygauge.usage import Usage, reader_for
+
+GOLDEN = Path(__file__).parent / "golden"
+CONTENT_TYPES = {
+    ".json": b"application/json",
+    ".sse": b"text/event-stream; charset=utf-8",
+    ".ndjson": b"application/x-ndjson",
+}
+# input, output, cache read, cache write, reasoning; input and output include the rest
+EXPECTED = {
+    "anthropic_message.json": (Usage(4143, 503, 1800, 248), "claude-sonnet-4-5-20250929", "anthropic"),
+    "anthropic_message.sse": (Usage(25, 15), "claude-opus-4-1-20250805", "anthropic"),
+    "anthropic_message_cached.sse": (Usage(2095, 393, 1886, 188), "claude-opus-4-1-20250805", "anthropic"),
+    "anthropic_web_search.sse": (Usage(10682, 510, 0, 0), "claude-opus-4-1-20250805", "anthropic"),
+    "bedrock_converse.json": (Usage(125, 60), None, "aws.bedrock"),
+    "bedrock_converse.sse": (Usage(47, 20), None, "aws.bedrock"),
+    "bedrock_converse_cached.json": (Usage(17951, 295, 17914, 0), None, "aws.bedrock"),
+    "cohere_embed.json": (Usage(2), None, "cohere"),
+    "cohere_v1_chat.json": (Usage(17, 12), None, "cohere"),
+    "cohere_v1_chat.ndjson": (Usage(17, 12), None, "cohere"),
+    "cohere_v2_chat.json": (Usage(5, 418), None, "cohere"),
+    "cohere_v2_chat.sse": (Usage(3, 9), None, "cohere"),
+    "gemini_generate.json": (Usage(1238, 236, 1024, None, 200), "gemini-2.5-flash", "gcp.gemini"),
+    "gemini_stream.json": (Usage(8, 52, None, None, 40), "gemini-2.5-flash", "gcp.gemini"),
+    "gemini_stream.sse": (Usage(8, 52, None, None, 40), "gemini-2.5-flash", "gcp.gemini"),
+    "llama_cpp_chat.sse": (Usage(68, 10), "gpt-oss-20b.gguf", "openai"),
+    "llama_cpp_completion.json": (Usage(7, 64), "gpt-oss-20b.gguf", None),
+    "llama_cpp_completion.sse": (Usage(7, 64), "gpt-oss-20b.gguf", None),
+    "mistral_chat.json": (Usage(16, 34), "mistral-small-latest", "mistral_ai"),
+    "mistral_chat.sse": (Usage(16, 34), "mistral-large-2411", "mistral_ai"),
+    "ollama_chat.json": (Usage(26, 282), "llama3.2", "ollama"),
+    "ollama_chat.ndjson": (Usage(26, 282), "llama3.2", "ollama"),
+    "ollama_embed.json": (Usage(8), "all-minilm", "ollama"),
+    "ollama_generate.ndjson": (Usage(26, 282), "llama3.2", "ollama"),
+    "openai_chat.json": (Usage(19, 10, 0, None, 0), "gpt-4.1-2025-04-14", "openai"),
+    "openai_chat.sse": (Usage(19, 10, 0, None, 0), "gpt-4o-mini", "openai"),
+    "openai_chat_cached_reasoning.json": (Usage(2006, 300, 1920, None, 192), "gpt-5-2025-08-07", "openai"),
+    "openai_completion.json": (Usage(5, 7), "gpt-3.5-turbo-instruct", "openai"),
+    "openai_embedding.json": (Usage(8), "text-embedding-ada-002", "openai"),
+    "openai_image.json": (Usage(50, 50), None, "openai"),
+    "openai_response.json": (Usage(328, 52, 256, None, 20), "gpt-4.1-2025-04-14", "openai"),
+    "openai_response.sse": (Usage(328, 52, 256, None, 20), "gpt-4.1-2025-04-14", "openai"),
+    "vllm_chat.json": (Usage(11, 3), "meta-llama/Llama-3.1-8B-Instruct", "openai"),
+    "vllm_chat_continuous.sse": (Usage(11, 3), "meta-llama/Llama-3.1-8B-Instruct", "openai"),
+    "xai_chat.json": (Usage(37, 763, 8, None, 233), "grok-4-0709", "openai"),
+}
+TELLING_NONE = {
+    "azure_chat_without_usage.sse": "gpt-4o-mini",
+    "openai_chat_without_usage.sse": "gpt-4o-mini",
+    "openai_error.json": None,
+}
+PARTIAL = {"anthropic_overloaded.sse"}
+FINAL_EVENT_IS_LAST = [  # before its last but `tail` bytes these have told less than all
+    ("anthropic_message.sse", b"event: message_delta", Usage(25, 1)),
+    (
+        "gemini_stream.sse",
+        b'data: {"candidates":[{"content":{"parts":[{"text":" patterns',
+        Usage(8, 44, None, None, 40),
+    ),
+    ("vllm_chat_continuous.sse", b'"choices":[{"index":0,"delta":{"content":"!"}', Usage(11, 1)),
+]
+
+
+def deflate_bare(body):
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(body) + compressor.flush()
+
+
+ENCODINGS = [
+    pytest.param(b"gzip", gzip.compress, id="gzip"),
+    pytest.param(b"deflate", zlib.compress, id="deflate"),
+    pytest.param(b"deflate", deflate_bare, id="bare deflate"),
+    pytest.param(b"br", brotli.compress, id="br"),
+    pytest.param(b"zstd", zstandard.compress, id="zstd"),
+]
+
+
+def read(name, chunks, *, encoding=None, complete=True):
+    reader = reader_for(CONTENT_TYPES[Path(name).suffix], encoding)
+    for chunk in chunks:
+        reader.feed(chunk)
+    return reader.close(complete=complete)
+
+
+def cut(body, size):
+    return [body[start : start + size] for start in range(0, len(body), size)]
+
+
+def expect(name):
+    usage, model, provider = EXPECTED[name]
+    return (usage, model, provider, "reported", None)
+
+
+def test_every_golden_answer_has_an_expectation():
+    assert {path.name for path in GOLDEN.iterdir()} == {*EXPECTED, *TELLING_NONE, *PARTIAL}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_answer_reads_in_the_normal_form(name):
+    assert read(name, [(GOLDEN / name).read_bytes()]) == expect(name)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 61, 500])
+def test_answer_reads_the_same_in_chunks(name, size):
+    assert read(name, cut((GOLDEN / name).read_bytes(), size)) == expect(name)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(("encoding", "encode"), ENCODINGS)
+def test_answer_reads_the_same_encoded(name, encoding, encode):
+    body = encode((GOLDEN / name).read_bytes())
+    assert read(name, [body], encoding=encoding) == expect(name)
+    assert read(name, cut(body, 5), encoding=encoding) == expect(name)
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if name.endswith("sse")])
+@pytest.mark.parametrize("line_end", [b"\r", b"\r\n"])
+def test_events_may_end_their_lines_in_any_way(name, line_end):
+    body = (GOLDEN / name).read_bytes().replace(b"\r\n", b"\n").replace(b"\n", line_end)
+    for size in (1, 64, len(body)):
+        assert read(name, cut(body, size)) == expect(name)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_byte_order_mark_is_passed_over(name):
+    body = b"\xef\xbb\xbf" + (GOLDEN / name).read_bytes()
+    assert read(name, [body]) == expect(name)
+    assert read(name, cut(body, 1)) == expect(name)
+
+
+@pytest.mark.parametrize(("name", "model"), TELLING_NONE.items())
+def test_answer_without_usage_is_not_zero(name, model):
+    assert read(name, [(GOLDEN / name).read_bytes()]) == (None, model, None, "none", "no_usage")
+
+
+def test_anthropic_stream_that_failed_is_partial():
+    reading = read("anthropic_overloaded.sse", [(GOLDEN / "anthropic_overloaded.sse").read_bytes()])
+    assert reading == (Usage(25, 1), "claude-opus-4-1-20250805", "anthropic", "partial", "cut")
+
+
+@pytest.mark.parametrize(("name", "before", "usage"), FINAL_EVENT_IS_LAST)
+def test_stream_cut_before_its_last_word_is_partial(name, before, usage):
+    body = (GOLDEN / name).read_bytes()
+    reading = read(name, [body[: body.index(before)]], complete=False)
+    assert (reading.usage, reading.status, reading.missing) == (usage, "partial", "cut")
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_client_that_leaves_after_the_last_word_changes_nothing(name):
+    assert read(name, [(GOLDEN / name).read_bytes()], complete=False) == expect(name)
+
+
+def test_openai_stream_cut_in_mid_event_tells_its_model():
+    body = (GOLDEN / "openai_chat.sse").read_bytes()
+    reading = read("openai_chat.sse", [body[: body.index(b'"prompt_tokens"')]], complete=False)
+    assert reading == (None, "gpt-4o-mini", None, "none", "cut")

@@ -1,0 +1,138 @@
+"""For any body, chunking and encoding: no exception, the same reading as unchunked, a bounded copy."""
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+
+import brotli
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keygauge.usage import Usage, reader_for
+from keygauge.usage.counts import MAX_TOKENS
+from keygauge.usage.json_body import MAX_BODY_BYTES
+from keygauge.usage.stream import MAX_FRAME_BYTES
+
+GOLDEN = [path.read_bytes() for path in sorted((Path(__file__).parent / "golden").iterdir())]
+CONTENT_TYPES = st.sampled_from([b"application/json", b"text/event-stream", b"application/x-ndjson"])
+ENCODINGS = {
+    None: bytes,
+    b"gzip": gzip.compress,
+    b"deflate": zlib.compress,
+    b"br": brotli.compress,
+    b"zstd": zstandard.compress,
+}
+KEYS = [
+    *("usage", "model", "type", "object", "choices", "finish_reason", "message", "delta", "response", "metadata"),
+    *("prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "cached_tokens"),
+    *("completion_tokens_details", "reasoning_tokens", "input_tokens", "output_tokens", "cache_read_input_tokens"),
+    *("cache_creation_input_tokens", "usageMetadata", "promptTokenCount", "thoughtsTokenCount", "candidates"),
+    *("meta", "billed_units", "eval_count", "prompt_eval_count", "done", "tokens_evaluated", "inputTokens"),
+]
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(),
+    st.integers(-5, 100),
+    st.sampled_from([2**53, 2**53 + 1, 10**400, "message_start", "message_delta", "message-end", "response.completed"]),
+    st.text(max_size=5),
+)
+DOCUMENTS = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner), max_leaves=25
+)
+FRAMES = st.one_of(
+    DOCUMENTS.map(lambda document: b"data: " + json.dumps(document).encode() + b"\n\n"),
+    DOCUMENTS.map(lambda document: json.dumps(document).encode() + b"\n"),
+    st.sampled_from([b"\r", b"\n", b"\r\n", b"data", b"data:", b": x", b'"usage"', b"\xef\xbb\xbf", b"\\", b'"']),
+    st.binary(max_size=20),
+)
+
+
+@st.composite
+def bodies(draw):
+    body = draw(
+        st.one_of(
+            st.binary(max_size=200),
+            DOCUMENTS.map(lambda document: json.dumps(document).encode()),
+            st.lists(FRAMES, max_size=8).map(b"".join),
+            st.sampled_from(GOLDEN),
+        )
+    )
+    if body and draw(st.booleans()):  # spoil it somewhere
+        place = draw(st.integers(0, len(body)))
+        body = body[:place] + draw(st.binary(max_size=3)) + body[place + draw(st.integers(0, 3)) :]
+    return body
+
+
+def divide(body, places):
+    places = sorted({place % (len(body) + 1) for place in places})
+    return [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
+
+
+def read(content_type, encoding, chunks, *, complete):
+    reader = reader_for(content_type, encoding)
+    for chunk in chunks:
+        reader.feed(chunk)
+        assert len(getattr(reader, "_held", b"")) <= max(MAX_BODY_BYTES, MAX_FRAME_BYTES + 3)
+    return reader.close(complete=complete)
+
+
+@given(bodies(), CONTENT_TYPES, st.lists(st.integers(0, 10**6), max_size=12), st.booleans())
+@settings(deadline=None, max_examples=500)
+def test_reading_does_not_depend_on_the_chunks(body, content_type, places, complete):
+    whole = read(content_type, None, [body], complete=complete)
+    assert read(content_type, None, divide(body, places), complete=complete) == whole
+    assert read(content_type, None, divide(body, range(len(body))), complete=complete) == whole
+
+
+@given(bodies(), CONTENT_TYPES, st.sampled_from(list(ENCODINGS)), st.lists(st.integers(0, 10**6), max_size=6))
+@settings(deadline=None, max_examples=200)
+def test_reading_does_not_depend_on_the_encoding(body, content_type, encoding, places):
+    plain = read(content_type, None, [body], complete=True)
+    encoded = divide(ENCODINGS[encoding](body), places)
+    assert read(content_type, encoding, encoded, complete=True) == plain
+
+
+@given(st.lists(st.binary(max_size=60), max_size=5), CONTENT_TYPES, st.sampled_from(list(ENCODINGS)))
+@settings(deadline=None, max_examples=200)
+def test_garbage_said_to_be_encoded_never_raises(chunks, content_type, encoding):
+    read(content_type, encoding, chunks, complete=True)
+
+
+@given(bodies(), CONTENT_TYPES, st.booleans())
+@settings(deadline=None, max_examples=500)
+def test_every_reading_keeps_the_normal_form(body, content_type, complete):
+    usage, model, _, status, missing = read(content_type, None, [body], complete=complete)
+    assert (usage is None) == (status == "none")
+    assert (missing is None) == (status == "reported")
+    assert model is None or 0 < len(model) <= 256
+    if usage is None:
+        return
+    assert usage != Usage()
+    assert all(count is None or (type(count) is int and 0 <= count <= MAX_TOKENS) for count in usage)
+    if usage.input_tokens is not None:
+        assert max(usage.cache_read_tokens or 0, usage.cache_write_tokens or 0) <= usage.input_tokens
+    if usage.output_tokens is not None:
+        assert (usage.reasoning_tokens or 0) <= usage.output_tokens
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6),
+    st.sampled_from(["\n", "\r", "\r\n"]),
+    st.sampled_from([None, 1]),
+    st.sampled_from(["data:", "data: "]),
+    st.lists(st.sampled_from([": usage", "event: usage", 'data: {"text":"\\"usage\\": 世"}']), max_size=3),
+    st.lists(st.integers(0, 10**6), max_size=12),
+)
+@settings(deadline=None)
+def test_last_counts_of_a_stream_are_read(counts, line_end, indent, prefix, noise, places):
+    stream = ""
+    for prompt, output in counts:
+        document = {"usage": {"prompt_tokens": prompt, "completion_tokens": output}}
+        lines = json.dumps(document, indent=indent).split("\n")
+        stream += "".join(line + line_end * 2 for line in noise)
+        stream += "".join(prefix + line + line_end for line in lines) + line_end
+    reading = read(b"text/event-stream", None, divide(stream.encode(), places), complete=True)
+    assert (reading.usage, reading.status) == (Usage(*counts[-1]), "reported")

@@ -1,0 +1,188 @@
+"""Events and lines: the framing rules, the bound of what is held, and words that only look like usage."""
+
+import json
+import random
+
+import pytest
+
+from keygauge.usage import Usage, reader_for
+from keygauge.usage.stream import MAX_FRAME_BYTES
+
+TOLD = {"model": "m", "choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+TEXT = json.dumps(TOLD)
+
+
+def feed_events(*chunks, complete=True):
+    reader = reader_for(b"text/event-stream", None)
+    for chunk in chunks:
+        reader.feed(chunk if isinstance(chunk, bytes) else chunk.encode())
+    return reader.close(complete=complete)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        f"data: {TEXT}\n\n",
+        f"data:{TEXT}\n\n",
+        f"data: {TEXT}\r\r",
+        f"data: {TEXT}\n\r\n",
+        f"data: {TEXT}\r\n\n",
+        f"\ufeffdata: {TEXT}\n\n",
+        f"\n\n\ndata: {TEXT}\n\n\n",
+        f": ping\n\ndata: {TEXT}\n\n: ping\n\n",
+        f"id: 1\nevent: usage\nretry: 10\n:comment\ndata: {TEXT}\n\n",
+        "data: " + json.dumps(TOLD, indent=1).replace("\n", "\ndata: ") + "\n\n",
+        "data\ndata:\n" + f"data: {TEXT}\ndata\n\n",
+        f"data: {TEXT}\n\ndata: [DONE]\n\n",
+        f"data: {TEXT}\n",
+        f"data: {TEXT}",
+        f"data: hello\n\ndata: {TEXT}\n\n",
+        f'data: {{"usage": null}}\n\ndata: {TEXT}\n\ndata: {{"usage":null}}\n\n',
+    ],
+)
+def test_events_are_framed_as_the_standard_says(stream):
+    raw = stream.encode()
+    for size in (1, 2, 3, len(raw)):
+        chunks = [raw[start : start + size] for start in range(0, len(raw), size)]
+        assert feed_events(*chunks)[:4] == (Usage(3, 4), "m", "openai", "reported")
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        f": {TEXT}\n\n",
+        f"dat: {TEXT}\n\n",
+        f"datax: {TEXT}\n\n",
+        f" data: {TEXT}\n\n",
+        f"event: {TEXT}\n\n",
+        f"x\ufeffdata: {TEXT}\n\n",
+        f"data: {TEXT[:30]}\n\ndata: {TEXT[30:]}\n\n",
+        f'data: {{"usage":null,"text":{json.dumps(TEXT)}}}\n\n',
+        f"data: {json.dumps(TEXT)}\n\n",
+        'data: {"delta":{"usage":{"prompt_tokens":3}}}\n\n',
+        'data: {"usage":3}\n\n',
+        'data: {"usage":{}}\n\n',
+        'data: {"usage":{"prompt_tokens":null,"completion_tokens":null}}\n\n',
+        'data: {"usage":{"prompt_tokens":3}\n\n',
+        "data: [[[[[\n\n",
+        "",
+    ],
+)
+def test_what_only_looks_like_usage_is_not_counted(stream):
+    raw = stream.encode()
+    assert feed_events(raw).usage is None
+    assert feed_events(*[raw[i : i + 1] for i in range(len(raw))]).usage is None
+
+
+def test_marker_that_a_border_divides_is_seen():
+    told = f"data: {TEXT}\n\n".encode()
+    before = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+    for place in range(len(told)):
+        assert feed_events(before * 5, told[:place], told[place:]).usage == Usage(3, 4)
+
+
+def test_null_usage_does_not_hide_a_count_in_the_same_chunk():
+    assert feed_events(b"data: {}\n\n" * 5, f'data: {{"usage":null}}\n\ndata: {TEXT}\n\n').usage == Usage(3, 4)
+    assert feed_events(b"data: {}\n\n" * 5, f'data: {TEXT}\n\ndata: {{"usage":null}}\n\n').usage == Usage(3, 4)
+
+
+def test_model_is_sought_in_the_first_documents_only():
+    named = b'data: {"model":"late"}\n\n'
+    assert feed_events(b": ping\n\n" * 50, b"data: {}\n\n" * 3, named).model == "late"
+    assert feed_events(b"data: {}\n\n" * 4, named).model is None
+    assert feed_events(b"data: hello\n\n" * 4, named).model is None
+
+
+@pytest.mark.parametrize("model", ["", 3, None, ["m"], "m" * 257])
+def test_what_is_no_model_name_is_left_out(model):
+    assert feed_events("data: " + json.dumps({**TOLD, "model": model}) + "\n\n").model is None
+
+
+def test_last_telling_wins():
+    def told(output, choices):
+        counts = {"prompt_tokens": 3, "completion_tokens": output}
+        return "data: " + json.dumps({"choices": choices, "usage": counts}) + "\n\n"
+
+    running = [{"finish_reason": None}]
+    assert feed_events(told(1, running), told(2, running), told(9, [])).usage == Usage(3, 9)
+    cut = feed_events(told(1, running), told(2, running), complete=False)
+    assert (cut.usage, cut.status, cut.missing) == (Usage(3, 2), "partial", "cut")
+
+
+def test_bad_counts_are_refused_but_do_not_hide_good_ones():
+    bad = 'data: {"choices":[{}],"usage":{"prompt_tokens":-3,"completion_tokens":4}}\n\n'
+    good = f"data: {TEXT}\n\n"
+    assert feed_events(bad)[3:] == ("none", "bad_counts")
+    assert feed_events(bad, good)[3:] == ("reported", None)
+    assert feed_events(good, bad) == (Usage(3, 4), "m", "openai", "partial", "bad_counts")
+
+
+def test_anthropic_stream_with_a_bad_start_is_partial():
+    start = {"type": "message_start", "message": {"type": "message", "usage": {"input_tokens": -1}}}
+    delta = {"type": "message_delta", "usage": {"output_tokens": 7}}
+    reading = feed_events(*(f"data: {json.dumps(event)}\n\n" for event in (start, delta)))
+    assert (reading.usage, reading.status, reading.missing) == (Usage(None, 7), "partial", "bad_counts")
+
+
+def test_event_past_the_bound_is_skipped_and_the_next_one_read():
+    huge = b'data: {"usage":"' + b"x" * MAX_FRAME_BYTES + b'"}\n\n'
+    reading = feed_events(huge)
+    assert (reading.usage, reading.status, reading.missing) == (None, "none", "too_large")
+    for size in (1000, 65536, 3 * MAX_FRAME_BYTES):
+        stream = huge + f"data: {TEXT}\n\n".encode()
+        chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
+        assert feed_events(*chunks)[3:] == ("reported", None)
+
+
+@pytest.mark.parametrize("content_type", [b"text/event-stream", b"application/x-ndjson"])
+@pytest.mark.parametrize("byte", [b"x", b"\r", b"\xef", b"{", b'"usage"', b"data:"])
+def test_endless_frame_is_held_up_to_the_bound_only(content_type, byte):
+    reader = reader_for(content_type, None)
+    for _ in range(80):
+        reader.feed(byte * (65536 // len(byte)))
+        assert len(reader._held) <= MAX_FRAME_BYTES + 3
+    assert reader.close(complete=True).usage is None
+
+
+def test_finished_events_are_not_held():
+    reader = reader_for(b"text/event-stream", None)
+    for _ in range(10_000):
+        reader.feed(f"data: {TEXT}\n\n".encode())
+        assert not reader._held
+
+
+def test_tiny_chunks_of_a_large_event_take_linear_work(monkeypatch):
+    # Counted, not timed: the bytes the search for a boundary is given to look at.
+    reader = reader_for(b"text/event-stream", None)
+    looked_at = 0
+
+    class Boundary:
+        def search(self, held, start):
+            nonlocal looked_at
+            looked_at += len(held) - start
+
+    monkeypatch.setattr(reader, "_framing", reader._framing._replace(boundary=Boundary()))
+    for _ in range(50_000):
+        reader.feed(b'"usage"')
+    assert looked_at <= 50_000 * (7 + 3)
+
+
+def test_lines_are_framed_by_line_ends():
+    lines = ['{"model":"llama3.2","done":false}', "", "oops", '{"model":"llama3.2","done":true,"eval_count":5}']
+    for line_end in ("\n", "\r\n"):
+        raw = line_end.join(lines).encode()
+        for size in (1, 5, len(raw)):
+            reader = reader_for(b"application/x-ndjson", None)
+            for start in range(0, len(raw), size):
+                reader.feed(raw[start : start + size])
+            assert reader.close(complete=True) == (Usage(None, 5), "llama3.2", "ollama", "reported", None)
+
+
+def test_multi_byte_characters_may_be_divided():
+    rng = random.Random(7)
+    raw = "".join(f'data: {{"text":"{character * 3}"}}\n\n' for character in "aéß世👋\u2028\x85") + f"data: {TEXT}\n\n"
+    stream = raw.encode()
+    for _ in range(50):
+        places = sorted(rng.sample(range(len(stream)), 20))
+        chunks = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
+        assert feed_events(*chunks).usage == Usage(3, 4)
