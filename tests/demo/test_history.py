@@ -13,7 +13,7 @@ from keygauge_keyservice.event_line import Window, read_line
 
 UNTIL = datetime(2026, 6, 18, 15, 40, tzinfo=UTC)  # a Thursday
 NAMES = [key.name for account in cast.ACCOUNTS for key in account.keys]
-SEED = Seed({name: name for name in NAMES}, dict.fromkeys(NAMES, "account"), {}, "")
+SEED = Seed(UNTIL, {name: name for name in NAMES}, dict.fromkeys(NAMES, "account"), {}, "")
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,16 @@ from typing import NamedTuple
 
 from keygauge_demo.cast import ACCOUNTS, Account, Key, Rhythm
 from keygauge_demo.catalog import MODELS, Model
+from keygauge_demo.screen import Screen
 from keygauge_demo.seed import Seed
+from keygauge_keyservice import ledger
+from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import Event
+from keygauge_keyservice.history import write_history
+from keygauge_keyservice.pricing import PublicPrices
 
 DAYS = 90
+SPOOL = "demo-history"
 SPIKE_FACTOR = 9.0
 SPIKE_HOURS = range(9, 13)
 SPIKE_IP = "198.51.100.77"  # an address this key was never used from before
@@ -31,6 +37,18 @@ _HOURS: dict[Rhythm, tuple[float, ...]] = {
 }
 _WEEKEND: dict[Rhythm, float] = {"office": 0.25, "evening": 1.25, "night": 0.9, "round_the_clock": 0.7}
 _LIMITED: dict[str, float] = {"free": 0.3, "starter": 0.07, "pro": 0.012, "vip": 0.003}  # share of calls, by plan
+
+
+_CHARGE_QUOTAS = """/* history.charge_quotas */
+INSERT INTO limit_state (id, account_id, head, cells)
+SELECT plan_limit.id || ':' || account.id, account.id, extract(epoch FROM date_trunc('month', now()))::bigint,
+       ARRAY[count(*)]
+FROM event
+JOIN account ON account.id = event.account_id
+JOIN plan_limit ON plan_limit.plan_id = account.plan_id AND period = 'month' AND unit = 'request'
+WHERE event.time >= date_trunc('month', now()) AND event.outcome = 'admitted'
+GROUP BY plan_limit.id, account.id
+ON CONFLICT (id) DO NOTHING"""
 
 
 class _Refusal(NamedTuple):
@@ -59,6 +77,15 @@ class _Caller:
     ips: tuple[str, ...]
     models: tuple[Model, ...]
     weights: tuple[float, ...]
+
+
+def load(connection: Connection, seed: Seed, *, screen: Screen) -> None:
+    """Load the days before the seed was planted into the ledger, once, and charge this month's quotas with them."""
+    events = list(compose(seed, until=seed.planted_at))
+    if ledger.find_cursor(connection, SPOOL) < len(events):
+        text = f"Writing {DAYS} days of history, {len(events)} calls"
+        write_history(connection, screen.track(text, events), PublicPrices(), spool=SPOOL)
+    connection.execute(_CHARGE_QUOTAS)
 
 
 def compose(seed: Seed, *, until: datetime) -> Iterator[Event]:

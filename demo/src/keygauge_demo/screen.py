@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from keygauge_demo.tally import Tally
 
 PLAIN_EVERY_S = 5.0
+
+Item = TypeVar("Item")
 
 
 class Screen:
@@ -36,13 +39,13 @@ class Screen:
             yield
         self.say(f"{text} … {time.monotonic() - started:.1f} s")
 
-    @contextmanager
-    def bar(self, text: str, total: int) -> Iterator[Progress]:
-        """Show a bar that the caller moves by `advance` on its one task, 0."""
-        columns = (TextColumn(text), BarColumn(), TaskProgressColumn())
+    def track(self, text: str, items: Sequence[Item]) -> Iterator[Item]:
+        """Pass the items on and show a bar that moves with them; at the end say how long they took."""
+        started = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
         with Progress(*columns, console=self._console, transient=True) as progress:
-            progress.add_task(text, total=total)
-            yield progress
+            yield from progress.track(items, description=text)
+        self.say(f"{text} … {time.monotonic() - started:.1f} s")
 
     def welcome(self, lines: Sequence[tuple[str, str]]) -> None:
         """Write the addresses and what to do with them."""

@@ -15,6 +15,7 @@ from keygauge_keyservice import accounts, keys, members, plans
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.secret import Peppers
 
+AGE = timedelta(days=92)  # of accounts and keys: a little older than their history
 _ACTOR = "demo"
 _PASSWORD_BYTES = 9
 
@@ -23,13 +24,14 @@ _PASSWORD_BYTES = 9
 class Seed:
     """What was made: ids and tokens by the key's name, the one password of all members."""
 
+    planted_at: datetime
     key_ids: dict[str, str]
     account_ids: dict[str, str]  # by the key's name
     tokens: dict[str, str] = field(repr=False)
     password: str = field(repr=False)
 
 
-def plant(connection: Connection, *, peppers: Peppers, file: Path, born_at: datetime) -> Seed:
+def plant(connection: Connection, *, peppers: Peppers, file: Path, now: datetime) -> Seed:
     """Return the seed that the database holds; make it when there is none.
 
     Raises:
@@ -41,14 +43,14 @@ def plant(connection: Connection, *, peppers: Peppers, file: Path, born_at: date
     if accounts.list_accounts(connection, limit=1):
         raise DemoError(f"the database has accounts, but {file} does not know their keys: remove {file.parent}")
     with connection.transaction():
-        seed = _create(connection, peppers)
-        _backdate(connection, born_at)
+        seed = _create(connection, peppers, now)
+        _backdate(connection, now - AGE)
         _write(file, seed)  # before the commit: a file without its keys is replaced, keys without their file are lost
     return seed
 
 
-def _create(connection: Connection, peppers: Peppers) -> Seed:
-    seed = Seed({}, {}, {}, secrets.token_urlsafe(_PASSWORD_BYTES))
+def _create(connection: Connection, peppers: Peppers, now: datetime) -> Seed:
+    seed = Seed(now, {}, {}, {}, secrets.token_urlsafe(_PASSWORD_BYTES))
     for plan in cast.PLANS:
         plans.create(connection, plan_id=plan.id, name=plan.name, limits=_limits(plan), actor=_ACTOR)
     for role in cast.ACCOUNTS:
@@ -88,12 +90,13 @@ def _backdate(connection: Connection, born_at: datetime) -> None:
 def _read(file: Path) -> Seed | None:
     if not file.exists():
         return None
-    return Seed(**json.loads(file.read_text()))
+    kept = json.loads(file.read_text())
+    return Seed(**{**kept, "planted_at": datetime.fromisoformat(kept["planted_at"])})
 
 
 def _write(file: Path, seed: Seed) -> None:
     draft = file.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
-        json.dump(asdict(seed), stream, indent=2)
+        json.dump({**asdict(seed), "planted_at": seed.planted_at.isoformat()}, stream, indent=2)
     draft.replace(file)

@@ -1,0 +1,36 @@
+"""`make demo`: the whole of KeyGauge on this machine, under live traffic, until Ctrl-C or for DEMO_SECONDS."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from dataclasses import asdict
+
+from keygauge_demo.run import run
+from keygauge_demo.screen import Screen
+from keygauge_demo.settings import DemoError, Settings
+
+INTERRUPTED = 130  # as a shell says it of Ctrl-C
+
+
+def main() -> None:
+    """Run the demo; the exit status is 0 when the books agree."""
+    screen = Screen()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
+    try:
+        summary = run(Settings.from_environment(), screen)
+    except DemoError as error:
+        screen.complain(f"The demo stopped: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        screen.say("Stopped before there was traffic.")
+        sys.exit(INTERRUPTED)
+    for claim in summary.discrepancies:
+        screen.complain(f"This does not hold: {claim}.")
+    sys.stdout.write(json.dumps(asdict(summary)) + "\n")
+    sys.exit(1 if summary.discrepancies else 0)
+
+
+if __name__ == "__main__":
+    main()

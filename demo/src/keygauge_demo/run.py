@@ -1,0 +1,108 @@
+"""One run of the demo: start everything, let traffic pass, stop, and balance the books."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from keygauge_demo import cast, history, seed, summary
+from keygauge_demo.process import Process
+from keygauge_demo.screen import Screen, Watch
+from keygauge_demo.seed import Seed
+from keygauge_demo.settings import DemoError, Settings
+from keygauge_demo.stack import Stack
+from keygauge_demo.summary import Summary
+from keygauge_demo.tally import Tally
+from keygauge_demo.traffic import Traffic, choose_drivers
+from keygauge_keyservice import config, database
+from keygauge_keyservice.database import Connection
+
+LOOK_S = 0.25
+CURL_MODEL = "gpt-4o-mini"
+
+
+def run(settings: Settings, screen: Screen) -> Summary:
+    """Run the demo and return its balance once every part of it has stopped.
+
+    Raises:
+        DemoError: a part cannot be started, or ended before its time.
+        KeyboardInterrupt: it was told to stop before there was traffic.
+    """
+    with Stack(settings) as stack:
+        with screen.step("Starting PostgreSQL"):
+            database_url = stack.start_database()
+        with database.connect(database_url) as connection:
+            connection.autocommit = True
+            service = stack.key_service_settings(database_url)
+            planted = _prepare(connection, service, settings, screen)
+            with screen.step("Starting the key service and the demo API"):
+                parts = (stack.start_key_service(database_url), stack.start_api(service.service_token))
+            screen.welcome(_introduce(settings, planted))
+            return _pass_traffic(connection, settings, planted, parts, screen)
+
+
+def _prepare(connection: Connection, service: config.Settings, settings: Settings, screen: Screen) -> Seed:
+    database.migrate(connection)
+    file = settings.state / "seed.json"
+    planted = seed.plant(connection, peppers=service.peppers, file=file, now=datetime.now(UTC))
+    history.load(connection, planted, screen=screen)
+    return planted
+
+
+def _pass_traffic(
+    connection: Connection, settings: Settings, planted: Seed, parts: Sequence[Process], screen: Screen
+) -> Summary:
+    tally, since = Tally(), datetime.now(UTC)
+    drivers = choose_drivers([key for account in cast.ACCOUNTS for key in account.keys], planted.tokens)
+    traffic = Traffic(drivers, api_url=settings.api_url, tally=tally, seed=int(since.timestamp()))
+    with screen.watch(tally) as watch:
+        asyncio.run(_drive(traffic, parts, watch, settings.seconds))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # what is left to do is short and has its own bounds
+    key_ids = [planted.key_ids[driver.key.name] for driver in drivers]
+    with screen.step("Waiting for the last events to reach the ledger"):
+        ledger = summary.await_ledger(connection, key_ids=key_ids, since=since, requests=tally.answered)
+    metric = summary.count_metrics(f"{settings.api_url}/metrics", key_ids=key_ids)
+    return summary.summarise(tally, ledger=ledger, metric=metric)
+
+
+async def _drive(traffic: Traffic, parts: Sequence[Process], watch: Watch, seconds: float | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    running = asyncio.create_task(traffic.run(stop))
+    deadline = time.monotonic() + (seconds or float("inf"))
+    while not stop.is_set() and time.monotonic() < deadline:
+        await asyncio.sleep(LOOK_S)
+        watch.look()
+        _require_alive(parts)
+    stop.set()
+    await running
+
+
+def _require_alive(parts: Sequence[Process]) -> None:
+    for part in parts:
+        if not part.is_running:
+            raise DemoError(f"the {part.name} ended: see {part.log}")
+
+
+def _introduce(settings: Settings, planted: Seed) -> list[tuple[str, str]]:
+    account = cast.ACCOUNTS[0]
+    body = f'{{"model": "{CURL_MODEL}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    curl = (
+        f"curl {settings.api_url}/v1/chat/completions -H 'content-type: application/json' "
+        f"-H 'authorization: Bearer {planted.tokens[cast.VISITOR_KEY]}' -d '{body}'"
+    )
+    until = f"for {settings.seconds:g} seconds" if settings.seconds else "until Ctrl-C"
+    return [
+        ("Portal", settings.portal_url),
+        ("Sign in", f"{account.email}   password {planted.password}   ({account.name}, plan {account.plan})"),
+        ("", "the other accounts have the same password: " + ", ".join(other.email for other in cast.ACCOUNTS[1:])),
+        ("API", f"{settings.api_url}/docs   metrics {settings.api_url}/metrics"),
+        ("Try", curl),
+        ("Traffic", until),
+    ]

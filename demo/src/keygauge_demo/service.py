@@ -1,0 +1,23 @@
+"""The demo API with its meter: all that a service of your own has to add."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request, Response
+
+from keygauge.asgi import KeyGaugeMiddleware
+from keygauge.telemetry import prometheus_text
+from keygauge_demo.api import create_app
+
+
+def create_service() -> FastAPI:
+    """Create the API, metered as the `KEYGAUGE_*` environment says; its metrics are at `/metrics`."""
+    app = create_app()
+    app.add_api_route("/metrics", show_metrics, methods=["GET"], include_in_schema=False)
+    app.add_middleware(KeyGaugeMiddleware)
+    return app
+
+
+def show_metrics(request: Request) -> Response:
+    """Answer Prometheus; in a thread, since thousands of series take a while to write."""
+    body, content_type = prometheus_text(request.headers.get("accept", ""))
+    return Response(body, media_type=content_type)

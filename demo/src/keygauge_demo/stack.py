@@ -1,0 +1,142 @@
+"""The demo's parts, started in order and stopped in the other: PostgreSQL, the key service, the API, the warden."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from keygauge_demo.process import Process
+from keygauge_demo.settings import HOST, DemoError, Settings
+from keygauge_keyservice import config, embedded
+from keygauge_keyservice.embedded import EmbeddedError
+
+WARDEN_S = 10.0
+
+
+class Stack:
+    """Owns the state directory and every process of the demo while it is entered."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._exit = ExitStack()
+        self._warden: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Self:
+        with self._exit:  # undone in full when a step fails
+            self._exit.enter_context(_lock(self._settings.state))
+            for name, port in (("PORTAL", self._settings.port_portal), ("API", self._settings.port_api)):
+                _require_free(port, f"DEMO_PORT_{name}")
+            self._exit.callback(self._dismiss_warden)
+            self._exit = self._exit.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
+
+    def start_database(self) -> str:
+        """Start PostgreSQL and return its address."""
+        try:
+            server = embedded.start(self._settings.state / "postgresql")
+        except EmbeddedError as error:
+            raise DemoError(str(error)) from error
+        self._exit.callback(server.cleanup)
+        pid = server.get_pid()
+        if pid:
+            self._entrust(pid, signal.SIGINT)  # PostgreSQL's fast shutdown: it does not wait for its clients
+        return server.get_uri()
+
+    def key_service_settings(self, database_url: str) -> config.Settings:
+        """Return the key service's settings, with secrets that are generated once and kept in the state."""
+        environ = self._key_service_environ(database_url)
+        return config.Settings.from_environment(environ)
+
+    def start_key_service(self, database_url: str) -> Process:
+        """Start the key service with its portal in production form, and wait until it answers."""
+        address = f"{HOST}:{self._settings.port_portal}"
+        command = ("-m", "keygauge.cli", "serve", "--bind", address, "--workers", "1")
+        process = self._start("key service", command, self._key_service_environ(database_url))
+        process.wait_until_ready(f"{self._settings.portal_url}/readyz")
+        return process
+
+    def start_api(self, service_token: str) -> Process:
+        """Start the metered API, and wait until it answers."""
+        address = ("--host", HOST, "--port", str(self._settings.port_api))
+        command = ("-m", "uvicorn", "--factory", "keygauge_demo.service:create_service", *address, "--no-access-log")
+        environ = {
+            "KEYGAUGE_SERVICE_URL": self._settings.portal_url,
+            "KEYGAUGE_SERVICE_TOKEN": service_token,
+            "KEYGAUGE_SPOOL_DIR": str(self._settings.state / "spool"),
+            "KEYGAUGE_PROMETHEUS": "1",
+            "OTEL_SERVICE_NAME": "demo-api",
+        }
+        process = self._start("demo API", command, environ)
+        process.wait_until_ready(f"{self._settings.api_url}/healthz")
+        return process
+
+    def _start(self, name: str, command: Sequence[str], environ: Mapping[str, str]) -> Process:
+        log = self._settings.state / "log" / f"{name.replace(' ', '-').lower()}.log"
+        process = Process(name, command, log=log, environ=environ)
+        self._exit.callback(process.stop)
+        self._entrust(process.pid, signal.SIGTERM)
+        return process
+
+    def _key_service_environ(self, database_url: str) -> dict[str, str]:
+        return {"KEYGAUGE_DATA_DIR": str(self._settings.state), "KEYGAUGE_DATABASE_URL": database_url}
+
+    def _entrust(self, pid: int, number: signal.Signals) -> None:
+        if self._warden is None:
+            self._warden = subprocess.Popen(
+                [sys.executable, "-m", "keygauge_demo.warden"], stdin=subprocess.PIPE, text=True, start_new_session=True
+            )
+        self._tell_warden(f"{number.value} {pid}")
+
+    def _dismiss_warden(self) -> None:
+        if self._warden is None:
+            return
+        self._tell_warden("done")
+        self._warden.communicate(timeout=WARDEN_S)
+
+    def _tell_warden(self, line: str) -> None:
+        if self._warden and self._warden.stdin:
+            with suppress(BrokenPipeError):  # someone ended it; the demo goes on without
+                self._warden.stdin.write(f"{line}\n")
+                self._warden.stdin.flush()
+
+
+def _lock(state: Path) -> IO[str]:
+    """Take the state directory for this process; the lock ends with the process, however that ends."""
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        file = (state / "lock").open("w")
+    except OSError as error:
+        raise DemoError(f"{state} cannot be used ({error.strerror}): give another directory by DEMO_STATE") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise DemoError(f"a demo is running on {state}: stop it, or give another directory by DEMO_STATE") from error
+    file.write(str(os.getpid()))
+    return file
+
+
+def _require_free(port: int, name: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise DemoError(
+                f"port {port} is taken ({error.strerror}): stop what listens there, or choose another: "
+                f"{name}={port + 1} make demo"
+            ) from error

@@ -1,0 +1,83 @@
+"""The cast is planted once, with its history; a second start finds all of it."""
+
+import io
+import stat
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from keygauge_demo import cast, history, seed
+from keygauge_demo.screen import Screen
+from keygauge_demo.settings import DemoError
+from keygauge_keyservice import accounts, keys, members, plans
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def screen():
+    return Screen(Console(file=io.StringIO(), width=200))
+
+
+@pytest.fixture
+def planted(connection, settings, tmp_path):
+    return seed.plant(connection, peppers=settings.peppers, file=tmp_path / "seed.json", now=NOW)
+
+
+def count(connection, table):
+    return connection.execute(f"SELECT count(*) AS rows FROM {table}").fetchone()["rows"]
+
+
+def test_cast_is_planted(connection, planted):
+    assert {account.name for account in accounts.list_accounts(connection)} == {a.name for a in cast.ACCOUNTS}
+    free = {limit.name: limit.amount for limit in plans.require(connection, "free").limits}
+    assert free == {"rpm": 1, "monthly_requests": 50}
+    assert keys.require(connection, planted.key_ids["Old CI pipeline"]).status == "disabled"
+    assert keys.require(connection, planted.key_ids["Staging"]).environment == "test"
+    for account in cast.ACCOUNTS:
+        _, password_hash = members.find_credentials(connection, account.email)
+        assert members.verify(password_hash, planted.password)
+
+
+def test_second_planting_finds_the_first(connection, settings, planted, tmp_path):
+    again = seed.plant(connection, peppers=settings.peppers, file=tmp_path / "seed.json", now=datetime.now(UTC))
+    assert again == planted
+    assert count(connection, "account") == len(cast.ACCOUNTS)
+
+
+def test_secrets_are_for_their_owner_only(planted, tmp_path):
+    file = tmp_path / "seed.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert planted.password not in repr(planted)
+    assert not [token for token in planted.tokens.values() if token in repr(planted)]
+
+
+def test_lost_tokens_are_told(connection, settings, planted, tmp_path):
+    assert planted
+    with pytest.raises(DemoError, match="does not know their keys: remove"):
+        seed.plant(connection, peppers=settings.peppers, file=tmp_path / "other.json", now=NOW)
+
+
+def test_history_is_loaded_once_and_charged_to_the_quotas(connection, planted, screen):
+    history.load(connection, planted, screen=screen)
+    events = count(connection, "event")
+    assert events > 50_000
+    used = connection.execute("SELECT sum(cells[1])::bigint AS used, min(head) AS head FROM limit_state").fetchone()
+    admitted = connection.execute(
+        "SELECT count(*) AS rows FROM event WHERE outcome = 'admitted' AND time >= date_trunc('month', now())"
+    ).fetchone()["rows"]
+    assert used["used"] == admitted
+    assert used["head"] == int(NOW.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
+    history.load(connection, planted, screen=screen)
+    assert count(connection, "event") == events
+    assert connection.execute("SELECT sum(cells[1])::bigint AS used FROM limit_state").fetchone()["used"] == admitted
+
+
+def test_interrupted_history_is_completed(connection, planted, screen, monkeypatch):
+    whole = list(history.compose(planted, until=planted.planted_at))[:2500]
+    monkeypatch.setattr(history, "compose", lambda *_, **__: whole[:1000])
+    history.load(connection, planted, screen=screen)
+    monkeypatch.setattr(history, "compose", lambda *_, **__: whole)
+    history.load(connection, planted, screen=screen)
+    assert count(connection, "event") == 2500
