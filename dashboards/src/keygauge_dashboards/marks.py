@@ -1,0 +1,44 @@
+"""What is marked on every chart: deploys, changes of keys and limits, alerts."""
+
+from __future__ import annotations
+
+from keygauge_dashboards.panels import POSTGRESQL, PROMETHEUS, Json, sql_target
+from keygauge_dashboards.queries import ALERTS
+
+_DEPLOYS = """\
+/* annotations.deploys */
+SELECT min(started_at) AS time, service || ' ' || version AS text, 'deploy' AS tags
+FROM grafana.replica
+GROUP BY service, version
+HAVING $__timeFilter(min(started_at))"""
+
+_CHANGES = """\
+/* annotations.changes */
+SELECT at AS time, action || ' ' || subject AS text, split_part(action, '.', 1) AS tags
+FROM grafana.change
+WHERE $__timeFilter(at) AND account_id IN (${account:sqlstring})
+ORDER BY at DESC
+LIMIT 200"""
+
+
+def marks(source: str) -> list[Json]:
+    """Return the annotations; `source` is the label that tells our alerts from others."""
+    return [
+        _sql("Deploys", "blue", _DEPLOYS),
+        _sql("Keys and limits", "purple", _CHANGES),
+        {
+            "name": "Alerts",
+            "datasource": PROMETHEUS,
+            "enable": True,
+            "iconColor": "red",
+            "target": {
+                "datasource": PROMETHEUS,
+                "expr": f'{ALERTS}{{alertstate="firing", {source}}}',
+                "refId": "A",
+            },
+        },
+    ]
+
+
+def _sql(name: str, colour: str, query: str) -> Json:
+    return {"name": name, "datasource": POSTGRESQL, "enable": True, "iconColor": colour, "target": sql_target(query)}

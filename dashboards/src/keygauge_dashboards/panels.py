@@ -1,0 +1,216 @@
+"""Panels and dashboards as Grafana 11 and later read them; the only module that knows grafanalib.
+
+grafanalib's own panel classes write the JSON of Grafana 6: only its frames are used (`Panel`, `Dashboard`, `Template`),
+what is inside a panel comes from `views`, and what is obsolete in a frame is taken out at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from grafanalib import core
+from grafanalib._gen import DashboardEncoder
+
+Json: TypeAlias = dict[str, Any]
+
+SCHEMA_VERSION = 41  # Grafana 11.6; later ones migrate it by themselves
+TAG = "keygauge"
+COLUMNS = 24
+
+PROMETHEUS: Json = {"type": "prometheus", "uid": "${datasource}"}
+POSTGRESQL: Json = {"type": "grafana-postgresql-datasource", "uid": "${postgresql}"}
+
+_LEGACY_DASHBOARD = ("__inputs", "gnetId", "hideControls", "rows", "sharedCrosshair", "style")
+_LEGACY_PANEL = ("cacheTimeout", "editable", "error", "height", "hideTimeOverride", "minSpan", "span")
+_LEGACY_ROW = ("fieldConfig", "targets", "transformations", "links", "maxDataPoints", "transparent")
+_LEGACY_VARIABLE = ("useTags", "tagsQuery", "tagValuesQuery", "auto", "auto_min", "auto_count")
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A PromQL target; `instant` asks for one value at the end of the range."""
+
+    expression: str
+    legend: str = "__auto"
+    instant: bool = False
+    table: bool = False
+
+
+@dataclass(frozen=True)
+class Sql:
+    """An SQL target; a query with a column `time` may be drawn over time."""
+
+    query: str
+    over_time: bool = False
+
+
+Target: TypeAlias = Prometheus | Sql
+
+
+@dataclass(frozen=True)
+class View:
+    """One panel before it is placed: `title` says what it answers; width in columns of 24, height in cells of 30 px."""
+
+    kind: str
+    title: str
+    description: str
+    targets: Sequence[Target]
+    unit: str
+    width: int
+    height: int
+    options: Json = field(default_factory=dict)
+    defaults: Json = field(default_factory=dict)  # of every field
+    overrides: Sequence[Json] = ()  # of some fields
+    transformations: Sequence[Json] = ()
+    links: Sequence[Json] = ()
+    empty_is_fine: str = ""  # why no data is a good answer, if it is
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled row of panels."""
+
+    title: str
+    views: Sequence[View]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A dashboard: its uid is fixed, so that links and bookmarks live on."""
+
+    uid: str
+    title: str
+    description: str
+    sections: Sequence[Section]
+    variables: Sequence[Json]
+    annotations: Sequence[Json] = ()
+    since: str = "now-6h"
+
+    def views(self) -> Iterator[View]:
+        """Give the panels in reading order."""
+        return itertools.chain.from_iterable(section.views for section in self.sections)
+
+    def json(self) -> Json:
+        """Write the dashboard."""
+        dashboard = core.Dashboard(
+            title=self.title,
+            uid=self.uid,
+            description=self.description,
+            tags=[TAG],
+            editable=False,
+            graphTooltip=core.GRAPH_TOOLTIP_MODE_SHARED_CROSSHAIR,
+            refresh="30s",
+            schemaVersion=SCHEMA_VERSION,
+            time=core.Time(self.since, "now"),
+            timezone="browser",
+            timePicker=_TimePicker(refreshIntervals=["10s", "30s", "1m", "5m"], timeOptions=[]),
+            annotations=core.Annotations(list=list(self.annotations)),
+            templating=core.Templating(list=list(self.variables)),
+            links=[core.DashboardLink(title="API keys", tags=[TAG], asDropdown=True, includeVars=True, keepTime=True)],
+            panels=list(_place(self.sections)),
+        ).auto_panel_ids()
+        return _modern(json.loads(json.dumps(dashboard, cls=DashboardEncoder)))
+
+
+class _TimePicker(core.TimePicker):  # type: ignore[misc]  # grafanalib ships no types
+    def to_json_data(self) -> Json:
+        return {"refresh_intervals": self.refreshIntervals}  # Grafana has the ranges to pick from by itself
+
+
+class _Panel(core.Panel):  # type: ignore[misc]  # grafanalib ships no types
+    """grafanalib's frame of a panel; what is inside comes as `extraJson`."""
+
+    def to_json_data(self) -> Json:
+        content: Json = self.panel_json({})
+        return content
+
+
+def _place(sections: Iterable[Section]) -> Iterator[core.Panel]:
+    """Set the panels from left to right, each section under a row of its own."""
+    y = 0
+    for section in sections:
+        yield core.RowPanel(title=section.title, gridPos=core.GridPos(h=1, w=COLUMNS, x=0, y=y))
+        y, x, height = y + 1, 0, 0
+        for view in section.views:
+            if x + view.width > COLUMNS:
+                y, x, height = y + height, 0, 0
+            yield _panel(view, core.GridPos(h=view.height, w=view.width, x=x, y=y))
+            x, height = x + view.width, max(height, view.height)
+        y += height
+
+
+def _panel(view: View, position: core.GridPos) -> _Panel:
+    targets = [_target(target, reference) for target, reference in zip(view.targets, _references(), strict=False)]
+    inside = {
+        "type": view.kind,
+        "options": view.options,
+        "fieldConfig": {"defaults": {"unit": view.unit, **view.defaults}, "overrides": list(view.overrides)},
+    }
+    return _Panel(
+        extraJson=inside,
+        title=view.title,
+        description=view.description,
+        gridPos=position,
+        maxDataPoints=None,
+        dataSource=targets[0]["datasource"],
+        targets=targets,
+        transformations=list(view.transformations),
+        links=list(view.links),
+    )
+
+
+def _references() -> Iterator[str]:
+    return iter("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def _target(target: Target, reference: str) -> Json:
+    if isinstance(target, Sql):
+        return sql_target(target.query, reference, over_time=target.over_time)
+    return {
+        "datasource": PROMETHEUS,
+        "expr": target.expression,
+        "format": "table" if target.table else "time_series",
+        "instant": target.instant,
+        "range": not target.instant,
+        "legendFormat": target.legend,
+        "refId": reference,
+    }
+
+
+def sql_target(query: str, reference: str = "A", *, over_time: bool = False) -> Json:
+    """Write an SQL target."""
+    return {
+        "datasource": POSTGRESQL,
+        "editorMode": "code",
+        "format": "time_series" if over_time else "table",
+        "rawQuery": True,
+        "rawSql": query,
+        "refId": reference,
+    }
+
+
+def variable(name: str, kind: str, query: Any, **options: Any) -> Json:
+    """Write a dashboard variable: kind datasource, query or interval."""
+    template = core.Template(name=name, type=kind, query=query, **options)
+    content: Json = template.to_json_data()
+    content["current"] = {"text": "All", "value": "$__all"} if content["includeAll"] else {}
+    return content
+
+
+def _modern(dashboard: Json) -> Json:
+    """Take out what Grafana no longer reads, and the frame's nulls; inside of panels a null may have a meaning."""
+    dashboard = _without(dashboard, _LEGACY_DASHBOARD)
+    dashboard["panels"] = [
+        _without(panel, _LEGACY_PANEL + (_LEGACY_ROW if panel["type"] == "row" else ()))
+        for panel in dashboard["panels"]
+    ]
+    dashboard["templating"]["list"] = [_without(item, _LEGACY_VARIABLE) for item in dashboard["templating"]["list"]]
+    return dashboard
+
+
+def _without(content: Json, names: tuple[str, ...]) -> Json:
+    return {name: value for name, value in content.items() if value is not None and name not in names}

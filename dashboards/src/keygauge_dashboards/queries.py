@@ -1,0 +1,141 @@
+"""PromQL, built from the metric registry: a metric or label that the code does not emit cannot be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from keygauge import metrics, service_metrics
+from keygauge.metrics import KEY, MODEL, ROUTE, Metric, label
+
+JOB = "job"  # of the metered service; the scrape gives it, or the collector from service.name
+ALERTS = "ALERTS"  # the series Prometheus keeps of its alerts
+RATE = "$__rate_interval"
+RANGE = "$__range"
+
+Part = Literal["", "_bucket", "_count", "_sum"]  # of a histogram
+
+# The dashboard variable that narrows each label, on every metric that has the label.
+SCOPE: Mapping[str, str] = {
+    JOB: "$job",
+    KEY: "$key",
+    ROUTE: "$endpoint",
+    MODEL: "$model",
+    service_metrics.ACCOUNT: "$account",
+    service_metrics.KEY: "$key|",  # empty on the limits of a whole account
+}
+EVERYTHING: Mapping[str, str] = {}  # for alerts
+
+
+class QueryError(ValueError):
+    """A query asks a metric for a label that it does not have."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A condition on a label."""
+
+    attribute: str
+    operator: Literal["=", "!=", "=~", "!~"]
+    value: str
+
+
+def is_(attribute: str, value: str) -> Match:
+    """Match a label's value."""
+    return Match(attribute, "=", value)
+
+
+def like(attribute: str, pattern: str) -> Match:
+    """Match a label by a regular expression."""
+    return Match(attribute, "=~", pattern)
+
+
+def unlike(attribute: str, pattern: str) -> Match:
+    """Match what a regular expression does not."""
+    return Match(attribute, "!~", pattern)
+
+
+def select(metric: Metric, *where: Match, scope: Mapping[str, str] = SCOPE, part: Part = "") -> str:
+    """Select a metric's series, narrowed by the variables of the dashboard.
+
+    Raises:
+        QueryError: the metric has no such label, or a histogram's part is asked of another kind.
+    """
+    if bool(part) != (metric.kind == "histogram"):
+        raise QueryError(f"{metric.name} is a {metric.kind}: part {part!r} does not fit")
+    narrowed = tuple(like(attribute, variable) for attribute, variable in scope.items() if _has(metric, attribute))
+    for match in where:
+        _check(metric, match.attribute)
+    matchers = ", ".join(f'{label(match.attribute)}{match.operator}"{match.value}"' for match in (*narrowed, *where))
+    return f"{metric.prometheus_name}{part}{{{matchers}}}" if matchers else f"{metric.prometheus_name}{part}"
+
+
+def rate(
+    metric: Metric,
+    *where: Match,
+    by: tuple[str, ...] = (),
+    window: str = RATE,
+    scope: Mapping[str, str] = SCOPE,
+    part: Part = "",
+) -> str:
+    """Ask how many a second, summed over what `by` does not name."""
+    return total(metric, f"rate({select(metric, *where, scope=scope, part=part)}[{window}])", by)
+
+
+def increase(
+    metric: Metric, *where: Match, by: tuple[str, ...] = (), window: str = RANGE, scope: Mapping[str, str] = SCOPE
+) -> str:
+    """Ask how many in a window, summed over what `by` does not name."""
+    return total(metric, f"increase({select(metric, *where, scope=scope)}[{window}])", by)
+
+
+def total(metric: Metric, inner: str, by: tuple[str, ...]) -> str:
+    """Sum a metric's series, keeping the labels of `by`."""
+    for attribute in by:
+        _check(metric, attribute)
+    return f"sum{by_(*by)} ({inner})"
+
+
+def by_(*attributes: str) -> str:
+    """Write the labels that an aggregation keeps."""
+    return f" by ({', '.join(label(attribute) for attribute in attributes)})" if attributes else ""
+
+
+def quantile(share: float, metric: Metric, *, by: tuple[str, ...] = (), scope: Mapping[str, str] = SCOPE) -> str:
+    """Ask for a quantile of a histogram, in the metric's unit."""
+    for attribute in by:
+        _check(metric, attribute)
+    buckets = f"rate({select(metric, scope=scope, part='_bucket')}[{RATE}])"
+    return f"histogram_quantile({share}, sum by ({', '.join(map(label, ('le', *by)))}) ({buckets}))"
+
+
+def ratio(some: str, every: str) -> str:
+    """Divide a part by its whole: 0 where the part has no series, nothing where the whole is 0."""
+    return f"({some} or {every} * 0) / ({every} > 0)"
+
+
+def or_zero(expression: str) -> str:
+    """Turn the absence of a sum without labels into 0."""
+    return f"({expression}) or vector(0)"
+
+
+def named(expression: str, *on: str) -> str:
+    """Add a key's `name` and `account` to an expression that keeps KEY; the id where the key service does not tell."""
+    info = service_metrics
+    source = f'label_replace({info.KEY_INFO.prometheus_name}, "{label(KEY)}", "$1", "{info.ID}", "(.+)")'
+    names = f"max by ({label(KEY)}, {info.NAME}, {info.ACCOUNT}) ({source})"
+    joined = f"({expression}) * on ({label(KEY)}) group_left ({info.NAME}, {info.ACCOUNT}) {names}"
+    bare = f'label_replace({expression}, "{info.NAME}", "$1", "{label(KEY)}", "(.+)")'
+    return f"({joined}) or on ({', '.join(map(label, (*on, KEY)))}) {bare}"
+
+
+def _has(metric: Metric, attribute: str) -> bool:
+    if attribute == JOB:  # the key service's own series are not the metered service's
+        return metric in metrics.ALL
+    return attribute in metric.attributes
+
+
+def _check(metric: Metric, attribute: str) -> None:
+    if attribute != JOB and attribute not in metric.attributes:
+        raise QueryError(f"{metric.name} has no {attribute!r}: it has {', '.join(metric.attributes) or 'no labels'}")

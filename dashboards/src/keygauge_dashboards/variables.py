@@ -1,0 +1,71 @@
+"""The variables that every dashboard has: chosen once, kept from page to page."""
+
+from __future__ import annotations
+
+from keygauge import service_metrics as service
+from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, label
+from keygauge_dashboards.panels import PROMETHEUS, Json, variable
+from keygauge_dashboards.queries import EVERYTHING, JOB, like, select
+
+_ANYTHING = ".*"  # matches the absence of a label too; never put it into an SQL IN ()
+
+
+def variables() -> list[Json]:
+    """Return data sources, job, account, key, endpoint and model."""
+    return [
+        variable("datasource", "datasource", "prometheus", label="Prometheus"),
+        variable("postgresql", "datasource", "grafana-postgresql-datasource", label="PostgreSQL"),
+        _query("job", "Service", f"label_values({REQUESTS.prometheus_name}, {JOB})", allValue=_ANYTHING),
+        _account(),
+        _key(),
+        _query("endpoint", "Endpoint", f"label_values({_of_job(ROUTE)})", allValue=_ANYTHING),
+        _query("model", "Model", f"label_values({_of_job(MODEL)})", allValue=_ANYTHING),
+    ]
+
+
+def _account() -> Json:
+    """Show names, mean ids."""
+    info = service.KEY_INFO.prometheus_name
+    return _query(
+        "account",
+        "Account",
+        f"query_result(group by ({service.ACCOUNT}, {service.ACCOUNT_NAME}) ({info}))",
+        regex=rf'/\b{service.ACCOUNT}="(?<value>[^"]+)".*\b{service.ACCOUNT_NAME}="(?<text>[^"]+)"/',
+    )
+
+
+def _key() -> Json:
+    """Show names, mean ids. While no account is picked, calls without a key and folded keys are there, too."""
+    info, identifier, name = service.KEY_INFO.prometheus_name, service.ID, service.NAME
+    of_accounts = select(service.KEY_INFO, like(service.ACCOUNT, "$account"), scope=EVERYTHING)
+    seen = f"group by ({label(KEY)}) ({REQUESTS.prometheus_name})"
+    for target in (identifier, name):
+        seen = f'label_replace({seen}, "{target}", "$1", "{label(KEY)}", "(.+)")'
+    picked = f"count({info}) > count({of_accounts})"
+    others = f"({seen} unless on ({identifier}) {info}) unless on () ({picked})"
+    return _query(
+        "key",
+        "Key",
+        f"query_result(group by ({identifier}, {name}) ({of_accounts}) or group by ({identifier}, {name}) ({others}))",
+        regex=rf'/\b{identifier}="(?<value>[^"]+)".*\b{name}="(?<text>[^"]+)"/',
+    )
+
+
+def _of_job(attribute: str) -> str:
+    metric = TOKENS if attribute == MODEL else REQUESTS
+    return f"{select(metric, scope={JOB: '$job', KEY: '$key'})}, {label(attribute)}"
+
+
+def _query(name: str, text: str, query: str, **options: object) -> Json:
+    """Make a variable of a PromQL query; it follows the time range."""
+    return variable(
+        name,
+        "query",
+        {"qryType": 5, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
+        label=text,
+        dataSource=PROMETHEUS,
+        includeAll=True,
+        multi=True,
+        refresh=2,
+        **options,
+    )

@@ -1,0 +1,50 @@
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from keygauge_dashboards.suite import pages
+from keygauge_dashboards.thresholds import Thresholds
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Find a program, or skip the test; in CI its absence is a failure."""
+
+    def find(name):
+        path = shutil.which(name)
+        if path is None and "CI" in os.environ:
+            pytest.fail(f"no {name} on this machine")
+        if path is None:
+            pytest.skip(f"no {name} on this machine")
+        return path
+
+    return find
+
+
+@pytest.fixture
+def run(program):
+    """Run a program to its end; what it prints is the message of a failure."""
+
+    def run(name, *arguments, cwd=None):
+        command = [program(name), *map(str, arguments)]
+        result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def root():
+    return ROOT
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test that asks for `page` with every dashboard."""
+    if "page" in metafunc.fixturenames:
+        metafunc.parametrize("page", pages(Thresholds()), ids=lambda page: page.uid)

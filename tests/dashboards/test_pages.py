@@ -1,0 +1,164 @@
+"""What holds for every dashboard's JSON: structure, Grafana's own types, and the rules of its dashboard linter."""
+
+import json
+import re
+import warnings
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+
+from keygauge_dashboards.panels import COLUMNS, SCHEMA_VERSION, TAG
+from keygauge_dashboards.suite import pages
+from keygauge_dashboards.thresholds import Thresholds
+
+with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # it would rather have the v2 schema
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+LEGACY = {"rows", "style", "sharedCrosshair", "gnetId", "hideControls", "__inputs"}
+SINGLE_VALUE = {"stat", "bargauge", "gauge"}
+
+
+@pytest.fixture
+def dashboard(page):
+    return page.json()
+
+
+@pytest.fixture
+def panels(dashboard):
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def test_uids_are_short_and_unique():
+    uids = [page.uid for page in pages(Thresholds())]
+    assert len(set(uids)) == len(uids)
+    assert all(re.fullmatch(r"keygauge-[a-z-]{1,31}", uid) for uid in uids)
+
+
+def test_ids_are_unique(dashboard):
+    ids = [panel["id"] for panel in dashboard["panels"]]
+    assert len(set(ids)) == len(ids)
+
+
+def test_titles_are_unique_questions(panels):
+    titles = [panel["title"] for panel in panels]
+    assert len(set(titles)) == len(titles)
+    assert all(title.endswith("?") for title in titles)
+
+
+def test_panels_do_not_overlap_or_leave_the_grid(dashboard):
+    taken = set()
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= COLUMNS
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+
+
+def test_frame_is_modern(dashboard):
+    assert dashboard["schemaVersion"] == SCHEMA_VERSION
+    assert not LEGACY & set(dashboard)
+    assert None not in dashboard.values()
+    assert dashboard["tags"] == [TAG]
+    assert dashboard["editable"] is False
+    assert dashboard["graphTooltip"] == 1
+
+
+def test_typed_models_lose_nothing(dashboard):
+    register_default_plugins()
+    again = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
+    assert list(_lost(dashboard, again)) == []
+
+
+def test_typed_models_notice_a_misspelt_option(dashboard):
+    register_default_plugins()
+    stat = next(panel for panel in dashboard["panels"] if panel["type"] == "stat")
+    stat["options"]["colourMode"] = stat["options"].pop("colorMode")
+    again = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
+    assert any("colourMode" in lost for lost in _lost(dashboard, again))
+
+
+def test_data_sources_are_variables(dashboard, panels):
+    types = {item["name"]: item["query"] for item in dashboard["templating"]["list"] if item["type"] == "datasource"}
+    assert types == {"datasource": "prometheus", "postgresql": "grafana-postgresql-datasource"}
+    known = [{"type": kind, "uid": f"${{{name}}}"} for name, kind in types.items()]
+    asked = [*dashboard["annotations"]["list"], *panels, *(target for panel in panels for target in panel["targets"])]
+    assert all(item["datasource"] in known for item in asked)
+
+
+def test_variables_follow_the_time_range_and_have_labels(dashboard):
+    for variable in dashboard["templating"]["list"]:
+        assert variable["label"]
+        if variable["type"] == "query":
+            assert variable["refresh"] == 2
+            assert variable["includeAll"]
+            assert variable["multi"]
+
+
+def test_variables_in_sql_have_no_custom_all(dashboard):
+    custom = {item["name"] for item in dashboard["templating"]["list"] if "allValue" in item}
+    assert not custom & set(re.findall(r"\$\{(\w+):sqlstring\}", json.dumps(dashboard)))
+
+
+def test_panels_say_what_they_show(panels):
+    for panel in panels:
+        assert panel["title"]
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        assert panel["targets"]
+
+
+def test_references_of_targets_are_unique(panels):
+    for panel in panels:
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(set(references)) == len(references)
+
+
+def test_rates_use_the_rate_interval_over_time_and_the_range_at_once(panels):
+    for panel in panels:
+        for target in panel["targets"]:
+            windows = set(re.findall(r"(?<=})\[([^\]]+)\]", target.get("expr", "")))
+            assert windows <= {"$__rate_interval", "$__range"}
+            assert "$__range" not in windows or target["instant"]
+
+
+def test_legends_of_many_lines_have_calculations(panels):
+    for panel in panels:
+        if panel["type"] == "timeseries":
+            assert panel["options"]["legend"]["calcs"]
+
+
+def test_single_values_have_thresholds(panels):
+    for panel in panels:
+        if panel["type"] in SINGLE_VALUE:
+            assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0] == {"color": "green", "value": None}
+
+
+def test_links_keep_variables_and_time(dashboard):
+    assert dashboard["links"]
+    for link in dashboard["links"]:
+        assert link["includeVars"]
+        assert link["keepTime"]
+        assert link["tags"] == [TAG]
+
+
+def _lost(given, again, path=""):
+    """Tell what of `given` is not in `again`."""
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if not isinstance(again, dict) or name not in again:
+                yield f"{path}.{name}"
+            else:
+                yield from _lost(value, again[name], f"{path}.{name}")
+    elif isinstance(given, list):
+        if len(given) != len(again):
+            yield path
+        for index, pair in enumerate(zip(given, again, strict=False)):
+            yield from _lost(*pair, f"{path}[{index}]")
+    elif given != again:
+        yield path

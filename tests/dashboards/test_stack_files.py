@@ -1,0 +1,71 @@
+"""The hand-written files of collector/: what reads them accepts them, and they agree with what is generated."""
+
+import pytest
+import yaml
+
+from keygauge_dashboards.alerts import SOURCE
+from keygauge_dashboards.files import GENERATED
+from keygauge_dashboards.provisioning import EVALUATION_INTERVAL, SCRAPE_INTERVAL
+
+CONFIGURATIONS = ("config.yaml", "remote-write.yaml")
+
+
+def _load(path):
+    return yaml.safe_load(path.read_text())
+
+
+def test_prometheus_accepts_its_configuration_with_the_rules(run, root, tmp_path):
+    configuration = (root / "collector/prometheus.yaml").read_text()
+    (tmp_path / "rules").symlink_to(root / GENERATED / "prometheus")
+    local = tmp_path / "prometheus.yaml"
+    local.write_text(configuration.replace("/etc/prometheus/rules", str(tmp_path / "rules")))
+    assert "12 rules found" in run("promtool", "check", "config", local)
+
+
+def test_intervals_are_those_that_grafana_and_the_rules_are_told(root):
+    configuration = _load(root / "collector/prometheus.yaml")["global"]
+    assert configuration == {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": EVALUATION_INTERVAL}
+
+
+def test_alertmanager_accepts_its_configuration(run, root):
+    run("amtool", "check-config", root / "collector/alertmanager.yaml")
+
+
+@pytest.mark.parametrize(("severity", "receiver"), [("page", "pager"), ("ticket", "tickets")])
+def test_alerts_reach_their_receiver(run, root, severity, receiver):
+    labels = [SOURCE.replace('"', ""), f"severity={severity}", "alertname=KeyRateLimited"]
+    configuration = f"--config.file={root / 'collector/alertmanager.yaml'}"
+    run("amtool", "config", "routes", "test", configuration, f"--verify.receivers={receiver}", *labels)
+
+
+def test_alerts_of_others_reach_nobody_by_us(run, root):
+    configuration = f"--config.file={root / 'collector/alertmanager.yaml'}"
+    run("amtool", "config", "routes", "test", configuration, "--verify.receivers=nobody", "severity=page")
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_collector_limits_memory_before_anything_else(root, name):
+    pipelines = _load(root / "collector" / name)["service"]["pipelines"]
+    assert all(pipeline["processors"][0] == "memory_limiter" for pipeline in pipelines.values())
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_collector_batches_in_no_processor(root, name):
+    """The batch processor is deprecated: it loses what it holds when the collector stops."""
+    assert "batch" not in _load(root / "collector" / name)["processors"]
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_built_collector_has_every_part_that_is_configured(root, name):
+    modules = [part["gomod"] for kind in _builder(root) for part in kind]
+    built = {module.split(" ")[0].rsplit("/", 1)[1] for module in modules}
+    configuration = _load(root / "collector" / name)
+    for kind in ("receivers", "processors", "exporters", "extensions"):
+        for part in configuration[kind]:
+            folder = part.split("/")[0].replace("_", "") + kind.removesuffix("s")
+            assert folder in built
+
+
+def _builder(root):
+    builder = _load(root / "collector/builder.yaml")
+    return [builder[kind] for kind in ("receivers", "processors", "exporters", "extensions")]
