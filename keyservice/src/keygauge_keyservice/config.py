@@ -27,6 +27,7 @@ class Settings:
     admin_token: str = field(repr=False)  # operators: everything
     peppers: Peppers = field(repr=False)
     admin_token_is_new: bool = False  # it was generated just now: show it once
+    api_url: str = "https://api.example.com/"  # of the metered API: the portal's curl lines show it
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -50,6 +51,7 @@ class Settings:
             admin_token=admin_token,
             peppers=peppers,
             admin_token_is_new=admin_token_is_new,
+            api_url=environ.get("KEYGAUGE_API_URL") or cls.api_url,
         )
 
 
