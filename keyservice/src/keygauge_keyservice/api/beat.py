@@ -1,0 +1,124 @@
+"""The beat over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from keygauge_keyservice import beat, beat_message
+from keygauge_keyservice.api.schema import FLAG, INTEGER, TEXT, array, enum, nullable, obj, operation, ref
+from keygauge_keyservice.authority import replica_only
+from keygauge_keyservice.beat_message import ENTRIES_MAX
+from keygauge_keyservice.problem import Problem
+from keygauge_keyservice.services import services
+
+blueprint = Blueprint("api_beat", __name__, url_prefix="/v1/beat")
+
+
+@blueprint.post("")
+@replica_only
+def receive() -> Response:
+    """Apply a beat."""
+    message = beat_message.parse(_document())
+    with services().connection() as connection:
+        answer = beat.answer(connection, message, peppers=services().settings.peppers)
+    return Response(json.dumps(answer, separators=(",", ":")), content_type="application/json")
+
+
+def _document() -> Any:
+    try:
+        return json.loads(request.get_data(cache=False))
+    except (ValueError, RecursionError) as error:
+        raise Problem(422, "bad_beat", "The body is not JSON.") from error
+
+
+_COUNT = {**INTEGER, "minimum": 0}
+_HEX = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+
+
+def _some(items: dict[str, Any]) -> dict[str, Any]:
+    return {**array(items), "maxItems": ENTRIES_MAX}
+
+
+SCHEMAS = {
+    "Beat": obj(
+        {
+            "replica": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+            "service": TEXT,
+            "host": TEXT,
+            "version": TEXT,
+            "mode": enum("enforce", "observe"),
+        },
+        {
+            "cursor": nullable(_COUNT),
+            "look_up": _some(obj({"key": TEXT, "digest": _HEX})),
+            "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}})),
+            "return": _some(obj({"lease": TEXT, "unspent": _COUNT})),
+        },
+    ),
+    "KeyEntry": obj(
+        {
+            "id": TEXT,
+            "account": TEXT,
+            "name": TEXT,
+            "plan": TEXT,
+            "environment": enum("live", "test"),
+            "status": enum("active", "disabled", "deleted", "suspended"),
+            "expires_at": nullable(INTEGER),
+            "secrets": array(obj({"number": INTEGER, "expires_at": nullable(INTEGER)})),
+            "limits": array(
+                obj(
+                    {
+                        "id": TEXT,
+                        "name": TEXT,
+                        "unit": enum("request", "token", "nanousd", "concurrent"),
+                        "amount": _COUNT,
+                        "window_s": nullable(INTEGER),
+                        "period": nullable(enum("day", "month")),
+                        "when_down": enum("closed", "safe"),
+                        "dry_run": FLAG,
+                    }
+                )
+            ),
+        }
+    ),
+    "BeatAnswer": obj(
+        {
+            "cursor": _COUNT,
+            "more": FLAG,
+            "afresh": FLAG,
+            "t_max_ms": _COUNT,
+            "found": array(obj({"digest": _HEX, "key": TEXT, "secret": INTEGER})),
+            "unknown": array(_HEX),
+            "keys": array(ref("KeyEntry")),
+            "grants": array(
+                obj(
+                    {
+                        "limit": TEXT,
+                        "lease": TEXT,
+                        "units": _COUNT,
+                        "left_ms": _COUNT,
+                        "remaining": _COUNT,
+                        "reset_ms": _COUNT,
+                    }
+                )
+            ),
+            "denials": array(obj({"limit": TEXT, "retry_ms": _COUNT, "remaining": _COUNT, "reset_ms": _COUNT})),
+        }
+    ),
+}
+
+PATHS = {
+    "/v1/beat": {
+        "post": operation(
+            "beat",
+            "A replica's beat: changed keys, keys looked up, leases out and back",
+            body=ref("Beat"),
+            answer=ref("BeatAnswer"),
+            problems=(413, 422),
+            security="replica",
+        )
+    }
+}

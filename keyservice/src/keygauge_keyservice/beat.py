@@ -1,0 +1,56 @@
+"""One beat of one replica: note it, tell it what changed, find keys, take leases back and give leases out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keygauge_keyservice import entries, feed, leases, replicas
+from keygauge_keyservice.beat_message import BeatMessage
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.secret import Peppers
+
+T_MAX_MS = 10_000  # how long a replica may trust the keys it knows, from the moment it asked
+_MS_US = 1_000
+
+
+def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers) -> dict[str, Any]:
+    """Apply a beat in the caller's transaction and return the protocol's answer."""
+    alive = replicas.see(connection, message)
+    changes = feed.read(connection, message.cursor)  # before the entries, so that those are at least as new
+    found = entries.look_up(connection, message.look_ups, peppers) if message.look_ups else []
+    keys = entries.load(connection, list({*changes.key_ids, *(item.key_id for item in found)}))
+    granted = leases.exchange(
+        connection,
+        replica=message.replica,
+        returns=message.returns,
+        acquisitions=message.acquisitions,
+        replicas=alive,
+    )
+    known = {item.digest for item in found}
+    return {
+        "cursor": changes.cursor,
+        "more": changes.more,
+        "afresh": changes.afresh,
+        "t_max_ms": T_MAX_MS,
+        "found": [{"digest": item.digest.hex(), "key": item.key_id, "secret": item.number} for item in found],
+        "unknown": [wanted.digest.hex() for wanted in message.look_ups if wanted.digest not in known],
+        "keys": keys,
+        "grants": [_grant(item) for item in granted if item.lease_id is not None],
+        "denials": [_denial(item) for item in granted if item.lease_id is None],
+    }
+
+
+def _grant(item: leases.Granted) -> dict[str, Any]:
+    return {
+        "limit": item.limit_id,
+        "lease": str(item.lease_id),
+        "units": item.grant.units,
+        "left_ms": (item.grant.ends_us - item.now_us) // _MS_US,  # never later than the lease ends
+        "remaining": item.grant.remaining,
+        "reset_ms": -(-item.grant.reset_us // _MS_US),  # never sooner than more comes free
+    }
+
+
+def _denial(item: leases.Granted) -> dict[str, Any]:
+    wait_ms = -(-item.grant.reset_us // _MS_US)
+    return {"limit": item.limit_id, "retry_ms": wait_ms, "remaining": item.grant.remaining, "reset_ms": wait_ms}
