@@ -6,7 +6,7 @@ BENCH ?= overhead
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench dashboards format up clean
+.PHONY: help demo test check bench dashboards format env up clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,8 +44,13 @@ bench: $(BIN)/.dev ## print ratios against peers (BENCH=overhead)
 dashboards: $(BIN)/.dev ## regenerate dashboards, rules and provisioning
 	$(BIN)/keygauge dashboards build
 
-up: ## the whole stack in containers
-	docker compose up
+env: .env ## write .env with new secrets for the containers
+
+.env:
+	@umask 077 && collector/env.sh > $@.new && mv $@.new $@
+
+up: .env ## the whole stack in containers
+	docker compose up --build
 
 clean: ## remove the environment and the demo's state
 	rm -rf $(VENV) .demo

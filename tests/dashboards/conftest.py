@@ -39,7 +39,7 @@ def run(program):
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def root():
     return ROOT
 

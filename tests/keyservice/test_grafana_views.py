@@ -39,6 +39,7 @@ def test_role_cannot_write_through_a_view(grafana):
         grafana.execute("UPDATE grafana.account SET name = 'mine'")
 
 
+@pytest.mark.xdist_group("role of the whole server")
 def test_role_cannot_sign_in_and_has_bounds_when_it_can(connection):
     role = connection.execute("SELECT rolcanlogin, rolconfig FROM pg_roles WHERE rolname = %s", (ROLE,)).fetchone()
     assert not role["rolcanlogin"]

@@ -1,0 +1,162 @@
+"""compose.yaml against the Compose specification, and the promises it makes."""
+
+import json
+import re
+import subprocess
+from importlib import resources
+from pathlib import PurePosixPath
+
+import jsonschema
+import psycopg
+import pytest
+import yaml
+from psycopg import sql
+
+from keygauge_dashboards.provisioning import DASHBOARDS_PATH
+from keygauge_keyservice.secret import Peppers
+
+
+@pytest.fixture(scope="module")
+def text(root):
+    return (root / "compose.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def compose(text):
+    return yaml.safe_load(text)
+
+
+@pytest.fixture(scope="module")
+def services(compose):
+    return compose["services"]
+
+
+@pytest.fixture
+def env(root):
+    printed = subprocess.run([root / "collector/env.sh"], capture_output=True, text=True, check=True).stdout
+    return dict(line.split("=", 1) for line in printed.splitlines())
+
+
+def test_specification_allows_it(compose):
+    schema = resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
+    jsonschema.validate(compose, json.loads(schema.read_text()))
+
+
+def test_every_part_is_there(services):
+    parts = {"postgres", "keyservice", "demo", "collector", "prometheus", "alertmanager", "grafana"}
+    assert parts <= set(services)
+
+
+def test_every_mounted_file_is_there_and_read_only(services, compose, root):
+    for service in services.values():
+        for volume in service.get("volumes", []):
+            source, _, *mode = volume.split(":")
+            if source.startswith("./"):
+                assert (root / source).exists(), source
+                assert mode == ["ro"]
+            else:
+                assert source in compose["volumes"]
+
+
+def test_what_runs_on_has_a_health_check(services):
+    for name, service in services.items():
+        assert ("healthcheck" in service) is (service["restart"] != "no"), name
+
+
+def test_dependencies_exist_and_can_be_met(services):
+    for service in services.values():
+        for name, condition in service.get("depends_on", {}).items():
+            ends = services[name]["restart"] == "no"
+            assert condition["condition"] == ("service_completed_successfully" if ends else "service_healthy")
+
+
+def test_images_are_pinned(services, root):
+    for service in services.values():
+        if "build" not in service:
+            assert re.search(r":v?\d+\.\d+", service["image"]), service["image"]
+    for file in ("Dockerfile", "collector/Dockerfile"):
+        for image in re.findall(r"^FROM (\S+:\S+)", (root / file).read_text(), re.MULTILINE):
+            assert re.search(r":v?\d+\.\d+", image), image
+
+
+def test_collector_in_the_image_is_the_one_that_tests_run(root):
+    builder = yaml.safe_load((root / "collector/builder.yaml").read_text())
+    assert f"collector-contrib:{builder['dist']['version']}\n" in (root / "collector/Dockerfile").read_text()
+
+
+def test_everything_listens_on_loopback_only(services):
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_there_are_no_default_secrets(text, env):
+    asked = re.findall(r"\$\{(\w+)([^}]*)\}", text)
+    assert {name for name, _ in asked} == set(env)
+    assert all(rest.startswith(":?") and "make env" in rest for _, rest in asked)
+
+
+def test_new_secrets_are_long_and_all_different(env, root):
+    assert len({value.removeprefix("1:") for value in env.values()}) == len(env)
+    assert all(re.fullmatch(r"(1:)?[0-9a-f]{64}", value) for value in env.values())
+    assert Peppers.parse(env["KEYGAUGE_PEPPER"])
+    assert ".env" in (root / ".gitignore").read_text().split()
+
+
+def test_grafana_finds_its_files(services, root):
+    mounts = dict(volume.split(":")[1::-1] for volume in services["grafana"]["volumes"] if volume.startswith("./"))
+    assert (root / mounts[DASHBOARDS_PATH] / "keygauge-overview.json").is_file()
+    home = PurePosixPath(services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (root / mounts[str(home.parent)] / home.name).is_file()
+    assert (root / mounts["/etc/grafana/provisioning"] / "datasources/keygauge.yaml").is_file()
+
+
+def test_grafana_lets_strangers_look_only(services):
+    assert services["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+
+
+def test_addresses_are_those_of_services(services, root):
+    configuration = yaml.safe_load((root / "collector/prometheus.yaml").read_text())
+    jobs = configuration["scrape_configs"] + configuration["alerting"]["alertmanagers"]
+    targets = [target for job in jobs for config in job["static_configs"] for target in config["targets"]]
+    sources = yaml.safe_load(
+        (root / "dashboards/generated/grafana/provisioning/datasources/keygauge.yaml").read_text()
+    )["datasources"]
+    hosts = {re.sub(r"^\w+://", "", address).split(":")[0] for address in targets + [item["url"] for item in sources]}
+    assert hosts - {"127.0.0.1"} <= set(services)
+
+
+def test_images_hold_every_path_they_copy(root):
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (root / "Dockerfile").read_text(), re.MULTILINE)
+    ignored = (root / ".dockerignore").read_text().splitlines()
+    for path in " ".join(copied).split():
+        assert (root / path).exists()
+        assert f"!{path}" in ignored
+
+
+def test_images_run_as_nobody_in_particular(root):
+    stages = (root / "Dockerfile").read_text().split("\nFROM ")
+    assert "USER 10001" in next(stage for stage in stages if stage.splitlines()[0].endswith(" AS run"))
+    assert all(stage.startswith("run AS ") for stage in stages if "\nCMD" in stage)
+
+
+@pytest.mark.xdist_group("role of the whole server")
+def test_role_script_lets_grafana_sign_in(connection, database_url, run, root, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_GRAFANA_DATABASE_PASSWORD", "it's a test")
+    role = sql.SQL("ALTER ROLE keygauge_grafana NOLOGIN PASSWORD NULL")
+    try:
+        run(
+            "psql",
+            database_url,
+            "--no-psqlrc",
+            "--set=ON_ERROR_STOP=1",
+            f"--file={root / 'collector/grafana_role.sql'}",
+        )
+        address = psycopg.conninfo.make_conninfo(database_url, user="keygauge_grafana", password="it's a test")
+        with psycopg.connect(address) as grafana:
+            assert grafana.execute("SHOW statement_timeout").fetchone() == ("15s",)
+            assert grafana.execute("SELECT count(*) FROM event").fetchone() == (0,)  # the view: the schema comes first
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                grafana.execute("SELECT count(*) FROM public.event")
+    finally:
+        connection.execute(role)
