@@ -39,7 +39,7 @@ class DecodedReader:
             return
         self._room_bytes = MAX_DECODED_BYTES
         try:
-            self._decode(chunk, self._give)
+            self._decode(bytes(chunk), self._give)
         except _TooMuchError:
             self._missing, self._decode = "too_large", None
         except Exception:  # noqa: BLE001 - each library has an error of its own, and none may reach the host

@@ -27,6 +27,8 @@ class BodyReader:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
+        if type(chunk) is not bytes:
+            chunk = bytes(chunk)
         if not self._held and len(chunk) <= MAX_BODY_BYTES:
             self._held = chunk  # the usual body is one chunk: not copied
             return

@@ -16,7 +16,7 @@ def _matters(line: bytes | bytearray) -> bool:
     return may_be_ollama(line) or may_have_usage(line) or may_be_cohere_v1(line)
 
 
-_LINES = Framing(boundary=re.compile(rb"\n"), ends=(b"\n",), overlap=1, unframe=_keep_line, matters=_matters)
+_LINES = Framing(boundary=re.compile(rb"\n"), ends=(b"\n",), overlap_bytes=1, unframe=_keep_line, matters=_matters)
 
 
 def read_lines() -> StreamReader:

@@ -33,7 +33,7 @@ class Reader(Protocol):
     """Read one answer's body. Neither method raises; what is held of the body is bounded."""
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next chunk as it is sent."""
+        """Take the next chunk as it is sent; other buffers than bytes, which some hosts send, are copied."""
 
     def close(self, *, complete: bool) -> Reading:
         """Tell what was read; call once. `complete` is False when the answer was cut."""

@@ -19,7 +19,7 @@ class Framing(NamedTuple):
 
     boundary: re.Pattern[bytes]
     ends: tuple[bytes, ...]  # the usual boundaries: a chunk that ends so leaves no frame unfinished
-    overlap: int  # a boundary's longest start that may stand at the end of a chunk, in bytes
+    overlap_bytes: int  # of a boundary that may stand at the end of a chunk and not yet be one
     unframe: Callable[[bytearray], bytearray]  # the document in a frame; empty when there is none
     matters: Callable[[bytes | bytearray], bool]  # False is certain: the frame tells no usage
 
@@ -54,6 +54,8 @@ class StreamReader:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
+        if type(chunk) is not bytes:
+            chunk = bytes(chunk)
         if self._is_idle and chunk.endswith(self._ends) and not self._matters(chunk):
             return
         for start in range(0, len(chunk), MAX_FRAME_BYTES):
@@ -69,7 +71,7 @@ class StreamReader:
 
     def _hold(self, chunk: bytes) -> None:
         held = self._held
-        start = max(len(held) - self._framing.overlap, 0)  # what lies before was searched already
+        start = max(len(held) - self._framing.overlap_bytes, 0)  # what lies before was searched already
         held += chunk
         if not self._begun and not self._begin():
             return
@@ -82,8 +84,8 @@ class StreamReader:
             self._skips = False
             done = start = boundary.end()
         del held[:done]
-        if len(held) > MAX_FRAME_BYTES + self._framing.overlap:
-            del held[: -self._framing.overlap]
+        if len(held) > MAX_FRAME_BYTES + self._framing.overlap_bytes:
+            del held[: -self._framing.overlap_bytes]
             self._skips = self._too_large = True
 
     def _begin(self) -> bool:

@@ -55,4 +55,7 @@ def _stage(document: dict[str, Any]) -> Stage:
     candidates = document.get("candidates")
     if not isinstance(candidates, list) or not candidates:
         return "running"
-    return "final" if all(isinstance(c, dict) and c.get("finishReason") for c in candidates) else "running"
+    for candidate in candidates:
+        if not isinstance(candidate, dict) or not candidate.get("finishReason"):
+            return "running"
+    return "final"

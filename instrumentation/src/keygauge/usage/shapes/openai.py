@@ -66,15 +66,19 @@ def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _whole_output(usage: dict[str, Any], reasoning: object) -> Any:
     # xAI tells reasoning tokens beside completion_tokens; its total gives that away.
-    prompt, output, total = usage.get("prompt_tokens"), usage.get("completion_tokens"), usage.get("total_tokens")
-    if not (type(prompt) is type(output) is type(total) is type(reasoning) is int):
+    output = usage.get("completion_tokens")
+    if not reasoning:
         return output
-    return output + reasoning if reasoning and total == prompt + output + reasoning else output
+    prompt, total = usage.get("prompt_tokens"), usage.get("total_tokens")
+    if not type(prompt) is type(output) is type(total) is type(reasoning) is int:
+        return output
+    return output + reasoning if total == prompt + output + reasoning else output
 
 
 def _stage(document: dict[str, Any]) -> Stage:
     # vLLM can tell counts in every chunk. The last has no choices, or, elsewhere, choices that are finished.
     choices = document.get("choices")
-    if not isinstance(choices, list) or not choices:
-        return "final"
-    return "final" if all(isinstance(c, dict) and c.get("finish_reason") for c in choices) else "running"
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict) or not choice.get("finish_reason"):
+            return "running"
+    return "final"
