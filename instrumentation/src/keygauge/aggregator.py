@@ -121,8 +121,10 @@ class Aggregator:
         with self._lock:
             active[method if method in active else OTHER_METHOD] -= 1
             try:
-                cell = self._cells[labels]
-            except (KeyError, TypeError):  # new, to be folded, or not even hashable
+                cell = self._cells.get(labels)
+            except TypeError:  # a label that is not even hashable
+                cell = None
+            if cell is None:
                 cell = self._find(Series._make(labels))
             cell.requests += 1
             cell.request_bytes += call.request_bytes
@@ -202,9 +204,8 @@ class Aggregator:
 
     def _find(self, labels: Series) -> Cell:
         series = self._folding.fold(labels)
-        for name, given, kept in zip(Series._fields, labels, series, strict=True):
-            if kept != given and (kept or given):
-                _add(self._folded, name, 1)
+        if series != labels:
+            self._count_folded(labels, series)
         cell = self._cells.get(series)
         if cell is None and not self._has_room(series):
             _add(self._folded, "series", 1)
@@ -214,6 +215,11 @@ class Aggregator:
             self._bases.add(series[:4])
             cell = self._cells[series] = Cell(series)
         return cell
+
+    def _count_folded(self, given: Series, kept: Series) -> None:
+        for name, before, after in zip(Series._fields, given, kept, strict=True):
+            if before != after and (before or after):
+                _add(self._folded, name, 1)
 
     def _has_room(self, series: Series) -> bool:
         if len(self._cells) >= self._max_cells:

@@ -46,14 +46,12 @@ class Names:
 
     def fold(self, name: Any) -> str:
         """Return the name to count under."""
-        # Lone surrogates would fail a whole OTLP export; isprintable() refuses them.
-        if not isinstance(name, str) or not 0 < len(name) <= _MAX_LENGTH or not name.isprintable():
+        if isinstance(name, str) and name in self._kept:
+            return name
+        if len(self._kept) > self._most or not _is_name(name):
             return self._rest
-        if name not in self._kept:
-            if len(self._kept) > self._most:
-                return self._rest
-            self._kept.add(name)
-        return name
+        self._kept.add(name)
+        return str(name)
 
     def fold_optional(self, name: Any) -> str | None:
         """Return the name to count under; None and "" stay absent."""
@@ -113,6 +111,11 @@ def rest(series: Series) -> Series:
         limit=series.limit and OTHER,
         missing=series.missing and OTHER,
     )
+
+
+def _is_name(name: Any) -> bool:
+    # Lone surrogates would fail a whole OTLP export; isprintable() refuses them.
+    return isinstance(name, str) and 0 < len(name) <= _MAX_LENGTH and name.isprintable()
 
 
 def _one_of(known: frozenset[str], name: Any) -> str | None:
