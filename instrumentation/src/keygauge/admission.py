@@ -77,20 +77,18 @@ class Admission:
 
     def admit(self, key: Key) -> Refusal | Dry | None:
         """Spend one request of every limit of the key, or of none; None is yes."""
+        allowances = key.allowances
         with self.lock:
             now = now_ns()
             if now >= self.authority_ns:
                 return UNAVAILABLE
-            leases = []
-            for allowance in key.allowances:
-                lease = allowance.find(1, now)
-                if lease is None:
-                    return self._shortage(key, now)
-                leases.append(lease)
-            for allowance, lease in zip(key.allowances, leases, strict=True):
-                lease.available -= 1
+            leases = [allowance.find(1, now) for allowance in allowances]
+            if None in leases:
+                return self._shortage(key, now)
+            for allowance, lease in zip(allowances, leases):  # noqa: B905 - as long as each other
+                lease.available -= 1  # type: ignore[union-attr]  # none of them is None
                 allowance.spent += 1
-                if not allowance.asked and lease.available * 2 < lease.units and lease.units > 1:
+                if not allowance.asked and lease.available * 2 < lease.units and lease.units > 1:  # type: ignore[union-attr]  # as above
                     self._ask(allowance)
             return None
 

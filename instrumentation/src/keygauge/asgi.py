@@ -17,9 +17,9 @@ from keygauge.admission import Refusal
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.credential import find
+from keygauge.credential import Conflict, find
 from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
-from keygauge.gate import Gate
+from keygauge.gate import Decision, Gate
 from keygauge.problem import answer
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
@@ -106,28 +106,31 @@ class KeyGaugeMiddleware:
         scope[_MARK] = call
         exchange = make(call, runtime, scope, receive, send)
         try:
-            refusal = await self._decide(runtime, call, scope)
+            gate = runtime.gate
+            if gate is None or self._identify is not None:
+                self._observe(runtime, call, scope)
+                refusal = None
+            else:
+                token = find(scope["headers"])
+                decision = gate.decide(call, token)
+                refusal = await self._wait(gate, call, token, decision) if isinstance(decision, Future) else decision
             if refusal is not None:
                 call.route = route.before(scope)
                 await exchange.refuse(answer(refusal, cast("Gate", runtime.gate).fields(call)))
                 return
-            token = CURRENT.set(call)
+            outer = CURRENT.set(call)
             try:
                 await self.app(scope, exchange.receive, exchange.send)
             finally:
-                CURRENT.reset(token)
+                CURRENT.reset(outer)
         except BaseException as error:
             exchange.end(complete=False, error=error)
             raise
         exchange.end(complete=False)
 
-    async def _decide(self, runtime: Runtime, call: Call, scope: Scope) -> Refusal | None:
-        gate = runtime.gate
-        if self._identify is not None or gate is None:
-            self._observe(runtime, call, scope)
-            return None
-        token = find(scope["headers"])
-        decision = gate.decide(call, token)
+    async def _wait(self, gate: Gate, call: Call, token: bytes | Conflict | None, coming: Round) -> Refusal | None:
+        """Decide on a cold key or a dry lease: with the key service's word, within `wait_s`."""
+        decision: Decision = coming
         while isinstance(decision, Future):
             if not await _ended(decision, call.started_ns + self._wait_ns):
                 return gate.give_up(call)

@@ -36,38 +36,50 @@ FIELDS = (
     "trace_id",
 )
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _NO_USAGE = Usage()
+_LINE = "[" + ",".join(["%s"] * len(FIELDS)) + "]\n"
+_MOST_TEXTS = 10_000
+
+_texts: dict[str | None, str] = {None: "null"}  # as JSON, since the same few come again and again
 
 
 def line(call: Call) -> bytes:
     """Write an ended call as a spool's line, newline included."""
-    usage = call.usage or _NO_USAGE
+    text = _texts.get
+    first_byte_ns = call.first_byte_ns
+    started_ns = call.started_ns
     return (
-        _encode(
-            (
-                call.time_ns // 1000,
-                call.account,
-                call.key,
-                call.route,
-                call.method,
-                call.status,
-                call.error,
-                call.ip,
-                (call.ended_ns - call.started_ns) // 1000,
-                (call.first_byte_ns - call.started_ns) // 1000 if call.first_byte_ns else None,
-                call.request_bytes,
-                call.response_bytes,
-                call.stream,
-                call.messages,
-                call.model,
-                call.provider,
-                *usage,
-                call.usage_status,
-                call.outcome,
-                call.limit,
-                call.trace_id,
-            )
+        _LINE
+        % (
+            call.time_ns // 1000,
+            text(call.account) or _text(call.account),
+            text(call.key) or _text(call.key),
+            text(call.route) or _text(call.route),
+            text(call.method) or _text(call.method),
+            call.status,
+            text(call.error) or _text(call.error),
+            text(call.ip) or _text(call.ip),
+            (call.ended_ns - started_ns) // 1000,
+            (first_byte_ns - started_ns) // 1000 if first_byte_ns else "null",
+            call.request_bytes,
+            call.response_bytes,
+            text(call.stream) or _text(call.stream),
+            call.messages,
+            text(call.model) or _text(call.model),
+            text(call.provider) or _text(call.provider),
+            *["null" if count is None else count for count in call.usage or _NO_USAGE],
+            text(call.usage_status) or _text(call.usage_status),
+            text(call.outcome) or _text(call.outcome),
+            text(call.limit) or _text(call.limit),
+            json.dumps(call.trace_id) if call.trace_id else "null",
         )
-        + "\n"
     ).encode("ascii")
+
+
+def _text(value: str | None) -> str:
+    """Write a text as JSON and keep it; hostile variety only empties what is kept."""
+    if len(_texts) >= _MOST_TEXTS:
+        _texts.clear()
+        _texts[None] = "null"
+    written = _texts[value] = json.dumps(value)
+    return written

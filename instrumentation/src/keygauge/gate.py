@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 from keygauge import key as key_format
-from keygauge import ratelimit
 from keygauge.admission import UNAVAILABLE, UNKNOWN, Cold, Dry, Refusal
 from keygauge.beat import Beat, Round
 from keygauge.call import INVALID, Call
@@ -51,7 +50,7 @@ class Gate:
     def fields(self, call: Call) -> Fields:
         """Write the header fields that tell the caller its limits."""
         key = self._admission.keyring.keys.get(call.key) if self._enforces else None
-        return ratelimit.fields(key.allowances, key.policy, now_ns()) if key else []
+        return key.policy.fields(now_ns()) if key else []
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
         call.key = key.id

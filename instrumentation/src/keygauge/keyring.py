@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from keygauge import ratelimit
 from keygauge.clock import SECOND
 from keygauge.limit import Allowance, Limit
+from keygauge.ratelimit import Policy
 
 _MOST_KEYS = 100_000
 _MOST_UNKNOWN = 10_000
@@ -26,7 +26,7 @@ class Key:
     expires_ns: int | None  # wall clock
     secrets: dict[int, int | None]  # number -> expiry, wall clock ns
     allowances: tuple[Allowance, ...]
-    policy: bytes  # the RateLimit-Policy field
+    policy: Policy
 
 
 class Keyring:
@@ -64,15 +64,15 @@ class Keyring:
                 self.keys[entry["id"]] = self._key(entry)
 
     def _key(self, entry: dict[str, Any]) -> Key:
-        limits = [Limit.from_json(limit) for limit in entry["limits"]]
+        allowances = tuple(self._allowance(Limit.from_json(limit)) for limit in entry["limits"])
         return Key(
             id=entry["id"],
             account=entry["account"],
             status=entry["status"],
             expires_ns=_wall_ns(entry["expires_at"]),
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
-            allowances=tuple(self._allowance(limit) for limit in limits),
-            policy=ratelimit.policy(limits),
+            allowances=allowances,
+            policy=Policy(allowances),
         )
 
     def _allowance(self, limit: Limit) -> Allowance:

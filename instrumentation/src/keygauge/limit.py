@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from keygauge.clock import SECOND
@@ -30,7 +30,7 @@ class Limit:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Limit:
         """Read a limit of the beat's answer."""
-        return cls(**{name: value[name] for name in cls.__slots__ if name in value})
+        return cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
 
     @property
     def refusal(self) -> Literal["limited", "quota"]:
@@ -86,7 +86,11 @@ class Allowance:
 
     def available(self, now_ns: int) -> int:
         """Count the units that can be spent now: a lower bound of what the limit has left."""
-        return sum(lease.available for lease in self.leases if now_ns < lease.deadline_ns)
+        total = 0
+        for lease in self.leases:
+            if now_ns < lease.deadline_ns:
+                total += lease.available
+        return total
 
     def grant(self, lease: Lease, now_ns: int, reset_ns: int) -> None:
         """Take a granted lease in; those that are spent or past their deadline go."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from keygauge.clock import SECOND
 from keygauge.limit import Allowance, Limit
@@ -12,30 +12,39 @@ Fields = list[tuple[bytes, bytes]]
 _PERIOD_S = {"day": 86_400, "month": 2_592_000}  # a month is told as 30 days: the field has no calendar
 
 
-def policy(limits: Iterable[Limit]) -> bytes:
-    """Write the `RateLimit-Policy` field's value (draft-ietf-httpapi-ratelimit-headers)."""
-    items = [
-        f'"{limit.name}";q={limit.amount};w={limit.window_s or _PERIOD_S[limit.period or "day"]}' for limit in limits
-    ]
-    return ", ".join(items).encode("ascii", "replace")
+class Policy:
+    """One key's limits as header fields (draft-ietf-httpapi-ratelimit-headers), written beforehand where possible."""
+
+    __slots__ = ("_allowances", "_constant", "_format", "_rate")
+
+    def __init__(self, allowances: Sequence[Allowance]) -> None:
+        limits = [allowance.limit for allowance in allowances]
+        self._allowances = allowances
+        self._format = b", ".join(b'"%s";r=%%d;t=%%d' % _name(limit).replace(b"%", b"%%") for limit in limits)
+        self._constant: Fields = [(b"ratelimit-policy", b", ".join(map(_item, limits)))] if limits else []
+        rates = [place for place, limit in enumerate(limits) if limit.window_s and limit.unit == "request"]
+        self._rate = rates[0] if rates else None  # the one that OpenAI's fields tell of
+        if rates:
+            self._constant.append((b"x-ratelimit-limit-requests", b"%d" % limits[rates[0]].amount))
+
+    def fields(self, now_ns: int) -> Fields:
+        """Write the fields for an answer. What remains is a lower bound: the units this process holds."""
+        if not self._constant:
+            return []
+        numbers: list[int] = []
+        for allowance in self._allowances:
+            reset_ns = allowance.reset_ns - now_ns
+            numbers += (allowance.available(now_ns), -(-reset_ns // SECOND) if reset_ns > 0 else 0)
+        result = [*self._constant, (b"ratelimit", self._format % tuple(numbers))]
+        if self._rate is not None:
+            result.append((b"x-ratelimit-remaining-requests", b"%d" % numbers[2 * self._rate]))
+            result.append((b"x-ratelimit-reset-requests", b"%ds" % numbers[2 * self._rate + 1]))
+        return result
 
 
-def fields(allowances: Iterable[Allowance], policy_value: bytes, now_ns: int) -> Fields:
-    """Write the fields for an answer. What remains is a lower bound: the units this process holds."""
-    if not policy_value:
-        return []
-    items = []
-    result: Fields = [(b"ratelimit-policy", policy_value)]
-    for allowance in allowances:
-        limit = allowance.limit
-        remaining = allowance.available(now_ns)
-        reset_s = max(-((now_ns - allowance.reset_ns) // SECOND), 0)
-        items.append(f'"{limit.name}";r={remaining};t={reset_s}')
-        if limit.window_s and limit.unit == "request":
-            result += (
-                (b"x-ratelimit-limit-requests", b"%d" % limit.amount),
-                (b"x-ratelimit-remaining-requests", b"%d" % remaining),
-                (b"x-ratelimit-reset-requests", b"%ds" % reset_s),
-            )
-    result.append((b"ratelimit", ", ".join(items).encode("ascii", "replace")))
-    return result
+def _item(limit: Limit) -> bytes:
+    return b'"%s";q=%d;w=%d' % (_name(limit), limit.amount, limit.window_s or _PERIOD_S[limit.period or "day"])
+
+
+def _name(limit: Limit) -> bytes:
+    return limit.name.encode("ascii", "replace").replace(b'"', b"?")
