@@ -5,12 +5,13 @@ from __future__ import annotations
 from flask import Flask, abort, request
 from prometheus_client import CollectorRegistry
 
-from keygauge_keyservice import database, openapi
+from keygauge_keyservice import database, health, monitoring, openapi
 from keygauge_keyservice.api import accounts, beat, events, keys, plans
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
 from keygauge_keyservice.pricing import PublicPrices
 from keygauge_keyservice.problem import handle_problems
+from keygauge_keyservice.request_metrics import RequestMetrics
 from keygauge_keyservice.services import Services
 
 API: tuple[openapi.Part, ...] = (accounts, beat, events, keys, plans)
@@ -24,9 +25,14 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url)
-    Services(settings, pool, registry, PublicPrices(), LedgerMetrics(registry)).attach(app)
+    services = Services(settings, pool, registry, PublicPrices(), LedgerMetrics(registry))
+    services.attach(app)
+    registry.register(monitoring.KeyCollector(services.connection))
+    RequestMetrics(registry).watch(app)
     handle_problems(app)
     app.before_request(_refuse_nul)
+    app.register_blueprint(health.blueprint)
+    app.register_blueprint(monitoring.blueprint)
     for part in API:
         app.register_blueprint(part.blueprint)
     app.register_blueprint(openapi.blueprint(API))

@@ -1,0 +1,154 @@
+"""`/metrics`: keys and limits as they are at the scrape, and what this process counted."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from flask import Blueprint, Response, request
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from keygauge.metrics import Metric, label
+from keygauge.service_metrics import KEY_EXPIRY, KEY_INFO, KEY_LAST_USED, LIMIT_MAX, LIMIT_RESET, LIMIT_USED
+from keygauge_keyservice import budget, ring
+from keygauge_keyservice.authority import require_any_token
+from keygauge_keyservice.counter import Counter
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.services import services
+
+_log = logging.getLogger(__name__)
+
+ROWS_MAX = 20_000  # keys, and limits: more than that is a matter for SQL and the ledger's views
+_SECOND_US = 1_000_000
+
+blueprint = Blueprint("monitoring", __name__)
+
+
+@blueprint.get("/metrics")
+def expose() -> Response:
+    """Answer Prometheus; from other machines and through proxies only with a token: account names are not for all."""
+    if not _is_direct_from_this_machine():
+        require_any_token()
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return Response(encode(_registry()), content_type=content_type)
+
+
+@dataclass(frozen=True)
+class KeyCollector(Collector):
+    """Reads keys and limits from the database when it is scraped; without a database it tells nothing."""
+
+    connect: Callable[[], AbstractContextManager[Connection]] = field(repr=False)
+
+    def describe(self) -> list[Any]:
+        """Promise nothing, so that registering does not query."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Read everything in two queries."""
+        try:
+            with self.connect() as connection:
+                keys, limits = _keys(connection), _limits(connection)
+        except (psycopg.OperationalError, PoolTimeout, TooManyRequests) as error:
+            _log.warning("keys and limits are not in this scrape: %s", type(error).__name__)
+            return
+        yield from _key_families(keys)
+        yield from _limit_families(limits)
+
+
+def _registry() -> CollectorRegistry:
+    """Return this process's registry; under `keygauge serve --workers 2` or more, one that adds up all workers'."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return services().registry
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # it ships no types
+    registry.register(KeyCollector(services().connection))
+    return registry
+
+
+def _key_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
+    info, expiry, last_used = _family(KEY_INFO), _family(KEY_EXPIRY), _family(KEY_LAST_USED)
+    for row in rows:
+        described = [row[name] for name in ("id", "name", "account", "account_name", "plan", "status")]
+        info.add_metric(described, 1)
+        _add_moment(expiry, row, "expires_at")
+        _add_moment(last_used, row, "last_used_at")
+    return iter((info, expiry, last_used))
+
+
+def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
+    used, most, reset = _family(LIMIT_USED), _family(LIMIT_MAX), _family(LIMIT_RESET)
+    for row in rows:
+        labels = [row["account"], row["key"] or "", row["name"], row["unit"]]
+        counter, reset_us = _read(row)
+        used.add_metric(labels, counter.used)
+        most.add_metric(labels, row["amount"])
+        reset.add_metric(labels, reset_us / _SECOND_US)
+    return iter((used, most, reset))
+
+
+def _read(row: dict[str, Any]) -> tuple[Counter, int]:
+    """Return a limit's counter as it is now, and when all of it is free again."""
+    counter, now_us = Counter(row["head"] or 0, tuple(row["cells"] or (0,))), row["now_us"]
+    if row["window_s"] is not None:
+        return ring.advance(counter, now_us=now_us, window_s=row["window_s"]), now_us + row["window_s"] * _SECOND_US
+    counter = budget.advance(counter, now_us=now_us, period=row["period"])
+    return counter, budget.end_s(counter.head, row["period"]) * _SECOND_US
+
+
+def _add_moment(family: GaugeMetricFamily, row: dict[str, Any], column: str) -> None:
+    moment: datetime | None = row[column]
+    if moment is not None:
+        family.add_metric([row["id"], row["account"]], moment.timestamp())
+
+
+def _family(metric: Metric) -> GaugeMetricFamily:
+    labels = [label(attribute) for attribute in metric.attributes]
+    return GaugeMetricFamily(metric.prometheus_name, metric.description, labels=labels)
+
+
+def _keys(connection: Connection) -> list[dict[str, Any]]:
+    return connection.execute(
+        "/* monitoring.keys */ SELECT key.id, key.name, account.id AS account, account.name AS account_name, "
+        "account.plan_id AS plan, expires_at, last_used_at, "
+        "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
+        "AS status FROM key JOIN account ON account.id = key.account_id "
+        "WHERE key.status <> 'deleted' ORDER BY key.created_at DESC LIMIT %s",
+        (ROWS_MAX,),
+    ).fetchall()
+
+
+def _limits(connection: Connection) -> list[dict[str, Any]]:
+    return connection.execute(
+        "/* monitoring.limits */ SELECT limits.*, head, cells, "
+        "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
+        "SELECT plan_limit.id || ':' || account.id AS id, account.id AS account, NULL AS key, "
+        "plan_limit.name, unit, amount, window_s, period "
+        "FROM account JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND unit <> 'concurrent' "
+        "UNION ALL SELECT plan_limit.id || ':' || key.id, account.id, key.id, "
+        "plan_limit.name, unit, amount, window_s, period "
+        "FROM account JOIN plan_limit USING (plan_id) JOIN key ON key.account_id = account.id "
+        "WHERE subject = 'key' AND unit <> 'concurrent' AND key.status <> 'deleted') AS limits "
+        "LEFT JOIN limit_state USING (id) LIMIT %s",
+        (ROWS_MAX,),
+    ).fetchall()
+
+
+def _is_direct_from_this_machine() -> bool:
+    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+        return False
+    try:
+        return ipaddress.ip_address(request.remote_addr or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,49 @@
+"""Count and time the key service's own requests."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from flask import Flask, Response, g, request
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from keygauge.call import UNMATCHED
+from keygauge.metrics import label
+from keygauge.service_metrics import SERVICE_DURATION, SERVICE_REQUESTS
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+class RequestMetrics:
+    """The counter and the histogram of one app."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            SERVICE_REQUESTS.prometheus_name,
+            SERVICE_REQUESTS.description,
+            [label(attribute) for attribute in SERVICE_REQUESTS.attributes],
+            registry=registry,
+        )
+        self._duration = Histogram(
+            SERVICE_DURATION.prometheus_name,
+            SERVICE_DURATION.description,
+            [label(attribute) for attribute in SERVICE_DURATION.attributes],
+            buckets=SERVICE_DURATION.buckets,
+            registry=registry,
+        )
+
+    def watch(self, app: Flask) -> None:
+        """Count every request of an app from now on."""
+        app.before_request(_start)
+        app.after_request(self._count)
+
+    def _count(self, response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else UNMATCHED  # never the path: anyone can make those up
+        method = request.method if request.method in _METHODS else "_OTHER"
+        self._requests.labels(route, method, str(response.status_code)).inc()
+        self._duration.labels(route).observe(perf_counter() - g.started_s)
+        return response
+
+
+def _start() -> None:
+    g.started_s = perf_counter()

@@ -1,0 +1,123 @@
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from keygauge_keyservice import accounts, keys, leases, plans
+from keygauge_keyservice.app import create_app
+from keygauge_keyservice.beat_message import Acquisition
+from keygauge_keyservice.config import Settings
+from keygauge_keyservice.secret import Peppers
+
+PEPPERS = Peppers.parse("1:" + "44" * 32)
+
+
+@pytest.fixture
+def samples(client):
+    def read(**headers):
+        answer = client.get("/metrics", headers=headers)
+        assert answer.status_code == 200
+        return [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+
+    return read
+
+
+def pick(samples, name, /, **labels):
+    return [item.value for item in samples if item.name == name and labels.items() <= item.labels.items()]
+
+
+@pytest.fixture
+def account(connection):
+    limits = [
+        plans.Limit(name="rpm", unit="request", amount=60, window_s=3600),
+        plans.Limit(name="daily", unit="request", amount=9, period="day", subject="key"),
+        plans.Limit(name="parallel", unit="concurrent", amount=3),
+    ]
+    plans.create(connection, plan_id="free", name="Free", limits=limits, actor="test")
+    return accounts.create(connection, name="Acme", plan_id="free", actor="test")
+
+
+@pytest.fixture
+def key(connection, account):
+    return keys.create(
+        connection,
+        peppers=PEPPERS,
+        account_id=account.id,
+        name="prod",
+        expires_at=datetime(2031, 1, 1, tzinfo=UTC),
+        actor="test",
+    )[0]
+
+
+def test_keys_are_told_for_joins(samples, account, key, connection):
+    labels = {"id": key.id, "name": "prod", "account": account.id, "account_name": "Acme", "plan": "free"}
+    assert pick(samples(), "keygauge_key_info", status="active", **labels) == [1]
+    assert pick(samples(), "keygauge_key_expiry_timestamp_seconds", id=key.id) == [1_924_992_000]
+    assert pick(samples(), "keygauge_key_last_used_timestamp_seconds") == []
+    accounts.set_status(connection, account.id, "suspended", actor="test")
+    assert pick(samples(), "keygauge_key_info", status="suspended", **labels) == [1]
+    keys.delete(connection, key.id, actor="test")
+    assert pick(samples(), "keygauge_key_info") == []
+
+
+def test_limits_are_told_as_they_are_now(samples, account, key, connection):
+    assert pick(samples(), "keygauge_limit_used", limit="rpm") == [0]
+    ids = {limit.name: limit.id for limit in plans.require(connection, "free").limits}
+    acquisitions = [Acquisition(f"{ids['rpm']}:{account.id}", 20), Acquisition(f"{ids['daily']}:{key.id}", 4)]
+    with connection.transaction():
+        leases.exchange(connection, replica="r", returns=[], acquisitions=acquisitions, replicas=1)
+    read = samples()
+    assert pick(read, "keygauge_limit_used", limit="rpm", account=account.id, key="", unit="request") == [20]
+    assert pick(read, "keygauge_limit_max", limit="rpm") == [60]
+    assert pick(read, "keygauge_limit_used", limit="daily", account=account.id, key=key.id) == [4]
+    (reset,) = pick(read, "keygauge_limit_reset_timestamp_seconds", limit="daily")
+    assert 0 < reset - datetime.now(UTC).timestamp() <= 86_400
+    connection.execute("UPDATE limit_state SET head = head - 100000")
+    assert set(pick(samples(), "keygauge_limit_used")) == {0}
+
+
+def test_requests_are_counted_by_route_and_never_by_path(samples, client, operator):
+    client.get("/v1/keys/abc", headers=operator)
+    client.get("/v1/keys/def", headers=operator)
+    client.get("/made/up")
+    client.open("/healthz", method="BREW")
+    read = samples()
+    name = "keygauge_service_requests_total"
+    labels = {"http_request_method": "GET", "http_response_status_code": "404"}
+    assert pick(read, name, http_route="/v1/keys/<key_id>", **labels) == [2]
+    assert pick(read, name, http_route="_unmatched", **labels) == [1]
+    assert pick(read, name, http_request_method="_OTHER") == [1]
+    assert pick(read, "keygauge_service_request_duration_seconds_count", http_route="/v1/keys/<key_id>") == [2]
+    assert "abc" not in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("headers", "address", "status"),
+    [
+        ({}, "127.0.0.1", 200),
+        ({}, "10.1.2.3", 401),
+        ({}, "not an address", 401),
+        ({"X-Forwarded-For": "10.1.2.3"}, "127.0.0.1", 401),
+        ({"Authorization": "Bearer test-service-token-0123456789"}, "10.1.2.3", 200),
+        ({"Authorization": "Bearer test-admin-token-0123456789"}, "10.1.2.3", 200),
+        ({"Authorization": "Bearer wrong"}, "10.1.2.3", 401),
+    ],
+)
+def test_other_machines_need_a_token(client, headers, address, status):
+    answer = client.get("/metrics", headers=headers, environ_base={"REMOTE_ADDR": address})
+    assert answer.status_code == status
+
+
+def test_without_a_database_the_process_still_tells_its_own_counts():
+    settings = Settings(
+        database_url="postgresql://127.0.0.1:1/none", service_token="s" * 20, admin_token="a" * 20, peppers=PEPPERS
+    )
+    app = create_app(settings)
+    app.extensions["keygauge"].pool.timeout = 0.2
+    client = app.test_client()
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    answer = client.get("/metrics")
+    app.extensions["keygauge"].pool.close()
+    assert "keygauge_service_requests_total" in answer.text
+    assert "keygauge_key_info" not in answer.text
