@@ -98,6 +98,7 @@ async def _answer(scope: _Scope, receive: _Receive, send: _Send) -> None:
     is_gzip = "gzip" in _header(scope, b"accept-encoding")
     # Thousands of series take a while to write: not on the event loop.
     status, headers, body = await asyncio.to_thread(_page, accept, is_gzip=is_gzip)
+    headers.append((b"content-length", str(len(body)).encode()))
     await receive()
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
