@@ -39,6 +39,13 @@ class Fields:
             self._fail(field, "wrong_name", f"give 1 to {NAME_LENGTH_MAX} printable characters")
         return cast("str", value)
 
+    def text(self, field: str, *, length_max: int) -> str | None:
+        """Read a printable text that may be absent."""
+        value = self._take(field, None, nullable=True)
+        if value is not None and not (isinstance(value, str) and value.isprintable() and len(value) <= length_max):
+            self._fail(field, "wrong_text", f"give at most {length_max} printable characters")
+        return cast("str | None", value)
+
     def slug(self, field: str, *, default: str | None = None) -> str:
         """Read an id that people choose."""
         value = self._take(field, default)

@@ -1,0 +1,177 @@
+"""Usage over HTTP: totals and a time series of any range, as JSON or CSV."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, get_args
+
+from flask import Blueprint, Response, request
+
+from keygauge_keyservice import accounts, usage
+from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nullable, obj, operation, query, ref
+from keygauge_keyservice.api.selection import PARAMETERS, read_selection
+from keygauge_keyservice.authority import operator_only
+from keygauge_keyservice.csv_stream import usd, write_csv
+from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
+from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.problem import Problem
+from keygauge_keyservice.quota import Quota, find_quotas
+from keygauge_keyservice.services import services
+from keygauge_keyservice.tally import Tally
+
+blueprint = Blueprint("api_usage", __name__, url_prefix="/v1/usage")
+
+_BUCKETS: tuple[tuple[timedelta, usage.Bucket], ...] = (
+    (timedelta(days=3), "hour"),
+    (timedelta(days=100), "day"),
+    (timedelta(days=700), "week"),
+    (timedelta.max, "month"),
+)
+_SUMS = (
+    *("requests", "limited", "client_errors", "server_errors", "input_tokens", "output_tokens"),
+    *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "request_bytes", "response_bytes", "cost_nanousd"),
+)
+
+
+@blueprint.get("")
+@operator_only
+def read() -> dict[str, Any] | Response:
+    """Answer with the totals, the series and, for one account, its budgets."""
+    given = Fields(request.args.to_dict())
+    selection = read_selection(given)
+    bucket = given.choice("bucket", get_args(usage.Bucket), default=_bucket(selection))
+    zone = given.text("zone", length_max=TEXT_LENGTH_MAX) or "UTC"
+    group_by = given.choice("group_by", get_args(usage.Grouping), nullable=True)
+    form = given.choice("format", ("json", "csv"), default="json")
+    given.check()
+    account_id = selection["account_id"]
+    with services().connection() as connection:
+        if account_id is not None:
+            accounts.require(connection, account_id)
+        try:
+            totals = usage.totals(connection, **selection)
+            points = usage.series(connection, bucket=bucket, zone=zone, group_by=group_by, **selection)
+        except usage.UsageError as error:
+            raise Problem(422, "invalid", str(error)) from error
+        if form == "csv":
+            return _csv(points, bucket, group_by)
+        parts = usage.breakdown(connection, by=group_by, **selection) if group_by else []
+        quotas = find_quotas(connection, account_id) if account_id else []
+    return {
+        "account": account_id,
+        "from": totals.start.isoformat(),
+        "to": totals.end.isoformat(),
+        "bucket": bucket,
+        "zone": zone,
+        "group_by": group_by,
+        "totals": _figures(totals)
+        | {"requests_per_minute": totals.requests_per_minute, "tokens_per_minute": totals.tokens_per_minute},
+        "points": [{"start": point.start.isoformat(), "group": point.group, **_figures(point)} for point in points],
+        "groups": [{"group": part.group, **_figures(part)} for part in parts],
+        "quotas": [_quota(quota) for quota in quotas],
+    }
+
+
+def _bucket(selection: usage.Selection) -> usage.Bucket:
+    """Pick the bucket that suits a range."""
+    try:
+        length = selection["end"] - selection["start"]
+    except TypeError:  # one of them has no offset: that is refused further on
+        length = timedelta(0)
+    return next(bucket for length_max, bucket in _BUCKETS if length <= length_max)
+
+
+def _figures(tally: Tally) -> dict[str, Any]:
+    return {name: getattr(tally, name) for name in _SUMS} | {
+        "tokens": tally.tokens,
+        "error_rate": tally.error_rate,
+        "average_duration_s": tally.average_duration_s,
+        "p50_s": tally.percentile_s(0.5),
+        "p95_s": tally.percentile_s(0.95),
+        "p99_s": tally.percentile_s(0.99),
+    }
+
+
+def _quota(quota: Quota) -> dict[str, Any]:
+    return asdict(quota) | {"remaining": quota.remaining, "resets_at": quota.resets_at.isoformat()}
+
+
+def _csv(points: list[usage.Point], bucket: str, group_by: str | None) -> Response:
+    names = [bucket, *([group_by] if group_by else []), *_SUMS[:-1], "cost_usd"]
+    rows = (
+        [
+            point.start,
+            *([point.group] if group_by else []),
+            *(getattr(point, name) for name in _SUMS[:-1]),
+            usd(point.cost_nanousd),
+        ]
+        for point in points
+    )
+    return Response(
+        write_csv(names, rows),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="usage.csv"'},
+    )
+
+
+_RATIO = nullable({"type": "number"})
+_FIGURES = {
+    **dict.fromkeys((*_SUMS, "tokens"), INTEGER),
+    **dict.fromkeys(("error_rate", "average_duration_s", "p50_s", "p95_s", "p99_s"), _RATIO),
+}
+_NUMBER = {"type": "number"}
+_BUCKET = enum(*get_args(usage.Bucket))
+_GROUPING = enum(*get_args(usage.Grouping))
+
+SCHEMAS = {
+    "UsageTotals": obj({**_FIGURES, "requests_per_minute": _NUMBER, "tokens_per_minute": _NUMBER}),
+    "UsagePoint": obj({"start": TIME, "group": nullable(TEXT), **_FIGURES}),
+    "UsageGroup": obj({"group": TEXT, **_FIGURES}),
+    "Quota": obj(
+        {
+            "name": TEXT,
+            "unit": enum("request", "token", "nanousd"),
+            "period": enum("day", "month"),
+            "key_id": nullable(TEXT),
+            "amount": INTEGER,
+            "used": INTEGER,
+            "reserved": INTEGER,
+            "counted": INTEGER,
+            "remaining": INTEGER,
+            "resets_at": TIME,
+        }
+    ),
+    "Usage": obj(
+        {
+            "account": nullable(TEXT),
+            "from": TIME,
+            "to": TIME,
+            "bucket": _BUCKET,
+            "zone": TEXT,
+            "group_by": nullable(_GROUPING),
+            "totals": ref("UsageTotals"),
+            "points": array(ref("UsagePoint")),
+            "groups": array(ref("UsageGroup")),
+            "quotas": array(ref("Quota")),
+        }
+    ),
+}
+
+PATHS = {
+    "/v1/usage": {
+        "get": operation(
+            "readUsage",
+            "Totals and a time series; `from` and `to` of the answer are the range used, in quarters of an hour",
+            parameters=[
+                query("account", TEXT, "only this account's calls"),
+                query("bucket", _BUCKET, "one that suits the range where it is absent"),
+                query("zone", TEXT, "the IANA time zone whose days are counted; UTC where it is absent"),
+                query("group_by", _GROUPING, "tell the groups apart"),
+                *PARAMETERS,
+            ],
+            answer=ref("Usage"),
+            problems=(404, 422),
+        )
+    }
+}
