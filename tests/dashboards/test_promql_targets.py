@@ -1,0 +1,208 @@
+"""Every PromQL query of every dashboard is executed by a real Prometheus, on series made from the metric registry."""
+
+import itertools
+import json
+import math
+import re
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from keygauge import metrics, service_metrics
+from keygauge.metrics import label
+from keygauge_dashboards.alerts import SOURCE
+from keygauge_dashboards.files import GENERATED
+from keygauge_dashboards.panels import Prometheus
+from keygauge_dashboards.queries import ALERTS, JOB
+from keygauge_dashboards.suite import pages
+from keygauge_dashboards.thresholds import Thresholds
+
+STEP_S = 30
+SPAN_S = 3600
+ONE = {"job": "api", "account": "a1", "key": "k1", "endpoint": "/v1/chat/completions", "model": "gpt-4o-mini"}
+EVERY = {"job": ".*", "account": "(a1|a2)", "key": "(k1|k2|anonymous)", "endpoint": ".*", "model": ".*"}
+VALUES = {
+    metrics.KEY: ("k1", "k2", "anonymous"),
+    metrics.ROUTE: ("/v1/chat/completions",),
+    metrics.MODEL: ("gpt-4o-mini",),
+    metrics.STATUS: ("200", "403", "429", "500"),
+    metrics.TOKEN_TYPE: ("input", "output"),
+    metrics.OUTCOME: ("admitted", "limited"),
+    metrics.STATUS_CLASS: ("2xx", "4xx", "5xx"),
+}
+KEYS = (  # the key service's labels, which belong together
+    {"id": "k1", "key": "k1", "name": "prod", "account": "a1", "account_name": "Ada"},
+    {"id": "k2", "key": "k2", "name": "test", "account": "a2", "account_name": "Bob"},
+)
+
+
+@pytest.fixture(scope="module")
+def prometheus(program, root, tmp_path_factory):
+    """Run Prometheus on an hour of made-up series; return a function that asks its API."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    now = int(time.time())
+    (folder / "samples.txt").write_text("\n".join(_samples(now)) + "\n# EOF\n")
+    blocks = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples.txt", "data"]
+    subprocess.run(blocks, cwd=folder, check=True, capture_output=True)
+    (folder / "prometheus.yaml").write_text(
+        f"global: {{evaluation_interval: 1s}}\nrule_files: ['{root / GENERATED}/prometheus/*.yaml']\n"
+    )
+    port = _free_port()
+    command = [
+        program("prometheus"),
+        "--config.file=prometheus.yaml",
+        "--storage.tsdb.path=data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=folder, stderr=log)
+    try:
+        ask = _asker(f"http://127.0.0.1:{port}", now)
+        _await(server, f"http://127.0.0.1:{port}/-/ready", folder / "log")
+        yield ask
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _targets():
+    for page in pages(Thresholds()):
+        for view in page.views():
+            for number, target in enumerate(view.targets):
+                if isinstance(target, Prometheus):
+                    yield pytest.param(target, id=f"{page.uid}: {view.title} {number}")
+
+
+@pytest.mark.parametrize("variables", [EVERY, ONE], ids=["all", "one"])
+@pytest.mark.parametrize("target", list(_targets()))
+def test_target_returns_data(prometheus, target, variables):
+    series = prometheus(_fill(target.expression, variables), instant=target.instant)
+    values = [value for one in series for value in one["values"]]
+    assert values
+    assert not any(math.isnan(value) for value in values)
+    assert any(values), "only zeros: the made-up series have some of everything"
+    for one in series:
+        names = set(re.findall(r"\{\{(\w+)\}\}", target.legend))
+        assert names <= set(one["metric"]), "the legend asks for a label that the answer lacks"
+
+
+def test_keys_to_pick_have_names_and_include_calls_without_a_key(prometheus):
+    assert _choices(prometheus, "key", EVERY) == {("k1", "prod"), ("k2", "test"), ("anonymous", "anonymous")}
+
+
+def test_keys_to_pick_are_those_of_the_picked_account(prometheus):
+    assert _choices(prometheus, "key", ONE) == {("k1", "prod")}
+
+
+def test_accounts_to_pick_have_names(prometheus):
+    assert _choices(prometheus, "account", EVERY) == {("a1", "Ada"), ("a2", "Bob")}
+
+
+@pytest.mark.parametrize("name", ["job", "endpoint", "model"])
+def test_other_variables_have_values(prometheus, name):
+    query = _variable(name)["query"]["query"]
+    selector, wanted = re.fullmatch(r"label_values\((.+), (\w+)\)", query).groups()
+    series = prometheus(_fill(f"count by ({wanted}) ({selector})", EVERY), instant=True)
+    assert [one["metric"][wanted] for one in series] == [ONE[name]]
+
+
+def _samples(now):
+    for metric in metrics.ALL:
+        attributes = [[(name, value) for value in VALUES.get(name, ("x",))] for name in metric.attributes]
+        for labels in itertools.product(*attributes):
+            yield from _series(metric, {JOB: "api", "instance": "i1", **dict(labels)}, now)
+    for metric in service_metrics.ALL:
+        for values in {tuple(key.get(name, "x") for name in metric.attributes) for key in KEYS}:
+            labels = dict(zip(metric.attributes, values, strict=True))
+            yield from _series(metric, {JOB: "keyservice", **labels}, now)
+    source = SOURCE.replace('"', "").split("=")
+    alert = {"alertname": "KeyRateLimited", "alertstate": "firing", "severity": "ticket", "keygauge_key_id": "k1"}
+    yield from _line(ALERTS, {**alert, source[0]: source[1]}, now, lambda _: 1)
+
+
+def _series(metric, labels, now):
+    name = metric.prometheus_name
+    if metric.kind == "counter":
+        yield from _line(name, labels, now, lambda step: 3 * step)
+    elif metric.kind == "histogram":
+        for number, bound in enumerate((*metric.buckets, "+Inf"), 1):
+            yield from _line(f"{name}_bucket", {**labels, "le": str(bound)}, now, lambda step, n=number: n * step)
+        yield from _line(f"{name}_count", labels, now, lambda step: (len(metric.buckets) + 1) * step)
+        yield from _line(f"{name}_sum", labels, now, lambda step: 2.5 * step)
+    elif metric.name.endswith("timestamp"):
+        yield from _line(name, labels, now, lambda _: now + 86_400)
+    else:
+        level = {service_metrics.KEY_INFO: 1, service_metrics.LIMIT_USED: 90}.get(metric, 100)
+        yield from _line(name, labels, now, lambda _: level)
+
+
+def _line(name, labels, now, value):
+    written = ",".join(f'{label(key)}="{text}"' for key, text in labels.items())
+    for step in range(SPAN_S // STEP_S + 1):
+        yield f"{name}{{{written}}} {value(step)} {now - SPAN_S + step * STEP_S}"
+
+
+def _fill(expression, variables):
+    for name, value in {"__rate_interval": "2m", "__range": "30m", **variables}.items():
+        expression = expression.replace(f"${name}", value)
+    assert "$" not in expression.replace('"$1"', "")
+    return expression
+
+
+def _variable(name):
+    page = pages(Thresholds())[0]
+    return next(variable for variable in page.variables if variable["name"] == name)
+
+
+def _choices(prometheus, name, variables):
+    """Read values and texts as Grafana does: a regular expression over lines of text."""
+    variable = _variable(name)
+    query = re.fullmatch(r"query_result\((.+)\)", variable["query"]["query"])[1]
+    pattern = re.compile(variable["regex"].strip("/").replace("(?<", "(?P<"))
+    choices = set()
+    for one in prometheus(_fill(query, variables), instant=True):
+        labels = ",".join(f'{key}="{value}"' for key, value in sorted(one["metric"].items()))
+        match = pattern.search(f"{{{labels}}} 1 0")
+        choices.add((match["value"], match["text"]))
+    return choices
+
+
+def _asker(url, now):
+    def ask(expression, *, instant):
+        span = {"time": now} if instant else {"start": now - 1800, "end": now, "step": 60}
+        body = urllib.parse.urlencode({"query": expression, **span}).encode()
+        address = f"{url}/api/v1/query{'' if instant else '_range'}"
+        with urllib.request.urlopen(address, data=body, timeout=10) as answer:
+            result = json.load(answer)["data"]["result"]
+        pairs = "value" if instant else "values"
+        return [
+            {
+                "metric": one["metric"],
+                "values": [float(value) for _, value in ([one[pairs]] if instant else one[pairs])],
+            }
+            for one in result
+        ]
+
+    return ask
+
+
+def _await(server, address, log):
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=2):
+                return
+        except OSError:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.1)
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

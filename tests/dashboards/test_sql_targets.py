@@ -1,0 +1,80 @@
+"""Every SQL query of every dashboard is executed by a real PostgreSQL, as Grafana's role, on rows of everything."""
+
+import re
+
+import pytest
+from psycopg import sql
+
+from keygauge_dashboards.panels import Sql
+from keygauge_dashboards.suite import pages
+from keygauge_dashboards.thresholds import Thresholds
+
+ONE = {"account": "'a1'", "key": "'k1'"}
+EVERY = {"account": "'a1','a2'", "key": "'k1','k2','anonymous'"}
+MACROS = (
+    (
+        r"\$__timeFilter\(((?:[^()]|\([^()]*\))+)\)",
+        r"\1 BETWEEN now() - interval '6 hours' AND now() + interval '1 minute'",
+    ),
+    (r"\$__interval\b", "'15 minutes'"),
+)
+
+
+@pytest.fixture
+def grafana(connection):
+    """A connection as Grafana's role, to a database with a row of everything."""
+    connection.execute("INSERT INTO plan (id, name) VALUES ('free', 'Free')")
+    connection.execute("INSERT INTO account (id, name, plan_id) VALUES ('a1', 'Ada', 'free')")
+    connection.execute("INSERT INTO key (id, account_id, name) VALUES ('k1', 'a1', 'prod')")
+    connection.execute(
+        "INSERT INTO audit (account_id, actor, action, subject) VALUES ('a1', 'ada@x.org', 'key.create', 'k1')"
+    )
+    connection.execute(
+        "INSERT INTO replica (id, service, host, version, mode, started_at, seen_at) "
+        "VALUES ('r1', 'api', 'h1', '1.0', 'enforce', now(), now())"
+    )
+    connection.execute(
+        "INSERT INTO rollup VALUES (now(), 'a1', 'k1', '/v1', 'gpt', 2, 10, 1, 100, 200, 30, 0, 5, 1000, 2000, 50000, "
+        "12345, array_fill(1, ARRAY[20]))"
+    )
+    connection.execute(sql.SQL("SET ROLE keygauge_grafana"))
+    connection.execute("SET search_path = grafana")
+    return connection
+
+
+def _queries():
+    for page in pages(Thresholds()):
+        for view in page.views():
+            for target in view.targets:
+                if isinstance(target, Sql):
+                    yield pytest.param(target.query, target.over_time, id=f"{page.uid}: {view.title}")
+    for annotation in pages(Thresholds())[0].annotations:
+        if "rawSql" in annotation["target"]:
+            yield pytest.param(annotation["target"]["rawSql"], True, id=f"annotation: {annotation['name']}")
+
+
+@pytest.mark.parametrize("variables", [EVERY, ONE], ids=["all", "one"])
+@pytest.mark.parametrize(("query", "over_time"), list(_queries()))
+def test_query_returns_rows(grafana, query, over_time, variables):
+    rows = grafana.execute(_fill(query, variables)).fetchall()
+    assert rows
+    assert any(value for row in rows for value in row.values())
+    if over_time:
+        assert all(row["time"].utcoffset() is not None for row in rows)
+
+
+@pytest.mark.parametrize("query", [parameter.values[0] for parameter in _queries()])
+def test_query_has_a_name_and_reads_views_only(query):
+    assert re.match(r"/\* [a-z]+\.[a-z_]+ \*/\n", query)
+    tables = re.findall(r"\b(?:FROM|JOIN)\s+(?!\()(\S+)", query)
+    assert tables
+    assert all(table.startswith("grafana.") for table in tables)
+
+
+def _fill(query, variables):
+    for name, value in variables.items():
+        query = query.replace(f"${{{name}:sqlstring}}", value)
+    for macro, replacement in MACROS:
+        query = re.sub(macro, replacement, query)
+    assert "$" not in query
+    return query
