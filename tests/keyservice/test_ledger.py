@@ -99,14 +99,6 @@ def test_an_event_of_another_month_gets_its_partition(connection, take, make_lin
     assert names == {"event_2026_05", "event_2026_04", "event_2025_11"}
 
 
-def test_ids_are_version_7_ordered_by_time_and_the_same_for_the_same_event():
-    ids = [ledger.event_id("a1", number, 1_790_000_000_000_000 + number * 1_000) for number in range(100)]
-    assert ids == sorted(ids)
-    assert {made.version for made in ids} == {7}
-    assert ids[5] == ledger.event_id("a1", 5, 1_790_000_000_005_000)
-    assert ids[5] != ledger.event_id("a2", 5, 1_790_000_000_005_000)
-
-
 def test_a_keys_last_use_is_its_newest_event(connection, take, make_line, noon):
     take(0, [make_line(60, ip="192.0.2.60", route="/new"), make_line(0, ip="192.0.2.1"), make_line(30)])
     take(0, [make_line(50, ip="192.0.2.50")], spool="b2")

@@ -6,15 +6,14 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
-from uuid import UUID
 
 from psycopg.pq import TransactionStatus
 
 from keygauge_keyservice import partition, rollup
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.event_copy import copy_events
 from keygauge_keyservice.event_line import Event, Refusal, Window, read_line
-from keygauge_keyservice.pricing import Cost, Price
+from keygauge_keyservice.pricing import Price
 
 RETENTION = timedelta(days=400)  # of single events; the roll-ups stay
 _AHEAD = timedelta(days=1)  # how far a sender's clock may be ahead
@@ -22,25 +21,8 @@ _REFUSALS_LOGGED_MAX = 5  # of one batch
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = 86_400_000_000
-_UUID_7 = 0x7 << 76 | 0x2 << 62  # version and variant
-_UUID_RANDOM = (1 << 128) - 1 ^ 0xF << 76 ^ 0x3 << 62  # the rest
 
 _log = logging.getLogger(__name__)
-
-_COPY = """/* event.copy */
-COPY event (
-    id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us,
-    request_bytes, response_bytes, stream, messages, model, provider,
-    input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, usage_status,
-    cost_nanousd, price_version, outcome, limit_name, trace_id
-) FROM STDIN (FORMAT BINARY)"""
-_COPY_TYPES = (
-    *("uuid", "timestamptz", "text", "text", "text", "text", "int2", "text", "text", "int8", "int8"),
-    *("int8", "int8", "text", "int8", "text", "text"),
-    *("int8", "int8", "int8", "int8", "int8", "text"),
-    *("int8", "text", "text", "text", "text"),
-)
-_FIELDS_BEFORE_COST = Event._fields.index("usage_status") + 1
 
 _USE_KEYS = """/* key.use */
 UPDATE key SET last_used_at = use.at, last_used_ip = use.ip, last_used_route = use.route
@@ -104,7 +86,7 @@ def take_events(
     with connection.transaction():
         cursor = _lock_cursor(connection, spool)
         fresh = [(number, event, price(event)) for number, event in taken if number >= cursor]
-        _copy(connection, spool, fresh)
+        copy_events(connection, spool, fresh)
         rollup.add(connection, rollup.add_up((event, cost) for _, event, cost in fresh))
         _use_keys(connection, [event for _, event, _ in fresh])
         end = max(cursor, first + len(read))
@@ -124,13 +106,6 @@ def find_cursor(connection: Connection, spool: str) -> int:
     """Return the number of the first event of a spool that is not yet in the ledger."""
     row = connection.execute("/* spool.find */ SELECT next FROM spool WHERE id = %s", (spool,)).fetchone()
     return row["next"] if row else 0
-
-
-def event_id(spool: str, number: int, time_us: int) -> UUID:
-    """Make an event's id, a UUID of version 7 that is the same however often the event is sent."""
-    digest = sha256(b"%s:%d" % (spool.encode(), number)).digest()
-    made = int.from_bytes((time_us // 1000).to_bytes(6) + digest[:10])
-    return UUID(int=made & _UUID_RANDOM | _UUID_7)
 
 
 def _find_accounts(connection: Connection, read: Iterable[Event | Refusal]) -> dict[str, str]:
@@ -159,22 +134,6 @@ def _lock_cursor(connection: Connection, spool: str) -> int:
 
 def _move_cursor(connection: Connection, spool: str, end: int) -> None:
     connection.execute("/* spool.move */ UPDATE spool SET next = %s WHERE id = %s", (end, spool))
-
-
-def _copy(connection: Connection, spool: str, events: Sequence[tuple[int, Event, Cost | None]]) -> None:
-    unpriced = (None, None)
-    with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.set_types(_COPY_TYPES)
-        for number, event, cost in events:
-            copy.write_row(
-                (
-                    event_id(spool, number, event.time_us),
-                    _to_datetime(event.time_us),
-                    *event[1:_FIELDS_BEFORE_COST],
-                    *(cost or unpriced),
-                    *event[_FIELDS_BEFORE_COST:],
-                )
-            )
 
 
 def _use_keys(connection: Connection, events: Iterable[Event]) -> None:
