@@ -86,6 +86,8 @@ class PublicPrices:
 
 def _rates_at(schedule: Schedule, time_us: int, input_tokens: int) -> Rates:
     tiers = schedule[0][1]
+    if len(schedule) == len(tiers) == 1:
+        return tiers[0]
     if len(schedule) > 1:
         time = datetime.fromtimestamp(time_us / _MILLION, UTC)
         tiers = next((tiers for holds, tiers in reversed(schedule) if holds is None or holds(time)), tiers)

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from psycopg import sql
+
 from keygauge import metrics
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import Event
@@ -23,7 +25,8 @@ _LIMITED = frozenset(("limited", "quota"))
 _SUMS = 11
 _EMPTY = [0] * (_SUMS + DURATION_COUNTS)
 
-_ADD = """/* rollup.add */
+_ADD = sql.SQL(
+    """/* rollup.add */
 INSERT INTO rollup (
     bucket, account_id, key_id, route, model, status_class,
     requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
@@ -54,10 +57,14 @@ ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE S
     response_bytes = rollup.response_bytes + excluded.response_bytes,
     cost_nanousd = rollup.cost_nanousd + excluded.cost_nanousd,
     duration_us = rollup.duration_us + excluded.duration_us,
-    duration_counts = (
-        SELECT array_agg(coalesce(old, 0) + coalesce(new, 0) ORDER BY number)
-        FROM unnest(rollup.duration_counts, excluded.duration_counts) WITH ORDINALITY AS pair (old, new, number))
+    duration_counts = ARRAY[{counts}]
 """
+).format(
+    counts=sql.SQL(", ").join(  # one by one: unnesting both arrays takes five times as long
+        sql.SQL("rollup.duration_counts[{0}] + excluded.duration_counts[{0}]").format(sql.Literal(number + 1))
+        for number in range(DURATION_COUNTS)
+    )
+)
 
 
 def add_up(events: Iterable[tuple[Event, Cost | None]]) -> dict[Group, list[int]]:
@@ -96,6 +103,11 @@ def add(connection: Connection, groups: Mapping[Group, list[int]]) -> None:
     if not groups:
         return
     sums = zip(*(row[:_SUMS] for row in groups.values()), strict=True)
-    counts = [f"{{{','.join(map(str, row[_SUMS:]))}}}" for row in groups.values()]
-    columns = [list(column) for column in (*zip(*groups, strict=True), *sums)]
-    connection.execute(_ADD, (*columns, counts))
+    counts = [_array(row[_SUMS:]) for row in groups.values()]
+    bucket_s, account, key, route, model, status = (list(column) for column in zip(*groups, strict=True))
+    connection.execute(_ADD, (_array(bucket_s), account, key, route, model, _array(status), *map(_array, sums), counts))
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """Write an array as PostgreSQL does: for a list of thousands that is faster than the driver."""
+    return f"{{{','.join(map(str, numbers))}}}"
