@@ -1,0 +1,217 @@
+"""A real collector under the committed configurations: what the instruments push comes out, to the unit."""
+
+import os
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import yaml
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from keygauge import metrics
+from keygauge.aggregator import Aggregator
+from keygauge.call import Call
+from keygauge.instruments import instrument
+from keygauge.metrics import KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, label
+
+ROOT = Path(__file__).parents[2]
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+SUFFIXES = {"counter": "", "updowncounter": "", "gauge": "", "histogram": "_count"}
+
+
+@pytest.fixture(scope="module")
+def program():
+    """The collector of collector/builder.yaml, wherever it was built."""
+    version = yaml.safe_load((ROOT / "collector/builder.yaml").read_text())["dist"]["version"]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keygauge"
+    built = Path(os.environ.get("KEYGAUGE_CACHE") or cache) / f"keygauge-otelcol-{version}"
+    for path in (os.environ.get("KEYGAUGE_OTELCOL"), shutil.which("keygauge-otelcol"), built):
+        if path and os.access(path, os.X_OK):
+            return path
+    if "CI" in os.environ and os.environ.get("KEYGAUGE_OTELCOL") != "absent":
+        pytest.fail("no collector: run collector/build.sh")
+    pytest.skip("no collector on this machine: collector/build.sh builds one where Go is installed")
+
+
+class Collector:
+    """One collector on loopback ports of its own, which survive its restarts."""
+
+    def __init__(self, program, name, folder, free_port, **environ):
+        self._program = program
+        self._configuration = ROOT / "collector" / name
+        self._environ = {**os.environ, **environ}
+        self._log = folder / f"{name}.log"
+        self._ports = {part: free_port() for part in ("grpc", "http", "health", "telemetry", "page")}
+        self._process = None
+
+    @property
+    def otlp_url(self):
+        return f"http://127.0.0.1:{self._ports['http']}"
+
+    def start(self):
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(self._command(), env=self._environ, stdout=log, stderr=log)
+        deadline = time.monotonic() + 30
+        while not self._is_healthy():
+            assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.05)
+
+    def kill(self):
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def samples(self, metric, part=""):
+        """Return the label sets and values of a metric on the page for Prometheus."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._ports['page']}/metrics", headers={"Accept": OPENMETRICS}
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            families = list(text_string_to_metric_families(answer.read().decode()))
+        name = metric.prometheus_name + part
+        return [sample for family in families for sample in family.samples if sample.name == name]
+
+    def total(self, metric, **labels):
+        matching = (one for one in self.samples(metric) if labels.items() <= one.labels.items())
+        return sum(sample.value for sample in matching)
+
+    def _is_healthy(self):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['health']}/", timeout=2):
+                return True
+        except OSError:
+            return False
+
+    def _command(self):
+        """Run the committed configuration; only its addresses move to free ports of loopback."""
+        port = self._ports
+        moved = {
+            "receivers::otlp::protocols::grpc::endpoint": f"127.0.0.1:{port['grpc']}",
+            "receivers::otlp::protocols::http::endpoint": f"127.0.0.1:{port['http']}",
+            "extensions::health_check::endpoint": f"127.0.0.1:{port['health']}",
+        }
+        if self._configuration.name == "config.yaml":
+            moved["exporters::prometheus::endpoint"] = f"127.0.0.1:{port['page']}"
+        telemetry = f"{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {port['telemetry']}}}}}}}}}"
+        moved["service::telemetry::metrics::readers"] = f"[{telemetry}]"
+        places = [f"--config=yaml:{key}: {value}" for key, value in moved.items()]
+        return [self._program, f"--config={self._configuration}", *places]
+
+
+@pytest.fixture
+def collector(program, tmp_path, free_port):
+    """`collector(name, …)` starts a collector under one of the committed configurations."""
+    started = []
+
+    def start(name, **environ):
+        started.append(Collector(program, name, tmp_path, free_port, **environ))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+
+
+class Service:
+    """A metered service: the middleware's aggregator and instruments, pushing when told to."""
+
+    def __init__(self, url):
+        exporter = OTLPMetricExporter(endpoint=f"{url}/v1/metrics", timeout=2)
+        self._reader = PeriodicExportingMetricReader(exporter, export_interval_millis=float("inf"))
+        resource = Resource.create({"service.name": "api", "service.instance.id": "i1"})
+        self._provider = MeterProvider(metric_readers=[self._reader], resource=resource)
+        self._aggregator = Aggregator()
+        gauges = {metric: lambda: 1.0 for metric in metrics.ALL if metric.kind == "gauge"}
+        instrument(self._provider.get_meter("keygauge"), self._aggregator, gauges=gauges)
+        self._aggregator.dropped("full", 1)
+        self._aggregator.fault("test")
+
+    def answer(self, count, *, key, status=200, input_tokens=7):
+        for number in range(count):
+            call = Call(method="POST", ip=None, time_ns=0, started_ns=1)
+            call.key, call.route, call.model, call.provider = key, "/v1/chat", "gpt", "openai"
+            call.status, call.ended_ns, call.first_byte_ns = status, 2_000_000 + number, 1_000_000
+            call.error = None if status == 200 else "limited"
+            call.stream, call.messages, call.missing = "sse", 3, "cut"
+            call.request_bytes, call.response_bytes = 10, 20
+            call.record_usage(input_tokens=input_tokens, output_tokens=2, cache_read_tokens=1)
+            self._aggregator.started(call.method)
+            self._aggregator.record(call)
+
+    def push(self):
+        self._reader.collect()
+
+    def close(self):
+        self._provider.shutdown()
+
+
+@pytest.fixture
+def service():
+    """`service(url)` makes a metered service that pushes to an address."""
+    made = []
+
+    def make(url):
+        made.append(Service(url))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_totals_on_the_page_are_those_that_were_counted(collector, service):
+    page = collector("config.yaml")
+    api = service(page.otlp_url)
+    api.answer(40, key="k1")
+    api.answer(2, key="k1", status=429, input_tokens=0)
+    api.answer(5, key="k2", input_tokens=100)
+    api.push()
+    assert page.total(REQUESTS) == 47
+    assert page.total(REQUESTS, **{label(KEY): "k1", label(STATUS): "429"}) == 2
+    assert page.total(TOKENS, **{label(TOKEN_TYPE): "input"}) == 40 * 7 + 5 * 100
+    api.answer(3, key="k2")
+    api.push()
+    assert page.total(REQUESTS) == 50
+
+
+def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector, service):
+    page = collector("config.yaml")
+    api = service(page.otlp_url)
+    api.answer(3, key="k1", status=500)
+    api.push()
+    for metric in metrics.ALL:
+        if metric in {metrics.COST, metrics.SERIES_FOLDED}:  # the ledger knows the cost; nothing was folded here
+            continue
+        samples = page.samples(metric, SUFFIXES[metric.kind])
+        assert samples, metric.name
+        asked = {label(name) for name in metric.attributes} | {"job", "instance"}
+        for sample in samples:
+            assert set(sample.labels) <= asked, metric.name
+            assert (sample.labels["job"], sample.labels["instance"]) == ("api", "i1")
+
+
+def test_what_waits_survives_an_outage_of_the_backend_and_a_kill_of_the_collector(
+    collector, service, tmp_path, eventually
+):
+    backend = collector("config.yaml")
+    middle = collector(
+        "forward.yaml", KEYGAUGE_FORWARD_URL=backend.otlp_url, KEYGAUGE_COLLECTOR_STATE=str(tmp_path / "queue")
+    )
+    api = service(middle.otlp_url)
+    backend.kill()
+    api.answer(11, key="k1")
+    api.push()
+    middle.kill()
+    middle.start()
+    backend.start()
+    eventually(lambda: backend.total(REQUESTS), 11, timeout_s=40)
