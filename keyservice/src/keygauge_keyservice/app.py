@@ -9,6 +9,7 @@ from keygauge_keyservice import database, health, monitoring, openapi
 from keygauge_keyservice.api import accounts, beat, calls, events, keys, plans, usage
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
+from keygauge_keyservice.portal import create_portal
 from keygauge_keyservice.pricing import PublicPrices
 from keygauge_keyservice.problem import handle_problems
 from keygauge_keyservice.request_metrics import RequestMetrics
@@ -36,6 +37,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     for part in API:
         app.register_blueprint(part.blueprint)
     app.register_blueprint(openapi.blueprint(API))
+    app.register_blueprint(create_portal())
     return app
 
 

@@ -1,0 +1,54 @@
+"""The portal's stylesheet and scripts, each under an address that changes with its content."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pygaljs
+from flask import Blueprint, Response, abort, url_for
+
+blueprint = Blueprint("assets", __name__)
+
+_MAX_AGE_S = 365 * 86400
+_STATIC = Path(__file__).parent / "static"
+_FILES = {
+    "portal.css": (_STATIC / "portal.css", "text/css"),
+    "charts.js": (_STATIC / "charts.js", "text/javascript"),
+    "copy.js": (_STATIC / "copy.js", "text/javascript"),
+    "icon.svg": (_STATIC / "icon.svg", "image/svg+xml"),
+    "tooltips.js": (Path(pygaljs.path("2.0.x", "pygal-tooltips.min.js")), "text/javascript"),
+}
+
+
+@dataclass(frozen=True)
+class _Asset:
+    body: bytes
+    content_type: str
+    version: str
+
+
+@blueprint.get("/assets/<version>/<name>")
+def read(version: str, name: str) -> Response:
+    """Answer with a file; it may be kept for a year where the version is the file's own."""
+    if name not in _FILES:
+        abort(404)
+    asset = _load(name)
+    response = Response(asset.body, content_type=f"{asset.content_type}; charset=utf-8")
+    is_current = version == asset.version
+    response.headers["Cache-Control"] = f"public, max-age={_MAX_AGE_S}, immutable" if is_current else "no-cache"
+    return response
+
+
+def address(name: str) -> str:
+    """Return a file's address."""
+    return url_for("portal.assets.read", version=_load(name).version, name=name)
+
+
+@cache
+def _load(name: str) -> _Asset:
+    file, content_type = _FILES[name]
+    body = file.read_bytes()
+    return _Asset(body, content_type, hashlib.sha256(body).hexdigest()[:12])

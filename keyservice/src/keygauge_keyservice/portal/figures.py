@@ -1,0 +1,100 @@
+"""Numbers, money and times as people read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from flask import Blueprint, request
+from flask.blueprints import BlueprintSetupState
+
+from keygauge_keyservice.portal import assets, guard
+from keygauge_keyservice.services import services
+
+_THOUSAND = 1000
+_UNITS = ("", "k", "M", "B", "T")
+_CENT, _MINIMUM = Decimal("0.01"), Decimal("0.0001")
+_SECOND_US = 1_000_000
+
+
+def count(number: int) -> str:
+    """Write all digits: 8,750."""
+    return f"{number:,}"
+
+
+def short(number: float) -> str:
+    """Write three digits at most and a unit: 950, 1.2k, 35M."""
+    for unit in _UNITS:
+        if abs(number) < 999.5 or unit == _UNITS[-1]:  # noqa: PLR2004 - from here on it is written 1k
+            break
+        number /= _THOUSAND
+    digits = f"{number:.1f}" if abs(number) < 99.95 and unit else f"{number:.0f}"  # noqa: PLR2004 - three digits
+    return digits.removesuffix(".0") + unit
+
+
+def money(nanousd: int) -> str:
+    """Write US dollars rounded half to even: to cents, to hundredths of a cent below one dollar."""
+    dollars = Decimal(nanousd).scaleb(-9)
+    if 0 < abs(dollars) < _MINIMUM:
+        return "< $0.0001"
+    step = _CENT if abs(dollars) >= 1 or not dollars else _MINIMUM
+    return f"${dollars.quantize(step, ROUND_HALF_EVEN):,}"
+
+
+def share(part: int, whole: int) -> str:
+    """Write a share as percent: 12.5%."""
+    if not whole:
+        return "-"
+    percent = 100 * part / whole
+    if 0 < percent < 0.1:  # noqa: PLR2004 - what one digit can show
+        return "< 0.1%"
+    return f"{percent:.1f}".removesuffix(".0") + "%"
+
+
+def duration(duration_us: float) -> str:
+    """Write a time span: 340 ms, 1.2 s."""
+    if duration_us < _SECOND_US:
+        return f"{duration_us / 1000:.0f} ms"
+    return f"{duration_us / _SECOND_US:.1f} s"
+
+
+def day(moment: datetime) -> str:
+    """Write a UTC day: 21 Nov 2026."""
+    return f"{moment.astimezone(UTC):%-d %b %Y}"
+
+
+def clock(moment: datetime) -> str:
+    """Write a moment with its zone: 21 Nov 2026, 02:35 UTC."""
+    return f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """Write how long ago a moment was: 3 minutes ago."""
+    seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
+    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            number = seconds // size
+            return f"{number} {noun}{'' if number == 1 else 's'} ago"
+    return "just now"
+
+
+def install(portal: Blueprint) -> None:
+    """Give the templates these filters, the assets' addresses, the session and the chosen theme."""
+    portal.record_once(_add_filters)
+    portal.context_processor(_context)
+
+
+def _add_filters(state: BlueprintSetupState) -> None:
+    filters = (count, short, money, duration, day, clock, ago)
+    state.app.jinja_env.filters.update({function.__name__: function for function in filters})
+
+
+def _context() -> dict[str, object]:
+    theme = request.cookies.get("keygauge_theme")
+    return {
+        "api_url": services().settings.api_url,
+        "asset": assets.address,
+        "me": guard.signed_in(),
+        "share": share,
+        "theme": theme if theme in {"light", "dark"} else None,
+    }

@@ -1,0 +1,103 @@
+"""The guard before every page: who is signed in, and whether a form comes from our own page."""
+
+from __future__ import annotations
+
+import hmac
+from typing import cast
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, g, redirect, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from keygauge_keyservice import sessions
+from keygauge_keyservice.members import Member
+from keygauge_keyservice.problem import Problem
+from keygauge_keyservice.services import services
+from keygauge_keyservice.sessions import Session
+
+_COOKIE = "keygauge_session"
+_PUBLIC = frozenset(("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"))
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+def install(portal: Blueprint) -> None:
+    """Guard every page of the portal."""
+    portal.before_request(_admit)
+
+
+def current_session() -> Session:
+    """Return the session of the member who asks; only pages that need a sign-in may call it."""
+    return cast("Session", g.session)
+
+
+def current_member() -> Member:
+    """Return the member who asks; every query is confined to this member's account."""
+    return current_session().member
+
+
+def require_change() -> Member:
+    """Return the member who asks to change something.
+
+    Raises:
+        Problem: 403, a viewer changes nothing.
+    """
+    member = current_member()
+    if not member.may_change:
+        raise Problem(403, "viewer", "You may look at this account but not change it: ask its owner.")
+    return member
+
+
+def signed_in() -> Session | None:
+    """Return the session of the member who asks, or None on a page that needs none."""
+    return cast("Session | None", g.get("session"))
+
+
+def find_session() -> Session | None:
+    """Return the session of the request's cookie, or None."""
+    token = request.cookies.get(_COOKIE)
+    if not token:
+        return None
+    with services().connection() as connection:
+        return sessions.find(connection, token)
+
+
+def give_cookie(response: BaseResponse, token: str) -> None:
+    """Sign a browser in."""
+    response.set_cookie(
+        _COOKIE, token, max_age=sessions.LIFETIME_S, httponly=True, samesite="Lax", secure=request.is_secure
+    )
+
+
+def take_cookie(response: BaseResponse) -> None:
+    """Sign a browser out."""
+    response.delete_cookie(_COOKIE, httponly=True, samesite="Lax", secure=request.is_secure)
+
+
+def _admit() -> BaseResponse | None:
+    g.session = None
+    is_change = request.method not in _SAFE_METHODS
+    if is_change and not _is_same_origin():
+        raise Problem(403, "cross_site", "This form was sent by another site, so nothing was done.")
+    if request.endpoint in _PUBLIC:
+        return None
+    g.session = find_session()
+    if g.session is None:
+        return _to_sign_in()
+    if is_change and not hmac.compare_digest(request.form.get("csrf", "").encode(), g.session.csrf_token.encode()):
+        raise Problem(403, "stale_form", "This form is out of date: go back, reload the page and send it again.")
+    return None
+
+
+def _is_same_origin() -> bool:
+    """Tell whether a form was sent by one of our pages, as far as the browser says; programs say nothing."""
+    fetch_site = request.headers.get("Sec-Fetch-Site")
+    if fetch_site is not None:  # browsers set it over https and on localhost, also behind a proxy that changes Host
+        return fetch_site in {"same-origin", "none"}
+    origin = request.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc == request.host
+
+
+def _to_sign_in() -> Response:
+    target = request.full_path.rstrip("?") if request.method == "GET" else None
+    location = url_for("portal.sign_in.show", next=None if target == "/" else target)
+    return cast("Response", redirect(location, 303))

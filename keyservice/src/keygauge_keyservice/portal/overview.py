@@ -1,0 +1,126 @@
+"""The overview: plan, quotas, what needs attention, and the last ninety days."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from flask import Blueprint, render_template, url_for
+
+from keygauge_keyservice import accounts, keys, plans, quota, usage
+from keygauge_keyservice.keys import Key
+from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.portal import figures, guard, span, timeline
+from keygauge_keyservice.quota import Quota
+from keygauge_keyservice.services import services
+
+blueprint = Blueprint("overview", __name__)
+
+_NEAR = 0.8  # of a quota
+_EXPIRES_SOON = timedelta(days=14)
+_UNUSED = timedelta(days=60)
+_PERIODS = {"day": "today", "month": "this month"}
+_SPANS_S = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A quota as it is shown."""
+
+    used: str
+    amount: str
+    remaining: str
+    unit: str
+    period: str
+    percent: float
+    resets_at: datetime
+
+    @property
+    def level(self) -> str:
+        """Return a class of the stylesheet."""
+        if self.percent >= 100:  # noqa: PLR2004 - percent
+            return "over"
+        return "near" if self.percent >= _NEAR * 100 else "fine"
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that needs attention, and where to look."""
+
+    text: str
+    address: str
+
+
+@blueprint.get("/")
+def show() -> str:
+    """Show how the account stands."""
+    now = datetime.now(UTC)
+    account_id = guard.current_member().account_id
+    month, quarter = span.of_preset("30d", now=now), span.of_preset("90d", now=now)
+    with services().connection() as connection:
+        account = accounts.require(connection, account_id)
+        plan = plans.require(connection, account.plan_id)
+        quotas = [found for found in quota.find_quotas(connection, account_id, now=now) if found.key_id is None]
+        listed = keys.list_keys(connection, account_id)
+        totals = usage.totals(connection, account_id=account_id, start=quarter.start, end=quarter.end)
+        points = usage.series(connection, account_id=account_id, start=month.start, end=month.end, bucket=month.bucket)
+    return render_template(
+        "portal/overview.html",
+        account=account,
+        plan=plan,
+        rates=[rate(limit) for limit in plan.limits if limit.period is None],
+        gauges=[gauge(found) for found in quotas],
+        remarks=remarks(quotas, listed, now=now),
+        keys=listed,
+        totals=totals,
+        days=(quarter.end - quarter.start).days,
+        chart=timeline.draw_tokens(points, month.bucket) if totals.requests else "",
+        month_tokens=sum(point.tokens for point in points),
+    )
+
+
+def gauge(found: Quota) -> Gauge:
+    """Write a quota's numbers in its unit."""
+    write = figures.money if found.unit == "nanousd" else figures.count
+    return Gauge(
+        used=write(found.used),
+        amount=write(found.amount),
+        remaining=write(found.remaining),
+        unit="" if found.unit == "nanousd" else f"{found.unit}s",
+        period=_PERIODS[found.period],
+        percent=min(100.0, 100 * found.used / found.amount) if found.amount else 100.0,
+        resets_at=found.resets_at,
+    )
+
+
+def rate(limit: Limit) -> str:
+    """Write a limit that is not a quota: 600 requests a minute."""
+    whose = " for each key" if limit.subject == "key" else ""
+    if limit.window_s is None:
+        return f"{figures.count(limit.amount)} requests at once{whose}"
+    window = _SPANS_S.get(limit.window_s, f"{limit.window_s} seconds")
+    if limit.unit == "nanousd":
+        return f"{figures.money(limit.amount)} per {window}{whose}"
+    return f"{figures.count(limit.amount)} {limit.unit}s per {window}{whose}"
+
+
+def remarks(quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime) -> list[Remark]:
+    """Say what needs attention: quotas that run out, keys that expire, expired, or are not used."""
+    found = [
+        Remark(
+            f"{figures.share(one.used, one.amount)} of {_PERIODS[one.period]}'s {one.unit} quota is used.",
+            url_for("portal.usage.show"),
+        )
+        for one in quotas
+        if one.unit != "nanousd" and one.amount and one.used >= _NEAR * one.amount
+    ]
+    address = url_for("portal.keys.show")
+    for key in listed:
+        if key.expires_at is not None and key.expires_at <= now:
+            found.append(Remark(f"“{key.name}” expired on {figures.day(key.expires_at)}.", address))
+        elif key.expires_at is not None and key.expires_at <= now + _EXPIRES_SOON:
+            found.append(Remark(f"“{key.name}” expires on {figures.day(key.expires_at)}.", address))
+        elif key.status == "active" and (key.last_used_at or key.created_at) < now - _UNUSED:
+            found.append(Remark(f"“{key.name}” has not been used for {_UNUSED.days} days: disable it?", address))
+    return found

@@ -1,0 +1,18 @@
+// Copy buttons: shown only where there is JavaScript and a clipboard; the text can be selected by hand everywhere.
+"use strict";
+const notice = document.getElementById("copied");
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    const source = document.getElementById(button.dataset.copy);
+    try {
+      await navigator.clipboard.writeText(source.textContent);
+      button.classList.add("done");
+      notice.textContent = "Copied.";
+      setTimeout(() => button.classList.remove("done"), 2000);
+    } catch {
+      getSelection().selectAllChildren(source);
+      notice.textContent = "The browser did not allow it: the text is selected, copy it with your keyboard.";
+    }
+  });
+}

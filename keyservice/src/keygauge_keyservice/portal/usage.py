@@ -1,0 +1,137 @@
+"""The usage page: totals, charts and tables of a range, for one key or all, and the same as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, render_template, request
+
+from keygauge_keyservice import keys, usage
+from keygauge_keyservice.csv_stream import usd, write_csv
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import Key
+from keygauge_keyservice.portal import guard, span, timeline
+from keygauge_keyservice.portal.keys import require_own
+from keygauge_keyservice.portal.span import Span
+from keygauge_keyservice.problem import Problem
+from keygauge_keyservice.services import services
+from keygauge_keyservice.tally import Tally
+from keygauge_keyservice.usage import Grouping, Part, Selection
+
+blueprint = Blueprint("usage", __name__)
+
+_ROWS_MAX = 20  # of a table; the CSV has them all
+_GROUPINGS: dict[str, Grouping] = {"model": "model", "endpoint": "route", "key": "key"}
+_SUMS = (
+    *("requests", "limited", "client_errors", "server_errors", "input_tokens", "output_tokens"),
+    *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a breakdown: how a group is named, and where a link leads that shows only its calls."""
+
+    name: str
+    tally: Tally
+    key_id: str | None = None
+
+
+@blueprint.get("/usage")
+def show() -> str:
+    """Show the range that the address names."""
+    shown = span.read(request.args, now=datetime.now(UTC))
+    with services().connection() as connection:
+        key = _key(connection)
+        selection = _selection(shown, key)
+        listed = keys.list_keys(connection, guard.current_member().account_id)
+        totals = usage.totals(connection, **selection)
+        points = usage.series(connection, bucket=shown.bucket, **selection) if totals.requests else []
+        models = usage.breakdown(connection, by="model", **selection)
+        routes = usage.breakdown(connection, by="route", **selection)
+        by_key = [] if key else _named(connection, usage.breakdown(connection, by="key", **selection))
+    return render_template(
+        "portal/usage.html",
+        span=shown,
+        presets=span.PRESETS,
+        key=key,
+        keys=listed,
+        totals=totals,
+        points=points,
+        tokens_chart=timeline.draw_tokens(points, shown.bucket),
+        requests_chart=timeline.draw_requests(points, shown.bucket),
+        tables=_tables(models, routes, by_key),
+        unpriced=[part.group or "no model" for part in models if is_unpriced(part)],
+        is_unpriced=is_unpriced,
+        title_of=lambda point: timeline.title(point.start, shown.bucket),
+        query=shown.query | ({"key": key.id} if key else {}),
+        rows_max=_ROWS_MAX,
+    )
+
+
+@blueprint.get("/usage.csv")
+def export() -> Response:
+    """Answer with one of the page's tables as CSV: over time, by model, by endpoint or by key."""
+    shown = span.read(request.args, now=datetime.now(UTC))
+    if shown.error:
+        raise Problem(422, "bad_range", shown.error)
+    table = request.args.get("table", "time")
+    with services().connection() as connection:
+        selection = _selection(shown, _key(connection))
+        if table == "time":
+            points = usage.series(connection, bucket=shown.bucket, **selection)
+            rows: Iterable[tuple[Sequence[str], Tally]] = [([point.start.isoformat()], point) for point in points]
+            names = [f"{shown.bucket}_utc"]
+        elif table in _GROUPINGS:
+            parts = usage.breakdown(connection, by=_GROUPINGS[table], **selection)
+            names = ["key_id", "key"] if table == "key" else [table]
+            named = _named(connection, parts) if table == "key" else [Row(part.group, part) for part in parts]
+            rows = [([row.key_id, row.name] if row.key_id else [row.name], row.tally) for row in named]
+        else:
+            raise Problem(404, "table_not_found", f"There is no table {table!r}.")
+    name = f"usage-{table}-{shown.start:%Y%m%d}-{shown.last_day:%Y%m%d}.csv"
+    lines = ([*group, *(getattr(tally, sum_) for sum_ in _SUMS), usd(tally.cost_nanousd)] for group, tally in rows)
+    return Response(
+        write_csv([*names, *_SUMS, "cost_usd"], lines),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def is_unpriced(tally: Tally) -> bool:
+    """Tell whether tokens were used that no price is known for."""
+    return tally.tokens > 0 and tally.cost_nanousd == 0
+
+
+def _selection(shown: Span, key: Key | None) -> Selection:
+    return Selection(
+        account_id=guard.current_member().account_id,
+        start=shown.start,
+        end=shown.end,
+        key_id=key.id if key else None,
+    )
+
+
+def _key(connection: Connection) -> Key | None:
+    key_id = request.args.get("key")
+    return require_own(connection, key_id) if key_id else None
+
+
+def _named(connection: Connection, parts: Sequence[Part]) -> list[Row]:
+    """Put the keys' names to their ids, deleted keys' too."""
+    names = {key.id: key.name for key in keys.list_keys(connection, guard.current_member().account_id)}
+    for part in parts:
+        if part.group not in names:
+            names[part.group] = f"{require_own(connection, part.group).name} (deleted)"
+    return [Row(names[part.group], part, part.group) for part in parts]
+
+
+def _tables(models: Sequence[Part], routes: Sequence[Part], by_key: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    tables = [
+        ("model", [Row(part.group or "no model", part) for part in models]),
+        ("endpoint", [Row(part.group, part) for part in routes]),
+        ("key", list(by_key)),
+    ]
+    return [(name, rows) for name, rows in tables if rows]

@@ -1,0 +1,96 @@
+"""An account with a member who is signed in, and another account to keep out."""
+
+import re
+from dataclasses import dataclass
+
+import pytest
+
+from keygauge_keyservice import accounts, keys, members, plans
+from keygauge_keyservice.plans import Limit
+
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class Customer:
+    account: accounts.Account
+    member: members.Member
+    key: keys.Key
+    token: str
+    password: str = PASSWORD
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A browser without a screen: reads a form's hidden fields before it sends the form."""
+
+    client: object
+
+    def get(self, path, **options):
+        return self.client.get(path, **options)
+
+    def sign_in(self, customer, *, password=None, **options):
+        form = {"email": customer.member.email, "password": password or customer.password}
+        return self.client.post("/sign-in", data=form, **options)
+
+    def hidden(self, path="/keys"):
+        page = self.client.get(path).text
+        return dict(re.findall(r'<input type="hidden" name="(csrf|form_id)" value="([^"]+)"', page))
+
+    def post(self, path, form=None, *, page="/keys"):
+        return self.client.post(path, data=self.hidden(page) | (form or {}))
+
+
+@pytest.fixture
+def make_customer(connection, settings):
+    plans.create(
+        connection,
+        plan_id="pro",
+        name="Pro",
+        limits=[
+            Limit(name="rpm", unit="request", amount=600, window_s=60),
+            Limit(name="monthly_requests", unit="request", amount=20_000, period="month"),
+        ],
+        actor="test",
+    )
+
+    def make(name, *, role="owner"):
+        account = accounts.create(connection, name=name, plan_id="pro", actor="test")
+        member = members.create(
+            connection,
+            account_id=account.id,
+            email=f"{role}@{account.id}.example",
+            password=PASSWORD,
+            role=role,
+            actor="test",
+        )
+        key, token = keys.create(
+            connection, peppers=settings.peppers, account_id=account.id, name=f"{name} key", actor="test"
+        )
+        return Customer(account, member, key, token)
+
+    return make
+
+
+@pytest.fixture
+def customer(make_customer):
+    return make_customer("Acme")
+
+
+@pytest.fixture
+def stranger(make_customer):
+    return make_customer("Globex")
+
+
+@pytest.fixture
+def visitor(app):
+    """Someone who is not signed in."""
+    return Visitor(app.test_client())
+
+
+@pytest.fixture
+def signed_in(app, customer):
+    """The customer's member, signed in."""
+    visitor = Visitor(app.test_client())
+    assert visitor.sign_in(customer).status_code == 303
+    return visitor

@@ -1,0 +1,60 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge_keyservice.portal import figures
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        *((0, "0"), (999, "999"), (1000, "1k"), (1234, "1.2k"), (12_345, "12.3k"), (99_960, "100k"), (999_400, "999k")),
+        *((999_999, "1M"), (1_250_000, "1.2M"), (7_300_000_000, "7.3B"), (5 * 10**15, "5000T")),
+    ],
+)
+def test_large_numbers_are_written_short(number, text):
+    assert figures.short(number) == text
+
+
+@pytest.mark.parametrize(
+    ("nanousd", "text"),
+    [
+        (0, "$0.00"),
+        (1, "< $0.0001"),
+        (100_000, "$0.0001"),
+        (12_345_678, "$0.0123"),
+        (999_949_999, "$0.9999"),
+        (1_005_000_000, "$1.00"),
+        (1_015_000_000, "$1.02"),
+        (1_234_567_890_123_456, "$1,234,567.89"),
+    ],
+)
+def test_money_is_rounded_exactly(nanousd, text):
+    assert figures.money(nanousd) == text
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [(0, 0, "-"), (0, 5, "0%"), (1, 8, "12.5%"), (1, 3, "33.3%"), (1, 10**6, "< 0.1%"), (5, 5, "100%")],
+)
+def test_shares_are_percent(part, whole, text):
+    assert figures.share(part, whole) == text
+
+
+def test_times_name_their_zone():
+    moment = datetime(2026, 11, 1, 0, 5, tzinfo=UTC)
+    assert figures.clock(moment) == "1 Nov 2026, 00:05 UTC"
+    assert figures.day(moment) == "1 Nov 2026"
+    for span, text in (
+        (timedelta(seconds=-3), "just now"),
+        (timedelta(seconds=59), "just now"),
+        (timedelta(minutes=1), "1 minute ago"),
+        (timedelta(hours=5), "5 hours ago"),
+        (timedelta(days=40), "40 days ago"),
+    ):
+        assert figures.ago(moment, moment + span) == text
+
+
+def test_durations_have_a_unit():
+    assert figures.duration(340_000) == "340 ms"
+    assert figures.duration(1_240_000) == "1.2 s"
