@@ -21,7 +21,7 @@ USER 10001
 
 FROM run AS keyservice
 COPY --from=build /opt/keygauge /opt/keygauge
-CMD ["keygauge", "serve", "--bind", "0.0.0.0:8080"]
+CMD ["keygauge", "serve", "--host", "0.0.0.0", "--port", "8080"]
 
 FROM run AS demo
 COPY --from=build-demo /opt/keygauge /opt/keygauge

@@ -1,8 +1,10 @@
 """compose.yaml against the Compose specification, and the promises it makes."""
 
+import importlib
 import json
 import re
 import subprocess
+import sys
 from importlib import resources
 from pathlib import PurePosixPath
 
@@ -138,6 +140,28 @@ def test_images_run_as_nobody_in_particular(root):
     stages = (root / "Dockerfile").read_text().split("\nFROM ")
     assert "USER 10001" in next(stage for stage in stages if stage.splitlines()[0].endswith(" AS run"))
     assert all(stage.startswith("run AS ") for stage in stages if "\nCMD" in stage)
+
+
+def test_commands_are_those_of_the_program(services, root):
+    start = json.loads(re.search(r'^CMD (\["keygauge".*\])$', (root / "Dockerfile").read_text(), re.MULTILINE)[1])
+    for command in (start, services["migrate"]["command"]):
+        shown = subprocess.run(
+            [sys.executable, "-m", "keygauge.cli", *command[1:], "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert all(word in shown for word in command if word.startswith("--"))
+
+
+def test_demo_app_of_the_image_can_be_made(root):
+    module, factory = re.search(r'"--factory", "([\w.]+):(\w+)"', (root / "Dockerfile").read_text()).groups()
+    assert callable(getattr(importlib.import_module(module), factory))
+
+
+def test_prometheus_has_the_token_that_the_key_service_asks_for(services, compose, root):
+    jobs = yaml.safe_load((root / "collector/prometheus.yaml").read_text())["scrape_configs"]
+    files = [job["authorization"]["credentials_file"] for job in jobs if "authorization" in job]
+    assert files == [f"/run/secrets/{name}" for name in services["prometheus"]["secrets"]]
+    variables = [compose["secrets"][name]["environment"] for name in services["prometheus"]["secrets"]]
+    assert set(variables) <= set(services["keyservice"]["environment"])
 
 
 @pytest.mark.xdist_group("role of the whole server")

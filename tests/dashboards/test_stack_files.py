@@ -17,8 +17,11 @@ def _load(path):
 def test_prometheus_accepts_its_configuration_with_the_rules(run, root, tmp_path):
     configuration = (root / "collector/prometheus.yaml").read_text()
     (tmp_path / "rules").symlink_to(root / GENERATED / "prometheus")
+    (tmp_path / "service_token").write_text("made-up")
+    for folder in ("/etc/prometheus", "/run/secrets"):
+        configuration = configuration.replace(folder, str(tmp_path))
     local = tmp_path / "prometheus.yaml"
-    local.write_text(configuration.replace("/etc/prometheus/rules", str(tmp_path / "rules")))
+    local.write_text(configuration)
     assert "12 rules found" in run("promtool", "check", "config", local)
 
 

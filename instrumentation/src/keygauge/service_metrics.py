@@ -14,9 +14,10 @@ NAME = "name"
 PLAN = "plan"
 STATE = "status"  # of a key: active, disabled, suspended, deleted
 UNIT = "unit"  # of a limit: request, token, nanousd, concurrent
+PERIOD = "period"  # of a budget: day, month; empty for a rate
 REASON = "reason"
 
-_LIMIT = (ACCOUNT, KEY, LIMIT, UNIT)
+_LIMIT = (ACCOUNT, KEY, LIMIT, UNIT, PERIOD)
 
 LIMIT_USED = Metric("keygauge.limit.used", "gauge", "{unit}", _LIMIT, "Units used of a limit in its current period")
 LIMIT_MAX = Metric("keygauge.limit.max", "gauge", "{unit}", _LIMIT, "Units a limit allows in a period")

@@ -90,7 +90,7 @@ def _key_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
 def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
     used, most, reset = _family(LIMIT_USED), _family(LIMIT_MAX), _family(LIMIT_RESET)
     for row in rows:
-        labels = [row["account"], row["key"] or "", row["name"], row["unit"]]
+        labels = [row["account"], row["key"] or "", row["name"], row["unit"], row["period"] or ""]
         counter, reset_us = _read(row)
         used.add_metric(labels, counter.used)
         most.add_metric(labels, row["amount"])
