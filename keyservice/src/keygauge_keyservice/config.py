@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,16 +41,11 @@ class Settings:
         directory = data_directory(environ)
         admin_token, admin_token_is_new = _token(environ, "KEYGAUGE_ADMIN_TOKEN", directory)
         service_token, _ = _token(environ, "KEYGAUGE_SERVICE_TOKEN", directory)
-        pepper = environ.get("KEYGAUGE_PEPPER") or _kept(directory / "pepper", generate_pepper)[0]
-        try:
-            peppers = Peppers.parse(pepper)
-        except PepperError as error:
-            raise SettingsError(f"KEYGAUGE_PEPPER: {error}") from error
         return cls(
             database_url=database_url(environ),
             service_token=service_token,
             admin_token=admin_token,
-            peppers=peppers,
+            peppers=peppers(environ),
             admin_token_is_new=admin_token_is_new,
             api_url=environ.get("KEYGAUGE_API_URL") or cls.api_url,
         )
@@ -63,6 +59,19 @@ def data_directory(environ: Mapping[str, str] = os.environ) -> Path:
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
     """Return the database's address; without one, start the embedded database."""
     return environ.get("KEYGAUGE_DATABASE_URL") or embedded.start(data_directory(environ) / "postgresql").get_uri()
+
+
+def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:
+    """Return the peppers; without any, the one that is kept.
+
+    Raises:
+        SettingsError: KEYGAUGE_PEPPER is wrong.
+    """
+    text = environ.get("KEYGAUGE_PEPPER") or _kept(data_directory(environ) / "pepper", generate_pepper)[0]
+    try:
+        return Peppers.parse(text)
+    except PepperError as error:
+        raise SettingsError(f"KEYGAUGE_PEPPER: {error}") from error
 
 
 def _token(environ: Mapping[str, str], name: str, directory: Path) -> tuple[str, bool]:
@@ -80,8 +89,7 @@ def _kept(file: Path, generate: Callable[[], str]) -> tuple[str, bool]:
     if file.exists():
         return file.read_text(encoding="ascii").strip(), False
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # for this user alone
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         stream.write(generate())
     try:
@@ -90,5 +98,5 @@ def _kept(file: Path, generate: Callable[[], str]) -> tuple[str, bool]:
     except FileExistsError:
         is_new = False
     finally:
-        draft.unlink()
+        Path(draft).unlink()
     return file.read_text(encoding="ascii").strip(), is_new

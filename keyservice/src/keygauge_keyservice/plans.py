@@ -158,8 +158,14 @@ def _update_limit(connection: Connection, plan_id: str, limit: Limit) -> None:
 
 
 def _delete_limits_except(connection: Connection, plan_id: str, names: list[str]) -> None:
+    """Delete limits with what was counted for them; rows are locked in the order in which beats lock them."""
     connection.execute(
-        "/* plans.delete_limits */ DELETE FROM plan_limit WHERE plan_id = %s AND name <> ALL(%s)", (plan_id, names)
+        "/* plans.delete_limits */ WITH gone AS (DELETE FROM plan_limit WHERE plan_id = %s AND name <> ALL(%s) "
+        "RETURNING id::text), "
+        "locked AS (SELECT limit_state.id FROM limit_state JOIN gone ON gone.id = split_part(limit_state.id, ':', 1) "
+        "ORDER BY limit_state.id FOR UPDATE OF limit_state) "
+        "DELETE FROM limit_state WHERE id IN (SELECT id FROM locked)",
+        (plan_id, names),
     )
 
 

@@ -1,0 +1,109 @@
+"""`keygauge doctor`: find what keeps a metered service from working, and say the way out."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from keygauge.command import Subparsers
+from keygauge.settings import Settings, SettingsError
+
+_TIMEOUT_S = 3.0
+_UNAUTHORIZED = 401
+_UNPROCESSABLE = 422
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    is_good: bool
+    text: str
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command to the `keygauge` command."""
+    parser = subparsers.add_parser("doctor", help="check the settings, the key service, the token and the spool")
+    parser.set_defaults(run=_run)
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything a metered service needs, in the order it needs it."""
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        yield Finding(is_good=False, text=str(error))
+        return
+    yield Finding(is_good=True, text=f"the settings are complete; mode {settings.mode}")
+    yield _spool(settings)
+    if settings.service_url is None:
+        yield Finding(is_good=True, text="no key service: calls are observed only")
+        return
+    reached = _service(settings.service_url)
+    yield reached
+    if reached.is_good:
+        yield _token(settings.service_url, settings.service_token or "")
+
+
+def _run(_: argparse.Namespace) -> int:
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        print(f"{'ok  ' if finding.is_good else 'FAIL'}  {finding.text}", flush=True)  # noqa: T201 - a command's output
+    return 0 if all(finding.is_good for finding in findings) else 1
+
+
+def _spool(settings: Settings) -> Finding:
+    try:
+        settings.spool_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.spool_dir) as file:
+            file.write(b"x")
+    except OSError as error:
+        way_out = "give a directory that this user may write to in KEYGAUGE_SPOOL_DIR"
+        return Finding(
+            is_good=False, text=f"the spool {settings.spool_dir} is not writable ({error.strerror}): {way_out}"
+        )
+    return Finding(is_good=True, text=f"the spool {settings.spool_dir} is writable")
+
+
+def _service(url: str) -> Finding:
+    try:
+        status = _status(f"{url.rstrip('/')}/readyz")
+    except OSError as error:
+        way_out = "start it with 'keygauge serve', or correct KEYGAUGE_SERVICE_URL"
+        return Finding(is_good=False, text=f"the key service at {url} does not answer ({error}): {way_out}")
+    if status != 200:  # noqa: PLR2004 - OK
+        way_out = "look at its log; is its database there, and was 'keygauge migrate' run?"
+        return Finding(is_good=False, text=f"the key service at {url} is not ready (status {status}): {way_out}")
+    return Finding(is_good=True, text=f"the key service at {url} is ready")
+
+
+def _token(url: str, token: str) -> Finding:
+    """Send a beat that is empty, which changes nothing: it is refused as such only after its token was accepted."""
+    try:
+        status = _status(f"{url.rstrip('/')}/v1/beat", token=token, body=b"{}")
+    except OSError as error:
+        return Finding(is_good=False, text=f"the key service did not take a beat ({error}): look at its log")
+    if status == _UNAUTHORIZED:
+        way_out = "give both the same; 'keygauge serve' keeps one it made itself in service_token of its data directory"
+        return Finding(is_good=False, text=f"KEYGAUGE_SERVICE_TOKEN is not the key service's: {way_out}")
+    if status != _UNPROCESSABLE:
+        return Finding(is_good=False, text=f"a beat was answered with {status}: is {url} a KeyGauge key service?")
+    return Finding(is_good=True, text="the token is accepted")
+
+
+def _status(url: str, *, token: str | None = None, body: bytes | None = None) -> int:
+    request = urllib.request.Request(url, body)  # noqa: S310 - Settings takes http and https only
+    request.add_header("Content-Type", "application/json")
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - as above
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code

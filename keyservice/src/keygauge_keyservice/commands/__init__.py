@@ -1,0 +1,12 @@
+"""The key service's part of the command `keygauge`."""
+
+from __future__ import annotations
+
+from keygauge.command import Subparsers
+from keygauge_keyservice.commands import accounts, keys, ledger, migrate, plans, serve, usage
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the commands to the `keygauge` command."""
+    for noun in (serve, migrate, plans, accounts, keys, usage, ledger):
+        noun.register(subparsers)

@@ -1,0 +1,28 @@
+"""`keygauge migrate`: bring the database to this version's tables."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from keygauge.command import Subparsers
+from keygauge_keyservice import config, database
+from keygauge_keyservice.commands.session import told_plainly
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("migrate", help="bring the database to this version's tables; safe to run again")
+    parser.set_defaults(run=_run)
+
+
+def _run(_: argparse.Namespace) -> int:
+    with told_plainly(), database.connect(config.database_url()) as connection:
+        applied = database.migrate(connection)
+    console = Console()
+    for name in applied:
+        console.print(f"applied {name}", highlight=False)
+    if not applied:
+        console.print("nothing to do")
+    return 0

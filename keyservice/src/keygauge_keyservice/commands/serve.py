@@ -1,0 +1,111 @@
+"""`keygauge serve`: the key service in production form, under gunicorn."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from keygauge.command import Subparsers
+from keygauge_keyservice import config, database
+from keygauge_keyservice.commands.session import told_plainly
+from keygauge_keyservice.config import Settings
+
+_THREADS = 8  # no more than the pool has connections
+_GRACEFUL_TIMEOUT_S = 10
+_KEEP_ALIVE_S = 30  # replicas beat each second on one connection
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("serve", help="run the key service and its portal")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8080, help="the port to listen at (default: %(default)s)")
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        help="processes (default: %(default)s, which serves hundreds of replicas; more where one CPU is busy)",
+    )
+    parser.add_argument("--threads", type=_count, default=_THREADS, help="per process (default: %(default)s)")
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    with told_plainly():
+        given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
+        with database.connect(given.database_url) as connection:
+            database.migrate(connection)
+    if given.admin_token_is_new:
+        kept = config.data_directory() / "admin_token"
+        print(f"Admin token, shown this once and kept in {kept}: {given.admin_token}", file=sys.stderr)  # noqa: T201
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    options: dict[str, Any] = {
+        "bind": f"{host}:{arguments.port}",
+        "workers": arguments.workers,
+        "threads": arguments.threads,
+        "worker_class": "gthread",
+        "graceful_timeout": _GRACEFUL_TIMEOUT_S,
+        "keepalive": _KEEP_ALIVE_S,
+        "proc_name": "keygauge",
+        "control_socket_disable": True,
+    }
+    if arguments.workers > 1:
+        options |= _shared_metrics()
+    _Server(given, options).run()
+    return 0
+
+
+class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
+    """gunicorn, told by options; each worker makes its own app, so that no pool or thread crosses the fork."""
+
+    def __init__(self, given: Settings, options: Mapping[str, Any]) -> None:
+        self._settings = given
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand the options to gunicorn; older versions do not know all of them."""
+        for name, value in self._options.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        """Make a worker's app."""
+        from keygauge_keyservice.app import create_app  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
+
+        return create_app(self._settings)
+
+
+def _shared_metrics() -> dict[str, Any]:
+    """Let workers count in files of one directory, so that a scrape of any of them sees the sum of all."""
+    directory = tempfile.mkdtemp(prefix="keygauge-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+
+    def forget(_: object, worker: Any) -> None:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - reads the variable as imported
+
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # it ships no types
+
+    return {"child_exit": forget, "on_exit": lambda _: shutil.rmtree(directory, ignore_errors=True)}
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{port} is no port")
+    return port
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 < count <= 64:  # noqa: PLR2004 - told in the message
+        raise argparse.ArgumentTypeError("give 1 to 64")
+    return count

@@ -1,0 +1,54 @@
+"""A connection for one command, with every expected failure told as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from keygauge.command import CommandError
+from keygauge_keyservice import config, database
+from keygauge_keyservice.config import SettingsError
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.embedded import EmbeddedError
+from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.problem import Problem
+
+ACTOR = "operator"  # whoever may run commands here
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn expected failures into `CommandError`."""
+    try:
+        yield
+    except Problem as error:
+        raise CommandError(error.detail) from error
+    except (SettingsError, EmbeddedError) as error:
+        raise CommandError(str(error)) from error
+    except psycopg.OperationalError as error:
+        cause = str(error).partition("\n")[0]
+        raise CommandError(f"the database failed ({cause}): is KEYGAUGE_DATABASE_URL right?") from error
+
+
+@contextmanager
+def connected() -> Iterator[Connection]:
+    """Give a connection in a transaction.
+
+    Raises:
+        CommandError: there is no database, it lacks tables, or what was asked for cannot be done.
+    """
+    with told_plainly(), database.connect(config.database_url()) as connection:
+        if missing := database.pending(connection):
+            raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate'")
+        yield connection
+
+
+def checked_name(name: str) -> str:
+    """Return a name that the API would take too."""
+    with told_plainly():
+        fields = Fields({"name": name})
+        fields.name("name")
+        fields.check()
+    return name

@@ -1,0 +1,106 @@
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from keygauge.cli import main
+
+TOKEN = "service-token-of-this-test"
+
+
+class _KeyService(BaseHTTPRequestHandler):
+    ready = 200
+    answer = 422
+
+    def do_GET(self):
+        self._answer(self.ready)
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(self.answer if self.headers["Authorization"] == f"Bearer {TOKEN}" else 401)
+
+    def _answer(self, status):
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def service(monkeypatch, tmp_path):
+    handler = type("Handler", (_KeyService,), {})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    for name in ("KEYGAUGE_MODE", "KEYGAUGE_OPEN_PATHS", "KEYGAUGE_WAIT_S", "KEYGAUGE_SPOOL_BYTES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KEYGAUGE_SERVICE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", TOKEN)
+    monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path / "spool"))
+    yield handler
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def report(capsys):
+    def report(*, code):
+        assert main(["doctor"]) == code
+        return capsys.readouterr().out
+
+    return report
+
+
+@pytest.mark.usefixtures("service")
+def test_all_is_well(report):
+    text = report(code=0)
+    assert "FAIL" not in text
+    assert text.count("ok ") == 4
+    assert TOKEN not in text
+
+
+@pytest.mark.usefixtures("service")
+def test_a_wrong_token_is_found(report, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", "another-token-of-this-test")
+    text = report(code=1)
+    assert "FAIL  KEYGAUGE_SERVICE_TOKEN" in text
+    assert "another-token" not in text
+
+
+def test_a_service_that_is_not_ready_is_found(report, service):
+    service.ready = 503
+    assert "is not ready (status 503)" in report(code=1)
+
+
+def test_another_service_is_found(report, service):
+    service.answer = 404
+    assert "is http://127.0.0.1" in report(code=1)
+
+
+@pytest.mark.usefixtures("service")
+def test_a_service_that_is_away_is_found(report, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_SERVICE_URL", "http://127.0.0.1:1")
+    assert "does not answer" in report(code=1)
+
+
+@pytest.mark.usefixtures("service")
+def test_a_spool_that_cannot_be_written_is_found(report, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path / "file" / "spool"))
+    assert "KEYGAUGE_SPOOL_DIR" in report(code=1)
+
+
+@pytest.mark.usefixtures("service")
+def test_a_missing_setting_is_named(report, monkeypatch):
+    monkeypatch.delenv("KEYGAUGE_SERVICE_URL")
+    assert "FAIL  KEYGAUGE_SERVICE_URL" in report(code=1)
+
+
+@pytest.mark.usefixtures("service")
+def test_observing_needs_no_key_service(report, monkeypatch):
+    monkeypatch.delenv("KEYGAUGE_SERVICE_URL")
+    monkeypatch.setenv("KEYGAUGE_MODE", "observe")
+    assert "observed only" in report(code=0)

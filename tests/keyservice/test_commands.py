@@ -1,0 +1,111 @@
+import pytest
+
+from keygauge.cli import main
+from keygauge_keyservice import accounts, keys
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, database_url, tmp_path):
+    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
+    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def run(*arguments, code=0):
+        try:
+            ended = main(arguments)
+        except SystemExit as ending:  # argparse's own
+            ended = ending.code
+        captured = capsys.readouterr()
+        assert ended == code, captured.err
+        return captured.out if code == 0 else captured.err
+
+    return run
+
+
+@pytest.fixture
+def account(run, connection):
+    run("plans", "create", "free", "--name", "Free", "--limit", "rpm=60:request:60s")
+    run("accounts", "create", "Acme", "--plan", "free")
+    return accounts.list_accounts(connection)[0]
+
+
+def test_plans_are_made_listed_and_limited(run):
+    assert "60" in run("plans", "create", "free", "--limit", "rpm=60:request:60s")
+    assert "request / month" in run("plans", "set-limits", "free", "--limit", "monthly=1000:request:month")
+    listed = run("plans", "list")
+    assert "1,000" in listed
+    assert "rpm" not in listed
+
+
+def test_accounts_are_made_listed_and_changed(run, account):
+    assert account.name in run("accounts", "list")
+    run("plans", "create", "pro")
+    assert "pro" in run("accounts", "change-plan", account.id, "pro")
+    assert "suspended" in run("accounts", "suspend", account.id)
+    assert "active" in run("accounts", "activate", account.id)
+
+
+def test_a_new_key_is_alone_on_standard_output(run, account, connection):
+    token = run("keys", "create", account.id, "prod", "--environment", "test")
+    (key,) = keys.list_keys(connection, account.id)
+    assert token.startswith(f"kg_test_{key.id}_")
+    assert token.count("\n") == 1
+    assert token.strip() not in run("keys", "list", account.id)
+
+
+def test_keys_are_changed(run, account, connection):
+    run("keys", "create", account.id, "prod", "--expires-at", "2031-01-01T00:00:00+00:00")
+    (key,) = keys.list_keys(connection, account.id)
+    assert "2031-01-01" in run("keys", "list", account.id)
+    assert "disabled" in run("keys", "disable", key.id)
+    assert "active" in run("keys", "enable", key.id)
+    assert "production" in run("keys", "rename", key.id, "production")
+    assert "deleted" in run("keys", "delete", key.id)
+    assert "is deleted" in run("keys", "enable", key.id, code=1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plans", "create", "UPPER"),
+        ("plans", "create", "x", "--limit", "rpm=-1:request:60s"),
+        ("plans", "set-limits", "none"),
+        ("accounts", "create", "Acme", "--plan", "none"),
+        ("accounts", "suspend", "none"),
+        ("keys", "list", "none"),
+        ("keys", "create", "none", "prod"),
+        ("keys", "create", "none", "a\nb"),
+        ("keys", "delete", "none"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(run, arguments):
+    complaint = run(*arguments, code=1)
+    assert complaint.startswith("keygauge: ")
+    assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys",),
+        ("keys", "create"),
+        ("keys", "create", "a", "b", "--expires-at", "2030-01-01"),
+        ("serve", "--port", "0"),
+    ],
+)
+def test_a_wrong_command_line_is_explained(run, arguments):
+    assert "usage:" in run(*arguments, code=2)
+
+
+def test_a_database_without_tables_names_the_way_out(run, monkeypatch, empty_database_url):
+    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", empty_database_url)
+    assert "keygauge migrate" in run("plans", "list", code=1)
+    assert "0001_accounts_and_keys.sql" in run("migrate")
+    assert "nothing to do" in run("migrate")
+
+
+def test_a_database_that_is_away_is_said_in_one_line(run, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", "postgresql://user:hush@127.0.0.1:1/none")
+    complaint = run("plans", "list", code=1)
+    assert "KEYGAUGE_DATABASE_URL" in complaint
+    assert "hush" not in complaint

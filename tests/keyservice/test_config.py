@@ -1,0 +1,86 @@
+import stat
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from keygauge_keyservice import config, embedded
+from keygauge_keyservice.config import Settings, SettingsError
+
+URL = {"KEYGAUGE_DATABASE_URL": "postgresql://user:hush@db/keygauge"}
+SECRETS = {
+    "KEYGAUGE_ADMIN_TOKEN": "admin-token-of-this-test",
+    "KEYGAUGE_SERVICE_TOKEN": "service-token-of-this-test",
+    "KEYGAUGE_PEPPER": "1:" + "aa" * 32 + ",2:" + "bb" * 32,
+}
+
+
+def test_what_the_environment_says_is_taken():
+    settings = Settings.from_environment(URL | SECRETS)
+    assert settings.database_url == URL["KEYGAUGE_DATABASE_URL"]
+    assert settings.admin_token == SECRETS["KEYGAUGE_ADMIN_TOKEN"]
+    assert settings.service_token == SECRETS["KEYGAUGE_SERVICE_TOKEN"]
+    assert settings.peppers.newest == 2
+    assert not settings.admin_token_is_new
+
+
+def test_nothing_secret_is_in_the_repr():
+    text = repr(Settings.from_environment(URL | SECRETS))
+    assert not any(secret in text for secret in ("hush", "admin-token", "service-token", "aa" * 8, "\\xaa"))
+
+
+def test_absent_secrets_are_made_once_and_kept_for_this_user_alone(tmp_path):
+    environ = URL | {"KEYGAUGE_DATA_DIR": str(tmp_path / "new" / "data")}
+    first, second = Settings.from_environment(environ), Settings.from_environment(environ)
+    assert first.admin_token_is_new
+    assert not second.admin_token_is_new
+    assert first.admin_token == second.admin_token != first.service_token == second.service_token
+    assert first.peppers == second.peppers
+    files = list((tmp_path / "new" / "data").iterdir())
+    assert len(files) == 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+def test_processes_that_start_together_share_what_is_made(tmp_path):
+    environ = URL | {"KEYGAUGE_DATA_DIR": str(tmp_path)}
+    with ThreadPoolExecutor(4) as threads:
+        children = list(threads.map(lambda _: Settings.from_environment(environ), range(8)))
+    assert len({child.admin_token for child in children}) == 1
+    assert sum(child.admin_token_is_new for child in children) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KEYGAUGE_ADMIN_TOKEN", "short"),
+        ("KEYGAUGE_ADMIN_TOKEN", "with a space in the token"),
+        ("KEYGAUGE_SERVICE_TOKEN", "ünïcödé-token-of-this-test"),
+        ("KEYGAUGE_PEPPER", "secret"),
+        ("KEYGAUGE_PEPPER", "1:zz"),
+        ("KEYGAUGE_PEPPER", "1:aabb"),
+        ("KEYGAUGE_PEPPER", "0:" + "aa" * 32),
+        ("KEYGAUGE_PEPPER", ",".join(["1:" + "aa" * 32] * 2)),
+    ],
+)
+def test_a_wrong_setting_is_named_and_not_told(name, value):
+    with pytest.raises(SettingsError, match=name) as caught:
+        Settings.from_environment(URL | SECRETS | {name: value})
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["KEYGAUGE_ADMIN_TOKEN", "KEYGAUGE_SERVICE_TOKEN", "KEYGAUGE_PEPPER"])
+def test_an_empty_setting_is_an_absent_one(tmp_path, name):
+    Settings.from_environment(URL | SECRETS | {name: "", "KEYGAUGE_DATA_DIR": str(tmp_path)})
+    assert [file.name for file in tmp_path.iterdir()] == [name.removeprefix("KEYGAUGE_").lower()]
+
+
+def test_without_a_database_the_embedded_one_is_started():
+    with tempfile.TemporaryDirectory(prefix="keygauge-test-") as directory:
+        environ = {"KEYGAUGE_DATA_DIR": directory}
+        url = config.database_url(environ)
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert config.database_url(environ) == url
+        embedded.start(Path(directory) / "postgresql").cleanup()
