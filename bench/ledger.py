@@ -1,0 +1,277 @@
+"""Ingest over HTTP, exactly once, priced and rolled up, against plain psycopg COPY of the same rows in the same run.
+
+Both write the same events, a batch and a commit at a time, into tables of one kind: partitioned by month, one index.
+The service is `keygauge serve` with one process; both sides have one connection to PostgreSQL. `us` says what an event
+costs: all in all, and by step; the rest is HTTP, cursor, keys' last use, commit and what waits for the other side.
+"""
+
+from __future__ import annotations
+
+import gc
+import http.client
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from keygauge_keyservice import database, embedded, partition, rollup
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.event_copy import copy_events, event_id
+from keygauge_keyservice.event_line import Event, Window, read_line
+from keygauge_keyservice.pricing import PublicPrices
+
+BATCH = 5_000
+BATCHES = 4  # a round
+ROUNDS = 7
+TOKEN = "bench-service-token"
+SPAN_S = 600  # the time in which a batch's events happened
+KEYS = [f"key{number:02d}" for number in range(20)]
+MODELS = [("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("anthropic", "claude-3-5-sonnet-20241022")]
+
+
+@dataclass(frozen=True)
+class Work:
+    """One round: the lines to send, and the same events as rows to copy."""
+
+    lines: list[bytes]
+    rows: list[tuple[Any, ...]]
+
+
+def start_service(url: str, port: int) -> subprocess.Popen[bytes]:
+    environ = os.environ | {
+        "KEYGAUGE_DATABASE_URL": url,
+        "KEYGAUGE_SERVICE_TOKEN": TOKEN,
+        "KEYGAUGE_ADMIN_TOKEN": TOKEN,
+        "KEYGAUGE_PEPPER": "1:" + "11" * 32,
+    }
+    return subprocess.Popen([Path(sys.executable).with_name("keygauge"), "serve", "--port", str(port)], env=environ)
+
+
+def prepare(connection: Connection) -> None:
+    database.migrate(connection)
+    with connection.transaction():
+        connection.execute("INSERT INTO plan (id, name) VALUES ('bench', 'Bench')")
+        connection.execute("INSERT INTO account (id, name, plan_id) VALUES ('bench', 'Bench', 'bench')")
+        connection.execute(
+            "INSERT INTO key (id, account_id, name) SELECT id, 'bench', id FROM unnest(%s::text[]) AS id", (KEYS,)
+        )
+        connection.execute("CREATE TABLE plain (LIKE event INCLUDING ALL) PARTITION BY RANGE (time)")
+        connection.execute("CREATE TABLE plain_all PARTITION OF plain DEFAULT")
+
+
+def make_work(number: int) -> Work:
+    chance = random.Random(number)
+    price = PublicPrices()
+    events = [make_event(chance, position) for position in range(BATCH * BATCHES)]
+    lines = [json.dumps(event, separators=(",", ":")).encode() + b"\n" for event in events]
+    rows = []
+    for position, event in enumerate(events):
+        cost = price(event)
+        rows.append(
+            (
+                UUID(bytes=event_id("plain", position, event.time_us)),
+                datetime.fromtimestamp(event.time_us / 1e6, UTC),
+                *event[1:22],
+                *(cost or (None, None)),
+                *event[22:],
+            )
+        )
+    return Work(lines, rows)
+
+
+def make_event(chance: random.Random, position: int) -> Event:
+    provider, model = chance.choice(MODELS)
+    is_limited = chance.random() < 0.05
+    return Event(
+        time_us=time.time_ns() // 1_000 - SPAN_S * 1_000_000 + position % BATCH * SPAN_S * 1_000_000 // BATCH,
+        account="bench",
+        key=chance.choice(KEYS),
+        route="/v1/chat/completions" if provider == "openai" else "/v1/messages",
+        method="POST",
+        status=429 if is_limited else 200,
+        error="rate_limited" if is_limited else None,
+        ip=f"192.0.2.{chance.randrange(250)}",
+        duration_us=chance.randrange(5_000_000),
+        first_token_us=None,
+        request_bytes=chance.randrange(9_000),
+        response_bytes=chance.randrange(90_000),
+        stream=None,
+        messages=0,
+        model=None if is_limited else model,
+        provider=None if is_limited else provider,
+        input_tokens=None if is_limited else chance.randrange(100, 9_000),
+        output_tokens=None if is_limited else chance.randrange(900),
+        cache_read_tokens=None if is_limited else chance.randrange(100),
+        cache_write_tokens=None if is_limited else 0,
+        reasoning_tokens=None if is_limited else 0,
+        usage_status="none" if is_limited else "reported",
+        outcome="limited" if is_limited else "admitted",
+        limit="rpm" if is_limited else None,
+        trace_id=f"{chance.getrandbits(128):032x}",
+    )
+
+
+def ingest(client: http.client.HTTPConnection, work: Work, first: int) -> float:
+    started = time.perf_counter()
+    for start in range(0, len(work.lines), BATCH):
+        body = b"".join(work.lines[start : start + BATCH])
+        path = f"/v1/events?spool=be&first={first + start}"
+        client.request("POST", path, body, {"Authorization": f"Bearer {TOKEN}"})
+        answer = json.loads(client.getresponse().read())
+        if answer["accepted"] != BATCH:
+            raise SystemExit(f"the ledger took {answer} of {BATCH} events")
+    return len(work.lines) / (time.perf_counter() - started)
+
+
+def copy(connection: Connection, work: Work, *, is_binary: bool) -> float:
+    columns = (
+        "id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us, request_bytes"
+    )
+    columns += ", response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens"
+    columns += ", cache_write_tokens, reasoning_tokens, usage_status, cost_nanousd, price_version, outcome, limit_name"
+    columns += ", trace_id"
+    statement = f"COPY plain ({columns}) FROM STDIN" + (" (FORMAT BINARY)" if is_binary else "")
+    types = [
+        "uuid",
+        "timestamptz",
+        *["text"] * 4,
+        "int2",
+        "text",
+        "text",
+        *["int8"] * 4,
+        "text",
+        "int8",
+        "text",
+        "text",
+    ]
+    types += [*["int8"] * 5, "text", "int8", *["text"] * 4]
+    started = time.perf_counter()
+    for start in range(0, len(work.rows), BATCH):
+        with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as out:
+            if is_binary:
+                out.set_types(types)
+            for row in work.rows[start : start + BATCH]:
+                out.write_row(row)
+    return len(work.rows) / (time.perf_counter() - started)
+
+
+def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
+    """Tell the microseconds that each step takes for an event, when nothing else is done."""
+    price, window, lines = PublicPrices(), Window(0, 1 << 62), [line[:-1] for line in work.lines[:BATCH]]
+    events = [event for line in lines if isinstance(event := read_line(line, window=window), Event)]
+    priced = [(event, price(event)) for event in events]
+    groups = rollup.add_up(priced)
+    partition.ensure(connection, [partition.month_of(datetime.now(UTC) - timedelta(seconds=SPAN_S))])
+
+    def in_transaction(run: Callable[[], None]) -> Callable[[], None]:
+        def step() -> None:
+            with connection.transaction(force_rollback=True):
+                run()
+
+        return step
+
+    steps: dict[str, Callable[[], object]] = {
+        "read_and_check": lambda: [read_line(line, window=window) for line in lines],
+        "price": lambda: [price(event) for event in events],
+        "add_up": lambda: rollup.add_up(priced),
+        "copy": in_transaction(
+            lambda: copy_events(connection, "steps", [(n, event, cost) for n, (event, cost) in enumerate(priced)])
+        ),
+        "roll_up": in_transaction(lambda: rollup.add(connection, groups)),
+    }
+    return {name: round(min(time_of(step) for _ in range(5)) / BATCH * 1e6, 2) for name, step in steps.items()}
+
+
+def time_of(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def bytes_per_event(connection: Connection) -> float:
+    row = connection.execute(
+        "SELECT sum(pg_total_relation_size(inhrelid)) / (SELECT count(*) FROM event) AS bytes "
+        "FROM pg_inherits WHERE inhparent = 'event'::regclass"
+    ).fetchone()
+    return round(float(row["bytes"]), 1) if row else 0.0
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def connect(port: int) -> http.client.HTTPConnection:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        else:
+            break
+    return http.client.HTTPConnection("127.0.0.1", port)
+
+
+def median(rates: Sequence[float]) -> float:
+    return statistics.median(rates)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        url = embedded.start(Path(directory) / "postgresql", delete=True).get_uri()
+        with database.connect(url) as connection:
+            prepare(connection)
+            port = free_port()
+            service = start_service(url, port)
+            try:
+                report(connection, connect(port))
+            finally:
+                service.terminate()
+                service.wait()
+
+
+def report(connection: Connection, client: http.client.HTTPConnection) -> None:
+    rates: dict[str, list[float]] = {"ledger": [], "copy": [], "binary copy": []}
+    for number in range(ROUNDS + 1):
+        work = make_work(number)
+        gc.collect()
+        took = {
+            "ledger": ingest(client, work, number * len(work.lines)),
+            "copy": copy(connection, work, is_binary=False),
+            "binary copy": copy(connection, work, is_binary=True),
+        }
+        print("round", number, *(f"{name} {rate:,.0f}/s" for name, rate in took.items()), "(warm-up)" * (not number))
+        if number:
+            for name, rate in took.items():
+                rates[name].append(rate)
+    events_per_s, copy_per_s = median(rates["ledger"]), median(rates["copy"])
+    steps = measure_steps(connection, work)
+    result = {
+        "events_per_s": round(events_per_s),
+        "copy_rows_per_s": round(copy_per_s),
+        "ratio": round(median([a / b for a, b in zip(rates["ledger"], rates["copy"], strict=True)]), 3),
+        "binary_copy_rows_per_s": round(median(rates["binary copy"])),
+        "bytes_per_event": bytes_per_event(connection),
+        "us": {
+            "all": round(1e6 / events_per_s, 2),
+            **steps,
+            "rest": round(1e6 / events_per_s - sum(steps.values()), 2),
+        },
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
