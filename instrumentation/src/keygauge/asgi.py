@@ -115,8 +115,8 @@ class KeyGaugeMiddleware:
                 decision = gate.decide(call, token)
                 refusal = await self._wait(gate, call, token, decision) if isinstance(decision, Future) else decision
             if refusal is not None:
-                call.route = route.before(scope)
-                await exchange.refuse(answer(refusal, cast("Gate", runtime.gate).fields(call)))
+                call.route = route.before(scope, self.app)
+                await exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
                 return
             outer = CURRENT.set(call)
             try:

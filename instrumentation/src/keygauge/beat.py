@@ -171,6 +171,8 @@ class Beat:
         keyring = admission.keyring
         with admission.lock:
             now = now_ns()
+            if answer["afresh"]:
+                keyring.forget()
             keyring.put(answer["keys"], wanted=frozenset(look_ups.values()))
             for found in answer["found"]:
                 keyring.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])

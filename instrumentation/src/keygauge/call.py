@@ -17,7 +17,7 @@ UNMATCHED = "_unmatched"  # the route of calls that no route of the host took
 
 
 class Call:
-    """One request. Times `*_ns` are `time.perf_counter_ns`, but `time_ns` is the wall clock; sizes are body bytes."""
+    """One request. Times `*_ns` are `keygauge.clock.now_ns`, but `time_ns` is the wall clock; sizes are body bytes."""
 
     __slots__ = (
         "account",  # str | None

@@ -55,6 +55,11 @@ class Keyring:
             del self.credentials[next(iter(self.credentials))]
         self.credentials[digest] = (key_id, secret)
 
+    def forget(self) -> None:
+        """Forget every key: what changed meanwhile cannot be told any more."""
+        self.keys.clear()
+        self.credentials.clear()
+
     def put(self, entries: Iterable[dict[str, Any]], *, wanted: frozenset[str]) -> None:
         """Take in key entries of a beat's answer: those `wanted` and those known; others do not concern us."""
         for entry in entries:

@@ -29,9 +29,12 @@ def template(scope: Mapping[str, Any]) -> str:
     return _mount(scope) + path
 
 
-def before(scope: Mapping[str, Any]) -> str:
-    """Return the template that the host would match, for a request it does not get to see."""
-    router = getattr(scope.get("app"), "router", None)
+def before(scope: Mapping[str, Any], app: Any) -> str:
+    """Return the template that the host would match, for a request it does not get to see.
+
+    Starlette is found in the scope where the middleware was added to it, else it is the app inside.
+    """
+    router = getattr(scope.get("app") or app, "router", None)
     for route in getattr(router, "routes", ()):
         match, child = route.matches(scope)
         if match.name == "FULL":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from typing import Any
+from threading import Event, Thread
 from weakref import WeakSet
 
 from opentelemetry.metrics import MeterProvider, get_meter_provider
@@ -23,6 +23,7 @@ from keygauge.spool import Spool
 
 _log = logging.getLogger(__name__)
 
+_DRAIN_S = 0.5
 _SHIP_S = 5.0  # the longest that a process's end waits for the ledger; what is left another process adopts
 
 
@@ -40,6 +41,8 @@ class Runtime:
             self.gate = Gate(self._beat, enforces=settings.mode == "enforce")
             self._beat.start()
             self._open_spool(settings)
+        self._stopped = Event()
+        Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
         _running.add(self)
 
     def settle(self, call: Call) -> None:
@@ -60,6 +63,8 @@ class Runtime:
     def stop(self) -> None:
         """Give leases back, ship events and end the threads."""
         _running.discard(self)
+        self._stopped.set()
+        self.aggregator.drain()
         if self._beat is not None:
             self._beat.stop()
         if self._shipper is not None and self._spool is not None:
@@ -76,6 +81,11 @@ class Runtime:
     def spool_age_s(self) -> float:
         """Tell the age of the oldest event not yet in the ledger."""
         return self._shipper.age_s() if self._shipper else 0.0
+
+    def _drain(self) -> None:
+        """Make the observations for histograms off the request path."""
+        while not self._stopped.wait(_DRAIN_S):
+            self.aggregator.drain()
 
     def _open_spool(self, settings: Settings) -> None:
         aggregator = self.aggregator
@@ -120,19 +130,24 @@ class Process:
 
 _processes: WeakSet[Process] = WeakSet()
 _running: WeakSet[Runtime] = WeakSet()
-_shared: dict[str, Any] = {}
+
+
+class _Counted:
+    """The one aggregator of this process, and whose meter its instruments are on."""
+
+    aggregator: Aggregator | None = None
+    is_on_own_provider = False
 
 
 def _aggregator() -> Aggregator:
     """Return the one aggregator of this process; its instruments are made once."""
-    if "aggregator" not in _shared:
+    if _Counted.aggregator is None:
         provider = _provider()
-        aggregator = _shared["aggregator"] = Aggregator(max_series=telemetry.max_series(provider))
+        _Counted.is_on_own_provider = provider is not None and provider is not get_meter_provider()
+        _Counted.aggregator = Aggregator(max_series=telemetry.max_series(provider))
         meter = (provider or get_meter_provider()).get_meter("keygauge", __version__)
-        instrument(meter, aggregator, gauges=_GAUGES)
-    aggregator = _shared["aggregator"]
-    assert isinstance(aggregator, Aggregator)  # noqa: S101 - for the type checker
-    return aggregator
+        instrument(meter, _Counted.aggregator, gauges=_GAUGES)
+    return _Counted.aggregator
 
 
 def _provider() -> MeterProvider | None:
@@ -159,7 +174,10 @@ def _forget() -> None:
     for process in list(_processes):
         process.runtime = None
     _running.clear()
-    _shared.clear()
+    if _Counted.is_on_own_provider:
+        _Counted.aggregator = None
+    elif _Counted.aggregator is not None:  # a host's provider keeps the instruments that read this one
+        _Counted.aggregator.reset()
 
 
 def _stop_all() -> None:

@@ -35,7 +35,7 @@ class Settings:
     service_token: str | None = field(default=None, repr=False)
     spool_dir: Path
     mode: Mode = "enforce"
-    open_paths: tuple[str, ...] = ("/healthz", "/metrics")
+    open_paths: tuple[str, ...] = ("/healthz", "/metrics", "/metrics/")
     wait_s: float = 0.25
     spool_bytes: int = 256 * 1024 * 1024
     service_name: str = "unknown_service"

@@ -1,0 +1,111 @@
+"""A real key service on loopback, and small apps behind the middleware."""
+
+import time
+from threading import Thread
+
+import httpx
+import pytest
+from werkzeug.serving import make_server
+
+from keygauge.asgi import KeyGaugeMiddleware
+from keygauge_keyservice import accounts, keys, plans
+from keygauge_keyservice.secret import Peppers
+
+PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
+SERVICE_TOKEN = "test-service-token-0123456789"
+
+RPM = {"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60}
+MONTHLY = {"name": "monthly_requests", "unit": "request", "amount": 100_000, "period": "month"}
+
+
+class Service:
+    """The key service's address, and what a test does as its operator."""
+
+    def __init__(self, app, connection, peppers):
+        self.app = app
+        self.connection = connection
+        self.peppers = peppers
+        self._server = None
+        self.port = 0
+        self.up()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def up(self):
+        self._server = make_server("127.0.0.1", self.port, self.app, threaded=True)
+        self.port = self._server.port
+        Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def down(self):
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def events(self, count=None, timeout_s=10):
+        """The ledger's events, oldest first; waits until there are `count`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            rows = self.connection.execute("SELECT * FROM event ORDER BY time, id").fetchall()
+            if count is None or len(rows) >= count or time.monotonic() > deadline:
+                return rows
+            time.sleep(0.05)
+
+    def plan(self, *limits):
+        name = f"plan{time.monotonic_ns()}"
+        plans.create(self.connection, plan_id=name, name=name, limits=[plans.Limit(**x) for x in limits], actor="test")
+        return name
+
+    def account(self, *limits):
+        return accounts.create(self.connection, name="Acme", plan_id=self.plan(*limits), actor="test").id
+
+    def key(self, *limits, account=None, **options):
+        """Make a key: (its entry, the token)."""
+        account = account or self.account(*(limits or (RPM, MONTHLY)))
+        made, token = keys.create(
+            self.connection, peppers=self.peppers, account_id=account, name="test key", actor="test", **options
+        )
+        return made, token
+
+
+@pytest.fixture
+def service(app, connection):
+    service = Service(app, connection, PEPPERS)
+    yield service
+    service.down()
+
+
+@pytest.fixture
+def guard(service, tmp_path):
+    """Put the middleware around an app; its threads end with the test."""
+    made = []
+
+    def build(app, **options):
+        options = {
+            "service_url": service.url,
+            "service_token": SERVICE_TOKEN,
+            "spool_dir": tmp_path / "spool",
+            "wait_s": 5.0,  # a slow test machine is not what these tests are about
+            **options,
+        }
+        made.append(KeyGaugeMiddleware(app, **options))
+        return made[-1]
+
+    yield build
+    for middleware in made:
+        middleware._process.stop()
+
+
+@pytest.fixture
+def visit():
+    """Call an ASGI app in process: (key, path, …) -> httpx.Response."""
+
+    async def call(app, token=None, path="/hello", *, method="GET", headers=None, **options):
+        sent = {"authorization": f"Bearer {token}"} if token else {}
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+            return await client.request(method, path, headers={**sent, **(headers or {})}, **options)
+
+    return call

@@ -1,0 +1,446 @@
+"""The ASGI middleware around small apps, with a real key service."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Mount, Route
+
+from keygauge import current, key
+from keygauge.asgi import KeyGaugeMiddleware
+from keygauge.settings import SettingsError
+from keygauge_keyservice import accounts, keys
+
+CHAT = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "model": "gpt-4o-mini",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18},
+}
+CHUNKS = [
+    {
+        "model": "gpt-4o-mini",
+        "object": "chat.completion.chunk",
+        "choices": [{"delta": {"content": "H"}}],
+        "usage": None,
+    },
+    {"model": "gpt-4o-mini", "object": "chat.completion.chunk", "choices": [], "usage": CHAT["usage"]},
+]
+
+
+RPM = {"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60}
+MONTHLY = {"name": "monthly_requests", "unit": "request", "amount": 100_000, "period": "month"}
+
+
+async def hello(request):
+    return PlainTextResponse("hello")
+
+
+async def chat(request):
+    return JSONResponse(CHAT)
+
+
+async def stream(request):
+    async def events():
+        for chunk in CHUNKS:
+            yield f"data: {json.dumps(chunk)}\n\n"
+        yield "data: [DONE]\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+
+async def echo(request):
+    return PlainTextResponse(str(len(await request.body())))
+
+
+async def fail(request):
+    raise RuntimeError("before the start")
+
+
+async def break_off(request):
+    async def events():
+        yield f"data: {json.dumps(CHUNKS[0])}\n\n"
+        raise RuntimeError("after the start")
+
+    return StreamingResponse(events(), media_type="text/event-stream")
+
+
+async def state_usage(request):
+    current().record_usage(input_tokens=5, output_tokens=2, model="own")
+    current().record_usage(output_tokens=3)
+    return PlainTextResponse("stated")
+
+
+async def work_on(request):
+    return PlainTextResponse("done", background=BackgroundTask(asyncio.sleep, 0.2))
+
+
+ROUTES = [
+    Route("/hello", hello),
+    Route("/hello/{name}", hello),
+    Route("/chat", chat, methods=["POST"]),
+    Route("/stream", stream, methods=["POST"]),
+    Route("/echo", echo, methods=["POST"]),
+    Route("/fail", fail),
+    Route("/break", break_off),
+    Route("/usage", state_usage),
+    Route("/background", work_on),
+    Route("/healthz", hello),
+    Mount("/mounted/{tenant}", routes=[Route("/things/{id}", hello)]),
+]
+
+
+def host():
+    return Starlette(routes=ROUTES)
+
+
+async def settled(service, count):
+    return await asyncio.to_thread(service.events, count)
+
+
+async def test_good_key_is_admitted_and_its_call_reaches_the_ledger(service, guard, visit):
+    made, token = service.key()
+    answer = await visit(guard(host()), token, "/hello/ann")
+    assert (answer.status_code, answer.text) == (200, "hello")
+    (event,) = await settled(service, 1)
+    assert event["key_id"] == made.id
+    assert event["account_id"] == made.account_id
+    assert (event["route"], event["method"], event["status"]) == ("/hello/{name}", "GET", 200)
+    assert (event["outcome"], event["error"], event["response_bytes"]) == ("admitted", None, 5)
+    assert event["duration_us"] > 0
+
+
+async def test_limits_are_told_on_admitted_answers(service, guard, visit):
+    _, token = service.key()
+    headers = (await visit(guard(host()), token)).headers
+    assert headers["ratelimit-policy"] == '"rpm";q=1000;w=60, "monthly_requests";q=100000;w=2592000'
+    assert headers["ratelimit"].startswith('"rpm";r=')
+    assert headers["x-ratelimit-limit-requests"] == "1000"
+    assert int(headers["x-ratelimit-remaining-requests"]) < 1000
+
+
+@pytest.mark.parametrize("path", ["/chat", "/stream"])
+async def test_usage_is_read_from_the_answer(service, guard, visit, path):
+    _, token = service.key()
+    answer = await visit(guard(host()), token, path, method="POST", content=b"{}")
+    assert answer.status_code == 200
+    (event,) = await settled(service, 1)
+    assert (event["input_tokens"], event["output_tokens"], event["usage_status"]) == (11, 7, "reported")
+    assert (event["model"], event["provider"]) == ("gpt-4o-mini", "openai")
+    assert event["stream"] == ("sse" if path == "/stream" else None)
+
+
+async def test_usage_stated_by_the_app_adds_up(service, guard, visit):
+    _, token = service.key()
+    await visit(guard(host()), token, "/usage")
+    (event,) = await settled(service, 1)
+    assert (event["input_tokens"], event["output_tokens"], event["model"]) == (5, 5, "own")
+
+
+def malformed():
+    good = key.generate("live")
+    wrong = good[:-1] + ("0" if good[-1] != "0" else "1")
+    return {
+        "garbage": "sk-1234",
+        "checksum": wrong,
+        "long": "x" * 8000,
+        "not ascii": "ké".encode("latin-1").decode("latin-1"),
+    }
+
+
+@pytest.mark.parametrize("token", malformed().values(), ids=malformed().keys())
+async def test_malformed_key_is_refused_without_a_look_up(service, guard, visit, token):
+    app = guard(host())
+    service.down()  # so that a look-up would end in 503
+    answer = await visit(app, headers={"authorization": f"Bearer {token}".encode("latin-1")})
+    assert answer.status_code == 401
+    assert answer.json()["code"] == "key_invalid"
+
+
+async def test_missing_key_says_where_to_send_it(guard, visit):
+    answer = await visit(guard(host()))
+    assert answer.status_code == 401
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["code"] == "key_missing"
+
+
+async def test_refused_keys_cannot_be_told_apart(service, guard, visit):
+    app = guard(host())
+    disabled, disabled_token = service.key()
+    keys.set_status(service.connection, disabled.id, "disabled", actor="test")
+    deleted, deleted_token = service.key()
+    keys.delete(service.connection, deleted.id, actor="test")
+    wrong_secret = key.generate("live", disabled.id)
+    answers = [await visit(app, token) for token in (disabled_token, deleted_token, wrong_secret, key.generate("live"))]
+    assert {answer.status_code for answer in answers} == {401}
+    assert len({answer.content for answer in answers}) == 1
+    assert len({tuple(answer.headers.items()) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "api-key", "x-goog-api-key"])
+async def test_key_is_found_in_every_usual_header(service, guard, visit, header):
+    _, token = service.key()
+    assert (await visit(guard(host()), headers={header: token})).status_code == 200
+
+
+async def test_two_different_credentials_are_refused(service, guard, visit):
+    app = guard(host())
+    _, one = service.key()
+    _, two = service.key()
+    answer = await visit(app, one, headers={"x-api-key": two})
+    assert (answer.status_code, answer.json()["code"]) == (400, "key_conflict")
+    assert (await visit(app, one, headers={"x-api-key": one})).status_code == 200
+
+
+async def test_rate_limit_refuses_with_what_a_client_needs(service, guard, visit):
+    app = guard(host())
+    _, token = service.key({**RPM, "amount": 3})
+    answers = [await visit(app, token) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    refused = answers[-1]
+    assert refused.json()["code"] == "rate_limited"
+    assert refused.json()["limit"] == "rpm"
+    assert 1 <= int(refused.headers["retry-after"]) <= 64
+    assert refused.headers["x-ratelimit-remaining-requests"] == "0"
+    events = await settled(service, 5)
+    assert [event["outcome"] for event in events] == ["admitted"] * 3 + ["limited"] * 2
+    assert {event["route"] for event in events} == {"/hello"}
+    assert events[-1]["limit_name"] == "rpm"
+
+
+async def test_used_up_quota_is_not_to_be_retried(service, guard, visit):
+    app = guard(host())
+    _, token = service.key({**MONTHLY, "amount": 2})
+    answers = [await visit(app, token) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[-1].json()["code"] == "quota_exhausted"
+    if int(answers[-1].headers["retry-after"]) > 60:  # not in the last minute of a month
+        assert answers[-1].headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("act", ["disable", "delete", "suspend"])
+async def test_revoked_key_is_refused_within_a_beat_or_so(service, guard, visit, act):
+    app = guard(host())
+    made, token = service.key()
+    assert (await visit(app, token)).status_code == 200
+    if act == "disable":
+        keys.set_status(service.connection, made.id, "disabled", actor="test")
+    elif act == "delete":
+        keys.delete(service.connection, made.id, actor="test")
+    else:
+        accounts.set_status(service.connection, made.account_id, "suspended", actor="test")
+    deadline = time.monotonic() + 5
+    while (await visit(app, token)).status_code == 200 and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    answer = await visit(app, token)
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_invalid")
+    events = await settled(service, 3)
+    assert (events[0]["outcome"], events[-1]["outcome"]) == ("admitted", "revoked")
+    assert {event["key_id"] for event in events} == {made.id}
+
+
+async def test_enabled_key_works_again(service, guard, visit):
+    app = guard(host())
+    made, token = service.key()
+    keys.set_status(service.connection, made.id, "disabled", actor="test")
+    assert (await visit(app, token)).status_code == 401
+    keys.set_status(service.connection, made.id, "active", actor="test")
+    deadline = time.monotonic() + 5
+    while (await visit(app, token)).status_code == 401 and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert (await visit(app, token)).status_code == 200
+
+
+async def test_hosts_exception_passes_and_is_counted(service, guard, visit):
+    _, token = service.key()
+    app = guard(host())
+    assert (await visit(app, token, "/fail")).status_code == 500
+    with pytest.raises(RuntimeError, match="before the start"):
+        await call(guard(fail_bare), token)
+    first, second = await settled(service, 2)
+    assert (first["status"], first["error"]) == (500, "500")  # Starlette answered
+    assert (second["status"], second["error"]) == (500, "RuntimeError")
+
+
+async def fail_bare(scope, receive, send):
+    if scope["type"] == "http":
+        raise RuntimeError("before the start")
+
+
+async def test_exception_in_mid_stream_passes_and_is_counted(service, guard):
+    _, token = service.key()
+    with pytest.raises(RuntimeError, match="after the start"):
+        await call(guard(host()), token, "/break")
+    (event,) = await settled(service, 1)
+    assert (event["status"], event["error"], event["stream"]) == (200, "RuntimeError", "sse")
+    assert event["usage_status"] == "none"
+
+
+async def test_client_that_leaves_is_settled(service, guard):
+    _, token = service.key()
+    started = asyncio.Event()
+
+    async def endless(scope, receive, send):
+        if scope["type"] == "http":
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            chunk = f"data: {json.dumps(CHUNKS[1])}\n\n".encode()
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            started.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(call(guard(endless), token))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (event,) = await settled(service, 1)
+    assert (event["status"], event["error"]) == (200, "CancelledError")
+    assert (event["input_tokens"], event["output_tokens"]) == (11, 7)
+
+
+async def test_large_body_reaches_the_host_unchanged(service, guard, visit):
+    _, token = service.key()
+    body = b"x" * 20_000_000
+    answer = await visit(guard(host()), token, "/echo", method="POST", content=body)
+    assert (answer.status_code, answer.text) == (200, "20000000")
+    (event,) = await settled(service, 1)
+    assert event["request_bytes"] == 20_000_000
+
+
+async def test_background_work_is_not_request_time(service, guard):
+    _, token = service.key()
+    await call(guard(host()), token, "/background")
+    (event,) = await settled(service, 1)
+    assert event["duration_us"] < 200_000
+
+
+async def test_mounts_give_the_whole_template(service, guard, visit):
+    _, token = service.key()
+    app = guard(host())
+    await visit(app, token, "/mounted/acme/things/7")
+    await visit(app, token, "/nowhere/at/all")
+    events = await settled(service, 2)
+    assert [event["route"] for event in events] == ["/mounted/{tenant}/things/{id}", "_unmatched"]
+    assert [event["status"] for event in events] == [200, 404]
+
+
+async def test_open_paths_need_no_key(service, guard, visit):
+    app = guard(host(), open_paths=["/healthz", "/hello*"])
+    assert (await visit(app, path="/healthz")).status_code == 200
+    assert (await visit(app, path="/hello/x")).status_code == 200
+    assert (await visit(app, path="/usage")).status_code == 401
+
+
+async def test_doubled_installation_counts_once(service, guard, visit):
+    _, token = service.key({**RPM, "amount": 2})
+    app = guard(guard(host()))
+    assert [(await visit(app, token)).status_code for _ in range(3)] == [200, 200, 429]
+    assert len(await settled(service, 3)) == 3
+
+
+async def test_unknown_key_service_at_start_is_503_then_heals(service, guard, visit):
+    _, token = service.key()
+    service.down()
+    app = guard(host(), wait_s=0.25)
+    answer = await visit(app, token)
+    assert (answer.status_code, answer.json()["code"]) == (503, "key_service_unavailable")
+    assert answer.headers["retry-after"] == "1"
+    service.up()
+    deadline = time.monotonic() + 10
+    while (await visit(app, token)).status_code != 200 and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert (await visit(app, token)).status_code == 200
+
+
+async def test_known_keys_are_served_on_leases_while_the_service_is_away_and_not_past_its_authority(
+    service, guard, visit, monkeypatch
+):
+    monkeypatch.setattr("keygauge_keyservice.beat.T_MAX_MS", 2500)
+    _, token = service.key({**MONTHLY, "amount": 1_000_000})
+    app = guard(host(), wait_s=0.25)
+    for _ in range(30):
+        assert (await visit(app, token)).status_code == 200
+    service.down()
+    assert (await visit(app, token)).status_code == 200
+    deadline = time.monotonic() + 5
+    while (answer := await visit(app, token)).status_code == 200 and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert (answer.status_code, answer.json()["code"]) == (503, "key_service_unavailable")
+    counted = app._process.runtime._spool.next
+    service.up()
+    events = await settled(service, counted)
+    assert len(events) == counted
+
+
+async def test_observe_mode_counts_own_keys_and_refuses_nobody(visit, tmp_path):
+    app = KeyGaugeMiddleware(
+        host(),
+        mode="observe",
+        spool_dir=tmp_path,
+        identify=lambda scope: dict(scope["headers"]).get(b"x-user", b"").decode(),
+    )
+    assert (await visit(app, headers={"x-user": "ann"})).status_code == 200
+    assert (await visit(app)).status_code == 200
+    cells = app._process.runtime.aggregator.cells()
+    assert sum(cell.requests for cell in cells if cell.series.key == "ann") == 1
+    app._process.stop()
+
+
+async def test_observe_mode_with_the_key_service_refuses_nobody(service, guard, visit):
+    made, token = service.key({**RPM, "amount": 1})
+    app = guard(host(), mode="observe")
+    assert [(await visit(app, token)).status_code for _ in range(3)] == [200] * 3
+    assert (await visit(app, "garbage")).status_code == 200
+    assert [event["key_id"] for event in await settled(service, 3)] == [made.id] * 3
+
+
+async def test_failing_identify_costs_a_label_not_the_call(visit, tmp_path):
+    app = KeyGaugeMiddleware(host(), mode="observe", spool_dir=tmp_path, identify=lambda scope: 1 / 0)
+    assert (await visit(app)).status_code == 200
+    app._process.stop()
+
+
+def test_identify_goes_with_observe_mode_only(guard):
+    with pytest.raises(SettingsError, match="observe"):
+        guard(host(), identify=lambda scope: None)
+
+
+def test_missing_service_says_the_way_out(monkeypatch):
+    monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
+    with pytest.raises(SettingsError, match="KEYGAUGE_SERVICE_URL is not set"):
+        KeyGaugeMiddleware(host())
+
+
+async def call(app, token, path="/"):
+    """Drive an app by hand; the answer's messages."""
+    sent = []
+
+    body = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive():
+        return body.pop() if body else await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"authorization", f"Bearer {token}".encode())],
+        "client": ("192.0.2.1", 5000),
+        "server": ("api", 80),
+        "scheme": "http",
+        "http_version": "1.1",
+    }
+    await app(scope, receive, send)
+    return sent
