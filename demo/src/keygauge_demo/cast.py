@@ -126,6 +126,6 @@ ACCOUNTS = (
         "Ada Fields",
         "free",
         "ada@fields.example",
-        (Key("Weekend project", {"claude-haiku-4-5": 1}, calls_per_day=2, live_per_minute=12, rhythm="evening"),),
+        (Key("Weekend project", {"claude-haiku-4-5": 1}, calls_per_day=2, live_per_minute=30, rhythm="evening"),),
     ),
 )

@@ -22,6 +22,7 @@ class Screen:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
+        self._is_plain = not self._console.is_terminal
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -43,7 +44,7 @@ class Screen:
         """Pass the items on and show a bar that moves with them; at the end say how long they took."""
         started = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        with Progress(*columns, console=self._console, transient=True, disable=self._is_plain) as progress:
             yield from progress.track(items, description=text)
         self.say(f"{text} … {time.monotonic() - started:.1f} s")
 
@@ -62,7 +63,7 @@ class Screen:
             TextColumn("{task.description}"),
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=self._is_plain,
         )
         with progress:
             yield Watch(self, tally, progress)

@@ -37,7 +37,7 @@ def plant(connection: Connection, *, peppers: Peppers, file: Path, now: datetime
     Raises:
         DemoError: the database has accounts, but the file with their tokens is gone.
     """
-    seed = _read(file)
+    seed = read(file)
     if seed and all(keys.find(connection, key_id) for key_id in seed.key_ids.values()):
         return seed
     if accounts.list_accounts(connection, limit=1):
@@ -87,7 +87,8 @@ def _backdate(connection: Connection, born_at: datetime) -> None:
     )
 
 
-def _read(file: Path) -> Seed | None:
+def read(file: Path) -> Seed | None:
+    """Return the seed that a file remembers, None when there is no file."""
     if not file.exists():
         return None
     kept = json.loads(file.read_text())

@@ -20,6 +20,7 @@ from keygauge_keyservice import config, embedded
 from keygauge_keyservice.embedded import EmbeddedError
 
 WARDEN_S = 10.0
+COLD_KEY_S = "2"  # all parts share one machine, perhaps a small and busy one
 
 
 class Stack:
@@ -63,8 +64,7 @@ class Stack:
 
     def start_key_service(self, database_url: str) -> Process:
         """Start the key service with its portal in production form, and wait until it answers."""
-        address = f"{HOST}:{self._settings.port_portal}"
-        command = ("-m", "keygauge.cli", "serve", "--bind", address, "--workers", "1")
+        command = ("-m", "keygauge.cli", "serve", "--host", HOST, "--port", str(self._settings.port_portal))
         process = self._start("key service", command, self._key_service_environ(database_url))
         process.wait_until_ready(f"{self._settings.portal_url}/readyz")
         return process
@@ -78,6 +78,7 @@ class Stack:
             "KEYGAUGE_SERVICE_TOKEN": service_token,
             "KEYGAUGE_SPOOL_DIR": str(self._settings.state / "spool"),
             "KEYGAUGE_PROMETHEUS": "1",
+            "KEYGAUGE_WAIT_S": COLD_KEY_S,
             "OTEL_SERVICE_NAME": "demo-api",
         }
         process = self._start("demo API", command, environ)
@@ -92,7 +93,11 @@ class Stack:
         return process
 
     def _key_service_environ(self, database_url: str) -> dict[str, str]:
-        return {"KEYGAUGE_DATA_DIR": str(self._settings.state), "KEYGAUGE_DATABASE_URL": database_url}
+        return {
+            "KEYGAUGE_DATA_DIR": str(self._settings.state),
+            "KEYGAUGE_DATABASE_URL": database_url,
+            "KEYGAUGE_API_URL": self._settings.api_url,
+        }
 
     def _entrust(self, pid: int, number: signal.Signals) -> None:
         if self._warden is None:

@@ -71,7 +71,7 @@ class Traffic:
             call = asyncio.create_task(self._call(driver))
             calls.add(call)
             call.add_done_callback(calls.discard)
-            await asyncio.sleep(self._chance.expovariate(driver.key.live_per_minute / 60))
+            await asyncio.sleep(60 / driver.key.live_per_minute * self._chance.uniform(0.5, 1.5))
 
     async def _call(self, driver: Driver) -> None:
         names = list(driver.key.models)

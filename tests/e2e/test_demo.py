@@ -1,0 +1,126 @@
+"""`make demo` as a user runs it: its books agree, it can be started again, and it leaves nothing behind."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from keygauge_demo import history, seed
+from keygauge_keyservice import embedded
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+FIELDS = [
+    *("sent", "answered", "admitted", "limited", "ledger_events", "metric_requests"),
+    *("input_tokens", "ledger_input_tokens", "metric_input_tokens"),
+]
+
+
+@pytest.fixture(scope="module")
+def state():
+    """One state for all tests: whatever ended the run before, the next one starts from it.
+
+    Not in pytest's own directory: each worker that starts closes that to all users but its own, and under root
+    PostgreSQL runs as another.
+    """
+    with tempfile.TemporaryDirectory(prefix="keygauge-demo-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory) / "state"
+
+
+@pytest.fixture
+def environ(state, free_port):
+    ports = {"DEMO_PORT_PORTAL": str(free_port()), "DEMO_PORT_API": str(free_port())}
+    return {**os.environ, **ports, "DEMO_STATE": str(state), "COLUMNS": "200"}
+
+
+def run(environ, seconds):
+    command = [sys.executable, "-m", "keygauge_demo"]
+    environ = {**environ, "DEMO_SECONDS": str(seconds)}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+def processes_of(state):
+    """Return the processes that belong to a demo, by its state directory in their environment or command."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                texts = [*process.cmdline(), process.environ().get("DEMO_STATE", "")]
+                if any(str(state) in text for text in texts):
+                    found.append(process.name())
+    return found
+
+
+def history_of(state):
+    """Return how many calls the ledger has from before the seed was planted, and how many there should be."""
+    planted = seed.read(state / "seed.json")
+    server = embedded.start(state / "postgresql")
+    try:
+        with psycopg.connect(server.get_uri()) as connection:
+            [(found,)] = connection.execute("SELECT count(*) FROM event WHERE time < %s", (planted.planted_at,))
+    finally:
+        server.cleanup()
+    return found, len(list(history.compose(planted, until=planted.planted_at)))
+
+
+def test_books_agree(environ, state):
+    demo = run(environ, 6)
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    result = json.loads(demo.stdout.splitlines()[-1])
+    assert list(result) == FIELDS
+    assert result["sent"] == result["answered"] == result["admitted"] + result["limited"] > 10
+    assert result["limited"] > 0
+    assert result["ledger_events"] == result["metric_requests"] == result["answered"]
+    assert result["input_tokens"] == result["ledger_input_tokens"] == result["metric_input_tokens"] > 0
+    assert demo.stderr == ""
+    assert processes_of(state) == []
+
+
+def test_visitor_can_try_it_and_ctrl_c_leaves_nothing_behind(environ, state, eventually):
+    with start(environ) as demo:
+        lines = iter(demo.stdout.readline, "")
+        curl = next(line.split("Try", 1)[1] for line in lines if line.lstrip().startswith("Try"))
+        answer = subprocess.run(curl, shell=True, capture_output=True, text=True, timeout=20, check=True)
+        demo.send_signal(signal.SIGINT)
+        shown = list(lines)
+        assert demo.wait(30) == 0, "".join(shown)
+    assert json.loads(answer.stdout)["choices"][0]["message"]["content"]
+    assert json.loads(shown[-1])["sent"] > 0
+    assert "Traceback" not in "".join(shown)
+    eventually(lambda: processes_of(state), [])
+    found, written = history_of(state)
+    assert found == written > 10_000  # however often it was started
+
+
+def test_killed_demo_takes_everything_with_it(environ, state, eventually):
+    with start(environ) as demo:
+        lines = iter(demo.stdout.readline, "")
+        next(line for line in lines if line.lstrip().startswith("Traffic"))
+        demo.kill()
+        demo.wait(30)
+    eventually(lambda: processes_of(state), [])
+
+
+def start(environ):
+    command = [sys.executable, "-m", "keygauge_demo"]
+    return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_taken_port_is_told_with_the_way_out(environ):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(environ["DEMO_PORT_API"])))
+        other.listen()
+        result = run(environ, 1)
+    assert result.returncode == 1
+    assert f"port {environ['DEMO_PORT_API']} is taken" in result.stdout
+    assert "DEMO_PORT_API=" in result.stdout
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,75 @@
+"""The key service is away: the API keeps its calls' records, and refuses what it may no longer decide."""
+
+import time
+
+import openai
+import pytest
+
+from keygauge_keyservice.plans import Limit
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+WIDE = Limit(name="rpm", unit="request", amount=100_000, window_s=60)
+AUTHORITY_S = 10.0  # limits.md G4: no cached key is admitted longer than this after the last beat
+
+
+def status_of(client):
+    try:
+        client.models.list()
+    except openai.APIStatusError as error:
+        return error.status_code
+    return 200
+
+
+def test_api_starts_without_its_key_service_and_recovers(cold_stack, eventually):
+    key, token = cold_stack.create_key(WIDE)
+    cold_stack.start_api()
+    client = cold_stack.openai(token)
+    with pytest.raises(openai.InternalServerError) as refused:
+        client.models.list()
+    assert (refused.value.status_code, refused.value.code) == (503, "key_service_unavailable")
+    assert int(refused.value.response.headers["retry-after"]) >= 1
+    assert cold_stack.metric("keygauge_requests_total", http_response_status_code="503") == 1
+    cold_stack.start_service()
+    eventually(lambda: status_of(client), 200)
+    eventually(lambda: cold_stack.ledger(key.id)[-1:], [(200, "admitted")])
+
+
+def test_key_service_dies_and_comes_back(stack, eventually):
+    key, token = stack.create_key(WIDE)
+    client = stack.openai(token)
+    seen = [status_of(client) for _ in range(5)]
+    assert seen == [200] * 5
+    stack.service.kill()
+    died_at = time.monotonic()
+    while time.monotonic() < died_at + AUTHORITY_S + 0.5:
+        seen.append(status_of(client))
+        time.sleep(0.2)
+    assert set(seen) == {200, 503}
+    assert [status_of(client) for _ in range(3)] == [503] * 3
+    seen += [503] * 3
+    stack.start_service()
+    eventually(lambda: note(seen, status_of(client)), 200)
+    answered = seen.count(200)
+    eventually(lambda: stack.ledger(key.id, "status").count((200,)), answered)
+    assert stack.metric("keygauge_requests_total", http_response_status_code="200") == answered
+    assert stack.metric("keygauge_requests_total", http_response_status_code="503") == seen.count(503)
+
+
+def note(seen, status):
+    seen.append(status)
+    return status
+
+
+def test_events_of_an_outage_reach_the_ledger_after_a_restart_of_both(stack, eventually):
+    key, token = stack.create_key(WIDE)
+    client = stack.openai(token)
+    assert status_of(client) == 200
+    stack.service.kill()
+    answered = 1 + [status_of(client) for _ in range(5)].count(200)
+    stack.api.kill()
+    stack.start_service()
+    stack.start_api()
+    eventually(lambda: stack.ledger(key.id, "status").count((200,)), answered)
+    time.sleep(1.5)  # a batch sent twice would be here by now
+    assert stack.ledger(key.id, "status").count((200,)) == answered
