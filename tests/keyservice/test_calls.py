@@ -70,7 +70,7 @@ def test_the_whole_log_is_read_in_pieces(app, logged, monkeypatch):
     assert len({call.id for call in calls.read_all(app.extensions["keygauge"], **logged)}) == 250
 
 
-@pytest.mark.parametrize("status", ["x", "4", "600", "42x", "4xxx", "' OR 1"])
+@pytest.mark.parametrize("status", ["x", "4", "099", "42x", "4xxx", "' OR 1"])
 def test_what_is_no_status_is_refused(connection, logged, status):
     with pytest.raises(UsageError, match="status"):
         calls.find_page(connection, **logged, status=status)

@@ -16,7 +16,7 @@ from keygauge_keyservice.usage import UsageError
 PAGE_MAX = 500
 _STREAM_PAGE = 2_000
 
-_is_status = re.compile(r"[1-5](xx|[0-9]{2})", re.ASCII).fullmatch
+_is_status = re.compile(r"[1-9](xx|[0-9]{2})", re.ASCII).fullmatch
 
 
 class CallFilter(TypedDict):
