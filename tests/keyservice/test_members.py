@@ -1,6 +1,6 @@
 import pytest
 
-from keygauge_keyservice import accounts, members, plans
+from keygauge_keyservice import accounts, members, plans, sessions
 from keygauge_keyservice.problem import Problem
 
 PASSWORD = "correct horse battery"
@@ -59,3 +59,26 @@ def test_unusable_address_or_password_is_refused(connection, account, email, pas
 def test_no_password_matches_a_member_who_does_not_exist(connection):
     assert members.find_credentials(connection, "nobody@example.com") is None
     assert not members.verify(None, PASSWORD)
+
+
+def test_another_password_ends_all_sessions(connection, account):
+    member = members.create(connection, account_id=account.id, email="ada@example.com", password=PASSWORD, actor="test")
+    token = sessions.start(connection, member.id)
+    members.set_password(connection, "ADA@example.com", "another fine password", actor="test")
+    assert sessions.find(connection, token) is None
+    _, password_hash = members.find_credentials(connection, "ada@example.com")
+    assert members.verify(password_hash, "another fine password")
+    assert not members.verify(password_hash, PASSWORD)
+    with pytest.raises(Problem) as refused:
+        members.set_password(connection, "nobody@example.com", PASSWORD, actor="test")
+    assert refused.value.code == "member_not_found"
+
+
+def test_members_are_listed_by_account(connection, account):
+    other = accounts.create(connection, name="Globex", plan_id="free", actor="test")
+    for account_id, email in ((account.id, "zoe@example.com"), (account.id, "ada@example.com"), (other.id, "eve@x")):
+        members.create(connection, account_id=account_id, email=email, password=PASSWORD, actor="test")
+    assert [member.email for member in members.list_members(connection, account.id)] == [
+        "ada@example.com",
+        "zoe@example.com",
+    ]

@@ -10,10 +10,11 @@ from typing import Literal
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from psycopg.errors import UniqueViolation
+from psycopg.rows import class_row
 
 from keygauge_keyservice import accounts, audit
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.problem import FieldError, Problem, invalid
+from keygauge_keyservice.problem import FieldError, Problem, invalid, not_found
 
 Role = Literal["owner", "member", "viewer"]
 
@@ -58,6 +59,47 @@ def create(
             connection, account_id=account_id, actor=actor, action="member.create", subject=str(member_id), after=after
         )
     return Member(member_id, account_id, email, role)
+
+
+def list_members(connection: Connection, account_id: str) -> list[Member]:
+    """Return an account's members by e-mail address.
+
+    Raises:
+        Problem: 404, there is no such account.
+    """
+    accounts.require(connection, account_id)
+    with connection.cursor(row_factory=class_row(Member)) as cursor:
+        return cursor.execute(
+            "/* members.list */ SELECT id, account_id, email, role FROM member WHERE account_id = %s ORDER BY email",
+            (account_id,),
+        ).fetchall()
+
+
+def set_password(connection: Connection, email: str, password: str, *, actor: str) -> Member:
+    """Give a member another password and end all of the member's sessions.
+
+    Raises:
+        Problem: 404, there is no such member; 422, the password is not usable.
+    """
+    email = normalise_email(email)
+    _check(email, password)
+    with connection.transaction(), connection.cursor(row_factory=class_row(Member)) as cursor:
+        member = cursor.execute(
+            "/* members.set_password */ UPDATE member SET password_hash = %s "
+            "WHERE email = %s AND account_id IS NOT NULL RETURNING id, account_id, email, role",
+            (_hasher.hash(password), email),
+        ).fetchone()
+        if member is None:
+            raise not_found("member", email)
+        connection.execute("/* members.end_sessions */ DELETE FROM session WHERE member_id = %s", (member.id,))
+        audit.append(
+            connection,
+            account_id=member.account_id,
+            actor=actor,
+            action="member.set_password",
+            subject=str(member.id),
+        )
+    return member
 
 
 def find_credentials(connection: Connection, email: str) -> tuple[int, str] | None:
