@@ -1,0 +1,59 @@
+"""WebSocket sessions through the ASGI middleware."""
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+
+from keygauge import current
+
+
+async def talk(websocket):
+    await websocket.accept()
+    for _ in range(3):
+        text = await websocket.receive_text()
+        current().record_usage(input_tokens=len(text), output_tokens=1, model="realtime")
+        await websocket.send_text(text.upper())
+    await websocket.close()
+
+
+def host():
+    return Starlette(routes=[WebSocketRoute("/talk/{room}", talk)])
+
+
+def test_session_is_one_call_with_its_messages_and_usage(service, guard):
+    made, token = service.key()
+    client = TestClient(guard(host()))
+    with client.websocket_connect("/talk/blue", headers={"authorization": f"Bearer {token}"}) as session:
+        for word in ("a", "bb", "ccc"):
+            session.send_text(word)
+            assert session.receive_text() == word.upper()
+    (event,) = service.events(1)
+    assert (event["key_id"], event["route"], event["status"]) == (made.id, "/talk/{room}", 101)
+    assert (event["stream"], event["messages"], event["request_bytes"], event["response_bytes"]) == (
+        "websocket",
+        3,
+        6,
+        6,
+    )
+    assert (event["input_tokens"], event["output_tokens"], event["model"]) == (6, 3, "realtime")
+    assert event["error"] is None
+
+
+def test_client_that_leaves_ends_the_session(service, guard):
+    _, token = service.key()
+    with TestClient(guard(host())).websocket_connect("/talk/blue", headers={"x-api-key": token}) as session:
+        session.send_text("a")
+        session.receive_text()
+    (event,) = service.events(1)
+    assert (event["messages"], event["input_tokens"]) == (1, 1)
+
+
+def test_handshake_without_a_key_is_refused_with_the_problem(service, guard):
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        TestClient(guard(host())).websocket_connect("/talk/blue"),
+    ):
+        pass
+    assert refused.value.status_code == 401
+    assert refused.value.json()["code"] == "key_missing"
