@@ -29,7 +29,7 @@ from keygauge_keyservice import database, embedded, partition, rollup
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_copy import copy_events, event_id
 from keygauge_keyservice.event_line import Event, Window, read_line
-from keygauge_keyservice.pricing import PublicPrices
+from keygauge_keyservice.pricing import Cost, PublicPrices
 
 BATCH = 5_000
 BATCHES = 4  # a round
@@ -171,7 +171,7 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
     price, window, lines = PublicPrices(), Window(0, 1 << 62), [line[:-1] for line in work.lines[:BATCH]]
     events = [event for line in lines if isinstance(event := read_line(line, window=window), Event)]
     priced = [(event, price(event)) for event in events]
-    groups = rollup.add_up(priced)
+    sums = add_up(priced)
     partition.ensure(connection, [partition.month_of(datetime.now(UTC) - timedelta(seconds=SPAN_S))])
 
     def in_transaction(run: Callable[[], None]) -> Callable[[], None]:
@@ -184,13 +184,20 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
     steps: dict[str, Callable[[], object]] = {
         "read_and_check": lambda: [read_line(line, window=window) for line in lines],
         "price": lambda: [price(event) for event in events],
-        "add_up": lambda: rollup.add_up(priced),
+        "add_up": lambda: add_up(priced),
         "copy": in_transaction(
             lambda: copy_events(connection, "steps", [(n, event, cost) for n, (event, cost) in enumerate(priced)])
         ),
-        "roll_up": in_transaction(lambda: rollup.add(connection, groups)),
+        "roll_up": in_transaction(lambda: rollup.write(connection, sums)),
     }
     return {name: round(min(time_of(step) for _ in range(5)) / BATCH * 1e6, 2) for name, step in steps.items()}
+
+
+def add_up(priced: Sequence[tuple[Event, Cost | None]]) -> rollup.Sums:
+    sums = rollup.Sums()
+    for event, cost in priced:
+        sums.add(event, cost)
+    return sums
 
 
 def time_of(run: Callable[[], object]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from keygauge_keyservice import partition, rollup
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_copy import copy_events
 from keygauge_keyservice.event_line import Event, Refusal, Window, read_line
-from keygauge_keyservice.pricing import Price
+from keygauge_keyservice.pricing import Cost, Price
 
 RETENTION = timedelta(days=400)  # of single events; the roll-ups stay
 _AHEAD = timedelta(days=1)  # how far a sender's clock may be ahead
@@ -85,10 +85,11 @@ def take_events(
     partition.ensure(connection, {partition.month_of(_to_datetime(day * _DAY_US)) for day in days})
     with connection.transaction():
         cursor = _lock_cursor(connection, spool)
-        fresh = [(number, event, price(event)) for number, event in taken if number >= cursor]
-        copy_events(connection, spool, fresh)
-        rollup.add(connection, rollup.add_up((event, cost) for _, event, cost in fresh))
-        _use_keys(connection, [event for _, event, _ in fresh])
+        fresh = [(number, event) for number, event in taken if number >= cursor]
+        sums = rollup.Sums()
+        copy_events(connection, spool, _priced(fresh, price, sums))
+        rollup.write(connection, sums)
+        _use_keys(connection, [event for _, event in fresh])
         end = max(cursor, first + len(read))
         _move_cursor(connection, spool, end)
     refused = ((number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Refusal))
@@ -98,7 +99,7 @@ def take_events(
         refused=tuple((number, refusal) for number, refusal in refused if number >= cursor),
         duplicates=min(max(cursor - first, 0), len(read)),
         missing=max(first - cursor, 0),
-        newest_us=max((event.time_us for _, event, _ in fresh), default=None),
+        newest_us=max((event.time_us for _, event in fresh), default=None),
     )
 
 
@@ -120,6 +121,16 @@ def _check_key(entry: Event | Refusal, accounts: dict[str, str]) -> Event | Refu
     if isinstance(entry, Event) and accounts.get(entry.key) != entry.account:
         return Refusal.UNKNOWN_KEY
     return entry
+
+
+def _priced(
+    events: Iterable[tuple[int, Event]], price: Price, sums: rollup.Sums
+) -> Iterator[tuple[int, Event, Cost | None]]:
+    """Price and add up event by event, while PostgreSQL is busy with the ones before."""
+    for number, event in events:
+        cost = price(event)
+        sums.add(event, cost)
+        yield number, event, cost
 
 
 def _lock_cursor(connection: Connection, spool: str) -> int:

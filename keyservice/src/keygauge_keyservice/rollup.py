@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from psycopg import sql
@@ -67,10 +67,15 @@ ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE S
 )
 
 
-def add_up(events: Iterable[tuple[Event, Cost | None]]) -> dict[Group, list[int]]:
-    """Add events up: eleven sums in the order of the table's columns, then the calls per bucket of duration."""
-    groups: dict[Group, list[int]] = {}
-    for event, cost in events:
+class Sums:
+    """What events add up to, group by group."""
+
+    def __init__(self) -> None:
+        # Eleven sums in the order of the table's columns, then the calls per bucket of duration.
+        self.groups: dict[Group, list[int]] = {}
+
+    def add(self, event: Event, cost: Cost | None) -> None:
+        """Add one event."""
         group = (
             event.time_us // _BUCKET_US * BUCKET_S,
             event.account,
@@ -79,9 +84,9 @@ def add_up(events: Iterable[tuple[Event, Cost | None]]) -> dict[Group, list[int]
             event.model or "",
             event.status // 100,
         )
-        row = groups.get(group)
+        row = self.groups.get(group)
         if row is None:
-            row = groups[group] = _EMPTY.copy()
+            row = self.groups[group] = _EMPTY.copy()
         row[0] += 1
         if event.outcome in _LIMITED:
             row[1] += 1
@@ -95,17 +100,19 @@ def add_up(events: Iterable[tuple[Event, Cost | None]]) -> dict[Group, list[int]
         row[9] += cost.nanousd if cost else 0
         row[10] += event.duration_us
         row[_SUMS + bisect_left(_DURATION_BOUNDS_US, event.duration_us)] += 1
-    return groups
 
 
-def add(connection: Connection, groups: Mapping[Group, list[int]]) -> None:
+def write(connection: Connection, sums: Sums) -> None:
     """Add a batch's sums to the roll-ups."""
+    groups = sums.groups
     if not groups:
         return
-    sums = zip(*(row[:_SUMS] for row in groups.values()), strict=True)
+    columns = zip(*(row[:_SUMS] for row in groups.values()), strict=True)
     counts = [_array(row[_SUMS:]) for row in groups.values()]
     bucket_s, account, key, route, model, status = (list(column) for column in zip(*groups, strict=True))
-    connection.execute(_ADD, (_array(bucket_s), account, key, route, model, _array(status), *map(_array, sums), counts))
+    connection.execute(
+        _ADD, (_array(bucket_s), account, key, route, model, _array(status), *map(_array, columns), counts)
+    )
 
 
 def _array(numbers: Iterable[int]) -> str:
