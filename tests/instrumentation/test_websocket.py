@@ -4,6 +4,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
 
 from keygauge import current
 
@@ -42,7 +43,10 @@ def test_session_is_one_call_with_its_messages_and_usage(service, guard):
 
 def test_client_that_leaves_ends_the_session(service, guard):
     _, token = service.key()
-    with TestClient(guard(host())).websocket_connect("/talk/blue", headers={"x-api-key": token}) as session:
+    with (
+        pytest.raises(WebSocketDisconnect),  # the host's own, passed on
+        TestClient(guard(host())).websocket_connect("/talk/blue", headers={"x-api-key": token}) as session,
+    ):
         session.send_text("a")
         session.receive_text()
     (event,) = service.events(1)
