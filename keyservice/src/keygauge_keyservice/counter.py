@@ -26,8 +26,12 @@ class Counter:
         return Counter(self.head, (self.cells[0] + units, *self.cells[1:]))
 
     def refund(self, units: int, *, head: int) -> Counter:
-        """Take units back into the bucket they came from; once it is not the newest, they are burnt."""
-        return self.take(-min(units, self.cells[0])) if head == self.head else self
+        """Take units back into the bucket or period they came from, where that still counts."""
+        index = self.head - head
+        if not 0 <= index < len(self.cells):
+            return self
+        left = max(0, self.cells[index] - units)
+        return Counter(self.head, (*self.cells[:index], left, *self.cells[index + 1 :]))
 
 
 @dataclass(frozen=True)

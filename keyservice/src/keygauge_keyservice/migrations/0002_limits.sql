@@ -3,8 +3,8 @@
 CREATE TABLE limit_state (
     id          text PRIMARY KEY,             -- '<plan_limit.id>:<account or key id>'
     account_id  text NOT NULL,
-    -- A rate counts in sub-buckets of its window: `head` is the number of the newest one, `cells` the units of the
-    -- newest N + 1, newest first. A budget has one cell and its period's first instant as head (unix seconds).
+    -- A rate counts in sub-buckets of its window: `head` is the number of the newest one, `cells` the units of those
+    -- that count (N + 1 or N + 2), newest first. A budget has one cell and its period's first instant as head (unix seconds).
     head        bigint NOT NULL DEFAULT 0,
     cells       bigint[] NOT NULL DEFAULT '{0}'
 ) WITH (fillfactor = 50);
