@@ -43,12 +43,8 @@ def test_session_is_one_call_with_its_messages_and_usage(service, guard):
 
 def test_client_that_leaves_ends_the_session(service, guard):
     _, token = service.key()
-    with (
-        pytest.raises(WebSocketDisconnect),  # the host's own, passed on
-        TestClient(guard(host())).websocket_connect("/talk/blue", headers={"x-api-key": token}) as session,
-    ):
-        session.send_text("a")
-        session.receive_text()
+    with pytest.raises(WebSocketDisconnect):  # the host's own, passed on
+        _say_one_word(TestClient(guard(host())), token)
     (event,) = service.events(1)
     assert (event["messages"], event["input_tokens"]) == (1, 1)
 
@@ -61,3 +57,9 @@ def test_handshake_without_a_key_is_refused_with_the_problem(service, guard):
         pass
     assert refused.value.status_code == 401
     assert refused.value.json()["code"] == "key_missing"
+
+
+def _say_one_word(client, token):
+    with client.websocket_connect("/talk/blue", headers={"x-api-key": token}) as session:
+        session.send_text("a")
+        session.receive_text()
