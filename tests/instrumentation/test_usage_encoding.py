@@ -48,7 +48,7 @@ def test_broken_stream_is_undecodable(name, body):
 @pytest.mark.parametrize(
     ("name", "bomb"),
     [
-        (b"gzip", gzip.compress(BOMB)),
+        (b"gzip", gzip.compress(BOMB, mtime=0)),
         (b"deflate", zlib.compress(BOMB)),
         (b"br", brotli.compress(BOMB, quality=5)),
         (b"zstd", zstandard.compress(BOMB)),
