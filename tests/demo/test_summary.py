@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keygauge_demo import summary
-from keygauge_demo.summary import Count, read_metrics, summarise
+from keygauge_demo.summary import Count, balance, read_metrics
 from keygauge_demo.tally import Tally
 
 EXPOSITION = """\
@@ -38,8 +38,9 @@ def test_metrics_of_the_given_keys_are_counted():
 
 
 def test_books_that_agree_have_no_discrepancies(tally):
-    result = summarise(tally, ledger=Count(4, 50), metric=Count(4, 50))
-    assert (result.sent, result.answered, result.admitted, result.limited) == (4, 4, 3, 1)
+    result = balance(tally, ledger=Count(4, 50), metric=Count(4, 50))
+    it = result.summary
+    assert (it.sent, it.answered, it.admitted, it.limited) == (4, 4, 3, 1)
     assert result.discrepancies == []
 
 
@@ -54,21 +55,27 @@ def test_books_that_agree_have_no_discrepancies(tally):
     ],
 )
 def test_books_that_differ_are_told(tally, ledger, metric, claim):
-    [discrepancy] = summarise(tally, ledger=ledger, metric=metric).discrepancies
+    [discrepancy] = balance(tally, ledger=ledger, metric=metric).discrepancies
     assert claim in discrepancy
 
 
 def test_calls_without_an_answer_are_told(tally):
     tally.sent += 1
-    result = summarise(tally, ledger=Count(4, 50), metric=Count(4, 50))
+    result = balance(tally, ledger=Count(4, 50), metric=Count(4, 50))
     assert result.discrepancies == ["every call was answered"]
 
 
-def test_refusals_of_good_keys_are_told(tally):
+def test_calls_that_the_key_service_could_not_decide_are_told(tally):
+    tally.sent += 1
+    tally.record(503)
+    result = balance(tally, ledger=Count(5, 50), metric=Count(5, 50))
+    assert result.discrepancies == ["each call of a good key was admitted or limited"]
+
+
+def test_key_that_a_visitor_disabled_is_no_discrepancy(tally):
     tally.sent += 1
     tally.record(401)
-    result = summarise(tally, ledger=Count(5, 50), metric=Count(5, 50))
-    assert result.discrepancies == ["each answer was admitted or limited"]
+    assert balance(tally, ledger=Count(5, 50), metric=Count(5, 50)).discrepancies == []
 
 
 def test_ledger_is_not_awaited_for_ever(connection):

@@ -19,17 +19,17 @@ def main() -> None:
     screen = Screen()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     try:
-        summary = run(Settings.from_environment(), screen)
+        balance = run(Settings.from_environment(), screen)
     except DemoError as error:
         screen.complain(f"The demo stopped: {error}")
         sys.exit(1)
     except KeyboardInterrupt:
         screen.say("Stopped before there was traffic.")
         sys.exit(INTERRUPTED)
-    for claim in summary.discrepancies:
+    for claim in balance.discrepancies:
         screen.complain(f"This does not hold: {claim}.")
-    sys.stdout.write(json.dumps(asdict(summary)) + "\n")
-    sys.exit(1 if summary.discrepancies else 0)
+    sys.stdout.write(json.dumps(asdict(balance.summary)) + "\n")
+    sys.exit(1 if balance.discrepancies else 0)
 
 
 if __name__ == "__main__":

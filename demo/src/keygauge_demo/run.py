@@ -14,7 +14,7 @@ from keygauge_demo.screen import Screen, Watch
 from keygauge_demo.seed import Seed
 from keygauge_demo.settings import DemoError, Settings
 from keygauge_demo.stack import Stack
-from keygauge_demo.summary import Summary
+from keygauge_demo.summary import Balance
 from keygauge_demo.tally import Tally
 from keygauge_demo.traffic import Traffic, choose_drivers
 from keygauge_keyservice import config, database
@@ -24,7 +24,7 @@ LOOK_S = 0.25
 CURL_MODEL = "gpt-4o-mini"
 
 
-def run(settings: Settings, screen: Screen) -> Summary:
+def run(settings: Settings, screen: Screen) -> Balance:
     """Run the demo and return its balance once every part of it has stopped.
 
     Raises:
@@ -54,7 +54,7 @@ def _prepare(connection: Connection, service: config.Settings, settings: Setting
 
 def _pass_traffic(
     connection: Connection, settings: Settings, planted: Seed, parts: Sequence[Process], screen: Screen
-) -> Summary:
+) -> Balance:
     tally, since = Tally(), datetime.now(UTC)
     drivers = choose_drivers([key for account in cast.ACCOUNTS for key in account.keys], planted.tokens)
     traffic = Traffic(drivers, api_url=settings.api_url, tally=tally, seed=int(since.timestamp()))
@@ -66,7 +66,7 @@ def _pass_traffic(
     with screen.step("Waiting for the last events to reach the ledger"):
         ledger = summary.await_ledger(connection, key_ids=key_ids, since=since, requests=tally.answered)
     metric = summary.count_metrics(f"{settings.api_url}/metrics", key_ids=key_ids)
-    return summary.summarise(tally, ledger=ledger, metric=metric)
+    return summary.balance(tally, ledger=ledger, metric=metric)
 
 
 async def _drive(traffic: Traffic, parts: Sequence[Process], watch: Watch, seconds: float | None) -> None:

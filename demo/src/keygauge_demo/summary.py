@@ -35,16 +35,25 @@ class Summary:
     ledger_input_tokens: int
     metric_input_tokens: int
 
+
+@dataclass(frozen=True)
+class Balance:
+    """A summary, and how many answers refused a key: none, unless someone disabled one in the portal."""
+
+    summary: Summary
+    refused: int
+
     @property
     def discrepancies(self) -> list[str]:
         """What does not add up; empty when all is well."""
+        it = self.summary
         claims = {
-            "every call was answered": self.sent == self.answered,
-            "each answer was admitted or limited": self.admitted + self.limited == self.answered,
-            "the ledger has each call once": self.ledger_events == self.answered,
-            "the metrics count each call": self.metric_requests == self.answered,
-            "the ledger has the clients' tokens": self.ledger_input_tokens == self.input_tokens,
-            "the metrics have the clients' tokens": self.metric_input_tokens == self.input_tokens,
+            "every call was answered": it.sent == it.answered,
+            "each call of a good key was admitted or limited": it.admitted + it.limited + self.refused == it.answered,
+            "the ledger has each call once": it.ledger_events == it.answered,
+            "the metrics count each call": it.metric_requests == it.answered,
+            "the ledger has the clients' tokens": it.ledger_input_tokens == it.input_tokens,
+            "the metrics have the clients' tokens": it.metric_input_tokens == it.input_tokens,
         }
         return [claim for claim, holds in claims.items() if not holds]
 
@@ -57,9 +66,9 @@ class Count:
     input_tokens: int
 
 
-def summarise(tally: Tally, *, ledger: Count, metric: Count) -> Summary:
+def balance(tally: Tally, *, ledger: Count, metric: Count) -> Balance:
     """Put the three books side by side."""
-    return Summary(
+    summary = Summary(
         sent=tally.sent,
         answered=tally.answered,
         admitted=tally.admitted,
@@ -70,6 +79,7 @@ def summarise(tally: Tally, *, ledger: Count, metric: Count) -> Summary:
         ledger_input_tokens=ledger.input_tokens,
         metric_input_tokens=metric.input_tokens,
     )
+    return Balance(summary, tally.refused)
 
 
 def await_ledger(

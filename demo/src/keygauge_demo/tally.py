@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 LIMITED = 429
+REFUSED = (401, 403)
+UNAVAILABLE = 503
 
 
 @dataclass
@@ -28,9 +30,14 @@ class Tally:
         return self.statuses[LIMITED]
 
     @property
+    def refused(self) -> int:
+        """Calls whose key was not accepted."""
+        return sum(self.statuses[status] for status in REFUSED)
+
+    @property
     def admitted(self) -> int:
         """Calls that reached the API, whatever it then said."""
-        return self.answered - self.limited - sum(self.statuses[status] for status in (401, 403, 503))
+        return self.answered - self.limited - self.refused - self.statuses[UNAVAILABLE]
 
     @property
     def failed(self) -> int:
