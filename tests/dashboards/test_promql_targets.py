@@ -14,7 +14,7 @@ import pytest
 
 from keygauge import metrics, service_metrics
 from keygauge.metrics import label
-from keygauge_dashboards.alerts import SOURCE
+from keygauge_dashboards.alert import SOURCE
 from keygauge_dashboards.files import GENERATED
 from keygauge_dashboards.panels import Prometheus
 from keygauge_dashboards.queries import ALERTS, JOB

@@ -5,7 +5,7 @@ import pytest
 
 from keygauge import metrics, service_metrics
 from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKENS, label
-from keygauge_dashboards import queries
+from keygauge_dashboards import collector_metrics, queries
 from keygauge_dashboards.alerts import alerts, records
 from keygauge_dashboards.panels import Prometheus
 from keygauge_dashboards.queries import EVERYTHING, JOB, QueryError, is_, quantile, rate, ratio, select
@@ -18,16 +18,22 @@ ALERT_LABELS = {"alertname", "alertstate", "severity", "source"}
 
 def _series():
     """Every series there may be, with its labels."""
-    known = {queries.ALERTS: ALERT_LABELS, **{record.name: {JOB} for record in records(Thresholds())}}
+    known = {
+        queries.ALERTS: ALERT_LABELS,
+        queries.UP: {JOB},
+        **{record.name: {JOB} for record in records(Thresholds())},
+    }
     for metric in metrics.ALL:
         _add(known, metric, {JOB})
     for metric in service_metrics.ALL:
         _add(known, metric, set())
+    for metric in collector_metrics.ALL:
+        _add(known, metric, {JOB})
     return known
 
 
 def _add(known, metric, more):
-    labels = {label(attribute) for attribute in metric.attributes} | more
+    labels = {label(attribute) for attribute in metric.attributes} | more | {"instance"}
     if metric.kind == "histogram":
         known.update({f"{metric.prometheus_name}{part}": labels | {"le"} for part in HISTOGRAM_PARTS})
     else:
@@ -120,3 +126,16 @@ def test_rate_keeps_the_labels_asked_for():
 
 def test_ratio_is_a_valid_expression():
     assert _parse(ratio("sum(a)", "sum(b)"))
+
+
+def test_commands_of_the_runbook_ask_for_what_there_is(root):
+    known = _series()
+    commands = re.findall(r"query instant \$PROMETHEUS '(.+)'$", (root / "docs/runbook.md").read_text(), re.MULTILINE)
+    assert commands
+    for command in commands:
+        for node in _nodes(command):
+            if isinstance(node, promql_parser.VectorSelector) and node.name:
+                assert node.name in known
+                assert {matcher.name for matcher in node.matchers.matchers} <= known[node.name]
+            if isinstance(node, promql_parser.AggregateExpr) and node.modifier and "__name__" not in command:
+                assert set(node.modifier.labels) <= set().union(*known.values())

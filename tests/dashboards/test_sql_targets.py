@@ -78,3 +78,12 @@ def _fill(query, variables):
         query = re.sub(macro, replacement, query)
     assert "$" not in query
     return query
+
+
+def test_queries_of_the_runbook_can_be_executed(grafana, root):
+    queries = re.findall(
+        r'^\$ psql "\$KEYGAUGE_DATABASE_URL" -c "(.+)"$', (root / "docs/runbook.md").read_text(), re.MULTILINE
+    )
+    assert len(queries) > 20
+    for query in queries:
+        grafana.execute(query)

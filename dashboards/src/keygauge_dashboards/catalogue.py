@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keygauge_dashboards.alerts import Alert, alerts
+from keygauge_dashboards.alert import Alert
+from keygauge_dashboards.alerts import alerts
 from keygauge_dashboards.panels import Page, Sql, Target, View
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
@@ -47,6 +48,6 @@ def _alerts(every: list[Alert]) -> str:
 
 def _rows(every: list[Alert]) -> Iterator[str]:
     for alert in every:
-        name = f"{alert.name} {alert.variant}".strip()
+        name = " ".join((alert.name, *alert.labels.values()))
         condition = alert.expression.replace("|", "\\|")
         yield f"| [{name}](runbook.md#{alert.name.lower()}) | {alert.severity} | {alert.hold} | `{condition}` |\n"

@@ -16,7 +16,8 @@ _CHANGES = """\
 /* annotations.changes */
 SELECT at AS time, action || ' ' || subject AS text, split_part(action, '.', 1) AS tags
 FROM grafana.change
-WHERE $__timeFilter(at) AND account_id IN (${account:sqlstring})
+WHERE $__timeFilter(at) AND (account_id IS NULL OR account_id IN (${account:sqlstring}))
+    AND split_part(action, '.', 1) IN ('account', 'key', 'plan')
 ORDER BY at DESC
 LIMIT 200"""
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from keygauge import service_metrics as service
 from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKEN_TYPE, TOKENS, label
-from keygauge_dashboards.alerts import SOURCE
+from keygauge_dashboards.alert import SOURCE
 from keygauge_dashboards.marks import marks
 from keygauge_dashboards.panels import Page, Prometheus, Section, Sql, View
 from keygauge_dashboards.queries import (
     ALERTS,
-    by_,
     increase,
     is_,
     like,
+    limit_share,
     named,
     or_zero,
     quantile,
     rate,
     ratio,
-    select,
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
@@ -113,7 +111,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         stat(
             f"How many limits are over {thresholds.quota_warning:.0%}?",
             "Limits and quotas of which more than this share is used in their current period.",
-            Prometheus(or_zero(f"count({_used_share()} > {thresholds.quota_warning})"), instant=True),
+            Prometheus(or_zero(f"count({limit_share()} > {thresholds.quota_warning})"), instant=True),
             unit="none",
             colours=limits(1, 5),
         ),
@@ -216,12 +214,6 @@ def _tokens() -> list[View]:
             empty_is_fine="nothing fires when all is well",
         ),
     ]
-
-
-def _used_share() -> str:
-    used, most = select(service.LIMIT_USED), select(service.LIMIT_MAX)
-    kept = (service.ACCOUNT, service.KEY, service.LIMIT)
-    return f"max{by_(*kept)} ({used}) / (max{by_(*kept)} ({most}) > 0)"
 
 
 def _legend(attribute: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from keygauge_dashboards.alerts import SOURCE, Alert, alerts, records
+from keygauge_dashboards.alert import SOURCE, Alert
+from keygauge_dashboards.alerts import alerts, records
 from keygauge_dashboards.thresholds import Thresholds
 
 SCRAPE_INTERVAL = "15s"  # as in collector/prometheus.yaml: Grafana derives $__rate_interval from it
@@ -79,7 +80,7 @@ def dashboard_folder() -> str:
 
 def _rule(alert: Alert) -> dict[str, Any]:
     name, value = SOURCE.replace('"', "").split("=")
-    labels = {"severity": alert.severity, name: value, **({"window": alert.variant} if alert.variant else {})}
+    labels = {"severity": alert.severity, name: value, **alert.labels}
     return {
         "alert": alert.name,
         "expr": alert.expression,

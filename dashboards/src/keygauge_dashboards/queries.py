@@ -11,6 +11,7 @@ from keygauge.metrics import KEY, MODEL, ROUTE, Metric, label
 
 JOB = "job"  # of the metered service; the scrape gives it, or the collector from service.name
 ALERTS = "ALERTS"  # the series Prometheus keeps of its alerts
+UP = "up"  # the series Prometheus keeps of its targets
 RATE = "$__rate_interval"
 RANGE = "$__range"
 
@@ -130,6 +131,14 @@ def named(expression: str, *on: str) -> str:
     return f"({joined}) or on ({', '.join(map(label, (*on, KEY)))}) {bare}"
 
 
+def limit_share(*where: Match, scope: Mapping[str, str] = SCOPE) -> str:
+    """Ask which share of each limit is used; replicas of the key service all tell the same."""
+    info = service_metrics
+    kept = by_(info.ACCOUNT, info.KEY, info.LIMIT)
+    used, most = (select(metric, *where, scope=scope) for metric in (info.LIMIT_USED, info.LIMIT_MAX))
+    return f"max{kept} ({used}) / (max{kept} ({most}) > 0)"
+
+
 def _has(metric: Metric, attribute: str) -> bool:
     if attribute == JOB:  # the key service's own series are not the metered service's
         return metric in metrics.ALL
@@ -137,5 +146,5 @@ def _has(metric: Metric, attribute: str) -> bool:
 
 
 def _check(metric: Metric, attribute: str) -> None:
-    if attribute != JOB and attribute not in metric.attributes:
+    if attribute not in {JOB, "le"} and attribute not in metric.attributes:
         raise QueryError(f"{metric.name} has no {attribute!r}: it has {', '.join(metric.attributes) or 'no labels'}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Burn:
     """An error budget burns too fast when both windows do: at `factor` times the rate that just uses it up."""
 
-    severity: str
+    severity: Literal["page", "ticket"]
     short: str
     long: str
     factor: float
@@ -20,18 +21,40 @@ class Burn:
 class Thresholds:
     """What counts as bad; shares are fractions of 1."""
 
-    availability_objective: float = 0.995  # of requests are not answered with 5xx, over 30 days
-    error_share_warning: float = 0.005
-    error_share_critical: float = 0.05
-    duration_warning_s: float = 2.5
-    duration_critical_s: float = 10.0
-    quota_warning: float = 0.8
-    quota_critical: float = 0.95
-    limited_share: float = 0.05  # of a key's requests
-    limited_requests: int = 10  # in five minutes, below which the share means nothing
+    # services, over 30 days
+    availability_objective: float = 0.995  # of requests are not answered with 5xx
+    speed_objective: float = 0.95  # of requests take no longer than `slow_s`
+    slow_s: float = 10.0  # one of keygauge.metrics.DURATION_BUCKETS_S
     burns: tuple[Burn, ...] = (
         Burn("page", "5m", "1h", 14.4, "2m"),
         Burn("page", "30m", "6h", 6, "15m"),
         Burn("ticket", "2h", "1d", 3, "1h"),
         Burn("ticket", "6h", "3d", 1, "3h"),
     )
+    error_share_warning: float = 0.005
+    error_share_critical: float = 0.05
+    duration_warning_s: float = 2.5
+    duration_critical_s: float = 10.0
+
+    # limits and budgets
+    limited_share: float = 0.05  # of a key's requests
+    limited_requests: int = 10  # in five minutes, below which the share means nothing
+    quota_levels: tuple[float, ...] = (0.5, 0.8, 0.95, 1.0)
+    cost_levels: tuple[float, ...] = (0.8, 1.0)
+    quota_warning: float = 0.8
+    quota_critical: float = 0.95
+    forecast_share: float = 0.2  # used before a forecast is worth a word
+
+    # keys
+    spike_factor: float = 5.0  # times the norm of seven days
+    spike_requests: int = 1000  # in an hour, below which nothing is a spike
+    new_key_requests: int = 5000  # in the first hour of a key
+    auth_failures: int = 100  # in five minutes
+    expiry_days: tuple[int, ...] = (14, 3)
+    unused_days: int = 30
+
+    # plumbing
+    beat_age_s: float = 30.0  # three times what replicas go on without the key service
+    spool_age_s: float = 300.0
+    drift_share: float = 0.02  # between the ledger and the metrics
+    drift_requests: int = 100  # in an hour, below which the share means nothing
