@@ -11,7 +11,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def bars(*series, count=30):
     labels = [f"day {number}" for number in range(count)]
-    return Bars("tokens", labels, labels, series, str)
+    return Bars("tokens", labels, labels, series, write=str, write_tick=str)
 
 
 def drawn(shown):
@@ -40,7 +40,7 @@ def test_every_column_tells_all_of_its_values():
 
 
 def test_texts_are_escaped():
-    shown = Bars("tokens", ["<b>"], ["<script>"], [Series("<i>", "tone-input", [1])], str)
+    shown = Bars("tokens", ["<b>"], ["<script>"], [Series("<i>", "tone-input", [1])], write=str, write_tick=str)
     text = str(chart.draw(shown))
     assert "<script>" not in text
     assert "<b>" not in text
