@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from weakref import WeakSet
 
 from opentelemetry.metrics import MeterProvider, get_meter_provider
@@ -116,10 +116,11 @@ class Process:
         _processes.add(self)
 
     def start(self) -> Runtime:
-        """Return the runtime of this process; the first call starts it."""
-        if self.runtime is None:
-            self.runtime = Runtime(self.settings)
-        return self.runtime
+        """Return the runtime of this process; the first call starts it, whatever thread it comes from."""
+        with _Starting.lock:
+            if self.runtime is None:
+                self.runtime = Runtime(self.settings)
+            return self.runtime
 
     def stop(self) -> None:
         """Stop; a later request starts anew."""
@@ -130,6 +131,12 @@ class Process:
 
 _processes: WeakSet[Process] = WeakSet()
 _running: WeakSet[Runtime] = WeakSet()
+
+
+class _Starting:
+    """One start at a time: threads of a server may bring a process's first requests at once."""
+
+    lock = Lock()
 
 
 class _Counted:
@@ -171,6 +178,7 @@ _GAUGES = {
 
 def _forget() -> None:
     """Begin anew in a child: threads did not come along, and leases, counts and the spool are the parent's."""
+    _Starting.lock = Lock()  # another thread of the parent may have held it
     for process in list(_processes):
         process.runtime = None
     _running.clear()
