@@ -59,6 +59,13 @@ def test_lost_tokens_are_told(connection, settings, planted, tmp_path):
         seed.plant(connection, peppers=settings.peppers, file=tmp_path / "other.json", now=NOW)
 
 
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"planted_at": "2026-01-01", "surprise": 1}'])
+def test_damaged_file_is_told_with_the_way_out(tmp_path, text):
+    (tmp_path / "seed.json").write_text(text)
+    with pytest.raises(DemoError, match=r"seed\.json cannot be read .*: remove "):
+        seed.read(tmp_path / "seed.json")
+
+
 def test_history_is_loaded_once_and_charged_to_the_quotas(connection, planted, screen):
     history.load(connection, planted, screen=screen)
     events = count(connection, "event")

@@ -1,10 +1,14 @@
 """A real collector under the committed configurations: what the instruments push comes out, to the unit."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
+import threading
 import time
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ from keygauge.aggregator import Aggregator
 from keygauge.call import Call
 from keygauge.instruments import instrument
 from keygauge.metrics import KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, label
+from keygauge_dashboards import collector_metrics
 
 ROOT = Path(__file__).parents[2]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -80,6 +85,11 @@ class Collector:
         name = metric.prometheus_name + part
         return [sample for family in families for sample in family.samples if sample.name == name]
 
+    def own_metrics(self):
+        """Return the names of what the collector tells about itself."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['telemetry']}/metrics", timeout=5) as answer:
+            return set(re.findall(r"^(\w+)", answer.read().decode(), re.MULTILINE))
+
     def total(self, metric, **labels):
         matching = (one for one in self.samples(metric) if labels.items() <= one.labels.items())
         return sum(sample.value for sample in matching)
@@ -101,8 +111,9 @@ class Collector:
         }
         if self._configuration.name == "config.yaml":
             moved["exporters::prometheus::endpoint"] = f"127.0.0.1:{port['page']}"
-        telemetry = f"{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {port['telemetry']}}}}}}}}}"
-        moved["service::telemetry::metrics::readers"] = f"[{telemetry}]"
+        telemetry = yaml.safe_load(self._configuration.read_text())["service"]["telemetry"]["metrics"]["readers"]
+        telemetry[0]["pull"]["exporter"]["prometheus"] |= {"host": "127.0.0.1", "port": port["telemetry"]}
+        moved["service::telemetry::metrics::readers"] = json.dumps(telemetry)
         places = [f"--config=yaml:{key}: {value}" for key, value in moved.items()]
         return [self._program, f"--config={self._configuration}", *places]
 
@@ -169,6 +180,26 @@ def service():
         one.close()
 
 
+@pytest.fixture
+def refusing_backend():
+    """The address of a backend that wants nothing, for good."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_error(400)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 def test_totals_on_the_page_are_those_that_were_counted(collector, service):
     page = collector("config.yaml")
     api = service(page.otlp_url)
@@ -198,6 +229,19 @@ def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector,
         for sample in samples:
             assert set(sample.labels) <= asked, metric.name
             assert (sample.labels["job"], sample.labels["instance"]) == ("api", "i1")
+
+
+def test_collector_tells_what_it_loses_under_the_names_that_alerts_ask_for(
+    collector, service, refusing_backend, tmp_path, eventually
+):
+    middle = collector(
+        "forward.yaml", KEYGAUGE_FORWARD_URL=refusing_backend, KEYGAUGE_COLLECTOR_STATE=str(tmp_path / "queue")
+    )
+    api = service(middle.otlp_url)
+    api.answer(1, key="k1")
+    api.push()
+    wanted = {collector_metrics.REFUSED.prometheus_name, collector_metrics.SEND_FAILED.prometheus_name}
+    eventually(lambda: wanted & middle.own_metrics(), wanted)
 
 
 def test_what_waits_survives_an_outage_of_the_backend_and_a_kill_of_the_collector(

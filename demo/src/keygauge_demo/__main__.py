@@ -7,9 +7,12 @@ import signal
 import sys
 from dataclasses import asdict
 
+import psycopg
+
 from keygauge_demo.run import run
 from keygauge_demo.screen import Screen
 from keygauge_demo.settings import DemoError, Settings
+from keygauge_keyservice.config import SettingsError
 
 INTERRUPTED = 130  # as a shell says it of Ctrl-C
 
@@ -19,9 +22,16 @@ def main() -> None:
     screen = Screen()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     try:
-        balance = run(Settings.from_environment(), screen)
+        settings = Settings.from_environment()
+        balance = run(settings, screen)
     except DemoError as error:
         screen.complain(f"The demo stopped: {error}")
+        sys.exit(1)
+    except (psycopg.Error, SettingsError, OSError) as error:  # a state that was damaged, a part that died
+        cause = str(error).strip().partition("\n")[0] or type(error).__name__
+        screen.complain(
+            f"The demo stopped: {cause}. See {settings.state / 'log'}, or remove {settings.state} to start anew"
+        )
         sys.exit(1)
     except KeyboardInterrupt:
         screen.say("Stopped before there was traffic.")

@@ -37,19 +37,21 @@ def run(settings: Settings, screen: Screen) -> Balance:
         with database.connect(database_url) as connection:
             connection.autocommit = True
             service = stack.key_service_settings(database_url)
-            planted = _prepare(connection, service, settings, screen)
+            planted = _plant(connection, service, settings)
+            # They need a few seconds to start: the history is written meanwhile.
+            key_service, api = stack.start_key_service(database_url), stack.start_api(service.service_token)
+            history.load(connection, planted, screen=screen)
             with screen.step("Starting the key service and the demo API"):
-                parts = (stack.start_key_service(database_url), stack.start_api(service.service_token))
+                key_service.wait_until_ready(f"{settings.portal_url}/readyz")
+                api.wait_until_ready(f"{settings.api_url}/healthz")
             screen.welcome(_introduce(settings, planted))
-            return _pass_traffic(connection, settings, planted, parts, screen)
+            return _pass_traffic(connection, settings, planted, (key_service, api), screen)
 
 
-def _prepare(connection: Connection, service: config.Settings, settings: Settings, screen: Screen) -> Seed:
+def _plant(connection: Connection, service: config.Settings, settings: Settings) -> Seed:
     database.migrate(connection)
     file = settings.state / "seed.json"
-    planted = seed.plant(connection, peppers=service.peppers, file=file, now=datetime.now(UTC))
-    history.load(connection, planted, screen=screen)
-    return planted
+    return seed.plant(connection, peppers=service.peppers, file=file, now=datetime.now(UTC))
 
 
 def _pass_traffic(

@@ -88,11 +88,18 @@ def _backdate(connection: Connection, born_at: datetime) -> None:
 
 
 def read(file: Path) -> Seed | None:
-    """Return the seed that a file remembers, None when there is no file."""
+    """Return the seed that a file remembers, None when there is no file.
+
+    Raises:
+        DemoError: the file is damaged, or another version wrote it.
+    """
     if not file.exists():
         return None
-    kept = json.loads(file.read_text())
-    return Seed(**{**kept, "planted_at": datetime.fromisoformat(kept["planted_at"])})
+    try:
+        kept = json.loads(file.read_text())
+        return Seed(**{**kept, "planted_at": datetime.fromisoformat(kept["planted_at"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise DemoError(f"{file} cannot be read ({error!r}): remove {file.parent}") from error
 
 
 def _write(file: Path, seed: Seed) -> None:

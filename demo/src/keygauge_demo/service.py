@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from keygauge.asgi import KeyGaugeMiddleware
-from keygauge.telemetry import prometheus_text
+from keygauge.telemetry import TelemetryError, prometheus_text
 from keygauge_demo.api import create_app
 
 
@@ -19,5 +20,8 @@ def create_service() -> FastAPI:
 
 def show_metrics(request: Request) -> Response:
     """Answer Prometheus; in a thread, since thousands of series take a while to write."""
-    body, content_type = prometheus_text(request.headers.get("accept", ""))
+    try:
+        body, content_type = prometheus_text(request.headers.get("accept", ""))
+    except TelemetryError as error:  # they are pushed, or kept by nobody
+        return PlainTextResponse(f"{error}\n", 503)
     return Response(body, media_type=content_type)

@@ -27,7 +27,7 @@ _FAILED = 500
 class Exchange:
     """What is alike for HTTP and WebSocket: settle once, whatever happens."""
 
-    __slots__ = ("_receive", "_send", "_settled", "call", "runtime", "scope")
+    __slots__ = ("_reader", "_receive", "_send", "_settled", "call", "runtime", "scope")
 
     def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
         self.call = call
@@ -35,6 +35,7 @@ class Exchange:
         self.scope = scope
         self._receive = receive
         self._send = send
+        self._reader: Reader | None = None  # of an HTTP answer
         self._settled = False
         runtime.aggregator.started(call.method)
 
@@ -61,23 +62,28 @@ class Exchange:
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("settle")
 
-    def _route(self) -> None:
-        if "route" in self.scope:
-            self.call.route = route.template(self.scope)
-
     def _conclude(self, *, complete: bool) -> None:
-        """Write what the kind of exchange knows at its end."""
-        raise NotImplementedError
+        call = self.call
+        if call.stream:
+            self.runtime.aggregator.stream_closed(call.stream)
+        if "route" in self.scope:
+            call.route = route.template(self.scope)
+        if self._reader is None:
+            return
+        usage, model, provider, status, missing = self._reader.close(complete=complete)
+        call.model = call.model or model
+        call.provider = call.provider or provider
+        if call.usage is None:  # what the app itself stated wins
+            call.usage = usage
+            call.usage_status = status
+            if call.model is not None or missing != "no_usage":
+                call.missing = missing
 
 
 class HttpExchange(Exchange):
     """An HTTP request and its answer."""
 
-    __slots__ = ("_reader",)
-
-    def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(call, runtime, scope, receive, send)
-        self._reader: Reader | None = None
+    __slots__ = ()
 
     async def refuse(self, answer: Answer) -> None:
         """Answer in the app's place."""
@@ -146,22 +152,6 @@ class HttpExchange(Exchange):
         if self._reader is not None:
             self._reader.feed(body)
 
-    def _conclude(self, *, complete: bool) -> None:
-        call = self.call
-        if call.stream:
-            self.runtime.aggregator.stream_closed(call.stream)
-        self._route()
-        if self._reader is None:
-            return
-        reading = self._reader.close(complete=complete)
-        call.model = call.model or reading.model
-        call.provider = call.provider or reading.provider
-        if call.usage is None:  # what the app itself stated wins
-            call.usage = reading.usage
-            call.usage_status = reading.status
-            if call.model is not None or reading.missing != "no_usage":
-                call.missing = reading.missing
-
 
 class WebSocketExchange(Exchange):
     """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
@@ -209,12 +199,6 @@ class WebSocketExchange(Exchange):
             call.status = call.status or 403
             self.end(complete=True)
         await self._send(message)
-
-    def _conclude(self, *, complete: bool) -> None:  # noqa: ARG002 - a session has no end that is more complete than another
-        call = self.call
-        if call.stream:
-            self.runtime.aggregator.stream_closed(call.stream)
-        self._route()
 
 
 def _size(message: Message) -> int:

@@ -18,8 +18,7 @@ def template(scope: Mapping[str, Any]) -> str:
     route = scope.get("route")
     if route is None:
         return UNMATCHED
-    included = scope.get("fastapi", {}).get("effective_route_context")
-    path = _path(included) or _path(route)
+    path = (_included_path(scope["fastapi"]) if "fastapi" in scope else None) or _path(route)
     if path is None:
         return UNMATCHED
     if "app_root_path" not in scope:
@@ -42,9 +41,13 @@ def before(scope: Mapping[str, Any], app: Any) -> str:
     return UNMATCHED
 
 
+def _included_path(fastapi: Mapping[str, Any]) -> str | None:
+    context = fastapi.get("effective_route_context")
+    return _path(getattr(context, "starlette_route", None)) or _path(context)
+
+
 def _path(route: Any) -> str | None:
-    inner = getattr(route, "starlette_route", None)
-    path = getattr(inner, "path_format", None) or getattr(route, "path_format", None) or getattr(route, "path", None)
+    path = getattr(route, "path_format", None) or getattr(route, "path", None)
     return path if isinstance(path, str) else None
 
 

@@ -114,8 +114,9 @@ def find_credentials(connection: Connection, email: str) -> tuple[int, str] | No
 
 def verify(password_hash: str | None, password: str) -> bool:
     """Tell whether a password is right; without a hash the answer is no, and takes as long."""
+    nobodys_hash = _nobodys_hash()  # made at the first call, whoever it is for
     try:
-        _hasher.verify(password_hash or _nobodys_hash(), password)
+        _hasher.verify(password_hash or nobodys_hash, password)
     except VerificationError:
         return False
     return password_hash is not None

@@ -44,7 +44,8 @@ def _present(connection: Connection) -> set[date]:
     with connection.transaction():
         rows = connection.execute(
             "/* partition.list */ SELECT child.relname AS name FROM pg_inherits "
-            "JOIN pg_class AS child ON child.oid = inhrelid WHERE inhparent = 'event'::regclass"
+            "JOIN pg_class AS child ON child.oid = inhrelid WHERE inhparent = 'event'::regclass "
+            "AND relname ~ '^event_[0-9]{4}_[0-9]{2}$'"  # an operator may have attached others
         ).fetchall()
     return {datetime.strptime(row["name"], "event_%Y_%m").replace(tzinfo=UTC).date() for row in rows}
 

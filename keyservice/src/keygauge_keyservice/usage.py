@@ -108,8 +108,7 @@ _SUMS = sql.SQL(
 _SELECTED = sql.SQL(
     """
     FROM rollup
-    WHERE bucket >= %(start)s AND bucket < %(end)s
-    AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
+    WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
     AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
     AND (%(route)s::text IS NULL OR route = %(route)s)
     AND (%(model)s::text IS NULL OR model = %(model)s)
@@ -122,13 +121,22 @@ _GROUPS = {
     "model": sql.SQL("model"),
     "status": sql.SQL("status_class || 'xx'"),
 }
-_TOTALS = sql.SQL("/* usage.totals */ SELECT {sums} {selected}").format(sums=_SUMS, selected=_SELECTED)
-_BREAKDOWN = sql.SQL(
-    "/* usage.breakdown */ SELECT {group} AS name, {sums} {selected} GROUP BY 1 ORDER BY requests DESC, name"
+_IN_RANGE = sql.SQL("AND bucket >= %(start)s AND bucket < %(end)s")
+_TOTALS = sql.SQL("/* usage.totals */ SELECT {sums} {selected} {in_range}").format(
+    sums=_SUMS, selected=_SELECTED, in_range=_IN_RANGE
 )
+_BREAKDOWN = sql.SQL(
+    "/* usage.breakdown */ SELECT {group} AS name, {sums} {selected} {in_range} GROUP BY 1 ORDER BY requests DESC, name"
+)
+# A range of the index for each bucket: grouping by a truncated time would sort all rows on disk.
 _SERIES = sql.SQL(
-    "/* usage.series */ SELECT date_trunc(%(bucket)s, bucket, %(zone)s) AS start, {group} AS name, {sums} {selected} "
-    "GROUP BY 1, 2"
+    """/* usage.series */
+    SELECT span.start, part.*
+    FROM unnest(%(starts)s::timestamptz[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[])
+        AS span (start, first, last)
+    CROSS JOIN LATERAL (
+        SELECT {group} AS name, {sums} {selected} AND bucket >= span.first AND bucket < span.last GROUP BY 1
+    ) AS part"""
 )
 _STARTS = """/* usage.starts */
 SELECT DISTINCT date_trunc(%(bucket)s, moment, %(zone)s) AS start
@@ -146,7 +154,7 @@ def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
 
 def breakdown(connection: Connection, *, by: Grouping, **selection: Unpack[Selection]) -> list[Part]:
     """Add up the selected calls by group, those with the most calls first."""
-    query = _BREAKDOWN.format(group=_GROUPS[by], sums=_SUMS, selected=_SELECTED)
+    query = _BREAKDOWN.format(group=_GROUPS[by], sums=_SUMS, selected=_SELECTED, in_range=_IN_RANGE)
     rows = connection.execute(query, _parameters(selection), prepare=False)
     return [Part.from_row(row, group=row["name"]) for row in rows]
 
@@ -170,6 +178,8 @@ def series(
     query = _SERIES.format(group=group, sums=_SUMS, selected=_SELECTED)
     try:
         starts = [row["start"] for row in connection.execute(_STARTS, values, prepare=False)]
+        edges = [values["start"], *starts[1:], values["end"]]
+        values |= {"starts": starts, "firsts": edges[:-1], "lasts": edges[1:]}
         found = {(row["start"], row["name"]): row for row in connection.execute(query, values, prepare=False)}
     except psycopg.errors.InvalidParameterValue as error:
         raise UsageError(f"zone: there is no time zone {zone!r}; give an IANA name such as Europe/Berlin") from error

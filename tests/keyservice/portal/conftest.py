@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from keygauge_keyservice import accounts, keys, members, plans
+from keygauge_keyservice import accounts, keys, ledger, members, plans
 from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.pricing import PublicPrices
 
 PASSWORD = "correct horse battery"
 
@@ -94,3 +95,16 @@ def signed_in(app, customer):
     visitor = Visitor(app.test_client())
     assert visitor.sign_in(customer).status_code == 303
     return visitor
+
+
+@pytest.fixture
+def record(connection, make_event):
+    """Take calls of a customer's key into the ledger, roll-ups and all."""
+    spools = iter(f"{number:032x}" for number in range(1000))
+
+    def record(customer, *calls):
+        events = [make_event()._replace(account=customer.account.id, key=customer.key.id, **call) for call in calls]
+        receipt = ledger.take_events(connection, next(spools), 0, events, PublicPrices())
+        assert receipt.accepted == len(events)
+
+    return record

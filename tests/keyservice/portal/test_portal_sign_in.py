@@ -1,4 +1,5 @@
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -65,6 +66,13 @@ def test_guessing_locks_even_the_right_password_out(visitor, customer):
     assert refused.headers["Retry-After"] == str(guesses.WINDOW_S)
     elsewhere = {"REMOTE_ADDR": "192.0.2.9"}
     assert visitor.sign_in(customer, environ_base=elsewhere).status_code == 303
+
+
+def test_guessing_all_at_once_gets_no_further(app, customer):
+    form = {"email": customer.member.email, "password": "wrong"}
+    with ThreadPoolExecutor(8) as threads:
+        statuses = list(threads.map(lambda _: app.test_client().post("/sign-in", data=form).status_code, range(16)))
+    assert sorted(statuses) == [422] * guesses.PER_EMAIL_AND_IP + [429] * (16 - guesses.PER_EMAIL_AND_IP)
 
 
 def test_lock_tells_nothing_about_an_address(visitor, customer):

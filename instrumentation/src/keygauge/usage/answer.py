@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from keygauge.usage.encoding import decode_for
 from keygauge.usage.json_body import BodyReader
@@ -23,12 +24,13 @@ _READERS: dict[bytes, Callable[[], Reader]] = {
 
 def reader_for(content_type: bytes | None, content_encoding: bytes | None) -> Reader | None:
     """Make the reader for one answer; None for a kind that carries no usage (HTML, images, no type at all)."""
-    if content_type is None:
-        return None
-    media_type = content_type.partition(b";")[0].strip().lower()
-    make = _READERS.get(media_type)
+    make = None if content_type is None else _choose(content_type)
     if make is None:
-        if not media_type.endswith(b"+json"):
-            return None
-        make = BodyReader
+        return None
     return make() if content_encoding is None else decode_for(make(), content_encoding)
+
+
+@lru_cache  # an app has a few content types
+def _choose(content_type: bytes) -> Callable[[], Reader] | None:
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return _READERS.get(media_type, BodyReader if media_type.endswith(b"+json") else None)

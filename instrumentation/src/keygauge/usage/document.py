@@ -9,36 +9,39 @@ UTF8_BOM: Final = b"\xef\xbb\xbf"
 
 _USAGE = b'"usage'  # also the start of Gemini's "usageMetadata"
 _NULLS = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
-_decode = json.JSONDecoder().decode
+_SPACE: Final = " \t\r\n"
+_decode = json.JSONDecoder().raw_decode
 
-# The searches below run for every chunk that passes. `find` takes half the time of `in` for bytes; False is certain,
-# True is for the parser to decide.
+# The searches below run for every chunk that passes. For bytes `rfind` takes half the time of `find` and a quarter of
+# that of `in`; besides, counts stand at the end. False is certain, True is for the parser to decide.
 
 
 def may_have_usage(document: bytes | bytearray) -> bool:
     """Tell whether a member "usage…" that is not null may be in a document."""
-    at = document.find(_USAGE)
-    return at >= 0 and not (document.startswith(_NULLS, at) and document.find(_USAGE, at + 1) < 0)
+    at = document.rfind(_USAGE)
+    return at >= 0 and not (document.startswith(_NULLS, at) and document.rfind(_USAGE, 0, at) < 0)
 
 
 def may_be_ollama(document: bytes | bytearray) -> bool:
     """Tell whether a document may hold Ollama's counts."""
-    return document.find(b'eval_count"') >= 0
+    return document.rfind(b'eval_count"') >= 0
 
 
 def may_be_llama_cpp(document: bytes | bytearray) -> bool:
     """Tell whether a document may hold the counts of the llama.cpp server's own API."""
-    return document.find(b'"tokens_evaluated"') >= 0
+    return document.rfind(b'"tokens_evaluated"') >= 0
 
 
 def may_be_cohere_v1(document: bytes | bytearray) -> bool:
     """Tell whether a document may hold the counts of Cohere's version 1."""
-    return document.find(b'"billed_units"') >= 0
+    return document.rfind(b'"billed_units"') >= 0
 
 
 def parse(document: bytes | bytearray) -> object:
     """Parse a document; None when it is no JSON. Bytes that are no UTF-8 only spoil the text they stand in."""
+    text = document.decode("utf-8", "replace").strip(_SPACE)
     try:
-        return _decode(document.decode("utf-8", "replace"))
+        value, end = _decode(text)
     except (ValueError, RecursionError):
         return None
+    return value if end == len(text) else None

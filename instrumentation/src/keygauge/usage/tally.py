@@ -5,7 +5,6 @@ from __future__ import annotations
 from keygauge.usage import shapes
 from keygauge.usage.counts import UNTOLD, Usage, are_counts, fit_together, override
 from keygauge.usage.reading import Missing, Reading
-from keygauge.usage.shapes.found import Found
 
 
 class Tally:
@@ -32,12 +31,17 @@ class Tally:
         if found is None:
             self.model = self.model or shapes.find_model(document)
             return
-        self.model = found.model or self.model
-        self._provider = found.provider or self._provider
-        if are_counts(found.usage):
-            self._take_counts(found)
-        else:
+        usage, provider, model, stage, excludes_cache = found
+        self.model = model or self.model
+        self._provider = provider or self._provider
+        if not are_counts(usage):
             self._is_bad = True
+        elif usage != UNTOLD:
+            self._usage = usage if self._usage is UNTOLD else override(self._usage, usage)
+            self._excludes_cache = excludes_cache
+            self._stage = stage
+            if self._is_bad and stage == "final" and None not in usage[:2]:
+                self._is_bad = False  # the last word told both, so a bad one before it does no harm
 
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
         """Sum up; `reason` is why the reader could not see all of the answer."""
@@ -55,12 +59,3 @@ class Tally:
         if self._stage == "final" or (complete and reason is None and self._stage == "running"):
             return Reading(usage, self.model, self._provider, "reported", None)
         return Reading(usage, self.model, self._provider, "partial", reason or "cut")
-
-    def _take_counts(self, found: Found) -> None:
-        if found.usage == UNTOLD:
-            return
-        self._usage = found.usage if self._usage is UNTOLD else override(self._usage, found.usage)
-        self._excludes_cache = found.excludes_cache
-        self._stage = found.stage
-        if found.stage == "final" and None not in found.usage[:2]:
-            self._is_bad = False  # the last word told both, so a bad one before it does no harm

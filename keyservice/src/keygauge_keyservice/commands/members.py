@@ -12,10 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from keygauge.command import Subparsers
+from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import members
 from keygauge_keyservice.commands.session import ACTOR, connected
-from keygauge_keyservice.problem import FieldError, invalid
 
 _GENERATED_BYTES = 15  # 20 characters
 
@@ -84,7 +83,7 @@ def _password(*, generate: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass("Password: ")
     if getpass("Again: ") != password:
-        raise invalid(FieldError("password", "differs", "the two are not the same"))
+        raise CommandError("the two passwords are not the same")
     return password
 
 

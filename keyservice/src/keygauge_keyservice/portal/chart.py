@@ -19,6 +19,7 @@ sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder,
 
 _STYLE = Style(label_font_size=12, major_label_font_size=12, font_family="sans-serif")  # sizes set the margins
 _STEPS = (1, 2, 5, 10)  # no more digits than the labels show
+_TOOLTIP_GAP = 5
 _LONG_NUMBER = re.compile(r"\d+\.\d{2,}")
 _NUMBERS = {"d", "x", "y", "width", "height"}
 
@@ -40,7 +41,8 @@ class Bars:
     labels: Sequence[str]
     titles: Sequence[str]
     series: Sequence[Series]
-    write: Callable[[int], str]  # a value as people read it
+    write: Callable[[int], str]  # a value, in tooltips
+    write_tick: Callable[[int], str]  # a value, beside the axis
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def _draw(bars: Bars, frame: _Frame) -> Markup:
         x_labels_major=[label for label in labels if label],
         truncate_label=-1,
         y_labels=_ticks(max(stacks, default=0)),
-        value_formatter=lambda value: bars.write(round(value)),
+        value_formatter=lambda value: bars.write_tick(round(value)),
     )
     chart.uuid = f"{bars.name}-{frame.name}"
     for series in bars.series:
@@ -120,7 +122,10 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         self.svg.node(column, "rect", class_="reactive tooltip-trigger", **size)
         self.svg.node(column, "desc", class_="label").text = title
         self.svg.node(column, "desc", class_="value").text = note
-        self.svg.node(column, "desc", class_="x centered").text = str(round(left + width / 2))
+        is_right = left > self.view.width / 2  # there the tooltip stands on the left: it never covers its own bar
+        self.svg.node(column, "desc", class_="x left" if is_right else "x").text = str(
+            round(left - _TOOLTIP_GAP if is_right else left + width + _TOOLTIP_GAP)
+        )
         self.svg.node(column, "desc", class_="y").text = "6"
 
 

@@ -61,4 +61,5 @@ def title(start: datetime, bucket: Bucket) -> str:
 def _draw(name: str, points: Sequence[Point], bucket: Bucket, *series: Series) -> Markup:
     labels = [point.start.astimezone(UTC).strftime(_LABELS[bucket]) for point in points]
     titles = [title(point.start, bucket) for point in points]
-    return draw(Bars(name, labels, titles, series, figures.short)) if points else Markup()
+    bars = Bars(name, labels, titles, series, write=figures.count, write_tick=figures.short)
+    return draw(bars) if points else Markup()

@@ -13,17 +13,21 @@ from keygauge.usage.shapes.found import Found, Stage
 from keygauge.usage.shapes.model import name_of
 
 PROVIDER = "openai"
+_NO_DETAILS: dict[str, Any] = {}
 
 
 def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found:
     """Read `prompt_tokens` and `completion_tokens`: they include cached and reasoning tokens."""
-    prompt_details = _details(usage, "prompt_tokens_details")
-    reasoning = _details(usage, "completion_tokens_details").get("reasoning_tokens")
     model = name_of(document.get("model"))
+    prompt_details = _details(usage, "prompt_tokens_details")
+    output = usage.get("completion_tokens")
+    reasoning = _details(usage, "completion_tokens_details").get("reasoning_tokens")
+    if reasoning:
+        output = _whole_output(usage, output, reasoning)
     return Found(
         Usage(
             usage.get("prompt_tokens"),
-            _whole_output(usage, reasoning),
+            output,
             prompt_details.get("cached_tokens"),
             prompt_details.get("cache_write_tokens"),
             reasoning,
@@ -61,14 +65,11 @@ def read_envelope(event: dict[str, Any]) -> Found | None:
 
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
     details = usage.get(name)
-    return details if isinstance(details, dict) else {}
+    return details if isinstance(details, dict) else _NO_DETAILS
 
 
-def _whole_output(usage: dict[str, Any], reasoning: object) -> Any:
+def _whole_output(usage: dict[str, Any], output: Any, reasoning: Any) -> Any:
     # xAI tells reasoning tokens beside completion_tokens; its total gives that away.
-    output = usage.get("completion_tokens")
-    if not reasoning:
-        return output
     prompt, total = usage.get("prompt_tokens"), usage.get("total_tokens")
     if not type(prompt) is type(output) is type(total) is type(reasoning) is int:
         return output

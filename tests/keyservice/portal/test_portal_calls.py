@@ -1,0 +1,69 @@
+import re
+
+import pytest
+
+RANGE = "from=2026-05-19&to=2026-05-21"
+
+
+def times(page):
+    return re.findall(r'<th scope="row"><time datetime="([^"]+)"', page)
+
+
+def test_calls_are_listed_newest_first_with_what_is_known(signed_in, customer, record, noon):
+    start_us = int(noon.timestamp() * 1_000_000)
+    record(
+        customer,
+        {"time_us": start_us, "ip": "192.0.2.7"},
+        {"time_us": start_us + 1_000_000, "status": 403, "error": "forbidden", "model": None, "input_tokens": None},
+    )
+    page = signed_in.get(f"/calls?{RANGE}").text
+    assert times(page) == ["2026-05-20T12:00:01+00:00", "2026-05-20T12:00:00+00:00"]
+    for text in (customer.key.name, "POST /v1/chat/completions", "192.0.2.7", "403", "forbidden", "120 ms"):
+        assert text in page
+
+
+def test_filters_narrow_the_log(signed_in, customer, record):
+    record(customer, {}, {"status": 500, "ip": "192.0.2.9"}, {"status": 429, "outcome": "limited", "limit": "rpm"})
+    for query, count in (
+        ("", 3),
+        ("&status=5xx", 1),
+        ("&status=429", 1),
+        ("&status=4xx", 1),
+        ("&ip=192.0.2.9", 1),
+        ("&ip=+192.0.2.9+", 1),
+        ("&ip=192.0.2.99", 0),
+        (f"&key={customer.key.id}", 3),
+    ):
+        assert len(times(signed_in.get(f"/calls?{RANGE}{query}").text)) == count
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(signed_in, customer, record, noon):
+    start_us = int(noon.timestamp() * 1_000_000)
+    record(customer, *({"time_us": start_us + number * 1_000_000} for number in range(120)))
+    found, address = [], f"/calls?{RANGE}"
+    while address:
+        page = signed_in.get(address).text
+        found += times(page)
+        older = re.search(r'href="(/calls\?[^"]*after=[^"]*)">Older', page)
+        address = older and older[1].replace("&amp;", "&")
+    assert len(found) == len(set(found)) == 120
+    assert found == sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("query", ["status=0xx", "status=%3Cscript%3E", "after=x", "after=1-1", f"ip={'1' * 99}"])
+def test_bad_filters_are_refused_with_a_page(signed_in, query):
+    answer = signed_in.get(f"/calls?{query}")
+    assert answer.status_code == 422
+    assert "<script>" not in answer.text
+
+
+def test_another_accounts_key_or_place_shows_nothing(signed_in, stranger, record):
+    record(stranger, *[{"ip": "198.51.100.9"}] * 60)
+    assert "198.51.100.9" not in signed_in.get(f"/calls?{RANGE}").text
+    assert signed_in.get(f"/calls?key={stranger.key.id}").status_code == 404
+
+
+def test_calls_of_a_deleted_key_keep_its_name(signed_in, customer, record):
+    record(customer, {})
+    signed_in.post(f"/keys/{customer.key.id}/delete")
+    assert customer.key.name in signed_in.get(f"/calls?{RANGE}").text

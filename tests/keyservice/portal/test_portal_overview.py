@@ -1,0 +1,115 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge_keyservice import accounts, keys, plans
+from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.portal import overview
+from keygauge_keyservice.quota import Quota
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+
+def quota(**fields):
+    return Quota(
+        **{"name": "monthly", "unit": "request", "period": "month", "key_id": None, "amount": 20_000, "used": 8_750}
+        | {"reserved": 0, "counted": 8_750, "resets_at": datetime(2026, 12, 1, tzinfo=UTC)}
+        | fields
+    )
+
+
+def test_quota_is_shown_with_what_remains_and_when_it_resets(connection, signed_in, customer):
+    limit = next(limit for limit in plans.require(connection, "pro").limits if limit.period)
+    month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    connection.execute(
+        "INSERT INTO limit_state (id, account_id, head, cells) VALUES (%s, %s, %s, '{8750}')",
+        (f"{limit.id}:{customer.account.id}", customer.account.id, int(month.timestamp())),
+    )
+    page = signed_in.get("/").text
+    assert '<span class="number">8,750</span> / 20,000' in page
+    assert "11,250 remaining" in page
+    assert f"{(month + timedelta(days=31)).replace(day=1):%-d %b %Y}, 00:00 UTC" in page
+    assert "600 requests per minute" in page
+    assert "44 percent used" in page
+
+
+def test_last_90_days_are_summed(signed_in, customer, record):
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+    call = {"time_us": now_us, "duration_us": 250_000}
+    record(customer, *[call] * 8, call | {"status": 500}, call | {"status": 429, "outcome": "limited"})
+    page = signed_in.get("/").text
+    assert "10 in all" in page
+    assert "250 ms" in page
+    assert '<span class="number">10%</span><span class="note">1 calls' in page
+    assert 'id="chart-tokens-wide"' in page
+
+
+def test_newcomer_is_shown_the_way(connection, signed_in, customer):
+    keys.delete(connection, customer.key.id, actor="test")
+    assert "Create your first key" in signed_in.get("/").text
+
+
+def test_suspended_account_is_told_so(connection, signed_in, customer):
+    accounts.set_status(connection, customer.account.id, "suspended", actor="test")
+    for page in ("/", "/keys"):
+        assert "This account is suspended" in signed_in.get(page).text
+
+
+@pytest.mark.parametrize(
+    ("fields", "used", "remaining", "level"),
+    [
+        ({}, "8,750", "11,250", "fine"),
+        ({"used": 16_000}, "16,000", "4,000", "near"),
+        ({"used": 20_000}, "20,000", "0", "over"),
+        ({"used": 25_000}, "25,000", "0", "over"),
+        ({"amount": 0, "used": 0}, "0", "0", "over"),
+        ({"unit": "nanousd", "amount": 10**10, "used": 25 * 10**8}, "$2.50", "$7.50", "fine"),
+    ],
+)
+def test_gauge_tells_how_full_it_is(fields, used, remaining, level):
+    shown = overview.gauge(quota(**fields))
+    assert (shown.used, shown.remaining, shown.level) == (used, remaining, level)
+    assert 0 <= shown.percent <= 100
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (Limit(name="rpm", unit="request", amount=600, window_s=60), "600 requests per minute"),
+        (Limit(name="tpm", unit="token", amount=900, window_s=60, subject="key"), "900 tokens per minute for each key"),
+        (Limit(name="x", unit="request", amount=5, window_s=90), "5 requests per 90 seconds"),
+        (Limit(name="x", unit="nanousd", amount=10**9, window_s=3600), "$1.00 per hour"),
+        (Limit(name="x", unit="concurrent", amount=8), "8 requests at once"),
+    ],
+)
+def test_rates_are_words(limit, text):
+    assert overview.rate(limit) == text
+
+
+def key(**fields):
+    return keys.Key(
+        **{"id": "k", "account_id": "a", "name": "prod", "environment": "live", "status": "active"}
+        | {"created_at": NOW - timedelta(days=90), "created_by": None, "expires_at": None, "deleted_at": None}
+        | {"last_used_at": NOW, "last_used_ip": None, "last_used_route": None}
+        | fields
+    )
+
+
+@pytest.mark.parametrize(
+    ("quotas", "listed", "remark"),
+    [
+        ([quota()], [key()], None),
+        ([quota(used=16_000)], [], "80% of this month's request quota is used."),
+        ([], [key(expires_at=NOW + timedelta(days=3))], "“prod” expires on 24 Nov 2026."),
+        ([], [key(expires_at=NOW - timedelta(days=3))], "“prod” expired on 18 Nov 2026."),
+        ([], [key(expires_at=NOW + timedelta(days=30))], None),
+        ([], [key(last_used_at=NOW - timedelta(days=61))], "“prod” has not been used for 60 days: disable it?"),
+        ([], [key(last_used_at=None)], "“prod” has not been used for 60 days: disable it?"),
+        ([], [key(last_used_at=None, status="disabled")], None),
+        ([], [key(last_used_at=None, created_at=NOW)], None),
+    ],
+)
+def test_what_needs_attention_is_said(app, quotas, listed, remark):
+    with app.test_request_context():
+        found = overview.remarks(quotas, listed, now=NOW)
+    assert [one.text for one in found] == ([remark] if remark else [])

@@ -1,0 +1,154 @@
+import csv
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from keygauge_keyservice import keys, usage
+from keygauge_keyservice.portal.usage import is_unpriced
+from keygauge_keyservice.tally import Tally
+
+RANGE = "from=2026-05-19&to=2026-05-21"
+LIMITED = {"status": 429, "outcome": "limited", "limit": "rpm", "model": None, "input_tokens": None} | {
+    "output_tokens": None,
+    "cache_read_tokens": None,
+}
+
+
+def tiles(page):
+    return dict(re.findall(r"<dt>([^<]+)</dt><dd><span class=\"number\"[^>]*>([^<]+)</span>", page))
+
+
+def rows(answer):
+    return list(csv.DictReader(answer.text.splitlines()))
+
+
+def test_totals_are_those_of_the_range(signed_in, customer, record):
+    record(customer, {"input_tokens": 1_200_000}, {"status": 500}, LIMITED)
+    shown = tiles(signed_in.get(f"/usage?{RANGE}").text)
+    assert shown["Requests"] == "3"
+    assert shown["Input tokens"] == "1.2M"
+    assert shown["Output tokens"] == "400"
+    assert shown["Error rate"] == "33.3%"
+    assert "No usage" in signed_in.get("/usage?from=2026-05-22&to=2026-05-23").text
+
+
+def test_cost_is_rounded_exactly_and_unknown_prices_are_told(signed_in, customer, record):
+    record(customer, {"model": "gpt-4o-mini", "input_tokens": 1_000_000, "cache_read_tokens": 0, "output_tokens": 0})
+    page = signed_in.get(f"/usage?{RANGE}").text
+    assert tiles(page)["Estimated cost"] == "$0.1500"
+    assert "at list prices" in page
+    record(customer, {"model": "house-model", "provider": None})
+    page = signed_in.get(f"/usage?{RANGE}").text
+    assert tiles(page)["Estimated cost"] == "$0.1500"
+    assert "without house-model: unknown price" in page
+    assert '<span class="faint">unknown price</span>' in page
+
+
+def test_no_tokens_need_no_price():
+    assert not is_unpriced(Tally(requests=3))
+    assert is_unpriced(Tally(requests=3, output_tokens=1))
+
+
+def test_breakdowns_show_models_endpoints_and_keys(signed_in, customer, record):
+    record(customer, {"model": "gpt-4o-mini"}, {"model": "claude-sonnet-4-6", "route": "/v1/messages"}, LIMITED)
+    page = signed_in.get(f"/usage?{RANGE}").text
+    for text in ("gpt-4o-mini", "claude-sonnet-4-6", "no model", "/v1/messages", customer.key.name, "33.3%"):
+        assert text in page
+
+
+def test_one_keys_usage_is_its_own(connection, signed_in, customer, record, settings):
+    other, _ = keys.create(
+        connection, peppers=settings.peppers, account_id=customer.account.id, name="other", actor="test"
+    )
+    record(customer, {}, {})
+    assert tiles(signed_in.get(f"/usage?{RANGE}&key={customer.key.id}").text)["Requests"] == "2"
+    page = signed_in.get(f"/usage?{RANGE}&key={other.id}").text
+    assert "No usage in this range" in page
+    assert "with “other”" in page
+
+
+def test_deleted_keys_usage_stays_visible(signed_in, customer, record):
+    record(customer, {})
+    signed_in.post(f"/keys/{customer.key.id}/delete")
+    assert f"{customer.key.name} (deleted)" in signed_in.get(f"/usage?{RANGE}").text
+    assert tiles(signed_in.get(f"/usage?{RANGE}&key={customer.key.id}").text)["Requests"] == "1"
+
+
+def test_account_without_keys_is_told_to_create_one(connection, signed_in, customer):
+    keys.delete(connection, customer.key.id, actor="test")
+    page = signed_in.get("/usage").text
+    assert "No usage yet" in page
+    assert "Create a key" in page
+
+
+def test_another_accounts_usage_is_invisible(signed_in, stranger, record):
+    record(stranger, {"model": "secret-model"})
+    for page in (f"/usage?{RANGE}", f"/usage.csv?{RANGE}&table=model", f"/usage.csv?{RANGE}", f"/calls?{RANGE}", "/"):
+        assert "secret-model" not in signed_in.get(page).text
+    assert "No usage" in signed_in.get(f"/usage?{RANGE}").text
+    assert all(row["requests"] == "0" for row in rows(signed_in.get(f"/usage.csv?{RANGE}")))
+
+
+@pytest.mark.parametrize("table", ["time", "model", "endpoint", "key"])
+def test_every_csv_adds_up_to_the_totals(connection, signed_in, customer, record, table):
+    record(customer, {}, {"model": "claude-sonnet-4-6", "route": "/v1/messages"}, {"status": 503}, LIMITED)
+    answer = signed_in.get(f"/usage.csv?{RANGE}&table={table}")
+    assert answer.content_type == "text/csv; charset=utf-8"
+    assert "attachment" in answer.headers["Content-Disposition"]
+    totals = usage.totals(
+        connection,
+        account_id=customer.account.id,
+        start=datetime(2026, 5, 19, tzinfo=UTC),
+        end=datetime(2026, 5, 22, tzinfo=UTC),
+    )
+    for name in ("requests", "limited", "server_errors", "input_tokens", "output_tokens", "cache_read_tokens"):
+        assert sum(int(row[name]) for row in rows(answer)) == getattr(totals, name)
+    cost_nanousd = sum(round(float(row["cost_usd"]) * 1e9) for row in rows(answer))
+    assert cost_nanousd == totals.cost_nanousd
+
+
+def test_csv_has_a_row_for_every_bar(signed_in, customer, record):
+    record(customer, {})
+    answer = signed_in.get(f"/usage.csv?{RANGE}")
+    assert [row["hour_utc"] for row in rows(answer)][:2] == ["2026-05-19T00:00:00+00:00", "2026-05-19T01:00:00+00:00"]
+    assert len(rows(answer)) == 72
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)"])
+def test_csv_runs_no_formula(signed_in, customer, record, name):
+    record(customer, {"model": name})
+    assert rows(signed_in.get(f"/usage.csv?{RANGE}&table=model"))[0]["model"] == f"'{name}"
+
+
+@pytest.mark.parametrize("query", ["table=nothing", "table=", "table=%3Cscript%3E"])
+def test_unknown_csv_is_not_found(signed_in, query):
+    assert signed_in.get(f"/usage.csv?{query}").status_code == 404
+
+
+def test_bad_range_is_shown_as_a_notice_and_refused_as_csv(signed_in):
+    page = signed_in.get("/usage?from=2026-05-21&to=2026-05-20")
+    assert page.status_code == 200
+    assert "The first day is after the last one." in page.text
+    assert signed_in.get("/usage.csv?from=2026-05-21&to=2026-05-20").status_code == 422
+
+
+@pytest.mark.parametrize("model", ["<script>alert(1)</script>", '"><svg onload=alert(1)>'])
+def test_names_in_the_ledger_are_text(signed_in, customer, record, model):
+    record(customer, {"model": model, "route": model, "error": model})
+    for page in (f"/usage?{RANGE}", f"/calls?{RANGE}"):
+        text = signed_in.get(page).text
+        assert "<script>alert" not in text
+        assert "<svg onload" not in text
+
+
+def test_charts_have_nothing_inline_and_a_table_beside_them(signed_in, customer, record):
+    record(customer, {})
+    page = signed_in.get(f"/usage?{RANGE}").text
+    assert page.count('class="pygal-chart') == 4
+    assert "<style" not in page
+    assert " style=" not in page
+    assert not re.search(r"<script(?! src=)", page)
+    assert not re.search(r"\son\w+=", page)
+    assert "Both charts as a table" in page
+    assert "Wed 20 May 2026, 12:00 UTC" in page
