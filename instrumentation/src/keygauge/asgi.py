@@ -9,10 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import cast
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-
-from keygauge import route
+from keygauge import route, router, span
 from keygauge.admission import Refusal
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
@@ -70,6 +67,7 @@ class KeyGaugeMiddleware:
         self._wait_ns = int(settings.wait_s * SECOND)
         self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
         self._open_prefixes = tuple(path[:-1] for path in settings.open_paths if path.endswith("*"))
+        router.follow()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -154,10 +152,7 @@ def _call(scope: Scope) -> Call:
         time_ns=time.time_ns(),
         started_ns=now_ns(),
     )
-    span = trace.get_current_span().get_span_context()
-    if span.is_valid:
-        call.trace_id = trace.format_trace_id(span.trace_id)
-        call.context = otel_context.get_current()
+    span.find(call)
     return call
 
 

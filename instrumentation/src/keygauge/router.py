@@ -1,7 +1,7 @@
-"""Routers that leave no trace of their match in scope or environ: it is noted in the call as it is made.
+"""Frameworks' own routers: what they match, noted as they do, and what they would match.
 
-Django, Falcon and Quart match in one method of a class. That method is wrapped where the framework is already imported;
-it is never imported for this.
+Django, Falcon and Quart leave no trace of their match in scope or environ, but match in one method of a class. That
+method is wrapped where the framework is already imported; it is never imported for this.
 """
 
 from __future__ import annotations
@@ -53,6 +53,27 @@ def unfollow() -> None:
         match: Any = getattr(owner, router.method, None)
         if hasattr(match, "keygauge_router"):
             setattr(owner, router.method, match.__wrapped__)
+
+
+def match(app: Any, path: str, method: str) -> str | None:
+    """Return the template that an app's router would match, for a request that the app does not get to see.
+
+    The path begins below the app's mount. None where nothing matches, and for apps that are not known here.
+    """
+    host = getattr(app, "__self__", app)  # `flask_app.wsgi_app` is a method
+    try:
+        if hasattr(host, "url_map"):  # Flask, Quart
+            rule, _ = host.url_map.bind("localhost").match(path, method=method, return_rule=True)
+            return str(rule.rule)
+        if type(host).__module__.startswith("django.core.handlers."):
+            return f"/{sys.modules['django.urls'].get_resolver().resolve(path).route}"
+        if hasattr(host, "asgi_router"):  # Litestar
+            return str(host.asgi_router.handle_routing(path=path, method=method)[-1])
+        if type(host).__module__.startswith("falcon."):
+            return str(host._router.find(path)[-1])  # noqa: SLF001 - the app's `find` is not public, its router's is
+    except Exception:  # noqa: BLE001 - no such route, wrong method, a redirect: each framework raises its own
+        return None
+    return None
 
 
 def _noting(match: Callable[..., Any], router: Router) -> Callable[..., Any]:

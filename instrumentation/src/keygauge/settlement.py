@@ -8,18 +8,19 @@ from keygauge.clock import now_ns
 from keygauge.runtime import Runtime
 from keygauge.usage import Reader, reader_for
 
-LEFT = 499  # the status of a call whose client left before the answer began
+_LEFT = 499  # the status of a call whose client left before the answer began
 _FAILED = 500
 
 
 class Settlement:
-    """The end of one call; the kinds of exchange say in `_conclude` what they know at it."""
+    """The end of one call, and its answer's body on the way there."""
 
-    __slots__ = ("_settled", "call", "runtime")
+    __slots__ = ("_reader", "_settled", "call", "runtime")
 
     def __init__(self, call: Call, runtime: Runtime) -> None:
         self.call = call
         self.runtime = runtime
+        self._reader: Reader | None = None  # of an HTTP answer
         self._settled = False
         runtime.aggregator.started(call.method)
 
@@ -32,7 +33,7 @@ class Settlement:
         try:
             self._conclude(complete=complete)
             if call.status == 0:
-                call.status = _FAILED if isinstance(error, Exception) else LEFT
+                call.status = _FAILED if isinstance(error, Exception) else _LEFT
             if error is not None:
                 call.error = type(error).__qualname__
             elif not complete:
@@ -48,29 +49,15 @@ class Settlement:
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("settle")
 
-    def _conclude(self, *, complete: bool) -> None:
-        """Write what the kind of exchange knows at its end."""
-        raise NotImplementedError
-
-
-class AnswerSettlement(Settlement):
-    """The end of an HTTP call, and its answer's body on the way there."""
-
-    __slots__ = ("_reader",)
-
-    def __init__(self, call: Call, runtime: Runtime) -> None:
-        super().__init__(call, runtime)
-        self._reader: Reader | None = None
-
     def _expect(self, content_type: bytes | None, content_encoding: bytes | None) -> None:
-        """Choose the reader for the body that is to come; a later answer takes the place of one that never went out."""
+        """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
         self._reader = reader_for(content_type, content_encoding)
-        is_stream = content_type is not None and content_type.startswith(b"text/event-stream")
-        if is_stream and not call.stream:
-            call.stream = "sse"
-            self.runtime.aggregator.stream_opened("sse")
-        elif call.stream and not is_stream:
+        if content_type is not None and content_type.startswith(b"text/event-stream"):
+            if call.stream is None:
+                call.stream = "sse"
+                self.runtime.aggregator.stream_opened("sse")
+        elif call.stream is not None:
             self.runtime.aggregator.stream_closed(call.stream)
             call.stream = None
 
@@ -85,10 +72,6 @@ class AnswerSettlement(Settlement):
         if self._reader is not None:
             self._reader.feed(body)
 
-    def _route(self) -> None:
-        """Write the route that the host's router took."""
-        raise NotImplementedError
-
     def _conclude(self, *, complete: bool) -> None:
         call = self.call
         if call.stream:
@@ -96,11 +79,15 @@ class AnswerSettlement(Settlement):
         self._route()
         if self._reader is None:
             return
-        reading = self._reader.close(complete=complete)
-        call.model = call.model or reading.model
-        call.provider = call.provider or reading.provider
+        usage, model, provider, status, missing = self._reader.close(complete=complete)
+        call.model = call.model or model
+        call.provider = call.provider or provider
         if call.usage is None:  # what the app itself stated wins
-            call.usage = reading.usage
-            call.usage_status = reading.status
-            if call.model is not None or reading.missing != "no_usage":
-                call.missing = reading.missing
+            call.usage = usage
+            call.usage_status = status
+            if call.model is not None or missing != "no_usage":
+                call.missing = missing
+
+    def _route(self) -> None:
+        """Write the route that the host's router took."""
+        raise NotImplementedError

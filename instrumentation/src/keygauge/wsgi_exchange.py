@@ -11,7 +11,7 @@ from keygauge.call import CURRENT, Call
 from keygauge.problem import Answer
 from keygauge.ratelimit import Fields
 from keygauge.runtime import Runtime
-from keygauge.settlement import AnswerSettlement
+from keygauge.settlement import Settlement
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -23,7 +23,7 @@ _BODILESS = frozenset({204, 304})
 _PHRASES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests"}
 
 
-class WsgiExchange(AnswerSettlement):
+class WsgiExchange(Settlement):
     """An HTTP request and its answer (PEP 3333)."""
 
     __slots__ = ("_environ", "_expected", "_script_name", "_start", "_write")

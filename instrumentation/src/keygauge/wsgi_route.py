@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+from keygauge import router
 from keygauge.call import UNMATCHED
 
 
@@ -25,25 +25,7 @@ def template(environ: Mapping[str, Any], noted: str, script_name: str) -> str:
     return str(environ.get("SCRIPT_NAME", "")).removeprefix(script_name) + path
 
 
-def before(environ: dict[str, Any], app: Any) -> str:
+def before(environ: Mapping[str, Any], app: Any) -> str:
     """Return the template that the host would match, for a request it does not get to see."""
-    host = getattr(app, "__self__", app)  # `flask_app.wsgi_app` is a method
-    try:
-        if hasattr(host, "url_map"):
-            rule, _ = host.url_map.bind_to_environ(dict(environ)).match(return_rule=True)
-            return str(rule.rule)
-        if type(host).__module__.startswith("django.core.handlers."):
-            return before_django(environ["PATH_INFO"])
-    except Exception:  # noqa: BLE001 - no such route, wrong method, a redirect: each framework raises its own
-        return UNMATCHED
-    return UNMATCHED
-
-
-def before_django(path: str) -> str:
-    """Return the template that Django would match for a path below its mount.
-
-    Raises:
-        Exception: Django's own, where nothing matches.
-    """
-    match = sys.modules["django.urls"].get_resolver().resolve(path)
-    return f"/{match.route}"
+    path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
+    return router.match(app, path, environ.get("REQUEST_METHOD", "GET")) or UNMATCHED
