@@ -20,6 +20,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SWITCHED = 101
+_CONTENT_TYPE = frozenset({b"content-type", b"Content-Type"})
+_CONTENT_ENCODING = frozenset({b"content-encoding", b"Content-Encoding"})
 
 
 class Exchange(Settlement):
@@ -42,7 +44,11 @@ class Exchange(Settlement):
 class HttpExchange(Exchange):
     """An HTTP request and its answer."""
 
-    __slots__ = ()
+    __slots__ = ("_is_gone",)
+
+    def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(call, runtime, scope, receive, send)
+        self._is_gone = False  # the client, before the answer's end
 
     async def refuse(self, answer: Answer) -> None:
         """Answer in the app's place."""
@@ -59,6 +65,8 @@ class HttpExchange(Exchange):
         body = message.get("body")
         if body:
             self.call.request_bytes += len(body)
+        elif message["type"] == "http.disconnect":
+            self._is_gone = True  # the app may still end its answer by itself
         return message
 
     async def send(self, message: Message) -> None:
@@ -72,7 +80,7 @@ class HttpExchange(Exchange):
             if body:
                 self._read(body)
             if not message.get("more_body", False):
-                self.end(complete=True)
+                self.end(complete=not self._is_gone)
         elif kind == "http.response.start":
             message = self._start(message)
         elif kind == "http.response.pathsend":  # the server sends a file by itself
@@ -86,13 +94,7 @@ class HttpExchange(Exchange):
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 span.find(call)
             headers = list(message.get("headers", ()))
-            content_type = content_encoding = None
-            for name, value in headers:
-                if name == b"content-type":
-                    content_type = value
-                elif name == b"content-encoding":
-                    content_encoding = value
-            self._expect(content_type, content_encoding)
+            self._expect(*_find_content(headers))
             gate = self.runtime.gate
             fields: Fields = gate.fields(call) if gate else []
             return {**message, "headers": headers + fields} if fields else message
@@ -147,6 +149,17 @@ class WebSocketExchange(Exchange):
             call.status = call.status or 403
             self.end(complete=True)
         await self._send(message)
+
+
+def _find_content(headers: list[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None]:
+    """Find the content's type and encoding; ASGI has names in lower case, Django as they were given."""
+    content_type = content_encoding = None
+    for name, value in headers:
+        if name in _CONTENT_TYPE:
+            content_type = value
+        elif name in _CONTENT_ENCODING:
+            content_encoding = value
+    return content_type, content_encoding
 
 
 def _size(message: Message) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from keygauge import span, wsgi_route
-from keygauge.call import CURRENT, Call
+from keygauge.call import CURRENT, UNMATCHED, Call
 from keygauge.problem import Answer
 from keygauge.ratelimit import Fields
 from keygauge.runtime import Runtime
@@ -85,6 +85,8 @@ class WsgiExchange(Settlement):
         call = self.call
         try:
             call.status = int(status[:3])
+            if call.route is UNMATCHED:
+                call.route = wsgi_route.find(self._environ)
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 span.find(call)
             content_type = content_encoding = self._expected = None
@@ -114,7 +116,9 @@ class WsgiExchange(Settlement):
         return isinstance(wrapper, type) and isinstance(chunks, wrapper)
 
     def _route(self) -> None:
-        self.call.route = wsgi_route.template(self._environ, self.call.route, self._script_name)
+        """Put where the app is mounted before what it matched: SCRIPT_NAME grew by that."""
+        if self.call.route is not UNMATCHED and (script_name := self._environ.get("SCRIPT_NAME")):
+            self.call.route = script_name.removeprefix(self._script_name) + self.call.route
 
 
 class PassingAnswer:

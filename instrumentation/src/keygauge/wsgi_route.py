@@ -9,20 +9,13 @@ from keygauge import router
 from keygauge.call import UNMATCHED
 
 
-def template(environ: Mapping[str, Any], noted: str, script_name: str) -> str:
-    """Return the whole template, mounts included, of a request that the host has routed.
+def find(environ: Mapping[str, Any]) -> str:
+    """Return the template that Flask matched, while it answers: Werkzeug leaves each request in its environ until then.
 
-    Args:
-        environ: the request's, as the host left it.
-        noted: what `keygauge.router` noted as the framework matched, or UNMATCHED.
-        script_name: the SCRIPT_NAME that the request came with; what it has become is where the app is mounted.
+    What others matched `keygauge.router` has noted in the call.
     """
-    # Werkzeug leaves each request in its environ, and Flask the rule it matched in the request.
     rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
-    path = noted if rule is None else getattr(rule, "rule", noted)
-    if path is UNMATCHED:
-        return UNMATCHED
-    return str(environ.get("SCRIPT_NAME", "")).removeprefix(script_name) + path
+    return UNMATCHED if rule is None else str(rule.rule)
 
 
 def before(environ: Mapping[str, Any], app: Any) -> str:
