@@ -259,3 +259,38 @@ def test_what_waits_survives_an_outage_of_the_backend_and_a_kill_of_the_collecto
     middle.start()
     backend.start()
     eventually(lambda: backend.total(REQUESTS), 11, timeout_s=40)
+
+
+def test_remote_write_reaches_a_prometheus_that_was_away(collector, service, tmp_path, free_port, eventually):
+    prometheus = shutil.which("prometheus")
+    if prometheus is None:
+        pytest.skip("no prometheus on this machine")
+    url = f"http://127.0.0.1:{free_port()}"
+    middle = collector(
+        "remote-write.yaml",
+        KEYGAUGE_REMOTE_WRITE_URL=f"{url}/api/v1/write",
+        KEYGAUGE_COLLECTOR_STATE=str(tmp_path / "queue"),
+    )
+    api = service(middle.otlp_url)
+    api.answer(11, key="k1")
+    api.push()
+    (tmp_path / "prometheus.yaml").write_text("global: {}\n")
+    options = ["--config.file=prometheus.yaml", "--storage.tsdb.path=data", "--web.enable-remote-write-receiver"]
+    with (tmp_path / "prometheus.log").open("w") as log:
+        command = [prometheus, *options, f"--web.listen-address={url.removeprefix('http://')}"]
+        server = subprocess.Popen(command, cwd=tmp_path, stderr=log)
+
+    def total():
+        try:
+            with urllib.request.urlopen(
+                f"{url}/api/v1/query?query=sum({REQUESTS.prometheus_name})", timeout=5
+            ) as answer:
+                return [one["value"][1] for one in json.load(answer)["data"]["result"]]
+        except OSError:
+            return None
+
+    try:
+        eventually(total, ["11"], timeout_s=60)
+    finally:
+        server.terminate()
+        server.wait(30)
