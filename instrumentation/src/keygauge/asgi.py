@@ -17,8 +17,9 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.credential import Conflict, find
 from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
 from keygauge.gate import Decision, Gate
+from keygauge.lifespan import Lifespan
 from keygauge.problem import answer
-from keygauge.runtime import Process, Runtime
+from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
 
 Identify = Callable[[Scope], str | None]
@@ -92,9 +93,14 @@ class KeyGaugeMiddleware:
         scope[_MARK] = True
         self._process.start()
         try:
-            await self.app(scope, receive, send)
+            await Lifespan(receive, send, self._stop).run(self.app, scope)
         finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        if self._process.runtime is not None:
             await asyncio.to_thread(self._process.stop)
+            await asyncio.to_thread(flush)
 
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, make: type[HttpExchange | WebSocketExchange]
