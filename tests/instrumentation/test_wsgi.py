@@ -310,10 +310,10 @@ def test_observe_mode_counts_own_keys_and_refuses_nobody(visit_wsgi, tmp_path):
     app = KeyGaugeMiddleware(
         answering([b"{}"]), mode="observe", spool_dir=tmp_path, identify=lambda environ: environ.get("HTTP_X_USER")
     )
-    assert visit_wsgi(app, headers={"x-user": "ann"}).status_code == 200
+    assert visit_wsgi(app, headers={"x-user": "bob"}).status_code == 200
     assert visit_wsgi(app).status_code == 200
     cells = app._process.runtime.aggregator.cells()
-    assert sum(cell.requests for cell in cells if cell.series.key == "ann") == 1
+    assert sum(cell.requests for cell in cells if cell.series.key == "bob") == 1
     app._process.stop()
 
 
