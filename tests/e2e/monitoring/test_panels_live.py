@@ -23,7 +23,7 @@ from keygauge_keyservice import plans
 
 pytestmark = pytest.mark.xdist_group("e2e")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VARIABLES = {"__rate_interval": "10s", "__range": "1m", "job": ".*", "endpoint": ".*", "model": ".*"}
 # Panels on the collector's own series; this Prometheus scrapes the services without one.
 NOT_HERE = {"What does the collector lose?"}
