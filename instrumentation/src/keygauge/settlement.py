@@ -80,6 +80,7 @@ class Settlement:
         if self._reader is None:
             return
         usage, model, provider, status, missing = self._reader.close(complete=complete)
+        self._reader = None
         call.model = call.model or model
         call.provider = call.provider or provider
         if call.usage is None:  # what the app itself stated wins
