@@ -13,19 +13,20 @@ from uuid import uuid4
 
 from keygauge import __version__
 from keygauge.admission import Admission
+from keygauge.allowance import Allowance
 from keygauge.clock import MS, SECOND, now_ns
-from keygauge.limit import Allowance, Lease
+from keygauge.lease import Lease
 from keygauge.service import ServiceClient, ServiceError
 from keygauge.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MARGIN_NS = 500 * MS  # leases that end sooner go back while they still can
 _MOST = 500  # look-ups, acquisitions or returns in one beat: see docs/protocol.md
 _TIMEOUT_S = 2.0
 _RETRY_S = 0.1  # after a beat that was not answered
 
+_Asked = dict[str, tuple[Allowance, int]]  # by limit, with the units
 Round = Future[bool]  # ends with the beat that carried what was asked before; False: the key service did not answer
 
 
@@ -96,8 +97,9 @@ class Beat:
         """Sleep to the next second, or to when a lease has to go back."""
         now = now_ns()
         with self.admission.lock:
-            ends = [lease.deadline_ns for allowance in self.admission.held for lease in allowance.leases]
-        until = min([self._ended_ns + _INTERVAL_NS, *(end - _MARGIN_NS + MS for end in ends if end - now > _MARGIN_NS)])
+            leases = [lease for allowance in self.admission.held for lease in allowance.leases]
+            turns = [lease.deadline_ns - lease.margin_ns + MS for lease in leases]
+        until = min([self._ended_ns + _INTERVAL_NS, *(turn for turn in turns if turn > now)])
         return float(max(until - now, 0)) / SECOND
 
     def _beat(self, *, stopping: bool) -> bool:
@@ -118,82 +120,109 @@ class Beat:
             self._on_fault("beat")
         finally:
             self._ended_ns = now_ns()
+            self.admission.away = not answered
             ended.set_result(answered)
         return answered
 
     def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
+        message, asked = self._message(stopping=stopping)
+        message["look_up"] = [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()]
+        sent_ns = now_ns()
+        try:
+            answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
+        finally:
+            with self.admission.lock:
+                for allowance, _ in asked.values():  # granted or not, it may ask again
+                    allowance.asked = False
+        with self.admission.lock:
+            self._learn(answer, look_ups)
+            self._take(answer, sent_ns, asked)
+        self.reached_ns = sent_ns
+        if self._complained:
+            self._complained = False
+            _log.info("The key service answers again")
+        return True
+
+    def _message(self, *, stopping: bool) -> tuple[dict[str, Any], _Asked]:
+        """Write what this process tells, and say what it asks for."""
         admission = self.admission
         with admission.lock:
-            now = now_ns()
+            now = admission.clock()
             asking = [] if stopping else list(islice(admission.asking, _MOST))
             admission.asking.difference_update(asking)
             if admission.asking:
                 self.wake()
             returns = self._returns(now, everything=stopping)
-            acquire = [{"limit": asked.limit.id, "units": asked.demand(now)} for asked in asking]
-        request = {
+            demands = [(allowance, *allowance.demand(now)) for allowance in asking]
+        message = {
             "replica": self.replica,
             "service": self._settings.service_name,
             "host": self._settings.host,
             "version": __version__,
             "mode": self._settings.mode,
             "cursor": self._cursor,
-            "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
-            "acquire": acquire,
-            "return": [{"lease": lease, "unspent": units} for lease, units in returns],
+            "acquire": [
+                {"limit": allowance.limit.id, "units": units, "at_once": at_once}
+                for allowance, units, at_once in demands
+            ],
+            "return": returns,
         }
-        sent_ns = now_ns()
-        try:
-            answer = self._client.post("/v1/beat", json.dumps(request).encode(), "application/json")
-        finally:
-            with admission.lock:
-                for allowance in asking:  # granted or not, it may ask again
-                    allowance.asked = False
-        self._take(answer, sent_ns, look_ups, {asked.limit.id: asked for asked in asking})
-        return True
+        return message, {allowance.limit.id: (allowance, units) for allowance, units, _ in demands}
 
-    def _returns(self, now: int, *, everything: bool) -> list[tuple[str, int]]:
+    def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
         admission = self.admission
-        returns: list[tuple[str, int]] = []
+        returns: list[dict[str, Any]] = []
         for allowance in list(admission.held):
             if len(returns) >= _MOST:
+                self.wake()
                 break
-            returns += allowance.give_back(now, None if everything else _MARGIN_NS)
-            if not allowance.leases:
+            returns += allowance.give_back(now, everything=everything)
+            if not allowance.leases and not allowance.closing:
                 admission.held.discard(allowance)
         return returns
 
-    def _take(
-        self, answer: dict[str, Any], sent_ns: int, look_ups: dict[bytes, str], asking: dict[str, Allowance]
-    ) -> None:
-        """Take an answer in. Times left count from when the request was sent: never later than the service thinks."""
+    def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, str]) -> None:
+        """Take in what the answer says of keys."""
+        keyring = self.admission.keyring
+        if answer["afresh"]:
+            keyring.forget()
+        keyring.put(answer["keys"], wanted=frozenset(look_ups.values()))
+        for found in answer["found"]:
+            keyring.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
+        for digest in answer["unknown"]:
+            keyring.mark_unknown(bytes.fromhex(digest), self.admission.clock())
+
+    def _take(self, answer: dict[str, Any], sent_ns: int, asked: _Asked) -> None:
+        """Take in what the answer grants and denies.
+
+        Times left count from when the request was sent: they end never later than the service thinks. Those to wait
+        count from now: they end never sooner.
+        """
         admission = self.admission
-        keyring = admission.keyring
-        with admission.lock:
-            now = now_ns()
-            if answer["afresh"]:
-                keyring.forget()
-            keyring.put(answer["keys"], wanted=frozenset(look_ups.values()))
-            for found in answer["found"]:
-                keyring.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
-            for digest in answer["unknown"]:
-                keyring.mark_unknown(bytes.fromhex(digest), now)
-            for grant in answer["grants"]:
-                allowance = asking[grant["limit"]]
-                lease = Lease(grant["lease"], grant["units"], sent_ns + grant["left_ms"] * MS)
-                allowance.grant(lease, now, sent_ns + grant["reset_ms"] * MS)
-                admission.held.add(allowance)
-            for denial in answer["denials"]:
-                asking[denial["limit"]].deny(now, sent_ns + denial["retry_ms"] * MS)
-            self._cursor = answer["cursor"]
-            if answer["more"]:
-                self.wake()
-            else:
-                admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
-        self.reached_ns = sent_ns
-        if self._complained:
-            self._complained = False
-            _log.info("The key service answers again")
+        now = admission.clock()
+        for grant in answer["grants"]:
+            allowance, units = asked[grant["limit"]]
+            allowance.small = grant["small"]
+            allowance.share = allowance.limit.amount // answer["replicas"]
+            lease = Lease(
+                grant["lease"],
+                grant["units"],
+                sent_ns + grant["left_ms"] * MS,
+                now_ns=now,
+                start_ns=now + grant["start_us"] * 1000 if grant["start_us"] else 0,
+                exact=grant["exact"],
+            )
+            allowance.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
+            admission.held.add(allowance)
+        for denial in answer["denials"]:
+            allowance, _ = asked[denial["limit"]]
+            allowance.small = denial["small"]
+            allowance.deny(now, sent_ns + denial["retry_ms"] * MS)
+        self._cursor = answer["cursor"]
+        if answer["more"]:
+            self.wake()
+        else:
+            admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
 
     def _complain(self, error: ServiceError) -> None:
         """Log the first of a row of failures; the beat's age tells how long it lasts."""

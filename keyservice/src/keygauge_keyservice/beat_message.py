@@ -33,14 +33,20 @@ class Acquisition:
 
     limit_id: str
     units: int
+    at_once: bool = False  # calls wait for them all; none is for later
 
 
 @dataclass(frozen=True)
 class Return:
-    """A lease that the replica gives back, and what it did not spend of it."""
+    """A lease that the replica gives back, and what it did not spend of it.
+
+    With `used` it is open still: so much of it is spent or reserved by calls under way, the rest comes back now.
+    """
 
     lease_id: str
     unspent: int
+    ago_us: int | None = None  # when the last unit was spent, before this beat was sent
+    used: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,18 @@ def _look_up(item: dict[str, Any], at: str) -> LookUp:
 
 
 def _acquisition(item: dict[str, Any], at: str) -> Acquisition:
-    return Acquisition(_text(item.get("limit"), f"{at}.limit"), _integer(item.get("units"), f"{at}.units", 1))
+    at_once = item.get("at_once", False)
+    if not isinstance(at_once, bool):
+        _refuse(f"{at}.at_once", "is neither true nor false")
+    return Acquisition(_text(item.get("limit"), f"{at}.limit"), _integer(item.get("units"), f"{at}.units", 1), at_once)
 
 
 def _return(item: dict[str, Any], at: str) -> Return:
-    return Return(_text(item.get("lease"), f"{at}.lease"), _integer(item.get("unspent"), f"{at}.unspent", 0))
+    lease = _text(item.get("lease"), f"{at}.lease")
+    if "used" in item:
+        return Return(lease, 0, used=_integer(item["used"], f"{at}.used", 0))
+    ago_us = _integer(item["ago_us"], f"{at}.ago_us", 0) if "ago_us" in item else None
+    return Return(lease, _integer(item.get("unspent"), f"{at}.unspent", 0), ago_us)
 
 
 def _object(value: Any, field: str) -> dict[str, Any]:
