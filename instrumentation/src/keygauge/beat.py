@@ -13,20 +13,18 @@ from uuid import uuid4
 
 from keygauge import __version__
 from keygauge.admission import Admission
-from keygauge.allowance import Allowance
 from keygauge.clock import MS, SECOND, now_ns
-from keygauge.lease import Lease
 from keygauge.service import ServiceClient, ServiceError
 from keygauge.settings import Settings
+from keygauge.trade import Trade
 
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MOST = 500  # look-ups, acquisitions or returns in one beat: see docs/protocol.md
+_MOST = 500  # look-ups in one beat: see docs/protocol.md
 _TIMEOUT_S = 2.0
 _RETRY_S = 0.1  # after a beat that was not answered
 
-_Asked = dict[str, tuple[Allowance, int]]  # by limit, with the units
 Round = Future[bool]  # ends with the beat that carried what was asked before; False: the key service did not answer
 
 
@@ -38,6 +36,7 @@ class Beat:
         assert settings.service_token is not None  # noqa: S101 - as above
         self.replica = uuid4().hex
         self.admission = Admission(wake=self.wake)
+        self._trade = Trade(self.admission)
         self.reached_ns = now_ns()
         self._ended_ns = 0
         self._settings = settings
@@ -125,35 +124,7 @@ class Beat:
         return answered
 
     def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
-        message, asked = self._message(stopping=stopping)
-        message["look_up"] = [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()]
-        sent_ns = now_ns()
-        try:
-            answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
-        finally:
-            with self.admission.lock:
-                for allowance, _ in asked.values():  # granted or not, it may ask again
-                    allowance.asked = False
-        with self.admission.lock:
-            self._learn(answer, look_ups)
-            self._take(answer, sent_ns, asked)
-        self.reached_ns = sent_ns
-        if self._complained:
-            self._complained = False
-            _log.info("The key service answers again")
-        return True
-
-    def _message(self, *, stopping: bool) -> tuple[dict[str, Any], _Asked]:
-        """Write what this process tells, and say what it asks for."""
-        admission = self.admission
-        with admission.lock:
-            now = admission.clock()
-            asking = [] if stopping else list(islice(admission.asking, _MOST))
-            admission.asking.difference_update(asking)
-            if admission.asking:
-                self.wake()
-            returns = self._returns(now, everything=stopping)
-            demands = [(allowance, *allowance.demand(now)) for allowance in asking]
+        traded, asked = self._trade.offer(stopping=stopping)
         message = {
             "replica": self.replica,
             "service": self._settings.service_name,
@@ -161,25 +132,24 @@ class Beat:
             "version": __version__,
             "mode": self._settings.mode,
             "cursor": self._cursor,
-            "acquire": [
-                {"limit": allowance.limit.id, "units": units, "at_once": at_once}
-                for allowance, units, at_once in demands
-            ],
-            "return": returns,
+            "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
+            **traded,
         }
-        return message, {allowance.limit.id: (allowance, units) for allowance, units, _ in demands}
-
-    def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
-        admission = self.admission
-        returns: list[dict[str, Any]] = []
-        for allowance in list(admission.held):
-            if len(returns) >= _MOST:
-                self.wake()
-                break
-            returns += allowance.give_back(now, everything=everything)
-            if not allowance.leases and not allowance.closing:
-                admission.held.discard(allowance)
-        return returns
+        sent_ns = now_ns()
+        try:
+            answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
+        except ServiceError:
+            with self.admission.lock:
+                self._trade.give_up(asked)
+            raise
+        with self.admission.lock:
+            self._learn(answer, look_ups)
+            self._trade.take(answer, sent_ns, asked)
+        self.reached_ns = sent_ns
+        if self._complained:
+            self._complained = False
+            _log.info("The key service answers again")
+        return True
 
     def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, str]) -> None:
         """Take in what the answer says of keys."""
@@ -191,38 +161,9 @@ class Beat:
             keyring.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
         for digest in answer["unknown"]:
             keyring.mark_unknown(bytes.fromhex(digest), self.admission.clock())
-
-    def _take(self, answer: dict[str, Any], sent_ns: int, asked: _Asked) -> None:
-        """Take in what the answer grants and denies.
-
-        Times left count from when the request was sent: they end never later than the service thinks. Those to wait
-        count from now: they end never sooner.
-        """
-        admission = self.admission
-        now = admission.clock()
-        for grant in answer["grants"]:
-            allowance, units = asked[grant["limit"]]
-            allowance.small = grant["small"]
-            allowance.share = allowance.limit.amount // answer["replicas"]
-            lease = Lease(
-                grant["lease"],
-                grant["units"],
-                sent_ns + grant["left_ms"] * MS,
-                now_ns=now,
-                start_ns=now + grant["start_us"] * 1000 if grant["start_us"] else 0,
-                exact=grant["exact"],
-            )
-            allowance.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
-            admission.held.add(allowance)
-        for denial in answer["denials"]:
-            allowance, _ = asked[denial["limit"]]
-            allowance.small = denial["small"]
-            allowance.deny(now, sent_ns + denial["retry_ms"] * MS)
         self._cursor = answer["cursor"]
         if answer["more"]:
             self.wake()
-        else:
-            admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
 
     def _complain(self, error: ServiceError) -> None:
         """Log the first of a row of failures; the beat's age tells how long it lasts."""

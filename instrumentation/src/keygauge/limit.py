@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 Unit = Literal["request", "token", "nanousd", "concurrent"]
 
+_COUNTED = frozenset(("request", "token"))  # the units that are enforced
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -51,4 +53,4 @@ class Limit:
 
     def covers(self, route: str | None, model: str | None) -> bool:
         """Tell whether a call counts."""
-        return self.route in {None, route} and self.model in {None, model}
+        return self.unit in _COUNTED and self.route in {None, route} and self.model in {None, model}

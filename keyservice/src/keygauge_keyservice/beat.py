@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from keygauge_keyservice import entries, feed, leases, replicas
@@ -36,6 +37,13 @@ def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers) ->
         "found": [{"digest": item.digest.hex(), "key": item.key_id, "secret": item.number} for item in found],
         "unknown": [wanted.digest.hex() for wanted in message.look_ups if wanted.digest not in known],
         "keys": keys,
+        **trade(granted),
+    }
+
+
+def trade(granted: Sequence[leases.Granted]) -> dict[str, list[dict[str, Any]]]:
+    """Write what is granted and denied."""
+    return {
         "grants": [_grant(item) for item in granted if item.lease_id is not None],
         "denials": [_denial(item) for item in granted if item.lease_id is None],
     }

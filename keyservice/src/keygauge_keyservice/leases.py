@@ -225,7 +225,7 @@ def _hand_out(connection: Connection, replica: str, granted: Sequence[Granted]) 
         (
             replica,
             [item.limit_id for item in given],
-            [_bucket(item.grant) for item in given],
+            [bucket(item.grant) for item in given],
             [item.grant.units for item in given],
             [item.grant.ends_us for item in given],
         ),
@@ -234,7 +234,7 @@ def _hand_out(connection: Connection, replica: str, granted: Sequence[Granted]) 
     return [Granted(item.limit_id, numbers.get(item.limit_id), item.grant, item.now_us) for item in granted]
 
 
-def _bucket(grant: Grant[Any]) -> int:
+def bucket(grant: Grant[Any]) -> int:
     """Name where a lease's units are counted: in a budget's period, or under a rate's end."""
     return grant.state.head if isinstance(grant.state, Counter) else grant.ends_us
 
@@ -243,6 +243,7 @@ def _prune(connection: Connection) -> None:
     """Delete leases that ended: what was not spent of them is burnt. A replica may yet say when it spent the last."""
     connection.execute(
         "/* leases.prune */ DELETE FROM lease WHERE id IN (SELECT id FROM lease "
-        "WHERE ends_at < clock_timestamp() - %s * interval '1 second' ORDER BY ends_at LIMIT %s FOR UPDATE SKIP LOCKED)",
+        "WHERE ends_at < clock_timestamp() - %s * interval '1 second' ORDER BY ends_at LIMIT %s "
+        "FOR UPDATE SKIP LOCKED)",
         (_KEPT_S, _PRUNED),
     )

@@ -88,7 +88,7 @@ def width_us(window_s: int) -> int:
 
 
 def is_small(amount: int, replicas: int) -> bool:
-    """Tell whether a limit has too few units to lease: less than one for each point of the grid, or four per replica."""
+    """Tell whether there are too few units to lease: less than one for each point of the grid, or four per replica."""
     return amount < max(BUCKETS, 4 * replicas)
 
 

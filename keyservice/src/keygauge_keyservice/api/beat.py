@@ -79,6 +79,9 @@ SCHEMAS = {
                         "period": nullable(enum("day", "month")),
                         "when_down": enum("closed", "safe"),
                         "dry_run": FLAG,
+                        "route": nullable(TEXT),
+                        "model": nullable(TEXT),
+                        "output_default": nullable(INTEGER),
                     }
                 )
             ),
