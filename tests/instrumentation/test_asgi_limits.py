@@ -1,6 +1,6 @@
 """Limits of tokens, routes, models and keys, tried and safe ones, behind the middleware with a real key service."""
 
-import json
+import asyncio
 import time
 
 import pytest
@@ -38,16 +38,17 @@ def host():
 
 
 def used(service, name):
-    service_rows = service.connection.execute(
+    rows = service.connection.execute(
         "SELECT state.cells FROM limit_state AS state JOIN plan_limit "
-        "ON plan_limit.id = split_part(state.id, ':', 1)::bigint WHERE name = %s", (name,)
-    ).fetchall()  # fmt: skip
-    return sum(sum(row["cells"]) for row in service_rows)
+        "ON plan_limit.id = split_part(state.id, ':', 1)::bigint WHERE name = %s",
+        (name,),
+    ).fetchall()
+    return sum(sum(row["cells"]) for row in rows)
 
 
 @pytest.mark.parametrize(
     ("path", "expected", "status"),
-    [("/chat", 18, "reported"), ("/fail", 0, "none"), ("/silent", 1007, "estimated")],
+    [("/chat", 18, "reported"), ("/fail", 0, "none"), ("/silent", 1005, "estimated")],
 )
 async def test_tokens_are_reserved_then_settled(service, guard, visit, path, expected, status):
     _, token = service.key(TPD)
@@ -55,10 +56,7 @@ async def test_tokens_are_reserved_then_settled(service, guard, visit, path, exp
     answer = await visit(app, token, path, method="POST", json={"max_tokens": 1000})
     assert answer.headers["ratelimit-policy"] == '"tpd";q=10000;w=86400'
     app._process.stop()
-    assert (
-        used(service, "tpd")
-        == expected + (-(-len(b'{"max_tokens":1000}') // 4) - 5) * (path == "/silent") - 2 * (path == "/silent") * 0
-    )
+    assert used(service, "tpd") == expected
     (event,) = service.events(1)
     assert event["usage_status"] == status
 
@@ -136,7 +134,6 @@ async def test_a_limit_that_is_only_tried_refuses_nobody_and_says_whom_it_would(
         assert "ratelimit-policy" not in answer.headers
         seen = {(cell.series.outcome, cell.series.limit) for cell in app._process.runtime.aggregator.cells()}
     assert ("would_limit", "trial") in seen
-    assert json.dumps(sorted(event["outcome"] for event in service.events(2)))
 
 
 async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service, guard, visit):
@@ -151,7 +148,7 @@ async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service
     runtime = app._process.runtime
     deadline = time.monotonic() + 5
     while not runtime._beat.admission.away and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)  # the rate's leases end
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.3)  # the rate's leases end
     assert (await visit(app, token, "/echo")).status_code == 200
     assert any(cell.series.outcome == "degraded" for cell in runtime.aggregator.cells())
