@@ -48,7 +48,7 @@ class Store:
         now_us = EPOCH_US + real_ns // 1000
         refunds = self._take_back(replica, [Return(x["lease"], x.get("unspent", 0), x.get("ago_us"), x.get("used"))
                                             for x in message["return"]], now_us)  # fmt: skip
-        wanted = {x["limit"]: Acquisition(x["limit"], x["units"], x["at_once"]) for x in message["acquire"]}
+        wanted = {x["limit"]: Acquisition(x["limit"], x["units"], x["waiting"]) for x in message["acquire"]}
         granted = []
         for name in sorted({*refunds, *wanted}):
             terms = self.terms[name]

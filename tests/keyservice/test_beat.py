@@ -86,6 +86,9 @@ def test_a_key_is_found_by_its_digest(send, account, key, limits):
         "period": None,
         "when_down": "closed",
         "dry_run": False,
+        "route": None,
+        "model": None,
+        "output_default": None,
     }
 
 
@@ -241,7 +244,7 @@ def test_a_unit_for_use_at_once_counts_from_when_it_was_spent(send, limits, conn
     def end():
         return connection.execute("SELECT ends[1] AS us FROM limit_state").fetchone()["us"]
 
-    answer = send(acquire=[{"limit": limits["rpm"], "units": 1, "at_once": True}])
+    answer = send(acquire=[{"limit": limits["rpm"], "units": 1, "waiting": 1}])
     (grant,) = answer["grants"]
     assert (grant["exact"], grant["start_us"]) == (True, 0)
     assert grant["left_ms"] <= 500

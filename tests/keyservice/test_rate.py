@@ -16,7 +16,7 @@ asks = st.lists(
             "step": st.one_of(st.integers(0, 20), st.integers(0, 1300)),
             "want": st.integers(1, 40),
             "replicas": st.sampled_from([1, 2, 3, 30]),
-            "at_once": st.booleans(),
+            "waiting": st.integers(0, 40),
             "unspent": st.integers(0, 40),
             "spent_at": st.integers(0, 100),  # percent of the lease
             "reports": st.booleans(),
@@ -39,7 +39,7 @@ def spend(asks, *, amount, window_s):
             window_s=window_s,
             want=ask["want"],
             replicas=ask["replicas"],
-            at_once=ask["at_once"],
+            waiting=ask["waiting"],
         )
         assert 0 <= given.units <= ask["want"]
         log = given.state
@@ -67,12 +67,12 @@ def test_a_refusal_says_when_a_unit_comes_free(asks, amount, window_s):
     log, now_us = NEW, START_US
     for ask in asks:
         now_us += ask["step"] * window_s * 1_000
-        given = rate.grant(log, now_us=now_us, amount=amount, window_s=window_s, want=ask["want"], at_once=True)
+        given = rate.grant(log, now_us=now_us, amount=amount, window_s=window_s, want=ask["want"], waiting=40)
         log = given.state
         if given.units == 0:
             assert rate.PATIENCE_US < given.reset_us <= window_s * 2 * SECOND_US
             later = now_us + given.reset_us - rate.PATIENCE_US
-            options = {"amount": amount, "window_s": window_s, "want": 1, "at_once": True}
+            options = {"amount": amount, "window_s": window_s, "want": 1, "waiting": 1}
             assert rate.grant(log, now_us=later - 1, **options).units == 0
             assert rate.grant(log, now_us=later, **options).units == 1
 
@@ -90,7 +90,7 @@ def test_a_log_stays_short(asks):
     log, now_us = NEW, START_US
     for ask in asks * 10:
         now_us += ask["step"] * 1_000
-        log = rate.grant(log, now_us=now_us, amount=10**6, window_s=60, want=1, at_once=ask["at_once"]).state
+        log = rate.grant(log, now_us=now_us, amount=10**6, window_s=60, want=2, waiting=ask["waiting"]).state
         assert len(log.ends) <= 65
 
 
@@ -147,5 +147,5 @@ def test_a_lone_client_that_spaces_its_calls_by_the_window_is_never_refused():
 
 def test_a_small_limit_is_given_for_use_at_once():
     assert rate.grant(NEW, now_us=START_US, amount=30, window_s=60, want=1, replicas=8).is_exact
-    assert not rate.grant(NEW, now_us=START_US, amount=33, window_s=60, want=1, replicas=8).is_exact
-    assert rate.grant(NEW, now_us=START_US, amount=33, window_s=60, want=1, at_once=True).is_exact
+    assert not rate.grant(NEW, now_us=START_US, amount=33, window_s=60, want=2, replicas=8).is_exact
+    assert rate.grant(NEW, now_us=START_US, amount=33, window_s=60, want=1, waiting=1).is_exact

@@ -12,6 +12,7 @@ from keygauge.limit import Limit
 PATIENCE_NS = 250 * MS  # the key service may grant a unit for use at once so long before it may be spent
 _SHORTEST_NS = SECOND // 10  # a rate is not read from less: the first call would look like a flood
 _BUSY_CALLS = 4  # a second: below, each call asks for itself and nothing is held for calls that may not come
+_BUDGET_CALLS = 8  # so many calls of a slow caller are served by one lease of a budget
 _MOST_UNITS = 2**53 - 1
 
 
@@ -118,15 +119,19 @@ class Allowance:
         """Tell how fast units went since the last grant."""
         return self.spent * SECOND / max(now_ns - self.granted_ns, _SHORTEST_NS)
 
-    def demand(self, now_ns: int) -> tuple[int, bool]:
-        """Tell how many units to ask for, and whether all of them are for use at once.
+    def demand(self, now_ns: int) -> tuple[int, int]:
+        """Tell how many units to ask for, and how many of them calls wait for.
 
-        Those that wait, and for a busy caller a second's worth of the rate seen.
+        Ahead of the calls: a second's worth of the rate seen where the caller is busy; of a budget, whose leases live
+        longer, some calls' worth in any case.
         """
-        now = max(1, self.waiting + self.debt)
-        busy = self.calls * SECOND >= _BUSY_CALLS * max(now_ns - self.granted_ns, _SHORTEST_NS)
-        ahead = math.ceil(self.rate_per_s(now_ns)) if busy and not self.small else 0
-        return min(_MOST_UNITS, now + ahead), not ahead
+        waiting = min(_MOST_UNITS, self.waiting + self.debt)
+        ahead = 0
+        if not self.small and self.calls * SECOND >= _BUSY_CALLS * max(now_ns - self.granted_ns, _SHORTEST_NS):
+            ahead = math.ceil(self.rate_per_s(now_ns))
+        if self.limit.period:
+            ahead = max(ahead, _BUDGET_CALLS * waiting)
+        return min(_MOST_UNITS, max(1, waiting + ahead)), waiting
 
     def give_back(self, now_ns: int, *, everything: bool = False) -> list[dict[str, Any]]:
         """Take out leases that are over or near their end, or all; return what to tell the key service."""

@@ -33,7 +33,7 @@ class Trade:
             returns = self._returns(now, everything=stopping)
             demands = [(allowance, *allowance.demand(now)) for allowance in asking]
         acquire = [
-            {"limit": allowance.limit.id, "units": units, "at_once": at_once} for allowance, units, at_once in demands
+            {"limit": allowance.limit.id, "units": units, "waiting": waiting} for allowance, units, waiting in demands
         ]
         asked = {allowance.limit.id: (allowance, units) for allowance, units, _ in demands}
         return {"acquire": acquire, "return": returns}, asked

@@ -33,7 +33,7 @@ class Acquisition:
 
     limit_id: str
     units: int
-    at_once: bool = False  # calls wait for them all; none is for later
+    waiting: int = 0  # of them, those that calls wait for
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,12 @@ def _look_up(item: dict[str, Any], at: str) -> LookUp:
 
 
 def _acquisition(item: dict[str, Any], at: str) -> Acquisition:
-    at_once = item.get("at_once", False)
-    if not isinstance(at_once, bool):
-        _refuse(f"{at}.at_once", "is neither true nor false")
-    return Acquisition(_text(item.get("limit"), f"{at}.limit"), _integer(item.get("units"), f"{at}.units", 1), at_once)
+    units, waiting = item.get("units"), item.get("waiting", 0)
+    return Acquisition(
+        _text(item.get("limit"), f"{at}.limit"),
+        _integer(units, f"{at}.units", 1),
+        _integer(waiting, f"{at}.waiting", 0),
+    )
 
 
 def _return(item: dict[str, Any], at: str) -> Return:

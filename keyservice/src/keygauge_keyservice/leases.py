@@ -105,7 +105,7 @@ def decide(
             window_s=terms["window_s"],
             want=want,
             replicas=replicas,
-            at_once=wanted.at_once,
+            waiting=wanted.waiting,
         )
     return budget.grant(
         state,
@@ -113,7 +113,8 @@ def decide(
         amount=amount,
         period=terms["period"],
         want=want,
-        replicas=1 if wanted.at_once else replicas,
+        replicas=replicas,
+        waiting=wanted.waiting,
     )
 
 

@@ -98,13 +98,13 @@ def advance(log: Log, *, now_us: int, window_s: int) -> Log:
 
 
 def grant(
-    log: Log, *, now_us: int, amount: int, window_s: int, want: int, replicas: int = 1, at_once: bool = False
+    log: Log, *, now_us: int, amount: int, window_s: int, want: int, replicas: int = 1, waiting: int = 1
 ) -> Grant[Log]:
     """Give what the limit allows of the units wanted, and say when more comes free."""
     window_us, width = window_s * _SECOND_US, width_us(window_s)
     log = advance(log, now_us=now_us, window_s=window_s)
     small = is_small(amount, replicas)
-    exact = at_once or small
+    exact = small or waiting >= want  # all is for use at once
     start_us = now_us
     if exact and 0 < amount <= log.used:
         start_us = log.opens_us(amount, window_us)
@@ -112,7 +112,7 @@ def grant(
         wait_us = log.opens_us(amount, window_us) - now_us if amount else window_us
         return Grant(log, 0, 0, now_us, max(1, wait_us), is_small=small)
     room = amount - log.since(start_us - window_us).used
-    units = min(want, room) if exact else clamp(want, remaining=room, replicas=replicas)
+    units = min(want, room) if exact else clamp(want, remaining=room, replicas=replicas, waiting=waiting)
     end_us = start_us + min(_LIFE_US, window_us // 4) if exact else _up(now_us + width // 4, width)
     log = log.add(units, end_us)
     if len(log.ends) > _ENTRIES_MAX:

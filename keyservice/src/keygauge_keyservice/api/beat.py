@@ -54,7 +54,7 @@ SCHEMAS = {
         {
             "cursor": nullable(_COUNT),
             "look_up": _some(obj({"key": TEXT, "digest": _HEX})),
-            "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}}, {"at_once": FLAG})),
+            "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}}, {"waiting": _COUNT})),
             "return": _some(obj({"lease": TEXT}, {"unspent": _COUNT, "ago_us": _COUNT, "used": _COUNT})),
         },
     ),
