@@ -4,10 +4,12 @@ import asyncio
 import time
 
 import pytest
+import werkzeug.test
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
+from keygauge.wsgi import KeyGaugeMiddleware as WsgiMiddleware
 from keygauge_keyservice import key_limits, plans
 
 TPD = {"name": "tpd", "unit": "token", "amount": 10_000, "period": "day"}
@@ -152,3 +154,25 @@ async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service
     await asyncio.sleep(0.3)  # the rate's leases end
     assert (await visit(app, token, "/echo")).status_code == 200
     assert any(cell.series.outcome == "degraded" for cell in runtime.aggregator.cells())
+
+
+@pytest.mark.parametrize(("length", "status"), [(1000, 200), (10_001, 400), (-1, 400)])
+async def test_wsgi_apps_have_their_tokens_limited_too(service, length, status, tmp_path):
+    _, token = service.key(TPD)
+    seen = []
+
+    def app(environ, start_response):
+        seen.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [b'{"object": "chat.completion", "model": "m", "usage": {"prompt_tokens": 3, "completion_tokens": 4}}']
+
+    options = {"service_token": "test-service-token-0123456789", "spool_dir": tmp_path / "spool", "wait_s": 5.0}
+    guarded = WsgiMiddleware(app, service_url=service.url, **options)
+    body = f'{{"max_tokens": {length}}}'.encode()
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = await asyncio.to_thread(werkzeug.test.Client(guarded).post, "/chat", data=body, headers=headers)
+    assert answer.status_code == status
+    answer.close()
+    guarded._process.stop()
+    assert seen == ([body] if status == 200 else [])
+    assert used(service, "tpd") == (7 if status == 200 else 0)

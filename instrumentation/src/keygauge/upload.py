@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -42,6 +43,24 @@ class Upload:
             more = message["type"] == "http.request" and message.get("more_body", False)
         body = b"".join(parts)
         return estimate(body, length=max(size, _declared(headers)) if more else size, path=path)
+
+
+def estimate_input(environ: MutableMapping[str, Any]) -> Estimate:
+    """Estimate what a WSGI call will use; a body that is short enough is read and put back.
+
+    Raises:
+        EstimateError: a declared cap makes no sense.
+    """
+    text = environ.get("CONTENT_LENGTH") or ""
+    length = int(text) if text.isascii() and text.isdigit() else 0
+    body = b""
+    if 0 < length <= BODY_BYTES_MAX:
+        body = environ["wsgi.input"].read(length)
+        environ["wsgi.input"] = io.BytesIO(body)
+        length = len(body)
+    elif not text and environ.get("wsgi.input_terminated"):
+        length = BODY_BYTES_MAX + 1  # of a length that nobody knows yet
+    return estimate(body, length=length, path=environ.get("PATH_INFO", ""))
 
 
 def _declared(headers: Iterable[tuple[bytes, bytes]]) -> int:
