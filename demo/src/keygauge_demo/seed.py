@@ -13,6 +13,7 @@ from keygauge_demo import cast
 from keygauge_demo.settings import DemoError
 from keygauge_keyservice import accounts, keys, members, plans
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.plan_limits import Limit
 from keygauge_keyservice.secret import Peppers
 
 AGE = timedelta(days=92)  # of accounts and keys: a little older than their history
@@ -70,10 +71,10 @@ def _create(connection: Connection, peppers: Peppers, now: datetime) -> Seed:
     return seed
 
 
-def _limits(plan: cast.Plan) -> list[plans.Limit]:
+def _limits(plan: cast.Plan) -> list[Limit]:
     return [
-        plans.Limit(name="rpm", unit="request", amount=plan.requests_per_minute, window_s=60),
-        plans.Limit(name="monthly_requests", unit="request", amount=plan.requests_per_month, period="month"),
+        Limit(name="rpm", unit="request", amount=plan.requests_per_minute, window_s=60),
+        Limit(name="monthly_requests", unit="request", amount=plan.requests_per_month, period="month"),
     ]
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import cast
 
 from keygauge import route, router, span
-from keygauge.admission import Refusal
+from keygauge.admission import Refusal, Soon
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.credential import Conflict, find
+from keygauge.estimate import Estimate, EstimateError
 from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
-from keygauge.gate import Decision, Gate
+from keygauge.gate import Decision, Gate, Unread
 from keygauge.lifespan import Lifespan
 from keygauge.problem import answer
 from keygauge.runtime import Process, Runtime, flush
@@ -117,7 +117,10 @@ class KeyGaugeMiddleware:
             else:
                 token = find(scope["headers"])
                 decision = gate.decide(call, token)
-                refusal = await self._wait(gate, call, token, decision) if isinstance(decision, Future) else decision
+                if decision is None or isinstance(decision, Refusal):
+                    refusal = decision
+                else:
+                    refusal = await self._wait(gate, exchange, token, decision)
             if refusal is not None:
                 call.route = route.before(scope, self.app)
                 await exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
@@ -132,11 +135,23 @@ class KeyGaugeMiddleware:
             raise
         exchange.end(complete=False)
 
-    async def _wait(self, gate: Gate, call: Call, token: bytes | Conflict | None, coming: Round) -> Refusal | None:
-        """Decide on a cold key or a dry lease: with the key service's word, within `wait_s`."""
-        decision: Decision = coming
-        while isinstance(decision, Future):
-            if not await _ended(decision, call.started_ns + self._wait_ns):
+    async def _wait(
+        self, gate: Gate, exchange: HttpExchange | WebSocketExchange, token: bytes | Conflict | None, decision: Decision
+    ) -> Refusal | None:
+        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        call = exchange.call
+        until_ns = call.started_ns + self._wait_ns
+        while decision is not None and not isinstance(decision, Refusal):
+            if isinstance(decision, Unread):
+                call.route = route.before(exchange.scope, self.app)
+                try:
+                    call.estimate = await exchange.estimate() if decision.needs_body else Estimate()
+                except EstimateError:
+                    return gate.refuse_cap(call)
+                until_ns = now_ns() + self._wait_ns
+            elif isinstance(decision, Soon):
+                await asyncio.sleep((decision.at_ns - now_ns()) / SECOND)
+            elif not await _ended(decision, until_ns):
                 return gate.give_up(call)
             decision = gate.decide(call, token)
         return decision

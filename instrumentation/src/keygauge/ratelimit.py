@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keygauge.allowance import Allowance
 from keygauge.clock import SECOND
-from keygauge.limit import Allowance, Limit
+from keygauge.limit import Limit
 
 Fields = list[tuple[bytes, bytes]]
 

@@ -51,6 +51,8 @@ class Runtime:
     def settle(self, call: Call) -> None:
         """Count an ended call and write its event; called once per request."""
         call.ended_ns = now_ns()
+        if call.reservation is not None and self.gate is not None:
+            self.gate.settle(call)
         self.aggregator.record(call)
         if call.account is not None and self._beat is not None:
             if self._spool is None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import cast
 
-from keygauge import router, span, wsgi_route
-from keygauge.admission import Refusal
+from keygauge import router, span, upload, wsgi_route
+from keygauge.admission import Refusal, Soon
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.credential import Conflict, find
-from keygauge.gate import Decision, Gate
+from keygauge.estimate import Estimate, EstimateError
+from keygauge.gate import Decision, Gate, Unread
 from keygauge.problem import answer
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
@@ -113,13 +113,26 @@ class KeyGaugeMiddleware:
             return None
         token = _credential(environ)
         decision = gate.decide(call, token)
-        return self._wait(gate, call, token, decision) if isinstance(decision, Future) else decision
+        if decision is None or isinstance(decision, Refusal):
+            return decision
+        return self._wait(gate, call, token, decision, environ)
 
-    def _wait(self, gate: Gate, call: Call, token: bytes | Conflict | None, coming: Round) -> Refusal | None:
-        """Decide on a cold key or a dry lease: with the key service's word, within `wait_s`."""
-        decision: Decision = coming
-        while isinstance(decision, Future):
-            if not _ended(decision, call.started_ns + self._wait_ns):
+    def _wait(
+        self, gate: Gate, call: Call, token: bytes | Conflict | None, decision: Decision, environ: Environ
+    ) -> Refusal | None:
+        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        until_ns = call.started_ns + self._wait_ns
+        while decision is not None and not isinstance(decision, Refusal):
+            if isinstance(decision, Unread):
+                call.route = wsgi_route.before(environ, self.app)
+                try:
+                    call.estimate = upload.estimate_input(environ) if decision.needs_body else Estimate()
+                except EstimateError:
+                    return gate.refuse_cap(call)
+                until_ns = now_ns() + self._wait_ns
+            elif isinstance(decision, Soon):
+                time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
+            elif not _ended(decision, until_ns):
                 return gate.give_up(call)
             decision = gate.decide(call, token)
         return decision

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, url_for
 
 from keygauge_keyservice import accounts, keys, plans, quota, usage
 from keygauge_keyservice.keys import Key
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.plan_limits import Limit
 from keygauge_keyservice.portal import figures, guard, span, timeline
 from keygauge_keyservice.quota import Quota
 from keygauge_keyservice.services import services
