@@ -132,7 +132,8 @@ def spend(url: str, tokens: list[str], duration_s: float, start_ns: int, number:
     raw = [token.encode() for token in tokens]
     weights = list(accumulate(1 / (rank + 1) for rank in range(len(raw))))
     picks = chance.choices(raw, cum_weights=weights, k=200_000 if len(raw) > 1 else 1_000)
-    warm_up(gate, raw)
+    turn = len(raw) * number // PROCESSES  # each begins elsewhere
+    warm_up(gate, raw[turn:] + raw[:turn])
     count, timed, place = 0, array.array("q"), 0
     time.sleep(max(start_ns - now_ns(), 0) / SECOND)
     started, until = now_ns(), now_ns() + int(duration_s * SECOND)
@@ -159,8 +160,8 @@ def spend(url: str, tokens: list[str], duration_s: float, start_ns: int, number:
 
 def warm_up(gate: Gate, tokens: list[bytes]) -> None:
     """Call with every key once, hundreds at a time."""
-    for first in range(0, len(tokens), 500):
-        waiting = tokens[first : first + 500]
+    for first in range(0, len(tokens), 200):
+        waiting = tokens[first : first + 200]
         while waiting:
             call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
             decisions = [(token, gate.decide(call, token)) for token in waiting]

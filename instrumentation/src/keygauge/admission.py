@@ -109,7 +109,6 @@ class Admission:
             for allowance, lease in zip(allowances, leases):  # noqa: B905 - as long as each other
                 lease.available -= 1  # type: ignore[union-attr]  # none of them is None
                 allowance.spent += 1
-                allowance.calls += 1
                 if lease.exact:  # type: ignore[union-attr]  # as above
                     lease.last_ns = now  # type: ignore[union-attr]  # as above
                     self.wake()  # to tell when it was spent

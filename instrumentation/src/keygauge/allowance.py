@@ -45,7 +45,7 @@ class Allowance:
         self.small = False  # the key service gives single units only
         self.waiting = 0  # units that requests found missing since the last answer
         self.debt = 0  # units used beyond reservations: taken from the next grant
-        self.calls = 0  # since the last grant
+        self.calls = 0  # that reserved those, where calls take more than one
         self.spent = 0  # units since the last grant
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
         self.granted_ns = 0
@@ -127,7 +127,8 @@ class Allowance:
         """
         waiting = min(_MOST_UNITS, self.waiting + self.debt)
         ahead = 0
-        if not self.small and self.calls * SECOND >= _BUSY_CALLS * max(now_ns - self.granted_ns, _SHORTEST_NS):
+        calls = self.calls if self.limit.unit == "token" else self.spent
+        if not self.small and calls * SECOND >= _BUSY_CALLS * max(now_ns - self.granted_ns, _SHORTEST_NS):
             ahead = math.ceil(self.rate_per_s(now_ns))
         if self.limit.period:
             ahead = max(ahead, _BUDGET_CALLS * waiting)
