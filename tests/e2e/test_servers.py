@@ -1,6 +1,7 @@
 """One small app under every server: ledger and metrics equal the requests sent, and a SIGTERM leaves nothing behind."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -9,8 +10,11 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPConnection, RemoteDisconnected
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import entry_points
+from pathlib import Path
 from threading import Thread
 
 import psycopg
@@ -48,12 +52,14 @@ async def stream(request):
 
 
 routes = [Route("/items/{n}", item), Route("/stream", stream), Route("/healthz", item)]
+plain_asgi = Starlette(routes=routes)
 asgi = keygauge_asgi.KeyGaugeMiddleware(Starlette(routes=routes))
 
 flask_app = Flask(__name__)
 flask_app.add_url_rule("/items/<n>", "item", lambda n: CHAT)
 flask_app.add_url_rule("/stream", "stream", lambda: Response(iter(LINES), mimetype="text/event-stream"))
 flask_app.add_url_rule("/healthz", "healthz", lambda: CHAT)
+plain_wsgi = flask_app
 wsgi = keygauge_wsgi.KeyGaugeMiddleware(flask_app.wsgi_app)
 
 
@@ -85,6 +91,15 @@ SERVERS = {
     "granian": ["granian", "small:asgi", "--interface", "asgi", "--port", "{port}", "--workers", "2"],
     "granian wsgi": ["granian", "small:wsgi", "--interface", "wsgi", "--port", "{port}", "--workers", "2"],
 }
+ZERO_CODE = {
+    "uvicorn": ["opentelemetry-instrument", "uvicorn", "small:plain_asgi", "--port", "{port}"],
+    "gunicorn": ["opentelemetry-instrument", *GUNICORN, "small:plain_wsgi"],
+    "gunicorn gthread, preload": [
+        *("opentelemetry-instrument", *GUNICORN, "-k", "gthread", "--threads", "4", "--preload", "small:plain_wsgi")
+    ],
+    "uvicorn, and by hand": ["opentelemetry-instrument", "uvicorn", "small:asgi", "--port", "{port}"],
+}
+BIN = Path(sys.executable).parent
 REQUESTS = 120
 CLIENTS = 4
 
@@ -157,14 +172,14 @@ def serve(cold_stack, collector, free_port, tmp_path, monkeypatch):
             "KEYGAUGE_WAIT_S": "5",
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": collector.url,
             "HOME": str(tmp_path),  # gunicorn puts a socket there
+            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
         with (tmp_path / "server.log").open("wb") as log:
-            arguments = [part.format(port=port) for part in command]
-            running.append(
-                subprocess.Popen([sys.executable, "-m", *arguments], cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
-            )
+            arguments = [BIN / command[0], *[part.format(port=port) for part in command[1:]]]
+            running.append(subprocess.Popen(arguments, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT))
         wait_until_ready(port, running[-1], tmp_path / "server.log")
         return port, running[-1]
 
@@ -222,7 +237,26 @@ def units_taken(stack):
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("command", SERVERS.values(), ids=SERVERS)
-def test_every_request_is_counted_once_and_sigterm_leaves_nothing(cold_stack, collector, serve, command, tmp_path):
+def test_every_request_is_counted_once_and_sigterm_leaves_nothing(check, command):
+    check(command)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("command", ZERO_CODE.values(), ids=ZERO_CODE)
+def test_every_request_is_counted_once_with_zero_code(check, command):
+    if not entry_points(group="opentelemetry_instrumentor", name="keygauge"):
+        reason = "keygauge is installed without its entry point opentelemetry_instrumentor: install it again"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    check(command)
+
+
+@pytest.fixture
+def check(cold_stack, collector, serve, tmp_path):
+    """Serve by a command, send requests, end the server; compare."""
+    return partial(check_counts, cold_stack, collector, serve, tmp_path)
+
+
+def check_counts(cold_stack, collector, serve, tmp_path, command):
     cold_stack.start_service()
     key, token = cold_stack.create_key(
         plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60),

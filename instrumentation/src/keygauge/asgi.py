@@ -24,7 +24,7 @@ from keygauge.settings import Mode, Settings, SettingsError
 
 Identify = Callable[[Scope], str | None]
 
-_MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
+MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
 
 
 class KeyGaugeMiddleware:
@@ -73,7 +73,7 @@ class KeyGaugeMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
-        if _MARK in scope or self._is_open(scope):
+        if MARK in scope or self._is_open(scope):
             await self.app(scope, receive, send)
         elif kind == "http":
             await self._serve(scope, receive, send, HttpExchange)
@@ -90,7 +90,7 @@ class KeyGaugeMiddleware:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the app and stop after it."""
-        scope[_MARK] = True
+        scope[MARK] = True
         self._process.start()
         try:
             await Lifespan(receive, send, self._stop).run(self.app, scope)
@@ -107,7 +107,7 @@ class KeyGaugeMiddleware:
     ) -> None:
         runtime = self._process.runtime or self._process.start()
         call = _call(scope)
-        scope[_MARK] = call
+        scope[MARK] = call
         exchange = make(call, runtime, scope, receive, send)
         try:
             gate = runtime.gate

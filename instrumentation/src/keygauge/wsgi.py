@@ -22,7 +22,7 @@ from keygauge.wsgi_exchange import App, Environ, StartResponse, WsgiExchange
 
 Identify = Callable[[Environ], str | None]
 
-_MARK = "keygauge.call"  # in the environ: an outer KeyGauge has this request already
+MARK = "keygauge.call"  # in the environ: an outer KeyGauge has this request already
 _HEADERS = (
     ("HTTP_AUTHORIZATION", b"authorization"),
     ("HTTP_X_API_KEY", b"x-api-key"),
@@ -80,10 +80,10 @@ class KeyGaugeMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if _MARK in environ or self._is_open(environ):
+        if MARK in environ or self._is_open(environ):
             return self.app(environ, start_response)
         runtime = self._process.runtime or self._process.start()
-        call = environ[_MARK] = _call(environ)
+        call = environ[MARK] = _call(environ)
         exchange = WsgiExchange(call, runtime, environ, start_response)
         try:
             refusal = self._admit(runtime, call, environ)
