@@ -1,4 +1,4 @@
-"""The usage ledger: batches of a spool, each taken once, in one transaction with the roll-ups and the cursor."""
+"""The usage ledger: batches of a spool, each taken once, in one transaction with roll-ups, margins and the cursor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg.pq import TransactionStatus
 
-from keygauge_keyservice import partition, rollup
+from keygauge_keyservice import margin, partition, rollup
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_copy import copy_events
 from keygauge_keyservice.event_line import Event, Refusal, Window, read_line
@@ -89,6 +89,7 @@ def take_events(
         sums = rollup.Sums()
         copy_events(connection, spool, _priced(fresh, price, sums))
         rollup.write(connection, sums)
+        margin.write(connection, sums.groups)
         _use_keys(connection, [event for _, event in fresh])
         end = max(cursor, first + len(read))
         _move_cursor(connection, spool, end)

@@ -108,13 +108,11 @@ def write(connection: Connection, sums: Sums) -> None:
     if not groups:
         return
     columns = zip(*(row[:_SUMS] for row in groups.values()), strict=True)
-    counts = [_array(row[_SUMS:]) for row in groups.values()]
+    counts = [array(row[_SUMS:]) for row in groups.values()]
     bucket_s, account, key, route, model, status = (list(column) for column in zip(*groups, strict=True))
-    connection.execute(
-        _ADD, (_array(bucket_s), account, key, route, model, _array(status), *map(_array, columns), counts)
-    )
+    connection.execute(_ADD, (array(bucket_s), account, key, route, model, array(status), *map(array, columns), counts))
 
 
-def _array(numbers: Iterable[int]) -> str:
+def array(numbers: Iterable[int]) -> str:
     """Write an array as PostgreSQL does: for a list of thousands that is faster than the driver."""
     return f"{{{','.join(map(str, numbers))}}}"

@@ -19,6 +19,7 @@ from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.quota import Quota, find_quotas
 from keygauge_keyservice.services import services
 from keygauge_keyservice.tally import Tally
+from keygauge_keyservice.usage_query import Grouping
 
 blueprint = Blueprint("api_usage", __name__, url_prefix="/v1/usage")
 
@@ -42,7 +43,7 @@ def read() -> dict[str, Any] | Response:
     selection = read_selection(given)
     bucket = given.choice("bucket", get_args(usage.Bucket), default=_bucket(selection))
     zone = given.text("zone", length_max=TEXT_LENGTH_MAX) or "UTC"
-    group_by = given.choice("group_by", get_args(usage.Grouping), nullable=True)
+    group_by = given.choice("group_by", get_args(Grouping), nullable=True)
     form = given.choice("format", ("json", "csv"), default="json")
     given.check()
     account_id = selection["account_id"]
@@ -122,7 +123,7 @@ _FIGURES = {
 }
 _NUMBER = {"type": "number"}
 _BUCKET = enum(*get_args(usage.Bucket))
-_GROUPING = enum(*get_args(usage.Grouping))
+_GROUPING = enum(*get_args(Grouping))
 
 SCHEMAS = {
     "UsageTotals": obj({**_FIGURES, "requests_per_minute": _NUMBER, "tokens_per_minute": _NUMBER}),
