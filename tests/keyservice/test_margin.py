@@ -33,11 +33,12 @@ def test_margins_are_the_sums_of_the_roll_ups(connection, make_event, batches):
     for number, batch in enumerate(batches):
         events = [make_event(**call) for call in batch]
         history.write_history(connection, events, PRICE, spool=f"test{number}")
-    assert connection.execute("SELECT * FROM margin EXCEPT SELECT * FROM margin_of_rollup").fetchall() == []
-    assert connection.execute("SELECT * FROM margin_of_rollup EXCEPT SELECT * FROM margin").fetchall() == []
+    wanted = "SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+    assert connection.execute(f"SELECT * FROM margin EXCEPT {wanted}").fetchall() == []
+    assert connection.execute(f"{wanted} EXCEPT SELECT * FROM margin").fetchall() == []
 
 
 def test_a_batch_of_one_group_has_a_margin_for_each_breakdown(make_event):
     sums = rollup.Sums()
     sums.add(make_event(), None)
-    assert len(add_up(sums.groups)) == 4 + 4 + 9
+    assert len(add_up(sums.groups)) == 4 * 4 + 9

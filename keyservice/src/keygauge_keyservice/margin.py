@@ -1,4 +1,4 @@
-"""The margins: sums by one dimension, or by one within another, by quarter of an hour and by UTC day."""
+"""The margins: sums by one dimension, or by one within another, in buckets of a quarter of an hour up to a week."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ Margin: TypeAlias = tuple[str, int, str, str, int, str]
 """A row's key: account, length, breakdown, inside, bucket (unix seconds), part."""
 
 DAY_S = 86_400
+LENGTHS_S = (604_800, DAY_S, 7_200, BUCKET_S)  # a bucket begins at a multiple of its length since 1970 UTC
 DIMENSIONS: tuple[Dimension, ...] = ("key", "route", "model", "status")
 SUMS = (
     *("requests", "limited", "client_errors", "server_errors"),
@@ -76,10 +77,11 @@ def add_up(groups: Mapping[Group, Sequence[int]]) -> dict[Margin, int]:
     for (bucket_s, account, key, route, model, status), row in groups.items():
         added = _pack(row, status)
         names = (key, route, model, f"{status}xx")
-        day_s = bucket_s // DAY_S * DAY_S
-        for dimension, name in zip(DIMENSIONS, names, strict=True):
-            margins[account, BUCKET_S, dimension, "", bucket_s, name] += added
-            margins[account, DAY_S, dimension, "", day_s, name] += added
+        for length_s in LENGTHS_S:
+            start_s = bucket_s - bucket_s % length_s
+            for dimension, name in zip(DIMENSIONS, names, strict=True):
+                margins[account, length_s, dimension, "", start_s, name] += added
+        day_s = bucket_s - bucket_s % DAY_S
         for breakdown, inside, part in _PAIRS:
             margins[account, DAY_S, breakdown, names[inside], day_s, names[part]] += added
     return margins

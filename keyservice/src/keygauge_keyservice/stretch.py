@@ -1,46 +1,71 @@
-"""A range of time as whole UTC days and the quarters of an hour at its edges."""
+"""A range of time as few buckets of different lengths, some added, some taken away."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-
-from keygauge_keyservice.margin import DAY_S
-from keygauge_keyservice.rollup import BUCKET_S
-
-_DAY = timedelta(days=1)
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Buckets of one length, from the first, before the last; with the sign -1 they are taken away."""
+    """Buckets of one length, from the first moment, before the last (unix seconds); the sign -1 takes them away."""
 
-    first: datetime
-    last: datetime
+    first_s: int
+    last_s: int
     length_s: int
     sign: int = 1
 
+    @property
+    def first(self) -> datetime:
+        """The first moment."""
+        return datetime.fromtimestamp(self.first_s, UTC)
 
-def cut(start: datetime, end: datetime) -> list[Stretch]:
-    """Cut a range of whole quarters of an hour so that few buckets add up to it.
+    @property
+    def last(self) -> datetime:
+        """The first moment after it."""
+        return datetime.fromtimestamp(self.last_s, UTC)
 
-    The days are those between the midnights next to the ends; what they miss is added, what they have too much is
-    taken away. Sums are whole numbers, so that is exact.
+
+def cut(start: datetime, end: datetime, lengths_s: Sequence[int]) -> list[Stretch]:
+    """Cut a range into buckets of these lengths, longest first, so that few of them add up to it.
+
+    The range must be whole buckets of the last length. The long ones lie between the boundaries next to its ends; what
+    they miss is added in shorter ones, what they have too much is taken away: sums are whole numbers, that is exact.
     """
-    first, last = _nearest_midnight(start), _nearest_midnight(end)
-    edges = abs(first - start) + abs(last - end)
-    if first >= last or (end - start) <= edges + (last - first) * (BUCKET_S / DAY_S):
-        return [Stretch(start, end, BUCKET_S)]
-    whole = [Stretch(first, last, DAY_S)]
-    return whole + _quarters(start, first) + _quarters(last, end)
+    return _cut(int(start.timestamp()), int(end.timestamp()), lengths_s)
 
 
-def _quarters(start: datetime, end: datetime) -> list[Stretch]:
-    """Cover the way from one moment to another; backwards it is taken away."""
+def _cut(start: int, end: int, lengths: Sequence[int]) -> list[Stretch]:
+    length, *shorter = lengths
     if start == end:
         return []
-    return [Stretch(start, end, BUCKET_S)] if start < end else [Stretch(end, start, BUCKET_S, -1)]
+    if not shorter:
+        return [Stretch(start, end, length)]
+    first, last = _nearest(start, length), _nearest(end, length)
+    if last - first <= length:  # one at most: without it, it may be fewer
+        without = _cut(start, end, shorter)
+        if first >= last:
+            return without
+        return min(without, _around(start, end, first, last, lengths), key=_count)
+    return _around(start, end, first, last, lengths)
 
 
-def _nearest_midnight(moment: datetime) -> datetime:
-    return (moment.astimezone(UTC) + _DAY / 2).replace(hour=0, minute=0, second=0, microsecond=0)
+def _around(start: int, end: int, first: int, last: int, lengths: Sequence[int]) -> list[Stretch]:
+    length, *shorter = lengths
+    return [Stretch(first, last, length), *_between(start, first, shorter), *_between(last, end, shorter)]
+
+
+def _between(start: int, end: int, lengths: Sequence[int]) -> list[Stretch]:
+    """Cover the way from one moment to another; backwards it is taken away."""
+    if start <= end:
+        return _cut(start, end, lengths)
+    return [replace(stretch, sign=-stretch.sign) for stretch in _cut(end, start, lengths)]
+
+
+def _nearest(moment: int, length: int) -> int:
+    return (moment + length // 2) // length * length
+
+
+def _count(stretches: Sequence[Stretch]) -> int:
+    return sum((stretch.last_s - stretch.first_s) // stretch.length_s for stretch in stretches)

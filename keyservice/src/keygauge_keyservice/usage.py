@@ -165,7 +165,7 @@ def _add_up(
         model=selection.get("model"),
         group_by=group_by,
     )
-    pieces = [(number, piece) for number, span in enumerate(spans) for piece in cut(*span)]
+    pieces = [(number, piece) for number, span in enumerate(spans) for piece in cut(*span, question.lengths_s)]
     found: dict[tuple[int, str | None], Sums] = {}
     for index, name, sums in find_sums(connection, question, [piece for _, piece in pieces]):
         number, piece = pieces[index]

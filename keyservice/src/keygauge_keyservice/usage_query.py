@@ -1,4 +1,4 @@
-"""The queries behind usage: sums of stretches of time, from the margins where they hold them, else from the roll-ups."""
+"""The queries behind usage: sums of stretches of time, from the margins where they hold them, else from roll-ups."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 from psycopg import sql
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.margin import DAY_S, SUMS
-from keygauge_keyservice.rollup import DURATION_COUNTS
+from keygauge_keyservice.margin import DAY_S, LENGTHS_S, SUMS
+from keygauge_keyservice.rollup import BUCKET_S, DURATION_COUNTS
 from keygauge_keyservice.stretch import Stretch
 
 Grouping: TypeAlias = Literal["account", "key", "route", "model", "status"]
@@ -81,11 +81,16 @@ class Question:
         """The dimensions that are narrowed down, and to what."""
         return {name: value for name in _FILTERS if (value := getattr(self, name)) is not None}
 
-    def is_in_margin(self, stretch: Stretch) -> bool:
-        """Tell whether a margin holds the answer: quarters by one dimension, days by one within another as well."""
+    @property
+    def lengths_s(self) -> tuple[int, ...]:
+        """The lengths of the buckets that answer it: of margins, or the last one of roll-ups where it is filtered."""
         if not self.filters:
-            return True
-        return stretch.length_s == DAY_S and len(self.filters) == 1 and self.account_id is not None
+            return LENGTHS_S
+        return (DAY_S, BUCKET_S) if len(self.filters) == 1 and self.account_id is not None else (BUCKET_S,)
+
+    def is_in_margin(self, stretch: Stretch) -> bool:
+        """Tell whether a margin holds the answer: by one dimension in all lengths, within another in days."""
+        return not self.filters or stretch.length_s == DAY_S
 
 
 def find_sums(

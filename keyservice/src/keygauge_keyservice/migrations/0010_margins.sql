@@ -1,12 +1,12 @@
--- The margins of the roll-ups: sums by one dimension, or by one within another, for each account, quarter of an hour and
--- UTC day. A page reads some rows a day of them, however many combinations of key, route, model and status there are.
+-- The margins of the roll-ups: sums by one dimension, or by one within another, in buckets of four lengths. A page reads a
+-- few rows of each length, however long its range and however many combinations of key, route, model and status there are.
 
 CREATE TABLE margin (
     account_id          text NOT NULL,
-    length_s            integer NOT NULL CHECK (length_s IN (900, 86400)),
-    breakdown           text NOT NULL,        -- key, route, model, status; for whole days key>model and so on, too
+    length_s            integer NOT NULL CHECK (length_s IN (900, 7200, 86400, 604800)),
+    breakdown           text NOT NULL,        -- key, route, model, status; for days key>model and so on, too
     inside              text NOT NULL,        -- the name before the >, '' where there is none
-    bucket              timestamptz NOT NULL,
+    bucket              timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
     part                text NOT NULL,        -- the name after it: a key, a route, a model or '', 2xx to 5xx
     requests            bigint NOT NULL,
     limited             bigint NOT NULL,
@@ -29,8 +29,10 @@ CREATE INDEX margin_of_all ON margin (length_s, breakdown, bucket) WHERE inside 
 -- One key's quarters of an hour: the edges of its pages' ranges.
 CREATE INDEX rollup_key ON rollup (key_id, bucket);
 
--- What the margins must hold, from the roll-ups: `margin` is this, kept up with every batch of events.
-CREATE VIEW margin_of_rollup AS
+-- What the margins of some lengths must hold for whole buckets of theirs, by the roll-ups: `margin` is this, kept up with
+-- every batch.
+CREATE FUNCTION margin_of_rollups(first timestamptz, last timestamptz, lengths_s integer[]) RETURNS SETOF margin
+LANGUAGE sql STABLE AS $$
 SELECT account_id, length_s, breakdown, inside, start AS bucket, part,
        sum(requests)::bigint AS requests,
        sum(limited)::bigint AS limited,
@@ -53,20 +55,25 @@ SELECT account_id, length_s, breakdown, inside, start AS bucket, part,
            sum(duration_counts[17]), sum(duration_counts[18]), sum(duration_counts[19]), sum(duration_counts[20])
        ]::bigint[] AS duration_counts
 FROM rollup
+CROSS JOIN LATERAL (
+    SELECT length_s, to_timestamp(extract(epoch FROM bucket)::bigint / length_s * length_s) AS start
+    FROM unnest(lengths_s) AS length_s
+) AS span
 CROSS JOIN LATERAL (VALUES
-    (900, bucket), (86400, date_trunc('day', bucket, 'UTC'))
-) AS span (length_s, start)
-CROSS JOIN LATERAL (VALUES
-    ('key', '', key_id, true), ('route', '', route, true), ('model', '', model, true),
-    ('status', '', status_class || 'xx', true),
-    ('key>route', key_id, route, false), ('key>model', key_id, model, false),
-    ('key>status', key_id, status_class || 'xx', false),
-    ('route>key', route, key_id, false), ('route>model', route, model, false),
-    ('route>status', route, status_class || 'xx', false),
-    ('model>key', model, key_id, false), ('model>route', model, route, false),
-    ('model>status', model, status_class || 'xx', false)
-) AS cut (breakdown, inside, part, in_quarters)
-WHERE length_s = 86400 OR in_quarters
-GROUP BY account_id, length_s, breakdown, inside, start, part;
+    ('key', '', key_id, false), ('route', '', route, false), ('model', '', model, false),
+    ('status', '', status_class || 'xx', false),
+    ('key>route', key_id, route, true), ('key>model', key_id, model, true),
+    ('key>status', key_id, status_class || 'xx', true),
+    ('route>key', route, key_id, true), ('route>model', route, model, true),
+    ('route>status', route, status_class || 'xx', true),
+    ('model>key', model, key_id, true), ('model>route', model, route, true),
+    ('model>status', model, status_class || 'xx', true)
+) AS cut (breakdown, inside, part, is_of_days)
+WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days)
+GROUP BY account_id, length_s, breakdown, inside, start, part
+$$;
 
-INSERT INTO margin SELECT * FROM margin_of_rollup;
+INSERT INTO margin SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}');
+
+-- The call log of one key, however rare its calls are among its account's.
+CREATE INDEX event_key_time ON event (key_id, time DESC, id DESC);
