@@ -74,17 +74,26 @@ def write(connection: Connection, groups: Mapping[Group, Sequence[int]]) -> None
 def add_up(groups: Mapping[Group, Sequence[int]]) -> dict[Margin, int]:
     """Add roll-ups up along their dimensions; a sum is one number whose 64-bit digits are the columns."""
     margins: defaultdict[Margin, int] = defaultdict(int)
-    for (bucket_s, account, key, route, model, status), row in groups.items():
-        added = _pack(row, status)
-        names = (key, route, model, f"{status}xx")
-        for length_s in LENGTHS_S:
-            start_s = bucket_s - bucket_s % length_s
-            for dimension, name in zip(DIMENSIONS, names, strict=True):
-                margins[account, length_s, dimension, "", start_s, name] += added
-        day_s = bucket_s - bucket_s % DAY_S
-        for breakdown, inside, part in _PAIRS:
-            margins[account, DAY_S, breakdown, names[inside], day_s, names[part]] += added
+    for group, row in groups.items():
+        added = _pack(row, group[-1])
+        for margin in margins_of(group):
+            margins[margin] += added
     return margins
+
+
+def margins_of(group: Group) -> list[Margin]:
+    """Return the rows that a roll-up is part of."""
+    bucket_s, account, key, route, model, status = group
+    names = (key, route, model, f"{status}xx")
+    day_s = bucket_s - bucket_s % DAY_S
+    whole = [
+        (account, length_s, dimension, "", bucket_s - bucket_s % length_s, name)
+        for length_s in LENGTHS_S
+        for dimension, name in zip(DIMENSIONS, names, strict=True)
+    ]
+    return whole + [
+        (account, DAY_S, breakdown, names[inside], day_s, names[part]) for breakdown, inside, part in _PAIRS
+    ]
 
 
 def _pack(row: Sequence[int], status: int) -> int:

@@ -67,6 +67,18 @@ ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE S
 )
 
 
+def group_of(event: Event) -> Group:
+    """Return the row that an event is part of."""
+    return (
+        event.time_us // _BUCKET_US * BUCKET_S,
+        event.account,
+        event.key,
+        event.route,
+        event.model or "",
+        event.status // 100,
+    )
+
+
 class Sums:
     """What events add up to, group by group."""
 
@@ -76,14 +88,7 @@ class Sums:
 
     def add(self, event: Event, cost: Cost | None) -> None:
         """Add one event."""
-        group = (
-            event.time_us // _BUCKET_US * BUCKET_S,
-            event.account,
-            event.key,
-            event.route,
-            event.model or "",
-            event.status // 100,
-        )
+        group = group_of(event)
         row = self.groups.get(group)
         if row is None:
             row = self.groups[group] = _EMPTY.copy()
