@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from keygauge.command import Subparsers
-from keygauge_keyservice import partition
-from keygauge_keyservice.commands.session import connected
-from keygauge_keyservice.ledger import RETENTION
+from keygauge.command import CommandError, Subparsers
+from keygauge_keyservice import config, partition
+from keygauge_keyservice.commands.session import connected, told_plainly
+from keygauge_keyservice.config import RETENTION_DAYS_MAX
 
 
 def register(subparsers: Subparsers) -> None:
@@ -19,14 +19,19 @@ def register(subparsers: Subparsers) -> None:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     prune = verbs.add_parser("prune", help="drop whole months of single calls; the totals stay; run it from cron")
     prune.add_argument(
-        "--days", type=_days, default=RETENTION.days, help="keep the calls of so many days (default: %(default)s)"
+        "--days", type=_days, help="keep the calls of so many days (default: KEYGAUGE_RETENTION_DAYS, or 400)"
     )
     prune.set_defaults(run=_prune)
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        months = partition.drop_before(connection, datetime.now(UTC) - timedelta(days=arguments.days))
+    with told_plainly():
+        days = arguments.days or config.retention_days()
+    with connected(autocommit=True) as connection:
+        try:
+            months = partition.drop_before(connection, datetime.now(UTC) - timedelta(days=days))
+        except partition.PartitionError as error:
+            raise CommandError(str(error)) from error
     dropped = ", ".join(f"{month:%Y-%m}" for month in months)
     Console().print(f"Dropped {dropped}." if months else "Nothing to drop.")
     return 0
@@ -34,6 +39,6 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 def _days(text: str) -> int:
     days = int(text)
-    if not 1 <= days <= 3660:  # noqa: PLR2004 - told in the message
-        raise argparse.ArgumentTypeError("give 1 to 3660 days")
+    if not 1 <= days <= RETENTION_DAYS_MAX:
+        raise argparse.ArgumentTypeError(f"give 1 to {RETENTION_DAYS_MAX} days")
     return days
