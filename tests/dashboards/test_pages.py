@@ -77,10 +77,10 @@ def test_typed_models_lose_nothing(dashboard):
 
 def test_typed_models_notice_a_misspelt_option(dashboard):
     register_default_plugins()
-    stat = next(panel for panel in dashboard["panels"] if panel["type"] == "stat")
-    stat["options"]["colourMode"] = stat["options"].pop("colorMode")
+    for panel in dashboard["panels"]:
+        panel.get("options", {})["misspelt"] = True
     again = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
-    assert any("colourMode" in lost for lost in _lost(dashboard, again))
+    assert any("misspelt" in lost for lost in _lost(dashboard, again))
 
 
 def test_data_sources_are_variables(dashboard, panels):
@@ -122,7 +122,8 @@ def test_references_of_targets_are_unique(panels):
 def test_rates_use_the_rate_interval_over_time_and_the_range_at_once(panels):
     for panel in panels:
         for target in panel["targets"]:
-            windows = set(re.findall(r"(?<=})\[([^\]]+)\]", target.get("expr", "")))
+            selected = r"(\w+)\(\w+(?:\{[^}]*\})?\[([^\]]+)\]"
+            windows = {window for name, window in re.findall(selected, target.get("expr", "")) if name != "deriv"}
             assert windows <= {"$__rate_interval", "$__range"}
             assert "$__range" not in windows or target["instant"]
 
@@ -136,7 +137,7 @@ def test_legends_of_many_lines_have_calculations(panels):
 def test_single_values_have_thresholds(panels):
     for panel in panels:
         if panel["type"] in SINGLE_VALUE:
-            assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0] == {"color": "green", "value": None}
+            assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] is None
 
 
 def test_links_keep_variables_and_time(dashboard):
@@ -145,6 +146,14 @@ def test_links_keep_variables_and_time(dashboard):
         assert link["includeVars"]
         assert link["keepTime"]
         assert link["tags"] == [TAG]
+
+
+def test_links_lead_to_dashboards_of_the_suite(dashboard):
+    uids = {page.uid for page in pages(Thresholds())}
+    for uid, query in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(dashboard)):
+        assert uid in uids
+        names = {item["name"] for item in dashboard["templating"]["list"]}
+        assert all(f"${{{name}:queryparam}}" in query or f"var-{name}=" in query for name in names)
 
 
 def _lost(given, again, path=""):

@@ -14,10 +14,11 @@ import pytest
 
 from keygauge import metrics, service_metrics
 from keygauge.metrics import label
+from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alert import SOURCE
-from keygauge_dashboards.files import GENERATED
+from keygauge_dashboards.alerts import records
 from keygauge_dashboards.panels import Prometheus
-from keygauge_dashboards.queries import ALERTS, JOB
+from keygauge_dashboards.queries import ALERTS, JOB, UP
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
 
@@ -34,6 +35,7 @@ VALUES = {
     metrics.OUTCOME: ("admitted", "limited"),
     metrics.STATUS_CLASS: ("2xx", "4xx", "5xx"),
 }
+_LEVELS = {service_metrics.KEY_INFO: (1, 0), service_metrics.LIMIT_USED: (60, 0.3)}  # at first, and growth a step
 KEYS = (  # the key service's labels, which belong together
     {"id": "k1", "key": "k1", "name": "prod", "account": "a1", "account_name": "Ada"},
     {"id": "k2", "key": "k2", "name": "test", "account": "a2", "account_name": "Bob"},
@@ -41,16 +43,14 @@ KEYS = (  # the key service's labels, which belong together
 
 
 @pytest.fixture(scope="module")
-def prometheus(program, root, tmp_path_factory):
+def prometheus(program, tmp_path_factory):
     """Run Prometheus on an hour of made-up series; return a function that asks its API."""
     folder = tmp_path_factory.mktemp("prometheus")
     now = int(time.time())
     (folder / "samples.txt").write_text("\n".join(_samples(now)) + "\n# EOF\n")
     blocks = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples.txt", "data"]
     subprocess.run(blocks, cwd=folder, check=True, capture_output=True)
-    (folder / "prometheus.yaml").write_text(
-        f"global: {{evaluation_interval: 1s}}\nrule_files: ['{root / GENERATED}/prometheus/*.yaml']\n"
-    )
+    (folder / "prometheus.yaml").write_text("global: {}\n")
     port = _free_port()
     command = [
         program("prometheus"),
@@ -119,6 +119,11 @@ def _samples(now):
         for values in {tuple(key.get(name, "x") for name in metric.attributes) for key in KEYS}:
             labels = dict(zip(metric.attributes, values, strict=True))
             yield from _series(metric, {JOB: "keyservice", **labels}, now)
+    for metric in collector_metrics.ALL:
+        yield from _series(metric, {JOB: "collector", **dict.fromkeys(metric.attributes, "x")}, now)
+    for record in records(Thresholds()):
+        yield from _line(record.name, {JOB: "api"}, now, lambda _: 0.01)
+    yield from _line(UP, {JOB: "keyservice", "instance": "i1"}, now, lambda _: 1)
     source = SOURCE.replace('"', "").split("=")
     alert = {"alertname": "KeyRateLimited", "alertstate": "firing", "severity": "ticket", "keygauge_key_id": "k1"}
     yield from _line(ALERTS, {**alert, source[0]: source[1]}, now, lambda _: 1)
@@ -136,8 +141,8 @@ def _series(metric, labels, now):
     elif metric.name.endswith("timestamp"):
         yield from _line(name, labels, now, lambda _: now + 86_400)
     else:
-        level = {service_metrics.KEY_INFO: 1, service_metrics.LIMIT_USED: 90}.get(metric, 100)
-        yield from _line(name, labels, now, lambda _: level)
+        level, growth = _LEVELS.get(metric, (100, 0))
+        yield from _line(name, labels, now, lambda step: level + growth * step)
 
 
 def _line(name, labels, now, value):

@@ -2,59 +2,42 @@
 
 from __future__ import annotations
 
-from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKEN_TYPE, TOKENS, label
+from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, TOKENS, label
+from keygauge_dashboards import key
 from keygauge_dashboards.alert import SOURCE
-from keygauge_dashboards.marks import marks
-from keygauge_dashboards.panels import Page, Prometheus, Section, Sql, View
-from keygauge_dashboards.queries import (
-    ALERTS,
-    increase,
-    is_,
-    like,
-    limit_share,
-    named,
-    or_zero,
-    quantile,
-    rate,
-    ratio,
-    unlike,
-)
+from keygauge_dashboards.charts import LIMITED, SERVER_ERROR, answers, durations, failures, legend, tokens_a_second
+from keygauge_dashboards.frame import PER_SECOND, drill, frame, ledger
+from keygauge_dashboards.key_alerts import NO_KEY
+from keygauge_dashboards.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.queries import ALERTS, increase, limit_share, named, or_zero, quantile, rate, ratio, unlike
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.variables import variables
-from keygauge_dashboards.views import bars, coloured, field, keep, limits, lines, ranking, stat, table
+from keygauge_dashboards.views import bars, field, keep, limits, ranking, stat, table
 
 UID = "keygauge-overview"
 
-_PER_SECOND = "reqps"
-_NOT_A_KEY = "anonymous|invalid|other"
-_SERVER_ERROR = like(STATUS, "5..")
-_LIMITED = is_(STATUS, "429")
 
 _COST_TODAY = """\
 /* overview.cost_today */
 SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
 FROM grafana.rollup
-WHERE bucket >= date_trunc('day', now(), 'UTC')
-    AND account_id IN (${account:sqlstring}) AND key_id IN (${key:sqlstring})"""
+WHERE bucket >= date_trunc('day', now(), 'UTC') AND {picked}"""
 
 _TOKENS_A_DAY = """\
 /* overview.tokens_a_day */
 SELECT date_trunc('day', bucket, 'UTC') AS time, sum(input_tokens) AS "input", sum(output_tokens) AS "output"
 FROM grafana.rollup
-WHERE $__timeFilter(bucket) AND account_id IN (${account:sqlstring}) AND key_id IN (${key:sqlstring})
+WHERE $__timeFilter(bucket) AND {picked}
 GROUP BY 1
 ORDER BY 1"""
 
 
 def overview(thresholds: Thresholds) -> Page:
     """Make the dashboard."""
-    return Page(
-        uid=UID,
-        title="API keys: overview",
-        description="Traffic, errors, latency, tokens, cost, limits and alerts of the API, over all keys or some.",
-        variables=variables(),
-        annotations=marks(SOURCE),
-        sections=[
+    return frame(
+        UID,
+        "API keys: overview",
+        "Traffic, errors, latency, tokens, cost, limits and alerts of the API, over all keys or some.",
+        [
             Section("Now", _now(thresholds)),
             Section("Requests, errors, duration", _red(thresholds)),
             Section("Who and what", _who(thresholds)),
@@ -70,12 +53,12 @@ def _now(thresholds: Thresholds) -> list[View]:
             "How many requests a second?",
             "Requests answered a second, whatever the status.",
             Prometheus(rate(REQUESTS)),
-            unit=_PER_SECOND,
+            unit=PER_SECOND,
         ),
         stat(
             "How many fail by our fault?",
             "Share of requests answered with 5xx. Refusals (401, 403, 429) are not our errors.",
-            Prometheus(ratio(rate(REQUESTS, _SERVER_ERROR), rate(REQUESTS))),
+            Prometheus(ratio(rate(REQUESTS, SERVER_ERROR), rate(REQUESTS))),
             unit="percentunit",
             colours=errors,
         ),
@@ -96,16 +79,14 @@ def _now(thresholds: Thresholds) -> list[View]:
         stat(
             "What did today cost?",
             "Cost of today's tokens (UTC), from the ledger, in US dollars.",
-            Sql(_COST_TODAY),
+            ledger(_COST_TODAY),
             unit="currencyUSD",
             no_value="0",
         ),
         stat(
             "How many keys are active?",
             "Keys that made a request in the picked time range; calls without a valid key are not among them.",
-            Prometheus(
-                f"count({increase(REQUESTS, unlike(KEY, _NOT_A_KEY), by=(KEY,))} > 0) or vector(0)", instant=True
-            ),
+            Prometheus(f"count({increase(REQUESTS, unlike(KEY, NO_KEY), by=(KEY,))} > 0) or vector(0)", instant=True),
             unit="none",
         ),
         stat(
@@ -126,63 +107,34 @@ def _now(thresholds: Thresholds) -> list[View]:
 
 
 def _red(thresholds: Thresholds) -> list[View]:
-    classes = {
-        "ok": like(STATUS, "[123].."),
-        "client error": like(STATUS, "4.[0-8]|4[013-9]9"),
-        "rate-limited": _LIMITED,
-        "server error": _SERVER_ERROR,
-    }
-    colours = {"ok": "green", "client_error": "yellow", "rate-limited": "orange", "server_error": "red"}
-    return [
-        bars(
-            "How is the traffic answered?",
-            "Requests a second by kind of answer.",
-            [Prometheus(or_zero(rate(REQUESTS, match)), legend) for legend, match in classes.items()],
-            unit=_PER_SECOND,
-            calcs=("mean", "max"),
-            overrides=coloured(**colours),
-        ),
-        lines(
-            "Which endpoints fail?",
-            "Share of each endpoint's requests answered with 5xx; dashed: the warning and the critical share.",
-            [
-                Prometheus(
-                    ratio(rate(REQUESTS, _SERVER_ERROR, by=(ROUTE,)), rate(REQUESTS, by=(ROUTE,))), _legend(ROUTE)
-                )
-            ],
-            unit="percentunit",
-            colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
-        ),
-        lines(
-            "How long do requests take?",
-            "Quantiles of the time from arrival to the last byte, over all keys.",
-            [Prometheus(quantile(share / 100, DURATION), f"p{share}") for share in (50, 95, 99)],
-            unit=DURATION.unit,
-        ),
-    ]
+    return [answers(), failures(thresholds), durations()]
 
 
 def _who(thresholds: Thresholds) -> list[View]:
-    limited = ratio(increase(REQUESTS, _LIMITED, by=(KEY,)), increase(REQUESTS, by=(KEY,)))
+    limited = ratio(increase(REQUESTS, LIMITED, by=(KEY,)), increase(REQUESTS, by=(KEY,)))
     return [
-        ranking(
-            "Which keys ask most?",
-            "The ten keys with most requests in the picked time range.",
-            Prometheus(named(f"topk(10, {increase(REQUESTS, by=(KEY,))})"), "{{name}}", instant=True),
-            unit="short",
+        _of_keys(
+            ranking(
+                "Which keys ask most?",
+                "The ten keys with most requests in the picked time range.",
+                Prometheus(named(f"topk(10, {increase(REQUESTS, by=(KEY,))})"), "{{name}}", instant=True),
+                unit="short",
+            )
         ),
         ranking(
             "Which models use most tokens?",
             "The ten models with most tokens, input and output, in the picked time range.",
-            Prometheus(f"topk(10, {increase(TOKENS, by=(MODEL,))})", _legend(MODEL), instant=True),
+            Prometheus(f"topk(10, {increase(TOKENS, by=(MODEL,))})", legend(MODEL), instant=True),
             unit="short",
         ),
-        ranking(
-            "Which keys run into their limits?",
-            "Share of a key's requests answered with 429 in the picked time range, the ten highest.",
-            Prometheus(named(f"topk(10, {limited})"), "{{name}}", instant=True),
-            unit="percentunit",
-            colours=limits(thresholds.limited_share, 0.5),
+        _of_keys(
+            ranking(
+                "Which keys run into their limits?",
+                "Share of a key's requests answered with 429 in the picked time range, the ten highest.",
+                Prometheus(named(f"topk(10, {limited})"), "{{name}}", instant=True),
+                unit="percentunit",
+                colours=limits(thresholds.limited_share, 0.5),
+            )
         ),
     ]
 
@@ -190,17 +142,11 @@ def _who(thresholds: Thresholds) -> list[View]:
 def _tokens() -> list[View]:
     firing = f'{ALERTS}{{alertstate="firing", {SOURCE}}}'
     return [
-        lines(
-            "How many tokens a second?",
-            "Tokens used a second, by type.",
-            [Prometheus(rate(TOKENS, by=(TOKEN_TYPE,)), _legend(TOKEN_TYPE))],
-            unit="short",
-            width=8,
-        ),
+        tokens_a_second(),
         bars(
             "How many tokens a day?",
             "Input and output tokens per UTC day, from the ledger's roll-ups: exact, and as far back as they are kept.",
-            [Sql(_TOKENS_A_DAY, over_time=True)],
+            [ledger(_TOKENS_A_DAY, over_time=True)],
             unit="short",
             width=8,
         ),
@@ -216,5 +162,5 @@ def _tokens() -> list[View]:
     ]
 
 
-def _legend(attribute: str) -> str:
-    return f"{{{{{label(attribute)}}}}}"
+def _of_keys(view: View) -> View:
+    return drill(view, "Open the key", key.UID, key=f"${{__field.labels.{label(KEY)}}}")

@@ -38,6 +38,7 @@ class Prometheus:
     legend: str = "__auto"
     instant: bool = False
     table: bool = False
+    heatmap: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ def _target(target: Target, reference: str) -> Json:
     return {
         "datasource": PROMETHEUS,
         "expr": target.expression,
-        "format": "table" if target.table else "time_series",
+        "exemplar": target.heatmap,
+        "format": "heatmap" if target.heatmap else "table" if target.table else "time_series",
         "instant": target.instant,
         "range": not target.instant,
         "legendFormat": target.legend,

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from keygauge_dashboards.errors import errors
+from keygauge_dashboards.health import health
+from keygauge_dashboards.inventory import inventory
+from keygauge_dashboards.key import key
+from keygauge_dashboards.models import models
 from keygauge_dashboards.overview import overview
 from keygauge_dashboards.panels import Page
+from keygauge_dashboards.quotas import quotas
+from keygauge_dashboards.requests import requests
 from keygauge_dashboards.thresholds import Thresholds
 
 
 def pages(thresholds: Thresholds) -> list[Page]:
     """Make every dashboard."""
-    return [overview(thresholds)]
+    return [
+        overview(thresholds),
+        key(thresholds),
+        models(),
+        quotas(thresholds),
+        errors(thresholds),
+        inventory(thresholds),
+        requests(),
+        health(thresholds),
+    ]

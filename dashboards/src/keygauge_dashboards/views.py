@@ -88,9 +88,17 @@ def bars(
 
 
 def ranking(
-    title: str, description: str, target: Target, *, unit: str, colours: Json | None = None, width: int = 8, **view: Any
+    title: str,
+    description: str,
+    target: Target,
+    *,
+    unit: str,
+    colours: Json | None = None,
+    full: float | None = None,
+    width: int = 8,
+    **view: Any,
 ) -> View:
-    """Compare things by one number each, the greatest first."""
+    """Compare things by one number each; `full` is the value of a whole bar."""
     options = {
         "displayMode": "gradient",
         "maxVizHeight": 300,
@@ -104,7 +112,7 @@ def ranking(
         "valueMode": "color",
     }
     mode = "thresholds" if colours else "continuous-BlPu"
-    defaults = {"color": {"mode": mode}, "min": 0, **(colours or limits())}
+    defaults = {"color": {"mode": mode}, "min": 0, **({"max": full} if full else {}), **(colours or limits())}
     return View("bargauge", title, description, [target], unit, width, 8, options, defaults, **view)
 
 
@@ -113,6 +121,73 @@ def table(title: str, description: str, target: Target, *, unit: str = "none", w
     options = {"cellHeight": "sm", "showHeader": True}
     defaults = {"custom": {"align": "auto", "filterable": True}, **limits()}
     return View("table", title, description, [target], unit, width, 8, options, defaults, **view)
+
+
+def log(title: str, description: str, target: Target, *, width: int, height: int, **view: Any) -> View:
+    """List many rows, page by page."""
+    options = {
+        "cellHeight": "sm",
+        "footer": {"countRows": False, "enablePagination": True, "fields": "", "reducer": ["sum"], "show": False},
+        "showHeader": True,
+    }
+    defaults = {"custom": {"align": "auto", "filterable": True}, **limits()}
+    return View("table", title, description, [target], "none", width, height, options, defaults, **view)
+
+
+def matrix(
+    title: str, description: str, target: Target, *, row: str, column: str, unit: str, width: int = 8, **view: Any
+) -> View:
+    """Cross two labels."""
+    options = {"cellHeight": "sm", "showHeader": True}
+    defaults = {"custom": {"align": "auto", "filterable": False}, "decimals": 0, **limits()}
+    crossed = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "zero"}
+    shaped = [{"id": "groupingToMatrix", "options": crossed}]
+    return View(
+        "table", title, description, [target], unit, width, 8, options, defaults, transformations=shaped, **view
+    )
+
+
+def donut(title: str, description: str, target: Target, *, unit: str, width: int = 8, **view: Any) -> View:
+    """Show the parts of a whole, one row each."""
+    options = {
+        "displayLabels": ["percent"],
+        "legend": {"displayMode": "table", "placement": "right", "showLegend": True, "values": ["value", "percent"]},
+        "pieType": "donut",
+        "reduceOptions": {"calcs": [], "fields": "", "values": True},
+        "tooltip": {"mode": "single", "sort": "none"},
+    }
+    defaults = {"color": {"mode": "palette-classic"}, **limits()}
+    return View("piechart", title, description, [target], unit, width, 8, options, defaults, **view)
+
+
+def heatmap(title: str, description: str, target: Target, *, unit: str, width: int = 8, **view: Any) -> View:
+    """Show how a histogram's observations are spread over time."""
+    options = {
+        "calculate": False,
+        "cellGap": 1,
+        "color": {
+            "exponent": 0.5,
+            "fill": "dark-orange",
+            "mode": "scheme",
+            "scale": "exponential",
+            "scheme": "Oranges",
+            "steps": 64,
+        },
+        "exemplars": {"color": "rgba(255,0,255,0.7)"},
+        "filterValues": {"le": 1e-9},
+        "legend": {"show": True},
+        "rowsFrame": {"layout": "auto"},
+        "showValue": "never",
+        "tooltip": {"mode": "single", "showColorScale": False, "yHistogram": False},
+        "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
+    }
+    return View("heatmap", title, description, [target], "short", width, 8, options, limits(), **view)
+
+
+def states(**colours: str) -> list[Json]:
+    """Colour the texts of a column."""
+    options = {name: {"color": colour, "index": index} for index, (name, colour) in enumerate(colours.items())}
+    return [{"type": "value", "options": options}]
 
 
 def field(name: str, **properties: Any) -> Json:

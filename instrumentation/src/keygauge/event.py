@@ -37,49 +37,36 @@ FIELDS = (
 )
 
 _NO_USAGE = Usage()
-_LINE = "[" + ",".join(["%s"] * len(FIELDS)) + "]\n"
 _MOST_TEXTS = 10_000
 
-_texts: dict[str | None, str] = {None: "null"}  # as JSON, since the same few come again and again
+
+class _Texts(dict[str | None, str]):
+    """Texts as JSON, kept since the same few come again and again; hostile variety only empties what is kept."""
+
+    def __missing__(self, text: str | None) -> str:
+        if len(self) >= _MOST_TEXTS:
+            self.clear()
+        written = self[text] = json.dumps(text)
+        return written
+
+
+_texts = _Texts()
 
 
 def line(call: Call) -> bytes:
     """Write an ended call as a spool's line, newline included."""
-    text = _texts.get
+    text = _texts
     first_byte_ns = call.first_byte_ns
     started_ns = call.started_ns
+    given, made, read, written, reasoned = call.usage or _NO_USAGE
     return (
-        _LINE
-        % (
-            call.time_ns // 1000,
-            text(call.account) or _text(call.account),
-            text(call.key) or _text(call.key),
-            text(call.route) or _text(call.route),
-            text(call.method) or _text(call.method),
-            call.status,
-            text(call.error) or _text(call.error),
-            text(call.ip) or _text(call.ip),
-            (call.ended_ns - started_ns) // 1000,
-            (first_byte_ns - started_ns) // 1000 if first_byte_ns else "null",
-            call.request_bytes,
-            call.response_bytes,
-            text(call.stream) or _text(call.stream),
-            call.messages,
-            text(call.model) or _text(call.model),
-            text(call.provider) or _text(call.provider),
-            *["null" if count is None else count for count in call.usage or _NO_USAGE],
-            text(call.usage_status) or _text(call.usage_status),
-            text(call.outcome) or _text(call.outcome),
-            text(call.limit) or _text(call.limit),
-            json.dumps(call.trace_id) if call.trace_id else "null",
-        )
+        f"[{call.time_ns // 1000},{text[call.account]},{text[call.key]},{text[call.route]},{text[call.method]},"
+        f"{call.status},{text[call.error]},{text[call.ip]},{(call.ended_ns - started_ns) // 1000},"
+        f"{(first_byte_ns - started_ns) // 1000 if first_byte_ns else 'null'},"
+        f"{call.request_bytes},{call.response_bytes},{text[call.stream]},{call.messages},"
+        f"{text[call.model]},{text[call.provider]},"
+        f"{'null' if given is None else given},{'null' if made is None else made},"
+        f"{'null' if read is None else read},{'null' if written is None else written},"
+        f"{'null' if reasoned is None else reasoned},{text[call.usage_status]},"
+        f"{text[call.outcome]},{text[call.limit]},{json.dumps(call.trace_id) if call.trace_id else 'null'}]\n"
     ).encode("ascii")
-
-
-def _text(value: str | None) -> str:
-    """Write a text as JSON and keep it; hostile variety only empties what is kept."""
-    if len(_texts) >= _MOST_TEXTS:
-        _texts.clear()
-        _texts[None] = "null"
-    written = _texts[value] = json.dumps(value)
-    return written

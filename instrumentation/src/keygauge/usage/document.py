@@ -12,8 +12,8 @@ _NULLS = (b'"usage":null', b'"usage": null')  # in every chunk but the last of a
 _SPACE: Final = " \t\r\n"
 _decode = json.JSONDecoder().raw_decode
 
-# The searches below run for every chunk that passes. `rfind` takes half the time of `find`, and that of `in`, for bytes;
-# besides, counts stand at the end. False is certain, True is for the parser to decide.
+# The searches below run for every chunk that passes. For bytes `rfind` takes half the time of `find` and a quarter of
+# that of `in`; besides, counts stand at the end. False is certain, True is for the parser to decide.
 
 
 def may_have_usage(document: bytes | bytearray) -> bool:

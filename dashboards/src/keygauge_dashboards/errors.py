@@ -1,0 +1,114 @@
+"""The Errors and latency dashboard: are the objectives met, and if not, where is it lost?"""
+
+from __future__ import annotations
+
+from keygauge.metrics import DURATION, ERROR, REQUESTS, ROUTE, STATUS, label
+from keygauge_dashboards.charts import SERVER_ERROR, durations, failures, legend
+from keygauge_dashboards.frame import PER_SECOND, frame
+from keygauge_dashboards.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.queries import JOB, RATE, increase, quantile, rate, select
+from keygauge_dashboards.service_alerts import failed_share, slow_share
+from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.views import bars, heatmap, limits, lines, matrix, stat
+
+UID = "keygauge-errors"
+
+
+def errors(thresholds: Thresholds) -> Page:
+    """Make the dashboard."""
+    return frame(
+        UID,
+        "API keys: errors and latency",
+        "The objectives of each service, how fast their budgets burn, and which endpoints burn them.",
+        [
+            Section("Objectives", _objectives(thresholds)),
+            Section("Errors", _errors(thresholds)),
+            Section("Latency", _latency()),
+        ],
+    )
+
+
+def _objectives(thresholds: Thresholds) -> list[View]:
+    failing, slow = 1 - thresholds.availability_objective, 1 - thresholds.speed_objective
+    failed, slowed = (f'{name("3d")}{{{JOB}=~"$job"}}' for name in (failed_share, slow_share))
+    windows = [burn.long for burn in thresholds.burns]
+    return [
+        stat(
+            "How much of the error budget is left?",
+            f"Of the last 3 days' budget: {failing:.2%} of requests may be answered with 5xx.",
+            Prometheus(f"min(1 - {failed} / {failing:.6g})", instant=True),
+            unit="percentunit",
+            colours=_left(),
+            width=4,
+        ),
+        stat(
+            "How much of the speed budget is left?",
+            f"Of the last 3 days' budget: {slow:.0%} of requests may take longer than {thresholds.slow_s:g} s.",
+            Prometheus(f"min(1 - {slowed} / {slow:.6g})", instant=True),
+            unit="percentunit",
+            colours=_left(),
+            width=4,
+        ),
+        lines(
+            "How fast does the error budget burn?",
+            "1 uses it up exactly in its period; the alerts fire at "
+            + ", ".join(f"{burn.factor:g} ({burn.long})" for burn in thresholds.burns)
+            + ".",
+            [Prometheus(f'max({failed_share(window)}{{{JOB}=~"$job"}}) / {failing:.6g}', window) for window in windows],
+            unit="none",
+            colours=limits(1, thresholds.burns[0].factor),
+        ),
+        lines(
+            "How fast does the speed budget burn?",
+            "1 uses it up exactly in its period.",
+            [Prometheus(f'max({slow_share(window)}{{{JOB}=~"$job"}}) / {slow:.6g}', window) for window in windows],
+            unit="none",
+            colours=limits(1, thresholds.burns[0].factor),
+        ),
+    ]
+
+
+def _left() -> dict[str, object]:
+    steps = [{"color": "red", "value": None}, {"color": "yellow", "value": 0}, {"color": "green", "value": 0.5}]
+    return {"thresholds": {"mode": "absolute", "steps": steps}}
+
+
+def _errors(thresholds: Thresholds) -> list[View]:
+    return [
+        failures(thresholds),
+        bars(
+            "What are the errors?",
+            "Requests a second answered with 5xx, by exception or refusal.",
+            [Prometheus(rate(REQUESTS, SERVER_ERROR, by=(ERROR, ROUTE)), f"{legend(ERROR)} {legend(ROUTE)}")],
+            unit=PER_SECOND,
+            calcs=("mean", "max"),
+            empty_is_fine="there are no errors when all is well",
+        ),
+        matrix(
+            "Which endpoint answers what?",
+            "Requests in the picked time range by endpoint and status.",
+            Prometheus(increase(REQUESTS, by=(ROUTE, STATUS)), instant=True, table=True),
+            row=label(ROUTE),
+            column=label(STATUS),
+            unit="short",
+        ),
+    ]
+
+
+def _latency() -> list[View]:
+    buckets = f"sum by (le) (increase({select(DURATION, part='_bucket')}[{RATE}]))"
+    return [
+        heatmap(
+            "How are durations spread?",
+            "Requests by duration over time; dots are exemplars, which lead to a trace.",
+            Prometheus(buckets, "{{le}}", heatmap=True),
+            unit=DURATION.unit,
+        ),
+        durations(),
+        lines(
+            "Which endpoints are slow?",
+            "95th percentile by endpoint.",
+            [Prometheus(quantile(0.95, DURATION, by=(ROUTE,)), legend(ROUTE))],
+            unit=DURATION.unit,
+        ),
+    ]

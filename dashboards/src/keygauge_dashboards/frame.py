@@ -1,0 +1,45 @@
+"""What all dashboards share: variables, annotations, conditions of SQL, and links from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from keygauge_dashboards.alert import SOURCE
+from keygauge_dashboards.marks import marks
+from keygauge_dashboards.panels import Page, Section, Sql, View
+from keygauge_dashboards.variables import variables
+
+PER_SECOND = "reqps"
+_KEPT = ("datasource", "postgresql", "job", "account", "key", "endpoint", "model")
+
+# Account and key are lists; endpoint and model are regular expressions, which "All" makes match everything.
+_PICKED = "account_id IN (${account:sqlstring}) AND key_id IN (${key:sqlstring})"
+_CALLS = "route ~ '^(${endpoint:regex})$' AND coalesce(model, '') ~ '^(${model:regex})$'"
+
+
+def frame(uid: str, title: str, description: str, sections: Sequence[Section], *, since: str = "now-6h") -> Page:
+    """Make a dashboard of the suite."""
+    return Page(
+        uid=uid,
+        title=title,
+        description=description,
+        sections=sections,
+        variables=variables(),
+        annotations=marks(SOURCE),
+        since=since,
+    )
+
+
+def ledger(query: str, *, over_time: bool = False, **values: object) -> Sql:
+    """Ask the ledger; `{picked}` and `{picked_calls}` stand for the variables' conditions, other names for `values`."""
+    for name, value in {"picked": _PICKED, "picked_calls": f"{_PICKED}\n    AND {_CALLS}", **values}.items():
+        query = query.replace(f"{{{name}}}", str(value))
+    return Sql(query, over_time)
+
+
+def drill(view: View, title: str, uid: str, **picked: str) -> View:
+    """Let a click on a value open another dashboard, with the time range, the data sources and what was picked."""
+    kept = [f"var-{name}={picked[name]}" if name in picked else f"${{{name}:queryparam}}" for name in _KEPT]
+    link = {"title": title, "url": f"/d/{uid}?" + "&".join(["${__url_time_range}", *kept])}
+    return replace(view, defaults={**view.defaults, "links": [link]})

@@ -1,0 +1,153 @@
+"""The Instrument health dashboard: is KeyGauge itself well, and do its two books agree?"""
+
+from __future__ import annotations
+
+from keygauge import service_metrics as service
+from keygauge.metrics import (
+    BEAT_AGE,
+    EVENTS_DROPPED,
+    FAULTS,
+    KEY,
+    REASON,
+    REQUESTS,
+    SERIES_FOLDED,
+    SPOOL_AGE,
+    SPOOL_EVENTS,
+)
+from keygauge_dashboards import collector_metrics
+from keygauge_dashboards.charts import legend
+from keygauge_dashboards.frame import frame, ledger
+from keygauge_dashboards.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.plumbing_alerts import INSTANCE, NOT_IN_LEDGER, drift
+from keygauge_dashboards.queries import EVERYTHING, JOB, UP, or_zero, quantile, rate, select, unlike
+from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.views import limits, lines, stat, table
+
+UID = "keygauge-health"
+
+_REPLICAS = """\
+/* health.replicas */
+SELECT service, host, id AS replica, version, mode, started_at AS started, seen_at AS seen, now() - seen_at AS silent
+FROM grafana.replica
+ORDER BY seen_at DESC
+LIMIT 200"""
+
+_BY_PROCESS = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
+
+
+def health(thresholds: Thresholds) -> Page:
+    """Make the dashboard."""
+    return frame(
+        UID,
+        "API keys: instrument health",
+        "Beats, spools, losses, series, the ledger's lag, and whether ledger and metrics agree.",
+        [
+            Section("Do the books agree?", _books(thresholds)),
+            Section("Processes", _processes(thresholds)),
+            Section("Losses and bounds", _losses()),
+        ],
+    )
+
+
+def _books(thresholds: Thresholds) -> list[View]:
+    counted = rate(REQUESTS, unlike(KEY, NOT_IN_LEDGER), scope=EVERYTHING)
+    return [
+        stat(
+            "How far are ledger and metrics apart?",
+            "Share of the requests with a key in the picked time range that is in one book and not in the other.",
+            Prometheus(drift("$__range"), instant=True),
+            unit="percentunit",
+            colours=limits(thresholds.drift_share / 2, thresholds.drift_share),
+            width=4,
+        ),
+        stat(
+            "How far behind is the ledger?",
+            "Age of the newest event when its batch was taken.",
+            Prometheus(f"max({select(service.LEDGER_LAG)})"),
+            unit="s",
+            colours=limits(30, thresholds.spool_age_s),
+            width=4,
+        ),
+        lines(
+            "What do the two books count?",
+            "Requests a second with a key by the metrics, and events a second taken by the ledger.",
+            [Prometheus(counted, "metrics"), Prometheus(rate(service.LEDGER_EVENTS), "ledger")],
+            unit="reqps",
+        ),
+        lines(
+            "How long does a batch take?",
+            "95th percentile of the time the key service needs for a batch of events.",
+            [Prometheus(quantile(0.95, service.LEDGER_BATCH_DURATION), "p95")],
+            unit="s",
+        ),
+    ]
+
+
+def _processes(thresholds: Thresholds) -> list[View]:
+    return [
+        lines(
+            "Who does not hear the key service?",
+            "Time since each process' last beat was answered; from 10 seconds on it refuses calls.",
+            [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE)})", _BY_PROCESS)],
+            unit="s",
+            colours=limits(10, thresholds.beat_age_s),
+        ),
+        lines(
+            "How many events wait?",
+            "Events on the processes' disks that are not yet in the ledger.",
+            [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_EVENTS)})", _BY_PROCESS)],
+            unit="short",
+        ),
+        lines(
+            "How long have they waited?",
+            "Age of the oldest event on each process' disk.",
+            [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_AGE)})", _BY_PROCESS)],
+            unit="s",
+            colours=limits(60, thresholds.spool_age_s),
+        ),
+        table(
+            "Which processes beat?", "The processes that the key service knows, newest beat first.", ledger(_REPLICAS)
+        ),
+        lines(
+            "Which parts are up?",
+            "Targets that Prometheus reaches: 1 is up.",
+            [Prometheus(f"min by ({JOB}) ({UP})", f"{{{{{JOB}}}}}")],
+            unit="none",
+            calcs=("min", "lastNotNull"),
+            width=12,
+        ),
+    ]
+
+
+def _losses() -> list[View]:
+    return [
+        lines(
+            "What was lost?",
+            "Events dropped and faults kept from the host in the picked interval, by reason; both should be zero.",
+            [
+                Prometheus(rate(EVENTS_DROPPED, by=(REASON,)), f"dropped: {legend(REASON)}"),
+                Prometheus(rate(FAULTS, by=(REASON,)), f"fault: {legend(REASON)}"),
+            ],
+            unit="cps",
+            empty_is_fine="nothing is lost when all is well",
+        ),
+        lines(
+            "How many series are there?",
+            "Series of the request counter, and requests a second counted under 'other' because a bound was met.",
+            [
+                Prometheus(f"count by ({JOB}) ({select(REQUESTS, scope={JOB: '$job'})})", f"series: {{{{{JOB}}}}}"),
+                Prometheus(or_zero(rate(SERIES_FOLDED)), "folded"),
+            ],
+            unit="short",
+        ),
+        lines(
+            "What does the collector lose?",
+            "Points a second refused at the collector's door, not sent or not queued.",
+            [
+                Prometheus(rate(metric, scope=EVERYTHING), metric.description.lower())
+                for metric in collector_metrics.ALL
+            ],
+            unit="cps",
+            empty_is_fine="there is no collector where Prometheus scrapes the services",
+        ),
+    ]

@@ -1,0 +1,133 @@
+"""The Key inventory dashboard: which keys there are, and which of them want care."""
+
+from __future__ import annotations
+
+from keygauge_dashboards import key
+from keygauge_dashboards.frame import drill, frame, ledger
+from keygauge_dashboards.panels import Page, Section, View
+from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.views import donut, field, states, table
+
+UID = "keygauge-keys"
+
+
+_STATES = """\
+/* inventory.states */
+SELECT status, count(*) AS keys
+FROM grafana.key
+WHERE account_id IN (${account:sqlstring}) AND status <> 'deleted'
+GROUP BY 1
+ORDER BY 1"""
+
+_ALL = """\
+/* inventory.all */
+SELECT id, name AS key, account_name AS account, environment, plan_id AS plan, status,
+    created_at AS created, expires_at AS expires, last_used_at AS "last used"
+FROM grafana.key
+WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status <> 'deleted'
+ORDER BY account_name, name
+LIMIT 1000"""
+
+_EXPIRING = """\
+/* inventory.expiring */
+SELECT id, name AS key, account_name AS account, environment, expires_at AS expires, last_used_at AS "last used"
+FROM grafana.key
+WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status = 'active'
+    AND expires_at BETWEEN now() AND now() + interval '{days} days'
+ORDER BY expires_at
+LIMIT 200"""
+
+_UNUSED = """\
+/* inventory.unused */
+SELECT id, name AS key, account_name AS account, environment, last_used_at AS "last used", created_at AS created
+FROM grafana.key
+WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status = 'active'
+    AND coalesce(last_used_at, created_at) < now() - interval '{days} days'
+ORDER BY last_used_at NULLS FIRST
+LIMIT 200"""
+
+_NEW = """\
+/* inventory.new */
+SELECT id, name AS key, account_name AS account, environment, created_at AS created, last_used_at AS "last used"
+FROM grafana.key
+WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status <> 'deleted'
+    AND $__timeFilter(created_at)
+ORDER BY created_at DESC
+LIMIT 200"""
+
+_CHANGES = """\
+/* inventory.changes */
+SELECT change.at, change.action, coalesce(key.name, change.subject) AS subject, account.name AS account
+FROM grafana.change
+LEFT JOIN grafana.account ON account.id = change.account_id
+LEFT JOIN grafana.key ON key.id = change.subject
+WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id IN (${account:sqlstring}))
+ORDER BY change.at DESC
+LIMIT 500"""
+
+
+def inventory(thresholds: Thresholds) -> Page:
+    """Make the dashboard."""
+    return frame(
+        UID,
+        "API keys: inventory and hygiene",
+        "Which keys there are; which expire, lie unused, were never used or are new; what was changed.",
+        [
+            Section("Keys", _keys()),
+            Section("What wants care", _care(thresholds)),
+            Section("What happened", _happened()),
+        ],
+        since="now-30d",
+    )
+
+
+def _keys() -> list[View]:
+    colours = field("status", mappings=states(active="green", disabled="orange", suspended="red"))
+    every = table(
+        "Which keys are there?",
+        "All living keys of the picked accounts; a click opens the key.",
+        ledger(_ALL),
+        width=18,
+        overrides=[colours],
+    )
+    return [
+        donut("How many keys are in which state?", "Living keys by state.", ledger(_STATES), unit="short", width=6),
+        _open(every),
+    ]
+
+
+def _care(thresholds: Thresholds) -> list[View]:
+    soon = max(thresholds.expiry_days)
+    return [
+        _open(
+            table(
+                f"Which keys expire within {soon} days?",
+                "Living keys whose calls will be refused soon: rotate them with a grace period.",
+                ledger(_EXPIRING, days=soon),
+                empty_is_fine="no key expires soon",
+            )
+        ),
+        _open(
+            table(
+                f"Which keys have not been used for {thresholds.unused_days} days?",
+                "Active keys that nobody needs; an empty last use means never.",
+                ledger(_UNUSED, days=thresholds.unused_days),
+                empty_is_fine="every key is in use",
+            )
+        ),
+    ]
+
+
+def _happened() -> list[View]:
+    return [
+        _open(table("Which keys are new?", "Keys made in the picked time range.", ledger(_NEW))),
+        table(
+            "What was changed?",
+            "Changes of keys, accounts and plans, newest first; by whom is in the portal.",
+            ledger(_CHANGES),
+        ),
+    ]
+
+
+def _open(view: View) -> View:
+    return drill(view, "Open the key", key.UID, key="${__data.fields.id}")

@@ -1,0 +1,148 @@
+"""The Key detail dashboard: everything about one key, down to its last calls."""
+
+from __future__ import annotations
+
+from keygauge.metrics import DECISIONS, LIMIT, OUTCOME
+from keygauge_dashboards import requests
+from keygauge_dashboards.charts import answers, durations, failures, legend, tokens_by_model
+from keygauge_dashboards.frame import drill, frame, ledger
+from keygauge_dashboards.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.queries import like, limit_share, rate
+from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.views import bars, field, limits, ranking, states, table
+
+UID = "keygauge-key"
+
+_HEADER = """\
+/* key.header */
+SELECT name AS key, account_name AS account, plan_id AS plan, environment, status, created_at AS created,
+    expires_at AS expires, last_used_at AS "last used", last_used_route AS "last endpoint"
+FROM grafana.key
+WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status <> 'deleted'
+ORDER BY last_used_at DESC NULLS LAST
+LIMIT 200"""
+
+_QUOTAS = """\
+/* key.quotas */
+SELECT quota.account_id AS account, coalesce(key.name, 'all keys') AS key, limit_name AS "limit", unit, period,
+    used, amount, used::float8 / nullif(amount, 0) AS share, greatest(amount - used, 0) AS "left", resets_at AS resets
+FROM grafana.quota LEFT JOIN grafana.key ON key.id = quota.key_id
+WHERE quota.account_id IN (${account:sqlstring}) AND (quota.key_id IS NULL OR quota.key_id IN (${key:sqlstring}))
+ORDER BY share DESC NULLS LAST
+LIMIT 200"""
+
+_COST = """\
+/* key.cost */
+SELECT $__timeGroup(bucket, '1d') AS time, coalesce(nullif(model, ''), 'no model') AS metric,
+    sum(cost_nanousd) / 1e9 AS cost
+FROM grafana.rollup
+WHERE $__timeFilter(bucket) AND {picked}
+GROUP BY 1, 2
+ORDER BY 1, 2"""
+
+_ENDPOINTS = """\
+/* key.endpoints */
+SELECT route AS endpoint, sum(requests) AS requests, sum(requests) FILTER (WHERE status_class = 5) AS failed,
+    sum(limited) AS limited, sum(duration_us) / 1e6 / sum(requests) AS "mean duration",
+    sum(input_tokens + output_tokens) AS tokens, sum(cost_nanousd) / 1e9 AS cost
+FROM grafana.rollup
+WHERE $__timeFilter(bucket) AND {picked_calls}
+GROUP BY route
+ORDER BY requests DESC
+LIMIT 100"""
+
+_LAST = """\
+/* key.last_calls */
+SELECT time, route AS endpoint, status, error, model, duration_us / 1e6 AS duration,
+    input_tokens + output_tokens AS tokens, ip, trace_id AS trace
+FROM grafana.event
+WHERE $__timeFilter(time) AND {picked_calls}
+ORDER BY time DESC
+LIMIT 50"""
+
+
+def key(thresholds: Thresholds) -> Page:
+    """Make the dashboard."""
+    return frame(
+        UID,
+        "API key: detail",
+        "One key (or a few): its plan, limits, traffic, errors, tokens, cost and last calls.",
+        [
+            Section("The key", _header()),
+            Section("Limits", _limits(thresholds)),
+            Section("Requests, errors, duration", [answers(), failures(thresholds), durations()]),
+            Section("Tokens and cost", _tokens()),
+            Section("Calls", _calls()),
+        ],
+    )
+
+
+def _header() -> list[View]:
+    return [
+        table(
+            "Which keys are these?",
+            "Owner, plan, state, expiry and last use of the picked keys.",
+            ledger(_HEADER),
+            width=24,
+            overrides=[field("status", mappings=states(active="green", disabled="orange", suspended="red"))],
+        )
+    ]
+
+
+def _limits(thresholds: Thresholds) -> list[View]:
+    refused = rate(DECISIONS, like(OUTCOME, "limited|quota"), by=(LIMIT, OUTCOME))
+    return [
+        ranking(
+            "How much of each limit is used?",
+            "Share of every limit and quota that is used in its current period; 100% means refusals.",
+            Prometheus(f"sort_desc({limit_share()})", "{{limit}} {{key}}", instant=True),
+            unit="percentunit",
+            colours=limits(thresholds.quota_warning, thresholds.quota_critical),
+            full=1,
+        ),
+        table(
+            "When do quotas reset?",
+            "Budgets of the current UTC day or month: used, left, and when the period ends.",
+            ledger(_QUOTAS),
+            width=8,
+            overrides=[field("share", unit="percentunit", decimals=1)],
+        ),
+        bars(
+            "What is refused by which limit?",
+            "Calls a second answered with 429, by limit.",
+            [Prometheus(refused, f"{legend(LIMIT)} {legend(OUTCOME)}")],
+            unit="reqps",
+            calcs=("mean", "max"),
+            empty_is_fine="nothing is refused when clients keep to their limits",
+        ),
+    ]
+
+
+def _tokens() -> list[View]:
+    return [
+        tokens_by_model(),
+        bars(
+            "What does it cost a day?",
+            "Cost by UTC day and model in US dollars, from the ledger.",
+            [ledger(_COST, over_time=True)],
+            unit="currencyUSD",
+        ),
+        table(
+            "Which endpoints are called?",
+            "Requests, failures, mean duration, tokens and cost by endpoint, from the ledger.",
+            ledger(_ENDPOINTS),
+            width=8,
+            overrides=[field("mean duration", unit="s", decimals=2), field("cost", unit="currencyUSD")],
+        ),
+    ]
+
+
+def _calls() -> list[View]:
+    last = table(
+        "What were the last calls?",
+        "The 50 newest calls; a click opens the whole log.",
+        ledger(_LAST),
+        width=24,
+        overrides=[field("duration", unit="s", decimals=3)],
+    )
+    return [drill(last, "Open the log", requests.UID)]
