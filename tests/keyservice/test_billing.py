@@ -16,9 +16,7 @@ JUNE_2 = datetime(2026, 6, 2, tzinfo=UTC)
 def used(connection, metered, make_event):
     connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
     connection.execute("UPDATE plan SET monthly_nanousd = 20000000000")
-    events = [
-        make_event(offset) for offset in (0, 1, -30 * 86_400, 11.5 * 86_400 - 1)
-    ]  # May, April, the last second of May
+    events = [make_event(offset) for offset in (0, 1, -30 * 86_400, 11.5 * 86_400 - 1)]  # the last one: May, just
     history.write_history(connection, events, lambda _: Cost(1_500, "test"), spool="test")
 
 
