@@ -156,6 +156,12 @@ class Cluster:
             moments += [moment for number, moment in RECORD.iter_unpack(data[:whole]) if number == place]
         return sorted(moments)
 
+    def wait_for(self, admissions, timeout_s=60):
+        deadline = time.monotonic() + timeout_s
+        while len(self.admitted()) < admissions:
+            assert time.monotonic() < deadline, f"no {admissions} calls were admitted within {timeout_s} s"
+            time.sleep(0.1)
+
     def end(self):
         for process in self.processes:
             process.kill()
@@ -190,6 +196,7 @@ def test_limits_hold_through_kills_pauses_restarts_and_cuts(cluster):
         {"name": "quota", "unit": "request", "amount": quota, "period": "month"},
     )
     alive = [cluster.start([token], pause_s=0.001) for _ in range(PROCESSES)]
+    cluster.wait_for(rate // 2)
     dice = random.Random(7)
     until = time.monotonic() + (300 if LONG else 14)
     step = 0
@@ -212,10 +219,10 @@ def test_limits_hold_through_kills_pauses_restarts_and_cuts(cluster):
             cluster.stop_service()
             cluster.serve()
         time.sleep(dice.uniform(0.1, 0.8))
+    cluster.wait_for(rate)  # traffic to speak of, also where the machine is slow
     moments = cluster.admitted()
     assert most_in_any_window(moments, window_s) <= rate  # G1
     assert len(moments) <= quota  # G2
-    assert len(moments) >= rate  # there was traffic to speak of
     used = cluster.connection.execute(
         "SELECT cells[1] AS used FROM limit_state JOIN plan_limit "
         "ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint WHERE name = 'quota'"

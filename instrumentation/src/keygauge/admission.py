@@ -112,7 +112,12 @@ class Admission:
                 if lease.exact:  # type: ignore[union-attr]  # as above
                     lease.last_ns = now  # type: ignore[union-attr]  # as above
                     self.wake()  # to tell when it was spent
-                elif not allowance.asked and lease.available * 2 < lease.units and lease.units > 1:  # type: ignore[union-attr]  # as above
+                elif (
+                    not allowance.asked
+                    and lease.available * 2 < lease.units  # type: ignore[union-attr]  # as above
+                    and lease is allowance.leases[-1]  # the older ones are spent first
+                    and lease.units > 1
+                ):
                     self._ask(allowance)
             return None
 

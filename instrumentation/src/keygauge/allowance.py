@@ -30,6 +30,7 @@ class Allowance:
         "leases",
         "limit",
         "reset_ns",
+        "rest",
         "retry_ns",
         "share",
         "small",
@@ -47,6 +48,7 @@ class Allowance:
         self.debt = 0  # units used beyond reservations: taken from the next grant
         self.calls = 0  # that reserved those, where calls take more than one
         self.spent = 0  # units since the last grant
+        self.rest = 0  # this process's part of what the limit had left after the last grant
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
         self.granted_ns = 0
         self.denied_until_ns = 0  # the key service said no: do not ask again before
@@ -107,6 +109,7 @@ class Allowance:
     def deny(self, now_ns: int, retry_ns: int) -> None:
         """Remember a refusal."""
         self.waiting = 0
+        self.rest = 0
         self.asked = False
         self._wait(now_ns, retry_ns)
 

@@ -56,6 +56,7 @@ class Trade:
             allowance, units = asked[grant["limit"]]
             allowance.small = grant["small"]
             allowance.share = allowance.limit.amount // answer["replicas"]
+            allowance.rest = grant["remaining"] // answer["replicas"]
             lease = Lease(
                 grant["lease"],
                 grant["units"],
