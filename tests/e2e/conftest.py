@@ -51,6 +51,7 @@ class Stack:
     api: Process | None = None
     clients: list = field(default_factory=list)
 
+    admin_token = ADMIN_TOKEN
     service_token = SERVICE_TOKEN
 
     @property
