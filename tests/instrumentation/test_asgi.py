@@ -7,6 +7,7 @@ import time
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
@@ -325,6 +326,37 @@ async def test_stream_is_in_the_spool_before_the_event_after_which_clients_leave
     assert seen == [0, 1]
     (event,) = await settled(service, 1)
     assert (event["input_tokens"], event["output_tokens"], event["error"]) == (11, 7, None)
+
+
+async def test_preflight_of_a_browser_reaches_the_host_without_a_key(service, guard, visit):
+    app = guard(CORSMiddleware(host(), allow_origins=["https://site.example"], allow_headers=["authorization"]))
+    asks = {"origin": "https://site.example", "access-control-request-method": "GET"}
+    answer = await visit(app, method="OPTIONS", headers=asks)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://site.example"
+    assert (await visit(app, method="OPTIONS")).status_code == 401
+    assert (await visit(app, headers=asks)).status_code == 401
+
+
+async def test_limits_that_the_host_tells_itself_are_left_to_it(service, guard, visit):
+    async def tell(request):
+        return PlainTextResponse("x", headers={"X-RateLimit-Remaining-Requests": "17"})
+
+    _, token = service.key()
+    headers = (await visit(guard(Starlette(routes=[Route("/hello", tell)])), token)).headers
+    assert headers.get_list("x-ratelimit-remaining-requests") == ["17"]
+    assert headers["x-ratelimit-limit-requests"] == "1000"
+
+
+async def test_two_middlewares_of_one_process_lose_nothing_to_each_other(service, guard, visit, monkeypatch):
+    monkeypatch.setattr("keygauge.shipper._ADOPTION_S", 0.1)
+    _, token = service.key()
+    apps = [guard(host()), guard(host())]
+    for _ in range(20):
+        for app in apps:
+            assert (await visit(app, token)).status_code == 200
+        await asyncio.sleep(0.1)
+    assert len(await settled(service, 40)) == 40
 
 
 async def test_large_body_reaches_the_host_unchanged(service, guard, visit):

@@ -1,3 +1,4 @@
+import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -104,3 +105,38 @@ def test_observing_needs_no_key_service(report, monkeypatch):
     monkeypatch.delenv("KEYGAUGE_SERVICE_URL")
     monkeypatch.setenv("KEYGAUGE_MODE", "observe")
     assert "observed only" in report(code=0)
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KEYGAUGE_SERVICE_URL", "http://127.0.0.1:abc"),
+        ("KEYGAUGE_SERVICE_TOKEN", "sesame\n"),
+        ("KEYGAUGE_SPOOL_BYTES", "nan"),
+        ("KEYGAUGE_SPOOL_BYTES", "-5"),
+    ],
+)
+def test_a_wrong_setting_is_named(report, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    text = report(code=1)
+    assert text.startswith(f"FAIL  {name}")
+    assert "sesame" not in text
+
+
+class _Greeter(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.recv(1_000)
+        self.request.sendall(b"220 mail.example ready\r\n")
+
+
+@pytest.mark.usefixtures("service")
+def test_a_port_that_speaks_something_else_is_found(report, monkeypatch):
+    with socketserver.TCPServer(("127.0.0.1", 0), _Greeter) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        monkeypatch.setenv("KEYGAUGE_SERVICE_URL", f"http://127.0.0.1:{server.server_address[1]}")
+        text = report(code=1)
+        thread.join()
+    assert "does not answer in HTTP" in text
+    assert "KEYGAUGE_SERVICE_URL" in text

@@ -34,6 +34,19 @@ def test_token_is_not_shown():
         ({"service_token": None}, "KEYGAUGE_SERVICE_TOKEN is not set"),
         ({"wait_s": 0}, "KEYGAUGE_WAIT_S is 0"),
         ({"wait_s": 11}, "KEYGAUGE_WAIT_S is 11"),
+        ({"service_url": "http://127.0.0.1:abc"}, "KEYGAUGE_SERVICE_URL is 'http://127.0.0.1:abc'"),
+        ({"service_url": "http://127.0.0.1:65536"}, "KEYGAUGE_SERVICE_URL is"),
+        ({"service_url": "http://127.0.0.1:0"}, "KEYGAUGE_SERVICE_URL is"),
+        ({"service_url": "http://[::1"}, "KEYGAUGE_SERVICE_URL is"),
+        ({"service_url": "http://:8080"}, "KEYGAUGE_SERVICE_URL is"),
+        ({"service_url": "http://key service:8080"}, "KEYGAUGE_SERVICE_URL is"),
+        ({"service_url": "http://schlüssel:8080"}, "KEYGAUGE_SERVICE_URL is"),
+        ({"service_token": "se same"}, "KEYGAUGE_SERVICE_TOKEN has"),
+        ({"service_token": "sesame\n"}, "KEYGAUGE_SERVICE_TOKEN has"),
+        ({"service_token": "sésame"}, "KEYGAUGE_SERVICE_TOKEN has"),
+        ({"spool_bytes": -5}, "KEYGAUGE_SPOOL_BYTES is -5"),
+        ({"spool_bytes": 65_535}, "KEYGAUGE_SPOOL_BYTES is 65535"),
+        ({"spool_bytes": 1e9}, "KEYGAUGE_SPOOL_BYTES is"),
     ],
 )
 def test_wrong_setting_is_named(change, message):
@@ -45,3 +58,28 @@ def test_number_that_is_none_is_named(monkeypatch):
     monkeypatch.setenv("KEYGAUGE_WAIT_S", "soon")
     with pytest.raises(SettingsError, match="KEYGAUGE_WAIT_S is 'soon'"):
         Settings.from_environment(**GOOD)
+
+
+@pytest.mark.parametrize("token", ["sesame\n", "sesame open"])
+def test_wrong_token_is_not_told(token):
+    with pytest.raises(SettingsError) as caught:
+        Settings(**{**GOOD, "service_token": token})
+    assert "sesame" not in str(caught.value)
+
+
+def test_password_in_the_address_is_not_told():
+    with pytest.raises(SettingsError, match="KEYGAUGE_SERVICE_URL has a user name") as caught:
+        Settings(**{**GOOD, "service_url": "http://me:sesame@keys:8080"})
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-5", "1.5", "many", "9" * 30])
+def test_spool_bound_that_is_no_whole_number_is_named(monkeypatch, text):
+    monkeypatch.setenv("KEYGAUGE_SPOOL_BYTES", text)
+    with pytest.raises(SettingsError, match="KEYGAUGE_SPOOL_BYTES is"):
+        Settings.from_environment(**GOOD)
+
+
+def test_spool_bound_is_read(monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_SPOOL_BYTES", "65536")
+    assert Settings.from_environment(**GOOD).spool_bytes == 65_536

@@ -146,7 +146,7 @@ CHILD = textwrap.dedent("""
 def test_killed_process_loses_nothing_it_acknowledged_and_its_spool_is_adopted(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE)
     told = [int(child.stdout.readline()) for _ in range(500)]
-    (spool_id,) = others(tmp_path, "own")
+    (spool_id,) = others(tmp_path)
     assert Ownership.take(tmp_path, spool_id) is None  # it lives
     child.send_signal(signal.SIGKILL)
     told += [int(line) for line in child.stdout.read().split(b"\n")[:-1]]  # what follows the last newline is torn
@@ -198,3 +198,34 @@ def test_segments_are_listed_by_number(tmp_path):
         (tmp_path / f"s.{first:016d}.ndjson").touch()
     assert [segment.first for segment in segments(tmp_path, "s")] == [2, 10, 33]
     assert isinstance(segments(tmp_path, "s")[0], Segment)
+
+
+def test_spools_of_one_process_are_nothing_to_adopt(tmp_path):
+    sisters = [Spool(tmp_path, most_bytes=1000, on_drop=print) for _ in range(2)]
+    assert others(tmp_path) == []
+    sisters[0].close(empty=False)
+    assert others(tmp_path) == [sisters[0].id]
+    sisters[1].close(empty=True)
+
+
+def test_closed_spool_drops_and_writes_nowhere(tmp_path, drops):
+    spool = Spool(tmp_path, most_bytes=1000, on_drop=lambda reason: drops.update([reason]))
+    spool.close(empty=True)
+    with (tmp_path / "other").open("wb") as other:  # takes the descriptor that the spool had
+        spool.append(b"[1]\n")
+        assert other.tell() == 0
+    assert (tmp_path / "other").read_bytes() == b""
+    assert drops == {"closed": 1}
+
+
+def test_acknowledged_segment_gives_its_disk_back_after_it_was_full(spool):
+    fill(spool, 10)
+    backlog = Backlog(spool.directory, spool.id)
+    drain(backlog)
+    spool._has_met_full_disk = True
+    spool.shrink(backlog.next)
+    assert backlog.batch() is None
+    spool.forget(backlog.finished())
+    assert [path.stat().st_size for path in spool.directory.glob("*.ndjson")] == [0]
+    fill(spool, 2, start=10)
+    assert drain(backlog) == list(enumerate(lines(2, 10), 10))

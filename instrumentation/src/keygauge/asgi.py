@@ -13,7 +13,7 @@ from keygauge.admission import Refusal, Soon
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.credential import Conflict, find
+from keygauge.credential import Conflict, find, is_preflight
 from keygauge.estimate import Estimate, EstimateError
 from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
 from keygauge.gate import Decision, Gate, Unread
@@ -115,8 +115,10 @@ class KeyGaugeMiddleware:
                 self._observe(runtime, call, scope)
                 refusal = None
             else:
-                token = find(scope["headers"])
-                decision = gate.decide(call, token)
+                headers = scope["headers"]
+                token = find(headers)
+                is_free = token is None and is_preflight(call.method, [name for name, _ in headers])
+                decision = None if is_free else gate.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import Any, Literal
 
 from keygauge.usage import Usage
+from keygauge.usage.counts import MAX_TOKENS
 
 Outcome = Literal[
     "admitted",
@@ -105,9 +106,10 @@ class Call:
         """
         stated = Usage(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens)
         for name, count in zip(Usage._fields, stated, strict=True):
-            if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 0):
-                raise ValueError(f"{name} is {count!r}: give a whole number, 0 or more, or leave it out")
-        self.usage = stated if self.usage is None else self.usage + stated
+            if count is not None and (type(count) is not int or not 0 <= count <= MAX_TOKENS):
+                raise ValueError(f"{name} is {count!r}: give a whole number from 0 to {MAX_TOKENS}, or leave it out")
+        total = stated if self.usage is None else self.usage + stated
+        self.usage = Usage(*(None if count is None else min(count, MAX_TOKENS) for count in total))
         self.usage_status = "reported"
         self.model = model or self.model
         self.provider = provider or self.provider

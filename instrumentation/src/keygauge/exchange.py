@@ -10,7 +10,7 @@ from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
 from keygauge.estimate import Estimate
 from keygauge.problem import Answer
-from keygauge.ratelimit import Fields
+from keygauge.ratelimit import Fields, beside
 from keygauge.runtime import Runtime
 from keygauge.settlement import Settlement
 from keygauge.upload import Upload
@@ -119,7 +119,9 @@ class HttpExchange(Exchange):
             self._expect(*_find_content(headers))
             gate = self.runtime.gate
             fields: Fields = gate.fields(call) if gate else []
-            return {**message, "headers": headers + fields} if fields else message
+            if not fields:
+                return message
+            return {**message, "headers": headers + beside(fields, [name.lower() for name, _ in headers])}
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message

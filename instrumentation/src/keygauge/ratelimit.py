@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from keygauge.allowance import Allowance
 from keygauge.clock import SECOND
@@ -10,6 +10,15 @@ from keygauge.limit import Limit
 
 Fields = list[tuple[bytes, bytes]]
 
+_NAMES = frozenset(
+    (
+        b"ratelimit",
+        b"ratelimit-policy",
+        b"x-ratelimit-limit-requests",
+        b"x-ratelimit-remaining-requests",
+        b"x-ratelimit-reset-requests",
+    )
+)
 _PERIOD_S = {"day": 86_400, "month": 2_592_000}  # a month is told as 30 days: the field has no calendar
 
 
@@ -45,6 +54,12 @@ class Policy:
             result.append((b"x-ratelimit-remaining-requests", b"%d" % numbers[2 * self._rate]))
             result.append((b"x-ratelimit-reset-requests", b"%ds" % numbers[2 * self._rate + 1]))
         return result
+
+
+def beside(fields: Fields, names: Iterable[bytes]) -> Fields:
+    """Leave out what the host's answer says itself: its names, in lower case."""
+    own = _NAMES.intersection(names)
+    return [field for field in fields if field[0] not in own] if own else fields
 
 
 def _item(limit: Limit) -> bytes:

@@ -68,6 +68,8 @@ class Shipper:
             stopping = self._stop.is_set()
             try:
                 self._ship(self._backlog)
+                self._spool.shrink(self._backlog.next)
+                self._backlog.batch()  # moves on to the new segment
                 self._spool.forget(self._backlog.finished())
                 if not stopping:
                     self._adopt()
@@ -116,7 +118,7 @@ class Shipper:
         if monotonic() < self._adopt_at:
             return
         self._adopt_at = monotonic() + _ADOPTION_S
-        for spool_id in others(self._spool.directory, self._spool.id):
+        for spool_id in others(self._spool.directory):
             if ownership := Ownership.take(self._spool.directory, spool_id):
                 try:
                     self._ship(Backlog(self._spool.directory, spool_id))

@@ -12,6 +12,12 @@ from uuid import uuid4
 from keygauge.segment import Segment, segment_path, segments
 
 _SEGMENT_BYTES = 8 * 1024 * 1024
+_IDLE_BYTES = 256 * 1024  # a segment so large is not kept once all of it is in the ledger
+_CLOSED = -1
+
+# The spools that this process has open: a POSIX lock is the process's, so it would not keep a sister from taking them.
+_OPEN: set[str] = set()
+os.register_at_fork(after_in_child=_OPEN.clear)
 
 
 class Spool:
@@ -28,15 +34,21 @@ class Spool:
         self._kept_bytes = 0  # of the segments before the current one
         self._bytes = 0  # of the current one
         directory.mkdir(parents=True, exist_ok=True)
+        _OPEN.add(self.id)
         self.ownership = Ownership.create(directory, self.id)
+        self._first = 0  # of the current segment
+        self._has_met_full_disk = False
         self._fd = self._open()
 
     def append(self, line: bytes) -> None:
         """Write one event, newline included, in one write; what cannot be written is dropped and counted."""
         with self._lock:
-            if self._kept_bytes + self._bytes + len(line) > self._most_bytes:
+            if self._fd == _CLOSED:
+                self._on_drop("closed")
+            elif self._kept_bytes + self._bytes + len(line) > self._most_bytes:
                 self._on_drop("spool_full")
             elif not self._write(line):
+                self._has_met_full_disk = True
                 self._on_drop("disk")
             else:
                 self._bytes += len(line)
@@ -52,13 +64,23 @@ class Spool:
             with self._lock:
                 self._kept_bytes -= size_bytes
 
+    def shrink(self, acknowledged: int) -> None:
+        """Begin a new segment where the current one is large, or its disk full, and all of it is in the ledger."""
+        with self._lock:
+            is_large = self._bytes >= _IDLE_BYTES or self._has_met_full_disk
+            if is_large and self._first < self.next == acknowledged:
+                self._has_met_full_disk = False
+                self._rotate()
+
     def close(self, *, empty: bool) -> None:
         """Let go of the spool; with `empty`, when everything is in the ledger, delete it."""
         with self._lock:
             os.close(self._fd)
+            self._fd = _CLOSED
             if empty:
                 self.ownership.delete_spool()
             self.ownership.release()
+            _OPEN.discard(self.id)
 
     def _write(self, line: bytes) -> bool:
         try:
@@ -80,6 +102,7 @@ class Spool:
             return  # go on with the long one
         os.close(self._fd)
         self._fd = fd
+        self._first = self.next
         self._kept_bytes += self._bytes
         self._bytes = 0
 
@@ -129,9 +152,9 @@ class Ownership:
         os.close(self._fd)
 
 
-def others(directory: Path, own_id: str) -> list[str]:
-    """List the ids of the other spools in the directory, living or dead."""
-    return sorted(path.stem for path in directory.glob("*.lock") if path.stem != own_id)
+def others(directory: Path) -> list[str]:
+    """List the ids of the spools in the directory that are not this process's, living or dead."""
+    return sorted(path.stem for path in directory.glob("*.lock") if path.stem not in _OPEN)
 
 
 def _lock_path(directory: Path, spool_id: str) -> Path:

@@ -112,6 +112,8 @@ class KeyGaugeMiddleware:
             self._observe(runtime, call, environ)
             return None
         token = _credential(environ)
+        if token is None and _is_preflight(environ):
+            return None
         decision = gate.decide(call, token)
         if decision is None or isinstance(decision, Refusal):
             return decision
@@ -144,6 +146,11 @@ class KeyGaugeMiddleware:
             call.key = self._identify(environ) or call.key
         except Exception:  # noqa: BLE001 - a failing `identify` costs a label, not the call
             runtime.fault("identify")
+
+
+def _is_preflight(environ: Environ) -> bool:
+    asks = "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+    return asks and environ["REQUEST_METHOD"] == "OPTIONS"
 
 
 def _call(environ: Environ) -> Call:

@@ -9,7 +9,7 @@ from typing import Any
 from keygauge import span, wsgi_route
 from keygauge.call import CURRENT, UNMATCHED, Call
 from keygauge.problem import Answer
-from keygauge.ratelimit import Fields
+from keygauge.ratelimit import Fields, beside
 from keygauge.runtime import Runtime
 from keygauge.settlement import Settlement
 
@@ -101,7 +101,9 @@ class WsgiExchange(Settlement):
             self._expect(content_type, content_encoding)
             gate = self.runtime.gate
             fields = gate.fields(call) if gate else []
-            return [*headers, *_decode(fields)] if fields else headers
+            if not fields:
+                return headers
+            return [*headers, *_decode(beside(fields, [name.lower().encode("latin-1") for name, _ in headers]))]
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return headers

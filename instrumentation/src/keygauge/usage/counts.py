@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-MAX_TOKENS = 2**53  # what every JSON reader, database and float still holds exactly
+MAX_TOKENS = 10**9  # of one call; the ledger takes no more
 
 
 class Usage(NamedTuple):
