@@ -13,6 +13,7 @@ from keygauge_keyservice import embedded
 from keygauge_keyservice.secret import PepperError, Peppers, generate_pepper
 
 RETENTION_DAYS = 400
+_DIGITS_MAX = 9
 RETENTION_DAYS_MAX = 3660
 _TOKEN_LENGTH_MIN = 16
 
@@ -70,7 +71,7 @@ def retention_days(environ: Mapping[str, str] = os.environ) -> int:
         SettingsError: KEYGAUGE_RETENTION_DAYS is wrong.
     """
     text = environ.get("KEYGAUGE_RETENTION_DAYS") or str(RETENTION_DAYS)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= RETENTION_DAYS_MAX):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and 1 <= int(text) <= RETENTION_DAYS_MAX):
         raise SettingsError(f"KEYGAUGE_RETENTION_DAYS: give 1 to {RETENTION_DAYS_MAX} days")
     return int(text)
 
