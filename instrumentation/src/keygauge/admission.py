@@ -37,6 +37,8 @@ class Cold:
 UNKNOWN = Refusal("unknown", "key_invalid")
 REVOKED = Refusal("revoked", "key_invalid")
 EXPIRED = Refusal("expired", "key_invalid")
+WRONG_IP = Refusal("forbidden", "ip_not_allowed")
+WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
 UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)
 COLD = Cold()
 

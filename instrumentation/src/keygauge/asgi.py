@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,8 +20,10 @@ from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.credential import Conflict, find
 from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
-from keygauge.gate import Decision, Gate
+from keygauge.gate import Decision, FindRoute, Gate
 from keygauge.problem import answer
+from keygauge.proxy import client_ip
+from keygauge.restriction import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 
@@ -52,6 +55,7 @@ class KeyGaugeMiddleware:
         open_paths: Iterable[str] | None = None,
         service_name: str | None = None,
         wait_s: float | None = None,
+        trusted_proxies: Iterable[str] | None = None,
     ) -> None:
         settings = Settings.from_environment(
             service_url=service_url,
@@ -61,12 +65,14 @@ class KeyGaugeMiddleware:
             open_paths=None if open_paths is None else tuple(open_paths),
             service_name=service_name,
             wait_s=wait_s,
+            trusted_proxies=None if trusted_proxies is None else tuple(trusted_proxies),
         )
         if identify is not None and settings.mode != "observe":
             raise SettingsError("identify goes with mode='observe': keys of your own can be counted, not enforced")
         self.app = app
         self._identify = identify
         self._process = Process(settings)
+        self._proxies = parse_networks(settings.trusted_proxies)
         self._wait_ns = int(settings.wait_s * SECOND)
         self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
         self._open_prefixes = tuple(path[:-1] for path in settings.open_paths if path.endswith("*"))
@@ -103,6 +109,8 @@ class KeyGaugeMiddleware:
     ) -> None:
         runtime = self._process.runtime or self._process.start()
         call = _call(scope)
+        if self._proxies:
+            call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         scope[_MARK] = call
         exchange = make(call, runtime, scope, receive, send)
         try:
@@ -112,8 +120,13 @@ class KeyGaugeMiddleware:
                 refusal = None
             else:
                 token = find(scope["headers"])
-                decision = gate.decide(call, token)
-                refusal = await self._wait(gate, call, token, decision) if isinstance(decision, Future) else decision
+                find_route = partial(route.before, scope, self.app)
+                decision = gate.decide(call, token, find_route)
+                refusal = (
+                    await self._wait(gate, call, token, find_route, decision)
+                    if isinstance(decision, Future)
+                    else decision
+                )
             if refusal is not None:
                 call.route = route.before(scope, self.app)
                 await exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
@@ -128,13 +141,15 @@ class KeyGaugeMiddleware:
             raise
         exchange.end(complete=False)
 
-    async def _wait(self, gate: Gate, call: Call, token: bytes | Conflict | None, coming: Round) -> Refusal | None:
+    async def _wait(
+        self, gate: Gate, call: Call, token: bytes | Conflict | None, find_route: FindRoute, coming: Round
+    ) -> Refusal | None:
         """Decide on a cold key or a dry lease: with the key service's word, within `wait_s`."""
         decision: Decision = coming
         while isinstance(decision, Future):
             if not await _ended(decision, call.started_ns + self._wait_ns):
                 return gate.give_up(call)
-            decision = gate.decide(call, token)
+            decision = gate.decide(call, token, find_route)
         return decision
 
     def _observe(self, runtime: Runtime, call: Call, scope: Scope) -> None:
@@ -159,6 +174,10 @@ def _call(scope: Scope) -> Call:
         call.trace_id = trace.format_trace_id(span.trace_id)
         call.context = otel_context.get_current()
     return call
+
+
+def _forwarded_for(scope: Scope) -> str:
+    return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
 
 
 async def _ended(coming: Round, deadline_ns: int) -> bool:

@@ -37,6 +37,7 @@ class Call:
         "request_bytes",
         "response_bytes",
         "route",
+        "scopes",  # those of the key; what they allow is the app's to say
         "started_ns",
         "status",
         "stream",  # StreamKind | None
@@ -64,6 +65,7 @@ class Call:
         self.request_bytes = 0
         self.response_bytes = 0
         self.route = UNMATCHED
+        self.scopes: tuple[str, ...] = ()
         self.started_ns = started_ns
         self.status = 0
         self.stream: StreamKind | None = None

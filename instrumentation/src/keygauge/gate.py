@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from keygauge import key as key_format
-from keygauge.admission import UNAVAILABLE, UNKNOWN, Cold, Dry, Refusal
+from keygauge.admission import UNAVAILABLE, UNKNOWN, WRONG_IP, WRONG_ROUTE, Cold, Dry, Refusal
 from keygauge.beat import Beat, Round
 from keygauge.call import INVALID, Call
 from keygauge.clock import now_ns
@@ -13,7 +14,9 @@ from keygauge.credential import Conflict
 from keygauge.keyring import Key
 from keygauge.problem import CONFLICT, MISSING
 from keygauge.ratelimit import Fields
+from keygauge.restriction import FREE, Restriction
 
+FindRoute = Callable[[], str]
 Decision = Refusal | Round | None  # None: admitted; a round: decide again when it has ended
 
 
@@ -28,8 +31,11 @@ class Gate:
         self._admission = beat.admission
         self._enforces = enforces
 
-    def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
-        """Decide, and write into the call whose it is and the outcome; never waits."""
+    def decide(self, call: Call, token: bytes | Conflict | None, find_route: FindRoute) -> Decision:
+        """Decide, and write into the call whose it is and the outcome; never waits.
+
+        `find_route` tells the route before the host has matched it, and is asked only where the key is restricted.
+        """
         if token is None:
             return self._refuse(call, MISSING)
         call.key = INVALID  # until it is known to be more
@@ -38,7 +44,7 @@ class Gate:
         digest = hashlib.sha256(token).digest()
         found = self._admission.recognise(digest)
         if isinstance(found, tuple):
-            return self._admit(call, *found)
+            return self._admit(call, *found, find_route)
         if isinstance(found, Cold):
             return self._look_up(call, token, digest)
         return self._refuse(call, found)
@@ -52,10 +58,11 @@ class Gate:
         key = self._admission.keyring.keys.get(call.key) if self._enforces else None
         return key.policy.fields(now_ns()) if key else []
 
-    def _admit(self, call: Call, key: Key, secret: int) -> Decision:
+    def _admit(self, call: Call, key: Key, secret: int, find_route: FindRoute) -> Decision:
         call.key = key.id
         call.account = key.account
-        refusal = self._admission.check(key, secret, call.time_ns)
+        call.scopes = key.scopes
+        refusal = self._admission.check(key, secret, call.time_ns) or _restrict(call, key.restriction, find_route)
         if refusal is not None:
             return self._refuse(call, refusal)
         if not self._enforces:
@@ -90,3 +97,14 @@ class Gate:
         call.error = refusal.code
         call.limit = refusal.limit
         return refusal
+
+
+def _restrict(call: Call, restriction: Restriction, find_route: FindRoute) -> Refusal | None:
+    if restriction is FREE:
+        return None
+    if not restriction.admits_ip(call.ip):
+        return WRONG_IP
+    if restriction.routes is None:
+        return None
+    call.route = find_route()
+    return None if restriction.admits_route(call.route) else WRONG_ROUTE

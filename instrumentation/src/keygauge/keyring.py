@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from keygauge.clock import SECOND
 from keygauge.limit import Allowance, Limit
 from keygauge.ratelimit import Policy
+from keygauge.restriction import Restriction
 
 _MOST_KEYS = 100_000
 _MOST_UNKNOWN = 10_000
@@ -27,6 +28,8 @@ class Key:
     secrets: dict[int, int | None]  # number -> expiry, wall clock ns
     allowances: tuple[Allowance, ...]
     policy: Policy
+    restriction: Restriction
+    scopes: tuple[str, ...]  # what the key may do, for the app to ask about
 
 
 class Keyring:
@@ -78,6 +81,8 @@ class Keyring:
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
             allowances=allowances,
             policy=Policy(allowances),
+            restriction=Restriction.from_json(entry),
+            scopes=tuple(entry.get("scopes", ())),
         )
 
     def _allowance(self, limit: Limit) -> Allowance:

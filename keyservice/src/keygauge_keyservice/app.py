@@ -6,7 +6,7 @@ from flask import Flask, abort, request
 from prometheus_client import CollectorRegistry
 
 from keygauge_keyservice import database, health, monitoring, openapi
-from keygauge_keyservice.api import accounts, beat, calls, events, keys, plans, usage
+from keygauge_keyservice.api import accounts, audit, beat, calls, events, keys, plans, usage
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
 from keygauge_keyservice.portal import create_portal
@@ -15,7 +15,7 @@ from keygauge_keyservice.problem import handle_problems
 from keygauge_keyservice.request_metrics import RequestMetrics
 from keygauge_keyservice.services import Services
 
-API: tuple[openapi.Part, ...] = (accounts, beat, calls, events, keys, plans, usage)
+API: tuple[openapi.Part, ...] = (accounts, audit, beat, calls, events, keys, plans, usage)
 
 _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
 

@@ -71,14 +71,15 @@ def operation(
     *,
     answer: Schema | None = None,
     status: int = 200,
+    also: tuple[int, ...] = (),
     body: Schema | None = None,
     parameters: list[Schema] | None = None,
     problems: tuple[int, ...] = (),
     security: str = "operator",
 ) -> Schema:
-    """Describe one method of one path; without `answer` it has no body."""
+    """Describe one method of one path; without `answer` it has no body. `also`: other statuses of the same answer."""
     content = {"content": {"application/json": {"schema": answer}}} if answer else {}
-    responses: Schema = {str(status): {"description": "Done.", **content}}
+    responses: Schema = {str(code): {"description": "Done.", **content} for code in (status, *also)}
     for problem in sorted({401, 503, *problems}):
         schema = {"application/problem+json": {"schema": ref("Problem")}}
         responses[str(problem)] = {"description": _PROBLEMS[problem], "content": schema}

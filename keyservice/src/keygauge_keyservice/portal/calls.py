@@ -29,7 +29,7 @@ def show() -> str:
     """Show a page of the log."""
     shown = span.read(request.args, now=datetime.now(UTC))
     given = {name: request.args[name] for name in _FILTERS if request.args.get(name)}
-    account_id = guard.current_member().account_id
+    account_id = guard.current_account_id()
     with services().connection() as connection:
         key = require_own(connection, given["key"]) if "key" in given else None
         selected = CallFilter(

@@ -16,7 +16,14 @@ from keygauge_keyservice.services import services
 from keygauge_keyservice.sessions import Session
 
 _COOKIE = "keygauge_session"
-_PUBLIC = frozenset(("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"))
+_PUBLIC = frozenset(
+    (
+        *("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"),
+        *("portal.invitation.show", "portal.invitation.accept"),
+    )
+)
+_OPERATORS = "portal.operator"  # the blueprint of pages that only operators see
+_EVERYONES = frozenset(("portal.sign_in", "portal.password"))  # … of pages that are about no account
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
@@ -31,8 +38,13 @@ def current_session() -> Session:
 
 
 def current_member() -> Member:
-    """Return the member who asks; every query is confined to this member's account."""
+    """Return the member who asks."""
     return current_session().member
+
+
+def current_account_id() -> str:
+    """Return the account that every query is confined to: the member's own, or the one an operator looks at."""
+    return cast("str", current_member().account_id)
 
 
 def require_change() -> Member:
@@ -44,6 +56,18 @@ def require_change() -> Member:
     member = current_member()
     if not member.may_change:
         raise Problem(403, "viewer", "You may look at this account but not change it: ask its owner.")
+    return member
+
+
+def require_manager() -> Member:
+    """Return the member who asks to change who the members are.
+
+    Raises:
+        Problem: 403, only owners do that.
+    """
+    member = current_member()
+    if not member.may_manage:
+        raise Problem(403, "no_owner", "Only an owner of this account may do that.")
     return member
 
 
@@ -85,6 +109,17 @@ def _admit() -> BaseResponse | None:
         return _to_sign_in()
     if is_change and not hmac.compare_digest(request.form.get("csrf", "").encode(), g.session.csrf_token.encode()):
         raise Problem(403, "stale_form", "This form is out of date: go back, reload the page and send it again.")
+    return _confine(g.session.member)
+
+
+def _confine(member: Member) -> BaseResponse | None:
+    """Keep members out of the operators' pages, and operators who look at no account out of an account's."""
+    if request.blueprint == _OPERATORS:
+        if not member.is_operator:
+            raise Problem(404, "not_found", "There is no such page.")
+        return None
+    if member.account_id is None and request.blueprint not in _EVERYONES:
+        return cast("Response", redirect(url_for("portal.operator.show"), 303))
     return None
 
 

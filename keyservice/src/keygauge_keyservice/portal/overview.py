@@ -56,7 +56,7 @@ class Remark:
 def show() -> str:
     """Show how the account stands."""
     now = datetime.now(UTC)
-    account_id = guard.current_member().account_id
+    account_id = guard.current_account_id()
     month, quarter = span.of_preset("30d", now=now), span.of_preset("90d", now=now)
     with services().connection() as connection:
         account = accounts.require(connection, account_id)

@@ -46,7 +46,7 @@ def show() -> str:
     with services().connection() as connection:
         key = _key(connection)
         selection = _selection(shown, key)
-        listed = keys.list_keys(connection, guard.current_member().account_id)
+        listed = keys.list_keys(connection, guard.current_account_id())
         totals = usage.totals(connection, **selection)
         points = usage.series(connection, bucket=shown.bucket, **selection) if totals.requests else []
         models = usage.breakdown(connection, by="model", **selection)
@@ -107,7 +107,7 @@ def is_unpriced(tally: Tally) -> bool:
 
 def _selection(shown: Span, key: Key | None) -> Selection:
     return Selection(
-        account_id=guard.current_member().account_id,
+        account_id=guard.current_account_id(),
         start=shown.start,
         end=shown.end,
         key_id=key.id if key else None,
@@ -121,7 +121,7 @@ def _key(connection: Connection) -> Key | None:
 
 def _named(connection: Connection, parts: Sequence[Part]) -> list[Row]:
     """Put the keys' names to their ids, deleted keys' too."""
-    names = {key.id: key.name for key in keys.list_keys(connection, guard.current_member().account_id)}
+    names = {key.id: key.name for key in keys.list_keys(connection, guard.current_account_id())}
     for part in parts:
         if part.group not in names:
             names[part.group] = f"{require_own(connection, part.group).name} (deleted)"
