@@ -7,11 +7,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from keygauge_keyservice import database, embedded
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.secret import Peppers
+
+# How fast an example runs is the machine's affair, not a property of the code.
+hypothesis_settings.register_profile("keygauge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("keygauge")
 
 ADMIN_TOKEN = "test-admin-token-0123456789"
 SERVICE_TOKEN = "test-service-token-0123456789"

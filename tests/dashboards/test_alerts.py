@@ -11,6 +11,7 @@ from keygauge.metrics import BEAT_AGE, DECISIONS, DURATION, KEY, OUTCOME, REQUES
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts import alerts, records
 from keygauge_dashboards.files import GENERATED
+from keygauge_dashboards.ledger_alerts import ledger_alerts
 from keygauge_dashboards.queries import ALERTS, UP
 from keygauge_dashboards.thresholds import Thresholds
 
@@ -314,6 +315,10 @@ def test_rules_are_valid(run, root):
     run("promtool", "check", "rules", root / RULES)
 
 
+def test_no_condition_is_watched_twice():
+    assert not {alert.name for alert in alerts(Thresholds())} & {alert.name for alert in ledger_alerts()}
+
+
 def test_alerts_of_one_name_differ_in_a_label():
     seen = [(alert.name, *sorted(alert.labels.items())) for alert in alerts(Thresholds())]
     assert len(set(seen)) == len(seen)
@@ -326,7 +331,7 @@ def test_every_recorded_series_is_read():
 
 def test_alerts_and_the_runbook_name_each_other(root):
     headings = re.findall(r"^## (.+)$", (root / "docs/runbook.md").read_text(), re.MULTILINE)
-    assert sorted(headings) == sorted({alert.name for alert in alerts(Thresholds())})
+    assert sorted(headings) == sorted({alert.name for alert in (*alerts(Thresholds()), *ledger_alerts())})
 
 
 def test_runbook_tells_what_it_means_why_and_what_to_run(root):

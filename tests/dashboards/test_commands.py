@@ -2,6 +2,7 @@ import argparse
 
 import pytest
 
+from keygauge.command import CommandError
 from keygauge_dashboards.commands import register
 
 
@@ -30,3 +31,25 @@ def test_check_fails_when_a_file_was_edited(run, tmp_path):
     with (tmp_path / "docs/dashboards.md").open("a") as page:
         page.write("my own words")
     assert run("check", "--folder", tmp_path) == 1
+
+
+def test_own_thresholds_go_into_rules_and_dashboards(run, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("limited_requests: 77\nquota_levels: [0.6, 1.0]\n")
+    run("build", "--folder", tmp_path, "--thresholds", own)
+    rules = (tmp_path / "dashboards/generated/prometheus/keygauge.rules.yaml").read_text()
+    assert "> 77" in rules
+    assert "level: 60%" in rules
+    assert "level: 50%" not in rules
+    assert run("check", "--folder", tmp_path, "--thresholds", own) == 0
+    assert run("check", "--folder", tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["limited: 3", "limited_requests: many", "quota_levels: []", "quota_levels: [a]", "- 1", "burns: 1"]
+)
+def test_wrong_thresholds_are_refused(run, tmp_path, text):
+    own = tmp_path / "own.yaml"
+    own.write_text(text)
+    with pytest.raises(CommandError, match="thresholds: "):
+        run("build", "--folder", tmp_path, "--thresholds", own)

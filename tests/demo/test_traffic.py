@@ -7,7 +7,6 @@ import pytest
 
 from keygauge_demo.cast import Key
 from keygauge_demo.process import Process
-from keygauge_demo.settings import DemoError
 from keygauge_demo.tally import Tally
 from keygauge_demo.traffic import Driver, Traffic, choose_drivers
 
@@ -64,18 +63,3 @@ async def test_calls_that_nobody_answers_are_sent_only():
 
 def test_keys_without_live_traffic_do_not_drive():
     assert choose_drivers([Key("quiet"), OPENAI], {"quiet": "x", "a": "y"}) == [Driver(OPENAI, "y")]
-
-
-def test_process_that_dies_while_starting_tells_its_last_words(tmp_path):
-    part = Process("part", ("-c", "raise SystemExit('out of luck')"), log=tmp_path / "part.log", environ={})
-    with pytest.raises(DemoError, match=r"the part stopped while starting.*\n.*out of luck"):
-        part.wait_until_ready(f"http://127.0.0.1:{free_port()}/")
-
-
-def test_process_that_does_not_answer_in_time_is_told(tmp_path):
-    part = Process("part", ("-c", "import time; time.sleep(30)"), log=tmp_path / "part.log", environ={})
-    try:
-        with pytest.raises(DemoError, match=r"the part did not answer at .* within 0 s"):
-            part.wait_until_ready(f"http://127.0.0.1:{free_port()}/", timeout_s=0)
-    finally:
-        part.kill()

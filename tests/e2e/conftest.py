@@ -48,6 +48,8 @@ class Stack:
     api: Process | None = None
     clients: list = field(default_factory=list)
 
+    service_token = SERVICE_TOKEN
+
     @property
     def service_url(self):
         return f"http://127.0.0.1:{self.port_service}"
@@ -68,12 +70,13 @@ class Stack:
         self.service = Process("key service", command, log=self.directory / "service.log", environ=environ)
         self.service.wait_until_ready(f"{self.service_url}/readyz")
 
-    def start_api(self):
+    def start_api(self, **telemetry):
+        """Start the API; its metrics are for Prometheus to pull unless `telemetry` says otherwise."""
         environ = {
             "KEYGAUGE_SERVICE_URL": self.service_url,
             "KEYGAUGE_SERVICE_TOKEN": SERVICE_TOKEN,
             "KEYGAUGE_SPOOL_DIR": str(self.directory / "spool"),
-            "KEYGAUGE_PROMETHEUS": "1",
+            **(telemetry or {"KEYGAUGE_PROMETHEUS": "1"}),
             "KEYGAUGE_WAIT_S": "2",  # the machine is busy
         }
         command = ("-m", "uvicorn", "--factory", "keygauge_demo.service:create_service", "--port", str(self.port_api))
@@ -126,13 +129,13 @@ class Stack:
         return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def eventually():
     """`eventually(look, expected)` looks until it sees what is expected, and asserts it."""
     return look_until
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def free_port():
     """`free_port()` finds a port that nobody listens on."""
     return find_free_port

@@ -36,29 +36,39 @@ def test_api_starts_without_its_key_service_and_recovers(cold_stack, eventually)
 
 
 def test_key_service_dies_and_comes_back(stack, eventually):
-    key, token = stack.create_key(WIDE)
-    client = stack.openai(token)
-    seen = [status_of(client) for _ in range(5)]
-    assert seen == [200] * 5
+    limited_key, limited_token = stack.create_key(WIDE)
+    free_key, free_token = stack.create_key()  # no limit: only the authority over it ends
+    calls = {
+        key.id: Calls(stack.openai(token)) for key, token in ((limited_key, limited_token), (free_key, free_token))
+    }
+    assert {caller.call() for caller in calls.values() for _ in range(3)} == {200}
     stack.service.kill()
     died_at = time.monotonic()
     while time.monotonic() < died_at + AUTHORITY_S + 0.5:
-        seen.append(status_of(client))
+        early = time.monotonic() < died_at + AUTHORITY_S - 2.5
+        assert calls[free_key.id].call() == 200 or not early
+        calls[limited_key.id].call()
         time.sleep(0.2)
-    assert set(seen) == {200, 503}
-    assert [status_of(client) for _ in range(3)] == [503] * 3
-    seen += [503] * 3
+    assert {caller.call() for caller in calls.values() for _ in range(3)} == {503}
     stack.start_service()
-    eventually(lambda: note(seen, status_of(client)), 200)
-    answered = seen.count(200)
-    eventually(lambda: stack.ledger(key.id, "status").count((200,)), answered)
-    assert stack.metric("keygauge_requests_total", http_response_status_code="200") == answered
-    assert stack.metric("keygauge_requests_total", http_response_status_code="503") == seen.count(503)
+    for key_id, caller in calls.items():
+        eventually(caller.call, 200)
+        eventually(lambda key_id=key_id: stack.ledger(key_id, "status").count((200,)), caller.seen.count(200))
+    for status in (200, 503):
+        counted = stack.metric("keygauge_requests_total", http_response_status_code=str(status))
+        assert counted == sum(caller.seen.count(status) for caller in calls.values())
 
 
-def note(seen, status):
-    seen.append(status)
-    return status
+class Calls:
+    """A client's calls and the statuses they got."""
+
+    def __init__(self, client):
+        self.client = client
+        self.seen = []
+
+    def call(self):
+        self.seen.append(status_of(self.client))
+        return self.seen[-1]
 
 
 def test_events_of_an_outage_reach_the_ledger_after_a_restart_of_both(stack, eventually):

@@ -1,13 +1,14 @@
 """A real key service on loopback, and small apps behind the middleware."""
 
 import time
+from functools import partial
 from threading import Thread
 
 import httpx
 import pytest
 from werkzeug.serving import make_server
 
-from keygauge.asgi import KeyGaugeMiddleware
+from keygauge import asgi, wsgi
 from keygauge_keyservice import accounts, keys, plans
 from keygauge_keyservice.secret import Peppers
 
@@ -82,7 +83,7 @@ def guard(service, tmp_path):
     """Put the middleware around an app; its threads end with the test."""
     made = []
 
-    def build(app, **options):
+    def build(app, *, make=asgi.KeyGaugeMiddleware, **options):
         options = {
             "service_url": service.url,
             "service_token": SERVICE_TOKEN,
@@ -90,12 +91,31 @@ def guard(service, tmp_path):
             "wait_s": 5.0,  # a slow test machine is not what these tests are about
             **options,
         }
-        made.append(KeyGaugeMiddleware(app, **options))
+        made.append(make(app, **options))
         return made[-1]
 
     yield build
     for middleware in made:
         middleware._process.stop()
+
+
+@pytest.fixture
+def guard_wsgi(guard):
+    """Put the WSGI middleware around an app."""
+    return partial(guard, make=wsgi.KeyGaugeMiddleware)
+
+
+@pytest.fixture
+def visit_wsgi():
+    """Call a WSGI app in process: (key, path, …) -> httpx.Response."""
+
+    def call(app, token=None, path="/hello", *, method="GET", headers=None, **options):
+        sent = {"authorization": f"Bearer {token}"} if token else {}
+        transport = httpx.WSGITransport(app, raise_app_exceptions=False, remote_addr="192.0.2.1")
+        with httpx.Client(transport=transport, base_url="http://api") as client:
+            return client.request(method, path, headers={**sent, **(headers or {})}, **options)
+
+    return call
 
 
 @pytest.fixture

@@ -305,6 +305,28 @@ async def test_client_that_leaves_is_settled(service, guard):
     assert (event["input_tokens"], event["output_tokens"]) == (11, 7)
 
 
+@pytest.mark.parametrize("last", [b"data: [DONE]\n\n", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'])
+async def test_stream_is_in_the_spool_before_the_event_after_which_clients_leave(service, guard, last):
+    _, token = service.key()
+    seen = []
+
+    async def stream_bare(scope, receive, send):
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        chunk = f"data: {json.dumps(CHUNKS[1])}\n\n".encode()
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        seen.append(app._process.runtime._spool.next)
+        await send({"type": "http.response.body", "body": last, "more_body": True})
+        seen.append(app._process.runtime._spool.next)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    app = guard(stream_bare)
+    await call(app, token)
+    assert seen == [0, 1]
+    (event,) = await settled(service, 1)
+    assert (event["input_tokens"], event["output_tokens"], event["error"]) == (11, 7, None)
+
+
 async def test_large_body_reaches_the_host_unchanged(service, guard, visit):
     _, token = service.key()
     body = b"x" * 20_000_000

@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from flask import Flask
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -120,3 +121,15 @@ async def test_old_secret_is_refused_after_a_rotation_without_grace(service, api
 def test_trusted_proxies_are_networks(guard):
     with pytest.raises(SettingsError, match="KEYGAUGE_TRUSTED_PROXIES"):
         guard(Starlette(), trusted_proxies=["everyone"])
+
+
+def test_wsgi_refuses_alike(service, guard_wsgi, visit_wsgi):
+    app = Flask("api")
+    app.add_url_rule("/hello", "hello", view_func=lambda: "hello")
+    app.add_url_rule("/other/<name>", "other", view_func=lambda name: name)
+    api = guard_wsgi(app, trusted_proxies=["192.0.2.1"])
+    _, token = service.key(networks=["198.51.100.0/24"], routes=["/hello"])
+    there = {"x-forwarded-for": "198.51.100.7"}
+    assert visit_wsgi(api, token, headers=there).status_code == 200
+    assert visit_wsgi(api, token, "/other/x", headers=there).json()["code"] == "endpoint_not_allowed"
+    assert visit_wsgi(api, token).json()["code"] == "ip_not_allowed"

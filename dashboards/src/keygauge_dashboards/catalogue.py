@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from keygauge_dashboards.alert import Alert
 from keygauge_dashboards.alerts import alerts
+from keygauge_dashboards.ledger_alerts import ledger_alerts
 from keygauge_dashboards.panels import Page, Sql, Target, View
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
@@ -20,7 +21,7 @@ dashboard's variables in them.
 
 def catalogue(thresholds: Thresholds) -> str:
     """Write the page."""
-    parts = [_INTRODUCTION, *(_page(page) for page in pages(thresholds)), _alerts(alerts(thresholds))]
+    parts = [_INTRODUCTION, *(_page(page) for page in pages(thresholds)), _alerts(alerts(thresholds)), _ledger_alerts()]
     return "\n".join(parts)
 
 
@@ -44,6 +45,15 @@ def _target(target: Target) -> str:
 
 def _alerts(every: list[Alert]) -> str:
     return "## Alerts\n\n| alert | severity | holds for | condition |\n|---|---|---|---|\n" + "".join(_rows(every))
+
+
+def _ledger_alerts() -> str:
+    rows = (
+        f"**[{alert.name}](runbook.md#{alert.name.lower()})** {alert.severity}: every row is an alert.\n\n"
+        f"```sql\n{alert.query}\n```\n"
+        for alert in ledger_alerts()
+    )
+    return "### On the ledger, evaluated by Grafana every 15 minutes\n\n" + "\n".join(rows)
 
 
 def _rows(every: list[Alert]) -> Iterator[str]:

@@ -6,11 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
+from keygauge.command import Subparsers
 from keygauge_dashboards.files import generate, stale, write
-from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.thresholds import Thresholds, read
 
 
-def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def register(subparsers: Subparsers) -> None:
     """Add the commands to the `keygauge` command."""
     parser = subparsers.add_parser("dashboards", help="generate Grafana dashboards, alert rules and provisioning")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
@@ -20,17 +21,24 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     ):
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("--folder", type=Path, default=Path(), help="the project's folder (default: the current one)")
+        verb.add_argument("--thresholds", type=Path, metavar="FILE", help="your own thresholds, as YAML")
         verb.set_defaults(run=run)
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    for path in write(arguments.folder, generate(Thresholds())):
+    for path in write(arguments.folder, _generate(arguments)):
         print(path)  # noqa: T201 - a command's output
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    different = stale(arguments.folder, generate(Thresholds()))
+    different = stale(arguments.folder, _generate(arguments))
     for path in different:
         print(f"{path} is stale: run `keygauge dashboards build` and commit", file=sys.stderr)  # noqa: T201 - a command's output
     return 1 if different else 0
+
+
+def _generate(arguments: argparse.Namespace) -> dict[Path, str]:
+    if arguments.thresholds is None:
+        return generate(Thresholds())
+    return generate(read(arguments.thresholds.read_text(encoding="utf-8")))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from keygauge_dashboards.catalogue import catalogue
-from keygauge_dashboards.provisioning import dashboard_folder, data_sources, rules
+from keygauge_dashboards.provisioning import dashboard_folder, data_sources, ledger_rules, rules
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
 
@@ -25,6 +25,7 @@ def generate(thresholds: Thresholds) -> dict[Path, str]:
         **dashboards,
         GENERATED / "prometheus/keygauge.rules.yaml": rules(thresholds),
         _PROVISIONING / "datasources/keygauge.yaml": data_sources(),
+        _PROVISIONING / "alerting/keygauge.yaml": ledger_rules(),
         _PROVISIONING / "dashboards/keygauge.yaml": dashboard_folder(),
         Path("docs/dashboards.md"): catalogue(thresholds),
     }

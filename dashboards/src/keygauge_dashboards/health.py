@@ -19,7 +19,7 @@ from keygauge_dashboards.charts import legend
 from keygauge_dashboards.frame import frame, ledger
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.plumbing_alerts import INSTANCE, NOT_IN_LEDGER, drift
-from keygauge_dashboards.queries import EVERYTHING, JOB, UP, quantile, rate, select, unlike
+from keygauge_dashboards.queries import EVERYTHING, JOB, UP, or_zero, quantile, rate, select, unlike
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.views import limits, lines, stat, table
 
@@ -136,7 +136,7 @@ def _losses() -> list[View]:
             "Series of the request counter, and requests a second counted under 'other' because a bound was met.",
             [
                 Prometheus(f"count by ({JOB}) ({select(REQUESTS, scope={JOB: '$job'})})", f"series: {{{{{JOB}}}}}"),
-                Prometheus(rate(SERIES_FOLDED, by=(REASON,)), f"folded: {legend(REASON)}"),
+                Prometheus(or_zero(rate(SERIES_FOLDED)), "folded"),
             ],
             unit="short",
         ),

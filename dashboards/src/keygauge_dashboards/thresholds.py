@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import yaml
+
+from keygauge.command import CommandError
 
 
 @dataclass(frozen=True)
@@ -58,3 +62,27 @@ class Thresholds:
     spool_age_s: float = 300.0
     drift_share: float = 0.02  # between the ledger and the metrics
     drift_requests: int = 100  # in an hour, below which the share means nothing
+
+
+def read(text: str) -> Thresholds:
+    """Read thresholds from YAML: names and numbers, or lists of numbers; what is not named stays as it is.
+
+    Raises:
+        CommandError: a name does not exist, or its value is of another kind.
+    """
+    given = yaml.safe_load(text) or {}
+    if not isinstance(given, dict):
+        raise CommandError("thresholds: give a YAML mapping of names to numbers")
+    defaults = {field.name: field.default for field in fields(Thresholds) if field.name != "burns"}
+    values: dict[str, Any] = {name: _like(defaults, name, value) for name, value in given.items()}
+    return replace(Thresholds(), **values)
+
+
+def _like(defaults: dict[str, Any], name: str, value: object) -> object:
+    if name not in defaults:
+        raise CommandError(f"thresholds: there is no {name!r}: choose among {', '.join(defaults)}")
+    many = isinstance(defaults[name], tuple)
+    numbers = value if many and isinstance(value, list) else [value]
+    if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers) or not numbers:
+        raise CommandError(f"thresholds: {name} is {value!r}: give {'a list of numbers' if many else 'a number'}")
+    return tuple(numbers) if many else value

@@ -18,6 +18,7 @@ READY_S = 30.0
 STOP_S = 8.0
 LOG_TAIL_BYTES = 2000
 _LOOK_S = 0.05
+_SETTINGS = ("KEYGAUGE_", "OTEL_")
 
 
 class Process:
@@ -33,7 +34,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environ},
+                env={**_own_environ(), **environ},
                 start_new_session=True,
             )
 
@@ -78,6 +79,11 @@ class Process:
 
     def _tail(self) -> str:
         return self.log.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+
+
+def _own_environ() -> dict[str, str]:
+    """Return our environment without settings of KeyGauge: those that someone exported belong to another service."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
 
 
 def _answers(url: str) -> bool:

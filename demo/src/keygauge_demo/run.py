@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from threading import Event
 
 from keygauge_demo import cast, history, seed, summary
 from keygauge_demo.process import Process
@@ -44,8 +45,9 @@ def run(settings: Settings, screen: Screen) -> Balance:
             with screen.step("Starting the key service and the demo API"):
                 key_service.wait_until_ready(f"{settings.portal_url}/readyz")
                 api.wait_until_ready(f"{settings.api_url}/healthz")
+            told = _listen()
             screen.welcome(_introduce(settings, planted))
-            return _pass_traffic(connection, settings, planted, (key_service, api), screen)
+            return _pass_traffic(connection, settings, planted, (key_service, api), screen, told)
 
 
 def _plant(connection: Connection, service: config.Settings, settings: Settings) -> Seed:
@@ -54,16 +56,22 @@ def _plant(connection: Connection, service: config.Settings, settings: Settings)
     return seed.plant(connection, peppers=service.peppers, file=file, now=datetime.now(UTC))
 
 
-def _pass_traffic(
-    connection: Connection, settings: Settings, planted: Seed, parts: Sequence[Process], screen: Screen
+def _listen() -> Event:
+    """Return what Ctrl-C or SIGTERM sets from now on: what is left to do then is short and has its own bounds."""
+    told = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    return told
+
+
+def _pass_traffic(  # noqa: PLR0917 - the parts of one run
+    connection: Connection, settings: Settings, planted: Seed, parts: Sequence[Process], screen: Screen, told: Event
 ) -> Balance:
     tally, since = Tally(), datetime.now(UTC)
     drivers = choose_drivers([key for account in cast.ACCOUNTS for key in account.keys], planted.tokens)
     traffic = Traffic(drivers, api_url=settings.api_url, tally=tally, seed=int(since.timestamp()))
     with screen.watch(tally) as watch:
-        asyncio.run(_drive(traffic, parts, watch, settings.seconds))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # what is left to do is short and has its own bounds
+        asyncio.run(_drive(traffic, parts, watch, told, settings.seconds))
     key_ids = [planted.key_ids[driver.key.name] for driver in drivers]
     with screen.step("Waiting for the last events to reach the ledger"):
         ledger = summary.await_ledger(connection, key_ids=key_ids, since=since, requests=tally.answered)
@@ -71,14 +79,11 @@ def _pass_traffic(
     return summary.balance(tally, ledger=ledger, metric=metric)
 
 
-async def _drive(traffic: Traffic, parts: Sequence[Process], watch: Watch, seconds: float | None) -> None:
+async def _drive(traffic: Traffic, parts: Sequence[Process], watch: Watch, told: Event, seconds: float | None) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
     running = asyncio.create_task(traffic.run(stop))
     deadline = time.monotonic() + (seconds or float("inf"))
-    while not stop.is_set() and time.monotonic() < deadline:
+    while not told.is_set() and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_S)
         watch.look()
         _require_alive(parts)

@@ -10,10 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-
-from keygauge import route
+from keygauge import route, router, span
 from keygauge.admission import Refusal
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
@@ -21,10 +18,11 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.credential import Conflict, find
 from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
 from keygauge.gate import Decision, FindRoute, Gate
+from keygauge.lifespan import Lifespan
 from keygauge.problem import answer
 from keygauge.proxy import client_ip
 from keygauge.restriction import parse_networks
-from keygauge.runtime import Process, Runtime
+from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
 
 Identify = Callable[[Scope], str | None]
@@ -76,6 +74,7 @@ class KeyGaugeMiddleware:
         self._wait_ns = int(settings.wait_s * SECOND)
         self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
         self._open_prefixes = tuple(path[:-1] for path in settings.open_paths if path.endswith("*"))
+        router.follow()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -100,9 +99,14 @@ class KeyGaugeMiddleware:
         scope[_MARK] = True
         self._process.start()
         try:
-            await self.app(scope, receive, send)
+            await Lifespan(receive, send, self._stop).run(self.app, scope)
         finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        if self._process.runtime is not None:
             await asyncio.to_thread(self._process.stop)
+            await asyncio.to_thread(flush)
 
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, make: type[HttpExchange | WebSocketExchange]
@@ -169,10 +173,7 @@ def _call(scope: Scope) -> Call:
         time_ns=time.time_ns(),
         started_ns=now_ns(),
     )
-    span = trace.get_current_span().get_span_context()
-    if span.is_valid:
-        call.trace_id = trace.format_trace_id(span.trace_id)
-        call.context = otel_context.get_current()
+    span.find(call)
     return call
 
 

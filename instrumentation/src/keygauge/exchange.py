@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from keygauge import route
-from keygauge.call import Call
+from keygauge import route, span
+from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
 from keygauge.problem import Answer
 from keygauge.ratelimit import Fields
 from keygauge.runtime import Runtime
-from keygauge.usage import Reader, reader_for
+from keygauge.settlement import Settlement
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -20,70 +20,42 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SWITCHED = 101
-_LEFT = 499  # the status of a call whose client left before the answer began
-_FAILED = 500
+_LAST_EVENTS = (
+    b"data: [DONE]\n\n",
+    b"data: [DONE]\r\n\r\n",
+    b'"message_stop"}\n\n',
+    b'"message_stop" }\n\n',
+)  # OpenAI, Anthropic
+_LAST_BYTES = max(map(len, _LAST_EVENTS))
+_CONTENT_TYPE = frozenset({b"content-type", b"Content-Type"})
+_CONTENT_ENCODING = frozenset({b"content-encoding", b"Content-Encoding"})
 
 
-class Exchange:
-    """What is alike for HTTP and WebSocket: settle once, whatever happens."""
+class Exchange(Settlement):
+    """What is alike for HTTP and WebSocket."""
 
-    __slots__ = ("_reader", "_receive", "_send", "_settled", "call", "runtime", "scope")
+    __slots__ = ("_receive", "_send", "scope")
 
     def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
-        self.call = call
-        self.runtime = runtime
+        super().__init__(call, runtime)
         self.scope = scope
         self._receive = receive
         self._send = send
-        self._reader: Reader | None = None  # of an HTTP answer
-        self._settled = False
-        runtime.aggregator.started(call.method)
 
-    def end(self, *, complete: bool, error: BaseException | None = None) -> None:
-        """Settle the call; the first time counts, so that background work after the answer does not."""
-        if self._settled:
-            return
-        self._settled = True
-        call = self.call
-        try:
-            self._conclude(complete=complete)
-            if call.status == 0:
-                call.status = _FAILED if isinstance(error, Exception) else _LEFT
-            if error is not None:
-                call.error = type(error).__qualname__
-            elif not complete:
-                call.error = "client_disconnected"
-            elif call.status >= _FAILED and call.error is None:
-                call.error = str(call.status)
-        except Exception:  # noqa: BLE001 - ours, never the host's
-            self.runtime.fault("conclude")
-        try:
-            self.runtime.settle(call)
-        except Exception:  # noqa: BLE001 - ours, never the host's
-            self.runtime.fault("settle")
-
-    def _conclude(self, *, complete: bool) -> None:
-        call = self.call
-        if call.stream:
-            self.runtime.aggregator.stream_closed(call.stream)
-        if "route" in self.scope:
-            call.route = route.template(self.scope)
-        if self._reader is None:
-            return
-        usage, model, provider, status, missing = self._reader.close(complete=complete)
-        call.model = call.model or model
-        call.provider = call.provider or provider
-        if call.usage is None:  # what the app itself stated wins
-            call.usage = usage
-            call.usage_status = status
-            if call.model is not None or missing != "no_usage":
-                call.missing = missing
+    def _route(self) -> None:
+        scope, call = self.scope, self.call
+        if "route" in scope or "path_template" in scope or call.route is not UNMATCHED:
+            call.route = route.template(scope, call.route)
 
 
 class HttpExchange(Exchange):
     """An HTTP request and its answer."""
 
-    __slots__ = ()
+    __slots__ = ("_is_gone",)
+
+    def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(call, runtime, scope, receive, send)
+        self._is_gone = False  # the client, before the answer's end
 
     async def refuse(self, answer: Answer) -> None:
         """Answer in the app's place."""
@@ -100,20 +72,25 @@ class HttpExchange(Exchange):
         body = message.get("body")
         if body:
             self.call.request_bytes += len(body)
+        elif message["type"] == "http.disconnect":
+            self._is_gone = True  # the app may still end its answer by itself
         return message
 
     async def send(self, message: Message) -> None:
         """Pass a message of the app on, read.
 
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
+        On a stream of tokens that is the event after which clients read no further.
         """
         kind = message["type"]
         if kind == "http.response.body":
             body = message.get("body")
             if body:
                 self._read(body)
+                if self.call.stream and bytes(body[-_LAST_BYTES:]).endswith(_LAST_EVENTS):
+                    self.end(complete=True)
             if not message.get("more_body", False):
-                self.end(complete=True)
+                self.end(complete=not self._is_gone)
         elif kind == "http.response.start":
             message = self._start(message)
         elif kind == "http.response.pathsend":  # the server sends a file by itself
@@ -124,33 +101,16 @@ class HttpExchange(Exchange):
         call = self.call
         try:
             call.status = message["status"]
+            if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
+                span.find(call)
             headers = list(message.get("headers", ()))
-            content_type = content_encoding = None
-            for name, value in headers:
-                if name == b"content-type":
-                    content_type = value
-                elif name == b"content-encoding":
-                    content_encoding = value
-            self._reader = reader_for(content_type, content_encoding)
-            if content_type is not None and content_type.startswith(b"text/event-stream"):
-                call.stream = "sse"
-                self.runtime.aggregator.stream_opened("sse")
+            self._expect(*_find_content(headers))
             gate = self.runtime.gate
             fields: Fields = gate.fields(call) if gate else []
             return {**message, "headers": headers + fields} if fields else message
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message
-
-    def _read(self, body: bytes) -> None:
-        call = self.call
-        call.response_bytes += len(body)
-        if not call.first_byte_ns:
-            call.first_byte_ns = now_ns()
-        if call.stream:
-            call.messages += 1
-        if self._reader is not None:
-            self._reader.feed(body)
 
 
 class WebSocketExchange(Exchange):
@@ -199,6 +159,17 @@ class WebSocketExchange(Exchange):
             call.status = call.status or 403
             self.end(complete=True)
         await self._send(message)
+
+
+def _find_content(headers: list[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None]:
+    """Find the content's type and encoding; ASGI has names in lower case, Django as they were given."""
+    content_type = content_encoding = None
+    for name, value in headers:
+        if name in _CONTENT_TYPE:
+            content_type = value
+        elif name in _CONTENT_ENCODING:
+            content_encoding = value
+    return content_type, content_encoding
 
 
 def _size(message: Message) -> int:

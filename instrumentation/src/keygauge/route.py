@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from keygauge import router
 from keygauge.call import UNMATCHED
 
 _MOUNTED = "/{path}"  # how Starlette ends the template of a mount
 
 
-def template(scope: Mapping[str, Any]) -> str:
+def template(scope: Mapping[str, Any], noted: str = UNMATCHED) -> str:
     """Return the whole template, mounts included, from an ASGI scope that the host has routed.
 
     Starlette (>= 1.7) and FastAPI leave their route in the scope; for an included router FastAPI leaves the whole one.
+    Litestar leaves its template. What others matched `keygauge.router` has noted in the call.
     """
+    own = noted if noted is not UNMATCHED else scope.get("path_template")
+    if own is not None:
+        return (_mount(scope) if "app_root_path" in scope else "") + own
     route = scope.get("route")
     if route is None:
         return UNMATCHED
@@ -33,12 +38,13 @@ def before(scope: Mapping[str, Any], app: Any) -> str:
 
     Starlette is found in the scope where the middleware was added to it, else it is the app inside.
     """
-    router = getattr(scope.get("app") or app, "router", None)
-    for route in getattr(router, "routes", ()):
+    host = scope.get("app") or app
+    for route in getattr(getattr(host, "router", None), "routes", ()):
         match, child = route.matches(scope)
         if match.name == "FULL":
             return template({**scope, "route": route, **child})
-    return UNMATCHED
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return router.match(host, path, scope.get("method", "GET")) or UNMATCHED
 
 
 def _included_path(fastapi: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from weakref import WeakSet
 
 from opentelemetry.metrics import MeterProvider, get_meter_provider
@@ -24,6 +24,7 @@ from keygauge.spool import Spool
 _log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.5
+_FLUSH_MS = 5000.0
 _SHIP_S = 5.0  # the longest that a process's end waits for the ledger; what is left another process adopts
 
 
@@ -116,10 +117,11 @@ class Process:
         _processes.add(self)
 
     def start(self) -> Runtime:
-        """Return the runtime of this process; the first call starts it."""
-        if self.runtime is None:
-            self.runtime = Runtime(self.settings)
-        return self.runtime
+        """Return the runtime of this process; the first call starts it, whatever thread it comes from."""
+        with _Starting.lock:
+            if self.runtime is None:
+                self.runtime = Runtime(self.settings)
+            return self.runtime
 
     def stop(self) -> None:
         """Stop; a later request starts anew."""
@@ -132,18 +134,24 @@ _processes: WeakSet[Process] = WeakSet()
 _running: WeakSet[Runtime] = WeakSet()
 
 
+class _Starting:
+    """One start at a time: threads of a server may bring a process's first requests at once."""
+
+    lock = Lock()
+
+
 class _Counted:
     """The one aggregator of this process, and whose meter its instruments are on."""
 
     aggregator: Aggregator | None = None
-    is_on_own_provider = False
+    provider: MeterProvider | None = None  # our own, where the host has none
 
 
 def _aggregator() -> Aggregator:
     """Return the one aggregator of this process; its instruments are made once."""
     if _Counted.aggregator is None:
         provider = _provider()
-        _Counted.is_on_own_provider = provider is not None and provider is not get_meter_provider()
+        _Counted.provider = None if provider is get_meter_provider() else provider
         _Counted.aggregator = Aggregator(max_series=telemetry.max_series(provider))
         meter = (provider or get_meter_provider()).get_meter("keygauge", __version__)
         instrument(meter, _Counted.aggregator, gauges=_GAUGES)
@@ -156,6 +164,18 @@ def _provider() -> MeterProvider | None:
     except telemetry.TelemetryError:
         _log.exception("KeyGauge's metrics go nowhere")
         return None
+
+
+def flush() -> None:
+    """Push the last counts now: a server may end the process by a signal, past every exit handler."""
+    provider = telemetry.host_provider() or _Counted.provider
+    flush = getattr(provider, "force_flush", None)
+    if flush is None:
+        return
+    try:
+        flush(_FLUSH_MS)
+    except Exception:  # noqa: BLE001 - the SDK's, at the end of a process that ends anyway
+        _log.warning("The last metrics could not be pushed", exc_info=True)
 
 
 def _oldest_beat_s() -> float | None:
@@ -171,11 +191,12 @@ _GAUGES = {
 
 def _forget() -> None:
     """Begin anew in a child: threads did not come along, and leases, counts and the spool are the parent's."""
+    _Starting.lock = Lock()  # another thread of the parent may have held it
     for process in list(_processes):
         process.runtime = None
     _running.clear()
-    if _Counted.is_on_own_provider:
-        _Counted.aggregator = None
+    if _Counted.provider is not None:
+        _Counted.aggregator = _Counted.provider = None
     elif _Counted.aggregator is not None:  # a host's provider keeps the instruments that read this one
         _Counted.aggregator.reset()
 

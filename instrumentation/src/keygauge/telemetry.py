@@ -59,7 +59,7 @@ def configure() -> MeterProvider | None:
     Raises:
         TelemetryError: what the environment asks for is not installed.
     """
-    if provider := _host_provider():
+    if provider := host_provider():
         return provider
     readers = []
     if any(os.environ.get(name) for name in _OTLP_ENDPOINTS):
@@ -71,7 +71,7 @@ def configure() -> MeterProvider | None:
 
 def max_series(provider: MeterProvider | None) -> int:
     """Tell how many series an instrument may have before the SDK folds them: give this to `Aggregator`."""
-    return SERIES if provider is not None and provider is not _host_provider() else HOST_SERIES
+    return SERIES if provider is not None and provider is not host_provider() else HOST_SERIES
 
 
 def prometheus_text(accept: str = "") -> tuple[bytes, str]:
@@ -120,7 +120,8 @@ def _header(scope: _Scope, wanted: bytes) -> str:
     return b",".join(value for name, value in scope["headers"] if name.lower() == wanted).decode("latin-1")
 
 
-def _host_provider() -> MeterProvider | None:
+def host_provider() -> MeterProvider | None:
+    """Return the provider that the service itself set up, None where there is none."""
     provider = get_meter_provider()
     # The stand-in for a provider not yet set has no public name.
     is_stand_in = type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)

@@ -28,7 +28,9 @@ class Settings:
     admin_token: str = field(repr=False)  # operators: everything
     peppers: Peppers = field(repr=False)
     admin_token_is_new: bool = False  # it was generated just now: show it once
-    api_url: str = "https://api.example.com/"  # of the metered API: the portal's curl lines show it
+    api_url: str = (
+        "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
+    )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -19,6 +19,7 @@ from keygauge_keyservice.portal import (
     operator,
     overview,
     sign_in,
+    stats,
     usage,
 )
 
@@ -26,7 +27,7 @@ from keygauge_keyservice.portal import (
 def create_portal() -> Blueprint:
     """Make the blueprint of all pages."""
     portal = Blueprint("portal", __name__, template_folder="templates")
-    for page in (sign_in, invitation, overview, keys, key, usage, calls, audit, members, operator, assets):
+    for page in (sign_in, invitation, overview, keys, key, usage, stats, calls, audit, members, operator, assets):
         portal.register_blueprint(page.blueprint)
     portal.register_blueprint(members.password)
     guard.install(portal)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 
-from keygauge_keyservice import accounts, keys, plans, quota, usage
+from keygauge_keyservice import accounts, keys, pace, plans, quota, usage
 from keygauge_keyservice.keys import Key
 from keygauge_keyservice.plans import Limit
 from keygauge_keyservice.portal import figures, guard, span, timeline
@@ -62,6 +62,7 @@ def show() -> str:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
         quotas = [found for found in quota.find_quotas(connection, account_id, now=now) if found.key_id is None]
+        paces = pace.find_paces(connection, account_id, plan.limits, now=now)
         listed = keys.list_keys(connection, account_id)
         totals = usage.totals(connection, account_id=account_id, start=quarter.start, end=quarter.end)
         points = usage.series(connection, account_id=account_id, start=month.start, end=month.end, bucket=month.bucket)
@@ -73,11 +74,25 @@ def show() -> str:
         gauges=[gauge(found) for found in quotas],
         remarks=remarks(quotas, listed, now=now),
         keys=listed,
+        paces=paces,
         totals=totals,
         days=(quarter.end - quarter.start).days,
         chart=timeline.draw_tokens(points, month.bucket) if totals.requests else "",
         month_tokens=sum(point.tokens for point in points),
     )
+
+
+@blueprint.get("/live")
+def live() -> Response:
+    """Answer with the rows of what is used now; 304 where they are those the page has."""
+    account_id = guard.current_account_id()
+    with services().connection() as connection:
+        account = accounts.require(connection, account_id)
+        paces = pace.find_paces(connection, account_id, plans.require(connection, account.plan_id).limits)
+    response = Response(render_template("portal/pace_rows.html", paces=paces), content_type="text/html; charset=utf-8")
+    response.headers["Cache-Control"] = "no-cache, private"
+    response.add_etag()
+    return response.make_conditional(request)  # type: ignore[return-value]  # the same response
 
 
 def gauge(found: Quota) -> Gauge:
@@ -121,6 +136,13 @@ def remarks(quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime) ->
             found.append(Remark(f"“{key.name}” expired on {figures.day(key.expires_at)}.", address))
         elif key.expires_at is not None and key.expires_at <= now + _EXPIRES_SOON:
             found.append(Remark(f"“{key.name}” expires on {figures.day(key.expires_at)}.", address))
+        elif key.rotate_every_days and key.rotated_at + timedelta(days=key.rotate_every_days) <= now:
+            found.append(
+                Remark(
+                    f"“{key.name}” was last rotated on {figures.day(key.rotated_at)}: it is due.",
+                    url_for("portal.key.show", key_id=key.id),
+                )
+            )
         elif key.status == "active" and (key.last_used_at or key.created_at) < now - _UNUSED:
             found.append(Remark(f"“{key.name}” has not been used for {_UNUSED.days} days: disable it?", address))
     return found

@@ -1,23 +1,17 @@
 """A real collector under the committed configurations: what the instruments push comes out, to the unit."""
 
 import json
-import os
-import re
 import shutil
 import subprocess
 import threading
-import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
-import yaml
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from keygauge import metrics
 from keygauge.aggregator import Aggregator
@@ -26,111 +20,7 @@ from keygauge.instruments import instrument
 from keygauge.metrics import KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, label
 from keygauge_dashboards import collector_metrics
 
-ROOT = Path(__file__).parents[2]
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 SUFFIXES = {"counter": "", "updowncounter": "", "gauge": "", "histogram": "_count"}
-
-
-@pytest.fixture(scope="module")
-def program():
-    """The collector of collector/builder.yaml, wherever it was built."""
-    version = yaml.safe_load((ROOT / "collector/builder.yaml").read_text())["dist"]["version"]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keygauge"
-    built = Path(os.environ.get("KEYGAUGE_CACHE") or cache) / f"keygauge-otelcol-{version}"
-    for path in (os.environ.get("KEYGAUGE_OTELCOL"), shutil.which("keygauge-otelcol"), built):
-        if path and os.access(path, os.X_OK):
-            return path
-    if "CI" in os.environ and os.environ.get("KEYGAUGE_OTELCOL") != "absent":
-        pytest.fail("no collector: run collector/build.sh")
-    pytest.skip("no collector on this machine: collector/build.sh builds one where Go is installed")
-
-
-class Collector:
-    """One collector on loopback ports of its own, which survive its restarts."""
-
-    def __init__(self, program, name, folder, free_port, **environ):
-        self._program = program
-        self._configuration = ROOT / "collector" / name
-        self._environ = {**os.environ, **environ}
-        self._log = folder / f"{name}.log"
-        self._ports = {part: free_port() for part in ("grpc", "http", "health", "telemetry", "page")}
-        self._process = None
-
-    @property
-    def otlp_url(self):
-        return f"http://127.0.0.1:{self._ports['http']}"
-
-    def start(self):
-        with self._log.open("a") as log:
-            self._process = subprocess.Popen(self._command(), env=self._environ, stdout=log, stderr=log)
-        deadline = time.monotonic() + 30
-        while not self._is_healthy():
-            assert self._process.poll() is None, self._log.read_text()
-            assert time.monotonic() < deadline, self._log.read_text()
-            time.sleep(0.05)
-
-    def kill(self):
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def samples(self, metric, part=""):
-        """Return the label sets and values of a metric on the page for Prometheus."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._ports['page']}/metrics", headers={"Accept": OPENMETRICS}
-        )
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            families = list(text_string_to_metric_families(answer.read().decode()))
-        name = metric.prometheus_name + part
-        return [sample for family in families for sample in family.samples if sample.name == name]
-
-    def own_metrics(self):
-        """Return the names of what the collector tells about itself."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['telemetry']}/metrics", timeout=5) as answer:
-            return set(re.findall(r"^(\w+)", answer.read().decode(), re.MULTILINE))
-
-    def total(self, metric, **labels):
-        matching = (one for one in self.samples(metric) if labels.items() <= one.labels.items())
-        return sum(sample.value for sample in matching)
-
-    def _is_healthy(self):
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['health']}/", timeout=2):
-                return True
-        except OSError:
-            return False
-
-    def _command(self):
-        """Run the committed configuration; only its addresses move to free ports of loopback."""
-        port = self._ports
-        moved = {
-            "receivers::otlp::protocols::grpc::endpoint": f"127.0.0.1:{port['grpc']}",
-            "receivers::otlp::protocols::http::endpoint": f"127.0.0.1:{port['http']}",
-            "extensions::health_check::endpoint": f"127.0.0.1:{port['health']}",
-        }
-        if self._configuration.name == "config.yaml":
-            moved["exporters::prometheus::endpoint"] = f"127.0.0.1:{port['page']}"
-        telemetry = yaml.safe_load(self._configuration.read_text())["service"]["telemetry"]["metrics"]["readers"]
-        telemetry[0]["pull"]["exporter"]["prometheus"] |= {"host": "127.0.0.1", "port": port["telemetry"]}
-        moved["service::telemetry::metrics::readers"] = json.dumps(telemetry)
-        places = [f"--config=yaml:{key}: {value}" for key, value in moved.items()]
-        return [self._program, f"--config={self._configuration}", *places]
-
-
-@pytest.fixture
-def collector(program, tmp_path, free_port):
-    """`collector(name, …)` starts a collector under one of the committed configurations."""
-    started = []
-
-    def start(name, **environ):
-        started.append(Collector(program, name, tmp_path, free_port, **environ))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
 
 
 class Service:
@@ -259,3 +149,38 @@ def test_what_waits_survives_an_outage_of_the_backend_and_a_kill_of_the_collecto
     middle.start()
     backend.start()
     eventually(lambda: backend.total(REQUESTS), 11, timeout_s=40)
+
+
+def test_remote_write_reaches_a_prometheus_that_was_away(collector, service, tmp_path, free_port, eventually):
+    prometheus = shutil.which("prometheus")
+    if prometheus is None:
+        pytest.skip("no prometheus on this machine")
+    url = f"http://127.0.0.1:{free_port()}"
+    middle = collector(
+        "remote-write.yaml",
+        KEYGAUGE_REMOTE_WRITE_URL=f"{url}/api/v1/write",
+        KEYGAUGE_COLLECTOR_STATE=str(tmp_path / "queue"),
+    )
+    api = service(middle.otlp_url)
+    api.answer(11, key="k1")
+    api.push()
+    (tmp_path / "prometheus.yaml").write_text("global: {}\n")
+    options = ["--config.file=prometheus.yaml", "--storage.tsdb.path=data", "--web.enable-remote-write-receiver"]
+    with (tmp_path / "prometheus.log").open("w") as log:
+        command = [prometheus, *options, f"--web.listen-address={url.removeprefix('http://')}"]
+        server = subprocess.Popen(command, cwd=tmp_path, stderr=log)
+
+    def total():
+        try:
+            with urllib.request.urlopen(
+                f"{url}/api/v1/query?query=sum({REQUESTS.prometheus_name})", timeout=5
+            ) as answer:
+                return [one["value"][1] for one in json.load(answer)["data"]["result"]]
+        except OSError:
+            return None
+
+    try:
+        eventually(total, ["11"], timeout_s=60)
+    finally:
+        server.terminate()
+        server.wait(30)

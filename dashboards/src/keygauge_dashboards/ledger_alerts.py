@@ -1,0 +1,61 @@
+"""Alerts on what only the ledger knows, which Grafana evaluates; never a condition that Prometheus could see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keygauge_dashboards.alert import RUNBOOK
+
+DATA_SOURCE = "keygauge-postgresql"
+
+# A key that has been used for a while is used from an address that it was not used from within 7 days.
+_NEW_CLIENT_IP = """\
+/* alert.new_client_ip */
+SELECT recent.account_id AS account, recent.key_id AS key, recent.ip, count(*) AS requests
+FROM grafana.event AS recent
+WHERE recent.time > now() - interval '15 minutes' AND recent.ip IS NOT NULL AND recent.outcome = 'admitted'
+    AND EXISTS (
+        SELECT FROM grafana.rollup AS known
+        WHERE known.account_id = recent.account_id AND known.key_id = recent.key_id
+            AND known.bucket BETWEEN now() - interval '7 days' AND now() - interval '1 day'
+    )
+    AND NOT EXISTS (
+        SELECT FROM grafana.event AS before
+        WHERE before.account_id = recent.account_id AND before.key_id = recent.key_id AND before.ip = recent.ip
+            AND before.time BETWEEN now() - interval '7 days' AND now() - interval '15 minutes'
+    )
+GROUP BY 1, 2, 3
+LIMIT 100"""
+
+
+@dataclass(frozen=True)
+class LedgerAlert:
+    """A query whose every row is an alert: text columns become labels, the one number its value."""
+
+    uid: str
+    name: str
+    severity: str
+    query: str
+    summary: str
+    description: str
+    labels: tuple[str, ...]  # the text columns
+
+    @property
+    def runbook(self) -> str:
+        """Return the address of the alert's heading in the runbook."""
+        return f"{RUNBOOK}#{self.name.lower()}"
+
+
+def ledger_alerts() -> list[LedgerAlert]:
+    """Return every alert."""
+    return [
+        LedgerAlert(
+            uid="keygauge-new-client-ip",
+            name="NewClientIP",
+            severity="info",
+            query=_NEW_CLIENT_IP,
+            summary="Key {{ $labels.key }} is used from a new address",
+            description="{{ $labels.ip }} has not used it within 7 days: a new host, or a stolen key.",
+            labels=("account", "key", "ip"),
+        )
+    ]

@@ -1,0 +1,94 @@
+"""What ASGI and WSGI exchanges have alike: read the answer's usage, settle the call once, whatever happens."""
+
+from __future__ import annotations
+
+from keygauge import span
+from keygauge.call import Call
+from keygauge.clock import now_ns
+from keygauge.runtime import Runtime
+from keygauge.usage import Reader, reader_for
+
+_LEFT = 499  # the status of a call whose client left before the answer began
+_FAILED = 500
+
+
+class Settlement:
+    """The end of one call, and its answer's body on the way there."""
+
+    __slots__ = ("_reader", "_settled", "call", "runtime")
+
+    def __init__(self, call: Call, runtime: Runtime) -> None:
+        self.call = call
+        self.runtime = runtime
+        self._reader: Reader | None = None  # of an HTTP answer
+        self._settled = False
+        runtime.aggregator.started(call.method)
+
+    def end(self, *, complete: bool, error: BaseException | None = None) -> None:
+        """Settle the call; the first time counts, so that background work after the answer does not."""
+        if self._settled:
+            return
+        self._settled = True
+        call = self.call
+        try:
+            self._conclude(complete=complete)
+            if call.status == 0:
+                call.status = _FAILED if isinstance(error, Exception) else _LEFT
+            if error is not None:
+                call.error = type(error).__qualname__
+            elif not complete:
+                call.error = "client_disconnected"
+            elif call.status >= _FAILED and call.error is None:
+                call.error = str(call.status)
+            if call.context is not None:
+                span.describe(call)
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("conclude")
+        try:
+            self.runtime.settle(call)
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("settle")
+
+    def _expect(self, content_type: bytes | None, content_encoding: bytes | None) -> None:
+        """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
+        call = self.call
+        self._reader = reader_for(content_type, content_encoding)
+        if content_type is not None and content_type.startswith(b"text/event-stream"):
+            if call.stream is None:
+                call.stream = "sse"
+                self.runtime.aggregator.stream_opened("sse")
+        elif call.stream is not None:
+            self.runtime.aggregator.stream_closed(call.stream)
+            call.stream = None
+
+    def _read(self, body: bytes) -> None:
+        """Take a chunk of the answer's body as it passes."""
+        call = self.call
+        call.response_bytes += len(body)
+        if not call.first_byte_ns:
+            call.first_byte_ns = now_ns()
+        if call.stream:
+            call.messages += 1
+        if self._reader is not None:
+            self._reader.feed(body)
+
+    def _conclude(self, *, complete: bool) -> None:
+        call = self.call
+        if call.stream:
+            self.runtime.aggregator.stream_closed(call.stream)
+        self._route()
+        if self._reader is None:
+            return
+        usage, model, provider, status, missing = self._reader.close(complete=complete)
+        self._reader = None
+        call.model = call.model or model
+        call.provider = call.provider or provider
+        if call.usage is None:  # what the app itself stated wins
+            call.usage = usage
+            call.usage_status = status
+            if call.model is not None or missing != "no_usage":
+                call.missing = missing
+
+    def _route(self) -> None:
+        """Write the route that the host's router took."""
+        raise NotImplementedError

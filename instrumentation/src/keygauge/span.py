@@ -1,0 +1,38 @@
+"""The trace that a call is part of: its id goes into the event, and what KeyGauge knows of the call onto its span."""
+
+from __future__ import annotations
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from keygauge import metrics
+from keygauge.call import Call
+
+
+def find(call: Call) -> None:
+    """Note the current span in the call, where there is one; its context makes exemplars of it."""
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        call.trace_id = trace.format_trace_id(span.trace_id)
+        call.context = otel_context.get_current()
+
+
+def describe(call: Call) -> None:
+    """Write key, model and tokens on the call's span, if it is still open and recorded."""
+    span = trace.get_current_span(call.context)
+    if not span.is_recording():
+        return
+    span.set_attribute(metrics.KEY, call.key)
+    span.set_attribute(metrics.OUTCOME, call.outcome)
+    if call.model is not None:
+        span.set_attribute("gen_ai.response.model", call.model)
+    if call.provider is not None:
+        span.set_attribute(metrics.PROVIDER, call.provider)
+    if call.usage is None:
+        return
+    for name, count in (
+        ("gen_ai.usage.input_tokens", call.usage.input_tokens),
+        ("gen_ai.usage.output_tokens", call.usage.output_tokens),
+    ):
+        if count is not None:
+            span.set_attribute(name, count)

@@ -1,0 +1,167 @@
+"""The WSGI middleware: for Flask, Django and any other WSGI app."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from keygauge import router, span, wsgi_route
+from keygauge.admission import Refusal
+from keygauge.beat import Round
+from keygauge.call import CURRENT, Call
+from keygauge.clock import SECOND, now_ns
+from keygauge.credential import Conflict, find
+from keygauge.gate import Decision, FindRoute, Gate
+from keygauge.problem import answer
+from keygauge.proxy import client_ip
+from keygauge.restriction import parse_networks
+from keygauge.runtime import Process, Runtime
+from keygauge.settings import Mode, Settings, SettingsError
+from keygauge.wsgi_exchange import App, Environ, StartResponse, WsgiExchange
+
+Identify = Callable[[Environ], str | None]
+
+_MARK = "keygauge.call"  # in the environ: an outer KeyGauge has this request already
+_HEADERS = (
+    ("HTTP_AUTHORIZATION", b"authorization"),
+    ("HTTP_X_API_KEY", b"x-api-key"),
+    ("HTTP_API_KEY", b"api-key"),
+    ("HTTP_X_GOOG_API_KEY", b"x-goog-api-key"),
+)
+
+
+class KeyGaugeMiddleware:
+    """Meter and guard a WSGI app by key.
+
+    Options are by keyword and default to the `KEYGAUGE_*` environment, see `keygauge.settings.Settings`. `identify` is
+    for a service with keys of its own, in observe mode: given the WSGI environ, it returns the id to count the call
+    under (never the key itself), or None.
+
+    WSGI has no start and no end of a service: the threads start with a process's first request and end with the
+    process, which then gives leases back and ships its events.
+
+    Raises:
+        SettingsError: a setting is missing or wrong.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        service_url: str | None = None,
+        service_token: str | None = None,
+        spool_dir: str | Path | None = None,
+        mode: Mode | None = None,
+        identify: Identify | None = None,
+        open_paths: Iterable[str] | None = None,
+        service_name: str | None = None,
+        wait_s: float | None = None,
+        trusted_proxies: Iterable[str] | None = None,
+    ) -> None:
+        settings = Settings.from_environment(
+            service_url=service_url,
+            service_token=service_token,
+            spool_dir=spool_dir,
+            mode=mode,
+            open_paths=None if open_paths is None else tuple(open_paths),
+            service_name=service_name,
+            wait_s=wait_s,
+            trusted_proxies=None if trusted_proxies is None else tuple(trusted_proxies),
+        )
+        if identify is not None and settings.mode != "observe":
+            raise SettingsError("identify goes with mode='observe': keys of your own can be counted, not enforced")
+        self.app = app
+        self._identify = identify
+        self._process = Process(settings)
+        self._proxies = parse_networks(settings.trusted_proxies)
+        self._wait_ns = int(settings.wait_s * SECOND)
+        open_paths = [path.encode().decode("latin-1") for path in settings.open_paths]  # as PEP 3333 has them
+        self._open_paths = frozenset(path for path in open_paths if not path.endswith("*"))
+        self._open_prefixes = tuple(path[:-1] for path in open_paths if path.endswith("*"))
+        router.follow()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        if _MARK in environ or self._is_open(environ):
+            return self.app(environ, start_response)
+        runtime = self._process.runtime or self._process.start()
+        call = environ[_MARK] = _call(environ)
+        if self._proxies:
+            call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
+        exchange = WsgiExchange(call, runtime, environ, start_response)
+        try:
+            refusal = self._admit(runtime, call, environ)
+            if refusal is not None:
+                call.route = wsgi_route.before(environ, self.app)
+                return exchange.refuse(
+                    answer(refusal, cast("Gate", runtime.gate).fields(call) if refusal.limit else [])
+                )
+            outer = CURRENT.set(call)
+            try:
+                chunks = self.app(environ, exchange.start_response)
+            finally:
+                CURRENT.reset(outer)
+            return exchange.pass_on(chunks)
+        except BaseException as error:
+            exchange.end(complete=False, error=error)
+            raise
+
+    def _is_open(self, environ: Environ) -> bool:
+        path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        return path in self._open_paths or path.startswith(self._open_prefixes)
+
+    def _admit(self, runtime: Runtime, call: Call, environ: Environ) -> Refusal | None:
+        gate = runtime.gate
+        if gate is None or self._identify is not None:
+            self._observe(runtime, call, environ)
+            return None
+        token = _credential(environ)
+        find_route = partial(wsgi_route.before, environ, self.app)
+        decision = gate.decide(call, token, find_route)
+        return self._wait(gate, call, token, find_route, decision) if isinstance(decision, Future) else decision
+
+    def _wait(
+        self, gate: Gate, call: Call, token: bytes | Conflict | None, find_route: FindRoute, coming: Round
+    ) -> Refusal | None:
+        """Decide on a cold key or a dry lease: with the key service's word, within `wait_s`."""
+        decision: Decision = coming
+        while isinstance(decision, Future):
+            if not _ended(decision, call.started_ns + self._wait_ns):
+                return gate.give_up(call)
+            decision = gate.decide(call, token, find_route)
+        return decision
+
+    def _observe(self, runtime: Runtime, call: Call, environ: Environ) -> None:
+        if self._identify is None:
+            return
+        try:
+            call.key = self._identify(environ) or call.key
+        except Exception:  # noqa: BLE001 - a failing `identify` costs a label, not the call
+            runtime.fault("identify")
+
+
+def _call(environ: Environ) -> Call:
+    call = Call(
+        method=environ.get("REQUEST_METHOD", "GET"),
+        ip=environ.get("REMOTE_ADDR") or None,
+        time_ns=time.time_ns(),
+        started_ns=now_ns(),
+    )
+    span.find(call)
+    return call
+
+
+def _credential(environ: Environ) -> bytes | Conflict | None:
+    return find([(name, environ[key].encode("latin-1", "replace")) for key, name in _HEADERS if key in environ])
+
+
+def _ended(coming: Round, deadline_ns: int) -> bool:
+    """Wait for a round in this thread; False when time is up or the key service did not answer."""
+    try:
+        return coming.result(max(deadline_ns - now_ns(), 0) / SECOND)
+    except TimeoutError:
+        return False

@@ -1,0 +1,209 @@
+"""One WSGI request as it passes: environ, `start_response` and the answer's iterable, written into its call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from keygauge import span, wsgi_route
+from keygauge.call import CURRENT, UNMATCHED, Call
+from keygauge.problem import Answer
+from keygauge.ratelimit import Fields
+from keygauge.runtime import Runtime
+from keygauge.settlement import Settlement
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+Write = Callable[[bytes], object]
+StartResponse = Callable[..., Write]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_BODILESS = frozenset({204, 304})
+_PHRASES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests"}
+
+
+class WsgiExchange(Settlement):
+    """An HTTP request and its answer (PEP 3333)."""
+
+    __slots__ = ("_environ", "_expected", "_script_name", "_start", "_write")
+
+    def __init__(self, call: Call, runtime: Runtime, environ: Environ, start_response: StartResponse) -> None:
+        super().__init__(call, runtime)
+        self._environ = environ
+        self._start = start_response
+        self._expected: int | None = None  # bytes that the answer's body is to have
+        self._script_name: str = environ.get("SCRIPT_NAME", "")
+        self._write: Write | None = None
+        if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], call)
+
+    def refuse(self, answer: Answer) -> list[bytes]:
+        """Answer in the app's place."""
+        status, headers, body = answer
+        self.call.status = status
+        self.call.response_bytes = len(body)
+        self.end(complete=True)
+        self._start(f"{status} {_PHRASES.get(status, 'Service Unavailable')}", _decode(headers))
+        return [] if self.call.method == "HEAD" else [body]
+
+    def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
+        """Pass the answer's start on, read; may come again with `exc_info`, in place of one that has not gone out."""
+        headers = self._begin(status, headers)
+        write = self._start(status, headers) if exc_info is None else self._start(status, headers, exc_info)
+        self._write = write
+        return self._write_on
+
+    def pass_on(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        """Return what the server is to send: the app's chunks, read as they pass, none held back."""
+        if isinstance(chunks, list | tuple):  # servers treat these apart, to tell a Content-Length of their own
+            for chunk in chunks:
+                self._read(chunk)
+            self.end(complete=True)
+            return chunks
+        if self._is_file(chunks):  # the server sends it by itself, perhaps by sendfile(2)
+            self.call.response_bytes = self._expected or 0
+            self.end(complete=True)
+            return chunks
+        return PassingAnswer(self, chunks)
+
+    def read(self, chunk: bytes) -> None:
+        """Read a chunk on its way.
+
+        The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
+        """
+        if chunk:
+            self._read(chunk)
+            if self._expected is not None and self.call.response_bytes >= self._expected:
+                self.end(complete=True)
+
+    def close(self) -> None:
+        """End with the server's `close()`: a client that left, unless there was nothing to send."""
+        self.end(complete=self.call.method == "HEAD" or self.call.status in _BODILESS or self._expected == 0)
+
+    def _begin(self, status: str, headers: Headers) -> Headers:
+        call = self.call
+        try:
+            call.status = int(status[:3])
+            if call.route is UNMATCHED:
+                call.route = wsgi_route.find(self._environ)
+            if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
+                span.find(call)
+            content_type = content_encoding = self._expected = None
+            for name, value in headers:
+                lower = name.lower()
+                if lower == "content-type":
+                    content_type = value.encode("latin-1")
+                elif lower == "content-encoding":
+                    content_encoding = value.encode("latin-1")
+                elif lower == "content-length":
+                    self._expected = int(value)
+            self._expect(content_type, content_encoding)
+            gate = self.runtime.gate
+            fields = gate.fields(call) if gate else []
+            return [*headers, *_decode(fields)] if fields else headers
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("start")
+            return headers
+
+    def _write_on(self, chunk: bytes) -> object:
+        """Be the `write` that PEP 3333 keeps for old apps."""
+        self.read(chunk)
+        return self._write(chunk) if self._write else None
+
+    def _is_file(self, chunks: object) -> bool:
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        return isinstance(wrapper, type) and isinstance(chunks, wrapper)
+
+    def _route(self) -> None:
+        """Put where the app is mounted before what it matched: SCRIPT_NAME grew by that."""
+        if self.call.route is not UNMATCHED and (script_name := self._environ.get("SCRIPT_NAME")):
+            self.call.route = script_name.removeprefix(self._script_name) + self.call.route
+
+
+class PassingAnswer:
+    """The answer's iterable, as the server sees it; `keygauge.current()` is the call while the app makes a chunk."""
+
+    __slots__ = ("_chunks", "_exchange", "_iterable")
+
+    def __init__(self, exchange: WsgiExchange, iterable: Iterable[bytes]) -> None:
+        self._exchange = exchange
+        self._iterable = iterable
+        self._chunks: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        exchange = self._exchange
+        outer = CURRENT.set(exchange.call)
+        try:
+            if self._chunks is None:
+                self._chunks = iter(self._iterable)
+            chunk = next(self._chunks)
+        except StopIteration:
+            exchange.end(complete=True)
+            raise
+        except BaseException as error:
+            exchange.end(complete=False, error=error)
+            raise
+        finally:
+            CURRENT.reset(outer)
+        exchange.read(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Close the app's iterable, as the server must, and settle what has not ended."""
+        outer = CURRENT.set(self._exchange.call)
+        try:
+            close = getattr(self._iterable, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._exchange.end(complete=False, error=error)
+            raise
+        finally:
+            CURRENT.reset(outer)
+            self._exchange.close()
+
+
+class CountedInput:
+    """The request's body: what the app reads of it is counted, and no byte more is read."""
+
+    def __init__(self, stream: Any, call: Call) -> None:
+        self._stream = stream
+        self._call = call
+        if hasattr(stream, "readinto"):  # not required of a server, so apps look for it
+            self.readinto = self._readinto
+
+    def read(self, *size: int) -> bytes:
+        """Read as the server's stream does."""
+        return self._count(self._stream.read(*size))
+
+    def readline(self, *size: int) -> bytes:
+        """Read a line as the server's stream does."""
+        return self._count(self._stream.readline(*size))
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        """Read lines as the server's stream does."""
+        return [self._count(line) for line in self._stream.readlines(*hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._count, self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _readinto(self, buffer: Any) -> int | None:
+        size = self._stream.readinto(buffer)
+        with contextlib.suppress(TypeError):  # None where there is nothing yet
+            self._call.request_bytes += size
+        return size  # type: ignore[no-any-return]  # a server's stream has no type
+
+    def _count(self, data: bytes) -> bytes:
+        self._call.request_bytes += len(data)
+        return data
+
+
+def _decode(fields: Fields) -> Headers:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]

@@ -1,0 +1,90 @@
+"""Alerts from end to end: real traffic, Prometheus with the committed rules, Alertmanager, and who hears of it.
+
+Here Prometheus scrapes the services itself, without a collector. Everything is hurried (`conftest.hurry`): a minute of
+the committed rules and routes lasts a second.
+"""
+
+import threading
+from contextlib import contextmanager, suppress
+
+import openai
+import pytest
+
+from keygauge.metrics import KEY, label
+from keygauge_demo.answers import compose
+from keygauge_demo.catalog import MODELS
+from keygauge_keyservice import plans
+
+pytestmark = pytest.mark.xdist_group("e2e")
+
+MODEL = "gpt-4o-mini"
+PAUSE_S = 0.05
+FIRES_S, RESOLVES_S = 40, 40  # most of it in reserve: 10 and 12 on an idle machine
+TICKET = {"source": "keygauge", "severity": "ticket", "job": "metered"}
+
+
+@pytest.fixture(scope="module")
+def inbox(shared_stack, run_prometheus, run_alertmanager):
+    """Watch the stack; what Alertmanager sends."""
+    with run_alertmanager() as (alertmanager, inbox):
+        addresses = {
+            "collector:8889": f"127.0.0.1:{shared_stack.port_api}",
+            "keyservice:8080": f"127.0.0.1:{shared_stack.port_service}",
+            "alertmanager:9093": alertmanager.address,
+        }
+        with run_prometheus(addresses, shared_stack.service_token):
+            yield inbox
+
+
+def test_key_that_runs_into_its_limit_becomes_a_ticket(shared_stack, inbox, eventually):
+    key, token = shared_stack.create_key(plans.Limit(name="rpm", unit="request", amount=1, window_s=3600))
+    alert = {**TICKET, "alertname": "KeyRateLimited", label(KEY): key.id, "name": "e2e", "account": key.account_id}
+    with calling(shared_stack.openai(token), "Hello"):
+        eventually(lambda: inbox.last(alert), ("tickets", "firing"), timeout_s=FIRES_S)
+    eventually(lambda: inbox.last(alert), ("tickets", "resolved"), timeout_s=RESOLVES_S)
+
+
+def test_errors_that_burn_the_budget_page_somebody(shared_stack, inbox, eventually):
+    _, token = shared_stack.create_key()
+    alert = {**TICKET, "severity": "page", "alertname": "ErrorBudgetBurn", "window": "1h"}
+    with calling(shared_stack.openai(token), failing_prompt()):
+        eventually(lambda: inbox.last(alert), ("pager", "firing"), timeout_s=FIRES_S)
+    eventually(lambda: inbox.last(alert), ("pager", "resolved"), timeout_s=RESOLVES_S)
+    assert inbox.last({**alert, "severity": "ticket", "window": "1d"}) is None  # the page says it already
+
+
+def test_key_service_that_is_down_pages_somebody(shared_stack, inbox, eventually):
+    alert = {"alertname": "KeyServiceDown", "severity": "page", "source": "keygauge", "job": "keyservice"}
+    shared_stack.service.stop()
+    try:
+        eventually(lambda: inbox.last(alert), ("pager", "firing"), timeout_s=FIRES_S)
+    finally:
+        shared_stack.start_service()
+    eventually(lambda: inbox.last(alert), ("pager", "resolved"), timeout_s=RESOLVES_S)
+
+
+@contextmanager
+def calling(client, prompt):
+    """Call again and again meanwhile."""
+    stop = threading.Event()
+
+    def call():
+        while not stop.wait(PAUSE_S):
+            with suppress(openai.APIStatusError):
+                client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": prompt}])
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for caller in callers:
+            caller.join()
+
+
+def failing_prompt():
+    """Find a prompt that the demo's model fails on, as it does on about one of a hundred."""
+    prompts = (f"Hello {number}" for number in range(10_000))
+    return next(prompt for prompt in prompts if compose(MODELS[MODEL], [prompt], cap_tokens=None).fails)
