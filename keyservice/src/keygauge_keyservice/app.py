@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Flask, abort, request
 from prometheus_client import CollectorRegistry
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from keygauge_keyservice import database, health, monitoring, openapi
+from keygauge_keyservice import database, health, monitoring, openapi, transfer
 from keygauge_keyservice.api import accounts, audit, beat, calls, events, keys, plans, usage
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
@@ -30,6 +31,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     services.attach(app)
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)
+    transfer.install(app)
     handle_problems(app)
     app.before_request(_refuse_nul)
     app.register_blueprint(health.blueprint)
@@ -38,6 +40,8 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
         app.register_blueprint(part.blueprint)
     app.register_blueprint(openapi.blueprint(API))
     app.register_blueprint(create_portal())
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=settings.proxies)  # type: ignore[method-assign]  # as Flask says
     return app
 
 

@@ -10,6 +10,7 @@ from flask import Blueprint
 from keygauge.key import Environment
 from keygauge_keyservice import accounts, fields, key_fields, keys, rotation
 from keygauge_keyservice.api.schema import (
+    IDEMPOTENCY,
     INTEGER,
     NAME,
     PAGE,
@@ -25,6 +26,7 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.authority import OPERATOR, operator_only
+from keygauge_keyservice.idempotency import idempotent
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("api_keys", __name__, url_prefix="/v1")
@@ -34,6 +36,7 @@ _SETTABLE = ("active", "disabled")
 
 @blueprint.post("/accounts/<account_id>/keys")
 @operator_only
+@idempotent
 def create(account_id: str) -> tuple[dict[str, Any], int]:
     """Issue a key; the token is shown this once."""
     given = fields.body()
@@ -189,11 +192,11 @@ PATHS = {
         "post": operation(
             "createKey",
             "Issue a key; the token is shown this once",
-            parameters=[_ACCOUNT_ID],
+            parameters=[_ACCOUNT_ID, IDEMPOTENCY],
             body=obj({"name": NAME}, {"environment": _ENVIRONMENT, **_TERMS}),
-            answer=obj({"key": ref("Key"), "token": TEXT}),
+            answer=obj({"key": ref("Key"), "token": nullable(TEXT)}),
             status=201,
-            problems=(404, 422),
+            problems=(404, 409, 422),
         ),
         "get": operation(
             "listKeys",

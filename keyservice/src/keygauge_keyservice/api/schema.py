@@ -65,6 +65,15 @@ PAGE = [
 ]
 
 
+IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
+    "description": "sent again with the same key within a day, it is done once; secrets are null in the second answer",
+}
+
+
 def operation(
     operation_id: str,
     summary: str,
