@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from keygauge_keyservice import database, embedded, partition, rollup
+from keygauge_keyservice import database, embedded, margin, partition, rollup
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_copy import copy_events, event_id
 from keygauge_keyservice.event_line import Event, Window, read_line
@@ -189,6 +189,7 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
             lambda: copy_events(connection, "steps", [(n, event, cost) for n, (event, cost) in enumerate(priced)])
         ),
         "roll_up": in_transaction(lambda: rollup.write(connection, sums)),
+        "margins": in_transaction(lambda: margin.write(connection, sums.groups)),
     }
     return {name: round(min(time_of(step) for _ in range(5)) / BATCH * 1e6, 2) for name, step in steps.items()}
 

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import resources
 from pathlib import PurePosixPath
 
@@ -15,6 +16,7 @@ import yaml
 from psycopg import sql
 
 from keygauge_dashboards.provisioning import DASHBOARDS_PATH
+from keygauge_demo import remote
 from keygauge_keyservice.secret import Peppers
 
 
@@ -45,7 +47,7 @@ def test_specification_allows_it(compose):
 
 
 def test_every_part_is_there(services):
-    parts = {"postgres", "keyservice", "demo", "collector", "prometheus", "alertmanager", "grafana"}
+    parts = {"postgres", "keyservice", "demo", "traffic", "collector", "prometheus", "alertmanager", "grafana"}
     assert parts <= set(services)
 
 
@@ -149,6 +151,21 @@ def test_commands_are_those_of_the_program(services, root):
             [sys.executable, "-m", "keygauge.cli", *command[1:], "--help"], capture_output=True, text=True, check=True
         ).stdout
         assert all(word in shown for word in command if word.startswith("--"))
+
+
+def test_traffic_is_a_program_of_the_demo_and_has_what_it_asks_for(services, root, env):
+    traffic = services["traffic"]
+    scripts = tomllib.loads((root / "demo/pyproject.toml").read_text())["project"]["scripts"]
+    module, function = scripts[traffic["command"][0]].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    given = {
+        name: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: env[found[1]], text)
+        for name, text in traffic["environment"].items()
+    }
+    settings = remote.Settings.from_environment(given)
+    assert settings.service_url == services["demo"]["environment"]["KEYGAUGE_SERVICE_URL"]
+    assert settings.seconds is None
+    assert f"{settings.state / 'seed.json'}" in traffic["healthcheck"]["test"]
 
 
 def test_demo_app_of_the_image_can_be_made(root):

@@ -1,6 +1,7 @@
 """A real key service and the real demo API, each a process of its own, on a fresh database and free ports."""
 
 import socket
+import sys
 import time
 import urllib.request
 import uuid
@@ -16,6 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from keygauge_demo.process import Process
 from keygauge_keyservice import accounts, database, keys, plans
 from keygauge_keyservice.secret import Peppers
+
+sys.path.insert(0, str(Path(__file__).parent))  # programs that tests start are importable too
 
 SERVICE_TOKEN = "e2e-service-token-0123456789"
 ADMIN_TOKEN = "e2e-admin-token-0123456789"
@@ -48,6 +51,7 @@ class Stack:
     api: Process | None = None
     clients: list = field(default_factory=list)
 
+    admin_token = ADMIN_TOKEN
     service_token = SERVICE_TOKEN
 
     @property

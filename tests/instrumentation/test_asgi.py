@@ -121,7 +121,7 @@ async def test_limits_are_told_on_admitted_answers(service, guard, visit):
     assert headers["ratelimit-policy"] == '"rpm";q=1000;w=60, "monthly_requests";q=100000;w=2592000'
     assert headers["ratelimit"].startswith('"rpm";r=')
     assert headers["x-ratelimit-limit-requests"] == "1000"
-    assert int(headers["x-ratelimit-remaining-requests"]) < 1000
+    assert headers["x-ratelimit-remaining-requests"] == "999"  # a lone process knows it to the unit
 
 
 @pytest.mark.parametrize("path", ["/chat", "/stream"])

@@ -86,6 +86,9 @@ def test_a_key_is_found_by_its_digest(send, account, key, limits):
         "period": None,
         "when_down": "closed",
         "dry_run": False,
+        "route": None,
+        "model": None,
+        "output_default": None,
     }
 
 
@@ -206,16 +209,50 @@ def test_a_lease_that_ended_is_burnt(send, limits, connection):
 
 def test_a_lease_of_a_bucket_that_no_longer_counts_is_burnt(send, limits, connection):
     (grant,) = send(**acquire(limits["rpm"], 20))["grants"]
-    connection.execute("UPDATE limit_state SET head = head + 30")
+    connection.execute("UPDATE limit_state SET ends = ARRAY[ends[1] + 10000000]")
     send(**give_back(grant["lease"], 20))
     assert use(connection, limits["rpm"]) == 20
 
 
 def test_ended_leases_are_deleted_as_they_are_met(send, limits, connection):
     send(**acquire(limits["rpm"], 5))
-    connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '1 second'")
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '6 seconds'")
     send(**acquire(limits["monthly_requests"], 1))
     assert connection.execute("SELECT units FROM lease").fetchall() == [{"units": 1}]
+
+
+def test_a_lease_with_calls_under_way_gives_back_now_and_once_more_later(send, limits, connection):
+    (grant,) = send(**acquire(limits["monthly_requests"], 20))["grants"]
+    for _ in range(2):  # sent twice
+        send(**{"return": [{"lease": grant["lease"], "used": 12}]})
+        assert use(connection, limits["monthly_requests"]) == 12
+    send(**{"return": [{"lease": grant["lease"], "used": 15}]})  # an older one that comes late
+    assert use(connection, limits["monthly_requests"]) == 12
+    send(**give_back(grant["lease"], 5))
+    assert use(connection, limits["monthly_requests"]) == 7
+
+
+def test_a_lease_that_ended_cannot_be_left_open(send, limits, connection):
+    (grant,) = send(**acquire(limits["monthly_requests"], 20))["grants"]
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp()")
+    send(**{"return": [{"lease": grant["lease"], "used": 12}]})
+    send(**give_back(grant["lease"], 12))
+    assert use(connection, limits["monthly_requests"]) == 20
+
+
+def test_a_unit_for_use_at_once_counts_from_when_it_was_spent(send, limits, connection):
+    def end():
+        return connection.execute("SELECT ends[1] AS us FROM limit_state").fetchone()["us"]
+
+    answer = send(acquire=[{"limit": limits["rpm"], "units": 1, "waiting": 1}])
+    (grant,) = answer["grants"]
+    assert (grant["exact"], grant["start_us"]) == (True, 0)
+    assert grant["left_ms"] <= 500
+    before = end()
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp()")  # it may be told after its end
+    send(**{"return": [{"lease": grant["lease"], "unspent": 0, "ago_us": 10}]})
+    assert before - 500_000 < end() < before
+    assert use(connection, limits["rpm"]) == 1
 
 
 def test_another_replicas_lease_is_not_taken_back(send, limits, connection):

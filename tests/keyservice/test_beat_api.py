@@ -13,6 +13,7 @@ def test_a_beat_is_answered(client, replica):
         "more": False,
         "afresh": False,
         "t_max_ms": 10_000,
+        "replicas": 1,
         "found": [],
         "unknown": [],
         "keys": [],

@@ -36,7 +36,7 @@ def test_no_period_gives_more_than_the_budget(steps, amount, period):
     for hours, want, replicas in steps:
         moment += timedelta(hours=hours)
         grant = budget.grant(counter, now_us=micros(moment), amount=amount, period=period, want=want, replicas=replicas)
-        counter = grant.counter
+        counter = grant.state
         given_by_period[counter.head] = given_by_period.get(counter.head, 0) + grant.units
     assert all(units <= amount for units in given_by_period.values())
 
@@ -52,7 +52,7 @@ def test_a_lease_ends_with_its_period(second, lease_s):
 def test_a_clock_set_back_does_not_open_the_last_period_again():
     later = budget.grant(NEW, now_us=micros(datetime(2026, 2, 1, tzinfo=UTC)), amount=5, period="month", want=5)
     back = budget.grant(
-        later.counter, now_us=micros(datetime(2026, 1, 31, 23, 59, tzinfo=UTC)), amount=5, period="month", want=5
+        later.state, now_us=micros(datetime(2026, 1, 31, 23, 59, tzinfo=UTC)), amount=5, period="month", want=5
     )
     assert back.units == 0
-    assert back.counter == later.counter
+    assert back.state == later.state

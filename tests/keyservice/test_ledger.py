@@ -73,7 +73,7 @@ def test_bad_lines_are_refused_and_the_rest_is_taken(connection, take, lines, ma
     lines[5] = make_line(output_tokens=-1)
     lines[7] = make_line(key="stranger")
     lines[9] = make_line(key="beta-live")  # an account's event with another account's key
-    lines[11] = make_line(offset_s=-ledger.RETENTION.total_seconds() - 86_400)
+    lines[11] = make_line(offset_s=-ledger.AGE_MAX.total_seconds() - 86_400)
     receipt = take(0, lines)
     assert receipt.refused == (
         (3, Refusal.BAD_JSON),

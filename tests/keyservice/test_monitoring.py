@@ -72,7 +72,7 @@ def test_limits_are_told_as_they_are_now(samples, account, key, connection):
     assert pick(read, "keygauge_limit_used", limit="daily", account=account.id, key=key.id) == [4]
     (reset,) = pick(read, "keygauge_limit_reset_timestamp_seconds", limit="daily")
     assert 0 < reset - datetime.now(UTC).timestamp() <= 86_400
-    connection.execute("UPDATE limit_state SET head = head - 100000")
+    connection.execute("UPDATE limit_state SET head = head - 100000, ends = '{1}'")
     assert set(pick(samples(), "keygauge_limit_used")) == {0}
 
 

@@ -58,7 +58,6 @@ def test_a_plan_of_the_same_id_leaves_the_first_as_it_was(connection, plan):
     [
         ("rpm=60:request:60s", RPM),
         ("monthly=1000:request:month", MONTHLY),
-        ("parallel=3:concurrent", Limit(name="parallel", unit="concurrent", amount=3)),
         ("tpd=9:token:day:key", Limit(name="tpd", unit="token", amount=9, period="day", subject="key")),
     ],
 )
@@ -68,7 +67,18 @@ def test_a_limit_is_read_from_a_command_line(text, limit):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "rpm", "rpm=", "rpm=60", "rpm=x:request:60s", "rpm=60:request", "rpm=60:request:60", "rpm=1:token:year"],
+    [
+        "",
+        "rpm",
+        "rpm=",
+        "rpm=60",
+        "rpm=x:request:60s",
+        "rpm=60:request",
+        "rpm=60:request:60",
+        "rpm=1:token:year",
+        "parallel=3:concurrent",
+        "cost=3:nanousd:month",
+    ],
 )
 def test_a_wrong_limit_on_a_command_line_is_refused(text):
     with pytest.raises(Problem):

@@ -71,7 +71,7 @@ def added(tallies):
 @pytest.fixture
 def write(connection, make_event):
     def write(calls):
-        connection.execute("TRUNCATE event, rollup, spool")
+        connection.execute("TRUNCATE event, rollup, margin, spool")
         events = [
             make_event(**{**call, "account": call["key"][0], "key": call["key"][1]}, cache_write_tokens=None)
             for call in calls
@@ -88,21 +88,33 @@ def write(connection, make_event):
     bucket=st.sampled_from(["hour", "day", "week", "month"]),
     by=st.sampled_from([None, "account", "key", "route", "model", "status"]),
     account=st.sampled_from([None, "acme"]),
+    narrowed=st.fixed_dictionaries(
+        {},
+        optional={
+            "key_id": st.just("acme-live"),
+            "route": st.just("/v1/messages"),
+            "model": st.sampled_from(["gpt-4o", ""]),
+        },
+    ),
     start_h=st.integers(0, 40 * 24),
     length=st.integers(1, 45 * 96),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_buckets_groups_events_and_a_tally_in_python_agree(
-    connection, write, calls, zone, bucket, by, account, start_h, length
+    connection, write, calls, zone, bucket, by, account, narrowed, start_h, length
 ):
     events = write(calls)
     start = datetime.fromtimestamp(1_776_000_600, UTC) + timedelta(hours=start_h)
     end = start + length * timedelta(minutes=15)
-    selection = {"account_id": account, "start": start, "end": end}
+    selection = {"account_id": account, "start": start, "end": end, **narrowed}
     selected = [
         event
         for event in events
-        if account in {None, event.account} and start.timestamp() * 1e6 <= event.time_us < end.timestamp() * 1e6
+        if account in {None, event.account}
+        and narrowed.get("key_id", event.key) == event.key
+        and narrowed.get("route", event.route) == event.route
+        and narrowed.get("model", event.model or "") == (event.model or "")
+        and start.timestamp() * 1e6 <= event.time_us < end.timestamp() * 1e6
     ]
     total = plain(usage.totals(connection, **selection))
     assert total == plain(tally_of(selected))

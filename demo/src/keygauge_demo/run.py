@@ -45,7 +45,7 @@ def run(settings: Settings, screen: Screen) -> Balance:
             with screen.step("Starting the key service and the demo API"):
                 key_service.wait_until_ready(f"{settings.portal_url}/readyz")
                 api.wait_until_ready(f"{settings.api_url}/healthz")
-            told = _listen()
+            told = listen()
             screen.welcome(_introduce(settings, planted))
             return _pass_traffic(connection, settings, planted, (key_service, api), screen, told)
 
@@ -56,7 +56,7 @@ def _plant(connection: Connection, service: config.Settings, settings: Settings)
     return seed.plant(connection, peppers=service.peppers, file=file, now=datetime.now(UTC))
 
 
-def _listen() -> Event:
+def listen() -> Event:
     """Return what Ctrl-C or SIGTERM sets from now on: what is left to do then is short and has its own bounds."""
     told = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,7 +71,7 @@ def _pass_traffic(  # noqa: PLR0917 - the parts of one run
     drivers = choose_drivers([key for account in cast.ACCOUNTS for key in account.keys], planted.tokens)
     traffic = Traffic(drivers, api_url=settings.api_url, tally=tally, seed=int(since.timestamp()))
     with screen.watch(tally) as watch:
-        asyncio.run(_drive(traffic, parts, watch, told, settings.seconds))
+        asyncio.run(drive(traffic, parts, watch, told, settings.seconds))
     key_ids = [planted.key_ids[driver.key.name] for driver in drivers]
     with screen.step("Waiting for the last events to reach the ledger"):
         ledger = summary.await_ledger(connection, key_ids=key_ids, since=since, requests=tally.answered)
@@ -79,7 +79,12 @@ def _pass_traffic(  # noqa: PLR0917 - the parts of one run
     return summary.balance(tally, ledger=ledger, metric=metric)
 
 
-async def _drive(traffic: Traffic, parts: Sequence[Process], watch: Watch, told: Event, seconds: float | None) -> None:
+async def drive(traffic: Traffic, parts: Sequence[Process], watch: Watch, told: Event, seconds: float | None) -> None:
+    """Let traffic pass until told to stop or for some seconds.
+
+    Raises:
+        DemoError: one of the processes that take part ended.
+    """
     stop = asyncio.Event()
     running = asyncio.create_task(traffic.run(stop))
     deadline = time.monotonic() + (seconds or float("inf"))

@@ -13,6 +13,7 @@ from keygauge_demo import cast
 from keygauge_demo.settings import DemoError
 from keygauge_keyservice import accounts, keys, members, plans
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.plan_limits import Limit
 from keygauge_keyservice.secret import Peppers
 
 AGE = timedelta(days=92)  # of accounts and keys: a little older than their history
@@ -44,18 +45,17 @@ def plant(connection: Connection, *, peppers: Peppers, file: Path, now: datetime
         raise DemoError(f"the database has accounts, but {file} does not know their keys: remove {file.parent}")
     with connection.transaction():
         seed = _create(connection, peppers, now)
-        _backdate(connection, now - AGE)
-        _write(file, seed)  # before the commit: a file without its keys is replaced, keys without their file are lost
+        furnish(connection, seed)
+        write(file, seed)  # before the commit: a file without its keys is replaced, keys without their file are lost
     return seed
 
 
 def _create(connection: Connection, peppers: Peppers, now: datetime) -> Seed:
-    seed = Seed(now, {}, {}, {}, secrets.token_urlsafe(_PASSWORD_BYTES))
+    seed = empty(now)
     for plan in cast.PLANS:
         plans.create(connection, plan_id=plan.id, name=plan.name, limits=_limits(plan), actor=_ACTOR)
     for role in cast.ACCOUNTS:
         account = accounts.create(connection, name=role.name, plan_id=role.plan, actor=_ACTOR)
-        members.create(connection, account_id=account.id, email=role.email, password=seed.password, actor=_ACTOR)
         for part in role.keys:
             key, token = keys.create(
                 connection,
@@ -71,19 +71,32 @@ def _create(connection: Connection, peppers: Peppers, now: datetime) -> Seed:
     return seed
 
 
-def _limits(plan: cast.Plan) -> list[plans.Limit]:
+def _limits(plan: cast.Plan) -> list[Limit]:
     return [
-        plans.Limit(name="rpm", unit="request", amount=plan.requests_per_minute, window_s=60),
-        plans.Limit(name="monthly_requests", unit="request", amount=plan.requests_per_month, period="month"),
+        Limit(name="rpm", unit="request", amount=plan.requests_per_minute, window_s=60),
+        Limit(name="monthly_requests", unit="request", amount=plan.requests_per_month, period="month"),
     ]
 
 
-def _backdate(connection: Connection, born_at: datetime) -> None:
-    """Let accounts and keys be older than their history; the visitor's key stays new."""
-    connection.execute("/* seed.backdate_accounts */ UPDATE account SET created_at = %s", (born_at,))
+def empty(now: datetime) -> Seed:
+    """Return a seed of nothing yet, with a new password."""
+    return Seed(now, {}, {}, {}, secrets.token_urlsafe(_PASSWORD_BYTES))
+
+
+def furnish(connection: Connection, seed: Seed) -> None:
+    """Let members sign in, and accounts and keys be older than their history; the visitor's key stays new."""
+    for role in cast.ACCOUNTS:
+        account_id = seed.account_ids[role.keys[0].name]
+        members.create(connection, account_id=account_id, email=role.email, password=seed.password, actor=_ACTOR)
+    born_at = seed.planted_at - AGE
     connection.execute(
-        "/* seed.backdate_keys */ UPDATE key SET created_at = %s WHERE name <> %s",
-        (born_at + timedelta(hours=1), cast.VISITOR_KEY),
+        "/* seed.backdate_accounts */ UPDATE account SET created_at = %s WHERE id = ANY(%s)",
+        (born_at, list(seed.account_ids.values())),
+    )
+    aged = [key_id for name, key_id in seed.key_ids.items() if name != cast.VISITOR_KEY]
+    connection.execute(
+        "/* seed.backdate_keys */ UPDATE key SET created_at = %s WHERE id = ANY(%s)",
+        (born_at + timedelta(hours=1), aged),
     )
 
 
@@ -102,7 +115,8 @@ def read(file: Path) -> Seed | None:
         raise DemoError(f"{file} cannot be read ({error!r}): remove {file.parent}") from error
 
 
-def _write(file: Path, seed: Seed) -> None:
+def write(file: Path, seed: Seed) -> None:
+    """Remember a seed in a file that its owner alone can read."""
     draft = file.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:

@@ -35,7 +35,7 @@ class Settings:
             port_portal=_port(environ, "DEMO_PORT_PORTAL", 8080),
             port_api=_port(environ, "DEMO_PORT_API", 8000),
             state=Path(environ.get("DEMO_STATE") or ".demo").absolute(),
-            seconds=_seconds(environ),
+            seconds=read_seconds(environ),
         )
         if settings.port_portal == settings.port_api:
             raise DemoError(f"the portal and the API cannot share port {settings.port_api}: change DEMO_PORT_API")
@@ -59,7 +59,12 @@ def _port(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _seconds(environ: Mapping[str, str]) -> float | None:
+def read_seconds(environ: Mapping[str, str]) -> float | None:
+    """Read DEMO_SECONDS; None: no end.
+
+    Raises:
+        DemoError: it is not a number above 0.
+    """
     text = environ.get("DEMO_SECONDS")
     if not text:
         return None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
+from keygauge.allowance import Allowance
 from keygauge.call import Outcome
 from keygauge.clock import SECOND, now_ns
 from keygauge.keyring import Key, Keyring
-from keygauge.limit import Allowance
+from keygauge.lease import Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,30 @@ class Refusal:
 class Dry:
     """The leases of these limits do not cover the call: `ask` for more, then decide again."""
 
-    allowances: tuple[Allowance, ...]
+    wanted: tuple[tuple[Allowance, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Soon:
+    """A unit was granted that may be spent from a moment on: wait, then decide again."""
+
+    at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cold:
     """Nothing is known of this credential yet: ask the key service, then decide again."""
 
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What an admitted call took, to be settled at its end; `noted` are limits that it passed all the same."""
+
+    parts: tuple[tuple[Allowance, Lease, int], ...]
+    noted: tuple[tuple[str, Outcome], ...] = ()
+
+
+Claim = tuple[Allowance, int]  # units that a call takes of a limit
 
 UNKNOWN = Refusal("unknown", "key_invalid")
 REVOKED = Refusal("revoked", "key_invalid")
@@ -47,13 +65,16 @@ class Admission:
     """Everything the decision rests on, and its lock.
 
     `authority_ns` is when the word of the key service ends: past it nothing that is cached may be admitted (G4).
+    A call is admitted at the moment at which the clock was read for it.
     """
 
-    def __init__(self, *, wake: Callable[[], None]) -> None:
+    def __init__(self, *, wake: Callable[[], None], clock: Callable[[], int] = now_ns) -> None:
         self.lock = Lock()
         self.wake = wake  # makes the next beat come at once
+        self.clock = clock
         self.keyring = Keyring()
         self.authority_ns = 0
+        self.away = False  # the last beat was not answered
         self.asking: set[Allowance] = set()  # those that the next beat asks more for
         self.held: set[Allowance] = set()  # those with leases
 
@@ -63,7 +84,7 @@ class Admission:
         credential = keyring.credentials.get(digest)
         key = keyring.keys.get(credential[0]) if credential else None
         if credential is None or key is None:
-            return UNKNOWN if keyring.is_unknown(digest, now_ns()) else COLD
+            return UNKNOWN if keyring.is_unknown(digest, self.clock()) else COLD
         return key, credential[1]
 
     def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:
@@ -77,28 +98,67 @@ class Admission:
             return EXPIRED
         return None
 
-    def admit(self, key: Key) -> Refusal | Dry | None:
-        """Spend one request of every limit of the key, or of none; None is yes."""
+    def admit(self, key: Key) -> Refusal | Dry | Soon | None:
+        """Spend one unit of every limit of a key whose limits are all plain, or of none; None is yes."""
         allowances = key.allowances
         with self.lock:
-            now = now_ns()
+            now = self.clock()
             if now >= self.authority_ns:
                 return UNAVAILABLE
-            leases = [allowance.find(1, now) for allowance in allowances]
+            leases = [allowance.find(now) for allowance in allowances]
             if None in leases:
-                return self._shortage(key, now)
+                return self._short([(allowance, 1) for allowance in allowances], now)
             for allowance, lease in zip(allowances, leases):  # noqa: B905 - as long as each other
                 lease.available -= 1  # type: ignore[union-attr]  # none of them is None
                 allowance.spent += 1
-                if not allowance.asked and lease.available * 2 < lease.units and lease.units > 1:  # type: ignore[union-attr]  # as above
+                if lease.exact:  # type: ignore[union-attr]  # as above
+                    lease.last_ns = now  # type: ignore[union-attr]  # as above
+                    self.wake()  # to tell when it was spent
+                elif (
+                    not allowance.asked
+                    and lease.available * 2 < lease.units  # type: ignore[union-attr]  # as above
+                    and lease is allowance.leases[-1]  # the older ones are spent first
+                    and lease.units > 1
+                ):
                     self._ask(allowance)
             return None
+
+    def reserve(self, claims: Sequence[Claim]) -> Refusal | Dry | Soon | Reservation:
+        """Take units of every limit, or of none."""
+        with self.lock:
+            now = self.clock()
+            if now >= self.authority_ns:
+                return UNAVAILABLE
+            for allowance, units in claims:
+                if units > allowance.limit.amount > 0 and not allowance.limit.dry_run:
+                    return Refusal(allowance.limit.refusal, "request_exceeds_limit", allowance.limit.name)
+            taken = [allowance.gather(units, now) for allowance, units in claims]
+            missing = [claim for claim, parts in zip(claims, taken, strict=True) if parts is None]
+            noted = [note for allowance, units in missing if (note := self._note(allowance, units, now))]
+            if len(noted) < len(missing):
+                return self._short([claim for claim in missing if not self._passes(*claim)], now)
+            return self._take(claims, taken, tuple(noted), now)
+
+    def settle(self, reservation: Reservation, *, tokens: int | None, cost_nanousd: int | None = None) -> None:
+        """End a call's reservation: what it used is known now, None where it is not."""
+        used = {"token": tokens, "nanousd": cost_nanousd, "concurrent": 0}
+        with self.lock:
+            now = self.clock()
+            left: dict[Allowance, int | None] = {}
+            for allowance, lease, units in reservation.parts:
+                rest = left.setdefault(allowance, used[allowance.limit.unit])
+                part = units if rest is None else min(units, rest)
+                lease.settle(units, part, now)
+                left[allowance] = None if rest is None else rest - part
+            for allowance, rest in left.items():
+                if rest:
+                    self._charge(allowance, rest, now)
 
     def ask(self, dry: Dry) -> None:
         """Have the next beat ask for more of limits that a request waits for."""
         with self.lock:
-            for allowance in dry.allowances:
-                allowance.waiting += 1
+            for allowance, units in dry.wanted:
+                allowance.waiting += units
                 self._ask(allowance)
 
     def _ask(self, allowance: Allowance) -> None:
@@ -106,14 +166,81 @@ class Admission:
         self.asking.add(allowance)
         self.wake()
 
-    def _shortage(self, key: Key, now: int) -> Refusal | Dry:
-        dry = [allowance for allowance in key.allowances if allowance.find(1, now) is None]
-        denied = [allowance for allowance in dry if now < allowance.denied_until_ns]
+    def _take(
+        self,
+        claims: Sequence[Claim],
+        taken: Sequence[list[tuple[Lease, int]] | None],
+        noted: tuple[tuple[str, Outcome], ...],
+        now: int,
+    ) -> Reservation:
+        reserved = []
+        for (allowance, units), parts in zip(claims, taken, strict=True):
+            if parts is None:
+                self._pass(allowance, units, now)
+                continue
+            settles = allowance.limit.unit != "request"
+            for lease, part in parts:
+                lease.spend(part, now, reserve=settles)
+                if settles:
+                    reserved.append((allowance, lease, part))
+                if lease.exact and not lease.reserved:
+                    self.wake()  # to tell when it was spent
+            allowance.spent += units
+            allowance.calls += 1
+            if not allowance.asked and not parts[-1][0].exact and allowance.available(now) < allowance.spent:
+                self._ask(allowance)
+        return Reservation(tuple(reserved), noted)
+
+    def _passes(self, allowance: Allowance, units: int) -> bool:
+        """Tell whether a call may pass a limit that has no lease for it: it is tried only, or safe without."""
+        limit = allowance.limit
+        return limit.dry_run or (self.away and limit.when_down == "safe" and units <= allowance.share)
+
+    def _note(self, allowance: Allowance, units: int, now: int) -> tuple[str, Outcome] | None:
+        """Say what to count of a limit that a call passes without a lease; None where it may not pass."""
+        if not self._passes(allowance, units):
+            return None
+        if not allowance.limit.dry_run:
+            return allowance.limit.name, "degraded"
+        refuses = now < allowance.denied_until_ns or units > allowance.limit.amount
+        return allowance.limit.name, "would_limit" if refuses else "admitted"
+
+    def _pass(self, allowance: Allowance, units: int, now: int) -> None:
+        """Let a call pass without a lease."""
+        if not allowance.limit.dry_run:
+            allowance.share -= units
+        elif now >= allowance.denied_until_ns and units <= allowance.limit.amount:
+            allowance.debt += units  # the next grant pays: a trial makes no call wait
+            self._ask(allowance)
+
+    def _charge(self, allowance: Allowance, units: int, now: int) -> None:
+        """Take what a call used beyond its reservation, now or from the next grant."""
+        for lease in allowance.leases:
+            if lease.is_live(now):
+                part = min(units, lease.available)
+                lease.available -= part
+                units -= part
+        allowance.debt += units
+        if units:
+            self._ask(allowance)
+
+    def _short(self, claims: Sequence[Claim], now: int) -> Refusal | Dry | Soon:
+        """Say what becomes of a call that leases do not cover."""
+        dry, start = [], 0
+        for allowance, units in claims:
+            if allowance.gather(units, now) is None:
+                begins = allowance.claim(now) if units == 1 else None
+                start = max(start, begins or 0)
+                if begins is None:
+                    dry.append((allowance, units))
+        if not dry:
+            return Soon(start)
+        denied = [allowance for allowance, _ in dry if now < allowance.denied_until_ns]
         if denied:
             last = max(denied, key=lambda allowance: allowance.retry_ns)
             return Refusal(
                 outcome=last.limit.refusal,
-                code="rate_limited" if last.limit.window_s else "quota_exhausted",
+                code="quota_exhausted" if last.limit.period else "rate_limited",
                 limit=last.limit.name,
                 retry_after_s=max(last.retry_ns - now, 0) / SECOND,
             )

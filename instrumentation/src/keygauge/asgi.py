@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import cast
 
 from keygauge import route, router, span
-from keygauge.admission import Refusal
+from keygauge.admission import Refusal, Soon
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.credential import Conflict, find
+from keygauge.estimate import Estimate, EstimateError
 from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
-from keygauge.gate import Decision, FindRoute, Gate
+from keygauge.gate import Decision, Gate, Unread
 from keygauge.lifespan import Lifespan
 from keygauge.problem import answer
 from keygauge.proxy import client_ip
@@ -27,7 +26,7 @@ from keygauge.settings import Mode, Settings, SettingsError
 
 Identify = Callable[[Scope], str | None]
 
-_MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
+MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
 
 
 class KeyGaugeMiddleware:
@@ -79,7 +78,7 @@ class KeyGaugeMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
-        if _MARK in scope or self._is_open(scope):
+        if MARK in scope or self._is_open(scope):
             await self.app(scope, receive, send)
         elif kind == "http":
             await self._serve(scope, receive, send, HttpExchange)
@@ -96,7 +95,7 @@ class KeyGaugeMiddleware:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the app and stop after it."""
-        scope[_MARK] = True
+        scope[MARK] = True
         self._process.start()
         try:
             await Lifespan(receive, send, self._stop).run(self.app, scope)
@@ -115,7 +114,7 @@ class KeyGaugeMiddleware:
         call = _call(scope)
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
-        scope[_MARK] = call
+        scope[MARK] = call
         exchange = make(call, runtime, scope, receive, send)
         try:
             gate = runtime.gate
@@ -124,13 +123,11 @@ class KeyGaugeMiddleware:
                 refusal = None
             else:
                 token = find(scope["headers"])
-                find_route = partial(route.before, scope, self.app)
-                decision = gate.decide(call, token, find_route)
-                refusal = (
-                    await self._wait(gate, call, token, find_route, decision)
-                    if isinstance(decision, Future)
-                    else decision
-                )
+                decision = gate.decide(call, token)
+                if decision is None or isinstance(decision, Refusal):
+                    refusal = decision
+                else:
+                    refusal = await self._wait(gate, exchange, token, decision)
             if refusal is not None:
                 call.route = route.before(scope, self.app)
                 await exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
@@ -146,14 +143,24 @@ class KeyGaugeMiddleware:
         exchange.end(complete=False)
 
     async def _wait(
-        self, gate: Gate, call: Call, token: bytes | Conflict | None, find_route: FindRoute, coming: Round
+        self, gate: Gate, exchange: HttpExchange | WebSocketExchange, token: bytes | Conflict | None, decision: Decision
     ) -> Refusal | None:
-        """Decide on a cold key or a dry lease: with the key service's word, within `wait_s`."""
-        decision: Decision = coming
-        while isinstance(decision, Future):
-            if not await _ended(decision, call.started_ns + self._wait_ns):
+        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        call = exchange.call
+        until_ns = call.started_ns + self._wait_ns
+        while decision is not None and not isinstance(decision, Refusal):
+            if isinstance(decision, Unread):
+                call.route = route.before(exchange.scope, self.app)
+                try:
+                    call.estimate = await exchange.estimate() if decision.needs_body else Estimate()
+                except EstimateError:
+                    return gate.refuse_cap(call)
+                until_ns = now_ns() + self._wait_ns
+            elif isinstance(decision, Soon):
+                await asyncio.sleep((decision.at_ns - now_ns()) / SECOND)
+            elif not await _ended(decision, until_ns):
                 return gate.give_up(call)
-            decision = gate.decide(call, token, find_route)
+            decision = gate.decide(call, token)
         return decision
 
     def _observe(self, runtime: Runtime, call: Call, scope: Scope) -> None:

@@ -14,15 +14,14 @@ from uuid import uuid4
 from keygauge import __version__
 from keygauge.admission import Admission
 from keygauge.clock import MS, SECOND, now_ns
-from keygauge.limit import Allowance, Lease
 from keygauge.service import ServiceClient, ServiceError
 from keygauge.settings import Settings
+from keygauge.trade import Trade
 
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MARGIN_NS = 500 * MS  # leases that end sooner go back while they still can
-_MOST = 500  # look-ups, acquisitions or returns in one beat: see docs/protocol.md
+_MOST = 500  # look-ups in one beat: see docs/protocol.md
 _TIMEOUT_S = 2.0
 _RETRY_S = 0.1  # after a beat that was not answered
 
@@ -37,6 +36,7 @@ class Beat:
         assert settings.service_token is not None  # noqa: S101 - as above
         self.replica = uuid4().hex
         self.admission = Admission(wake=self.wake)
+        self._trade = Trade(self.admission)
         self.reached_ns = now_ns()
         self._ended_ns = 0
         self._settings = settings
@@ -96,8 +96,9 @@ class Beat:
         """Sleep to the next second, or to when a lease has to go back."""
         now = now_ns()
         with self.admission.lock:
-            ends = [lease.deadline_ns for allowance in self.admission.held for lease in allowance.leases]
-        until = min([self._ended_ns + _INTERVAL_NS, *(end - _MARGIN_NS + MS for end in ends if end - now > _MARGIN_NS)])
+            leases = [lease for allowance in self.admission.held for lease in allowance.leases]
+            turns = [lease.deadline_ns - lease.margin_ns + MS for lease in leases]
+        until = min([self._ended_ns + _INTERVAL_NS, *(turn for turn in turns if turn > now)])
         return float(max(until - now, 0)) / SECOND
 
     def _beat(self, *, stopping: bool) -> bool:
@@ -118,20 +119,13 @@ class Beat:
             self._on_fault("beat")
         finally:
             self._ended_ns = now_ns()
+            self.admission.away = not answered
             ended.set_result(answered)
         return answered
 
     def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
-        admission = self.admission
-        with admission.lock:
-            now = now_ns()
-            asking = [] if stopping else list(islice(admission.asking, _MOST))
-            admission.asking.difference_update(asking)
-            if admission.asking:
-                self.wake()
-            returns = self._returns(now, everything=stopping)
-            acquire = [{"limit": asked.limit.id, "units": asked.demand(now)} for asked in asking]
-        request = {
+        traded, asked = self._trade.offer(stopping=stopping)
+        message = {
             "replica": self.replica,
             "service": self._settings.service_name,
             "host": self._settings.host,
@@ -139,61 +133,37 @@ class Beat:
             "mode": self._settings.mode,
             "cursor": self._cursor,
             "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
-            "acquire": acquire,
-            "return": [{"lease": lease, "unspent": units} for lease, units in returns],
+            **traded,
         }
         sent_ns = now_ns()
         try:
-            answer = self._client.post("/v1/beat", json.dumps(request).encode(), "application/json")
-        finally:
-            with admission.lock:
-                for allowance in asking:  # granted or not, it may ask again
-                    allowance.asked = False
-        self._take(answer, sent_ns, look_ups, {asked.limit.id: asked for asked in asking})
-        return True
-
-    def _returns(self, now: int, *, everything: bool) -> list[tuple[str, int]]:
-        admission = self.admission
-        returns: list[tuple[str, int]] = []
-        for allowance in list(admission.held):
-            if len(returns) >= _MOST:
-                break
-            returns += allowance.give_back(now, None if everything else _MARGIN_NS)
-            if not allowance.leases:
-                admission.held.discard(allowance)
-        return returns
-
-    def _take(
-        self, answer: dict[str, Any], sent_ns: int, look_ups: dict[bytes, str], asking: dict[str, Allowance]
-    ) -> None:
-        """Take an answer in. Times left count from when the request was sent: never later than the service thinks."""
-        admission = self.admission
-        keyring = admission.keyring
-        with admission.lock:
-            now = now_ns()
-            if answer["afresh"]:
-                keyring.forget()
-            keyring.put(answer["keys"], wanted=frozenset(look_ups.values()))
-            for found in answer["found"]:
-                keyring.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
-            for digest in answer["unknown"]:
-                keyring.mark_unknown(bytes.fromhex(digest), now)
-            for grant in answer["grants"]:
-                allowance = asking[grant["limit"]]
-                lease = Lease(grant["lease"], grant["units"], sent_ns + grant["left_ms"] * MS)
-                allowance.grant(lease, now, sent_ns + grant["reset_ms"] * MS)
-                admission.held.add(allowance)
-            for denial in answer["denials"]:
-                asking[denial["limit"]].deny(now, sent_ns + denial["retry_ms"] * MS)
-            self._cursor = answer["cursor"]
-            if answer["more"]:
-                self.wake()
-            else:
-                admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
+            answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
+        except ServiceError:
+            with self.admission.lock:
+                self._trade.give_up(asked)
+            raise
+        with self.admission.lock:
+            self._learn(answer, look_ups)
+            self._trade.take(answer, sent_ns, asked)
         self.reached_ns = sent_ns
         if self._complained:
             self._complained = False
             _log.info("The key service answers again")
+        return True
+
+    def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, str]) -> None:
+        """Take in what the answer says of keys."""
+        keyring = self.admission.keyring
+        if answer["afresh"]:
+            keyring.forget()
+        keyring.put(answer["keys"], wanted=frozenset(look_ups.values()))
+        for found in answer["found"]:
+            keyring.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
+        for digest in answer["unknown"]:
+            keyring.mark_unknown(bytes.fromhex(digest), self.admission.clock())
+        self._cursor = answer["cursor"]
+        if answer["more"]:
+            self.wake()
 
     def _complain(self, error: ServiceError) -> None:
         """Log the first of a row of failures; the beat's age tells how long it lasts."""

@@ -7,7 +7,18 @@ from typing import Any, Literal
 
 from keygauge.usage import Usage
 
-Outcome = Literal["admitted", "limited", "quota", "revoked", "expired", "unknown", "forbidden", "unavailable"]
+Outcome = Literal[
+    "admitted",
+    "limited",
+    "quota",
+    "revoked",
+    "expired",
+    "unknown",
+    "forbidden",
+    "unavailable",
+    "would_limit",  # admitted, though a limit that is only tried would have refused
+    "degraded",  # admitted without a lease while the key service was away, by a limit that says `safe`
+]
 UsageStatus = Literal["reported", "partial", "estimated", "none"]
 StreamKind = Literal["sse", "websocket"]
 
@@ -24,6 +35,7 @@ class Call:
         "context",  # the OpenTelemetry context the request ran in, for exemplars
         "ended_ns",
         "error",  # str | None: an exception's class or a refusal's code
+        "estimate",  # of what it will use; None until its body is read, where that is needed
         "first_byte_ns",  # 0 until the first body byte of the answer
         "ip",
         "key",  # the key's id, ANONYMOUS or INVALID
@@ -35,6 +47,7 @@ class Call:
         "outcome",
         "provider",
         "request_bytes",
+        "reservation",  # what it took of its limits, until settled
         "response_bytes",
         "route",
         "scopes",  # those of the key; what they allow is the app's to say
@@ -52,6 +65,7 @@ class Call:
         self.context: Any = None
         self.ended_ns = 0
         self.error: str | None = None
+        self.estimate: Any = None
         self.first_byte_ns = 0
         self.ip = ip
         self.key = ANONYMOUS
@@ -63,6 +77,7 @@ class Call:
         self.outcome: Outcome = "admitted"
         self.provider: str | None = None
         self.request_bytes = 0
+        self.reservation: Any = None
         self.response_bytes = 0
         self.route = UNMATCHED
         self.scopes: tuple[str, ...] = ()

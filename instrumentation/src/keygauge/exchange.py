@@ -8,10 +8,12 @@ from typing import Any
 from keygauge import route, span
 from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
+from keygauge.estimate import Estimate
 from keygauge.problem import Answer
 from keygauge.ratelimit import Fields
 from keygauge.runtime import Runtime
 from keygauge.settlement import Settlement
+from keygauge.upload import Upload
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -56,6 +58,16 @@ class HttpExchange(Exchange):
     def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(call, runtime, scope, receive, send)
         self._is_gone = False  # the client, before the answer's end
+
+    async def estimate(self) -> Estimate:
+        """Read the body's beginning and estimate what the call will use; the app gets it all the same.
+
+        Raises:
+            EstimateError: a declared cap makes no sense.
+        """
+        upload = Upload(self._receive)
+        self._receive = upload.receive
+        return await upload.estimate(path=self.scope["path"], headers=self.scope["headers"])
 
     async def refuse(self, answer: Answer) -> None:
         """Answer in the app's place."""
@@ -117,6 +129,10 @@ class WebSocketExchange(Exchange):
     """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
 
     __slots__ = ()
+
+    async def estimate(self) -> Estimate:
+        """Know nothing of a session beforehand."""
+        return Estimate()
 
     async def refuse(self, answer: Answer) -> None:
         """Refuse the handshake in the app's place: with the whole answer where the server can, else with its 403."""

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 from keygauge import key as key_format
-from keygauge.admission import UNAVAILABLE, UNKNOWN, WRONG_IP, WRONG_ROUTE, Cold, Dry, Refusal
+from keygauge.admission import UNAVAILABLE, UNKNOWN, WRONG_IP, WRONG_ROUTE, Cold, Dry, Refusal, Reservation, Soon
 from keygauge.beat import Beat, Round
 from keygauge.call import INVALID, Call
 from keygauge.clock import now_ns
 from keygauge.credential import Conflict
+from keygauge.estimate import Estimate
 from keygauge.keyring import Key
-from keygauge.problem import CONFLICT, MISSING
+from keygauge.problem import BAD_CAP, CONFLICT, MISSING
 from keygauge.ratelimit import Fields
-from keygauge.restriction import FREE, Restriction
 
-FindRoute = Callable[[], str]
-Decision = Refusal | Round | None  # None: admitted; a round: decide again when it has ended
+
+class Unread:
+    """The key's limits need the route, or what the body tells: `read` them, then decide again."""
+
+    __slots__ = ("needs_body",)
+
+    def __init__(self, *, needs_body: bool) -> None:
+        self.needs_body = needs_body
+
+
+# None: admitted. A round: decide again when it has ended; soon: at that moment; unread: with route and estimate.
+Decision = Refusal | Round | Soon | Unread | None
+
+_ANY = Estimate()
 
 
 class Gate:
@@ -31,11 +42,8 @@ class Gate:
         self._admission = beat.admission
         self._enforces = enforces
 
-    def decide(self, call: Call, token: bytes | Conflict | None, find_route: FindRoute) -> Decision:
-        """Decide, and write into the call whose it is and the outcome; never waits.
-
-        `find_route` tells the route before the host has matched it, and is asked only where the key is restricted.
-        """
+    def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
+        """Decide, and write into the call whose it is and the outcome; never waits."""
         if token is None:
             return self._refuse(call, MISSING)
         call.key = INVALID  # until it is known to be more
@@ -44,7 +52,7 @@ class Gate:
         digest = hashlib.sha256(token).digest()
         found = self._admission.recognise(digest)
         if isinstance(found, tuple):
-            return self._admit(call, *found, find_route)
+            return self._admit(call, *found)
         if isinstance(found, Cold):
             return self._look_up(call, token, digest)
         return self._refuse(call, found)
@@ -53,26 +61,66 @@ class Gate:
         """Decide when the key service did not answer in time."""
         return self._refuse(call, UNAVAILABLE)
 
+    def refuse_cap(self, call: Call) -> Refusal | None:
+        """Decide on a request that declares an output cap that makes no sense."""
+        return self._refuse(call, BAD_CAP)
+
+    def settle(self, call: Call) -> None:
+        """Settle what a call had reserved: what it used, nothing where it failed, all where that is not known."""
+        reservation, usage = call.reservation, call.usage
+        if reservation is None:
+            return
+        call.reservation = None
+        tokens = None
+        if call.usage_status == "reported" and usage is not None:
+            tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+        elif usage is None and call.status >= 400:  # noqa: PLR2004 - HTTP
+            tokens = 0
+        elif usage is None and any(allowance.limit.unit == "token" for allowance, _, _ in reservation.parts):
+            call.usage_status = "estimated"
+        self._admission.settle(reservation, tokens=tokens)
+
     def fields(self, call: Call) -> Fields:
         """Write the header fields that tell the caller its limits."""
         key = self._admission.keyring.keys.get(call.key) if self._enforces else None
         return key.policy.fields(now_ns()) if key else []
 
-    def _admit(self, call: Call, key: Key, secret: int, find_route: FindRoute) -> Decision:
+    def _admit(self, call: Call, key: Key, secret: int) -> Decision:
         call.key = key.id
         call.account = key.account
         call.scopes = key.scopes
-        refusal = self._admission.check(key, secret, call.time_ns) or _restrict(call, key.restriction, find_route)
+        refusal = self._admission.check(key, secret, call.time_ns)
+        if refusal is None and not key.restriction.admits_ip(call.ip):
+            refusal = WRONG_IP
         if refusal is not None:
             return self._refuse(call, refusal)
         if not self._enforces:
             return None
-        decision = self._admission.admit(key)
+        if key.restriction.routes is not None:
+            if call.estimate is None:
+                return Unread(needs_body=key.needs_body)
+            if not key.restriction.admits_route(call.route):
+                return self._refuse(call, WRONG_ROUTE)
+        decision = self._admission.admit(key) if key.is_plain else self._reserve(call, key)
         if decision is None:
             return None
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
-        return self._ask(decision)
+        return self._ask(decision) if isinstance(decision, Dry) else decision
+
+    def _reserve(self, call: Call, key: Key) -> Refusal | Dry | Soon | Unread | None:
+        """Take what the call may use, once its route and body are known."""
+        if call.estimate is None and (key.needs_body or key.needs_route):
+            return Unread(needs_body=key.needs_body)
+        decision = self._admission.reserve(key.claims(call.route, call.estimate or _ANY))
+        if not isinstance(decision, Reservation):
+            return decision
+        if decision.parts:
+            call.reservation = decision
+        for name, outcome in decision.noted:
+            if outcome != "admitted" and call.outcome == "admitted":
+                call.limit, call.outcome = name, outcome
+        return None
 
     def _ask(self, dry: Dry) -> Round:
         """Take the round first: what is asked after that is carried by it or by a later one, never by an earlier."""
@@ -97,14 +145,3 @@ class Gate:
         call.error = refusal.code
         call.limit = refusal.limit
         return refusal
-
-
-def _restrict(call: Call, restriction: Restriction, find_route: FindRoute) -> Refusal | None:
-    if restriction is FREE:
-        return None
-    if not restriction.admits_ip(call.ip):
-        return WRONG_IP
-    if restriction.routes is None:
-        return None
-    call.route = find_route()
-    return None if restriction.admits_route(call.route) else WRONG_ROUTE

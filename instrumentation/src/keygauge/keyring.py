@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
+from keygauge.allowance import Allowance
 from keygauge.clock import SECOND
-from keygauge.limit import Allowance, Limit
+from keygauge.estimate import Estimate
+from keygauge.limit import Limit
 from keygauge.ratelimit import Policy
 from keygauge.restriction import Restriction
 
@@ -30,6 +32,17 @@ class Key:
     policy: Policy
     restriction: Restriction
     scopes: tuple[str, ...]  # what the key may do, for the app to ask about
+    is_plain: bool  # each call takes one unit of each limit
+    needs_route: bool
+    needs_body: bool  # to tell the model or the tokens
+
+    def claims(self, route: str, estimate: Estimate) -> list[tuple[Allowance, int]]:
+        """Return what a call takes of which limits."""
+        return [
+            (allowance, estimate.units(allowance.limit))
+            for allowance in self.allowances
+            if allowance.limit.covers(route, estimate.model)
+        ]
 
 
 class Keyring:
@@ -72,7 +85,8 @@ class Keyring:
                 self.keys[entry["id"]] = self._key(entry)
 
     def _key(self, entry: dict[str, Any]) -> Key:
-        allowances = tuple(self._allowance(Limit.from_json(limit)) for limit in entry["limits"])
+        limits = [Limit.from_json(limit) for limit in entry["limits"]]
+        allowances = tuple(self._allowance(limit) for limit in limits)
         return Key(
             id=entry["id"],
             account=entry["account"],
@@ -80,9 +94,12 @@ class Keyring:
             expires_ns=_wall_ns(entry["expires_at"]),
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
             allowances=allowances,
-            policy=Policy(allowances),
+            policy=Policy([allowance for allowance in allowances if not allowance.limit.dry_run]),
             restriction=Restriction.from_json(entry),
             scopes=tuple(entry.get("scopes", ())),
+            is_plain=all(limit.is_plain for limit in limits),
+            needs_route=any(limit.route is not None for limit in limits),
+            needs_body=any(limit.unit == "token" or limit.model is not None for limit in limits),
         )
 
     def _allowance(self, limit: Limit) -> Allowance:

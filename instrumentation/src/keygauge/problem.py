@@ -20,6 +20,7 @@ class Answer(NamedTuple):
 
 MISSING = Refusal("unknown", "key_missing")
 CONFLICT = Refusal("unknown", "key_conflict")
+BAD_CAP = Refusal("limited", "bad_output_cap")
 
 # code -> status, title, detail: what happened and the way out
 _KINDS = {
@@ -38,6 +39,16 @@ _KINDS = {
     ),
     "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
     "quota_exhausted": (429, "Quota used up", "Wait until the quota resets, or move to a larger plan in the portal."),
+    "request_exceeds_limit": (
+        400,
+        "Request larger than the limit",
+        "Not even the whole limit would do: ask for less output or send less input. It makes no sense to retry.",
+    ),
+    "bad_output_cap": (
+        400,
+        "Output cap not understood",
+        "Give max_tokens (and n, if any) as whole numbers above 0 and within what models can write.",
+    ),
     "key_service_unavailable": (503, "API keys cannot be checked now", "Send the request again in a moment."),
 }
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')

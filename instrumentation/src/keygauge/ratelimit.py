@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keygauge.allowance import Allowance
 from keygauge.clock import SECOND
-from keygauge.limit import Allowance, Limit
+from keygauge.limit import Limit
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -28,13 +29,17 @@ class Policy:
             self._constant.append((b"x-ratelimit-limit-requests", b"%d" % limits[rates[0]].amount))
 
     def fields(self, now_ns: int) -> Fields:
-        """Write the fields for an answer. What remains is a lower bound: the units this process holds."""
+        """Write the fields for an answer.
+
+        What remains is what this process holds and its part of what was left after the last grant: the other processes
+        can count on as much.
+        """
         if not self._constant:
             return []
         numbers: list[int] = []
         for allowance in self._allowances:
             reset_ns = allowance.reset_ns - now_ns
-            numbers += (allowance.available(now_ns), -(-reset_ns // SECOND) if reset_ns > 0 else 0)
+            numbers += (allowance.available(now_ns) + allowance.rest, -(-reset_ns // SECOND) if reset_ns > 0 else 0)
         result = [*self._constant, (b"ratelimit", self._format % tuple(numbers))]
         if self._rate is not None:
             result.append((b"x-ratelimit-remaining-requests", b"%d" % numbers[2 * self._rate]))

@@ -38,7 +38,7 @@ def before(scope: Mapping[str, Any], app: Any) -> str:
 
     Starlette is found in the scope where the middleware was added to it, else it is the app inside.
     """
-    host = scope.get("app") or app
+    host = scope.get("app") or getattr(app, "__self__", app)
     for route in getattr(getattr(host, "router", None), "routes", ()):
         match, child = route.matches(scope)
         if match.name == "FULL":

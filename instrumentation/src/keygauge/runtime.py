@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import logging
+import multiprocessing
+import multiprocessing.util
 import os
 from threading import Event, Lock, Thread
 from weakref import WeakSet
@@ -49,6 +51,8 @@ class Runtime:
     def settle(self, call: Call) -> None:
         """Count an ended call and write its event; called once per request."""
         call.ended_ns = now_ns()
+        if call.reservation is not None and self.gate is not None:
+            self.gate.settle(call)
         self.aggregator.record(call)
         if call.account is not None and self._beat is not None:
             if self._spool is None:
@@ -121,6 +125,7 @@ class Process:
         with _Starting.lock:
             if self.runtime is None:
                 self.runtime = Runtime(self.settings)
+                _end_with_process()
             return self.runtime
 
     def stop(self) -> None:
@@ -138,6 +143,7 @@ class _Starting:
     """One start at a time: threads of a server may bring a process's first requests at once."""
 
     lock = Lock()
+    ends_with_process = False
 
 
 class _Counted:
@@ -191,6 +197,7 @@ _GAUGES = {
 
 def _forget() -> None:
     """Begin anew in a child: threads did not come along, and leases, counts and the spool are the parent's."""
+    _Starting.ends_with_process = False
     _Starting.lock = Lock()  # another thread of the parent may have held it
     for process in list(_processes):
         process.runtime = None
@@ -204,6 +211,18 @@ def _forget() -> None:
 def _stop_all() -> None:
     for process in list(_processes):
         process.stop()
+
+
+def _end_with_process() -> None:
+    """See that a child of `multiprocessing` (a worker of granian) ends well: it never comes to its exit handlers."""
+    if multiprocessing.parent_process() is not None and not _Starting.ends_with_process:
+        _Starting.ends_with_process = True
+        multiprocessing.util.Finalize(None, _end, exitpriority=0)
+
+
+def _end() -> None:
+    _stop_all()
+    flush()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import cast
 
-from keygauge import router, span, wsgi_route
-from keygauge.admission import Refusal
+from keygauge import router, span, upload, wsgi_route
+from keygauge.admission import Refusal, Soon
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.credential import Conflict, find
-from keygauge.gate import Decision, FindRoute, Gate
+from keygauge.estimate import Estimate, EstimateError
+from keygauge.gate import Decision, Gate, Unread
 from keygauge.problem import answer
 from keygauge.proxy import client_ip
 from keygauge.restriction import parse_networks
@@ -25,7 +24,7 @@ from keygauge.wsgi_exchange import App, Environ, StartResponse, WsgiExchange
 
 Identify = Callable[[Environ], str | None]
 
-_MARK = "keygauge.call"  # in the environ: an outer KeyGauge has this request already
+MARK = "keygauge.call"  # in the environ: an outer KeyGauge has this request already
 _HEADERS = (
     ("HTTP_AUTHORIZATION", b"authorization"),
     ("HTTP_X_API_KEY", b"x-api-key"),
@@ -86,10 +85,10 @@ class KeyGaugeMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if _MARK in environ or self._is_open(environ):
+        if MARK in environ or self._is_open(environ):
             return self.app(environ, start_response)
         runtime = self._process.runtime or self._process.start()
-        call = environ[_MARK] = _call(environ)
+        call = environ[MARK] = _call(environ)
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         exchange = WsgiExchange(call, runtime, environ, start_response)
@@ -120,19 +119,29 @@ class KeyGaugeMiddleware:
             self._observe(runtime, call, environ)
             return None
         token = _credential(environ)
-        find_route = partial(wsgi_route.before, environ, self.app)
-        decision = gate.decide(call, token, find_route)
-        return self._wait(gate, call, token, find_route, decision) if isinstance(decision, Future) else decision
+        decision = gate.decide(call, token)
+        if decision is None or isinstance(decision, Refusal):
+            return decision
+        return self._wait(gate, call, token, decision, environ)
 
     def _wait(
-        self, gate: Gate, call: Call, token: bytes | Conflict | None, find_route: FindRoute, coming: Round
+        self, gate: Gate, call: Call, token: bytes | Conflict | None, decision: Decision, environ: Environ
     ) -> Refusal | None:
-        """Decide on a cold key or a dry lease: with the key service's word, within `wait_s`."""
-        decision: Decision = coming
-        while isinstance(decision, Future):
-            if not _ended(decision, call.started_ns + self._wait_ns):
+        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        until_ns = call.started_ns + self._wait_ns
+        while decision is not None and not isinstance(decision, Refusal):
+            if isinstance(decision, Unread):
+                call.route = wsgi_route.before(environ, self.app)
+                try:
+                    call.estimate = upload.estimate_input(environ) if decision.needs_body else Estimate()
+                except EstimateError:
+                    return gate.refuse_cap(call)
+                until_ns = now_ns() + self._wait_ns
+            elif isinstance(decision, Soon):
+                time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
+            elif not _ended(decision, until_ns):
                 return gate.give_up(call)
-            decision = gate.decide(call, token, find_route)
+            decision = gate.decide(call, token)
         return decision
 
     def _observe(self, runtime: Runtime, call: Call, environ: Environ) -> None:

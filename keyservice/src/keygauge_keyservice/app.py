@@ -7,16 +7,31 @@ from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from keygauge_keyservice import database, health, monitoring, openapi, transfer
-from keygauge_keyservice.api import accounts, audit, beat, calls, events, keys, plans, usage
+from keygauge_keyservice.api import (
+    accounts,
+    audit,
+    beat,
+    billing,
+    calls,
+    events,
+    key_limits,
+    keys,
+    plans,
+    prices,
+    usage,
+)
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
 from keygauge_keyservice.portal import create_portal
+from keygauge_keyservice.price_book import PriceBook
 from keygauge_keyservice.pricing import PublicPrices
 from keygauge_keyservice.problem import handle_problems
 from keygauge_keyservice.request_metrics import RequestMetrics
 from keygauge_keyservice.services import Services
 
-API: tuple[openapi.Part, ...] = (accounts, audit, beat, calls, events, keys, plans, usage)
+API: tuple[openapi.Part, ...] = (
+    *(accounts, audit, beat, billing, calls, events, key_limits, keys, plans, prices, usage),
+)
 
 _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
 
@@ -27,7 +42,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url)
-    services = Services(settings, pool, registry, PublicPrices(), LedgerMetrics(registry))
+    services = Services(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry))
     services.attach(app)
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)

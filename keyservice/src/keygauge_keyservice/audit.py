@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,9 +12,10 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.services import Services
 
 PAGE_MAX = 500
+
+Connect = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,11 @@ def find_entries(
         ).fetchall()
 
 
-def read_all(services: Services, account_id: str | None, **chosen: Any) -> Iterator[Entry]:
+def read_all(connect: Connect, account_id: str | None, **chosen: Any) -> Iterator[Entry]:
     """Yield all entries, newest first, holding no connection while the reader takes its time."""
     before_id = None
     while True:
-        with services.connection() as connection:
+        with connect() as connection:
             found = find_entries(connection, account_id, before_id=before_id, limit=PAGE_MAX, **chosen)
         yield from found
         if len(found) < PAGE_MAX:

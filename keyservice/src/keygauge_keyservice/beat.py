@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from keygauge_keyservice import entries, feed, leases, replicas
@@ -32,20 +33,32 @@ def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers) ->
         "more": changes.more,
         "afresh": changes.afresh,
         "t_max_ms": T_MAX_MS,
+        "replicas": alive,
         "found": [{"digest": item.digest.hex(), "key": item.key_id, "secret": item.number} for item in found],
         "unknown": [wanted.digest.hex() for wanted in message.look_ups if wanted.digest not in known],
         "keys": keys,
+        **trade(granted),
+    }
+
+
+def trade(granted: Sequence[leases.Granted]) -> dict[str, list[dict[str, Any]]]:
+    """Write what is granted and denied."""
+    return {
         "grants": [_grant(item) for item in granted if item.lease_id is not None],
         "denials": [_denial(item) for item in granted if item.lease_id is None],
     }
 
 
 def _grant(item: leases.Granted) -> dict[str, Any]:
+    start_us = max(0, item.grant.start_us - item.now_us)
     return {
         "limit": item.limit_id,
         "lease": str(item.lease_id),
         "units": item.grant.units,
+        "start_us": start_us,
         "left_ms": (item.grant.ends_us - item.now_us) // _MS_US,  # never later than the lease ends
+        "exact": item.grant.is_exact,
+        "small": item.grant.is_small,
         "remaining": item.grant.remaining,
         "reset_ms": -(-item.grant.reset_us // _MS_US),  # never sooner than more comes free
     }
@@ -53,4 +66,10 @@ def _grant(item: leases.Granted) -> dict[str, Any]:
 
 def _denial(item: leases.Granted) -> dict[str, Any]:
     wait_ms = -(-item.grant.reset_us // _MS_US)
-    return {"limit": item.limit_id, "retry_ms": wait_ms, "remaining": item.grant.remaining, "reset_ms": wait_ms}
+    return {
+        "limit": item.limit_id,
+        "retry_ms": wait_ms,
+        "remaining": item.grant.remaining,
+        "reset_ms": wait_ms,
+        "small": item.grant.is_small,
+    }

@@ -33,14 +33,20 @@ class Acquisition:
 
     limit_id: str
     units: int
+    waiting: int = 0  # of them, those that calls wait for
 
 
 @dataclass(frozen=True)
 class Return:
-    """A lease that the replica gives back, and what it did not spend of it."""
+    """A lease that the replica gives back, and what it did not spend of it.
+
+    With `used` it is open still: so much of it is spent or reserved by calls under way, the rest comes back now.
+    """
 
     lease_id: str
     unspent: int
+    ago_us: int | None = None  # when the last unit was spent, before this beat was sent
+    used: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,20 @@ def _look_up(item: dict[str, Any], at: str) -> LookUp:
 
 
 def _acquisition(item: dict[str, Any], at: str) -> Acquisition:
-    return Acquisition(_text(item.get("limit"), f"{at}.limit"), _integer(item.get("units"), f"{at}.units", 1))
+    units, waiting = item.get("units"), item.get("waiting", 0)
+    return Acquisition(
+        _text(item.get("limit"), f"{at}.limit"),
+        _integer(units, f"{at}.units", 1),
+        _integer(waiting, f"{at}.waiting", 0),
+    )
 
 
 def _return(item: dict[str, Any], at: str) -> Return:
-    return Return(_text(item.get("lease"), f"{at}.lease"), _integer(item.get("unspent"), f"{at}.unspent", 0))
+    lease = _text(item.get("lease"), f"{at}.lease")
+    if "used" in item:
+        return Return(lease, 0, used=_integer(item["used"], f"{at}.used", 0))
+    ago_us = _integer(item["ago_us"], f"{at}.ago_us", 0) if "ago_us" in item else None
+    return Return(lease, _integer(item.get("unspent"), f"{at}.unspent", 0), ago_us)
 
 
 def _object(value: Any, field: str) -> dict[str, Any]:

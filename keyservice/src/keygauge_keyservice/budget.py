@@ -30,15 +30,22 @@ def advance(counter: Counter, *, now_us: int, period: Literal["day", "month"]) -
 
 
 def grant(
-    counter: Counter, *, now_us: int, amount: int, period: Literal["day", "month"], want: int, replicas: int = 1
-) -> Grant:
+    counter: Counter,
+    *,
+    now_us: int,
+    amount: int,
+    period: Literal["day", "month"],
+    want: int,
+    replicas: int = 1,
+    waiting: int = 1,
+) -> Grant[Counter]:
     """Give what the budget allows of the units wanted, and say when the next period starts."""
     counter = advance(counter, now_us=now_us, period=period)
-    units = clamp(want, remaining=counter.room(amount), replicas=replicas)
+    units = clamp(want, remaining=counter.room(amount), replicas=replicas, waiting=waiting)
     counter = counter.take(units)
     end_us = end_s(counter.head, period) * _SECOND_US
     return Grant(
-        counter=counter,
+        state=counter,
         units=units,
         remaining=counter.room(amount),
         ends_us=min(end_us, now_us + LEASE_US),

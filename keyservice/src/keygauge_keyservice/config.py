@@ -12,6 +12,8 @@ from pathlib import Path
 from keygauge_keyservice import embedded
 from keygauge_keyservice.secret import PepperError, Peppers, generate_pepper
 
+RETENTION_DAYS = 400
+RETENTION_DAYS_MAX = 3660
 _TOKEN_LENGTH_MIN = 16
 
 
@@ -64,6 +66,18 @@ def data_directory(environ: Mapping[str, str] = os.environ) -> Path:
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
     """Return the database's address; without one, start the embedded database."""
     return environ.get("KEYGAUGE_DATABASE_URL") or embedded.start(data_directory(environ) / "postgresql").get_uri()
+
+
+def retention_days(environ: Mapping[str, str] = os.environ) -> int:
+    """Return for how many days single calls are kept; totals are kept for good.
+
+    Raises:
+        SettingsError: KEYGAUGE_RETENTION_DAYS is wrong.
+    """
+    text = environ.get("KEYGAUGE_RETENTION_DAYS") or str(RETENTION_DAYS)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= RETENTION_DAYS_MAX):
+        raise SettingsError(f"KEYGAUGE_RETENTION_DAYS: give 1 to {RETENTION_DAYS_MAX} days")
+    return int(text)
 
 
 def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:

@@ -1,16 +1,20 @@
-"""What a limit has given away so far, and what a grant takes from it: the values that `ring` and `budget` work on."""
+"""What a budget has given away in its period, and what a grant takes from a budget or a rate."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+_State = TypeVar("_State")
 
 
 @dataclass(frozen=True)
 class Counter:
-    """Units given away, newest bucket or period first; `head` names the newest."""
+    """Units given away in the period that `head` names."""
 
     head: int
     cells: tuple[int, ...]
+    ends: tuple[int, ...] = ()  # of rates only
 
     @property
     def used(self) -> int:
@@ -22,24 +26,23 @@ class Counter:
         return max(0, amount - self.used)
 
     def take(self, units: int) -> Counter:
-        """Give units away from the newest bucket."""
-        return Counter(self.head, (self.cells[0] + units, *self.cells[1:]))
+        """Give units away."""
+        return Counter(self.head, (self.cells[0] + units,))
 
     def refund(self, units: int, *, head: int) -> Counter:
-        """Take units back into the bucket or period they came from, where that still counts."""
-        index = self.head - head
-        if not 0 <= index < len(self.cells):
-            return self
-        left = max(0, self.cells[index] - units)
-        return Counter(self.head, (*self.cells[:index], left, *self.cells[index + 1 :]))
+        """Take units back into the period they came from; once that is over, they are burnt."""
+        return self.take(-min(units, self.cells[0])) if head == self.head else self
 
 
 @dataclass(frozen=True)
-class Grant:
+class Grant(Generic[_State]):
     """The answer to a replica that asked for units; 0 units is a refusal."""
 
-    counter: Counter
+    state: _State
     units: int
     remaining: int  # what the limit still has
     ends_us: int  # the units may be spent before this moment
     reset_us: int  # from now until more comes free
+    start_us: int = 0  # … and from this moment on
+    is_exact: bool = False  # for use at once, and the moment of use is asked for
+    is_small: bool = False  # such units only: the limit has too few to lease

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge_keyservice import plans
+from keygauge_keyservice import plan_limits
 from keygauge_keyservice.beat_message import LookUp
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.secret import PepperError, Peppers
@@ -50,13 +50,15 @@ def load(connection: Connection, key_ids: Sequence[str]) -> list[dict[str, Any]]
         (list(key_ids),),
     ).fetchall()
     secrets = _secrets(connection, key_ids)
-    limits = plans.limits_of(connection, {row["plan"] for row in rows})
+    limits = plan_limits.of_plans(connection, {row["plan"] for row in rows})
+    own = plan_limits.of_keys(connection, key_ids)
     return [
         {
             **row,
             "secrets": secrets.get(row["id"], []),
             "limits": [
-                _terms(limit, account_id=row["account"], key_id=row["id"]) for limit in limits.get(row["plan"], [])
+                _terms(limit, account_id=row["account"], key_id=row["id"])
+                for limit in [*limits.get(row["plan"], []), *own.get(row["id"], [])]
             ],
         }
         for row in rows
@@ -89,7 +91,7 @@ def _secrets(connection: Connection, key_ids: Sequence[str]) -> dict[str, list[d
     return secrets
 
 
-def _terms(limit: plans.Limit, *, account_id: str, key_id: str) -> dict[str, Any]:
+def _terms(limit: plan_limits.Limit, *, account_id: str, key_id: str) -> dict[str, Any]:
     return {
         "id": f"{limit.id}:{account_id if limit.subject == 'account' else key_id}",
         "name": limit.name,
@@ -99,4 +101,7 @@ def _terms(limit: plans.Limit, *, account_id: str, key_id: str) -> dict[str, Any
         "period": limit.period,
         "when_down": limit.when_down,
         "dry_run": limit.dry_run,
+        "route": limit.route,
+        "model": limit.model,
+        "output_default": limit.output_default,
     }

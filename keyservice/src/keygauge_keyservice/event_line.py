@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple, get_args, get_type_hints
 
+from keygauge.call import Outcome
+
 LINE_BYTES_MAX = 16 * 1024
 TEXT_LENGTH_MAX = 512  # of every text, in characters
 
@@ -69,7 +71,7 @@ class Window(NamedTuple):
 
 
 _FIELD_TYPES = tuple(get_args(hint) or (hint,) for hint in get_type_hints(Event).values())
-_OUTCOMES = frozenset(("admitted", "limited", "quota", "revoked", "expired", "unknown", "forbidden", "unavailable"))
+_OUTCOMES = frozenset(get_args(Outcome))
 _USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
 _STREAMS = frozenset((None, "sse", "websocket"))
 

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge_keyservice import budget, ring
+from keygauge_keyservice import budget, rate
 from keygauge_keyservice.beat_message import Acquisition, Return
 from keygauge_keyservice.counter import Counter, Grant
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.rate import Log
 
 _is_limit_id = re.compile(r"([0-9]{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 _PRUNED = 500  # ended leases per beat: more than a beat can make
+_KEPT_S = 5  # how long an ended lease is remembered
+_CALL_S = 3600  # how long calls under way may take to give back what they reserved and did not use
 
 
 @dataclass(frozen=True)
@@ -23,15 +26,19 @@ class Granted:
 
     limit_id: str
     lease_id: int | None  # None: refused
-    grant: Grant
+    grant: Grant[Any]
     now_us: int
 
 
 @dataclass(frozen=True)
-class _Refund:
-    head: int
-    units: int
-    ends_us: int
+class Refund:
+    """What a return says of a lease: units not spent, and when the others were."""
+
+    bucket: int
+    unspent: int
+    spent: int
+    ends_us: int  # after this they are burnt
+    ago_us: int | None = None  # the last unit was spent at least so long ago
 
 
 def exchange(
@@ -49,69 +56,130 @@ def exchange(
         return []
     states = _lock(connection, sorted({*refunds, *wanted}))
     now_us = _now_us(connection)  # after the locks: the transaction's own time may be older than its neighbour's
-    counters, granted = {}, []
-    for state in states:
-        counter = before = Counter(state["head"], tuple(state["cells"]))
-        for refund in refunds.get(state["id"], ()):
-            if now_us < refund.ends_us:
-                counter = counter.refund(refund.units, head=refund.head)
-        if state["id"] in wanted:
-            grant = _grant(counter, state, now_us=now_us, want=wanted[state["id"]], replicas=replicas)
-            granted.append(Granted(state["id"], None, grant, now_us))
-            counter = grant.counter
-        if counter != before:
-            counters[state["id"]] = counter
-    _write(connection, counters)
+    changed: dict[str, Counter | Log] = {}
+    granted = []
+    for row in states:
+        before = state_of(row)
+        state = settle(before, refunds.get(row["id"], ()), now_us=now_us, window_s=row["window_s"])
+        if row["id"] in wanted:
+            grant = decide(state, wanted[row["id"]], row, now_us=now_us, replicas=replicas)
+            granted.append(Granted(row["id"], None, grant, now_us))
+            state = grant.state
+        if state != before:
+            changed[row["id"]] = state
+    _write(connection, changed)
     return _hand_out(connection, replica, granted)
 
 
-def _grant(counter: Counter, state: Mapping[str, Any], *, now_us: int, want: int, replicas: int) -> Grant:
-    amount, window_s, period = state["amount"], state["window_s"], state["period"]
-    if window_s is not None:
-        return ring.grant(counter, now_us=now_us, amount=amount, window_s=window_s, want=want, replicas=replicas)
-    return budget.grant(counter, now_us=now_us, amount=amount, period=period, want=want, replicas=replicas)
+def state_of(row: Mapping[str, Any]) -> Counter | Log:
+    """Read the shared side of a limit from its row."""
+    if row["window_s"] is not None:
+        return Log(tuple(row["ends"]), tuple(row["cells"])) if row["ends"] else Log()
+    return Counter(row["head"], tuple(row["cells"]))
 
 
-def _take_back(connection: Connection, replica: str, returns: Sequence[Return]) -> dict[str, list[_Refund]]:
-    """Delete the leases returned, so that a return sent twice finds nothing, and tell what each may refund."""
-    unspent = {int(item.lease_id): item.unspent for item in returns if _is_lease_id(item.lease_id)}
-    if not unspent:
-        return {}
+def settle(state: Counter | Log, refunds: Sequence[Refund], *, now_us: int, window_s: int | None) -> Counter | Log:
+    """Apply what was returned."""
+    for refund in refunds:
+        if now_us < refund.ends_us and refund.unspent:
+            if isinstance(state, Counter):
+                state = state.refund(refund.unspent, head=refund.bucket)
+            else:
+                state = state.refund(refund.unspent, refund.bucket, window_s=window_s or 0)
+        if refund.ago_us is not None and refund.spent and isinstance(state, Log):
+            spent_us = now_us - refund.ago_us + 1
+            state = state.tighten(refund.spent, refund.bucket, spent_us=spent_us, window_s=window_s or 0)
+    return state
+
+
+def decide(
+    state: Counter | Log, wanted: Acquisition, terms: Mapping[str, Any], *, now_us: int, replicas: int
+) -> Grant[Any]:
+    """Grant what a limit's terms allow; `terms` are its amount, window and period."""
+    amount, want = terms["amount"], wanted.units
+    if isinstance(state, Log):
+        return rate.grant(
+            state,
+            now_us=now_us,
+            amount=amount,
+            window_s=terms["window_s"],
+            want=want,
+            replicas=replicas,
+            waiting=wanted.waiting,
+        )
+    return budget.grant(
+        state,
+        now_us=now_us,
+        amount=amount,
+        period=terms["period"],
+        want=want,
+        replicas=replicas,
+        waiting=wanted.waiting,
+    )
+
+
+def _take_back(connection: Connection, replica: str, returns: Sequence[Return]) -> dict[str, list[Refund]]:
+    """Tell what leases returned may refund. A return sent twice finds its lease deleted, or as small as it makes it."""
+    known = {int(item.lease_id): item for item in returns if _is_lease_id(item.lease_id)}
+    refunds: dict[str, list[Refund]] = {}
+    for row in _shrink(connection, replica, [item for item in known.values() if item.used is not None]):
+        refunds.setdefault(row["state_id"], []).append(Refund(row["bucket"], row["unspent"], 0, row["ends_us"]))
+    ended = [number for number, item in known.items() if item.used is None]
+    if not ended:
+        return refunds
     rows = connection.execute(
         "/* leases.take_back */ DELETE FROM lease WHERE id = ANY(%s) AND replica = %s "
         "RETURNING id, state_id, bucket, units, (extract(epoch FROM ends_at) * 1000000)::bigint AS ends_us",
-        (list(unspent), replica),
+        (ended, replica),
     )
-    refunds: dict[str, list[_Refund]] = {}
     for row in rows:
-        refund = _Refund(row["bucket"], min(unspent[row["id"]], row["units"]), row["ends_us"])
+        item = known[row["id"]]
+        unspent = min(item.unspent, row["units"])
+        refund = Refund(row["bucket"], unspent, row["units"] - unspent, row["ends_us"], item.ago_us)
         refunds.setdefault(row["state_id"], []).append(refund)
     return refunds
 
 
-def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[str, int]:
-    """Return the units wanted by limit, for the limits that exist, each with a row from now on."""
+def _shrink(connection: Connection, replica: str, returns: Sequence[Return]) -> list[dict[str, Any]]:
+    """Leave of leases what calls under way may yet give back; those calls may take an hour."""
+    if not returns:
+        return []
+    return connection.execute(
+        "/* leases.shrink */ WITH told AS (SELECT id, units, used, ends_at FROM lease "
+        "JOIN unnest(%s::bigint[], %s::bigint[]) AS told (id, used) USING (id) "
+        "WHERE replica = %s AND ends_at > clock_timestamp() FOR UPDATE OF lease) "
+        "UPDATE lease SET units = least(lease.units, used), ends_at = clock_timestamp() + %s * interval '1 second' "
+        "FROM told WHERE lease.id = told.id "
+        "RETURNING state_id, bucket, greatest(told.units - used, 0) AS unspent, "
+        "(extract(epoch FROM told.ends_at) * 1000000)::bigint AS ends_us",
+        ([int(item.lease_id) for item in returns], [item.used for item in returns], replica, _CALL_S),
+    ).fetchall()
+
+
+def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[str, Acquisition]:
+    """Return what is wanted by limit, for the limits that exist, each with a row from now on."""
     _prune(connection)
-    units = {item.limit_id: item.units for item in acquisitions if _is_limit_id(item.limit_id)}
+    wanted = {item.limit_id: item for item in acquisitions if _is_limit_id(item.limit_id)}
     rows = connection.execute(
         "/* leases.open */ WITH known AS ("
         "SELECT wanted.id, account.id AS account_id FROM unnest(%s::text[]) AS wanted (id) "
         "JOIN plan_limit ON plan_limit.id = split_part(wanted.id, ':', 1)::bigint AND unit <> 'concurrent' "
         "LEFT JOIN key ON subject = 'key' AND key.id = split_part(wanted.id, ':', 2) "
-        "JOIN account ON account.plan_id = plan_limit.plan_id AND account.id = "
-        "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END), "
+        "JOIN account ON account.id = "
+        "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
+        "WHERE account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id), "
         "opened AS (INSERT INTO limit_state (id, account_id) SELECT id, account_id FROM known ORDER BY id "
         "ON CONFLICT DO NOTHING) "
         "SELECT id FROM known",
-        (list(units),),
+        (list(wanted),),
     )
-    return {row["id"]: units[row["id"]] for row in rows}
+    return {row["id"]: wanted[row["id"]] for row in rows}
 
 
 def _lock(connection: Connection, state_ids: list[str]) -> list[dict[str, Any]]:
     """Lock rows in the order of their ids, so that beats wait for each other and never in a circle."""
     return connection.execute(
-        "/* leases.lock */ SELECT limit_state.id, head, cells, amount, window_s, period FROM limit_state "
+        "/* leases.lock */ SELECT limit_state.id, head, cells, ends, amount, window_s, period FROM limit_state "
         "JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
         "WHERE limit_state.id = ANY(%s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
         (state_ids,),
@@ -125,19 +193,25 @@ def _now_us(connection: Connection) -> int:
     return int(row["now_us"]) if row else 0
 
 
-def _write(connection: Connection, counters: Mapping[str, Counter]) -> None:
-    if not counters:
+def _write(connection: Connection, states: Mapping[str, Counter | Log]) -> None:
+    if not states:
         return
     connection.execute(
-        "/* leases.write */ UPDATE limit_state SET head = written.head, cells = written.cells::bigint[] "
-        "FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS written (id, head, cells) "
+        "/* leases.write */ UPDATE limit_state "
+        "SET head = written.head, cells = written.cells::bigint[], ends = written.ends::bigint[] "
+        "FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[]) AS written (id, head, cells, ends) "
         "WHERE limit_state.id = written.id",
         (
-            list(counters),
-            [counter.head for counter in counters.values()],
-            ["{" + ",".join(map(str, counter.cells)) + "}" for counter in counters.values()],
+            list(states),
+            [state.head for state in states.values()],
+            [_array(state.cells) for state in states.values()],
+            [_array(state.ends) for state in states.values()],
         ),
     )
+
+
+def _array(numbers: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
 
 
 def _hand_out(connection: Connection, replica: str, granted: Sequence[Granted]) -> list[Granted]:
@@ -152,7 +226,7 @@ def _hand_out(connection: Connection, replica: str, granted: Sequence[Granted]) 
         (
             replica,
             [item.limit_id for item in given],
-            [item.grant.counter.head for item in given],
+            [bucket(item.grant) for item in given],
             [item.grant.units for item in given],
             [item.grant.ends_us for item in given],
         ),
@@ -161,10 +235,16 @@ def _hand_out(connection: Connection, replica: str, granted: Sequence[Granted]) 
     return [Granted(item.limit_id, numbers.get(item.limit_id), item.grant, item.now_us) for item in granted]
 
 
+def bucket(grant: Grant[Any]) -> int:
+    """Name where a lease's units are counted: in a budget's period, or under a rate's end."""
+    return grant.state.head if isinstance(grant.state, Counter) else grant.ends_us
+
+
 def _prune(connection: Connection) -> None:
-    """Delete leases that ended: what was not spent of them is burnt."""
+    """Delete leases that ended: what was not spent of them is burnt. A replica may yet say when it spent the last."""
     connection.execute(
         "/* leases.prune */ DELETE FROM lease WHERE id IN (SELECT id FROM lease "
-        "WHERE ends_at < clock_timestamp() ORDER BY ends_at LIMIT %s FOR UPDATE SKIP LOCKED)",
-        (_PRUNED,),
+        "WHERE ends_at < clock_timestamp() - %s * interval '1 second' ORDER BY ends_at LIMIT %s "
+        "FOR UPDATE SKIP LOCKED)",
+        (_KEPT_S, _PRUNED),
     )

@@ -1,4 +1,4 @@
-"""The usage ledger: batches of a spool, each taken once, in one transaction with the roll-ups and the cursor."""
+"""The usage ledger: batches of a spool, each taken once, in one transaction with roll-ups, margins and the cursor."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 from psycopg.pq import TransactionStatus
 
-from keygauge_keyservice import partition, rollup
+from keygauge_keyservice import margin, partition, rollup
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_copy import copy_events
 from keygauge_keyservice.event_line import Event, Refusal, Window, read_line
 from keygauge_keyservice.pricing import Cost, Price
 
-RETENTION = timedelta(days=400)  # of single events; the roll-ups stay
+AGE_MAX = timedelta(days=400)  # of an event when it comes; see config.retention_days for how long it stays
 _AHEAD = timedelta(days=1)  # how far a sender's clock may be ahead
 _REFUSALS_LOGGED_MAX = 5  # of one batch
 _MICROSECOND = timedelta(microseconds=1)
@@ -60,7 +60,7 @@ def take_batch(
     The connection must be outside of any transaction: when this returns, all is committed.
     """
     now = now or datetime.now(UTC)
-    window = Window(_to_us(now - RETENTION), _to_us(now + _AHEAD))
+    window = Window(_to_us(now - AGE_MAX), _to_us(now + _AHEAD))
     read = [read_line(line, window=window) for line in lines]
     receipt = take_events(connection, spool, first, read, price)
     if receipt.refused:
@@ -89,6 +89,7 @@ def take_events(
         sums = rollup.Sums()
         copy_events(connection, spool, _priced(fresh, price, sums))
         rollup.write(connection, sums)
+        margin.write(connection, sums.groups)
         _use_keys(connection, [event for _, event in fresh])
         end = max(cursor, first + len(read))
         _move_cursor(connection, spool, end)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import get_args
 
+from keygauge.estimate import TOKENS_MAX
 from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.plans import Limit, Period, Subject, Unit, WhenDown
+from keygauge_keyservice.plan_limits import Limit, Period, Subject, Unit, WhenDown
 
 LIMITS_MAX = 20  # per plan: each is reserved on every request
 WINDOW_S_MAX = 86_400
+SCOPE_LENGTH_MAX = 200
 
 
 def read_limits(fields: Fields) -> list[Limit]:
@@ -43,7 +46,16 @@ def parse_limit(text: str) -> Limit:
 
 
 def _read_limit(fields: Fields) -> Limit:
-    limit = Limit(
+    return _check(fields, _read_terms(fields))
+
+
+def read_key_limits(fields: Fields) -> list[Limit]:
+    """Read the list `limits` of a single key; errors are left in `fields`."""
+    return [replace(limit, subject="key") for limit in read_limits(fields)]
+
+
+def _read_terms(fields: Fields) -> Limit:
+    return Limit(
         name=fields.slug("name"),
         unit=fields.choice("unit", get_args(Unit)),
         amount=fields.integer("amount", least=0),
@@ -52,7 +64,17 @@ def _read_limit(fields: Fields) -> Limit:
         subject=fields.choice("subject", get_args(Subject), default="account"),
         when_down=fields.choice("when_down", get_args(WhenDown), default="closed"),
         dry_run=fields.flag("dry_run", default=False),
+        route=fields.text("route", length_max=SCOPE_LENGTH_MAX),
+        model=fields.text("model", length_max=SCOPE_LENGTH_MAX),
+        output_default=fields.integer("output_default", least=1, most=TOKENS_MAX, nullable=True),
     )
+
+
+def _check(fields: Fields, limit: Limit) -> Limit:
+    if limit.output_default is not None and limit.unit != "token":
+        fields.fail("output_default", "wrong_unit", "goes with limits of tokens")
+    if limit.unit in {"concurrent", "nanousd"}:
+        fields.fail("unit", "not_enforced", f"limits in {limit.unit} are not enforced yet")
     given = (limit.window_s is not None) + (limit.period is not None)
     if limit.unit == "concurrent" and given:
         fields.fail("unit", "wrong_window", "a limit of concurrent requests has neither window_s nor period")

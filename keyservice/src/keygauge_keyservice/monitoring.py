@@ -22,10 +22,11 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 
 from keygauge.metrics import Metric, label
 from keygauge.service_metrics import KEY_EXPIRY, KEY_INFO, KEY_LAST_USED, LIMIT_MAX, LIMIT_RESET, LIMIT_USED
-from keygauge_keyservice import budget, ring
+from keygauge_keyservice import budget, rate
 from keygauge_keyservice.authority import require_any_token
 from keygauge_keyservice.counter import Counter
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.rate import Log
 from keygauge_keyservice.services import services
 
 _log = logging.getLogger(__name__)
@@ -98,11 +99,13 @@ def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
     return iter((used, most, reset))
 
 
-def _read(row: dict[str, Any]) -> tuple[Counter, int]:
-    """Return a limit's counter as it is now, and when all of it is free again."""
-    counter, now_us = Counter(row["head"] or 0, tuple(row["cells"] or (0,))), row["now_us"]
+def _read(row: dict[str, Any]) -> tuple[Counter | Log, int]:
+    """Return a limit's state as it is now, and when all of it is free again."""
+    now_us = row["now_us"]
     if row["window_s"] is not None:
-        return ring.advance(counter, now_us=now_us, window_s=row["window_s"]), now_us + row["window_s"] * _SECOND_US
+        log = Log(tuple(row["ends"] or ()), tuple(row["cells"]) if row["ends"] else ())
+        return rate.advance(log, now_us=now_us, window_s=row["window_s"]), now_us + row["window_s"] * _SECOND_US
+    counter = Counter(row["head"] or 0, tuple(row["cells"] or (0,)))
     counter = budget.advance(counter, now_us=now_us, period=row["period"])
     return counter, budget.end_s(counter.head, row["period"]) * _SECOND_US
 
@@ -131,7 +134,7 @@ def _keys(connection: Connection) -> list[dict[str, Any]]:
 
 def _limits(connection: Connection) -> list[dict[str, Any]]:
     return connection.execute(
-        "/* monitoring.limits */ SELECT limits.*, head, cells, "
+        "/* monitoring.limits */ SELECT limits.*, head, cells, ends, "
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
         "SELECT plan_limit.id || ':' || account.id AS id, account.id AS account, NULL AS key, "
         "plan_limit.name, unit, amount, window_s, period "

@@ -1,51 +1,63 @@
-"""How fast an account is now: what it did in the last minute, against its limits."""
+"""How fast an account calls right now, against the rates of its plan: from the ledger, so some seconds behind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.plans import Limit
 
-WINDOW_S = 60
-_MEASURED = {"request": "requests", "token": "tokens"}
+_MINUTE_S = 60
+_EVENTS_MAX = 200_000  # looked at for one rate
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate of the account's plan, and what the ledger counts in its last window."""
+
+    name: str
+    unit: Literal["request", "token", "nanousd"]
+    amount: int
+    window_s: int
+    used: int
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What of a unit was used in the last minute; `limit` is a minute's part of the tightest rate, None without one."""
+    """The last minute's calls that no limit refused, their tokens, and the rates that count the whole account."""
 
-    unit: str
-    used: int
-    limit: int | None
-
-    @property
-    def percent(self) -> float:
-        """Return how much of the limit is used, at most 100."""
-        return min(100.0, 100 * self.used / self.limit) if self.limit else 0.0
+    requests_per_minute: int
+    tokens_per_minute: int
+    rates: tuple[Rate, ...]
 
 
-def find_paces(
-    connection: Connection, account_id: str, limits: Sequence[Limit], *, now: datetime | None = None
-) -> list[Pace]:
-    """Count what the ledger has of the last minute; it is a few seconds behind."""
-    row = connection.execute(
-        "/* pace.find */ SELECT count(*) AS requests, "
-        "coalesce(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)), 0)::bigint AS tokens FROM event "
-        "WHERE account_id = %s AND time > %s AND outcome = 'admitted'",
-        (account_id, (now or datetime.now(UTC)) - timedelta(seconds=WINDOW_S)),
-        prepare=False,
-    ).fetchone() or {"requests": 0, "tokens": 0}
-    return [Pace(noun, row[noun], _limit(limits, unit)) for unit, noun in _MEASURED.items()]
+_RATES = """/* pace.rates */
+SELECT plan_limit.name, unit, amount, window_s FROM account JOIN plan_limit USING (plan_id)
+WHERE account.id = %s AND window_s IS NOT NULL AND subject = 'account' ORDER BY plan_limit.name"""
+_COUNT = """/* pace.count */
+SELECT count(*) AS request, coalesce(sum(tokens), 0)::bigint AS token, coalesce(sum(cost_nanousd), 0)::bigint AS nanousd
+FROM (
+    SELECT coalesce(input_tokens, 0) + coalesce(output_tokens, 0) AS tokens, cost_nanousd FROM event
+    WHERE account_id = %s AND time > %s AND time <= %s AND outcome NOT IN ('limited', 'quota')
+    LIMIT %s
+) AS latest"""
 
 
-def _limit(limits: Sequence[Limit], unit: str) -> int | None:
-    """Return the tightest rate of the whole account for a minute."""
-    amounts = [
-        limit.amount * WINDOW_S // limit.window_s
-        for limit in limits
-        if limit.unit == unit and limit.window_s and limit.subject == "account"
-    ]
-    return min(amounts, default=None)
+def find_pace(connection: Connection, account_id: str, *, now: datetime | None = None) -> Pace:
+    """Count an account's latest calls."""
+    now = now or datetime.now(UTC)
+    limits = connection.execute(_RATES, (account_id,)).fetchall()
+    windows = {_MINUTE_S, *(limit["window_s"] for limit in limits)}
+    used = {window_s: _count(connection, account_id, window_s, now) for window_s in windows}
+    return Pace(
+        requests_per_minute=used[_MINUTE_S]["request"],
+        tokens_per_minute=used[_MINUTE_S]["token"],
+        rates=tuple(Rate(**limit, used=used[limit["window_s"]][limit["unit"]]) for limit in limits),
+    )
+
+
+def _count(connection: Connection, account_id: str, window_s: int, now: datetime) -> dict[str, int]:
+    since = now - timedelta(seconds=window_s)
+    row = connection.execute(_COUNT, (account_id, since, now, _EVENTS_MAX), prepare=False).fetchone()
+    return row or {"request": 0, "token": 0, "nanousd": 0}

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
+from time import sleep
 
 from psycopg import sql
+from psycopg.errors import LockNotAvailable
 
 from keygauge_keyservice.database import Connection
 
 _LOCK = 0x6B67_0003
 _MONTH_DAYS_MAX = 31
+_DROP_TRIES = 60
+_PAUSE_S = 1.0  # between them: those who waited go first
+
+
+class PartitionError(RuntimeError):
+    """A partition cannot be dropped now."""
 
 
 def month_of(time: datetime) -> date:
@@ -30,14 +38,32 @@ def ensure(connection: Connection, months: Iterable[date]) -> None:
                 _create(connection, month)
 
 
-def drop_before(connection: Connection, time: datetime) -> list[date]:
-    """Drop the partitions all of whose events are older than a time; return their months."""
-    with connection.transaction():
-        connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        old = sorted(month for month in _present(connection) if _next(month) <= time.astimezone(UTC).date())
-        for month in old:
-            connection.execute(sql.SQL("/* partition.drop */ DROP TABLE {}").format(_table(month)))
+def drop_before(connection: Connection, time: datetime, *, tries: int = _DROP_TRIES) -> list[date]:
+    """Drop the partitions all of whose events are older than a time; return their months.
+
+    Each drop asks for a lock for a moment only, again and again: while it waits, batches and readers wait behind it.
+
+    Raises:
+        PartitionError: a transaction kept a month's table all the while; months before it are dropped.
+    """
+    old = sorted(month for month in _present(connection) if _next(month) <= time.astimezone(UTC).date())
+    for month in old:
+        _drop(connection, month, tries)
     return old
+
+
+def _drop(connection: Connection, month: date, tries: int) -> None:
+    for _ in range(tries):
+        try:
+            with connection.transaction():
+                connection.execute("/* partition.hurry */ SET LOCAL lock_timeout = '300ms'")
+                connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+                connection.execute(sql.SQL("/* partition.drop */ DROP TABLE IF EXISTS {}").format(_table(month)))
+        except LockNotAvailable:
+            sleep(_PAUSE_S)
+        else:
+            return
+    raise PartitionError(f"a transaction reads the events of {month:%Y-%m} all the time: end it and prune again")
 
 
 def _present(connection: Connection) -> set[date]:

@@ -77,20 +77,22 @@ class PublicPrices:
         """Price one call; None when the model or its tokens are not known."""
         if event.model is None or (event.input_tokens is None and event.output_tokens is None):
             return None
-        schedule = self._find(event.provider, event.model)
-        if not schedule:
-            return None
-        rates = _rates_at(schedule, event.time_us, event.input_tokens or 0)
-        return Cost(rates.cost_nanousd(event), self.version)
+        tiers = self.tiers_at(event.provider, event.model, event.time_us)
+        return Cost(rates_of(tiers, event.input_tokens or 0).cost_nanousd(event), self.version) if tiers else None
 
-
-def _rates_at(schedule: Schedule, time_us: int, input_tokens: int) -> Rates:
-    tiers = schedule[0][1]
-    if len(schedule) == len(tiers) == 1:
-        return tiers[0]
-    if len(schedule) > 1:
+    def tiers_at(self, provider: str | None, model: str, time_us: int) -> Sequence[Rates]:
+        """Return a model's rates at a moment by input size, smallest first; none where they are not known."""
+        schedule = self._find(provider, model)
+        if len(schedule) <= 1:
+            return schedule[0][1] if schedule else ()
         time = datetime.fromtimestamp(time_us / _MILLION, UTC)
-        tiers = next((tiers for holds, tiers in reversed(schedule) if holds is None or holds(time)), tiers)
+        return next((tiers for holds, tiers in reversed(schedule) if holds is None or holds(time)), schedule[0][1])
+
+
+def rates_of(tiers: Sequence[Rates], input_tokens: int) -> Rates:
+    """Return the rates that hold for a call of that size; the smallest tier holds for every size."""
+    if len(tiers) == 1:
+        return tiers[0]
     return next(rates for rates in reversed(tiers) if input_tokens > rates.above)
 
 

@@ -67,6 +67,18 @@ ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE S
 )
 
 
+def group_of(event: Event) -> Group:
+    """Return the row that an event is part of."""
+    return (
+        event.time_us // _BUCKET_US * BUCKET_S,
+        event.account,
+        event.key,
+        event.route,
+        event.model or "",
+        event.status // 100,
+    )
+
+
 class Sums:
     """What events add up to, group by group."""
 
@@ -76,14 +88,7 @@ class Sums:
 
     def add(self, event: Event, cost: Cost | None) -> None:
         """Add one event."""
-        group = (
-            event.time_us // _BUCKET_US * BUCKET_S,
-            event.account,
-            event.key,
-            event.route,
-            event.model or "",
-            event.status // 100,
-        )
+        group = group_of(event)
         row = self.groups.get(group)
         if row is None:
             row = self.groups[group] = _EMPTY.copy()
@@ -108,13 +113,11 @@ def write(connection: Connection, sums: Sums) -> None:
     if not groups:
         return
     columns = zip(*(row[:_SUMS] for row in groups.values()), strict=True)
-    counts = [_array(row[_SUMS:]) for row in groups.values()]
+    counts = [array(row[_SUMS:]) for row in groups.values()]
     bucket_s, account, key, route, model, status = (list(column) for column in zip(*groups, strict=True))
-    connection.execute(
-        _ADD, (_array(bucket_s), account, key, route, model, _array(status), *map(_array, columns), counts)
-    )
+    connection.execute(_ADD, (array(bucket_s), account, key, route, model, array(status), *map(array, columns), counts))
 
 
-def _array(numbers: Iterable[int]) -> str:
+def array(numbers: Iterable[int]) -> str:
     """Write an array as PostgreSQL does: for a list of thousands that is faster than the driver."""
     return f"{{{','.join(map(str, numbers))}}}"

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection, Pool
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
-from keygauge_keyservice.pricing import Price
+from keygauge_keyservice.price_book import PriceBook
 
 _NAME = "keygauge"
 
@@ -25,7 +25,7 @@ class Services:
     settings: Settings
     pool: Pool
     registry: CollectorRegistry
-    price: Price
+    prices: PriceBook
     ledger_metrics: LedgerMetrics
 
     @contextmanager

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict, Unpack
+from itertools import pairwise
+from typing import Literal, NotRequired, TypeAlias, TypedDict, Unpack
 
 import psycopg
-from psycopg import sql
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.rollup import BUCKET_S, DURATION_COUNTS
+from keygauge_keyservice.rollup import BUCKET_S
+from keygauge_keyservice.stretch import cut
 from keygauge_keyservice.tally import Tally
+from keygauge_keyservice.usage_query import Grouping, Question, Sums, find_sums, merge
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
-Grouping: TypeAlias = Literal["account", "key", "route", "model", "status"]
 
 POINTS_MAX = 20_000
 RANGE_MAX = timedelta(days=3660)
@@ -82,62 +83,6 @@ class Part(Tally):
     group: str
 
 
-_SUMS = sql.SQL(
-    """
-    coalesce(sum(requests), 0)::bigint AS requests,
-    coalesce(sum(limited), 0)::bigint AS limited,
-    coalesce(sum(requests - limited) FILTER (WHERE status_class = 4), 0)::bigint AS client_errors,
-    coalesce(sum(requests) FILTER (WHERE status_class = 5), 0)::bigint AS server_errors,
-    coalesce(sum(input_tokens), 0)::bigint AS input_tokens,
-    coalesce(sum(output_tokens), 0)::bigint AS output_tokens,
-    coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
-    coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write_tokens,
-    coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens,
-    coalesce(sum(request_bytes), 0)::bigint AS request_bytes,
-    coalesce(sum(response_bytes), 0)::bigint AS response_bytes,
-    coalesce(sum(cost_nanousd), 0)::bigint AS cost_nanousd,
-    coalesce(sum(duration_us), 0)::bigint AS duration_us,
-    ARRAY[{counts}]::bigint[] AS duration_counts
-    """
-).format(
-    counts=sql.SQL(", ").join(
-        sql.SQL("coalesce(sum(duration_counts[{}]), 0)").format(sql.Literal(number + 1))
-        for number in range(DURATION_COUNTS)
-    )
-)
-_SELECTED = sql.SQL(
-    """
-    FROM rollup
-    WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
-    AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
-    AND (%(route)s::text IS NULL OR route = %(route)s)
-    AND (%(model)s::text IS NULL OR model = %(model)s)
-    """
-)
-_GROUPS = {
-    "account": sql.SQL("account_id"),
-    "key": sql.SQL("key_id"),
-    "route": sql.SQL("route"),
-    "model": sql.SQL("model"),
-    "status": sql.SQL("status_class || 'xx'"),
-}
-_IN_RANGE = sql.SQL("AND bucket >= %(start)s AND bucket < %(end)s")
-_TOTALS = sql.SQL("/* usage.totals */ SELECT {sums} {selected} {in_range}").format(
-    sums=_SUMS, selected=_SELECTED, in_range=_IN_RANGE
-)
-_BREAKDOWN = sql.SQL(
-    "/* usage.breakdown */ SELECT {group} AS name, {sums} {selected} {in_range} GROUP BY 1 ORDER BY requests DESC, name"
-)
-# A range of the index for each bucket: grouping by a truncated time would sort all rows on disk.
-_SERIES = sql.SQL(
-    """/* usage.series */
-    SELECT span.start, part.*
-    FROM unnest(%(starts)s::timestamptz[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[])
-        AS span (start, first, last)
-    CROSS JOIN LATERAL (
-        SELECT {group} AS name, {sums} {selected} AND bucket >= span.first AND bucket < span.last GROUP BY 1
-    ) AS part"""
-)
 _STARTS = """/* usage.starts */
 SELECT DISTINCT date_trunc(%(bucket)s, moment, %(zone)s) AS start
 FROM generate_series(%(start)s, %(end)s - interval '1 microsecond', %(step)s) AS moment
@@ -147,16 +92,17 @@ ORDER BY start"""
 
 def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     """Add up all selected calls."""
-    values = _parameters(selection)
-    row = connection.execute(_TOTALS, values, prepare=False).fetchone()
-    return Totals.from_row(row or {}, start=values["start"], end=values["end"])
+    start, end = quarters(selection["start"], selection["end"])
+    found = _add_up(connection, selection, [(start, end)], group_by=None)
+    return Totals.from_row(found.get((0, None)) or vars(Tally()), start=start, end=end)
 
 
 def breakdown(connection: Connection, *, by: Grouping, **selection: Unpack[Selection]) -> list[Part]:
     """Add up the selected calls by group, those with the most calls first."""
-    query = _BREAKDOWN.format(group=_GROUPS[by], sums=_SUMS, selected=_SELECTED, in_range=_IN_RANGE)
-    rows = connection.execute(query, _parameters(selection), prepare=False)
-    return [Part.from_row(row, group=row["name"]) for row in rows]
+    span = quarters(selection["start"], selection["end"])
+    found = _add_up(connection, selection, [span], group_by=by)
+    parts = [Part.from_row(sums, group=str(name)) for (_, name), sums in found.items()]
+    return sorted(parts, key=lambda part: (-part.requests, part.group))
 
 
 def series(
@@ -172,25 +118,19 @@ def series(
     Raises:
         UsageError: there is no such time zone, or the points would be too many.
     """
-    values = {**_parameters(selection), "bucket": bucket, "zone": zone, "step": _STEPS.get(bucket, _STEP)}
-    _bound_points(values["start"], values["end"], bucket, groups=1)
-    group = _GROUPS[group_by] if group_by else sql.SQL("NULL::text")
-    query = _SERIES.format(group=group, sums=_SUMS, selected=_SELECTED)
-    try:
-        starts = [row["start"] for row in connection.execute(_STARTS, values, prepare=False)]
-        edges = [values["start"], *starts[1:], values["end"]]
-        values |= {"starts": starts, "firsts": edges[:-1], "lasts": edges[1:]}
-        found = {(row["start"], row["name"]): row for row in connection.execute(query, values, prepare=False)}
-    except psycopg.errors.InvalidParameterValue as error:
-        raise UsageError(f"zone: there is no time zone {zone!r}; give an IANA name such as Europe/Berlin") from error
-    groups: Sequence[str | None] = sorted({name for _, name in found}) if group_by else [None]
-    _bound_points(values["start"], values["end"], bucket, groups=len(groups))
-    pairs = [(start, name) for start in starts for name in groups]
+    start, end = quarters(selection["start"], selection["end"])
+    _bound_points(start, end, bucket, groups=1)
+    starts = _find_starts(connection, start, end, bucket, zone)
+    edges = [start, *starts[1:], end]
+    found = _add_up(connection, selection, list(pairwise(edges)), group_by=group_by)
+    groups: Sequence[str | None] = sorted({str(name) for _, name in found}) if group_by else [None]
+    _bound_points(start, end, bucket, groups=len(groups))
     return [
-        Point.from_row(found[pair], start=pair[0], group=pair[1])
-        if pair in found
-        else Point(start=pair[0], group=pair[1])
-        for pair in pairs
+        Point.from_row(found[number, name], start=first, group=name)
+        if (number, name) in found
+        else Point(start=first, group=name)
+        for number, first in enumerate(starts)
+        for name in groups
     ]
 
 
@@ -210,9 +150,40 @@ def quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     return datetime.fromtimestamp(first * BUCKET_S, UTC), datetime.fromtimestamp(last * BUCKET_S, UTC)
 
 
-def _parameters(selection: Selection) -> dict[str, Any]:
-    start, end = quarters(selection["start"], selection["end"])
-    return {"key_id": None, "route": None, "model": None, **selection, "start": start, "end": end}
+def _add_up(
+    connection: Connection,
+    selection: Selection,
+    spans: Sequence[tuple[datetime, datetime]],
+    *,
+    group_by: Grouping | None,
+) -> dict[tuple[int, str | None], Sums]:
+    """Return the sums by span (its index) and group; a group without a call in a span is left out."""
+    question = Question(
+        account_id=selection["account_id"],
+        key=selection.get("key_id"),
+        route=selection.get("route"),
+        model=selection.get("model"),
+        group_by=group_by,
+    )
+    pieces = [(number, piece) for number, span in enumerate(spans) for piece in cut(*span, question.lengths_s)]
+    found: dict[tuple[int, str | None], Sums] = {}
+    for index, name, sums in find_sums(connection, question, [piece for _, piece in pieces]):
+        number, piece = pieces[index]
+        if (number, name) in found:
+            merge(found[number, name], sums, piece.sign)
+        elif piece.sign > 0:
+            found[number, name] = sums
+        else:
+            merge(found.setdefault((number, name), dict(vars(Tally()))), sums, piece.sign)
+    return {pair: sums for pair, sums in found.items() if sums["requests"]}
+
+
+def _find_starts(connection: Connection, start: datetime, end: datetime, bucket: Bucket, zone: str) -> list[datetime]:
+    values = {"start": start, "end": end, "bucket": bucket, "zone": zone, "step": _STEPS.get(bucket, _STEP)}
+    try:
+        return [row["start"] for row in connection.execute(_STARTS, values, prepare=False)]
+    except psycopg.errors.InvalidParameterValue as error:
+        raise UsageError(f"zone: there is no time zone {zone!r}; give an IANA name such as Europe/Berlin") from error
 
 
 def _bound_points(start: datetime, end: datetime, bucket: Bucket, *, groups: int) -> None:

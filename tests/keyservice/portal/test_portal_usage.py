@@ -150,5 +150,5 @@ def test_charts_have_nothing_inline_and_a_table_beside_them(signed_in, customer,
     assert " style=" not in page
     assert not re.search(r"<script(?! src=)", page)
     assert not re.search(r"\son\w+=", page)
-    assert "Both charts as a table" in page
+    assert "The charts as a table" in page
     assert "Wed 20 May 2026, 12:00 UTC" in page

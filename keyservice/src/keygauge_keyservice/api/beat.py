@@ -54,8 +54,8 @@ SCHEMAS = {
         {
             "cursor": nullable(_COUNT),
             "look_up": _some(obj({"key": TEXT, "digest": _HEX})),
-            "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}})),
-            "return": _some(obj({"lease": TEXT, "unspent": _COUNT})),
+            "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}}, {"waiting": _COUNT})),
+            "return": _some(obj({"lease": TEXT}, {"unspent": _COUNT, "ago_us": _COUNT, "used": _COUNT})),
         },
     ),
     "KeyEntry": obj(
@@ -79,6 +79,9 @@ SCHEMAS = {
                         "period": nullable(enum("day", "month")),
                         "when_down": enum("closed", "safe"),
                         "dry_run": FLAG,
+                        "route": nullable(TEXT),
+                        "model": nullable(TEXT),
+                        "output_default": nullable(INTEGER),
                     }
                 )
             ),
@@ -90,6 +93,7 @@ SCHEMAS = {
             "more": FLAG,
             "afresh": FLAG,
             "t_max_ms": _COUNT,
+            "replicas": {**INTEGER, "minimum": 1},
             "found": array(obj({"digest": _HEX, "key": TEXT, "secret": INTEGER})),
             "unknown": array(_HEX),
             "keys": array(ref("KeyEntry")),
@@ -99,13 +103,18 @@ SCHEMAS = {
                         "limit": TEXT,
                         "lease": TEXT,
                         "units": _COUNT,
+                        "start_us": _COUNT,
                         "left_ms": _COUNT,
+                        "exact": FLAG,
+                        "small": FLAG,
                         "remaining": _COUNT,
                         "reset_ms": _COUNT,
                     }
                 )
             ),
-            "denials": array(obj({"limit": TEXT, "retry_ms": _COUNT, "remaining": _COUNT, "reset_ms": _COUNT})),
+            "denials": array(
+                obj({"limit": TEXT, "retry_ms": _COUNT, "remaining": _COUNT, "reset_ms": _COUNT, "small": FLAG})
+            ),
         }
     ),
 }

@@ -35,7 +35,8 @@ def take() -> dict[str, Any]:
     spool, first = _spool(), _first()
     lines = _lines(_body())
     with services().connection() as connection:
-        receipt = ledger.take_batch(connection, spool, first, lines, services().price)
+        services().prices.refresh(connection)
+        receipt = ledger.take_batch(connection, spool, first, lines, services().prices)
     services().ledger_metrics.record(receipt, duration_s=perf_counter() - started)
     return {
         "next": receipt.next,

@@ -15,10 +15,13 @@ from keygauge_keyservice.authority import operator_only
 from keygauge_keyservice.csv_stream import usd, write_csv
 from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
 from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.forecast import find_forecast
+from keygauge_keyservice.pace import find_pace
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.quota import Quota, find_quotas
 from keygauge_keyservice.services import services
 from keygauge_keyservice.tally import Tally
+from keygauge_keyservice.usage_query import Grouping
 
 blueprint = Blueprint("api_usage", __name__, url_prefix="/v1/usage")
 
@@ -32,6 +35,8 @@ _SUMS = (
     *("requests", "limited", "client_errors", "server_errors", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "request_bytes", "response_bytes", "cost_nanousd"),
 )
+_RATIOS = ("tokens_per_request", "error_rate", "average_duration_s", "p50_s", "p95_s", "p99_s")
+_SHOWN = (*_SUMS[:-1], "tokens", *_RATIOS)  # in CSV, where cost is in US dollars
 
 
 @blueprint.get("")
@@ -42,7 +47,7 @@ def read() -> dict[str, Any] | Response:
     selection = read_selection(given)
     bucket = given.choice("bucket", get_args(usage.Bucket), default=_bucket(selection))
     zone = given.text("zone", length_max=TEXT_LENGTH_MAX) or "UTC"
-    group_by = given.choice("group_by", get_args(usage.Grouping), nullable=True)
+    group_by = given.choice("group_by", get_args(Grouping), nullable=True)
     form = given.choice("format", ("json", "csv"), default="json")
     given.check()
     account_id = selection["account_id"]
@@ -58,6 +63,8 @@ def read() -> dict[str, Any] | Response:
             return _csv(points, bucket, group_by)
         parts = usage.breakdown(connection, by=group_by, **selection) if group_by else []
         quotas = find_quotas(connection, account_id) if account_id else []
+        pace = find_pace(connection, account_id) if account_id else None
+        forecast = find_forecast(connection, account_id)
     return {
         "account": account_id,
         "from": totals.start.isoformat(),
@@ -70,6 +77,8 @@ def read() -> dict[str, Any] | Response:
         "points": [{"start": point.start.isoformat(), "group": point.group, **_figures(point)} for point in points],
         "groups": [{"group": part.group, **_figures(part)} for part in parts],
         "quotas": [_quota(quota) for quota in quotas],
+        "pace": asdict(pace) if pace else None,
+        "forecast": asdict(forecast) | {"start": forecast.start.isoformat(), "end": forecast.end.isoformat()},
     }
 
 
@@ -85,6 +94,7 @@ def _bucket(selection: usage.Selection) -> usage.Bucket:
 def _figures(tally: Tally) -> dict[str, Any]:
     return {name: getattr(tally, name) for name in _SUMS} | {
         "tokens": tally.tokens,
+        "tokens_per_request": tally.tokens_per_request,
         "error_rate": tally.error_rate,
         "average_duration_s": tally.average_duration_s,
         "p50_s": tally.percentile_s(0.5),
@@ -98,12 +108,12 @@ def _quota(quota: Quota) -> dict[str, Any]:
 
 
 def _csv(points: list[usage.Point], bucket: str, group_by: str | None) -> Response:
-    names = [bucket, *([group_by] if group_by else []), *_SUMS[:-1], "cost_usd"]
+    names = [bucket, *([group_by] if group_by else []), *_SHOWN, "cost_usd"]
     rows = (
         [
             point.start,
             *([point.group] if group_by else []),
-            *(getattr(point, name) for name in _SUMS[:-1]),
+            *map(_figures(point).get, _SHOWN),
             usd(point.cost_nanousd),
         ]
         for point in points
@@ -118,11 +128,11 @@ def _csv(points: list[usage.Point], bucket: str, group_by: str | None) -> Respon
 _RATIO = nullable({"type": "number"})
 _FIGURES = {
     **dict.fromkeys((*_SUMS, "tokens"), INTEGER),
-    **dict.fromkeys(("error_rate", "average_duration_s", "p50_s", "p95_s", "p99_s"), _RATIO),
+    **dict.fromkeys(_RATIOS, _RATIO),
 }
 _NUMBER = {"type": "number"}
 _BUCKET = enum(*get_args(usage.Bucket))
-_GROUPING = enum(*get_args(usage.Grouping))
+_GROUPING = enum(*get_args(Grouping))
 
 SCHEMAS = {
     "UsageTotals": obj({**_FIGURES, "requests_per_minute": _NUMBER, "tokens_per_minute": _NUMBER}),
@@ -154,6 +164,34 @@ SCHEMAS = {
             "points": array(ref("UsagePoint")),
             "groups": array(ref("UsageGroup")),
             "quotas": array(ref("Quota")),
+            "pace": nullable(ref("Pace")),
+            "forecast": ref("Forecast"),
+        }
+    ),
+    "Pace": obj(
+        {
+            "requests_per_minute": INTEGER,
+            "tokens_per_minute": INTEGER,
+            "rates": array(
+                obj(
+                    {
+                        "name": TEXT,
+                        "unit": enum("request", "token", "nanousd"),
+                        "amount": INTEGER,
+                        "window_s": INTEGER,
+                        "used": INTEGER,
+                    }
+                )
+            ),
+        }
+    ),
+    "Forecast": obj(
+        {
+            "start": TIME,
+            "end": TIME,
+            "so_far_nanousd": INTEGER,
+            "pace_nanousd": INTEGER,
+            "expected_nanousd": INTEGER,
         }
     ),
 }

@@ -12,7 +12,7 @@ from keygauge_keyservice import plans
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.limit_fields import parse_limit
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.plan_limits import Limit
 
 _LIMIT_HELP = "repeatable, e.g. rpm=600:request:60s, monthly=20000:request:month or per_key=5:request:1s:key"
 

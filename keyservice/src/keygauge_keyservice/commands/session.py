@@ -33,8 +33,8 @@ def told_plainly() -> Iterator[None]:
 
 
 @contextmanager
-def connected() -> Iterator[Connection]:
-    """Give a connection in a transaction.
+def connected(*, autocommit: bool = False) -> Iterator[Connection]:
+    """Give a connection in a transaction; with `autocommit`, one on which each step commits by itself.
 
     Raises:
         CommandError: there is no database, it lacks tables, or what was asked for cannot be done.
@@ -42,6 +42,9 @@ def connected() -> Iterator[Connection]:
     with told_plainly(), database.connect(config.database_url()) as connection:
         if missing := database.pending(connection):
             raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate'")
+        if autocommit:
+            connection.commit()
+            connection.autocommit = True
         yield connection
 
 

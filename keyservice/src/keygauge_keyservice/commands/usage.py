@@ -13,9 +13,11 @@ from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import accounts, usage
+from keygauge_keyservice.commands.moment import moment
 from keygauge_keyservice.commands.session import connected
 from keygauge_keyservice.quota import Quota, find_quotas
 from keygauge_keyservice.tally import Tally
+from keygauge_keyservice.usage_query import Grouping
 
 _COLUMNS = ("requests", "limited", "errors", "input tokens", "output tokens", "cost (USD)", "p50 (s)", "p95 (s)")
 
@@ -25,9 +27,9 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("usage", help="show what was used and what is left")
     parser.add_argument("account", nargs="?", help="all accounts where it is absent")
     parser.add_argument("--key", help="only this key's calls")
-    parser.add_argument("--by", choices=get_args(usage.Grouping), default="model", help="default: %(default)s")
-    parser.add_argument("--from", dest="start", type=_moment, help="e.g. 2030-01-31T12:00:00Z; default: 30 days before")
-    parser.add_argument("--to", dest="end", type=_moment, help="default: now")
+    parser.add_argument("--by", choices=get_args(Grouping), default="model", help="default: %(default)s")
+    parser.add_argument("--from", dest="start", type=moment, help="e.g. 2030-01-31T12:00:00Z; default: 30 days before")
+    parser.add_argument("--to", dest="end", type=moment, help="default: now")
     parser.set_defaults(run=_run)
 
 
@@ -81,10 +83,3 @@ def _figures(tally: Tally) -> list[str]:
         f"{tally.cost_usd:,.4f}",
         *("-" if time is None else f"{time:.3f}" for time in times),
     ]
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text} has no offset: end it with Z for UTC")
-    return moment

@@ -44,7 +44,7 @@ def show() -> str:
 @blueprint.get("/audit.csv")
 def export() -> Response:
     """Answer with all chosen entries as CSV."""
-    found = audit.read_all(services(), guard.current_account_id(), **_chosen())
+    found = audit.read_all(services().connection, guard.current_account_id(), **_chosen())
     names = ["at_utc", "actor", "action", "subject", "before", "after"]
     return Response(
         write_csv(names, ([entry.at, *_texts(entry)] for entry in found)),

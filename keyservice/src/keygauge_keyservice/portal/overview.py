@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Response, render_template, request, url_for
 
-from keygauge_keyservice import accounts, keys, pace, plans, quota, usage
+from keygauge_keyservice import accounts, keys, plans, quota, usage
 from keygauge_keyservice.keys import Key
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.pace import Pace, find_pace
+from keygauge_keyservice.plan_limits import Limit
 from keygauge_keyservice.portal import figures, guard, span, timeline
 from keygauge_keyservice.quota import Quota
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("overview", __name__)
 
+_MINUTE_S = 60
 _NEAR = 0.8  # of a quota
 _EXPIRES_SOON = timedelta(days=14)
 _UNUSED = timedelta(days=60)
@@ -45,6 +47,20 @@ class Gauge:
 
 
 @dataclass(frozen=True)
+class PaceRow:
+    """A rate as it is shown; `limit` is None where the plan has none."""
+
+    unit: str
+    used: int
+    limit: int | None
+
+    @property
+    def percent(self) -> float:
+        """Return how much of the limit is used, at most 100."""
+        return min(100.0, 100 * self.used / self.limit) if self.limit else 0.0
+
+
+@dataclass(frozen=True)
 class Remark:
     """Something that needs attention, and where to look."""
 
@@ -62,7 +78,7 @@ def show() -> str:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
         quotas = [found for found in quota.find_quotas(connection, account_id, now=now) if found.key_id is None]
-        paces = pace.find_paces(connection, account_id, plan.limits, now=now)
+        pace = find_pace(connection, account_id, now=now)
         listed = keys.list_keys(connection, account_id)
         totals = usage.totals(connection, account_id=account_id, start=quarter.start, end=quarter.end)
         points = usage.series(connection, account_id=account_id, start=month.start, end=month.end, bucket=month.bucket)
@@ -74,7 +90,7 @@ def show() -> str:
         gauges=[gauge(found) for found in quotas],
         remarks=remarks(quotas, listed, now=now),
         keys=listed,
-        paces=paces,
+        paces=paces(pace),
         totals=totals,
         days=(quarter.end - quarter.start).days,
         chart=timeline.draw_tokens(points, month.bucket) if totals.requests else "",
@@ -87,12 +103,27 @@ def live() -> Response:
     """Answer with the rows of what is used now; 304 where they are those the page has."""
     account_id = guard.current_account_id()
     with services().connection() as connection:
-        account = accounts.require(connection, account_id)
-        paces = pace.find_paces(connection, account_id, plans.require(connection, account.plan_id).limits)
-    response = Response(render_template("portal/pace_rows.html", paces=paces), content_type="text/html; charset=utf-8")
+        rows = paces(find_pace(connection, account_id))
+    response = Response(render_template("portal/pace_rows.html", paces=rows), content_type="text/html; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache, private"
     response.add_etag()
     return response.make_conditional(request)  # type: ignore[return-value]  # the same response
+
+
+def paces(now: Pace) -> list[PaceRow]:
+    """Write the last minute, and each rate of the plan with what its last window holds."""
+    rows = [
+        PaceRow(
+            f"{rate.unit.capitalize()}s per {_SPANS_S.get(rate.window_s, f'{rate.window_s} s')}", rate.used, rate.amount
+        )
+        for rate in now.rates
+        if rate.unit != "nanousd"
+    ]
+    measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
+    for unit, used in (("request", now.requests_per_minute), ("token", now.tokens_per_minute)):
+        if unit not in measured:
+            rows.append(PaceRow(f"{unit.capitalize()}s per minute", used, None))
+    return rows
 
 
 def gauge(found: Quota) -> Gauge:

@@ -20,7 +20,8 @@ from keygauge_keyservice.portal.span import Span
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
 from keygauge_keyservice.tally import Tally
-from keygauge_keyservice.usage import Grouping, Part, Point, Selection
+from keygauge_keyservice.usage import Part, Point, Selection
+from keygauge_keyservice.usage_query import Grouping
 
 blueprint = Blueprint("usage", __name__)
 

@@ -1,0 +1,300 @@
+"""Limits held by four processes on real PostgreSQL: how fast, how exactly, how much of a limit can be used.
+
+The baseline, in the same run, is the package `limits` with a fixed window, its cheapest strategy: on Redis where a
+server is installed, else in memory. `hot` is one key and `zipf` 10,000, both with limits that do not refuse; `over` and
+`utilisation` are of one key that is asked for 1.5 times its limit: `over` counts what was admitted above the limit in
+the fullest real window, `utilisation` is the admitted part of what the limit allows.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from itertools import accumulate
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from keygauge.admission import Refusal, Soon
+from keygauge.beat import Beat
+from keygauge.call import Call
+from keygauge.clock import SECOND, now_ns
+from keygauge.gate import Gate
+from keygauge.key import digest, generate
+from keygauge.settings import Settings
+from keygauge_keyservice import database, embedded, plan_limits, plans
+from keygauge_keyservice.secret import Peppers
+
+PROCESSES = 4
+KEYS = 10_000
+LIMIT, WINDOW_S, LOAD = 3_000, 10, 1.5
+HOT_S, ZIPF_S, OFFERED_S, BASELINE_S = 4.0, 5.0, 32.0, 4.0
+TOKEN = "bench-service-token-0123456789"
+PEPPER = "1:" + "11" * 32
+SAMPLE = 32  # one call in so many is timed by itself
+
+Result = dict[str, Any]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as (url, database_url):
+        with database.connect(database_url) as connection:
+            hot = issue(connection, "hot", amount=10**9, window_s=60, keys=1)
+            zipf = issue(connection, "zipf", amount=10**9, window_s=None, keys=KEYS)
+            offered = issue(connection, "offered", amount=LIMIT, window_s=WINDOW_S, keys=1)
+        hot_results = together(spend, url, hot, HOT_S)
+        zipf_results = together(spend, url, zipf, ZIPF_S, wait_s=30.0)
+        offered_results = together(offer, url, offered, OFFERED_S)
+        baseline, baseline_per_s = run_baseline(Path(directory))
+    moments = sorted(moment for result in offered_results for moment in result["moments"])
+    report = {
+        "processes": PROCESSES,
+        "limit": LIMIT,
+        "window_s": WINDOW_S,
+        "admitted": len(moments),
+        "over": max(0, most_in_any_window(moments) - LIMIT),
+        "hot_admits_per_s": round(sum(result["per_s"] for result in hot_results)),
+        "zipf_admits_per_s": round(sum(result["per_s"] for result in zipf_results)),
+        "baseline": baseline,
+        "baseline_per_s": round(baseline_per_s),
+        "p50_us": round(statistics.median(result["p50_us"] for result in hot_results), 2),
+        "p99_us": round(max(result["p99_us"] for result in hot_results), 2),
+        "utilisation": round(use(moments), 3),
+    }
+    report["ratio_to_baseline"] = round(report["hot_admits_per_s"] / report["baseline_per_s"], 1)
+    for name, value in report.items():
+        print(f"{name:20} {value}")
+    print(json.dumps(report))
+
+
+def most_in_any_window(moments: list[int]) -> int:
+    most = first = 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] > WINDOW_S * SECOND:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def use(moments: list[int]) -> float:
+    """Tell which part of the limit was used, once the first window is full."""
+    since = moments[0] + WINDOW_S * SECOND
+    until = moments[-1]
+    return len([moment for moment in moments if since < moment <= until]) / (
+        LIMIT * (until - since) / WINDOW_S / SECOND
+    )
+
+
+def together(work: Any, *arguments: object, wait_s: float = 6.0) -> list[Result]:
+    """Do the same in all processes at once."""
+    context = get_context("spawn")
+    with context.Pool(PROCESSES) as pool:
+        start_ns = now_ns() + int(wait_s * SECOND)  # imports and warming up take a while
+        return pool.starmap(work, [(*arguments, start_ns, number) for number in range(PROCESSES)], chunksize=1)
+
+
+def make_gate(url: str) -> tuple[Beat, Gate]:
+    settings = Settings(service_url=url, service_token=TOKEN, spool_dir=Path(tempfile.gettempdir()))
+    beat = Beat(settings, on_fault=print)
+    beat.start()
+    return beat, Gate(beat, enforces=True)
+
+
+def admits(gate: Gate, token: bytes) -> bool:
+    """Call once, and wait where the gate says so."""
+    call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
+    decision = gate.decide(call, token)
+    while decision is not None and not isinstance(decision, Refusal):
+        if isinstance(decision, Soon):
+            time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
+        elif isinstance(decision, Future):
+            decision.result(5)
+        decision = gate.decide(call, token)
+    return decision is None
+
+
+def spend(url: str, tokens: list[str], duration_s: float, start_ns: int, number: int) -> Result:
+    """Admit as fast as can be; with many keys by Zipf's law, once those have been seen."""
+    beat, gate = make_gate(url)
+    chance = random.Random(number)
+    raw = [token.encode() for token in tokens]
+    weights = list(accumulate(1 / (rank + 1) for rank in range(len(raw))))
+    picks = chance.choices(raw, cum_weights=weights, k=200_000 if len(raw) > 1 else 1_000)
+    turn = len(raw) * number // PROCESSES  # each begins elsewhere
+    warm_up(gate, raw[turn:] + raw[:turn])
+    count, timed, place = 0, array.array("q"), 0
+    time.sleep(max(start_ns - now_ns(), 0) / SECOND)
+    started, until = now_ns(), now_ns() + int(duration_s * SECOND)
+    call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
+    decide = gate.decide
+    while now_ns() < until:
+        for _ in range(SAMPLE):
+            place += 1
+            if decide(call, picks[place % len(picks)]) is None or admits(gate, picks[place % len(picks)]):
+                count += 1
+        before = time.perf_counter_ns()
+        if decide(call, picks[place % len(picks)]) is None:
+            timed.append(time.perf_counter_ns() - before)
+            count += 1
+    per_s = count * SECOND / (now_ns() - started)
+    beat.stop()
+    sorted_ns = sorted(timed)
+    return {
+        "per_s": per_s,
+        "p50_us": sorted_ns[len(sorted_ns) // 2] / 1000,
+        "p99_us": sorted_ns[int(len(sorted_ns) * 0.99)] / 1000,
+    }
+
+
+def warm_up(gate: Gate, tokens: list[bytes]) -> None:
+    """Call with every key once, hundreds at a time."""
+    for first in range(0, len(tokens), 200):
+        waiting = tokens[first : first + 200]
+        while waiting:
+            call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
+            decisions = [(token, gate.decide(call, token)) for token in waiting]
+            waiting = [token for token, decision in decisions if isinstance(decision, Future)]
+            for _, decision in decisions:
+                if isinstance(decision, Future):
+                    decision.result(10)
+
+
+def offer(url: str, tokens: list[str], duration_s: float, start_ns: int, number: int) -> Result:
+    """Call at an even pace, together 1.5 times the limit; tell when each was admitted."""
+    beat, gate = make_gate(url)
+    token = tokens[0].encode()
+    clock = beat.admission.clock = Clock()
+    moments = array.array("q")
+    step_ns = int(WINDOW_S * SECOND * PROCESSES / (LIMIT * LOAD))
+    time.sleep(max(start_ns - now_ns(), 0) / SECOND)
+    turn = now_ns() + number * step_ns // PROCESSES
+    until = turn + int(duration_s * SECOND)
+    while turn < until:
+        time.sleep(max(turn - now_ns(), 0) / SECOND)
+        if admits(gate, token):
+            moments.append(clock.last)
+        turn += step_ns
+    beat.stop()
+    return {"moments": list(moments)}
+
+
+class Clock:
+    """The clock, and what it told this thread last: the moment that an admission rests on."""
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.last = 0
+
+    def __call__(self) -> int:
+        now = now_ns()
+        if threading.get_ident() == self.thread:
+            self.last = now
+        return now
+
+
+def run_baseline(directory: Path) -> tuple[str, float]:
+    server = shutil.which("redis-server")
+    if server is None:
+        results = together(hit, "memory://", BASELINE_S)
+        return "limits, fixed window, memory (no redis-server here; not shared)", sum(r["per_s"] for r in results)
+    socket = directory / "redis.sock"
+    process = subprocess.Popen(
+        [server, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(directory)],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while not socket.exists():
+            time.sleep(0.05)
+        results = together(hit, f"redis+unix://{socket}", BASELINE_S)
+    finally:
+        process.terminate()
+        process.wait()
+    return "limits, fixed window, Redis on a unix socket", sum(result["per_s"] for result in results)
+
+
+def hit(storage: str, duration_s: float, start_ns: int, _number: int) -> Result:
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).parent]  # this file's name
+    from limits import RateLimitItemPerMinute  # noqa: PLC0415 - of the baseline's processes only
+    from limits.storage import storage_from_string  # noqa: PLC0415 - as above
+    from limits.strategies import FixedWindowRateLimiter  # noqa: PLC0415 - as above
+
+    limiter, item = FixedWindowRateLimiter(storage_from_string(storage)), RateLimitItemPerMinute(10**9)
+    time.sleep(max(start_ns - now_ns(), 0) / SECOND)
+    started, until, count = now_ns(), now_ns() + int(duration_s * SECOND), 0
+    while now_ns() < until:
+        count += limiter.hit(item, "hot")
+    return {"per_s": count * SECOND / (now_ns() - started)}
+
+
+def issue(connection: database.Connection, name: str, *, amount: int, window_s: int | None, keys: int) -> list[str]:
+    """Make a plan, an account and keys; 10,000 of them at once."""
+    period = None if window_s else "month"
+    limit = plan_limits.Limit(name=name, unit="request", amount=amount, window_s=window_s, period=period, subject="key")
+    plans.create(connection, plan_id=name, name=name, limits=[limit], actor="bench")
+    connection.execute("INSERT INTO account (id, name, plan_id) VALUES (%s, %s, %s)", (name, name, name))
+    peppers = Peppers.parse(PEPPER)
+    tokens = [generate("live") for _ in range(keys)]
+    ids = [token.split("_")[2][:12] for token in tokens]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO key (id, account_id, name) VALUES (%s, %s, 'bench')", [(key, name) for key in ids]
+        )
+        cursor.executemany(
+            "INSERT INTO key_secret (key_id, number, hash, pepper_version) VALUES (%s, 1, %s, %s)",
+            [(key, peppers.hash(digest(token), 1), 1) for key, token in zip(ids, tokens, strict=True)],
+        )
+    connection.commit()
+    return tokens
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[tuple[str, str]]:
+    """Run PostgreSQL and the key service."""
+    import socket  # noqa: PLC0415 - here only
+
+    database_url = embedded.start(directory / "postgresql", delete=True).get_uri()
+    with database.connect(database_url) as connection:
+        database.migrate(connection)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "KEYGAUGE_DATABASE_URL": database_url,
+        "KEYGAUGE_DATA_DIR": str(directory),
+        "KEYGAUGE_SERVICE_TOKEN": TOKEN,
+        "KEYGAUGE_ADMIN_TOKEN": TOKEN,
+        "KEYGAUGE_PEPPER": PEPPER,
+    }
+    service = subprocess.Popen(
+        [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(port)],
+        env=os.environ | environment,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except ConnectionRefusedError:
+                time.sleep(0.1)
+            else:
+                break
+        yield f"http://127.0.0.1:{port}", database_url
+    finally:
+        service.terminate()
+        service.wait()
+
+
+if __name__ == "__main__":
+    main()

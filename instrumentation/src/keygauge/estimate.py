@@ -1,0 +1,95 @@
+"""What a request will use at most, told from its body: its model, its input, and the output it declares."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from keygauge.limit import Limit
+
+BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
+TOKENS_MAX = 10_000_000  # no model writes as many: who declares more has made a mistake
+_ANSWERS_MAX = 1_000
+_INPUT_MAX = 1_000_000
+_BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
+_OUTPUT_DEFAULT = 1_024
+_MODEL_LENGTH_MAX = 200
+
+# How providers spell the cap of the output and the number of answers; Gemini's are inside `generationConfig`.
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "max_tokens_to_sample")
+_ANSWERS = ("n", "candidateCount", "candidate_count", "best_of")
+_INSIDE = ("generationConfig", "generation_config", "options", "inferenceConfig", "textGenerationConfig")
+_INSIDE_CAPS = (*_CAPS, "maxTokens", "maxTokenCount", "num_predict")
+_in_path = re.compile(r"/models?/([^/:]+)").search
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A call before it happens. `output_tokens` are for all answers, None where no cap is declared."""
+
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int | None = None
+    answers: int = 1
+
+    def units(self, limit: Limit) -> int:
+        """Return what the call takes of a limit; an output that is not declared never exceeds the limit by itself."""
+        if limit.unit != "token":
+            return 1
+        if self.output_tokens is not None:
+            return max(1, self.input_tokens + self.output_tokens)
+        output = (limit.output_default or _OUTPUT_DEFAULT) * self.answers
+        return max(1, min(self.input_tokens + output, max(limit.amount, self.input_tokens)))
+
+
+class EstimateError(ValueError):
+    """A cap or a number of answers that makes no sense; the message names the field."""
+
+
+def estimate(body: bytes, *, length: int, path: str) -> Estimate:
+    """Estimate a call; `length` is the body's, of which `body` may be just the beginning.
+
+    Raises:
+        EstimateError: a declared cap or number of answers is no whole number in bounds.
+    """
+    input_tokens = min(_INPUT_MAX, -(-length // _BYTES_PER_TOKEN))
+    document = _read(body) if length == len(body) <= BODY_BYTES_MAX else None
+    found = _in_path(path)
+    if document is None:
+        return Estimate(model=found[1] if found else None, input_tokens=input_tokens)
+    answers = max([1, *_numbers(document, _ANSWERS, _ANSWERS_MAX)])
+    caps = _numbers(document, _CAPS, TOKENS_MAX)
+    for name in _INSIDE:
+        inside = document.get(name)
+        if isinstance(inside, dict):
+            caps += _numbers(inside, _INSIDE_CAPS, TOKENS_MAX, f"{name}.")
+            answers = max([answers, *_numbers(inside, _ANSWERS, _ANSWERS_MAX, f"{name}.")])
+    model = document.get("model")
+    return Estimate(
+        model=model[:_MODEL_LENGTH_MAX] if isinstance(model, str) else found[1] if found else None,
+        input_tokens=input_tokens,
+        output_tokens=max(caps) * answers if caps else None,
+        answers=answers,
+    )
+
+
+def _read(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = json.loads(body) if body else None
+    except (ValueError, RecursionError):  # the host will say what is wrong with it
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _numbers(document: dict[str, Any], names: tuple[str, ...], most: int, path: str = "") -> list[int]:
+    numbers = []
+    for name in names:
+        value = document.get(name)
+        if value is None or (name == "num_predict" and value in (-1, -2)):  # Ollama: no cap
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+            raise EstimateError(f"{path}{name} is no whole number from 0 to {most}")
+        numbers.append(value)
+    return numbers

@@ -1,0 +1,111 @@
+"""Zero code: `opentelemetry-instrument` finds this, and every app of a known framework is metered and guarded.
+
+Nothing happens unless KEYGAUGE_SERVICE_URL is set, or KEYGAUGE_MODE=observe. Frameworks are not imported for it: each
+is taken up when the service imports it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+import wrapt
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it opted out of types
+
+from keygauge import asgi, wsgi
+from keygauge.call import CURRENT
+
+_MIDDLEWARE = "_keygauge_middleware"  # of an app, in the app; made by its first request or its start
+_ORIGINAL = "_keygauge_original"
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A class whose instances are apps."""
+
+    module: str
+    name: str
+    is_asgi: bool
+
+
+FRAMEWORKS = (
+    Framework("starlette.applications", "Starlette", is_asgi=True),
+    Framework("fastapi.applications", "FastAPI", is_asgi=True),
+    Framework("litestar.app", "Litestar", is_asgi=True),
+    Framework("quart.app", "Quart", is_asgi=True),
+    Framework("django.core.handlers.asgi", "ASGIHandler", is_asgi=True),
+    Framework("falcon.asgi.app", "App", is_asgi=True),
+    Framework("flask.app", "Flask", is_asgi=False),
+    Framework("django.core.handlers.wsgi", "WSGIHandler", is_asgi=False),
+    Framework("falcon.app", "App", is_asgi=False),
+)
+
+
+class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it opted out of types
+    """Puts the middleware around each app that is called first; apps mounted in it are a part of it."""
+
+    _is_on = False
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Need nothing: what is not installed is not served."""
+        return ()
+
+    def _instrument(self, **_options: Any) -> None:
+        if not os.environ.get("KEYGAUGE_SERVICE_URL") and os.environ.get("KEYGAUGE_MODE") != "observe":
+            return
+        KeyGaugeInstrumentor._is_on = True
+        for framework in FRAMEWORKS:
+            wrapt.register_post_import_hook(functools.partial(self._take_up, framework), framework.module)
+
+    def _uninstrument(self, **_options: Any) -> None:
+        KeyGaugeInstrumentor._is_on = False
+        for framework in FRAMEWORKS:
+            owner: Any = getattr(sys.modules.get(framework.module), framework.name, None)
+            call = getattr(owner, "__call__", None)  # noqa: B004 - the function itself is wanted
+            if hasattr(call, _ORIGINAL):
+                owner.__call__ = getattr(call, _ORIGINAL)
+
+    @classmethod
+    def _take_up(cls, framework: Framework, module: Any) -> None:
+        owner: Any = getattr(module, framework.name, None)
+        call: Any = getattr(owner, "__call__", None)  # noqa: B004 - the function itself is wanted
+        if cls._is_on and call is not None and not hasattr(call, _ORIGINAL):
+            guarding: Any = _guarding_asgi(call) if framework.is_asgi else _guarding_wsgi(call)
+            setattr(guarding, _ORIGINAL, call)
+            owner.__call__ = guarding
+
+
+def _guarding_asgi(original: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(original)
+    async def guarding(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        if asgi.MARK in scope or CURRENT.get() is not None:
+            await original(self, scope, receive, send)
+        else:
+            await _middleware(self, original, asgi.KeyGaugeMiddleware)(scope, receive, send)
+
+    return guarding
+
+
+def _guarding_wsgi(original: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    @functools.wraps(original)
+    def guarding(self: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
+        if wsgi.MARK in environ or CURRENT.get() is not None:
+            return original(self, environ, start_response)
+        chunks: Iterable[bytes] = _middleware(self, original, wsgi.KeyGaugeMiddleware)(environ, start_response)
+        return chunks
+
+    return guarding
+
+
+def _middleware(app: Any, original: Callable[..., Any], make: Callable[[Any], Any]) -> Any:
+    """Return the app's own middleware; what is wrong with the settings fails the first request, or the start."""
+    middleware = getattr(app, _MIDDLEWARE, None)
+    if middleware is None:
+        middleware = make(MethodType(original, app))
+        setattr(app, _MIDDLEWARE, middleware)
+    return middleware

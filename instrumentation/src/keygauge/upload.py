@@ -1,0 +1,71 @@
+"""The beginning of a request's body, read before the app gets it, and then given to the app unchanged."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from keygauge.estimate import BODY_BYTES_MAX, Estimate, estimate
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+
+class Upload:
+    """Replays what was read ahead; the rest passes as it comes."""
+
+    __slots__ = ("_read", "_receive")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._read: deque[Message] = deque()
+
+    async def receive(self) -> Message:
+        """Return the next message, those read ahead first."""
+        return self._read.popleft() if self._read else await self._receive()
+
+    async def estimate(self, *, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Estimate:
+        """Read up to a bound and estimate what the call will use.
+
+        Raises:
+            EstimateError: a declared cap makes no sense.
+        """
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more and size <= BODY_BYTES_MAX:
+            message = await self._receive()
+            self._read.append(message)
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            more = message["type"] == "http.request" and message.get("more_body", False)
+        body = b"".join(parts)
+        return estimate(body, length=max(size, _declared(headers)) if more else size, path=path)
+
+
+def estimate_input(environ: MutableMapping[str, Any]) -> Estimate:
+    """Estimate what a WSGI call will use; a body that is short enough is read and put back.
+
+    Raises:
+        EstimateError: a declared cap makes no sense.
+    """
+    text = environ.get("CONTENT_LENGTH") or ""
+    length = int(text) if text.isascii() and text.isdigit() else 0
+    body = b""
+    if 0 < length <= BODY_BYTES_MAX:
+        body = environ["wsgi.input"].read(length)
+        environ["wsgi.input"] = io.BytesIO(body)
+        length = len(body)
+    elif not text and environ.get("wsgi.input_terminated"):
+        length = BODY_BYTES_MAX + 1  # of a length that nobody knows yet
+    return estimate(body, length=length, path=environ.get("PATH_INFO", ""))
+
+
+def _declared(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return the length that the client declared for a body that is not read to its end; 1 more than the bound else."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return BODY_BYTES_MAX + 1

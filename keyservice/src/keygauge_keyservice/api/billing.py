@@ -1,0 +1,148 @@
+"""Billing over HTTP: the current period, the next invoice, closed periods as JSON or CSV, and what plans cost."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from flask import Blueprint, Response, request
+
+from keygauge_keyservice import accounts, billing
+from keygauge_keyservice import fields as given_fields
+from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nullable, obj, operation, path, query, ref
+from keygauge_keyservice.authority import OPERATOR, operator_only
+from keygauge_keyservice.csv_stream import usd, write_csv
+from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
+from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.services import services
+
+blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
+
+PRICE_MAX = 10**15  # a million dollars a month
+_NAMES = (*(name.name for name in fields(billing.Invoice)), "total_nanousd")
+
+
+@blueprint.get("/billing")
+@operator_only
+def read() -> dict[str, Any] | Response:
+    """Answer with an account's period and invoices; without an account, with everyone's invoices."""
+    given = Fields(request.args.to_dict())
+    account_id = given.text("account", length_max=TEXT_LENGTH_MAX)
+    form = given.choice("format", ("json", "csv"), default="json")
+    given.check()
+    with services().connection() as connection:
+        if account_id is not None:
+            accounts.require(connection, account_id)
+        invoices = billing.list_invoices(connection, account_id)
+        if form == "csv":
+            return _csv(invoices)
+        current = billing.find_statement(connection, account_id) if account_id else None
+    return {
+        "current": _plain(asdict(current)) if current else None,
+        "invoices": [_plain({name: getattr(invoice, name) for name in _NAMES}) for invoice in invoices],
+    }
+
+
+@blueprint.post("/billing/close")
+@operator_only
+def close() -> dict[str, Any]:
+    """Close the periods that are over."""
+    with services().connection() as connection:
+        return {"closed": len(billing.close_periods(connection))}
+
+
+@blueprint.get("/plans/<plan_id>/price")
+@operator_only
+def read_price(plan_id: str) -> dict[str, Any]:
+    """Tell what a plan costs a month."""
+    with services().connection() as connection:
+        return {"monthly_nanousd": billing.find_plan_price(connection, plan_id)}
+
+
+@blueprint.put("/plans/<plan_id>/price")
+@operator_only
+def set_price(plan_id: str) -> dict[str, Any]:
+    """Set what a plan costs a month."""
+    given = given_fields.body()
+    price = given.integer("monthly_nanousd", least=0, most=PRICE_MAX, nullable=True)
+    given.check()
+    with services().connection() as connection:
+        billing.set_plan_price(connection, plan_id, price, actor=OPERATOR)
+    return {"monthly_nanousd": price}
+
+
+def _plain(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if isinstance(value, int | str) else value.isoformat() for name, value in document.items()}
+
+
+def _csv(invoices: list[billing.Invoice]) -> Response:
+    rows = (
+        [usd(value) if name.endswith("_nanousd") else value for name in _NAMES for value in [getattr(invoice, name)]]
+        for invoice in invoices
+    )
+    return Response(
+        write_csv([name.replace("_nanousd", "_usd") for name in _NAMES], rows),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="invoices.csv"'},
+    )
+
+
+_MONTHLY = obj({"monthly_nanousd": nullable({**INTEGER, "minimum": 0, "maximum": PRICE_MAX})})
+
+SCHEMAS = {
+    "Invoice": obj(
+        {
+            "account_id": TEXT,
+            "period": {**TEXT, "format": "date"},
+            "plan_id": TEXT,
+            **dict.fromkeys(("plan_nanousd", "usage_nanousd", "requests", "input_tokens", "output_tokens"), INTEGER),
+            "closed_at": TIME,
+            "total_nanousd": INTEGER,
+        }
+    ),
+    "Statement": obj(
+        {
+            **dict.fromkeys(("start", "end", "next_invoice_at"), TIME),
+            "plan_id": TEXT,
+            **dict.fromkeys(
+                ("plan_nanousd", "usage_nanousd", "next_invoice_nanousd", "expected_nanousd"),
+                INTEGER,
+            ),
+        }
+    ),
+}
+
+PATHS = {
+    "/v1/billing": {
+        "get": operation(
+            "readBilling",
+            "The current period with the next invoice's date and amount, and the closed periods",
+            parameters=[
+                query("account", TEXT, "this account; without it, everyone's closed periods"),
+                query("format", enum("json", "csv"), "json where it is absent; CSV has the closed periods"),
+            ],
+            answer=obj({"current": nullable(ref("Statement")), "invoices": array(ref("Invoice"))}),
+            problems=(404, 422),
+        )
+    },
+    "/v1/billing/close": {
+        "post": operation("closePeriods", "Close the periods that are over, each once", answer=obj({"closed": INTEGER}))
+    },
+    "/v1/plans/{plan_id}/price": {
+        "get": operation(
+            "readPlanPrice",
+            "What a plan costs a month",
+            parameters=[path("plan_id")],
+            answer=_MONTHLY,
+            problems=(404,),
+        ),
+        "put": operation(
+            "setPlanPrice",
+            "Set what a plan costs a month, for the periods closed from now on",
+            parameters=[path("plan_id")],
+            body=_MONTHLY,
+            answer=_MONTHLY,
+            problems=(404, 422),
+        ),
+    },
+}

@@ -1,0 +1,104 @@
+"""Own prices over HTTP: list them, and set one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint
+
+from keygauge_keyservice import fields, prices
+from keygauge_keyservice.api.schema import INTEGER, NAME, TEXT, TIME, array, nullable, obj, operation, ref
+from keygauge_keyservice.authority import OPERATOR, operator_only
+from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
+from keygauge_keyservice.price_fields import ABOVE_MAX, RATE_MAX, REQUEST_RATE_MAX, TIERS_MAX, read_tiers
+from keygauge_keyservice.prices import OwnPrice
+from keygauge_keyservice.services import services
+
+blueprint = Blueprint("api_prices", __name__, url_prefix="/v1/prices")
+
+
+@blueprint.get("")
+@operator_only
+def list_all() -> dict[str, Any]:
+    """List all own prices."""
+    with services().connection() as connection:
+        return {"prices": [_document(price) for price in prices.list_prices(connection)]}
+
+
+@blueprint.post("")
+@operator_only
+def add() -> tuple[dict[str, Any], int]:
+    """Set a price."""
+    given = fields.body()
+    model, tiers = given.name("model"), read_tiers(given)
+    provider = given.text("provider", length_max=TEXT_LENGTH_MAX)
+    account_id = given.text("account", length_max=TEXT_LENGTH_MAX)
+    valid_from = given.time("valid_from") or datetime.now(UTC)
+    given.check()
+    with services().connection() as connection:
+        price = prices.set_price(
+            connection,
+            model=model,
+            tiers=tiers,
+            valid_from=valid_from,
+            provider=provider,
+            account_id=account_id,
+            actor=OPERATOR,
+        )
+    return _document(price), 201
+
+
+def _document(price: OwnPrice) -> dict[str, Any]:
+    return {
+        "version": price.version,
+        "model": price.model,
+        "provider": price.provider,
+        "account": price.account_id,
+        "valid_from": price.valid_from.isoformat(),
+        "tiers": [asdict(rates) | {"above": None if rates.above < 0 else rates.above} for rates in price.tiers],
+        "created_at": price.created_at.isoformat(),
+    }
+
+
+_ABOVE = nullable({**INTEGER, "minimum": 0, "maximum": ABOVE_MAX})
+_RATE = {**INTEGER, "minimum": 0, "maximum": RATE_MAX, "description": "whole nano-USD per million tokens"}
+_REQUEST = {**INTEGER, "minimum": 0, "maximum": REQUEST_RATE_MAX, "description": "whole nano-USD per million calls"}
+_RATES = {**dict.fromkeys(("input", "output", "cache_read", "cache_write", "reasoning"), _RATE), "request": _REQUEST}
+
+SCHEMAS = {
+    "PriceTier": obj({"above": _ABOVE, **_RATES}),
+    "GivenPriceTier": obj({}, {"above": _ABOVE, **{name: nullable(rate) for name, rate in _RATES.items()}}),
+    "Price": obj(
+        {
+            "version": TEXT,
+            "model": TEXT,
+            "provider": nullable(TEXT),
+            "account": nullable(TEXT),
+            "valid_from": TIME,
+            "tiers": array(ref("PriceTier")),
+            "created_at": TIME,
+        }
+    ),
+}
+
+PATHS = {
+    "/v1/prices": {
+        "get": operation("listPrices", "List all own prices", answer=obj({"prices": array(ref("Price"))})),
+        "post": operation(
+            "setPrice",
+            "Set a model's price from a moment on; calls that are in the ledger already keep theirs until re-rated",
+            body=obj(
+                {
+                    "model": NAME,
+                    "tiers": {**array(ref("GivenPriceTier")), "minItems": 1, "maxItems": TIERS_MAX},
+                },
+                {"provider": nullable(TEXT), "account": nullable(TEXT), "valid_from": nullable(TIME)},
+            ),
+            answer=ref("Price"),
+            status=201,
+            problems=(404, 422),
+        ),
+    }
+}

@@ -1,0 +1,123 @@
+"""Limits as they are kept: those of plans, and the tighter ones of single keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from keygauge_keyservice.database import Connection
+
+Subject = Literal["account", "key"]
+Unit = Literal["request", "token", "nanousd", "concurrent"]
+Period = Literal["day", "month"]
+WhenDown = Literal["closed", "safe"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """So many units in any window of seconds, or in each UTC day or month, or at once; by account or by key."""
+
+    name: str
+    unit: Unit
+    amount: int
+    window_s: int | None = None
+    period: Period | None = None
+    subject: Subject = "account"
+    when_down: WhenDown = "closed"
+    dry_run: bool = False
+    route: str | None = None  # counts this route template's calls only
+    model: str | None = None  # … this model's only
+    output_default: int | None = None  # tokens reserved for a call that declares no cap
+    id: int | None = None  # given by the database
+
+    @property
+    def measure(self) -> tuple[object, ...]:
+        """Return what makes counted use comparable: a limit keeps its use as long as this stays the same."""
+        return self.subject, self.unit, self.window_s, self.period, self.route, self.model
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What limits belong to: a plan, or a key."""
+
+    plan_id: str | None = None
+    key_id: str | None = None
+
+
+_COLUMNS = (
+    *("name", "subject", "unit", "amount", "window_s", "period", "when_down", "dry_run"),
+    *("route", "model", "output_default"),
+)
+_READ = f"id, {', '.join(_COLUMNS)}"
+
+
+def of_plans(connection: Connection, plan_ids: Iterable[str]) -> dict[str, list[Limit]]:
+    """Return the limits of some plans, in the order they were made."""
+    rows = connection.execute(
+        f"/* plan_limits.of_plans */ SELECT plan_id AS owner, {_READ} FROM plan_limit "  # noqa: S608 - columns
+        "WHERE plan_id = ANY(%s) ORDER BY id",
+        (list(plan_ids),),
+    )
+    return _by_owner(rows)
+
+
+def of_keys(connection: Connection, key_ids: Iterable[str]) -> dict[str, list[Limit]]:
+    """Return the limits that some keys have of their own, in the order they were made."""
+    rows = connection.execute(
+        f"/* plan_limits.of_keys */ SELECT key_id AS owner, {_READ} FROM plan_limit "  # noqa: S608 - columns
+        "WHERE key_id = ANY(%s) ORDER BY id",
+        (list(key_ids),),
+    )
+    return _by_owner(rows)
+
+
+def insert(connection: Connection, owner: Owner, limits: Sequence[Limit]) -> None:
+    """Add limits."""
+    columns = ("plan_id", "key_id", *_COLUMNS)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"/* plan_limits.insert */ INSERT INTO plan_limit ({', '.join(columns)}) "  # noqa: S608 - columns
+            f"VALUES ({', '.join(f'%({column})s' for column in columns)})",
+            [asdict(limit) | asdict(owner) for limit in limits],
+        )
+
+
+def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: Sequence[Limit]) -> None:
+    """Put limits in the place of others; one that keeps its name and measure keeps the use counted so far."""
+    before = {limit.name: limit for limit in old}
+    kept = [limit for limit in limits if limit.name in before and before[limit.name].measure == limit.measure]
+    _delete_except(connection, owner, [limit.name for limit in kept])
+    for limit in kept:
+        connection.execute(
+            "/* plan_limits.update */ UPDATE plan_limit SET amount = %(amount)s, when_down = %(when_down)s, "
+            "dry_run = %(dry_run)s, output_default = %(output_default)s "
+            "WHERE (plan_id = %(plan_id)s OR key_id = %(key_id)s) AND name = %(name)s",
+            asdict(limit) | asdict(owner),
+        )
+    insert(connection, owner, [limit for limit in limits if limit not in kept])
+
+
+def terms(limit: Limit) -> dict[str, Any]:
+    """Return a limit as the audit trail tells it."""
+    return {name: value for name, value in asdict(limit).items() if name != "id" and value is not None}
+
+
+def _by_owner(rows: Iterable[dict[str, Any]]) -> dict[str, list[Limit]]:
+    limits: dict[str, list[Limit]] = {}
+    for row in rows:
+        limits.setdefault(row.pop("owner"), []).append(Limit(**row))
+    return limits
+
+
+def _delete_except(connection: Connection, owner: Owner, names: list[str]) -> None:
+    """Delete limits with what was counted for them; rows are locked in the order in which beats lock them."""
+    connection.execute(
+        "/* plan_limits.delete */ WITH gone AS ("
+        "DELETE FROM plan_limit WHERE (plan_id = %(plan_id)s OR key_id = %(key_id)s) "
+        "AND name <> ALL(%(names)s) RETURNING id::text), "
+        "locked AS (SELECT limit_state.id FROM limit_state JOIN gone ON gone.id = split_part(limit_state.id, ':', 1) "
+        "ORDER BY limit_state.id FOR UPDATE OF limit_state) "
+        "DELETE FROM limit_state WHERE id IN (SELECT id FROM locked)",
+        asdict(owner) | {"names": names},
+    )

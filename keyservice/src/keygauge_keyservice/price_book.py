@@ -1,0 +1,77 @@
+"""All prices: the own ones first, then the public list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from keygauge_keyservice import prices
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.event_line import Event
+from keygauge_keyservice.prices import OwnPrice
+from keygauge_keyservice.pricing import Cost, PublicPrices, Rates, rates_of
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class PriceBook:
+    """Prices calls; `refresh` before a batch, so that an own price set anywhere holds for it."""
+
+    def __init__(self, public: PublicPrices) -> None:
+        self._public = public
+        self._state = (0, 0)
+        self._own: dict[str, list[OwnPrice]] = {}
+
+    def refresh(self, connection: Connection) -> None:
+        """Read the own prices where they changed."""
+        with connection.transaction():
+            state = prices.find_state(connection)
+            if state == self._state:
+                return
+            own: dict[str, list[OwnPrice]] = {}
+            for price in prices.list_prices(connection):
+                own.setdefault(price.model, []).append(price)
+        # Whose comes first: an account's own, then a provider's, then the latest.
+        self._own = {model: sorted(listed, key=_rank, reverse=True) for model, listed in own.items()}
+        self._state = state
+
+    def __call__(self, event: Event) -> Cost | None:
+        """Price one call; None when the model or its tokens are not known."""
+        if self._own and event.model is not None and not (event.input_tokens is None and event.output_tokens is None):
+            own = self.find_own(event.account, event.provider, event.model, event.time_us)
+            if own is not None:
+                return Cost(rates_of(own.tiers, event.input_tokens or 0).cost_nanousd(event), own.version)
+        return self._public(event)
+
+    def find_own(self, account_id: str, provider: str | None, model: str, time_us: int) -> OwnPrice | None:
+        """Return the own price that holds for a call, or None."""
+        name = provider.lower() if provider else None
+        return next(
+            (
+                price
+                for price in self._own.get(model.lower(), ())
+                if price.account_id in {None, account_id}
+                and price.provider in {None, name}
+                and price.valid_from <= _EPOCH + timedelta(microseconds=time_us)
+            ),
+            None,
+        )
+
+    def find_tiers(self, account_id: str, model: str, time_us: int) -> tuple[str, Sequence[Rates]] | None:
+        """Return the version and the rates of a model for an account at a moment; None where they are not known."""
+        if own := self.find_own(account_id, None, model, time_us):
+            return own.version, own.tiers
+        tiers = self._public.tiers_at(None, model, time_us)
+        return (self._public.version, tiers) if tiers else None
+
+    def own_models(self, account_id: str) -> set[str]:
+        """Return the models that have an own price for an account."""
+        return {
+            model
+            for model, listed in self._own.items()
+            if any(price.account_id in {None, account_id} for price in listed)
+        }
+
+
+def _rank(price: OwnPrice) -> tuple[bool, bool, datetime, int]:
+    return price.account_id is not None, price.provider is not None, price.valid_from, price.id

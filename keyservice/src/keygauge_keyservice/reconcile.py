@@ -1,0 +1,56 @@
+"""Reconciliation within the ledger: events, roll-ups and margins must tell the same, hour by hour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from keygauge_keyservice.database import Connection
+
+
+@dataclass(frozen=True)
+class Drift:
+    """An hour in which an account's sums differ; each triple is calls, tokens and nano-USD."""
+
+    hour: datetime
+    account_id: str
+    events: tuple[int, int, int]
+    rollups: tuple[int, int, int]
+    margins: tuple[int, int, int]
+
+
+# One statement sees one moment: batches that come meanwhile are in all three parts or in none.
+_FIND = """/* reconcile.find */
+SELECT hour, account_id, part, sum(requests)::bigint AS requests, sum(tokens)::bigint AS tokens,
+    sum(cost)::bigint AS cost
+FROM (
+    SELECT 'events' AS part, date_trunc('hour', time, 'UTC') AS hour, account_id, count(*) AS requests,
+        coalesce(sum(input_tokens), 0) + coalesce(sum(output_tokens), 0) AS tokens,
+        coalesce(sum(cost_nanousd), 0) AS cost
+    FROM event WHERE time >= %(first)s AND time < %(last)s GROUP BY 2, 3
+    UNION ALL
+    SELECT 'rollups', date_trunc('hour', bucket, 'UTC'), account_id, sum(requests),
+        sum(input_tokens + output_tokens), sum(cost_nanousd)
+    FROM rollup WHERE bucket >= %(first)s AND bucket < %(last)s GROUP BY 2, 3
+    UNION ALL
+    SELECT 'margins', date_trunc('hour', bucket, 'UTC'), account_id, sum(requests),
+        sum(input_tokens + output_tokens), sum(cost_nanousd)
+    FROM margin
+    WHERE length_s = 900 AND breakdown = 'status' AND inside = '' AND bucket >= %(first)s AND bucket < %(last)s
+    GROUP BY 2, 3
+) AS sums
+GROUP BY 1, 2, 3 ORDER BY 1, 2"""
+_NOTHING = (0, 0, 0)
+
+
+def find_drift(connection: Connection, first: datetime, last: datetime) -> list[Drift]:
+    """Return the hours that differ between two whole hours; an hour past its events' retention differs."""
+    found: dict[tuple[datetime, str], dict[str, tuple[int, int, int]]] = {}
+    for row in connection.execute(_FIND, {"first": first, "last": last}, prepare=False):
+        sums = (row["requests"], row["tokens"], row["cost"])
+        found.setdefault((row["hour"], row["account_id"]), {})[row["part"]] = sums
+    return [
+        Drift(hour, account_id, *(parts.get(name, _NOTHING) for name in ("events", "rollups", "margins")))
+        for (hour, account_id), parts in found.items()
+        if len({parts.get(name, _NOTHING) for name in ("events", "rollups", "margins")}) > 1
+    ]

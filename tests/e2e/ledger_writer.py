@@ -1,0 +1,86 @@
+"""A process of a metered service as the ledger sees it: a spool, its shipper, and events of known content."""
+
+import json
+import mmap
+import signal
+import struct
+import sys
+import time
+from pathlib import Path
+
+from keygauge.settings import Settings
+from keygauge.shipper import Shipper
+from keygauge.spool import Spool
+
+BURST = 50  # events between two looks at the clock
+NUMBERS = 10_000_000  # of one writer: event 5 of writer 3 is number 30,000,005
+START_US = 1_790_000_000_000_000
+MODELS = ("gpt-4o", "gpt-4o-mini", "house-model", None)
+
+_count = struct.Struct("<q")
+
+
+def event_of(number):
+    """Make the event of a number, in the order of `keygauge.event.FIELDS`: all of it follows from the number."""
+    is_limited = number % 7 == 0
+    return [
+        START_US + number % NUMBERS * 40_000,  # 1M of them are half a day
+        "crash",
+        f"key{number % 5}",
+        f"/v1/route{number % 3}",
+        "POST",
+        429 if is_limited else 200,
+        "rate_limited" if is_limited else None,
+        f"192.0.2.{number % 250}",
+        number % 5_000_000,
+        None,
+        number % 1_000,
+        number % 9_000,
+        None,
+        0,
+        None if is_limited else MODELS[number % 4],
+        "openai",
+        None if is_limited else number % 8_000,
+        None if is_limited else number % 900,
+        None if is_limited else number % 100,
+        None,
+        None,
+        "none" if is_limited else "reported",
+        "limited" if is_limited else "admitted",
+        "rpm" if is_limited else None,
+        f"{number:032x}",
+    ]
+
+
+def read_counts(directory):
+    """Return how many events each writer has written, whatever became of it."""
+    return {int(path.stem): _count.unpack(path.read_bytes())[0] for path in Path(directory).glob("*.count")}
+
+
+def main():
+    directory, url, token, writer, per_s, most = Path(sys.argv[1]), *sys.argv[2:4], *map(int, sys.argv[4:7])
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    settings = Settings(service_url=url, service_token=token, spool_dir=directory / "spool")
+    complain = lambda reason: print("lost:", reason, flush=True)  # noqa: E731 - the log is read by the test
+    spool = Spool(settings.spool_dir, most_bytes=1 << 40, on_drop=complain)
+    shipper = Shipper(settings, spool, on_drop=complain, on_fault=complain)
+    shipper.start()
+    path = directory / f"{writer}.count"
+    path.write_bytes(_count.pack(0))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), _count.size) as count:
+        started = time.monotonic()
+        for number in range(most):
+            spool.append(json.dumps(event_of(writer * NUMBERS + number), separators=(",", ":")).encode() + b"\n")
+            _count.pack_into(count, 0, number + 1)
+            if number % BURST == 0:
+                time.sleep(max(0.0, number / per_s - (time.monotonic() - started)))
+                if stop:
+                    break
+    while not stop:
+        time.sleep(0.05)
+    spool.close(empty=shipper.stop(5))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""One process of a metered service, without HTTP: asks the middleware's gate and writes down each admission.
+
+`limited_process.py <file> <pause between calls, s>`, with the middleware's environment and `TOKENS`. Each record is the
+key's place and the reading of the clock, which all processes of a host share, that the admission rests on.
+"""
+
+import os
+import struct
+import sys
+import threading
+import time
+from concurrent.futures import TimeoutError as NotYet
+
+from keygauge.admission import Refusal, Soon
+from keygauge.beat import Beat
+from keygauge.call import Call
+from keygauge.clock import SECOND, now_ns
+from keygauge.gate import Gate
+from keygauge.settings import Settings
+
+RECORD = struct.Struct("<iq")
+
+
+class Clock:
+    """The clock, and what it told this thread last."""
+
+    def __init__(self):
+        self.thread = threading.get_ident()
+        self.last = 0
+
+    def __call__(self):
+        now = now_ns()
+        if threading.get_ident() == self.thread:
+            self.last = now
+        return now
+
+
+def make_gate(on_fault=lambda _reason: None, **options):
+    beat = Beat(Settings.from_environment(**options), on_fault=on_fault)
+    clock = beat.admission.clock = Clock()
+    beat.start()
+    return beat, Gate(beat, enforces=True), clock
+
+
+def call(gate, token, wait_s=1.0):
+    """Call once; None when admitted, else the refusal."""
+    made = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
+    decision = gate.decide(made, token)
+    until = time.monotonic() + wait_s
+    while decision is not None and not isinstance(decision, Refusal):
+        if isinstance(decision, Soon):
+            time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
+        else:
+            try:
+                answered = decision.result(max(until - time.monotonic(), 0))
+            except NotYet:
+                answered = False
+            if not answered:
+                return gate.give_up(made)
+        decision = gate.decide(made, token)
+    return decision
+
+
+def main():
+    file, pause_s = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), float(sys.argv[2])
+    tokens = [token.encode() for token in os.environ["TOKENS"].split(",")]
+    _, gate, clock = make_gate(spool_dir=".")
+    while True:
+        for place, token in enumerate(tokens):
+            if call(gate, token) is None:
+                os.write(file, RECORD.pack(place, clock.last))
+            time.sleep(pause_s)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Limits on real PostgreSQL: many processes, killed, stopped and cut off; nothing is ever admitted above a limit.
+
+`KEYGAUGE_TEST_LONG=1` makes each of them last minutes.
+"""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from limited_process import RECORD, call, make_gate
+
+from keygauge.clock import SECOND, now_ns
+from keygauge_keyservice import accounts, keys, plans
+from keygauge_keyservice.secret import Peppers
+
+LONG = os.environ.get("KEYGAUGE_TEST_LONG") == "1"
+PEPPER = "1:" + "11" * 32
+SERVICE_TOKEN = "test-service-token-0123456789"
+PROCESSES = 4
+
+
+class Link:
+    """A TCP proxy that can be cut: bytes stop, and new connections are closed."""
+
+    def __init__(self, port):
+        self._target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.is_cut = False
+        self._pairs = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self):
+        self.is_cut = True
+        for pair in self._pairs:
+            for end in pair:
+                end.close()
+        self._pairs.clear()
+
+    def mend(self):
+        self.is_cut = False
+
+    def close(self):
+        self._server.close()
+        self.cut()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            try:
+                if self.is_cut:
+                    raise ConnectionError
+                far = socket.create_connection(("127.0.0.1", self._target), 2)
+            except OSError:
+                near.close()
+                continue
+            self._pairs.append((near, far))
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+
+    def _pump(self, one, other):
+        try:
+            while data := one.recv(65536):
+                if self.is_cut:
+                    break
+                other.sendall(data)
+        except OSError:
+            pass
+        one.close()
+        other.close()
+
+
+class Cluster:
+    """A key service of two processes, and processes of a metered service."""
+
+    def __init__(self, database_url, connection, directory):
+        self.database_url, self.connection, self.directory = database_url, connection, directory
+        self.processes, self.files = [], []
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.link = Link(self.port)
+        self.service = None
+        self.serve()
+
+    def serve(self):
+        environment = {
+            "KEYGAUGE_DATABASE_URL": self.database_url,
+            "KEYGAUGE_DATA_DIR": str(self.directory),
+            "KEYGAUGE_SERVICE_TOKEN": SERVICE_TOKEN,
+            "KEYGAUGE_ADMIN_TOKEN": "test-admin-token-0123456789",
+            "KEYGAUGE_PEPPER": PEPPER,
+        }
+        self.service = subprocess.Popen(
+            [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(self.port), "--workers", "2"],
+            env=os.environ | environment,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise TimeoutError("the key service does not answer")
+
+    def stop_service(self):
+        self.service.terminate()
+        self.service.wait(30)
+
+    def options(self):
+        return {"service_url": f"http://127.0.0.1:{self.link.port}", "service_token": SERVICE_TOKEN, "spool_dir": "."}
+
+    def token(self, *limits):
+        name = f"plan{time.monotonic_ns()}"
+        plans.create(self.connection, plan_id=name, name=name, limits=[plans.Limit(**x) for x in limits], actor="test")
+        account = accounts.create(self.connection, name="Acme", plan_id=name, actor="test")
+        return keys.create(
+            self.connection, peppers=Peppers.parse(PEPPER), account_id=account.id, name="key", actor="test"
+        )
+
+    def start(self, tokens, *, pause_s):
+        file = self.directory / f"admitted{len(self.files)}"
+        self.files.append(file)
+        options = self.options()
+        environment = {
+            "KEYGAUGE_SERVICE_URL": options["service_url"],
+            "KEYGAUGE_SERVICE_TOKEN": SERVICE_TOKEN,
+            "TOKENS": ",".join(tokens),
+        }
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("limited_process.py")), str(file), str(pause_s)],
+            env=os.environ | environment,
+        )
+        self.processes.append(process)
+        return process
+
+    def admitted(self, place=0):
+        """All admissions of a key, in order."""
+        moments = []
+        for file in self.files:
+            data = file.read_bytes() if file.exists() else b""
+            whole = len(data) // RECORD.size * RECORD.size
+            moments += [moment for number, moment in RECORD.iter_unpack(data[:whole]) if number == place]
+        return sorted(moments)
+
+    def wait_for(self, admissions, timeout_s=60):
+        deadline = time.monotonic() + timeout_s
+        while len(self.admitted()) < admissions:
+            assert time.monotonic() < deadline, f"no {admissions} calls were admitted within {timeout_s} s"
+            time.sleep(0.1)
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.link.close()
+        self.service.terminate()
+        self.service.wait(30)
+
+
+@pytest.fixture
+def cluster(database_url, connection, tmp_path):
+    cluster = Cluster(database_url, connection, tmp_path)
+    yield cluster
+    cluster.end()
+
+
+def most_in_any_window(moments, window_s):
+    """Count the admissions of the fullest closed interval of a window's length."""
+    most = first = 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] > window_s * SECOND:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+@pytest.mark.timeout(600)
+def test_limits_hold_through_kills_pauses_restarts_and_cuts(cluster):
+    rate, quota, window_s = 200, 1500 * (20 if LONG else 1), 2
+    key, token = cluster.token(
+        {"name": "rate", "unit": "request", "amount": rate, "window_s": window_s},
+        {"name": "quota", "unit": "request", "amount": quota, "period": "month"},
+    )
+    alive = [cluster.start([token], pause_s=0.001) for _ in range(PROCESSES)]
+    cluster.wait_for(rate // 2)
+    dice = random.Random(7)
+    until = time.monotonic() + (300 if LONG else 14)
+    step = 0
+    while time.monotonic() < until:
+        step += 1
+        number = dice.randrange(PROCESSES)
+        if step % 4 == 0:
+            alive[number].kill()
+            alive[number].wait()
+            alive[number] = cluster.start([token], pause_s=0.001)
+        elif step % 4 == 1:
+            alive[number].send_signal(signal.SIGSTOP)
+            time.sleep(dice.uniform(0.2, 1.2))  # longer than a lease of this window
+            alive[number].send_signal(signal.SIGCONT)
+        elif step % 4 == 2:
+            cluster.link.cut()
+            time.sleep(dice.uniform(0.2, 1.5))
+            cluster.link.mend()
+        elif step % 12 == 3:
+            cluster.stop_service()
+            cluster.serve()
+        time.sleep(dice.uniform(0.1, 0.8))
+    cluster.wait_for(rate)  # traffic to speak of, also where the machine is slow
+    moments = cluster.admitted()
+    assert most_in_any_window(moments, window_s) <= rate  # G1
+    assert len(moments) <= quota  # G2
+    used = cluster.connection.execute(
+        "SELECT cells[1] AS used FROM limit_state JOIN plan_limit "
+        "ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint WHERE name = 'quota'"
+    ).fetchone()["used"]
+    assert used >= len(moments)
+    assert key.status == "active"
+
+
+@pytest.mark.timeout(300)
+def test_the_last_unit_is_spendable_and_a_crash_burns_its_leases_only(cluster):
+    _, token = cluster.token({"name": "quota", "unit": "request", "amount": 60, "period": "month"})
+    for _ in range(PROCESSES):
+        cluster.start([token], pause_s=0.01)
+    deadline = time.monotonic() + 30
+    while len(cluster.admitted()) < 60 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(0.5)
+    assert len(cluster.admitted()) == 60
+
+
+@pytest.mark.timeout(300)
+def test_one_request_a_window_over_eight_processes_is_one(cluster):
+    _, token = cluster.token({"name": "free", "unit": "request", "amount": 1, "window_s": 2})
+    for _ in range(8):
+        cluster.start([token], pause_s=0.05)
+    time.sleep(120 if LONG else 12)
+    moments = cluster.admitted()
+    assert most_in_any_window(moments, 2) == 1
+    assert len(moments) >= 3
+
+
+@pytest.mark.timeout(300)
+def test_a_lone_client_that_spaces_its_calls_by_the_window_is_never_refused(cluster):
+    _, token = cluster.token({"name": "free", "unit": "request", "amount": 1, "window_s": 1})
+    made = [make_gate(**cluster.options()) for _ in range(8)]
+    moments = []
+    try:
+        for number in range(60 if LONG else 10):
+            _, gate, clock = made[number % 8]
+            assert call(gate, token.encode()) is None, number
+            moments.append(clock.last)
+            time.sleep(1)
+    finally:
+        for beat, _, _ in made:
+            beat.stop()
+    assert most_in_any_window(moments, 1) == 1
+
+
+@pytest.mark.timeout(300)
+def test_revocation_takes_about_a_beat(cluster):
+    limit = {"name": "daily", "unit": "request", "amount": 10**6, "period": "day"}
+    made = [cluster.token(limit) for _ in range(100 if LONG else 12)]
+    for _ in range(PROCESSES):
+        cluster.start([token for _, token in made], pause_s=0.002)
+    deadline = time.monotonic() + 30
+    while min(len(cluster.admitted(place)) for place in range(len(made))) < PROCESSES and time.monotonic() < deadline:
+        time.sleep(0.5)
+    revoked = []
+    for key, _ in made:
+        keys.set_status(cluster.connection, key.id, "disabled", actor="test")
+        revoked.append(now_ns())
+        time.sleep(0.13)
+    time.sleep(2.5)
+    delays = [(cluster.admitted(place)[-1] - moment) / SECOND for place, moment in enumerate(revoked)]
+    assert sorted(delays)[int(len(delays) * 0.99) - 1] <= 1.5
+
+
+@pytest.mark.timeout(300)
+def test_revocation_behind_a_cut_link_is_bounded(cluster):
+    limit = {"name": "daily", "unit": "request", "amount": 10**6, "period": "day"}
+    key, token = cluster.token(limit)
+    for _ in range(PROCESSES):
+        cluster.start([token], pause_s=0.005)
+    deadline = time.monotonic() + 30
+    while len(cluster.admitted()) < 200 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    cluster.link.cut()
+    keys.set_status(cluster.connection, key.id, "disabled", actor="test")
+    revoked = now_ns()
+    time.sleep(12)
+    assert (cluster.admitted()[-1] - revoked) / SECOND <= 10  # T_max

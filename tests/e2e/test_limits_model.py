@@ -1,0 +1,153 @@
+"""Every order of events that two replicas, a limit of 2 and leases of 2 can come to.
+
+The key service's decisions are its own. Time goes in quarters of the window. Messages may be late, doubled and lost;
+replicas spend, give back and crash.
+"""
+
+from typing import NamedTuple
+
+import pytest
+
+from keygauge_keyservice import leases, rate
+from keygauge_keyservice.leases import Refund
+from keygauge_keyservice.rate import Log
+
+LIMIT, WINDOW_S = 2, 1
+TICK_US = 250_000
+WINDOW = 4  # ticks
+HORIZON = 5
+EPOCH_US = 1_800_000_000_000_000
+
+
+class Held(NamedTuple):
+    """A lease as a replica knows it, in ticks."""
+
+    lease: int
+    available: int
+    start: int
+    deadline: int
+    spent: int  # when the last unit was, -1: none
+
+
+class State(NamedTuple):
+    now: int
+    log: Log
+    leases: tuple[tuple[int, int, int, int], ...]  # number, replica, units, end
+    held: tuple[Held | None, ...]
+    under_way: tuple[tuple, ...]  # messages in the network
+    spends: tuple[int, ...]  # those that count yet
+    last: int
+
+
+def successors(state, rules):
+    yield from pass_time(state)
+    for replica in (0, 1):
+        yield from act(state, replica)
+    for place, message in enumerate(state.under_way):
+        rest = state.under_way[:place] + state.under_way[place + 1 :]
+        yield state._replace(under_way=rest)  # lost
+        for later in {"ask": take_ask, "grant": take_grant, "return": take_return}[message[0]](
+            state._replace(under_way=rest), message, rules
+        ):
+            yield later
+            if message[0] == "return" and len(state.under_way) < 3:
+                yield later._replace(under_way=(*later.under_way, message))  # doubled
+
+
+def pass_time(state):
+    if state.now < HORIZON:
+        now = state.now + 1
+        yield state._replace(now=now, spends=tuple(moment for moment in state.spends if moment >= now - WINDOW))
+
+
+def act(state, replica):
+    held = state.held[replica]
+    if held is None:
+        asks = sum(message[1] == replica for message in state.under_way)
+        if not asks and len(state.under_way) < 2:
+            yield state._replace(under_way=(*state.under_way, ("ask", replica, state.now)))
+        return
+    yield put(state, replica, None)  # crashed, or forgot
+    if held.available and held.start <= state.now < held.deadline:
+        spent = held._replace(available=held.available - 1, spent=state.now)
+        yield put(state, replica, spent)._replace(spends=(*state.spends, state.now))
+    if len(state.under_way) < 2:
+        told = ("return", replica, held.lease, held.available, held.spent, state.now)
+        yield put(state, replica, None)._replace(under_way=(*state.under_way, told))
+
+
+def take_ask(state, message, rules):
+    _, replica, sent = message
+    grant = rate.grant(state.log, now_us=us(state.now), amount=LIMIT, window_s=WINDOW_S, want=2, replicas=2, waiting=2)
+    if not grant.units:
+        yield state
+        return
+    number = state.last + 1
+    start, end = -tick(2 * EPOCH_US - grant.start_us), tick(grant.ends_us)  # never sooner, never later
+    row = (number, replica, grant.units, end)
+    answer = ("grant", replica, number, grant.units, start - state.now, end - state.now, sent)
+    yield state._replace(
+        log=grant.state, leases=(*state.leases, row), under_way=(*state.under_way, answer), last=number
+    )
+
+
+def take_grant(state, message, rules):
+    _, replica, number, units, wait, left, sent = message
+    if state.held[replica] is None:
+        since = sent if rules["counts_from_send"] else state.now
+        yield put(state, replica, Held(number, units, state.now + wait if wait else 0, since + left, -1))
+
+
+def take_return(state, message, rules):
+    _, _, number, unspent, spent, sent = message
+    row = next((row for row in state.leases if row[0] == number), None)
+    if row is None and rules["returns_once"]:
+        return
+    units, end = (row[2], row[3]) if row else (unspent, state.now + 1)
+    ago_us = (sent - spent) * TICK_US if spent >= 0 else None
+    refund = Refund(us(end), min(unspent, units), units - min(unspent, units), us(end), ago_us)
+    if not rules["returns_once"]:
+        refund = Refund(state.log.ends[-1] if state.log.ends else 0, unspent, 0, us(state.now + 1))
+    log = leases.settle(state.log, [refund], now_us=us(state.now), window_s=WINDOW_S)
+    kept = tuple(row for row in state.leases if row[0] != number or not rules["returns_once"])
+    yield state._replace(log=log, leases=kept)
+
+
+def put(state, replica, held):
+    return state._replace(held=tuple(held if place == replica else one for place, one in enumerate(state.held)))
+
+
+def us(now):
+    return EPOCH_US + now * TICK_US
+
+
+def tick(moment_us):
+    return (moment_us - EPOCH_US) // TICK_US
+
+
+def worst(**rules):
+    """Return the most that any window sees, and how many states there are."""
+    first = State(0, Log(), (), (None, None), (), (), 0)
+    seen, front, most = {first}, [first], 0
+    while front:
+        state = front.pop()
+        most = max(most, len(state.spends))
+        if most > LIMIT:
+            break
+        for later in successors(state, rules):
+            if later.last <= 3 and later not in seen:
+                seen.add(later)
+                front.append(later)
+    return most, len(seen)
+
+
+def test_no_order_of_events_exceeds_the_limit():
+    most, states = worst(counts_from_send=True, returns_once=True)
+    assert most == LIMIT
+    assert states > 10_000
+
+
+@pytest.mark.parametrize("broken", ["counts_from_send", "returns_once"])
+def test_the_check_finds_what_is_known_to_be_wrong(broken):
+    rules = {"counts_from_send": True, "returns_once": True, broken: False}
+    assert worst(**rules)[0] > LIMIT

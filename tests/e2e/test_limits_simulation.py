@@ -1,0 +1,307 @@
+"""The replicas' and the key service's own decisions, joined by a simulated network and a virtual clock.
+
+Messages are delayed, reordered, doubled and lost; replicas crash, pause and have clocks of their own. The numbers are
+those of the invariants in docs/limits.md.
+"""
+
+import os
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from keygauge.admission import Admission, Dry, Refusal, Reservation, Soon
+from keygauge.allowance import Allowance
+from keygauge.limit import Limit
+from keygauge.trade import Trade
+from keygauge_keyservice import beat, leases
+from keygauge_keyservice.beat_message import Acquisition, Return
+from keygauge_keyservice.counter import Counter
+from keygauge_keyservice.rate import Log
+
+MS = 1_000_000
+SECOND = 1_000 * MS
+EPOCH_US = 1_800_000_000_000_000
+T_MAX_NS = beat.T_MAX_MS * MS
+CALL_US = 3_600_000_000
+
+
+class Store:
+    """The key service: the decisions are its own, the tables are dictionaries."""
+
+    def __init__(self, terms):
+        self.terms = terms
+        self.states = {name: Log() if item["window_s"] else Counter(0, (0,)) for name, item in terms.items()}
+        self.leases = {}
+        self.last = 0
+
+    def exchange(self, replica, message, real_ns, replicas):
+        now_us = EPOCH_US + real_ns // 1000
+        refunds = self._take_back(replica, [Return(x["lease"], x.get("unspent", 0), x.get("ago_us"), x.get("used"))
+                                            for x in message["return"]], now_us)  # fmt: skip
+        wanted = {x["limit"]: Acquisition(x["limit"], x["units"], x["waiting"]) for x in message["acquire"]}
+        granted = []
+        for name in sorted({*refunds, *wanted}):
+            terms = self.terms[name]
+            state = leases.settle(self.states[name], refunds.get(name, ()), now_us=now_us, window_s=terms["window_s"])
+            if name in wanted:
+                grant = leases.decide(state, wanted[name], terms, now_us=now_us, replicas=replicas)
+                assert grant.units == 0 or counting(grant, terms) <= terms["amount"]  # 1, 10
+                state, number = grant.state, None
+                if grant.units:
+                    self.last += 1
+                    number = self.last
+                    row = {"state": name, "replica": replica, "units": grant.units, "ends_us": grant.ends_us}
+                    self.leases[number] = {**row, "bucket": leases.bucket(grant)}
+                granted.append(leases.Granted(name, number, grant, now_us))
+            self.states[name] = state
+        return {
+            **beat.trade(granted),
+            "replicas": replicas,
+            "t_max_ms": beat.T_MAX_MS,
+            "more": False,
+        }
+
+    def _take_back(self, replica, returns, now_us):
+        refunds = {}
+        for item in returns:
+            row = self.leases.get(int(item.lease_id))
+            if row is None or row["replica"] != replica:
+                continue
+            if item.used is not None:
+                if now_us < row["ends_us"]:
+                    unspent = max(row["units"] - item.used, 0)
+                    refund = leases.Refund(row["bucket"], unspent, 0, row["ends_us"])
+                    refunds.setdefault(row["state"], []).append(refund)
+                    row |= {"units": min(row["units"], item.used), "ends_us": now_us + CALL_US}
+                continue
+            del self.leases[int(item.lease_id)]
+            unspent = min(item.unspent, row["units"])
+            refund = leases.Refund(row["bucket"], unspent, row["units"] - unspent, row["ends_us"], item.ago_us)
+            refunds.setdefault(row["state"], []).append(refund)
+        return refunds
+
+
+def counting(grant, terms):
+    """What counts against a limit at the moment from which a grant may be spent."""
+    if terms["window_s"] is None:
+        return grant.state.used
+    return grant.state.since(grant.start_us - terms["window_s"] * 1_000_000).used
+
+
+class Replica:
+    def __init__(self, world, name, skew_ns):
+        self.name = name
+        self.admission = Admission(wake=lambda: None, clock=lambda: world.real_ns + skew_ns)
+        self.allowances = tuple(Allowance(limit) for limit in world.limits)
+        self.key = SimpleNamespace(allowances=self.allowances)
+        self.trade = Trade(self.admission)
+        self.asked = None  # the offer that is under way
+        self.admission.authority_ns = self.admission.clock() + T_MAX_NS
+        self.reached_ns = world.real_ns
+
+    def held(self, number):
+        allowance = self.allowances[number]
+        return sum(lease.available + lease.reserved for lease in [*allowance.leases, *allowance.closing])
+
+
+class World(RuleBasedStateMachine):
+    """Requests only: the path of `Admission.admit`."""
+
+    LIMITS = ()
+    REPLICAS = 3
+
+    @initialize(skews=st.lists(st.integers(-(10**12), 10**12), min_size=3, max_size=3))
+    def begin(self, skews):
+        self.real_ns = 10**12
+        self.limits = self.LIMITS
+        self.store = Store(
+            {x.id: {"amount": x.amount, "window_s": x.window_s, "period": x.period} for x in self.limits}
+        )
+        self.skews = skews
+        self.replicas = [self._replica(number) for number in range(self.REPLICAS)]
+        self.requests, self.answers = [], []
+        self.admitted = []  # (moment, units)
+        self.names = self.REPLICAS
+
+    def _replica(self, number, name=None):
+        return Replica(self, f"r{number if name is None else name}", self.skews[number])
+
+    @rule(step_ms=st.one_of(st.integers(0, 60), st.integers(0, 3000)))
+    def pass_time(self, step_ms):
+        self.real_ns += step_ms * MS + 1
+
+    @rule(number=st.integers(0, 2), times=st.integers(1, 4))
+    def call(self, number, times):
+        replica = self.replicas[number % len(self.replicas)]
+        for _ in range(times):
+            before = [replica.held(limit) for limit in range(len(self.limits))]
+            decision = replica.admission.admit(replica.key)
+            spent = [held - replica.held(limit) for limit, held in enumerate(before)]
+            if decision is None:
+                assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
+                assert spent == [1] * len(self.limits)
+                self.admitted.append((self.real_ns, 1))
+                self.check_windows()
+            else:
+                assert not any(spent)  # 6
+                if isinstance(decision, Dry):
+                    replica.admission.ask(decision)
+                else:
+                    assert isinstance(decision, Refusal | Soon)
+
+    @rule(number=st.integers(0, 2), stopping=st.booleans())
+    def send(self, number, stopping):
+        replica = self.replicas[number % len(self.replicas)]
+        if replica.asked is None:
+            message, replica.asked = replica.trade.offer(stopping=stopping and number == 0)
+            self.requests.append((replica, message, replica.admission.clock(), self.real_ns, replica.asked))
+
+    @precondition(lambda self: self.requests)
+    @rule(place=st.integers(0, 20), doubled=st.integers(0, 9))
+    def arrive(self, place, doubled):
+        place %= len(self.requests)
+        replica, message, sent_ns, real_sent_ns, asked = self.requests[place]
+        if doubled:  # now and then it arrives once more, later
+            del self.requests[place]
+        answer = self.store.exchange(replica.name, message, self.real_ns, self.REPLICAS)
+        self.answers.append((replica, answer, sent_ns, real_sent_ns, asked))
+
+    @precondition(lambda self: self.answers)
+    @rule(place=st.integers(0, 20))
+    def answer(self, place):
+        replica, answer, sent_ns, real_sent_ns, asked = self.answers.pop(place % len(self.answers))
+        if replica.asked is asked:  # not given up, nor answered by the first of two
+            replica.trade.take(answer, sent_ns, asked)
+            replica.asked = None
+            replica.reached_ns = real_sent_ns
+
+    @rule(number=st.integers(0, 2))
+    def give_up(self, number):
+        """The offer or its answer is lost, or comes too late to be heard."""
+        replica = self.replicas[number % len(self.replicas)]
+        if replica.asked is not None:
+            replica.trade.give_up(replica.asked)
+            replica.asked = None
+
+    @rule(number=st.integers(0, 2))
+    def crash(self, number):
+        number %= len(self.replicas)
+        if number == 1:
+            self.names += 1
+            self.replicas[number] = self._replica(number, self.names)
+
+    def check_windows(self):
+        for limit in self.limits:
+            if limit.window_s:  # 2, 8: a closed interval of the window's length that ends now
+                since = self.real_ns - limit.window_s * SECOND
+                assert sum(units for moment, units in self.admitted if moment >= since) <= limit.amount
+            else:  # the period outlasts the test
+                assert sum(units for _, units in self.admitted) <= limit.amount
+
+    @invariant()
+    def nothing_is_negative_nor_counted_twice(self):
+        if not hasattr(self, "store"):
+            return
+        for replica in self.replicas:
+            for allowance in replica.allowances:
+                for lease in [*allowance.leases, *allowance.closing]:
+                    assert 0 <= lease.available <= lease.units  # 7
+                    assert lease.reserved >= 0
+        for limit in self.limits:  # 1, 3: what is spent or may be spent is counted by the store
+            if limit.period:
+                assert self.store.states[limit.id].used >= sum(units for _, units in self.admitted)
+                assert self.store.states[limit.id].used <= limit.amount
+
+
+def rate(name, amount, window_s):
+    return Limit(name, name, "request", amount, window_s, None)
+
+
+def quota(name, amount):
+    return Limit(name, name, "request", amount, None, "month")
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        [rate("one", 1, 1)],
+        [rate("few", 3, 2)],
+        [rate("large", 40, 1)],
+        [rate("large", 60, 3), quota("monthly", 50)],
+        [rate("few", 15, 1), rate("large", 30, 4), quota("monthly", 100)],
+    ],
+    ids=lambda limits: "+".join(f"{limit.amount}" for limit in limits),
+)
+def test_limits_hold_under_every_disorder(limits):
+    machine = type("Machine", (World,), {"LIMITS": tuple(limits)})
+    run_state_machine_as_test(machine, settings=PROFILE)
+
+
+LONG = os.environ.get("KEYGAUGE_TEST_LONG") == "1"
+PROFILE = settings(
+    max_examples=2000 if LONG else 25,
+    stateful_step_count=100 if LONG else 60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+class Tokens(World):
+    """Tokens: reserved before, settled after, more or less than reserved."""
+
+    @rule(number=st.integers(0, 2), units=st.integers(1, 30))
+    def call(self, number, units):
+        replica = self.replicas[number % len(self.replicas)]
+        claims = [(allowance, units) for allowance in replica.allowances]
+        decision = replica.admission.reserve(claims)
+        if isinstance(decision, Reservation):
+            assert sum(part for _, _, part in decision.parts) == units * len(claims)
+            self.admitted.append((self.real_ns, units))
+            self.check_windows()
+            self._open().append((replica, decision, units, len(self.admitted) - 1))
+        elif isinstance(decision, Dry):
+            replica.admission.ask(decision)
+
+    def _open(self):
+        if not hasattr(self, "calls"):
+            self.calls = []
+        return self.calls
+
+    @precondition(lambda self: self._open())
+    @rule(place=st.integers(0, 20), share=st.integers(0, 100))
+    def settle(self, place, share):
+        replica, reservation, units, index = self.calls.pop(place % len(self.calls))
+        used = units * share // 100
+        replica.admission.settle(reservation, tokens=used)
+        self.admitted[index] = (self.admitted[index][0], used)  # 5: what comes back may be admitted again
+
+    @precondition(lambda self: self._open())
+    @rule(place=st.integers(0, 20))
+    def settle_unknown(self, place):
+        replica, reservation, _, _ = self.calls.pop(place % len(self.calls))
+        replica.admission.settle(reservation, tokens=None)
+
+
+def tokens(name, amount, window_s=None, period=None):
+    return Limit(name, name, "token", amount, window_s, period)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [[tokens("tpm", 50, 1)], [tokens("tpm", 200, 3)], [tokens("monthly", 100, period="month")],
+     [tokens("tpm", 60, 2), tokens("monthly", 300, period="month")]],
+    ids=lambda limits: "+".join(f"{limit.amount}" for limit in limits),
+)  # fmt: skip
+def test_tokens_hold_under_every_disorder(limits):
+    machine = type("Machine", (Tokens,), {"LIMITS": tuple(limits)})
+    run_state_machine_as_test(machine, settings=PROFILE)

@@ -1,0 +1,178 @@
+"""Limits of tokens, routes, models and keys, tried and safe ones, behind the middleware with a real key service."""
+
+import asyncio
+import time
+
+import pytest
+import werkzeug.test
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from keygauge.wsgi import KeyGaugeMiddleware as WsgiMiddleware
+from keygauge_keyservice import key_limits, plans
+
+TPD = {"name": "tpd", "unit": "token", "amount": 10_000, "period": "day"}
+USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+
+
+async def chat(request):
+    body = await request.json()
+    return JSONResponse({"object": "chat.completion", "model": body.get("model", "m"), "usage": USAGE, "choices": []})
+
+
+async def silent(request):
+    await request.body()
+    return JSONResponse({"object": "chat.completion", "model": "m", "choices": []})
+
+
+async def fail(request):
+    return PlainTextResponse("no", 400)
+
+
+async def echo(request):
+    return PlainTextResponse(str(len(await request.body())))
+
+
+def host():
+    paths = {"/chat": chat, "/silent": silent, "/fail": fail, "/echo": echo, "/item/{id}": echo}
+    return Starlette(routes=[Route(path, endpoint, methods=["GET", "POST"]) for path, endpoint in paths.items()])
+
+
+def used(service, name):
+    rows = service.connection.execute(
+        "SELECT state.cells FROM limit_state AS state JOIN plan_limit "
+        "ON plan_limit.id = split_part(state.id, ':', 1)::bigint WHERE name = %s",
+        (name,),
+    ).fetchall()
+    return sum(sum(row["cells"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected", "status"),
+    [("/chat", 18, "reported"), ("/fail", 0, "none"), ("/silent", 1005, "estimated")],
+)
+async def test_tokens_are_reserved_then_settled(service, guard, visit, path, expected, status):
+    _, token = service.key(TPD)
+    app = guard(host())
+    answer = await visit(app, token, path, method="POST", json={"max_tokens": 1000})
+    assert answer.headers["ratelimit-policy"] == '"tpd";q=10000;w=86400'
+    app._process.stop()
+    assert used(service, "tpd") == expected
+    (event,) = service.events(1)
+    assert event["usage_status"] == status
+
+
+async def test_a_request_larger_than_the_limit_is_not_to_be_retried(service, guard, visit):
+    _, token = service.key(TPD)
+    app = guard(host())
+    answer = await visit(app, token, "/chat", method="POST", json={"max_tokens": 10_001})
+    assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (400, "request_exceeds_limit", "tpd")
+    assert "retry-after" not in answer.headers
+    for cap in (-1, 10**12, "x"):
+        answer = await visit(app, token, "/chat", method="POST", json={"max_tokens": cap})
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_output_cap")
+    app._process.stop()
+    assert used(service, "tpd") == 0
+
+
+async def test_tokens_run_out(service, guard, visit):
+    _, token = service.key({**TPD, "amount": 1000})
+    app = guard(host())
+    codes = [
+        (await visit(app, token, "/silent", method="POST", json={"max_tokens": 400})).status_code for _ in range(4)
+    ]
+    assert codes == [200, 200, 429, 429]
+
+
+async def test_bodies_reach_the_app_unchanged(service, guard, visit):
+    _, token = service.key({**TPD, "amount": 10**9})
+    app = guard(host())
+    for size in (0, 1, 1 << 20, (1 << 20) + 1, 5_000_000):
+        assert (await visit(app, token, "/echo", method="POST", content=b"x" * size)).text == str(size)
+
+    async def stream():
+        for _ in range(40):
+            yield b"y" * 100_000
+
+    assert (await visit(app, token, "/echo", method="POST", content=stream())).text == "4000000"
+
+
+async def test_a_limit_of_a_route_counts_only_that(service, guard, visit):
+    _, token = service.key({"name": "items", "unit": "request", "amount": 2, "period": "day", "route": "/item/{id}"})
+    app = guard(host())
+    codes = [(await visit(app, token, f"/item/{number}")).status_code for number in range(3)]
+    assert codes == [200, 200, 429]
+    assert (await visit(app, token, "/echo")).status_code == 200
+
+
+async def test_a_limit_of_a_model_counts_only_that(service, guard, visit):
+    _, token = service.key({"name": "big", "unit": "request", "amount": 1, "period": "day", "model": "big"})
+    app = guard(host())
+    models = ["big", "small", "big", "small"]
+    codes = [(await visit(app, token, "/chat", method="POST", json={"model": model})).status_code for model in models]
+    assert codes == [200, 200, 429, 200]
+
+
+async def test_a_key_has_tighter_limits_of_its_own(service, guard, visit):
+    account = service.account({"name": "daily", "unit": "request", "amount": 100, "period": "day"})
+    tight, tight_token = service.key(account=account)
+    _, other_token = service.key(account=account)
+    own = plans.Limit(name="own", unit="request", amount=1, period="day", subject="key")
+    key_limits.replace(service.connection, tight.id, [own], actor="test")
+    app = guard(host())
+    assert [(await visit(app, tight_token, "/echo")).status_code for _ in range(2)] == [200, 429]
+    assert [(await visit(app, other_token, "/echo")).status_code for _ in range(2)] == [200, 200]
+
+
+async def test_a_limit_that_is_only_tried_refuses_nobody_and_says_whom_it_would(service, guard, visit):
+    _, token = service.key({"name": "trial", "unit": "request", "amount": 2, "period": "day", "dry_run": True})
+    app = guard(host())
+    deadline = time.monotonic() + 10
+    seen = set()
+    while ("would_limit", "trial") not in seen and time.monotonic() < deadline:
+        answer = await visit(app, token, "/echo")
+        assert answer.status_code == 200
+        assert "ratelimit-policy" not in answer.headers
+        seen = {(cell.series.outcome, cell.series.limit) for cell in app._process.runtime.aggregator.cells()}
+    assert ("would_limit", "trial") in seen
+
+
+async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service, guard, visit):
+    _, token = service.key(
+        {"name": "rpm", "unit": "request", "amount": 40, "window_s": 1, "when_down": "safe"},
+        {"name": "daily", "unit": "request", "amount": 10**6, "period": "day", "when_down": "safe"},
+    )
+    app = guard(host(), wait_s=0.25)
+    for _ in range(5):
+        assert (await visit(app, token, "/echo")).status_code == 200
+    service.down()
+    runtime = app._process.runtime
+    deadline = time.monotonic() + 5
+    while not runtime._beat.admission.away and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.3)  # the rate's leases end
+    assert (await visit(app, token, "/echo")).status_code == 200
+    assert any(cell.series.outcome == "degraded" for cell in runtime.aggregator.cells())
+
+
+@pytest.mark.parametrize(("length", "status"), [(1000, 200), (10_001, 400), (-1, 400)])
+async def test_wsgi_apps_have_their_tokens_limited_too(service, length, status, tmp_path):
+    _, token = service.key(TPD)
+    seen = []
+
+    def app(environ, start_response):
+        seen.append(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [b'{"object": "chat.completion", "model": "m", "usage": {"prompt_tokens": 3, "completion_tokens": 4}}']
+
+    options = {"service_token": "test-service-token-0123456789", "spool_dir": tmp_path / "spool", "wait_s": 5.0}
+    guarded = WsgiMiddleware(app, service_url=service.url, **options)
+    body = f'{{"max_tokens": {length}}}'.encode()
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = await asyncio.to_thread(werkzeug.test.Client(guarded).post, "/chat", data=body, headers=headers)
+    assert answer.status_code == status
+    answer.close()
+    guarded._process.stop()
+    assert seen == ([body] if status == 200 else [])
+    assert used(service, "tpd") == (7 if status == 200 else 0)

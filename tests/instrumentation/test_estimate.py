@@ -1,0 +1,80 @@
+import json
+
+import pytest
+
+from keygauge.estimate import BODY_BYTES_MAX, Estimate, EstimateError, estimate
+from keygauge.limit import Limit
+
+TPM = Limit("1:a", "tpm", "token", 5000, 60, None)
+
+
+def read(document, path="/v1/chat/completions"):
+    body = json.dumps(document).encode()
+    return estimate(body, length=len(body), path=path)
+
+
+@pytest.mark.parametrize(
+    ("document", "output"),
+    [
+        ({"max_tokens": 100}, 100),
+        ({"max_completion_tokens": 100, "n": 3}, 300),
+        ({"max_output_tokens": 100, "max_tokens": 50}, 100),
+        ({"generationConfig": {"maxOutputTokens": 100, "candidateCount": 2}}, 200),
+        ({"options": {"num_predict": 100}}, 100),
+        ({"options": {"num_predict": -1}}, None),
+        ({"inferenceConfig": {"maxTokens": 100}}, 100),
+        ({"max_tokens": 0}, 0),
+        ({"max_tokens": None}, None),
+        ({}, None),
+    ],
+)
+def test_every_spelling_of_the_cap_is_read(document, output):
+    assert read(document).output_tokens == output
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"max_tokens": -1},
+        {"max_tokens": 10**9},
+        {"max_tokens": "many"},
+        {"max_tokens": True},
+        {"max_tokens": 1.5},
+        {"n": 1_000_000, "max_tokens": 1},
+        {"generationConfig": {"maxOutputTokens": -5}},
+        {"options": {"num_predict": [1]}},
+    ],
+)
+def test_a_cap_that_makes_no_sense_is_refused(document):
+    with pytest.raises(EstimateError):
+        read(document)
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"[" * 100_000, b"\xff\xfe", b'"text"'])
+def test_a_body_that_tells_nothing_is_estimated_by_its_length(body):
+    told = estimate(body, length=len(body), path="/x")
+    assert told == Estimate(input_tokens=-(-len(body) // 4))
+
+
+def test_a_body_beyond_the_bound_is_not_parsed():
+    body = json.dumps({"model": "m", "max_tokens": 5}).encode()
+    told = estimate(body, length=BODY_BYTES_MAX * 3, path="/x")
+    assert (told.model, told.output_tokens) == (None, None)
+    assert told.input_tokens == BODY_BYTES_MAX * 3 // 4
+
+
+def test_the_model_is_read_from_body_or_path():
+    assert read({"model": "gpt-4o-mini"}).model == "gpt-4o-mini"
+    assert read({}, "/v1beta/models/gemini-2.0-flash:generateContent").model == "gemini-2.0-flash"
+    assert read({"model": 7}).model is None
+
+
+def test_an_output_that_is_not_declared_never_exceeds_the_limit_by_itself():
+    assert Estimate(input_tokens=10).units(TPM) == 1034
+    assert Estimate(input_tokens=10, answers=9).units(TPM) == 5000
+    assert Estimate(input_tokens=10, output_tokens=9000).units(TPM) == 9010
+    assert Estimate(input_tokens=6000).units(TPM) == 6000
+
+
+def test_a_request_counts_as_one():
+    assert Estimate(input_tokens=10).units(Limit("1:a", "rpm", "request", 5, 60, None)) == 1

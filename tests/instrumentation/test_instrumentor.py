@@ -1,0 +1,101 @@
+"""Zero code: every app of a framework is metered, once, and given back on demand."""
+
+import pytest
+from fastapi import FastAPI
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from keygauge.asgi import KeyGaugeMiddleware
+from keygauge.instrumentor import KeyGaugeInstrumentor
+
+SERVICE_TOKEN = "test-service-token-0123456789"
+RPM = {"name": "rpm", "unit": "request", "amount": 2, "window_s": 60}
+
+
+@pytest.fixture
+def environment(service, tmp_path, monkeypatch):
+    service.down()
+    service.app = service.app.wsgi_app  # it is a Flask app too, and in this process
+    service.up()
+    monkeypatch.setenv("KEYGAUGE_SERVICE_URL", service.url)
+    monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", SERVICE_TOKEN)
+    monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path / "spool"))
+    monkeypatch.setenv("KEYGAUGE_WAIT_S", "5")
+
+
+@pytest.fixture
+def instrumented(environment):
+    instrumentor = KeyGaugeInstrumentor()
+    instrumentor.instrument(skip_dep_check=True)
+    apps = []
+    yield apps.append
+    instrumentor.uninstrument()
+    for app in apps:
+        app._keygauge_middleware._process.stop()
+
+
+async def item(request):
+    return JSONResponse({})
+
+
+def make_fastapi():
+    app = FastAPI()
+    app.get("/items/{n}")(lambda n: {})
+    return app
+
+
+@pytest.mark.parametrize("make", [make_fastapi, lambda: Starlette(routes=[Route("/items/{n}", item)])])
+async def test_asgi_app_is_metered_and_guarded(service, instrumented, visit, make):
+    app = make()
+    instrumented(app)
+    _, token = service.key(RPM)
+    assert [(await visit(app, token, "/items/1")).status_code for _ in range(3)] == [200, 200, 429]
+    assert [event["route"] for event in service.events(3)] == ["/items/{n}"] * 3
+
+
+def test_wsgi_app_is_metered_and_guarded(service, instrumented, visit_wsgi):
+    app = Flask("host")
+    app.add_url_rule("/items/<n>", "item", lambda n: {})
+    instrumented(app)
+    _, token = service.key(RPM)
+    assert [visit_wsgi(app, token, "/items/1").status_code for _ in range(3)] == [200, 200, 429]
+    assert [event["route"] for event in service.events(3)] == ["/items/<n>"] * 3
+
+
+async def test_mounted_and_wrapped_apps_count_once(service, instrumented, guard, visit):
+    _, token = service.key(RPM)
+    outer = guard(Starlette(routes=[Mount("/sub", make_fastapi())]))
+    assert [(await visit(outer, token, "/sub/items/1")).status_code for _ in range(3)] == [200, 200, 429]
+    events = service.events(3)
+    assert [event["route"] for event in events[:2]] == ["/sub/items/{n}"] * 2
+    assert len(events) == 3
+
+
+async def test_uninstrument_gives_the_frameworks_back(environment, visit):
+    before = FastAPI.__call__, Starlette.__call__, Flask.__call__
+    KeyGaugeInstrumentor().instrument(skip_dep_check=True)
+    assert FastAPI.__call__ is not before[0]
+    KeyGaugeInstrumentor().uninstrument()
+    assert (FastAPI.__call__, Starlette.__call__, Flask.__call__) == before
+    assert (await visit(make_fastapi(), path="/items/1")).status_code == 200
+
+
+async def test_nothing_happens_unless_asked_for(monkeypatch, visit):
+    monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
+    monkeypatch.delenv("KEYGAUGE_MODE", raising=False)
+    KeyGaugeInstrumentor().instrument(skip_dep_check=True)
+    try:
+        assert (await visit(make_fastapi(), path="/items/1")).status_code == 200
+    finally:
+        KeyGaugeInstrumentor().uninstrument()
+
+
+async def test_middleware_added_by_hand_counts_once(service, instrumented, visit, monkeypatch):
+    app = make_fastapi()
+    app.add_middleware(KeyGaugeMiddleware)
+    instrumented(app)
+    _, token = service.key(RPM)
+    assert [(await visit(app, token, "/items/1")).status_code for _ in range(3)] == [200, 200, 429]
+    assert len(service.events(3)) == 3
