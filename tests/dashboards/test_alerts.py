@@ -7,7 +7,18 @@ import pytest
 import yaml
 
 from keygauge import service_metrics as service
-from keygauge.metrics import BEAT_AGE, DECISIONS, DURATION, KEY, OUTCOME, REQUESTS, SPOOL_AGE, STATUS, label
+from keygauge.metrics import (
+    BEAT_AGE,
+    DECISIONS,
+    DURATION,
+    KEY,
+    OUTCOME,
+    REQUESTS,
+    SPOOL_AGE,
+    STATUS,
+    STATUS_CLASS,
+    label,
+)
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts import alerts, records
 from keygauge_dashboards.files import GENERATED
@@ -31,6 +42,10 @@ class Case:
 
 def requests(status, values, *, key="k1"):
     return one(REQUESTS, values, job="api", **{label(KEY): key, label(STATUS): status})
+
+
+def answers(status_class, values):
+    return {_series(f"{DURATION.prometheus_name}_count", {"job": "api", label(STATUS_CLASS): status_class}): values}
 
 
 def decisions(outcome, values, *, key="k1"):
@@ -103,20 +118,20 @@ CASES = [
     Case(
         "ErrorBudgetBurn",
         "a tenth fails for an hour",
-        requests("200", "0+90x120") | requests("500", "0+10x120"),
+        answers("2xx", "0+90x120") | answers("5xx", "0+10x120"),
         "70m",
         burns("1h", "6h", "1d"),
     ),
     Case(
         "ErrorBudgetBurn",
         "one in fifty fails for seven hours",
-        requests("200", "0+98x500") | requests("503", "0+2x500"),
+        answers("2xx", "0+98x500") | answers("5xx", "0+2x500"),
         "7h",
         burns("1d", "3d"),
     ),
-    Case("ErrorBudgetBurn", "over long ago", requests("200", "0+100x600") | requests("500", "0+100x10 1000x590"), "9h"),
-    Case("ErrorBudgetBurn", "refusals only", requests("200", "0+1x500") | requests("429", "0+9x500"), "7h"),
-    Case("ErrorBudgetBurn", "within the budget", requests("200", "0+998x500") | requests("500", "0+2x500"), "7h"),
+    Case("ErrorBudgetBurn", "over long ago", answers("2xx", "0+100x600") | answers("5xx", "0+100x10 1000x590"), "9h"),
+    Case("ErrorBudgetBurn", "refusals only", answers("2xx", "0+1x500") | answers("4xx", "0+9x500"), "7h"),
+    Case("ErrorBudgetBurn", "within the budget", answers("2xx", "0+998x500") | answers("5xx", "0+2x500"), "7h"),
     Case("LatencyBurn", "four of five are slow", durations("0+20x120", "0+100x120"), "70m", burns("1h", "6h", "1d")),
     Case("LatencyBurn", "one of fifty is slow", durations("0+98x500", "0+100x500"), "7h"),
     Case("QuotaHigh", "85 % used", limit("85x30", 100), "10m", ticket(**LIMIT, level="80%")),
@@ -159,8 +174,23 @@ CASES = [
     Case("NewKeyHot", "a warm one", requests("200", "0+50x90") | key_info(), "75m"),
     Case("NewKeyHot", "an old one", requests("200", "0+1000x200"), "30h", step="10m"),
     Case("RevokedKeyUsed", "once a minute", decisions("revoked", "0+1x30") | key_info(), "20m", ticket(**NAMED)),
+    Case(
+        "RevokedKeyUsed",
+        "once, by a key that was not seen before",
+        decisions("admitted", "0+1x60", key="k2") | decisions("revoked", "_x30 1x30") | key_info(),
+        "40m",
+        ticket(**NAMED),
+    ),
+    Case("RevokedKeyUsed", "before Prometheus looked", decisions("revoked", "1x60") | key_info(), "10m"),
     Case("RevokedKeyUsed", "long ago", decisions("revoked", "0+1x5 5x60") | key_info(), "40m"),
     Case("AuthFailureBurst", "fifty a minute", decisions("unknown", "0+50x30", key="invalid"), "10m", ticket(**JOB)),
+    Case(
+        "AuthFailureBurst",
+        "five hundred before the first look at them",
+        decisions("admitted", "0+1x60") | decisions("unknown", "_x20 500x30", key="invalid"),
+        "23m",
+        ticket(**JOB),
+    ),
     Case("AuthFailureBurst", "ten a minute", decisions("unknown", "0+10x30", key="invalid"), "10m"),
     Case("AuthFailureBurst", "limited is no failure", decisions("limited", "0+50x30"), "10m"),
     Case(
@@ -230,6 +260,18 @@ CASES = [
         requests("200", "0+10x120") | one(service.LEDGER_EVENTS, "0+20x120", job="keyservice"),
         "100m",
         ticket(),
+    ),
+    Case(
+        "LedgerDrift",
+        "equal, each key called ten times in one go",
+        requests("200", "0+10x200")
+        | {
+            name: values
+            for n in range(9)
+            for name, values in requests("200", f"_x{60 + 10 * n} 10x140", key=f"n{n}").items()
+        }
+        | one(service.LEDGER_EVENTS, "0+10x60 610+11x100", job="keyservice"),
+        "150m",
     ),
     Case(
         "LedgerDrift",

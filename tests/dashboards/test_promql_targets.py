@@ -18,14 +18,21 @@ from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alert import SOURCE
 from keygauge_dashboards.alerts import records
 from keygauge_dashboards.panels import Prometheus
-from keygauge_dashboards.queries import ALERTS, JOB, UP
+from keygauge_dashboards.queries import ALERTS, ENV, JOB, UP
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
 
 STEP_S = 30
 SPAN_S = 3600
-ONE = {"job": "api", "account": "a1", "key": "k1", "endpoint": "/v1/chat/completions", "model": "gpt-4o-mini"}
-EVERY = {"job": ".*", "account": "(a1|a2)", "key": "(k1|k2|anonymous)", "endpoint": ".*", "model": ".*"}
+ONE = {
+    "env": "live",
+    "job": "api",
+    "account": "a1",
+    "key": "k1",
+    "endpoint": "/v1/chat/completions",
+    "model": "gpt-4o-mini",
+}
+EVERY = {"env": ".*", "job": ".*", "account": "(a1|a2)", "key": "(k1|k2|anonymous)", "endpoint": ".*", "model": ".*"}
 VALUES = {
     metrics.KEY: ("k1", "k2", "anonymous"),
     metrics.ROUTE: ("/v1/chat/completions",),
@@ -102,7 +109,7 @@ def test_accounts_to_pick_have_names(prometheus):
     assert _choices(prometheus, "account", EVERY) == {("a1", "Ada"), ("a2", "Bob")}
 
 
-@pytest.mark.parametrize("name", ["job", "endpoint", "model"])
+@pytest.mark.parametrize("name", ["env", "job", "endpoint", "model"])
 def test_other_variables_have_values(prometheus, name):
     query = _variable(name)["query"]["query"]
     selector, wanted = re.fullmatch(r"label_values\((.+), (\w+)\)", query).groups()
@@ -114,7 +121,7 @@ def _samples(now):
     for metric in metrics.ALL:
         attributes = [[(name, value) for value in VALUES.get(name, ("x",))] for name in metric.attributes]
         for labels in itertools.product(*attributes):
-            yield from _series(metric, {JOB: "api", "instance": "i1", **dict(labels)}, now)
+            yield from _series(metric, {ENV: "live", JOB: "api", "instance": "i1", **dict(labels)}, now)
     for metric in service_metrics.ALL:
         for values in {tuple(key.get(name, "x") for name in metric.attributes) for key in KEYS}:
             labels = dict(zip(metric.attributes, values, strict=True))

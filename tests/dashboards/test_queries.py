@@ -8,7 +8,7 @@ from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKE
 from keygauge_dashboards import collector_metrics, queries
 from keygauge_dashboards.alerts import alerts, records
 from keygauge_dashboards.panels import Prometheus
-from keygauge_dashboards.queries import EVERYTHING, JOB, QueryError, is_, quantile, rate, ratio, select
+from keygauge_dashboards.queries import ENV, EVERYTHING, JOB, QueryError, is_, quantile, rate, ratio, select
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
 
@@ -24,7 +24,7 @@ def _series():
         **{record.name: {JOB} for record in records(Thresholds())},
     }
     for metric in metrics.ALL:
-        _add(known, metric, {JOB})
+        _add(known, metric, {ENV, JOB})
     for metric in service_metrics.ALL:
         _add(known, metric, set())
     for metric in collector_metrics.ALL:

@@ -9,8 +9,17 @@ from keygauge_dashboards.panels import Sql
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
 
-ONE = {"account:sqlstring": "'a1'", "key:sqlstring": "'k1'", "endpoint:regex": "/v1", "model:regex": "gpt"}
+ONE = {
+    "trace:sqlstring": "'ff'",
+    "bucket": "1h",
+    "account:sqlstring": "'a1'",
+    "key:sqlstring": "'k1'",
+    "endpoint:regex": "/v1",
+    "model:regex": "gpt",
+}
 EVERY = {
+    "trace:sqlstring": "''",
+    "bucket": "1d",
     "account:sqlstring": "'a1','a2'",
     "key:sqlstring": "'k1','k2','anonymous'",
     "endpoint:regex": ".*",
@@ -21,6 +30,7 @@ MACROS = (  # as Grafana expands them, but for the range
     (r"\$__interval\b", "'15m'"),
     (rf"\$__timeFilter\({ARGUMENT}\)", r"\1 BETWEEN now() - interval '6 hours' AND now() + interval '1 minute'"),
     (rf"\$__timeGroup\({ARGUMENT}, '1d'\)", r"floor(extract(epoch from \1)/86400)*86400"),
+    (rf"\$__timeGroup\({ARGUMENT}, '1h'\)", r"floor(extract(epoch from \1)/3600)*3600"),
     (rf"\$__timeGroup\({ARGUMENT}, '15m'\)", r"floor(extract(epoch from \1)/900)*900"),
 )
 EVENT = {
@@ -39,6 +49,7 @@ EVENT = {
     "output_tokens": 2,
     "usage_status": "reported",
     "outcome": "limited",
+    "trace_id": "ff",
 }
 
 
@@ -108,7 +119,7 @@ def test_query_has_a_name_and_reads_views_only(query):
 
 def _fill(query, variables):
     for name, value in variables.items():
-        query = query.replace(f"${{{name}}}", value)
+        query = query.replace(f"${{{name}}}", value).replace(f"${name}'", f"{value}'")
     for macro, replacement in MACROS:
         query = re.sub(macro, replacement, query)
     assert not re.search(r"\$[\w{]", query)

@@ -8,6 +8,8 @@ import yaml
 from keygauge_dashboards.alert import SOURCE
 from keygauge_dashboards.files import GENERATED
 from keygauge_dashboards.provisioning import EVALUATION_INTERVAL, SCRAPE_INTERVAL
+from keygauge_dashboards.suite import pages
+from keygauge_dashboards.thresholds import Thresholds
 
 CONFIGURATIONS = ("config.yaml", "forward.yaml", "remote-write.yaml")
 
@@ -30,6 +32,17 @@ def test_prometheus_accepts_its_configuration_with_the_rules(run, root, tmp_path
 def test_intervals_are_those_that_grafana_and_the_rules_are_told(root):
     configuration = _load(root / "collector/prometheus.yaml")["global"]
     assert configuration == {"scrape_interval": SCRAPE_INTERVAL, "evaluation_interval": EVALUATION_INTERVAL}
+
+
+def test_exemplars_lead_to_their_call(root):
+    sources = _load(root / GENERATED / "grafana/provisioning/datasources/keygauge.yaml")["datasources"]
+    [destination] = next(source for source in sources if source["type"] == "prometheus")["jsonData"][
+        "exemplarTraceIdDestinations"
+    ]
+    uid, variable = re.fullmatch(r"/d/([\w-]+)\?.*&var-(\w+)=\$\$\{__value\.raw\}", destination["url"]).groups()
+    page = next(page for page in pages(Thresholds()) if page.uid == uid)
+    assert variable in {item["name"] for item in page.variables}
+    assert destination["name"] == "trace_id"  # as OpenTelemetry's exporters write it
 
 
 def test_alertmanager_accepts_its_configuration(run, root):

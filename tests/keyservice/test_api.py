@@ -49,7 +49,8 @@ def test_refusals_say_how_to_sign_in(client):
 def test_a_plan_is_made_and_read(call):
     made = call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": [RPM, MONTHLY]}, status=201)
     assert [limit["name"] for limit in made["limits"]] == ["rpm", "monthly_requests"]
-    assert made["limits"][0] == RPM | {"period": None, "subject": "account", "when_down": "closed", "dry_run": False}
+    absent = dict.fromkeys(("period", "route", "model", "output_default"))
+    assert made["limits"][0] == RPM | absent | {"subject": "account", "when_down": "closed", "dry_run": False}
     assert call("GET", "/v1/plans/pro") == made
     assert call("GET", "/v1/plans") == {"plans": [made]}
     assert call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": []}, status=409)["code"] == "plan_exists"
@@ -227,3 +228,23 @@ def test_every_change_is_in_the_audit_record(call, key, connection):
         "key.delete",
     ]
     assert {row["actor"] for row in rows} == {"operator"}
+
+
+def test_a_key_gets_limits_of_its_own(call, key):
+    path = f"/v1/keys/{key['id']}/limits"
+    assert call("GET", path) == {"limits": []}
+    limit = {"name": "own", "unit": "token", "amount": 500, "window_s": 60, "route": "/chat", "output_default": 50}
+    (made,) = call("PUT", path, {"limits": [limit]})["limits"]
+    assert limit.items() <= made.items()
+    assert made["subject"] == "key"
+    for wrong in (
+        {"unit": "concurrent", "amount": 1},
+        {"amount": -1},
+        {"window_s": 0},
+        {"window_s": 90_000},
+        {"unit": "moons"},
+        {"unit": "request"},
+        {"output_default": 0},
+    ):
+        call("PUT", path, {"limits": [limit | wrong]}, status=422)
+    assert call("GET", path) == {"limits": [made]}

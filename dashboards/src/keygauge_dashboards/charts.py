@@ -5,7 +5,7 @@ from __future__ import annotations
 from keygauge.metrics import DURATION, MODEL, REQUESTS, ROUTE, STATUS, TOKEN_TYPE, TOKENS, label
 from keygauge_dashboards.frame import PER_SECOND
 from keygauge_dashboards.panels import Prometheus, View
-from keygauge_dashboards.queries import is_, like, or_zero, quantile, rate, ratio
+from keygauge_dashboards.queries import RATE, gained, is_, like, or_zero, quantile, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.views import bars, coloured, limits, lines
 
@@ -35,7 +35,7 @@ def answers() -> View:
 
 def failures(thresholds: Thresholds) -> View:
     """Show the share of errors by endpoint."""
-    share = ratio(rate(REQUESTS, SERVER_ERROR, by=(ROUTE,)), rate(REQUESTS, by=(ROUTE,)))
+    share = ratio(*(gained(REQUESTS, *where, by=(ROUTE,), window=RATE) for where in ((SERVER_ERROR,), ())))
     return lines(
         "Which endpoints fail?",
         "Share of each endpoint's requests answered with 5xx; dashed: the warning and the critical share.",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from keygauge.metrics import DURATION, ERROR, REQUESTS, ROUTE, STATUS, label
 from keygauge_dashboards.charts import SERVER_ERROR, durations, failures, legend
-from keygauge_dashboards.frame import PER_SECOND, frame
+from keygauge_dashboards.frame import frame
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import JOB, RATE, increase, quantile, rate, select
+from keygauge_dashboards.queries import JOB, RATE, gained, quantile, select
 from keygauge_dashboards.service_alerts import failed_share, slow_share
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.views import bars, heatmap, limits, lines, matrix, stat
@@ -78,16 +78,20 @@ def _errors(thresholds: Thresholds) -> list[View]:
         failures(thresholds),
         bars(
             "What are the errors?",
-            "Requests a second answered with 5xx, by exception or refusal.",
-            [Prometheus(rate(REQUESTS, SERVER_ERROR, by=(ERROR, ROUTE)), f"{legend(ERROR)} {legend(ROUTE)}")],
-            unit=PER_SECOND,
-            calcs=("mean", "max"),
+            "Requests answered with 5xx up to each point, since four scrapes before: by exception or refusal.",
+            [
+                Prometheus(
+                    gained(REQUESTS, SERVER_ERROR, by=(ERROR, ROUTE), window=RATE), f"{legend(ERROR)} {legend(ROUTE)}"
+                )
+            ],
+            unit="short",
+            calcs=("max", "lastNotNull"),
             empty_is_fine="there are no errors when all is well",
         ),
         matrix(
             "Which endpoint answers what?",
             "Requests in the picked time range by endpoint and status.",
-            Prometheus(increase(REQUESTS, by=(ROUTE, STATUS)), instant=True, table=True),
+            Prometheus(gained(REQUESTS, by=(ROUTE, STATUS)), instant=True, table=True),
             row=label(ROUTE),
             column=label(STATUS),
             unit="short",

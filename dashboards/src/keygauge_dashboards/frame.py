@@ -7,25 +7,33 @@ from dataclasses import replace
 
 from keygauge_dashboards.alert import SOURCE
 from keygauge_dashboards.marks import marks
-from keygauge_dashboards.panels import Page, Section, Sql, View
+from keygauge_dashboards.panels import Json, Page, Section, Sql, View
 from keygauge_dashboards.variables import variables
 
 PER_SECOND = "reqps"
-_KEPT = ("datasource", "postgresql", "job", "account", "key", "endpoint", "model")
+_KEPT = ("datasource", "postgresql", "env", "job", "account", "key", "endpoint", "model", "bucket")
 
 # Account and key are lists; endpoint and model are regular expressions, which "All" makes match everything.
 _PICKED = "account_id IN (${account:sqlstring}) AND key_id IN (${key:sqlstring})"
 _CALLS = "route ~ '^(${endpoint:regex})$' AND coalesce(model, '') ~ '^(${model:regex})$'"
 
 
-def frame(uid: str, title: str, description: str, sections: Sequence[Section], *, since: str = "now-6h") -> Page:
+def frame(
+    uid: str,
+    title: str,
+    description: str,
+    sections: Sequence[Section],
+    *,
+    since: str = "now-6h",
+    more_variables: Sequence[Json] = (),
+) -> Page:
     """Make a dashboard of the suite."""
     return Page(
         uid=uid,
         title=title,
         description=description,
         sections=sections,
-        variables=variables(),
+        variables=[*variables(), *more_variables],
         annotations=marks(SOURCE),
         since=since,
     )

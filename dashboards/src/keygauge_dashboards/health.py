@@ -19,7 +19,7 @@ from keygauge_dashboards.charts import legend
 from keygauge_dashboards.frame import frame, ledger
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.plumbing_alerts import INSTANCE, NOT_IN_LEDGER, drift
-from keygauge_dashboards.queries import EVERYTHING, JOB, UP, or_zero, quantile, rate, select, unlike
+from keygauge_dashboards.queries import ENV, EVERYTHING, JOB, RATE, UP, gained, or_zero, quantile, rate, select, unlike
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.views import limits, lines, stat, table
 
@@ -123,19 +123,21 @@ def _losses() -> list[View]:
     return [
         lines(
             "What was lost?",
-            "Events dropped and faults kept from the host in the picked interval, by reason; both should be zero.",
+            "Events dropped and faults kept from the host up to each point, since four scrapes before; zero is right.",
             [
-                Prometheus(rate(EVENTS_DROPPED, by=(REASON,)), f"dropped: {legend(REASON)}"),
-                Prometheus(rate(FAULTS, by=(REASON,)), f"fault: {legend(REASON)}"),
+                Prometheus(gained(EVENTS_DROPPED, by=(REASON,), window=RATE), f"dropped: {legend(REASON)}"),
+                Prometheus(gained(FAULTS, by=(REASON,), window=RATE), f"fault: {legend(REASON)}"),
             ],
-            unit="cps",
+            unit="short",
             empty_is_fine="nothing is lost when all is well",
         ),
         lines(
             "How many series are there?",
             "Series of the request counter, and requests a second counted under 'other' because a bound was met.",
             [
-                Prometheus(f"count by ({JOB}) ({select(REQUESTS, scope={JOB: '$job'})})", f"series: {{{{{JOB}}}}}"),
+                Prometheus(
+                    f"count by ({JOB}) ({select(REQUESTS, scope={ENV: '$env', JOB: '$job'})})", f"series: {{{{{JOB}}}}}"
+                ),
                 Prometheus(or_zero(rate(SERIES_FOLDED)), "folded"),
             ],
             unit="short",

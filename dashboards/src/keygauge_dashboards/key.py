@@ -33,7 +33,7 @@ LIMIT 200"""
 
 _COST = """\
 /* key.cost */
-SELECT $__timeGroup(bucket, '1d') AS time, coalesce(nullif(model, ''), 'no model') AS metric,
+SELECT $__timeGroup(bucket, '$bucket') AS time, coalesce(nullif(model, ''), 'no model') AS metric,
     sum(cost_nanousd) / 1e9 AS cost
 FROM grafana.rollup
 WHERE $__timeFilter(bucket) AND {picked}
@@ -122,8 +122,8 @@ def _tokens() -> list[View]:
     return [
         tokens_by_model(),
         bars(
-            "What does it cost a day?",
-            "Cost by UTC day and model in US dollars, from the ledger.",
+            "What does it cost over time?",
+            "Cost in each bar (UTC) by model in US dollars, from the ledger.",
             [ledger(_COST, over_time=True)],
             unit="currencyUSD",
         ),

@@ -11,6 +11,7 @@ from keygauge_dashboards.queries import (
     EVERYTHING,
     JOB,
     by_,
+    gained,
     increase,
     is_,
     like,
@@ -67,7 +68,7 @@ def _new_key_hot(thresholds: Thresholds) -> Alert:
 
 
 def _revoked_key_used() -> Alert:
-    refused = increase(DECISIONS, is_(OUTCOME, "revoked"), by=_BY_KEY, window="15m", scope=EVERYTHING)
+    refused = gained(DECISIONS, is_(OUTCOME, "revoked"), by=_BY_KEY, window="15m", scope=EVERYTHING)
     return Alert(
         name="RevokedKeyUsed",
         severity="ticket",
@@ -80,7 +81,7 @@ def _revoked_key_used() -> Alert:
 
 def _auth_failure_burst(thresholds: Thresholds) -> Alert:
     outcomes = like(OUTCOME, "unknown|expired|revoked|forbidden")
-    refused = increase(DECISIONS, outcomes, by=(JOB,), window="5m", scope=EVERYTHING)
+    refused = gained(DECISIONS, outcomes, by=(JOB,), window="5m", scope=EVERYTHING)
     return Alert(
         name="AuthFailureBurst",
         severity="ticket",

@@ -13,9 +13,9 @@ from keygauge_dashboards.views import bars, donut, field, lines, table
 
 UID = "keygauge-models"
 
-_TOKENS_A_DAY = """\
-/* models.tokens_a_day */
-SELECT date_trunc('day', bucket, 'UTC') AS time, sum(input_tokens - cache_read_tokens) AS "input",
+_TOKENS = """\
+/* models.tokens */
+SELECT $__timeGroup(bucket, '$bucket') AS time, sum(input_tokens - cache_read_tokens) AS "input",
     sum(cache_read_tokens) AS "input from cache", sum(output_tokens) AS "output"
 FROM grafana.rollup
 WHERE $__timeFilter(bucket) AND {picked_calls}
@@ -50,9 +50,9 @@ GROUP BY 1
 ORDER BY cost DESC, requests DESC
 LIMIT 100"""
 
-_COST_A_DAY = """\
-/* models.cost_a_day */
-SELECT $__timeGroup(bucket, '1d') AS time, coalesce(nullif(model, ''), 'no model') AS metric,
+_COST = """\
+/* models.cost */
+SELECT $__timeGroup(bucket, '$bucket') AS time, coalesce(nullif(model, ''), 'no model') AS metric,
     sum(cost_nanousd) / 1e9 AS cost
 FROM grafana.rollup
 WHERE $__timeFilter(bucket) AND {picked_calls}
@@ -74,16 +74,16 @@ def models() -> Page:
 def _tokens() -> list[View]:
     return [
         bars(
-            "How many tokens a day?",
-            "Tokens per UTC day from the ledger's roll-ups; input from the provider's cache is shown apart.",
-            [ledger(_TOKENS_A_DAY, over_time=True)],
+            "How many tokens over time?",
+            "Tokens in each bar (UTC), from the ledger's roll-ups; input from the provider's cache is shown apart.",
+            [ledger(_TOKENS, over_time=True)],
             unit="short",
             width=12,
         ),
         bars(
-            "What do the models cost a day?",
-            "Cost by UTC day and model in US dollars, from the ledger.",
-            [ledger(_COST_A_DAY, over_time=True)],
+            "What do the models cost over time?",
+            "Cost in each bar (UTC) by model in US dollars, from the ledger.",
+            [ledger(_COST, over_time=True)],
             unit="currencyUSD",
             width=12,
         ),

@@ -9,7 +9,7 @@ from keygauge_dashboards.charts import LIMITED, SERVER_ERROR, answers, durations
 from keygauge_dashboards.frame import PER_SECOND, drill, frame, ledger
 from keygauge_dashboards.key_alerts import NO_KEY
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import ALERTS, increase, limit_share, named, or_zero, quantile, rate, ratio, unlike
+from keygauge_dashboards.queries import ALERTS, RATE, gained, limit_share, named, or_zero, quantile, rate, ratio, unlike
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.views import bars, field, keep, limits, ranking, stat, table
 
@@ -22,9 +22,9 @@ SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
 FROM grafana.rollup
 WHERE bucket >= date_trunc('day', now(), 'UTC') AND {picked}"""
 
-_TOKENS_A_DAY = """\
-/* overview.tokens_a_day */
-SELECT date_trunc('day', bucket, 'UTC') AS time, sum(input_tokens) AS "input", sum(output_tokens) AS "output"
+_TOKENS = """\
+/* overview.tokens */
+SELECT $__timeGroup(bucket, '$bucket') AS time, sum(input_tokens) AS "input", sum(output_tokens) AS "output"
 FROM grafana.rollup
 WHERE $__timeFilter(bucket) AND {picked}
 GROUP BY 1
@@ -58,7 +58,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         stat(
             "How many fail by our fault?",
             "Share of requests answered with 5xx. Refusals (401, 403, 429) are not our errors.",
-            Prometheus(ratio(rate(REQUESTS, SERVER_ERROR), rate(REQUESTS))),
+            Prometheus(ratio(gained(REQUESTS, SERVER_ERROR, window=RATE), gained(REQUESTS, window=RATE))),
             unit="percentunit",
             colours=errors,
         ),
@@ -72,7 +72,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         stat(
             "How many tokens in this range?",
             "Input and output tokens used in the picked time range; cached and reasoning tokens are inside.",
-            Prometheus(increase(TOKENS), instant=True),
+            Prometheus(gained(TOKENS), instant=True),
             unit="short",
             no_value="0",
         ),
@@ -86,7 +86,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         stat(
             "How many keys are active?",
             "Keys that made a request in the picked time range; calls without a valid key are not among them.",
-            Prometheus(f"count({increase(REQUESTS, unlike(KEY, NO_KEY), by=(KEY,))} > 0) or vector(0)", instant=True),
+            Prometheus(f"count({gained(REQUESTS, unlike(KEY, NO_KEY), by=(KEY,))} > 0) or vector(0)", instant=True),
             unit="none",
         ),
         stat(
@@ -111,20 +111,20 @@ def _red(thresholds: Thresholds) -> list[View]:
 
 
 def _who(thresholds: Thresholds) -> list[View]:
-    limited = ratio(increase(REQUESTS, LIMITED, by=(KEY,)), increase(REQUESTS, by=(KEY,)))
+    limited = ratio(gained(REQUESTS, LIMITED, by=(KEY,)), gained(REQUESTS, by=(KEY,)))
     return [
         _of_keys(
             ranking(
                 "Which keys ask most?",
                 "The ten keys with most requests in the picked time range.",
-                Prometheus(named(f"topk(10, {increase(REQUESTS, by=(KEY,))})"), "{{name}}", instant=True),
+                Prometheus(named(f"topk(10, {gained(REQUESTS, by=(KEY,))})"), "{{name}}", instant=True),
                 unit="short",
             )
         ),
         ranking(
             "Which models use most tokens?",
             "The ten models with most tokens, input and output, in the picked time range.",
-            Prometheus(f"topk(10, {increase(TOKENS, by=(MODEL,))})", legend(MODEL), instant=True),
+            Prometheus(f"topk(10, {gained(TOKENS, by=(MODEL,))})", legend(MODEL), instant=True),
             unit="short",
         ),
         _of_keys(
@@ -144,9 +144,9 @@ def _tokens() -> list[View]:
     return [
         tokens_a_second(),
         bars(
-            "How many tokens a day?",
-            "Input and output tokens per UTC day, from the ledger's roll-ups: exact, and as far back as they are kept.",
-            [ledger(_TOKENS_A_DAY, over_time=True)],
+            "How many tokens over time?",
+            "Input and output tokens in each bar (UTC), from the ledger's roll-ups: exact, and far back.",
+            [ledger(_TOKENS, over_time=True)],
             unit="short",
             width=8,
         ),

@@ -195,11 +195,16 @@ def sql_target(query: str, reference: str = "A", *, over_time: bool = False) -> 
     }
 
 
-def variable(name: str, kind: str, query: Any, **options: Any) -> Json:
-    """Write a dashboard variable: kind datasource, query or interval."""
+def variable(name: str, kind: str, query: Any, *, chosen: str | None = None, **options: Any) -> Json:
+    """Write a dashboard variable: kind datasource, query, interval or textbox; `chosen` is its value at first."""
     template = core.Template(name=name, type=kind, query=query, **options)
     content: Json = template.to_json_data()
     content["current"] = {"text": "All", "value": "$__all"} if content["includeAll"] else {}
+    if chosen is not None:
+        content["current"] = {"text": chosen, "value": chosen}
+        content["options"] = [
+            {"text": text, "value": text, "selected": text == chosen} for text in str(query).split(",")
+        ]
     return content
 
 

@@ -8,7 +8,7 @@ from keygauge import service_metrics as service
 from keygauge.metrics import BEAT_AGE, KEY, REQUESTS, SPOOL_AGE
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alert import COUNT, SHARE, Alert
-from keygauge_dashboards.queries import EVERYTHING, JOB, UP, increase, or_zero, select, total, unlike
+from keygauge_dashboards.queries import EVERYTHING, JOB, UP, gained, increase, or_zero, select, total, unlike
 from keygauge_dashboards.thresholds import Thresholds
 
 KEY_SERVICE = "keyservice"  # its job in collector/prometheus.yaml
@@ -67,7 +67,7 @@ def _ledger_drift(thresholds: Thresholds) -> Alert:
 
 def drift(window: str) -> str:
     """Compare the requests that the metrics counted with the events that the ledger took: the share that differs."""
-    counted = increase(REQUESTS, unlike(KEY, NOT_IN_LEDGER), window=window, scope=EVERYTHING)
+    counted = gained(REQUESTS, unlike(KEY, NOT_IN_LEDGER), window=window, scope=EVERYTHING)
     taken = increase(service.LEDGER_EVENTS, window=window)
     return f"abs({counted} - ({or_zero(taken)})) / ({counted} > 0)"
 

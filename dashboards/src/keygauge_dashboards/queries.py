@@ -10,6 +10,7 @@ from keygauge import metrics, service_metrics
 from keygauge.metrics import KEY, MODEL, ROUTE, Metric, label
 
 JOB = "job"  # of the metered service; the scrape gives it, or the collector from service.name
+ENV = "deployment_environment_name"  # of the metered service's resource; absent where it says nothing of it
 ALERTS = "ALERTS"  # the series Prometheus keeps of its alerts
 UP = "up"  # the series Prometheus keeps of its targets
 RATE = "$__rate_interval"
@@ -19,6 +20,7 @@ Part = Literal["", "_bucket", "_count", "_sum"]  # of a histogram
 
 # The dashboard variable that narrows each label, on every metric that has the label.
 SCOPE: Mapping[str, str] = {
+    ENV: "$env",
     JOB: "$job",
     KEY: "$key",
     ROUTE: "$endpoint",
@@ -91,6 +93,25 @@ def increase(
     return total(metric, f"increase({select(metric, *where, scope=scope)}[{window}])", by)
 
 
+def gained(
+    metric: Metric,
+    *where: Match,
+    by: tuple[str, ...] = (),
+    window: str = RANGE,
+    scope: Mapping[str, str] = SCOPE,
+    part: Part = "",
+) -> str:
+    """Ask how many in a window, with what series had counted when they first appeared, which `increase` leaves out.
+
+    A counter appears with its first count, so of what happens once (an error of one key) `increase` sees nothing.
+    Before Prometheus knows the metric for a whole window this is `increase`: what is older than its memory is not new.
+    """
+    series = select(metric, *where, scope=scope, part=part)
+    known = f"group({select(metric, scope=EVERYTHING, part=part)} offset {window})"
+    new = f"(min_over_time({series}[{window}]) unless {series} offset {window}) and on () {known}"
+    return total(metric, f'increase({series}[{window}]) or label_replace({new}, "new", "1", "__name__", ".*")', by)
+
+
 def total(metric: Metric, inner: str, by: tuple[str, ...]) -> str:
     """Sum a metric's series, keeping the labels of `by`."""
     for attribute in by:
@@ -140,11 +161,11 @@ def limit_share(*where: Match, scope: Mapping[str, str] = SCOPE) -> str:
 
 
 def _has(metric: Metric, attribute: str) -> bool:
-    if attribute == JOB:  # the key service's own series are not the metered service's
+    if attribute in {ENV, JOB}:  # the key service's own series are not the metered service's
         return metric in metrics.ALL
     return attribute in metric.attributes
 
 
 def _check(metric: Metric, attribute: str) -> None:
-    if attribute not in {JOB, "le"} and attribute not in metric.attributes:
+    if attribute not in {ENV, JOB, "le"} and attribute not in metric.attributes:
         raise QueryError(f"{metric.name} has no {attribute!r}: it has {', '.join(metric.attributes) or 'no labels'}")

@@ -8,7 +8,7 @@ from keygauge_dashboards import key
 from keygauge_dashboards.charts import legend
 from keygauge_dashboards.frame import drill, frame
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import Match, by_, increase, like, limit_share, named, rate, select
+from keygauge_dashboards.queries import Match, by_, gained, like, limit_share, named, rate, select
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.views import bars, field, keep, limits, lines, ranking, table
 
@@ -86,7 +86,7 @@ def _forecast() -> list[View]:
 
 
 def _refused() -> list[View]:
-    share = f"topk(10, {increase(DECISIONS, _REFUSED, by=(KEY,))})"
+    share = f"topk(10, {gained(DECISIONS, _REFUSED, by=(KEY,))})"
     keys = ranking(
         "Who is refused most?",
         "Calls refused by a limit in the picked time range, the ten keys with most.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from keygauge_dashboards.frame import frame, ledger
-from keygauge_dashboards.panels import Page, Section, View
+from keygauge_dashboards.panels import Page, Section, View, variable
 from keygauge_dashboards.views import bars, field, log
 
 UID = "keygauge-requests"
+TRACE = "trace"  # the variable that exemplars fill in
 
 _CALLS = """\
 /* requests.calls */
@@ -16,6 +17,7 @@ SELECT time, coalesce((SELECT name FROM grafana.key WHERE key.id = event.key_id)
     cost_nanousd / 1e9 AS cost, usage_status AS usage, trace_id AS trace
 FROM grafana.event
 WHERE $__timeFilter(time) AND {picked_calls}
+    AND (${trace:sqlstring} = '' OR trace_id = ${trace:sqlstring})
 ORDER BY time DESC, id DESC
 LIMIT 1000"""
 
@@ -50,6 +52,7 @@ def requests() -> Page:
             Section("Calls", _calls()),
         ],
         since="now-1h",
+        more_variables=[variable(TRACE, "textbox", "", label="Trace id", chosen="")],
     )
 
 

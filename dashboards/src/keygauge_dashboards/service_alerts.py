@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keygauge.metrics import DURATION, REQUESTS, STATUS, Metric
+from keygauge.metrics import DURATION, REQUESTS, STATUS_CLASS, Metric
 from keygauge_dashboards.alert import SHARE, Alert, Record
-from keygauge_dashboards.queries import EVERYTHING, JOB, like, rate, ratio
+from keygauge_dashboards.queries import EVERYTHING, JOB, is_, like, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
 
 
@@ -62,8 +62,10 @@ def _recorded(metric: Metric, what: str, window: str) -> str:
 
 
 def _failed(window: str) -> str:
+    # Not the request counter: most errors are the first of their key's series there, and a rate does not see a first.
     errors, every = (
-        rate(REQUESTS, *where, by=(JOB,), window=window, scope=EVERYTHING) for where in ((like(STATUS, "5.."),), ())
+        rate(DURATION, *where, by=(JOB,), window=window, scope=EVERYTHING, part="_count")
+        for where in ((is_(STATUS_CLASS, "5xx"),), ())
     )
     return ratio(errors, every)
 

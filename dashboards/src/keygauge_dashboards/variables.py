@@ -5,21 +5,23 @@ from __future__ import annotations
 from keygauge import service_metrics as service
 from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, label
 from keygauge_dashboards.panels import PROMETHEUS, Json, variable
-from keygauge_dashboards.queries import EVERYTHING, JOB, like, select
+from keygauge_dashboards.queries import ENV, EVERYTHING, JOB, like, select
 
 _ANYTHING = ".*"  # matches the absence of a label too; never put it into an SQL IN ()
 
 
 def variables() -> list[Json]:
-    """Return data sources, job, account, key, endpoint and model."""
+    """Return data sources, environment, job, account, key, endpoint, model and the width of bars."""
     return [
         variable("datasource", "datasource", "prometheus", label="Prometheus"),
         variable("postgresql", "datasource", "grafana-postgresql-datasource", label="PostgreSQL"),
-        _query("job", "Service", f"label_values({REQUESTS.prometheus_name}, {JOB})", allValue=_ANYTHING),
+        _query("env", "Environment", f"label_values({REQUESTS.prometheus_name}, {ENV})", allValue=_ANYTHING),
+        _query("job", "Service", f"label_values({select(REQUESTS, scope={ENV: '$env'})}, {JOB})", allValue=_ANYTHING),
         _account(),
         _key(),
         _query("endpoint", "Endpoint", f"label_values({_of_job(ROUTE)})", allValue=_ANYTHING),
         _query("model", "Model", f"label_values({_of_job(MODEL)})", allValue=_ANYTHING),
+        variable("bucket", "interval", "15m,1h,6h,1d", label="Bars of", chosen="1d"),
     ]
 
 
@@ -53,10 +55,10 @@ def _key() -> Json:
 
 def _of_job(attribute: str) -> str:
     metric = TOKENS if attribute == MODEL else REQUESTS
-    return f"{select(metric, scope={JOB: '$job', KEY: '$key'})}, {label(attribute)}"
+    return f"{select(metric, scope={ENV: '$env', JOB: '$job', KEY: '$key'})}, {label(attribute)}"
 
 
-def _query(name: str, text: str, query: str, **options: object) -> Json:
+def _query(name: str, text: str, query: str, **options: str) -> Json:
     """Make a variable of a PromQL query; it follows the time range."""
     return variable(
         name,

@@ -73,7 +73,7 @@ def _read_terms(fields: Fields) -> Limit:
 def _check(fields: Fields, limit: Limit) -> Limit:
     if limit.output_default is not None and limit.unit != "token":
         fields.fail("output_default", "wrong_unit", "goes with limits of tokens")
-    if limit.unit in {"concurrent", "nanousd"}:
+    if limit.unit in ("concurrent", "nanousd"):  # no set: what was read may be a list
         fields.fail("unit", "not_enforced", f"limits in {limit.unit} are not enforced yet")
     given = (limit.window_s is not None) + (limit.period is not None)
     if limit.unit == "concurrent" and given:

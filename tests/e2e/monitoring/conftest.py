@@ -159,13 +159,7 @@ class Prometheus:
     def ask_range(self, query, *, span_s):
         """Return the series of a query over the last seconds."""
         now = time.time()
-        return self._get("query_range", query=query, start=now - span_s, end=now, step=1)
-
-    def exemplars(self, query, *, span_s):
-        """Return the exemplars of the last seconds."""
-        now = time.time()
-        found = self._get("query_exemplars", query=query, start=now - span_s, end=now)
-        return [exemplar for one in found for exemplar in one["exemplars"]]
+        return self._get("query_range", query=query, start=now - span_s, end=now, step=2)
 
     def _get(self, what, **parameters):
         body = urllib.parse.urlencode(parameters).encode()
@@ -174,7 +168,7 @@ class Prometheus:
                 data = json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{parameters}: {error.read().decode()}") from error
-        return data["result"] if isinstance(data, dict) else data
+        return data["result"]
 
 
 class Alertmanager:

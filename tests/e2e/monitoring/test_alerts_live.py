@@ -6,6 +6,7 @@ the committed rules and routes lasts a second.
 
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import openai
 import pytest
@@ -20,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("e2e")
 MODEL = "gpt-4o-mini"
 PAUSE_S = 0.05
 FIRES_S, RESOLVES_S = 40, 40  # most of it in reserve: 10 and 12 on an idle machine
+DRIFTS_S = 90  # half of it in reserve: the alert holds for 30
 TICKET = {"source": "keygauge", "severity": "ticket", "job": "metered"}
 
 
@@ -61,6 +63,19 @@ def test_key_service_that_is_down_pages_somebody(shared_stack, inbox, eventually
     finally:
         shared_stack.start_service()
     eventually(lambda: inbox.last(alert), ("pager", "resolved"), timeout_s=RESOLVES_S)
+
+
+def test_replica_whose_metrics_are_lost_sets_the_books_apart(shared_stack, inbox, eventually, free_port, tmp_path):
+    hidden = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
+    hidden.start_api(KEYGAUGE_PROMETHEUS="0")
+    alert = {"alertname": "LedgerDrift", "severity": "ticket", "source": "keygauge"}
+    _, token = shared_stack.create_key()
+    assert inbox.last(alert) is None  # whatever the other tests did
+    try:
+        with calling(shared_stack.openai(token), "Hello"), calling(hidden.openai(token), "Hello"):
+            eventually(lambda: inbox.last(alert), ("tickets", "firing"), timeout_s=DRIFTS_S)
+    finally:
+        hidden.stop()
 
 
 @contextmanager

@@ -1,13 +1,16 @@
 """A real collector under the committed configurations: what the instruments push comes out, to the unit."""
 
 import json
+import re
 import shutil
 import subprocess
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+import yaml
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -19,7 +22,9 @@ from keygauge.call import Call
 from keygauge.instruments import instrument
 from keygauge.metrics import KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, label
 from keygauge_dashboards import collector_metrics
+from keygauge_dashboards.queries import ENV
 
+ROOT = Path(__file__).parents[3]
 SUFFIXES = {"counter": "", "updowncounter": "", "gauge": "", "histogram": "_count"}
 
 
@@ -29,7 +34,9 @@ class Service:
     def __init__(self, url):
         exporter = OTLPMetricExporter(endpoint=f"{url}/v1/metrics", timeout=2)
         self._reader = PeriodicExportingMetricReader(exporter, export_interval_millis=float("inf"))
-        resource = Resource.create({"service.name": "api", "service.instance.id": "i1"})
+        resource = Resource.create(
+            {"service.name": "api", "service.instance.id": "i1", "deployment.environment.name": "live"}
+        )
         self._provider = MeterProvider(metric_readers=[self._reader], resource=resource)
         self._aggregator = Aggregator()
         gauges = {metric: lambda: 1.0 for metric in metrics.ALL if metric.kind == "gauge"}
@@ -107,6 +114,8 @@ def test_totals_on_the_page_are_those_that_were_counted(collector, service):
 
 def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector, service):
     page = collector("config.yaml")
+    scrapes = yaml.safe_load((ROOT / "collector/prometheus.yaml").read_text())["scrape_configs"]
+    [dropped] = [rule["regex"] for job in scrapes for rule in job.get("metric_relabel_configs", [])]
     api = service(page.otlp_url)
     api.answer(3, key="k1", status=500)
     api.push()
@@ -115,10 +124,11 @@ def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector,
             continue
         samples = page.samples(metric, SUFFIXES[metric.kind])
         assert samples, metric.name
-        asked = {label(name) for name in metric.attributes} | {"job", "instance"}
+        asked = {label(name) for name in metric.attributes} | {"job", "instance", ENV}
         for sample in samples:
-            assert set(sample.labels) <= asked, metric.name
-            assert (sample.labels["job"], sample.labels["instance"]) == ("api", "i1")
+            kept = {name for name in sample.labels if not re.fullmatch(dropped, name)}
+            assert kept <= asked, metric.name
+            assert [sample.labels[name] for name in ("job", "instance", ENV)] == ["api", "i1", "live"]
 
 
 def test_collector_tells_what_it_loses_under_the_names_that_alerts_ask_for(

@@ -1,117 +1,181 @@
-"""The dashboards on real traffic: SDK clients, the metered API, the key service, and a Prometheus that scrapes both."""
+"""Every panel on the demo's real traffic: SDKs, API, OTLP, collector and Prometheus; ledger and PostgreSQL."""
 
 import json
 import math
 import os
-import shutil
+import re
 import subprocess
-import time
-import urllib.parse
+import sys
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import openai
+import psycopg
 import pytest
-import yaml
 
-from keygauge_dashboards.files import GENERATED
-from keygauge_dashboards.panels import Prometheus
-from keygauge_dashboards.plumbing_alerts import KEY_SERVICE
+from keygauge_dashboards.panels import Prometheus, Sql
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_keyservice import plans
+from keygauge_demo import seed
+from keygauge_demo.answers import compose
+from keygauge_demo.catalog import MODELS
 
-pytestmark = pytest.mark.xdist_group("e2e")
+pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(240)]
 
-ROOT = Path(__file__).parents[3]
-VARIABLES = {"__rate_interval": "10s", "__range": "1m", "job": ".*", "endpoint": ".*", "model": ".*"}
-# Panels on the collector's own series; this Prometheus scrapes the services without one.
-NOT_HERE = {"What does the collector lose?"}
+TRAFFIC_S = 12
+SPAN_S = 300
+# What the one value of each variable is: a key that is limited and meets an error below.
+KEY_NAME, MODEL, ROUTE = "Research notebook", "gpt-5.4-mini", "/v1/chat/completions"
+OTLP = {
+    "OTEL_SERVICE_NAME": "demo-api",
+    "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=live",
+    "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+}
+# Panels that nothing good can fill; tests/dashboards fills them, from made-up series.
+LOSSES = {"What was lost?", "What does the collector lose?"}
+ARGUMENT = r"((?:[^(),]|\([^()]*\))+)"
+SECONDS = {"15m": 900, "1h": 3600, "6h": 21_600, "1d": 86_400}
 
 
 @pytest.fixture
-def prometheus(stack, tmp_path, free_port):
-    """Start a Prometheus with the committed rules, hurried; return a function that asks it."""
-    program = shutil.which("prometheus")
-    if program is None and "CI" in os.environ:
-        pytest.fail("no prometheus on this machine")
-    if program is None:
-        pytest.skip("no prometheus on this machine")
-    rules = yaml.safe_load((ROOT / GENERATED / "prometheus/keygauge.rules.yaml").read_text())
-    for group in rules["groups"]:
-        group["interval"] = "1s"
-        for rule in group["rules"]:
-            rule.pop("for", None)
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
-    jobs = {"demo-api": stack.port_api, KEY_SERVICE: stack.port_service}
-    scrapes = [
-        {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]} for name, port in jobs.items()
-    ]
-    configuration = {"global": {"scrape_interval": "1s"}, "rule_files": ["rules.yaml"], "scrape_configs": scrapes}
-    (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
-    port = free_port()
-    command = [program, "--config.file=prometheus.yaml", f"--web.listen-address=127.0.0.1:{port}"]
-    with (tmp_path / "prometheus.log").open("w") as log:
-        server = subprocess.Popen([*command, "--storage.tsdb.path=data"], cwd=tmp_path, stderr=log)
-    yield lambda query: _ask(f"http://127.0.0.1:{port}/api/v1/query", query)
-    server.terminate()
-    server.wait(30)
+def addresses(cold_stack, collector):
+    """Start everything; where Prometheus finds it."""
+    page = collector("config.yaml")
+    cold_stack.start_service()
+    cold_stack.start_api(**OTLP, OTEL_EXPORTER_OTLP_ENDPOINT=page.otlp_url)
+    return {**page.addresses, "keyservice:8080": f"127.0.0.1:{cold_stack.port_service}"}
 
 
-def test_every_panel_shows_real_traffic_and_the_key_service_is_missed_when_it_is_gone(stack, prometheus, eventually):
-    limits = (
-        plans.Limit(name="rpm", unit="request", amount=5, window_s=60),
-        plans.Limit(name="monthly", unit="request", amount=40, period="month"),
-    )
-    keys, tokens = zip(stack.create_key(*limits), stack.create_key(), strict=True)
-    clients = [stack.openai(token) for token in tokens]
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        for client in clients:
-            _call(client)
-    values = {**VARIABLES, "key": "|".join(key.id for key in keys), "account": "|".join(key.account_id for key in keys)}
-    empty = {
-        f"{page.uid}: {view.title}"
-        for page in pages(Thresholds())
-        for view in page.views()
-        if view.title not in NOT_HERE and not view.empty_is_fine
-        for target in view.targets
-        if isinstance(target, Prometheus) and not _numbers(prometheus, _fill(target.expression, values))
+@pytest.fixture
+def planted(cold_stack, addresses, tmp_path):
+    """The demo's cast, which has called for some seconds; returns what was planted."""
+    environ = {
+        **os.environ,
+        "KEYGAUGE_SERVICE_URL": cold_stack.service_url,
+        "KEYGAUGE_ADMIN_TOKEN": cold_stack.admin_token,
+        "DEMO_API_URL": cold_stack.api_url,
+        "DEMO_STATE": str(tmp_path / "traffic"),
+        "DEMO_SECONDS": str(TRAFFIC_S),
     }
-    assert empty == set()
 
-    firing = 'ALERTS{alertname="KeyServiceDown", alertstate="firing", severity="page"}'
-    assert not prometheus(firing)
-    stack.service.stop()
-    eventually(lambda: len(prometheus(firing)), 1, timeout_s=20)
+    def plant():
+        subprocess.run([sys.executable, "-m", "keygauge_demo.remote"], env=environ, check=True, capture_output=True)
+        return seed.read(Path(environ["DEMO_STATE"]) / "seed.json")
 
-
-def _call(client):
-    try:
-        messages = [{"role": "user", "content": "Hello"}]
-        stream = client.chat.completions.create(
-            model="gpt-5.4-mini", messages=messages, stream=True, stream_options={"include_usage": True}
-        )
-        for _ in stream:
-            pass
-    except openai.RateLimitError:
-        time.sleep(0.1)
+    return plant
 
 
-def _fill(expression, values):
+def test_every_query_returns_data_at_all_and_at_one_value(cold_stack, addresses, planted, run_prometheus, eventually):
+    with run_prometheus(addresses, cold_stack.service_token) as prometheus:
+        cast = planted()
+        _meet_errors_and_limits(cold_stack, cast.tokens[KEY_NAME])
+        _expire_soon(cold_stack, cast.key_ids[KEY_NAME])
+        one = {
+            "env": ["live"],
+            "job": ["demo-api"],
+            "account": [cast.account_ids[KEY_NAME]],
+            "key": [cast.key_ids[KEY_NAME]],
+            "endpoint": [ROUTE],
+            "model": [MODEL],
+        }
+        every = {name: [".*"] for name in one} | {
+            "account": sorted(set(cast.account_ids.values())),
+            "key": sorted(cast.key_ids.values()),
+        }
+        eventually(lambda: _empty_charts(prometheus, every) - LOSSES, set(), timeout_s=30)
+        eventually(lambda: _empty_charts(prometheus, one) - _may_be_empty(), set(), timeout_s=30)
+        _lie_unused(cold_stack, cast.key_ids[KEY_NAME])
+        for picked in (every, one):
+            eventually(lambda picked=picked: _empty_tables(cold_stack, picked), set(), timeout_s=30)
+
+
+def _meet_errors_and_limits(stack, token):
+    """Let the key meet an answer, errors of the model, and then its limit of 20 calls a minute."""
+    prompts = (f"Hello {number}" for number in range(10_000))
+    failing = next(prompt for prompt in prompts if compose(MODELS[MODEL], [prompt], cap_tokens=None).fails)
+    client, seen = stack.openai(token), set()
+    client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hello"}])
+    while 429 not in seen:
+        try:
+            create = client.chat.completions.create
+            list(create(model=MODEL, messages=[{"role": "user", "content": failing}], stream=True))
+        except openai.APIStatusError as error:
+            seen.add(error.status_code)
+    assert 500 in seen
+
+
+def _expire_soon(stack, key_id):
+    """Give the key two days, which is worth an alert."""
+    body = {"expires_at": (datetime.now(UTC) + timedelta(days=2)).isoformat()}
+    headers = {"Authorization": f"Bearer {stack.admin_token}", "Content-Type": "application/json"}
+    url = f"{stack.service_url}/v1/keys/{key_id}"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="PATCH")
+    with urllib.request.urlopen(request, timeout=10):
+        pass
+
+
+def _lie_unused(stack, key_id):
+    """Let the key's last use be long ago, as only time can."""
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute("UPDATE key SET last_used_at = now() - interval '40 days' WHERE id = %s", (key_id,))
+
+
+def _empty_charts(prometheus, picked):
+    """Return the panels that show nothing, or no number."""
+    values = {name: f"({'|'.join(chosen)})" if len(chosen) > 1 else chosen[0] for name, chosen in picked.items()}
+    values |= {"__rate_interval": "10s", "__range": f"{SPAN_S}s"}
+    empty = set()
+    for _, view, target in _targets(Prometheus):
+        query = _replace(target.expression, {f"${name}": value for name, value in values.items()})
+        series = prometheus.ask(query) if target.instant else prometheus.ask_range(query, span_s=SPAN_S)
+        numbers = [float(number) for one in series for _, number in one["values"]]
+        if all(map(math.isnan, numbers)):  # a quantile of no calls is not a number
+            empty.add(view.title)
+    return empty
+
+
+def _may_be_empty():
+    """Return the panels that say so of themselves; they were full when no variable was picked."""
+    return {view.title for page in pages(Thresholds()) for view in page.views() if view.empty_is_fine}
+
+
+def _empty_tables(stack, picked):
+    """Return the panels and annotations of the ledger that show nothing, as Grafana's role sees it."""
+    lists = {name: ",".join(f"'{value}'" for value in picked[name]) for name in ("account", "key")}
+    values = {f"${{{name}:sqlstring}}": text for name, text in lists.items()}
+    values |= {f"${{{name}:regex}}": picked[name][0] for name in ("endpoint", "model")}
+    values |= {"${trace:sqlstring}": "''", "$bucket": "1h", "$__interval": "15m"}
+    queries = [(f"{page.uid}: {view.title}", target.query) for page, view, target in _targets(Sql)]
+    marks = [mark for mark in pages(Thresholds())[0].annotations if "rawSql" in mark["target"]]
+    queries += [(mark["name"], mark["target"]["rawSql"]) for mark in marks]
+    with psycopg.connect(stack.database_url) as connection:
+        connection.execute("SET ROLE keygauge_grafana")
+        connection.execute("SET search_path = grafana")
+        return {name for name, query in queries if not _has_rows(connection, _expand(query, values))}
+
+
+def _has_rows(connection, query):
+    return any(value is not None for row in connection.execute(query).fetchall() for value in row)
+
+
+def _expand(query, values):
+    """Put the variables in, and expand the macros as Grafana does, but for the range."""
+    query = _replace(query, values)
+    query = re.sub(rf"\$__timeFilter\({ARGUMENT}\)", r"\1 > now() - interval '1 day'", query)
+    group = rf"\$__timeGroup\({ARGUMENT}, '?(\w+)'?\)"
+    return re.sub(
+        group, lambda found: f"floor(extract(epoch FROM {found[1]}) / {SECONDS[found[2]]}) * {SECONDS[found[2]]}", query
+    )
+
+
+def _targets(kind):
+    for page in pages(Thresholds()):
+        for view in page.views():
+            yield from ((page, view, target) for target in view.targets if isinstance(target, kind))
+
+
+def _replace(text, values):
     for name, value in values.items():
-        expression = expression.replace(f"${name}", value)
-    return expression
-
-
-def _numbers(prometheus, query):
-    values = [float(one["value"][1]) for one in prometheus(query)]
-    return [value for value in values if not math.isnan(value)]
-
-
-def _ask(url, query):
-    try:
-        with urllib.request.urlopen(url, data=urllib.parse.urlencode({"query": query}).encode(), timeout=10) as answer:
-            return json.load(answer)["data"]["result"]
-    except urllib.error.HTTPError as error:
-        raise AssertionError(f"{query}: {error.read().decode()}") from error
+        text = text.replace(name, value)
+    return text
