@@ -88,6 +88,8 @@ def operation(
 ) -> Schema:
     """Describe one method of one path; without `answer` it has no body. `also`: other statuses of the same answer."""
     content = {"content": {"application/json": {"schema": answer}}} if answer else {}
+    if any(parameter["name"] == "format" for parameter in parameters or []):
+        content["content"]["text/csv"] = {"schema": TEXT}
     responses: Schema = {str(code): {"description": "Done.", **content} for code in (status, *also)}
     for problem in sorted({401, 503, *problems}):
         schema = {"application/problem+json": {"schema": ref("Problem")}}
