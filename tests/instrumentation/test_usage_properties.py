@@ -36,7 +36,9 @@ VALUES = st.one_of(
     st.booleans(),
     st.floats(),
     st.integers(-5, 100),
-    st.sampled_from([10**9, 10**9 + 1, 2**53, 10**400, "message_start", "message_delta", "message-end", "response.completed"]),
+    st.sampled_from(
+        [10**9, 10**9 + 1, 2**53, 10**400, "message_start", "message_delta", "message-end", "response.completed"]
+    ),
     st.text(max_size=5),
 )
 DOCUMENTS = st.recursive(
