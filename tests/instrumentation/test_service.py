@@ -40,7 +40,8 @@ def test_an_answer_is_read(serve):
 
 
 @pytest.mark.parametrize(
-    "text", [b"220 mail\r\n", b"", answer_of(b"[]"), answer_of(b"\xff"), answer_of(b"[" * 200_000), answer_of(b"9" * 5_000)]
+    "text",
+    [b"220 mail\r\n", b"", answer_of(b"[]"), answer_of(b"\xff"), answer_of(b"[" * 200_000), answer_of(b"9" * 5_000)],
 )
 def test_an_answer_that_is_none_is_an_error(serve, text):
     client = ServiceClient(serve(text), "t", timeout_s=5)
