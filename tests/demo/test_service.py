@@ -15,6 +15,26 @@ async def client(monkeypatch, tmp_path):
         yield client
 
 
+@pytest.fixture
+async def guarded(monkeypatch, tmp_path):
+    monkeypatch.setenv("KEYGAUGE_MODE", "enforce")
+    monkeypatch.setenv("KEYGAUGE_SERVICE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", "token-of-this-test")
+    monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path))
+    transport = httpx2.ASGITransport(app=create_service())
+    async with httpx2.AsyncClient(transport=transport, base_url="http://demo") as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/healthz"])
+async def test_pages_for_visitors_need_no_key(guarded, path):
+    assert (await guarded.get(path)).status_code == 200
+
+
+async def test_routes_need_a_key(guarded):
+    assert (await guarded.get("/v1/models")).status_code == 401
+
+
 async def test_metrics_that_are_not_kept_are_told(client):
     answer = await client.get("/metrics")
     assert answer.status_code == 503

@@ -1,13 +1,17 @@
 """`make demo` as a user runs it: its books agree, it can be started again, and it leaves nothing behind."""
 
 import contextlib
+import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -88,11 +92,16 @@ def test_books_agree(environ, state):
 def test_visitor_can_try_it_and_ctrl_c_leaves_nothing_behind(environ, state, eventually):
     with start(environ) as demo:
         lines = iter(demo.stdout.readline, "")
-        curl = next(line.split("Try", 1)[1] for line in lines if line.lstrip().startswith("Try"))
+        before = list(itertools.takewhile(lambda line: not line.lstrip().startswith("Traffic"), lines))
+        curl = next(line.split("Try", 1)[1] for line in before if line.lstrip().startswith("Try"))
+        addresses = [text for line in before if "curl" not in line for text in re.findall(r"http://\S+", line)]
+        opened = {address: status_of(address) for address in addresses}
         answer = subprocess.run(curl, shell=True, capture_output=True, text=True, timeout=20, check=True)
         demo.send_signal(signal.SIGINT)
         shown = list(lines)
         assert demo.wait(30) == 0, "".join(shown)
+    assert len(addresses) >= 3
+    assert set(opened.values()) == {200}, opened
     assert json.loads(answer.stdout)["choices"][0]["message"]["content"]
     assert list(json.loads(shown[-1])) == FIELDS
     assert "Traceback" not in "".join(shown)
@@ -108,6 +117,15 @@ def test_killed_demo_takes_everything_with_it(environ, state, eventually):
         demo.kill()
         demo.wait(30)
     eventually(lambda: processes_of(state), [])
+
+
+def status_of(address):
+    try:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 def start(environ):

@@ -36,7 +36,9 @@ def answer_of(body):
 
 
 def test_an_answer_is_read(serve):
-    assert ServiceClient(serve(answer_of(b'{"a": 1}')), "t", timeout_s=5).post("/", b"", "text/plain") == {"a": 1}
+    client = ServiceClient(serve(answer_of(b'{"a": 1}')), "t", timeout_s=5)
+    assert client.post("/", b"", "text/plain") == {"a": 1}
+    client.close()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,6 @@ def test_a_token_that_cannot_be_sent_is_an_error_and_is_not_told(token):
     assert "sesame" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["http://a b:1", "http://" + "a" * 70 + ".example:1"])
-def test_an_address_that_cannot_be_used_is_an_error(url):
+def test_a_host_that_is_no_name_is_an_error():
     with pytest.raises(ServiceError):
-        ServiceClient(url, "t", timeout_s=1).post("/", b"", "text/plain")
+        ServiceClient("http://" + "a" * 70 + ".example:1", "t", timeout_s=1).post("/", b"", "text/plain")

@@ -131,7 +131,9 @@ def test_accounts_come_in_pages(call):
     assert len(seen) == len(set(seen)) == 5
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "x", "501", "", "9" * 30])
+@pytest.mark.parametrize(
+    "limit", ["0", "-1", "x", "501", "", "9" * 30, "000000001999999", "000000001" + "9" * 30, "+5", "5.0", "%C2%B2"]
+)
 def test_a_wrong_page_size_is_refused(call, limit):
     assert call("GET", f"/v1/accounts?limit={limit}", status=422)["errors"][0]["field"] == "limit"
 
@@ -182,6 +184,9 @@ def test_a_key_is_changed(call, key):
         {"expires_at": "tomorrow"},
         {"expires_at": "2031-01-01T00:00:00"},
         {"expires_at": 5},
+        {"expires_at": "0001-01-01T00:00:00+14:00"},
+        {"expires_at": "9999-12-31T23:59:59-14:00"},
+        {"expires_at": "1969-12-31T23:59:59Z"},
         {"account": "other"},
     ],
 )

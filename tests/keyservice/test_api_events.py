@@ -68,7 +68,16 @@ def test_what_is_no_batch_is_refused_whole(post, connection, body, headers, stat
 
 
 @pytest.mark.parametrize(
-    "query", ["", "spool=0a", "first=0", "spool=xyz&first=0", "spool=0a&first=-1", "spool=0a&first=9" + "9" * 18]
+    "query",
+    [
+        "",
+        "spool=0a",
+        "first=0",
+        "spool=xyz&first=0",
+        "spool=0a&first=-1",
+        "spool=0a&first=9" + "9" * 18,
+        "spool=0a&first=9007199254740993",
+    ],
 )
 def test_a_batch_needs_its_place_in_its_spool(post, lines, query):
     answer = post(b"".join(lines), query=query)

@@ -9,12 +9,14 @@ from keygauge.asgi import KeyGaugeMiddleware
 from keygauge.telemetry import TelemetryError, prometheus_text
 from keygauge_demo.api import create_app
 
+OPEN_PATHS = ("/docs*", "/openapi.json", "/healthz", "/metrics", "/metrics/")  # for visitors without a key
+
 
 def create_service() -> FastAPI:
     """Create the API, metered as the `KEYGAUGE_*` environment says; its metrics are at `/metrics`."""
     app = create_app()
     app.add_api_route("/metrics", show_metrics, methods=["GET"], include_in_schema=False)
-    app.add_middleware(KeyGaugeMiddleware)
+    app.add_middleware(KeyGaugeMiddleware, open_paths=OPEN_PATHS)
     return app
 
 

@@ -37,11 +37,14 @@ class ServiceClient:
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise ServiceError(f"{path}: no answer from the key service: {error!r}") from error
+        except ValueError as error:  # an address or a token that cannot be sent: its text would tell the token
+            self.close()
+            raise ServiceError(f"{path}: could not be sent to the key service: {type(error).__name__}") from None
         if status != http.client.OK:
             raise ServiceError(f"{path}: the key service answered {status}: {text[:200]!r}", status=status)
         try:
             answer = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServiceError(f"{path}: the key service's answer is no JSON: {text[:200]!r}") from error
         if not isinstance(answer, dict):
             raise ServiceError(f"{path}: the key service's answer is no object: {text[:200]!r}")

@@ -14,6 +14,10 @@ from keygauge.restriction import parse_networks
 Mode = Literal["enforce", "observe"]
 
 
+SPOOL_BYTES_MIN = 64 * 1024
+_DIGITS_MAX = 18  # of a whole number
+
+
 class SettingsError(ValueError):
     """A setting is missing or wrong; the message says which, and the way out."""
 
@@ -46,25 +50,36 @@ class Settings:
     host: str = field(default_factory=socket.gethostname)
 
     def __post_init__(self) -> None:
+        self._check_service()
+        if not 0 < self.wait_s <= 10:  # noqa: PLR2004 - the bound is told in the message
+            raise SettingsError(f"KEYGAUGE_WAIT_S is {self.wait_s}: give seconds, above 0 and up to 10")
+        if type(self.spool_bytes) is not int or self.spool_bytes < SPOOL_BYTES_MIN:
+            raise SettingsError(
+                f"KEYGAUGE_SPOOL_BYTES is {self.spool_bytes}: give a whole number of bytes, at least {SPOOL_BYTES_MIN}"
+            )
+
+    def _check_service(self) -> None:
         if self.mode not in {"enforce", "observe"}:
             raise SettingsError(f"KEYGAUGE_MODE is {self.mode!r}: give 'enforce' or 'observe'")
         if self.mode == "enforce" and not self.service_url:
             raise SettingsError(
                 "KEYGAUGE_SERVICE_URL is not set: give the key service's address, or KEYGAUGE_MODE=observe"
             )
-        if self.service_url and urlsplit(self.service_url).scheme not in {"http", "https"}:
-            raise SettingsError(f"KEYGAUGE_SERVICE_URL is {self.service_url!r}: it begins with http:// or https://")
+        if self.service_url:
+            _check_url(self.service_url)
         if self.service_url and not self.service_token:
             raise SettingsError(
                 "KEYGAUGE_SERVICE_TOKEN is not set: give the token that the key service was started with"
+            )
+        if self.service_token and not _is_plain(self.service_token):
+            raise SettingsError(
+                "KEYGAUGE_SERVICE_TOKEN has a space, a line's end or a letter beyond ASCII: give the token alone"
             )
         if len(parse_networks(self.trusted_proxies)) < len(self.trusted_proxies):
             raise SettingsError(
                 f"KEYGAUGE_TRUSTED_PROXIES is {','.join(self.trusted_proxies)!r}: "
                 "give addresses or networks, e.g. 10.0.0.0/8"
             )
-        if not 0 < self.wait_s <= 10:  # noqa: PLR2004 - the bound is told in the message
-            raise SettingsError(f"KEYGAUGE_WAIT_S is {self.wait_s}: give seconds, above 0 and up to 10")
 
     @classmethod
     def from_environment(cls, **given: object) -> Settings:
@@ -87,7 +102,7 @@ class Settings:
         if wait := os.environ.get("KEYGAUGE_WAIT_S"):
             read["wait_s"] = _number("KEYGAUGE_WAIT_S", wait)
         if size := os.environ.get("KEYGAUGE_SPOOL_BYTES"):
-            read["spool_bytes"] = int(_number("KEYGAUGE_SPOOL_BYTES", size))
+            read["spool_bytes"] = _whole("KEYGAUGE_SPOOL_BYTES", size)
         read |= {name: value for name, value in given.items() if value is not None}
         read["spool_dir"] = Path(str(read["spool_dir"]))
         return cls(**read)  # type: ignore[arg-type]  # __post_init__ checks what was read
@@ -103,3 +118,32 @@ def _number(name: str, text: str) -> float:
         return float(text)
     except ValueError as error:
         raise SettingsError(f"{name} is {text!r}: give a number") from error
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
+        raise SettingsError(f"{name} is {text!r}: give a whole number, without a sign")
+    return int(text)
+
+
+def _check_url(url: str) -> None:
+    """Refuse an address that no connection can be made to.
+
+    Raises:
+        SettingsError: it is wrong; it is not told where it may hold a password.
+    """
+    if "@" in url:
+        raise SettingsError("KEYGAUGE_SERVICE_URL has a user name: give host and port; KEYGAUGE_SERVICE_TOKEN signs in")
+    if not url.lower().startswith(("http://", "https://")):
+        raise SettingsError(f"KEYGAUGE_SERVICE_URL is {url!r}: it begins with http:// or https://")
+    try:
+        parts = urlsplit(url)
+        is_usable = bool(parts.hostname) and parts.port != 0 and _is_plain(url)
+    except ValueError:  # a port that is no number or above 65535, a bracket left open
+        is_usable = False
+    if not is_usable:
+        raise SettingsError(f"KEYGAUGE_SERVICE_URL is {url!r}: give host and port as in http://127.0.0.1:8080")
+
+
+def _is_plain(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text

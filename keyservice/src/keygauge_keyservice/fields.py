@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar, cast
 
 from flask import request
@@ -15,7 +15,9 @@ _T = TypeVar("_T")
 
 INTEGER_MAX = 2**53 - 1  # the largest that every JSON reader keeps exact
 NAME_LENGTH_MAX = 100
+YEAR_MIN = 1970  # no call is older; far from year 1, where neither Python nor the database can change zones
 _is_slug = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII).fullmatch
+_is_page_size = re.compile(r"[1-9][0-9]{0,8}", re.ASCII).fullmatch
 
 
 class Fields:
@@ -77,16 +79,13 @@ class Fields:
         return cast("bool", value)
 
     def time(self, field: str) -> datetime | None:
-        """Read a moment as RFC 3339 with an offset, or null."""
+        """Read a moment as RFC 3339 with an offset, or null; return it in UTC."""
         value = self._take(field, None, nullable=True)
         if value is None:
             return None
-        try:
-            moment = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            self._fail(field, "wrong_time", "give a time such as 2030-01-31T12:00:00Z, or null")
+        moment = _moment(value)
+        if moment is None:
+            self._fail(field, "wrong_time", f"give a time such as 2030-01-31T12:00:00Z, from {YEAR_MIN} on, or null")
         return moment
 
     def texts(self, field: str, take: Callable[[str], str], *, most: int, hint: str) -> list[str]:
@@ -174,12 +173,21 @@ def page(*, most: int = 500) -> tuple[str | None, int]:
         Problem: 422.
     """
     text = request.args.get("limit", "100")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most):
+    if not _is_page_size(text) or int(text) > most:
         raise invalid(FieldError("limit", "wrong_number", f"give a whole number from 1 to {most}"))
     after = request.args.get("after")
     if after is not None and ("\0" in after or len(after) > NAME_LENGTH_MAX):
         raise invalid(FieldError("after", "wrong_cursor", "give the 'next' of the page before"))
     return after, int(text)
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(value)
+        in_utc = moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return in_utc if moment.tzinfo is not None and in_utc.year >= YEAR_MIN else None
 
 
 def _is_name(value: Any) -> bool:

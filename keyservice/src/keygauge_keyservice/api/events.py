@@ -20,7 +20,7 @@ blueprint = Blueprint("api_events", __name__, url_prefix="/v1/events")
 
 LINES_MAX = 5_000
 BATCH_BYTES_MAX = 8 << 20  # as lines: a compressed body is bounded by what it inflates to
-_NUMBER_MAX = 1 << 62
+NUMBER_MAX = 1 << 53  # far beyond any spool: after an absurd first line, every later batch would be one taken before
 _GZIP = 16 + zlib.MAX_WBITS
 
 _is_spool = re.compile(r"[0-9a-f]{1,64}", re.ASCII).fullmatch
@@ -54,8 +54,8 @@ def _spool() -> str:
 
 def _first() -> int:
     first = request.args.get("first", "")
-    if not _is_number(first) or int(first) > _NUMBER_MAX:
-        raise _bad_batch("first: give the number of the first line, a whole number from 0")
+    if not _is_number(first) or int(first) > NUMBER_MAX:
+        raise _bad_batch("first: give the number of the first line, a whole number from 0 to 2^53")
     return int(first)
 
 
@@ -117,7 +117,12 @@ PATHS = {
                 "Take a batch of a spool's events into the ledger; sent again, it changes nothing",
                 parameters=[
                     query("spool", TEXT, "the spool's id", required=True),
-                    query("first", {**INTEGER, "minimum": 0}, "the first line's number", required=True),
+                    query(
+                        "first",
+                        {**INTEGER, "minimum": 0, "maximum": NUMBER_MAX},
+                        "the first line's number",
+                        required=True,
+                    ),
                 ],
                 answer={"$ref": "#/components/schemas/Receipt"},
                 problems=(413, 422),

@@ -26,7 +26,7 @@ def read_selection(given: Fields) -> Selection:
     end = given.time("to") or datetime.now(UTC)
     return Selection(
         account_id=given.text("account", length_max=TEXT_LENGTH_MAX),
-        start=given.time("from") or max(end, datetime.min.replace(tzinfo=UTC) + _RANGE) - _RANGE,
+        start=given.time("from") or end - _RANGE,
         end=end,
         key_id=given.text("key", length_max=TEXT_LENGTH_MAX),
         route=given.text("route", length_max=TEXT_LENGTH_MAX),
