@@ -44,7 +44,7 @@ def test_every_kind_of_change_is_one_row_per_affected_key(connection, account, k
     assert changed() == [key.id]
     keys.set_status(connection, key.id, "disabled", actor="test")
     assert changed() == []
-    keys.rename(connection, key.id, "production", actor="test")
+    keys.change(connection, key.id, name="production", actor="test")
     assert changed() == [key.id]
     accounts.set_status(connection, account.id, "suspended", actor="test")
     assert sorted(changed()) == sorted([key.id, other.id])

@@ -92,7 +92,7 @@ class Stack:
         return {
             "KEYGAUGE_DATA_DIR": str(self._settings.state),
             "KEYGAUGE_DATABASE_URL": database_url,
-            "KEYGAUGE_API_URL": self._settings.api_url,
+            "KEYGAUGE_API_URL": f"{self._settings.api_url}/v1/models",
         }
 
     def _entrust(self, pid: int, number: signal.Signals) -> None:

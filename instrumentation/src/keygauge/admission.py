@@ -55,6 +55,8 @@ Claim = tuple[Allowance, int]  # units that a call takes of a limit
 UNKNOWN = Refusal("unknown", "key_invalid")
 REVOKED = Refusal("revoked", "key_invalid")
 EXPIRED = Refusal("expired", "key_invalid")
+WRONG_IP = Refusal("forbidden", "ip_not_allowed")
+WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
 UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)
 COLD = Cold()
 

@@ -19,6 +19,8 @@ from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocket
 from keygauge.gate import Decision, Gate, Unread
 from keygauge.lifespan import Lifespan
 from keygauge.problem import answer
+from keygauge.proxy import client_ip
+from keygauge.restriction import parse_networks
 from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
 
@@ -50,6 +52,7 @@ class KeyGaugeMiddleware:
         open_paths: Iterable[str] | None = None,
         service_name: str | None = None,
         wait_s: float | None = None,
+        trusted_proxies: Iterable[str] | None = None,
     ) -> None:
         settings = Settings.from_environment(
             service_url=service_url,
@@ -59,12 +62,14 @@ class KeyGaugeMiddleware:
             open_paths=None if open_paths is None else tuple(open_paths),
             service_name=service_name,
             wait_s=wait_s,
+            trusted_proxies=None if trusted_proxies is None else tuple(trusted_proxies),
         )
         if identify is not None and settings.mode != "observe":
             raise SettingsError("identify goes with mode='observe': keys of your own can be counted, not enforced")
         self.app = app
         self._identify = identify
         self._process = Process(settings)
+        self._proxies = parse_networks(settings.trusted_proxies)
         self._wait_ns = int(settings.wait_s * SECOND)
         self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
         self._open_prefixes = tuple(path[:-1] for path in settings.open_paths if path.endswith("*"))
@@ -107,6 +112,8 @@ class KeyGaugeMiddleware:
     ) -> None:
         runtime = self._process.runtime or self._process.start()
         call = _call(scope)
+        if self._proxies:
+            call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         scope[MARK] = call
         exchange = make(call, runtime, scope, receive, send)
         try:
@@ -177,6 +184,10 @@ def _call(scope: Scope) -> Call:
     )
     span.find(call)
     return call
+
+
+def _forwarded_for(scope: Scope) -> str:
+    return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
 
 
 async def _ended(coming: Round, deadline_ns: int) -> bool:

@@ -51,6 +51,7 @@ class Call:
         "reservation",  # what it took of its limits, until settled
         "response_bytes",
         "route",
+        "scopes",  # those of the key; what they allow is the app's to say
         "started_ns",
         "status",
         "stream",  # StreamKind | None
@@ -80,6 +81,7 @@ class Call:
         self.reservation: Any = None
         self.response_bytes = 0
         self.route = UNMATCHED
+        self.scopes: tuple[str, ...] = ()
         self.started_ns = started_ns
         self.status = 0
         self.stream: StreamKind | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from keygauge import key as key_format
-from keygauge.admission import UNAVAILABLE, UNKNOWN, Cold, Dry, Refusal, Reservation, Soon
+from keygauge.admission import UNAVAILABLE, UNKNOWN, WRONG_IP, WRONG_ROUTE, Cold, Dry, Refusal, Reservation, Soon
 from keygauge.beat import Beat, Round
 from keygauge.call import INVALID, Call
 from keygauge.clock import now_ns
@@ -88,11 +88,19 @@ class Gate:
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
         call.key = key.id
         call.account = key.account
+        call.scopes = key.scopes
         refusal = self._admission.check(key, secret, call.time_ns)
+        if refusal is None and not key.restriction.admits_ip(call.ip):
+            refusal = WRONG_IP
         if refusal is not None:
             return self._refuse(call, refusal)
         if not self._enforces:
             return None
+        if key.restriction.routes is not None:
+            if call.estimate is None:
+                return Unread(needs_body=key.needs_body)
+            if not key.restriction.admits_route(call.route):
+                return self._refuse(call, WRONG_ROUTE)
         decision = self._admission.admit(key) if key.is_plain else self._reserve(call, key)
         if decision is None:
             return None

@@ -12,6 +12,7 @@ from keygauge.clock import SECOND
 from keygauge.estimate import Estimate
 from keygauge.limit import Limit
 from keygauge.ratelimit import Policy
+from keygauge.restriction import Restriction
 
 _MOST_KEYS = 100_000
 _MOST_UNKNOWN = 10_000
@@ -29,6 +30,8 @@ class Key:
     secrets: dict[int, int | None]  # number -> expiry, wall clock ns
     allowances: tuple[Allowance, ...]
     policy: Policy
+    restriction: Restriction
+    scopes: tuple[str, ...]  # what the key may do, for the app to ask about
     is_plain: bool  # each call takes one unit of each limit
     needs_route: bool
     needs_body: bool  # to tell the model or the tokens
@@ -92,6 +95,8 @@ class Keyring:
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
             allowances=allowances,
             policy=Policy([allowance for allowance in allowances if not allowance.limit.dry_run]),
+            restriction=Restriction.from_json(entry),
+            scopes=tuple(entry.get("scopes", ())),
             is_plain=all(limit.is_plain for limit in limits),
             needs_route=any(limit.route is not None for limit in limits),
             needs_body=any(limit.unit == "token" or limit.model is not None for limit in limits),

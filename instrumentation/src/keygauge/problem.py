@@ -27,6 +27,16 @@ _KINDS = {
     "key_missing": (401, "API key missing", "Send your API key as 'Authorization: Bearer <key>' or in 'X-API-Key'."),
     "key_invalid": (401, "API key not accepted", "Check the key, or make a new one in the portal."),
     "key_conflict": (400, "Two different API keys", "Send one API key, in one header."),
+    "ip_not_allowed": (
+        403,
+        "Address not allowed",
+        "This key may not be used from your address: its owner can change that.",
+    ),
+    "endpoint_not_allowed": (
+        403,
+        "Endpoint not allowed",
+        "This key may not call this endpoint: its owner can change that.",
+    ),
     "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
     "quota_exhausted": (429, "Quota used up", "Wait until the quota resets, or move to a larger plan in the portal."),
     "request_exceeds_limit": (

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from keygauge.restriction import parse_networks
+
 Mode = Literal["enforce", "observe"]
 
 
@@ -33,6 +35,7 @@ class Settings:
         wait_s: the longest that a request waits for the key service, for a cold key or a dry lease.
         spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
         service_name: the name of the metered service.
+        trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
     """
 
     service_url: str | None = None
@@ -43,6 +46,7 @@ class Settings:
     wait_s: float = 0.25
     spool_bytes: int = 256 * 1024 * 1024
     service_name: str = "unknown_service"
+    trusted_proxies: tuple[str, ...] = ()
     host: str = field(default_factory=socket.gethostname)
 
     def __post_init__(self) -> None:
@@ -71,6 +75,11 @@ class Settings:
             raise SettingsError(
                 "KEYGAUGE_SERVICE_TOKEN has a space, a line's end or a letter beyond ASCII: give the token alone"
             )
+        if len(parse_networks(self.trusted_proxies)) < len(self.trusted_proxies):
+            raise SettingsError(
+                f"KEYGAUGE_TRUSTED_PROXIES is {','.join(self.trusted_proxies)!r}: "
+                "give addresses or networks, e.g. 10.0.0.0/8"
+            )
 
     @classmethod
     def from_environment(cls, **given: object) -> Settings:
@@ -88,6 +97,8 @@ class Settings:
         }
         if paths := os.environ.get("KEYGAUGE_OPEN_PATHS"):
             read["open_paths"] = tuple(path.strip() for path in paths.split(",") if path.strip())
+        if proxies := os.environ.get("KEYGAUGE_TRUSTED_PROXIES"):
+            read["trusted_proxies"] = tuple(proxy.strip() for proxy in proxies.split(",") if proxy.strip())
         if wait := os.environ.get("KEYGAUGE_WAIT_S"):
             read["wait_s"] = _number("KEYGAUGE_WAIT_S", wait)
         if size := os.environ.get("KEYGAUGE_SPOOL_BYTES"):

@@ -16,6 +16,8 @@ from keygauge.credential import Conflict, find
 from keygauge.estimate import Estimate, EstimateError
 from keygauge.gate import Decision, Gate, Unread
 from keygauge.problem import answer
+from keygauge.proxy import client_ip
+from keygauge.restriction import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.wsgi_exchange import App, Environ, StartResponse, WsgiExchange
@@ -57,6 +59,7 @@ class KeyGaugeMiddleware:
         open_paths: Iterable[str] | None = None,
         service_name: str | None = None,
         wait_s: float | None = None,
+        trusted_proxies: Iterable[str] | None = None,
     ) -> None:
         settings = Settings.from_environment(
             service_url=service_url,
@@ -66,12 +69,14 @@ class KeyGaugeMiddleware:
             open_paths=None if open_paths is None else tuple(open_paths),
             service_name=service_name,
             wait_s=wait_s,
+            trusted_proxies=None if trusted_proxies is None else tuple(trusted_proxies),
         )
         if identify is not None and settings.mode != "observe":
             raise SettingsError("identify goes with mode='observe': keys of your own can be counted, not enforced")
         self.app = app
         self._identify = identify
         self._process = Process(settings)
+        self._proxies = parse_networks(settings.trusted_proxies)
         self._wait_ns = int(settings.wait_s * SECOND)
         open_paths = [path.encode().decode("latin-1") for path in settings.open_paths]  # as PEP 3333 has them
         self._open_paths = frozenset(path for path in open_paths if not path.endswith("*"))
@@ -84,6 +89,8 @@ class KeyGaugeMiddleware:
             return self.app(environ, start_response)
         runtime = self._process.runtime or self._process.start()
         call = environ[MARK] = _call(environ)
+        if self._proxies:
+            call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         exchange = WsgiExchange(call, runtime, environ, start_response)
         try:
             refusal = self._admit(runtime, call, environ)

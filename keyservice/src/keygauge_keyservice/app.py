@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from flask import Flask, abort, request
 from prometheus_client import CollectorRegistry
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from keygauge_keyservice import database, health, monitoring, openapi
-from keygauge_keyservice.api import accounts, beat, billing, calls, events, key_limits, keys, plans, prices, usage
+from keygauge_keyservice import database, health, monitoring, openapi, transfer
+from keygauge_keyservice.api import (
+    accounts,
+    audit,
+    beat,
+    billing,
+    calls,
+    events,
+    key_limits,
+    keys,
+    plans,
+    prices,
+    usage,
+)
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
 from keygauge_keyservice.portal import create_portal
@@ -16,7 +29,9 @@ from keygauge_keyservice.problem import handle_problems
 from keygauge_keyservice.request_metrics import RequestMetrics
 from keygauge_keyservice.services import Services
 
-API: tuple[openapi.Part, ...] = (accounts, beat, billing, calls, events, key_limits, keys, plans, prices, usage)
+API: tuple[openapi.Part, ...] = (
+    *(accounts, audit, beat, billing, calls, events, key_limits, keys, plans, prices, usage),
+)
 
 _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
 
@@ -31,6 +46,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     services.attach(app)
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)
+    transfer.install(app)
     handle_problems(app)
     app.before_request(_refuse_nul)
     app.register_blueprint(health.blueprint)
@@ -39,6 +55,8 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
         app.register_blueprint(part.blueprint)
     app.register_blueprint(openapi.blueprint(API))
     app.register_blueprint(create_portal())
+    if settings.proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=settings.proxies)  # type: ignore[method-assign]  # as Flask says
     return app
 
 

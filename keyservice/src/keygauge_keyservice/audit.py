@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from keygauge_keyservice.database import Connection
+
+PAGE_MAX = 500
+
+Connect = Callable[[], AbstractContextManager[Connection]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One action; `before` and `after` hold only what it changed."""
+
+    id: int
+    at: datetime
+    account_id: str | None
+    actor: str
+    action: str
+    subject: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
 
 
 def append(
@@ -26,6 +48,43 @@ def append(
         "VALUES (%s, %s, %s, %s, %s, %s)",
         (account_id, actor, action, subject, _json(before), _json(after)),
     )
+
+
+def find_entries(
+    connection: Connection,
+    account_id: str | None,
+    *,
+    action: str | None = None,
+    subject: str | None = None,
+    before_id: int | None = None,
+    limit: int = 50,
+) -> list[Entry]:
+    """Return an account's entries (None: everybody's), newest first: those before an entry, at most so many.
+
+    `action` is one, such as key.create, or the first word of some, such as key.
+    """
+    with connection.cursor(row_factory=class_row(Entry)) as cursor:
+        return cursor.execute(
+            "/* audit.find */ SELECT id, at, account_id, actor, action, subject, before, after FROM audit "
+            "WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s) "
+            "AND (%(action)s::text IS NULL OR action = %(action)s OR split_part(action, '.', 1) = %(action)s) "
+            "AND (%(subject)s::text IS NULL OR subject = %(subject)s) "
+            "AND (%(before_id)s::bigint IS NULL OR id < %(before_id)s) ORDER BY id DESC LIMIT %(limit)s",
+            {"account_id": account_id, "action": action, "subject": subject, "before_id": before_id, "limit": limit},
+            prepare=False,
+        ).fetchall()
+
+
+def read_all(connect: Connect, account_id: str | None, **chosen: Any) -> Iterator[Entry]:
+    """Yield all entries, newest first, holding no connection while the reader takes its time."""
+    before_id = None
+    while True:
+        with connect() as connection:
+            found = find_entries(connection, account_id, before_id=before_id, limit=PAGE_MAX, **chosen)
+        yield from found
+        if len(found) < PAGE_MAX:
+            return
+        before_id = found[-1].id
 
 
 def _json(document: Mapping[str, Any] | None) -> Jsonb | None:

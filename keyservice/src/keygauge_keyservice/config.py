@@ -31,7 +31,11 @@ class Settings:
     admin_token: str = field(repr=False)  # operators: everything
     peppers: Peppers = field(repr=False)
     admin_token_is_new: bool = False  # it was generated just now: show it once
-    api_url: str = "https://api.example.com/"  # of the metered API: the portal's curl lines show it
+    api_url: str = (
+        "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
+    )
+
+    proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -50,6 +54,7 @@ class Settings:
             admin_token=admin_token,
             peppers=peppers(environ),
             admin_token_is_new=admin_token_is_new,
+            proxies=_count(environ, "KEYGAUGE_PROXIES"),
             api_url=environ.get("KEYGAUGE_API_URL") or cls.api_url,
         )
 
@@ -87,6 +92,13 @@ def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:
         return Peppers.parse(text)
     except PepperError as error:
         raise SettingsError(f"KEYGAUGE_PEPPER: {error}") from error
+
+
+def _count(environ: Mapping[str, str], name: str) -> int:
+    text = environ.get(name) or "0"
+    if not (text.isascii() and text.isdigit() and len(text) == 1):
+        raise SettingsError(f"{name}: give how many there are, 0 to 9")
+    return int(text)
 
 
 def _token(environ: Mapping[str, str], name: str, directory: Path) -> tuple[str, bool]:

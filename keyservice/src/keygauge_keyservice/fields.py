@@ -88,6 +88,22 @@ class Fields:
             self._fail(field, "wrong_time", f"give a time such as 2030-01-31T12:00:00Z, from {YEAR_MIN} on, or null")
         return moment
 
+    def texts(self, field: str, take: Callable[[str], str], *, most: int, hint: str) -> list[str]:
+        """Read a list of texts, each through `take`, which raises ValueError; doubles are dropped."""
+        value = self._take(field, None)
+        if value is None:
+            return []
+        if not isinstance(value, list) or len(value) > most:
+            self._fail(field, "wrong_list", f"give a list of at most {most} {hint}")
+            return []
+        taken: dict[str, None] = {}
+        for index, text in enumerate(value):
+            try:
+                taken[take(text if isinstance(text, str) else "")] = None
+            except ValueError:
+                self._fail(f"{field}[{index}]", "wrong_text", f"give {hint}")
+        return list(taken)
+
     def each(self, field: str, read: Callable[[Fields], _T], *, most: int) -> list[_T]:
         """Read a list of objects."""
         value = self._take(field, None)

@@ -1,11 +1,13 @@
-"""Keys: issue, list, rename, disable, expire and delete them."""
+"""Keys: issue, list, change, disable and delete them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from keygauge import key as key_format
@@ -19,22 +21,52 @@ Status = Literal["active", "disabled", "deleted"]
 _ACTIONS = {"active": "key.enable", "disabled": "key.disable"}
 
 
-@dataclass(frozen=True)
-class Key:
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What an owner says of a key; empty lists restrict nothing."""
+
+    name: str
+    app: str | None = None
+    expires_at: datetime | None = None
+    scopes: Sequence[str] = ()
+    routes: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    rotate_every_days: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key(Terms):
     """A key without its secret."""
 
     id: str
     account_id: str
-    name: str
     environment: key_format.Environment
     status: Status
     created_at: datetime
     created_by: str | None
-    expires_at: datetime | None
+    rotated_at: datetime  # when the newest secret was made
     deleted_at: datetime | None
     last_used_at: datetime | None
     last_used_ip: str | None
     last_used_route: str | None
+
+
+_COLUMNS = sql.SQL(
+    "id, account_id, name, app, environment, status, created_at, created_by, expires_at, deleted_at, scopes, routes, "
+    "networks, rotate_every_days, last_used_at, last_used_ip, last_used_route, "
+    "coalesce((SELECT max(key_secret.created_at) FROM key_secret WHERE key_id = key.id), created_at) AS rotated_at"
+)
+_FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").format(columns=_COLUMNS)
+_LIST = sql.SQL(
+    "/* keys.list */ SELECT {columns} FROM key "
+    "WHERE account_id = %(account_id)s AND status <> 'deleted' AND (%(after)s::text IS NULL "
+    "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s)) "
+    "ORDER BY created_at, id LIMIT %(limit)s"
+).format(columns=_COLUMNS)
+_CHANGE = """/* keys.change */
+UPDATE key SET name = %(name)s, app = %(app)s, expires_at = %(expires_at)s, scopes = %(scopes)s, routes = %(routes)s,
+    networks = %(networks)s, rotate_every_days = %(rotate_every_days)s
+WHERE id = %(id)s"""
 
 
 def create(
@@ -42,45 +74,40 @@ def create(
     *,
     peppers: Peppers,
     account_id: str,
-    name: str,
     environment: key_format.Environment = "live",
-    expires_at: datetime | None = None,
     actor: str,
+    **terms: Any,
 ) -> tuple[Key, str]:
-    """Issue a key; the token is in the answer and nowhere else.
+    """Issue a key with `Terms`; the token is in the answer and nowhere else.
 
     Raises:
         Problem: 404, there is no such account.
     """
+    given = Terms(**terms)
     with connection.transaction():
         accounts.require(connection, account_id)
         key_id = key_format.new_id()
         token = key_format.generate(environment, key_id)
         connection.execute(
-            "/* keys.create */ INSERT INTO key (id, account_id, name, environment, expires_at, created_by) "
-            "VALUES (%s, %s, %s, %s, %s, %s)",
-            (key_id, account_id, name, environment, expires_at, actor),
+            "/* keys.create */ INSERT INTO key (id, account_id, name, environment, created_by) "
+            "VALUES (%s, %s, %s, %s, %s)",
+            (key_id, account_id, given.name, environment, actor),
         )
+        connection.execute(_CHANGE, {**_values(given), "id": key_id})
         connection.execute(
             "/* keys.create_secret */ INSERT INTO key_secret (key_id, number, hash, pepper_version) "
             "VALUES (%s, 1, %s, %s)",
             (key_id, peppers.hash(key_format.digest(token), peppers.newest), peppers.newest),
         )
-        after = {"name": name, "environment": environment, "expires_at": expires_at and expires_at.isoformat()}
+        after = {"environment": environment} | {name: value for name, value in _told(given).items() if value}
         audit.append(connection, account_id=account_id, actor=actor, action="key.create", subject=key_id, after=after)
-        key = require(connection, key_id)
-        feed.record_keys(connection, [key_id])
-        return key, token
+        return changed(connection, key_id), token
 
 
 def find(connection: Connection, key_id: str) -> Key | None:
     """Return a key, deleted ones too, or None."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
-        return cursor.execute(
-            "/* keys.find */ SELECT id, account_id, name, environment, status, created_at, created_by, expires_at, "
-            "deleted_at, last_used_at, last_used_ip, last_used_route FROM key WHERE id = %s",
-            (key_id,),
-        ).fetchone()
+        return cursor.execute(_FIND, (key_id,)).fetchone()
 
 
 def require(connection: Connection, key_id: str) -> Key:
@@ -100,14 +127,7 @@ def list_keys(
 ) -> list[Key]:
     """Return an account's keys but deleted ones, oldest first: those made after a key, at most so many."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
-        return cursor.execute(
-            "/* keys.list */ SELECT id, account_id, name, environment, status, created_at, created_by, expires_at, "
-            "deleted_at, last_used_at, last_used_ip, last_used_route FROM key "
-            "WHERE account_id = %(account_id)s AND status <> 'deleted' AND (%(after)s::text IS NULL "
-            "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s)) "
-            "ORDER BY created_at, id LIMIT %(limit)s",
-            {"account_id": account_id, "after": after, "limit": limit},
-        ).fetchall()
+        return cursor.execute(_LIST, {"account_id": account_id, "after": after, "limit": limit}).fetchall()
 
 
 def set_status(connection: Connection, key_id: str, status: Literal["active", "disabled"], *, actor: str) -> Key:
@@ -117,58 +137,38 @@ def set_status(connection: Connection, key_id: str, status: Literal["active", "d
         Problem: 404, or 409 when the key is deleted.
     """
     with connection.transaction():
-        before = _lock(connection, key_id)
+        before = lock(connection, key_id)
         if before.status == status:
             return before
         connection.execute("/* keys.set_status */ UPDATE key SET status = %s WHERE id = %s", (status, key_id))
         audit.append(connection, account_id=before.account_id, actor=actor, action=_ACTIONS[status], subject=key_id)
-        return _changed(connection, key_id)
+        return changed(connection, key_id)
 
 
-def rename(connection: Connection, key_id: str, name: str, *, actor: str) -> Key:
-    """Give a key another name.
-
-    Raises:
-        Problem: 404, or 409 when the key is deleted.
-    """
-    with connection.transaction():
-        before = _lock(connection, key_id)
-        if before.name == name:
-            return before
-        connection.execute("/* keys.rename */ UPDATE key SET name = %s WHERE id = %s", (name, key_id))
-        audit.append(
-            connection,
-            account_id=before.account_id,
-            actor=actor,
-            action="key.rename",
-            subject=key_id,
-            before={"name": before.name},
-            after={"name": name},
-        )
-        return _changed(connection, key_id)
-
-
-def set_expiry(connection: Connection, key_id: str, expires_at: datetime | None, *, actor: str) -> Key:
-    """Let a key expire at another time, or never.
+def change(connection: Connection, key_id: str, *, actor: str, **terms: Any) -> Key:
+    """Change some `Terms` of a key; replicas follow within about a second.
 
     Raises:
         Problem: 404, or 409 when the key is deleted.
     """
     with connection.transaction():
-        before = _lock(connection, key_id)
-        if before.expires_at == expires_at:
+        before = lock(connection, key_id)
+        wanted = replace(before, **terms)
+        told, wished = _told(before), _told(wanted)
+        different = [name for name in wished if told[name] != wished[name]]
+        if not different:
             return before
-        connection.execute("/* keys.set_expiry */ UPDATE key SET expires_at = %s WHERE id = %s", (expires_at, key_id))
+        connection.execute(_CHANGE, {**_values(wanted), "id": key_id})
         audit.append(
             connection,
             account_id=before.account_id,
             actor=actor,
-            action="key.set_expiry",
+            action="key.rename" if different == ["name"] else "key.change",
             subject=key_id,
-            before={"expires_at": before.expires_at and before.expires_at.isoformat()},
-            after={"expires_at": expires_at and expires_at.isoformat()},
+            before={name: told[name] for name in different},
+            after={name: wished[name] for name in different},
         )
-        return _changed(connection, key_id)
+        return changed(connection, key_id)
 
 
 def delete(connection: Connection, key_id: str, *, actor: str) -> Key:
@@ -187,10 +187,15 @@ def delete(connection: Connection, key_id: str, *, actor: str) -> Key:
             (key_id,),
         )
         audit.append(connection, account_id=before.account_id, actor=actor, action="key.delete", subject=key_id)
-        return _changed(connection, key_id)
+        return changed(connection, key_id)
 
 
-def _lock(connection: Connection, key_id: str) -> Key:
+def lock(connection: Connection, key_id: str) -> Key:
+    """Return a key that nobody else changes until the transaction ends.
+
+    Raises:
+        Problem: 404, or 409 when the key is deleted.
+    """
     connection.execute("/* keys.lock */ SELECT FROM key WHERE id = %s FOR UPDATE", (key_id,))
     key = require(connection, key_id)
     if key.status == "deleted":
@@ -198,7 +203,18 @@ def _lock(connection: Connection, key_id: str) -> Key:
     return key
 
 
-def _changed(connection: Connection, key_id: str) -> Key:
+def changed(connection: Connection, key_id: str) -> Key:
+    """Tell the replicas that a key is another; the last thing in the transaction."""
     key = require(connection, key_id)
     feed.record_keys(connection, [key_id])
     return key
+
+
+def _values(terms: Terms) -> dict[str, Any]:
+    values = {term.name: getattr(terms, term.name) for term in fields(Terms)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _told(terms: Terms) -> dict[str, Any]:
+    """Write terms for the audit record."""
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in _values(terms).items()}

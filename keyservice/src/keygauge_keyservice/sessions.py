@@ -16,7 +16,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True)
 class Session:
-    """A signed-in member's session."""
+    """A signed-in member's session; an operator's member has the account it looks at."""
 
     hash: bytes = field(repr=False)
     member: Member
@@ -40,15 +40,22 @@ def find(connection: Connection, token: str) -> Session | None:
     """Return the session of a cookie, or None when there is none or it has ended."""
     row = connection.execute(
         "/* sessions.find */ SELECT session.hash, session.csrf_token, session.ends_at, "
-        "member.id, member.account_id, member.email, member.role "
+        "member.id, coalesce(member.account_id, session.account_id) AS account_id, member.email, member.role "
         "FROM session JOIN member ON member.id = session.member_id "
-        "WHERE session.hash = %s AND session.ends_at > clock_timestamp() AND member.account_id IS NOT NULL",
+        "WHERE session.hash = %s AND session.ends_at > clock_timestamp()",
         (_hash(token),),
     ).fetchone()
     if row is None:
         return None
     member = Member(row["id"], row["account_id"], row["email"], row["role"])
     return Session(row["hash"], member, row["csrf_token"], row["ends_at"])
+
+
+def look_at(connection: Connection, session: Session, account_id: str | None) -> None:
+    """Let an operator's session show an account's pages, or none's."""
+    connection.execute(
+        "/* sessions.look_at */ UPDATE session SET account_id = %s WHERE hash = %s", (account_id, session.hash)
+    )
 
 
 def end(connection: Connection, session: Session) -> None:

@@ -1,5 +1,6 @@
 """The portal in a real browser, under its strict Content-Security-Policy."""
 
+import importlib.resources
 import logging
 import os
 import re
@@ -12,8 +13,9 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 from werkzeug.serving import make_server
 
-from keygauge_keyservice import keys
+from keygauge_keyservice import keys, members
 
+AXE = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 CHROMIUM = shutil.which("chromium")
 PHONE = {"width": 390, "height": 844}
 DAY_US = 86_400_000_000
@@ -124,14 +126,42 @@ def test_usage_page_shows_charts_with_tooltips(chromium, address, used):
         assert page.url.endswith(f"/usage?range=90d&key={used.key.id}")
 
 
+def pages(page, customer):
+    """The addresses of all pages of an account, that of a call among them."""
+    page.goto("/calls")
+    call = page.locator("#calls a").first.get_attribute("href")
+    of_key = [f"/keys/{customer.key.id}", f"/keys/{customer.key.id}/delete"]
+    return [
+        "/",
+        "/keys",
+        *of_key,
+        "/usage",
+        "/usage?range=24h",
+        "/stats",
+        "/calls",
+        call,
+        "/audit",
+        "/members",
+        "/password",
+    ]
+
+
+def complaints_of_axe(page):
+    """What axe-core finds wrong: every rule of WCAG 2 A and AA, and its best practices."""
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run()")["violations"]
+    return [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [None, PHONE], ids=["desk", "phone"])
 def test_no_page_breaks_the_policy_or_the_screen(chromium, address, used, scheme, viewport):
     with browsing(chromium, address, color_scheme=scheme, viewport=viewport or {"width": 1280, "height": 800}) as page:
         sign_in(page, used)
-        for path in ("/", "/keys", "/usage", "/usage?range=24h", "/calls", f"/keys/{used.key.id}/delete"):
+        for path in pages(page, used):
             assert page.goto(path).status == 200
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+            assert complaints_of_axe(page) == [], path
 
 
 def test_policy_is_enforced(chromium, address, customer):
@@ -148,7 +178,7 @@ def test_everything_but_tooltips_and_copying_works_without_scripts(chromium, add
         sign_in(page, used)
         page.goto("/usage")
         expect(page.locator("#chart-tokens-wide")).to_be_visible()
-        page.get_by_text("Both charts as a table").click()
+        page.get_by_text("The charts as a table").click()
         expect(page.get_by_role("region", name="Usage over time")).to_be_visible()
         page.goto("/keys")
         page.get_by_label("Name").fill("no scripts")
@@ -176,3 +206,58 @@ def test_page_is_used_by_keyboard(chromium, address, customer):
         expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.locator("#content")).to_be_focused()
+
+
+def test_newest_calls_appear_by_themselves(chromium, address, used, record):
+    with browsing(chromium, address) as page:
+        sign_in(page, used)
+        page.goto("/calls")
+        expect(page.get_by_role("button", name="Live: pause")).to_be_visible()
+        now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+        record(used, {"time_us": now_us, "ip": "198.51.100.77"})
+        expect(page.get_by_text("198.51.100.77")).to_be_visible(timeout=15_000)
+        page.get_by_role("button", name="Live: pause").click()
+        expect(page.get_by_role("button", name="Paused: go on")).to_be_visible()
+        page.locator("#calls a").first.click()
+        expect(page.get_by_text("0af7651916cd43dd8448eb211c80319c")).to_be_visible()
+
+
+def test_bar_of_a_chart_leads_to_its_calls(chromium, address, used):
+    with browsing(chromium, address) as page:
+        sign_in(page, used)
+        page.goto("/usage?range=7d")
+        page.locator("#chart-requests-wide .column").last.click()
+        expect(page.get_by_role("heading", name="Calls")).to_be_visible()
+        expect(page.locator("#calls tr")).to_have_count(4)
+
+
+def test_person_joins_by_a_link_and_an_operator_looks_on(chromium, address, connection, customer):
+    members.create(
+        connection, account_id=None, email="op@example.com", password="a long password", role="operator", actor="test"
+    )
+    with browsing(chromium, address) as page:
+        sign_in(page, customer)
+        page.get_by_role("link", name="Members").click()
+        page.get_by_label("E-mail address").fill("grace@acme.example")
+        page.get_by_role("button", name="Make a link").click()
+        link = page.locator("#link").inner_text()
+    with browsing(chromium, address) as page:
+        page.goto(link)
+        assert complaints_of_axe(page) == []
+        page.get_by_label("Choose a password").fill("a very good password")
+        page.get_by_label("Again").fill("a very good password")
+        page.get_by_role("button", name="Come in").click()
+        expect(page.get_by_role("heading", name=customer.account.name)).to_be_visible()
+    with browsing(chromium, address) as page:
+        page.goto("/sign-in")
+        assert complaints_of_axe(page) == []
+        page.get_by_label("E-mail address").fill("op@example.com")
+        page.get_by_label("Password").fill("a long password")
+        page.get_by_role("button", name="Sign in").click()
+        for path in ("/operator", "/operator/keys", "/operator/plans", f"/operator/accounts/{customer.account.id}"):
+            page.goto(path)
+            assert complaints_of_axe(page) == [], path
+        page.get_by_role("button", name="Look at its pages").click()
+        expect(page.get_by_text("You look at this account as an operator.")).to_be_visible()
+        page.get_by_role("button", name="Leave it").click()
+        expect(page.get_by_role("heading", name="Accounts")).to_be_visible()

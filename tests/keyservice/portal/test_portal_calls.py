@@ -6,7 +6,7 @@ RANGE = "from=2026-05-19&to=2026-05-21"
 
 
 def times(page):
-    return re.findall(r'<th scope="row"><time datetime="([^"]+)"', page)
+    return re.findall(r'<th scope="row"><a href="[^"]+"><time datetime="([^"]+)"', page)
 
 
 def test_calls_are_listed_newest_first_with_what_is_known(signed_in, customer, record, noon):

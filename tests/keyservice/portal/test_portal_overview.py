@@ -89,7 +89,13 @@ def test_rates_are_words(limit, text):
 def key(**fields):
     return keys.Key(
         **{"id": "k", "account_id": "a", "name": "prod", "environment": "live", "status": "active"}
-        | {"created_at": NOW - timedelta(days=90), "created_by": None, "expires_at": None, "deleted_at": None}
+        | {
+            "created_at": NOW - timedelta(days=90),
+            "created_by": None,
+            "rotated_at": NOW,
+            "expires_at": None,
+            "deleted_at": None,
+        }
         | {"last_used_at": NOW, "last_used_ip": None, "last_used_route": None}
         | fields
     )

@@ -162,3 +162,12 @@ def test_theme_is_kept_without_a_script(visitor):
 def test_session_of_a_deleted_member_ends(connection, signed_in, customer):
     connection.execute("DELETE FROM member WHERE id = %s", (customer.member.id,))
     assert signed_in.get("/keys").status_code == 303
+
+
+def test_csrf_token_is_written_another_way_each_time(signed_in):
+    first, second = signed_in.hidden()["csrf"], signed_in.hidden()["csrf"]
+    assert first != second
+    for token, status in ((first, 303), (second, 303), (first[:-2], 403), ("x", 403), ("", 403), ("00" * 86, 403)):
+        assert signed_in.client.post("/operator/leave", data={"csrf": token}).status_code == (
+            404 if status == 303 else 403
+        )

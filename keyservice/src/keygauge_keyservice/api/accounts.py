@@ -8,6 +8,7 @@ from flask import Blueprint
 
 from keygauge_keyservice import accounts, fields
 from keygauge_keyservice.api.schema import (
+    IDEMPOTENCY,
     NAME,
     PAGE,
     SLUG,
@@ -22,6 +23,7 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.authority import OPERATOR, operator_only
+from keygauge_keyservice.idempotency import idempotent
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("api_accounts", __name__, url_prefix="/v1/accounts")
@@ -29,6 +31,7 @@ blueprint = Blueprint("api_accounts", __name__, url_prefix="/v1/accounts")
 
 @blueprint.post("")
 @operator_only
+@idempotent
 def create() -> tuple[dict[str, Any], int]:
     """Make an account."""
     given = fields.body()
@@ -99,7 +102,8 @@ PATHS = {
             body=obj({"name": NAME, "plan": SLUG}),
             answer=ref("Account"),
             status=201,
-            problems=(404, 422),
+            parameters=[IDEMPOTENCY],
+            problems=(404, 409, 422),
         ),
         "get": operation(
             "listAccounts",

@@ -1,4 +1,4 @@
-"""Keys over HTTP: issue, list, read, rename, disable, expire, delete."""
+"""Keys over HTTP: issue, list, read, change, rotate, delete."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ from typing import Any, get_args
 from flask import Blueprint
 
 from keygauge.key import Environment
-from keygauge_keyservice import accounts, fields, keys
-from keygauge_keyservice.api.schema import NAME, PAGE, TEXT, TIME, array, enum, nullable, obj, operation, path, ref
+from keygauge_keyservice import accounts, fields, key_fields, keys, rotation
+from keygauge_keyservice.api.schema import (
+    IDEMPOTENCY,
+    INTEGER,
+    NAME,
+    PAGE,
+    SLUG,
+    TEXT,
+    TIME,
+    array,
+    enum,
+    nullable,
+    obj,
+    operation,
+    path,
+    ref,
+)
 from keygauge_keyservice.authority import OPERATOR, operator_only
+from keygauge_keyservice.idempotency import idempotent
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("api_keys", __name__, url_prefix="/v1")
@@ -20,22 +36,21 @@ _SETTABLE = ("active", "disabled")
 
 @blueprint.post("/accounts/<account_id>/keys")
 @operator_only
+@idempotent
 def create(account_id: str) -> tuple[dict[str, Any], int]:
     """Issue a key; the token is shown this once."""
     given = fields.body()
-    name = given.name("name")
     environment = given.choice("environment", get_args(Environment), default="live")
-    expires_at = given.time("expires_at")
+    terms = key_fields.read_terms(given, is_new=True)
     given.check()
     with services().connection() as connection:
         key, token = keys.create(
             connection,
             peppers=services().settings.peppers,
             account_id=account_id,
-            name=name,
             environment=environment,
-            expires_at=expires_at,
             actor=OPERATOR,
+            **terms,
         )
         return {"key": _document(key), "token": token}, 201
 
@@ -62,21 +77,37 @@ def read(key_id: str) -> dict[str, Any]:
 @blueprint.patch("/keys/<key_id>")
 @operator_only
 def change(key_id: str) -> dict[str, Any]:
-    """Change a key's name, status or expiry: all that is given or nothing."""
+    """Change a key's terms or status: all that is given or nothing."""
     given = fields.body()
-    name = given.name("name") if "name" in given else None
     status = given.choice("status", _SETTABLE) if "status" in given else None
-    expires_at = given.time("expires_at")
+    terms = key_fields.read_terms(given, is_new=False)
     given.check()
     with services().connection() as connection:
-        key = keys.require(connection, key_id)
-        if name is not None:
-            key = keys.rename(connection, key_id, name, actor=OPERATOR)
-        if "expires_at" in given:
-            key = keys.set_expiry(connection, key_id, expires_at, actor=OPERATOR)
+        key = keys.change(connection, key_id, actor=OPERATOR, **terms) if terms else keys.require(connection, key_id)
         if status is not None:
             key = keys.set_status(connection, key_id, status, actor=OPERATOR)
         return _document(key)
+
+
+@blueprint.post("/keys/<key_id>/rotations")
+@operator_only
+def rotate(key_id: str) -> tuple[dict[str, Any], int]:
+    """Give a key another secret; the token is shown this once, and null where this rotation was done before."""
+    given = fields.body()
+    rotation_id = given.slug("rotation_id")
+    grace_s = given.integer("grace_s", least=0, most=rotation.GRACE_S_MAX) if "grace_s" in given else 0
+    given.check()
+    with services().connection() as connection:
+        done = rotation.rotate(
+            connection,
+            key_id,
+            peppers=services().settings.peppers,
+            rotation_id=rotation_id,
+            grace_s=grace_s,
+            actor=OPERATOR,
+        )
+        secrets = [_secret(secret) for secret in rotation.list_secrets(connection, key_id)]
+    return {"key": _document(done.key), "token": done.token, "secrets": secrets}, 201 if done.token else 200
 
 
 @blueprint.delete("/keys/<key_id>")
@@ -93,15 +124,29 @@ def _document(key: keys.Key) -> dict[str, Any]:
         "id": key.id,
         "account": key.account_id,
         "name": key.name,
+        "app": key.app,
         "environment": key.environment,
         "status": key.status,
         "created_at": key.created_at.isoformat(),
         "created_by": key.created_by,
         "expires_at": _time(key.expires_at),
+        "scopes": list(key.scopes),
+        "routes": list(key.routes),
+        "networks": list(key.networks),
+        "rotate_every_days": key.rotate_every_days,
+        "rotated_at": key.rotated_at.isoformat(),
         "deleted_at": _time(key.deleted_at),
         "last_used_at": _time(key.last_used_at),
         "last_used_ip": key.last_used_ip,
         "last_used_route": key.last_used_route,
+    }
+
+
+def _secret(secret: rotation.Secret) -> dict[str, Any]:
+    return {
+        "number": secret.number,
+        "created_at": secret.created_at.isoformat(),
+        "expires_at": _time(secret.expires_at),
     }
 
 
@@ -111,6 +156,15 @@ def _time(moment: datetime | None) -> str | None:
 
 _ACCOUNT_ID, _KEY_ID = path("account_id"), path("key_id")
 _ENVIRONMENT = enum("live", "test")
+_DAYS = nullable({"type": "integer", "minimum": 1, "maximum": key_fields.ROTATE_EVERY_DAYS_MAX})
+_TERMS = {
+    "app": nullable({"type": "string", "maxLength": key_fields.APP_LENGTH_MAX}),
+    "expires_at": nullable(TIME),
+    "scopes": array(TEXT) | {"maxItems": key_fields.SCOPES_MAX},
+    "routes": array(TEXT) | {"maxItems": key_fields.ROUTES_MAX},
+    "networks": array(TEXT) | {"maxItems": key_fields.NETWORKS_MAX},
+    "rotate_every_days": _DAYS,
+}
 
 SCHEMAS = {
     "Key": obj(
@@ -122,13 +176,15 @@ SCHEMAS = {
             "status": enum("active", "disabled", "deleted"),
             "created_at": TIME,
             "created_by": nullable(TEXT),
-            "expires_at": nullable(TIME),
+            **_TERMS,
+            "rotated_at": TIME,
             "deleted_at": nullable(TIME),
             "last_used_at": nullable(TIME),
             "last_used_ip": nullable(TEXT),
             "last_used_route": nullable(TEXT),
         }
-    )
+    ),
+    "Secret": obj({"number": INTEGER, "created_at": TIME, "expires_at": nullable(TIME)}),
 }
 
 PATHS = {
@@ -136,11 +192,11 @@ PATHS = {
         "post": operation(
             "createKey",
             "Issue a key; the token is shown this once",
-            parameters=[_ACCOUNT_ID],
-            body=obj({"name": NAME}, {"environment": _ENVIRONMENT, "expires_at": nullable(TIME)}),
-            answer=obj({"key": ref("Key"), "token": TEXT}),
+            parameters=[_ACCOUNT_ID, IDEMPOTENCY],
+            body=obj({"name": NAME}, {"environment": _ENVIRONMENT, **_TERMS}),
+            answer=obj({"key": ref("Key"), "token": nullable(TEXT)}),
             status=201,
-            problems=(404, 422),
+            problems=(404, 409, 422),
         ),
         "get": operation(
             "listKeys",
@@ -156,12 +212,28 @@ PATHS = {
         ),
         "patch": operation(
             "changeKey",
-            "Rename, disable, enable or expire a key",
+            "Change a key's name, terms or status",
             parameters=[_KEY_ID],
-            body=obj({}, {"name": NAME, "status": enum(*_SETTABLE), "expires_at": nullable(TIME)}),
+            body=obj({}, {"name": NAME, "status": enum(*_SETTABLE), **_TERMS}),
             answer=ref("Key"),
             problems=(404, 409, 422),
         ),
         "delete": operation("deleteKey", "Delete a key for good", parameters=[_KEY_ID], status=204, problems=(404,)),
+    },
+    "/v1/keys/{key_id}/rotations": {
+        "post": operation(
+            "rotateKey",
+            "Give a key another secret; old ones end `grace_s` from now. Repeated with its id it changes nothing, and "
+            "the token is null",
+            parameters=[_KEY_ID],
+            body=obj(
+                {"rotation_id": SLUG},
+                {"grace_s": {"type": "integer", "minimum": 0, "maximum": rotation.GRACE_S_MAX, "default": 0}},
+            ),
+            answer=obj({"key": ref("Key"), "token": nullable(TEXT), "secrets": array(ref("Secret"))}),
+            status=201,
+            also=(200,),
+            problems=(404, 409, 422),
+        ),
     },
 }

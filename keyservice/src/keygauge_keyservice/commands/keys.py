@@ -1,8 +1,9 @@
-"""`keygauge keys`: list, create, rename, disable, enable, delete."""
+"""`keygauge keys`: list, create, rename, rotate, disable, enable, delete."""
 
 from __future__ import annotations
 
 import argparse
+import secrets
 from datetime import datetime
 from typing import get_args
 
@@ -11,8 +12,9 @@ from rich.table import Column, Table
 
 from keygauge.command import Subparsers
 from keygauge.key import Environment
-from keygauge_keyservice import accounts, config, keys
+from keygauge_keyservice import accounts, config, keys, rotation
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
+from keygauge_keyservice.fields import Fields
 
 
 def register(subparsers: Subparsers) -> None:
@@ -32,6 +34,11 @@ def register(subparsers: Subparsers) -> None:
     rename.add_argument("key")
     rename.add_argument("name")
     rename.set_defaults(run=_rename)
+    rotate = verbs.add_parser("rotate", help="give a key another secret; it is printed this once")
+    rotate.add_argument("key")
+    rotate.add_argument("--grace", type=int, default=0, metavar="SECONDS", help="how long the old secret stays valid")
+    rotate.add_argument("--rotation-id", help="repeating a rotation by its id changes nothing; drawn where absent")
+    rotate.set_defaults(run=_rotate)
     for name, run, text in (
         ("disable", _disable, "refuse a key, within about a second everywhere"),
         ("enable", _enable, "let a key in again"),
@@ -71,7 +78,27 @@ def _create(arguments: argparse.Namespace) -> int:
 def _rename(arguments: argparse.Namespace) -> int:
     name = checked_name(arguments.name)
     with connected() as connection:
-        _show([keys.rename(connection, arguments.key, name, actor=ACTOR)])
+        _show([keys.change(connection, arguments.key, name=name, actor=ACTOR)])
+    return 0
+
+
+def _rotate(arguments: argparse.Namespace) -> int:
+    with told_plainly():
+        peppers = config.peppers()
+        given = Fields({"grace": arguments.grace, "rotation_id": arguments.rotation_id or secrets.token_hex(16)})
+        grace_s = given.integer("grace", least=0, most=rotation.GRACE_S_MAX)
+        rotation_id = given.slug("rotation_id")
+        given.check()
+    with connected() as connection:
+        done = rotation.rotate(
+            connection, arguments.key, peppers=peppers, rotation_id=rotation_id, grace_s=grace_s, actor=ACTOR
+        )
+    console = Console(stderr=True)
+    if done.token is None:
+        console.print(f"Rotation {rotation_id} was done before: nothing has changed.", highlight=False)
+        return 0
+    console.print(f"Key {done.key.id}: copy it now, it is not shown again.", highlight=False)
+    print(done.token)  # noqa: T201 - once, and alone, so that a shell can take it
     return 0
 
 

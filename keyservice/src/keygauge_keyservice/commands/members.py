@@ -24,12 +24,12 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("members", help="list and create those who may sign in to the portal")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     listing = verbs.add_parser("list", help="list an account's members")
-    listing.add_argument("--account", required=True)
+    listing.add_argument("--account", help="none for the operators")
     listing.set_defaults(run=_list)
     create = verbs.add_parser("create", help="let a person sign in to an account's portal")
-    create.add_argument("--account", required=True)
+    create.add_argument("--account", help="none for an operator")
     create.add_argument("--email", required=True)
-    create.add_argument("--role", choices=get_args(members.Role), default="owner")
+    create.add_argument("--role", choices=get_args(members.AnyRole), default="owner")
     create.set_defaults(run=_create)
     change = verbs.add_parser("set-password", help="give a member another password and end all sessions of theirs")
     change.add_argument("--email", required=True)
@@ -64,7 +64,8 @@ def _create(arguments: argparse.Namespace) -> int:
             role=arguments.role,
             actor=ACTOR,
         )
-    _tell(f"{member.email} may sign in to account {member.account_id} as {member.role}.")
+    where = f"account {member.account_id}" if member.account_id else "every account"
+    _tell(f"{member.email} may sign in to {where} as {member.role}.")
     return _show(password, generate=arguments.generate)
 
 

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from keygauge_keyservice.portal import assets, calls, faults, figures, guard, headers, keys, overview, sign_in, usage
+from keygauge_keyservice.portal import (
+    assets,
+    audit,
+    calls,
+    faults,
+    figures,
+    guard,
+    headers,
+    invitation,
+    key,
+    keys,
+    members,
+    operator,
+    overview,
+    sign_in,
+    stats,
+    usage,
+)
 
 
 def create_portal() -> Blueprint:
     """Make the blueprint of all pages."""
     portal = Blueprint("portal", __name__, template_folder="templates")
-    for page in (sign_in, overview, keys, usage, calls, assets):
+    for page in (sign_in, invitation, overview, keys, key, usage, stats, calls, audit, members, operator, assets):
         portal.register_blueprint(page.blueprint)
+    portal.register_blueprint(members.password)
     guard.install(portal)
     headers.install(portal)
     faults.install(portal)

@@ -17,6 +17,7 @@ _STATIC = Path(__file__).parent / "static"
 _FILES = {
     "portal.css": (_STATIC / "portal.css", "text/css"),
     "charts.js": (_STATIC / "charts.js", "text/javascript"),
+    "live.js": (_STATIC / "live.js", "text/javascript"),
     "copy.js": (_STATIC / "copy.js", "text/javascript"),
     "icon.svg": (_STATIC / "icon.svg", "image/svg+xml"),
     "tooltips.js": (Path(pygaljs.path("2.0.x", "pygal-tooltips.min.js")), "text/javascript"),

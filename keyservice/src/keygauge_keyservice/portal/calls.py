@@ -1,17 +1,22 @@
-"""The calls page: the log of single calls, newest first."""
+"""The calls page: the log of single calls, newest first, each with a page of its own; as CSV and JSON too."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, jsonify, render_template, request
 
 from keygauge_keyservice import calls, keys
 from keygauge_keyservice.calls import CallFilter, LoggedCall, Place
+from keygauge_keyservice.csv_stream import usd, write_csv
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import Key
 from keygauge_keyservice.portal import guard, span
 from keygauge_keyservice.portal.keys import require_own
+from keygauge_keyservice.portal.span import Span
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
 from keygauge_keyservice.usage import UsageError
@@ -22,34 +27,102 @@ _PAGE = 50
 _STATUSES = {"2xx": "Answered", "4xx": "Refused or wrong (4xx)", "429": "Limited (429)", "5xx": "Failed (5xx)"}
 _FILTERS = ("key", "status", "ip")
 _IP_LENGTH_MAX = 64
+_NAMES = [name.name for name in fields(LoggedCall)]
 
 
 @blueprint.get("/calls")
-def show() -> str:
-    """Show a page of the log."""
+def show() -> str | Response:
+    """Show a page of the log; one that is asked for again and has not changed is not sent."""
     shown = span.read(request.args, now=datetime.now(UTC))
-    given = {name: request.args[name] for name in _FILTERS if request.args.get(name)}
-    account_id = guard.current_member().account_id
+    given = _given()
+    account_id = guard.current_account_id()
     with services().connection() as connection:
         key = require_own(connection, given["key"]) if "key" in given else None
-        selected = CallFilter(
-            account_id=account_id, start=shown.start, end=shown.end, key_id=key.id if key else None, **_narrow(given)
-        )
-        page = _page(connection, selected)
+        page = _page(connection, _selected(shown, key, given))
         listed = keys.list_keys(connection, account_id)
         names = _names(connection, {one.id: one.name for one in listed}, page.calls)
+    parts = {"page": page, "names": names, "place": calls.place_of}
+    if "live" in request.args:
+        return _unless_known(render_template("portal/call_rows.html", **parts), page)
     return render_template(
         "portal/calls.html",
         span=shown,
         presets=span.PRESETS,
         key=key,
         keys=listed,
-        names=names,
-        page=page,
         statuses=_STATUSES,
         given=given,
         query=shown.query | given,
         is_first="after" not in request.args,
+        **parts,
+    )
+
+
+@blueprint.get("/calls/<place>")
+def read(place: str) -> str:
+    """Show all that is known of one call."""
+    try:
+        with services().connection() as connection:
+            call = calls.find(connection, guard.current_account_id(), Place.parse(place))
+            if call is None:
+                raise Problem(404, "call_not_found", "There is no such call.")
+            key = require_own(connection, call.key_id)
+    except UsageError as error:
+        raise Problem(404, "call_not_found", "There is no such call.") from error
+    return render_template("portal/call.html", call=call, key=key)
+
+
+@blueprint.get("/calls.csv")
+def export() -> Response:
+    """Answer with all chosen calls as CSV."""
+    rows = ([usd(value) if name == "cost_nanousd" else value for name, value in vars(call).items()] for call in _all())
+    names = ["cost_usd" if name == "cost_nanousd" else name for name in _NAMES]
+    return Response(
+        write_csv(names, rows),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="calls.csv"'},
+    )
+
+
+@blueprint.get("/calls.json")
+def export_json() -> Response:
+    """Answer with a page of the chosen calls as JSON."""
+    shown, given = span.read(request.args, now=datetime.now(UTC)), _given()
+    with services().connection() as connection:
+        key = require_own(connection, given["key"]) if "key" in given else None
+        page = _page(connection, _selected(shown, key, given), limit=calls.PAGE_MAX)
+    documents = [vars(call) | {"id": str(call.id), "time": call.time.isoformat()} for call in page.calls]
+    return jsonify({"calls": documents, "next": str(page.next) if page.next else None})
+
+
+def _all() -> Iterator[LoggedCall]:
+    shown, given = span.read(request.args, now=datetime.now(UTC)), _given()
+    with services().connection() as connection:
+        key = require_own(connection, given["key"]) if "key" in given else None
+        selected = _selected(shown, key, given)
+        _page(connection, selected, limit=1)  # what is wrong with the filters is told before the answer begins
+    return calls.read_all(services(), **selected)
+
+
+def _unless_known(rows: str, page: calls.Page) -> Response:
+    """Answer a live page's question for its rows: 304 where they are those it has."""
+    response = Response(rows, content_type="text/html; charset=utf-8")
+    response.headers["Cache-Control"] = "no-cache, private"
+    response.set_etag(hashlib.sha256(",".join(str(call.id) for call in page.calls).encode()).hexdigest()[:24])
+    return response.make_conditional(request)  # type: ignore[return-value]  # the same response
+
+
+def _given() -> dict[str, str]:
+    return {name: request.args[name] for name in _FILTERS if request.args.get(name)}
+
+
+def _selected(shown: Span, key: Key | None, given: Mapping[str, str]) -> CallFilter:
+    return CallFilter(
+        account_id=guard.current_account_id(),
+        start=shown.start,
+        end=shown.end,
+        key_id=key.id if key else None,
+        **_narrow(given),
     )
 
 
@@ -61,10 +134,10 @@ def _narrow(given: Mapping[str, str]) -> CallFilter:
     return narrowed
 
 
-def _page(connection: Connection, selected: CallFilter) -> calls.Page:
+def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -> calls.Page:
     after = request.args.get("after")
     try:
-        return calls.find_page(connection, after=Place.parse(after) if after else None, limit=_PAGE, **selected)
+        return calls.find_page(connection, after=Place.parse(after) if after else None, limit=limit, **selected)
     except UsageError as error:
         raise Problem(422, "bad_filter", f"{error}.") from error
 

@@ -43,6 +43,8 @@ class Bars:
     series: Sequence[Series]
     write: Callable[[int], str]  # a value, in tooltips
     write_tick: Callable[[int], str]  # a value, beside the axis
+    links: Sequence[str] = ()  # where each bar leads
+    is_area: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ def _draw(bars: Bars, frame: _Frame) -> Markup:
     stacks = [sum(values) for values in zip(*(series.values for series in bars.series), strict=True)]
     chart = _Columns(
         notes=[_note(bars, index) for index in range(len(labels))],
+        links=bars.links,
+        is_area=bars.is_area,
         style=_STYLE,
         width=frame.width,
         height=frame.height,
@@ -96,9 +100,13 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
     pygal's own bars are an element each, with more for their tooltips: three times the weight and time.
     """
 
-    def __init__(self, *, notes: Sequence[tuple[str, str]], **options: Any) -> None:
+    def __init__(
+        self, *, notes: Sequence[tuple[str, str]], links: Sequence[str], is_area: bool, **options: Any
+    ) -> None:
         super().__init__(**options)
         self.notes = notes
+        self.links = links
+        self.is_area = is_area
 
     def _plot(self) -> None:
         width = (self.view.x(1) - self.view.x(0)) / self._len
@@ -106,18 +114,27 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         heights = [0.0] * self._len
         tops = [sum(values) for values in zip(*(series.values for series in self.series), strict=True)]
         for series in self.series:
-            path = []
+            path = [self._area(heights, series.values, lefts, width)] if self.is_area else []
             for index, value in enumerate(series.values):
                 lower, heights[index] = heights[index], heights[index] + value
-                if value:
+                if value and not self.is_area:
                     y, bottom = self.view.y(heights[index]), self.view.y(lower)
                     path.append(_bar(lefts[index], y, width, bottom - y, is_top=heights[index] == tops[index]))
             self.svg.node(self.svg.serie(series)["plot"], "path", d="".join(path))
-        for left, note in zip(lefts, self.notes, strict=True):
-            self._column(left, width, *note)
+        for index, (left, note) in enumerate(zip(lefts, self.notes, strict=True)):
+            self._column(left, width, *note, link=self.links[index] if self.links else None)
 
-    def _column(self, left: float, width: float, title: str, note: str) -> None:
-        column = self.svg.node(self.nodes["overlay"], class_="column")
+    def _area(self, lowers: Sequence[float], values: Sequence[int], lefts: Sequence[float], width: float) -> str:
+        """Return the outline of a layer between what is below it and its own height."""
+        middles = [left + width / 2 for left in lefts]
+        uppers = [lower + value for lower, value in zip(lowers, values, strict=True)]
+        points = [*zip(middles, uppers, strict=True), *reversed([*zip(middles, lowers, strict=True)])]
+        return "M" + "L".join(f"{x:.1f} {self.view.y(y):.1f}" for x, y in points) + "z"
+
+    def _column(self, left: float, width: float, title: str, note: str, *, link: str | None) -> None:
+        # Not for the keyboard, to which the chart is hidden: the table beside it has the same links.
+        anchor = {"href": link, "tabindex": "-1"} if link else {}
+        column = self.svg.node(self.nodes["overlay"], "a" if link else "g", class_="column", **anchor)
         size = {"x": f"{left:.1f}", "y": "0", "width": f"{width:.1f}", "height": f"{self.view.height:.1f}"}
         self.svg.node(column, "rect", class_="reactive tooltip-trigger", **size)
         self.svg.node(column, "desc", class_="label").text = title

@@ -87,6 +87,7 @@ def install(portal: Blueprint) -> None:
 def _add_filters(state: BlueprintSetupState) -> None:
     filters = (count, short, money, duration, day, clock, ago)
     state.app.jinja_env.filters.update({function.__name__: function for function in filters})
+    state.app.jinja_env.globals["csrf_token"] = guard.csrf_token  # macros see no context
 
 
 def _context() -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -16,7 +17,14 @@ from keygauge_keyservice.services import services
 from keygauge_keyservice.sessions import Session
 
 _COOKIE = "keygauge_session"
-_PUBLIC = frozenset(("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"))
+_PUBLIC = frozenset(
+    (
+        *("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"),
+        *("portal.invitation.show", "portal.invitation.accept"),
+    )
+)
+_OPERATORS = "portal.operator"  # the blueprint of pages that only operators see
+_EVERYONES = frozenset(("portal.sign_in", "portal.password"))  # … of pages that are about no account
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
@@ -31,8 +39,13 @@ def current_session() -> Session:
 
 
 def current_member() -> Member:
-    """Return the member who asks; every query is confined to this member's account."""
+    """Return the member who asks."""
     return current_session().member
+
+
+def current_account_id() -> str:
+    """Return the account that every query is confined to: the member's own, or the one an operator looks at."""
+    return cast("str", current_member().account_id)
 
 
 def require_change() -> Member:
@@ -44,6 +57,18 @@ def require_change() -> Member:
     member = current_member()
     if not member.may_change:
         raise Problem(403, "viewer", "You may look at this account but not change it: ask its owner.")
+    return member
+
+
+def require_manager() -> Member:
+    """Return the member who asks to change who the members are.
+
+    Raises:
+        Problem: 403, only owners do that.
+    """
+    member = current_member()
+    if not member.may_manage:
+        raise Problem(403, "no_owner", "Only an owner of this account may do that.")
     return member
 
 
@@ -83,9 +108,37 @@ def _admit() -> BaseResponse | None:
     g.session = find_session()
     if g.session is None:
         return _to_sign_in()
-    if is_change and not hmac.compare_digest(request.form.get("csrf", "").encode(), g.session.csrf_token.encode()):
+    if is_change and not _is_csrf_token(request.form.get("csrf", ""), g.session):
         raise Problem(403, "stale_form", "This form is out of date: go back, reload the page and send it again.")
+    return _confine(g.session.member)
+
+
+def _confine(member: Member) -> BaseResponse | None:
+    """Keep members out of the operators' pages, and operators who look at no account out of an account's."""
+    if request.blueprint == _OPERATORS:
+        if not member.is_operator:
+            raise Problem(404, "not_found", "There is no such page.")
+        return None
+    if member.account_id is None and request.blueprint not in _EVERYONES:
+        return cast("Response", redirect(url_for("portal.operator.show"), 303))
     return None
+
+
+def csrf_token(session: Session) -> str:
+    """Write the session's token another way each time, so that compression tells nothing of it."""
+    token = session.csrf_token.encode()
+    mask = secrets.token_bytes(len(token))
+    return (mask + bytes(one ^ other for one, other in zip(mask, token, strict=True))).hex()
+
+
+def _is_csrf_token(text: str, session: Session) -> bool:
+    try:
+        masked = bytes.fromhex(text)
+    except ValueError:
+        return False
+    half = len(masked) // 2
+    token = bytes(one ^ other for one, other in zip(masked[:half], masked[half:], strict=False))
+    return hmac.compare_digest(token, session.csrf_token.encode())
 
 
 def _is_same_origin() -> bool:

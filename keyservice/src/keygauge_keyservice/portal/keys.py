@@ -22,7 +22,7 @@ from keygauge_keyservice.services import services
 blueprint = Blueprint("keys", __name__, url_prefix="/keys")
 
 _LIFETIMES_DAYS = {"": None, "30": 30, "90": 90, "365": 365}
-_is_form_id = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
+is_form_id = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 _NOTICES = {"active": "is enabled", "disabled": "is disabled", "deleted": "is deleted"}
 
 
@@ -41,7 +41,7 @@ def create() -> str | Response | tuple[str, int]:
     environment: Environment = fields.choice("environment", get_args(Environment), default="live")
     lifetime_days = _LIFETIMES_DAYS.get(request.form.get("lifetime", ""))
     form_id = request.form.get("form_id", "")
-    if fields.errors or not _is_form_id(form_id):
+    if fields.errors or not is_form_id(form_id):
         return _page(wrong_name=request.form.get("name", "")), 422
     with services().connection() as connection:
         if not sessions.spend_form(connection, guard.current_session(), form_id):
@@ -49,7 +49,7 @@ def create() -> str | Response | tuple[str, int]:
         key, token = keys.create(
             connection,
             peppers=services().settings.peppers,
-            account_id=member.account_id,
+            account_id=guard.current_account_id(),
             name=name,
             environment=environment,
             expires_at=datetime.now(UTC) + timedelta(days=lifetime_days) if lifetime_days else None,
@@ -95,13 +95,13 @@ def require_own(connection: Connection, key_id: str) -> Key:
         Problem: 404, there is no such key here; another account's looks the same.
     """
     key = keys.find(connection, key_id) if key_id.isalnum() else None
-    if key is None or key.account_id != guard.current_member().account_id:
+    if key is None or key.account_id != guard.current_account_id():
         raise not_found("key", key_id)
     return key
 
 
 def _page(*, wrong_name: str | None = None) -> str:
-    account_id = guard.current_member().account_id
+    account_id = guard.current_account_id()
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         listed = keys.list_keys(connection, account_id)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 
 from keygauge_keyservice import accounts, keys, plans, quota, usage
 from keygauge_keyservice.keys import Key
+from keygauge_keyservice.pace import Pace, find_pace
 from keygauge_keyservice.plan_limits import Limit
 from keygauge_keyservice.portal import figures, guard, span, timeline
 from keygauge_keyservice.quota import Quota
@@ -17,6 +18,7 @@ from keygauge_keyservice.services import services
 
 blueprint = Blueprint("overview", __name__)
 
+_MINUTE_S = 60
 _NEAR = 0.8  # of a quota
 _EXPIRES_SOON = timedelta(days=14)
 _UNUSED = timedelta(days=60)
@@ -45,6 +47,20 @@ class Gauge:
 
 
 @dataclass(frozen=True)
+class PaceRow:
+    """A rate as it is shown; `limit` is None where the plan has none."""
+
+    unit: str
+    used: int
+    limit: int | None
+
+    @property
+    def percent(self) -> float:
+        """Return how much of the limit is used, at most 100."""
+        return min(100.0, 100 * self.used / self.limit) if self.limit else 0.0
+
+
+@dataclass(frozen=True)
 class Remark:
     """Something that needs attention, and where to look."""
 
@@ -56,12 +72,13 @@ class Remark:
 def show() -> str:
     """Show how the account stands."""
     now = datetime.now(UTC)
-    account_id = guard.current_member().account_id
+    account_id = guard.current_account_id()
     month, quarter = span.of_preset("30d", now=now), span.of_preset("90d", now=now)
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
         quotas = [found for found in quota.find_quotas(connection, account_id, now=now) if found.key_id is None]
+        pace = find_pace(connection, account_id, now=now)
         listed = keys.list_keys(connection, account_id)
         totals = usage.totals(connection, account_id=account_id, start=quarter.start, end=quarter.end)
         points = usage.series(connection, account_id=account_id, start=month.start, end=month.end, bucket=month.bucket)
@@ -73,11 +90,40 @@ def show() -> str:
         gauges=[gauge(found) for found in quotas],
         remarks=remarks(quotas, listed, now=now),
         keys=listed,
+        paces=paces(pace),
         totals=totals,
         days=(quarter.end - quarter.start).days,
         chart=timeline.draw_tokens(points, month.bucket) if totals.requests else "",
         month_tokens=sum(point.tokens for point in points),
     )
+
+
+@blueprint.get("/live")
+def live() -> Response:
+    """Answer with the rows of what is used now; 304 where they are those the page has."""
+    account_id = guard.current_account_id()
+    with services().connection() as connection:
+        rows = paces(find_pace(connection, account_id))
+    response = Response(render_template("portal/pace_rows.html", paces=rows), content_type="text/html; charset=utf-8")
+    response.headers["Cache-Control"] = "no-cache, private"
+    response.add_etag()
+    return response.make_conditional(request)  # type: ignore[return-value]  # the same response
+
+
+def paces(now: Pace) -> list[PaceRow]:
+    """Write the last minute, and each rate of the plan with what its last window holds."""
+    rows = [
+        PaceRow(
+            f"{rate.unit.capitalize()}s per {_SPANS_S.get(rate.window_s, f'{rate.window_s} s')}", rate.used, rate.amount
+        )
+        for rate in now.rates
+        if rate.unit != "nanousd"
+    ]
+    measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
+    for unit, used in (("request", now.requests_per_minute), ("token", now.tokens_per_minute)):
+        if unit not in measured:
+            rows.append(PaceRow(f"{unit.capitalize()}s per minute", used, None))
+    return rows
 
 
 def gauge(found: Quota) -> Gauge:
@@ -121,6 +167,13 @@ def remarks(quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime) ->
             found.append(Remark(f"“{key.name}” expired on {figures.day(key.expires_at)}.", address))
         elif key.expires_at is not None and key.expires_at <= now + _EXPIRES_SOON:
             found.append(Remark(f"“{key.name}” expires on {figures.day(key.expires_at)}.", address))
+        elif key.rotate_every_days and key.rotated_at + timedelta(days=key.rotate_every_days) <= now:
+            found.append(
+                Remark(
+                    f"“{key.name}” was last rotated on {figures.day(key.rotated_at)}: it is due.",
+                    url_for("portal.key.show", key_id=key.id),
+                )
+            )
         elif key.status == "active" and (key.last_used_at or key.created_at) < now - _UNUSED:
             found.append(Remark(f"“{key.name}” has not been used for {_UNUSED.days} days: disable it?", address))
     return found

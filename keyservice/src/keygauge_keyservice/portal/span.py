@@ -12,6 +12,7 @@ PRESETS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"
 _PRESET_DEFAULT = "30d"
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _HOURLY_MAX, _DAILY_MAX, _WEEKLY_MAX = 3 * _DAY, 100 * _DAY, 2 * 366 * _DAY
+_MINUTE = "%Y-%m-%dT%H:%M"
 _LENGTH_MAX = 10 * 366 * _DAY
 
 
@@ -44,6 +45,8 @@ class Span:
         """Return the range as parts of an address."""
         if self.preset:
             return {"range": self.preset}
+        if any(moment.time() != time() for moment in (self.start, self.end)):
+            return {"from": f"{self.start:{_MINUTE}}", "to": f"{self.end:{_MINUTE}}"}
         return {"from": self.start.date().isoformat(), "to": self.last_day.isoformat()}
 
 
@@ -67,8 +70,11 @@ def of_preset(preset: str, *, now: datetime) -> Span:
 
 def _custom(first: str, last: str, now: datetime) -> Span:
     try:
-        start = datetime.combine(date.fromisoformat(first), time(), UTC)
-        end = datetime.combine(date.fromisoformat(last), time(), UTC) + _DAY
+        if "T" in first:  # a bar's moments: the second is the first one that is not in it
+            start, end = (datetime.strptime(text, _MINUTE).replace(tzinfo=UTC) for text in (first, last))
+        else:
+            start = datetime.combine(date.fromisoformat(first), time(), UTC)
+            end = datetime.combine(date.fromisoformat(last), time(), UTC) + _DAY
     except (ValueError, OverflowError):
         return _fallback("Give both dates as year-month-day.", now)
     if start >= end:

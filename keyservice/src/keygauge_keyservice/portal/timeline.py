@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from markupsafe import Markup
@@ -20,7 +20,14 @@ _TITLES = {
 }
 
 
-def draw_tokens(points: Sequence[Point], bucket: Bucket, *, name: str = "tokens") -> Markup:
+def draw_tokens(
+    points: Sequence[Point],
+    bucket: Bucket,
+    *,
+    name: str = "tokens",
+    links: Sequence[str] = (),
+    is_area: bool = False,
+) -> Markup:
     """Draw tokens used: input with output on top."""
     return _draw(
         name,
@@ -28,10 +35,14 @@ def draw_tokens(points: Sequence[Point], bucket: Bucket, *, name: str = "tokens"
         bucket,
         Series("Input", "tone-input", [point.input_tokens for point in points]),
         Series("Output", "tone-output", [point.output_tokens for point in points]),
+        links=links,
+        is_area=is_area,
     )
 
 
-def draw_requests(points: Sequence[Point], bucket: Bucket, *, name: str = "requests") -> Markup:
+def draw_requests(
+    points: Sequence[Point], bucket: Bucket, *, name: str = "requests", links: Sequence[str] = ()
+) -> Markup:
     """Draw requests: answered, refused by a limit, failed."""
     return _draw(
         name,
@@ -40,7 +51,29 @@ def draw_requests(points: Sequence[Point], bucket: Bucket, *, name: str = "reque
         Series("Answered", "tone-answered", [answered(point) for point in points]),
         Series("Limited", "tone-limited", [point.limited for point in points]),
         Series("Failed", "tone-failed", [failed(point) for point in points]),
+        links=links,
     )
+
+
+def draw_cost(points: Sequence[Point], bucket: Bucket, *, name: str = "cost", links: Sequence[str] = ()) -> Markup:
+    """Draw what the tokens cost at list prices."""
+    series = Series("Cost", "tone-cost", [point.cost_nanousd for point in points])
+    return _draw(name, points, bucket, series, links=links, write=figures.money)
+
+
+def draw_groups(
+    name: str, points: Sequence[Point], bucket: Bucket, groups: Sequence[tuple[str, str]], *, links: Sequence[str] = ()
+) -> Markup:
+    """Draw the requests of some groups, each with its tone; the rest is added up as "Other"."""
+    starts = {point.start: point for point in points}
+    shown = {group for group, _ in groups}
+    counts = {group: dict.fromkeys(starts, 0) for group in (*shown, None)}
+    for point in points:
+        counts[point.group if point.group in shown else None][point.start] += point.requests
+    series = [Series(group or "no model", tone, list(counts[group].values())) for group, tone in groups]
+    if any(counts[None].values()):
+        series.append(Series("Other", "tone-other", list(counts[None].values())))
+    return _draw(name, list(starts.values()), bucket, *series, links=links)
 
 
 def answered(point: Point) -> int:
@@ -58,8 +91,17 @@ def title(start: datetime, bucket: Bucket) -> str:
     return start.astimezone(UTC).strftime(_TITLES[bucket])
 
 
-def _draw(name: str, points: Sequence[Point], bucket: Bucket, *series: Series) -> Markup:
+def _draw(
+    name: str,
+    points: Sequence[Point],
+    bucket: Bucket,
+    *series: Series,
+    links: Sequence[str] = (),
+    write: Callable[[int], str] = figures.count,
+    is_area: bool = False,
+) -> Markup:
     labels = [point.start.astimezone(UTC).strftime(_LABELS[bucket]) for point in points]
     titles = [title(point.start, bucket) for point in points]
-    bars = Bars(name, labels, titles, series, write=figures.count, write_tick=figures.short)
+    tick = figures.short if write is figures.count else write
+    bars = Bars(name, labels, titles, series, write=write, write_tick=tick, links=links, is_area=is_area)
     return draw(bars) if points else Markup()

@@ -1,12 +1,14 @@
-"""The usage page: totals, charts and tables of a range, for one key or all, and the same as CSV."""
+"""The usage page: totals, charts and tables of a range, for one key or all, and the same as CSV and JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, jsonify, render_template, request, url_for
 
 from keygauge_keyservice import keys, usage
 from keygauge_keyservice.csv_stream import usd, write_csv
@@ -18,7 +20,7 @@ from keygauge_keyservice.portal.span import Span
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
 from keygauge_keyservice.tally import Tally
-from keygauge_keyservice.usage import Part, Selection
+from keygauge_keyservice.usage import Part, Point, Selection
 from keygauge_keyservice.usage_query import Grouping
 
 blueprint = Blueprint("usage", __name__)
@@ -47,12 +49,13 @@ def show() -> str:
     with services().connection() as connection:
         key = _key(connection)
         selection = _selection(shown, key)
-        listed = keys.list_keys(connection, guard.current_member().account_id)
+        listed = keys.list_keys(connection, guard.current_account_id())
         totals = usage.totals(connection, **selection)
         points = usage.series(connection, bucket=shown.bucket, **selection) if totals.requests else []
         models = usage.breakdown(connection, by="model", **selection)
         routes = usage.breakdown(connection, by="route", **selection)
         by_key = [] if key else _named(connection, usage.breakdown(connection, by="key", **selection))
+    links = links_to_calls(points, shown, {"key": key.id} if key else {})
     return render_template(
         "portal/usage.html",
         span=shown,
@@ -61,8 +64,10 @@ def show() -> str:
         keys=listed,
         totals=totals,
         points=points,
-        tokens_chart=timeline.draw_tokens(points, shown.bucket),
-        requests_chart=timeline.draw_requests(points, shown.bucket),
+        tokens_chart=timeline.draw_tokens(points, shown.bucket, links=links),
+        requests_chart=timeline.draw_requests(points, shown.bucket, links=links),
+        cost_chart=timeline.draw_cost(points, shown.bucket, links=links) if totals.cost_nanousd else "",
+        links=links,
         tables=_tables(models, routes, by_key),
         unpriced=[part.group or "no model" for part in models if is_unpriced(part)],
         is_unpriced=is_unpriced,
@@ -75,6 +80,39 @@ def show() -> str:
 @blueprint.get("/usage.csv")
 def export() -> Response:
     """Answer with one of the page's tables as CSV: over time, by model, by endpoint or by key."""
+    names, rows = _table()
+    shown = span.read(request.args, now=datetime.now(UTC))
+    name = f"usage-{request.args.get('table', 'time')}-{shown.start:%Y%m%d}-{shown.last_day:%Y%m%d}.csv"
+    return Response(
+        write_csv(names, rows),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+@blueprint.get("/usage.json")
+def read() -> Response:
+    """Answer with the same table as JSON."""
+    names, rows = _table()
+    documents = [dict(zip(names, row, strict=True)) for row in rows]
+    for document in documents:
+        document["cost_usd"] = str(document["cost_usd"])
+    return jsonify({"rows": documents})
+
+
+def links_to_calls(points: Sequence[Point], shown: Span, given: Mapping[str, str]) -> list[str]:
+    """Return for each bar the address of its calls."""
+    starts = [max(point.start, shown.start) for point in points]
+    spans = [Span(start, end) for start, end in zip(starts, [*starts[1:], shown.end], strict=True)] if points else []
+    return [f"{url_for('portal.calls.show')}?{urlencode(one.query | dict(given))}" for one in spans]
+
+
+def is_unpriced(tally: Tally) -> bool:
+    """Tell whether tokens were used that no price is known for."""
+    return tally.tokens > 0 and tally.cost_nanousd == 0
+
+
+def _table() -> tuple[list[str], list[list[Any]]]:
     shown = span.read(request.args, now=datetime.now(UTC))
     if shown.error:
         raise Problem(422, "bad_range", shown.error)
@@ -92,23 +130,13 @@ def export() -> Response:
             rows = [([row.key_id, row.name] if row.key_id else [row.name], row.tally) for row in named]
         else:
             raise Problem(404, "table_not_found", f"There is no table {table!r}.")
-    name = f"usage-{table}-{shown.start:%Y%m%d}-{shown.last_day:%Y%m%d}.csv"
-    lines = ([*group, *(getattr(tally, sum_) for sum_ in _SUMS), usd(tally.cost_nanousd)] for group, tally in rows)
-    return Response(
-        write_csv([*names, *_SUMS, "cost_usd"], lines),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
-
-
-def is_unpriced(tally: Tally) -> bool:
-    """Tell whether tokens were used that no price is known for."""
-    return tally.tokens > 0 and tally.cost_nanousd == 0
+    lines = [[*group, *(getattr(tally, sum_) for sum_ in _SUMS), usd(tally.cost_nanousd)] for group, tally in rows]
+    return [*names, *_SUMS, "cost_usd"], lines
 
 
 def _selection(shown: Span, key: Key | None) -> Selection:
     return Selection(
-        account_id=guard.current_member().account_id,
+        account_id=guard.current_account_id(),
         start=shown.start,
         end=shown.end,
         key_id=key.id if key else None,
@@ -122,7 +150,7 @@ def _key(connection: Connection) -> Key | None:
 
 def _named(connection: Connection, parts: Sequence[Part]) -> list[Row]:
     """Put the keys' names to their ids, deleted keys' too."""
-    names = {key.id: key.name for key in keys.list_keys(connection, guard.current_member().account_id)}
+    names = {key.id: key.name for key in keys.list_keys(connection, guard.current_account_id())}
     for part in parts:
         if part.group not in names:
             names[part.group] = f"{require_own(connection, part.group).name} (deleted)"

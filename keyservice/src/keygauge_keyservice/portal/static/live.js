@@ -1,0 +1,30 @@
+// Keep the newest page of calls, and the overview's rates, up to date: asked again only while the page is seen.
+"use strict";
+const EVERY_MS = 2000;
+for (const part of document.querySelectorAll("[data-live]")) {
+  const button = document.getElementById("live");
+  let etag = "";
+  let paused = false;
+  if (button) {
+    button.textContent = "Live: pause";
+    button.setAttribute("role", "button");
+    button.addEventListener("click", (event) => {
+      event.preventDefault();
+      paused = !paused;
+      button.textContent = paused ? "Paused: go on" : "Live: pause";
+    });
+  }
+  setInterval(async () => {
+    if (paused || document.hidden || part.contains(document.activeElement)) return;
+    try {
+      const answer = await fetch(part.dataset.live, {headers: etag ? {"If-None-Match": etag} : {}, redirect: "error", cache: "no-store"});
+      if (answer.status === 200) {
+        etag = answer.headers.get("ETag") || "";
+        const fresh = new DOMParser().parseFromString(`<table><tbody>${await answer.text()}</tbody></table>`, "text/html");
+        part.replaceChildren(...fresh.querySelector("tbody").children);
+      }
+    } catch {
+      // The service is away for a moment: what is shown stays.
+    }
+  }, EVERY_MS);
+}

@@ -1,0 +1,135 @@
+"""Keys that may not do everything, in front of a real key service."""
+
+import asyncio
+import threading
+
+import pytest
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from keygauge import current
+from keygauge.settings import SettingsError
+from keygauge_keyservice import keys, rotation
+from keygauge_keyservice.secret import Peppers
+
+PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
+
+
+async def hello(request):
+    return PlainTextResponse("hello")
+
+
+async def scopes(request):
+    return JSONResponse(list(current().scopes))
+
+
+@pytest.fixture
+def api(guard):
+    routes = [Route("/hello", hello), Route("/scopes", scopes), Route("/v1/files/{name}", hello)]
+    return guard(Starlette(routes=routes), trusted_proxies=["127.0.0.1"])
+
+
+async def test_key_is_refused_from_elsewhere(service, api, visit):
+    _, token = service.key(networks=["192.0.2.0/24"])
+    there = {"x-forwarded-for": "192.0.2.7"}
+    assert (await visit(api, token, headers=there)).status_code == 200
+    answer = await visit(api, token, headers={"x-forwarded-for": "192.0.2.7, 198.51.100.9"})
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "ip_not_allowed"
+    assert (await visit(api, token)).json()["code"] == "ip_not_allowed"
+    events = service.events(3)
+    assert [(event["ip"], event["outcome"]) for event in events] == [
+        ("192.0.2.7", "admitted"),
+        ("198.51.100.9", "forbidden"),
+        ("127.0.0.1", "forbidden"),
+    ]
+
+
+async def test_key_is_refused_for_other_endpoints(service, api, visit):
+    _, token = service.key(routes=["/hello", "/v1/files*"])
+    assert (await visit(api, token, "/hello")).status_code == 200
+    assert (await visit(api, token, "/v1/files/a.txt")).status_code == 200
+    for path in ("/scopes", "/nowhere", "/hello/", "//hello"):
+        answer = await visit(api, token, path)
+        assert answer.status_code == 403, path
+        assert answer.json()["code"] == "endpoint_not_allowed"
+
+
+async def test_scopes_reach_the_app(service, api, visit):
+    _, token = service.key(scopes=["chat:write", "files:read"])
+    assert (await visit(api, token, "/scopes")).json() == ["chat:write", "files:read"]
+
+
+async def test_restriction_reaches_a_running_service(service, api, visit):
+    key, token = service.key()
+    assert (await visit(api, token)).status_code == 200
+    keys.change(service.connection, key.id, networks=["192.0.2.0/24"], actor="test")
+    for _ in range(150):
+        if (await visit(api, token)).status_code == 403:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the change did not arrive within 1.5 s")
+
+
+async def test_no_call_fails_while_a_key_is_rotated_with_grace(service, api, visit):
+    key, token = service.key({"name": "rpm", "unit": "request", "amount": 10**6, "window_s": 60})
+    tokens, statuses, ended = [token], [], threading.Event()
+
+    async def keep_calling():
+        while not ended.is_set():
+            statuses.append((await visit(api, tokens[-1])).status_code)
+            await asyncio.sleep(0)
+
+    calling = asyncio.create_task(keep_calling())
+    for number in range(3):
+        await asyncio.sleep(0.1)
+        done = await asyncio.to_thread(
+            rotation.rotate,
+            service.connection,
+            key.id,
+            peppers=PEPPERS,
+            rotation_id=f"r{number}",
+            grace_s=60,
+            actor="test",
+        )
+        await asyncio.sleep(0.1)  # the program still has the old one
+        tokens.append(done.token)
+    await asyncio.sleep(0.3)
+    ended.set()
+    await calling
+    assert set(statuses) == {200}
+    assert {event["key_id"] for event in service.events(len(statuses))} == {key.id}
+    for old in tokens:
+        assert (await visit(api, old)).status_code == 200
+
+
+async def test_old_secret_is_refused_after_a_rotation_without_grace(service, api, visit):
+    key, token = service.key()
+    assert (await visit(api, token)).status_code == 200
+    done = rotation.rotate(service.connection, key.id, peppers=PEPPERS, rotation_id="r", actor="test")
+    for _ in range(150):
+        if (await visit(api, token)).status_code == 401:
+            break
+        await asyncio.sleep(0.01)
+    else:
+        pytest.fail("the old secret was still admitted after 1.5 s")
+    assert (await visit(api, done.token)).status_code == 200
+
+
+def test_trusted_proxies_are_networks(guard):
+    with pytest.raises(SettingsError, match="KEYGAUGE_TRUSTED_PROXIES"):
+        guard(Starlette(), trusted_proxies=["everyone"])
+
+
+def test_wsgi_refuses_alike(service, guard_wsgi, visit_wsgi):
+    app = Flask("api")
+    app.add_url_rule("/hello", "hello", view_func=lambda: "hello")
+    app.add_url_rule("/other/<name>", "other", view_func=lambda name: name)
+    api = guard_wsgi(app, trusted_proxies=["192.0.2.1"])
+    _, token = service.key(networks=["198.51.100.0/24"], routes=["/hello"])
+    there = {"x-forwarded-for": "198.51.100.7"}
+    assert visit_wsgi(api, token, headers=there).status_code == 200
+    assert visit_wsgi(api, token, "/other/x", headers=there).json()["code"] == "endpoint_not_allowed"
+    assert visit_wsgi(api, token).json()["code"] == "ip_not_allowed"

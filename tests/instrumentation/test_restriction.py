@@ -1,0 +1,62 @@
+import pytest
+
+from keygauge.proxy import client_ip
+from keygauge.restriction import FREE, Restriction, parse_networks
+
+
+@pytest.mark.parametrize(
+    ("networks", "ip", "is_admitted"),
+    [
+        ([], None, True),
+        (["192.0.2.0/24"], "192.0.2.77", True),
+        (["192.0.2.0/24"], "192.0.3.1", False),
+        (["192.0.2.7/32", "2001:db8::/32"], "2001:db8:1::5", True),
+        (["2001:db8::/32"], "2001:db9::1", False),
+        (["192.0.2.0/24"], "::ffff:192.0.2.9", True),
+        (["fe80::/10"], "fe80::1%eth0", True),
+        (["192.0.2.0/24"], None, False),
+        (["192.0.2.0/24"], "testclient", False),
+        (["nonsense"], "192.0.2.1", False),
+    ],
+)
+def test_addresses_are_admitted(networks, ip, is_admitted):
+    assert Restriction.from_json({"networks": networks}).admits_ip(ip) is is_admitted
+
+
+@pytest.mark.parametrize(
+    ("routes", "route", "is_admitted"),
+    [
+        ([], "/anything", True),
+        (["/v1/chat"], "/v1/chat", True),
+        (["/v1/chat"], "/v1/chat/completions", False),
+        (["/v1/chat*"], "/v1/chat/completions", True),
+        (["/v1/chat*"], "/v2/chat", False),
+        (["/v1/files/{id}"], "/v1/files/{id}", True),
+        (["/v1/chat"], "_unmatched", False),
+    ],
+)
+def test_routes_are_admitted(routes, route, is_admitted):
+    assert Restriction.from_json({"routes": routes}).admits_route(route) is is_admitted
+
+
+def test_entry_of_an_older_key_service_restricts_nothing():
+    assert Restriction.from_json({"id": "x"}) is FREE
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "trusted", "ip"),
+    [
+        ("198.51.100.1", "203.0.113.5", [], "198.51.100.1"),
+        ("198.51.100.1", "203.0.113.5", ["10.0.0.0/8"], "198.51.100.1"),
+        ("10.0.0.1", "203.0.113.5", ["10.0.0.0/8"], "203.0.113.5"),
+        ("10.0.0.1", "192.0.2.66, 203.0.113.5", ["10.0.0.0/8"], "203.0.113.5"),  # the first was made up by the client
+        ("10.0.0.1", "203.0.113.5, 10.0.0.2", ["10.0.0.0/8"], "203.0.113.5"),
+        ("10.0.0.1", "", ["10.0.0.0/8"], "10.0.0.1"),
+        ("10.0.0.1", "203.0.113.5:4711", ["10.0.0.0/8"], "203.0.113.5"),
+        ("10.0.0.1", "[2001:db8::1]:4711", ["10.0.0.0/8"], "2001:db8::1"),
+        ("10.0.0.1", "2001:db8::1", ["10.0.0.0/8"], "2001:db8::1"),
+        (None, "203.0.113.5", ["10.0.0.0/8"], None),
+    ],
+)
+def test_client_is_the_last_address_that_no_trusted_proxy_has(peer, forwarded, trusted, ip):
+    assert client_ip(peer, forwarded, parse_networks(trusted)) == ip

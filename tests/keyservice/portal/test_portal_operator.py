@@ -1,0 +1,90 @@
+import re
+
+import pytest
+
+from keygauge_keyservice import accounts, members
+
+PASSWORD = "the operator's password"
+
+
+@pytest.fixture
+def operating(app, connection, visitor):
+    """An operator, signed in."""
+    members.create(
+        connection, account_id=None, email="op@example.com", password=PASSWORD, role="operator", actor="test"
+    )
+    operating = type(visitor)(app.test_client())
+    form = {"email": "op@example.com", "password": PASSWORD}
+    assert operating.client.post("/sign-in", data=form).status_code == 303
+    return operating
+
+
+def test_operator_finds_every_account(operating, customer, stranger):
+    assert operating.get("/").location == "/operator"
+    page = operating.get("/operator").text
+    assert customer.account.name in page
+    assert stranger.account.name in page
+    for query in (customer.account.name[:3].upper(), customer.account.id, customer.member.email):
+        found = operating.get("/operator", query_string={"q": query}).text
+        assert customer.account.name in found
+        assert stranger.account.name not in found
+    assert "No account like that" in operating.get("/operator?q=%25").text
+
+
+def test_operator_finds_keys_of_all_accounts(operating, customer, stranger):
+    page = operating.get("/operator/keys").text
+    assert customer.key.name in page
+    assert stranger.key.name in page
+    assert stranger.key.name not in operating.get(f"/operator/keys?q={customer.key.id}").text
+    assert "Pro" in operating.get("/operator/plans").text
+
+
+def test_operator_makes_moves_suspends_and_notes(connection, operating, customer):
+    made = operating.post("/operator/accounts", {"name": "Initech", "plan": "pro"}, page="/operator")
+    assert "Initech" in operating.get(made.location).text
+    path = f"/operator/accounts/{customer.account.id}"
+    assert operating.post(f"{path}/status", {"status": "suspended"}, page=path).status_code == 303
+    assert accounts.require(connection, customer.account.id).status == "suspended"
+    assert operating.post(f"{path}/status", {"status": "gone"}, page=path).status_code == 422
+    assert operating.post(f"{path}/plan", {"plan": "none"}, page=path).status_code == 404
+    operating.post(f"{path}/notes", {"text": "Called about <b>limits</b>"}, page=path)
+    assert "Called about &lt;b&gt;limits&lt;/b&gt;" in operating.get(path).text
+    for text in ("", "x" * 2001, "a\0b"):
+        assert operating.post(f"{path}/notes", {"text": text}, page=path).status_code == 422
+    actors = connection.execute(
+        "SELECT DISTINCT actor FROM audit WHERE action LIKE 'account.s%' OR action = 'note.add'"
+    )
+    assert [row["actor"] for row in actors] == ["op@example.com"]
+
+
+@pytest.mark.parametrize(
+    "form", [{"name": ""}, {"name": "x" * 101}, {"name": "A", "plan": "'"}, {"name": "A", "plan": "none"}]
+)
+def test_wrong_account_form_makes_none(connection, operating, customer, form):
+    answer = operating.post("/operator/accounts", {"plan": "pro"} | form, page="/operator")
+    assert answer.status_code in {404, 422}
+    assert len(accounts.list_accounts(connection)) == 1
+
+
+def test_operator_looks_at_an_accounts_pages(operating, customer, stranger):
+    path = f"/operator/accounts/{customer.account.id}"
+    assert operating.post(f"{path}/look", page=path).location == "/"
+    page = operating.get("/").text
+    assert "as an operator" in page
+    keys_page = operating.get("/keys").text
+    assert customer.key.name in keys_page
+    assert stranger.key.name not in keys_page
+    assert operating.post(f"/keys/{customer.key.id}/status", {"status": "disabled"}).status_code == 303
+    assert "op@example.com" in operating.get("/audit").text
+    assert operating.post("/operator/leave", page="/").location == "/operator"
+    assert operating.get("/keys").location == "/operator"
+
+
+def test_members_do_not_see_the_operators_pages(app, signed_in, customer):
+    pages = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("portal.operator.")]
+    assert len(pages) > 8
+    for rule in pages:
+        path = re.sub("<[^>]+>", customer.account.id, rule.rule)
+        answer = signed_in.post(path) if "POST" in rule.methods else signed_in.get(path)
+        assert answer.status_code == 404, path
+    assert "/operator" not in signed_in.get("/").text
