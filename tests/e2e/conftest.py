@@ -94,14 +94,14 @@ class Stack:
             if process is not None:
                 process.stop()
 
-    def create_key(self, *limits):
+    def create_key(self, *limits, **terms):
         """Make a plan with the limits, an account on it and a key; return the key and its token."""
         name = f"plan-{uuid.uuid4().hex[:8]}"
         with database.connect(self.database_url) as connection:
             plans.create(connection, plan_id=name, name=name, limits=limits, actor="test")
             account = accounts.create(connection, name=name, plan_id=name, actor="test")
             return keys.create(
-                connection, peppers=Peppers.parse(PEPPER), account_id=account.id, name="e2e", actor="test"
+                connection, peppers=Peppers.parse(PEPPER), account_id=account.id, name="e2e", actor="test", **terms
             )
 
     def set_status(self, key_id, status):

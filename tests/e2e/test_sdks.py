@@ -78,6 +78,17 @@ def test_disabled_key_raises_authentication_errors_until_it_is_enabled(shared_st
         eventually(lambda: outcome(client), expected, timeout_s=3)  # a beat is a second
 
 
+def test_key_that_may_not_call_an_endpoint_raises_permission_errors(shared_stack, eventually):
+    key, token = shared_stack.create_key(WIDE, routes=["/v1/models"])
+    assert shared_stack.openai(token).models.list().data
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        shared_stack.openai(token).chat.completions.create(model="gpt-4o-mini", messages=ASK)
+    assert refused.value.code == "endpoint_not_allowed"
+    with pytest.raises(anthropic.PermissionDeniedError):
+        shared_stack.anthropic(token).messages.create(model="claude-haiku-4-5", messages=ASK, max_tokens=9)
+    eventually(lambda: shared_stack.ledger(key.id), [(200, "admitted"), (403, "forbidden"), (403, "forbidden")])
+
+
 def outcome(client):
     try:
         client.models.list()
