@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -25,9 +25,14 @@ async def scopes(request):
     return JSONResponse(list(current().scopes))
 
 
+async def chat(request):
+    return JSONResponse({"model": (await request.json())["model"], "usage": {"input_tokens": 1, "output_tokens": 1}})
+
+
 @pytest.fixture
 def api(guard):
     routes = [Route("/hello", hello), Route("/scopes", scopes), Route("/v1/files/{name}", hello)]
+    routes.append(Route("/chat", chat, methods=["POST"]))
     return guard(Starlette(routes=routes), trusted_proxies=["127.0.0.1"])
 
 
@@ -55,6 +60,19 @@ async def test_key_is_refused_for_other_endpoints(service, api, visit):
         answer = await visit(api, token, path)
         assert answer.status_code == 403, path
         assert answer.json()["code"] == "endpoint_not_allowed"
+
+
+async def test_key_is_refused_for_other_models(service, api, visit):
+    _, token = service.key(models=["gpt-4o-mini", "claude-*"])
+    for model in ("gpt-4o-mini", "claude-haiku-4-5"):
+        answer = await visit(api, token, "/chat", method="POST", json={"model": model})
+        assert (answer.status_code, answer.json()["model"]) == (200, model)
+    for body in ({"model": "gpt-4o"}, {"model": "gpt-4o-mini-2"}, {}, {"model": None}):
+        answer = await visit(api, token, "/chat", method="POST", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "model_not_allowed"), body
+    assert (await visit(api, token, "/hello")).status_code == 200  # uses no model
+    events = service.events(7)
+    assert [(event["outcome"], event["error"]) for event in events[2:6]] == [("forbidden", "model_not_allowed")] * 4
 
 
 async def test_scopes_reach_the_app(service, api, visit):
@@ -133,3 +151,15 @@ def test_wsgi_refuses_alike(service, guard_wsgi, visit_wsgi):
     assert visit_wsgi(api, token, headers=there).status_code == 200
     assert visit_wsgi(api, token, "/other/x", headers=there).json()["code"] == "endpoint_not_allowed"
     assert visit_wsgi(api, token).json()["code"] == "ip_not_allowed"
+
+
+def test_wsgi_refuses_other_models_alike(service, guard_wsgi, visit_wsgi):
+    app = Flask("api")
+    app.add_url_rule("/hello", "hello", view_func=lambda: "hello")
+    app.add_url_rule("/chat", "chat", view_func=lambda: request.get_json()["model"], methods=["POST"])
+    api = guard_wsgi(app)
+    _, token = service.key(models=["claude-*"])
+    assert visit_wsgi(api, token, "/chat", method="POST", json={"model": "claude-x"}).text == "claude-x"
+    refused = visit_wsgi(api, token, "/chat", method="POST", json={"model": "gpt-4o"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "model_not_allowed")
+    assert visit_wsgi(api, token).text == "hello"

@@ -1,5 +1,6 @@
 import pytest
 
+from keygauge.estimate import Estimate, estimate
 from keygauge.proxy import client_ip
 from keygauge.restriction import FREE, Restriction, parse_networks
 
@@ -37,6 +38,33 @@ def test_addresses_are_admitted(networks, ip, is_admitted):
 )
 def test_routes_are_admitted(routes, route, is_admitted):
     assert Restriction.from_json({"routes": routes}).admits_route(route) is is_admitted
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "is_admitted"),
+    [
+        ("/v1/chat/completions", b'{"model": "gpt-4o-mini"}', True),
+        ("/v1/chat/completions", b'{"model": "gpt-4o"}', False),
+        ("/v1/messages", b'{"model": "claude-haiku-4-5"}', True),
+        ("/v1/messages", b'{"model": ["claude-haiku-4-5"]}', False),
+        ("/v1/messages", b"{}", False),
+        ("/v1/messages", b"model=gpt-4o-mini", False),
+        ("/v1/models", b"", True),
+        ("/v1beta/models/gpt-4o-mini:generateContent", b"{}", True),
+        ("/v1beta/models/gemini-pro:generateContent", b'{"model": "gpt-4o-mini"}', False),
+        ("/model/gpt-4o-mini/converse", b'{"model": "gemini-pro"}', False),
+    ],
+)
+def test_models_are_admitted(path, body, is_admitted):
+    restriction = Restriction.from_json({"models": ["gpt-4o-mini", "claude-*"]})
+    assert restriction.admits_models(estimate(body, length=len(body), path=path)) is is_admitted
+    assert FREE.admits_models(estimate(body, length=len(body), path=path))
+
+
+def test_model_of_a_body_that_is_too_long_is_not_known():
+    restriction = Restriction.from_json({"models": ["gpt-*"]})
+    assert not restriction.admits_models(estimate(b'{"model": "gpt-4o"}', length=1 << 21, path="/"))
+    assert not restriction.admits_models(Estimate(named=("",)))
 
 
 def test_entry_of_an_older_key_service_restricts_nothing():

@@ -59,6 +59,22 @@ def test_handshake_without_a_key_is_refused_with_the_problem(service, guard):
     assert refused.value.json()["code"] == "key_missing"
 
 
+def test_session_is_refused_for_other_models(service, guard):
+    _, token = service.key(models=["gpt-realtime"])
+    client = TestClient(guard(host()))
+    with client.websocket_connect("/talk/blue?model=gpt-realtime", headers={"x-api-key": token}) as session:
+        for word in ("a", "b", "c"):
+            session.send_text(word)
+            session.receive_text()
+    for query in ("", "?model=", "?model=gpt-4o", "?model=gpt-realtime&model=gpt-4o"):
+        with (
+            pytest.raises(WebSocketDenialResponse) as refused,
+            client.websocket_connect(f"/talk/blue{query}", headers={"x-api-key": token}),
+        ):
+            pass
+        assert refused.value.json()["code"] == "model_not_allowed"
+
+
 def _say_one_word(client, token):
     with client.websocket_connect("/talk/blue", headers={"x-api-key": token}) as session:
         session.send_text("a")

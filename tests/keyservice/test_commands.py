@@ -64,9 +64,20 @@ def test_keys_are_changed(run, account, connection):
     assert "is deleted" in run("keys", "enable", key.id, code=1)
 
 
+def test_what_a_key_may_do_is_given_and_changed(run, account, connection):
+    run("keys", "create", account.id, "prod", "--models", "gpt-4o-mini, claude-*", "--networks", "192.0.2.1")
+    (key,) = keys.list_keys(connection, account.id)
+    assert (key.models, key.networks) == (["gpt-4o-mini", "claude-*"], ["192.0.2.1/32"])
+    run("keys", "change", key.id, "--models", "", "--routes", "/v1/chat", "--rotate-every-days", "90")
+    key = keys.require(connection, key.id)
+    assert (key.models, key.routes, key.networks, key.rotate_every_days) == ([], ["/v1/chat"], ["192.0.2.1/32"], 90)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ("keys", "change", "none", "--models", "*"),
+        ("keys", "change", "none", "--app", "shop"),
         ("plans", "create", "UPPER"),
         ("plans", "create", "x", "--limit", "rpm=-1:request:60s"),
         ("plans", "set-limits", "none"),

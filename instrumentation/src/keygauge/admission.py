@@ -57,6 +57,7 @@ REVOKED = Refusal("revoked", "key_invalid")
 EXPIRED = Refusal("expired", "key_invalid")
 WRONG_IP = Refusal("forbidden", "ip_not_allowed")
 WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
+WRONG_MODEL = Refusal("forbidden", "model_not_allowed")
 UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)
 COLD = Cold()
 

@@ -27,12 +27,16 @@ _in_path = re.compile(r"/models?/([^/:]+)").search
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A call before it happens. `output_tokens` are for all answers, None where no cap is declared."""
+    """A call before it happens. `output_tokens` are for all answers, None where no cap is declared.
+
+    `named` are all models that path and body name: one of them cannot hide the other.
+    """
 
     model: str | None = None
     input_tokens: int = 0
     output_tokens: int | None = None
     answers: int = 1
+    named: tuple[str, ...] = ()
 
     def units(self, limit: Limit) -> int:
         """Return what the call takes of a limit; an output that is not declared never exceeds the limit by itself."""
@@ -57,8 +61,9 @@ def estimate(body: bytes, *, length: int, path: str) -> Estimate:
     input_tokens = min(_INPUT_MAX, -(-length // _BYTES_PER_TOKEN))
     document = _read(body) if length == len(body) <= BODY_BYTES_MAX else None
     found = _in_path(path)
+    named = (found[1],) if found else ()
     if document is None:
-        return Estimate(model=found[1] if found else None, input_tokens=input_tokens)
+        return Estimate(model=found[1] if found else None, input_tokens=input_tokens, named=named)
     answers = max([1, *_numbers(document, _ANSWERS, _ANSWERS_MAX)])
     caps = _numbers(document, _CAPS, TOKENS_MAX)
     for name in _INSIDE:
@@ -67,11 +72,14 @@ def estimate(body: bytes, *, length: int, path: str) -> Estimate:
             caps += _numbers(inside, _INSIDE_CAPS, TOKENS_MAX, f"{name}.")
             answers = max([answers, *_numbers(inside, _ANSWERS, _ANSWERS_MAX, f"{name}.")])
     model = document.get("model")
+    if isinstance(model, str):
+        named = (model[:_MODEL_LENGTH_MAX], *named)
     return Estimate(
-        model=model[:_MODEL_LENGTH_MAX] if isinstance(model, str) else found[1] if found else None,
+        model=named[0] if named else None,
         input_tokens=input_tokens,
         output_tokens=max(caps) * answers if caps else None,
         answers=answers,
+        named=named,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import parse_qs
 
 from keygauge import route, span
 from keygauge.call import UNMATCHED, Call
@@ -133,8 +134,9 @@ class WebSocketExchange(Exchange):
     __slots__ = ()
 
     async def estimate(self) -> Estimate:
-        """Know nothing of a session beforehand."""
-        return Estimate()
+        """Know of a session beforehand which model its address names, as OpenAI's do; "" is one that nobody may use."""
+        query = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
+        return Estimate(named=tuple(query.get("model", [""])))
 
     async def refuse(self, answer: Answer) -> None:
         """Refuse the handshake in the app's place: with the whole answer where the server can, else with its 403."""

@@ -5,7 +5,18 @@ from __future__ import annotations
 import hashlib
 
 from keygauge import key as key_format
-from keygauge.admission import UNAVAILABLE, UNKNOWN, WRONG_IP, WRONG_ROUTE, Cold, Dry, Refusal, Reservation, Soon
+from keygauge.admission import (
+    UNAVAILABLE,
+    UNKNOWN,
+    WRONG_IP,
+    WRONG_MODEL,
+    WRONG_ROUTE,
+    Cold,
+    Dry,
+    Refusal,
+    Reservation,
+    Soon,
+)
 from keygauge.beat import Beat, Round
 from keygauge.call import INVALID, Call
 from keygauge.clock import now_ns
@@ -96,11 +107,14 @@ class Gate:
             return self._refuse(call, refusal)
         if not self._enforces:
             return None
-        if key.restriction.routes is not None:
+        restriction = key.restriction
+        if restriction.routes is not None or restriction.models is not None:
             if call.estimate is None:
                 return Unread(needs_body=key.needs_body)
-            if not key.restriction.admits_route(call.route):
+            if not restriction.admits_route(call.route):
                 return self._refuse(call, WRONG_ROUTE)
+            if not restriction.admits_models(call.estimate):
+                return self._refuse(call, WRONG_MODEL)
         decision = self._admission.admit(key) if key.is_plain else self._reserve(call, key)
         if decision is None:
             return None

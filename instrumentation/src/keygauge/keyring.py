@@ -87,6 +87,7 @@ class Keyring:
     def _key(self, entry: dict[str, Any]) -> Key:
         limits = [Limit.from_json(limit) for limit in entry["limits"]]
         allowances = tuple(self._allowance(limit) for limit in limits)
+        restriction = Restriction.from_json(entry)
         return Key(
             id=entry["id"],
             account=entry["account"],
@@ -95,11 +96,12 @@ class Keyring:
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
             allowances=allowances,
             policy=Policy([allowance for allowance in allowances if not allowance.limit.dry_run]),
-            restriction=Restriction.from_json(entry),
+            restriction=restriction,
             scopes=tuple(entry.get("scopes", ())),
             is_plain=all(limit.is_plain for limit in limits),
             needs_route=any(limit.route is not None for limit in limits),
-            needs_body=any(limit.unit == "token" or limit.model is not None for limit in limits),
+            needs_body=restriction.models is not None
+            or any(limit.unit == "token" or limit.model is not None for limit in limits),
         )
 
     def _allowance(self, limit: Limit) -> Allowance:

@@ -37,6 +37,11 @@ _KINDS = {
         "Endpoint not allowed",
         "This key may not call this endpoint: its owner can change that.",
     ),
+    "model_not_allowed": (
+        403,
+        "Model not allowed",
+        "This key may not use this model, or the call does not say which: its owner can change that.",
+    ),
     "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
     "quota_exhausted": (429, "Quota used up", "Wait until the quota resets, or move to a larger plan in the portal."),
     "request_exceeds_limit": (

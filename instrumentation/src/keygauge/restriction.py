@@ -1,15 +1,17 @@
-"""What a key may be used for: from which networks, and for which endpoints."""
+"""What a key may be used for: from which networks, for which endpoints and models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
+from keygauge.estimate import Estimate
+
 Network = IPv4Network | IPv6Network
 
-_ANY = "*"  # at the end of a route: all that begin so
+_ANY = "*"  # at the end of a route or a model: all that begin so
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +21,21 @@ class Restriction:
     networks: tuple[Network, ...] | None = None
     routes: frozenset[str] | None = None
     route_prefixes: tuple[str, ...] = ()
+    models: frozenset[str] | None = None
+    model_prefixes: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Restriction:
         """Read the restriction of a key entry; an older key service sends none."""
-        networks, routes = entry.get("networks") or None, entry.get("routes") or None
-        if networks is None and routes is None:
+        networks, routes, models = (entry.get(name) or None for name in ("networks", "routes", "models"))
+        if networks is None and routes is None and models is None:
             return FREE
         return cls(
             networks=None if networks is None else parse_networks(networks),
-            routes=None if routes is None else frozenset(route for route in routes if not route.endswith(_ANY)),
-            route_prefixes=tuple(route[:-1] for route in routes or () if route.endswith(_ANY)),
+            routes=_exact(routes),
+            route_prefixes=_prefixes(routes),
+            models=_exact(models),
+            model_prefixes=_prefixes(models),
         )
 
     def admits_ip(self, ip: str | None) -> bool:
@@ -39,6 +45,15 @@ class Restriction:
     def admits_route(self, route: str) -> bool:
         """Tell whether the key may be used for a route template."""
         return self.routes is None or route in self.routes or route.startswith(self.route_prefixes)
+
+    def admits_models(self, estimate: Estimate) -> bool:
+        """Tell whether the key may be used for what a call names; one with a body must name its model."""
+        models = self.models
+        if models is None:
+            return True
+        if not estimate.named:
+            return estimate.input_tokens == 0
+        return all(name in models or name.startswith(self.model_prefixes) for name in estimate.named)
 
 
 FREE = Restriction()
@@ -53,6 +68,14 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
         except ValueError:
             continue
     return tuple(networks)
+
+
+def _exact(patterns: Sequence[str] | None) -> frozenset[str] | None:
+    return None if patterns is None else frozenset(text for text in patterns if not text.endswith(_ANY))
+
+
+def _prefixes(patterns: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(text[:-1] for text in patterns or () if text.endswith(_ANY))
 
 
 def is_within(ip: str | None, networks: Iterable[Network]) -> bool:

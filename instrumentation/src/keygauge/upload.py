@@ -9,6 +9,8 @@ from typing import Any
 
 from keygauge.estimate import BODY_BYTES_MAX, Estimate, estimate
 
+_WITHOUT_BODY = ("GET", "HEAD")  # where no length is declared; servers mark every input as terminated
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
@@ -58,7 +60,7 @@ def estimate_input(environ: MutableMapping[str, Any]) -> Estimate:
         body = environ["wsgi.input"].read(length)
         environ["wsgi.input"] = io.BytesIO(body)
         length = len(body)
-    elif not text and environ.get("wsgi.input_terminated"):
+    elif not text and environ.get("wsgi.input_terminated") and environ.get("REQUEST_METHOD") not in _WITHOUT_BODY:
         length = BODY_BYTES_MAX + 1  # of a length that nobody knows yet
     return estimate(body, length=length, path=environ.get("PATH_INFO", ""))
 

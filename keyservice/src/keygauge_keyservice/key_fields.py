@@ -8,11 +8,12 @@ from typing import Any
 
 from keygauge_keyservice.fields import Fields
 
-ROUTES_MAX, NETWORKS_MAX, SCOPES_MAX = 50, 100, 50  # replicas look at each on every request
+ROUTES_MAX, NETWORKS_MAX, SCOPES_MAX, MODELS_MAX = 50, 100, 50, 50  # replicas look at each on every request
 ROTATE_EVERY_DAYS_MAX = 3650
 APP_LENGTH_MAX = 200
 
 _is_route = re.compile(r"/[^\s*\x00-\x1f\x7f]{0,199}\*?", re.ASCII).fullmatch
+_is_model = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,99}\*?", re.ASCII).fullmatch
 _is_scope = re.compile(r"[a-z0-9][a-z0-9_.:-]{0,59}", re.ASCII).fullmatch
 
 
@@ -25,6 +26,7 @@ def read_terms(given: Fields, *, is_new: bool) -> dict[str, Any]:
         "scopes": _scopes(given),
         "routes": _routes(given),
         "networks": _networks(given),
+        "models": _models(given),
         "rotate_every_days": lambda field: given.integer(field, least=1, most=ROTATE_EVERY_DAYS_MAX, nullable=True),
     }
     return {name: read(name) for name, read in readers.items() if name in given or (is_new and name == "name")}
@@ -47,6 +49,11 @@ def _scopes(given: Fields) -> Any:
 def _routes(given: Fields) -> Any:
     hint = "route templates such as /v1/chat/completions, or /v1/files* for all that begin so"
     return lambda field: given.texts(field, _matched(_is_route), most=ROUTES_MAX, hint=hint)
+
+
+def _models(given: Fields) -> Any:
+    hint = "models such as gpt-4o-mini, or claude-* for all that begin so"
+    return lambda field: given.texts(field, _matched(_is_model), most=MODELS_MAX, hint=hint)
 
 
 def _networks(given: Fields) -> Any:

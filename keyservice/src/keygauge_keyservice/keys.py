@@ -31,6 +31,7 @@ class Terms:
     scopes: Sequence[str] = ()
     routes: Sequence[str] = ()
     networks: Sequence[str] = ()
+    models: Sequence[str] = ()
     rotate_every_days: int | None = None
 
 
@@ -53,7 +54,7 @@ class Key(Terms):
 
 _COLUMNS = sql.SQL(
     "id, account_id, name, app, environment, status, created_at, created_by, expires_at, deleted_at, scopes, routes, "
-    "networks, rotate_every_days, last_used_at, last_used_ip, last_used_route, "
+    "networks, models, rotate_every_days, last_used_at, last_used_ip, last_used_route, "
     "coalesce((SELECT max(key_secret.created_at) FROM key_secret WHERE key_id = key.id), created_at) AS rotated_at"
 )
 _FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").format(columns=_COLUMNS)
@@ -65,7 +66,7 @@ _LIST = sql.SQL(
 ).format(columns=_COLUMNS)
 _CHANGE = """/* keys.change */
 UPDATE key SET name = %(name)s, app = %(app)s, expires_at = %(expires_at)s, scopes = %(scopes)s, routes = %(routes)s,
-    networks = %(networks)s, rotate_every_days = %(rotate_every_days)s
+    networks = %(networks)s, models = %(models)s, rotate_every_days = %(rotate_every_days)s
 WHERE id = %(id)s"""
 
 

@@ -133,6 +133,7 @@ def _document(key: keys.Key) -> dict[str, Any]:
         "scopes": list(key.scopes),
         "routes": list(key.routes),
         "networks": list(key.networks),
+        "models": list(key.models),
         "rotate_every_days": key.rotate_every_days,
         "rotated_at": key.rotated_at.isoformat(),
         "deleted_at": _time(key.deleted_at),
@@ -163,6 +164,7 @@ _TERMS = {
     "scopes": array(TEXT) | {"maxItems": key_fields.SCOPES_MAX},
     "routes": array(TEXT) | {"maxItems": key_fields.ROUTES_MAX},
     "networks": array(TEXT) | {"maxItems": key_fields.NETWORKS_MAX},
+    "models": array(TEXT) | {"maxItems": key_fields.MODELS_MAX},
     "rotate_every_days": _DAYS,
 }
 

@@ -1,20 +1,27 @@
-"""`keygauge keys`: list, create, rename, rotate, disable, enable, delete."""
+"""`keygauge keys`: list, create, rename, change, rotate, disable, enable, delete."""
 
 from __future__ import annotations
 
 import argparse
 import secrets
 from datetime import datetime
-from typing import get_args
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Column, Table
 
 from keygauge.command import Subparsers
 from keygauge.key import Environment
-from keygauge_keyservice import accounts, config, keys, rotation
+from keygauge_keyservice import accounts, config, key_fields, keys, rotation
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.fields import Fields
+
+_LISTS = {
+    "models": "models it may be used for, e.g. gpt-4o-mini,claude-*",
+    "routes": "endpoints it may call, e.g. /v1/chat/completions,/v1/files*",
+    "networks": "addresses and networks it may be used from, e.g. 192.0.2.0/24",
+    "scopes": "scopes that the app is told, e.g. chat:write",
+}
 
 
 def register(subparsers: Subparsers) -> None:
@@ -29,7 +36,12 @@ def register(subparsers: Subparsers) -> None:
     create.add_argument("name")
     create.add_argument("--environment", choices=get_args(Environment), default="live")
     create.add_argument("--expires-at", type=_moment, help="e.g. 2030-01-31T12:00:00+00:00")
+    _add_terms(create)
     create.set_defaults(run=_create)
+    change = verbs.add_parser("change", help="change what a key may be used for; what is not given stays")
+    change.add_argument("key")
+    _add_terms(change)
+    change.set_defaults(run=_change)
     rename = verbs.add_parser("rename", help="give a key another name")
     rename.add_argument("key")
     rename.add_argument("name")
@@ -49,6 +61,26 @@ def register(subparsers: Subparsers) -> None:
         verb.set_defaults(run=run)
 
 
+def _add_terms(parser: argparse.ArgumentParser) -> None:
+    for name, text in _LISTS.items():
+        parser.add_argument(f"--{name}", metavar="A,B", help=f"{text}; '' for no restriction")
+    parser.add_argument("--app", help="the program that uses it")
+    parser.add_argument("--rotate-every-days", type=int, metavar="DAYS", help="when the portal reminds to rotate it")
+
+
+def _terms(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the terms that are given, as the API would take them."""
+    document: dict[str, Any] = {name: getattr(arguments, name) for name in (*_LISTS, "app", "rotate_every_days")}
+    document = {name: value for name, value in document.items() if value is not None}
+    for name in _LISTS.keys() & document.keys():
+        document[name] = [part.strip() for part in document[name].split(",") if part.strip()]
+    with told_plainly():
+        given = Fields(document)
+        terms = key_fields.read_terms(given, is_new=False)
+        given.check()
+    return terms
+
+
 def _list(arguments: argparse.Namespace) -> int:
     with connected() as connection:
         accounts.require(connection, arguments.account)
@@ -57,7 +89,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _create(arguments: argparse.Namespace) -> int:
-    name = checked_name(arguments.name)
+    name, terms = checked_name(arguments.name), _terms(arguments)
     with told_plainly():
         peppers = config.peppers()
     with connected() as connection:
@@ -69,6 +101,7 @@ def _create(arguments: argparse.Namespace) -> int:
             environment=arguments.environment,
             expires_at=arguments.expires_at,
             actor=ACTOR,
+            **terms,
         )
     Console(stderr=True).print(f"Key {key.id}: copy it now, it is not shown again.", highlight=False)
     print(token)  # noqa: T201 - once, and alone, so that a shell can take it
@@ -79,6 +112,13 @@ def _rename(arguments: argparse.Namespace) -> int:
     name = checked_name(arguments.name)
     with connected() as connection:
         _show([keys.change(connection, arguments.key, name=name, actor=ACTOR)])
+    return 0
+
+
+def _change(arguments: argparse.Namespace) -> int:
+    terms = _terms(arguments)
+    with connected() as connection:
+        _show([keys.change(connection, arguments.key, actor=ACTOR, **terms)])
     return 0
 
 

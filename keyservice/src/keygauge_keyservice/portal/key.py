@@ -21,7 +21,7 @@ from keygauge_keyservice.services import services
 blueprint = Blueprint("key", __name__, url_prefix="/keys/<key_id>")
 
 _GRACES_S = {"0": "At once", "3600": "After an hour", "86400": "After a day", "604800": "After a week"}
-_LISTS = ("scopes", "routes", "networks")
+_LISTS = ("scopes", "routes", "networks", "models")
 _HISTORY = 10
 
 
