@@ -7,6 +7,8 @@ import pytest
 
 from keygauge.key import digest, generate
 from keygauge_keyservice import accounts, beat, beat_message, database, keys, plans
+from keygauge_keyservice.price_book import PriceBook
+from keygauge_keyservice.pricing import PublicPrices
 from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
@@ -45,7 +47,7 @@ def send(connection):
 
 def send_on(connection, replica=ONE, **parts):
     head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
-    return beat.answer(connection, beat_message.parse(head | parts), peppers=PEPPERS)
+    return beat.answer(connection, beat_message.parse(head | parts), peppers=PEPPERS, prices=PriceBook(PublicPrices()))
 
 
 def acquire(limit, units):
@@ -113,8 +115,8 @@ def test_a_hash_of_another_pepper_is_found_and_one_of_a_lost_pepper_is_not(conne
     newer = Peppers({**PEPPERS.by_version, 2: b"x" * 32})
     lost = Peppers({2: b"x" * 32})
     with connection.transaction():
-        assert len(beat.answer(connection, message, peppers=newer)["found"]) == 1
-        assert len(beat.answer(connection, message, peppers=lost)["unknown"]) == 1
+        assert len(beat.answer(connection, message, peppers=newer, prices=None)["found"]) == 1
+        assert len(beat.answer(connection, message, peppers=lost, prices=None)["unknown"]) == 1
 
 
 def test_a_disabled_key_is_in_the_feed(send, connection, key):

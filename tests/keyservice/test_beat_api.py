@@ -17,6 +17,7 @@ def test_a_beat_is_answered(client, replica):
         "found": [],
         "unknown": [],
         "keys": [],
+        "prices": None,
         "grants": [],
         "denials": [],
     }

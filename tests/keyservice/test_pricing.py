@@ -5,7 +5,8 @@ import pytest
 from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
 
-from keygauge_keyservice.pricing import PublicPrices, Rates
+from keygauge.rates import Rates
+from keygauge_keyservice.pricing import PublicPrices
 
 
 @pytest.fixture(scope="module")

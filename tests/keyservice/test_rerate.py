@@ -4,9 +4,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keygauge_keyservice import history, prices, rates, rerate
+from keygauge.rates import Rates
+from keygauge_keyservice import history, prices, rerate
 from keygauge_keyservice.price_book import PriceBook
-from keygauge_keyservice.pricing import PublicPrices, Rates
+from keygauge_keyservice.pricing import PublicPrices
 
 pytestmark = pytest.mark.usefixtures("metered")
 
@@ -165,21 +166,3 @@ def test_one_account_is_re_rated_alone(connection, make_event):
     costs = connection.execute("SELECT cost_nanousd, price_version FROM event ORDER BY time").fetchall()
     assert [tuple(row.values()) for row in costs] == [(None, None), (90_000 + 0, costs[1]["price_version"])]
     assert costs[1]["price_version"].startswith("own ")
-
-
-def test_the_card_has_the_models_used_and_those_with_an_own_price(connection, make_event):
-    now = datetime.now(UTC)
-    history.write_history(
-        connection,
-        [make_event(model="gpt-4o-mini")._replace(time_us=int(now.timestamp() * 1e6))],
-        PublicPrices(),
-        spool="test",
-    )
-    prices.set_price(
-        connection, model="m", tiers=[Rates(-1, 5, 6, 7, 8, 9, 10)], valid_from=START, account_id="beta", actor="test"
-    )
-    card = rates.card(connection, ["acme", "beta"])
-    assert card["beta"][0]["tiers"] == [[-1, 5, 6, 7, 8, 9, 10]]
-    [line] = card["acme"]
-    assert line["model"] == "gpt-4o-mini"
-    assert line["tiers"][0][:3] == [-1, 150_000_000, 600_000_000]

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keygauge_keyservice import entries, feed, leases, replicas
-from keygauge_keyservice.beat_message import BeatMessage
+from keygauge_keyservice import entries, feed, leases, price_steps, replicas
+from keygauge_keyservice.beat_message import BeatMessage, Prices
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.price_book import PriceBook
 from keygauge_keyservice.secret import Peppers
 
 T_MAX_MS = 10_000  # how long a replica may trust the keys it knows, from the moment it asked
 _MS_US = 1_000
 
 
-def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers) -> dict[str, Any]:
+def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers, prices: PriceBook) -> dict[str, Any]:
     """Apply a beat in the caller's transaction and return the protocol's answer."""
     alive = replicas.see(connection, message)
     changes = feed.read(connection, message.cursor)  # before the entries, so that those are at least as new
@@ -37,8 +38,15 @@ def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers) ->
         "found": [{"digest": item.digest.hex(), "key": item.key_id, "secret": item.number} for item in found],
         "unknown": [wanted.digest.hex() for wanted in message.look_ups if wanted.digest not in known],
         "keys": keys,
+        "prices": _prices(connection, message.prices, prices) if message.prices else None,
         **trade(granted),
     }
+
+
+def _prices(connection: Connection, asked: Prices, book: PriceBook) -> dict[str, Any]:
+    book.refresh(connection)
+    state = book.state  # before the rates, so that those are at least as new
+    return {"state": state, "rates": price_steps.answer(book, asked.wanted)}
 
 
 def trade(granted: Sequence[leases.Granted]) -> dict[str, list[dict[str, Any]]]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 from keygauge_keyservice.problem import FieldError, Problem
 
 ENTRIES_MAX = 500  # in each list
+MODEL_LENGTH_MAX = 256  # as long as events tell
 _INTEGER_MAX = 2**53 - 1
 _TEXT_LENGTH_MAX = 200
 _MODES = ("enforce", "observe")
@@ -50,6 +51,23 @@ class Return:
 
 
 @dataclass(frozen=True)
+class PriceName:
+    """A model whose rates a replica needs: for an account with prices of its own, or for all others."""
+
+    tariff: str | None
+    provider: str | None
+    model: str
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a replica knows of prices, and what it wants to know."""
+
+    state: str | None  # of the prices it has
+    wanted: tuple[PriceName, ...]
+
+
+@dataclass(frozen=True)
 class BeatMessage:
     """One beat of one replica."""
 
@@ -62,6 +80,7 @@ class BeatMessage:
     look_ups: tuple[LookUp, ...]
     acquisitions: tuple[Acquisition, ...]
     returns: tuple[Return, ...]
+    prices: Prices | None  # None: it does not count cost
 
 
 def parse(document: Any) -> BeatMessage:
@@ -82,14 +101,18 @@ def parse(document: Any) -> BeatMessage:
         look_ups=_each(document, "look_up", _look_up),
         acquisitions=_each(document, "acquire", _acquisition),
         returns=_each(document, "return", _return),
+        prices=_prices(document.get("prices")),
     )
     if len({wanted.limit_id for wanted in message.acquisitions}) < len(message.acquisitions):
         _refuse("acquire", "names a limit twice")
     return message
 
 
-def _each(document: dict[str, Any], field: str, read: Callable[[dict[str, Any], str], _T]) -> tuple[_T, ...]:
+def _each(
+    document: dict[str, Any], field: str, read: Callable[[dict[str, Any], str], _T], *, path: str = ""
+) -> tuple[_T, ...]:
     items = document.get(field, [])
+    field = f"{path}{field}"
     if not isinstance(items, list) or len(items) > ENTRIES_MAX:
         _refuse(field, f"is no list of at most {ENTRIES_MAX}")
     return tuple(read(_object(item, f"{field}[{index}]"), f"{field}[{index}]") for index, item in enumerate(items))
@@ -117,15 +140,32 @@ def _return(item: dict[str, Any], at: str) -> Return:
     return Return(lease, _integer(item.get("unspent"), f"{at}.unspent", 0), ago_us)
 
 
+def _prices(value: Any) -> Prices | None:
+    if value is None:
+        return None
+    part = _object(value, "prices")
+    state = None if part.get("state") is None else _text(part["state"], "prices.state")
+    return Prices(state, _each(part, "want", _price_name, path="prices."))
+
+
+def _price_name(item: dict[str, Any], at: str) -> PriceName:
+    tariff, provider = item.get("tariff"), item.get("provider")
+    return PriceName(
+        None if tariff is None else _text(tariff, f"{at}.tariff"),
+        None if provider is None else _text(provider, f"{at}.provider", MODEL_LENGTH_MAX),
+        _text(item.get("model"), f"{at}.model", MODEL_LENGTH_MAX),
+    )
+
+
 def _object(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         _refuse(field, "is no JSON object")
     return value
 
 
-def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str) or len(value) > _TEXT_LENGTH_MAX or not value.isprintable():
-        _refuse(field, f"is no text of at most {_TEXT_LENGTH_MAX} printable characters")
+def _text(value: Any, field: str, length_max: int = _TEXT_LENGTH_MAX) -> str:
+    if not isinstance(value, str) or len(value) > length_max or not value.isprintable():
+        _refuse(field, f"is no text of at most {length_max} printable characters")
     return value
 
 

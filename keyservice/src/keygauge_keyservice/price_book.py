@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
 
+from keygauge.rates import Rates, cost_nanousd
 from keygauge_keyservice import prices
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import Event
 from keygauge_keyservice.prices import OwnPrice
-from keygauge_keyservice.pricing import Cost, PublicPrices, Rates, rates_of
+from keygauge_keyservice.pricing import Cost, PublicPrices
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,37 +41,39 @@ class PriceBook:
         if self._own and event.model is not None and not (event.input_tokens is None and event.output_tokens is None):
             own = self.find_own(event.account, event.provider, event.model, event.time_us)
             if own is not None:
-                return Cost(rates_of(own.tiers, event.input_tokens or 0).cost_nanousd(event), own.version)
+                return Cost(cost_nanousd(own.tiers, event), own.version)
         return self._public(event)
 
-    def find_own(self, account_id: str, provider: str | None, model: str, time_us: int) -> OwnPrice | None:
-        """Return the own price that holds for a call, or None."""
-        name = provider.lower() if provider else None
-        return next(
-            (
-                price
-                for price in self._own.get(model.lower(), ())
-                if price.account_id in {None, account_id}
-                and price.provider in {None, name}
-                and price.valid_from <= _EPOCH + timedelta(microseconds=time_us)
-            ),
-            None,
-        )
+    @property
+    def state(self) -> str:
+        """Name what the prices rest on: it changes whenever one of them may have."""
+        count, newest = self._state
+        return f"{count}.{newest}.{self._public.version}"
 
-    def find_tiers(self, account_id: str, model: str, time_us: int) -> tuple[str, Sequence[Rates]] | None:
+    def find_own(self, account_id: str | None, provider: str | None, model: str, time_us: int) -> OwnPrice | None:
+        """Return the own price that holds for a call, or None."""
+        moment = _EPOCH + timedelta(microseconds=time_us)
+        return next((price for price in self._own_of(account_id, provider, model) if price.valid_from <= moment), None)
+
+    def find_tiers(
+        self, account_id: str | None, provider: str | None, model: str, time_us: int
+    ) -> tuple[str, Sequence[Rates]] | None:
         """Return the version and the rates of a model for an account at a moment; None where they are not known."""
-        if own := self.find_own(account_id, None, model, time_us):
+        if own := self.find_own(account_id, provider, model, time_us):
             return own.version, own.tiers
-        tiers = self._public.tiers_at(None, model, time_us)
+        tiers = self._public.tiers_at(provider, model, time_us)
         return (self._public.version, tiers) if tiers else None
 
-    def own_models(self, account_id: str) -> set[str]:
-        """Return the models that have an own price for an account."""
-        return {
-            model
-            for model, listed in self._own.items()
-            if any(price.account_id in {None, account_id} for price in listed)
-        }
+    def changes(self, account_id: str | None, provider: str | None, model: str, days: Sequence[date]) -> set[datetime]:
+        """Return the moments at which a model's rates for an account may change; those of other days may lack."""
+        own = {price.valid_from for price in self._own_of(account_id, provider, model)}
+        return own | set(self._public.changes(provider, model, days))
+
+    def _own_of(self, account_id: str | None, provider: str | None, model: str) -> Iterator[OwnPrice]:
+        name = provider.lower() if provider else None
+        for price in self._own.get(model.lower(), ()):
+            if price.account_id in {None, account_id} and price.provider in {None, name}:
+                yield price
 
 
 def _rank(price: OwnPrice) -> tuple[bool, bool, datetime, int]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from keygauge_keyservice import accounts, audit
+from keygauge.rates import Rates
+from keygauge_keyservice import accounts, audit, feed
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.pricing import Rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,8 @@ def set_price(
         audit.append(
             connection, account_id=account_id, actor=actor, action="price.set", subject=str(own.id), after=after
         )
+        if account_id is not None:
+            feed.record_account(connection, account_id)  # its keys have a tariff now
     return own
 
 

@@ -1,22 +1,29 @@
-"""What a call cost, in whole nano-USD, from the public price list of genai-prices.
+"""The public price list of genai-prices, reduced to rates.
 
-One rounding per call: rates are whole nano-USD per million tokens, the parts are added exactly, and the sum is divided
-by a million and rounded half up. A model that is not in the list has no cost, which is not a cost of 0.
+A model that is not in the list has no cost, which is not a cost of 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from importlib.metadata import version
 from typing import NamedTuple, TypeAlias
 
 from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
-from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider, TieredPrices
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
 
+from keygauge.rates import Rates, cost_nanousd
 from keygauge_keyservice.event_line import Event
 
 _NANOUSD = 10**9
@@ -34,34 +41,8 @@ class Cost(NamedTuple):
 Price: TypeAlias = Callable[[Event], Cost | None]
 
 
-@dataclass(frozen=True)
-class Rates:
-    """Rates of one model for calls with more than `above` input tokens, in nano-USD per million (tokens or calls)."""
-
-    above: int
-    input: int
-    output: int
-    cache_read: int
-    cache_write: int
-    reasoning: int
-    request: int
-
-    def cost_nanousd(self, event: Event) -> int:
-        """Price a call: cached tokens are part of its input, reasoning is part of its output."""
-        read, written = event.cache_read_tokens or 0, event.cache_write_tokens or 0
-        reasoning = event.reasoning_tokens or 0
-        total = (
-            max((event.input_tokens or 0) - read - written, 0) * self.input
-            + read * self.cache_read
-            + written * self.cache_write
-            + max((event.output_tokens or 0) - reasoning, 0) * self.output
-            + reasoning * self.reasoning
-            + self.request
-        )
-        return (total + _MILLION // 2) // _MILLION
-
-
-Schedule: TypeAlias = Sequence[tuple[Callable[[datetime], bool] | None, Sequence[Rates]]]
+Constraint: TypeAlias = StartDateConstraint | TimeOfDateConstraint
+Schedule: TypeAlias = Sequence[tuple[Constraint | None, Sequence[Rates]]]
 """A model's prices: when they hold (None is always) and the rates by input size, both with the preferred one last."""
 
 
@@ -78,22 +59,31 @@ class PublicPrices:
         if event.model is None or (event.input_tokens is None and event.output_tokens is None):
             return None
         tiers = self.tiers_at(event.provider, event.model, event.time_us)
-        return Cost(rates_of(tiers, event.input_tokens or 0).cost_nanousd(event), self.version) if tiers else None
+        return Cost(cost_nanousd(tiers, event), self.version) if tiers else None
 
     def tiers_at(self, provider: str | None, model: str, time_us: int) -> Sequence[Rates]:
         """Return a model's rates at a moment by input size, smallest first; none where they are not known."""
         schedule = self._find(provider, model)
         if len(schedule) <= 1:
             return schedule[0][1] if schedule else ()
-        time = datetime.fromtimestamp(time_us / _MILLION, UTC)
-        return next((tiers for holds, tiers in reversed(schedule) if holds is None or holds(time)), schedule[0][1])
+        moment = datetime.fromtimestamp(time_us / _MILLION, UTC)
+        return next(
+            (tiers for when, tiers in reversed(schedule) if when is None or when.active(moment)), schedule[0][1]
+        )
+
+    def changes(self, provider: str | None, model: str, days: Sequence[date]) -> Iterator[datetime]:
+        """Yield the moments of some UTC days at which a model's rates may change."""
+        for constraint, _ in self._find(provider, model):
+            if isinstance(constraint, StartDateConstraint):
+                yield datetime.combine(constraint.start_date, time(), UTC)
+            elif constraint is not None:
+                for day in days:
+                    yield _moment(day, constraint.start_time)
+                    yield _moment(day, constraint.end_time)
 
 
-def rates_of(tiers: Sequence[Rates], input_tokens: int) -> Rates:
-    """Return the rates that hold for a call of that size; the smallest tier holds for every size."""
-    if len(tiers) == 1:
-        return tiers[0]
-    return next(rates for rates in reversed(tiers) if input_tokens > rates.above)
+def _moment(day: date, at: time) -> datetime:
+    return datetime.combine(day, at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
@@ -101,7 +91,7 @@ def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
     if model is None:
         return ()
     prices = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
-    schedule = [(price.constraint.active if price.constraint else None, _tiers(price.prices)) for price in prices]
+    schedule = [(price.constraint, _tiers(price.prices)) for price in prices]
     return schedule if all(tiers for _, tiers in schedule) else ()
 
 

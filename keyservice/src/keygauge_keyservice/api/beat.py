@@ -23,7 +23,7 @@ def receive() -> Response:
     """Apply a beat."""
     message = beat_message.parse(_document())
     with services().connection() as connection:
-        answer = beat.answer(connection, message, peppers=services().settings.peppers)
+        answer = beat.answer(connection, message, peppers=services().settings.peppers, prices=services().prices)
     return Response(json.dumps(answer, separators=(",", ":")), content_type="application/json")
 
 
@@ -56,6 +56,14 @@ SCHEMAS = {
             "look_up": _some(obj({"key": TEXT, "digest": _HEX})),
             "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}}, {"waiting": _COUNT})),
             "return": _some(obj({"lease": TEXT}, {"unspent": _COUNT, "ago_us": _COUNT, "used": _COUNT})),
+            "prices": nullable(
+                obj(
+                    {
+                        "state": nullable(TEXT),
+                        "want": _some(obj({"model": TEXT}, {"tariff": nullable(TEXT), "provider": nullable(TEXT)})),
+                    }
+                )
+            ),
         },
     ),
     "KeyEntry": obj(
@@ -67,6 +75,7 @@ SCHEMAS = {
             "environment": enum("live", "test"),
             "status": enum("active", "disabled", "deleted", "suspended"),
             "expires_at": nullable(INTEGER),
+            "tariff": nullable(TEXT),
             "secrets": array(obj({"number": INTEGER, "expires_at": nullable(INTEGER)})),
             "limits": array(
                 obj(
@@ -97,6 +106,7 @@ SCHEMAS = {
             "found": array(obj({"digest": _HEX, "key": TEXT, "secret": INTEGER})),
             "unknown": array(_HEX),
             "keys": array(ref("KeyEntry")),
+            "prices": nullable(obj({"state": TEXT, "rates": array(array({"type": "array", "items": {}}))})),
             "grants": array(
                 obj(
                     {

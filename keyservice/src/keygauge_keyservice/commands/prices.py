@@ -12,13 +12,14 @@ from rich.progress import track
 from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
+from keygauge.rates import Rates
 from keygauge_keyservice import accounts, prices, rerate
 from keygauge_keyservice.commands.moment import moment
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.price_book import PriceBook
 from keygauge_keyservice.price_fields import parse_tiers
-from keygauge_keyservice.pricing import PublicPrices, Rates
+from keygauge_keyservice.pricing import PublicPrices
 
 _DAYS_MAX = 3660
 _TIER_HELP = (

@@ -1,0 +1,76 @@
+"""What a call costs, in whole nano-USD: the one rule by which the ledger charges and the middleware counts.
+
+One rounding per call: rates are whole nano-USD per million tokens, the parts are added exactly, and the sum is divided
+by a million and rounded half up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+_MILLION = 10**6
+
+
+class Counts(Protocol):
+    """The tokens of a call; None is "not known". Cached ones are part of the input, reasoning is part of the output."""
+
+    @property
+    def input_tokens(self) -> int | None: ...  # noqa: D102 - named by the class
+    @property
+    def output_tokens(self) -> int | None: ...  # noqa: D102 - as above
+    @property
+    def cache_read_tokens(self) -> int | None: ...  # noqa: D102 - as above
+    @property
+    def cache_write_tokens(self) -> int | None: ...  # noqa: D102 - as above
+    @property
+    def reasoning_tokens(self) -> int | None: ...  # noqa: D102 - as above
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rates of one model for calls with more than `above` input tokens, in nano-USD per million (tokens or calls)."""
+
+    above: int
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    reasoning: int
+    request: int
+
+    def cost_nanousd(self, counts: Counts) -> int:
+        """Price a call."""
+        read, written = counts.cache_read_tokens or 0, counts.cache_write_tokens or 0
+        reasoning = counts.reasoning_tokens or 0
+        total = (
+            max((counts.input_tokens or 0) - read - written, 0) * self.input
+            + read * self.cache_read
+            + written * self.cache_write
+            + max((counts.output_tokens or 0) - reasoning, 0) * self.output
+            + reasoning * self.reasoning
+            + self.request
+        )
+        return (total + _MILLION // 2) // _MILLION
+
+    def most_nanousd(self, input_tokens: int, output_tokens: int) -> int:
+        """Tell what a call costs at most, whichever kinds its tokens will be; rounded up."""
+        total = (
+            input_tokens * max(self.input, self.cache_read, self.cache_write)
+            + output_tokens * max(self.output, self.reasoning)
+            + self.request
+        )
+        return -(-total // _MILLION)
+
+
+def rates_of(tiers: Sequence[Rates], input_tokens: int) -> Rates:
+    """Return the rates that hold for a call of that size; the smallest tier holds for every size."""
+    if len(tiers) == 1:
+        return tiers[0]
+    return next(rates for rates in reversed(tiers) if input_tokens > rates.above)
+
+
+def cost_nanousd(tiers: Sequence[Rates], counts: Counts) -> int:
+    """Price a call by its size."""
+    return rates_of(tiers, counts.input_tokens or 0).cost_nanousd(counts)
