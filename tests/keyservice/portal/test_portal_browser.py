@@ -140,6 +140,7 @@ def pages(page, customer):
         "/stats",
         "/calls",
         call,
+        "/billing",
         "/audit",
         "/members",
         "/password",

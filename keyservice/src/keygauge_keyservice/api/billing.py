@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from keygauge_keyservice import accounts, billing
+from keygauge_keyservice import accounts, billing, invoice_export
 from keygauge_keyservice import fields as given_fields
 from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nullable, obj, operation, path, query, ref
 from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.csv_stream import usd, write_csv
 from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.services import services
@@ -19,7 +17,6 @@ from keygauge_keyservice.services import services
 blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
 
 PRICE_MAX = 10**15  # a million dollars a month
-_NAMES = (*(name.name for name in fields(billing.Invoice)), "total_nanousd")
 
 
 @blueprint.get("/billing")
@@ -35,11 +32,11 @@ def read() -> dict[str, Any] | Response:
             accounts.require(connection, account_id)
         invoices = billing.list_invoices(connection, account_id)
         if form == "csv":
-            return _csv(invoices)
+            return invoice_export.csv(invoices)
         current = billing.find_statement(connection, account_id) if account_id else None
     return {
-        "current": _plain(asdict(current)) if current else None,
-        "invoices": [_plain({name: getattr(invoice, name) for name in _NAMES}) for invoice in invoices],
+        "current": invoice_export.document(current) if current else None,
+        "invoices": [invoice_export.document(invoice) for invoice in invoices],
     }
 
 
@@ -69,22 +66,6 @@ def set_price(plan_id: str) -> dict[str, Any]:
     with services().connection() as connection:
         billing.set_plan_price(connection, plan_id, price, actor=OPERATOR)
     return {"monthly_nanousd": price}
-
-
-def _plain(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value if isinstance(value, int | str) else value.isoformat() for name, value in document.items()}
-
-
-def _csv(invoices: list[billing.Invoice]) -> Response:
-    rows = (
-        [usd(value) if name.endswith("_nanousd") else value for name in _NAMES for value in [getattr(invoice, name)]]
-        for invoice in invoices
-    )
-    return Response(
-        write_csv([name.replace("_nanousd", "_usd") for name in _NAMES], rows),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="invoices.csv"'},
-    )
 
 
 _MONTHLY = obj({"monthly_nanousd": nullable({**INTEGER, "minimum": 0, "maximum": PRICE_MAX})})

@@ -7,6 +7,7 @@ from flask import Blueprint
 from keygauge_keyservice.portal import (
     assets,
     audit,
+    billing,
     calls,
     faults,
     figures,
@@ -27,7 +28,21 @@ from keygauge_keyservice.portal import (
 def create_portal() -> Blueprint:
     """Make the blueprint of all pages."""
     portal = Blueprint("portal", __name__, template_folder="templates")
-    for page in (sign_in, invitation, overview, keys, key, usage, stats, calls, audit, members, operator, assets):
+    for page in (
+        sign_in,
+        invitation,
+        overview,
+        keys,
+        key,
+        usage,
+        stats,
+        calls,
+        billing,
+        audit,
+        members,
+        operator,
+        assets,
+    ):
         portal.register_blueprint(page.blueprint)
     portal.register_blueprint(members.password)
     guard.install(portal)

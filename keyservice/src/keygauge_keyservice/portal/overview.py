@@ -140,6 +140,18 @@ def gauge(found: Quota) -> Gauge:
     )
 
 
+def describe(limit: Limit) -> str:
+    """Write any limit, with what it is confined to: 20,000 requests per month for model gpt-4o."""
+    text = rate(limit)
+    if limit.period is not None:
+        amount = (
+            figures.money(limit.amount) if limit.unit == "nanousd" else f"{figures.count(limit.amount)} {limit.unit}s"
+        )
+        text = f"{amount} per {limit.period}" + (" for each key" if limit.subject == "key" else "")
+    scopes = [f"{name} {value}" for name, value in (("endpoint", limit.route), ("model", limit.model)) if value]
+    return text + (f", {' and '.join(scopes)} only" if scopes else "") + (", tried only" if limit.dry_run else "")
+
+
 def rate(limit: Limit) -> str:
     """Write a limit that is not a quota: 600 requests a minute."""
     whose = " for each key" if limit.subject == "key" else ""
