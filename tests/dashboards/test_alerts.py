@@ -263,6 +263,21 @@ CASES = [
     ),
     Case(
         "LedgerDrift",
+        "equal, but Prometheus came later than the first requests",
+        requests("200", "300+10x120") | one(service.LEDGER_EVENTS, "0x1 310+10x120", job="keyservice"),
+        "55m",
+    ),
+    Case(
+        "LedgerDrift",
+        "equal, though one key service took over from another",
+        requests("200", "0+10x600")
+        | one(service.LEDGER_EVENTS, "0+10x400 _x200", job="keyservice", instance="a")
+        | one(service.LEDGER_EVENTS, "_x401 10+10x199", job="keyservice", instance="b"),
+        "130m",
+        step="15s",
+    ),
+    Case(
+        "LedgerDrift",
         "equal, each key called ten times in one go",
         requests("200", "0+10x200")
         | {
