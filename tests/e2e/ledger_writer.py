@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from keygauge.hour_totals import HourTotals
+from keygauge.reporter import Reporter
 from keygauge.settings import Settings
 from keygauge.shipper import Shipper
 from keygauge.spool import Spool
@@ -64,14 +66,18 @@ def main():
     settings = Settings(service_url=url, service_token=token, spool_dir=directory / "spool")
     complain = lambda reason: print("lost:", reason, flush=True)  # noqa: E731 - the log is read by the test
     spool = Spool(settings.spool_dir, most_bytes=1 << 40, on_drop=complain)
-    shipper = Shipper(settings, spool, on_drop=complain, on_fault=complain)
+    totals = HourTotals()
+    reporter = Reporter(settings, spool, totals, replica=f"{writer:032x}")
+    shipper = Shipper(settings, spool, reporter, on_drop=complain, on_fault=complain)
     shipper.start()
     path = directory / f"{writer}.count"
     path.write_bytes(_count.pack(0))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), _count.size) as count:
         started = time.monotonic()
         for number in range(most):
-            spool.append(json.dumps(event_of(writer * NUMBERS + number), separators=(",", ":")).encode() + b"\n")
+            event = event_of(writer * NUMBERS + number)
+            spool.append(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+            totals.count(event[0] * 1_000, event[16] or 0, event[17] or 0)
             _count.pack_into(count, 0, number + 1)
             if number % BURST == 0:
                 time.sleep(max(0.0, number / per_s - (time.monotonic() - started)))

@@ -1,6 +1,7 @@
 import threading
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from keygauge_keyservice import config, database, ledger, partition
@@ -65,3 +66,20 @@ def test_retention_is_a_setting():
     for wrong in ("0", "-1", "many", "99999", "000000001999999", "9" * 5_000):
         with pytest.raises(SettingsError, match="RETENTION"):
             config.retention_days({"KEYGAUGE_RETENTION_DAYS": wrong})
+
+
+def test_months_ahead_are_made_beside_a_reader_that_stays_in_its_transaction(connection, database_url, noon):
+    partition.prepare(connection, noon, months_ahead=0)
+    with database.connect(database_url) as reader:
+        reader.execute("SELECT count(*) FROM event")
+        partition.prepare(connection, noon, months_ahead=2)
+    assert months_of(connection) == {"event_2026_05", "event_2026_06", "event_2026_07"}
+
+
+def test_months_ahead_wait_for_nobody_who_holds_the_table(connection, database_url, noon):
+    with database.connect(database_url) as other:
+        other.execute("LOCK TABLE event IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            partition.prepare(connection, noon, months_ahead=2)
+    partition.prepare(connection, noon, months_ahead=2)
+    assert len(months_of(connection)) == 3

@@ -18,7 +18,9 @@ from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.gate import Gate
+from keygauge.hour_totals import HourTotals
 from keygauge.instruments import instrument
+from keygauge.reporter import Reporter
 from keygauge.settings import Settings
 from keygauge.shipper import Shipper
 from keygauge.spool import Spool
@@ -39,11 +41,12 @@ class Runtime:
         self._beat: Beat | None = None
         self._spool: Spool | None = None
         self._shipper: Shipper | None = None
+        self._totals = HourTotals()
         if settings.service_url:
             self._beat = Beat(settings, on_fault=self.aggregator.fault)
             self.gate = Gate(self._beat, enforces=settings.mode == "enforce")
             self._beat.start()
-            self._open_spool(settings)
+            self._open_spool(settings, self._beat.replica)
         self._stopped = Event()
         Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
         _running.add(self)
@@ -59,6 +62,7 @@ class Runtime:
                 self.aggregator.dropped("no_spool", 1)
             else:
                 self._spool.append(event.line(call))
+            self._totals.add(call)
 
     def fault(self, reason: str) -> None:
         """Count and log a failure of our own, from an except block; the host does not notice."""
@@ -88,11 +92,12 @@ class Runtime:
         return self._shipper.age_s() if self._shipper else 0.0
 
     def _drain(self) -> None:
-        """Make the observations for histograms off the request path."""
+        """Make the observations for histograms, and count by hour, off the request path."""
         while not self._stopped.wait(_DRAIN_S):
             self.aggregator.drain()
+            self._totals.count_waiting()
 
-    def _open_spool(self, settings: Settings) -> None:
+    def _open_spool(self, settings: Settings, replica: str) -> None:
         aggregator = self.aggregator
         try:
             self._spool = Spool(
@@ -106,6 +111,7 @@ class Runtime:
         self._shipper = Shipper(
             settings,
             self._spool,
+            Reporter(settings, self._spool, self._totals, replica=replica),
             on_drop=lambda reason: aggregator.dropped(reason, 1),
             on_fault=aggregator.fault,
         )

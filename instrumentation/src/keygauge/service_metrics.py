@@ -35,6 +35,23 @@ LEDGER_BATCH_DURATION = Metric(
     "keygauge.ledger.batch.duration", "histogram", "s", (), "Time to take a batch of events", DURATION_BUCKETS_S
 )
 LEDGER_LAG = Metric("keygauge.ledger.lag", "gauge", "s", (), "Age of the newest event when its batch was taken")
+_DRIFT = "in the settled hours of the last day, by whether the ledger has less (missing) or more (surplus)"
+LEDGER_DRIFT_REQUESTS = Metric(
+    "keygauge.ledger.drift.requests",
+    "gauge",
+    "{request}",
+    (REASON,),
+    f"Requests that replicas counted otherwise {_DRIFT}",
+)
+LEDGER_DRIFT_TOKENS = Metric(
+    "keygauge.ledger.drift.tokens", "gauge", "{token}", (REASON,), f"Tokens that replicas counted otherwise {_DRIFT}"
+)
+LEDGER_COMPARED = Metric(
+    "keygauge.ledger.compared.requests", "gauge", "{request}", (), "Requests that replicas reported in those hours"
+)
+LEDGER_CHECKED = Metric(
+    "keygauge.ledger.checked.timestamp", "gauge", "s", (), "When the ledger was last compared with its replicas"
+)
 SERVICE_REQUESTS = Metric(
     "keygauge.service.requests", "counter", "{request}", (ROUTE, METHOD, STATUS), "Requests the key service answered"
 )

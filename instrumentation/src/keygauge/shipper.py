@@ -8,6 +8,7 @@ from http import HTTPStatus
 from threading import Event, Thread
 from time import monotonic, time
 
+from keygauge.reporter import Reporter
 from keygauge.segment import Backlog, Batch
 from keygauge.service import ServiceClient, ServiceError
 from keygauge.settings import Settings
@@ -25,11 +26,18 @@ class Shipper:
     """A thread that ships this process's spool, and those of processes of this host that died."""
 
     def __init__(
-        self, settings: Settings, spool: Spool, *, on_drop: Callable[[str], None], on_fault: Callable[[str], None]
+        self,
+        settings: Settings,
+        spool: Spool,
+        reporter: Reporter,
+        *,
+        on_drop: Callable[[str], None],
+        on_fault: Callable[[str], None],
     ) -> None:
         assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
         assert settings.service_token is not None  # noqa: S101 - as above
         self._spool = spool
+        self._reporter = reporter
         self._on_drop = on_drop
         self._on_fault = on_fault
         self._client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
@@ -71,6 +79,7 @@ class Shipper:
                 self._spool.shrink(self._backlog.next)
                 self._backlog.batch()  # moves on to the new segment
                 self._spool.forget(self._backlog.finished())
+                self._reporter.report(self._client, at_once=stopping)
                 if not stopping:
                     self._adopt()
             except ServiceError as error:
@@ -91,6 +100,7 @@ class Shipper:
                     raise
                 next_number = self._post_one(backlog.spool_id, batch)
             backlog.acknowledge(next_number, batch)
+            self._reporter.note_batch()
         self._recovered()
 
     def _post(self, spool_id: str, batch: Batch) -> int:

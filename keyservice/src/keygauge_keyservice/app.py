@@ -18,6 +18,7 @@ from keygauge_keyservice.api import (
     keys,
     plans,
     prices,
+    reports,
     usage,
 )
 from keygauge_keyservice.config import Settings
@@ -30,7 +31,7 @@ from keygauge_keyservice.request_metrics import RequestMetrics
 from keygauge_keyservice.services import Services
 
 API: tuple[openapi.Part, ...] = (
-    *(accounts, audit, beat, billing, calls, events, key_limits, keys, plans, prices, usage),
+    *(accounts, audit, beat, billing, calls, events, key_limits, keys, plans, prices, reports, usage),
 )
 
 _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound

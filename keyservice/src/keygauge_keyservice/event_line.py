@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple, get_args, get_type_hints
@@ -10,6 +11,8 @@ from typing import NamedTuple, get_args, get_type_hints
 from keygauge.call import Outcome
 
 LINE_BYTES_MAX = 16 * 1024
+AGE_MAX = timedelta(days=400)  # of an event when it comes; see config.retention_days for how long it stays
+AHEAD_MAX = timedelta(days=1)  # how far a sender's clock may be ahead
 TEXT_LENGTH_MAX = 512  # of every text, in characters
 
 _TOKENS_MAX = 10**9

@@ -12,11 +12,9 @@ from psycopg.pq import TransactionStatus
 from keygauge_keyservice import margin, partition, rollup
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_copy import copy_events
-from keygauge_keyservice.event_line import Event, Refusal, Window, read_line
+from keygauge_keyservice.event_line import AGE_MAX, AHEAD_MAX, Event, Refusal, Window, read_line
 from keygauge_keyservice.pricing import Cost, Price
 
-AGE_MAX = timedelta(days=400)  # of an event when it comes; see config.retention_days for how long it stays
-_AHEAD = timedelta(days=1)  # how far a sender's clock may be ahead
 _REFUSALS_LOGGED_MAX = 5  # of one batch
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,6 +26,18 @@ _USE_KEYS = """/* key.use */
 UPDATE key SET last_used_at = use.at, last_used_ip = use.ip, last_used_route = use.route
 FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[]) AS use (id, at, ip, route)
 WHERE key.id = use.id AND (key.last_used_at IS NULL OR key.last_used_at < use.at)"""
+
+_MOVE = """/* spool.move */
+WITH moved AS (UPDATE spool SET next = %s WHERE id = %s)
+INSERT INTO spool_hour AS kept (spool_id, hour, requests, input_tokens, output_tokens, taken_at)
+SELECT %s, to_timestamp(hour_s), requests, input_tokens, output_tokens, clock_timestamp()
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+    AS batch (hour_s, requests, input_tokens, output_tokens)
+ON CONFLICT (spool_id, hour) DO UPDATE SET
+    requests = kept.requests + excluded.requests,
+    input_tokens = kept.input_tokens + excluded.input_tokens,
+    output_tokens = kept.output_tokens + excluded.output_tokens,
+    taken_at = excluded.taken_at"""
 
 
 class LedgerError(RuntimeError):
@@ -60,7 +70,7 @@ def take_batch(
     The connection must be outside of any transaction: when this returns, all is committed.
     """
     now = now or datetime.now(UTC)
-    window = Window(_to_us(now - AGE_MAX), _to_us(now + _AHEAD))
+    window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
     read = [read_line(line, window=window) for line in lines]
     receipt = take_events(connection, spool, first, read, price)
     if receipt.refused:
@@ -92,7 +102,7 @@ def take_events(
         margin.write(connection, sums.groups)
         _use_keys(connection, [event for _, event in fresh])
         end = max(cursor, first + len(read))
-        _move_cursor(connection, spool, end)
+        _move_cursor(connection, spool, end, sums)
     refused = ((number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Refusal))
     return Receipt(
         next=end,
@@ -144,8 +154,10 @@ def _lock_cursor(connection: Connection, spool: str) -> int:
     return row["next"] if row else 0
 
 
-def _move_cursor(connection: Connection, spool: str, end: int) -> None:
-    connection.execute("/* spool.move */ UPDATE spool SET next = %s WHERE id = %s", (end, spool))
+def _move_cursor(connection: Connection, spool: str, end: int, sums: rollup.Sums) -> None:
+    """Move the cursor, and add the batch's sums to the spool's hours: the side that reports are compared with."""
+    columns = [list(column) for column in zip(*sums.by_hour(), strict=True)] or [[], [], [], []]
+    connection.execute(_MOVE, (end, spool, spool, *columns))
 
 
 def _use_keys(connection: Connection, events: Iterable[Event]) -> None:

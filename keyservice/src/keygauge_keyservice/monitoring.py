@@ -1,4 +1,4 @@
-"""`/metrics`: keys and limits as they are at the scrape, and what this process counted."""
+"""`/metrics`: keys, limits and drift as they are at the scrape, and what this process counted."""
 
 from __future__ import annotations
 
@@ -22,8 +22,19 @@ from prometheus_client.registry import Collector
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from keygauge.metrics import Metric, label
-from keygauge.service_metrics import KEY_EXPIRY, KEY_INFO, KEY_LAST_USED, LIMIT_MAX, LIMIT_RESET, LIMIT_USED
-from keygauge_keyservice import budget, rate
+from keygauge.service_metrics import (
+    KEY_EXPIRY,
+    KEY_INFO,
+    KEY_LAST_USED,
+    LEDGER_CHECKED,
+    LEDGER_COMPARED,
+    LEDGER_DRIFT_REQUESTS,
+    LEDGER_DRIFT_TOKENS,
+    LIMIT_MAX,
+    LIMIT_RESET,
+    LIMIT_USED,
+)
+from keygauge_keyservice import balance, budget, rate
 from keygauge_keyservice.authority import require_any_token
 from keygauge_keyservice.counter import Counter
 from keygauge_keyservice.database import Connection
@@ -51,7 +62,7 @@ def expose() -> Response:
 
 @dataclass(frozen=True)
 class KeyCollector(Collector):
-    """Reads keys and limits from the database when it is scraped; without a database it tells nothing."""
+    """Reads keys, limits and the ledger's drift from the database when scraped; without a database it tells nothing."""
 
     connect: Callable[[], AbstractContextManager[Connection]] = field(repr=False)
 
@@ -60,15 +71,17 @@ class KeyCollector(Collector):
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Read everything in two queries."""
+        """Read everything in three queries."""
         try:
             with self.connect() as connection:
-                keys, limits = _keys(connection), _limits(connection)
+                keys, limits, check = _keys(connection), _limits(connection), balance.find_check(connection)
         except (psycopg.OperationalError, PoolTimeout, TooManyRequests) as error:
             _log.warning("keys and limits are not in this scrape: %s", type(error).__name__)
             return
         yield from _key_families(keys)
         yield from _limit_families(limits)
+        if check is not None:
+            yield from _drift_families(check)
 
 
 def _registry() -> CollectorRegistry:
@@ -100,6 +113,18 @@ def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
         most.add_metric(labels, row["amount"])
         reset.add_metric(labels, reset_us / _SECOND_US)
     return iter((used, most, reset))
+
+
+def _drift_families(check: balance.Check) -> Iterator[GaugeMetricFamily]:
+    requests, tokens = _family(LEDGER_DRIFT_REQUESTS), _family(LEDGER_DRIFT_TOKENS)
+    compared, checked = _family(LEDGER_COMPARED), _family(LEDGER_CHECKED)
+    requests.add_metric(["missing"], check.missing_requests)
+    requests.add_metric(["surplus"], check.surplus_requests)
+    tokens.add_metric(["missing"], check.missing_tokens)
+    tokens.add_metric(["surplus"], check.surplus_tokens)
+    compared.add_metric([], check.requests)
+    checked.add_metric([], check.at.timestamp())
+    return iter((requests, tokens, compared, checked))
 
 
 def _read(row: dict[str, Any]) -> tuple[Counter | Log, int]:

@@ -15,6 +15,7 @@ _LOCK = 0x6B67_0003
 _MONTH_DAYS_MAX = 31
 _DROP_TRIES = 60
 _PAUSE_S = 1.0  # between them: those who waited go first
+_HURRY = "/* partition.hurry */ SET LOCAL lock_timeout = '300ms'"
 
 
 class PartitionError(RuntimeError):
@@ -27,7 +28,7 @@ def month_of(time: datetime) -> date:
 
 
 def ensure(connection: Connection, months: Iterable[date]) -> None:
-    """Make the partitions that are missing, in a transaction of its own.
+    """Make the partitions that are missing, in a transaction.
 
     A table is made first and attached after: that waits for no reader and no writer of the other months.
     """
@@ -36,6 +37,20 @@ def ensure(connection: Connection, months: Iterable[date]) -> None:
             connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             for month in sorted(set(missing) - _present(connection)):
                 _create(connection, month)
+
+
+def prepare(connection: Connection, time: datetime, *, months_ahead: int) -> None:
+    """Make the partitions of a time's month and of those after it, giving up soon where that would wait for a lock.
+
+    Raises:
+        LockNotAvailable: something holds the table of all events; there is time to try again.
+    """
+    months = [month_of(time)]
+    while len(months) <= months_ahead:
+        months.append(_next(months[-1]))
+    with connection.transaction():
+        connection.execute(_HURRY)
+        ensure(connection, months)
 
 
 def drop_before(connection: Connection, time: datetime, *, tries: int = _DROP_TRIES) -> list[date]:
@@ -56,7 +71,7 @@ def _drop(connection: Connection, month: date, tries: int) -> None:
     for _ in range(tries):
         try:
             with connection.transaction():
-                connection.execute("/* partition.hurry */ SET LOCAL lock_timeout = '300ms'")
+                connection.execute(_HURRY)
                 connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
                 connection.execute(sql.SQL("/* partition.drop */ DROP TABLE IF EXISTS {}").format(_table(month)))
         except LockNotAvailable:

@@ -19,6 +19,7 @@ DURATION_COUNTS = len(metrics.DURATION_BUCKETS_S) + 1  # the last one is +Inf
 Group: TypeAlias = tuple[int, str, str, str, str, int]
 """A row's key: bucket (unix seconds), account, key, route, model, status class."""
 
+_HOUR_S = 3_600
 _BUCKET_US = BUCKET_S * 1_000_000
 _DURATION_BOUNDS_US = [round(bound * 1_000_000) for bound in metrics.DURATION_BUCKETS_S]
 _LIMITED = frozenset(("limited", "quota"))
@@ -105,6 +106,15 @@ class Sums:
         row[9] += cost.nanousd if cost else 0
         row[10] += event.duration_us
         row[_SUMS + bisect_left(_DURATION_BOUNDS_US, event.duration_us)] += 1
+
+    def by_hour(self) -> list[tuple[int, int, int, int]]:
+        """Return each hour (unix seconds) with its calls, input tokens and output tokens."""
+        hours: dict[int, tuple[int, int, int]] = {}
+        for (bucket_s, *_), row in self.groups.items():
+            hour_s = bucket_s - bucket_s % _HOUR_S
+            requests, given, made = hours.get(hour_s, (0, 0, 0))
+            hours[hour_s] = (requests + row[0], given + row[2], made + row[3])
+        return [(hour_s, *sums) for hour_s, sums in sorted(hours.items())]
 
 
 def write(connection: Connection, sums: Sums) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice import config, partition, reconcile
+from keygauge_keyservice import balance, config, partition, reconcile
 from keygauge_keyservice.commands.session import connected, told_plainly
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
 
 _HOURS_MAX = 24 * 366
+_GRACE_S_MAX = 7 * 86_400
 
 
 def register(subparsers: Subparsers) -> None:
@@ -25,8 +27,17 @@ def register(subparsers: Subparsers) -> None:
         "--days", type=_days, help="keep the calls of so many days (default: KEYGAUGE_RETENTION_DAYS, or 400)"
     )
     prune.set_defaults(run=_prune)
-    compare = verbs.add_parser("reconcile", help="compare single calls with both kinds of totals, hour by hour")
+    compare = verbs.add_parser(
+        "reconcile",
+        help="compare calls with totals, and with what each replica counted, hour by hour; 1 if they differ",
+    )
     compare.add_argument("--hours", type=_hours, default=48, help="so far back from now (default: %(default)s)")
+    compare.add_argument(
+        "--grace",
+        type=_seconds,
+        default=int(balance.GRACE.total_seconds()),
+        help="leave out a replica's hour that changed within so many seconds (default: %(default)s)",
+    )
     compare.set_defaults(run=_reconcile)
 
 
@@ -45,19 +56,48 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 def _reconcile(arguments: argparse.Namespace) -> int:
     last = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    with connected() as connection:
-        found = reconcile.find_drift(connection, last - timedelta(hours=arguments.hours), last)
-    if not found:
-        Console().print(f"Calls, roll-ups and margins agree in the last {arguments.hours} hours.")
-        return 0
-    table = Table("hour (UTC)", "account", title="calls, tokens, nano-USD")
+    first = last - timedelta(hours=arguments.hours)
+    with connected(autocommit=True) as connection:
+        drift = reconcile.find_drift(connection, first, last)
+        differences = balance.find_differences(connection, first, grace=timedelta(seconds=arguments.grace))
+        found = balance.check(connection, first, grace=timedelta(seconds=arguments.grace))
+    console = Console()
+    if drift:
+        console.print(_table_of_drift(drift))
+    else:
+        console.print(f"Calls, roll-ups and margins agree in the last {arguments.hours} hours.")
+    if differences:
+        console.print(_table_of_differences(differences))
+    else:
+        console.print(f"The replicas agree with the ledger: they reported {found.requests:,} calls in settled hours.")
+    return 1 if drift or differences else 0
+
+
+def _table_of_drift(drift: Sequence[reconcile.Drift]) -> Table:
+    table = Table("hour (UTC)", "account", title="the ledger's own parts: calls, tokens, nano-USD")
     for name in ("events", "roll-ups", "margins"):
         table.add_column(name, justify="right")
-    for drift in found:
-        sums = (", ".join(map(str, part)) for part in (drift.events, drift.rollups, drift.margins))
-        table.add_row(f"{drift.hour:%Y-%m-%d %H:00}", drift.account_id, *sums)
-    Console().print(table)
-    return 1
+    for hour in drift:
+        sums = (", ".join(map(str, part)) for part in (hour.events, hour.rollups, hour.margins))
+        table.add_row(f"{hour.hour:%Y-%m-%d %H:00}", hour.account_id, *sums)
+    return table
+
+
+def _table_of_differences(differences: Sequence[balance.Difference]) -> Table:
+    table = Table("hour (UTC)", "service", "host", "spool", title="calls, input tokens, output tokens")
+    for name in ("replica counted", "ledger took"):
+        table.add_column(name, justify="right")
+    for one in differences:
+        sums = (", ".join(map(str, part)) for part in (one.reported, one.taken))
+        table.add_row(f"{one.hour:%Y-%m-%d %H:00}", one.service, one.host, one.spool, *sums)
+    return table
+
+
+def _seconds(text: str) -> int:
+    seconds = int(text)
+    if not 0 <= seconds <= _GRACE_S_MAX:
+        raise argparse.ArgumentTypeError(f"give 0 to {_GRACE_S_MAX} seconds")
+    return seconds
 
 
 def _hours(text: str) -> int:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Flask
@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 
 from keygauge.command import Subparsers
 from keygauge_keyservice import config, database
+from keygauge_keyservice.chores import Chore, Housekeeper, chores
 from keygauge_keyservice.commands.session import told_plainly
 from keygauge_keyservice.config import Settings
 
@@ -40,6 +41,7 @@ def register(subparsers: Subparsers) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with told_plainly():
+        todo = chores(retention_days=config.retention_days())
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
         with database.connect(given.database_url) as connection:
             database.migrate(connection)
@@ -59,15 +61,16 @@ def _run(arguments: argparse.Namespace) -> int:
     }
     if arguments.workers > 1:
         options |= _shared_metrics()
-    _Server(given, options).run()
+    _Server(given, options, todo).run()
     return 0
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn, told by options; each worker makes its own app, so that no pool or thread crosses the fork."""
+    """gunicorn, told by options; each worker makes its own app and threads, so that none crosses the fork."""
 
-    def __init__(self, given: Settings, options: Mapping[str, Any]) -> None:
+    def __init__(self, given: Settings, options: Mapping[str, Any], todo: Sequence[Chore]) -> None:
         self._settings = given
+        self._chores = todo
         self._options = options
         super().__init__()
 
@@ -81,6 +84,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         """Make a worker's app."""
         from keygauge_keyservice.app import create_app  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
 
+        Housekeeper(self._settings.database_url, self._chores).start()
         return create_app(self._settings)
 
 

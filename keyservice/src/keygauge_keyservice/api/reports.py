@@ -1,0 +1,61 @@
+"""Reports over HTTP: what a process counted, for the ledger to be compared with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, request
+
+from keygauge_keyservice import reports
+from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, operation, ref
+from keygauge_keyservice.authority import replica_only
+from keygauge_keyservice.problem import Problem
+from keygauge_keyservice.services import services
+
+blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
+
+
+@blueprint.post("")
+@replica_only
+def receive() -> dict[str, Any]:
+    """Keep a report."""
+    report = reports.parse(_document())
+    with services().connection() as connection:
+        reports.keep(connection, report)
+    return {}
+
+
+def _document() -> Any:
+    try:
+        return json.loads(request.get_data(cache=False))
+    except (ValueError, RecursionError) as error:
+        raise Problem(422, "bad_report", "The body is not JSON.") from error
+
+
+_COUNT = {**INTEGER, "minimum": 0}
+_HEX = {"type": "string", "pattern": "^[0-9a-f]{1,64}$"}
+_HOUR = obj(
+    {"hour": {**_COUNT, "multipleOf": reports.HOUR_S}, "requests": _COUNT}
+    | {"input_tokens": _COUNT, "output_tokens": _COUNT}
+)
+
+SCHEMAS = {
+    "Report": obj(
+        {"spool": _HEX, "replica": _HEX, "service": TEXT, "host": TEXT, "written": _COUNT}
+        | {"hours": {**array(_HOUR), "maxItems": reports.HOURS_MAX}}
+    )
+}
+
+PATHS = {
+    "/v1/reports": {
+        "post": operation(
+            "report",
+            "What a process counted, for the ledger to be compared with; sent again, it changes nothing",
+            body=ref("Report"),
+            answer=obj({}),
+            problems=(413, 422),
+            security="replica",
+        )
+    }
+}
