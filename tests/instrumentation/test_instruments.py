@@ -65,12 +65,13 @@ def telemetry():
 
 
 def test_every_metric_of_the_registry_has_its_kind_unit_and_attributes(telemetry):
+    telemetry.aggregator.charge = lambda cell, _call, _usage: telemetry.aggregator.add_cost(cell, 1)
     telemetry.record(stream_call(missing="x", error="E", limit="rpm", request_bytes=1, response_bytes=1))
     telemetry.aggregator.fault("x")
     telemetry.aggregator.dropped("spool_full", 1)
     telemetry.record(make_call(status=99))
     seen = telemetry.read()
-    expected = {metric.name for metric in metrics.ALL} - {metrics.COST.name, metrics.SPOOL_AGE.name}
+    expected = {metric.name for metric in metrics.ALL} - {metrics.SPOOL_AGE.name}
     assert set(seen) == expected
     for metric in metrics.ALL:
         if metric.name not in expected:
@@ -98,6 +99,13 @@ def test_tokens_are_told_by_type_and_subset(telemetry):
     assert tokens == {"input": 200, "output": 22}
     detail = {dict(pairs)[metrics.SUBSET]: value for pairs, value in telemetry.values(metrics.TOKENS_DETAIL).items()}
     assert detail == {"cache_read": 120, "cache_write": 14, "reasoning": 10}
+
+
+def test_cost_is_told_in_dollars_by_key_route_and_model(telemetry):
+    telemetry.aggregator.charge = lambda cell, _call, usage: telemetry.aggregator.add_cost(cell, usage.input_tokens)
+    telemetry.record(*[make_call(model="m1", usage=Usage(1, 0)) for _ in range(3)], make_call())
+    labels = (("gen_ai.request.model", "m1"), ("http.route", "/v1/chat"), ("keygauge.key.id", "k1"))
+    assert telemetry.values(metrics.COST) == {labels: 3e-9}
 
 
 def test_stream_times_are_observed(telemetry):

@@ -6,7 +6,7 @@ no more combinations fit, a new one is counted in the few series of `series.rest
 the process ends and a folded call is never moved, so counters never go backwards; `folded()` tells how many calls lost
 a label.
 
-Observations for histograms wait in a queue and are made off the request path, by `drain()`.
+Observations for histograms, and costs, wait in a queue and are made off the request path, by `drain()`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class Cell:
     __slots__ = (
         "cache_read_tokens",
         "cache_write_tokens",
+        "cost_nanousd",
         "input_tokens",
         "messages",
         "output_tokens",
@@ -61,6 +62,10 @@ class Cell:
         self.cache_read_tokens = 0
         self.cache_write_tokens = 0
         self.reasoning_tokens = 0
+        self.cost_nanousd = 0
+
+
+Charge = Callable[[Cell, Call, Usage], None]
 
 
 class Aggregator:
@@ -78,11 +83,13 @@ class Aggregator:
         self._max_cells = max_series - MAX_RESTS
         self._max_bases = self._max_cells // 3  # tokens are counted in up to three subsets per base
         self.observe: Observe | None = None
+        self.charge: Charge | None = None  # prices a call, and calls `add_cost` when its rates are known
         self.reset()
 
     def reset(self) -> None:
         """Begin at zero. For a child after a fork: the parent's counts are not its own, nor is the parent's lock."""
         self._lock = Lock()
+        self._cost_lock = Lock()  # its own: costs are added off the request path, which must not wait for them
         self._folding = Folding(**self._max_names)
         self._reasons = Names(50)
         self._cells: dict[tuple[object, ...], Cell] = {}
@@ -92,7 +99,7 @@ class Aggregator:
         self._folded: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._pending: deque[tuple[Series, Call]] = deque()
+        self._pending: deque[tuple[Cell, Call, Usage | None]] = deque()
 
     def started(self, method: str) -> None:
         """Count a request in as active; `record` counts it out."""
@@ -134,7 +141,7 @@ class Aggregator:
             if call.messages:
                 cell.messages += call.messages
         pending = self._pending
-        pending.append((cell.series, call))
+        pending.append((cell, call, usage))
         if len(pending) >= _MOST_PENDING:
             self.drain(_DRAIN_AT_ONCE)
 
@@ -158,18 +165,25 @@ class Aggregator:
         with self._lock:
             _add(self._dropped, self._reasons.fold(reason), count)
 
+    def add_cost(self, cell: Cell, cost_nanousd: int) -> None:
+        """Add a call's cost to the series it was counted in."""
+        with self._cost_lock:
+            cell.cost_nanousd += cost_nanousd
+
     def drain(self, most: int | None = None) -> None:
-        """Hand waiting observations to `observe`: all of them, or the `most` oldest."""
-        pending, observe = self._pending, self.observe
+        """Hand waiting calls to `observe` and `charge`: all of them, or the `most` oldest."""
+        pending, observe, charge = self._pending, self.observe, self.charge
         for number in range(len(pending) if most is None else most):
             if number % GIVE_WAY == GIVE_WAY - 1 and most is None:
                 time.sleep(0)
             try:
-                series, call = pending.popleft()
+                cell, call, usage = pending.popleft()
             except IndexError:  # another thread drains too
                 return
             if observe is not None:
-                self._observe(observe, series, call)
+                self._observe(observe, cell.series, call)
+            if charge is not None and usage is not None:
+                self._charge(charge, cell, call, usage)
 
     def _observe(self, observe: Observe, series: Series, call: Call) -> None:
         try:
@@ -177,6 +191,13 @@ class Aggregator:
         except Exception:  # noqa: BLE001 - whatever SDK and views the host set up may raise
             self.fault("histogram")
             _log.debug("An observation was lost", exc_info=True)
+
+    def _charge(self, charge: Charge, cell: Cell, call: Call, usage: Usage) -> None:
+        try:
+            charge(cell, call, usage)
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.fault("cost")
+            _log.debug("A cost was not counted", exc_info=True)
 
     def cells(self) -> list[Cell]:
         """Return all cells, without stopping the request path: list() of a dict's values is one step."""

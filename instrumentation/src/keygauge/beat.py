@@ -14,6 +14,7 @@ from uuid import uuid4
 from keygauge import __version__
 from keygauge.admission import Admission
 from keygauge.clock import MS, SECOND, now_ns
+from keygauge.price_list import PriceList
 from keygauge.service import ServiceClient, ServiceError
 from keygauge.settings import Settings
 from keygauge.trade import Trade
@@ -36,6 +37,7 @@ class Beat:
         assert settings.service_token is not None  # noqa: S101 - as above
         self.replica = uuid4().hex
         self.admission = Admission(wake=self.wake)
+        self.prices = PriceList(on_fault=on_fault)
         self._trade = Trade(self.admission)
         self.reached_ns = now_ns()
         self._ended_ns = 0
@@ -124,6 +126,7 @@ class Beat:
         return answered
 
     def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
+        prices, names = self.prices.offer()
         traded, asked = self._trade.offer(stopping=stopping)
         message = {
             "replica": self.replica,
@@ -133,6 +136,7 @@ class Beat:
             "mode": self._settings.mode,
             "cursor": self._cursor,
             "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
+            "prices": prices,
             **traded,
         }
         sent_ns = now_ns()
@@ -145,6 +149,9 @@ class Beat:
         with self.admission.lock:
             self._learn(answer, look_ups)
             self._trade.take(answer, sent_ns, asked)
+        self.prices.take(answer.get("prices"), names)
+        if self.prices.is_urgent:
+            self.wake()
         self.reached_ns = sent_ns
         if self._complained:
             self._complained = False

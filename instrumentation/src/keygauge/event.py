@@ -44,6 +44,12 @@ _LONGEST_US = 2**41
 _NO_STATUS = 599  # for what is no HTTP status at all
 
 
+def as_written(text: str) -> str:
+    """Cut a text, and put a question mark for what does not print."""
+    text = text[:_LONGEST_TEXT]
+    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
+
+
 class _Texts(dict[str | None, str]):
     """Texts as JSON, kept since the same few come again and again; hostile variety only empties what is kept."""
 
@@ -54,9 +60,7 @@ class _Texts(dict[str | None, str]):
         return written
 
     def _fit(self, text: str) -> str | None:
-        """Cut a text, and put a question mark for what does not print."""
-        text = text[:_LONGEST_TEXT]
-        return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
+        return as_written(text)
 
 
 class _Addresses(_Texts):

@@ -15,9 +15,10 @@ from keygauge.metrics import Metric
 from keygauge.series import NO_STATUS, Series
 
 Gauge = Callable[[], float | None]  # None: nothing to tell now
-Counts = dict[tuple[Any, ...], int]  # by attribute values, in the order of the metric's attributes
+Counts = Mapping[tuple[Any, ...], int | float]  # by attribute values, in the order of the metric's attributes
 
 _NS_PER_S = 1e9
+_NANOUSD_PER_USD = 10**9
 
 # The field of `Series` that each attribute shows; what a metric adds of its own stands in its callback.
 _FIELDS = {
@@ -108,6 +109,7 @@ def _counters(aggregator: Aggregator) -> dict[Metric, Callable[[], Counts]]:
         metrics.RESPONSE_SIZE: by(metrics.RESPONSE_SIZE, lambda cell: cell.response_bytes),
         metrics.TOKENS: lambda: _tokens(aggregator.cells()),
         metrics.TOKENS_DETAIL: lambda: _tokens_detail(aggregator.cells()),
+        metrics.COST: lambda: _cost(aggregator.cells()),
         metrics.DECISIONS: by(metrics.DECISIONS, _requests),
         metrics.USAGE_MISSING: by(metrics.USAGE_MISSING, lambda cell: cell.requests if cell.series.missing else 0),
         metrics.EVENTS_DROPPED: lambda: _by_name(aggregator.drops()),
@@ -123,7 +125,7 @@ def _requests(cell: Cell) -> int:
 def _sum(cells: Iterable[Cell], metric: Metric, read: Callable[[Cell], int], *own: str) -> Counts:
     """Add the cells up over the attributes of `metric`; `own` are the values of attributes that no series has."""
     fields = [Series._fields.index(_FIELDS[name]) for name in metric.attributes if name in _FIELDS]
-    counts: Counts = {}
+    counts: dict[tuple[Any, ...], int] = {}
     for cell in cells:
         if value := read(cell):
             series = cell.series
@@ -145,6 +147,12 @@ def _tokens_detail(cells: list[Cell]) -> Counts:
         **_sum(cells, metrics.TOKENS_DETAIL, lambda cell: cell.cache_write_tokens, "cache_write"),
         **_sum(cells, metrics.TOKENS_DETAIL, lambda cell: cell.reasoning_tokens, "reasoning"),
     }
+
+
+def _cost(cells: list[Cell]) -> Counts:
+    """Turn whole nano-USD into dollars here, at the very end, so that nothing is rounded before."""
+    nanousd = _sum(cells, metrics.COST, lambda cell: cell.cost_nanousd)
+    return {values: cost / _NANOUSD_PER_USD for values, cost in nanousd.items()}
 
 
 def _by_name(counts: Mapping[Any, int]) -> Counts:

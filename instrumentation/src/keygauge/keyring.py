@@ -25,6 +25,7 @@ class Key:
 
     id: str
     account: str
+    tariff: str | None  # the account, where it has prices of its own
     status: str  # active, disabled, deleted, suspended
     expires_ns: int | None  # wall clock
     secrets: dict[int, int | None]  # number -> expiry, wall clock ns
@@ -91,6 +92,7 @@ class Keyring:
         return Key(
             id=entry["id"],
             account=entry["account"],
+            tariff=entry.get("tariff"),
             status=entry["status"],
             expires_ns=_wall_ns(entry["expires_at"]),
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},

@@ -17,6 +17,7 @@ from keygauge.aggregator import Aggregator
 from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
+from keygauge.costing import Costing
 from keygauge.gate import Gate
 from keygauge.hour_totals import HourTotals
 from keygauge.instruments import instrument
@@ -42,9 +43,11 @@ class Runtime:
         self._spool: Spool | None = None
         self._shipper: Shipper | None = None
         self._totals = HourTotals()
+        self._costing: Costing | None = None
         if settings.service_url:
             self._beat = Beat(settings, on_fault=self.aggregator.fault)
             self.gate = Gate(self._beat, enforces=settings.mode == "enforce")
+            self._costing = Costing(self._beat, self.aggregator)
             self._beat.start()
             self._open_spool(settings, self._beat.replica)
         self._stopped = Event()
@@ -76,6 +79,8 @@ class Runtime:
         self.aggregator.drain()
         if self._beat is not None:
             self._beat.stop()
+        if self._costing is not None:
+            self._costing.stop()
         if self._shipper is not None and self._spool is not None:
             self._spool.close(empty=self._shipper.stop(_SHIP_S))
 
