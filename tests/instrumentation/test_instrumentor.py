@@ -1,12 +1,22 @@
 """Zero code: every app of a framework is metered, once, and given back on demand."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import falcon
+import falcon.asgi
 import pytest
 from fastapi import FastAPI
 from flask import Flask
+from litestar import Litestar, get
+from litestar.params import FromPath
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
+from keygauge import instrumentor as module
+from keygauge import wsgi
 from keygauge.asgi import KeyGaugeMiddleware
 from keygauge.instrumentor import KeyGaugeInstrumentor
 
@@ -33,7 +43,7 @@ def instrumented(environment):
     yield apps.append
     instrumentor.uninstrument()
     for app in apps:
-        app._keygauge_middleware._process.stop()
+        module._find(app)._process.stop()
 
 
 async def item(request):
@@ -62,6 +72,69 @@ def test_wsgi_app_is_metered_and_guarded(service, instrumented, visit_wsgi):
     _, token = service.key(RPM)
     assert [visit_wsgi(app, token, "/items/1").status_code for _ in range(3)] == [200, 200, 429]
     assert [event["route"] for event in service.events(3)] == ["/items/<n>"] * 3
+
+
+class FalconItem:
+    def on_get(self, request, response, n):
+        response.media = {}
+
+
+class FalconAsyncItem:
+    async def on_get(self, request, response, n):
+        response.media = {}
+
+
+def make_falcon(app, resource):
+    app.add_route("/items/{n}", resource)
+    return app
+
+
+@get("/items/{n:int}")
+async def litestar_item(n: FromPath[int]) -> dict:
+    return {}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: make_falcon(falcon.asgi.App(), FalconAsyncItem()), lambda: Litestar([litestar_item])]
+)
+async def test_asgi_app_that_takes_no_attribute_is_metered_too(service, instrumented, visit, make):
+    app = make()
+    instrumented(app)
+    _, token = service.key(RPM)
+    assert [(await visit(app, token, "/items/1")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_wsgi_app_that_takes_no_attribute_is_metered_too(service, instrumented, visit_wsgi):
+    app = make_falcon(falcon.App(), FalconItem())
+    instrumented(app)
+    _, token = service.key(RPM)
+    assert [visit_wsgi(app, token, "/items/1").status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_first_requests_of_many_threads_share_one_middleware(service, instrumented, visit_wsgi, monkeypatch):
+    made = []
+
+    class Slow(wsgi.KeyGaugeMiddleware):
+        def __init__(self, app, **options):
+            made.append(self)
+            time.sleep(0.1)  # the others come meanwhile
+            super().__init__(app, **options)
+
+    monkeypatch.setattr(wsgi, "KeyGaugeMiddleware", Slow)
+    app = Flask("host")
+    app.add_url_rule("/items/<n>", "item", lambda n: {})
+    instrumented(app)
+    _, token = service.key()
+    start = Barrier(4)
+
+    def visit(_):
+        start.wait()
+        return visit_wsgi(app, token, "/items/1").status_code
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(visit, range(4))) == [200] * 4
+    assert len(made) == 1
+    assert len(service.events(4)) == 4
 
 
 async def test_mounted_and_wrapped_apps_count_once(service, instrumented, guard, visit):

@@ -11,8 +11,9 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
+from threading import Lock
 from types import MethodType
-from typing import Any
+from typing import Any, ClassVar
 
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it opted out of types
@@ -102,10 +103,35 @@ def _guarding_wsgi(original: Callable[..., Iterable[bytes]]) -> Callable[..., It
     return guarding
 
 
+class _Made:
+    """One middleware an app: threads of a server may bring an app's first requests at once."""
+
+    lock = Lock()
+    of_closed: ClassVar[dict[int, Any]] = {}  # by the id of apps that take no attribute
+
+
 def _middleware(app: Any, original: Callable[..., Any], make: Callable[[Any], Any]) -> Any:
     """Return the app's own middleware; what is wrong with the settings fails the first request, or the start."""
-    middleware = getattr(app, _MIDDLEWARE, None)
-    if middleware is None:
-        middleware = make(MethodType(original, app))
-        setattr(app, _MIDDLEWARE, middleware)
-    return middleware
+    middleware = _find(app)
+    if middleware is not None:
+        return middleware
+    with _Made.lock:
+        middleware = _find(app)
+        if middleware is None:
+            middleware = make(MethodType(original, app))
+            try:
+                setattr(app, _MIDDLEWARE, middleware)
+            except AttributeError:  # Falcon and Litestar have slots
+                _Made.of_closed[id(app)] = middleware
+        return middleware
+
+
+def _find(app: Any) -> Any:
+    return getattr(app, _MIDDLEWARE, None) or _Made.of_closed.get(id(app))
+
+
+def _forget() -> None:
+    _Made.lock = Lock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_forget)
