@@ -11,6 +11,7 @@ from keygauge import aggregator as module
 from keygauge.aggregator import Aggregator
 from keygauge.call import ANONYMOUS, INVALID, Call
 from keygauge.series import MAX_RESTS, NO_STATUS, OTHER, OTHER_KEY, OTHER_METHOD
+from keygauge.turnover import IDLE_TURNS
 from keygauge.usage import Usage
 
 
@@ -163,6 +164,86 @@ def test_series_are_bounded_and_the_rest_keeps_key_kind_status_and_total():
     assert by(aggregator, "key")[ANONYMOUS] == 1
     assert total(aggregator) == 2001
     assert aggregator.folded()["series"] == by(aggregator, "route")[OTHER]
+
+
+def test_busy_key_takes_the_place_of_the_one_used_least():
+    aggregator = Aggregator(max_keys=2)
+    record(aggregator, *[make_call(key="idle")] * 5, *[make_call(key="busy")] * 100)
+    record(aggregator, *[make_call(key="late")] * 20)
+    aggregator.turn()
+    record(aggregator, *[make_call(key="late")] * 7, make_call(key="idle"))
+    assert by(aggregator, "key") == {"busy": 100, "late": 7, OTHER_KEY: 21}
+    assert aggregator.folded() == {"key": 21, "retired": 5}
+    assert total(aggregator) + aggregator.folded()["retired"] == 133
+
+
+def test_alike_keys_do_not_take_turns():
+    aggregator = Aggregator(max_keys=1)
+    for _ in range(5):
+        record(aggregator, *[make_call(key="first")] * 50, *[make_call(key="second")] * 90)
+        aggregator.turn()
+    assert by(aggregator, "key") == {"first": 250, OTHER_KEY: 450}
+
+
+def test_key_idle_for_long_gives_way_to_one_used_now_and_then():
+    aggregator = Aggregator(max_keys=1)
+    record(aggregator, make_call(key="gone"))
+    aggregator.turn()
+    for _ in range(IDLE_TURNS - 1):
+        record(aggregator, *[make_call(key="slow")] * 3)
+        aggregator.turn()
+        assert set(by(aggregator, "key")) == {"gone", OTHER_KEY}
+    record(aggregator, *[make_call(key="slow")] * 3)
+    aggregator.turn()
+    record(aggregator, make_call(key="slow"))
+    assert by(aggregator, "key")["slow"] == 1
+    assert "gone" not in by(aggregator, "key")
+
+
+def test_busy_model_and_route_find_a_place_after_a_flood_of_junk():
+    aggregator = Aggregator(max_models=5, max_routes=5)
+    record(aggregator, *(make_call(model=f"junk{number}", route=f"/junk/{number}") for number in range(2000)))
+    record(aggregator, *[make_call(model="real", route="/real")] * 30)
+    aggregator.turn()
+    record(aggregator, make_call(model="real", route="/real"))
+    assert by(aggregator, "model")["real"] == by(aggregator, "route")["/real"] == 1
+
+
+def test_flood_displaces_nobody():
+    aggregator = Aggregator(max_models=2)
+    for turn in range(3):
+        record(aggregator, make_call(model="a"), make_call(model="b"))
+        record(aggregator, *(make_call(model=f"{turn}-{number}") for number in range(2000)))
+        aggregator.turn()
+    assert by(aggregator, "model") == {"a": 3, "b": 3, OTHER: 6000}
+
+
+def test_all_series_there_ever_were_are_bounded():
+    aggregator = Aggregator(max_keys=10, max_series=2 * MAX_RESTS)
+    born = set()
+    for turn in range(200):
+        record(aggregator, *(make_call(key=f"{turn}-{number}") for number in range(20) for _ in range(30)))
+        aggregator.turn()
+        born.update(cell.series for cell in aggregator.cells())
+    assert len(born) <= 2 * MAX_RESTS
+    assert len(aggregator._bases) <= MAX_RESTS
+    assert total(aggregator) + aggregator.folded()["retired"] == 200 * 600
+
+
+def test_turn_while_calls_come_loses_none():
+    aggregator = Aggregator(max_keys=3, max_models=3)
+
+    def work(number):
+        for turn in range(3000):
+            name = f"{number}{turn // 500}-{turn % 5}"
+            record(aggregator, make_call(key=name, model=name))
+
+    threads = [Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        aggregator.turn()
+    assert total(aggregator) + aggregator.folded().get("retired", 0) == 9000
 
 
 def test_first_key_keeps_its_series_after_a_flood_of_others():

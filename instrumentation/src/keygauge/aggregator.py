@@ -2,9 +2,12 @@
 
 Each distinct combination of labels has one `Cell` of sums. Labels fold first come, first kept: the first `max_keys`
 keys have series of their own, later ones are counted under the key "other"; likewise routes, models and the rest. When
-no more combinations fit, a new one is counted in the few series of `series.rest`. A combination once kept is kept until
-the process ends and a folded call is never moved, so counters never go backwards; `folded()` tells how many calls lost
-a label.
+no more combinations fit, a new one is counted in the few series of `series.rest`. A folded call is never moved, so
+counters never go backwards; `folded()` tells how many calls lost a label.
+
+At a `turn()`, keys, routes and models that are used a lot more take the place of idle ones (`keygauge.turnover`). The
+series of one that goes end; what they counted stays true of the time before, and in `folded()` as "retired". What an
+SDK has seen it keeps for ever, so the bound is on all series there ever were; a part of it is for those that come late.
 
 Observations for histograms, and costs, wait in a queue and are made off the request path, by `drain()`.
 """
@@ -18,6 +21,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from keygauge.call import Call, StreamKind
+from keygauge.cell import Cell
 from keygauge.series import MAX_RESTS, METHODS, OTHER_METHOD, Folding, Names, Series, rest
 from keygauge.usage import Usage
 
@@ -26,52 +30,21 @@ SERIES = 20_000
 # The SDK takes about 10 us an observation. A thread that makes many lets others run after each so many of them, or a
 # request that wakes up meanwhile waits for the interpreter's switch interval, 5 ms, each time.
 GIVE_WAY = 50
+TURN_S = 60.0
 
 _log = logging.getLogger(__name__)
 _MOST_PENDING = 4096  # a few seconds of one busy process; each holds on to its call
+_FIRST_COME = 4 / 5  # of the series are for those that come first
 _DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: well below a millisecond
 
 Observe = Callable[[Series, Call], None]
-
-
-class Cell:
-    """The sums of the calls of one series."""
-
-    __slots__ = (
-        "cache_read_tokens",
-        "cache_write_tokens",
-        "cost_nanousd",
-        "input_tokens",
-        "messages",
-        "output_tokens",
-        "reasoning_tokens",
-        "request_bytes",
-        "requests",
-        "response_bytes",
-        "series",
-    )
-
-    def __init__(self, series: Series) -> None:
-        self.series = series
-        self.requests = 0
-        self.request_bytes = 0
-        self.response_bytes = 0
-        self.messages = 0
-        self.input_tokens = 0
-        self.output_tokens = 0
-        self.cache_read_tokens = 0
-        self.cache_write_tokens = 0
-        self.reasoning_tokens = 0
-        self.cost_nanousd = 0
-
-
 Charge = Callable[[Cell, Call, Usage], None]
 
 
 class Aggregator:
     """The metrics of one process; every method may be called from any thread.
 
-    `max_series` bounds every instrument: none ever has more series than that.
+    `max_series` bounds every instrument: none ever has had more series than that.
     """
 
     def __init__(
@@ -93,7 +66,9 @@ class Aggregator:
         self._folding = Folding(**self._max_names)
         self._reasons = Names(50)
         self._cells: dict[tuple[object, ...], Cell] = {}
-        self._bases: set[tuple[object, ...]] = set()
+        self._born = 0  # cells there ever were
+        self._bases: set[tuple[object, ...]] = set()  # … and bases
+        self._late: set[str] = set()  # names that took another's place
         self._active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
         self._streams: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
         self._folded: dict[str, int] = {}
@@ -137,7 +112,7 @@ class Aggregator:
             cell.request_bytes += call.request_bytes
             cell.response_bytes += call.response_bytes
             if usage is not None:
-                _add_usage(cell, usage)
+                cell.add_usage(usage)
             if call.messages:
                 cell.messages += call.messages
         pending = self._pending
@@ -233,6 +208,7 @@ class Aggregator:
             series = rest(series)
             cell = self._cells.get(series)
         if cell is None:
+            self._born += 1
             self._bases.add(series[:4])
             cell = self._cells[series] = Cell(series)
         return cell
@@ -243,24 +219,48 @@ class Aggregator:
                 _add(self._folded, name, 1)
 
     def _has_room(self, series: Series) -> bool:
-        if len(self._cells) >= self._max_cells:
+        part = 1 if not self._late.isdisjoint(series[:3]) else _FIRST_COME
+        if self._born >= self._max_cells * part:
             return False
-        return series[:4] in self._bases or len(self._bases) < self._max_bases
+        return series[:4] in self._bases or len(self._bases) < self._max_bases * part
+
+    def turn(self) -> None:
+        """Let busy names take the places of idle ones where there are more names than places; call each `TURN_S`."""
+        full = {label: names for label, names in self._folding.ranked.items() if names.is_full}
+        if not full:
+            return
+        uses = {label: dict.fromkeys(names.kept, 0) for label, names in full.items()}
+        for cell in self.cells():
+            count, cell.seen = cell.requests - cell.seen, cell.requests
+            for label, kept in uses.items():
+                name = getattr(cell.series, label)
+                if name in kept:
+                    kept[name] += count
+        gone = set()
+        with self._lock:
+            for label, names in full.items():
+                for out, name in names.contenders.turn(uses[label]):
+                    names.swap(out, name)
+                    gone.add((label, out))
+                    self._late.discard(out)
+                    self._late.add(name)
+        self._retire(gone)
+
+    def _retire(self, gone: set[tuple[str, str]]) -> None:
+        """End the series that have one of these labels and names."""
+        if not gone:
+            return
+        ended = [
+            series
+            for cell in self.cells()
+            if any((label, getattr(series := cell.series, label)) in gone for label in self._folding.ranked)
+        ]
+        for series in ended:
+            with self._lock:  # each by itself, so that no request waits for all
+                cell = self._cells.pop(series, None)
+                if cell is not None:
+                    _add(self._folded, "retired", cell.requests)
 
 
 def _add(counts: dict[str, int], name: str, count: int) -> None:
     counts[name] = counts.get(name, 0) + count
-
-
-def _add_usage(cell: Cell, usage: Usage) -> None:
-    given, made, read, written, reasoned = usage
-    if given:
-        cell.input_tokens += given
-    if made:
-        cell.output_tokens += made
-    if read:
-        cell.cache_read_tokens += read
-    if written:
-        cell.cache_write_tokens += written
-    if reasoned:
-        cell.reasoning_tokens += reasoned

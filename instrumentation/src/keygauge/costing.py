@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from keygauge import event
-from keygauge.aggregator import Aggregator, Cell
+from keygauge.aggregator import Aggregator
 from keygauge.beat import Beat
 from keygauge.call import Call
+from keygauge.cell import Cell
 from keygauge.price_list import Name
 from keygauge.usage import Usage
 

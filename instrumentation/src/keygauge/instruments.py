@@ -9,8 +9,9 @@ from typing import Any
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from keygauge import metrics
-from keygauge.aggregator import GIVE_WAY, Aggregator, Cell
+from keygauge.aggregator import GIVE_WAY, Aggregator
 from keygauge.call import Call
+from keygauge.cell import Cell
 from keygauge.metrics import Metric
 from keygauge.series import NO_STATUS, Series
 

@@ -13,7 +13,7 @@ from weakref import WeakSet
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 
 from keygauge import __version__, event, metrics, telemetry
-from keygauge.aggregator import Aggregator
+from keygauge.aggregator import TURN_S, Aggregator
 from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
@@ -98,9 +98,19 @@ class Runtime:
 
     def _drain(self) -> None:
         """Make the observations for histograms, and count by hour, off the request path."""
+        turn_ns = now_ns()
         while not self._stopped.wait(_DRAIN_S):
             self.aggregator.drain()
             self._totals.count_waiting()
+            if now_ns() - turn_ns >= TURN_S * SECOND:
+                turn_ns = now_ns()
+                self._turn()
+
+    def _turn(self) -> None:
+        try:
+            self.aggregator.turn()
+        except Exception:  # noqa: BLE001 - this thread has observations to make
+            self.fault("turn")
 
     def _open_spool(self, settings: Settings, replica: str) -> None:
         aggregator = self.aggregator

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, get_args
 
 from keygauge.call import ANONYMOUS, INVALID, Outcome, StreamKind
+from keygauge.turnover import Contenders
 
 OTHER_KEY = "other"  # the key id that later keys share
 OTHER = "_other"
@@ -37,21 +38,40 @@ class Series(NamedTuple):
 
 
 class Names:
-    """The first `most` values of one label keep their names, later ones share `rest`."""
+    """The first `most` values of one label keep their names, later ones share `rest`; `contenders` count those."""
 
     def __init__(self, most: int, rest: str = OTHER) -> None:
         self._most = most
         self._rest = rest
         self._kept = {rest}
+        self.contenders = Contenders()
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether a name that is new has to fold."""
+        return len(self._kept) > self._most
 
     def fold(self, name: Any) -> str:
         """Return the name to count under."""
         if isinstance(name, str) and name in self._kept:
             return name
-        if len(self._kept) > self._most or not _is_name(name):
+        if not _is_name(name):
+            return self._rest
+        if len(self._kept) > self._most:
+            self.contenders.add(name)
             return self._rest
         self._kept.add(name)
         return str(name)
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The names that have a place."""
+        return frozenset(self._kept - {self._rest})
+
+    def swap(self, out: str, name: str) -> None:
+        """Give the place of one name to another."""
+        self._kept.discard(out)
+        self._kept.add(name)
 
     def fold_optional(self, name: Any) -> str | None:
         """Return the name to count under; None and "" stay absent."""
@@ -67,6 +87,7 @@ class Folding:
         self._keys = Names(max_keys, OTHER_KEY)
         self._routes = Names(max_routes)
         self._models = Names(max_models)
+        self.ranked = {"key": self._keys, "route": self._routes, "model": self._models}  # those that turn over
         self._providers = Names(20)
         self._errors = Names(100, OTHER_METHOD)
         self._limits = Names(100)
