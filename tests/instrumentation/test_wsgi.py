@@ -139,6 +139,21 @@ def test_event_is_on_disk_before_the_last_chunk_of_a_known_length(service, guard
     assert app._process.runtime._spool.next == 1
 
 
+@pytest.mark.parametrize("last", [b"data: [DONE]\n\n", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'])
+def test_event_is_on_disk_before_the_one_after_which_clients_leave(service, guard_wsgi, last):
+    _, token = service.key()
+    app = guard_wsgi(answering(Chunks([*EVENTS[:2], last, b": the app goes on\n\n"]), "text/event-stream"))
+    chunks = iter(Server(app, token).answer)
+    next(chunks)
+    next(chunks)
+    assert app._process.runtime._spool.next == 0
+    assert next(chunks) == last
+    assert app._process.runtime._spool.next == 1
+    assert len(list(chunks)) == 1
+    (event,) = service.events(1)
+    assert (event["error"], event["output_tokens"], event["messages"]) == (None, 7, 3)
+
+
 def test_client_that_leaves_is_settled_and_the_hosts_iterable_closed(service, guard_wsgi):
     _, token = service.key()
     chunks = Chunks(EVENTS)

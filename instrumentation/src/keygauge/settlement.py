@@ -10,6 +10,18 @@ from keygauge.usage import Reader, reader_for
 
 _LEFT = 499  # the status of a call whose client left before the answer began
 _FAILED = 500
+_LAST_EVENTS = (
+    b"data: [DONE]\n\n",
+    b"data: [DONE]\r\n\r\n",
+    b'"message_stop"}\n\n',
+    b'"message_stop" }\n\n',
+)  # OpenAI, Anthropic
+_LAST_BYTES = max(map(len, _LAST_EVENTS))
+
+
+def ends_stream(chunk: bytes) -> bool:
+    """Tell whether a stream of tokens ends with this chunk: clients read no further, whatever the app does then."""
+    return bytes(chunk[-_LAST_BYTES:]).endswith(_LAST_EVENTS)
 
 
 class Settlement:

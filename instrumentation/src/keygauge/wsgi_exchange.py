@@ -11,7 +11,7 @@ from keygauge.call import CURRENT, UNMATCHED, Call
 from keygauge.problem import Answer
 from keygauge.ratelimit import Fields, beside
 from keygauge.runtime import Runtime
-from keygauge.settlement import Settlement
+from keygauge.settlement import Settlement, ends_stream
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -71,10 +71,12 @@ class WsgiExchange(Settlement):
         """Read a chunk on its way.
 
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
+        On a stream of tokens that is the event after which clients read no further.
         """
         if chunk:
             self._read(chunk)
-            if self._expected is not None and self.call.response_bytes >= self._expected:
+            is_last = self._expected is not None and self.call.response_bytes >= self._expected
+            if is_last or (self.call.stream and ends_stream(chunk)):
                 self.end(complete=True)
 
     def close(self) -> None:
