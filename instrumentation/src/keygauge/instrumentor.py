@@ -1,7 +1,8 @@
 """Zero code: `opentelemetry-instrument` finds this, and every app of a known framework is metered and guarded.
 
 Nothing happens unless KEYGAUGE_SERVICE_URL is set, or KEYGAUGE_MODE=observe. Frameworks are not imported for it: each
-is taken up when the service imports it.
+is taken up when the service imports it. With KEYGAUGE_LOG_FIELDS=1 the fields of `keygauge.log_fields` are on every
+record of `logging` too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, ClassVar
 import wrapt
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it opted out of types
 
-from keygauge import asgi, wsgi
+from keygauge import asgi, log_fields, wsgi
 from keygauge.call import CURRENT
 
 _MIDDLEWARE = "_keygauge_middleware"  # of an app, in the app; made by its first request or its start
@@ -60,6 +61,8 @@ class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it opted 
         if not os.environ.get("KEYGAUGE_SERVICE_URL") and os.environ.get("KEYGAUGE_MODE") != "observe":
             return
         KeyGaugeInstrumentor._is_on = True
+        if os.environ.get("KEYGAUGE_LOG_FIELDS") == "1":
+            log_fields.install()
         for framework in FRAMEWORKS:
             wrapt.register_post_import_hook(functools.partial(self._take_up, framework), framework.module)
 
