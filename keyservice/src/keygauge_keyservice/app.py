@@ -39,7 +39,7 @@ _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which se
 
 def create_app(settings: Settings, *, registry: CollectorRegistry | None = None) -> Flask:
     """Make the app; nothing is opened before the first request, so it may be made before a fork."""
-    app = Flask(__name__)
+    app = Flask(__name__, static_folder=None)  # the portal's files have addresses of their own
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url)

@@ -74,13 +74,14 @@ def invalid(*errors: FieldError) -> Problem:
 def handle_problems(app: Flask) -> None:
     """Answer every error of an app with problem+json; nothing of an unexpected one leaks."""
     app.register_error_handler(Problem, Problem.response)
-    app.register_error_handler(HTTPException, _of_http)
+    app.register_error_handler(HTTPException, of_http)
     for error in (psycopg.OperationalError, PoolTimeout, TooManyRequests):
         app.register_error_handler(error, _of_database)
     app.register_error_handler(Exception, _of_fault)
 
 
-def _of_http(error: HTTPException) -> BaseResponse:
+def of_http(error: HTTPException) -> BaseResponse:
+    """Write an HTTP error of the framework as a problem."""
     if error.response is not None or error.code is None:  # a redirect, or an answer made by hand
         return error.get_response()
     status = HTTPStatus(error.code)

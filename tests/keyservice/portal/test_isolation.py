@@ -1,5 +1,5 @@
 """Every route and API operation, generated from the app itself, as those who may not: nothing of others is readable or
-changeable. A route that is added is walked too, without anyone remembering it."""
+changeable. A route that is added is walked too, and fails until somebody has said here who may use it."""
 
 import re
 
@@ -9,22 +9,41 @@ from keygauge_keyservice import members
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
-PUBLIC = {
-    "portal.sign_in.show",
-    "portal.sign_in.submit",
-    "portal.sign_in.set_theme",
-    "portal.assets.read",
-    "portal.invitation.show",
-    "portal.invitation.accept",
+WHO = {  # may use which endpoints; those of the API by its tokens
+    "everyone": """
+        health.live health.ready monitoring.expose openapi.read portal.assets.read portal.sign_in.show
+        portal.sign_in.submit portal.sign_in.set_theme portal.invitation.show portal.invitation.accept""",
+    "a member, about itself": "portal.sign_in.leave portal.password.show_password portal.password.change_password",
+    "every member, about the account": """
+        portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show
+        portal.usage.export portal.usage.read portal.stats.show portal.calls.show portal.calls.read
+        portal.calls.export portal.calls.export_json portal.audit.show portal.audit.export portal.audit.read
+        portal.members.show portal.billing.show portal.billing.read portal.billing.export portal.billing.read_one
+        portal.billing.export_one""",
+    "who may change": """
+        portal.keys.create portal.keys.set_status portal.keys.confirm_delete portal.keys.delete portal.key.change
+        portal.key.rotate""",
+    "owners": "portal.members.invite portal.members.set_role portal.members.remove portal.members.withdraw",
+    "operators": """
+        portal.operator.show portal.operator.create portal.operator.read portal.operator.change_plan
+        portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
+        portal.operator.find_keys portal.operator.list_plans""",
+    "the admin token": """
+        api_accounts.create api_accounts.list_page api_accounts.read api_accounts.change api_audit.list_page
+        api_billing.read api_billing.close api_billing.read_price api_billing.set_price api_calls.list_page
+        api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
+        api_keys.delete api_keys.rotate api_plans.create api_plans.list_all api_plans.read api_plans.replace_limits
+        api_prices.add api_prices.list_all api_usage.read""",
+    "the service token": "api_beat.receive api_events.take api_reports.receive",
 }
-VIEWERS_OWN = {  # changes that concern the viewer alone
-    "portal.sign_in.submit",
-    "portal.sign_in.set_theme",
-    "portal.sign_in.leave",
-    "portal.password.change_password",
-    "portal.invitation.accept",
+WHO = {who: set(endpoints.split()) for who, endpoints in WHO.items()}
+REFUSED = {  # what each role is refused
+    "viewer": ("who may change", "owners", "operators"),
+    "member": ("owners", "operators"),
+    "owner": ("operators",),
 }
-TABLES = ("account", "key", "key_secret", "key_change", "member", "invitation", "audit", "plan", "plan_limit")
+NAME_NOBODY = {"portal.sign_in.leave", "portal.members.invite", "portal.keys.create"}
+PASSING = {"session", "spent_form", "sign_in_failure", "idempotency"}  # tables that every visit may write
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 FORM = {
     "name": "stolen",
@@ -50,7 +69,13 @@ def walk(app, prefix, **values):
 
 
 def state(connection):
-    return {table: connection.execute(f"SELECT t::text FROM {table} AS t ORDER BY 1").fetchall() for table in TABLES}
+    """All that is kept, but for what comes and goes with every visit."""
+    tables = connection.execute("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    return {
+        table["name"]: connection.execute(f'SELECT t::text FROM "{table["name"]}" AS t ORDER BY 1').fetchall()
+        for table in tables
+        if table["name"] not in PASSING
+    }
 
 
 def ids(customer):
@@ -72,10 +97,30 @@ def marked(connection, make_customer, record):
     return marked
 
 
+def test_every_route_says_who_may_use_it(app):
+    said = sorted(endpoint for endpoints in WHO.values() for endpoint in endpoints)
+    assert said == sorted({rule.endpoint for rule in app.url_map.iter_rules()})
+
+
+def test_documented_tokens_are_those_said_here(app):
+    endpoints = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method): rule.endpoint
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods
+    }
+    tokens = {"the admin token": [{"operator": []}], "the service token": [{"replica": []}], "everyone": []}
+    for path, item in document(API)["paths"].items():
+        for method, operation in item.items():
+            endpoint = endpoints[path, method.upper()]
+            assert [who for who in tokens if endpoint in WHO[who]] == [
+                who for who, security in tokens.items() if operation["security"] == security
+            ], endpoint
+
+
 def test_signed_out_visitor_gets_nowhere(app, connection, visitor, marked):
     before, walked = state(connection), 0
     for method, address, endpoint in walk(app, "portal.", **ids(marked)):
-        if endpoint in PUBLIC:
+        if endpoint in WHO["everyone"]:
             continue
         answer = visitor.client.open(address, method=method, data=FORM if method == "POST" else None)
         assert answer.status_code == 303, (method, address)
@@ -89,8 +134,8 @@ def test_member_of_another_account_reads_and_changes_nothing(app, connection, si
     csrf = signed_in.hidden()["csrf"]
     before = state(connection)
     for method, address, endpoint in walk(app, "portal.", **ids(marked)):
-        if endpoint in {"portal.sign_in.leave", "portal.members.invite", "portal.keys.create"}:
-            continue  # they name nothing of others
+        if endpoint in NAME_NOBODY:
+            continue
         for suffix in ("", f"?key={marked.key.id}", f"?subject={marked.key.id}", "?q=MARKED"):
             data = FORM | {"csrf": csrf} if method == "POST" else None
             answer = signed_in.client.open(address + suffix, method=method, data=data)
@@ -100,44 +145,44 @@ def test_member_of_another_account_reads_and_changes_nothing(app, connection, si
     assert state(connection) == before
 
 
-def test_viewer_changes_nothing(app, connection, customer, visitor):
-    members.create(
-        connection,
-        account_id=customer.account.id,
-        email="eye@acme.example",
-        password="x" * 20,
-        role="viewer",
-        actor="t",
-    )
-    visitor.client.post("/sign-in", data={"email": "eye@acme.example", "password": "x" * 20})
+@pytest.mark.parametrize("role", REFUSED)
+def test_role_gets_no_further_than_it_may(app, connection, customer, visitor, role):
+    email, password = f"{role}2@acme.example", "x" * 20
+    options = {"account_id": customer.account.id, "email": email, "password": password, "role": role}
+    members.create(connection, **options, actor="test")
+    visitor.client.post("/sign-in", data={"email": email, "password": password})
     csrf = re.search(r'name="csrf" value="([^"]+)"', visitor.get("/keys").text)[1]
-    before, walked = state(connection), 0
+    refused = set().union(*(WHO[who] for who in REFUSED[role]))
+    before, walked = state(connection), set()
     for method, address, endpoint in walk(app, "portal.", **ids(customer)):
-        if method == "GET" or endpoint in VIEWERS_OWN:
-            continue
-        answer = visitor.client.open(address, method=method, data=FORM | {"csrf": csrf})
-        assert answer.status_code in {403, 404}, (method, address)
-        walked += 1
-    assert walked > 12
+        if endpoint in refused:
+            data = FORM | {"csrf": csrf} if method == "POST" else None
+            answer = visitor.client.open(address, method=method, data=data)
+            assert answer.status_code == (404 if endpoint in WHO["operators"] else 403), (method, address)
+            walked.add(endpoint)
+    assert walked == refused
     assert state(connection) == before
 
 
 @pytest.mark.parametrize("token", [None, "wrong", "test-service-token-0123456789", "a key"])
-def test_api_is_the_operators_alone(app, client, connection, marked, token):
+def test_api_is_the_tokens_alone(app, client, connection, marked, token):
     token = marked.token if token == "a key" else token
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     before, walked = state(connection), 0
-    for path, item in document(API)["paths"].items():
-        for method, operation in item.items():
-            if operation["security"] != [{"operator": []}]:
-                continue
-            address = re.sub(r"{(\w+)}", lambda found: str(ids(marked).get(found[1], "1")), path)
-            answer = client.open(address, method=method.upper(), json={}, headers=headers)
-            assert answer.status_code == 401, (method, address)
-            assert "MARKEDSECRET" not in answer.text
-            walked += 1
-    assert walked > 14
+    for method, address, endpoint in walk(app, "api_", **ids(marked)):
+        if endpoint in WHO["the service token"] and token == "test-service-token-0123456789":
+            continue
+        answer = client.open(address, method=method, json={}, headers=headers)
+        assert answer.status_code == 401, (method, address)
+        assert "MARKEDSECRET" not in answer.text
+        walked += 1
+    assert walked > 20
     assert state(connection) == before
+
+
+@pytest.mark.parametrize("path", ["/v1/beat", "/v1/events"])
+def test_replicas_door_is_closed_to_the_admin_token(client, operator, path):
+    assert client.post(path, json={}, headers=operator).status_code == 401
 
 
 def test_cross_site_and_stale_forms_are_refused_everywhere(app, connection, signed_in, customer):
@@ -148,6 +193,6 @@ def test_cross_site_and_stale_forms_are_refused_everywhere(app, connection, sign
             continue
         elsewhere = {"Sec-Fetch-Site": "cross-site"}
         assert signed_in.client.post(address, data=FORM | {"csrf": csrf}, headers=elsewhere).status_code == 403, address
-        if endpoint not in PUBLIC:
+        if endpoint not in WHO["everyone"]:
             assert signed_in.client.post(address, data=FORM | {"csrf": "x"}).status_code == 403, address
     assert state(connection) == before

@@ -34,6 +34,17 @@ def test_money_is_rounded_exactly(nanousd, text):
 
 
 @pytest.mark.parametrize(
+    ("nanousd", "text"),
+    [
+        *((0, "$0.00"), (500_000, "$0.0005"), (50_000_000, "$0.05"), (500_000_000, "$0.50"), (2 * 10**9, "$2.00")),
+        *((100 * 10**9, "$100.00"), (20_000 * 10**9, "$20k")),
+    ],
+)
+def test_money_beside_an_axis_has_the_digits_it_needs(nanousd, text):
+    assert figures.dollars(nanousd) == text
+
+
+@pytest.mark.parametrize(
     ("part", "whole", "text"),
     [(0, 0, "-"), (0, 5, "0%"), (1, 8, "12.5%"), (1, 3, "33.3%"), (1, 10**6, "< 0.1%"), (5, 5, "100%")],
 )

@@ -80,6 +80,9 @@ def test_gauge_tells_how_full_it_is(fields, used, remaining, level):
         (Limit(name="x", unit="request", amount=5, window_s=90), "5 requests per 90 seconds"),
         (Limit(name="x", unit="nanousd", amount=10**9, window_s=3600), "$1.00 per hour"),
         (Limit(name="x", unit="concurrent", amount=8), "8 requests at once"),
+        (Limit(name="x", unit="request", amount=1, window_s=60), "1 request per minute"),
+        (Limit(name="x", unit="token", amount=10**6, period="day"), "1,000,000 tokens per day"),
+        (Limit(name="x", unit="nanousd", amount=20 * 10**9, period="month"), "$20.00 per month"),
     ],
 )
 def test_rates_are_words(limit, text):

@@ -152,6 +152,20 @@ def test_files_are_cached_under_an_address_of_their_content(visitor):
         assert visitor.get(f"/assets/x/{name}").status_code == 404
 
 
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/keys/x/rotate", 405), ("/v1/nothing", 404)])
+def test_unknown_address_is_a_page_for_people_and_a_problem_for_programs(visitor, path, status):
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    answer = visitor.get(path, headers=browser)
+    assert answer.status_code == status
+    if path.startswith("/v1/"):
+        assert answer.content_type == "application/problem+json"
+    else:
+        assert "To the overview" in answer.text
+        assert "Content-Security-Policy" in answer.headers
+    for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+        assert visitor.get(path, headers=headers).content_type == "application/problem+json"
+
+
 def test_theme_is_kept_without_a_script(visitor):
     visitor.client.post("/theme", data={"theme": "dark", "next": "/sign-in"})
     assert '<html lang="en" data-theme="dark">' in visitor.get("/sign-in").text

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from keygauge_keyservice import audit, keys
+from keygauge_keyservice import audit, keys, members
 from keygauge_keyservice.audit import Entry
 from keygauge_keyservice.csv_stream import write_csv
 from keygauge_keyservice.portal import guard
@@ -29,6 +29,8 @@ def show() -> str:
     with services().connection() as connection:
         found = audit.find_entries(connection, account_id, before_id=_before(), limit=_PAGE + 1, **chosen)
         names = {key.id: key.name for key in keys.list_keys(connection, account_id)}
+        names |= {str(member.id): member.email for member in members.list_members(connection, account_id)}
+        names[account_id] = "the account"
     shown = found[:_PAGE]
     return render_template(
         "portal/audit.html",

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 
 import psycopg
-from flask import Blueprint, render_template
+from flask import Blueprint, make_response, render_template, request
+from flask.blueprints import BlueprintSetupState
 from psycopg_pool import PoolTimeout, TooManyRequests
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.problem import Problem
+from keygauge_keyservice.portal import headers
+from keygauge_keyservice.problem import Problem, of_http
 
 _log = logging.getLogger(__name__)
 
+_UNMATCHED = {404: "There is no page at this address.", 405: "This address is a form's: open its page instead."}
 _TITLES = {
     403: "Not allowed",
     404: "Nothing here",
+    405: "Nothing to see here",
     409: "That did not fit",
     413: "Too much",
     422: "That did not work",
@@ -32,6 +36,12 @@ def install(portal: Blueprint) -> None:
     for error in (psycopg.OperationalError, PoolTimeout, TooManyRequests):
         portal.register_error_handler(error, _of_database)
     portal.register_error_handler(Exception, _of_fault)
+    portal.record_once(_install_for_unmatched)
+
+
+def _install_for_unmatched(state: BlueprintSetupState) -> None:
+    for status in _UNMATCHED:
+        state.app.register_error_handler(status, _of_unmatched)
 
 
 def _page(status: int, detail: str) -> tuple[str, int]:
@@ -47,6 +57,15 @@ def _of_http(error: HTTPException) -> tuple[str, int] | Response:
     if error.response is not None or error.code is None:  # a redirect, or an answer made by hand
         return error.get_response()
     return _page(error.code, error.description or "")
+
+
+def _of_unmatched(error: HTTPException) -> Response:
+    """Answer for an address that is no page and no operation: a browser gets a page, a program problem+json."""
+    wanted = request.accept_mimetypes
+    if request.path.startswith("/v1/") or wanted["text/html"] <= wanted["application/json"]:
+        return of_http(error)
+    status = error.code or 404
+    return headers.add(make_response(*_page(status, _UNMATCHED[status])))
 
 
 def _of_database(error: Exception) -> tuple[str, int]:

@@ -41,6 +41,15 @@ def money(nanousd: int) -> str:
     return f"${dollars.quantize(step, ROUND_HALF_EVEN):,}"
 
 
+def dollars(nanousd: int) -> str:
+    """Write a round amount beside an axis, with the digits it has: $0.05, $1.50, $20k."""
+    amount = Decimal(nanousd).scaleb(-9).normalize()
+    if amount >= _THOUSAND:
+        return f"${short(float(amount))}"
+    digits = max(2, -int(amount.as_tuple().exponent))
+    return f"${amount:.{digits}f}"
+
+
 def share(part: int, whole: int) -> str:
     """Write a share as percent: 12.5%."""
     if not whole:
@@ -81,7 +90,7 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
 def install(portal: Blueprint) -> None:
     """Give the templates these filters, the assets' addresses, the session and the chosen theme."""
     portal.record_once(_add_filters)
-    portal.context_processor(_context)
+    portal.app_context_processor(_context)  # for the page of an unknown address too
 
 
 def _add_filters(state: BlueprintSetupState) -> None:

@@ -23,10 +23,11 @@ _HEADERS = {
 
 def install(portal: Blueprint) -> None:
     """Add the headers after every request of the portal."""
-    portal.after_request(_add)
+    portal.after_request(add)
 
 
-def _add(response: Response) -> Response:
+def add(response: Response) -> Response:
+    """Add the headers to one answer."""
     response.headers.update(_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")  # a shared computer's back button shows nothing
     if request.is_secure:

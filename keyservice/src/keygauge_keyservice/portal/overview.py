@@ -153,14 +153,14 @@ def describe(limit: Limit) -> str:
 
 
 def rate(limit: Limit) -> str:
-    """Write a limit that is not a quota: 600 requests a minute."""
-    whose = " for each key" if limit.subject == "key" else ""
-    if limit.window_s is None:
-        return f"{figures.count(limit.amount)} requests at once{whose}"
-    window = _SPANS_S.get(limit.window_s, f"{limit.window_s} seconds")
+    """Write a limit: 600 requests per minute, 1 request at once, $20.00 per month."""
+    unit = "request" if limit.unit == "concurrent" else limit.unit
+    amount = f"{figures.count(limit.amount)} {unit}{'' if limit.amount == 1 else 's'}"
     if limit.unit == "nanousd":
-        return f"{figures.money(limit.amount)} per {window}{whose}"
-    return f"{figures.count(limit.amount)} {limit.unit}s per {window}{whose}"
+        amount = figures.money(limit.amount)
+    window = limit.period or _SPANS_S.get(limit.window_s or 0, f"{limit.window_s} seconds")
+    pace = "at once" if limit.unit == "concurrent" else f"per {window}"
+    return f"{amount} {pace}{' for each key' if limit.subject == 'key' else ''}"
 
 
 def remarks(quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime) -> list[Remark]:

@@ -102,6 +102,6 @@ def _draw(
 ) -> Markup:
     labels = [point.start.astimezone(UTC).strftime(_LABELS[bucket]) for point in points]
     titles = [title(point.start, bucket) for point in points]
-    tick = figures.short if write is figures.count else write
+    tick = figures.short if write is figures.count else figures.dollars
     bars = Bars(name, labels, titles, series, write=write, write_tick=tick, links=links, is_area=is_area)
     return draw(bars) if points else Markup()
