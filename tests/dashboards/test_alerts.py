@@ -252,15 +252,38 @@ CASES = [
         "a tenth is missing",
         requests("200", "0+10x120") | one(service.LEDGER_EVENTS, "0+9x120", job="keyservice"),
         "100m",
-        ticket(),
+        ticket(books="metrics"),
     ),
     Case(
         "LedgerDrift",
         "a replica's metrics are missing",
         requests("200", "0+10x120") | one(service.LEDGER_EVENTS, "0+20x120", job="keyservice"),
         "100m",
+        ticket(books="metrics"),
+    ),
+    Case(
+        "LedgerDrift",
+        "a process counted three calls that never came",
+        one(service.LEDGER_DRIFT_REQUESTS, "0x10 3x60", job="keyservice", instance="a", reason="missing")
+        | one(service.LEDGER_DRIFT_REQUESTS, "0x10 3x60", job="keyservice", instance="b", reason="missing")
+        | one(service.LEDGER_DRIFT_REQUESTS, "0x70", job="keyservice", instance="a", reason="surplus"),
+        "20m",
+        ticket(books="replicas", reason="missing"),
+    ),
+    Case(
+        "LedgerDrift",
+        "every process agrees",
+        one(service.LEDGER_DRIFT_REQUESTS, "0x70", job="keyservice", reason="missing"),
+        "20m",
+    ),
+    Case(
+        "LedgerUnchecked",
+        "the last check was at the beginning",
+        one(service.LEDGER_CHECKED, "0x60", job="keyservice"),
+        "20m",
         ticket(),
     ),
+    Case("LedgerUnchecked", "a check a minute", one(service.LEDGER_CHECKED, "0+60x60", job="keyservice"), "20m"),
     Case(
         "LedgerDrift",
         "equal, but Prometheus came later than the first requests",

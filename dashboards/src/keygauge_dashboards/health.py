@@ -5,6 +5,7 @@ from __future__ import annotations
 from keygauge import service_metrics as service
 from keygauge.metrics import (
     BEAT_AGE,
+    COST,
     EVENTS_DROPPED,
     FAULTS,
     KEY,
@@ -13,15 +14,30 @@ from keygauge.metrics import (
     SERIES_FOLDED,
     SPOOL_AGE,
     SPOOL_EVENTS,
+    TOKEN_TYPE,
+    TOKENS,
 )
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.charts import legend
 from keygauge_dashboards.frame import frame, ledger
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.plumbing_alerts import INSTANCE, NOT_IN_LEDGER, drift
-from keygauge_dashboards.queries import ENV, EVERYTHING, JOB, RATE, UP, gained, or_zero, quantile, rate, select, unlike
+from keygauge_dashboards.queries import (
+    ENV,
+    EVERYTHING,
+    JOB,
+    RATE,
+    UP,
+    gained,
+    is_,
+    or_zero,
+    quantile,
+    rate,
+    select,
+    unlike,
+)
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import limits, lines, stat, table
+from keygauge_dashboards.views import levels, limits, lines, numbers, stat, table
 
 UID = "keygauge-health"
 
@@ -32,6 +48,36 @@ FROM grafana.replica
 ORDER BY seen_at DESC
 LIMIT 200"""
 
+_DIFFERENCES = """\
+/* health.differences */
+SELECT hour, service, host, replica, reported_requests AS counted, requests AS "in the ledger",
+    waiting_requests AS waiting, missing_requests AS missing, surplus_requests AS surplus,
+    missing_tokens AS "missing tokens", surplus_tokens AS "surplus tokens"
+FROM grafana.spool_balance
+WHERE $__timeFilter(hour) AND (waiting_requests > 0 OR missing_requests + surplus_requests > 0
+    OR missing_tokens + surplus_tokens > 0)
+ORDER BY missing_requests + surplus_requests DESC, hour DESC
+LIMIT 200"""
+
+# Whole quarters of an hour from the roll-ups, and the calls at both ends of the time range one by one.
+_TOTALS = """\
+/* health.totals */
+WITH whole AS (
+    SELECT date_bin('15 minutes', $__timeFrom()::timestamptz + interval '15 minutes', 'epoch') AS first,
+        date_bin('15 minutes', $__timeTo()::timestamptz, 'epoch') AS last
+), part AS (
+    SELECT requests, input_tokens, output_tokens, cost_nanousd
+    FROM grafana.rollup CROSS JOIN whole
+    WHERE bucket >= first AND bucket < last AND {picked}
+    UNION ALL
+    SELECT 1, input_tokens, output_tokens, cost_nanousd
+    FROM grafana.event CROSS JOIN whole
+    WHERE $__timeFilter(time) AND (time < first OR time >= last) AND {picked}
+)
+SELECT {sum} AS "by the ledger"
+FROM part"""
+
+_OF_KEYS = {KEY: "$key"}  # the ledger knows no job and no environment
 _BY_PROCESS = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
 
 
@@ -50,15 +96,36 @@ def health(thresholds: Thresholds) -> Page:
 
 
 def _books(thresholds: Thresholds) -> list[View]:
-    counted = rate(REQUESTS, unlike(KEY, NOT_IN_LEDGER), scope=EVERYTHING)
+    return [*_verdicts(thresholds), *_totals(), *_courses()]
+
+
+def _verdicts(thresholds: Thresholds) -> list[View]:
+    differing = f"sum(max by ({service.REASON}) ({select(service.LEDGER_DRIFT_REQUESTS)}))"
     return [
         stat(
+            "How far are ledger and replicas apart?",
+            "Requests of the last day that a process counted and the ledger lacks, or the reverse; zero is right.",
+            Prometheus(differing, instant=True),
+            unit="short",
+            colours=limits(critical=1),
+            width=6,
+        ),
+        stat(
+            "When was that compared?",
+            "Time since the key service last compared the ledger with the processes' own counts, as every minute.",
+            Prometheus(f"time() - max({select(service.LEDGER_CHECKED)})"),
+            unit="s",
+            colours=limits(180, thresholds.unchecked_s),
+            width=6,
+        ),
+        stat(
             "How far are ledger and metrics apart?",
-            "Share of the requests with a key in the picked time range that is in one book and not in the other.",
+            "Share of the requests with a key in the picked time range that is in one book and not in the other. What "
+            "was counted before Prometheus looked for the first time is in the ledger only.",
             Prometheus(drift("$__range"), instant=True),
             unit="percentunit",
             colours=limits(thresholds.drift_share / 2, thresholds.drift_share),
-            width=4,
+            width=6,
         ),
         stat(
             "How far behind is the ledger?",
@@ -66,7 +133,47 @@ def _books(thresholds: Thresholds) -> list[View]:
             Prometheus(f"max({select(service.LEDGER_LAG)})"),
             unit="s",
             colours=limits(30, thresholds.spool_age_s),
-            width=4,
+            width=6,
+        ),
+    ]
+
+
+def _totals() -> list[View]:
+    keyed = unlike(KEY, NOT_IN_LEDGER)
+    books = (
+        ("requests", "short", gained(REQUESTS, keyed, scope=_OF_KEYS), "requests"),
+        ("input tokens", "short", gained(TOKENS, keyed, is_(TOKEN_TYPE, "input"), scope=_OF_KEYS), "input_tokens"),
+        ("output tokens", "short", gained(TOKENS, keyed, is_(TOKEN_TYPE, "output"), scope=_OF_KEYS), "output_tokens"),
+        ("cost", "currencyUSD", gained(COST, keyed, scope=_OF_KEYS), "cost_nanousd / 1e9"),
+    )
+    return [
+        numbers(
+            f"Do the books agree on {what}?",
+            f"The {what} of the picked keys in the picked time range by the metrics and by the ledger.",
+            [
+                Prometheus(counted, "by the metrics", instant=True),
+                ledger(_TOTALS, sum=f"coalesce(sum({taken}), 0)"),
+            ],
+            unit=unit,
+            width=6,
+        )
+        for what, unit, counted, taken in books
+    ]
+
+
+def _courses() -> list[View]:
+    counted = rate(REQUESTS, unlike(KEY, NOT_IN_LEDGER), scope=EVERYTHING)
+    drifts = (("requests", service.LEDGER_DRIFT_REQUESTS), ("tokens", service.LEDGER_DRIFT_TOKENS))
+    return [
+        lines(
+            "When did ledger and replicas differ?",
+            "Requests and tokens of the last day that the ledger lacks (missing) or has too many (surplus).",
+            [
+                Prometheus(f"max by ({service.REASON}) ({select(metric)})", f"{what} {legend(service.REASON)}")
+                for what, metric in drifts
+            ],
+            unit="short",
+            calcs=("max", "lastNotNull"),
         ),
         lines(
             "What do the two books count?",
@@ -79,6 +186,14 @@ def _books(thresholds: Thresholds) -> list[View]:
             "95th percentile of the time the key service needs for a batch of events.",
             [Prometheus(quantile(0.95, service.LEDGER_BATCH_DURATION), "p95")],
             unit="s",
+        ),
+        table(
+            "Which process lost or doubled what?",
+            "Hours of processes whose own count is not the ledger's. What waits is on its way; what is missing is not.",
+            ledger(_DIFFERENCES),
+            width=24,
+            overrides=[levels(name, limits(critical=1)) for name in ("missing", "surplus")],
+            empty_is_fine="every process and the ledger agree",
         ),
     ]
 

@@ -9,7 +9,7 @@ from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.views import donut, field, states, table
 
 UID = "keygauge-keys"
-
+_BOUNDS = ("may call", "may ask", "may come from")
 
 _STATES = """\
 /* inventory.states */
@@ -46,6 +46,37 @@ WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND stat
 ORDER BY last_used_at NULLS FIRST
 LIMIT 200"""
 
+# The fewer bounds a key has, the higher; what it did in the time range tells which bounds would not have hurt.
+_OPEN = """\
+/* inventory.open */
+WITH used AS (
+    SELECT key_id, count(DISTINCT route) AS routes, count(DISTINCT nullif(model, '')) AS models
+    FROM grafana.rollup
+    WHERE $__timeFilter(bucket) AND account_id IN (${account:sqlstring}) AND status_class = 2
+    GROUP BY 1
+)
+SELECT key.id, key.name AS key, key.account_name AS account, key.environment,
+    coalesce(nullif(array_to_string(key.routes, ', '), ''), 'all') AS "may call", coalesce(used.routes, 0) AS "called",
+    coalesce(nullif(array_to_string(key.models, ', '), ''), 'all') AS "may ask", coalesce(used.models, 0) AS "asked",
+    coalesce(nullif(array_to_string(key.networks, ', '), ''), 'anywhere') AS "may come from", key.expires_at AS expires
+FROM grafana.key LEFT JOIN used ON used.key_id = key.id
+WHERE key.account_id IN (${account:sqlstring}) AND key.id IN (${key:sqlstring}) AND key.status = 'active'
+    AND (key.routes = '{}' OR key.models = '{}' OR key.networks = '{}' OR key.expires_at IS NULL)
+ORDER BY (key.routes = '{}')::integer + (key.models = '{}')::integer + (key.networks = '{}')::integer
+    + (key.expires_at IS NULL)::integer DESC, key.environment, key.account_name, key.name
+LIMIT 200"""
+
+_OVERDUE = """\
+/* inventory.overdue */
+SELECT id, name AS key, account_name AS account, environment, rotated_at AS "secret since",
+    rotate_every_days * 86400 AS "rotate every",
+    extract(epoch FROM now() - rotated_at)::float8 - rotate_every_days * 86400 AS "overdue for"
+FROM grafana.key
+WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status = 'active'
+    AND rotated_at + rotate_every_days * interval '1 day' < now()
+ORDER BY "overdue for" DESC
+LIMIT 200"""
+
 _NEW = """\
 /* inventory.new */
 SELECT id, name AS key, account_name AS account, environment, created_at AS created, last_used_at AS "last used"
@@ -71,7 +102,7 @@ def inventory(thresholds: Thresholds) -> Page:
     return frame(
         UID,
         "API keys: inventory and hygiene",
-        "Which keys there are; which expire, lie unused, were never used or are new; what was changed.",
+        "Which keys there are; which expire, lie unused, may do too much or are new; what was changed.",
         [
             Section("Keys", _keys()),
             Section("What wants care", _care(thresholds)),
@@ -82,13 +113,12 @@ def inventory(thresholds: Thresholds) -> Page:
 
 
 def _keys() -> list[View]:
-    colours = field("status", mappings=states(active="green", disabled="orange", suspended="red"))
     every = table(
         "Which keys are there?",
         "All living keys of the picked accounts; a click opens the key.",
         ledger(_ALL),
         width=18,
-        overrides=[colours],
+        overrides=[states("status", active="green", disabled="orange", suspended="red")],
     )
     return [
         donut("How many keys are in which state?", "Living keys by state.", ledger(_STATES), unit="short", width=6),
@@ -113,6 +143,29 @@ def _care(thresholds: Thresholds) -> list[View]:
                 "Active keys that nobody needs; an empty last use means never.",
                 ledger(_UNUSED, days=thresholds.unused_days),
                 empty_is_fine="every key is in use",
+            )
+        ),
+        _open(
+            table(
+                "Which keys may do more than they do?",
+                "Active keys without a bound on endpoints, models, addresses or time, the least bound first, and what "
+                "they called and asked in the picked time range: give them just that.",
+                ledger(_OPEN),
+                width=24,
+                overrides=[
+                    *(states(name, all="orange", anywhere="orange") for name in _BOUNDS),
+                    field("expires", noValue="never"),
+                ],
+                empty_is_fine="every key is bound to what it does",
+            )
+        ),
+        _open(
+            table(
+                "Which keys should have a new secret?",
+                "Active keys whose secret is older than their owner wanted it to become.",
+                ledger(_OVERDUE),
+                overrides=[field("rotate every", unit="s"), field("overdue for", unit="s")],
+                empty_is_fine="every secret is young enough",
             )
         ),
     ]

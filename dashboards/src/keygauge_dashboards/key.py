@@ -9,7 +9,7 @@ from keygauge_dashboards.frame import drill, frame, ledger
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.queries import like, limit_share, rate
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, field, limits, ranking, states, table
+from keygauge_dashboards.views import bars, field, levels, limits, ranking, states, table
 
 UID = "keygauge-key"
 
@@ -84,7 +84,7 @@ def _header() -> list[View]:
             "Owner, plan, state, expiry and last use of the picked keys.",
             ledger(_HEADER),
             width=24,
-            overrides=[field("status", mappings=states(active="green", disabled="orange", suspended="red"))],
+            overrides=[states("status", active="green", disabled="orange", suspended="red")],
         )
     ]
 
@@ -105,7 +105,11 @@ def _limits(thresholds: Thresholds) -> list[View]:
             "Budgets of the current UTC day or month: used, left, and when the period ends.",
             ledger(_QUOTAS),
             width=8,
-            overrides=[field("share", unit="percentunit", decimals=1)],
+            overrides=[
+                levels(
+                    "share", limits(thresholds.quota_warning, thresholds.quota_critical), unit="percentunit", decimals=1
+                )
+            ],
         ),
         bars(
             "What is refused by which limit?",
@@ -143,6 +147,6 @@ def _calls() -> list[View]:
         "The 50 newest calls; a click opens the whole log.",
         ledger(_LAST),
         width=24,
-        overrides=[field("duration", unit="s", decimals=3)],
+        overrides=[levels("status", limits(400, 500)), field("duration", unit="s", decimals=3)],
     )
     return [drill(last, "Open the log", requests.UID)]

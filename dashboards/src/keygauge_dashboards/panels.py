@@ -23,6 +23,7 @@ COLUMNS = 24
 
 PROMETHEUS: Json = {"type": "prometheus", "uid": "${datasource}"}
 POSTGRESQL: Json = {"type": "grafana-postgresql-datasource", "uid": "${postgresql}"}
+MIXED: Json = {"type": "datasource", "uid": "-- Mixed --"}  # Grafana's own: every target has a data source of its own
 
 _LEGACY_DASHBOARD = ("__inputs", "gnetId", "hideControls", "rows", "sharedCrosshair", "style")
 _LEGACY_PANEL = ("cacheTimeout", "editable", "error", "height", "hideTimeOverride", "minSpan", "span")
@@ -146,10 +147,14 @@ def _place(sections: Iterable[Section]) -> Iterator[core.Panel]:
 
 def _panel(view: View, position: core.GridPos) -> _Panel:
     targets = [_target(target, reference) for target, reference in zip(view.targets, _references(), strict=False)]
+    sources = [target["datasource"] for target in targets]
     inside = {
         "type": view.kind,
         "options": view.options,
-        "fieldConfig": {"defaults": {"unit": view.unit, **view.defaults}, "overrides": list(view.overrides)},
+        "fieldConfig": {
+            "defaults": {"unit": view.unit, **_empty(view), **view.defaults},
+            "overrides": _overrides(view),
+        },
     }
     return _Panel(
         extraJson=inside,
@@ -157,11 +162,22 @@ def _panel(view: View, position: core.GridPos) -> _Panel:
         description=view.description,
         gridPos=position,
         maxDataPoints=None,
-        dataSource=targets[0]["datasource"],
+        dataSource=sources[0] if all(source == sources[0] for source in sources) else MIXED,
         targets=targets,
         transformations=list(view.transformations),
         links=list(view.links),
     )
+
+
+def _empty(view: View) -> Json:
+    """Say in an empty panel why that is good news."""
+    return {"noValue": f"{view.empty_is_fine[0].upper()}{view.empty_is_fine[1:]}"} if view.empty_is_fine else {}
+
+
+def _overrides(view: View) -> list[Json]:
+    """Let an empty cell of a table be empty: what is said in its place is meant for a table without rows."""
+    cells = {"matcher": {"id": "byRegexp", "options": "/.*/"}, "properties": [{"id": "noValue", "value": "-"}]}
+    return [cells, *view.overrides] if view.kind == "table" else list(view.overrides)
 
 
 def _references() -> Iterator[str]:

@@ -20,7 +20,8 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
     """Return the alerts."""
     yield _instrument_silent(thresholds)
     yield _spool_growing(thresholds)
-    yield _ledger_drift(thresholds)
+    yield from _ledger_drift(thresholds)
+    yield _ledger_unchecked(thresholds)
     yield _collector_dropping()
     yield _key_service_down()
 
@@ -53,20 +54,42 @@ def _spool_growing(thresholds: Thresholds) -> Alert:
     )
 
 
-def _ledger_drift(thresholds: Thresholds) -> Alert:
+def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
     counted = increase(REQUESTS, unlike(KEY, NOT_IN_LEDGER), window="1h", scope=EVERYTHING)
     apart = f"{drift('1h')} > {thresholds.drift_share} and {counted} > {thresholds.drift_requests}"
     # A Prometheus that has not seen the whole hour does not know with which counts its series began.
     known = (
         f"and on () group({select(book, scope=EVERYTHING)} offset 1h)" for book in (REQUESTS, service.LEDGER_EVENTS)
     )
-    return Alert(
+    yield Alert(
+        name="LedgerDrift",
+        severity="ticket",
+        expression=f"max by ({service.REASON}) ({select(service.LEDGER_DRIFT_REQUESTS)}) > 0",
+        hold="5m",
+        summary="The ledger and the replicas disagree",
+        description=f"{COUNT} requests of the last day are {{{{ $labels.reason }}}} in the ledger, by what the "
+        "processes counted themselves.",
+        labels={"books": "replicas"},
+    )
+    yield Alert(
         name="LedgerDrift",
         severity="ticket",
         expression=" ".join((apart, *known)),
         hold="30m",
         summary="The ledger and the metrics disagree",
         description=f"{SHARE} of the last hour's requests are in one and not in the other.",
+        labels={"books": "metrics"},
+    )
+
+
+def _ledger_unchecked(thresholds: Thresholds) -> Alert:
+    return Alert(
+        name="LedgerUnchecked",
+        severity="ticket",
+        expression=f"time() - max({select(service.LEDGER_CHECKED)}) > {thresholds.unchecked_s:g}",
+        hold="5m",
+        summary="The ledger is not compared with its replicas any more",
+        description="The last comparison was {{ $value | humanizeDuration }} ago: drift would not be seen.",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keygauge_dashboards.frame import frame, ledger
 from keygauge_dashboards.panels import Page, Section, View, variable
-from keygauge_dashboards.views import bars, field, log
+from keygauge_dashboards.views import bars, field, levels, limits, log
 
 UID = "keygauge-requests"
 TRACE = "trace"  # the variable that exemplars fill in
@@ -87,7 +87,7 @@ def _calls() -> list[View]:
                 field("duration", unit="s", decimals=3),
                 field("first token", unit="s", decimals=3),
                 field("cost", unit="currencyUSD", decimals=6),
-                field("status", custom__cellOptions={"type": "color-text"}),
+                levels("status", limits(400, 500)),
             ],
         )
     ]

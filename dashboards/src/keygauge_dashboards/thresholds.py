@@ -62,6 +62,7 @@ class Thresholds:
     spool_age_s: float = 300.0
     drift_share: float = 0.02  # between the ledger and the metrics
     drift_requests: int = 100  # in an hour, below which the share means nothing
+    unchecked_s: float = 600.0  # since ledger and replicas were last compared, which the key service does every minute
 
 
 def read(text: str) -> Thresholds:

@@ -8,6 +8,7 @@ from typing import Any
 from keygauge_dashboards.panels import Json, Target, View
 
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
+_COLOURED = {"type": "color-text"}  # without it a cell shows its text without the colour
 
 
 def limits(warning: float | None = None, critical: float | None = None) -> Json:
@@ -44,6 +45,23 @@ def stat(
         "wideLayout": True,
     }
     return View("stat", title, description, [target], unit, width, 4, options, defaults, **view)
+
+
+def numbers(
+    title: str, description: str, targets: Sequence[Target], *, unit: str, width: int, height: int = 4, **view: Any
+) -> View:
+    """Show some numbers side by side, each with its name."""
+    options = {
+        "colorMode": "none",
+        "graphMode": "none",
+        "justifyMode": "auto",
+        "orientation": "horizontal",
+        "reduceOptions": _last(),
+        "showPercentChange": False,
+        "textMode": "value_and_name",
+        "wideLayout": True,
+    }
+    return View("stat", title, description, targets, unit, width, height, options, limits(), **view)
 
 
 def lines(
@@ -184,18 +202,23 @@ def heatmap(title: str, description: str, target: Target, *, unit: str, width: i
     return View("heatmap", title, description, [target], "short", width, 8, options, limits(), **view)
 
 
-def states(**colours: str) -> list[Json]:
-    """Colour the texts of a column."""
-    options = {name: {"color": colour, "index": index} for index, (name, colour) in enumerate(colours.items())}
-    return [{"type": "value", "options": options}]
-
-
 def field(name: str, **properties: Any) -> Json:
     """Set properties of one field of a panel."""
     return {
         "matcher": {"id": "byName", "options": name},
         "properties": [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()],
     }
+
+
+def states(name: str, **colours: str) -> Json:
+    """Colour the texts of a column."""
+    options = {text: {"color": colour, "index": index} for index, (text, colour) in enumerate(colours.items())}
+    return field(name, mappings=[{"type": "value", "options": options}], custom__cellOptions=_COLOURED)
+
+
+def levels(name: str, colours: Json, **properties: Any) -> Json:
+    """Colour the numbers of a column by `limits`."""
+    return field(name, **colours, color={"mode": "thresholds"}, custom__cellOptions=_COLOURED, **properties)
 
 
 def coloured(**colours: str) -> list[Json]:
