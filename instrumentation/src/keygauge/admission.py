@@ -106,18 +106,23 @@ class Admission:
             now = self.clock()
             if now >= self.authority_ns:
                 return UNAVAILABLE
-            leases = [allowance.find(now) for allowance in allowances]
-            if None in leases:
-                return self._short([(allowance, 1) for allowance in allowances], now)
+            leases = []
+            for allowance in allowances:
+                for lease in allowance.leases:
+                    if lease.available > 0 and lease.start_ns <= now < lease.deadline_ns:
+                        leases.append(lease)
+                        break
+                else:
+                    return self._short([(allowance, 1) for allowance in allowances], now)
             for allowance, lease in zip(allowances, leases):  # noqa: B905 - as long as each other
-                lease.available -= 1  # type: ignore[union-attr]  # none of them is None
+                lease.available -= 1
                 allowance.spent += 1
-                if lease.exact:  # type: ignore[union-attr]  # as above
-                    lease.last_ns = now  # type: ignore[union-attr]  # as above
+                if lease.exact:
+                    lease.last_ns = now
                     self.wake()  # to tell when it was spent
                 elif (
                     not allowance.asked
-                    and lease.available * 2 < lease.units  # type: ignore[union-attr]  # as above
+                    and lease.available * 2 < lease.units
                     and lease is allowance.leases[-1]  # the older ones are spent first
                     and lease.units > 1
                 ):

@@ -111,10 +111,16 @@ class KeyGaugeMiddleware:
         self, scope: Scope, receive: Receive, send: Send, make: type[HttpExchange | WebSocketExchange]
     ) -> None:
         runtime = self._process.runtime or self._process.start()
-        call = _call(scope)
+        client = scope.get("client")
+        call = scope[MARK] = Call(
+            method=scope.get("method", "GET"),
+            ip=client[0] if client else None,
+            time_ns=time.time_ns(),
+            started_ns=now_ns(),
+        )
+        span.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
-        scope[MARK] = call
         exchange = make(call, runtime, scope, receive, send)
         try:
             gate = runtime.gate
@@ -172,18 +178,6 @@ class KeyGaugeMiddleware:
             call.key = self._identify(scope) or call.key
         except Exception:  # noqa: BLE001 - a failing `identify` costs a label, not the call
             runtime.fault("identify")
-
-
-def _call(scope: Scope) -> Call:
-    client = scope.get("client")
-    call = Call(
-        method=scope.get("method", "GET"),
-        ip=client[0] if client else None,
-        time_ns=time.time_ns(),
-        started_ns=now_ns(),
-    )
-    span.find(call)
-    return call
 
 
 def _forwarded_for(scope: Scope) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import Any, Literal
 
+from msgspec import Struct
+
 from keygauge.usage import Usage
 from keygauge.usage.counts import MAX_TOKENS
 
@@ -28,67 +30,36 @@ INVALID = "invalid"  # … whose key is garbage or not known: attackers mint no 
 UNMATCHED = "_unmatched"  # the route of calls that no route of the host took
 
 
-class Call:
+class Call(Struct, kw_only=True, eq=False):
     """One request. Times `*_ns` are `keygauge.clock.now_ns`, but `time_ns` is the wall clock; sizes are body bytes."""
 
-    __slots__ = (
-        "account",  # str | None
-        "context",  # the OpenTelemetry context the request ran in, for exemplars
-        "ended_ns",
-        "error",  # str | None: an exception's class or a refusal's code
-        "estimate",  # of what it will use; None until its body is read, where that is needed
-        "first_byte_ns",  # 0 until the first body byte of the answer
-        "ip",
-        "key",  # the key's id, ANONYMOUS or INVALID
-        "limit",  # str | None: the limit that refused
-        "messages",  # on a stream
-        "method",
-        "missing",  # str | None: why a successful answer told no usage
-        "model",  # str | None: as the answer named it
-        "outcome",
-        "provider",
-        "request_bytes",
-        "reservation",  # what it took of its limits, until settled
-        "response_bytes",
-        "route",
-        "scopes",  # those of the key; what they allow is the app's to say
-        "started_ns",
-        "status",
-        "stream",  # StreamKind | None
-        "time_ns",
-        "trace_id",  # str | None
-        "usage",  # Usage | None
-        "usage_status",
-    )
-
-    def __init__(self, *, method: str, ip: str | None, time_ns: int, started_ns: int) -> None:
-        self.account: str | None = None
-        self.context: Any = None
-        self.ended_ns = 0
-        self.error: str | None = None
-        self.estimate: Any = None
-        self.first_byte_ns = 0
-        self.ip = ip
-        self.key = ANONYMOUS
-        self.limit: str | None = None
-        self.messages = 0
-        self.method = method
-        self.missing: str | None = None
-        self.model: str | None = None
-        self.outcome: Outcome = "admitted"
-        self.provider: str | None = None
-        self.request_bytes = 0
-        self.reservation: Any = None
-        self.response_bytes = 0
-        self.route = UNMATCHED
-        self.scopes: tuple[str, ...] = ()
-        self.started_ns = started_ns
-        self.status = 0
-        self.stream: StreamKind | None = None
-        self.time_ns = time_ns
-        self.trace_id: str | None = None
-        self.usage: Usage | None = None
-        self.usage_status: UsageStatus = "none"
+    method: str
+    ip: str | None
+    time_ns: int
+    started_ns: int
+    account: str | None = None
+    context: Any = None  # the OpenTelemetry context the request ran in, for exemplars
+    ended_ns: int = 0
+    error: str | None = None  # an exception's class or a refusal's code
+    estimate: Any = None  # of what it will use; None until its body is read, where that is needed
+    first_byte_ns: int = 0  # 0 until the first body byte of the answer
+    key: str = ANONYMOUS  # the key's id, ANONYMOUS or INVALID
+    limit: str | None = None  # the limit that refused
+    messages: int = 0  # on a stream
+    missing: str | None = None  # why a successful answer told no usage
+    model: str | None = None  # as the answer named it
+    outcome: Outcome = "admitted"
+    provider: str | None = None
+    request_bytes: int = 0
+    reservation: Any = None  # what it took of its limits, until settled
+    response_bytes: int = 0
+    route: str = UNMATCHED
+    scopes: tuple[str, ...] = ()  # those of the key; what they allow is the app's to say
+    status: int = 0
+    stream: StreamKind | None = None
+    trace_id: str | None = None
+    usage: Usage | None = None
+    usage_status: UsageStatus = "none"
 
     def record_usage(
         self,

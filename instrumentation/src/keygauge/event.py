@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from ipaddress import ip_address
+
+from msgspec.json import Encoder
 
 from keygauge.call import Call
 from keygauge.usage import Usage
@@ -43,6 +44,8 @@ _LONGEST_TEXT = 256  # characters
 _LONGEST_US = 2**41
 _NO_STATUS = 599  # for what is no HTTP status at all
 
+_encode = Encoder().encode
+
 
 def as_written(text: str) -> str:
     """Cut a text, and put a question mark for what does not print."""
@@ -50,14 +53,14 @@ def as_written(text: str) -> str:
     return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
-class _Texts(dict[str | None, str]):
-    """Texts as JSON, kept since the same few come again and again; hostile variety only empties what is kept."""
+class _Texts(dict[str | None, str | None]):
+    """Texts made fit, kept since the same few come again and again; hostile variety only empties what is kept."""
 
-    def __missing__(self, text: str | None) -> str:
+    def __missing__(self, text: str | None) -> str | None:
         if len(self) >= _MOST_TEXTS:
             self.clear()
-        written = self[text] = json.dumps(None if text is None else self._fit(text))
-        return written
+        fit = self[text] = None if text is None else self._fit(text)
+        return fit
 
     def _fit(self, text: str) -> str | None:
         return as_written(text)
@@ -82,20 +85,32 @@ def line(call: Call) -> bytes:
     text = _texts
     first_byte_ns = call.first_byte_ns
     started_ns = call.started_ns
-    given, made, read, written, reasoned = call.usage or _NO_USAGE
+    status = call.status
     return (
-        f"[{call.time_ns // 1000},{text[call.account]},{text[call.key]},{text[call.route]},{text[call.method]},"
-        f"{call.status if 100 <= call.status <= 999 else _NO_STATUS},"  # noqa: PLR2004 - three digits
-        f"{text[call.error]},{_addresses[call.ip]},{_microseconds(call.ended_ns - started_ns)},"
-        f"{_microseconds(first_byte_ns - started_ns) if first_byte_ns else 'null'},"
-        f"{call.request_bytes},{call.response_bytes},{text[call.stream]},{call.messages},"
-        f"{text[call.model]},{text[call.provider]},"
-        f"{'null' if given is None else given},{'null' if made is None else made},"
-        f"{'null' if read is None else read},{'null' if written is None else written},"
-        f"{'null' if reasoned is None else reasoned},{text[call.usage_status]},"
-        f"{text[call.outcome]},{text[call.limit]},{json.dumps(call.trace_id) if call.trace_id else 'null'}]\n"
-    ).encode("ascii")
-
-
-def _microseconds(ns: int) -> int:
-    return min(max(ns // 1000, 0), _LONGEST_US)
+        _encode(
+            (
+                call.time_ns // 1000,
+                text[call.account],
+                text[call.key],
+                text[call.route],
+                text[call.method],
+                status if 100 <= status <= 999 else _NO_STATUS,  # noqa: PLR2004 - three digits
+                text[call.error],
+                _addresses[call.ip],
+                min(max((call.ended_ns - started_ns) // 1000, 0), _LONGEST_US),
+                min(max((first_byte_ns - started_ns) // 1000, 0), _LONGEST_US) if first_byte_ns else None,
+                call.request_bytes,
+                call.response_bytes,
+                call.stream,
+                call.messages,
+                text[call.model],
+                text[call.provider],
+                *(call.usage or _NO_USAGE),
+                call.usage_status,
+                call.outcome,
+                text[call.limit],
+                call.trace_id,
+            )
+        )
+        + b"\n"
+    )

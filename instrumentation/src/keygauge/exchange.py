@@ -30,8 +30,6 @@ _LAST_EVENTS = (
     b'"message_stop" }\n\n',
 )  # OpenAI, Anthropic
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
-_CONTENT_TYPE = frozenset({b"content-type", b"Content-Type"})
-_CONTENT_ENCODING = frozenset({b"content-encoding", b"Content-Encoding"})
 
 
 class Exchange(Settlement):
@@ -116,13 +114,22 @@ class HttpExchange(Exchange):
             call.status = message["status"]
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 span.find(call)
-            headers = list(message.get("headers", ()))
-            self._expect(*_find_content(headers))
+            content_type = content_encoding = None
+            headers, names = [], []
+            for header in message.get("headers", ()):
+                name = header[0].lower()  # ASGI has names in lower case, Django as they were given
+                if name == b"content-type":
+                    content_type = header[1]
+                elif name == b"content-encoding":
+                    content_encoding = header[1]
+                headers.append(header)
+                names.append(name)
+            self._expect(content_type, content_encoding)
             gate = self.runtime.gate
             fields: Fields = gate.fields(call) if gate else []
             if not fields:
                 return message
-            return {**message, "headers": headers + beside(fields, [name.lower() for name, _ in headers])}
+            return {**message, "headers": headers + beside(fields, names)}
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message
@@ -179,17 +186,6 @@ class WebSocketExchange(Exchange):
             call.status = call.status or 403
             self.end(complete=True)
         await self._send(message)
-
-
-def _find_content(headers: list[tuple[bytes, bytes]]) -> tuple[bytes | None, bytes | None]:
-    """Find the content's type and encoding; ASGI has names in lower case, Django as they were given."""
-    content_type = content_encoding = None
-    for name, value in headers:
-        if name in _CONTENT_TYPE:
-            content_type = value
-        elif name in _CONTENT_ENCODING:
-            content_encoding = value
-    return content_type, content_encoding
 
 
 def _size(message: Message) -> int:

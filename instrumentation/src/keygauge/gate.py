@@ -100,27 +100,32 @@ class Gate:
         call.key = key.id
         call.account = key.account
         call.scopes = key.scopes
-        refusal = self._admission.check(key, secret, call.time_ns)
-        if refusal is None and not key.restriction.admits_ip(call.ip):
-            refusal = WRONG_IP
-        if refusal is not None:
-            return self._refuse(call, refusal)
+        if not key.is_open or secret not in key.secrets:
+            refusal = self._admission.check(key, secret, call.time_ns)
+            if refusal is None and not key.restriction.admits_ip(call.ip):
+                refusal = WRONG_IP
+            if refusal is not None:
+                return self._refuse(call, refusal)
         if not self._enforces:
             return None
-        restriction = key.restriction
-        if restriction.routes is not None or restriction.models is not None:
-            if call.estimate is None:
-                return Unread(needs_body=key.needs_body)
-            if not restriction.admits_route(call.route):
-                return self._refuse(call, WRONG_ROUTE)
-            if not restriction.admits_models(call.estimate):
-                return self._refuse(call, WRONG_MODEL)
+        if key.is_restricted and (restricted := self._restrict(call, key)) is not None:
+            return restricted
         decision = self._admission.admit(key) if key.is_plain else self._reserve(call, key)
         if decision is None:
             return None
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
         return self._ask(decision) if isinstance(decision, Dry) else decision
+
+    def _restrict(self, call: Call, key: Key) -> Refusal | Unread | None:
+        """Hold a call against the endpoints and models that its key is for."""
+        if call.estimate is None:
+            return Unread(needs_body=key.needs_body)
+        if not key.restriction.admits_route(call.route):
+            return self._refuse(call, WRONG_ROUTE)
+        if not key.restriction.admits_models(call.estimate):
+            return self._refuse(call, WRONG_MODEL)
+        return None
 
     def _reserve(self, call: Call, key: Key) -> Refusal | Dry | Soon | Unread | None:
         """Take what the call may use, once its route and body are known."""

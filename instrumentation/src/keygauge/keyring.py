@@ -33,6 +33,8 @@ class Key:
     policy: Policy
     restriction: Restriction
     scopes: tuple[str, ...]  # what the key may do, for the app to ask about
+    is_open: bool  # active for good, and from any address
+    is_restricted: bool  # to some endpoints or models
     is_plain: bool  # each call takes one unit of each limit
     needs_route: bool
     needs_body: bool  # to tell the model or the tokens
@@ -88,6 +90,7 @@ class Keyring:
     def _key(self, entry: dict[str, Any]) -> Key:
         limits = [Limit.from_json(limit) for limit in entry["limits"]]
         allowances = tuple(self._allowance(limit) for limit in limits)
+        expiries = [entry["expires_at"], *(secret["expires_at"] for secret in entry["secrets"])]
         restriction = Restriction.from_json(entry)
         return Key(
             id=entry["id"],
@@ -100,6 +103,8 @@ class Keyring:
             policy=Policy([allowance for allowance in allowances if not allowance.limit.dry_run]),
             restriction=restriction,
             scopes=tuple(entry.get("scopes", ())),
+            is_open=entry["status"] == "active" and restriction.networks is None and not any(expiries),
+            is_restricted=restriction.routes is not None or restriction.models is not None,
             is_plain=all(limit.is_plain for limit in limits),
             needs_route=any(limit.route is not None for limit in limits),
             needs_body=restriction.models is not None

@@ -11,10 +11,13 @@ from keygauge.call import Call
 
 def find(call: Call) -> None:
     """Note the current span in the call, where there is one; its context makes exemplars of it."""
-    span = trace.get_current_span().get_span_context()
+    context = otel_context.get_current()
+    if not context:  # nothing is traced here
+        return
+    span = trace.get_current_span(context).get_span_context()
     if span.is_valid:
         call.trace_id = trace.format_trace_id(span.trace_id)
-        call.context = otel_context.get_current()
+        call.context = context
 
 
 def describe(call: Call) -> None:
