@@ -84,3 +84,28 @@ def test_without_a_database_the_embedded_one_is_started():
             assert connection.execute("SELECT 1").fetchone() == (1,)
         assert config.database_url(environ) == url
         embedded.start(Path(directory) / "postgresql").cleanup()
+
+
+OIDC = {"KEYGAUGE_OIDC_ISSUER": "https://id.example.com", "KEYGAUGE_OIDC_CLIENT_ID": "keygauge"}
+
+
+def test_provider_is_taken_where_it_is_given():
+    assert Settings.from_environment(URL | SECRETS).oidc is None
+    provider = Settings.from_environment(URL | SECRETS | OIDC | {"KEYGAUGE_OIDC_CLIENT_SECRET": "hush"}).oidc
+    assert (provider.issuer, provider.client_id, provider.client_secret) == (*OIDC.values(), "hush")
+    assert "hush" not in repr(provider)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"KEYGAUGE_OIDC_ISSUER": ""},
+        {"KEYGAUGE_OIDC_CLIENT_ID": ""},
+        {"KEYGAUGE_OIDC_ISSUER": "id.example.com"},
+        {"KEYGAUGE_OIDC_ISSUER": "http://id.example.com"},
+        {"KEYGAUGE_OIDC_ISSUER": "javascript:alert(1)"},
+    ],
+)
+def test_wrong_provider_is_said(wrong):
+    with pytest.raises(SettingsError, match="KEYGAUGE_OIDC_ISSUER"):
+        Settings.from_environment(URL | SECRETS | OIDC | wrong)

@@ -23,6 +23,7 @@ from keygauge_keyservice.api import (
 )
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
+from keygauge_keyservice.oidc import SignOn
 from keygauge_keyservice.portal import create_portal
 from keygauge_keyservice.price_book import PriceBook
 from keygauge_keyservice.pricing import PublicPrices
@@ -43,7 +44,8 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url)
-    services = Services(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry))
+    sign_on = SignOn(settings.oidc) if settings.oidc else None
+    services = Services(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
     services.attach(app)
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)

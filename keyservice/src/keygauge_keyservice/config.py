@@ -8,14 +8,17 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from keygauge_keyservice import embedded
+from keygauge_keyservice.oidc import Provider
 from keygauge_keyservice.secret import PepperError, Peppers, generate_pepper
 
 RETENTION_DAYS = 400
 _DIGITS_MAX = 9
 RETENTION_DAYS_MAX = 3660
 _TOKEN_LENGTH_MIN = 16
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class SettingsError(ValueError):
@@ -35,6 +38,7 @@ class Settings:
         "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
     )
 
+    oidc: Provider | None = None  # where people may sign in to the portal, beside their passwords
     proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
 
     @classmethod
@@ -54,6 +58,7 @@ class Settings:
             admin_token=admin_token,
             peppers=peppers(environ),
             admin_token_is_new=admin_token_is_new,
+            oidc=_provider(environ),
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
             api_url=environ.get("KEYGAUGE_API_URL") or cls.api_url,
         )
@@ -92,6 +97,23 @@ def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:
         return Peppers.parse(text)
     except PepperError as error:
         raise SettingsError(f"KEYGAUGE_PEPPER: {error}") from error
+
+
+def _provider(environ: Mapping[str, str]) -> Provider | None:
+    issuer, client_id = (environ.get(f"KEYGAUGE_OIDC_{name}", "").strip() for name in ("ISSUER", "CLIENT_ID"))
+    if not issuer and not client_id:
+        return None
+    if not (issuer and client_id):
+        raise SettingsError("KEYGAUGE_OIDC_ISSUER and KEYGAUGE_OIDC_CLIENT_ID: give both or none")
+    parts = urlsplit(issuer)
+    if not parts.netloc or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+        raise SettingsError("KEYGAUGE_OIDC_ISSUER: give an address that begins with https://")
+    return Provider(
+        issuer,
+        client_id,
+        environ.get("KEYGAUGE_OIDC_CLIENT_SECRET") or None,
+        environ.get("KEYGAUGE_OIDC_NAME") or Provider.name,
+    )
 
 
 def _count(environ: Mapping[str, str], name: str) -> int:

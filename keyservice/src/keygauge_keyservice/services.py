@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection, Pool
 from keygauge_keyservice.ledger_metrics import LedgerMetrics
+from keygauge_keyservice.oidc import SignOn
 from keygauge_keyservice.price_book import PriceBook
 
 _NAME = "keygauge"
@@ -27,6 +28,7 @@ class Services:
     registry: CollectorRegistry
     prices: PriceBook
     ledger_metrics: LedgerMetrics
+    sign_on: SignOn | None = None
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

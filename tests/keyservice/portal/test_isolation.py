@@ -12,7 +12,8 @@ from keygauge_keyservice.openapi import document
 WHO = {  # may use which endpoints; those of the API by its tokens
     "everyone": """
         health.live health.ready monitoring.expose openapi.read portal.assets.read portal.sign_in.show
-        portal.sign_in.submit portal.sign_in.set_theme portal.invitation.show portal.invitation.accept""",
+        portal.sign_in.submit portal.sign_in.set_theme portal.invitation.show portal.invitation.accept
+        portal.single_sign_on.begin portal.single_sign_on.finish""",
     "a member, about itself": "portal.sign_in.leave portal.password.show_password portal.password.change_password",
     "every member, about the account": """
         portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show

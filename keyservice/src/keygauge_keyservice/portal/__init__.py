@@ -20,6 +20,7 @@ from keygauge_keyservice.portal import (
     operator,
     overview,
     sign_in,
+    single_sign_on,
     stats,
     usage,
 )
@@ -30,6 +31,7 @@ def create_portal() -> Blueprint:
     portal = Blueprint("portal", __name__, template_folder="templates")
     for page in (
         sign_in,
+        single_sign_on,
         invitation,
         overview,
         keys,

@@ -21,6 +21,7 @@ _PUBLIC = frozenset(
     (
         *("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"),
         *("portal.invitation.show", "portal.invitation.accept"),
+        *("portal.single_sign_on.begin", "portal.single_sign_on.finish"),
     )
 )
 _OPERATORS = "portal.operator"  # the blueprint of pages that only operators see

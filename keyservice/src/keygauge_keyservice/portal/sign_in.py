@@ -23,8 +23,8 @@ _THEME_AGE_S = 365 * 86400
 def show() -> str | Response:
     """Show the form."""
     if guard.find_session() is not None:
-        return redirect(_local(request.args.get("next")), 303)
-    return render_template("portal/sign_in.html", next=request.args.get("next"))
+        return redirect(local_page(request.args.get("next")), 303)
+    return page(next_page=request.args.get("next"))
 
 
 @blueprint.post("/sign-in")
@@ -46,7 +46,7 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
     with services().connection() as connection:
         guesses.forgive(connection, email=email, ip=ip)
         token = sessions.start(connection, member_id)
-    response = redirect(_local(request.form.get("next")), 303)
+    response = redirect(local_page(request.form.get("next")), 303)
     guard.give_cookie(response, token)
     return response
 
@@ -64,7 +64,7 @@ def leave() -> Response:
 @blueprint.post("/theme")
 def set_theme() -> Response:
     """Keep a choice of light or dark; without one the pages follow the system."""
-    response = redirect(_local(request.form.get("next")), 303)
+    response = redirect(local_page(request.form.get("next")), 303)
     theme = request.form.get("theme")
     if theme in _THEMES:
         response.set_cookie(
@@ -73,12 +73,24 @@ def set_theme() -> Response:
     return response
 
 
+def page(notice: str | None = None, *, email: str = "", next_page: str | None = None) -> str:
+    """Write the form."""
+    sign_on = services().sign_on
+    return render_template(
+        "portal/sign_in.html",
+        notice=notice,
+        email=email,
+        next=next_page,
+        provider=sign_on.provider.name if sign_on else None,
+    )
+
+
 def _refuse(notice: str, status: int, email: str) -> tuple[str, int, dict[str, str]]:
-    page = render_template("portal/sign_in.html", notice=notice, email=email, next=request.form.get("next"))
-    return page, status, {"Retry-After": str(guesses.WINDOW_S)} if status == 429 else {}  # noqa: PLR2004 - HTTP's own
+    shown = page(notice, email=email, next_page=request.form.get("next"))
+    return shown, status, {"Retry-After": str(guesses.WINDOW_S)} if status == 429 else {}  # noqa: PLR2004 - HTTP's own
 
 
-def _local(target: str | None) -> str:
+def local_page(target: str | None) -> str:
     """Return a page of ours to go to; nothing in a link leads elsewhere."""
     home = url_for("portal.overview.show")
     if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
