@@ -77,6 +77,14 @@ def test_limits_are_replaced(call):
         ({"period": "day"}, "limits[0].window_s", "wrong_window"),
         ({"window_s": None}, "limits[0].window_s", "wrong_window"),
         ({"unit": "concurrent"}, "limits[0].unit", "wrong_window"),
+        ({"unit": "credit"}, "limits[0].credit_nanousd", "wrong_unit"),
+        ({"credit_nanousd": 5}, "limits[0].credit_nanousd", "wrong_unit"),
+        ({"unit": "credit", "credit_nanousd": 0}, "limits[0].credit_nanousd", "wrong_number"),
+        ({"unit": "credit", "credit_nanousd": 2**50, "amount": 2**20}, "limits[0].amount", "wrong_number"),
+        ({"when_unpriced": "refuse"}, "limits[0].when_unpriced", "wrong_unit"),
+        ({"unit": "nanousd", "when_unpriced": "maybe"}, "limits[0].when_unpriced", "wrong_choice"),
+        ({"unit": "nanousd", "amount": 0.5}, "limits[0].amount", "wrong_number"),
+        ({"unit": "nanousd", "amount": "5 USD"}, "limits[0].amount", "wrong_number"),
         ({"name": "Über"}, "limits[0].name", "wrong_slug"),
         ({"dry_run": "yes"}, "limits[0].dry_run", "wrong_type"),
         ({"burst": 5}, "limits[0].burst", "unknown_field"),
@@ -88,6 +96,15 @@ def test_a_wrong_limit_is_refused_and_nothing_changes(call, change, field, code)
     problem = call("PUT", "/v1/plans/free/limits", {"limits": [RPM | change]}, status=422)
     assert (field, code) in {(error["field"], error["code"]) for error in problem["errors"]}
     assert call("GET", "/v1/plans/free") == before
+
+
+def test_limits_of_cost_are_read_back_as_they_were_given(call):
+    budget = {"name": "budget", "unit": "nanousd", "amount": 5 * 10**9, "period": "day", "when_unpriced": "refuse"}
+    paid = {"name": "credits", "unit": "credit", "amount": 500, "credit_nanousd": 10**7, "period": "month"}
+    made = call("POST", "/v1/plans", {"id": "paid", "name": "Paid", "limits": [budget, paid]}, status=201)["limits"]
+    assert budget.items() <= made[0].items()
+    assert paid.items() <= made[1].items()
+    assert call("PUT", "/v1/plans/paid/limits", {"limits": made})["limits"] == made
 
 
 def test_two_limits_of_one_name_are_refused(call):

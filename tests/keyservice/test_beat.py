@@ -91,6 +91,7 @@ def test_a_key_is_found_by_its_digest(send, account, key, limits):
         "route": None,
         "model": None,
         "output_default": None,
+        "when_unpriced": "admit",
     }
 
 

@@ -6,6 +6,8 @@ from keygauge_keyservice.plans import Limit
 from keygauge_keyservice.problem import Problem
 
 RPM = Limit(name="rpm", unit="request", amount=60, window_s=60)
+BUDGET = Limit(name="budget", unit="nanousd", amount=25_500_000_000, period="month")
+CREDITS = Limit(name="credits", unit="nanousd", amount=5 * 10**9, period="month", credit_nanousd=10**7)
 MONTHLY = Limit(name="monthly", unit="request", amount=1000, period="month")
 
 
@@ -58,6 +60,9 @@ def test_a_plan_of_the_same_id_leaves_the_first_as_it_was(connection, plan):
     [
         ("rpm=60:request:60s", RPM),
         ("monthly=1000:request:month", MONTHLY),
+        ("budget=25.5:usd:month", BUDGET),
+        ("budget=25500000000:nanousd:month", BUDGET),
+        ("credits=500:credit@0.01:month", CREDITS),
         ("tpd=9:token:day:key", Limit(name="tpd", unit="token", amount=9, period="day", subject="key")),
     ],
 )
@@ -77,7 +82,14 @@ def test_a_limit_is_read_from_a_command_line(text, limit):
         "rpm=60:request:60",
         "rpm=1:token:year",
         "parallel=3:concurrent",
-        "cost=3:nanousd:month",
+        "cost=3:nanousd",
+        "cost=-3:usd:month",
+        "cost=0.0000000001:usd:month",
+        "cost=nan:usd:month",
+        "credits=5:credit:month",
+        "credits=5:credit@:month",
+        "credits=5:credit@0:month",
+        "credits=9007199254740991:credit@1:month",
     ],
 )
 def test_a_wrong_limit_on_a_command_line_is_refused(text):

@@ -167,6 +167,11 @@ class Admission:
                 allowance.waiting += units
                 self._ask(allowance)
 
+    def owes(self) -> bool:
+        """Tell whether calls used more than they had reserved, and no lease has paid for it."""
+        with self.lock:
+            return any(allowance.debt for allowance in self.asking)
+
     def _ask(self, allowance: Allowance) -> None:
         allowance.asked = True
         self.asking.add(allowance)
@@ -246,7 +251,7 @@ class Admission:
             last = max(denied, key=lambda allowance: allowance.retry_ns)
             return Refusal(
                 outcome=last.limit.refusal,
-                code="quota_exhausted" if last.limit.period else "rate_limited",
+                code=last.limit.refusal_code,
                 limit=last.limit.name,
                 retry_after_s=max(last.retry_ns - now, 0) / SECOND,
             )

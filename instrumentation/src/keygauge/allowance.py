@@ -130,7 +130,7 @@ class Allowance:
         """
         waiting = min(_MOST_UNITS, self.waiting + self.debt)
         ahead = 0
-        calls = self.calls if self.limit.unit == "token" else self.spent
+        calls = self.spent if self.limit.unit == "request" else self.calls
         if not self.small and calls * SECOND >= _BUSY_CALLS * max(now_ns - self.granted_ns, _SHORTEST_NS):
             ahead = math.ceil(self.rate_per_s(now_ns))
         if self.limit.period:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from keygauge import __version__
 from keygauge.admission import Admission
 from keygauge.clock import MS, SECOND, now_ns
+from keygauge.costing import Costing
 from keygauge.price_list import PriceList
 from keygauge.service import ServiceClient, ServiceError
 from keygauge.settings import Settings
@@ -38,6 +39,7 @@ class Beat:
         self.replica = uuid4().hex
         self.admission = Admission(wake=self.wake)
         self.prices = PriceList(on_fault=on_fault)
+        self.costing = Costing(self.prices, self.admission.keyring)
         self._trade = Trade(self.admission)
         self.reached_ns = now_ns()
         self._ended_ns = 0
@@ -87,12 +89,21 @@ class Beat:
                 self._due.wait(self._pause_s())
             stopping = self._stop.is_set()  # read before the beat: what is asked later is not ours to carry
             self._due.clear()
+            if stopping:
+                self._wind_up()
             answered = self._beat(stopping=stopping)
             if stopping:
                 self._client.close()
                 return
             if not answered:
                 self._stop.wait(_RETRY_S)
+
+    def _wind_up(self) -> None:
+        """See that the last beat finds calls settled: first what waits for a price, then what was used beyond."""
+        if self.prices.is_awaited:
+            self._beat(stopping=False)
+        if self.admission.owes():
+            self._beat(stopping=False)
 
     def _pause_s(self) -> float:
         """Sleep to the next second, or to when a lease has to go back."""

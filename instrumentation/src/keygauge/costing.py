@@ -1,46 +1,92 @@
-"""What calls cost, for the metrics: by the rule and the rates of the ledger, off the request path."""
+"""What calls cost: by the rule and the rates of the ledger, once those are known."""
 
 from __future__ import annotations
 
 from keygauge import event
+from keygauge.admission import Admission, Reservation
 from keygauge.aggregator import Aggregator
-from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.cell import Cell
-from keygauge.price_list import Name
+from keygauge.keyring import Keyring
+from keygauge.price_list import Name, PriceList, Then
+from keygauge.rates import Rates
 from keygauge.usage import Usage
 
 
 class Costing:
-    """Prices the calls that an aggregator counted, from the prices that a beat brings."""
+    """Prices calls before and after they happen, from the prices that the beat brings."""
 
-    def __init__(self, beat: Beat, aggregator: Aggregator) -> None:
-        self._beat = beat
+    def __init__(self, prices: PriceList, keyring: Keyring) -> None:
+        self._prices = prices
+        self._keyring = keyring
+
+    def cost(self, call: Call, usage: Usage, then: Then) -> bool:
+        """Have a call's cost told, now or with the beat that brings its price; None where the ledger has none either.
+
+        False: too many calls wait for prices, this one's cost will not be told.
+        """
+        if call.model is None or (usage.input_tokens is None and usage.output_tokens is None):
+            then(None)
+            return True
+        key = self._keyring.keys.get(call.key)
+        tariff = key.tariff if key else call.account  # of a key that is forgotten meanwhile, its account's is right too
+        provider = None if call.provider is None else event.as_written(call.provider)
+        name = Name(tariff, provider, event.as_written(call.model))
+        return self._prices.cost(name, call.time_ns // 1000, usage, then)
+
+    def find(self, tariff: str | None, model: str, time_ns: int) -> tuple[Rates, ...] | None:
+        """Return the rates of a model that a request names; none where it has no price, None where to ask for it."""
+        price = self._prices.find(Name(tariff, None, event.as_written(model)))
+        return None if price is None else price.tiers_at(time_ns // 1000)
+
+    def want(self, tariff: str | None, model: str) -> bool:
+        """Have the next beat ask for a model's rates; False where too many are asked for."""
+        return self._prices.want(Name(tariff, None, event.as_written(model)))
+
+    def settle(self, admission: Admission, reservation: Reservation, call: Call, *, failed: bool) -> None:
+        """Settle what a call had reserved of limits of cost: its cost, or all of it where its usage is not known."""
+        usage = call.usage
+        if usage is None:
+            admission.settle(reservation, tokens=None, cost_nanousd=0 if failed else None)
+            return
+        reserved = _most(reservation)
+        is_whole = call.usage_status == "reported"
+
+        def settle(cost_nanousd: int | None) -> None:
+            cost = cost_nanousd or 0
+            known = cost if is_whole or cost > reserved else None  # what broke off may have cost more than it told
+            admission.settle(reservation, tokens=None, cost_nanousd=known)
+
+        if not self.cost(call, usage, settle):
+            admission.settle(reservation, tokens=None)
+
+
+def _most(reservation: Reservation) -> int:
+    """Return the most that was reserved of one limit."""
+    totals: dict[int, int] = {}
+    for allowance, _, units in reservation.parts:
+        totals[id(allowance)] = totals.get(id(allowance), 0) + units
+    return max(totals.values())
+
+
+class CostMeter:
+    """Counts the cost of the calls that an aggregator counts, off the request path."""
+
+    def __init__(self, costing: Costing, aggregator: Aggregator) -> None:
+        self._costing = costing
         self._aggregator = aggregator
         aggregator.charge = self.charge
 
     def stop(self) -> None:
-        """Price no more calls; those that are ended by then have been priced by the last beat."""
+        """Count no more calls."""
         if self._aggregator.charge == self.charge:
             self._aggregator.charge = None
 
     def charge(self, cell: Cell, call: Call, usage: Usage) -> None:
-        """Add a call's cost to its series, now or with the beat that tells its price."""
-        if call.model is None or (usage.input_tokens is None and usage.output_tokens is None):
-            return
+        """Add a call's cost to its series when it is known."""
 
         def add(cost_nanousd: int | None) -> None:
             if cost_nanousd:
                 self._aggregator.add_cost(cell, cost_nanousd)
 
-        self._beat.prices.cost(price_name(self._beat, call, call.model), call.time_ns // 1000, usage, add)
-
-
-def price_name(beat: Beat, call: Call, model: str) -> Name:
-    """Name a call's price; that of a key which is forgotten meanwhile is asked for by its account."""
-    key = beat.admission.keyring.keys.get(call.key)
-    return Name(
-        key.tariff if key else call.account,
-        None if call.provider is None else event.as_written(call.provider),
-        event.as_written(model),
-    )
+        self._costing.cost(call, usage, add)

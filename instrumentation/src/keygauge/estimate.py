@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keygauge.limit import Limit
+from keygauge.rates import Rates, rates_of
 
 BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
 TOKENS_MAX = 10_000_000  # no model writes as many: who declares more has made a mistake
@@ -16,6 +18,7 @@ _INPUT_MAX = 1_000_000
 _BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
 _OUTPUT_DEFAULT = 1_024
 _MODEL_LENGTH_MAX = 200
+_UNITS_MAX = 2**53 - 1  # of a limit: see docs/protocol.md
 
 # How providers spell the cap of the output and the number of answers; Gemini's are inside `generationConfig`.
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "max_tokens_to_sample")
@@ -38,14 +41,26 @@ class Estimate:
     answers: int = 1
     named: tuple[str, ...] = ()
 
-    def units(self, limit: Limit) -> int:
-        """Return what the call takes of a limit; an output that is not declared never exceeds the limit by itself."""
-        if limit.unit != "token":
+    def units(self, limit: Limit, prices: Sequence[Sequence[Rates]] = ()) -> int:
+        """Return what the call takes of a limit; an output that is not declared never exceeds the limit by itself.
+
+        `prices` are the rates of the models it names: of cost, the dearest counts, and a call without any takes one
+        unit, so that a limit which is used up refuses it too.
+        """
+        if limit.unit not in ("token", "nanousd"):
             return 1
-        if self.output_tokens is not None:
-            return max(1, self.input_tokens + self.output_tokens)
-        output = (limit.output_default or _OUTPUT_DEFAULT) * self.answers
-        return max(1, min(self.input_tokens + output, max(limit.amount, self.input_tokens)))
+        output = self.output_tokens
+        if output is not None:
+            return self._measure(limit, prices, output)
+        most = self._measure(limit, prices, (limit.output_default or _OUTPUT_DEFAULT) * self.answers)
+        return min(most, max(limit.amount, self._measure(limit, prices, 0)))
+
+    def _measure(self, limit: Limit, prices: Sequence[Sequence[Rates]], output_tokens: int) -> int:
+        given = self.input_tokens
+        if limit.unit == "token":
+            return max(1, given + output_tokens)
+        costs = [rates_of(tiers, given).most_nanousd(given, output_tokens) for tiers in prices]
+        return min(max([1, *costs]), _UNITS_MAX)
 
 
 class EstimateError(ValueError):

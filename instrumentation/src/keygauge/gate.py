@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from keygauge import key as key_format
 from keygauge.admission import (
@@ -17,14 +18,17 @@ from keygauge.admission import (
     Reservation,
     Soon,
 )
+from keygauge.allowance import Allowance
 from keygauge.beat import Beat, Round
 from keygauge.call import INVALID, Call
 from keygauge.clock import now_ns
 from keygauge.credential import Conflict
 from keygauge.estimate import Estimate
 from keygauge.keyring import Key
+from keygauge.lease import Lease
 from keygauge.problem import BAD_CAP, CONFLICT, MISSING
 from keygauge.ratelimit import Fields
+from keygauge.rates import Rates
 
 
 class Unread:
@@ -42,6 +46,11 @@ Decision = Refusal | Round | Soon | Unread | None
 _ANY = Estimate()
 
 
+def _is_estimate(allowance: Allowance, _: Lease, units: int) -> bool:
+    """Tell whether a reservation stands for what only the answer can tell."""
+    return allowance.limit.unit == "token" or (allowance.limit.unit == "nanousd" and units > 1)
+
+
 class Gate:
     """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
 
@@ -51,6 +60,7 @@ class Gate:
     def __init__(self, beat: Beat, *, enforces: bool) -> None:
         self._beat = beat
         self._admission = beat.admission
+        self._costing = beat.costing
         self._enforces = enforces
 
     def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
@@ -82,13 +92,18 @@ class Gate:
         if reservation is None:
             return
         call.reservation = None
+        failed = usage is None and call.status >= 400  # noqa: PLR2004 - HTTP
         tokens = None
         if call.usage_status == "reported" and usage is not None:
             tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-        elif usage is None and call.status >= 400:  # noqa: PLR2004 - HTTP
+        elif failed:
             tokens = 0
-        elif usage is None and any(allowance.limit.unit == "token" for allowance, _, _ in reservation.parts):
+        elif usage is None and any(_is_estimate(*part) for part in reservation.parts):
             call.usage_status = "estimated"
+        money = tuple(part for part in reservation.parts if part[0].limit.unit == "nanousd")
+        if money:  # by itself: it may have to wait for a price, which must hold nothing else up
+            reservation = Reservation(tuple(part for part in reservation.parts if part[0].limit.unit != "nanousd"))
+            self._costing.settle(self._admission, Reservation(money), call, failed=failed)
         self._admission.settle(reservation, tokens=tokens)
 
     def fields(self, call: Call) -> Fields:
@@ -127,11 +142,15 @@ class Gate:
             return self._refuse(call, WRONG_MODEL)
         return None
 
-    def _reserve(self, call: Call, key: Key) -> Refusal | Dry | Soon | Unread | None:
+    def _reserve(self, call: Call, key: Key) -> Refusal | Dry | Soon | Unread | Round | None:
         """Take what the call may use, once its route and body are known."""
         if call.estimate is None and (key.needs_body or key.needs_route):
             return Unread(needs_body=key.needs_body)
-        decision = self._admission.reserve(key.claims(call.route, call.estimate or _ANY))
+        estimate: Estimate = call.estimate or _ANY
+        prices = self._price(call, key, estimate) if key.needs_price else ()
+        if not isinstance(prices, tuple):
+            return prices
+        decision = self._admission.reserve(key.claims(call.route, estimate, prices))
         if not isinstance(decision, Reservation):
             return decision
         if decision.parts:
@@ -140,6 +159,22 @@ class Gate:
             if outcome != "admitted" and call.outcome == "admitted":
                 call.limit, call.outcome = name, outcome
         return None
+
+    def _price(self, call: Call, key: Key, estimate: Estimate) -> tuple[Sequence[Rates], ...] | Refusal | Round:
+        """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
+        found = []
+        for model in estimate.named:
+            tiers = self._costing.find(key.tariff, model, call.time_ns)
+            if tiers is None:
+                coming = self._beat.next_round()
+                if self._costing.want(key.tariff, model):
+                    self._beat.wake()
+                    return coming
+            if tiers:
+                found.append(tiers)
+        if len(found) < len(estimate.named) and (limit := key.refuses_unpriced(call.route, estimate)):
+            return Refusal("forbidden", "price_unknown", limit)
+        return tuple(found)
 
     def _ask(self, dry: Dry) -> Round:
         """Take the round first: what is asked after that is carried by it or by a later one, never by an earlier."""

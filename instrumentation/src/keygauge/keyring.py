@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -12,6 +12,7 @@ from keygauge.clock import SECOND
 from keygauge.estimate import Estimate
 from keygauge.limit import Limit
 from keygauge.ratelimit import Policy
+from keygauge.rates import Rates
 from keygauge.restriction import Restriction
 
 _MOST_KEYS = 100_000
@@ -38,14 +39,25 @@ class Key:
     is_plain: bool  # each call takes one unit of each limit
     needs_route: bool
     needs_body: bool  # to tell the model or the tokens
+    needs_price: bool
 
-    def claims(self, route: str, estimate: Estimate) -> list[tuple[Allowance, int]]:
-        """Return what a call takes of which limits."""
+    def claims(
+        self, route: str, estimate: Estimate, prices: Sequence[Sequence[Rates]] = ()
+    ) -> list[tuple[Allowance, int]]:
+        """Return what a call takes of which limits; `prices` are the rates of the models it names."""
         return [
-            (allowance, estimate.units(allowance.limit))
+            (allowance, estimate.units(allowance.limit, prices))
             for allowance in self.allowances
             if allowance.limit.covers(route, estimate.model)
         ]
+
+    def refuses_unpriced(self, route: str, estimate: Estimate) -> str | None:
+        """Return the name of a limit that admits no calls of models without a price."""
+        for allowance in self.allowances:
+            limit = allowance.limit
+            if limit.when_unpriced == "refuse" and not limit.dry_run and limit.covers(route, estimate.model):
+                return limit.name
+        return None
 
 
 class Keyring:
@@ -107,8 +119,9 @@ class Keyring:
             is_restricted=restriction.routes is not None or restriction.models is not None,
             is_plain=all(limit.is_plain for limit in limits),
             needs_route=any(limit.route is not None for limit in limits),
+            needs_price=any(limit.unit == "nanousd" for limit in limits),
             needs_body=restriction.models is not None
-            or any(limit.unit == "token" or limit.model is not None for limit in limits),
+            or any(limit.unit in ("token", "nanousd") or limit.model is not None for limit in limits),
         )
 
     def _allowance(self, limit: Limit) -> Allowance:

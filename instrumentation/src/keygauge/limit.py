@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 Unit = Literal["request", "token", "nanousd", "concurrent"]
 
-_COUNTED = frozenset(("request", "token"))  # the units that are enforced
+_COUNTED = frozenset(("request", "token", "nanousd"))  # the units that are enforced
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Limit:
     """`amount` units in any `window_s` seconds, or per calendar `period` (UTC).
 
     One with a `route` or a `model` counts only their calls. `output_default` are the tokens reserved for a call that
-    declares no cap of its own.
+    declares no cap of its own. `when_unpriced` is for limits of cost: whether to admit calls of models without a price.
     """
 
     id: str
@@ -29,6 +29,7 @@ class Limit:
     route: str | None = None
     model: str | None = None
     output_default: int | None = None
+    when_unpriced: Literal["admit", "refuse"] = "admit"
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Limit:
@@ -39,6 +40,13 @@ class Limit:
     def refusal(self) -> Literal["limited", "quota"]:
         """Name the outcome when this limit refuses."""
         return "quota" if self.period else "limited"
+
+    @property
+    def refusal_code(self) -> str:
+        """Name the problem when this limit refuses."""
+        if self.period and self.unit == "nanousd":
+            return "budget_exhausted"
+        return "quota_exhausted" if self.period else "rate_limited"
 
     @property
     def is_plain(self) -> bool:

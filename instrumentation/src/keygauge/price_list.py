@@ -83,18 +83,24 @@ class PriceList:
                 self._urgent[name] = None
             return name in self._urgent
 
-    def cost(self, name: Name, time_us: int, counts: Counts, then: Then) -> None:
-        """Price a call that started at a moment, at once or when the beat brought its rates."""
+    def cost(self, name: Name, time_us: int, counts: Counts, then: Then) -> bool:
+        """Price a call that started at a moment, at once or when the beat brought its rates; False: too many wait."""
         with self._lock:
             price = self._find(name)
             if price is None:
                 if self._waiting_calls >= _MOST_WAITING:
                     self._on_fault("cost_unknown")
-                    return
+                    return False
                 self._waiting_calls += 1
                 self._waiting.setdefault(name, []).append((time_us, counts, then))
-                return
+                return True
         then(price.cost_nanousd(time_us, counts))
+        return True
+
+    @property
+    def is_awaited(self) -> bool:
+        """Tell whether calls wait for a price to be counted."""
+        return bool(self._waiting)
 
     @property
     def is_urgent(self) -> bool:

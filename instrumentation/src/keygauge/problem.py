@@ -44,6 +44,16 @@ _KINDS = {
     ),
     "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
     "quota_exhausted": (429, "Quota used up", "Wait until the quota resets, or move to a larger plan in the portal."),
+    "budget_exhausted": (
+        429,
+        "Budget used up",
+        "What your plan lets you spend is spent: wait until the budget resets, or move to a larger plan in the portal.",
+    ),
+    "price_unknown": (
+        403,
+        "Model without a price",
+        "Your budget admits only models whose price is known: name one of those, or ask for a price to be set.",
+    ),
     "request_exceeds_limit": (
         400,
         "Request larger than the limit",

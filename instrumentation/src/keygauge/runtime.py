@@ -17,7 +17,7 @@ from keygauge.aggregator import TURN_S, Aggregator
 from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.costing import Costing
+from keygauge.costing import CostMeter
 from keygauge.gate import Gate
 from keygauge.hour_totals import HourTotals
 from keygauge.instruments import instrument
@@ -43,11 +43,11 @@ class Runtime:
         self._spool: Spool | None = None
         self._shipper: Shipper | None = None
         self._totals = HourTotals()
-        self._costing: Costing | None = None
+        self._meter: CostMeter | None = None
         if settings.service_url:
             self._beat = Beat(settings, on_fault=self.aggregator.fault)
             self.gate = Gate(self._beat, enforces=settings.mode == "enforce")
-            self._costing = Costing(self._beat, self.aggregator)
+            self._meter = CostMeter(self._beat.costing, self.aggregator)
             self._beat.start()
             self._open_spool(settings, self._beat.replica)
         self._stopped = Event()
@@ -79,8 +79,8 @@ class Runtime:
         self.aggregator.drain()
         if self._beat is not None:
             self._beat.stop()
-        if self._costing is not None:
-            self._costing.stop()
+        if self._meter is not None:
+            self._meter.stop()
         if self._shipper is not None and self._spool is not None:
             self._spool.close(empty=self._shipper.stop(_SHIP_S))
 

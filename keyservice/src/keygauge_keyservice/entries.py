@@ -105,4 +105,5 @@ def _terms(limit: plan_limits.Limit, *, account_id: str, key_id: str) -> dict[st
         "route": limit.route,
         "model": limit.model,
         "output_default": limit.output_default,
+        "when_unpriced": limit.when_unpriced,
     }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
-from typing import get_args
+from dataclasses import asdict, replace
+from typing import Any, get_args
 
 from keygauge.estimate import TOKENS_MAX
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.plan_limits import Limit, Period, Subject, Unit, WhenDown
+from keygauge_keyservice.fields import INTEGER_MAX, Fields
+from keygauge_keyservice.money import parse_usd
+from keygauge_keyservice.plan_limits import Limit, Period, Subject, Unit, WhenDown, WhenUnpriced
 
 LIMITS_MAX = 20  # per plan: each is reserved on every request
 WINDOW_S_MAX = 86_400
 SCOPE_LENGTH_MAX = 200
+CREDIT = "credit"  # a unit for people: nano-USD by so many
+UNITS = (*get_args(Unit), CREDIT)
 
 
 def read_limits(fields: Fields) -> list[Limit]:
@@ -27,12 +30,18 @@ def read_limits(fields: Fields) -> list[Limit]:
 def parse_limit(text: str) -> Limit:
     """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]]`, where a window is `60s`, `day` or `month`.
 
+    Money is `usd`, or `credit@USD` for credits of so many dollars each.
+
     Raises:
         Problem: 422, with what is wrong.
     """
     name, _, terms = text.partition("=")
     amount, unit, window, subject, *_ = [*terms.split(":"), "", "", "", ""]
     document: dict[str, object] = {"name": name, "amount": _number(amount), "unit": unit}
+    if unit == "usd":
+        document |= {"unit": "nanousd", "amount": parse_usd(amount)}
+    elif unit.startswith(f"{CREDIT}@"):
+        document |= {"unit": CREDIT, "credit_nanousd": parse_usd(unit.removeprefix(f"{CREDIT}@"))}
     if window.endswith("s"):
         document["window_s"] = _number(window[:-1])
     elif window:
@@ -45,8 +54,17 @@ def parse_limit(text: str) -> Limit:
     return limit
 
 
+def limit_document(limit: Limit) -> dict[str, Any]:
+    """Write a limit as it is read, in credits where it is told in those."""
+    hidden = ("id",) if limit.unit == "nanousd" else ("id", "when_unpriced", "credit_nanousd")
+    document = {name: value for name, value in asdict(limit).items() if name not in hidden}
+    if limit.credit_nanousd:
+        document |= {"unit": CREDIT, "amount": limit.amount // limit.credit_nanousd}
+    return document
+
+
 def _read_limit(fields: Fields) -> Limit:
-    return _check(fields, _read_terms(fields))
+    return _in_nanousd(fields, _check(fields, _read_terms(fields)))
 
 
 def read_key_limits(fields: Fields) -> list[Limit]:
@@ -57,7 +75,7 @@ def read_key_limits(fields: Fields) -> list[Limit]:
 def _read_terms(fields: Fields) -> Limit:
     return Limit(
         name=fields.slug("name"),
-        unit=fields.choice("unit", get_args(Unit)),
+        unit=fields.choice("unit", UNITS),
         amount=fields.integer("amount", least=0),
         window_s=fields.integer("window_s", least=1, most=WINDOW_S_MAX, nullable=True),
         period=fields.choice("period", get_args(Period), nullable=True),
@@ -67,13 +85,20 @@ def _read_terms(fields: Fields) -> Limit:
         route=fields.text("route", length_max=SCOPE_LENGTH_MAX),
         model=fields.text("model", length_max=SCOPE_LENGTH_MAX),
         output_default=fields.integer("output_default", least=1, most=TOKENS_MAX, nullable=True),
+        when_unpriced=fields.choice("when_unpriced", get_args(WhenUnpriced), default="admit"),
+        credit_nanousd=fields.integer("credit_nanousd", least=1, nullable=True),
     )
 
 
 def _check(fields: Fields, limit: Limit) -> Limit:
-    if limit.output_default is not None and limit.unit != "token":
-        fields.fail("output_default", "wrong_unit", "goes with limits of tokens")
-    if limit.unit in ("concurrent", "nanousd"):  # no set: what was read may be a list
+    is_money = limit.unit in ("nanousd", CREDIT)  # no set: what was read may be a list
+    if limit.output_default is not None and not (is_money or limit.unit == "token"):
+        fields.fail("output_default", "wrong_unit", "goes with limits of tokens or of cost")
+    if limit.when_unpriced == "refuse" and not is_money:
+        fields.fail("when_unpriced", "wrong_unit", "goes with limits of cost")
+    if (limit.credit_nanousd is not None) != (limit.unit == CREDIT):
+        fields.fail("credit_nanousd", "wrong_unit", "goes with limits in credits: so many nano-USD each")
+    if limit.unit == "concurrent":
         fields.fail("unit", "not_enforced", f"limits in {limit.unit} are not enforced yet")
     given = (limit.window_s is not None) + (limit.period is not None)
     if limit.unit == "concurrent" and given:
@@ -81,6 +106,16 @@ def _check(fields: Fields, limit: Limit) -> Limit:
     if limit.unit != "concurrent" and given != 1:
         fields.fail("window_s", "wrong_window", "give window_s or period, and not both")
     return limit
+
+
+def _in_nanousd(fields: Fields, limit: Limit) -> Limit:
+    """Turn credits into what is counted."""
+    if limit.unit != CREDIT or fields.errors:
+        return limit
+    amount = limit.amount * (limit.credit_nanousd or 0)
+    if amount > INTEGER_MAX:
+        fields.fail("amount", "wrong_number", f"give fewer credits, or smaller ones: {INTEGER_MAX} nano-USD at most")
+    return replace(limit, unit="nanousd", amount=amount)
 
 
 def _number(text: str) -> int | str:

@@ -12,11 +12,15 @@ Subject = Literal["account", "key"]
 Unit = Literal["request", "token", "nanousd", "concurrent"]
 Period = Literal["day", "month"]
 WhenDown = Literal["closed", "safe"]
+WhenUnpriced = Literal["admit", "refuse"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """So many units in any window of seconds, or in each UTC day or month, or at once; by account or by key."""
+    """So many units in any window of seconds, or in each UTC day or month, or at once; by account or by key.
+
+    One of cost may be told in credits, so many nano-USD each; it is counted in nano-USD all the same.
+    """
 
     name: str
     unit: Unit
@@ -29,6 +33,8 @@ class Limit:
     route: str | None = None  # counts this route template's calls only
     model: str | None = None  # … this model's only
     output_default: int | None = None  # tokens reserved for a call that declares no cap
+    when_unpriced: WhenUnpriced = "admit"  # of cost: calls of models without a price
+    credit_nanousd: int | None = None
     id: int | None = None  # given by the database
 
     @property
@@ -47,7 +53,7 @@ class Owner:
 
 _COLUMNS = (
     *("name", "subject", "unit", "amount", "window_s", "period", "when_down", "dry_run"),
-    *("route", "model", "output_default"),
+    *("route", "model", "output_default", "when_unpriced", "credit_nanousd"),
 )
 _READ = f"id, {', '.join(_COLUMNS)}"
 
@@ -91,7 +97,8 @@ def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: 
     for limit in kept:
         connection.execute(
             "/* plan_limits.update */ UPDATE plan_limit SET amount = %(amount)s, when_down = %(when_down)s, "
-            "dry_run = %(dry_run)s, output_default = %(output_default)s "
+            "dry_run = %(dry_run)s, output_default = %(output_default)s, when_unpriced = %(when_unpriced)s, "
+            "credit_nanousd = %(credit_nanousd)s "
             "WHERE (plan_id = %(plan_id)s OR key_id = %(key_id)s) AND name = %(name)s",
             asdict(limit) | asdict(owner),
         )

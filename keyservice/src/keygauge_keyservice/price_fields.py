@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
 
 from keygauge.rates import Rates
 from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.money import parse_usd
 
 RATE_MAX = 10**12  # nano-USD per million tokens: 1,000 dollars; a call of 10^9 tokens still fits a bigint
 REQUEST_RATE_MAX = 10**17  # nano-USD per million calls: 100 dollars a call
 TIERS_MAX = 10
 ABOVE_MAX = 10**9
-_MILLION, _NANOUSD = 10**6, 10**9
+_MILLION = 10**6
 _KINDS = ("input", "output", "cache_read", "cache_write", "reasoning", "request")
 
 
@@ -71,16 +71,8 @@ def _document(text: str) -> dict[str, object]:
     document: dict[str, object] = {"above": _whole(above)} if colon else {}
     for term in terms.split(","):
         kind, _, usd = term.partition("=")
-        document[kind] = _nanousd(usd, per_call=kind == "request")
+        document[kind] = parse_usd(usd, times=_MILLION if kind == "request" else 1)
     return document
-
-
-def _nanousd(usd: str, *, per_call: bool) -> int | str:
-    try:
-        rate = Decimal(usd) * _NANOUSD * (_MILLION if per_call else 1)
-        return int(rate) if rate == rate.to_integral_value() else usd
-    except (InvalidOperation, OverflowError, ValueError):
-        return usd  # refused as no whole number
 
 
 def _whole(text: str) -> int | str:

@@ -91,6 +91,7 @@ SCHEMAS = {
                         "route": nullable(TEXT),
                         "model": nullable(TEXT),
                         "output_default": nullable(INTEGER),
+                        "when_unpriced": enum("admit", "refuse"),
                     }
                 )
             ),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint
@@ -11,7 +10,7 @@ from flask import Blueprint
 from keygauge_keyservice import fields, key_limits
 from keygauge_keyservice.api.schema import array, obj, operation, path, ref
 from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.limit_fields import LIMITS_MAX, read_key_limits
+from keygauge_keyservice.limit_fields import LIMITS_MAX, limit_document, read_key_limits
 from keygauge_keyservice.plan_limits import Limit
 from keygauge_keyservice.services import services
 
@@ -38,7 +37,7 @@ def replace(key_id: str) -> dict[str, Any]:
 
 
 def _document(limits: Sequence[Limit]) -> dict[str, Any]:
-    return {"limits": [{name: value for name, value in asdict(limit).items() if name != "id"} for limit in limits]}
+    return {"limits": [limit_document(limit) for limit in limits]}
 
 
 _LIMITS = obj({"limits": {**array(ref("Limit")), "maxItems": LIMITS_MAX}})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint
@@ -24,7 +23,7 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.limit_fields import LIMITS_MAX, WINDOW_S_MAX, read_limits
+from keygauge_keyservice.limit_fields import LIMITS_MAX, UNITS, WINDOW_S_MAX, limit_document, read_limits
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("api_plans", __name__, url_prefix="/v1/plans")
@@ -69,7 +68,7 @@ def replace_limits(plan_id: str) -> dict[str, Any]:
 
 
 def _document(plan: plans.Plan) -> dict[str, Any]:
-    limits = [{key: value for key, value in asdict(limit).items() if key != "id"} for limit in plan.limits]
+    limits = [limit_document(limit) for limit in plan.limits]
     return {"id": plan.id, "name": plan.name, "created_at": plan.created_at.isoformat(), "limits": limits}
 
 
@@ -80,7 +79,7 @@ SCHEMAS = {
     "Limit": obj(
         {
             "name": SLUG,
-            "unit": enum("request", "token", "nanousd", "concurrent"),
+            "unit": enum(*UNITS),
             "amount": {**INTEGER, "minimum": 0},
         },
         {
@@ -92,6 +91,8 @@ SCHEMAS = {
             "route": nullable(TEXT),
             "model": nullable(TEXT),
             "output_default": nullable({**INTEGER, "minimum": 1}),
+            "when_unpriced": {**enum("admit", "refuse"), "default": "admit"},
+            "credit_nanousd": nullable({**INTEGER, "minimum": 1, "description": "of the unit credit: its worth"}),
         },
     ),
     "Plan": obj({"id": SLUG, "name": NAME, "created_at": TIME, "limits": _LIMITS}),

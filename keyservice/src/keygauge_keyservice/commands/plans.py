@@ -10,11 +10,15 @@ from rich.table import Table
 from keygauge.command import Subparsers
 from keygauge_keyservice import plans
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.limit_fields import parse_limit
 from keygauge_keyservice.plan_limits import Limit
 
-_LIMIT_HELP = "repeatable, e.g. rpm=600:request:60s, monthly=20000:request:month or per_key=5:request:1s:key"
+_LIMIT_HELP = (
+    "repeatable, e.g. rpm=600:request:60s, monthly=20000:request:month, per_key=5:request:1s:key, "
+    "budget=25.50:usd:month or credits=500:credit@0.01:month"
+)
 
 
 def register(subparsers: Subparsers) -> None:
@@ -68,12 +72,21 @@ def _show(found: list[plans.Plan]) -> None:
     table = Table("plan", "name", "limit", "amount", "of", "by")
     for plan in found:
         for limit in plan.limits or (None,):
-            terms = (limit.name, f"{limit.amount:,}", _unit(limit), limit.subject) if limit else ("-",)
+            terms = (limit.name, _amount(limit), _unit(limit), limit.subject) if limit else ("-",)
             table.add_row(plan.id, plan.name, *terms)
     Console().print(table)
 
 
+def _amount(limit: Limit) -> str:
+    if limit.credit_nanousd:
+        return f"{limit.amount // limit.credit_nanousd:,}"
+    return f"{usd(limit.amount):,f}" if limit.unit == "nanousd" else f"{limit.amount:,}"
+
+
 def _unit(limit: Limit) -> str:
+    unit: str = limit.unit
+    if unit == "nanousd":
+        unit = f"credit of {usd(limit.credit_nanousd):f} USD" if limit.credit_nanousd else "USD"
     if limit.window_s is not None:
-        return f"{limit.unit} / {limit.window_s} s"
-    return f"{limit.unit} / {limit.period}" if limit.period else limit.unit
+        return f"{unit} / {limit.window_s} s"
+    return f"{unit} / {limit.period}" if limit.period else unit

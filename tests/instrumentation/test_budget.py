@@ -1,0 +1,214 @@
+"""Budgets of money behind the middleware, with a real key service: reserved before the call, settled at its cost."""
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from keygauge.rates import Rates
+from keygauge_keyservice import key_limits, plans, prices
+
+START = datetime.now(UTC) - timedelta(days=1)
+DOLLAR = 10**9
+USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+COST = 11 * 1000 + 7 * 2000  # nano-USD of USAGE by the price of "m"
+
+
+def budget(amount, **terms):
+    return {"name": "budget", "unit": "nanousd", "amount": amount, "period": "month"} | terms
+
+
+async def chat(request):
+    body = await request.json()
+    answer = {"object": "chat.completion", "model": body.get("answers_as", body["model"]), "choices": []}
+    return JSONResponse(answer if body.get("silent") else answer | {"usage": body.get("usage", USAGE)})
+
+
+async def fail(request):
+    return PlainTextResponse("no", 400)
+
+
+async def files(request):
+    return PlainTextResponse("ok")
+
+
+def host():
+    paths = {"/chat": chat, "/fail": fail, "/files": files}
+    return Starlette(routes=[Route(path, endpoint, methods=["GET", "POST"]) for path, endpoint in paths.items()])
+
+
+@pytest.fixture
+def price(service):
+    def price(rate=10**9, **terms):
+        tiers = [Rates(-1, rate, 2 * rate, rate, rate, 2 * rate, 0)]
+        terms = {"model": "m", "valid_from": START} | terms
+        return prices.set_price(service.connection, tiers=tiers, actor="test", **terms)
+
+    return price
+
+
+def used(service, name="budget"):
+    rows = service.connection.execute(
+        "SELECT state.cells FROM limit_state AS state JOIN plan_limit "
+        "ON plan_limit.id = split_part(state.id, ':', 1)::bigint WHERE name = %s",
+        (name,),
+    ).fetchall()
+    return sum(sum(row["cells"]) for row in rows)
+
+
+def ledger(service, count):
+    return sum(event["cost_nanousd"] or 0 for event in service.events(count))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "expected", "status"),
+    [
+        ("/chat", {"model": "m", "max_tokens": 1000}, COST, "reported"),
+        ("/chat", {"model": "m"}, COST, "reported"),
+        ("/fail", {"model": "m", "max_tokens": 1000}, 0, "none"),
+        # its body's 40 bytes are 10 tokens of input
+        ("/chat", {"model": "m", "max_tokens": 50, "silent": 1}, 10 * 1000 + 50 * 2000, "estimated"),
+        ("/chat", {"model": "unpriced", "max_tokens": 1000}, 0, "reported"),
+        ("/chat", {"model": "unpriced", "answers_as": "m"}, COST, "reported"),
+        ("/chat", {"model": "m", "answers_as": "unpriced"}, 0, "reported"),
+        ("/files", {}, 1, "none"),
+    ],
+)
+async def test_cost_is_reserved_then_settled_as_the_ledger_has_it(
+    service, guard, visit, price, path, body, expected, status
+):
+    price()
+    _, token = service.key(budget(DOLLAR))
+    app = guard(host())
+    assert (await visit(app, token, path, method="POST", json=body)).status_code in {200, 400}
+    app._process.stop()
+    assert used(service) == expected
+    (event,) = service.events(1)
+    assert event["usage_status"] == status
+    assert status != "reported" or (event["cost_nanousd"] or 0) == expected
+
+
+async def test_a_budget_is_never_overdrawn_by_what_is_reserved(service, guard, visit, price):
+    price()
+    amount = 5 * COST + COST // 2
+    key, token = service.key(budget(amount))
+    app = guard(host())
+    body = {"model": "m", "max_tokens": 7, "usage": USAGE}  # 19 of input are reserved, 11 are used
+    answers = [await visit(app, token, "/chat", method="POST", json=body) for _ in range(9)]
+    codes = [answer.status_code for answer in answers]
+    assert 200 in codes
+    refused = answers[-1]
+    assert (refused.status_code, refused.json()["code"], refused.json()["limit"]) == (429, "budget_exhausted", "budget")
+    assert "retry-after" in refused.headers
+    assert (await visit(app, token, "/files")).status_code == 200  # a free call takes the least there is
+    app._process.stop()
+    events = service.events(10)
+    assert sum(event["cost_nanousd"] or 0 for event in events) <= used(service) <= amount
+    assert {event["outcome"] for event in events} == {"admitted", "quota"}
+    assert events[0]["key_id"] == key.id
+
+
+async def test_concurrent_calls_cannot_overdraw(service, guard, visit, price):
+    price()
+    _, token = service.key(budget(4 * 50_000))
+    app = guard(host())
+    body = {"model": "m", "max_tokens": 10}  # at most 9 of input, 10 of output
+    answers = await asyncio.gather(*[visit(app, token, "/chat", method="POST", json=body) for _ in range(20)])
+    admitted = sum(answer.status_code == 200 for answer in answers)
+    assert 1 <= admitted <= 4 * 50_000 // (10 * 2000)
+    app._process.stop()
+    assert used(service) <= 4 * 50_000
+
+
+async def test_a_call_larger_than_the_whole_budget_is_not_to_be_retried(service, guard, visit, price):
+    price()
+    _, token = service.key(budget(COST))
+    app = guard(host())
+    answer = await visit(app, token, "/chat", method="POST", json={"model": "m", "max_tokens": 1_000_000})
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_exceeds_limit")
+    for absurd in (10**18, -5):
+        answer = await visit(app, token, "/chat", method="POST", json={"model": "m", "max_tokens": absurd})
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_output_cap")
+    app._process.stop()
+    assert used(service) == 0
+
+
+async def test_a_budget_may_refuse_models_without_a_price(service, guard, visit, price):
+    price()
+    _, token = service.key(budget(DOLLAR, when_unpriced="refuse"))
+    app = guard(host())
+    body = {"model": "made-up", "max_tokens": 5}
+    answer = await visit(app, token, "/chat", method="POST", json=body)
+    assert (answer.status_code, answer.json()["code"], answer.json()["limit"]) == (403, "price_unknown", "budget")
+    assert (await visit(app, token, "/chat", method="POST", json=body | {"model": "m"})).status_code == 200
+    assert (await visit(app, token, "/files")).status_code == 200
+    price(model="made-up")
+    await asyncio.sleep(2.2)
+    assert (await visit(app, token, "/chat", method="POST", json=body)).status_code == 200
+
+
+async def test_all_scopes_are_charged_together(service, guard, visit, price):
+    price()
+    account = service.account(
+        budget(DOLLAR, name="account"),
+        budget(DOLLAR, name="by_key", subject="key", period="day"),
+        budget(DOLLAR, name="chat", route="/chat"),
+        budget(DOLLAR, name="elsewhere", route="/files"),
+        budget(DOLLAR, name="model", model="m"),
+        budget(DOLLAR, name="other", model="gpt-4o"),
+        {"name": "tpm", "unit": "token", "amount": 10_000, "window_s": 60},
+    )
+    one, token = service.key(account=account)
+    _, other_token = service.key(account=account)
+    own = plans.Limit(name="own", unit="nanousd", amount=DOLLAR, period="day", subject="key")
+    key_limits.replace(service.connection, one.id, [own], actor="test")
+    app = guard(host())
+    for sent in (token, token, other_token):
+        body = {"model": "m", "max_tokens": 100}
+        assert (await visit(app, sent, "/chat", method="POST", json=body)).status_code == 200
+    app._process.stop()
+    names = ("account", "by_key", "chat", "elsewhere", "model", "other", "own")
+    expected = (3 * COST, 3 * COST, 3 * COST, 0, 3 * COST, 0, 2 * COST)
+    assert tuple(used(service, name) for name in names) == expected
+    assert used(service, "tpm") == 3 * 18
+
+
+async def test_an_account_pays_its_own_price(service, guard, visit, price):
+    price()
+    key, token = service.key(budget(DOLLAR))
+    price(rate=3 * 10**9, account_id=key.account_id)
+    app = guard(host())
+    await visit(app, token, "/chat", method="POST", json={"model": "m", "max_tokens": 100})
+    app._process.stop()
+    assert used(service) == 3 * COST == ledger(service, 1)
+
+
+async def test_a_tried_budget_refuses_nobody(service, guard, visit, price):
+    price()
+    _, token = service.key(budget(COST, dry_run=True))
+    app = guard(host())
+    for _ in range(4):
+        answer = await visit(app, token, "/chat", method="POST", json={"model": "m", "max_tokens": 10_000})
+        assert answer.status_code == 200
+    app._process.stop()
+    assert {event["outcome"] for event in service.events(4)} == {"would_limit"}
+
+
+async def test_a_settlement_that_waits_for_its_price_is_made_with_the_next_beat(service, guard, visit, price):
+    price()
+    price(rate=5 * 10**9, provider="openai", model="m-2026")
+    _, token = service.key(budget(DOLLAR))
+    app = guard(host())
+    body = {"model": "m", "max_tokens": 100, "answers_as": "m-2026"}
+    await visit(app, token, "/chat", method="POST", json=body)
+    (allowance,) = app._process.runtime.gate._admission.held
+    deadline = time.monotonic() + 5
+    while any(lease.reserved for lease in allowance.leases) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    assert not any(lease.reserved for lease in allowance.leases)
+    app._process.stop()
+    assert used(service) == ledger(service, 1) > 0
