@@ -1,8 +1,10 @@
 """Ingest over HTTP, exactly once, priced and rolled up, against plain psycopg COPY of the same rows in the same run.
 
-Both write the same events, a batch and a commit at a time, into tables of one kind: partitioned by month, one index.
-The service is `keygauge serve` with one process; both sides have one connection to PostgreSQL. `us` says what an event
-costs: all in all, and by step; the rest is HTTP, cursor, keys' last use, commit and what waits for the other side.
+All write the same events, a batch and a commit at a time, into tables of one kind: partitioned by month, two indexes.
+They take turns batch by batch, each first as often as the others, so that the machine's other work hits all alike; a
+round's ratio is that of its sums, and the median of the rounds counts. The service is `keygauge serve` with one
+process; each side has one connection to PostgreSQL. `us` says what an event costs: all in all, and by step; the rest is
+HTTP, cursor, keys' last use, commit and what waits for the other side.
 """
 
 from __future__ import annotations
@@ -27,17 +29,37 @@ from uuid import UUID
 
 from keygauge_keyservice import database, embedded, margin, partition, rollup
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.event_copy import copy_events, event_id
-from keygauge_keyservice.event_line import Event, Window, read_line
+from keygauge_keyservice.event_batch import read_lines
+from keygauge_keyservice.event_copy import copied_events, event_id
+from keygauge_keyservice.event_line import Event, Window
 from keygauge_keyservice.pricing import Cost, PublicPrices
 
 BATCH = 5_000
-BATCHES = 4  # a round
-ROUNDS = 7
+BATCHES = 6  # a round
+ROUNDS = 9
 TOKEN = "bench-service-token"
 SPAN_S = 600  # the time in which a batch's events happened
 KEYS = [f"key{number:02d}" for number in range(20)]
 MODELS = [("openai", "gpt-4o"), ("openai", "gpt-4o-mini"), ("anthropic", "claude-3-5-sonnet-20241022")]
+
+COLUMNS = {
+    "id": "uuid",
+    "time": "timestamptz",
+    **dict.fromkeys(("account_id", "key_id", "route", "method"), "text"),
+    "status": "int2",
+    "error": "text",
+    "ip": "text",
+    **dict.fromkeys(("duration_us", "first_token_us", "request_bytes", "response_bytes"), "int8"),
+    "stream": "text",
+    "messages": "int8",
+    "model": "text",
+    "provider": "text",
+    **dict.fromkeys(("input_tokens", "output_tokens"), "int8"),
+    **dict.fromkeys(("cache_read_tokens", "cache_write_tokens", "reasoning_tokens"), "int8"),
+    "usage_status": "text",
+    "cost_nanousd": "int8",
+    **dict.fromkeys(("price_version", "outcome", "limit_name", "trace_id"), "text"),
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,7 @@ def make_work(number: int) -> Work:
         cost = price(event)
         rows.append(
             (
-                UUID(bytes=event_id("plain", position, event.time_us)),
+                UUID(event_id("plain", position, event.time_us)),
                 datetime.fromtimestamp(event.time_us / 1e6, UTC),
                 *event[1:22],
                 *(cost or (None, None)),
@@ -122,57 +144,36 @@ def make_event(chance: random.Random, position: int) -> Event:
     )
 
 
-def ingest(client: http.client.HTTPConnection, work: Work, first: int) -> float:
-    started = time.perf_counter()
-    for start in range(0, len(work.lines), BATCH):
-        body = b"".join(work.lines[start : start + BATCH])
-        path = f"/v1/events?spool=be&first={first + start}"
-        client.request("POST", path, body, {"Authorization": f"Bearer {TOKEN}"})
-        answer = json.loads(client.getresponse().read())
-        if answer["accepted"] != BATCH:
-            raise SystemExit(f"the ledger took {answer} of {BATCH} events")
-    return len(work.lines) / (time.perf_counter() - started)
+def ingest(client: http.client.HTTPConnection, lines: Sequence[bytes], first: int) -> None:
+    path = f"/v1/events?spool=be&first={first}"
+    client.request("POST", path, b"".join(lines), {"Authorization": f"Bearer {TOKEN}"})
+    answer = json.loads(client.getresponse().read())
+    if answer["accepted"] != len(lines):
+        raise SystemExit(f"the ledger took {answer} of {len(lines)} events")
 
 
-def copy(connection: Connection, work: Work, *, is_binary: bool) -> float:
-    columns = (
-        "id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us, request_bytes"
-    )
-    columns += ", response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens"
-    columns += ", cache_write_tokens, reasoning_tokens, usage_status, cost_nanousd, price_version, outcome, limit_name"
-    columns += ", trace_id"
-    statement = f"COPY plain ({columns}) FROM STDIN" + (" (FORMAT BINARY)" if is_binary else "")
-    types = [
-        "uuid",
-        "timestamptz",
-        *["text"] * 4,
-        "int2",
-        "text",
-        "text",
-        *["int8"] * 4,
-        "text",
-        "int8",
-        "text",
-        "text",
-    ]
-    types += [*["int8"] * 5, "text", "int8", *["text"] * 4]
-    started = time.perf_counter()
-    for start in range(0, len(work.rows), BATCH):
-        with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as out:
-            if is_binary:
-                out.set_types(types)
-            for row in work.rows[start : start + BATCH]:
-                out.write_row(row)
-    return len(work.rows) / (time.perf_counter() - started)
+def copy(connection: Connection, rows: Sequence[tuple[Any, ...]], *, is_binary: bool) -> None:
+    statement = f"COPY plain ({', '.join(COLUMNS)}) FROM STDIN" + (" (FORMAT BINARY)" if is_binary else "")
+    with connection.transaction(), connection.cursor() as cursor, cursor.copy(statement) as out:
+        if is_binary:
+            out.set_types(list(COLUMNS.values()))
+        for row in rows:
+            out.write_row(row)
 
 
 def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
     """Tell the microseconds that each step takes for an event, when nothing else is done."""
     price, window, lines = PublicPrices(), Window(0, 1 << 62), [line[:-1] for line in work.lines[:BATCH]]
-    events = [event for line in lines if isinstance(event := read_line(line, window=window), Event)]
+    events = [event for event in read_lines(lines, window=window) if isinstance(event, Event)]
     priced = [(event, price(event)) for event in events]
+    numbered = [(number, event, cost) for number, (event, cost) in enumerate(priced)]
     sums = add_up(priced)
+    margins = margin.columns(sums.groups)
     partition.ensure(connection, [partition.month_of(datetime.now(UTC) - timedelta(seconds=SPAN_S))])
+
+    def copy_alone() -> None:
+        with copied_events(connection, "steps", numbered):
+            pass
 
     def in_transaction(run: Callable[[], None]) -> Callable[[], None]:
         def step() -> None:
@@ -182,16 +183,14 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
         return step
 
     steps: dict[str, Callable[[], object]] = {
-        "read_and_check": lambda: [read_line(line, window=window) for line in lines],
+        "read_and_check": lambda: read_lines(lines, window=window),
         "price": lambda: [price(event) for event in events],
-        "add_up": lambda: add_up(priced),
-        "copy": in_transaction(
-            lambda: copy_events(connection, "steps", [(n, event, cost) for n, (event, cost) in enumerate(priced)])
-        ),
+        "add_up": lambda: margin.columns(add_up(priced).groups),
+        "copy": in_transaction(copy_alone),
         "roll_up": in_transaction(lambda: rollup.write(connection, sums)),
-        "margins": in_transaction(lambda: margin.write(connection, sums.groups)),
+        "margins": in_transaction(lambda: margin.write(connection, margins)),
     }
-    return {name: round(min(time_of(step) for _ in range(5)) / BATCH * 1e6, 2) for name, step in steps.items()}
+    return {name: round(min(time_of(step) for _ in range(7)) / BATCH * 1e6, 2) for name, step in steps.items()}
 
 
 def add_up(priced: Sequence[tuple[Event, Cost | None]]) -> rollup.Sums:
@@ -232,10 +231,6 @@ def connect(port: int) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", port)
 
 
-def median(rates: Sequence[float]) -> float:
-    return statistics.median(rates)
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         url = embedded.start(Path(directory) / "postgresql", delete=True).get_uri()
@@ -251,26 +246,23 @@ def main() -> None:
 
 
 def report(connection: Connection, client: http.client.HTTPConnection) -> None:
-    rates: dict[str, list[float]] = {"ledger": [], "copy": [], "binary copy": []}
+    rounds: list[dict[str, float]] = []
     for number in range(ROUNDS + 1):
         work = make_work(number)
         gc.collect()
-        took = {
-            "ledger": ingest(client, work, number * len(work.lines)),
-            "copy": copy(connection, work, is_binary=False),
-            "binary copy": copy(connection, work, is_binary=True),
-        }
-        print("round", number, *(f"{name} {rate:,.0f}/s" for name, rate in took.items()), "(warm-up)" * (not number))
+        took = measure_round(connection, client, work, number * len(work.lines))
+        rates = {name: len(work.lines) / seconds for name, seconds in took.items()}
+        print("round", number, *(f"{name} {rate:,.0f}/s" for name, rate in rates.items()), "(warm-up)" * (not number))
         if number:
-            for name, rate in took.items():
-                rates[name].append(rate)
-    events_per_s, copy_per_s = median(rates["ledger"]), median(rates["copy"])
+            rounds.append(rates)
+    events_per_s = statistics.median(rates["ledger"] for rates in rounds)
     steps = measure_steps(connection, work)
     result = {
         "events_per_s": round(events_per_s),
-        "copy_rows_per_s": round(copy_per_s),
-        "ratio": round(median([a / b for a, b in zip(rates["ledger"], rates["copy"], strict=True)]), 3),
-        "binary_copy_rows_per_s": round(median(rates["binary copy"])),
+        "copy_rows_per_s": round(statistics.median(rates["copy"] for rates in rounds)),
+        "ratio": round(statistics.median(rates["ledger"] / rates["copy"] for rates in rounds), 3),
+        "ratios": [round(rates["ledger"] / rates["copy"], 2) for rates in rounds],
+        "binary_copy_rows_per_s": round(statistics.median(rates["binary copy"] for rates in rounds)),
         "bytes_per_event": bytes_per_event(connection),
         "us": {
             "all": round(1e6 / events_per_s, 2),
@@ -279,6 +271,25 @@ def report(connection: Connection, client: http.client.HTTPConnection) -> None:
         },
     }
     print(json.dumps(result))
+
+
+def measure_round(
+    connection: Connection, client: http.client.HTTPConnection, work: Work, first: int
+) -> dict[str, float]:
+    """Return the seconds that each side took for all batches of a round."""
+    sides: list[tuple[str, Callable[[int, int], None]]] = [
+        ("ledger", lambda start, end: ingest(client, work.lines[start:end], first + start)),
+        ("copy", lambda start, end: copy(connection, work.rows[start:end], is_binary=False)),
+        ("binary copy", lambda start, end: copy(connection, work.rows[start:end], is_binary=True)),
+    ]
+    took = dict.fromkeys((name for name, _ in sides), 0.0)
+    for start in range(0, len(work.lines), BATCH):
+        for name, run in sides:
+            started = time.perf_counter()
+            run(start, start + BATCH)
+            took[name] += time.perf_counter() - started
+        sides.append(sides.pop(0))
+    return took
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -85,15 +84,3 @@ def test_texts_of_any_language_are_taken(make_line):
 )
 def test_nothing_is_raised_whatever_the_line(line):
     assert isinstance(read_line(line, window=WINDOW), Event | Refusal)
-
-
-def test_a_full_batch_is_read_in_far_less_than_a_tenth_of_a_second(make_line):
-    lines = [make_line(number) for number in range(5_000)]
-
-    def measure():
-        started = time.process_time()
-        for line in lines:
-            read_line(line, window=WINDOW)
-        return time.process_time() - started
-
-    assert min(measure() for _ in range(5)) < 0.1

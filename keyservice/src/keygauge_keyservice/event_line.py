@@ -15,8 +15,8 @@ AGE_MAX = timedelta(days=400)  # of an event when it comes; see config.retention
 AHEAD_MAX = timedelta(days=1)  # how far a sender's clock may be ahead
 TEXT_LENGTH_MAX = 512  # of every text, in characters
 
-_TOKENS_MAX = 10**9
-_COUNT_MAX = 1 << 42  # bytes, messages and microseconds (50 days): a sum of two million of them still fits a bigint
+TOKENS_MAX = 10**9
+COUNT_MAX = 1 << 42  # bytes, messages and microseconds (50 days): a sum of two million of them still fits a bigint
 
 
 class Event(NamedTuple):
@@ -73,10 +73,11 @@ class Window(NamedTuple):
     end_us: int
 
 
-_FIELD_TYPES = tuple(get_args(hint) or (hint,) for hint in get_type_hints(Event).values())
-_OUTCOMES = frozenset(get_args(Outcome))
-_USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
-_STREAMS = frozenset((None, "sse", "websocket"))
+FIELD_TYPES = tuple(frozenset(get_args(hint) or (hint,)) for hint in get_type_hints(Event).values())
+OUTCOMES = frozenset(get_args(Outcome))
+USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
+STREAMS = frozenset((None, "sse", "websocket"))
+STATUS_MIN, STATUS_MAX = 100, 999  # HTTP's three digits: hosts do send more than its classes
 
 _decode = json.JSONDecoder().raw_decode
 
@@ -94,7 +95,7 @@ def read_line(line: bytes, *, window: Window) -> Event | Refusal:
         return Refusal.BAD_JSON
     if type(values) is not list:
         return Refusal.WRONG_TYPE
-    if len(values) != len(_FIELD_TYPES):
+    if len(values) != len(FIELD_TYPES):
         return Refusal.WRONG_LENGTH
     if not _types_fit(tuple(map(type, values))):
         return Refusal.WRONG_TYPE
@@ -106,7 +107,7 @@ def read_line(line: bytes, *, window: Window) -> Event | Refusal:
 
 @lru_cache(maxsize=4096)
 def _types_fit(types: tuple[type, ...]) -> bool:
-    return all(found in allowed for found, allowed in zip(types, _FIELD_TYPES, strict=True))
+    return all(found in allowed for found, allowed in zip(types, FIELD_TYPES, strict=True))
 
 
 def _is_short_and_plain(line: bytes) -> bool:
@@ -120,9 +121,9 @@ def _text_fits(value: str | int | None) -> bool:
 
 
 def _check_values(event: Event, window: Window) -> Refusal | None:
-    if event.outcome not in _OUTCOMES or event.usage_status not in _USAGE_STATUSES or event.stream not in _STREAMS:
+    if event.outcome not in OUTCOMES or event.usage_status not in USAGE_STATUSES or event.stream not in STREAMS:
         return Refusal.BAD_CHOICE
-    if not 100 <= event.status <= 999:  # noqa: PLR2004 - HTTP's three digits: hosts do send more than its classes
+    if not STATUS_MIN <= event.status <= STATUS_MAX:
         return Refusal.BAD_STATUS
     if not window.start_us <= event.time_us < window.end_us:
         return Refusal.BAD_TIME
@@ -148,4 +149,4 @@ def _check_counts(event: Event) -> Refusal | None:
     )
     if min(tokens) < 0:
         return Refusal.NEGATIVE_TOKENS
-    return Refusal.ABSURD_SIZE if max(counts) > _COUNT_MAX or max(tokens) > _TOKENS_MAX else None
+    return Refusal.ABSURD_SIZE if max(counts) > COUNT_MAX or max(tokens) > TOKENS_MAX else None

@@ -11,8 +11,9 @@ from psycopg.pq import TransactionStatus
 
 from keygauge_keyservice import margin, partition, rollup
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.event_copy import copy_events
-from keygauge_keyservice.event_line import AGE_MAX, AHEAD_MAX, Event, Refusal, Window, read_line
+from keygauge_keyservice.event_batch import read_lines
+from keygauge_keyservice.event_copy import copied_events
+from keygauge_keyservice.event_line import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
 from keygauge_keyservice.pricing import Cost, Price
 
 _REFUSALS_LOGGED_MAX = 5  # of one batch
@@ -71,7 +72,7 @@ def take_batch(
     """
     now = now or datetime.now(UTC)
     window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
-    read = [read_line(line, window=window) for line in lines]
+    read = read_lines(lines, window=window)
     receipt = take_events(connection, spool, first, read, price)
     if receipt.refused:
         _log.warning("spool %s: %d events refused, first %s", spool, len(receipt.refused), _first_refusals(receipt))
@@ -97,9 +98,10 @@ def take_events(
         cursor = _lock_cursor(connection, spool)
         fresh = [(number, event) for number, event in taken if number >= cursor]
         sums = rollup.Sums()
-        copy_events(connection, spool, _priced(fresh, price, sums))
+        with copied_events(connection, spool, _priced(fresh, price, sums)):
+            margins = margin.columns(sums.groups)
         rollup.write(connection, sums)
-        margin.write(connection, sums.groups)
+        margin.write(connection, margins)
         _use_keys(connection, [event for _, event in fresh])
         end = max(cursor, first + len(read))
         _move_cursor(connection, spool, end, sums)

@@ -15,6 +15,8 @@ from keygauge_keyservice.rollup import BUCKET_S, DURATION_COUNTS, Group, array
 Dimension: TypeAlias = Literal["key", "route", "model", "status"]
 Margin: TypeAlias = tuple[str, int, str, str, int, str]
 """A row's key: account, length, breakdown, inside, bucket (unix seconds), part."""
+Columns: TypeAlias = Sequence[str | list[str]]
+"""Rows to add, column by column; numbers are written as PostgreSQL does."""
 
 DAY_S = 86_400
 LENGTHS_S = (604_800, DAY_S, 7_200, BUCKET_S)  # a bucket begins at a multiple of its length since 1970 UTC
@@ -58,17 +60,22 @@ ON CONFLICT (account_id, length_s, breakdown, inside, bucket, part) DO UPDATE SE
 )
 
 
-def write(connection: Connection, groups: Mapping[Group, Sequence[int]]) -> None:
-    """Add the roll-ups' sums of a batch to the margins."""
+def columns(groups: Mapping[Group, Sequence[int]]) -> Columns:
+    """Return what a batch's roll-ups add to the margins, as `write` takes it; none for no roll-ups."""
     if not groups:
-        return
+        return ()
     margins = add_up(groups)
     rows = [_digits.unpack(added.to_bytes(_digits.size, "little")) for added in margins.values()]
     sums = list(zip(*rows, strict=True))[: len(SUMS)]
     account, length_s, breakdown, inside, bucket_s, part = (list(column) for column in zip(*margins, strict=True))
     counts = [array(row[len(SUMS) :]) for row in rows]
-    names = (account, array(length_s), breakdown, inside, array(bucket_s), part)
-    connection.execute(_ADD, (*names, *map(array, sums), counts))
+    return (account, array(length_s), breakdown, inside, array(bucket_s), part, *map(array, sums), counts)
+
+
+def write(connection: Connection, columns: Columns) -> None:
+    """Add a batch's roll-ups to the margins."""
+    if columns:
+        connection.execute(_ADD, columns)
 
 
 def add_up(groups: Mapping[Group, Sequence[int]]) -> dict[Margin, int]:
