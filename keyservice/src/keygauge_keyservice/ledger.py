@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from psycopg.pq import TransactionStatus
 
@@ -89,22 +89,23 @@ def take_events(
     """
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise LedgerError("the connection is in a transaction: a batch is acknowledged only when it is committed")
-    accounts = _find_accounts(connection, read)
+    days = {entry.time_us // _DAY_US for entry in read if isinstance(entry, Event)}
+    months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in days}
+    accounts = _prepare(connection, {entry.key for entry in read if isinstance(entry, Event)}, months)
     checked = [_check_key(entry, accounts) for entry in read]
     taken = [(number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Event)]
-    days = {event.time_us // _DAY_US for _, event in taken}
-    partition.ensure(connection, {partition.month_of(_to_datetime(day * _DAY_US)) for day in days})
     with connection.transaction():
         cursor = _lock_cursor(connection, spool)
-        fresh = [(number, event) for number, event in taken if number >= cursor]
+        fresh = [(number, event) for number, event in taken if number >= cursor] if first < cursor else taken
         sums = rollup.Sums()
         with copied_events(connection, spool, _priced(fresh, price, sums)):
             margins = margin.columns(sums.groups)
-        rollup.write(connection, sums)
-        margin.write(connection, margins)
-        _use_keys(connection, [event for _, event in fresh])
         end = max(cursor, first + len(read))
-        _move_cursor(connection, spool, end, sums)
+        with connection.pipeline():  # one wait for all
+            rollup.write(connection, sums)
+            margin.write(connection, margins)
+            _use_keys(connection, [event for _, event in fresh])
+            _move_cursor(connection, spool, end, sums)
     refused = ((number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Refusal))
     return Receipt(
         next=end,
@@ -122,12 +123,16 @@ def find_cursor(connection: Connection, spool: str) -> int:
     return row["next"] if row else 0
 
 
-def _find_accounts(connection: Connection, read: Iterable[Event | Refusal]) -> dict[str, str]:
-    """Return each key's account; that never changes, so it is read before the transaction."""
-    keys = list({entry.key for entry in read if isinstance(entry, Event)})
-    with connection.transaction():
-        rows = connection.execute("/* key.accounts */ SELECT id, account_id FROM key WHERE id = ANY(%s)", (keys,))
-        return {row["id"]: row["account_id"] for row in rows}
+def _prepare(connection: Connection, keys: Iterable[str], months: set[date]) -> dict[str, str]:
+    """Return each key's account, which never changes, and see to the months' partitions, before the transaction."""
+    with connection.pipeline(), connection.transaction():  # one wait for both
+        accounts = connection.execute(
+            "/* key.accounts */ SELECT id, account_id FROM key WHERE id = ANY(%s)", (list(keys),)
+        )
+        present = connection.execute(partition.PRESENT)
+    if months - partition.months_of(present):
+        partition.ensure(connection, months)
+    return {row["id"]: row["account_id"] for row in accounts}
 
 
 def _check_key(entry: Event | Refusal, accounts: dict[str, str]) -> Event | Refusal:

@@ -8,6 +8,7 @@ from time import sleep
 
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
+from psycopg.rows import DictRow
 
 from keygauge_keyservice.database import Connection
 
@@ -15,6 +16,11 @@ _LOCK = 0x6B67_0003
 _MONTH_DAYS_MAX = 31
 _DROP_TRIES = 60
 _PAUSE_S = 1.0  # between them: those who waited go first
+PRESENT = (
+    "/* partition.list */ SELECT child.relname AS name FROM pg_inherits "
+    "JOIN pg_class AS child ON child.oid = inhrelid WHERE inhparent = 'event'::regclass "
+    "AND relname ~ '^event_[0-9]{4}_[0-9]{2}$'"  # an operator may have attached others
+)
 _HURRY = "/* partition.hurry */ SET LOCAL lock_timeout = '300ms'"
 
 
@@ -32,10 +38,10 @@ def ensure(connection: Connection, months: Iterable[date]) -> None:
 
     A table is made first and attached after: that waits for no reader and no writer of the other months.
     """
-    if missing := sorted(set(months) - _present(connection)):
+    if missing := sorted(set(months) - present(connection)):
         with connection.transaction():
             connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-            for month in sorted(set(missing) - _present(connection)):
+            for month in sorted(set(missing) - present(connection)):
                 _create(connection, month)
 
 
@@ -61,7 +67,7 @@ def drop_before(connection: Connection, time: datetime, *, tries: int = _DROP_TR
     Raises:
         PartitionError: a transaction kept a month's table all the while; months before it are dropped.
     """
-    old = sorted(month for month in _present(connection) if _next(month) <= time.astimezone(UTC).date())
+    old = sorted(month for month in present(connection) if _next(month) <= time.astimezone(UTC).date())
     for month in old:
         _drop(connection, month, tries)
     return old
@@ -81,13 +87,14 @@ def _drop(connection: Connection, month: date, tries: int) -> None:
     raise PartitionError(f"a transaction reads the events of {month:%Y-%m} all the time: end it and prune again")
 
 
-def _present(connection: Connection) -> set[date]:
+def present(connection: Connection) -> set[date]:
+    """Return the months that have a partition."""
     with connection.transaction():
-        rows = connection.execute(
-            "/* partition.list */ SELECT child.relname AS name FROM pg_inherits "
-            "JOIN pg_class AS child ON child.oid = inhrelid WHERE inhparent = 'event'::regclass "
-            "AND relname ~ '^event_[0-9]{4}_[0-9]{2}$'"  # an operator may have attached others
-        ).fetchall()
+        return months_of(connection.execute(PRESENT))
+
+
+def months_of(rows: Iterable[DictRow]) -> set[date]:
+    """Read what `PRESENT` found."""
     return {datetime.strptime(row["name"], "event_%Y_%m").replace(tzinfo=UTC).date() for row in rows}
 
 

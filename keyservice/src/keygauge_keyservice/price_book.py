@@ -25,7 +25,7 @@ class PriceBook:
 
     def refresh(self, connection: Connection) -> None:
         """Read the own prices where they changed."""
-        with connection.transaction():
+        with connection.pipeline(), connection.transaction():  # fewer waits
             state = prices.find_state(connection)
             if state == self._state:
                 return
