@@ -16,6 +16,8 @@ def admit(connection: Connection, *, email: str, ip: str) -> bool:
     Commit before the password is verified: then no number of tries at once gets past the bound.
     """
     connection.execute("/* guesses.lock */ SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (email,))
+    # After the address: every try takes the two in this order, so none waits for one that waits for it.
+    connection.execute("/* guesses.lock_ip */ SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (ip,))
     connection.execute(
         "/* guesses.prune */ DELETE FROM sign_in_failure WHERE at < clock_timestamp() - make_interval(secs => %s)",
         (WINDOW_S,),

@@ -135,6 +135,8 @@ def set_role(connection: Connection, account_id: str, member_id: int, role: Role
         if before.role == role:
             return before
         connection.execute("/* members.set_role */ UPDATE member SET role = %s WHERE id = %s", (role, member_id))
+        if before.role == "owner":
+            _end_invitations(connection, before)
         audit.append(
             connection,
             account_id=account_id,
@@ -156,6 +158,7 @@ def remove(connection: Connection, account_id: str, member_id: int, *, actor: st
     with connection.transaction():
         member = _lock(connection, account_id, member_id, leaves=True)
         connection.execute("/* members.remove */ DELETE FROM member WHERE id = %s", (member_id,))
+        _end_invitations(connection, member)
         audit.append(
             connection,
             account_id=account_id,
@@ -268,6 +271,15 @@ def _lock(connection: Connection, account_id: str, member_id: int, *, leaves: bo
     if leaves and found[member_id].role == "owner" and not others:
         raise Problem(409, "last_owner", "An account keeps an owner: make someone else one first.")
     return found[member_id]
+
+
+def _end_invitations(connection: Connection, member: Member) -> None:
+    """End the links that would let a member back in: those for the member and those the member made."""
+    connection.execute(
+        "/* members.end_invitations */ DELETE FROM invitation "
+        "WHERE account_id = %(account_id)s AND (email = %(email)s OR created_by = %(email)s)",
+        {"account_id": member.account_id, "email": member.email},
+    )
 
 
 @cache

@@ -17,6 +17,7 @@ from keygauge_keyservice.services import services
 from keygauge_keyservice.sessions import Session
 
 _COOKIE = "keygauge_session"
+_COOKIE_HTTPS = f"__Host-{_COOKIE}"  # browsers take it from this very host alone (RFC 6265bis, 4.1.3.2)
 _PUBLIC = frozenset(
     (
         *("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"),
@@ -80,7 +81,7 @@ def signed_in() -> Session | None:
 
 def find_session() -> Session | None:
     """Return the session of the request's cookie, or None."""
-    token = request.cookies.get(_COOKIE)
+    token = request.cookies.get(_cookie())
     if not token:
         return None
     with services().connection() as connection:
@@ -90,13 +91,17 @@ def find_session() -> Session | None:
 def give_cookie(response: BaseResponse, token: str) -> None:
     """Sign a browser in."""
     response.set_cookie(
-        _COOKIE, token, max_age=sessions.LIFETIME_S, httponly=True, samesite="Lax", secure=request.is_secure
+        _cookie(), token, max_age=sessions.LIFETIME_S, httponly=True, samesite="Lax", secure=request.is_secure
     )
 
 
 def take_cookie(response: BaseResponse) -> None:
     """Sign a browser out."""
-    response.delete_cookie(_COOKIE, httponly=True, samesite="Lax", secure=request.is_secure)
+    response.delete_cookie(_cookie(), httponly=True, samesite="Lax", secure=request.is_secure)
+
+
+def _cookie() -> str:
+    return _COOKIE_HTTPS if request.is_secure else _COOKIE
 
 
 def _admit() -> BaseResponse | None:
@@ -104,6 +109,8 @@ def _admit() -> BaseResponse | None:
     is_change = request.method not in _SAFE_METHODS
     if is_change and not _is_same_origin():
         raise Problem(403, "cross_site", "This form was sent by another site, so nothing was done.")
+    if is_change and any("\0" in value for value in request.form.values()):
+        raise Problem(422, "bad_form", "The form has a character that no text may have: go back and type it anew.")
     if request.endpoint in _PUBLIC:
         return None
     g.session = find_session()

@@ -43,8 +43,11 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
     member_id, password_hash = credentials or (0, None)
     if not members.verify(password_hash, password):  # outside of the transaction: it takes a while
         return _refuse(_WRONG, 422, email)
+    before = guard.find_session()
     with services().connection() as connection:
         guesses.forgive(connection, email=email, ip=ip)
+        if before is not None:
+            sessions.end(connection, before)
         token = sessions.start(connection, member_id)
     response = redirect(local_page(request.form.get("next")), 303)
     guard.give_cookie(response, token)

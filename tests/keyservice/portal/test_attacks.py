@@ -1,0 +1,222 @@
+"""What an attacker tries at the portal and the API, and that it leads nowhere."""
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from keygauge_keyservice import guesses, invitations, members
+from keygauge_keyservice.app import API
+from keygauge_keyservice.openapi import document
+
+HTTPS = {"base_url": "https://keys.example"}
+PASSWORD = "correct horse battery"
+FORGED = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
+
+
+def invite(connection, customer, email="grace@acme.example", *, role="member", actor=None):
+    given = {"account_id": customer.account.id, "email": email, "role": role}
+    return invitations.create(connection, **given, actor=actor or customer.member.email)[1]
+
+
+def join(app, token):
+    form = {"password": PASSWORD, "again": PASSWORD}
+    return app.test_client().post(f"/invitation/{token}", data=form).status_code
+
+
+# Sessions
+
+
+def test_session_that_an_attacker_planted_is_not_taken_over(app, visitor, customer):
+    visitor.client.set_cookie("keygauge_session", "planted")
+    visitor.sign_in(customer)
+    assert visitor.client.get_cookie("keygauge_session").value != "planted"
+    thief = app.test_client()
+    thief.set_cookie("keygauge_session", "planted")
+    assert thief.get("/keys").status_code == 303
+
+
+def test_signing_in_again_ends_the_session_before(app, visitor, customer):
+    visitor.sign_in(customer)
+    before = visitor.client.get_cookie("keygauge_session").value
+    visitor.sign_in(customer)
+    thief = app.test_client()
+    thief.set_cookie("keygauge_session", before)
+    assert thief.get("/keys").status_code == 303
+    assert visitor.get("/keys").status_code == 200
+
+
+def test_cookie_over_https_can_be_set_by_this_host_alone(visitor, customer):
+    [cookie] = visitor.sign_in(customer, **HTTPS).headers.getlist("Set-Cookie")
+    assert cookie.startswith("__Host-keygauge_session=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+    assert "Domain" not in cookie
+    assert visitor.get("/keys", **HTTPS).status_code == 200
+    visitor.client.set_cookie("keygauge_session", "from-a-sister-domain", domain="keys.example")
+    assert visitor.get("/keys", **HTTPS).status_code == 200
+
+
+# Guessing
+
+
+def test_tries_of_many_addresses_at_once_stay_within_the_bound_of_their_ip(app, connection):
+    services = app.extensions["keygauge"]
+
+    def attempt(number):
+        with services.connection() as one:
+            return guesses.admit(one, email=f"{number}@example.com", ip="192.0.2.1")
+
+    with ThreadPoolExecutor(8) as threads:
+        admitted = list(threads.map(attempt, range(guesses.PER_IP + 16)))
+    assert sum(admitted) == guesses.PER_IP
+
+
+def test_lock_is_not_evaded_by_a_forged_address(visitor, customer):
+    for number in range(guesses.PER_EMAIL_AND_IP):
+        visitor.sign_in(customer, password="wrong", headers={"X-Forwarded-For": f"192.0.2.{number}"})
+    assert visitor.sign_in(customer, headers={"X-Forwarded-For": "192.0.2.99"}).status_code == 429
+
+
+def test_unknown_address_takes_as_long_as_a_wrong_password(visitor, customer):
+    def fastest_s(email):
+        times = []
+        for _ in range(guesses.PER_EMAIL_AND_IP):
+            started = time.perf_counter()
+            answer = visitor.client.post("/sign-in", data={"email": email, "password": "wrong"})
+            times.append(time.perf_counter() - started)
+            assert answer.status_code == 422
+        return min(times)
+
+    known_s, unknown_s = fastest_s(customer.member.email), fastest_s("nobody@example.com")
+    started = time.perf_counter()
+    members.verify(None, "wrong")
+    hashing_s = time.perf_counter() - started
+    assert min(known_s, unknown_s) > hashing_s / 3  # both hash: what differs is far less than that
+
+
+# Links
+
+
+def test_no_answer_leads_to_the_host_that_a_request_claims(visitor, signed_in, customer):
+    answers = [visitor.get("/keys", headers=FORGED), visitor.sign_in(customer, headers=FORGED)]
+    answers += [signed_in.get("/sign-in", headers=FORGED), signed_in.get("/operator/", headers=FORGED)]
+    for answer in answers:
+        assert "evil.example" not in (answer.location or ""), answer.request.path
+        assert "evil.example" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "/\\evil.example", "https://evil.example/", "/%09/evil.example\n"]
+)
+def test_theme_and_sign_in_lead_to_no_other_site(visitor, signed_in, target):
+    assert visitor.client.post("/theme", data={"theme": "dark", "next": target}).location == "/"
+    assert signed_in.get("/sign-in", query_string={"next": target}).location == "/"
+
+
+# Invitations
+
+
+def test_link_works_once_even_for_many_at_once(app, connection, customer):
+    token = invite(connection, customer)
+    with ThreadPoolExecutor(6) as threads:
+        statuses = sorted(threads.map(lambda _: join(app, token), range(6)))
+    assert statuses == [303] + [404] * 5
+
+
+def test_link_ends_after_its_time_or_when_another_is_made(app, connection, customer):
+    old, new = invite(connection, customer), invite(connection, customer)
+    assert join(app, old) == 404
+    connection.execute("UPDATE invitation SET ends_at = clock_timestamp()")
+    assert join(app, new) == 404
+
+
+def test_removed_member_does_not_come_back_by_an_older_link(app, connection, customer):
+    assert join(app, invite(connection, customer)) == 303
+    grace = members.find_by_email(connection, "grace@acme.example")
+    for_her, by_her = (
+        invite(connection, customer),
+        invite(connection, customer, "other@acme.example", actor=grace.email),
+    )
+    members.remove(connection, customer.account.id, grace.id, actor="test")
+    assert join(app, for_her) == 404
+    assert join(app, by_her) == 404
+
+
+def test_owner_who_becomes_a_viewer_leaves_no_link_behind(app, connection, customer):
+    assert join(app, invite(connection, customer, role="owner")) == 303
+    grace = members.find_by_email(connection, "grace@acme.example")
+    backdoor = invite(connection, customer, "spare@acme.example", role="owner", actor=grace.email)
+    members.set_role(connection, customer.account.id, grace.id, "viewer", actor="test")
+    assert join(app, backdoor) == 404
+
+
+def test_link_does_not_raise_the_role_of_a_member(app, connection, customer):
+    assert join(app, invite(connection, customer, role="owner")) == 303
+    grace = members.find_by_email(connection, "grace@acme.example")
+    link = invite(connection, customer, role="owner")
+    members.set_role(connection, customer.account.id, grace.id, "viewer", actor="test")
+    join(app, link)
+    assert members.find_by_email(connection, "grace@acme.example").role == "viewer"
+
+
+@pytest.mark.parametrize("role", ["operator", "Owner", "admin", "", "owner "])
+def test_nobody_is_made_an_operator_by_a_form(signed_in, connection, customer, role):
+    form = {"email": "new@acme.example", "role": role}
+    assert signed_in.post("/members", form, page="/members").status_code == 422
+    path = f"/members/{customer.member.id}/role"
+    assert signed_in.post(path, {"role": role}, page="/members").status_code == 422
+    assert connection.execute("SELECT count(*) AS n FROM member WHERE role = 'operator'").fetchone()["n"] == 0
+
+
+# Pages
+
+
+def test_every_page_is_kept_out_of_caches_and_frames(app, signed_in, customer):
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint.startswith("portal.") and rule.endpoint != "portal.assets.read" and "GET" in rule.methods:
+            answer = signed_in.get(
+                re.sub(r"<(?:\w+:)?key_id>", customer.key.id, re.sub(r"<(?!key_id)[^>]+>", "1", rule.rule))
+            )
+            assert answer.headers["X-Frame-Options"] == "DENY", rule
+            assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], rule
+            assert answer.headers["Cache-Control"] in {"no-store", "no-cache, private"}, rule
+
+
+def test_others_keys_look_like_keys_that_never_were(signed_in, customer, stranger):
+    pages = {
+        key_id: [
+            (answer.status_code, answer.text.replace(key_id, ""))
+            for path in ("/keys/{}", "/keys/{}/delete", "/usage?key={}", "/calls?key={}", "/usage.csv?key={}")
+            for answer in [signed_in.get(path.format(key_id))]
+        ]
+        for key_id in (stranger.key.id, "AbCdEfGhIjKl")
+    }
+    mine, never = (re.sub(r'value="[^"]*"', "", str(page)) for page in pages.values())
+    assert mine == never
+
+
+# The API
+
+
+def operations_with_a_body(customer):
+    """Yield (method, address, names of the fields) of what operators may send; replicas may be newer and say more."""
+    ids = {"plan_id": "pro", "key_id": customer.key.id, "account_id": customer.account.id}
+    for path, item in document(API)["paths"].items():
+        for method, operation in item.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            if "application/json" in content and operation["security"] == [{"operator": []}]:
+                address = re.sub(r"{(\w+)}", lambda found: ids[found[1]], path)
+                yield method.upper(), address, content["application/json"]["schema"].get("properties", {}).keys()
+
+
+def test_no_operation_takes_a_field_that_it_does_not_describe(client, operator, customer):
+    extra = {"id": "x", "account_id": "x", "role": "operator", "is_operator": True, "hash": "00", "created_by": "x"}
+    walked = 0
+    for method, address, known in operations_with_a_body(customer):
+        for name in extra.keys() - known:
+            answer = client.open(address, method=method, json={name: extra[name]}, headers=operator)
+            assert answer.status_code == 422, (method, address, name)
+            assert (name, "unknown_field") in [(one["field"], one["code"]) for one in answer.json["errors"]]
+            walked += 1
+    assert walked > 40
