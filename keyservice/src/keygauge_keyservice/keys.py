@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from psycopg import sql
@@ -51,19 +51,24 @@ class Key(Terms):
     last_used_ip: str | None
     last_used_route: str | None
 
+    @property
+    def rotation_due_at(self) -> datetime | None:
+        """Return when the newest secret should be replaced; None where nobody wants to be reminded."""
+        return self.rotated_at + timedelta(days=self.rotate_every_days) if self.rotate_every_days else None
 
-_COLUMNS = sql.SQL(
+
+COLUMNS = sql.SQL(
     "id, account_id, name, app, environment, status, created_at, created_by, expires_at, deleted_at, scopes, routes, "
     "networks, models, rotate_every_days, last_used_at, last_used_ip, last_used_route, "
     "coalesce((SELECT max(key_secret.created_at) FROM key_secret WHERE key_id = key.id), created_at) AS rotated_at"
 )
-_FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").format(columns=_COLUMNS)
+_FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").format(columns=COLUMNS)
 _LIST = sql.SQL(
     "/* keys.list */ SELECT {columns} FROM key "
     "WHERE account_id = %(account_id)s AND status <> 'deleted' AND (%(after)s::text IS NULL "
     "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s)) "
     "ORDER BY created_at, id LIMIT %(limit)s"
-).format(columns=_COLUMNS)
+).format(columns=COLUMNS)
 _CHANGE = """/* keys.change */
 UPDATE key SET name = %(name)s, app = %(app)s, expires_at = %(expires_at)s, scopes = %(scopes)s, routes = %(routes)s,
     networks = %(networks)s, models = %(models)s, rotate_every_days = %(rotate_every_days)s

@@ -17,13 +17,14 @@ WHO = {  # may use which endpoints; those of the API by its tokens
     "a member, about itself": "portal.sign_in.leave portal.password.show_password portal.password.change_password",
     "every member, about the account": """
         portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show
+        portal.key_table.export portal.key_table.export_json
         portal.usage.export portal.usage.read portal.stats.show portal.calls.show portal.calls.read
         portal.calls.export portal.calls.export_json portal.audit.show portal.audit.export portal.audit.read
         portal.members.show portal.billing.show portal.billing.read portal.billing.export portal.billing.read_one
         portal.billing.export_one""",
     "who may change": """
         portal.keys.create portal.keys.set_status portal.keys.confirm_delete portal.keys.delete portal.key.change
-        portal.key.rotate""",
+        portal.key.rotate portal.key.replace_limits""",
     "owners": "portal.members.invite portal.members.set_role portal.members.remove portal.members.withdraw",
     "operators": """
         portal.operator.show portal.operator.create portal.operator.read portal.operator.change_plan

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice import audit, key_fields, keys, rotation, sessions
+from keygauge_keyservice import audit, key_fields, key_limits, keys, quota, rotation, sessions
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import Key
-from keygauge_keyservice.portal import guard
+from keygauge_keyservice.limit_fields import read_key_limits
+from keygauge_keyservice.portal import guard, limit_form, overview
 from keygauge_keyservice.portal.keys import is_form_id, require_own
+from keygauge_keyservice.portal.limit_form import Row
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
 
@@ -47,6 +49,23 @@ def change(key_id: str) -> Response | tuple[str, int]:
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 
+@blueprint.post("/limits")
+def replace_limits(key_id: str) -> Response | tuple[str, int]:
+    """Put the form's limits in the place of those that the key has of its own."""
+    member = guard.require_change()
+    with services().connection() as connection:
+        require_own(connection, key_id)
+        rows, given = limit_form.read(request.form, key_limits.find(connection, key_id))
+    limits = read_key_limits(given)
+    if given.errors:
+        wrong = [f"{error.field.removeprefix('limits')}: {error.detail}" for error in given.errors]
+        return _page(key_id, rows=rows, wrong_limits=wrong), 422
+    with services().connection() as connection:
+        keys.lock(connection, key_id)
+        key_limits.replace(connection, key_id, limits, actor=member.email)
+    return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
+
+
 @blueprint.post("/rotate")
 def rotate(key_id: str) -> str | Response:
     """Give the key another secret and show it: in this answer and never again."""
@@ -70,16 +89,33 @@ def rotate(key_id: str) -> str | Response:
     return render_template("portal/key_created.html", key=done.key, token=done.token, is_rotated=True, old=old)
 
 
-def _page(key_id: str, *, given: Mapping[str, str] | None = None, errors: Mapping[str, str] | None = None) -> str:
+def _page(
+    key_id: str,
+    *,
+    given: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+    rows: Sequence[Row] | None = None,
+    wrong_limits: Sequence[str] = (),
+) -> str:
+    """Write the page; with forms that were sent and are wrong, as they were sent."""
     with services().connection() as connection:
         key = require_own(connection, key_id)
         living = rotation.list_secrets(connection, key_id)
+        limits = key_limits.find(connection, key_id)
+        quotas = quota.find_key_quotas(connection, key_id)
         history = audit.find_entries(connection, key.account_id, subject=key_id, limit=_HISTORY)
     return render_template(
         "portal/key.html",
         key=key,
         secrets=living,
         history=history,
+        limits=limits,
+        describe=overview.describe,
+        gauges=[overview.gauge(one) for one in quotas],
+        rows=[*(limit_form.rows_of(limits) if rows is None else rows), *limit_form.SPARE_ROWS],
+        wrong_limits=wrong_limits,
+        units=limit_form.units(),
+        pers=limit_form.pers,
         given=given or _form(key),
         errors=errors or {},
         graces=_GRACES_S,

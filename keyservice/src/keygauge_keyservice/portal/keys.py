@@ -11,11 +11,11 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from keygauge.key import Environment
-from keygauge_keyservice import accounts, keys, sessions
+from keygauge_keyservice import accounts, key_search, keys, plan_limits, sessions
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import Key
-from keygauge_keyservice.portal import guard
+from keygauge_keyservice.portal import guard, key_table, overview
 from keygauge_keyservice.problem import Problem, not_found
 from keygauge_keyservice.services import services
 
@@ -104,12 +104,27 @@ def _page(*, wrong_name: str | None = None) -> str:
     account_id = guard.current_account_id()
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
-        listed = keys.list_keys(connection, account_id)
+        search, page = key_table.read(request.args)
+        listed = key_search.find(
+            connection, account_id, search, limit=key_table.PAGE + 1, offset=(page - 1) * key_table.PAGE
+        )
+        total = key_search.count(connection, account_id)
+        limits = plan_limits.of_keys(connection, [key.id for key in listed])
         notice = _notice(connection)
     return render_template(
         "portal/keys.html",
         account=account,
-        keys=listed,
+        keys=listed[: key_table.PAGE],
+        total=total,
+        limits=limits,
+        describe=overview.describe,
+        search=search,
+        filters=key_search.FILTERS,
+        columns=key_table.columns(search),
+        query_length_max=key_search.QUERY_LENGTH_MAX,
+        query=key_table.query(search),
+        page=page,
+        has_more=len(listed) > key_table.PAGE,
         notice=notice,
         wrong_name=wrong_name,
         form_id=secrets.token_hex(16),

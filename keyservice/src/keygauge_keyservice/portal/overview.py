@@ -140,14 +140,9 @@ def gauge(found: Quota) -> Gauge:
     )
 
 
-def describe(limit: Limit) -> str:
-    """Write any limit, with what it is confined to: 20,000 requests per month for model gpt-4o."""
-    text = rate(limit)
-    if limit.period is not None:
-        amount = (
-            figures.money(limit.amount) if limit.unit == "nanousd" else f"{figures.count(limit.amount)} {limit.unit}s"
-        )
-        text = f"{amount} per {limit.period}" + (" for each key" if limit.subject == "key" else "")
+def describe(limit: Limit, *, is_own: bool = False) -> str:
+    """Write a limit with what it is confined to: 20,000 requests per month, model gpt-4o only."""
+    text = rate(limit).removesuffix(" for each key" if is_own else "")
     scopes = [f"{name} {value}" for name, value in (("endpoint", limit.route), ("model", limit.model)) if value]
     return text + (f", {' and '.join(scopes)} only" if scopes else "") + (", tried only" if limit.dry_run else "")
 

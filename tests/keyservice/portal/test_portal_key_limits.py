@@ -1,0 +1,83 @@
+import pytest
+
+from keygauge_keyservice import key_limits
+from keygauge_keyservice.plan_limits import Limit
+
+
+@pytest.fixture
+def post(signed_in, customer):
+    """Send the form: rows of (amount, unit, per, …)."""
+
+    def post(*rows, **others):
+        address = f"/keys/{customer.key.id}"
+        form = dict(others)
+        for number, row in enumerate(rows):
+            form |= {f"{field}-{number}": text for field, text in zip(("amount", "unit", "per"), row, strict=True)}
+        return signed_in.post(f"{address}/limits", form, page=address)
+
+    return post
+
+
+def kept(connection, customer):
+    limits = key_limits.find(connection, customer.key.id)
+    return [(limit.name, limit.amount, limit.unit, limit.window_s or limit.period) for limit in limits]
+
+
+def test_limits_are_kept_and_shown(connection, customer, signed_in, post):
+    assert post(("10,000", "token", "60"), ("500", "request", "day"), ("", "request", "60")).status_code == 303
+    assert kept(connection, customer) == [
+        ("key_tokens_per_minute", 10_000, "token", 60),
+        ("key_requests_per_day", 500, "request", "day"),
+    ]
+    page = signed_in.get(f"/keys/{customer.key.id}").text
+    assert 'value="10000"' in page
+    assert "/ 500" in page  # what is used of a quota
+    assert "10,000 tokens per minute" in signed_in.get("/keys").text
+
+
+def test_limit_that_stays_keeps_its_name_and_what_the_form_does_not_show(connection, customer, post):
+    made = Limit(
+        name="mine", unit="token", amount=5, window_s=90, subject="key", when_down="safe", output_default=7, model="m"
+    )
+    key_limits.replace(connection, customer.key.id, [made], actor="test")
+    assert post(("6", "token", "90"), **{"name-0": "mine", "model-0": "m"}).status_code == 303
+    (limit,) = key_limits.find(connection, customer.key.id)
+    assert (limit.name, limit.amount, limit.window_s, limit.when_down, limit.output_default, limit.model) == (
+        *("mine", 6, 90, "safe", 7, "m"),
+    )
+
+
+def test_emptied_amount_takes_the_limit_away(connection, customer, post):
+    post(("6", "request", "60"))
+    post(("", "request", "60"), **{"name-0": "key_requests_per_minute"})
+    assert kept(connection, customer) == []
+
+
+def test_two_limits_alike_get_two_names(connection, customer, post):
+    post(("6", "request", "60"), ("7", "request", "60"), **{"model-1": "gpt-4o"})
+    assert [name for name, *_ in kept(connection, customer)] == ["key_requests_per_minute", "key_requests_per_minute_2"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("-1", "request", "60"),
+        ("1.5", "request", "60"),
+        ("many", "request", "60"),
+        ("9" * 30, "request", "60"),
+        ("NaN", "nanousd", "day"),
+        ("1e999", "nanousd", "day"),
+        ("5", "gold", "60"),
+        ("5", "request", "century"),
+        ("5", "request", "0"),
+        ("5", "request", "99999999999999999999"),
+        ("5", "request", ""),
+        ("<script>", "request", "60"),
+    ],
+)
+def test_wrong_row_is_shown_again_and_nothing_changes(connection, customer, post, row):
+    answer = post(("6", "request", "60"), row)
+    assert answer.status_code == 422
+    assert "Nothing was changed" in answer.text
+    assert "<script>" not in answer.text
+    assert kept(connection, customer) == []
