@@ -42,9 +42,17 @@ def make_gate(on_fault=lambda _reason: None, **options):
     return beat, Gate(beat, enforces=True), clock
 
 
+def make_call():
+    return Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
+
+
 def call(gate, token, wait_s=1.0):
     """Call once; None when admitted, else the refusal."""
-    made = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
+    return wait(gate, make_call(), token, wait_s)
+
+
+def wait(gate, made, token, wait_s=1.0):
+    """Have a call decided; None when admitted, else the refusal."""
     decision = gate.decide(made, token)
     until = time.monotonic() + wait_s
     while decision is not None and not isinstance(decision, Refusal):

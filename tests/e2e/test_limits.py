@@ -12,13 +12,16 @@ import sys
 import threading
 import time
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from budget_process import MODEL, MOST, RATE
 from limited_process import RECORD, call, make_gate
 
 from keygauge.clock import SECOND, now_ns
-from keygauge_keyservice import accounts, keys, plans
+from keygauge.rates import Rates
+from keygauge_keyservice import accounts, keys, plans, prices, rotation
 from keygauge_keyservice.secret import Peppers
 
 LONG = os.environ.get("KEYGAUGE_TEST_LONG") == "1"
@@ -131,7 +134,7 @@ class Cluster:
             self.connection, peppers=Peppers.parse(PEPPER), account_id=account.id, name="key", actor="test"
         )
 
-    def start(self, tokens, *, pause_s):
+    def start(self, tokens, *, pause_s, program="limited_process.py"):
         file = self.directory / f"admitted{len(self.files)}"
         self.files.append(file)
         options = self.options()
@@ -141,7 +144,7 @@ class Cluster:
             "TOKENS": ",".join(tokens),
         }
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("limited_process.py")), str(file), str(pause_s)],
+            [sys.executable, str(Path(__file__).with_name(program)), str(file), str(pause_s)],
             env=os.environ | environment,
         )
         self.processes.append(process)
@@ -229,6 +232,50 @@ def test_limits_hold_through_kills_pauses_restarts_and_cuts(cluster):
     ).fetchone()["used"]
     assert used >= len(moments)
     assert key.status == "active"
+
+
+@pytest.mark.timeout(600)
+def test_a_budget_of_money_holds_through_kills_cuts_restarts_and_a_rotation(cluster):
+    budget = 200_000 * (20 if LONG else 1)
+    terms = {"name": "budget", "unit": "nanousd", "amount": budget, "period": "month", "when_unpriced": "refuse"}
+    key, token = cluster.token(terms)
+    tiers = [Rates(-1, RATE, 2 * RATE, RATE, RATE, 2 * RATE, 0)]
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    prices.set_price(cluster.connection, model=MODEL, tiers=tiers, valid_from=start, actor="test")
+    tokens = [token]
+
+    def begin():
+        return cluster.start(tokens, pause_s=0.004, program="budget_process.py")
+
+    alive = [begin() for _ in range(PROCESSES)]
+    cluster.wait_for(50)
+    peppers = Peppers.parse(PEPPER)
+    rotated = rotation.rotate(cluster.connection, key.id, peppers=peppers, rotation_id="1", grace_s=3600, actor="test")
+    tokens.append(rotated.token)
+    dice = random.Random(11)
+    deadline = time.monotonic() + (300 if LONG else 25)
+    step = 0
+    while sum(cluster.admitted()) < budget * 0.8 and time.monotonic() < deadline:
+        step += 1
+        number = dice.randrange(PROCESSES)
+        if step % 3 == 0:
+            alive[number].kill()
+            alive[number].wait()
+            alive[number] = begin()
+        elif step % 3 == 1:
+            cluster.link.cut()
+            time.sleep(dice.uniform(0.2, 0.8))
+            cluster.link.mend()
+        elif step == 2:
+            cluster.stop_service()
+            cluster.serve()
+        time.sleep(dice.uniform(0.2, 1.0))
+    time.sleep(3)
+    spent = cluster.admitted()
+    assert max(spent) <= MOST
+    assert budget / 2 < sum(spent) <= budget  # G2, by two secrets of one key
+    used = cluster.connection.execute("SELECT cells[1] AS used FROM limit_state").fetchone()["used"]
+    assert sum(spent) <= used <= budget
 
 
 @pytest.mark.timeout(300)

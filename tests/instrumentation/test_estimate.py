@@ -1,9 +1,13 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keygauge.estimate import BODY_BYTES_MAX, Estimate, EstimateError, estimate
 from keygauge.limit import Limit
+from keygauge.rates import Rates, cost_nanousd
+from keygauge.usage import Usage
 
 TPM = Limit("1:a", "tpm", "token", 5000, 60, None)
 
@@ -78,3 +82,30 @@ def test_an_output_that_is_not_declared_never_exceeds_the_limit_by_itself():
 
 def test_a_request_counts_as_one():
     assert Estimate(input_tokens=10).units(Limit("1:a", "rpm", "request", 5, 60, None)) == 1
+
+
+rate = st.integers(0, 10**12)
+prices = st.lists(st.builds(Rates, st.just(-1), *[rate] * 5, st.integers(0, 10**17)).map(lambda one: [one]), max_size=2)
+
+
+@given(
+    tiers=prices,
+    given_tokens=st.integers(0, 10**6),
+    cap=st.none() | st.integers(0, 10**7),
+    amount=st.integers(0, 10**15),
+    shares=st.tuples(*[st.integers(0, 10)] * 4),
+)
+def test_money_that_is_reserved_covers_every_use_within_the_estimate(tiers, given_tokens, cap, amount, shares):
+    limit = Limit("1:a", "budget", "nanousd", amount, None, "month", output_default=500)
+    units = Estimate("m", given_tokens, cap, named=("m",)).units(limit, tiers)
+    assert 1 <= units < 2**53
+    used_input, used_output, read, reasoned = shares
+    made = (cap or 0) * used_output // 10
+    usage = Usage(
+        given_tokens * used_input // 10, made, given_tokens * used_input * read // 100, None, made * reasoned // 10
+    )
+    costs = [cost_nanousd(one, usage) for one in tiers]
+    if cap is not None:
+        assert units >= min(max(costs, default=0), 2**53 - 1)
+    else:  # what is not declared is not what a call is refused for
+        assert units <= max(1, amount, *[one[0].most_nanousd(given_tokens, 0) for one in tiers])

@@ -1,0 +1,40 @@
+"""One process of a metered service with a budget of money: reserves, "answers", settles, and writes each cost down.
+
+`budget_process.py <file> <pause between calls, s>`, with the middleware's environment and `TOKENS`, of which each call
+takes another. A record is written as soon as a call is admitted, so that a killed process has told all it spent.
+"""
+
+import os
+import random
+import sys
+import time
+
+from limited_process import RECORD, make_call, make_gate, wait
+
+from keygauge.estimate import Estimate
+from keygauge.usage import Usage
+
+MODEL, INPUT, OUTPUT = "house", 100, 50
+RATE = 10**6  # nano-USD a million tokens: one for each token, two for those of the output
+MOST = INPUT + 2 * OUTPUT  # what a call may cost
+
+
+def main():
+    file, pause_s = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), float(sys.argv[2])
+    tokens = [token.encode() for token in os.environ["TOKENS"].split(",")]
+    dice = random.Random(os.getpid())
+    _, gate, _ = make_gate(spool_dir=".")
+    while True:
+        call = make_call()
+        call.estimate = Estimate(MODEL, INPUT, OUTPUT, named=(MODEL,))
+        if wait(gate, call, dice.choice(tokens)) is None:
+            output = dice.randint(0, OUTPUT)
+            os.write(file, RECORD.pack(0, INPUT + 2 * output))
+            time.sleep(pause_s)
+            call.model, call.usage, call.usage_status, call.status = MODEL, Usage(INPUT, output), "reported", 200
+            gate.settle(call)
+        time.sleep(pause_s)
+
+
+if __name__ == "__main__":
+    main()
