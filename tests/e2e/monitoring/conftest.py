@@ -14,20 +14,10 @@ import yaml
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 sys.path.insert(0, str(Path(__file__).parent))
-from watchers import Alertmanager, Inbox, Prometheus, Server
+from watchers import Alertmanager, Inbox, Prometheus, Server, find_program
 
 ROOT = Path(__file__).parents[3]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-
-
-def find_program(name, way_out):
-    """Find a program, or skip the test; in CI its absence is a failure."""
-    path = shutil.which(name)
-    if path is None and "CI" in os.environ:
-        pytest.fail(f"no {name} on this machine: {way_out}")
-    if path is None:
-        pytest.skip(f"no {name} on this machine: {way_out}")
-    return path
 
 
 class Collector:

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,16 +14,33 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
+from watchers import Server, find_program
 
 from keygauge import metrics
 from keygauge.aggregator import Aggregator
 from keygauge.call import Call
 from keygauge.instruments import instrument
-from keygauge.metrics import KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, label
+from keygauge.metrics import COST, KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, label
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.queries import ENV
 
 ROOT = Path(__file__).parents[3]
+BACKENDS = {  # how to get one, and its options
+    "prometheus": (
+        "apt-get install prometheus",
+        (
+            "--config.file=prometheus.yaml",
+            "--storage.tsdb.path=data",
+            "--web.enable-remote-write-receiver",
+            "--web.listen-address={address}",
+        ),
+    ),
+    "victoria-metrics": (
+        "https://docs.victoriametrics.com",
+        ("-storageDataPath=data", "-httpListenAddr={address}", "-search.latencyOffset=0s"),
+    ),
+}
+PRICE_NANOUSD = 1_250_000  # of each call
 SUFFIXES = {"counter": "", "updowncounter": "", "gauge": "", "histogram": "_count"}
 
 
@@ -39,6 +55,7 @@ class Service:
         )
         self._provider = MeterProvider(metric_readers=[self._reader], resource=resource)
         self._aggregator = Aggregator()
+        self._aggregator.charge = lambda cell, *_: self._aggregator.add_cost(cell, PRICE_NANOUSD)
         gauges = {metric: lambda: 1.0 for metric in metrics.ALL if metric.kind == "gauge"}
         instrument(self._provider.get_meter("keygauge"), self._aggregator, gauges=gauges)
         self._aggregator.dropped("full", 1)
@@ -57,6 +74,7 @@ class Service:
             self._aggregator.record(call)
 
     def push(self):
+        self._aggregator.drain()
         self._reader.collect()
 
     def close(self):
@@ -107,9 +125,12 @@ def test_totals_on_the_page_are_those_that_were_counted(collector, service):
     assert page.total(REQUESTS) == 47
     assert page.total(REQUESTS, **{label(KEY): "k1", label(STATUS): "429"}) == 2
     assert page.total(TOKENS, **{label(TOKEN_TYPE): "input"}) == 40 * 7 + 5 * 100
+    assert page.total(COST) == pytest.approx(47 * PRICE_NANOUSD / 1e9, abs=1e-12)
+    page.kill()
+    page.start()
     api.answer(3, key="k2")
     api.push()
-    assert page.total(REQUESTS) == 50
+    assert page.total(REQUESTS) == 50  # what is pushed are totals: the page needs no memory of its own
 
 
 def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector, service):
@@ -120,7 +141,7 @@ def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector,
     api.answer(3, key="k1", status=500)
     api.push()
     for metric in metrics.ALL:
-        if metric in {metrics.COST, metrics.SERIES_FOLDED}:  # the ledger knows the cost; nothing was folded here
+        if metric is metrics.SERIES_FOLDED:  # nothing was folded here
             continue
         samples = page.samples(metric, SUFFIXES[metric.kind])
         assert samples, metric.name
@@ -161,36 +182,65 @@ def test_what_waits_survives_an_outage_of_the_backend_and_a_kill_of_the_collecto
     eventually(lambda: backend.total(REQUESTS), 11, timeout_s=40)
 
 
-def test_remote_write_reaches_a_prometheus_that_was_away(collector, service, tmp_path, free_port, eventually):
-    prometheus = shutil.which("prometheus")
-    if prometheus is None:
-        pytest.skip("no prometheus on this machine")
-    url = f"http://127.0.0.1:{free_port()}"
+@pytest.mark.parametrize("kind", list(BACKENDS))
+def test_remote_write_survives_an_outage_of_the_backend_and_a_kill_of_the_collector(
+    kind, backend, collector, service, tmp_path, eventually
+):
+    database = backend(kind)
     middle = collector(
         "remote-write.yaml",
-        KEYGAUGE_REMOTE_WRITE_URL=f"{url}/api/v1/write",
+        KEYGAUGE_REMOTE_WRITE_URL=f"{database.url}/api/v1/write",
         KEYGAUGE_COLLECTOR_STATE=str(tmp_path / "queue"),
     )
     api = service(middle.otlp_url)
     api.answer(11, key="k1")
     api.push()
-    (tmp_path / "prometheus.yaml").write_text("global: {}\n")
-    options = ["--config.file=prometheus.yaml", "--storage.tsdb.path=data", "--web.enable-remote-write-receiver"]
-    with (tmp_path / "prometheus.log").open("w") as log:
-        command = [prometheus, *options, f"--web.listen-address={url.removeprefix('http://')}"]
-        server = subprocess.Popen(command, cwd=tmp_path, stderr=log)
+    middle.kill()
+    middle.start()
+    database.start()
+    eventually(database.totals, {"11"}, timeout_s=60)
+    database.kill()
+    api.answer(3, key="k1")
+    api.push()
+    database.start()
+    eventually(database.totals, {"14"}, timeout_s=60)
+    [series] = database.ask(REQUESTS.prometheus_name)
+    assert [series["metric"][name] for name in ("job", "instance", ENV, label(KEY))] == ["api", "i1", "live", "k1"]
 
-    def total():
-        try:
-            with urllib.request.urlopen(
-                f"{url}/api/v1/query?query=sum({REQUESTS.prometheus_name})", timeout=5
-            ) as answer:
-                return [one["value"][1] for one in json.load(answer)["data"]["result"]]
-        except OSError:
-            return None
 
-    try:
-        eventually(total, ["11"], timeout_s=60)
-    finally:
-        server.terminate()
-        server.wait(30)
+class Backend:
+    """A database of metrics that takes remote writes, and keeps what it has while it is away."""
+
+    def __init__(self, kind, folder, port):
+        self.url = f"http://127.0.0.1:{port}"
+        program = find_program(kind, BACKENDS[kind][0]) if kind == "prometheus" else shutil.which(kind)
+        if program is None:
+            pytest.skip(f"no {kind} on this machine: {BACKENDS[kind][0]}")
+        (folder / "prometheus.yaml").write_text("global: {}\n")
+        self._command = [program, *(option.format(address=f"127.0.0.1:{port}") for option in BACKENDS[kind][1])]
+        self._server = Server(kind, folder, f"{self.url}/-/ready")
+        self.kill = self._server.kill
+
+    def start(self):
+        self._server.start(self._command)
+
+    def ask(self, query):
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?query={query}", timeout=5) as answer:
+            return json.load(answer)["data"]["result"]
+
+    def totals(self):
+        return {one["value"][1] for one in self.ask(f"sum({REQUESTS.prometheus_name})")}
+
+
+@pytest.fixture
+def backend(tmp_path, free_port):
+    """`backend(kind)` makes a database of metrics that does not run yet."""
+    made = []
+
+    def make(kind):
+        made.append(Backend(kind, tmp_path, free_port()))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()

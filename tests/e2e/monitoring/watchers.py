@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -12,6 +13,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
 import yaml
 
 from keygauge_dashboards.files import GENERATED
@@ -28,6 +30,16 @@ def hurry(text):
     """
     duration = r"(\[|offset |for: |_interval: |interval: |group_wait: )(\d+)([smhd])\b"
     return re.sub(duration, lambda found: f"{found[1]}{int(found[2]) * UNITS_MS[found[3]] // 60}ms", text)
+
+
+def find_program(name, way_out):
+    """Find a program, or skip the test; in CI its absence is a failure."""
+    path = shutil.which(name)
+    if path is None and "CI" in os.environ:
+        pytest.fail(f"no {name} on this machine: {way_out}")
+    if path is None:
+        pytest.skip(f"no {name} on this machine: {way_out}")
+    return path
 
 
 class Server:
