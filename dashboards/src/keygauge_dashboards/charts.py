@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keygauge.metrics import DURATION, MODEL, REQUESTS, ROUTE, STATUS, TOKEN_TYPE, TOKENS, label
+from keygauge.metrics import COST, DURATION, MODEL, REQUESTS, ROUTE, STATUS, TOKEN_TYPE, TOKENS, label
 from keygauge_dashboards.frame import PER_SECOND
 from keygauge_dashboards.panels import Prometheus, View
 from keygauge_dashboards.queries import RATE, gained, is_, like, or_zero, quantile, rate, ratio
@@ -72,6 +72,17 @@ def tokens_by_model() -> View:
         "Input and output tokens used a second, by model.",
         [Prometheus(rate(TOKENS, by=(MODEL,)), legend(MODEL))],
         unit="short",
+        calcs=("mean", "max"),
+    )
+
+
+def spending() -> View:
+    """Show the speed at which money is spent, by model."""
+    return bars(
+        "How fast is money spent?",
+        "US dollars an hour by model, as the services count it; the ledger has the last word.",
+        [Prometheus(f"3600 * {rate(COST, by=(MODEL,))}", legend(MODEL))],
+        unit="currencyUSD",
         calcs=("mean", "max"),
     )
 

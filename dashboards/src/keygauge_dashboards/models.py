@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from keygauge.metrics import FIRST_TOKEN, MODEL, OUTPUT_TOKEN, SUBSET, TOKENS_DETAIL
-from keygauge_dashboards.charts import legend, tokens_by_model
+from keygauge_dashboards.charts import legend, spending, tokens_by_model
 from keygauge_dashboards.frame import frame, ledger
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.queries import quantile, rate
@@ -66,7 +66,7 @@ def models() -> Page:
         UID,
         "API keys: models, tokens and cost",
         "Which models are used, what they cost, and how fast their answers flow.",
-        [Section("Tokens and cost", _tokens()), Section("Models", _models()), Section("Speed", _speed())],
+        [Section("Tokens and cost", _tokens()), Section("Models", _models()), Section("As it flows", _flow())],
         since="now-30d",
     )
 
@@ -113,32 +113,26 @@ def _models() -> list[View]:
     ]
 
 
-def _speed() -> list[View]:
+def _flow() -> list[View]:
     return [
         lines(
             "How long to the first token?",
             "95th percentile by model, of streamed answers.",
             [Prometheus(quantile(0.95, FIRST_TOKEN, by=(MODEL,)), legend(MODEL))],
             unit=FIRST_TOKEN.unit,
-            width=6,
         ),
         lines(
             "How long does each further token take?",
             "95th percentile by model, of streamed answers.",
             [Prometheus(quantile(0.95, OUTPUT_TOKEN, by=(MODEL,)), legend(MODEL))],
             unit=OUTPUT_TOKEN.unit,
-            width=6,
         ),
-        _narrow(tokens_by_model()),
         lines(
             "What is inside the tokens?",
             "Tokens a second that came from a cache, went into one, or were spent on reasoning; all inside the totals.",
             [Prometheus(rate(TOKENS_DETAIL, by=(SUBSET,)), legend(SUBSET))],
             unit="short",
-            width=6,
         ),
+        replace(tokens_by_model(), width=12),
+        replace(spending(), width=12),
     ]
-
-
-def _narrow(view: View) -> View:
-    return replace(view, width=6)

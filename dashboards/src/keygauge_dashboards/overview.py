@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, TOKENS, label
 from keygauge_dashboards import key
 from keygauge_dashboards.alert import SOURCE
-from keygauge_dashboards.charts import LIMITED, SERVER_ERROR, answers, durations, failures, legend, tokens_a_second
+from keygauge_dashboards.charts import (
+    LIMITED,
+    SERVER_ERROR,
+    answers,
+    durations,
+    failures,
+    legend,
+    spending,
+    tokens_a_second,
+)
 from keygauge_dashboards.frame import PER_SECOND, drill, frame, ledger
 from keygauge_dashboards.key_alerts import NO_KEY
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.queries import ALERTS, RATE, gained, limit_share, named, or_zero, quantile, rate, ratio, unlike
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, field, keep, limits, ranking, stat, table
+from keygauge_dashboards.views import bars, keep, limits, ranking, stat, states, table
 
 UID = "keygauge-overview"
 
@@ -41,7 +52,7 @@ def overview(thresholds: Thresholds) -> Page:
             Section("Now", _now(thresholds)),
             Section("Requests, errors, duration", _red(thresholds)),
             Section("Who and what", _who(thresholds)),
-            Section("Tokens and alerts", _tokens()),
+            Section("Tokens, money and alerts", _tokens()),
         ],
     )
 
@@ -142,21 +153,24 @@ def _who(thresholds: Thresholds) -> list[View]:
 def _tokens() -> list[View]:
     firing = f'{ALERTS}{{alertstate="firing", {SOURCE}}}'
     return [
-        tokens_a_second(),
+        replace(tokens_a_second(), width=6),
+        replace(spending(), width=6),
         bars(
             "How many tokens over time?",
             "Input and output tokens in each bar (UTC), from the ledger's roll-ups: exact, and far back.",
             [ledger(_TOKENS, over_time=True)],
             unit="short",
-            width=8,
+            width=6,
         ),
         table(
             "What is firing?",
             "KeyGauge's firing alerts; the runbook has a heading for each.",
             Prometheus(firing, instant=True, table=True),
-            width=8,
-            transformations=keep("alertname", "severity", "account", label(KEY)),
-            overrides=[field("alertname", displayName="Alert"), field(label(KEY), displayName="Key")],
+            width=6,
+            transformations=keep(
+                alertname="Alert", severity="Severity", job="Service", account="Account", name="Key", limit="Limit"
+            ),
+            overrides=[states("Severity", page="red", ticket="orange", info="blue")],
             empty_is_fine="nothing fires when all is well",
         ),
     ]
