@@ -8,6 +8,8 @@ import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
+from keygauge_dashboards.alerts import alerts
+from keygauge_dashboards.ledger_alerts import ledger_alerts
 from keygauge_dashboards.panels import COLUMNS, MIXED, SCHEMA_VERSION, TAG
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
@@ -121,6 +123,11 @@ def test_panels_say_what_they_show(panels):
         assert panel["targets"]
 
 
+def test_every_alert_is_shown_on_a_panel():
+    tied = {name for page in pages(Thresholds()) for view in page.views() for name in view.alerts}
+    assert tied == {alert.name for alert in (*alerts(Thresholds()), *ledger_alerts())}
+
+
 def test_references_of_targets_are_unique(panels):
     for panel in panels:
         references = [target["refId"] for target in panel["targets"]]
@@ -157,10 +164,9 @@ def test_links_keep_variables_and_time(dashboard):
 
 
 def test_links_lead_to_dashboards_of_the_suite(dashboard):
-    uids = {page.uid for page in pages(Thresholds())}
+    known = {page.uid: {item["name"] for item in page.variables} for page in pages(Thresholds())}
     for uid, query in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(dashboard)):
-        assert uid in uids
-        names = {item["name"] for item in dashboard["templating"]["list"]}
+        names = {item["name"] for item in dashboard["templating"]["list"]} & known[uid]
         assert all(f"${{{name}:queryparam}}" in query or f"var-{name}=" in query for name in names)
 
 

@@ -34,7 +34,13 @@ def _view(view: View) -> str:
     lines = [f"**{view.title}** {view.description} ({view.kind}, unit `{view.unit}`)"]
     if view.empty_is_fine:
         lines.append(f"\nMay be empty: {view.empty_is_fine}.")
+    if view.alerts:
+        lines.append(f"\nAlerts: {', '.join(map(_linked, view.alerts))}.")
     return "\n".join([*lines, "", *map(_target, view.targets)])
+
+
+def _linked(alert: str) -> str:
+    return f"[{alert}](runbook.md#{alert.lower()})"
 
 
 def _target(target: Target) -> str:

@@ -42,6 +42,7 @@ def failures(thresholds: Thresholds) -> View:
         [Prometheus(share, legend(ROUTE))],
         unit="percentunit",
         colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
+        alerts=("ErrorBudgetBurn",),
     )
 
 
@@ -52,6 +53,7 @@ def durations() -> View:
         "Quantiles of the time from arrival to the last byte, over all keys: durations know no key.",
         [Prometheus(quantile(share / 100, DURATION), f"p{share}") for share in (50, 95, 99)],
         unit=DURATION.unit,
+        alerts=("LatencyBurn",),
     )
 
 

@@ -40,6 +40,7 @@ def _objectives(thresholds: Thresholds) -> list[View]:
             unit="percentunit",
             colours=_left(),
             width=4,
+            alerts=("ErrorBudgetBurn",),
         ),
         stat(
             "How much of the speed budget is left?",
@@ -48,6 +49,7 @@ def _objectives(thresholds: Thresholds) -> list[View]:
             unit="percentunit",
             colours=_left(),
             width=4,
+            alerts=("LatencyBurn",),
         ),
         lines(
             "How fast does the error budget burn?",
@@ -57,6 +59,7 @@ def _objectives(thresholds: Thresholds) -> list[View]:
             [Prometheus(f'max({failed_share(window)}{{{JOB}=~"$job"}}) / {failing:.6g}', window) for window in windows],
             unit="none",
             colours=limits(1, thresholds.burns[0].factor),
+            alerts=("ErrorBudgetBurn",),
         ),
         lines(
             "How fast does the speed budget burn?",
@@ -64,6 +67,7 @@ def _objectives(thresholds: Thresholds) -> list[View]:
             [Prometheus(f'max({slow_share(window)}{{{JOB}=~"$job"}}) / {slow:.6g}', window) for window in windows],
             unit="none",
             colours=limits(1, thresholds.burns[0].factor),
+            alerts=("LatencyBurn",),
         ),
     ]
 

@@ -11,6 +11,7 @@ from keygauge_dashboards.panels import Json, Page, Section, Sql, View
 from keygauge_dashboards.variables import variables
 
 PER_SECOND = "reqps"
+KEY_PAGE = "keygauge-key"  # the uid of the Key detail dashboard, to which others lead
 _KEPT = ("datasource", "postgresql", "env", "job", "account", "key", "endpoint", "model", "bucket")
 
 # Account and key are lists; endpoint and model are regular expressions, which "All" makes match everything.
@@ -47,7 +48,12 @@ def ledger(query: str, *, over_time: bool = False, **values: object) -> Sql:
 
 
 def drill(view: View, title: str, uid: str, **picked: str) -> View:
-    """Let a click on a value open another dashboard, with the time range, the data sources and what was picked."""
-    kept = [f"var-{name}={picked[name]}" if name in picked else f"${{{name}:queryparam}}" for name in _KEPT]
-    link = {"title": title, "url": f"/d/{uid}?" + "&".join(["${__url_time_range}", *kept])}
-    return replace(view, defaults={**view.defaults, "links": [link]})
+    """Let a click on a value open another dashboard."""
+    return replace(view, defaults={**view.defaults, "links": [link(title, uid, **picked)]})
+
+
+def link(title: str, uid: str, **picked: str) -> Json:
+    """Lead to a dashboard, with the time range, the data sources and what was picked."""
+    kept = [f"${{{name}:queryparam}}" for name in _KEPT if name not in picked]
+    chosen = [f"var-{name}={value}" for name, value in picked.items()]
+    return {"title": title, "url": f"/d/{uid}?" + "&".join(["${__url_time_range}", *kept, *chosen])}

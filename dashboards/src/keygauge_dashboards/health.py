@@ -9,13 +9,16 @@ from keygauge.metrics import (
     EVENTS_DROPPED,
     FAULTS,
     KEY,
+    MODEL,
     REASON,
     REQUESTS,
+    ROUTE,
     SERIES_FOLDED,
     SPOOL_AGE,
     SPOOL_EVENTS,
     TOKEN_TYPE,
     TOKENS,
+    label,
 )
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.charts import legend
@@ -78,6 +81,7 @@ SELECT {sum} AS "by the ledger"
 FROM part"""
 
 _OF_KEYS = {KEY: "$key"}  # the ledger knows no job and no environment
+_SERIES = select(REQUESTS, scope={ENV: "$env", JOB: "$job"})
 _BY_PROCESS = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
 
 
@@ -109,6 +113,7 @@ def _verdicts(thresholds: Thresholds) -> list[View]:
             unit="short",
             colours=limits(critical=1),
             width=6,
+            alerts=("LedgerDrift",),
         ),
         stat(
             "When was that compared?",
@@ -117,6 +122,7 @@ def _verdicts(thresholds: Thresholds) -> list[View]:
             unit="s",
             colours=limits(180, thresholds.unchecked_s),
             width=6,
+            alerts=("LedgerUnchecked",),
         ),
         stat(
             "How far are ledger and metrics apart?",
@@ -126,6 +132,7 @@ def _verdicts(thresholds: Thresholds) -> list[View]:
             unit="percentunit",
             colours=limits(thresholds.drift_share / 2, thresholds.drift_share),
             width=6,
+            alerts=("LedgerDrift",),
         ),
         stat(
             "How far behind is the ledger?",
@@ -194,6 +201,7 @@ def _courses() -> list[View]:
             width=24,
             overrides=[levels(name, limits(critical=1)) for name in ("missing", "surplus")],
             empty_is_fine="every process and the ledger agree",
+            alerts=("LedgerDrift",),
         ),
     ]
 
@@ -206,6 +214,7 @@ def _processes(thresholds: Thresholds) -> list[View]:
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(10, thresholds.beat_age_s),
+            alerts=("InstrumentSilent",),
         ),
         lines(
             "How many events wait?",
@@ -219,6 +228,7 @@ def _processes(thresholds: Thresholds) -> list[View]:
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(60, thresholds.spool_age_s),
+            alerts=("SpoolGrowing",),
         ),
         table(
             "Which processes beat?", "The processes that the key service knows, newest beat first.", ledger(_REPLICAS)
@@ -230,6 +240,7 @@ def _processes(thresholds: Thresholds) -> list[View]:
             unit="none",
             calcs=("min", "lastNotNull"),
             width=12,
+            alerts=("KeyServiceDown",),
         ),
     ]
 
@@ -248,10 +259,13 @@ def _losses() -> list[View]:
         ),
         lines(
             "How many series are there?",
-            "Series of the request counter, and requests a second counted under 'other' because a bound was met.",
+            "Series of the request counter, how many values its labels have, and requests a second counted as 'other' "
+            "because a bound was met.",
             [
-                Prometheus(
-                    f"count by ({JOB}) ({select(REQUESTS, scope={ENV: '$env', JOB: '$job'})})", f"series: {{{{{JOB}}}}}"
+                Prometheus(f"count by ({JOB}) ({_SERIES})", f"series: {{{{{JOB}}}}}"),
+                *(
+                    Prometheus(f"count(group by ({label(attribute)}) ({_SERIES}))", what)
+                    for what, attribute in (("keys", KEY), ("endpoints", ROUTE), ("models", MODEL))
                 ),
                 Prometheus(or_zero(rate(SERIES_FOLDED)), "folded"),
             ],
@@ -266,5 +280,6 @@ def _losses() -> list[View]:
             ],
             unit="cps",
             empty_is_fine="there is no collector where Prometheus scrapes the services",
+            alerts=("CollectorDropping",),
         ),
     ]

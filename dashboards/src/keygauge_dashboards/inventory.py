@@ -135,6 +135,7 @@ def _care(thresholds: Thresholds) -> list[View]:
                 "Living keys whose calls will be refused soon: rotate them with a grace period.",
                 ledger(_EXPIRING, days=soon),
                 empty_is_fine="no key expires soon",
+                alerts=("KeyExpiring",),
             )
         ),
         _open(
@@ -143,6 +144,7 @@ def _care(thresholds: Thresholds) -> list[View]:
                 "Active keys that nobody needs; an empty last use means never.",
                 ledger(_UNUSED, days=thresholds.unused_days),
                 empty_is_fine="every key is in use",
+                alerts=("KeyUnused",),
             )
         ),
         _open(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from keygauge import service_metrics as service
 from keygauge.metrics import DECISIONS, LIMIT, OUTCOME
 from keygauge_dashboards import requests
 from keygauge_dashboards.charts import answers, durations, failures, legend, tokens_by_model
-from keygauge_dashboards.frame import drill, frame, ledger
-from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import like, limit_share, rate
+from keygauge_dashboards.frame import KEY_PAGE, drill, frame, ledger
+from keygauge_dashboards.panels import Json, Page, Prometheus, Section, View
+from keygauge_dashboards.queries import Match, like, limit_share, owned, rate, used_up_in
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, field, levels, limits, ranking, states, table
+from keygauge_dashboards.views import bars, field, levels, limits, ranking, stat, states, table
 
-UID = "keygauge-key"
+UID = KEY_PAGE
 
 _HEADER = """\
 /* key.header */
@@ -95,10 +96,24 @@ def _limits(thresholds: Thresholds) -> list[View]:
         ranking(
             "How much of each limit is used?",
             "Share of every limit and quota that is used in its current period; 100% means refusals.",
-            Prometheus(f"sort_desc({limit_share()})", "{{limit}} {{key}}", instant=True),
+            Prometheus(f"sort_desc({owned(limit_share())})", "{{name}}: {{limit}}", instant=True),
             unit="percentunit",
             colours=limits(thresholds.quota_warning, thresholds.quota_critical),
             full=1,
+            width=6,
+            alerts=("QuotaHigh", "CostBudget"),
+        ),
+        stat(
+            "When is the first quota used up?",
+            "Time until the first daily or monthly quota is used up, if use goes on as in the last hour.",
+            Prometheus(f"min({used_up_in(Match(service.PERIOD, '!=', ''))}) < {90 * 86_400}", instant=True),
+            unit="s",
+            colours=_soon_is_bad(),
+            no_value="not soon",
+            width=4,
+            height=8,
+            empty_is_fine="no quota grows fast enough to be used up within 90 days",
+            alerts=("QuotaExhaustsBeforeReset", "CostForecast"),
         ),
         table(
             "When do quotas reset?",
@@ -117,9 +132,20 @@ def _limits(thresholds: Thresholds) -> list[View]:
             [Prometheus(refused, f"{legend(LIMIT)} {legend(OUTCOME)}")],
             unit="reqps",
             calcs=("mean", "max"),
+            width=6,
             empty_is_fine="nothing is refused when clients keep to their limits",
+            alerts=("KeyRateLimited",),
         ),
     ]
+
+
+def _soon_is_bad() -> Json:
+    steps = [
+        {"color": "red", "value": None},
+        {"color": "yellow", "value": 86_400},
+        {"color": "green", "value": 604_800},
+    ]
+    return {"thresholds": {"mode": "absolute", "steps": steps}}
 
 
 def _tokens() -> list[View]:

@@ -72,6 +72,7 @@ def _now(thresholds: Thresholds) -> list[View]:
             Prometheus(ratio(gained(REQUESTS, SERVER_ERROR, window=RATE), gained(REQUESTS, window=RATE))),
             unit="percentunit",
             colours=errors,
+            alerts=("ErrorBudgetBurn",),
         ),
         stat(
             "How slow are slow requests?",
@@ -79,6 +80,7 @@ def _now(thresholds: Thresholds) -> list[View]:
             Prometheus(quantile(0.95, DURATION)),
             unit=DURATION.unit,
             colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
+            alerts=("LatencyBurn",),
         ),
         stat(
             "How many tokens in this range?",
@@ -106,6 +108,7 @@ def _now(thresholds: Thresholds) -> list[View]:
             Prometheus(or_zero(f"count({limit_share()} > {thresholds.quota_warning})"), instant=True),
             unit="none",
             colours=limits(1, 5),
+            alerts=("QuotaHigh", "CostBudget"),
         ),
         stat(
             "How many alerts fire?",
@@ -130,6 +133,7 @@ def _who(thresholds: Thresholds) -> list[View]:
                 "The ten keys with most requests in the picked time range.",
                 Prometheus(named(f"topk(10, {gained(REQUESTS, by=(KEY,))})"), "{{name}}", instant=True),
                 unit="short",
+                alerts=("UsageSpike", "NewKeyHot"),
             )
         ),
         ranking(
@@ -145,6 +149,7 @@ def _who(thresholds: Thresholds) -> list[View]:
                 Prometheus(named(f"topk(10, {limited})"), "{{name}}", instant=True),
                 unit="percentunit",
                 colours=limits(thresholds.limited_share, 0.5),
+                alerts=("KeyRateLimited",),
             )
         ),
     ]

@@ -70,6 +70,7 @@ class View:
     transformations: Sequence[Json] = ()
     links: Sequence[Json] = ()
     empty_is_fine: str = ""  # why no data is a good answer, if it is
+    alerts: Sequence[str] = ()  # names of those that watch what is shown
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _panel(view: View, position: core.GridPos) -> _Panel:
     return _Panel(
         extraJson=inside,
         title=view.title,
-        description=view.description,
+        description=_described(view),
         gridPos=position,
         maxDataPoints=None,
         dataSource=sources[0] if all(source == sources[0] for source in sources) else MIXED,
@@ -167,6 +168,10 @@ def _panel(view: View, position: core.GridPos) -> _Panel:
         transformations=list(view.transformations),
         links=list(view.links),
     )
+
+
+def _described(view: View) -> str:
+    return f"{view.description} Watched by {', '.join(view.alerts)}." if view.alerts else view.description
 
 
 def _empty(view: View) -> Json:

@@ -152,12 +152,32 @@ def named(expression: str, *on: str) -> str:
     return f"({joined}) or on ({', '.join(map(label, (*on, KEY)))}) {bare}"
 
 
+def owned(expression: str) -> str:
+    """Add `account_name` and a key's `name` to an expression by account, key and limit; or 'all keys'."""
+    info = service_metrics
+    own = f'label_replace({info.KEY_INFO.prometheus_name}, "{info.KEY}", "$1", "{info.ID}", "(.+)")'
+    whole = f"max by ({info.ACCOUNT}, {info.ACCOUNT_NAME}) ({info.KEY_INFO.prometheus_name})"
+    shared = f'label_replace({whole}, "{info.NAME}", "all keys", "{info.ACCOUNT}", ".*")'
+    names = f"max by ({info.ACCOUNT}, {info.KEY}, {info.ACCOUNT_NAME}, {info.NAME}) ({own} or {shared})"
+    joined = f"({expression}) * on ({info.ACCOUNT}, {info.KEY}) group_left ({info.ACCOUNT_NAME}, {info.NAME}) {names}"
+    bare = f'label_replace({expression}, "{info.ACCOUNT_NAME}", "$1", "{info.ACCOUNT}", "(.+)")'
+    return f"({joined}) or on ({info.ACCOUNT}, {info.KEY}, {info.LIMIT}) {bare}"
+
+
 def limit_share(*where: Match, scope: Mapping[str, str] = SCOPE) -> str:
     """Ask which share of each limit is used; replicas of the key service all tell the same."""
     info = service_metrics
     kept = by_(info.ACCOUNT, info.KEY, info.LIMIT)
     used, most = (select(metric, *where, scope=scope) for metric in (info.LIMIT_USED, info.LIMIT_MAX))
     return f"max{kept} ({used}) / (max{kept} ({most}) > 0)"
+
+
+def used_up_in(*where: Match) -> str:
+    """Ask in how many seconds each limit is used up if use goes on as in the last hour; those that grow only."""
+    info = service_metrics
+    kept = by_(info.ACCOUNT, info.KEY, info.LIMIT, info.UNIT)
+    used, most = (f"max{kept} ({select(metric, *where)})" for metric in (info.LIMIT_USED, info.LIMIT_MAX))
+    return f"({most} - {used}) / (max{kept} (deriv({select(info.LIMIT_USED, *where)}[1h])) > 0)"
 
 
 def _has(metric: Metric, attribute: str) -> bool:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from keygauge import service_metrics as service
 from keygauge.metrics import DECISIONS, KEY, LIMIT, OUTCOME
 from keygauge_dashboards import key
 from keygauge_dashboards.charts import legend
 from keygauge_dashboards.frame import drill, frame
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import Match, by_, gained, like, limit_share, named, rate, select
+from keygauge_dashboards.queries import Match, by_, gained, like, limit_share, named, owned, rate, select, used_up_in
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, field, keep, limits, lines, ranking, table
+from keygauge_dashboards.views import bars, field, keep, levels, limits, lines, ranking, table
 
 UID = "keygauge-quotas"
 
 _BUDGET = Match(service.PERIOD, "!=", "")
-_KEPT = by_(service.ACCOUNT, service.KEY, service.LIMIT)
+_KEPT = by_(service.ACCOUNT, service.KEY, service.LIMIT, service.UNIT)
+_USED, _MOST, _RESET = (
+    f"max{_KEPT} ({select(metric, _BUDGET)})" for metric in (service.LIMIT_USED, service.LIMIT_MAX, service.LIMIT_RESET)
+)
+_GROWTH = f"max{_KEPT} (deriv({select(service.LIMIT_USED, _BUDGET)}[1h]))"
+_FAR_S = 90 * 86_400
+_YES_OR_NO = [
+    {"type": "value", "options": {"0": {"text": "no", "color": "green"}, "1": {"text": "yes", "color": "red"}}}
+]
+_OWNER = "{{account_name}}, {{name}}: {{limit}}"
 _REFUSED = like(OUTCOME, "limited|quota")
 
 
@@ -27,7 +38,7 @@ def quotas(thresholds: Thresholds) -> Page:
         "How much of each limit is used, when quotas run out and reset, and who is refused.",
         [
             Section("Used", _used(thresholds)),
-            Section("Forecast", _forecast()),
+            Section("Forecast", _forecast(thresholds)),
             Section("Refused", _refused()),
         ],
     )
@@ -35,7 +46,7 @@ def quotas(thresholds: Thresholds) -> Page:
 
 def _used(thresholds: Thresholds) -> list[View]:
     colours = limits(thresholds.quota_warning, thresholds.quota_critical)
-    fullest = Prometheus(f"topk(20, {limit_share()})", "{{account}} {{key}} {{limit}}", instant=True)
+    fullest = Prometheus(f"sort_desc({owned(f'topk(20, {limit_share()})')})", _OWNER, instant=True)
     return [
         ranking(
             "Which limits are fullest?",
@@ -45,11 +56,12 @@ def _used(thresholds: Thresholds) -> list[View]:
             colours=colours,
             width=12,
             full=1,
+            alerts=("QuotaHigh", "CostBudget"),
         ),
         lines(
             "How did quotas fill?",
             "Share used of daily and monthly quotas and budgets; a fall to zero is a reset.",
-            [Prometheus(limit_share(_BUDGET), "{{account}} {{key}} {{limit}}")],
+            [Prometheus(owned(limit_share(_BUDGET)), _OWNER)],
             unit="percentunit",
             calcs=("lastNotNull", "max"),
             colours=colours,
@@ -58,31 +70,33 @@ def _used(thresholds: Thresholds) -> list[View]:
     ]
 
 
-def _forecast() -> list[View]:
-    used, most, reset = (
-        f"max{_KEPT} ({select(metric, _BUDGET)})"
-        for metric in (service.LIMIT_USED, service.LIMIT_MAX, service.LIMIT_RESET)
+def _forecast(thresholds: Thresholds) -> list[View]:
+    columns = {service.ACCOUNT_NAME: "Account", service.NAME: "Key", service.LIMIT: "Limit", service.UNIT: "Unit"}
+    asked = {
+        "Used": owned(f"({_USED} / ({_MOST} > 0))"),
+        "Left": f"{_MOST} - {_USED}",
+        "Used up in": f"({used_up_in(_BUDGET)}) < {_FAR_S}",
+        "Resets in": f"{_RESET} - time()",
+        "Runs out first": f"{_GROWTH} * ({_RESET} - time()) > bool ({_MOST} - {_USED})",
+    }
+    values = {f"Value #{letter}": name for letter, name in zip("ABCDE", asked, strict=True)}
+    every = table(
+        "Will quotas last until they reset?",
+        "Daily and monthly quotas and budgets: what is used and left, when it is used up if use goes on as in the last "
+        "hour, and when the period ends (UTC). Money is in billionths of a dollar.",
+        Prometheus("", table=True),
+        width=24,
+        transformations=[{"id": "merge", "options": {}}, *keep(**columns, **values)],
+        overrides=[
+            levels("Used", limits(thresholds.quota_warning, thresholds.quota_critical), unit="percentunit", decimals=1),
+            field("Left", unit="short"),
+            field("Used up in", unit="s", noValue="not soon"),
+            field("Resets in", unit="s"),
+            field("Runs out first", mappings=_YES_OR_NO, custom__cellOptions={"type": "color-text"}),
+        ],
+        alerts=("QuotaExhaustsBeforeReset", "CostForecast"),
     )
-    growth = f"max{_KEPT} (deriv({select(service.LIMIT_USED, _BUDGET)}[1h]))"
-    left = f"({most} - {used}) / ({growth} > 0)"
-    columns = {service.ACCOUNT: "Account", service.KEY: "Key", service.LIMIT: "Limit", "Value": "Time"}
-    return [
-        table(
-            "When will quotas be used up?",
-            "Time until nothing is left if use goes on as in the last hour; those that do not grow are not listed.",
-            Prometheus(f"sort(({left}) < 90 * 86400)", instant=True, table=True),
-            transformations=keep(**columns),
-            overrides=[field("Time", unit="s")],
-            empty_is_fine="no quota grows fast enough to be used up within 90 days",
-        ),
-        table(
-            "When do quotas reset?",
-            "Time until the current UTC day or month of each quota ends.",
-            Prometheus(f"sort({reset} - time())", instant=True, table=True),
-            transformations=keep(**columns),
-            overrides=[field("Time", unit="s")],
-        ),
-    ]
+    return [replace(every, targets=[Prometheus(query, instant=True, table=True) for query in asked.values()])]
 
 
 def _refused() -> list[View]:
@@ -102,6 +116,7 @@ def _refused() -> list[View]:
             unit="reqps",
             calcs=("mean", "max"),
             empty_is_fine="nothing is refused when clients keep to their limits",
+            alerts=("KeyRateLimited",),
         ),
         drill(keys, "Open the key", key.UID, key=f"${{__field.labels.{KEY.replace('.', '_')}}}"),
         lines(
@@ -109,5 +124,6 @@ def _refused() -> list[View]:
             "Calls a second by outcome.",
             [Prometheus(rate(DECISIONS, by=(OUTCOME,)), legend(OUTCOME))],
             unit="reqps",
+            alerts=("AuthFailureBurst", "RevokedKeyUsed"),
         ),
     ]

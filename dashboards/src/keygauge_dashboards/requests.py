@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keygauge_dashboards.frame import frame, ledger
+from keygauge_dashboards.frame import KEY_PAGE, frame, ledger, link
 from keygauge_dashboards.panels import Page, Section, View, variable
 from keygauge_dashboards.views import bars, field, levels, limits, log
 
@@ -11,7 +11,7 @@ TRACE = "trace"  # the variable that exemplars fill in
 
 _CALLS = """\
 /* requests.calls */
-SELECT time, coalesce((SELECT name FROM grafana.key WHERE key.id = event.key_id), key_id) AS key, method,
+SELECT time, key_id, coalesce((SELECT name FROM grafana.key WHERE key.id = event.key_id), key_id) AS key, method,
     route AS endpoint, status, error, outcome, limit_name AS "limit", ip, model, duration_us / 1e6 AS duration,
     first_token_us / 1e6 AS "first token", input_tokens AS "input", output_tokens AS "output",
     cost_nanousd / 1e9 AS cost, usage_status AS usage, trace_id AS trace
@@ -71,6 +71,7 @@ def _summary() -> list[View]:
             ledger(_ADDRESSES),
             width=12,
             height=8,
+            alerts=("NewClientIP", "AuthFailureBurst"),
         ),
     ]
 
@@ -87,6 +88,9 @@ def _calls() -> list[View]:
                 field("duration", unit="s", decimals=3),
                 field("first token", unit="s", decimals=3),
                 field("cost", unit="currencyUSD", decimals=6),
+                field("key_id", custom__hidden=True),
+                field("key", links=[link("Open the key", KEY_PAGE, key="${__data.fields.key_id}")]),
+                field("trace", links=[link("All calls of this trace", UID, trace="${__value.raw}")]),
                 levels("status", limits(400, 500)),
             ],
         )

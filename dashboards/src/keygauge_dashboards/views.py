@@ -30,6 +30,7 @@ def stat(
     colours: Json | None = None,
     width: int = 3,
     no_value: str = "-",
+    height: int = 4,
     **view: Any,
 ) -> View:
     """Show one number and its recent course."""
@@ -44,7 +45,7 @@ def stat(
         "textMode": "value",
         "wideLayout": True,
     }
-    return View("stat", title, description, [target], unit, width, 4, options, defaults, **view)
+    return View("stat", title, description, [target], unit, width, height, options, defaults, **view)
 
 
 def numbers(

@@ -85,7 +85,7 @@ def test_every_query_returns_data_at_all_and_at_one_value(cold_stack, addresses,
         }
         eventually(lambda: _empty_charts(prometheus, every) - LOSSES, set(), timeout_s=30)
         eventually(lambda: _empty_charts(prometheus, one) - _may_be_empty(), set(), timeout_s=30)
-        _lie_unused(cold_stack, cast.key_ids[KEY_NAME])
+        _neglect(cold_stack, cast.key_ids[KEY_NAME])
         for picked in (every, one):
             eventually(lambda picked=picked: _empty_tables(cold_stack, picked), set(), timeout_s=30)
 
@@ -115,10 +115,14 @@ def _expire_soon(stack, key_id):
         pass
 
 
-def _lie_unused(stack, key_id):
-    """Let the key's last use be long ago, as only time can."""
+def _neglect(stack, key_id):
+    """Let the key's last use and its secret be old, as only time can, and the ledger lack a call."""
     with psycopg.connect(stack.database_url) as connection:
-        connection.execute("UPDATE key SET last_used_at = now() - interval '40 days' WHERE id = %s", (key_id,))
+        connection.execute(
+            "UPDATE key SET last_used_at = now() - interval '40 days', rotate_every_days = 30 WHERE id = %s", (key_id,)
+        )
+        connection.execute("UPDATE key_secret SET created_at = now() - interval '40 days' WHERE key_id = %s", (key_id,))
+        connection.execute("UPDATE spool_hour SET requests = requests - 1")
 
 
 def _empty_charts(prometheus, picked):
@@ -162,6 +166,8 @@ def _has_rows(connection, query):
 def _expand(query, values):
     """Put the variables in, and expand the macros as Grafana does, but for the range."""
     query = _replace(query, values)
+    for macro, moment in (("From", "now() - interval '1 day'"), ("To", "now()")):
+        query = query.replace(f"$__time{macro}()", f"({moment})::text")
     query = re.sub(rf"\$__timeFilter\({ARGUMENT}\)", r"\1 > now() - interval '1 day'", query)
     group = rf"\$__timeGroup\({ARGUMENT}, '?(\w+)'?\)"
     return re.sub(
