@@ -38,11 +38,6 @@ class Soon:
 
 
 @dataclass(frozen=True, slots=True)
-class Cold:
-    """Nothing is known of this credential yet: ask the key service, then decide again."""
-
-
-@dataclass(frozen=True, slots=True)
 class Reservation:
     """What an admitted call took, to be settled at its end; `noted` are limits that it passed all the same."""
 
@@ -59,7 +54,6 @@ WRONG_IP = Refusal("forbidden", "ip_not_allowed")
 WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
 WRONG_MODEL = Refusal("forbidden", "model_not_allowed")
 UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)
-COLD = Cold()
 
 
 class Admission:
@@ -78,15 +72,6 @@ class Admission:
         self.away = False  # the last beat was not answered
         self.asking: set[Allowance] = set()  # those that the next beat asks more for
         self.held: set[Allowance] = set()  # those with leases
-
-    def recognise(self, digest: bytes) -> tuple[Key, int] | Refusal | Cold:
-        """Return the key of a credential, whatever its state, and the number of the secret."""
-        keyring = self.keyring
-        credential = keyring.credentials.get(digest)
-        key = keyring.keys.get(credential[0]) if credential else None
-        if credential is None or key is None:
-            return UNKNOWN if keyring.is_unknown(digest, self.clock()) else COLD
-        return key, credential[1]
 
     def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:
         """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds."""

@@ -78,7 +78,8 @@ class KeyGaugeMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
-        if MARK in scope or self._is_open(scope):
+        path = scope.get("path", "")
+        if MARK in scope or path in self._open_paths or path.startswith(self._open_prefixes):
             await self.app(scope, receive, send)
         elif kind == "http":
             await self._serve(scope, receive, send, HttpExchange)
@@ -88,10 +89,6 @@ class KeyGaugeMiddleware:
             await self._live(scope, receive, send)
         else:
             await self.app(scope, receive, send)
-
-    def _is_open(self, scope: Scope) -> bool:
-        path = scope.get("path", "")
-        return path in self._open_paths or path.startswith(self._open_prefixes)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the app and stop after it."""

@@ -30,7 +30,7 @@ INVALID = "invalid"  # … whose key is garbage or not known: attackers mint no 
 UNMATCHED = "_unmatched"  # the route of calls that no route of the host took
 
 
-class Call(Struct, kw_only=True, eq=False):
+class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     """One request. Times `*_ns` are `keygauge.clock.now_ns`, but `time_ns` is the wall clock; sizes are body bytes."""
 
     method: str

@@ -83,32 +83,36 @@ _addresses = _Addresses()
 def line(call: Call) -> bytes:
     """Write an ended call as a spool's line, newline included: one that the ledger takes, whatever a caller sent."""
     text = _texts
-    first_byte_ns = call.first_byte_ns
-    started_ns = call.started_ns
     status = call.status
+    started_ns = call.started_ns
+    duration_us = (call.ended_ns - started_ns) // 1000
+    first_token_us = (call.first_byte_ns - started_ns) // 1000 if call.first_byte_ns else None
+    if not 0 <= (first_token_us or 0) <= duration_us <= _LONGEST_US:
+        duration_us = min(max(duration_us, 0), _LONGEST_US)
+        first_token_us = first_token_us and min(max(first_token_us, 0), _LONGEST_US)
     return (
         _encode(
             (
                 call.time_ns // 1000,
-                text[call.account],
-                text[call.key],
+                call.account,
+                call.key,
                 text[call.route],
                 text[call.method],
                 status if 100 <= status <= 999 else _NO_STATUS,  # noqa: PLR2004 - three digits
-                text[call.error],
+                call.error and text[call.error],
                 _addresses[call.ip],
-                min(max((call.ended_ns - started_ns) // 1000, 0), _LONGEST_US),
-                min(max((first_byte_ns - started_ns) // 1000, 0), _LONGEST_US) if first_byte_ns else None,
+                duration_us,
+                first_token_us,
                 call.request_bytes,
                 call.response_bytes,
                 call.stream,
                 call.messages,
                 text[call.model],
-                text[call.provider],
+                call.provider and text[call.provider],
                 *(call.usage or _NO_USAGE),
                 call.usage_status,
                 call.outcome,
-                text[call.limit],
+                call.limit and text[call.limit],
                 call.trace_id,
             )
         )

@@ -35,13 +35,14 @@ _LAST_BYTES = max(map(len, _LAST_EVENTS))
 class Exchange(Settlement):
     """What is alike for HTTP and WebSocket."""
 
-    __slots__ = ("_receive", "_send", "scope")
+    __slots__ = ("_is_gone", "_receive", "_send", "scope")
 
     def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(call, runtime)
         self.scope = scope
         self._receive = receive
         self._send = send
+        self._is_gone = False  # the client, before an HTTP answer's end
 
     def _route(self) -> None:
         scope, call = self.scope, self.call
@@ -52,11 +53,7 @@ class Exchange(Settlement):
 class HttpExchange(Exchange):
     """An HTTP request and its answer."""
 
-    __slots__ = ("_is_gone",)
-
-    def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(call, runtime, scope, receive, send)
-        self._is_gone = False  # the client, before the answer's end
+    __slots__ = ()
 
     async def estimate(self) -> Estimate:
         """Read the body's beginning and estimate what the call will use; the app gets it all the same.
@@ -114,22 +111,14 @@ class HttpExchange(Exchange):
             call.status = message["status"]
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 span.find(call)
-            content_type = content_encoding = None
-            headers, names = [], []
-            for header in message.get("headers", ()):
-                name = header[0].lower()  # ASGI has names in lower case, Django as they were given
-                if name == b"content-type":
-                    content_type = header[1]
-                elif name == b"content-encoding":
-                    content_encoding = header[1]
-                headers.append(header)
-                names.append(name)
-            self._expect(content_type, content_encoding)
+            headers = list(message.get("headers", ()))
+            told = {name.lower(): value for name, value in headers}  # ASGI has lower case, Django what was given
+            self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
             gate = self.runtime.gate
             fields: Fields = gate.fields(call) if gate else []
             if not fields:
                 return message
-            return {**message, "headers": headers + beside(fields, names)}
+            return {**message, "headers": headers + beside(fields, told)}
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message

@@ -12,7 +12,6 @@ from keygauge.admission import (
     WRONG_IP,
     WRONG_MODEL,
     WRONG_ROUTE,
-    Cold,
     Dry,
     Refusal,
     Reservation,
@@ -71,12 +70,14 @@ class Gate:
         if isinstance(token, Conflict):
             return self._refuse(call, CONFLICT)
         digest = hashlib.sha256(token).digest()
-        found = self._admission.recognise(digest)
-        if isinstance(found, tuple):
-            return self._admit(call, *found)
-        if isinstance(found, Cold):
-            return self._look_up(call, token, digest)
-        return self._refuse(call, found)
+        keyring = self._admission.keyring
+        credential = keyring.credentials.get(digest)
+        key = keyring.keys.get(credential[0]) if credential else None
+        if credential is not None and key is not None:
+            return self._admit(call, key, credential[1])
+        if keyring.is_unknown(digest, self._admission.clock()):
+            return self._refuse(call, UNKNOWN)
+        return self._look_up(call, token, digest)
 
     def give_up(self, call: Call) -> Refusal | None:
         """Decide when the key service did not answer in time."""

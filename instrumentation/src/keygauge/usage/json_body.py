@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keygauge.usage import express
 from keygauge.usage.abridgement import abridge
 from keygauge.usage.document import UTF8_BOM, may_be_cohere_v1, may_be_llama_cpp, may_be_ollama, may_have_usage, parse
 from keygauge.usage.reading import Missing, Reading
@@ -37,6 +38,10 @@ class BodyReader:
 
     def close(self, *, complete: bool) -> Reading:
         """Tell what was read. A body said to be cut counts if it is whole nevertheless."""
+        reading = None if self._head else express.read(self._held)
+        return self._close(complete=complete) if reading is None else reading
+
+    def _close(self, *, complete: bool) -> Reading:
         tally = Tally()
         reason = self._fill(tally)
         self._head = self._held = b""

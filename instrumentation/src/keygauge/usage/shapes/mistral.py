@@ -10,7 +10,7 @@ from typing import Any
 PROVIDER = "mistral_ai"
 
 # The names of its own API; elsewhere these models go by others ("mistralai/…", "mistral:7b").
-_FAMILIES = (
+FAMILIES = (
     *("mistral-", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-", "voxtral-"),
     *("open-mistral-", "open-mixtral-"),
 )
@@ -18,4 +18,4 @@ _FAMILIES = (
 
 def is_shape(usage: dict[str, Any], model: str | None) -> bool:
     """Tell whether an OpenAI-shaped answer is Mistral's."""
-    return "prompt_audio_seconds" in usage or (model is not None and model.startswith(_FAMILIES))
+    return "prompt_audio_seconds" in usage or (model is not None and model.startswith(FAMILIES))

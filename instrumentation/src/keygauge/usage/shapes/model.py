@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-_MAX_CHARACTERS = 256
+MAX_CHARACTERS = 256
 
 
 def name_of(model: object) -> str | None:
     """Take a model's name if it can be one."""
-    return model if isinstance(model, str) and 0 < len(model) <= _MAX_CHARACTERS else None
+    return model if isinstance(model, str) and 0 < len(model) <= MAX_CHARACTERS else None
