@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from keygauge_keyservice import accounts, keys, leases, plans
+from keygauge_keyservice import accounts, key_limits, keys, leases, plans
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.beat_message import Acquisition
 from keygauge_keyservice.config import Settings
@@ -74,6 +74,17 @@ def test_limits_are_told_as_they_are_now(samples, account, key, connection):
     assert 0 < reset - datetime.now(UTC).timestamp() <= 86_400
     connection.execute("UPDATE limit_state SET head = head - 100000, ends = '{1}'")
     assert set(pick(samples(), "keygauge_limit_used")) == {0}
+
+
+def test_the_budget_of_a_single_key_is_told_too(samples, account, key, connection):
+    own = plans.Limit(name="own", unit="nanousd", amount=5 * 10**9, period="month", subject="key")
+    (limit,) = key_limits.replace(connection, key.id, [own], actor="test")
+    wanted = [Acquisition(f"{limit.id}:{key.id}", 10**9)]
+    with connection.transaction():
+        leases.exchange(connection, replica="r", returns=[], acquisitions=wanted, replicas=1)
+    labels = {"limit": "own", "account": account.id, "key": key.id, "unit": "nanousd", "period": "month"}
+    assert pick(samples(), "keygauge_limit_used", **labels) == [10**9]
+    assert pick(samples(), "keygauge_limit_max", **labels) == [5 * 10**9]
 
 
 def test_requests_are_counted_by_route_and_never_by_path(samples, client, operator):

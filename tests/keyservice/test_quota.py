@@ -58,6 +58,13 @@ def test_a_budget_of_keys_is_told_for_each_key(connection, limit, noon):
     assert [(item.key_id, item.used) for item in found] == [("acme-live", 0), ("acme-test", 0)]
 
 
+def test_a_budget_in_credits_tells_what_one_is_worth(connection, limit, noon):
+    limit("credits", "nanousd", 5 * 10**9, "month")
+    connection.execute("UPDATE plan_limit SET credit_nanousd = 10000000")
+    [found] = quota.find_quotas(connection, "acme", now=noon)
+    assert (found.unit, found.amount, found.credit_nanousd) == ("nanousd", 5 * 10**9, 10**7)
+
+
 def test_rates_are_no_budgets(connection, noon):
     connection.execute(
         "INSERT INTO plan_limit (plan_id, name, unit, amount, window_s) VALUES ('ledger', 'rpm', 'request', 60, 60)"

@@ -170,7 +170,11 @@ def _limits(connection: Connection) -> list[dict[str, Any]]:
         "UNION ALL SELECT plan_limit.id || ':' || key.id, account.id, key.id, "
         "plan_limit.name, unit, amount, window_s, period "
         "FROM account JOIN plan_limit USING (plan_id) JOIN key ON key.account_id = account.id "
-        "WHERE subject = 'key' AND unit <> 'concurrent' AND key.status <> 'deleted') AS limits "
+        "WHERE subject = 'key' AND unit <> 'concurrent' AND key.status <> 'deleted' "
+        "UNION ALL SELECT plan_limit.id || ':' || key.id, key.account_id, key.id, "
+        "plan_limit.name, unit, amount, window_s, period "
+        "FROM key JOIN plan_limit ON plan_limit.key_id = key.id "
+        "WHERE unit <> 'concurrent' AND key.status <> 'deleted') AS limits "
         "LEFT JOIN limit_state USING (id) LIMIT %s",
         (ROWS_MAX,),
     ).fetchall()

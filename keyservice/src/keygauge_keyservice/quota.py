@@ -25,6 +25,7 @@ class Quota:
     reserved: int  # held by replicas: spent, returned or burnt when their leases end
     counted: int  # what the ledger has of the period: calls that no limit refused, their tokens or their cost
     resets_at: datetime
+    credit_nanousd: int | None = None  # a budget of cost that people see in credits: what one is worth
 
     @property
     def remaining(self) -> int:
@@ -33,7 +34,7 @@ class Quota:
 
 
 _FIND = """/* quota.find */
-SELECT plan_limit.name, unit, period, amount, head, cells[1] AS used, subject.key_id,
+SELECT plan_limit.name, unit, period, amount, credit_nanousd, head, cells[1] AS used, subject.key_id,
     (SELECT coalesce(sum(units), 0)::bigint FROM lease
      WHERE state_id = state.id AND bucket = head AND ends_at > %(now)s) AS reserved
 FROM account
@@ -49,7 +50,7 @@ WHERE account.id = %(account_id)s
 ORDER BY plan_limit.name, subject.id"""
 
 _FIND_OF_KEY = """/* quota.find_of_key */
-SELECT key.account_id, plan_limit.name, unit, period, amount, head, cells[1] AS used, key.id AS key_id,
+SELECT key.account_id, plan_limit.name, unit, period, amount, credit_nanousd, head, cells[1] AS used, key.id AS key_id,
     (SELECT coalesce(sum(units), 0)::bigint FROM lease
      WHERE state_id = state.id AND bucket = head AND ends_at > %(now)s) AS reserved
 FROM key JOIN plan_limit ON plan_limit.key_id = key.id AND period IS NOT NULL
@@ -93,6 +94,7 @@ def _quota(connection: Connection, account_id: str, row: Mapping[str, Any], now:
         reserved=reserved,
         counted=_counted(counted, row["unit"]),
         resets_at=end,
+        credit_nanousd=row["credit_nanousd"],
     )
 
 

@@ -47,6 +47,17 @@ def test_limit_that_stays_keeps_its_name_and_what_the_form_does_not_show(connect
     )
 
 
+@pytest.mark.parametrize(("dollars", "worth"), [("6.00", 10**7), ("6.005", None)])
+def test_a_budget_in_credits_stays_one_while_it_is_whole_credits(connection, customer, post, dollars, worth):
+    terms = {"name": "mine", "unit": "nanousd", "period": "month", "subject": "key"}
+    made = Limit(**terms, amount=5 * 10**9, credit_nanousd=10**7, when_unpriced="refuse", output_default=7)
+    key_limits.replace(connection, customer.key.id, [made], actor="test")
+    assert post((dollars, "nanousd", "month"), **{"name-0": "mine"}).status_code == 303
+    (limit,) = key_limits.find(connection, customer.key.id)
+    assert limit.amount == int(float(dollars) * 1000) * 10**6
+    assert (limit.credit_nanousd, limit.when_unpriced, limit.output_default) == (worth, "refuse", 7)
+
+
 def test_emptied_amount_takes_the_limit_away(connection, customer, post):
     post(("6", "request", "60"))
     post(("", "request", "60"), **{"name-0": "key_requests_per_minute"})

@@ -64,6 +64,12 @@ def test_suspended_account_is_told_so(connection, signed_in, customer):
         ({"used": 25_000}, "25,000", "0", "over"),
         ({"amount": 0, "used": 0}, "0", "0", "over"),
         ({"unit": "nanousd", "amount": 10**10, "used": 25 * 10**8}, "$2.50", "$7.50", "fine"),
+        (
+            {"unit": "nanousd", "amount": 5 * 10**9, "used": 12345 * 10**5, "credit_nanousd": 10**6},
+            "1,234.5",
+            "3,765.5",
+            "fine",
+        ),
     ],
 )
 def test_gauge_tells_how_full_it_is(fields, used, remaining, level):
@@ -83,6 +89,10 @@ def test_gauge_tells_how_full_it_is(fields, used, remaining, level):
         (Limit(name="x", unit="request", amount=1, window_s=60), "1 request per minute"),
         (Limit(name="x", unit="token", amount=10**6, period="day"), "1,000,000 tokens per day"),
         (Limit(name="x", unit="nanousd", amount=20 * 10**9, period="month"), "$20.00 per month"),
+        (
+            Limit(name="x", unit="nanousd", amount=5 * 10**9, period="month", credit_nanousd=10**7),
+            "500 credits per month",
+        ),
     ],
 )
 def test_rates_are_words(limit, text):
@@ -109,6 +119,8 @@ def key(**fields):
     [
         ([quota()], [key()], None),
         ([quota(used=16_000)], [], "80% of this month's request quota is used."),
+        ([quota(unit="nanousd", used=16_000)], [], "80% of this month's budget is used."),
+        ([quota(unit="nanousd", used=18_000, credit_nanousd=5)], [], "90% of this month's credits are used."),
         ([], [key(expires_at=NOW + timedelta(days=3))], "“prod” expires on 24 Nov 2026."),
         ([], [key(expires_at=NOW - timedelta(days=3))], "“prod” expired on 18 Nov 2026."),
         ([], [key(expires_at=NOW + timedelta(days=30))], None),

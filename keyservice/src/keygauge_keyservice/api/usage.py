@@ -150,6 +150,7 @@ SCHEMAS = {
             "counted": INTEGER,
             "remaining": INTEGER,
             "resets_at": TIME,
+            "credit_nanousd": nullable({**INTEGER, "description": "a credit's worth, if in credits"}),
         }
     ),
     "Usage": obj(

@@ -15,6 +15,7 @@ from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import accounts, usage
 from keygauge_keyservice.commands.moment import moment
 from keygauge_keyservice.commands.session import connected
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.quota import Quota, find_quotas
 from keygauge_keyservice.tally import Tally
 from keygauge_keyservice.usage_query import Grouping
@@ -69,9 +70,16 @@ def _quota_table(quotas: Sequence[Quota]) -> Table:
     for name in ("used", "held by replicas", "amount", "resets"):
         table.add_column(name, justify="right")
     for quota in quotas:
-        figures = (f"{quota.used:,}", f"{quota.reserved:,}", f"{quota.amount:,}", f"{quota.resets_at:%Y-%m-%d}")
-        table.add_row(quota.name, quota.key_id or "-", quota.unit, *figures)
+        figures = [_in_unit(quota, number) for number in (quota.used, quota.reserved, quota.amount)]
+        unit = "credit" if quota.credit_nanousd else "USD" if quota.unit == "nanousd" else quota.unit
+        table.add_row(quota.name, quota.key_id or "-", unit, *figures, f"{quota.resets_at:%Y-%m-%d}")
     return table
+
+
+def _in_unit(quota: Quota, number: int) -> str:
+    if quota.credit_nanousd:
+        return f"{number / quota.credit_nanousd:,.2f}"
+    return f"{usd(number):,.4f}" if quota.unit == "nanousd" else f"{number:,}"
 
 
 def _figures(tally: Tally) -> list[str]:

@@ -41,6 +41,12 @@ def money(nanousd: int) -> str:
     return f"${dollars.quantize(step, ROUND_HALF_EVEN):,}"
 
 
+def credits_of(nanousd: int, worth_nanousd: int) -> str:
+    """Write money in credits, to a hundredth of one: 4,321.5."""
+    amount = (Decimal(nanousd) / worth_nanousd).quantize(_CENT, ROUND_HALF_EVEN)
+    return f"{amount:,}".removesuffix("0").removesuffix(".0")
+
+
 def dollars(nanousd: int) -> str:
     """Write a round amount beside an axis, with the digits it has: $0.05, $1.50, $20k."""
     amount = Decimal(nanousd).scaleb(-9).normalize()

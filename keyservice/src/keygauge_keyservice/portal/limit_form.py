@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.limit_fields import LIMITS_MAX, read_key_limits
+from keygauge_keyservice.limit_fields import CREDIT, LIMITS_MAX, read_key_limits
 from keygauge_keyservice.plan_limits import Limit
 
 _UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "requests at once"}
@@ -77,9 +77,19 @@ def _documents(rows: Sequence[Row], old: Mapping[str, Limit]) -> list[dict[str, 
         document |= {scope: text for scope, text in (("model", row.model), ("route", row.route)) if text}
         if name in old:
             kept = {field: value for field, value in asdict(old[name]).items() if field in _KEPT and value is not None}
-            document |= kept if row.unit == "token" else {**kept, "output_default": None}
+            document |= kept if row.unit in ("token", "nanousd") else {**kept, "output_default": None}
+            document |= _of_money(document, old[name]) if row.unit == "nanousd" else {}
         documents.append(document)
     return documents
+
+
+def _of_money(document: Mapping[str, Any], before: Limit) -> dict[str, Any]:
+    """Return what a limit of cost keeps; one told in credits is in dollars once it is no whole number of them."""
+    kept: dict[str, Any] = {"when_unpriced": before.when_unpriced}
+    worth, amount = before.credit_nanousd, document["amount"]
+    if worth and isinstance(amount, int) and amount % worth == 0:
+        kept |= {"unit": CREDIT, "amount": amount // worth, "credit_nanousd": worth}
+    return kept
 
 
 def _new_name(row: Row, taken: set[str]) -> str:

@@ -128,16 +128,22 @@ def paces(now: Pace) -> list[PaceRow]:
 
 def gauge(found: Quota) -> Gauge:
     """Write a quota's numbers in its unit."""
-    write = figures.money if found.unit == "nanousd" else figures.count
+    used, amount, remaining = (_in_unit(found, number) for number in (found.used, found.amount, found.remaining))
     return Gauge(
-        used=write(found.used),
-        amount=write(found.amount),
-        remaining=write(found.remaining),
-        unit="" if found.unit == "nanousd" else f"{found.unit}s",
+        used=used,
+        amount=amount,
+        remaining=remaining,
+        unit="credits" if found.credit_nanousd else "" if found.unit == "nanousd" else f"{found.unit}s",
         period=_PERIODS[found.period],
         percent=min(100.0, 100 * found.used / found.amount) if found.amount else 100.0,
         resets_at=found.resets_at,
     )
+
+
+def _in_unit(found: Quota, number: int) -> str:
+    if found.credit_nanousd:
+        return figures.credits_of(number, found.credit_nanousd)
+    return figures.money(number) if found.unit == "nanousd" else figures.count(number)
 
 
 def describe(limit: Limit, *, is_own: bool = False) -> str:
@@ -151,22 +157,30 @@ def rate(limit: Limit) -> str:
     """Write a limit: 600 requests per minute, 1 request at once, $20.00 per month."""
     unit = "request" if limit.unit == "concurrent" else limit.unit
     amount = f"{figures.count(limit.amount)} {unit}{'' if limit.amount == 1 else 's'}"
-    if limit.unit == "nanousd":
+    if limit.credit_nanousd:
+        amount = f"{figures.credits_of(limit.amount, limit.credit_nanousd)} credits"
+    elif limit.unit == "nanousd":
         amount = figures.money(limit.amount)
     window = limit.period or _SPANS_S.get(limit.window_s or 0, f"{limit.window_s} seconds")
     pace = "at once" if limit.unit == "concurrent" else f"per {window}"
     return f"{amount} {pace}{' for each key' if limit.subject == 'key' else ''}"
 
 
+def _named(found: Quota) -> str:
+    if found.credit_nanousd:
+        return "credits are"
+    return "budget is" if found.unit == "nanousd" else f"{found.unit} quota is"
+
+
 def remarks(quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime) -> list[Remark]:
     """Say what needs attention: quotas that run out, keys that expire, expired, or are not used."""
     found = [
         Remark(
-            f"{figures.share(one.used, one.amount)} of {_PERIODS[one.period]}'s {one.unit} quota is used.",
+            f"{figures.share(one.used, one.amount)} of {_PERIODS[one.period]}'s {_named(one)} used.",
             url_for("portal.usage.show"),
         )
         for one in quotas
-        if one.unit != "nanousd" and one.amount and one.used >= _NEAR * one.amount
+        if one.amount and one.used >= _NEAR * one.amount
     ]
     address = url_for("portal.keys.show")
     for key in listed:
