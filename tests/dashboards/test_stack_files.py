@@ -1,5 +1,6 @@
 """The hand-written files of collector/: what reads them accepts them, and they agree with what is generated."""
 
+import json
 import re
 
 import pytest
@@ -59,6 +60,29 @@ def test_alerts_reach_their_receiver(run, root, severity, receiver):
 def test_alerts_of_others_reach_nobody_by_us(run, root):
     configuration = f"--config.file={root / 'collector/alertmanager.yaml'}"
     run("amtool", "config", "routes", "test", configuration, "--verify.receivers=nobody", "severity=page")
+
+
+def test_message_says_what_is_the_matter_and_what_to_do(run, root, tmp_path):
+    alerts = [
+        {"status": "firing", "annotations": {"summary": f"{name} burns", "description": "much", "runbook_url": "r#x"}}
+        for name in ("one", "two")
+    ]
+    group = {"alertname": "ErrorBudgetBurn", "job": "api"}
+    data = {"status": "firing", "alerts": alerts, "groupLabels": group, "commonLabels": {"severity": "page"}}
+    (tmp_path / "data.json").write_text(json.dumps(data))
+    title, text = (
+        run(
+            "amtool",
+            "template",
+            "render",
+            f"--template.glob={root / 'collector/keygauge.tmpl'}",
+            f'--template.text={{{{ template "keygauge.{part}" . }}}}',
+            f"--template.data={tmp_path / 'data.json'}",
+        ).strip()
+        for part in ("title", "text")
+    )
+    assert title == "[page] ErrorBudgetBurn of api (2)"
+    assert text == "one burns\nmuch\nRunbook: r#x\n\ntwo burns\nmuch\nRunbook: r#x"
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

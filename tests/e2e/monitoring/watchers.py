@@ -136,6 +136,7 @@ class Alertmanager:
         configuration = yaml.safe_load(hurry((ROOT / "collector/alertmanager.yaml").read_text()))
         for receiver in configuration["receivers"]:
             receiver["webhook_configs"] = [{"url": inbox_url, "send_resolved": True}]
+        configuration["templates"] = [str(ROOT / "collector" / name) for name in configuration["templates"]]
         (folder / "alertmanager.yaml").write_text(yaml.safe_dump(configuration))
         self._server = Server("alertmanager", folder, f"http://{self.address}/-/ready")
         self.kill = self._server.kill
