@@ -129,7 +129,7 @@ def _samples(now):
     for metric in collector_metrics.ALL:
         yield from _series(metric, {JOB: "collector", **dict.fromkeys(metric.attributes, "x")}, now)
     for record in records(Thresholds()):
-        yield from _line(record.name, {JOB: "api"}, now, lambda _: 0.01)
+        yield from _line(record.name, {JOB: "api", metrics.KEY: "k1"}, now, lambda _: 0.01)
     yield from _line(UP, {JOB: "keyservice", "instance": "i1"}, now, lambda _: 1)
     source = SOURCE.replace('"', "").split("=")
     alert = {"alertname": "KeyRateLimited", "alertstate": "firing", "severity": "ticket", "keygauge_key_id": "k1"}

@@ -21,7 +21,7 @@ def _series():
     known = {
         queries.ALERTS: ALERT_LABELS,
         queries.UP: {JOB},
-        **{record.name: {JOB} for record in records(Thresholds())},
+        **{record.name: {JOB, label(KEY)} for record in records(Thresholds())},
     }
     for metric in metrics.ALL:
         _add(known, metric, {ENV, JOB})

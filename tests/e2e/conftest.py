@@ -53,6 +53,7 @@ class Stack:
 
     admin_token = ADMIN_TOKEN
     service_token = SERVICE_TOKEN
+    pepper = PEPPER
 
     @property
     def service_url(self):

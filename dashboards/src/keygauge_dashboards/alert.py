@@ -24,6 +24,7 @@ class Record:
 
     name: str
     expression: str
+    is_slow: bool = False  # to be read from much history: evaluated less often
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from keygauge_dashboards.thresholds import Thresholds
 
 def records(thresholds: Thresholds) -> list[Record]:
     """Return what is recorded."""
-    return service_alerts.records(thresholds)
+    return [*service_alerts.records(thresholds), *key_alerts.records()]
 
 
 def alerts(thresholds: Thresholds) -> list[Alert]:

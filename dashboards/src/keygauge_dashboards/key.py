@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from keygauge import service_metrics as service
-from keygauge.metrics import DECISIONS, LIMIT, OUTCOME
+from keygauge.metrics import DECISIONS, KEY, LIMIT, OUTCOME, label
 from keygauge_dashboards import requests
 from keygauge_dashboards.charts import answers, durations, failures, legend, tokens_by_model
 from keygauge_dashboards.frame import KEY_PAGE, drill, frame, ledger
+from keygauge_dashboards.key_alerts import NORM, USE
 from keygauge_dashboards.panels import Json, Page, Prometheus, Section, View
-from keygauge_dashboards.queries import Match, like, limit_share, owned, rate, used_up_in
+from keygauge_dashboards.queries import JOB, Match, like, limit_share, named, owned, rate, used_up_in
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, field, levels, limits, ranking, stat, states, table
+from keygauge_dashboards.views import bars, field, levels, limits, lines, ranking, stat, states, table
 
 UID = KEY_PAGE
 
@@ -71,7 +72,7 @@ def key(thresholds: Thresholds) -> Page:
         [
             Section("The key", _header()),
             Section("Limits", _limits(thresholds)),
-            Section("Requests, errors, duration", [answers(), failures(thresholds), durations()]),
+            Section("Requests, errors, duration", [answers(), failures(thresholds), durations(), _norm()]),
             Section("Tokens and cost", _tokens()),
             Section("Calls", _calls()),
         ],
@@ -146,6 +147,22 @@ def _soon_is_bad() -> Json:
         {"color": "green", "value": 604_800},
     ]
     return {"thresholds": {"mode": "absolute", "steps": steps}}
+
+
+def _norm() -> View:
+    use, norm = (f'{name}{{{JOB}=~"$job", {label(KEY)}=~"$key"}}' for name in (USE, NORM))
+    return lines(
+        "Is it used as ever?",
+        "Requests within the last hour, and the average of that over seven days.",
+        [
+            Prometheus(named(f"sum by ({label(KEY)}) ({use})"), "{{name}}"),
+            Prometheus(named(f"sum by ({label(KEY)}) ({norm})"), "{{name}}: its norm"),
+        ],
+        unit="short",
+        calcs=("lastNotNull", "max"),
+        width=24,
+        alerts=("UsageSpike", "NewKeyHot"),
+    )
 
 
 def _tokens() -> list[View]:

@@ -14,9 +14,13 @@ def records(thresholds: Thresholds) -> list[Record]:
     """Return what is recorded: the shares of failed and of slow requests per service, for every window."""
     windows = dict.fromkeys(window for burn in thresholds.burns for window in (burn.short, burn.long))
     return [
-        *(Record(failed_share(window), _failed(window)) for window in windows),
-        *(Record(slow_share(window), _slow(window, thresholds.slow_s)) for window in windows),
+        *(Record(failed_share(window), _failed(window), _is_long(window)) for window in windows),
+        *(Record(slow_share(window), _slow(window, thresholds.slow_s), _is_long(window)) for window in windows),
     ]
+
+
+def _is_long(window: str) -> bool:
+    return window.endswith("d") or window == "6h"
 
 
 def alerts(thresholds: Thresholds) -> Iterator[Alert]:

@@ -4,10 +4,15 @@ Here Prometheus scrapes the services itself, without a collector. Everything is 
 the committed rules and routes lasts a second.
 """
 
+import os
+import re
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import openai
 import pytest
@@ -21,6 +26,8 @@ from keygauge_keyservice import balance, database, plans
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(240)]
 
 MODEL = "gpt-4o-mini"
+RUNBOOK = (Path(__file__).parents[3] / "docs/runbook.md").read_text()
+HEADINGS = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
 PAUSE_S = 0.05
 FIRES_S, RESOLVES_S = 40, 40  # most of it in reserve: 10 and 12 on an idle machine
 DRIFTS_S = 150  # an hour must be known, which is a minute here, and then the alert holds for half of one
@@ -28,16 +35,51 @@ TICKET = {"source": "keygauge", "severity": "ticket", "job": "metered"}
 
 
 @pytest.fixture(scope="module")
-def inbox(shared_stack, run_prometheus, run_alertmanager):
-    """Watch the stack; what Alertmanager sends."""
+def watch(shared_stack, run_prometheus, run_alertmanager):
+    """Watch the stack; the Prometheus that does, and what Alertmanager sends."""
     with run_alertmanager() as (alertmanager, inbox):
         addresses = {
             "collector:8889": f"127.0.0.1:{shared_stack.port_api}",
             "keyservice:8080": f"127.0.0.1:{shared_stack.port_service}",
             "alertmanager:9093": alertmanager.address,
         }
-        with run_prometheus(addresses, shared_stack.service_token):
-            yield inbox
+        with run_prometheus(addresses, shared_stack.service_token) as prometheus:
+            yield prometheus, inbox
+
+
+@pytest.fixture
+def inbox(watch):
+    return watch[1]
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_commands_of_the_runbook_work(heading, watch, subject):
+    key, environ = subject
+    section = RUNBOOK.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    for name, value in {"KEY": key.id, "ACCOUNT": key.account_id, "ADDRESS": "127.0.0.1"}.items():
+        section = re.sub(rf"(?<![$\w]){name}\b", value, section)
+    section = section.replace("$ psql ", "$ psql --no-psqlrc --set=ON_ERROR_STOP=1 ")
+    for command in re.findall(r"^\$ ((?:keygauge|psql|promtool) .+)$", section, re.MULTILINE):
+        done = subprocess.run(["bash", "-c", command], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def subject(shared_stack, watch):
+    """A key that has made a call, and the environment of an operator."""
+    key, token = shared_stack.create_key()
+    shared_stack.openai(token).chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Hello"}])
+    environ = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PROMETHEUS": watch[0].url,
+        "PAGER": "cat",
+        "KEYGAUGE_DATABASE_URL": shared_stack.database_url,
+        "KEYGAUGE_SERVICE_URL": shared_stack.service_url,
+        "KEYGAUGE_SERVICE_TOKEN": shared_stack.service_token,
+        "KEYGAUGE_PEPPER": shared_stack.pepper,
+        "KEYGAUGE_SPOOL_DIR": str(shared_stack.directory / "doctor"),
+    }
+    return key, environ
 
 
 def test_key_that_runs_into_its_limit_becomes_a_ticket(shared_stack, inbox, eventually):

@@ -78,19 +78,19 @@ class Prometheus:
         (folder / "token").write_text(token)
         rules = (ROOT / GENERATED / "prometheus/keygauge.rules.yaml").read_text()
         (folder / "rules.yaml").write_text(re.sub(r"interval: \w+", "interval: 1s", hurry(rules)))
-        self._url = f"http://127.0.0.1:{free_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         committed = yaml.safe_load((ROOT / "collector/prometheus.yaml").read_text())
-        configuration = _place(committed, {**addresses, "127.0.0.1:9090": self._url.removeprefix("http://")})
+        configuration = _place(committed, {**addresses, "127.0.0.1:9090": self.url.removeprefix("http://")})
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
         self._managers = sum(
             len(one["targets"]) for one in configuration["alerting"]["alertmanagers"][0]["static_configs"]
         )
-        self._server = Server("prometheus", folder, f"{self._url}/-/ready")
+        self._server = Server("prometheus", folder, f"{self.url}/-/ready")
         self.kill = self._server.kill
 
     def start(self, program):
         options = ["--config.file=prometheus.yaml", "--storage.tsdb.path=data", "--enable-feature=exemplar-storage"]
-        self._server.start([program, *options, f"--web.listen-address={self._url.removeprefix('http://')}"])
+        self._server.start([program, *options, f"--web.listen-address={self.url.removeprefix('http://')}"])
         self._await_all_parts()
 
     def ask(self, query):
@@ -121,7 +121,7 @@ class Prometheus:
     def _get(self, what, **parameters):
         try:
             with urllib.request.urlopen(
-                f"{self._url}/api/v1/{what}?{urllib.parse.urlencode(parameters)}", timeout=10
+                f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(parameters)}", timeout=10
             ) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
