@@ -18,6 +18,7 @@ def test_a_beat_is_answered(client, replica):
         "unknown": [],
         "keys": [],
         "prices": None,
+        "held": [],
         "grants": [],
         "denials": [],
     }

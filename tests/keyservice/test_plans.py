@@ -63,6 +63,7 @@ def test_a_plan_of_the_same_id_leaves_the_first_as_it_was(connection, plan):
         ("budget=25.5:usd:month", BUDGET),
         ("budget=25500000000:nanousd:month", BUDGET),
         ("credits=500:credit@0.01:month", CREDITS),
+        ("parallel=3:concurrent", Limit(name="parallel", unit="concurrent", amount=3)),
         ("tpd=9:token:day:key", Limit(name="tpd", unit="token", amount=9, period="day", subject="key")),
     ],
 )
@@ -81,7 +82,7 @@ def test_a_limit_is_read_from_a_command_line(text, limit):
         "rpm=60:request",
         "rpm=60:request:60",
         "rpm=1:token:year",
-        "parallel=3:concurrent",
+        "parallel=3:concurrent:60s",
         "cost=3:nanousd",
         "cost=-3:usd:month",
         "cost=0.0000000001:usd:month",

@@ -144,6 +144,8 @@ class Admission:
             for allowance, rest in left.items():
                 if rest:
                     self._charge(allowance, rest, now)
+                if allowance.ended():
+                    self.wake()
 
     def ask(self, dry: Dry) -> None:
         """Have the next beat ask for more of limits that a request waits for."""
@@ -172,7 +174,9 @@ class Admission:
         reserved = []
         for (allowance, units), parts in zip(claims, taken, strict=True):
             if parts is None:
-                self._pass(allowance, units, now)
+                lease = self._pass(allowance, units, now)
+                if lease is not None:
+                    reserved.append((allowance, lease, units))
                 continue
             settles = allowance.limit.unit != "request"
             for lease, part in parts:
@@ -181,9 +185,8 @@ class Admission:
                     reserved.append((allowance, lease, part))
                 if lease.exact and not lease.reserved:
                     self.wake()  # to tell when it was spent
-            allowance.spent += units
-            allowance.calls += 1
-            if not allowance.asked and not parts[-1][0].exact and allowance.available(now) < allowance.spent:
+            allowance.count(units, now)
+            if not allowance.asked and allowance.is_low(parts[-1][0], now):
                 self._ask(allowance)
         return Reservation(tuple(reserved), noted)
 
@@ -198,16 +201,18 @@ class Admission:
             return None
         if not allowance.limit.dry_run:
             return allowance.limit.name, "degraded"
-        refuses = now < allowance.denied_until_ns or units > allowance.limit.amount
+        refuses = allowance.refuses(now) or units > allowance.limit.amount
         return allowance.limit.name, "would_limit" if refuses else "admitted"
 
-    def _pass(self, allowance: Allowance, units: int, now: int) -> None:
-        """Let a call pass without a lease."""
+    def _pass(self, allowance: Allowance, units: int, now: int) -> Lease | None:
+        """Let a call pass without a lease; return what stands for one where its end is of interest."""
         if not allowance.limit.dry_run:
             allowance.share -= units
-        elif now >= allowance.denied_until_ns and units <= allowance.limit.amount:
-            allowance.debt += units  # the next grant pays: a trial makes no call wait
+            return None
+        asks = now >= allowance.denied_until_ns and units <= allowance.limit.amount
+        if asks:
             self._ask(allowance)
+        return allowance.overdraw(units, now, asks=asks)
 
     def _charge(self, allowance: Allowance, units: int, now: int) -> None:
         """Take what a call used beyond its reservation, now or from the next grant."""
@@ -233,6 +238,8 @@ class Admission:
             return Soon(start)
         denied = [allowance for allowance, _ in dry if now < allowance.denied_until_ns]
         if denied:
+            if all(allowance.is_patient(now) for allowance in denied):
+                return Soon(max(allowance.denied_until_ns for allowance in denied))
             last = max(denied, key=lambda allowance: allowance.retry_ns)
             return Refusal(
                 outcome=last.limit.refusal,

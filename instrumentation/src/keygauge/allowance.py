@@ -38,6 +38,8 @@ class Allowance:
         "waiting",
     )
 
+    KIND = Lease  # what grants are kept as
+
     def __init__(self, limit: Limit) -> None:
         self.limit = limit
         self.leases: list[Lease] = []
@@ -81,6 +83,38 @@ class Allowance:
             if now_ns < lease.deadline_ns:
                 total += lease.available
         return total
+
+    def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - other kinds of limit need the moment
+        """Note that a call took units."""
+        self.spent += units
+        self.calls += 1
+
+    def is_low(self, lease: Lease, now_ns: int) -> bool:
+        """Tell whether to ask for more before a call has to wait; `lease` is the last one that was taken from."""
+        return not lease.exact and self.available(now_ns) < self.spent
+
+    def ended(self) -> bool:
+        """Note that a call has ended; tell whether what it gave back goes back to the key service at once."""
+        return False
+
+    def is_patient(self, now_ns: int) -> bool:  # noqa: ARG002 - other kinds of limit need the moment
+        """Tell whether a call that was denied units waits and asks again."""
+        return False
+
+    def refuses(self, now_ns: int) -> bool:
+        """Tell whether the key service said no, not long ago."""
+        return now_ns < self.denied_until_ns
+
+    def overdraw(self, units: int, now_ns: int, *, asks: bool) -> Lease | None:  # noqa: ARG002 - as `count`
+        """Let a call of a trial take what is not there: the next grant pays, so that a trial makes no call wait."""
+        if asks:
+            self.debt += units
+        return None
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to tell the key service."""
+        return not (self.leases or self.closing)
 
     def claim(self, now_ns: int) -> int | None:
         """Return when a lease starts that another waiting request may count on."""

@@ -14,6 +14,7 @@ from keygauge.limit import Limit
 from keygauge.ratelimit import Policy
 from keygauge.rates import Rates
 from keygauge.restriction import Restriction
+from keygauge.slots import Slots
 
 _MOST_KEYS = 100_000
 _MOST_UNKNOWN = 10_000
@@ -128,7 +129,8 @@ class Keyring:
         """Keep the leases of a limit that is known; a changed limit is asked about afresh."""
         allowance = self.allowances.get(limit.id)
         if allowance is None:
-            allowance = self.allowances[limit.id] = Allowance(limit)
+            make = Slots if limit.unit == "concurrent" else Allowance
+            allowance = self.allowances[limit.id] = make(limit)
         elif allowance.limit != limit:
             allowance.limit = limit
             allowance.denied_until_ns = 0

@@ -7,12 +7,10 @@ from typing import Any, Literal
 
 Unit = Literal["request", "token", "nanousd", "concurrent"]
 
-_COUNTED = frozenset(("request", "token", "nanousd"))  # the units that are enforced
-
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`amount` units in any `window_s` seconds, or per calendar `period` (UTC).
+    """`amount` units in any `window_s` seconds, per calendar `period` (UTC), or at once.
 
     One with a `route` or a `model` counts only their calls. `output_default` are the tokens reserved for a call that
     declares no cap of its own. `when_unpriced` is for limits of cost: whether to admit calls of models without a price.
@@ -46,6 +44,8 @@ class Limit:
         """Name the problem when this limit refuses."""
         if self.period and self.unit == "nanousd":
             return "budget_exhausted"
+        if self.unit == "concurrent":
+            return "concurrency_limited"
         return "quota_exhausted" if self.period else "rate_limited"
 
     @property
@@ -61,4 +61,4 @@ class Limit:
 
     def covers(self, route: str | None, model: str | None) -> bool:
         """Tell whether a call counts."""
-        return self.unit in _COUNTED and self.route in {None, route} and self.model in {None, model}
+        return self.route in {None, route} and self.model in {None, model}

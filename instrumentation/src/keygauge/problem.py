@@ -43,6 +43,11 @@ _KINDS = {
         "This key may not use this model, or the call does not say which: its owner can change that.",
     ),
     "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
+    "concurrency_limited": (
+        429,
+        "Too many requests at once",
+        "Wait until one of your requests has ended, then try again.",
+    ),
     "quota_exhausted": (429, "Quota used up", "Wait until the quota resets, or move to a larger plan in the portal."),
     "budget_exhausted": (
         429,

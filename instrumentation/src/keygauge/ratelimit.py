@@ -63,6 +63,8 @@ def beside(fields: Fields, names: Iterable[bytes]) -> Fields:
 
 
 def _item(limit: Limit) -> bytes:
+    if limit.unit == "concurrent":
+        return b'"%s";q=%d;qu="concurrent-requests"' % (_name(limit), limit.amount)
     return b'"%s";q=%d;w=%d' % (_name(limit), limit.amount, limit.window_s or _PERIOD_S[limit.period or "day"])
 
 

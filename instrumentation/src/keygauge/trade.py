@@ -1,18 +1,25 @@
-"""The trade with the key service: leases asked for, given back and taken in, as parts of the beat's messages."""
+"""The trade with the key service: leases asked for, given back, kept and taken in, as parts of the beat's messages."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from keygauge.admission import Admission
 from keygauge.allowance import Allowance
 from keygauge.clock import MS
-from keygauge.lease import Lease
+from keygauge.slots import SlotLease, Slots
 
-_MOST = 500  # acquisitions or returns in one beat: see docs/protocol.md
+_MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/protocol.md
 
-Asked = dict[str, tuple[Allowance, int]]  # by limit, with the units
+
+@dataclass(frozen=True)
+class Asked:
+    """What an offer asks: units by limit, and to keep leases that have so many slots, by lease."""
+
+    units: dict[str, tuple[Allowance, int]]
+    slots: dict[str, tuple[Slots, SlotLease, int]]
 
 
 class Trade:
@@ -26,21 +33,27 @@ class Trade:
         admission = self._admission
         with admission.lock:
             now = admission.clock()
+            returns = self._returns(now, everything=stopping)
+            held = self._holds(now, everything=stopping)
             asking = [] if stopping else list(islice(admission.asking, _MOST))
             admission.asking.difference_update(asking)
             if admission.asking:
                 admission.wake()
-            returns = self._returns(now, everything=stopping)
             demands = [(allowance, *allowance.demand(now)) for allowance in asking]
-        acquire = [
-            {"limit": allowance.limit.id, "units": units, "waiting": waiting} for allowance, units, waiting in demands
-        ]
-        asked = {allowance.limit.id: (allowance, units) for allowance, units, _ in demands}
-        return {"acquire": acquire, "return": returns}, asked
+        message = {
+            "acquire": [
+                {"limit": allowance.limit.id, "units": units, "waiting": waiting}
+                for allowance, units, waiting in demands
+            ],
+            "return": returns,
+        }
+        if held:
+            message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
+        return message, Asked({allowance.limit.id: (allowance, units) for allowance, units, _ in demands}, held)
 
     def give_up(self, asked: Asked) -> None:
         """Note that an offer was not answered: what was asked may be asked again. The caller holds the lock."""
-        for allowance, _ in asked.values():
+        for allowance, _ in asked.units.values():
             allowance.asked = False
 
     def take(self, answer: dict[str, Any], sent_ns: int, asked: Asked) -> None:
@@ -52,12 +65,13 @@ class Trade:
         admission = self._admission
         now = admission.clock()
         self.give_up(asked)  # those that are not in the answer
+        self._keep(answer, sent_ns, asked)
         for grant in answer["grants"]:
-            allowance, units = asked[grant["limit"]]
+            allowance, units = asked.units[grant["limit"]]
             allowance.small = grant["small"]
             allowance.share = allowance.limit.amount // answer["replicas"]
             allowance.rest = grant["remaining"] // answer["replicas"]
-            lease = Lease(
+            lease = allowance.KIND(
                 grant["lease"],
                 grant["units"],
                 sent_ns + grant["left_ms"] * MS,
@@ -68,11 +82,21 @@ class Trade:
             allowance.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
             admission.held.add(allowance)
         for denial in answer["denials"]:
-            allowance, _ = asked[denial["limit"]]
+            allowance, _ = asked.units[denial["limit"]]
             allowance.small = denial["small"]
             allowance.deny(now, sent_ns + denial["retry_ms"] * MS)
         if not answer["more"]:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
+
+    def _keep(self, answer: dict[str, Any], sent_ns: int, asked: Asked) -> None:
+        """Note which leases of slots are held still, and which the key service does not know any more."""
+        kept = {held["lease"]: held for held in answer.get("held", ())}
+        for number, (slots, lease, units) in asked.slots.items():
+            if number in kept:
+                slots.small = kept[number]["small"]
+                lease.renew(units, sent_ns, sent_ns + kept[number]["left_ms"] * MS)
+            else:
+                slots.lose(lease)
 
     def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
         admission = self._admission
@@ -82,6 +106,19 @@ class Trade:
                 admission.wake()
                 break
             returns += allowance.give_back(now, everything=everything)
-            if not allowance.leases and not allowance.closing:
+            if allowance.is_empty:
                 admission.held.discard(allowance)
         return returns[:_MOST]
+
+    def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[Slots, SlotLease, int]]:
+        """Choose the leases of slots to keep, those that end soonest first."""
+        held = [slots for slots in self._admission.held if isinstance(slots, Slots)]
+        for slots in held:
+            if slots.owes(now) and not slots.asked:
+                slots.asked = True
+                self._admission.asking.add(slots)
+        due = [(lease.deadline_ns, slots, lease) for slots in held for lease in slots.hold(now, everything=everything)]
+        due.sort(key=lambda item: item[0])
+        if len(due) > _MOST:
+            self._admission.wake()
+        return {lease.id: (slots, lease, lease.units) for _, slots, lease in due[:_MOST]}

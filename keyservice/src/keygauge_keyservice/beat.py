@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keygauge_keyservice import entries, feed, leases, price_steps, replicas
+from keygauge_keyservice import entries, feed, leases, price_steps, replicas, slots
 from keygauge_keyservice.beat_message import BeatMessage, Prices
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.price_book import PriceBook
+from keygauge_keyservice.replicas import T_MAX_MS
 from keygauge_keyservice.secret import Peppers
 
-T_MAX_MS = 10_000  # how long a replica may trust the keys it knows, from the moment it asked
 _MS_US = 1_000
 
 
@@ -21,11 +21,12 @@ def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers, pr
     changes = feed.read(connection, message.cursor)  # before the entries, so that those are at least as new
     found = entries.look_up(connection, message.look_ups, peppers) if message.look_ups else []
     keys = entries.load(connection, list({*changes.key_ids, *(item.key_id for item in found)}))
-    granted = leases.exchange(
+    traded = leases.exchange(
         connection,
         replica=message.replica,
         returns=message.returns,
         acquisitions=message.acquisitions,
+        holds=message.holds,
         replicas=alive,
     )
     known = {item.digest for item in found}
@@ -39,7 +40,7 @@ def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers, pr
         "unknown": [wanted.digest.hex() for wanted in message.look_ups if wanted.digest not in known],
         "keys": keys,
         "prices": _prices(connection, message.prices, prices) if message.prices else None,
-        **trade(granted),
+        **trade(traded.granted, traded.kept),
     }
 
 
@@ -49,9 +50,10 @@ def _prices(connection: Connection, asked: Prices, book: PriceBook) -> dict[str,
     return {"state": state, "rates": price_steps.answer(book, asked.wanted)}
 
 
-def trade(granted: Sequence[leases.Granted]) -> dict[str, list[dict[str, Any]]]:
-    """Write what is granted and denied."""
+def trade(granted: Sequence[leases.Granted], kept: Sequence[slots.Kept] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Write what is granted, denied and kept."""
     return {
+        "held": [{"lease": item.lease_id, "left_ms": T_MAX_MS, "small": item.is_scarce} for item in kept],
         "grants": [_grant(item) for item in granted if item.lease_id is not None],
         "denials": [_denial(item) for item in granted if item.lease_id is None],
     }

@@ -38,6 +38,14 @@ class Acquisition:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """A lease of slots that the replica holds still, with so many of them."""
+
+    lease_id: str
+    units: int
+
+
+@dataclass(frozen=True)
 class Return:
     """A lease that the replica gives back, and what it did not spend of it.
 
@@ -80,6 +88,7 @@ class BeatMessage:
     look_ups: tuple[LookUp, ...]
     acquisitions: tuple[Acquisition, ...]
     returns: tuple[Return, ...]
+    holds: tuple[Hold, ...]
     prices: Prices | None  # None: it does not count cost
 
 
@@ -101,6 +110,7 @@ def parse(document: Any) -> BeatMessage:
         look_ups=_each(document, "look_up", _look_up),
         acquisitions=_each(document, "acquire", _acquisition),
         returns=_each(document, "return", _return),
+        holds=_each(document, "hold", _hold),
         prices=_prices(document.get("prices")),
     )
     if len({wanted.limit_id for wanted in message.acquisitions}) < len(message.acquisitions):
@@ -130,6 +140,10 @@ def _acquisition(item: dict[str, Any], at: str) -> Acquisition:
         _integer(units, f"{at}.units", 1),
         _integer(waiting, f"{at}.waiting", 0),
     )
+
+
+def _hold(item: dict[str, Any], at: str) -> Hold:
+    return Hold(_text(item.get("lease"), f"{at}.lease"), _integer(item.get("units"), f"{at}.units", 1))
 
 
 def _return(item: dict[str, Any], at: str) -> Return:

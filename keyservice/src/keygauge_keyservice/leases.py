@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge_keyservice import budget, rate
-from keygauge_keyservice.beat_message import Acquisition, Return
+from keygauge_keyservice import budget, rate, slots
+from keygauge_keyservice.beat_message import Acquisition, Hold, Return
 from keygauge_keyservice.counter import Counter, Grant
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.rate import Log
+from keygauge_keyservice.slots import Kept
 
 _is_limit_id = re.compile(r"([0-9]{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
@@ -41,24 +42,41 @@ class Refund:
     ago_us: int | None = None  # the last unit was spent at least so long ago
 
 
+@dataclass(frozen=True)
+class Exchanged:
+    """What was granted or refused, and which leases of slots are kept."""
+
+    granted: Sequence[Granted] = ()
+    kept: Sequence[Kept] = ()
+
+
 def exchange(
     connection: Connection,
     *,
     replica: str,
-    returns: Sequence[Return],
-    acquisitions: Sequence[Acquisition],
+    returns: Sequence[Return] = (),
+    acquisitions: Sequence[Acquisition] = (),
+    holds: Sequence[Hold] = (),
     replicas: int,
-) -> list[Granted]:
+) -> Exchanged:
     """Take leases back and give leases out, in the caller's transaction; those that are not known are passed over."""
     refunds = _take_back(connection, replica, returns)
     wanted = _open(connection, acquisitions) if acquisitions else {}
-    if not refunds and not wanted:
-        return []
-    states = _lock(connection, sorted({*refunds, *wanted}))
+    held = [hold for hold in holds if _is_lease_id(hold.lease_id)]
+    states = _lock(connection, sorted({*refunds, *wanted, *slots.find(connection, replica, held)}))
+    if not states:
+        return Exchanged()
     now_us = _now_us(connection)  # after the locks: the transaction's own time may be older than its neighbour's
+    kept = slots.keep(connection, replica, held)
+    out = slots.count(connection, [row["id"] for row in states if row["unit"] == "concurrent"])
     changed: dict[str, Counter | Log] = {}
     granted = []
     for row in states:
+        if row["unit"] == "concurrent":
+            if row["id"] in wanted:
+                given = places(wanted[row["id"]], row, out.get(row["id"], 0), now_us=now_us, replicas=replicas)
+                granted.append(Granted(row["id"], None, given, now_us))
+            continue
         before = state_of(row)
         state = settle(before, refunds.get(row["id"], ()), now_us=now_us, window_s=row["window_s"])
         if row["id"] in wanted:
@@ -68,7 +86,11 @@ def exchange(
         if state != before:
             changed[row["id"]] = state
     _write(connection, changed)
-    return _hand_out(connection, replica, granted)
+    scarce = {row["id"] for row in states if slots.is_scarce(out.get(row["id"], 0), row["amount"], replicas)}
+    return Exchanged(
+        _hand_out(connection, replica, granted),
+        [Kept(str(row["id"]), row["state_id"] in scarce) for row in kept],
+    )
 
 
 def state_of(row: Mapping[str, Any]) -> Counter | Log:
@@ -118,6 +140,18 @@ def decide(
     )
 
 
+def places(wanted: Acquisition, terms: Mapping[str, Any], out: int, *, now_us: int, replicas: int) -> Grant[Counter]:
+    """Grant what a limit of concurrent requests allows; `out` of its slots are held."""
+    return slots.grant(
+        out,
+        now_us=now_us,
+        amount=terms["amount"],
+        want=wanted.units,
+        replicas=replicas,
+        waiting=wanted.waiting,
+    )
+
+
 def _take_back(connection: Connection, replica: str, returns: Sequence[Return]) -> dict[str, list[Refund]]:
     """Tell what leases returned may refund. A return sent twice finds its lease deleted, or as small as it makes it."""
     known = {int(item.lease_id): item for item in returns if _is_lease_id(item.lease_id)}
@@ -147,7 +181,7 @@ def _shrink(connection: Connection, replica: str, returns: Sequence[Return]) -> 
     return connection.execute(
         "/* leases.shrink */ WITH told AS (SELECT id, units, used, ends_at FROM lease "
         "JOIN unnest(%s::bigint[], %s::bigint[]) AS told (id, used) USING (id) "
-        "WHERE replica = %s AND ends_at > clock_timestamp() FOR UPDATE OF lease) "
+        "WHERE replica = %s AND bucket >= 0 AND ends_at > clock_timestamp() FOR UPDATE OF lease) "
         "UPDATE lease SET units = least(lease.units, used), ends_at = clock_timestamp() + %s * interval '1 second' "
         "FROM told WHERE lease.id = told.id "
         "RETURNING state_id, bucket, greatest(told.units - used, 0) AS unspent, "
@@ -163,7 +197,7 @@ def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[s
     rows = connection.execute(
         "/* leases.open */ WITH known AS ("
         "SELECT wanted.id, account.id AS account_id FROM unnest(%s::text[]) AS wanted (id) "
-        "JOIN plan_limit ON plan_limit.id = split_part(wanted.id, ':', 1)::bigint AND unit <> 'concurrent' "
+        "JOIN plan_limit ON plan_limit.id = split_part(wanted.id, ':', 1)::bigint "
         "LEFT JOIN key ON subject = 'key' AND key.id = split_part(wanted.id, ':', 2) "
         "JOIN account ON account.id = "
         "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
@@ -178,8 +212,10 @@ def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[s
 
 def _lock(connection: Connection, state_ids: list[str]) -> list[dict[str, Any]]:
     """Lock rows in the order of their ids, so that beats wait for each other and never in a circle."""
+    if not state_ids:
+        return []
     return connection.execute(
-        "/* leases.lock */ SELECT limit_state.id, head, cells, ends, amount, window_s, period FROM limit_state "
+        "/* leases.lock */ SELECT limit_state.id, head, cells, ends, unit, amount, window_s, period FROM limit_state "
         "JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
         "WHERE limit_state.id = ANY(%s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
         (state_ids,),

@@ -98,11 +98,11 @@ def _check(fields: Fields, limit: Limit) -> Limit:
         fields.fail("when_unpriced", "wrong_unit", "goes with limits of cost")
     if (limit.credit_nanousd is not None) != (limit.unit == CREDIT):
         fields.fail("credit_nanousd", "wrong_unit", "goes with limits in credits: so many nano-USD each")
-    if limit.unit == "concurrent":
-        fields.fail("unit", "not_enforced", f"limits in {limit.unit} are not enforced yet")
     given = (limit.window_s is not None) + (limit.period is not None)
     if limit.unit == "concurrent" and given:
         fields.fail("unit", "wrong_window", "a limit of concurrent requests has neither window_s nor period")
+    if limit.unit == "concurrent" and limit.when_down != "closed":
+        fields.fail("when_down", "wrong_unit", "a limit of concurrent requests is always closed")
     if limit.unit != "concurrent" and given != 1:
         fields.fail("window_s", "wrong_window", "give window_s or period, and not both")
     return limit

@@ -5,11 +5,13 @@ from __future__ import annotations
 from keygauge_keyservice.beat_message import BeatMessage
 from keygauge_keyservice.database import Connection
 
+T_MAX_MS = 10_000  # how long a replica may trust what it knows, from the moment it asked
+
 
 def see(connection: Connection, message: BeatMessage) -> int:
     """Note that a replica is alive, and return how many are, this one included.
 
-    A beat that takes no lease need not wait for the disk: what it writes may be lost in a crash.
+    A beat that takes or keeps no lease need not wait for the disk: what it writes may be lost in a crash.
     """
     if message.cursor is None:  # a replica that starts: time to forget those that ended
         connection.execute(
@@ -30,7 +32,7 @@ def see(connection: Connection, message: BeatMessage) -> int:
             "host": message.host,
             "version": message.version,
             "mode": message.mode,
-            "lasting": bool(message.acquisitions),
+            "lasting": bool(message.acquisitions or message.holds),
         },
     ).fetchone()
     return 1 + int(row["others"]) if row else 1

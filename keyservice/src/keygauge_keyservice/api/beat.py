@@ -55,6 +55,7 @@ SCHEMAS = {
             "cursor": nullable(_COUNT),
             "look_up": _some(obj({"key": TEXT, "digest": _HEX})),
             "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}}, {"waiting": _COUNT})),
+            "hold": _some(obj({"lease": TEXT, "units": {**INTEGER, "minimum": 1}})),
             "return": _some(obj({"lease": TEXT}, {"unspent": _COUNT, "ago_us": _COUNT, "used": _COUNT})),
             "prices": nullable(
                 obj(
@@ -108,6 +109,7 @@ SCHEMAS = {
             "unknown": array(_HEX),
             "keys": array(ref("KeyEntry")),
             "prices": nullable(obj({"state": TEXT, "rates": array(array({"type": "array", "items": {}}))})),
+            "held": array(obj({"lease": TEXT, "left_ms": _COUNT, "small": FLAG})),
             "grants": array(
                 obj(
                     {

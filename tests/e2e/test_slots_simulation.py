@@ -1,0 +1,155 @@
+"""Concurrent requests: replicas' and key service's own decisions, joined by a simulated network and a virtual clock.
+
+As in test_limits_simulation.py, with calls that last. A call counts as long as the lease it is in is live by its
+replica's clock: a replica that is cut off for longer than that may not admit, but cannot end calls under way.
+"""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
+from test_limits_simulation import EPOCH_US, MS, PROFILE, T_MAX_NS, Replica, World
+
+from keygauge.admission import Dry, Refusal, Reservation, Soon
+from keygauge.limit import Limit
+from keygauge.slots import Slots
+from keygauge_keyservice import beat, leases, slots
+from keygauge_keyservice.beat_message import Acquisition
+
+
+class SlotStore:
+    """The key service: the decisions are its own, the table of leases is a dictionary."""
+
+    def __init__(self, amount):
+        self.amount = amount
+        self.leases = {}
+        self.last = 0
+
+    def out(self, now_us):
+        return sum(row["units"] for row in self.leases.values() if row["ends_us"] > now_us)
+
+    def exchange(self, replica, message, real_ns, replicas):
+        now_us = EPOCH_US + real_ns // 1000
+        for item in message["return"]:
+            row = self.leases.get(int(item["lease"]))
+            if row and row["replica"] == replica:
+                del self.leases[int(item["lease"])]
+        kept = []
+        for item in message.get("hold", ()):
+            row = self.leases.get(int(item["lease"]))
+            if row and row["replica"] == replica and row["ends_us"] > now_us:
+                row |= {"units": min(row["units"], item["units"]), "ends_us": now_us + slots.LIFE_US}
+                kept.append(item["lease"])
+        out = self.out(now_us)
+        scarce = slots.is_scarce(out, self.amount, replicas)
+        granted = []
+        for item in message["acquire"]:
+            wanted = Acquisition(item["limit"], item["units"], item["waiting"])
+            grant = leases.places(wanted, {"amount": self.amount}, out, now_us=now_us, replicas=replicas)
+            assert 0 <= grant.units <= wanted.units
+            assert grant.units == 0 or out + grant.units <= self.amount
+            number = None
+            if grant.units:
+                self.last += 1
+                number = self.last
+                self.leases[number] = {"replica": replica, "units": grant.units, "ends_us": grant.ends_us}
+            granted.append(leases.Granted(item["limit"], number, grant, now_us))
+        traded = beat.trade(granted, [slots.Kept(lease, scarce) for lease in kept])
+        return {**traded, "replicas": replicas, "t_max_ms": beat.T_MAX_MS, "more": False}
+
+
+class Calls(World):
+    """Calls that begin, last and end."""
+
+    AMOUNT = 1
+
+    @initialize(skews=st.lists(st.integers(-(10**12), 10**12), min_size=3, max_size=3))
+    def begin(self, skews):
+        self.real_ns = 10**12
+        self.limits = [Limit("at_once", "at_once", "concurrent", self.AMOUNT, None, None)]
+        self.store = SlotStore(self.AMOUNT)
+        self.skews = skews
+        self.replicas = [self._replica(number) for number in range(self.REPLICAS)]
+        self.requests, self.answers, self.calls = [], [], []
+        self.names = self.REPLICAS
+
+    def _replica(self, number, name=None):
+        replica = Replica(self, f"r{number if name is None else name}", self.skews[number])
+        replica.allowances = (Slots(self.limits[0]),)
+        return replica
+
+    @rule(number=st.integers(0, 2), times=st.integers(1, 4))
+    def call(self, number, times):
+        replica = self.replicas[number % len(self.replicas)]
+        for _ in range(times):
+            decision = replica.admission.reserve([(replica.allowances[0], 1)])
+            if isinstance(decision, Reservation):
+                assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
+                self.calls.append((replica, decision))
+                slots_held = sum(x.units for x in replica.allowances[0].leases if x.is_live(replica.admission.clock()))
+                assert sum(caller is replica for caller, _ in self.calls) <= slots_held  # those not counted come first
+            elif isinstance(decision, Dry):
+                replica.admission.ask(decision)
+            else:
+                assert isinstance(decision, Refusal | Soon)
+
+    @precondition(lambda self: self.calls)
+    @rule(place=st.integers(0, 20))
+    def end(self, place):
+        replica, reservation = self.calls.pop(place % len(self.calls))
+        replica.admission.settle(reservation, tokens=None)
+
+    @rule(number=st.integers(0, 2))
+    def crash(self, number):
+        number %= len(self.replicas)
+        if number == 1:
+            self.names += 1
+            gone = self.replicas[number]
+            self.calls = [call for call in self.calls if call[0] is not gone]
+            self.replicas[number] = self._replica(number, self.names)
+
+    @rule(number=st.integers(0, 2), there_ms=st.integers(0, 400), back_ms=st.integers(0, 400))
+    def beat(self, number, there_ms, back_ms):
+        """A beat that arrives and is answered; nothing else happens meanwhile."""
+        replica = self.replicas[number]
+        if replica.asked is not None:
+            return
+        self.send(number=number, stopping=False)
+        self.real_ns += there_ms * MS
+        self.arrive(place=len(self.requests) - 1, doubled=1)
+        self.real_ns += back_ms * MS
+        self.answer(place=len(self.answers) - 1)
+
+    @rule(number=st.integers(0, 2), step_ms=st.sampled_from([1000, 1000, 5000, 9300, 9600, 9900, 10_100]))
+    def pause(self, number, step_ms):
+        self.real_ns += step_ms * MS
+        self.beat(number=number, there_ms=1, back_ms=1)
+
+    @invariant()
+    def nothing_is_negative_nor_counted_twice(self):
+        if not hasattr(self, "store"):
+            return
+        under_way = 0
+        for replica in self.replicas:
+            (held,) = replica.allowances
+            now = replica.admission.clock()
+            assert sum(part for caller, made in self.calls if caller is replica for _, _, part in made.parts) == sum(
+                lease.reserved for lease in [*held.leases, *held.lost]
+            )
+            for lease in held.leases:
+                assert lease.available >= 0
+                assert lease.available + lease.reserved == lease.units
+                if lease.is_live(now):
+                    under_way += lease.reserved
+                    row = self.store.leases[int(lease.id)]  # a live lease is known there, with as many slots or more
+                    assert row["units"] >= lease.units
+                    assert row["ends_us"] > EPOCH_US + self.real_ns // 1000
+        assert under_way <= self.AMOUNT
+        if all(lease.is_live(replica.admission.clock()) for replica, made in self.calls for _, lease, _ in made.parts):
+            lost = [lease for replica in self.replicas for lease in replica.allowances[0].lost]
+            assert lost or len(self.calls) <= self.AMOUNT
+
+
+@pytest.mark.parametrize("amount", [1, 3, 12, 40])
+def test_calls_at_once_hold_under_every_disorder(amount):
+    machine = type("Machine", (Calls,), {"AMOUNT": amount})
+    run_state_machine_as_test(machine, settings=PROFILE)
