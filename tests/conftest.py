@@ -1,6 +1,7 @@
 """One embedded PostgreSQL for the whole run, and a fresh migrated database for each test that asks for one."""
 
 import os
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -14,6 +15,8 @@ from keygauge_keyservice import database, embedded
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.secret import Peppers
+
+sys.path.insert(0, str(Path(__file__).parent))  # the apps in hosts.py serve tests of several folders
 
 # How fast an example runs is the machine's affair, not a property of the code.
 hypothesis_settings.register_profile("keygauge", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,6 +5,7 @@ import sys
 import time
 import urllib.request
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from keygauge_keyservice import accounts, database, keys, plans
 from keygauge_keyservice.secret import Peppers
 
 sys.path.insert(0, str(Path(__file__).parent))  # programs that tests start are importable too
+
+import serving
 
 SERVICE_TOKEN = "e2e-service-token-0123456789"
 ADMIN_TOKEN = "e2e-admin-token-0123456789"
@@ -119,6 +122,11 @@ class Stack:
         self.clients.append(anthropic.Anthropic(api_key=token, base_url=self.api_url, **options))
         return self.clients[-1]
 
+    def query(self, statement, *parameters):
+        """Return what the database says."""
+        with psycopg.connect(self.database_url) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
     def ledger(self, key_id, columns="status, outcome"):
         """Return a key's events in the order of time."""
         with psycopg.connect(self.database_url) as connection:
@@ -162,18 +170,64 @@ def stack(cold_stack):
     return cold_stack
 
 
+@contextmanager
+def fresh_database(postgresql, template):
+    """A migrated database that lives longer than a test: its address."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield postgresql.get_uri(database=name)
+    with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture(scope="module")
 def shared_stack(postgresql, _template, tmp_path_factory):
     """A running stack for all tests of a module."""
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {_template}")
-    stack = Stack(postgresql.get_uri(database=name), tmp_path_factory.mktemp("stack"))
-    try:
-        stack.start_service()
-        stack.start_api()
-        yield stack
-    finally:
-        stack.stop()
-        with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(postgresql, _template) as url:
+        stack = Stack(url, tmp_path_factory.mktemp("stack"))
+        try:
+            stack.start_service()
+            stack.start_api()
+            yield stack
+        finally:
+            stack.stop()
+
+
+@pytest.fixture
+def collector():
+    """A receiver of OTLP metrics."""
+    collector = serving.Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture
+def servers(collector, tmp_path):
+    """Start servers; they end with the test."""
+    servers = serving.Servers(tmp_path, collector)
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+def serve(servers):
+    """`serve(command, files, stack)` serves an app by a command: its port and its process."""
+
+    def serve(command, files, stack, **options):
+        port = find_free_port()
+        return port, servers.start(command, files, stack, port=port, **options)
+
+    return serve
+
+
+@pytest.fixture(scope="module")
+def key_service(postgresql, _template, tmp_path_factory):
+    """A key service for all tests of a module, which make keys of their own."""
+    with fresh_database(postgresql, _template) as url:
+        stack = Stack(url, tmp_path_factory.mktemp("stack"))
+        try:
+            stack.start_service()
+            yield stack
+        finally:
+            stack.stop()

@@ -1,25 +1,16 @@
 """One small app under every server: ledger and metrics equal the requests sent, and a SIGTERM leaves nothing behind."""
 
-import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
-from http.client import HTTPConnection, RemoteDisconnected
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
-from pathlib import Path
-from threading import Thread
 
 import psycopg
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from serving import get, terminate
 
 from keygauge_keyservice import plans
 
@@ -94,135 +85,21 @@ SERVERS = {
 ZERO_CODE = {
     "uvicorn": ["opentelemetry-instrument", "uvicorn", "small:plain_asgi", "--port", "{port}"],
     "gunicorn": ["opentelemetry-instrument", *GUNICORN, "small:plain_wsgi"],
+    "gunicorn gthread": ["opentelemetry-instrument", *GUNICORN, "-k", "gthread", "--threads", "4", "small:plain_wsgi"],
     "gunicorn gthread, preload": [
         *("opentelemetry-instrument", *GUNICORN, "-k", "gthread", "--threads", "4", "--preload", "small:plain_wsgi")
     ],
     "uvicorn, and by hand": ["opentelemetry-instrument", "uvicorn", "small:asgi", "--port", "{port}"],
 }
-BIN = Path(sys.executable).parent
+RELOADS = ("uvicorn, 2 workers", "gunicorn sync", "gunicorn gthread", "gunicorn uvicorn")  # by SIGHUP
 REQUESTS = 120
 CLIENTS = 4
-
-
-class Collector:
-    """Receives OTLP over HTTP and keeps the last, cumulative value of every series."""
-
-    def __init__(self):
-        self.series = {}
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                collector.take(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server.server_port}/v1/metrics"
-
-    def take(self, body):
-        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-            instance = resource.resource.SerializeToString()
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    points = metric.sum.data_points or metric.histogram.data_points
-                    for point in points:
-                        labels = {pair.key: pair.value.string_value for pair in point.attributes}
-                        value = point.count if metric.histogram.data_points else point.as_int
-                        self.series[instance, metric.name, json.dumps(labels)] = value
-
-    def total(self, name, **labels):
-        return sum(
-            value
-            for (_, metric, own), value in self.series.items()
-            if metric == name and labels.items() <= json.loads(own).items()
-        )
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def collector():
-    collector = Collector()
-    yield collector
-    collector.close()
-
-
-@pytest.fixture
-def serve(cold_stack, collector, free_port, tmp_path, monkeypatch):
-    """Serve the small app by a command: its port and its process."""
-    (tmp_path / "small.py").write_text(APP)
-    running = []
-
-    def serve(command):
-        port = free_port()
-        environ = {
-            "KEYGAUGE_SERVICE_URL": cold_stack.service_url,
-            "KEYGAUGE_SERVICE_TOKEN": "e2e-service-token-0123456789",
-            "KEYGAUGE_SPOOL_DIR": str(tmp_path / "spool"),
-            "KEYGAUGE_WAIT_S": "5",
-            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": collector.url,
-            "HOME": str(tmp_path),  # gunicorn puts a socket there
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        }
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        with (tmp_path / "server.log").open("wb") as log:
-            arguments = [BIN / command[0], *[part.format(port=port) for part in command[1:]]]
-            running.append(subprocess.Popen(arguments, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT))
-        wait_until_ready(port, running[-1], tmp_path / "server.log")
-        return port, running[-1]
-
-    yield serve
-    for process in running:
-        process.kill()
-        process.wait()
-
-
-def wait_until_ready(port, process, log):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
-            return
-        time.sleep(0.1)
-    pytest.fail(f"the server does not answer: {log.read_text()[-2000:]}")
 
 
 def send(port, token, count):
     """Send requests by one client; count the answers by status."""
     paths = ["/stream" if number % 4 == 0 else f"/items/{number}" for number in range(count)]
     return Counter(get(port, path, token) for path in paths)
-
-
-def get(port, path, token=""):
-    """Get by a connection of its own, so that the workers share the requests."""
-    while True:
-        connection = HTTPConnection("127.0.0.1", port, timeout=60)
-        try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
-            answer = connection.getresponse()
-            answer.read()
-        except (ConnectionError, RemoteDisconnected):  # a worker left before it took the request
-            time.sleep(0.01)
-        else:
-            return answer.status
-        finally:
-            connection.close()
-
-
-def terminate(process):
-    process.send_signal(signal.SIGTERM)
-    return process.wait(60)
 
 
 def units_taken(stack):
@@ -250,21 +127,31 @@ def test_every_request_is_counted_once_with_zero_code(check, command):
     check(command)
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", RELOADS)
+def test_graceful_reload_loses_nothing(check, name):
+    check(SERVERS[name], reloads=True)
+
+
 @pytest.fixture
 def check(cold_stack, collector, serve, tmp_path):
     """Serve by a command, send requests, end the server; compare."""
     return partial(check_counts, cold_stack, collector, serve, tmp_path)
 
 
-def check_counts(cold_stack, collector, serve, tmp_path, command):
+def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=False):
     cold_stack.start_service()
     key, token = cold_stack.create_key(
         plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60),
         plans.Limit(name="monthly_requests", unit="request", amount=1_000_000, period="month"),
     )
-    port, process = serve(command)
+    port, process = serve(command, {"small.py": APP}, cold_stack)
     with ThreadPoolExecutor(CLIENTS) as clients:
-        sent = sum(clients.map(lambda _: send(port, token, REQUESTS // CLIENTS), range(CLIENTS)), Counter())
+        answers = clients.map(lambda _: send(port, token, REQUESTS // CLIENTS), range(CLIENTS))
+        if reloads:  # in the midst of them
+            time.sleep(0.2)
+            process.send_signal(signal.SIGHUP)
+        sent = sum(answers, Counter())
     assert sent == {200: REQUESTS}, (tmp_path / "server.log").read_text()[-2000:]
     terminate(process)
     events = cold_stack.ledger(key.id, "status, input_tokens, output_tokens")
