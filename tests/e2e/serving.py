@@ -50,7 +50,8 @@ class Collector:
                 for metric in scope.metrics:
                     points = metric.sum.data_points or metric.histogram.data_points
                     for point in points:
-                        labels = {pair.key: pair.value.string_value for pair in point.attributes}
+                        values = {pair.key: pair.value for pair in point.attributes}
+                        labels = {name: value.string_value or value.int_value for name, value in values.items()}
                         value = point.count if metric.histogram.data_points else point.as_int
                         self.series[instance, metric.name, json.dumps(labels)] = value
 

@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _INTERVAL_NS = SECOND
 _MOST = 500  # look-ups in one beat: see docs/protocol.md
 _TIMEOUT_S = 2.0
+_LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a beat that was not answered
 
 Round = Future[bool]  # ends with the beat that carried what was asked before; False: the key service did not answer
@@ -59,7 +60,7 @@ class Beat:
         """Start beating."""
         self._thread.start()
 
-    def stop(self, timeout_s: float = _TIMEOUT_S) -> None:
+    def stop(self, timeout_s: float = _LAST_S) -> None:
         """Give all leases back and end."""
         self._stop.set()
         self.wake()

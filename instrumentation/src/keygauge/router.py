@@ -1,12 +1,13 @@
 """Frameworks' own routers: what they match, noted as they do, and what they would match.
 
-Django, Falcon and Quart leave no trace of their match in scope or environ, but match in one method of a class. That
-method is wrapped where the framework is already imported; it is never imported for this.
+Django, Falcon, Quart and Datasette leave no trace of their match in scope or environ, but match in one method of a
+class, or one function. That one is wrapped where the framework is already imported; it is never imported for this.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,9 +21,15 @@ class Router:
     """Where a framework matches, and how its match tells the template."""
 
     module: str
-    owner: str
+    owner: str  # a class; "" for a function of the module
     method: str
     read: Callable[[Any, Any], str | None]  # (the method's owner, what the method returned)
+
+    def find(self) -> tuple[Any, Any]:
+        """Return where the method is, and the method; None where the framework is not imported."""
+        module = sys.modules.get(self.module)
+        owner = getattr(module, self.owner, None) if self.owner else module
+        return owner, getattr(owner, self.method, None)
 
 
 def _quart(context: Any, _: Any) -> str | None:
@@ -30,18 +37,26 @@ def _quart(context: Any, _: Any) -> str | None:
     return None if rule is None else rule.rule
 
 
+def _datasette(_: Any, found: Any) -> str | None:
+    """Tell a template from a regular expression: its named groups as parameters."""
+    if found[0] is None:
+        return None
+    template = re.sub(r"\(\?P<(\w+)>(?:[^()\\]|\\.)*\)", r"{\1}", found[0].re.pattern)
+    return template.removesuffix("$").replace("\\.", ".")
+
+
 ROUTERS = (
     Router("django.core.handlers.base", "BaseHandler", "resolve_request", lambda _, match: f"/{match.route}"),
     Router("falcon.app", "App", "_get_responder", lambda _, found: found[3]),
     Router("quart.ctx", "_BaseRequestWebsocketContext", "match_request", _quart),
+    Router("datasette.app", "", "resolve_routes", _datasette),
 )
 
 
 def follow() -> None:
     """Note from now on what the frameworks that are imported match; again does no harm."""
     for router in ROUTERS:
-        owner = getattr(sys.modules.get(router.module), router.owner, None)
-        match = getattr(owner, router.method, None)
+        owner, match = router.find()
         if match is not None and not hasattr(match, "keygauge_router"):
             setattr(owner, router.method, _noting(match, router))
 
@@ -49,8 +64,7 @@ def follow() -> None:
 def unfollow() -> None:
     """Give the frameworks their own methods back."""
     for router in ROUTERS:
-        owner = getattr(sys.modules.get(router.module), router.owner, None)
-        match: Any = getattr(owner, router.method, None)
+        owner, match = router.find()
         if hasattr(match, "keygauge_router"):
             setattr(owner, router.method, match.__wrapped__)
 
