@@ -96,3 +96,19 @@ def test_a_lost_connection_is_told_to_the_sender_who_sends_again(post, lines, co
     assert set(answers) <= {200, 503}
     assert answers[-1] == 200
     assert connection.execute("SELECT sum(requests)::int AS n FROM rollup").fetchone() == {"n": 10}
+
+
+def test_a_spool_that_another_process_sends_is_refused_and_nothing_of_it_is_lost(post, lines, connection):
+    assert post(b"".join(lines[:3]), query="spool=0a&first=0&owner=0a").json["next"] == 3
+    answer = post(b"".join(lines), query="spool=0a&first=0&owner=0b")
+    assert (answer.status_code, answer.json["code"]) == (409, "spool_claimed")
+    assert post(lines[3], query="spool=0a&first=3&owner=0a").json["next"] == 4
+    connection.execute("UPDATE spool SET updated_at = updated_at - interval '4 seconds'")  # its process is dead
+    assert post(b"".join(lines), query="spool=0a&first=0&owner=0b").json == {"next": 5, "accepted": 1, "refused": []}
+    assert post(lines[4], query="spool=0a&first=5&owner=0a").status_code == 409  # now the other way round
+    assert post(lines[4], query="spool=0a&first=4").json["next"] == 5  # a sender that does not say who it is
+    assert connection.execute("SELECT count(*) AS n FROM event").fetchone() == {"n": 5}
+
+
+def test_an_owner_that_is_no_spool_is_refused(post, lines):
+    assert post(lines[0], query="spool=0a&first=0&owner=me").json["code"] == "bad_batch"

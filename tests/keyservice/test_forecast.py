@@ -46,3 +46,30 @@ def test_the_pace_is_that_of_the_last_minute_and_of_each_rates_window(connection
     pace = find_pace(connection, "acme", now=noon)
     assert (pace.requests_per_minute, pace.tokens_per_minute) == (2, 600)
     assert [(rate.name, rate.used, rate.amount) for rate in pace.rates] == [("rpm", 2, 1000), ("tph", 1200, 1000)]
+
+
+def test_a_rate_of_a_route_or_a_model_counts_their_calls_only(connection, make_event, noon):
+    for name, route, model in (("all", None, None), ("chat", "/v1/chat/completions", None), ("mini", None, "mini")):
+        connection.execute(
+            "INSERT INTO plan_limit (plan_id, name, unit, amount, window_s, route, model) "
+            "VALUES ('ledger', %s, 'request', 10, 60, %s, %s)",
+            (name, route, model),
+        )
+    events = [make_event(-1), make_event(-2, route="/v1/other"), make_event(-3, route="/v1/other", model="mini")]
+    history.write_history(connection, events, lambda _: None, spool="test")
+    pace = find_pace(connection, "acme", now=noon)
+    assert {rate.name: rate.used for rate in pace.rates} == {"all": 3, "chat": 1, "mini": 1}
+
+
+def test_the_pace_of_a_key_is_held_against_its_own_rates(connection, make_event, noon):
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, key_id, name, subject, unit, amount, window_s) VALUES "
+        "('ledger', NULL, 'of all', 'account', 'request', 100, 60), "
+        "('ledger', NULL, 'of each', 'key', 'request', 50, 60), "
+        "(NULL, 'acme-test', 'its own', 'key', 'token', 5, 60), (NULL, 'acme-live', 'a sister', 'key', 'token', 5, 60)"
+    )
+    events = [make_event(-1), make_event(-2, key="acme-test"), make_event(-3, key="acme-test")]
+    history.write_history(connection, events, lambda _: None, spool="test")
+    pace = find_pace(connection, "acme", key_id="acme-test", now=noon)
+    assert (pace.requests_per_minute, pace.tokens_per_minute) == (2, 600)
+    assert {rate.name: rate.used for rate in pace.rates} == {"of each": 2, "its own": 600}

@@ -70,3 +70,22 @@ def test_rates_are_no_budgets(connection, noon):
         "INSERT INTO plan_limit (plan_id, name, unit, amount, window_s) VALUES ('ledger', 'rpm', 'request', 60, 60)"
     )
     assert quota.find_quotas(connection, "acme", now=noon) == []
+
+
+def test_a_budget_counts_what_it_limits(connection, make_event, noon):
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, key_id, name, subject, unit, amount, period, route, model) VALUES "
+        "('ledger', NULL, 'a', 'key', 'request', 100, 'month', NULL, NULL), "
+        "('ledger', NULL, 'b', 'account', 'token', 100, 'day', '/v1/other', NULL), "
+        "(NULL, 'acme-test', 'c', 'key', 'request', 100, 'month', NULL, 'mini')"
+    )
+    events = [make_event(1), make_event(2, key="acme-test", model="mini"), make_event(3, key="acme-test")]
+    events.append(make_event(4, route="/v1/other", input_tokens=7, output_tokens=1))
+    history.write_history(connection, events, PublicPrices(), spool="test")
+    found = quota.find_quotas(connection, "acme", now=noon)
+    assert [(one.name, one.key_id, one.counted) for one in found] == [
+        ("a", "acme-live", 2),
+        ("a", "acme-test", 2),
+        ("b", None, 8),
+        ("c", "acme-test", 1),
+    ]

@@ -18,6 +18,7 @@ _log = logging.getLogger(__name__)
 
 _INTERVAL_S = 1.0
 _ADOPTION_S = 15.0  # how often dead processes' spools are looked for
+_CLAIM_S = 3.0  # for which a spool is kept for the process that sent it last; see docs/protocol.md
 _TIMEOUT_S = 10.0
 _POISON = frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST})
 
@@ -104,7 +105,7 @@ class Shipper:
         self._recovered()
 
     def _post(self, spool_id: str, batch: Batch) -> int:
-        path = f"/v1/events?spool={spool_id}&first={batch.first}"
+        path = f"/v1/events?spool={spool_id}&first={batch.first}&owner={self._spool.id}"
         answer = self._client.post(path, b"".join(batch.lines), "application/x-ndjson")
         for refused in answer["refused"]:
             _log.warning("The ledger refused event %s of spool %s: %s", refused["number"], spool_id, refused["code"])
@@ -133,6 +134,10 @@ class Shipper:
                 try:
                     self._ship(Backlog(self._spool.directory, spool_id))
                     ownership.delete_spool()
+                except ServiceError as error:
+                    if error.status != HTTPStatus.CONFLICT:
+                        raise
+                    self._adopt_at = monotonic() + _CLAIM_S
                 finally:
                     ownership.release()
 

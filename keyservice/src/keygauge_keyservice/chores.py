@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 import psycopg
 
-from keygauge_keyservice import balance, database, partition
+from keygauge_keyservice import balance, billing, database, partition
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import AGE_MAX
 
@@ -42,6 +42,7 @@ def chores(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> l
     """Return all chores; `every` is how often the ledger is compared with its replicas."""
     return [
         Chore("reconcile", every, _compare),
+        Chore("close periods", timedelta(hours=1), _close),
         Chore("prepare partitions", timedelta(hours=1), _prepare),
         Chore("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
     ]
@@ -102,6 +103,12 @@ def _compare(connection: Connection) -> None:
         found = balance.check(connection, datetime.now(UTC) - balance.PERIOD)
     if found.missing_requests or found.missing_tokens or found.surplus_requests or found.surplus_tokens:
         _log.warning("the ledger and its replicas disagree (see keygauge ledger reconcile): %s", found)
+
+
+def _close(connection: Connection) -> None:
+    with connection.transaction():
+        if closed := billing.close_periods(connection):
+            _log.info("closed %d invoices", len(closed))
 
 
 def _prepare(connection: Connection) -> None:

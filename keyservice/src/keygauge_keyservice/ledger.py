@@ -16,6 +16,9 @@ from keygauge_keyservice.event_copy import copied_events
 from keygauge_keyservice.event_line import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
 from keygauge_keyservice.pricing import Cost, Price
 
+CLAIM = timedelta(
+    seconds=3
+)  # a spool is its sender's for so long after each batch; senders with events send each second
 _REFUSALS_LOGGED_MAX = 5  # of one batch
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,6 +31,12 @@ UPDATE key SET last_used_at = use.at, last_used_ip = use.ip, last_used_route = u
 FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[]) AS use (id, at, ip, route)
 WHERE key.id = use.id AND (key.last_used_at IS NULL OR key.last_used_at < use.at)"""
 
+_LOCK = """/* spool.lock */
+INSERT INTO spool AS held (id, next, updated_at, owner) VALUES (%(spool)s, 0, clock_timestamp(), %(owner)s)
+ON CONFLICT (id) DO UPDATE SET updated_at = clock_timestamp(), owner = coalesce(excluded.owner, held.owner)
+WHERE excluded.owner IS NULL OR held.owner IS NULL OR held.owner = excluded.owner
+    OR held.updated_at < clock_timestamp() - %(claim)s
+RETURNING next"""
 _MOVE = """/* spool.move */
 WITH moved AS (UPDATE spool SET next = %s WHERE id = %s)
 INSERT INTO spool_hour AS kept (spool_id, hour, requests, input_tokens, output_tokens, taken_at)
@@ -43,6 +52,10 @@ ON CONFLICT (spool_id, hour) DO UPDATE SET
 
 class LedgerError(RuntimeError):
     """A batch cannot be taken as asked."""
+
+
+class SpoolClaimedError(LedgerError):
+    """Another process sends this spool: of two that number their own events alike, one would lose them."""
 
 
 @dataclass(frozen=True)
@@ -64,28 +77,40 @@ def take_batch(
     lines: Sequence[bytes],
     price: Price,
     *,
+    owner: str | None = None,
     now: datetime | None = None,
 ) -> Receipt:
     """Take the lines of a spool that are not yet in the ledger; the same batch again changes nothing.
 
-    The connection must be outside of any transaction: when this returns, all is committed.
+    `owner` is the sender, where it says who it is. The connection must be outside of any transaction: when this
+    returns, all is committed.
+
+    Raises:
+        SpoolClaimedError: another owner sent this spool within the last seconds; nothing is taken.
     """
     now = now or datetime.now(UTC)
     window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
     read = read_lines(lines, window=window)
-    receipt = take_events(connection, spool, first, read, price)
+    receipt = take_events(connection, spool, first, read, price, owner=owner)
     if receipt.refused:
         _log.warning("spool %s: %d events refused, first %s", spool, len(receipt.refused), _first_refusals(receipt))
     return receipt
 
 
 def take_events(
-    connection: Connection, spool: str, first: int, read: Sequence[Event | Refusal], price: Price
+    connection: Connection,
+    spool: str,
+    first: int,
+    read: Sequence[Event | Refusal],
+    price: Price,
+    *,
+    owner: str | None = None,
 ) -> Receipt:
     """Take events that are checked but for their keys; `read[i]` has the number `first + i` in its spool.
 
     Raises:
         LedgerError: the connection is in a transaction, so nothing would be durable on return.
+        SpoolClaimedError: as above.
     """
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise LedgerError("the connection is in a transaction: a batch is acknowledged only when it is committed")
@@ -95,7 +120,7 @@ def take_events(
     checked = [_check_key(entry, accounts) for entry in read]
     taken = [(number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Event)]
     with connection.transaction():
-        cursor = _lock_cursor(connection, spool)
+        cursor = _lock_cursor(connection, spool, owner)
         fresh = [(number, event) for number, event in taken if number >= cursor] if first < cursor else taken
         sums = rollup.Sums()
         with copied_events(connection, spool, _priced(fresh, price, sums)):
@@ -151,14 +176,12 @@ def _priced(
         yield number, event, cost
 
 
-def _lock_cursor(connection: Connection, spool: str) -> int:
+def _lock_cursor(connection: Connection, spool: str, owner: str | None) -> int:
     """Lock a spool's cursor until the transaction's end: its batches are taken one after the other."""
-    row = connection.execute(
-        "/* spool.lock */ INSERT INTO spool (id, next, updated_at) VALUES (%s, 0, now()) "
-        "ON CONFLICT (id) DO UPDATE SET updated_at = now() RETURNING next",
-        (spool,),
-    ).fetchone()
-    return row["next"] if row else 0
+    row = connection.execute(_LOCK, {"spool": spool, "owner": owner, "claim": CLAIM}).fetchone()
+    if row is None:
+        raise SpoolClaimedError(f"another process sent spool {spool} within the last {CLAIM.seconds} s")
+    return int(row["next"])
 
 
 def _move_cursor(connection: Connection, spool: str, end: int, sums: rollup.Sums) -> None:

@@ -32,11 +32,14 @@ _is_number = re.compile(r"[0-9]{1,19}", re.ASCII).fullmatch
 def take() -> dict[str, Any]:
     """Take a batch of a spool's events; the answer stands for what is committed."""
     started = perf_counter()
-    spool, first = _spool(), _first()
+    spool, first, owner = _spool(), _first(), _owner()
     lines = _lines(_body())
     with services().connection() as connection:
         services().prices.refresh(connection)
-        receipt = ledger.take_batch(connection, spool, first, lines, services().prices)
+        try:
+            receipt = ledger.take_batch(connection, spool, first, lines, services().prices, owner=owner)
+        except ledger.SpoolClaimedError as error:
+            raise Problem(409, "spool_claimed", f"{error}: keep the events and send them later.") from error
     services().ledger_metrics.record(receipt, duration_s=perf_counter() - started)
     return {
         "next": receipt.next,
@@ -50,6 +53,13 @@ def _spool() -> str:
     if not _is_spool(spool):
         raise _bad_batch("spool: give the spool's id, up to 64 hexadecimal digits")
     return spool
+
+
+def _owner() -> str | None:
+    owner = request.args.get("owner")
+    if owner is not None and not _is_spool(owner):
+        raise _bad_batch("owner: give the sender's own spool, up to 64 hexadecimal digits, or leave it out")
+    return owner
 
 
 def _first() -> int:
@@ -123,9 +133,10 @@ PATHS = {
                         "the first line's number",
                         required=True,
                     ),
+                    query("owner", TEXT, "the spool of the process that sends; one that dies is taken over after 3 s"),
                 ],
                 answer={"$ref": "#/components/schemas/Receipt"},
-                problems=(413, 422),
+                problems=(409, 413, 422),
                 security="replica",
             ),
             "requestBody": {

@@ -63,7 +63,7 @@ def read() -> dict[str, Any] | Response:
             return _csv(points, bucket, group_by)
         parts = usage.breakdown(connection, by=group_by, **selection) if group_by else []
         quotas = find_quotas(connection, account_id) if account_id else []
-        pace = find_pace(connection, account_id) if account_id else None
+        pace = find_pace(connection, account_id, key_id=selection.get("key_id")) if account_id else None
         forecast = find_forecast(connection, account_id)
     return {
         "account": account_id,
@@ -143,7 +143,7 @@ SCHEMAS = {
             "name": TEXT,
             "unit": enum("request", "token", "nanousd"),
             "period": enum("day", "month"),
-            "key_id": nullable(TEXT),
+            **dict.fromkeys(("key_id", "route", "model"), nullable(TEXT)),
             "amount": INTEGER,
             "used": INTEGER,
             "reserved": INTEGER,
@@ -180,6 +180,8 @@ SCHEMAS = {
                         "unit": enum("request", "token", "nanousd"),
                         "amount": INTEGER,
                         "window_s": INTEGER,
+                        "route": nullable(TEXT),
+                        "model": nullable(TEXT),
                         "used": INTEGER,
                     }
                 )

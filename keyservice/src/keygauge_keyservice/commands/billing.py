@@ -21,7 +21,7 @@ def register(subparsers: Subparsers) -> None:
     """Add the commands."""
     parser = subparsers.add_parser("billing", help="close months, show invoices, set what plans cost")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    close = verbs.add_parser("close", help="close every account's months that are over; run it from cron each day")
+    close = verbs.add_parser("close", help="close every account's months that are over; the service does it hourly")
     close.set_defaults(run=_close)
     show = verbs.add_parser("show", help="show an account's current period and its invoices")
     show.add_argument("account")

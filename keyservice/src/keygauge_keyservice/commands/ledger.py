@@ -22,7 +22,9 @@ def register(subparsers: Subparsers) -> None:
     """Add the commands."""
     parser = subparsers.add_parser("ledger", help="keep the ledger in order")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    prune = verbs.add_parser("prune", help="drop whole months of single calls; the totals stay; run it from cron")
+    prune = verbs.add_parser(
+        "prune", help="drop whole months of single calls; the totals stay; the service does it daily"
+    )
     prune.add_argument(
         "--days", type=_days, help="keep the calls of so many days (default: KEYGAUGE_RETENTION_DAYS, or 400)"
     )
