@@ -370,9 +370,11 @@ async def test_large_body_reaches_the_host_unchanged(service, guard, visit):
 
 async def test_background_work_is_not_request_time(service, guard):
     _, token = service.key()
+    started_ns = time.monotonic_ns()
     await call(guard(host()), token, "/background")
+    took_us = (time.monotonic_ns() - started_ns) // 1000
     (event,) = await settled(service, 1)
-    assert event["duration_us"] < 200_000
+    assert event["duration_us"] <= took_us - 200_000
 
 
 async def test_mounts_give_the_whole_template(service, guard, visit):
