@@ -39,7 +39,7 @@ format: $(BIN)/.dev ## format the code
 	$(BIN)/ruff format .
 
 bench: $(BIN)/.dev ## print ratios against peers (BENCH=overhead)
-	$(BIN)/python -P bench/$(BENCH).py
+	$(BIN)/python -m bench.$(BENCH)
 
 dashboards: $(BIN)/.dev ## regenerate dashboards, rules and provisioning
 	$(BIN)/keygauge dashboards build

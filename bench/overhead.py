@@ -13,20 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.service import ANSWER, PATH, TOKEN, Message, count_events, lifespan, make_key, make_scope, serve, wait_until
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.metrics import set_meter_provider
@@ -45,32 +40,11 @@ from starlette.routing import Route
 from starlette_exporter import PrometheusMiddleware
 
 from keygauge.asgi import KeyGaugeMiddleware
-from keygauge_keyservice import accounts, database, embedded, keys, plans
-from keygauge_keyservice.database import Connection
-from keygauge_keyservice.secret import Peppers
+from keygauge_keyservice import database, embedded
 
 ROUNDS = 160
 WARM_UP = 10  # rounds that do not count
 REQUESTS = 100  # of each subject in each round
-TOKEN = "bench-service-token-0123456789"
-PEPPER = "1:" + "11" * 32
-PATH = "/v1/chat/completions"
-LIMITS = [
-    plans.Limit(name="rpm", unit="request", amount=100_000_000, window_s=60),
-    plans.Limit(name="monthly_requests", unit="request", amount=10_000_000_000, period="month"),
-]
-ANSWER = json.dumps(
-    {
-        "id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT",
-        "object": "chat.completion",
-        "created": 1741569952,
-        "model": "gpt-4o-mini-2024-07-18",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "word " * 138}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 19, "completion_tokens": 139, "total_tokens": 158},
-    }
-).encode()
-
-Message = MutableMapping[str, Any]
 
 
 @dataclass
@@ -143,90 +117,6 @@ def make_slowapi(*limits: str, headers: bool) -> Starlette:
     return app
 
 
-def make_scope(token: str) -> Message:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "path": PATH,
-        "raw_path": PATH.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "http",
-        "client": ("127.0.0.1", 51234),
-        "server": ("127.0.0.1", 8000),
-        "headers": [
-            (b"host", b"api.example.com"),
-            (b"user-agent", b"OpenAI/Python 2.8.0"),
-            (b"accept", b"application/json"),
-            (b"content-type", b"application/json"),
-            (b"content-length", b"2"),
-            (b"authorization", b"Bearer " + token.encode()),
-        ],
-    }
-
-
-@contextmanager
-def serve(database_url: str) -> Iterator[str]:
-    """Run a key service in a process of its own."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    environ = os.environ | {
-        "KEYGAUGE_DATABASE_URL": database_url,
-        "KEYGAUGE_SERVICE_TOKEN": TOKEN,
-        "KEYGAUGE_ADMIN_TOKEN": TOKEN,
-        "KEYGAUGE_PEPPER": PEPPER,
-    }
-    command = [str(Path(sys.executable).with_name("keygauge")), "serve", "--port", str(port)]
-    service = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: is_ready(url), "the key service is ready")
-        yield url
-    finally:
-        service.terminate()
-        service.wait()
-
-
-def is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/readyz") as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"gave up after {timeout_s} s of waiting until {what}")
-        time.sleep(0.05)
-
-
-def make_key(connection: Connection) -> str:
-    database.migrate(connection)
-    plans.create(connection, plan_id="bench", name="Bench", limits=LIMITS, actor="bench")
-    account = accounts.create(connection, name="Bench", plan_id="bench", actor="bench")
-    peppers = Peppers.parse(PEPPER)
-    return keys.create(connection, peppers=peppers, account_id=account.id, name="bench", actor="bench")[1]
-
-
-@asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Start an app as a server does, and stop it."""
-    to_app: asyncio.Queue[Message] = asyncio.Queue()
-    from_app: asyncio.Queue[Message] = asyncio.Queue()
-    task = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, to_app.get, from_app.put))
-    await to_app.put({"type": "lifespan.startup"})
-    await from_app.get()
-    yield
-    await to_app.put({"type": "lifespan.shutdown"})
-    await task
-
-
 async def measure(subjects: dict[str, Subject], token: str, ledger_events: Callable[[], int]) -> float:
     """Run all rounds; return the CPU time that KeyGauge's threads took for a request."""
     guard = subjects["keygauge"]
@@ -280,15 +170,9 @@ def main() -> None:
         database_url = embedded.start(directory / "postgresql", delete=True).get_uri()
         with database.connect(database_url) as connection:
             token = make_key(connection)
-
-            def ledger_events() -> int:
-                with connection.transaction():  # left open, it would keep the ledger from making a partition
-                    row = connection.execute("/* bench.count */ SELECT count(*) AS events FROM event").fetchone()
-                return int(row["events"]) if row else 0
-
             with serve(database_url) as service_url:
                 subjects = make_subjects(service_url, directory)
-                deferred_us = asyncio.run(measure(subjects, token, ledger_events))
+                deferred_us = asyncio.run(measure(subjects, token, lambda: count_events(connection)))
     result = summarise(subjects) | {"keygauge_deferred_us": deferred_us}
     for subject, value in result.items():
         print(f"{subject:24}{value:8.2f}")

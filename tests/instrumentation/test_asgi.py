@@ -420,7 +420,7 @@ async def test_known_keys_are_served_on_leases_while_the_service_is_away_and_not
 ):
     monkeypatch.setattr("keygauge_keyservice.beat.T_MAX_MS", 2500)
     _, token = service.key({**MONTHLY, "amount": 1_000_000})
-    app = guard(host(), wait_s=0.25)
+    app = guard(host(), wait_s=5)
     for _ in range(30):
         assert (await visit(app, token)).status_code == 200
     service.down()

@@ -23,13 +23,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SWITCHED = 101
-_LAST_EVENTS = (
-    b"data: [DONE]\n\n",
-    b"data: [DONE]\r\n\r\n",
-    b'"message_stop"}\n\n',
-    b'"message_stop" }\n\n',
-)  # OpenAI, Anthropic
-_LAST_BYTES = max(map(len, _LAST_EVENTS))
 
 
 class Exchange(Settlement):
@@ -88,15 +81,12 @@ class HttpExchange(Exchange):
         """Pass a message of the app on, read.
 
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
-        On a stream of tokens that is the event after which clients read no further.
         """
         kind = message["type"]
         if kind == "http.response.body":
             body = message.get("body")
             if body:
                 self._read(body)
-                if self.call.stream and bytes(body[-_LAST_BYTES:]).endswith(_LAST_EVENTS):
-                    self.end(complete=True)
             if not message.get("more_body", False):
                 self.end(complete=not self._is_gone)
         elif kind == "http.response.start":

@@ -19,11 +19,6 @@ _LAST_EVENTS = (
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
 
-def ends_stream(chunk: bytes) -> bool:
-    """Tell whether a stream of tokens ends with this chunk: clients read no further, whatever the app does then."""
-    return bytes(chunk[-_LAST_BYTES:]).endswith(_LAST_EVENTS)
-
-
 class Settlement:
     """The end of one call, and its answer's body on the way there."""
 
@@ -74,15 +69,20 @@ class Settlement:
             call.stream = None
 
     def _read(self, body: bytes) -> None:
-        """Take a chunk of the answer's body as it passes."""
+        """Take a chunk of the answer's body as it passes.
+
+        On a stream of tokens the event that clients read no further than settles the call, whatever the app does then.
+        """
         call = self.call
         call.response_bytes += len(body)
         if not call.first_byte_ns:
             call.first_byte_ns = now_ns()
-        if call.stream:
-            call.messages += 1
         if self._reader is not None:
             self._reader.feed(body)
+        if call.stream:
+            call.messages += 1
+            if (body if type(body) is bytes else bytes(body[-_LAST_BYTES:])).endswith(_LAST_EVENTS):
+                self.end(complete=True)
 
     def _conclude(self, *, complete: bool) -> None:
         call = self.call

@@ -88,7 +88,13 @@ class KeyGaugeMiddleware:
         if MARK in environ or self._is_open(environ):
             return self.app(environ, start_response)
         runtime = self._process.runtime or self._process.start()
-        call = environ[MARK] = _call(environ)
+        call = environ[MARK] = Call(
+            method=environ.get("REQUEST_METHOD", "GET"),
+            ip=environ.get("REMOTE_ADDR") or None,
+            time_ns=time.time_ns(),
+            started_ns=now_ns(),
+        )
+        span.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         exchange = WsgiExchange(call, runtime, environ, start_response)
@@ -158,17 +164,6 @@ class KeyGaugeMiddleware:
 def _is_preflight(environ: Environ) -> bool:
     asks = "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
     return asks and environ["REQUEST_METHOD"] == "OPTIONS"
-
-
-def _call(environ: Environ) -> Call:
-    call = Call(
-        method=environ.get("REQUEST_METHOD", "GET"),
-        ip=environ.get("REMOTE_ADDR") or None,
-        time_ns=time.time_ns(),
-        started_ns=now_ns(),
-    )
-    span.find(call)
-    return call
 
 
 def _credential(environ: Environ) -> bytes | Conflict | None:

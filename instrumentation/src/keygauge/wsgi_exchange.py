@@ -11,7 +11,7 @@ from keygauge.call import CURRENT, UNMATCHED, Call
 from keygauge.problem import Answer
 from keygauge.ratelimit import Fields, beside
 from keygauge.runtime import Runtime
-from keygauge.settlement import Settlement, ends_stream
+from keygauge.settlement import Settlement
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -71,12 +71,10 @@ class WsgiExchange(Settlement):
         """Read a chunk on its way.
 
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
-        On a stream of tokens that is the event after which clients read no further.
         """
         if chunk:
             self._read(chunk)
-            is_last = self._expected is not None and self.call.response_bytes >= self._expected
-            if is_last or (self.call.stream and ends_stream(chunk)):
+            if self._expected is not None and self.call.response_bytes >= self._expected:
                 self.end(complete=True)
 
     def close(self) -> None:
@@ -91,21 +89,15 @@ class WsgiExchange(Settlement):
                 call.route = wsgi_route.find(self._environ)
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 span.find(call)
-            content_type = content_encoding = self._expected = None
-            for name, value in headers:
-                lower = name.lower()
-                if lower == "content-type":
-                    content_type = value.encode("latin-1")
-                elif lower == "content-encoding":
-                    content_encoding = value.encode("latin-1")
-                elif lower == "content-length":
-                    self._expected = int(value)
-            self._expect(content_type, content_encoding)
+            told = {
+                name.lower().encode("latin-1", "replace"): value.encode("latin-1", "replace") for name, value in headers
+            }
+            length = told.get(b"content-length")
+            self._expected = None if length is None else int(length)
+            self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
             gate = self.runtime.gate
             fields = gate.fields(call) if gate else []
-            if not fields:
-                return headers
-            return [*headers, *_decode(beside(fields, [name.lower().encode("latin-1") for name, _ in headers]))]
+            return [*headers, *_decode(beside(fields, told))] if fields else headers
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return headers

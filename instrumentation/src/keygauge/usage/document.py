@@ -9,6 +9,7 @@ from msgspec.json import Decoder
 
 UTF8_BOM: Final = b"\xef\xbb\xbf"
 
+LLAMA_CPP: Final = b'"tokens_evaluated"'
 _USAGE = b'"usage'  # also the start of Gemini's "usageMetadata"
 _NULLS = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
 _SPACE: Final = " \t\r\n"
@@ -63,7 +64,7 @@ def may_be_ollama(document: bytes | bytearray) -> bool:
 
 def may_be_llama_cpp(document: bytes | bytearray) -> bool:
     """Tell whether a document may hold the counts of the llama.cpp server's own API."""
-    return document.rfind(b'"tokens_evaluated"') >= 0
+    return document.rfind(LLAMA_CPP) >= 0
 
 
 def may_be_cohere_v1(document: bytes | bytearray) -> bool:
