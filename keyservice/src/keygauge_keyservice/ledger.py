@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from psycopg.pq import TransactionStatus
 
-from keygauge_keyservice import margin, partition, rollup
+from keygauge_keyservice import addresses, margin, partition, rollup
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_batch import read_lines
 from keygauge_keyservice.event_copy import copied_events
@@ -130,6 +130,7 @@ def take_events(
             rollup.write(connection, sums)
             margin.write(connection, margins)
             _use_keys(connection, [event for _, event in fresh])
+            addresses.note(connection, (event for _, event in fresh))
             _move_cursor(connection, spool, end, sums)
     refused = ((number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Refusal))
     return Receipt(

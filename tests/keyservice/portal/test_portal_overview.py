@@ -2,9 +2,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge_keyservice import accounts, keys, plans
+from keygauge_keyservice import accounts, billing, keys, plans
 from keygauge_keyservice.plans import Limit
-from keygauge_keyservice.portal import overview
+from keygauge_keyservice.portal import attention, overview
 from keygauge_keyservice.quota import Quota
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -115,22 +115,61 @@ def key(**fields):
 
 
 @pytest.mark.parametrize(
-    ("quotas", "listed", "remark"),
+    ("listed", "remark"),
     [
-        ([quota()], [key()], None),
-        ([quota(used=16_000)], [], "80% of this month's request quota is used."),
-        ([quota(unit="nanousd", used=16_000)], [], "80% of this month's budget is used."),
-        ([quota(unit="nanousd", used=18_000, credit_nanousd=5)], [], "90% of this month's credits are used."),
-        ([], [key(expires_at=NOW + timedelta(days=3))], "“prod” expires on 24 Nov 2026."),
-        ([], [key(expires_at=NOW - timedelta(days=3))], "“prod” expired on 18 Nov 2026."),
-        ([], [key(expires_at=NOW + timedelta(days=30))], None),
-        ([], [key(last_used_at=NOW - timedelta(days=61))], "“prod” has not been used for 60 days: disable it?"),
-        ([], [key(last_used_at=None)], "“prod” has not been used for 60 days: disable it?"),
-        ([], [key(last_used_at=None, status="disabled")], None),
-        ([], [key(last_used_at=None, created_at=NOW)], None),
+        (key(), None),
+        (key(expires_at=NOW + timedelta(days=3)), "“prod” expires on 24 Nov 2026."),
+        (key(expires_at=NOW - timedelta(days=3)), "“prod” expired on 18 Nov 2026."),
+        (key(expires_at=NOW + timedelta(days=30)), None),
+        (
+            key(rotate_every_days=1, rotated_at=NOW - timedelta(days=2)),
+            "“prod” was last rotated on 19 Nov 2026: it is due.",
+        ),
+        (key(last_used_at=NOW - timedelta(days=61)), "“prod” has not been used for 60 days: disable it?"),
+        (key(last_used_at=None), "“prod” has not been used for 60 days: disable it?"),
+        (key(last_used_at=None, status="disabled"), None),
+        (key(last_used_at=None, created_at=NOW), None),
     ],
 )
-def test_what_needs_attention_is_said(app, quotas, listed, remark):
+def test_key_that_needs_attention_is_named(app, listed, remark):
     with app.test_request_context():
-        found = overview.remarks(quotas, listed, now=NOW)
+        found = list(attention.of_keys([listed], now=NOW))
     assert [one.text for one in found] == ([remark] if remark else [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "remark"),
+    [
+        ({}, None),
+        ({"used": 16_000}, "80% of the request quota “monthly” is used this month."),
+        ({"used": 16_000, "key_id": "k"}, "80% of the request quota “monthly” of “prod” is used this month."),
+        ({"unit": "nanousd", "used": 20_000, "period": "day"}, "100% of the budget “monthly” is used today."),
+        (
+            {"unit": "nanousd", "used": 18_000, "credit_nanousd": 5},
+            "90% of the budget of credits “monthly” is used this month.",
+        ),
+        ({"amount": 0, "used": 0}, None),
+    ],
+)
+def test_quota_that_runs_out_is_named(app, fields, remark):
+    with app.test_request_context():
+        found = list(attention.of_quotas([quota(**fields)], {"k": "prod"}))
+    assert [one.text for one in found] == ([remark] if remark else [])
+
+
+def test_repeated_mistakes_and_new_addresses_are_named(signed_in, customer, record):
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+    record(customer, {"time_us": now_us - 5 * 86_400_000_000, "ip": "192.0.2.1"})
+    assert "4xx" not in signed_in.get("/").text
+    record(customer, *[{"time_us": now_us, "status": 400, "ip": "198.51.100.66"}] * 25)
+    page = signed_in.get("/").text
+    assert "25 calls of “Acme key” were wrong (4xx) in the last 24 hours, 100% of them." in page
+    assert "“Acme key” was used from a new address, 198.51.100.66: was that you?" in page
+    assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;range=24h" in page
+
+
+def test_next_bill_is_told(connection, signed_in, customer):
+    billing.set_plan_price(connection, "pro", 49 * 10**9, actor="test")
+    page = signed_in.get("/").text
+    assert "$49.00" in page
+    assert f"{billing.find_statement(connection, customer.account.id).next_invoice_at:%-d %b %Y}" in page

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice import balance, config, partition, reconcile
+from keygauge_keyservice import addresses, balance, config, partition, reconcile
 from keygauge_keyservice.commands.session import connected, told_plainly
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
 
@@ -49,6 +49,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     with connected(autocommit=True) as connection:
         try:
             months = partition.drop_before(connection, datetime.now(UTC) - timedelta(days=days))
+            addresses.prune(connection)
         except partition.PartitionError as error:
             raise CommandError(str(error)) from error
     dropped = ", ".join(f"{month:%Y-%m}" for month in months)

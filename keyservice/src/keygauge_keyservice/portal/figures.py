@@ -56,6 +56,20 @@ def dollars(nanousd: int) -> str:
     return f"${amount:.{digits}f}"
 
 
+def amount(number: int, unit: str, credit_nanousd: int | None = None) -> str:
+    """Write an amount of a limit's unit without the unit's name, money with its sign: 20,000 or $25.00."""
+    if credit_nanousd:
+        return credits_of(number, credit_nanousd)
+    return money(number) if unit == "nanousd" else count(number)
+
+
+def unit_name(unit: str, credit_nanousd: int | None = None) -> str:
+    """Name a limit's unit beside an amount; nothing beside money."""
+    if credit_nanousd:
+        return "credits"
+    return {"nanousd": "", "concurrent": "requests"}.get(unit, f"{unit}s")
+
+
 def share(part: int, whole: int) -> str:
     """Write a share as percent: 12.5%."""
     if not whole:

@@ -102,7 +102,8 @@ def _page(
         key = require_own(connection, key_id)
         living = rotation.list_secrets(connection, key_id)
         limits = key_limits.find(connection, key_id)
-        quotas = quota.find_key_quotas(connection, key_id)
+        of_plan = [one for one in quota.find_quotas(connection, key.account_id) if one.key_id == key_id]
+        quotas = [*of_plan, *quota.find_key_quotas(connection, key_id)]
         history = audit.find_entries(connection, key.account_id, subject=key_id, limit=_HISTORY)
     return render_template(
         "portal/key.html",

@@ -94,7 +94,8 @@ def _of_money(document: Mapping[str, Any], before: Limit) -> dict[str, Any]:
 
 def _new_name(row: Row, taken: set[str]) -> str:
     """Name a limit for header fields and metrics: key_requests_per_minute."""
-    name = f"key_{row.unit}s_per_{_PERS.get(row.per, 'time').partition(' (')[0].replace(' ', '_')}"
+    unit = "cost" if row.unit == "nanousd" else f"{row.unit}s"
+    name = f"key_{unit}_per_{_PERS.get(row.per, 'time').partition(' (')[0].replace(' ', '_')}"
     return next(one for number in count(1) if (one := name if number == 1 else f"{name}_{number}") not in taken)
 
 

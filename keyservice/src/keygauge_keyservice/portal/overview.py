@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from flask import Blueprint, Response, render_template, request, url_for
+from flask import Blueprint, Response, render_template, request
 
-from keygauge_keyservice import accounts, keys, plans, quota, usage
-from keygauge_keyservice.keys import Key
+from keygauge_keyservice import accounts, billing, keys, plans, quota, usage
 from keygauge_keyservice.pace import Pace, find_pace
 from keygauge_keyservice.plan_limits import Limit
-from keygauge_keyservice.portal import figures, guard, span, timeline
+from keygauge_keyservice.portal import attention, figures, guard, span, timeline
+from keygauge_keyservice.portal.attention import NEAR, PERIODS
 from keygauge_keyservice.quota import Quota
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("overview", __name__)
 
 _MINUTE_S = 60
-_NEAR = 0.8  # of a quota
-_EXPIRES_SOON = timedelta(days=14)
-_UNUSED = timedelta(days=60)
-_PERIODS = {"day": "today", "month": "this month"}
 _SPANS_S = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
@@ -43,7 +38,7 @@ class Gauge:
         """Return a class of the stylesheet."""
         if self.percent >= 100:  # noqa: PLR2004 - percent
             return "over"
-        return "near" if self.percent >= _NEAR * 100 else "fine"
+        return "near" if self.percent >= NEAR * 100 else "fine"
 
 
 @dataclass(frozen=True)
@@ -53,19 +48,12 @@ class PaceRow:
     unit: str
     used: int
     limit: int | None
+    is_money: bool = False
 
     @property
     def percent(self) -> float:
         """Return how much of the limit is used, at most 100."""
         return min(100.0, 100 * self.used / self.limit) if self.limit else 0.0
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something that needs attention, and where to look."""
-
-    text: str
-    address: str
 
 
 @blueprint.get("/")
@@ -77,9 +65,11 @@ def show() -> str:
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
-        quotas = [found for found in quota.find_quotas(connection, account_id, now=now) if found.key_id is None]
+        quotas = quota.find_quotas(connection, account_id, now=now)
+        statement = billing.find_statement(connection, account_id, now=now)
         pace = find_pace(connection, account_id, now=now)
         listed = keys.list_keys(connection, account_id)
+        remarks = attention.find(connection, account_id, quotas, listed, now=now)
         totals = usage.totals(connection, account_id=account_id, start=quarter.start, end=quarter.end)
         points = usage.series(connection, account_id=account_id, start=month.start, end=month.end, bucket=month.bucket)
     return render_template(
@@ -87,8 +77,9 @@ def show() -> str:
         account=account,
         plan=plan,
         rates=[rate(limit) for limit in plan.limits if limit.period is None],
-        gauges=[gauge(found) for found in quotas],
-        remarks=remarks(quotas, listed, now=now),
+        gauges=[gauge(found) for found in quotas if found.key_id is None],
+        statement=statement,
+        remarks=remarks,
         keys=listed,
         paces=paces(pace),
         totals=totals,
@@ -112,13 +103,12 @@ def live() -> Response:
 
 def paces(now: Pace) -> list[PaceRow]:
     """Write the last minute, and each rate of the plan with what its last window holds."""
-    rows = [
-        PaceRow(
-            f"{rate.unit.capitalize()}s per {_SPANS_S.get(rate.window_s, f'{rate.window_s} s')}", rate.used, rate.amount
-        )
-        for rate in now.rates
-        if rate.unit != "nanousd"
-    ]
+    rows = []
+    for rate in now.rates:
+        window = _SPANS_S.get(rate.window_s, f"{rate.window_s} s")
+        is_money = rate.unit == "nanousd"
+        unit = "Cost" if is_money else f"{rate.unit.capitalize()}s"
+        rows.append(PaceRow(f"{unit} per {window}", rate.used, rate.amount, is_money))
     measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
     for unit, used in (("request", now.requests_per_minute), ("token", now.tokens_per_minute)):
         if unit not in measured:
@@ -128,22 +118,19 @@ def paces(now: Pace) -> list[PaceRow]:
 
 def gauge(found: Quota) -> Gauge:
     """Write a quota's numbers in its unit."""
-    used, amount, remaining = (_in_unit(found, number) for number in (found.used, found.amount, found.remaining))
+
+    def write(number: int) -> str:
+        return figures.amount(number, found.unit, found.credit_nanousd)
+
     return Gauge(
-        used=used,
-        amount=amount,
-        remaining=remaining,
-        unit="credits" if found.credit_nanousd else "" if found.unit == "nanousd" else f"{found.unit}s",
-        period=_PERIODS[found.period],
+        used=write(found.used),
+        amount=write(found.amount),
+        remaining=write(found.remaining),
+        unit=figures.unit_name(found.unit, found.credit_nanousd),
+        period=PERIODS[found.period],
         percent=min(100.0, 100 * found.used / found.amount) if found.amount else 100.0,
         resets_at=found.resets_at,
     )
-
-
-def _in_unit(found: Quota, number: int) -> str:
-    if found.credit_nanousd:
-        return figures.credits_of(number, found.credit_nanousd)
-    return figures.money(number) if found.unit == "nanousd" else figures.count(number)
 
 
 def describe(limit: Limit, *, is_own: bool = False) -> str:
@@ -155,46 +142,10 @@ def describe(limit: Limit, *, is_own: bool = False) -> str:
 
 def rate(limit: Limit) -> str:
     """Write a limit: 600 requests per minute, 1 request at once, $20.00 per month."""
-    unit = "request" if limit.unit == "concurrent" else limit.unit
-    amount = f"{figures.count(limit.amount)} {unit}{'' if limit.amount == 1 else 's'}"
-    if limit.credit_nanousd:
-        amount = f"{figures.credits_of(limit.amount, limit.credit_nanousd)} credits"
-    elif limit.unit == "nanousd":
-        amount = figures.money(limit.amount)
+    unit = figures.unit_name(limit.unit, limit.credit_nanousd)
+    amount = f"{figures.amount(limit.amount, limit.unit, limit.credit_nanousd)} {unit}".strip()
+    if limit.amount == 1 and not limit.credit_nanousd:
+        amount = amount.removesuffix("s")
     window = limit.period or _SPANS_S.get(limit.window_s or 0, f"{limit.window_s} seconds")
     pace = "at once" if limit.unit == "concurrent" else f"per {window}"
     return f"{amount} {pace}{' for each key' if limit.subject == 'key' else ''}"
-
-
-def _named(found: Quota) -> str:
-    if found.credit_nanousd:
-        return "credits are"
-    return "budget is" if found.unit == "nanousd" else f"{found.unit} quota is"
-
-
-def remarks(quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime) -> list[Remark]:
-    """Say what needs attention: quotas that run out, keys that expire, expired, or are not used."""
-    found = [
-        Remark(
-            f"{figures.share(one.used, one.amount)} of {_PERIODS[one.period]}'s {_named(one)} used.",
-            url_for("portal.usage.show"),
-        )
-        for one in quotas
-        if one.amount and one.used >= _NEAR * one.amount
-    ]
-    address = url_for("portal.keys.show")
-    for key in listed:
-        if key.expires_at is not None and key.expires_at <= now:
-            found.append(Remark(f"“{key.name}” expired on {figures.day(key.expires_at)}.", address))
-        elif key.expires_at is not None and key.expires_at <= now + _EXPIRES_SOON:
-            found.append(Remark(f"“{key.name}” expires on {figures.day(key.expires_at)}.", address))
-        elif key.rotate_every_days and key.rotated_at + timedelta(days=key.rotate_every_days) <= now:
-            found.append(
-                Remark(
-                    f"“{key.name}” was last rotated on {figures.day(key.rotated_at)}: it is due.",
-                    url_for("portal.key.show", key_id=key.id),
-                )
-            )
-        elif key.status == "active" and (key.last_used_at or key.created_at) < now - _UNUSED:
-            found.append(Remark(f"“{key.name}” has not been used for {_UNUSED.days} days: disable it?", address))
-    return found
