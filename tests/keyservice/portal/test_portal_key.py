@@ -50,7 +50,7 @@ def test_terms_are_kept_and_shown(connection, signed_in, customer, path):
     [
         ("name", ""),
         ("name", "x" * 101),
-        ("name", "a\0b"),
+        ("name", "a\x1fb"),
         ("app", "x" * 201),
         ("app", "\x1b[31m"),
         ("expires_on", "31.12.2030"),
