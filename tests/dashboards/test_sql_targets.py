@@ -85,6 +85,9 @@ def grafana(connection):
         "INSERT INTO rollup VALUES (now(), 'a1', 'k1', '/v1', 'gpt', 2, 10, 1, 100, 200, 30, 0, 5, 1000, 2000, 50000, "
         "12345, array_fill(1, ARRAY[20]))"
     )
+    connection.execute(
+        "INSERT INTO margin SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+    )
     connection.execute("UPDATE key SET rotate_every_days = 30 WHERE id = 'k1'")
     connection.execute("INSERT INTO key_secret VALUES ('k1', 1, '', 1, NULL, now() - interval '40 days', NULL)")
     connection.execute("INSERT INTO spool VALUES ('s1', 9, now(), 'r1', 'api', 'h1', now())")

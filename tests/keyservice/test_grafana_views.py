@@ -23,7 +23,7 @@ def _views(connection):
 
 def test_role_reads_every_view(grafana):
     views = _views(grafana)
-    assert len(views) == 9
+    assert len(views) == 10
     for view in views:
         grafana.execute(sql.SQL("SELECT * FROM grafana.{}").format(sql.Identifier(view)))
 
@@ -86,7 +86,47 @@ def test_migration_works_for_a_user_who_may_not_create_roles(empty_database_url)
             with database.connect(empty_database_url) as connection:
                 connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(user)))
                 assert database.migrate(connection) == database.migrations()
-                assert len(_views(connection)) == 9
+                assert len(_views(connection)) == 10
         finally:
             superuser.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(user)))
             superuser.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(user)))
+
+
+ROLLUPS = """
+INSERT INTO rollup
+SELECT '2030-01-01T00:00:00Z'::timestamptz + n * interval '15 minutes', 'a1', 'k' || n % 3, '/r' || n % 2,
+    CASE n % 5 WHEN 0 THEN '' ELSE 'm' || n % 5 END, 2 + 3 * (n % 7 = 0)::integer, n, n % 4, n, 2 * n, n % 3, 0, 0,
+    1, 1, 1000 * n, n, array_fill(1, ARRAY[20])
+FROM generate_series(0, 399) AS n
+"""
+RANGES = (
+    ("2030-01-01T00:00:00Z", "2030-01-05T00:00:00Z"),
+    ("2030-01-01T07:15:00Z", "2030-01-04T19:30:00Z"),
+    ("2030-01-02T07:15:00Z", "2030-01-02T19:30:00Z"),
+    ("2030-01-01T23:45:00Z", "2030-01-02T00:15:00Z"),
+    ("2030-01-02T00:00:00Z", "2030-01-03T00:00:00Z"),
+)
+
+
+@pytest.mark.parametrize("bar", ["15m", "1d"])
+@pytest.mark.parametrize("other", [".*", "/r1|m2"])
+@pytest.mark.parametrize(("first", "last"), RANGES)
+@pytest.mark.parametrize(("what", "narrowed"), [("model", "route"), ("route", "model")])
+def test_usage_is_the_sum_of_the_roll_ups_in_every_range(connection, what, narrowed, first, last, other, bar):
+    connection.execute(ROLLUPS)
+    connection.execute(
+        "INSERT INTO margin SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+    )
+    columns = "sum(requests) AS a, sum(failed) AS b, sum(limited) AS c, sum(input_tokens) AS d, sum(cost_nanousd) AS e"
+    found = connection.execute(
+        f"SELECT key_id, name, {columns} FROM grafana.usage(%s, %s, %s, %s, %s) GROUP BY 1, 2 ORDER BY 1, 2",
+        (what, first, last, bar, other),
+    ).fetchall()
+    expected = connection.execute(
+        f"SELECT key_id, {what}, {columns.replace('failed', 'CASE status_class WHEN 5 THEN requests ELSE 0 END')} "
+        f"FROM rollup WHERE bucket >= %s AND bucket < %s AND {narrowed} ~ ('^(' || %s || ')$') "
+        "GROUP BY 1, 2 ORDER BY 1, 2",
+        (first, last, other),
+    ).fetchall()
+    assert [list(row.values()) for row in found] == [list(row.values()) for row in expected]
+    assert bool(found) == bool(expected)

@@ -42,9 +42,25 @@ def frame(
 
 def ledger(query: str, *, over_time: bool = False, **values: object) -> Sql:
     """Ask the ledger; `{picked}` and `{picked_calls}` stand for the variables' conditions, other names for `values`."""
-    for name, value in {"picked": _PICKED, "picked_calls": f"{_PICKED}\n    AND {_CALLS}", **values}.items():
+    known = {
+        "picked": _PICKED,
+        "picked_calls": f"{_PICKED}\n    AND {_CALLS}",
+        "usage_by_model": _usage("model", "endpoint"),
+        "usage_by_endpoint": _usage("route", "model"),
+    }
+    for name, value in {**known, "bar": "$bucket" if over_time else "1d", **values}.items():
         query = query.replace(f"{{{name}}}", str(value))
     return Sql(query, over_time)
+
+
+def _usage(what: str, other: str) -> str:
+    """Read the picked usage of the time range by model or route; `{bar}` is the width of bars, or a day."""
+    one = "model" if what == "model" else "endpoint"
+    first, last = ("$__timeFrom()::timestamptz", "$__timeTo()::timestamptz")
+    return (
+        f"grafana.usage('{what}', {first}, {last}, '{{bar}}', '${{{other}:regex}}')\n"
+        f"WHERE {_PICKED} AND name ~ '^(${{{one}:regex}})$'"
+    )
 
 
 def drill(view: View, title: str, uid: str, **picked: str) -> View:

@@ -35,21 +35,19 @@ LIMIT 200"""
 
 _COST = """\
 /* key.cost */
-SELECT $__timeGroup(bucket, '$bucket') AS time, coalesce(nullif(model, ''), 'no model') AS metric,
+SELECT $__timeGroup(bucket, '$bucket') AS time, coalesce(nullif(name, ''), 'no model') AS metric,
     sum(cost_nanousd) / 1e9 AS cost
-FROM grafana.rollup
-WHERE $__timeFilter(bucket) AND {picked}
+FROM {usage_by_model}
 GROUP BY 1, 2
 ORDER BY 1, 2"""
 
 _ENDPOINTS = """\
 /* key.endpoints */
-SELECT route AS endpoint, sum(requests) AS requests, sum(requests) FILTER (WHERE status_class = 5) AS failed,
+SELECT name AS endpoint, sum(requests) AS requests, sum(failed) AS failed,
     sum(limited) AS limited, sum(duration_us) / 1e6 / sum(requests) AS "mean duration",
     sum(input_tokens + output_tokens) AS tokens, sum(cost_nanousd) / 1e9 AS cost
-FROM grafana.rollup
-WHERE $__timeFilter(bucket) AND {picked_calls}
-GROUP BY route
+FROM {usage_by_endpoint}
+GROUP BY name
 ORDER BY requests DESC
 LIMIT 100"""
 

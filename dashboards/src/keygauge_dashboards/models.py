@@ -17,18 +17,16 @@ _TOKENS = """\
 /* models.tokens */
 SELECT $__timeGroup(bucket, '$bucket') AS time, sum(input_tokens - cache_read_tokens) AS "input",
     sum(cache_read_tokens) AS "input from cache", sum(output_tokens) AS "output"
-FROM grafana.rollup
-WHERE $__timeFilter(bucket) AND {picked_calls}
+FROM {usage_by_model}
 GROUP BY 1
 ORDER BY 1"""
 
 _SHARES = """\
 /* models.shares */
 WITH used AS (
-    SELECT coalesce(nullif(model, ''), 'no model') AS model, sum(requests) AS requests,
+    SELECT coalesce(nullif(name, ''), 'no model') AS model, sum(requests) AS requests,
         row_number() OVER (ORDER BY sum(requests) DESC) AS place
-    FROM grafana.rollup
-    WHERE $__timeFilter(bucket) AND {picked_calls}
+    FROM {usage_by_model}
     GROUP BY 1
 )
 SELECT CASE WHEN place <= 8 THEN model ELSE 'other' END AS model, sum(requests) AS requests
@@ -38,24 +36,22 @@ ORDER BY 2 DESC"""
 
 _LEADERBOARD = """\
 /* models.leaderboard */
-SELECT coalesce(nullif(model, ''), 'no model') AS model, sum(requests) AS requests,
+SELECT coalesce(nullif(name, ''), 'no model') AS model, sum(requests) AS requests,
     sum(input_tokens) AS "input", sum(output_tokens) AS "output",
     sum(input_tokens)::float8 / nullif(sum(output_tokens), 0) AS "input per output",
     sum(cache_read_tokens)::float8 / nullif(sum(input_tokens), 0) AS "from cache",
     sum(cost_nanousd) / 1e9 AS cost,
     sum(cost_nanousd) / 1e6 / nullif(sum(input_tokens + output_tokens), 0) AS "cost per 1k tokens"
-FROM grafana.rollup
-WHERE $__timeFilter(bucket) AND {picked_calls}
+FROM {usage_by_model}
 GROUP BY 1
 ORDER BY cost DESC, requests DESC
 LIMIT 100"""
 
 _COST = """\
 /* models.cost */
-SELECT $__timeGroup(bucket, '$bucket') AS time, coalesce(nullif(model, ''), 'no model') AS metric,
+SELECT $__timeGroup(bucket, '$bucket') AS time, coalesce(nullif(name, ''), 'no model') AS metric,
     sum(cost_nanousd) / 1e9 AS cost
-FROM grafana.rollup
-WHERE $__timeFilter(bucket) AND {picked_calls}
+FROM {usage_by_model}
 GROUP BY 1, 2
 ORDER BY 1, 2"""
 

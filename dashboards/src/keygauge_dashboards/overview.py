@@ -30,14 +30,13 @@ UID = "keygauge-overview"
 _COST_TODAY = """\
 /* overview.cost_today */
 SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
-FROM grafana.rollup
-WHERE bucket >= date_trunc('day', now(), 'UTC') AND {picked}"""
+FROM grafana.usage('model', date_trunc('day', now(), 'UTC'), now() + interval '1 day', '1d', '.*')
+WHERE {picked}"""
 
 _TOKENS = """\
 /* overview.tokens */
 SELECT $__timeGroup(bucket, '$bucket') AS time, sum(input_tokens) AS "input", sum(output_tokens) AS "output"
-FROM grafana.rollup
-WHERE $__timeFilter(bucket) AND {picked}
+FROM {usage_by_model}
 GROUP BY 1
 ORDER BY 1"""
 
