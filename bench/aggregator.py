@@ -51,7 +51,7 @@ def make_keygauge() -> Subject:
     instrument(make_meter(), aggregator, gauges={})
 
     def record(call: Call) -> None:
-        aggregator.started(call.method)
+        aggregator.started(call)
         aggregator.record(call)
 
     return record, aggregator.drain

@@ -25,7 +25,7 @@ def make_call(**fields):
 
 def record(aggregator, *calls):
     for call in calls:
-        aggregator.started(call.method)
+        aggregator.started(call)
         aggregator.record(call)
 
 
@@ -53,13 +53,13 @@ def test_call_is_counted_with_its_sizes_and_tokens():
 
 def test_active_requests_rise_and_fall_by_method():
     aggregator = Aggregator()
-    aggregator.started("GET")
-    aggregator.started("GET")
-    aggregator.started("BREW")
-    aggregator.record(make_call(method="GET"))
+    get, brew = make_call(method="GET"), make_call(method="BREW")
+    for call in (get, make_call(method="GET"), brew):
+        aggregator.started(call)
+    aggregator.record(get)
     assert aggregator.active()["GET"] == 1
     assert aggregator.active()[OTHER_METHOD] == 1
-    aggregator.record(make_call(method="BREW"))
+    aggregator.record(brew)
     assert aggregator.active()[OTHER_METHOD] == 0
     assert "BREW" not in aggregator.active()
 

@@ -29,7 +29,7 @@ class Telemetry:
 
     def record(self, *calls):
         for call in calls:
-            self.aggregator.started(call.method)
+            self.aggregator.started(call)
             self.aggregator.record(call)
 
     def read(self):
@@ -156,7 +156,7 @@ def test_answers_without_usage_are_told_by_reason(telemetry):
 
 
 def test_active_requests_and_streams_are_told(telemetry):
-    telemetry.aggregator.started("GET")
+    telemetry.aggregator.started(make_call(method="GET"))
     telemetry.aggregator.stream_opened("sse")
     assert telemetry.values(metrics.ACTIVE)[(("http.request.method", "GET"),)] == 1
     assert telemetry.values(metrics.STREAM_ACTIVE)[(("keygauge.stream.kind", "sse"),)] == 1

@@ -120,8 +120,9 @@ def record_everything(aggregator, **fields):
     times = {"first_byte_ns": SECOND_NS + 1000, "stream": "sse", "messages": 3}
     labels = {"model": "m1", "provider": "p1", "error": "E", "limit": "rpm", "missing": "x"}
     sizes = {"request_bytes": 10, "response_bytes": 20, "usage": Usage(100, 11, 60, 7, 5)}
-    aggregator.started("POST")
-    aggregator.record(make_call(**times, **labels, **sizes, **fields))
+    call = make_call(**times, **labels, **sizes, **fields)
+    aggregator.started(call)
+    aggregator.record(call)
     aggregator.record(make_call(key="k2", status=700))
     aggregator.fault("x")
     aggregator.dropped("spool_full", 1)

@@ -69,29 +69,26 @@ class Aggregator:
         self._born = 0  # cells there ever were
         self._bases: set[tuple[object, ...]] = set()  # … and bases
         self._late: set[str] = set()  # names that took another's place
-        self._active = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
+        self._active: set[Call] = set()  # to add and to take out is one step each: no lock
         self._streams: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
         self._folded: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._pending: deque[tuple[Cell, Call, Usage | None]] = deque()
 
-    def started(self, method: str) -> None:
+    def started(self, call: Call) -> None:
         """Count a request in as active; `record` counts it out."""
-        active = self._active
-        with self._lock:
-            active[method if method in active else OTHER_METHOD] += 1
+        self._active.add(call)
 
     def record(self, call: Call) -> None:
         """Count a call, once, at its end."""
         usage = call.usage
-        method = call.method
         labels = (
             call.key,
             call.route,
             call.model,
             call.provider,
-            method,
+            call.method,
             call.status,
             call.error,
             call.outcome,
@@ -99,9 +96,8 @@ class Aggregator:
             call.stream,
             call.missing,
         )
-        active = self._active
+        self._active.discard(call)
         with self._lock:
-            active[method if method in active else OTHER_METHOD] -= 1
             try:
                 cell = self._cells.get(labels)
             except TypeError:  # a label that is not even hashable
@@ -180,7 +176,11 @@ class Aggregator:
 
     def active(self) -> dict[str, int]:
         """Return the requests being answered, by method."""
-        return dict(self._active)
+        counts = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
+        for call in list(self._active):
+            method = call.method
+            counts[method if isinstance(method, str) and method in counts else OTHER_METHOD] += 1
+        return counts
 
     def streams(self) -> dict[StreamKind, int]:
         """Return the open streams, by kind."""

@@ -29,7 +29,7 @@ class Settlement:
         self.runtime = runtime
         self._reader: Reader | None = None  # of an HTTP answer
         self._settled = False
-        runtime.aggregator.started(call.method)
+        runtime.aggregator.started(call)
 
     def end(self, *, complete: bool, error: BaseException | None = None) -> None:
         """Settle the call; the first time counts, so that background work after the answer does not."""

@@ -70,7 +70,7 @@ class Service:
             call.stream, call.messages, call.missing = "sse", 3, "cut"
             call.request_bytes, call.response_bytes = 10, 20
             call.record_usage(input_tokens=input_tokens, output_tokens=2, cache_read_tokens=1)
-            self._aggregator.started(call.method)
+            self._aggregator.started(call)
             self._aggregator.record(call)
 
     def push(self):
