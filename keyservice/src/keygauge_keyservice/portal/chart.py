@@ -21,6 +21,7 @@ _STYLE = Style(label_font_size=12, major_label_font_size=12, font_family="sans-s
 _STEPS = (1, 2, 5, 10)  # no more digits than the labels show
 _TOOLTIP_GAP = 5
 _LONG_NUMBER = re.compile(r"\d+\.\d{2,}")
+_NOWHERE = object()
 _NUMBERS = {"d", "x", "y", "width", "height"}
 
 
@@ -45,6 +46,7 @@ class Bars:
     write_tick: Callable[[int], str]  # a value, beside the axis
     links: Sequence[str] = ()  # where each bar leads
     is_area: bool = False
+    is_narrow: bool = False  # on every screen
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ _FRAMES = (_Frame("wide", 1040, 264, 12), _Frame("narrow", 360, 220, 4))
 
 
 def draw(bars: Bars) -> Markup:
-    """Draw both variants; the stylesheet shows one."""
-    return Markup().join(_draw(bars, frame) for frame in _FRAMES)
+    """Draw both variants, of which the stylesheet shows one, or the narrow one alone."""
+    return Markup().join(_draw(bars, frame) for frame in (_FRAMES[1:] if bars.is_narrow else _FRAMES))
 
 
 def _draw(bars: Bars, frame: _Frame) -> Markup:
@@ -107,6 +109,13 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         self.notes = notes
         self.links = links
         self.is_area = is_area
+
+    def __getattribute__(self, name: str) -> Any:
+        """Look a name up as pygal does, in the state of a drawing first, but in a fraction of the time."""
+        read = object.__getattribute__
+        state = None if name == "state" or name.startswith("__") else read(self, "__dict__").get("state")
+        found = _NOWHERE if state is None else state.__dict__.get(name, _NOWHERE)
+        return read(self, name) if found is _NOWHERE else found
 
     def _plot(self) -> None:
         width = (self.view.x(1) - self.view.x(0)) / self._len

@@ -64,7 +64,7 @@ def draw_cost(points: Sequence[Point], bucket: Bucket, *, name: str = "cost", li
 def draw_groups(
     name: str, points: Sequence[Point], bucket: Bucket, groups: Sequence[tuple[str, str]], *, links: Sequence[str] = ()
 ) -> Markup:
-    """Draw the requests of some groups, each with its tone; the rest is added up as "Other"."""
+    """Draw the requests of some groups for half a page, each with its tone; the rest is added up as "Other"."""
     starts = {point.start: point for point in points}
     shown = {group for group, _ in groups}
     counts = {group: dict.fromkeys(starts, 0) for group in (*shown, None)}
@@ -73,7 +73,7 @@ def draw_groups(
     series = [Series(group or "no model", tone, list(counts[group].values())) for group, tone in groups]
     if any(counts[None].values()):
         series.append(Series("Other", "tone-other", list(counts[None].values())))
-    return _draw(name, list(starts.values()), bucket, *series, links=links)
+    return _draw(name, list(starts.values()), bucket, *series, links=links, is_narrow=True)
 
 
 def answered(point: Point) -> int:
@@ -98,10 +98,10 @@ def _draw(
     *series: Series,
     links: Sequence[str] = (),
     write: Callable[[int], str] = figures.count,
-    is_area: bool = False,
+    **shape: bool,
 ) -> Markup:
     labels = [point.start.astimezone(UTC).strftime(_LABELS[bucket]) for point in points]
     titles = [title(point.start, bucket) for point in points]
     tick = figures.short if write is figures.count else figures.dollars
-    bars = Bars(name, labels, titles, series, write=write, write_tick=tick, links=links, is_area=is_area)
+    bars = Bars(name, labels, titles, series, write=write, write_tick=tick, links=links, **shape)
     return draw(bars) if points else Markup()
