@@ -1,6 +1,7 @@
 """One embedded PostgreSQL for the whole run, and a fresh migrated database for each test that asks for one."""
 
 import os
+import shutil
 import sys
 import tempfile
 import uuid
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from playwright.sync_api import sync_playwright
 
 from keygauge_keyservice import database, embedded
 from keygauge_keyservice.app import create_app
@@ -103,6 +105,18 @@ def operator():
 def replica():
     """The headers of a metered service's request."""
     return {"Authorization": f"Bearer {SERVICE_TOKEN}"}
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser for the tests of one file: where it is missing they skip, and fail in CI."""
+    if (program := shutil.which("chromium")) is None:
+        reason = "chromium is not installed: apt-get install chromium"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
 
 
 def _administer(postgresql, statement):

@@ -17,6 +17,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 _log = logging.getLogger(__name__)
 
+_ID_LENGTH = 12  # of a key's id
+
 
 @dataclass(frozen=True)
 class FieldError:
@@ -61,8 +63,9 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 
 
 def not_found(noun: str, name: str) -> Problem:
-    """Say that a named thing does not exist."""
-    return Problem(404, f"{noun}_not_found", f"There is no {noun} {name!r}.")
+    """Say that a named thing does not exist; a whole key that somebody gave for its id is not repeated."""
+    named = f"of this id: give the {_ID_LENGTH} characters after kg_live_" if name.startswith("kg_") else repr(name)
+    return Problem(404, f"{noun}_not_found", f"There is no {noun} {named}.")
 
 
 def invalid(*errors: FieldError) -> Problem:

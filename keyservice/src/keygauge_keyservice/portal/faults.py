@@ -46,7 +46,7 @@ def _install_for_unmatched(state: BlueprintSetupState) -> None:
 
 def _page(status: int, detail: str) -> tuple[str, int]:
     title = _TITLES.get(status, "That did not work")
-    return render_template("portal/fault.html", status=status, title=title, detail=detail), status
+    return render_template("portal/fault.html", is_fault=True, status=status, title=title, detail=detail), status
 
 
 def _of_problem(error: Problem) -> tuple[str, int]:
