@@ -66,19 +66,37 @@ def test_damaged_file_is_told_with_the_way_out(tmp_path, text):
         seed.read(tmp_path / "seed.json")
 
 
+def charged(connection):
+    """What the quotas of all accounts have as used."""
+    return connection.execute(
+        "SELECT sum(cells[1]) FILTER (WHERE unit = 'request')::bigint AS requests, "
+        "sum(cells[1]) FILTER (WHERE unit = 'nanousd')::bigint AS nanousd, min(head) AS head "
+        "FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint"
+    ).fetchone()
+
+
+def ledger_cost(connection, account_id):
+    return connection.execute(
+        "SELECT sum(cost_nanousd)::bigint AS cost FROM event "
+        "WHERE account_id = %s AND outcome = 'admitted' AND time >= date_trunc('month', now())",
+        (account_id,),
+    ).fetchone()["cost"]
+
+
 def test_history_is_loaded_once_and_charged_to_the_quotas(connection, planted, screen):
     history.load(connection, planted, screen=screen)
     events = count(connection, "event")
     assert events > 50_000
-    used = connection.execute("SELECT sum(cells[1])::bigint AS used, min(head) AS head FROM limit_state").fetchone()
+    used = charged(connection)
     admitted = connection.execute(
         "SELECT count(*) AS rows FROM event WHERE outcome = 'admitted' AND time >= date_trunc('month', now())"
     ).fetchone()["rows"]
-    assert used["used"] == admitted
+    assert used["requests"] == admitted
+    assert used["nanousd"] == ledger_cost(connection, planted.account_ids["Web app"]) > 0
     assert used["head"] == int(NOW.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp())
     history.load(connection, planted, screen=screen)
     assert count(connection, "event") == events
-    assert connection.execute("SELECT sum(cells[1])::bigint AS used FROM limit_state").fetchone()["used"] == admitted
+    assert charged(connection) == used
 
 
 def test_interrupted_history_is_completed(connection, planted, screen, monkeypatch):

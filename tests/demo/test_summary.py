@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keygauge.rates import Rates
 from keygauge_demo import summary
 from keygauge_demo.summary import Count, balance, read_metrics
 from keygauge_demo.tally import Tally
+from keygauge_keyservice import prices
 
 EXPOSITION = """\
 # HELP keygauge_requests_total Requests answered
@@ -20,6 +22,11 @@ keygauge_requests_total{keygauge_key_id="invalid",http_response_status_code="401
 keygauge_tokens_total{keygauge_key_id="a",gen_ai_token_type="input"} 50.0
 keygauge_tokens_total{keygauge_key_id="a",gen_ai_token_type="output"} 70.0
 keygauge_tokens_total{keygauge_key_id="c",gen_ai_token_type="input"} 90.0
+# HELP keygauge_cost_total Cost of the tokens used, in US dollars
+# TYPE keygauge_cost_total counter
+keygauge_cost_total{keygauge_key_id="a",gen_ai_request_model="m"} 0.3
+keygauge_cost_total{keygauge_key_id="b",gen_ai_request_model="m"} 0.000000007
+keygauge_cost_total{keygauge_key_id="c",gen_ai_request_model="m"} 5.0
 """
 
 
@@ -34,7 +41,7 @@ def tally():
 
 
 def test_metrics_of_the_given_keys_are_counted():
-    assert read_metrics(EXPOSITION, key_ids=["a", "b"]) == Count(requests=8, input_tokens=50)
+    assert read_metrics(EXPOSITION, key_ids=["a", "b"]) == Count(8, 50, 300_000_007)
 
 
 def test_books_that_agree_have_no_discrepancies(tally):
@@ -52,11 +59,19 @@ def test_books_that_agree_have_no_discrepancies(tally):
         (Count(4, 50), Count(5, 50), "metrics count"),
         (Count(4, 49), Count(4, 50), "ledger has the clients' tokens"),
         (Count(4, 50), Count(4, 51), "metrics have the clients' tokens"),
+        (Count(4, 50, 7), Count(4, 50, 8), "metrics have the ledger's cost"),
     ],
 )
 def test_books_that_differ_are_told(tally, ledger, metric, claim):
     [discrepancy] = balance(tally, ledger=ledger, metric=metric).discrepancies
     assert claim in discrepancy
+
+
+def test_costs_are_not_compared_where_a_price_was_set_meanwhile(tally, connection):
+    assert balance(tally, ledger=Count(4, 50, None), metric=Count(4, 50, 8)).discrepancies == []
+    prices.set_price(connection, model="m", tiers=[Rates(-1, *[1] * 6)], valid_from=datetime.now(UTC), actor="test")
+    since = datetime.now(UTC) - timedelta(hours=1)
+    assert summary.count_ledger(connection, key_ids=["a"], since=since).cost_nanousd is None
 
 
 def test_calls_without_an_answer_are_told(tally):

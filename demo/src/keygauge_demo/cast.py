@@ -10,12 +10,13 @@ Rhythm = Literal["office", "evening", "night", "round_the_clock"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What an account may do: requests in any minute, and requests in a UTC month."""
+    """What an account may do: requests in any minute, requests and perhaps credits in a UTC month."""
 
     id: str
     name: str
     requests_per_minute: int
     requests_per_month: int
+    credits_per_month: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ class Account:
     keys: tuple[Key, ...]
 
 
+CREDIT_NANOUSD = 10_000_000  # a cent
 VISITOR_KEY = "Your own key"  # for the curl line; live traffic never uses it
 
 PLANS = (
     Plan("free", "Free", 1, 50),
     Plan("starter", "Starter", 20, 5_000),
-    Plan("pro", "Pro", 120, 20_000),
+    Plan("pro", "Pro", 120, 20_000, credits_per_month=5_000),
     Plan("vip", "VIP", 600, 1_000_000),
 )
 

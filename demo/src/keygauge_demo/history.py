@@ -42,12 +42,12 @@ _LIMITED: dict[str, float] = {"free": 0.3, "starter": 0.07, "pro": 0.012, "vip":
 _CHARGE_QUOTAS = """/* history.charge_quotas */
 INSERT INTO limit_state (id, account_id, head, cells)
 SELECT plan_limit.id || ':' || account.id, account.id, extract(epoch FROM date_trunc('month', now()))::bigint,
-       ARRAY[count(*)]
+       ARRAY[CASE unit WHEN 'request' THEN count(*) ELSE coalesce(sum(cost_nanousd), 0)::bigint END]
 FROM event
 JOIN account ON account.id = event.account_id
-JOIN plan_limit ON plan_limit.plan_id = account.plan_id AND period = 'month' AND unit = 'request'
+JOIN plan_limit ON plan_limit.plan_id = account.plan_id AND period = 'month'
 WHERE event.time >= date_trunc('month', now()) AND event.outcome = 'admitted'
-GROUP BY plan_limit.id, account.id
+GROUP BY plan_limit.id, unit, account.id
 ON CONFLICT (id) DO NOTHING"""
 
 

@@ -75,7 +75,7 @@ def _pass_traffic(  # noqa: PLR0917 - the parts of one run
     key_ids = [planted.key_ids[driver.key.name] for driver in drivers]
     with screen.step("Waiting for the last events to reach the ledger"):
         ledger = summary.await_ledger(connection, key_ids=key_ids, since=since, requests=tally.answered)
-    metric = summary.count_metrics(f"{settings.api_url}/metrics", key_ids=key_ids)
+    metric = summary.await_metrics(f"{settings.api_url}/metrics", key_ids=key_ids, ledger=ledger)
     return summary.balance(tally, ledger=ledger, metric=metric)
 
 

@@ -72,10 +72,16 @@ def _create(connection: Connection, peppers: Peppers, now: datetime) -> Seed:
 
 
 def _limits(plan: cast.Plan) -> list[Limit]:
-    return [
+    limits = [
         Limit(name="rpm", unit="request", amount=plan.requests_per_minute, window_s=60),
         Limit(name="monthly_requests", unit="request", amount=plan.requests_per_month, period="month"),
     ]
+    if plan.credits_per_month is not None:
+        worth, amount = cast.CREDIT_NANOUSD, plan.credits_per_month * cast.CREDIT_NANOUSD
+        limits.append(
+            Limit(name="monthly_credits", unit="nanousd", amount=amount, period="month", credit_nanousd=worth)
+        )
+    return limits
 
 
 def empty(now: datetime) -> Seed:

@@ -15,7 +15,9 @@ from keygauge_demo.tally import Tally
 from keygauge_keyservice.database import Connection
 
 SETTLE_S = 20.0  # for the spool to reach the ledger
+PRICED_S = 5.0  # for the price of a model that was used for the first time in the last second
 _LOOK_S = 0.2
+_NANOUSD = 10**9
 
 _KEY = metrics.label(metrics.KEY)
 _TOKEN_TYPE = metrics.label(metrics.TOKEN_TYPE)
@@ -38,10 +40,16 @@ class Summary:
 
 @dataclass(frozen=True)
 class Balance:
-    """A summary, and how many answers refused a key: none, unless someone disabled one in the portal."""
+    """A summary, and what else was counted.
+
+    `refused` are answers that refused a key: none, unless someone disabled one in the portal. The costs are those of
+    ledger and metrics; the first is None where a price was set meanwhile, which the two may see at other moments.
+    """
 
     summary: Summary
     refused: int
+    ledger_cost_nanousd: int | None
+    metric_cost_nanousd: int
 
     @property
     def discrepancies(self) -> list[str]:
@@ -54,16 +62,18 @@ class Balance:
             "the metrics count each call": it.metric_requests == it.answered,
             "the ledger has the clients' tokens": it.ledger_input_tokens == it.input_tokens,
             "the metrics have the clients' tokens": it.metric_input_tokens == it.input_tokens,
+            "the metrics have the ledger's cost": self.ledger_cost_nanousd in {None, self.metric_cost_nanousd},
         }
         return [claim for claim, holds in claims.items() if not holds]
 
 
 @dataclass(frozen=True)
 class Count:
-    """Requests and input tokens, as one of the books has them."""
+    """Requests, input tokens and cost, as one of the books has them."""
 
     requests: int
     input_tokens: int
+    cost_nanousd: int | None = 0  # None: not to be compared
 
 
 def balance(tally: Tally, *, ledger: Count, metric: Count) -> Balance:
@@ -79,7 +89,7 @@ def balance(tally: Tally, *, ledger: Count, metric: Count) -> Balance:
         ledger_input_tokens=ledger.input_tokens,
         metric_input_tokens=metric.input_tokens,
     )
-    return Balance(summary, tally.refused)
+    return Balance(summary, tally.refused, ledger.cost_nanousd, metric.cost_nanousd or 0)
 
 
 def await_ledger(
@@ -98,11 +108,23 @@ def count_ledger(connection: Connection, *, key_ids: Sequence[str], since: datet
     """Count some keys' events since a moment."""
     row = connection.execute(
         "/* summary.count_ledger */ "
-        "SELECT count(*) AS requests, coalesce(sum(input_tokens), 0)::bigint AS input_tokens FROM event "
-        "WHERE time >= %s AND key_id = ANY(%s)",
-        (since, list(key_ids)),
+        "SELECT count(*) AS requests, coalesce(sum(input_tokens), 0)::bigint AS input_tokens, "
+        "CASE WHEN NOT EXISTS (SELECT FROM price WHERE created_at >= %(since)s) "
+        "THEN coalesce(sum(cost_nanousd), 0)::bigint END AS cost_nanousd FROM event "
+        "WHERE time >= %(since)s AND key_id = ANY(%(key_ids)s)",
+        {"since": since, "key_ids": list(key_ids)},
     ).fetchone()
     return Count(**row) if row else Count(0, 0)
+
+
+def await_metrics(url: str, *, key_ids: Sequence[str], ledger: Count, timeout_s: float = PRICED_S) -> Count:
+    """Return the metrics' count once it has the ledger's cost, or what it has when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    count = count_metrics(url, key_ids=key_ids)
+    while ledger.cost_nanousd not in {None, count.cost_nanousd} and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+        count = count_metrics(url, key_ids=key_ids)
+    return count
 
 
 def count_metrics(url: str, *, key_ids: Sequence[str]) -> Count:
@@ -112,7 +134,7 @@ def count_metrics(url: str, *, key_ids: Sequence[str]) -> Count:
 
 
 def read_metrics(text: str, *, key_ids: Sequence[str]) -> Count:
-    """Count some keys' requests and input tokens in an exposition."""
+    """Count some keys' requests, input tokens and cost in an exposition."""
     samples = [
         sample
         for family in text_string_to_metric_families(text)
@@ -125,4 +147,5 @@ def read_metrics(text: str, *, key_ids: Sequence[str]) -> Count:
         for sample in samples
         if sample.name == metrics.TOKENS.prometheus_name and sample.labels.get(_TOKEN_TYPE) == "input"
     )
-    return Count(int(requests), int(tokens))
+    costs = [round(sample.value * _NANOUSD) for sample in samples if sample.name == metrics.COST.prometheus_name]
+    return Count(int(requests), int(tokens), sum(costs))

@@ -21,6 +21,7 @@ def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers, pr
     changes = feed.read(connection, message.cursor)  # before the entries, so that those are at least as new
     found = entries.look_up(connection, message.look_ups, peppers) if message.look_ups else []
     keys = entries.load(connection, list({*changes.key_ids, *(item.key_id for item in found)}))
+    told = _prices(connection, message.prices, prices) if message.prices else None  # before rows of limits are locked
     traded = leases.exchange(
         connection,
         replica=message.replica,
@@ -39,7 +40,7 @@ def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers, pr
         "found": [{"digest": item.digest.hex(), "key": item.key_id, "secret": item.number} for item in found],
         "unknown": [wanted.digest.hex() for wanted in message.look_ups if wanted.digest not in known],
         "keys": keys,
-        "prices": _prices(connection, message.prices, prices) if message.prices else None,
+        "prices": told,
         **trade(traded.granted, traded.kept),
     }
 
