@@ -153,6 +153,17 @@ def test_commands_are_those_of_the_program(services, root):
         assert all(word in shown for word in command if word.startswith("--"))
 
 
+@pytest.mark.parametrize(
+    ("service", "name"), [("prometheus", "prometheus"), ("alertmanager", "prometheus-alertmanager")]
+)
+def test_programs_know_the_options_they_are_started_with(services, service, name, program):
+    path = program(name)
+    shown = subprocess.run([path, "--help"], capture_output=True, text=True, check=False)
+    options = [option.split("=")[0] for option in services[service]["command"]]
+    assert options
+    assert all(option in shown.stdout + shown.stderr for option in options)
+
+
 def test_traffic_is_a_program_of_the_demo_and_has_what_it_asks_for(services, root, env):
     traffic = services["traffic"]
     scripts = tomllib.loads((root / "demo/pyproject.toml").read_text())["project"]["scripts"]
