@@ -23,16 +23,19 @@ class Forecast:
     expected_nanousd: int
 
 
-def find_forecast(connection: Connection, account_id: str | None, *, now: datetime | None = None) -> Forecast:
-    """Forecast an account's cost, or everyone's.
+def find_forecast(
+    connection: Connection, account_id: str | None, *, key_id: str | None = None, now: datetime | None = None
+) -> Forecast:
+    """Forecast the cost of an account, of one of its keys, or of everyone.
 
     expected = so far + average of the last 7 x 24 hours x the time that is left. An account whose first call is younger
     than that goes on at a slower pace than its own: the week counts whole.
     """
     now = now or datetime.now(UTC)
     start, end = month_of(now)
-    so_far = usage.totals(connection, account_id=account_id, start=start, end=max(now, start + _QUARTER)).cost_nanousd
-    week = usage.totals(connection, account_id=account_id, start=now - _PACE, end=now)
+    until = max(now, start + _QUARTER)
+    so_far = usage.totals(connection, account_id=account_id, key_id=key_id, start=start, end=until).cost_nanousd
+    week = usage.totals(connection, account_id=account_id, key_id=key_id, start=now - _PACE, end=now)
     left = (end - now) // timedelta(seconds=1)
     length = (week.end - week.start) // timedelta(seconds=1)
     return Forecast(

@@ -152,3 +152,37 @@ def test_charts_have_nothing_inline_and_a_table_beside_them(signed_in, customer,
     assert not re.search(r"\son\w+=", page)
     assert "The charts as a table" in page
     assert "Wed 20 May 2026, 12:00 UTC" in page
+
+
+def test_four_charts_follow_the_range(signed_in, customer, record):
+    record(customer, {}, {"route": "/v1/messages"})
+    page = signed_in.get(f"/usage?{RANGE}").text
+    for name in ("total", "tokens", "requests", "cost"):
+        assert f'id="chart-{name}-wide"' in page
+    assert "Requests per hour" in page
+    week = signed_in.get("/usage?from=2026-05-15&to=2026-05-21").text
+    assert ("Total tokens per day" in week, "Requests per hour" in week) == (True, True)
+    month = signed_in.get("/usage?from=2026-05-01&to=2026-05-30").text
+    assert "Requests per day" in month
+
+
+def test_requests_by_the_hour_and_models_over_time_come_as_csv_and_json(signed_in, customer, record):
+    record(customer, {}, {"model": "claude-sonnet-4-6"})
+    week = "from=2026-05-15&to=2026-05-21"
+    hours = rows(signed_in.get(f"/usage.csv?{week}&table=hour"))
+    assert (len(hours), sum(int(row["requests"]) for row in hours)) == (7 * 24, 2)
+    assert signed_in.get("/usage.csv?from=2020-05-15&to=2026-05-21&table=hour").status_code == 404
+    trends = signed_in.get(f"/usage.json?{week}&table=model-time").json["rows"]
+    assert {row["model"] for row in trends} == {"gpt-4o-mini", "claude-sonnet-4-6"}
+    assert sum(row["requests"] for row in trends) == 2
+
+
+def test_forecast_is_that_of_the_key(connection, signed_in, customer, record, settings):
+    other, _ = keys.create(
+        connection, peppers=settings.peppers, account_id=customer.account.id, name="other", actor="test"
+    )
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+    record(customer, {"time_us": now_us, "input_tokens": 10_000_000, "cache_read_tokens": 0, "output_tokens": 0})
+    assert "$1.50 this month" in signed_in.get("/usage?range=7d").text
+    assert "$1.50 this month" in signed_in.get(f"/usage?range=7d&key={customer.key.id}").text
+    assert "this month" not in signed_in.get(f"/usage?range=7d&key={other.id}").text

@@ -12,6 +12,7 @@ from keygauge_keyservice.portal.chart import Bars, Series, draw
 from keygauge_keyservice.usage import Bucket, Point
 
 _LABELS = {"hour": "%H:%M", "day": "%-d %b", "week": "%-d %b", "month": "%b %Y"}
+_DAY_AND_HOUR, _HOURS_OF_A_DAY = "%a %H:%M", 24
 _TITLES = {
     "hour": "%a %-d %b %Y, %H:%M UTC",
     "day": "%a %-d %b %Y, UTC",
@@ -38,6 +39,11 @@ def draw_tokens(
         links=links,
         is_area=is_area,
     )
+
+
+def draw_total(points: Sequence[Point], bucket: Bucket, *, name: str = "total", links: Sequence[str] = ()) -> Markup:
+    """Draw all tokens used, input and output together."""
+    return _draw(name, points, bucket, Series("Tokens", "tone-input", [point.tokens for point in points]), links=links)
 
 
 def draw_requests(
@@ -100,7 +106,8 @@ def _draw(
     write: Callable[[int], str] = figures.count,
     **shape: bool,
 ) -> Markup:
-    labels = [point.start.astimezone(UTC).strftime(_LABELS[bucket]) for point in points]
+    label = _DAY_AND_HOUR if bucket == "hour" and len(points) > _HOURS_OF_A_DAY else _LABELS[bucket]
+    labels = [point.start.astimezone(UTC).strftime(label) for point in points]
     titles = [title(point.start, bucket) for point in points]
     tick = figures.short if write is figures.count else figures.dollars
     bars = Bars(name, labels, titles, series, write=write, write_tick=tick, links=links, **shape)

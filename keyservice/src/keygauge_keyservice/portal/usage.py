@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, jsonify, render_template, request, url_for
 
-from keygauge_keyservice import keys, usage
+from keygauge_keyservice import forecast, keys, usage
 from keygauge_keyservice.csv_stream import usd, write_csv
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import Key
@@ -20,11 +20,12 @@ from keygauge_keyservice.portal.span import Span
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
 from keygauge_keyservice.tally import Tally
-from keygauge_keyservice.usage import Part, Point, Selection
+from keygauge_keyservice.usage import Bucket, Part, Point, Selection
 from keygauge_keyservice.usage_query import Grouping
 
 blueprint = Blueprint("usage", __name__)
 
+_HOURLY_MAX = timedelta(days=7)
 _ROWS_MAX = 20  # of a table; the CSV has them all
 _GROUPINGS: dict[str, Grouping] = {"model": "model", "endpoint": "route", "key": "key"}
 _SUMS = (
@@ -52,10 +53,14 @@ def show() -> str:
         listed = keys.list_keys(connection, guard.current_account_id())
         totals = usage.totals(connection, **selection)
         points = usage.series(connection, bucket=shown.bucket, **selection) if totals.requests else []
+        hours = usage.series(connection, bucket="hour", **selection) if points and _is_hourly(shown) else points
+        expected = forecast.find_forecast(connection, selection["account_id"], key_id=key.id if key else None)
         models = usage.breakdown(connection, by="model", **selection)
         routes = usage.breakdown(connection, by="route", **selection)
         by_key = [] if key else _named(connection, usage.breakdown(connection, by="key", **selection))
-    links = links_to_calls(points, shown, {"key": key.id} if key else {})
+    given = {"key": key.id} if key else {}
+    links, hourly_links = links_to_calls(points, shown, given), links_to_calls(hours, shown, given)
+    hourly: Bucket = "hour" if _is_hourly(shown) else shown.bucket
     return render_template(
         "portal/usage.html",
         span=shown,
@@ -64,8 +69,12 @@ def show() -> str:
         keys=listed,
         totals=totals,
         points=points,
+        total_chart=timeline.draw_total(points, shown.bucket, links=links),
         tokens_chart=timeline.draw_tokens(points, shown.bucket, links=links),
-        requests_chart=timeline.draw_requests(points, shown.bucket, links=links),
+        requests_chart=timeline.draw_requests(hours, hourly, links=hourly_links),
+        requests_bucket=hourly,
+        requests_per_hour=totals.requests_per_minute * 60,
+        forecast=expected,
         cost_chart=timeline.draw_cost(points, shown.bucket, links=links) if totals.cost_nanousd else "",
         links=links,
         tables=_tables(models, routes, by_key),
@@ -112,6 +121,11 @@ def is_unpriced(tally: Tally) -> bool:
     return tally.tokens > 0 and tally.cost_nanousd == 0
 
 
+def _is_hourly(shown: Span) -> bool:
+    """Tell whether requests are drawn by the hour though the range is too long for other figures by the hour."""
+    return shown.end - shown.start <= _HOURLY_MAX
+
+
 def _table() -> tuple[list[str], list[list[Any]]]:
     shown = span.read(request.args, now=datetime.now(UTC))
     if shown.error:
@@ -123,6 +137,15 @@ def _table() -> tuple[list[str], list[list[Any]]]:
             points = usage.series(connection, bucket=shown.bucket, **selection)
             rows: Iterable[tuple[Sequence[str], Tally]] = [([point.start.isoformat()], point) for point in points]
             names = [f"{shown.bucket}_utc"]
+        elif table == "hour" and _is_hourly(shown):
+            rows = [
+                ([point.start.isoformat()], point) for point in usage.series(connection, bucket="hour", **selection)
+            ]
+            names = ["hour_utc"]
+        elif table == "model-time":
+            trends = usage.series(connection, bucket=shown.bucket, group_by="model", **selection)
+            rows = [([point.start.isoformat(), point.group or ""], point) for point in trends]
+            names = [f"{shown.bucket}_utc", "model"]
         elif table in _GROUPINGS:
             parts = usage.breakdown(connection, by=_GROUPINGS[table], **selection)
             names = ["key_id", "key"] if table == "key" else [table]
