@@ -145,7 +145,7 @@ def test_names_in_the_ledger_are_text(signed_in, customer, record, model):
 def test_charts_have_nothing_inline_and_a_table_beside_them(signed_in, customer, record):
     record(customer, {})
     page = signed_in.get(f"/usage?{RANGE}").text
-    assert page.count('class="pygal-chart') == 6
+    assert page.count('class="pygal-chart') == 8
     assert "<style" not in page
     assert " style=" not in page
     assert not re.search(r"<script(?! src=)", page)
