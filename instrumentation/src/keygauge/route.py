@@ -39,12 +39,24 @@ def before(scope: Mapping[str, Any], app: Any) -> str:
     Starlette is found in the scope where the middleware was added to it, else it is the app inside.
     """
     host = scope.get("app") or getattr(app, "__self__", app)
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
     for route in getattr(getattr(host, "router", None), "routes", ()):
         match, child = route.matches(scope)
         if match.name == "FULL":
+            if hasattr(route, "effective_route_contexts"):
+                return _included_match(route, path, scope.get("method")) or UNMATCHED
             return template({**scope, "route": route, **child})
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
     return router.match(host, path, scope.get("method", "GET")) or UNMATCHED
+
+
+def _included_match(route: Any, path: str, method: str | None) -> str | None:
+    """Return the template that an included router of FastAPI matches: its own `matches` does not tell which."""
+    for context in route.effective_route_contexts():
+        matcher = getattr(context, "starlette_route", None) or context
+        regex, methods = getattr(matcher, "path_regex", None), getattr(matcher, "methods", None)
+        if regex is not None and regex.match(path) and (not methods or method in methods):
+            return _path(matcher) or _path(context)
+    return None
 
 
 def _included_path(fastapi: Mapping[str, Any]) -> str | None:
