@@ -1,6 +1,6 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -127,6 +127,33 @@ def test_buckets_groups_events_and_a_tally_in_python_agree(
         for part in parts:
             mine = added([point for point in points if point.group == part.group])
             assert mine == plain(part)
+
+
+def zones_that_differ(start, days):
+    """Return one of all time zones for each way in which their clocks run in those days."""
+    zones = {}
+    for name in sorted(available_timezones()):
+        zone = ZoneInfo(name)
+        offsets = tuple((start + day * DAY).astimezone(zone).utcoffset() for day in range(days))
+        zones.setdefault(offsets, name)
+    return list(zones.values())
+
+
+def test_the_buckets_of_every_time_zone_add_up_to_the_range(connection, make_event):
+    start = datetime(2026, 3, 1, 0, 15, tzinfo=UTC)  # clocks change in these weeks, on different days
+    count, step_s = 3_000, 40 * 60
+    events = [make_event(time_us=round(start.timestamp() * 1e6) + n * step_s * 10**6) for n in range(count)]
+    history.write_history(connection, events, PRICE, spool="test")
+    selection = {"account_id": "acme", "start": start, "end": start + timedelta(seconds=count * step_s)}
+    total = plain(usage.totals(connection, **selection))
+    assert total["requests"] == count
+    zones = zones_that_differ(start, 84)
+    assert len(zones) > 50
+    for zone in zones:
+        points = usage.series(connection, bucket="day", zone=zone, **selection)
+        assert added(points) == total, zone
+        local = Counter(datetime.fromtimestamp(event.time_us / 1e6, ZoneInfo(zone)).date() for event in events)
+        assert [point.requests for point in points if point.requests] == [local[day] for day in sorted(local)], zone
 
 
 @given(calls=calls)
