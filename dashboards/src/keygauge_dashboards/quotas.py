@@ -10,7 +10,20 @@ from keygauge_dashboards import key
 from keygauge_dashboards.charts import legend
 from keygauge_dashboards.frame import drill, frame
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import Match, by_, gained, like, limit_share, named, owned, rate, select, used_up_in
+from keygauge_dashboards.queries import (
+    Match,
+    by_,
+    gained,
+    is_,
+    like,
+    limit_share,
+    named,
+    owned,
+    rate,
+    select,
+    unlike,
+    used_up_in,
+)
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.views import bars, field, keep, levels, limits, lines, ranking, table
 
@@ -26,6 +39,8 @@ _FAR_S = 90 * 86_400
 _YES_OR_NO = [
     {"type": "value", "options": {"0": {"text": "no", "color": "green"}, "1": {"text": "yes", "color": "red"}}}
 ]
+_NANOUSD = "nanousd"
+_IN_DOLLARS = [{"type": "value", "options": {_NANOUSD: {"text": "US dollars"}}}]  # what is left of it is divided
 _OWNER = "{{account_name}}, {{name}}: {{limit}}"
 _REFUSED = like(OUTCOME, "limited|quota")
 
@@ -74,7 +89,7 @@ def _forecast(thresholds: Thresholds) -> list[View]:
     columns = {service.ACCOUNT_NAME: "Account", service.NAME: "Key", service.LIMIT: "Limit", service.UNIT: "Unit"}
     asked = {
         "Used": owned(f"({_USED} / ({_MOST} > 0))"),
-        "Left": f"{_MOST} - {_USED}",
+        "Left": f"({_left(is_(service.UNIT, _NANOUSD))}) / 1e9 or {_left(unlike(service.UNIT, _NANOUSD))}",
         "Used up in": f"({used_up_in(_BUDGET)}) < {_FAR_S}",
         "Resets in": f"{_RESET} - time()",
         "Runs out first": f"{_GROWTH} * ({_RESET} - time()) > bool ({_MOST} - {_USED})",
@@ -83,13 +98,14 @@ def _forecast(thresholds: Thresholds) -> list[View]:
     every = table(
         "Will quotas last until they reset?",
         "Daily and monthly quotas and budgets: what is used and left, when it is used up if use goes on as in the last "
-        "hour, and when the period ends (UTC). Money is in billionths of a dollar.",
+        "hour, and when the period ends (UTC).",
         Prometheus("", table=True),
         width=24,
         transformations=[{"id": "merge", "options": {}}, *keep(**columns, **values)],
         overrides=[
             levels("Used", limits(thresholds.quota_warning, thresholds.quota_critical), unit="percentunit", decimals=1),
-            field("Left", unit="short"),
+            field("Unit", mappings=_IN_DOLLARS),
+            field("Left", unit="short", decimals=2),
             field("Used up in", unit="s", noValue="not soon"),
             field("Resets in", unit="s"),
             field("Runs out first", mappings=_YES_OR_NO, custom__cellOptions={"type": "color-text"}),
@@ -97,6 +113,11 @@ def _forecast(thresholds: Thresholds) -> list[View]:
         alerts=("QuotaExhaustsBeforeReset", "CostForecast"),
     )
     return [replace(every, targets=[Prometheus(query, instant=True, table=True) for query in asked.values()])]
+
+
+def _left(unit: Match) -> str:
+    most, used = (select(metric, _BUDGET, unit) for metric in (service.LIMIT_MAX, service.LIMIT_USED))
+    return f"max{_KEPT} ({most}) - max{_KEPT} ({used})"
 
 
 def _refused() -> list[View]:
