@@ -50,9 +50,12 @@ LIMIT 200"""
 _OPEN = """\
 /* inventory.open */
 WITH used AS (
-    SELECT key_id, count(DISTINCT route) AS routes, count(DISTINCT nullif(model, '')) AS models
-    FROM grafana.rollup
-    WHERE $__timeFilter(bucket) AND account_id IN (${account:sqlstring}) AND status_class = 2
+    SELECT inside AS key_id, count(DISTINCT part) FILTER (WHERE breakdown = 'key>route') AS routes,
+        count(DISTINCT nullif(part, '')) FILTER (WHERE breakdown = 'key>model') AS models
+    FROM grafana.margin
+    WHERE account_id IN (${account:sqlstring}) AND length_s = 86400 AND breakdown IN ('key>route', 'key>model')
+        AND inside IN (${key:sqlstring}) AND requests > limited + client_errors
+        AND bucket BETWEEN date_trunc('day', $__timeFrom()::timestamptz, 'UTC') AND $__timeTo()::timestamptz
     GROUP BY 1
 )
 SELECT key.id, key.name AS key, key.account_name AS account, key.environment,
@@ -151,7 +154,7 @@ def _care(thresholds: Thresholds) -> list[View]:
             table(
                 "Which keys may do more than they do?",
                 "Active keys without a bound on endpoints, models, addresses or time, the least bound first, and what "
-                "they called and asked in the picked time range: give them just that.",
+                "they called and asked, by whole days, in the picked time range: give them just that.",
                 ledger(_OPEN),
                 width=24,
                 overrides=[
