@@ -85,7 +85,8 @@ class KeyGaugeMiddleware:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        if MARK in environ or self._is_open(environ):
+        path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        if MARK in environ or path in self._open_paths or path.startswith(self._open_prefixes):
             return self.app(environ, start_response)
         runtime = self._process.runtime or self._process.start()
         call = environ[MARK] = Call(
@@ -114,10 +115,6 @@ class KeyGaugeMiddleware:
         except BaseException as error:
             exchange.end(complete=False, error=error)
             raise
-
-    def _is_open(self, environ: Environ) -> bool:
-        path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        return path in self._open_paths or path.startswith(self._open_prefixes)
 
     def _admit(self, runtime: Runtime, call: Call, environ: Environ) -> Refusal | None:
         gate = runtime.gate
