@@ -1,6 +1,7 @@
 """Budgets of money behind the middleware, with a real key service: reserved before the call, settled at its cost."""
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -196,6 +197,24 @@ async def test_a_tried_budget_refuses_nobody(service, guard, visit, price):
         assert answer.status_code == 200
     app._process.stop()
     assert {event["outcome"] for event in service.events(4)} == {"would_limit"}
+
+
+def test_a_wsgi_app_has_budgets_too(service, guard_wsgi, visit_wsgi, price):
+    price()
+    _, token = service.key(budget(DOLLAR), budget(COST, name="small", route="/none"))
+
+    def host(environ, start_response):
+        environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        start_response("200 OK", [("content-type", "application/json")])
+        return [json.dumps({"object": "chat.completion", "model": "m", "choices": [], "usage": USAGE}).encode()]
+
+    app = guard_wsgi(host)
+    sent = {"model": "m", "max_tokens": 100}
+    assert visit_wsgi(app, token, "/chat", method="POST", json=sent).status_code == 200
+    answer = visit_wsgi(app, token, "/chat", method="POST", json=sent | {"max_tokens": 10**6})
+    assert (answer.status_code, answer.json()["code"]) == (400, "request_exceeds_limit")
+    app._process.stop()
+    assert (used(service), used(service, "small")) == (COST, 0)
 
 
 async def test_a_settlement_that_waits_for_its_price_is_made_with_the_next_beat(service, guard, visit, price):
