@@ -169,6 +169,16 @@ def test_nobody_is_made_an_operator_by_a_form(signed_in, connection, customer, r
     assert connection.execute("SELECT count(*) AS n FROM member WHERE role = 'operator'").fetchone()["n"] == 0
 
 
+def test_operator_who_looks_at_an_account_leaves_a_trace_there(connection, visitor, signed_in, customer):
+    given = {"email": "op@example.com", "password": PASSWORD, "role": "operator"}
+    members.create(connection, account_id=None, **given, actor="test")
+    visitor.client.post("/sign-in", data=given)
+    visitor.post(f"/operator/accounts/{customer.account.id}/look", page="/operator")
+    assert visitor.get("/keys").status_code == 200
+    [entry] = signed_in.get("/audit.json?action=account.look").json["entries"]
+    assert (entry["actor"], entry["subject"]) == ("op@example.com", customer.account.id)
+
+
 # Pages
 
 

@@ -10,6 +10,8 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from keygauge_keyservice import members
 
+pytestmark = pytest.mark.timeout(300)  # some thousand requests
+
 PASSWORD = "correct horse battery"
 SCRIPT, IMAGE = "<script>alert(1)</script>", '"><svg onload=alert(1)>'
 TEXTS = (

@@ -98,10 +98,12 @@ def add_note(account_id: str) -> Response:
 
 @blueprint.post("/accounts/<account_id>/look")
 def look(account_id: str) -> Response:
-    """Look at an account's own pages."""
+    """Look at an account's own pages, which its members can see from the audit record."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         sessions.look_at(connection, guard.current_session(), account_id)
+        actor = guard.current_member().email
+        audit.append(connection, account_id=account_id, actor=actor, action="account.look", subject=account_id)
     return redirect(url_for("portal.overview.show"), 303)
 
 
