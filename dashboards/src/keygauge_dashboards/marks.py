@@ -14,11 +14,14 @@ HAVING $__timeFilter(min(started_at))"""
 
 _CHANGES = """\
 /* annotations.changes */
-SELECT at AS time, action || ' ' || subject AS text, split_part(action, '.', 1) AS tags
+SELECT change.at AS time, change.action || ' ' || coalesce(key.name, account.name, change.subject) AS text,
+    split_part(change.action, '.', 1) AS tags
 FROM grafana.change
-WHERE $__timeFilter(at) AND (account_id IS NULL OR account_id IN (${account:sqlstring}))
-    AND split_part(action, '.', 1) IN ('account', 'key', 'plan')
-ORDER BY at DESC
+LEFT JOIN grafana.key ON key.id = change.subject
+LEFT JOIN grafana.account ON account.id = change.subject
+WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id IN (${account:sqlstring}))
+    AND split_part(change.action, '.', 1) IN ('account', 'key', 'plan')
+ORDER BY change.at DESC
 LIMIT 200"""
 
 
