@@ -108,7 +108,7 @@ def take_return(state, message, rules):
     refund = Refund(us(end), min(unspent, units), units - min(unspent, units), us(end), ago_us)
     if not rules["returns_once"]:
         refund = Refund(state.log.ends[-1] if state.log.ends else 0, unspent, 0, us(state.now + 1))
-    log = leases.settle(state.log, [refund], now_us=us(state.now), window_s=WINDOW_S)
+    log = leases.settle(state.log, [refund], {"window_s": WINDOW_S}, now_us=us(state.now))
     kept = tuple(row for row in state.leases if row[0] != number or not rules["returns_once"])
     yield state._replace(log=log, leases=kept)
 

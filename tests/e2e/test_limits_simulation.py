@@ -27,6 +27,7 @@ from keygauge_keyservice import beat, leases
 from keygauge_keyservice.beat_message import Acquisition, Return
 from keygauge_keyservice.counter import Counter
 from keygauge_keyservice.rate import Log
+from keygauge_keyservice.smooth import Flow
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -40,9 +41,14 @@ class Store:
 
     def __init__(self, terms):
         self.terms = terms
-        self.states = {name: Log() if item["window_s"] else Counter(0, (0,)) for name, item in terms.items()}
+        self.states = {name: self._new(item) for name, item in terms.items()}
         self.leases = {}
         self.last = 0
+
+    def _new(self, item):
+        if item["smooth"]:
+            return Flow()
+        return Log() if item["window_s"] else Counter(0, (0,))
 
     def exchange(self, replica, message, real_ns, replicas):
         now_us = EPOCH_US + real_ns // 1000
@@ -52,10 +58,10 @@ class Store:
         granted = []
         for name in sorted({*refunds, *wanted}):
             terms = self.terms[name]
-            state = leases.settle(self.states[name], refunds.get(name, ()), now_us=now_us, window_s=terms["window_s"])
+            state = leases.settle(self.states[name], refunds.get(name, ()), terms, now_us=now_us)
             if name in wanted:
                 grant = leases.decide(state, wanted[name], terms, now_us=now_us, replicas=replicas)
-                assert grant.units == 0 or counting(grant, terms) <= terms["amount"]  # 1, 10
+                assert grant.units == 0 or terms["smooth"] or counting(grant, terms) <= terms["amount"]  # 1, 10
                 state, number = grant.state, None
                 if grant.units:
                     self.last += 1
@@ -125,7 +131,10 @@ class World(RuleBasedStateMachine):
         self.real_ns = 10**12
         self.limits = self.LIMITS
         self.store = Store(
-            {x.id: {"amount": x.amount, "window_s": x.window_s, "period": x.period} for x in self.limits}
+            {
+                x.id: {"amount": x.amount, "window_s": x.window_s, "period": x.period, "smooth": "smooth" in x.name}
+                for x in self.limits
+            }
         )
         self.skews = skews
         self.replicas = [self._replica(number) for number in range(self.REPLICAS)]
@@ -217,7 +226,7 @@ class World(RuleBasedStateMachine):
                 for lease in [*allowance.leases, *allowance.closing]:
                     assert 0 <= lease.available <= lease.units  # 7
                     assert min(lease.reserved, lease.refund) >= 0
-        assert all(state.used >= 0 for state in self.store.states.values())
+        assert all(state.used >= 0 for state in self.store.states.values() if not isinstance(state, Flow))
         for limit in self.limits:  # 1, 3: what is spent or may be spent is counted by the store
             if limit.period:
                 assert self.store.states[limit.id].used >= sum(units for _, units in self.admitted)
@@ -238,6 +247,8 @@ def quota(name, amount):
         [rate("one", 1, 1)],
         [rate("few", 3, 2)],
         [rate("large", 40, 1)],
+        [rate("smooth", 5, 1)],
+        [rate("smooth", 300, 2)],
         [rate("large", 60, 3), quota("monthly", 50)],
         [rate("few", 15, 1), rate("large", 30, 4), quota("monthly", 100)],
     ],

@@ -72,6 +72,7 @@ class Admission:
         self.away = False  # the last beat was not answered
         self.asking: set[Allowance] = set()  # those that the next beat asks more for
         self.held: set[Allowance] = set()  # those with leases
+        self.due: set[Allowance] = set()  # of these, those with something to tell before a lease ends
 
     def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:
         """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds."""
@@ -104,7 +105,7 @@ class Admission:
                 allowance.spent += 1
                 if lease.exact:
                     lease.last_ns = now
-                    self.wake()  # to tell when it was spent
+                    self._tell(allowance)
                 elif (
                     not allowance.asked
                     and lease.available * 2 < lease.units
@@ -140,6 +141,8 @@ class Admission:
                 rest = left.setdefault(allowance, used[allowance.limit.unit])
                 part = units if rest is None else min(units, rest)
                 lease.settle(units, part, now)
+                if lease.exact or allowance.closing:
+                    self.due.add(allowance)
                 left[allowance] = None if rest is None else rest - part
             for allowance, rest in left.items():
                 if rest:
@@ -164,6 +167,11 @@ class Admission:
         self.asking.add(allowance)
         self.wake()
 
+    def _tell(self, allowance: Allowance) -> None:
+        """Have the next beat tell when a unit for use at once was spent."""
+        self.due.add(allowance)
+        self.wake()
+
     def _take(
         self,
         claims: Sequence[Claim],
@@ -184,7 +192,7 @@ class Admission:
                 if settles:
                     reserved.append((allowance, lease, part))
                 if lease.exact and not lease.reserved:
-                    self.wake()  # to tell when it was spent
+                    self._tell(allowance)
             allowance.count(units, now)
             if not allowance.asked and allowance.is_low(parts[-1][0], now):
                 self._ask(allowance)

@@ -12,7 +12,9 @@ from keygauge.limit import Limit
 PATIENCE_NS = 250 * MS  # the key service may grant a unit for use at once so long before it may be spent
 _SHORTEST_NS = SECOND // 10  # a rate is not read from less: the first call would look like a flood
 _BUSY_CALLS = 4  # a second: below, each call asks for itself and nothing is held for calls that may not come
-_BUDGET_CALLS = 8  # so many calls of a slow caller are served by one lease of a budget
+_LEASES = 16  # a rate's lease lasts no longer than the window divided by this: what is held longer is wasted
+_BUDGET_CALLS = 8  # so many calls of a slow caller are served by one lease of a budget, …
+_BUDGET_PART = 4096  # … or this part of it, whichever is more: what a crash may burn
 _MOST_UNITS = 2**53 - 1
 
 
@@ -21,6 +23,7 @@ class Allowance:
 
     __slots__ = (
         "__weakref__",  # a keyring lets go of it with the last key that has it
+        "alone",
         "asked",
         "calls",
         "closing",
@@ -51,6 +54,7 @@ class Allowance:
         self.calls = 0  # that reserved those, where calls take more than one
         self.spent = 0  # units since the last grant
         self.rest = 0  # this process's part of what the limit had left after the last grant
+        self.alone = False  # no other process was alive at the last grant
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
         self.granted_ns = 0
         self.denied_until_ns = 0  # the key service said no: do not ask again before
@@ -100,6 +104,15 @@ class Allowance:
     def is_patient(self, now_ns: int) -> bool:  # noqa: ARG002 - other kinds of limit need the moment
         """Tell whether a call that was denied units waits and asks again."""
         return False
+
+    def remaining(self, now_ns: int) -> int:
+        """Count what is held, and of what the limit had left besides this process's part.
+
+        Where other processes take from a rate too, that part is of a second at most: so it stays a lower bound as long
+        as none of them takes more than its own part in that time.
+        """
+        lasts = self.alone or self.limit.period or now_ns - self.granted_ns < SECOND
+        return max(0, self.available(now_ns) + (self.rest if lasts else 0))
 
     def refuses(self, now_ns: int) -> bool:
         """Tell whether the key service said no, not long ago."""
@@ -159,16 +172,16 @@ class Allowance:
     def demand(self, now_ns: int) -> tuple[int, int]:
         """Tell how many units to ask for, and how many of them calls wait for.
 
-        Ahead of the calls: a second's worth of the rate seen where the caller is busy; of a budget, whose leases live
-        longer, some calls' worth in any case.
+        Ahead of the calls: a second's worth of the rate seen, or a lease's, where the caller is busy; of a budget,
+        whose leases live longer, some calls' worth in any case.
         """
         waiting = min(_MOST_UNITS, self.waiting + self.debt)
         ahead = 0
         calls = self.spent if self.limit.unit == "request" else self.calls
         if not self.small and calls * SECOND >= _BUSY_CALLS * max(now_ns - self.granted_ns, _SHORTEST_NS):
-            ahead = math.ceil(self.rate_per_s(now_ns))
+            ahead = math.ceil(self.rate_per_s(now_ns) * min(1.0, (self.limit.window_s or _LEASES) / _LEASES))
         if self.limit.period:
-            ahead = max(ahead, _BUDGET_CALLS * waiting)
+            ahead = max(ahead, _BUDGET_CALLS * waiting, self.limit.amount // _BUDGET_PART)
         return min(_MOST_UNITS, max(1, waiting + ahead)), waiting
 
     def give_back(self, now_ns: int, *, everything: bool = False) -> list[dict[str, Any]]:

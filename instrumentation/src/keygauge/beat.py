@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from keygauge import __version__
 from keygauge.admission import Admission
-from keygauge.clock import MS, SECOND, now_ns
+from keygauge.clock import SECOND, now_ns
 from keygauge.costing import Costing
 from keygauge.price_list import PriceList
 from keygauge.service import ServiceClient, ServiceError
@@ -108,12 +108,11 @@ class Beat:
 
     def _pause_s(self) -> float:
         """Sleep to the next second, or to when a lease has to go back."""
-        now = now_ns()
-        with self.admission.lock:
-            leases = [lease for allowance in self.admission.held for lease in allowance.leases]
-            turns = [lease.deadline_ns - lease.margin_ns + MS for lease in leases]
-        until = min([self._ended_ns + _INTERVAL_NS, *(turn for turn in turns if turn > now)])
-        return float(max(until - now, 0)) / SECOND
+        until = self._ended_ns + _INTERVAL_NS
+        turn_ns = self._trade.turn_ns()
+        if turn_ns is not None:
+            until = min(until, turn_ns)
+        return float(max(until - now_ns(), 0)) / SECOND
 
     def _beat(self, *, stopping: bool) -> bool:
         with self._lock:

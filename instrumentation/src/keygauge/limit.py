@@ -59,6 +59,11 @@ class Limit:
             and self.model is None
         )
 
+    @property
+    def is_scoped(self) -> bool:
+        """Tell whether it counts only some of the calls."""
+        return self.route is not None or self.model is not None
+
     def covers(self, route: str | None, model: str | None) -> bool:
         """Tell whether a call counts."""
         return self.route in {None, route} and self.model in {None, model}

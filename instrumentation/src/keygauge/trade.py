@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from heapq import heappop, heappush
+from itertools import count, islice
 from typing import Any
 
 from keygauge.admission import Admission
 from keygauge.allowance import Allowance
-from keygauge.clock import MS
+from keygauge.clock import MS, SECOND
+from keygauge.lease import Lease
 from keygauge.slots import SlotLease, Slots
 
+_SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular beat will do
 _MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/protocol.md
 
 
@@ -27,6 +30,13 @@ class Trade:
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
+        self._turns: list[tuple[int, int, Allowance]] = []  # a heap: when to look at whose leases
+        self._number = count()  # of a turn: allowances have no order
+        self._slots: set[Slots] = set()  # those with leases
+
+    def turn_ns(self) -> int | None:
+        """Return when a lease has to go back, or is over."""
+        return self._turns[0][0] if self._turns else None
 
     def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], Asked]:
         """Write what this process asks for and gives back; take the clock for the sending after this."""
@@ -70,6 +80,7 @@ class Trade:
             allowance, units = asked.units[grant["limit"]]
             allowance.small = grant["small"]
             allowance.share = allowance.limit.amount // answer["replicas"]
+            allowance.alone = answer["replicas"] == 1
             allowance.rest = grant["remaining"] // answer["replicas"]
             lease = allowance.KIND(
                 grant["lease"],
@@ -80,7 +91,7 @@ class Trade:
                 exact=grant["exact"],
             )
             allowance.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
-            admission.held.add(allowance)
+            self._hold(allowance, lease, lease.deadline_ns - lease.margin_ns + MS)
         for denial in answer["denials"]:
             allowance, _ = asked.units[denial["limit"]]
             allowance.small = denial["small"]
@@ -98,26 +109,43 @@ class Trade:
             else:
                 slots.lose(lease)
 
+    def _hold(self, allowance: Allowance, lease: Lease, turn_ns: int) -> None:
+        self._admission.held.add(allowance)
+        if isinstance(allowance, Slots):
+            self._slots.add(allowance)
+        else:
+            heappush(self._turns, (turn_ns, next(self._number), allowance))
+            over_ns = lease.deadline_ns if lease.exact else lease.deadline_ns + _SOON_NS
+            heappush(self._turns, (over_ns, next(self._number), allowance))
+
     def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
+        """Look at the leases whose turn it is: with very many keys, a look at all would hold up the calls."""
         admission = self._admission
+        while self._turns and self._turns[0][0] <= now:
+            admission.due.add(heappop(self._turns)[2])
+        admission.due |= admission.held if everything else self._slots
         returns: list[dict[str, Any]] = []
-        for allowance in list(admission.held):
-            if len(returns) >= _MOST:
-                admission.wake()
-                break
+        while admission.due and len(returns) < _MOST:
+            allowance = admission.due.pop()
             returns += allowance.give_back(now, everything=everything)
             if allowance.is_empty:
                 admission.held.discard(allowance)
+                self._slots.discard(allowance)  # where it is one
+        if admission.due:
+            admission.wake()
         return returns[:_MOST]
 
     def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[Slots, SlotLease, int]]:
         """Choose the leases of slots to keep, those that end soonest first."""
-        held = [slots for slots in self._admission.held if isinstance(slots, Slots)]
-        for slots in held:
+        for slots in self._slots:
             if slots.owes(now) and not slots.asked:
                 slots.asked = True
                 self._admission.asking.add(slots)
-        due = [(lease.deadline_ns, slots, lease) for slots in held for lease in slots.hold(now, everything=everything)]
+        due = [
+            (lease.deadline_ns, slots, lease)
+            for slots in self._slots
+            for lease in slots.hold(now, everything=everything)
+        ]
         due.sort(key=lambda item: item[0])
         if len(due) > _MOST:
             self._admission.wake()

@@ -7,18 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge_keyservice import budget, rate, slots
+from keygauge_keyservice import budget, rate, slots, smooth
 from keygauge_keyservice.beat_message import Acquisition, Hold, Return
 from keygauge_keyservice.counter import Counter, Grant
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.rate import Log
 from keygauge_keyservice.slots import Kept
+from keygauge_keyservice.smooth import Flow
 
 _is_limit_id = re.compile(r"([0-9]{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 _PRUNED = 500  # ended leases per beat: more than a beat can make
 _KEPT_S = 5  # how long an ended lease is remembered
 _CALL_S = 3600  # how long calls under way may take to give back what they reserved and did not use
+
+
+State = Counter | Log | Flow
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def exchange(
     now_us = _now_us(connection)  # after the locks: the transaction's own time may be older than its neighbour's
     kept = slots.keep(connection, replica, held)
     out = slots.count(connection, [row["id"] for row in states if row["unit"] == "concurrent"])
-    changed: dict[str, Counter | Log] = {}
+    changed: dict[str, State] = {}
     granted = []
     for row in states:
         if row["unit"] == "concurrent":
@@ -78,7 +82,7 @@ def exchange(
                 granted.append(Granted(row["id"], None, given, now_us))
             continue
         before = state_of(row)
-        state = settle(before, refunds.get(row["id"], ()), now_us=now_us, window_s=row["window_s"])
+        state = settle(before, refunds.get(row["id"], ()), row, now_us=now_us)
         if row["id"] in wanted:
             grant = decide(state, wanted[row["id"]], row, now_us=now_us, replicas=replicas)
             granted.append(Granted(row["id"], None, grant, now_us))
@@ -93,51 +97,43 @@ def exchange(
     )
 
 
-def state_of(row: Mapping[str, Any]) -> Counter | Log:
+def state_of(row: Mapping[str, Any]) -> State:
     """Read the shared side of a limit from its row."""
+    if row["smooth"]:
+        return Flow(row["head"])
     if row["window_s"] is not None:
         return Log(tuple(row["ends"]), tuple(row["cells"])) if row["ends"] else Log()
     return Counter(row["head"], tuple(row["cells"]))
 
 
-def settle(state: Counter | Log, refunds: Sequence[Refund], *, now_us: int, window_s: int | None) -> Counter | Log:
+def settle(state: State, refunds: Sequence[Refund], terms: Mapping[str, Any], *, now_us: int) -> State:
     """Apply what was returned."""
+    window_s = terms["window_s"]
     for refund in refunds:
         if now_us < refund.ends_us and refund.unspent:
             if isinstance(state, Counter):
                 state = state.refund(refund.unspent, head=refund.bucket)
+            elif isinstance(state, Flow):
+                state = state.refund(
+                    refund.unspent, refund.bucket, now_us=now_us, amount=terms["amount"], window_s=window_s
+                )
             else:
-                state = state.refund(refund.unspent, refund.bucket, window_s=window_s or 0)
+                state = state.refund(refund.unspent, refund.bucket, window_s=window_s)
         if refund.ago_us is not None and refund.spent and isinstance(state, Log):
             spent_us = now_us - refund.ago_us + 1
-            state = state.tighten(refund.spent, refund.bucket, spent_us=spent_us, window_s=window_s or 0)
+            state = state.tighten(refund.spent, refund.bucket, spent_us=spent_us, window_s=window_s)
     return state
 
 
-def decide(
-    state: Counter | Log, wanted: Acquisition, terms: Mapping[str, Any], *, now_us: int, replicas: int
-) -> Grant[Any]:
+def decide(state: State, wanted: Acquisition, terms: Mapping[str, Any], *, now_us: int, replicas: int) -> Grant[Any]:
     """Grant what a limit's terms allow; `terms` are its amount, window and period."""
-    amount, want = terms["amount"], wanted.units
-    if isinstance(state, Log):
-        return rate.grant(
-            state,
-            now_us=now_us,
-            amount=amount,
-            window_s=terms["window_s"],
-            want=want,
-            replicas=replicas,
-            waiting=wanted.waiting,
-        )
-    return budget.grant(
-        state,
-        now_us=now_us,
-        amount=amount,
-        period=terms["period"],
-        want=want,
-        replicas=replicas,
-        waiting=wanted.waiting,
-    )
+    asked = {"now_us": now_us, "want": wanted.units, "waiting": wanted.waiting, "replicas": replicas}
+    amount = terms["amount"]
+    if isinstance(state, Counter):
+        return budget.grant(state, amount=amount, period=terms["period"], **asked)
+    if isinstance(state, Flow):
+        return smooth.grant(state, amount=amount, window_s=terms["window_s"], **asked)
+    return rate.grant(state, amount=amount, window_s=terms["window_s"], **asked)
 
 
 def places(wanted: Acquisition, terms: Mapping[str, Any], out: int, *, now_us: int, replicas: int) -> Grant[Counter]:
@@ -215,8 +211,8 @@ def _lock(connection: Connection, state_ids: list[str]) -> list[dict[str, Any]]:
     if not state_ids:
         return []
     return connection.execute(
-        "/* leases.lock */ SELECT limit_state.id, head, cells, ends, unit, amount, window_s, period FROM limit_state "
-        "JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
+        "/* leases.lock */ SELECT limit_state.id, head, cells, ends, unit, amount, window_s, period, smooth "
+        "FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
         "WHERE limit_state.id = ANY(%s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
         (state_ids,),
     ).fetchall()
@@ -229,7 +225,7 @@ def _now_us(connection: Connection) -> int:
     return int(row["now_us"]) if row else 0
 
 
-def _write(connection: Connection, states: Mapping[str, Counter | Log]) -> None:
+def _write(connection: Connection, states: Mapping[str, State]) -> None:
     if not states:
         return
     connection.execute(
@@ -272,8 +268,8 @@ def _hand_out(connection: Connection, replica: str, granted: Sequence[Granted]) 
 
 
 def bucket(grant: Grant[Any]) -> int:
-    """Name where a lease's units are counted: in a budget's period, or under a rate's end."""
-    return grant.state.head if isinstance(grant.state, Counter) else grant.ends_us
+    """Name where a lease's units are counted: in a budget's period, up to a flow's head, or under a rate's end."""
+    return grant.ends_us if isinstance(grant.state, Log) else int(grant.state.head)
 
 
 def _prune(connection: Connection) -> None:

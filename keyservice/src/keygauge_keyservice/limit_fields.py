@@ -28,14 +28,16 @@ def read_limits(fields: Fields) -> list[Limit]:
 
 
 def parse_limit(text: str) -> Limit:
-    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]]`, where a window is `60s`, `day` or `month`.
+    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `day` or `month`.
 
-    Money is `usd`, or `credit@USD` for credits of so many dollars each.
+    Money is `usd`, or `credit@USD` for credits of so many dollars each. Options are `smooth`, `dry_run`, `safe`,
+    `route=/v1/chat`, `model=gpt-4o`, and `output_default=500`.
 
     Raises:
         Problem: 422, with what is wrong.
     """
     name, _, terms = text.partition("=")
+    terms, *options = terms.split(",")
     amount, unit, window, subject, *_ = [*terms.split(":"), "", "", "", ""]
     document: dict[str, object] = {"name": name, "amount": _number(amount), "unit": unit}
     if unit == "usd":
@@ -48,6 +50,7 @@ def parse_limit(text: str) -> Limit:
         document["period"] = window
     if subject:
         document["subject"] = subject
+    document |= dict(map(_option, options))
     fields = Fields(document)
     limit = _read_limit(fields)
     fields.check()
@@ -82,6 +85,7 @@ def _read_terms(fields: Fields) -> Limit:
         subject=fields.choice("subject", get_args(Subject), default="account"),
         when_down=fields.choice("when_down", get_args(WhenDown), default="closed"),
         dry_run=fields.flag("dry_run", default=False),
+        smooth=fields.flag("smooth", default=False),
         route=fields.text("route", length_max=SCOPE_LENGTH_MAX),
         model=fields.text("model", length_max=SCOPE_LENGTH_MAX),
         output_default=fields.integer("output_default", least=1, most=TOKENS_MAX, nullable=True),
@@ -103,6 +107,8 @@ def _check(fields: Fields, limit: Limit) -> Limit:
         fields.fail("unit", "wrong_window", "a limit of concurrent requests has neither window_s nor period")
     if limit.unit == "concurrent" and limit.when_down != "closed":
         fields.fail("when_down", "wrong_unit", "a limit of concurrent requests is always closed")
+    if limit.smooth and limit.window_s is None:
+        fields.fail("smooth", "wrong_window", "goes with a rate, which has a window_s")
     if limit.unit != "concurrent" and given != 1:
         fields.fail("window_s", "wrong_window", "give window_s or period, and not both")
     return limit
@@ -116,6 +122,15 @@ def _in_nanousd(fields: Fields, limit: Limit) -> Limit:
     if amount > INTEGER_MAX:
         fields.fail("amount", "wrong_number", f"give fewer credits, or smaller ones: {INTEGER_MAX} nano-USD at most")
     return replace(limit, unit="nanousd", amount=amount)
+
+
+def _option(text: str) -> tuple[str, object]:
+    name, given, value = text.partition("=")
+    if name == "safe" and not given:
+        return "when_down", "safe"
+    if not given:
+        return name, True
+    return name, _number(value) if name == "output_default" else value
 
 
 def _number(text: str) -> int | str:

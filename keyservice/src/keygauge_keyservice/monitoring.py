@@ -40,6 +40,7 @@ from keygauge_keyservice.counter import Counter
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.rate import Log
 from keygauge_keyservice.services import services
+from keygauge_keyservice.smooth import Flow
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +131,10 @@ def _drift_families(check: balance.Check) -> Iterator[GaugeMetricFamily]:
 def _read(row: dict[str, Any]) -> tuple[Counter | Log, int]:
     """Return a limit's state as it is now, and when all of it is free again."""
     now_us = row["now_us"]
+    if row["smooth"]:
+        flow = Flow(row["head"] or 0)
+        units = flow.level(now_us=now_us, amount=row["amount"], window_s=row["window_s"])
+        return Counter(0, (units,)), max(now_us, flow.head)
     if row["window_s"] is not None:
         log = Log(tuple(row["ends"] or ()), tuple(row["cells"]) if row["ends"] else ())
         return rate.advance(log, now_us=now_us, window_s=row["window_s"]), now_us + row["window_s"] * _SECOND_US
@@ -165,14 +170,14 @@ def _limits(connection: Connection) -> list[dict[str, Any]]:
         "/* monitoring.limits */ SELECT limits.*, head, cells, ends, "
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
         "SELECT plan_limit.id || ':' || account.id AS id, account.id AS account, NULL AS key, "
-        "plan_limit.name, unit, amount, window_s, period "
+        "plan_limit.name, unit, amount, window_s, period, smooth "
         "FROM account JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND unit <> 'concurrent' "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, account.id, key.id, "
-        "plan_limit.name, unit, amount, window_s, period "
+        "plan_limit.name, unit, amount, window_s, period, smooth "
         "FROM account JOIN plan_limit USING (plan_id) JOIN key ON key.account_id = account.id "
         "WHERE subject = 'key' AND unit <> 'concurrent' AND key.status <> 'deleted' "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, key.account_id, key.id, "
-        "plan_limit.name, unit, amount, window_s, period "
+        "plan_limit.name, unit, amount, window_s, period, smooth "
         "FROM key JOIN plan_limit ON plan_limit.key_id = key.id "
         "WHERE unit <> 'concurrent' AND key.status <> 'deleted') AS limits "
         "LEFT JOIN limit_state USING (id) LIMIT %s",

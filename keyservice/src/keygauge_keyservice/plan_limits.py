@@ -30,6 +30,7 @@ class Limit:
     subject: Subject = "account"
     when_down: WhenDown = "closed"
     dry_run: bool = False
+    smooth: bool = False  # a rate that flows at an even pace
     route: str | None = None  # counts this route template's calls only
     model: str | None = None  # … this model's only
     output_default: int | None = None  # tokens reserved for a call that declares no cap
@@ -40,7 +41,7 @@ class Limit:
     @property
     def measure(self) -> tuple[object, ...]:
         """Return what makes counted use comparable: a limit keeps its use as long as this stays the same."""
-        return self.subject, self.unit, self.window_s, self.period, self.route, self.model
+        return self.subject, self.unit, self.window_s, self.period, self.route, self.model, self.smooth
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Owner:
 
 
 _COLUMNS = (
-    *("name", "subject", "unit", "amount", "window_s", "period", "when_down", "dry_run"),
+    *("name", "subject", "unit", "amount", "window_s", "period", "when_down", "dry_run", "smooth"),
     *("route", "model", "output_default", "when_unpriced", "credit_nanousd"),
 )
 _READ = f"id, {', '.join(_COLUMNS)}"

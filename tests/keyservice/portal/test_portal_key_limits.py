@@ -58,6 +58,15 @@ def test_a_budget_in_credits_stays_one_while_it_is_whole_credits(connection, cus
     assert (limit.credit_nanousd, limit.when_unpriced, limit.output_default) == (worth, "refuse", 7)
 
 
+@pytest.mark.parametrize(("per", "is_smooth"), [("90", True), ("day", False)])
+def test_a_smooth_rate_stays_one_while_it_is_a_rate(connection, customer, post, per, is_smooth):
+    made = Limit(name="mine", unit="request", amount=5, window_s=90, subject="key", smooth=True)
+    key_limits.replace(connection, customer.key.id, [made], actor="test")
+    assert post(("6", "request", per), **{"name-0": "mine"}).status_code == 303
+    (limit,) = key_limits.find(connection, customer.key.id)
+    assert (limit.amount, limit.smooth) == (6, is_smooth)
+
+
 def test_emptied_amount_takes_the_limit_away(connection, customer, post):
     post(("6", "request", "60"))
     post(("", "request", "60"), **{"name-0": "key_requests_per_minute"})

@@ -88,6 +88,7 @@ SCHEMAS = {
             "subject": {**enum("account", "key"), "default": "account"},
             "when_down": {**enum("closed", "safe"), "default": "closed"},
             "dry_run": {**FLAG, "default": False},
+            "smooth": {**FLAG, "default": False},
             "route": nullable(TEXT),
             "model": nullable(TEXT),
             "output_default": nullable({**INTEGER, "minimum": 1}),

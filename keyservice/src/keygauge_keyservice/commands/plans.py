@@ -35,7 +35,11 @@ def register(subparsers: Subparsers) -> None:
     set_limits.set_defaults(run=_set_limits)
     for verb in (create, set_limits):
         verb.add_argument(
-            "--limit", action="append", default=[], metavar="NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]]", help=_LIMIT_HELP
+            "--limit",
+            action="append",
+            default=[],
+            metavar="NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION...]",
+            help=_LIMIT_HELP,
         )
 
 

@@ -15,7 +15,7 @@ from keygauge_keyservice.plan_limits import Limit
 
 _UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "requests at once"}
 _PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "day": "day (UTC)", "month": "month (UTC)"}
-_KEPT = ("when_down", "dry_run", "output_default")  # what the form does not show
+_KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
 _NANO = 10**9
 _DIGITS_MAX = 18
 
@@ -78,6 +78,7 @@ def _documents(rows: Sequence[Row], old: Mapping[str, Limit]) -> list[dict[str, 
         if name in old:
             kept = {field: value for field, value in asdict(old[name]).items() if field in _KEPT and value is not None}
             document |= kept if row.unit in ("token", "nanousd") else {**kept, "output_default": None}
+            document["smooth"] = old[name].smooth and "window_s" in document
             document |= _of_money(document, old[name]) if row.unit == "nanousd" else {}
         documents.append(document)
     return documents
