@@ -145,7 +145,7 @@ class KeyGaugeMiddleware:
         except BaseException as error:
             exchange.end(complete=False, error=error)
             raise
-        exchange.end(complete=False)
+        exchange.end(complete=False, last=True)
 
     async def _wait(
         self, gate: Gate, exchange: HttpExchange | WebSocketExchange, token: bytes | Conflict | None, decision: Decision

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from keygauge.usage import Usage
 from keygauge.usage.counts import MAX_TOKENS
+
+_log = logging.getLogger(__name__)
 
 Outcome = Literal[
     "admitted",
@@ -42,6 +46,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     ended_ns: int = 0
     error: str | None = None  # an exception's class or a refusal's code
     estimate: Any = None  # of what it will use; None until its body is read, where that is needed
+    is_held: bool = False  # it is settled when the app is done with it, not with its answer's end
     first_byte_ns: int = 0  # 0 until the first body byte of the answer
     key: str = ANONYMOUS  # the key's id, ANONYMOUS or INVALID
     limit: str | None = None  # the limit that refused
@@ -86,6 +91,21 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         self.usage_status = "reported"
         self.model = model or self.model
         self.provider = provider or self.provider
+        if self.ended_ns and not self.is_held:
+            _complain_of_late_usage()
+
+    def hold(self) -> None:
+        """Settle when the app is done with the call, not with its answer's last byte.
+
+        For usage that a background task states: call it before the answer ends. A process that is killed meanwhile
+        loses the call.
+        """
+        self.is_held = True
+
+
+@cache  # once
+def _complain_of_late_usage() -> None:
+    _log.warning("Usage stated after its call's end is not counted: call keygauge.current().hold() in the handler")
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("keygauge_call", default=None)

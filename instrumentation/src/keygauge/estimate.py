@@ -15,7 +15,7 @@ BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
 TOKENS_MAX = 10_000_000  # no model writes as many: who declares more has made a mistake
 _ANSWERS_MAX = 1_000
 _INPUT_MAX = 1_000_000
-_BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
+BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
 _OUTPUT_DEFAULT = 1_024
 _MODEL_LENGTH_MAX = 200
 _UNITS_MAX = 2**53 - 1  # of a limit: see docs/protocol.md
@@ -73,7 +73,7 @@ def estimate(body: bytes, *, length: int, path: str) -> Estimate:
     Raises:
         EstimateError: a declared cap or number of answers is no whole number in bounds.
     """
-    input_tokens = min(_INPUT_MAX, -(-length // _BYTES_PER_TOKEN))
+    input_tokens = min(_INPUT_MAX, -(-length // BYTES_PER_TOKEN))
     document = _read(body) if length == len(body) <= BODY_BYTES_MAX else None
     found = _in_path(path)
     named = (found[1],) if found else ()

@@ -38,6 +38,7 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.aggregator = _aggregator()
+        self.estimates = settings.estimate_usage
         self.gate: Gate | None = None
         self._beat: Beat | None = None
         self._spool: Spool | None = None
@@ -56,7 +57,7 @@ class Runtime:
 
     def settle(self, call: Call) -> None:
         """Count an ended call and write its event; called once per request."""
-        call.ended_ns = now_ns()
+        call.ended_ns = call.ended_ns or now_ns()
         if call.reservation is not None and self.gate is not None:
             self.gate.settle(call)
         self.aggregator.record(call)

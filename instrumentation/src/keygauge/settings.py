@@ -35,6 +35,7 @@ class Settings:
         wait_s: the longest that a request waits for the key service, for a cold key or a dry lease.
         spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
         service_name: the name of the metered service.
+        estimate_usage: estimate the tokens of a model's stream that tells none, and mark the call so; else it has none.
         trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
     """
 
@@ -47,6 +48,7 @@ class Settings:
     spool_bytes: int = 256 * 1024 * 1024
     service_name: str = "unknown_service"
     trusted_proxies: tuple[str, ...] = ()
+    estimate_usage: bool = False
     host: str = field(default_factory=socket.gethostname)
 
     def __post_init__(self) -> None:
@@ -95,6 +97,8 @@ class Settings:
             "mode": os.environ.get("KEYGAUGE_MODE") or "enforce",
             "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
         }
+        if estimate := os.environ.get("KEYGAUGE_ESTIMATE_USAGE"):
+            read["estimate_usage"] = estimate == "1"
         if paths := os.environ.get("KEYGAUGE_OPEN_PATHS"):
             read["open_paths"] = tuple(path.strip() for path in paths.split(",") if path.strip())
         if proxies := os.environ.get("KEYGAUGE_TRUSTED_PROXIES"):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from keygauge import span
 from keygauge.call import Call
 from keygauge.clock import now_ns
+from keygauge.estimate import BYTES_PER_TOKEN
 from keygauge.runtime import Runtime
-from keygauge.usage import Reader, reader_for
+from keygauge.usage import Reader, Usage, reader_for
+from keygauge.usage.reading import Missing
 
 _LEFT = 499  # the status of a call whose client left before the answer began
+_REFUSED = 400
 _FAILED = 500
 _LAST_EVENTS = (
     b"data: [DONE]\n\n",
@@ -22,31 +25,33 @@ _LAST_BYTES = max(map(len, _LAST_EVENTS))
 class Settlement:
     """The end of one call, and its answer's body on the way there."""
 
-    __slots__ = ("_reader", "_settled", "call", "runtime")
+    __slots__ = ("_is_answered", "_reader", "_settled", "call", "runtime")
 
     def __init__(self, call: Call, runtime: Runtime) -> None:
         self.call = call
         self.runtime = runtime
         self._reader: Reader | None = None  # of an HTTP answer
         self._settled = False
+        self._is_answered = False  # a held call, in full
         runtime.aggregator.started(call)
 
-    def end(self, *, complete: bool, error: BaseException | None = None) -> None:
-        """Settle the call; the first time counts, so that background work after the answer does not."""
+    def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
+        """Settle the call; the first time counts, so that background work after the answer does not.
+
+        A held one waits for the `last` time, when the app is done with it; its duration does not.
+        """
         if self._settled:
             return
-        self._settled = True
         call = self.call
+        if call.is_held and error is None and not last:
+            self._note_answer(complete=complete)
+            return
+        if self._is_answered:
+            complete, error = True, None
+        self._settled = True
         try:
             self._conclude(complete=complete)
-            if call.status == 0:
-                call.status = _FAILED if isinstance(error, Exception) else _LEFT
-            if error is not None:
-                call.error = type(error).__qualname__
-            elif not complete:
-                call.error = "client_disconnected"
-            elif call.status >= _FAILED and call.error is None:
-                call.error = str(call.status)
+            self._name_error(error, complete=complete)
             if call.context is not None:
                 span.describe(call)
         except Exception:  # noqa: BLE001 - ours, never the host's
@@ -55,6 +60,23 @@ class Settlement:
             self.runtime.settle(call)
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("settle")
+
+    def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
+        call = self.call
+        if call.status == 0:
+            call.status = _FAILED if isinstance(error, Exception) else _LEFT
+        if error is not None:
+            call.error = type(error).__qualname__
+        elif not complete:
+            call.error = "client_disconnected"
+        elif call.status >= _FAILED and call.error is None:
+            call.error = str(call.status)
+
+    def _note_answer(self, *, complete: bool) -> None:
+        """Note that a held call's answer is over."""
+        if complete and not self._is_answered:
+            self._is_answered = True
+            self.call.ended_ns = now_ns()
 
     def _expect(self, content_type: bytes | None, content_encoding: bytes | None) -> None:
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
@@ -98,8 +120,17 @@ class Settlement:
         if call.usage is None:  # what the app itself stated wins
             call.usage = usage
             call.usage_status = status
+            if usage is None and missing is not None and self.runtime.estimates:
+                self._estimate(missing)
             if call.model is not None or missing != "no_usage":
                 call.missing = missing
+
+    def _estimate(self, missing: Missing) -> None:
+        """Estimate what a model's stream did not tell: a message is about a token."""
+        call = self.call
+        if call.stream and call.status < _REFUSED and (call.model is not None or missing == "cut"):
+            call.usage = Usage(-(-call.request_bytes // BYTES_PER_TOKEN), call.messages)
+            call.usage_status = "estimated"
 
     def _route(self) -> None:
         """Write the route that the host's router took."""

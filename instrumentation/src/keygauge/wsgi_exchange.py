@@ -56,7 +56,9 @@ class WsgiExchange(Settlement):
 
     def pass_on(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server is to send: the app's chunks, read as they pass, none held back."""
-        if isinstance(chunks, list | tuple):  # servers treat these apart, to tell a Content-Length of their own
+        if (
+            isinstance(chunks, list | tuple) and not self.call.is_held
+        ):  # servers treat these apart, to tell a Content-Length of their own
             for chunk in chunks:
                 self._read(chunk)
             self.end(complete=True)
@@ -79,7 +81,8 @@ class WsgiExchange(Settlement):
 
     def close(self) -> None:
         """End with the server's `close()`: a client that left, unless there was nothing to send."""
-        self.end(complete=self.call.method == "HEAD" or self.call.status in _BODILESS or self._expected == 0)
+        is_empty = self.call.method == "HEAD" or self.call.status in _BODILESS or self._expected == 0
+        self.end(complete=is_empty, last=True)
 
     def _begin(self, status: str, headers: Headers) -> Headers:
         call = self.call

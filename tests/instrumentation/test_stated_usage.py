@@ -1,0 +1,166 @@
+"""Usage that the app states itself, from wherever it works; and what is made of an answer that tells none."""
+
+import asyncio
+import json
+from threading import Thread
+
+import pytest
+from fastapi import Depends, FastAPI
+from flask import Flask, Response
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.routing import Route
+
+import keygauge
+from keygauge import clock
+
+SILENT = {"object": "chat.completion", "model": "gpt-4o-mini", "choices": []}
+
+
+def state(call=None, **counts):
+    (call or keygauge.current()).record_usage(**(counts or {"input_tokens": 5, "output_tokens": 2}), model="own")
+
+
+def told(event):
+    return (event["usage_status"], event["input_tokens"], event["output_tokens"], event["model"])
+
+
+async def test_dependencies_and_handler_add_up(service, guard, visit):
+    _, token = service.key()
+    app = FastAPI()
+
+    def in_a_thread():
+        state()
+
+    async def on_the_loop():
+        state()
+        yield
+        state()  # after the answer is made, before it is sent
+
+    @app.get("/hello", dependencies=[Depends(in_a_thread), Depends(on_the_loop)])
+    def hello():
+        state(output_tokens=3)
+        return {}
+
+    assert (await visit(guard(app), token)).status_code == 200
+    (event,) = service.events(1)
+    assert told(event)[0] == "reported"
+    assert told(event)[1:3] in {(10, 7), (15, 9)}  # FastAPI ends dependencies before the answer or after it
+
+
+async def test_background_task_is_waited_for_when_the_call_is_held(service, guard, visit):
+    _, token = service.key()
+
+    ended = []
+
+    async def work():
+        ended.append(keygauge.current().ended_ns)
+        await asyncio.sleep(0.2)
+        state()
+
+    async def hello(request):
+        keygauge.current().hold()
+        return PlainTextResponse("done", background=BackgroundTask(work))
+
+    await visit(guard(Starlette(routes=[Route("/hello", hello)])), token)
+    (event,) = service.events(1)
+    assert told(event) == ("reported", 5, 2, "own")
+    assert (event["status"], event["error"]) == (200, None)
+    call_ended_ns, after_ns = ended[0], clock.now_ns()
+    assert 0 < call_ended_ns < after_ns - 200_000_000  # the task's time is not the request's
+
+
+async def test_late_usage_of_a_call_that_is_not_held_is_complained_of_once(service, guard, visit, caplog):
+    _, token = service.key()
+    keygauge.call._complain_of_late_usage.cache_clear()
+
+    async def hello(request):
+        return PlainTextResponse("done", background=BackgroundTask(state, keygauge.current()))
+
+    app = guard(Starlette(routes=[Route("/hello", hello)]))
+    await visit(app, token)
+    await visit(app, token)
+    assert [told(event)[0] for event in service.events(2)] == ["none", "none"]
+    assert len([record for record in caplog.records if "hold()" in record.message]) == 1
+
+
+async def test_held_call_whose_background_task_fails_is_counted(service, guard, visit):
+    _, token = service.key()
+
+    async def fail():
+        raise RuntimeError
+
+    async def hello(request):
+        keygauge.current().hold()
+        return PlainTextResponse("done", background=BackgroundTask(fail))
+
+    await visit(guard(Starlette(routes=[Route("/hello", hello)])), token)
+    (event,) = service.events(1)
+    assert (event["status"], event["error"]) == (200, None)
+
+
+def test_thread_that_took_the_call_along_states_usage(service, guard_wsgi, visit_wsgi):
+    _, token = service.key()
+    app = Flask("host")
+
+    @app.get("/hello")
+    def hello():
+        thread = Thread(target=state, args=(keygauge.current(),))
+        thread.start()
+        thread.join()
+        return {}
+
+    visit_wsgi(guard_wsgi(app.wsgi_app), token)
+    (event,) = service.events(1)
+    assert told(event) == ("reported", 5, 2, "own")
+
+
+@pytest.mark.parametrize("body", ["whole", iter(["in ", "parts"])], ids=["whole", "parts"])
+def test_flask_states_usage_when_the_answer_is_closed(service, guard_wsgi, visit_wsgi, body):
+    _, token = service.key()
+    app = Flask("host")
+
+    @app.get("/hello")
+    def hello():
+        call = keygauge.current()
+        call.hold()
+        answer = Response(body)
+        answer.call_on_close(lambda: state(call))
+        return answer
+
+    assert visit_wsgi(guard_wsgi(app.wsgi_app), token).status_code == 200
+    (event,) = service.events(1)
+    assert (*told(event), event["error"]) == ("reported", 5, 2, "own", None)
+
+
+async def silent_stream(request):
+    await request.body()
+
+    async def lines():
+        for _ in range(6):
+            yield f"data: {json.dumps({**SILENT, 'object': 'chat.completion.chunk'})}\n\n"
+
+    return StreamingResponse(lines(), media_type="text/event-stream")
+
+
+async def no_model(request):
+    return JSONResponse({"hello": "world"})
+
+
+@pytest.mark.parametrize("estimates", [True, False])
+async def test_stream_that_tells_no_usage_is_estimated_by_choice_only(service, guard, visit, monkeypatch, estimates):
+    if estimates:
+        monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", "1")
+    _, token = service.key()
+    routes = [Route(path, handler, methods=["POST"]) for path, handler in ROUTES.items()]
+    app = guard(Starlette(routes=routes))
+    for path in ROUTES:
+        await visit(app, token, path, method="POST", content=b"x" * 41)
+    stream_event, other = service.events(2)
+    estimated, none = ("estimated", 11, 6, "gpt-4o-mini"), ("none", None, None, "gpt-4o-mini")
+    assert told(stream_event) == (estimated if estimates else none)
+    assert told(other) == ("none", None, None, None)
+
+
+ROUTES = {"/stream": silent_stream, "/hello": no_model}
