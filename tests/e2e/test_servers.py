@@ -7,9 +7,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import entry_points
+from urllib.request import urlopen
 
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from serving import get, terminate
 
 from keygauge_keyservice import plans
@@ -131,6 +133,41 @@ def test_every_request_is_counted_once_with_zero_code(check, command):
 @pytest.mark.parametrize("name", RELOADS)
 def test_graceful_reload_loses_nothing(check, name):
     check(SERVERS[name], reloads=True)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["uvicorn, 2 workers", "gunicorn sync, preload", "granian"])
+def test_prometheus_pulls_each_worker_by_a_port_of_its_own(cold_stack, serve, free_port, monkeypatch, name):
+    cold_stack.start_service()
+    key, token = cold_stack.create_key(plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60))
+    first = free_port()
+    ports = range(first, first + 20)
+    port, process = serve(
+        SERVERS[name],
+        {"small.py": APP},
+        cold_stack,
+        OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="",
+        KEYGAUGE_PROMETHEUS_PORTS=f"{ports[0]}-{ports[-1]}",
+    )
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        sent = sum(clients.map(lambda _: send(port, token, REQUESTS // CLIENTS), range(CLIENTS)), Counter())
+    pages = [page for page in map(pull, ports) if page]
+    terminate(process)
+    assert sent == {200: REQUESTS}
+    assert len(pages) == 2
+    samples = [sample for page in pages for family in page for sample in family.samples]
+    counted = [sample for sample in samples if sample.name == "keygauge_requests_total"]
+    assert sum(sample.value for sample in counted if sample.labels["keygauge_key_id"] == key.id) == REQUESTS
+    assert len({sample.labels["service_instance_id"] for sample in samples if sample.name == "target_info"}) == 2
+
+
+def pull(port):
+    """Get a page as Prometheus does; nothing where nobody listens."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return list(text_string_to_metric_families(answer.read().decode()))
+    except (OSError, ValueError):
+        return []
 
 
 @pytest.fixture

@@ -19,10 +19,11 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
+from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from keygauge import metrics, telemetry
+from keygauge import metrics, scrape, telemetry
 from keygauge.aggregator import HOST_SERIES, SERIES, Aggregator
 from keygauge.call import Call
 from keygauge.instruments import instrument
@@ -396,3 +397,18 @@ except TelemetryError as error:
     print(error)
 """
     assert run_python(program).endswith("install keygauge[prometheus]")
+
+
+@pytest.mark.parametrize("ports", ["9100", "b-c", "200-100", "1-70000", "0-5", "127.0.0.1:1-", "1-5000"])
+def test_wrong_ports_are_told_and_harm_nobody(caplog, ports):
+    assert scrape.serve(ports, CollectorRegistry()) is None
+    assert "give [host:]first-last" in caplog.text
+
+
+def test_taken_ports_are_passed_over(caplog):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        first = taken.getsockname()[1]
+        assert scrape.serve(f"{first}-{first}", CollectorRegistry()) is None
+        assert "is free" in caplog.text

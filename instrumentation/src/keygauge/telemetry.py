@@ -4,10 +4,11 @@ A service that sets up its own MeterProvider is left as it is: KeyGauge's metric
 
 - `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`: push as OTLP over HTTP, cumulative
   (needs `keygauge[otlp]`; interval, headers and time-out are OpenTelemetry's own variables);
-- `KEYGAUGE_PROMETHEUS=1`: keep them for Prometheus to pull (needs `keygauge[prometheus]`), see `prometheus_app`.
+- `KEYGAUGE_PROMETHEUS=1`: keep them for Prometheus to pull (needs `keygauge[prometheus]`), see `prometheus_app`;
+- `KEYGAUGE_PROMETHEUS_PORTS=127.0.0.1:9100-9131`: the same, and each worker serves its page on a free port of these.
 
 Call `configure` after a fork, once in each worker: a worker is one `service.instance.id`. One address shared by several
-workers shows Prometheus a different worker at each pull; push instead, or give each worker a port.
+workers shows Prometheus a different worker at each pull; push instead, or give the workers ports.
 """
 
 from __future__ import annotations
@@ -64,8 +65,11 @@ def configure() -> MeterProvider | None:
     readers = []
     if any(os.environ.get(name) for name in _OTLP_ENDPOINTS):
         readers.append(_otlp_reader())
-    if os.environ.get("KEYGAUGE_PROMETHEUS") == "1":
+    ports = os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")
+    if ports or os.environ.get("KEYGAUGE_PROMETHEUS") == "1":
         readers.append(_prometheus_reader())
+    if ports:
+        _import("keygauge.scrape", "prometheus").serve(ports, _Page.registry)
     return _own_provider(readers) if readers else None
 
 
