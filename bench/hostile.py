@@ -62,7 +62,7 @@ def run(count: int) -> dict[str, float]:
         spool = Spool(Path(directory), most_bytes=SPOOL_BYTES, on_drop=lambda reason: aggregator.dropped(reason, 1))
         for number in range(count):
             call = make_call(number)
-            aggregator.started(call.method)
+            aggregator.started(call)
             aggregator.record(call)
             spool.append(event.line(call))
             if number % TURN == TURN - 1:
