@@ -221,7 +221,7 @@ def free_port() -> int:
 
 
 def connect(port: int) -> http.client.HTTPConnection:
-    for _ in range(200):
+    for _ in range(1_200):  # a minute: the machine may be busy
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
