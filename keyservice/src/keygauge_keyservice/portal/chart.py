@@ -46,7 +46,7 @@ class Bars:
     write_tick: Callable[[int], str]  # a value, beside the axis
     links: Sequence[str] = ()  # where each bar leads
     is_area: bool = False
-    is_narrow: bool = False  # on every screen
+    is_half: bool = False  # of a page's width, where the screen is wide
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class _Frame:
     labels_max: int
 
 
-_FRAMES = (_Frame("wide", 1040, 264, 12), _Frame("narrow", 360, 220, 4))
+_WIDE, _HALF, _NARROW = _Frame("wide", 1040, 264, 12), _Frame("wide", 520, 240, 6), _Frame("narrow", 360, 220, 4)
 
 
 def draw(bars: Bars) -> Markup:
-    """Draw both variants, of which the stylesheet shows one, or the narrow one alone."""
-    return Markup().join(_draw(bars, frame) for frame in (_FRAMES[1:] if bars.is_narrow else _FRAMES))
+    """Draw both variants; the stylesheet shows one."""
+    return Markup().join(_draw(bars, frame) for frame in (_HALF if bars.is_half else _WIDE, _NARROW))
 
 
 def _draw(bars: Bars, frame: _Frame) -> Markup:

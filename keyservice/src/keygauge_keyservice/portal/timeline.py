@@ -28,6 +28,7 @@ def draw_tokens(
     name: str = "tokens",
     links: Sequence[str] = (),
     is_area: bool = False,
+    is_half: bool = False,
 ) -> Markup:
     """Draw tokens used: input with output on top."""
     return _draw(
@@ -38,12 +39,14 @@ def draw_tokens(
         Series("Output", "tone-output", [point.output_tokens for point in points]),
         links=links,
         is_area=is_area,
+        is_half=is_half,
     )
 
 
 def draw_total(points: Sequence[Point], bucket: Bucket, *, name: str = "total", links: Sequence[str] = ()) -> Markup:
-    """Draw all tokens used, input and output together."""
-    return _draw(name, points, bucket, Series("Tokens", "tone-input", [point.tokens for point in points]), links=links)
+    """Draw all tokens used, input and output together, for half a page."""
+    series = Series("Tokens", "tone-input", [point.tokens for point in points])
+    return _draw(name, points, bucket, series, links=links, is_half=True)
 
 
 def draw_requests(
@@ -79,7 +82,7 @@ def draw_groups(
     series = [Series(group or "no model", tone, list(counts[group].values())) for group, tone in groups]
     if any(counts[None].values()):
         series.append(Series("Other", "tone-other", list(counts[None].values())))
-    return _draw(name, list(starts.values()), bucket, *series, links=links, is_narrow=True)
+    return _draw(name, list(starts.values()), bucket, *series, links=links, is_half=True)
 
 
 def answered(point: Point) -> int:

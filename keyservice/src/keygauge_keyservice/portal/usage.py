@@ -70,7 +70,7 @@ def show() -> str:
         totals=totals,
         points=points,
         total_chart=timeline.draw_total(points, shown.bucket, links=links),
-        tokens_chart=timeline.draw_tokens(points, shown.bucket, links=links),
+        tokens_chart=timeline.draw_tokens(points, shown.bucket, links=links, is_half=True),
         requests_chart=timeline.draw_requests(hours, hourly, links=hourly_links),
         requests_bucket=hourly,
         requests_per_hour=totals.requests_per_minute * 60,
