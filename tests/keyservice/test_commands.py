@@ -37,6 +37,17 @@ def test_plans_are_made_listed_and_limited(run):
     assert "rpm" not in listed
 
 
+def test_budgets_are_told_in_dollars_and_credits(run):
+    limits = ("--limit", "budget=25.50:usd:month", "--limit", "credits=500:credit@0.01:day:key")
+    listed = run("plans", "create", "paid", *limits)
+    assert "25.5 " in listed
+    assert "USD / month" in listed
+    assert "500 " in listed
+    assert "credit of 0.01 USD / day" in listed
+    for wrong in ("budget=many:usd:month", "budget=-1:usd:month", "credits=5:credit@x:month"):
+        assert "US dollars" in run("plans", "set-limits", "paid", "--limit", wrong, code=1)
+
+
 def test_accounts_are_made_listed_and_changed(run, account):
     assert account.name in run("accounts", "list")
     run("plans", "create", "pro")

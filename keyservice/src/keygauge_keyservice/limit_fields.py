@@ -10,6 +10,7 @@ from keygauge.estimate import TOKENS_MAX
 from keygauge_keyservice.fields import INTEGER_MAX, Fields
 from keygauge_keyservice.money import parse_usd
 from keygauge_keyservice.plan_limits import Limit, Period, Subject, Unit, WhenDown, WhenUnpriced
+from keygauge_keyservice.problem import FieldError, invalid
 
 LIMITS_MAX = 20  # per plan: each is reserved on every request
 WINDOW_S_MAX = 86_400
@@ -31,7 +32,7 @@ def parse_limit(text: str) -> Limit:
     """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `day` or `month`.
 
     Money is `usd`, or `credit@USD` for credits of so many dollars each. Options are `smooth`, `dry_run`, `safe`,
-    `route=/v1/chat`, `model=gpt-4o`, and `output_default=500`.
+    `route=/v1/chat`, `model=gpt-4o`, `output_default=500` and `when_unpriced=refuse`.
 
     Raises:
         Problem: 422, with what is wrong.
@@ -41,9 +42,9 @@ def parse_limit(text: str) -> Limit:
     amount, unit, window, subject, *_ = [*terms.split(":"), "", "", "", ""]
     document: dict[str, object] = {"name": name, "amount": _number(amount), "unit": unit}
     if unit == "usd":
-        document |= {"unit": "nanousd", "amount": parse_usd(amount)}
+        document |= {"unit": "nanousd", "amount": _nanousd(amount, "amount")}
     elif unit.startswith(f"{CREDIT}@"):
-        document |= {"unit": CREDIT, "credit_nanousd": parse_usd(unit.removeprefix(f"{CREDIT}@"))}
+        document |= {"unit": CREDIT, "credit_nanousd": _nanousd(unit.removeprefix(f"{CREDIT}@"), CREDIT)}
     if window.endswith("s"):
         document["window_s"] = _number(window[:-1])
     elif window:
@@ -131,6 +132,13 @@ def _option(text: str) -> tuple[str, object]:
     if not given:
         return name, True
     return name, _number(value) if name == "output_default" else value
+
+
+def _nanousd(text: str, field: str) -> int:
+    amount = parse_usd(text)
+    if isinstance(amount, str) or amount < 0:
+        raise invalid(FieldError(field, "wrong_number", "give US dollars, such as 25.50, with nine decimals at most"))
+    return amount
 
 
 def _number(text: str) -> int | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from decimal import Decimal
 
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +11,6 @@ from rich.table import Table
 from keygauge.command import Subparsers
 from keygauge_keyservice import plans
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.limit_fields import parse_limit
 from keygauge_keyservice.plan_limits import Limit
@@ -84,13 +84,18 @@ def _show(found: list[plans.Plan]) -> None:
 def _amount(limit: Limit) -> str:
     if limit.credit_nanousd:
         return f"{limit.amount // limit.credit_nanousd:,}"
-    return f"{usd(limit.amount):,f}" if limit.unit == "nanousd" else f"{limit.amount:,}"
+    return _dollars(limit.amount) if limit.unit == "nanousd" else f"{limit.amount:,}"
+
+
+def _dollars(nanousd: int) -> str:
+    """Write US dollars with the digits they have."""
+    return f"{Decimal(nanousd).scaleb(-9).normalize():,f}"
 
 
 def _unit(limit: Limit) -> str:
     unit: str = limit.unit
     if unit == "nanousd":
-        unit = f"credit of {usd(limit.credit_nanousd):f} USD" if limit.credit_nanousd else "USD"
+        unit = f"credit of {_dollars(limit.credit_nanousd)} USD" if limit.credit_nanousd else "USD"
     if limit.window_s is not None:
         return f"{unit} / {limit.window_s} s"
     return f"{unit} / {limit.period}" if limit.period else unit
