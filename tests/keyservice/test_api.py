@@ -50,7 +50,9 @@ def test_a_plan_is_made_and_read(call):
     made = call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": [RPM, MONTHLY]}, status=201)
     assert [limit["name"] for limit in made["limits"]] == ["rpm", "monthly_requests"]
     absent = dict.fromkeys(("period", "route", "model", "output_default"))
-    assert made["limits"][0] == RPM | absent | {"subject": "account", "when_down": "closed", "dry_run": False}
+    assert made["limits"][0] == RPM | absent | {"subject": "account", "when_down": "closed"} | dict.fromkeys(
+        ("dry_run", "smooth"), False
+    )
     assert call("GET", "/v1/plans/pro") == made
     assert call("GET", "/v1/plans") == {"plans": [made]}
     assert call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": []}, status=409)["code"] == "plan_exists"
