@@ -29,7 +29,8 @@ WHO = {  # may use which endpoints; those of the API by its tokens
     "operators": """
         portal.operator.show portal.operator.create portal.operator.read portal.operator.change_plan
         portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
-        portal.operator.find_keys portal.operator.list_plans""",
+        portal.operator.find_keys portal.operator.list_plans portal.operator.list_prices portal.operator.add_price
+        portal.operator.export portal.operator.export_json""",
     "the admin token": """
         api_accounts.create api_accounts.list_page api_accounts.read api_accounts.change api_audit.list_page
         api_billing.read api_billing.close api_billing.read_price api_billing.set_price api_calls.list_page
@@ -65,7 +66,7 @@ def walk(app, prefix, **values):
     """Yield (method, address, endpoint) of every rule whose endpoint begins so, with ids put in."""
     for rule in app.url_map.iter_rules():
         if rule.endpoint.startswith(prefix):
-            address = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(values.get(found[1], "1")), rule.rule)
+            address = re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda found: str(values.get(found[1], "1")), rule.rule)
             for method in sorted(rule.methods & METHODS):
                 yield method, address, rule.endpoint
 
@@ -86,6 +87,7 @@ def ids(customer):
         "account_id": customer.account.id,
         "member_id": customer.member.id,
         "plan_id": "pro",
+        "table": "keys",
         "version": "x",
         "name": "portal.css",
     }
@@ -106,7 +108,7 @@ def test_every_route_says_who_may_use_it(app):
 
 def test_documented_tokens_are_those_said_here(app):
     endpoints = {
-        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method): rule.endpoint
+        (re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", r"{\1}", rule.rule), method): rule.endpoint
         for rule in app.url_map.iter_rules()
         for method in rule.methods
     }

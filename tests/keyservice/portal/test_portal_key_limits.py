@@ -87,6 +87,8 @@ def test_two_limits_alike_get_two_names(connection, customer, post):
         ("9" * 30, "request", "60"),
         ("NaN", "nanousd", "day"),
         ("1e999", "nanousd", "day"),
+        ("1e999999", "nanousd", "day"),
+        ("0.0000000001", "nanousd", "day"),
         ("5", "gold", "60"),
         ("5", "request", "century"),
         ("5", "request", "0"),

@@ -18,7 +18,7 @@ from keygauge_keyservice.portal import (
     key_table,
     keys,
     members,
-    operator,
+    operator_prices,
     overview,
     sign_in,
     single_sign_on,
@@ -44,7 +44,7 @@ def create_portal() -> Blueprint:
         billing,
         audit,
         members,
-        operator,
+        operator_prices,  # … and all of the operator's pages
         assets,
     ):
         portal.register_blueprint(page.blueprint)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache
 from itertools import count
 from typing import Any
@@ -18,6 +19,7 @@ _PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "da
 _KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
 _NANO = 10**9
 _DIGITS_MAX = 18
+_is_dollars = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,7 @@ def _new_name(row: Row, taken: set[str]) -> str:
 def _amount(row: Row) -> int | str:
     text = row.amount.replace(",", "").removeprefix("$").strip()
     if row.unit == "nanousd":
-        try:
-            nanousd = Decimal(text) * _NANO
-            return int(nanousd) if nanousd == int(nanousd) else row.amount
-        except (InvalidOperation, ValueError, OverflowError):
-            return row.amount
+        return int(Decimal(text) * _NANO) if _is_dollars(text) else row.amount
     return _number(text)
 
 

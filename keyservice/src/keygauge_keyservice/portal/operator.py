@@ -119,8 +119,10 @@ def leave() -> Response:
 def find_keys() -> str:
     """Find keys of all accounts by name, id or program."""
     with services().connection() as connection:
-        found = directory.find_keys(connection, _query(), limit=_PAGE)
-    return render_template("portal/operator_keys.html", found=found, query=_query(), page=_PAGE, now=datetime.now(UTC))
+        found = directory.find_keys(connection, query_text(), limit=_PAGE)
+    return render_template(
+        "portal/operator_keys.html", found=found, query=query_text(), page=_PAGE, now=datetime.now(UTC)
+    )
 
 
 @blueprint.get("/plans")
@@ -134,12 +136,15 @@ def list_plans() -> str:
 
 def _page(*, wrong: str | None = None) -> str:
     with services().connection() as connection:
-        found = directory.find_accounts(connection, _query(), limit=_PAGE)
+        found = directory.find_accounts(connection, query_text(), limit=_PAGE)
         listed = plans.list_plans(connection)
-    return render_template("portal/operator.html", found=found, plans=listed, query=_query(), page=_PAGE, wrong=wrong)
+    return render_template(
+        "portal/operator.html", found=found, plans=listed, query=query_text(), page=_PAGE, wrong=wrong
+    )
 
 
-def _query() -> str:
+def query_text() -> str:
+    """Return what is searched for."""
     return request.args.get("q", "").strip()[:_QUERY_LENGTH_MAX]
 
 
