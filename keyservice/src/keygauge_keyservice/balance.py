@@ -20,6 +20,9 @@ SELECT spool_id, service, host, hour, reported_requests, requests, reported_inpu
 {_SETTLED}
     AND (missing_requests + surplus_requests > 0 OR missing_tokens + surplus_tokens > 0)
 ORDER BY hour, service, host, spool_id"""
+_COUNT = f"""/* balance.count */
+SELECT coalesce(sum(reported_requests), 0)::bigint AS requests
+{_SETTLED}"""
 _CHECK = f"""/* balance.check */
 INSERT INTO ledger_check AS newest (
     at, requests, missing_requests, missing_tokens, surplus_requests, surplus_tokens)
@@ -71,6 +74,12 @@ def find_differences(connection: Connection, since: datetime, *, grace: timedelt
         )
         for row in rows
     ]
+
+
+def count_reported(connection: Connection, since: datetime, *, grace: timedelta = GRACE) -> int:
+    """Return how many requests the replicas reported in the settled hours from `since` on."""
+    row = connection.execute(_COUNT, {"since": since, "grace": grace}).fetchone()
+    return row["requests"] if row else 0
 
 
 def check(connection: Connection, since: datetime, *, grace: timedelta = GRACE) -> Check:

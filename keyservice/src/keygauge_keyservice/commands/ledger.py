@@ -63,7 +63,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     with connected(autocommit=True) as connection:
         drift = reconcile.find_drift(connection, first, last)
         differences = balance.find_differences(connection, first, grace=timedelta(seconds=arguments.grace))
-        found = balance.check(connection, first, grace=timedelta(seconds=arguments.grace))
+        reported = balance.count_reported(connection, first, grace=timedelta(seconds=arguments.grace))
     console = Console()
     if drift:
         console.print(_table_of_drift(drift))
@@ -72,7 +72,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     if differences:
         console.print(_table_of_differences(differences))
     else:
-        console.print(f"The replicas agree with the ledger: they reported {found.requests:,} calls in settled hours.")
+        console.print(f"The replicas agree with the ledger: they reported {reported:,} calls in settled hours.")
     return 1 if drift or differences else 0
 
 
