@@ -100,7 +100,7 @@ class HttpExchange(Exchange):
         try:
             call.status = message["status"]
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
-                span.find(call)
+                span.find_inside(call)
             headers = list(message.get("headers", ()))
             told = {name.lower(): value for name, value in headers}  # ASGI has lower case, Django what was given
             self._expect(told.get(b"content-type"), told.get(b"content-encoding"))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from keygauge import span
 from keygauge.call import CURRENT
 
 
@@ -98,6 +99,8 @@ def _noting(match: Callable[..., Any], router: Router) -> Callable[..., Any]:
         if call is not None:
             try:
                 call.route = router.read(self, found) or call.route
+                if call.context is None:  # contrib's span of Django is over before the answer begins
+                    span.find_inside(call)
             except Exception:  # noqa: BLE001 - a router that is not as we know it costs the label, not the call
                 return found
         return found

@@ -91,7 +91,7 @@ class WsgiExchange(Settlement):
             if call.route is UNMATCHED:
                 call.route = wsgi_route.find(self._environ)
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
-                span.find(call)
+                span.find_inside(call)
             told = {
                 name.lower().encode("latin-1", "replace"): value.encode("latin-1", "replace") for name, value in headers
             }
