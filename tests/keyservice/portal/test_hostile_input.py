@@ -160,7 +160,7 @@ def find_faults(answer):
 
 
 def test_no_field_or_argument_makes_a_page_fail(app, customer, names, sender, signed_in):
-    walked, found = 0, []
+    walked, found, seen = 0, [], set()
     for method, endpoint, address, _ in routes(app, customer):
         names.clear()
         sender(method, endpoint, address, {})
@@ -168,12 +168,15 @@ def test_no_field_or_argument_makes_a_page_fail(app, customer, names, sender, si
         while fresh := names - tried:
             name = min(fresh)
             tried.add(name)
-            for value in HOSTILE:
+            kind = re.sub(r"\d+", "0", name)  # of many rows' fields, those of the first
+            values = HOSTILE[walked % 5 :: 5] if kind in seen else HOSTILE  # all of them once, then a fifth each time
+            seen.add(kind)
+            for value in values:
                 faults = find_faults(sender(method, endpoint, address, GOOD | {name: value}))
                 found += [(method, address, name, value[:40], faults)] if faults else []
                 walked += 1
     assert found == []
-    assert walked > 1500
+    assert walked > 800
     for path in ("/", "/keys", f"/keys/{customer.key.id}", "/members", "/audit", "/audit.csv", "/usage", "/calls"):
         answer = signed_in.get(path)
         assert (answer.status_code, find_faults(answer)) == (200, []), path
