@@ -111,8 +111,15 @@ class Allowance:
         Where other processes take from a rate too, that part is of a second at most: so it stays a lower bound as long
         as none of them takes more than its own part in that time.
         """
-        lasts = self.alone or self.limit.period or now_ns - self.granted_ns < SECOND
-        return max(0, self.available(now_ns) + (self.rest if lasts else 0))
+        total = self.rest if self.alone or self.rest_lasts(now_ns) else 0
+        for lease in self.leases:
+            if now_ns < lease.deadline_ns:
+                total += lease.available
+        return total
+
+    def rest_lasts(self, now_ns: int) -> bool:
+        """Tell whether this process's part of what was left is still there for sure."""
+        return self.alone or self.limit.period is not None or now_ns - self.granted_ns < SECOND
 
     def refuses(self, now_ns: int) -> bool:
         """Tell whether the key service said no, not long ago."""

@@ -26,7 +26,7 @@ from keygauge.estimate import Estimate
 from keygauge.keyring import Key
 from keygauge.lease import Lease
 from keygauge.problem import BAD_CAP, CONFLICT, MISSING
-from keygauge.ratelimit import Fields
+from keygauge.ratelimit import Fields, Texts
 from keygauge.rates import Rates
 
 
@@ -111,6 +111,11 @@ class Gate:
         """Write the header fields that tell the caller its limits."""
         key = self._admission.keyring.keys.get(call.key) if self._enforces else None
         return key.policy.fields(now_ns()) if key else []
+
+    def texts(self, call: Call) -> Texts:
+        """Write them as text."""
+        key = self._admission.keyring.keys.get(call.key) if self._enforces else None
+        return key.policy.texts(now_ns()) if key else []
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
         call.key = key.id

@@ -2,67 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from typing import AnyStr
 
 from keygauge.allowance import Allowance
 from keygauge.clock import SECOND
 from keygauge.limit import Limit
 
 Fields = list[tuple[bytes, bytes]]
+Texts = list[tuple[str, str]]
 
-_TOLD = {"request": b"requests", "token": b"tokens"}  # the units that OpenAI's fields tell of
-_OPENAI = tuple(b"x-ratelimit-%s-" % word for word in (b"limit", b"remaining", b"reset"))
-_NAMES = frozenset(
-    (b"ratelimit", b"ratelimit-policy", *(start + unit for unit in _TOLD.values() for start in _OPENAI)),
-)
+_TOLD = {"request": "requests", "token": "tokens"}  # the units that OpenAI's fields tell of
+_OPENAI = [f"x-ratelimit-{word}-{name}" for word in ("limit", "remaining", "reset") for name in _TOLD.values()]
+_TEXT_NAMES = ("ratelimit", "ratelimit-policy", *_OPENAI)
+_NAMES = frozenset((*_TEXT_NAMES, *map(str.encode, _TEXT_NAMES)))
 _PERIOD_S = {"day": 86_400, "month": 2_592_000}  # a month is told as 30 days: the field has no calendar
 
 
 class Policy:
-    """One key's limits as header fields (draft-ietf-httpapi-ratelimit-headers), written beforehand where possible."""
+    """One key's limits as header fields (draft-ietf-httpapi-ratelimit-headers), written beforehand where possible.
 
-    __slots__ = ("_allowances", "_constant", "_format", "_told")
+    As bytes for ASGI and as text for WSGI: to turn one into the other takes as long as to write it.
+    """
+
+    __slots__ = ("_allowances", "_constant", "_constant_texts", "_format", "_format_text", "_told", "_told_texts")
 
     def __init__(self, allowances: Sequence[Allowance]) -> None:
         limits = [allowance.limit for allowance in allowances]
-        self._allowances = allowances
-        self._format = b", ".join(b'"%s";r=%%d;t=%%d' % _name(limit).replace(b"%", b"%%") for limit in limits)
-        self._constant: Fields = [(b"ratelimit-policy", b", ".join(map(_item, limits)))] if limits else []
-        self._told: list[tuple[int, bytes, bytes]] = []  # place, and the names of the fields that change
+        constant = [("ratelimit-policy", ", ".join(map(_item, limits)))] if limits else []
+        told: list[tuple[int, str, str]] = []  # place, and the names of the fields that change
         for unit, name in _TOLD.items():
             places = [place for place, limit in enumerate(limits) if limit.unit == unit and not limit.is_scoped]
             if places:
                 place = next((place for place in places if limits[place].window_s), places[0])
-                limit, remaining, reset = (start + name for start in _OPENAI)
-                self._constant.append((limit, b"%d" % limits[place].amount))
-                self._told.append((2 * place, remaining, reset))
+                constant.append((f"x-ratelimit-limit-{name}", str(limits[place].amount)))
+                told.append((2 * place, f"x-ratelimit-remaining-{name}", f"x-ratelimit-reset-{name}"))
+        self._allowances = allowances
+        self._constant_texts: Texts = constant
+        self._constant: Fields = [(name.encode(), value.encode()) for name, value in constant]
+        self._format_text = ", ".join('"{}";r=%d;t=%d'.format(_name(limit).replace("%", "%%")) for limit in limits)
+        self._format = self._format_text.encode()
+        self._told_texts = told
+        self._told = [(place, remaining.encode(), reset.encode()) for place, remaining, reset in told]
 
     def fields(self, now_ns: int) -> Fields:
         """Write the fields for an answer; `Allowance.remaining` says what remains."""
         if not self._constant:
             return []
-        numbers: list[int] = []
-        for allowance in self._allowances:
-            reset_ns = allowance.reset_ns - now_ns
-            numbers += (allowance.remaining(now_ns), -(-reset_ns // SECOND) if reset_ns > 0 else 0)
+        numbers = self._numbers(now_ns)
         result = [*self._constant, (b"ratelimit", self._format % tuple(numbers))]
         for place, remaining, reset in self._told:
             result.append((remaining, b"%d" % numbers[place]))
             result.append((reset, b"%ds" % numbers[place + 1]))
         return result
 
+    def texts(self, now_ns: int) -> Texts:
+        """Write them as text."""
+        if not self._constant:
+            return []
+        numbers = self._numbers(now_ns)
+        result = [*self._constant_texts, ("ratelimit", self._format_text % tuple(numbers))]
+        for place, remaining, reset in self._told_texts:
+            result.append((remaining, str(numbers[place])))
+            result.append((reset, f"{numbers[place + 1]}s"))
+        return result
 
-def beside(fields: Fields, names: Iterable[bytes]) -> Fields:
+    def _numbers(self, now_ns: int) -> list[int]:
+        """Count of each limit what remains, and the seconds until more comes free."""
+        numbers: list[int] = []
+        for allowance in self._allowances:
+            reset_ns = allowance.reset_ns - now_ns
+            numbers.append(allowance.remaining(now_ns))
+            numbers.append(-(-reset_ns // SECOND) if reset_ns > 0 else 0)
+        return numbers
+
+
+def beside(fields: list[tuple[AnyStr, AnyStr]], names: Collection[AnyStr]) -> list[tuple[AnyStr, AnyStr]]:
     """Leave out what the host's answer says itself: its names, in lower case."""
-    own = _NAMES.intersection(names)
-    return [field for field in fields if field[0] not in own] if own else fields
+    return fields if _NAMES.isdisjoint(names) else [field for field in fields if field[0] not in names]
 
 
-def _item(limit: Limit) -> bytes:
+def _item(limit: Limit) -> str:
     if limit.unit == "concurrent":
-        return b'"%s";q=%d;qu="concurrent-requests"' % (_name(limit), limit.amount)
-    return b'"%s";q=%d;w=%d' % (_name(limit), limit.amount, limit.window_s or _PERIOD_S[limit.period or "day"])
+        return f'"{_name(limit)}";q={limit.amount};qu="concurrent-requests"'
+    return f'"{_name(limit)}";q={limit.amount};w={limit.window_s or _PERIOD_S[limit.period or "day"]}'
 
 
-def _name(limit: Limit) -> bytes:
-    return limit.name.encode("ascii", "replace").replace(b'"', b"?")
+def _name(limit: Limit) -> str:
+    return "".join(char if char.isascii() and char.isprintable() and char != '"' else "?" for char in limit.name)

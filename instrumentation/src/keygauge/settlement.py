@@ -51,7 +51,8 @@ class Settlement:
         self._settled = True
         try:
             self._conclude(complete=complete)
-            self._name_error(error, complete=complete)
+            if error is not None or not complete or not 0 < call.status < _FAILED:
+                self._name_error(error, complete=complete)
             if call.context is not None:
                 span.describe(call)
         except Exception:  # noqa: BLE001 - ours, never the host's

@@ -72,6 +72,10 @@ class Slots(Allowance):
         """Count the slots that are free for sure."""
         return sum(lease.available for lease in self.leases if lease.is_live(now_ns)) - self._uncounted(now_ns)
 
+    def remaining(self, now_ns: int) -> int:
+        """Count the free slots, and this process's part of those that were left."""
+        return max(0, self.available(now_ns) + (self.rest if self.rest_lasts(now_ns) else 0))
+
     def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - as any allowance
         """Note that a call came in."""
         self._turn(now_ns)

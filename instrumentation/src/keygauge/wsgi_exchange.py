@@ -92,15 +92,13 @@ class WsgiExchange(Settlement):
                 call.route = wsgi_route.find(self._environ)
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 span.find_inside(call)
-            told = {
-                name.lower().encode("latin-1", "replace"): value.encode("latin-1", "replace") for name, value in headers
-            }
-            length = told.get(b"content-length")
+            told = {name.lower(): value for name, value in headers}
+            length = told.get("content-length")
             self._expected = None if length is None else int(length)
-            self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
+            self._expect(_encode(told.get("content-type")), _encode(told.get("content-encoding")))
             gate = self.runtime.gate
-            fields = gate.fields(call) if gate else []
-            return [*headers, *_decode(beside(fields, told))] if fields else headers
+            texts = gate.texts(call) if gate else []
+            return [*headers, *beside(texts, told)] if texts else headers
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return headers
@@ -202,6 +200,10 @@ class CountedInput:
     def _count(self, data: bytes) -> bytes:
         self._call.request_bytes += len(data)
         return data
+
+
+def _encode(value: str | None) -> bytes | None:
+    return None if value is None else value.encode("latin-1", "replace")
 
 
 def _decode(fields: Fields) -> Headers:
