@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pygal
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from pygal.style import Style
 
 # pygal hooks into every import of the process, for maps that are not used here, in a way that Python 3.11 warns about.
@@ -22,6 +22,7 @@ _STEPS = (1, 2, 5, 10)  # no more digits than the labels show
 _TOOLTIP_GAP = 5
 _LONG_NUMBER = re.compile(r"\d+\.\d{2,}")
 _NOWHERE = object()
+_PLACE = '<g class="columns" />'
 _NUMBERS = {"d", "x", "y", "width", "height"}
 
 
@@ -93,13 +94,15 @@ def _draw(bars: Bars, frame: _Frame) -> Markup:
     chart.uuid = f"{bars.name}-{frame.name}"
     for series in bars.series:
         chart.add(series.name, series.values)
-    return Markup(_clean(chart.render_tree(), bars, frame))  # noqa: S704 - a tree, serialised with its text escaped
+    drawn = _clean(chart.render_tree(), bars, frame).replace(_PLACE, "".join(chart.columns), 1)
+    return Markup(drawn)  # noqa: S704 - a tree, serialised with its text escaped, and columns that escape theirs
 
 
 class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
     """Stacked bars, one path a series; the whole column answers the pointer, with all of its values in the tooltip.
 
-    pygal's own bars are an element each, with more for their tooltips: three times the weight and time.
+    pygal's own bars are an element each, with more for their tooltips: three times the weight and time. The columns are
+    most of a drawing, so they are written as text beside its tree.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         self.notes = notes
         self.links = links
         self.is_area = is_area
+        self.columns: list[str] = []
 
     def __getattribute__(self, name: str) -> Any:
         """Look a name up as pygal does, in the state of a drawing first, but in a fraction of the time."""
@@ -118,8 +122,9 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         return read(self, name) if found is _NOWHERE else found
 
     def _plot(self) -> None:
-        width = (self.view.x(1) - self.view.x(0)) / self._len
-        lefts = [self.view.x(index / self._len) for index in range(self._len)]
+        view, svg = self.view, self.svg
+        width = (view.x(1) - view.x(0)) / self._len
+        lefts = [view.x(index / self._len) for index in range(self._len)]
         heights = [0.0] * self._len
         tops = [sum(values) for values in zip(*(series.values for series in self.series), strict=True)]
         for series in self.series:
@@ -127,11 +132,13 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
             for index, value in enumerate(series.values):
                 lower, heights[index] = heights[index], heights[index] + value
                 if value and not self.is_area:
-                    y, bottom = self.view.y(heights[index]), self.view.y(lower)
+                    y, bottom = view.y(heights[index]), view.y(lower)
                     path.append(_bar(lefts[index], y, width, bottom - y, is_top=heights[index] == tops[index]))
-            self.svg.node(self.svg.serie(series)["plot"], "path", d="".join(path))
-        for index, (left, note) in enumerate(zip(lefts, self.notes, strict=True)):
-            self._column(left, width, *note, link=self.links[index] if self.links else None)
+            svg.node(svg.serie(series)["plot"], "path", d="".join(path))
+        svg.node(self.nodes["overlay"], "g", class_="columns")
+        links = self.links or [""] * self._len
+        for left, note, link in zip(lefts, self.notes, links, strict=True):
+            self.columns.append(_column(left, width, view.width, view.height, note, link))
 
     def _area(self, lowers: Sequence[float], values: Sequence[int], lefts: Sequence[float], width: float) -> str:
         """Return the outline of a layer between what is below it and its own height."""
@@ -140,19 +147,21 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         points = [*zip(middles, uppers, strict=True), *reversed([*zip(middles, lowers, strict=True)])]
         return "M" + "L".join(f"{x:.1f} {self.view.y(y):.1f}" for x, y in points) + "z"
 
-    def _column(self, left: float, width: float, title: str, note: str, *, link: str | None) -> None:
-        # Not for the keyboard, to which the chart is hidden: the table beside it has the same links.
-        anchor = {"href": link, "tabindex": "-1"} if link else {}
-        column = self.svg.node(self.nodes["overlay"], "a" if link else "g", class_="column", **anchor)
-        size = {"x": f"{left:.1f}", "y": "0", "width": f"{width:.1f}", "height": f"{self.view.height:.1f}"}
-        self.svg.node(column, "rect", class_="reactive tooltip-trigger", **size)
-        self.svg.node(column, "desc", class_="label").text = title
-        self.svg.node(column, "desc", class_="value").text = note
-        is_right = left > self.view.width / 2  # there the tooltip stands on the left: it never covers its own bar
-        self.svg.node(column, "desc", class_="x left" if is_right else "x").text = str(
-            round(left - _TOOLTIP_GAP if is_right else left + width + _TOOLTIP_GAP)
-        )
-        self.svg.node(column, "desc", class_="y").text = "6"
+
+def _column(  # noqa: PLR0917 - a box and what stands in it
+    left: float, width: float, full_width: float, height: float, note: tuple[str, str], link: str
+) -> str:
+    """Return what answers the pointer over a column: its link, and its tooltip's title and text."""
+    # Not for the keyboard, to which the chart is hidden: the table beside it has the same links.
+    tag, address = ("a", f' href="{escape(link)}" tabindex="-1"') if link else ("g", "")
+    is_right = left > full_width / 2  # there the tooltip stands on the left: it never covers its own bar
+    beside = round(left - _TOOLTIP_GAP if is_right else left + width + _TOOLTIP_GAP)
+    return (
+        f'<{tag} class="column"{address}><rect class="reactive tooltip-trigger" x="{left:.1f}" y="0" '
+        f'width="{width:.1f}" height="{height:.1f}"/><desc class="label">{escape(note[0])}</desc>'
+        f'<desc class="value">{escape(note[1])}</desc><desc class="{"x left" if is_right else "x"}">{beside}</desc>'
+        f'<desc class="y">6</desc></{tag}>'
+    )
 
 
 def _bar(left: float, top: float, width: float, height: float, *, is_top: bool) -> str:
