@@ -1,11 +1,12 @@
-"""Many lines of spools, read and checked at once: column by column, which takes a third of the time of line by line."""
+"""Many lines of spools, read and checked at once: column by column, in less than half the time of line by line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
+from msgspec import DecodeError
+from msgspec.json import decode
 
 from keygauge_keyservice.event_line import (
     COUNT_MAX,
@@ -47,8 +48,8 @@ def _parse(lines: Sequence[bytes]) -> list[Any] | None:
     if not all(line.startswith(b"[") and line.endswith(b"]") for line in lines):
         return None
     try:
-        rows: list[Any] = orjson.loads(document)
-    except orjson.JSONDecodeError:
+        rows: list[Any] = decode(document)
+    except DecodeError:
         return None
     return rows if set(map(len, rows)) == {len(FIELD_TYPES)} else None
 

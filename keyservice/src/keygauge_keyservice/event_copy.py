@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
 
-import orjson
+from msgspec.json import Encoder
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import Event
@@ -23,6 +23,7 @@ COPY event (
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, usage_status,
     outcome, limit_name, trace_id, cost_nanousd, price_version
 ) FROM STDIN (FORMAT csv, NULL 'null', ESCAPE '\', ENCODING 'UTF8')"""
+_encode = Encoder().encode
 _ROWS = 200  # in a piece: PostgreSQL works at the first ones while the last ones are written
 _UNPRICED = (None, None)
 _SECOND_US = 1_000_000
@@ -54,7 +55,7 @@ def _row(spool: str, number: int, event: Event, cost: Cost | None) -> bytes:
     time_us = event.time_us
     made = event_id(spool, number, time_us)
     time = f"{_second(time_us // _SECOND_US)}.{time_us % _SECOND_US:06d}+00"
-    return orjson.dumps((made, time, *event[1:], *(cost or _UNPRICED)))[1:-1] + b"\n"
+    return _encode((made, time, *event[1:], *(cost or _UNPRICED)))[1:-1] + b"\n"
 
 
 @lru_cache(maxsize=4096)
