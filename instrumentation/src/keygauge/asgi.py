@@ -27,6 +27,7 @@ from keygauge.settings import Mode, Settings, SettingsError
 Identify = Callable[[Scope], str | None]
 
 MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
+_EXCHANGES: dict[str, type[HttpExchange | WebSocketExchange]] = {"http": HttpExchange, "websocket": WebSocketExchange}
 
 
 class KeyGaugeMiddleware:
@@ -77,36 +78,11 @@ class KeyGaugeMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        kind = scope["type"]
+        make = _EXCHANGES.get(scope["type"])
         path = scope.get("path", "")
-        if MARK in scope or path in self._open_paths or path.startswith(self._open_prefixes):
-            await self.app(scope, receive, send)
-        elif kind == "http":
-            await self._serve(scope, receive, send, HttpExchange)
-        elif kind == "websocket":
-            await self._serve(scope, receive, send, WebSocketExchange)
-        elif kind == "lifespan":
-            await self._live(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start with the app and stop after it."""
-        scope[MARK] = True
-        self._process.start()
-        try:
-            await Lifespan(receive, send, self._stop).run(self.app, scope)
-        finally:
-            await self._stop()
-
-    async def _stop(self) -> None:
-        if self._process.runtime is not None:
-            await asyncio.to_thread(self._process.stop)
-            await asyncio.to_thread(flush)
-
-    async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, make: type[HttpExchange | WebSocketExchange]
-    ) -> None:
+        if make is None or MARK in scope or path in self._open_paths or path.startswith(self._open_prefixes):
+            await self._pass_on(scope, receive, send)
+            return
         runtime = self._process.runtime or self._process.start()
         client = scope.get("client")
         call = scope[MARK] = Call(
@@ -146,6 +122,27 @@ class KeyGaugeMiddleware:
             exchange.end(complete=False, error=error)
             raise
         exchange.end(complete=False, last=True)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Leave to the host what is not to be counted here; the start and end of its life are ours too."""
+        if scope["type"] == "lifespan" and MARK not in scope:
+            await self._live(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start with the app and stop after it."""
+        scope[MARK] = True
+        self._process.start()
+        try:
+            await Lifespan(receive, send, self._stop).run(self.app, scope)
+        finally:
+            await self._stop()
+
+    async def _stop(self) -> None:
+        if self._process.runtime is not None:
+            await asyncio.to_thread(self._process.stop)
+            await asyncio.to_thread(flush)
 
     async def _wait(
         self, gate: Gate, exchange: HttpExchange | WebSocketExchange, token: bytes | Conflict | None, decision: Decision

@@ -102,7 +102,9 @@ class HttpExchange(Exchange):
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 span.find_inside(call)
             headers = list(message.get("headers", ()))
-            told = {name.lower(): value for name, value in headers}  # ASGI has lower case, Django what was given
+            told = dict(headers)
+            if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
+                told = {name.lower(): value for name, value in headers}
             self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
             gate = self.runtime.gate
             fields: Fields = gate.fields(call) if gate else []
