@@ -300,7 +300,8 @@ def test_key_is_not_shown_again_by_going_back(chromium, address, customer):
 
 def test_key_is_created_by_keyboard_alone(chromium, address, connection, customer):
     with browsing(chromium, address) as page:
-        page.goto("/sign-in")  # the first field has the focus
+        page.goto("/sign-in")
+        expect(page.get_by_label("E-mail address")).to_be_focused()
         page.keyboard.type(customer.member.email)
         page.keyboard.press("Tab")
         page.keyboard.type(customer.password)
