@@ -64,6 +64,7 @@ def test_keys_that_are_not_ours_raise_authentication_errors(shared_stack, token)
     with pytest.raises(openai.AuthenticationError) as refused:
         shared_stack.openai(token).chat.completions.create(model="gpt-4o-mini", messages=ASK)
     assert refused.value.code == "key_invalid"
+    assert "API key not accepted" in str(refused.value)
     assert refused.value.response.headers["www-authenticate"].startswith("Bearer")
     with pytest.raises(anthropic.AuthenticationError):
         shared_stack.anthropic(token).messages.create(model="claude-haiku-4-5", messages=ASK, max_tokens=9)
@@ -84,6 +85,7 @@ def test_key_that_may_not_call_an_endpoint_raises_permission_errors(shared_stack
     with pytest.raises(openai.PermissionDeniedError) as refused:
         shared_stack.openai(token).chat.completions.create(model="gpt-4o-mini", messages=ASK)
     assert refused.value.code == "endpoint_not_allowed"
+    assert "Endpoint not allowed" in str(refused.value)
     with pytest.raises(anthropic.PermissionDeniedError):
         shared_stack.anthropic(token).messages.create(model="claude-haiku-4-5", messages=ASK, max_tokens=9)
     eventually(lambda: shared_stack.ledger(key.id), [(200, "admitted"), (403, "forbidden"), (403, "forbidden")])

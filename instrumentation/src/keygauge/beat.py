@@ -166,7 +166,7 @@ class Beat:
         self.reached_ns = sent_ns
         if self._complained:
             self._complained = False
-            _log.info("The key service answers again")
+            _log.warning("The key service answers again")  # as loud as that it was away
         return True
 
     def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, str]) -> None:

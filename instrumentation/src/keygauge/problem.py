@@ -84,6 +84,7 @@ def answer(refusal: Refusal, fields: Fields) -> Answer:
         "title": title,
         "status": status,
         "detail": detail,
+        "message": f"{title}. {detail}",  # all that OpenAI's SDK shows of an error
         "code": refusal.code,
     }
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"), *fields]

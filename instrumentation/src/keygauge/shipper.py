@@ -150,4 +150,4 @@ class Shipper:
     def _recovered(self) -> None:
         if self._complained:
             self._complained = False
-            _log.info("Events reach the ledger again")
+            _log.warning("Events reach the ledger again")  # as loud as that they did not
