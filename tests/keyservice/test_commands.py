@@ -8,7 +8,6 @@ from keygauge_keyservice import accounts, keys
 def run(capsys, monkeypatch, database_url, tmp_path):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "160")
 
     def run(*arguments, code=0):
         try:
@@ -62,6 +61,15 @@ def test_a_new_key_is_alone_on_standard_output(run, account, connection):
     assert token.startswith(f"kg_test_{key.id}_")
     assert token.count("\n") == 1
     assert token.strip() not in run("keys", "list", account.id)
+
+
+def test_a_table_in_a_pipe_is_not_cut(run, account, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "a name that is longer than others " * 2 + "and then some"
+    run("keys", "create", account.id, name)
+    lines = run("keys", "list", account.id).splitlines()
+    assert any(name in line for line in lines)
+    assert max(map(len, lines)) < 250
 
 
 def test_keys_are_changed(run, account, connection):

@@ -16,7 +16,6 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def run(capsys, monkeypatch, database_url):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
-    monkeypatch.setenv("COLUMNS", "160")
 
     def run(*arguments, stdin=""):
         monkeypatch.setattr("sys.stdin", stdin if isinstance(stdin, Terminal) else io.StringIO(stdin))

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.usefixtures("metered")
 def run(capsys, monkeypatch, database_url, tmp_path):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments):
         try:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
 from rich.table import Column, Table
 
 from keygauge.command import Subparsers
 from keygauge_keyservice import accounts
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected
 
 
@@ -63,4 +63,4 @@ def _show(found: list[accounts.Account]) -> None:
     table = Table(Column("account", min_width=12), "name", "plan", "status", "created")
     for account in found:
         table.add_row(account.id, account.name, account.plan_id, account.status, f"{account.created_at:%Y-%m-%d}")
-    Console().print(table)
+    output().print(table)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from decimal import Decimal, InvalidOperation
 
-from rich.console import Console
 from rich.table import Table
 
 from keygauge.command import Subparsers
 from keygauge_keyservice import accounts, billing
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, connected
 from keygauge_keyservice.csv_stream import usd
 
@@ -35,7 +35,7 @@ def register(subparsers: Subparsers) -> None:
 def _close(_: argparse.Namespace) -> int:
     with connected() as connection:
         closed = billing.close_periods(connection)
-    Console().print(f"Closed {len(closed)} periods.")
+    output().print(f"Closed {len(closed)} periods.")
     return 0
 
 
@@ -52,7 +52,7 @@ def _show(arguments: argparse.Namespace) -> int:
     for invoice in invoices:
         sums = (invoice.plan_nanousd, invoice.usage_nanousd, invoice.total_nanousd)
         table.add_row(f"{invoice.period:%Y-%m}", invoice.plan_id, *(f"{usd(amount):f}" for amount in sums))
-    console = Console()
+    console = output()
     console.print(table)
     expected = usd(current.expected_nanousd)
     console.print(f"Next invoice: {current.next_invoice_at:%Y-%m-%d}, about {expected:.2f} at the last week's pace.")
@@ -62,7 +62,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _price(arguments: argparse.Namespace) -> int:
     with connected() as connection:
         billing.set_plan_price(connection, arguments.plan, arguments.usd, actor=ACTOR)
-    Console().print(f"{arguments.plan} costs {usd(arguments.usd):f} US dollars a month.")
+    output().print(f"{arguments.plan} costs {usd(arguments.usd):f} US dollars a month.")
     return 0
 
 

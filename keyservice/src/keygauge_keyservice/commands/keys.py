@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from keygauge.command import Subparsers
 from keygauge.key import Environment
 from keygauge_keyservice import accounts, config, key_fields, keys, rotation
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.fields import Fields
 
@@ -165,7 +166,7 @@ def _show(found: list[keys.Key]) -> None:
     for key in found:
         moments = (key.created_at, key.expires_at, key.last_used_at)
         table.add_row(key.id, key.name, key.environment, key.status, *map(_day, moments))
-    Console().print(table)
+    output().print(table)
 
 
 def _day(moment: datetime | None) -> str:

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from rich.console import Console
 from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import addresses, balance, config, partition, reconcile
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import connected, told_plainly
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
 
@@ -53,7 +53,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         except partition.PartitionError as error:
             raise CommandError(str(error)) from error
     dropped = ", ".join(f"{month:%Y-%m}" for month in months)
-    Console().print(f"Dropped {dropped}." if months else "Nothing to drop.")
+    output().print(f"Dropped {dropped}." if months else "Nothing to drop.")
     return 0
 
 
@@ -64,7 +64,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
         drift = reconcile.find_drift(connection, first, last)
         differences = balance.find_differences(connection, first, grace=timedelta(seconds=arguments.grace))
         reported = balance.count_reported(connection, first, grace=timedelta(seconds=arguments.grace))
-    console = Console()
+    console = output()
     if drift:
         console.print(_table_of_drift(drift))
     else:

@@ -14,6 +14,7 @@ from rich.table import Column, Table
 
 from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import members
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, connected
 
 _GENERATED_BYTES = 15  # 20 characters
@@ -49,7 +50,7 @@ def _list(arguments: argparse.Namespace) -> int:
     table = Table(Column("e-mail address", min_width=16), "role")
     for member in found:
         table.add_row(escape(member.email), member.role)
-    Console().print(table)
+    output().print(table)
     return 0
 
 

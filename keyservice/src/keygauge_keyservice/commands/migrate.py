@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
 from keygauge.command import Subparsers
 from keygauge_keyservice import config, database
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import told_plainly
 
 
@@ -20,7 +19,7 @@ def register(subparsers: Subparsers) -> None:
 def _run(_: argparse.Namespace) -> int:
     with told_plainly(), database.connect(config.database_url()) as connection:
         applied = database.migrate(connection)
-    console = Console()
+    console = output()
     for name in applied:
         console.print(f"applied {name}", highlight=False)
     if not applied:

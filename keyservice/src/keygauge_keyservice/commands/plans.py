@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from decimal import Decimal
 
-from rich.console import Console
 from rich.table import Table
 
 from keygauge.command import Subparsers
 from keygauge_keyservice import plans
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.limit_fields import parse_limit
@@ -78,7 +78,7 @@ def _show(found: list[plans.Plan]) -> None:
         for limit in plan.limits or (None,):
             terms = (limit.name, _amount(limit), _unit(limit), limit.subject) if limit else ("-",)
             table.add_row(plan.id, plan.name, *terms)
-    Console().print(table)
+    output().print(table)
 
 
 def _amount(limit: Limit) -> str:

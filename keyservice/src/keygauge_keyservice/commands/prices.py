@@ -15,6 +15,7 @@ from keygauge.command import CommandError, Subparsers
 from keygauge.rates import Rates
 from keygauge_keyservice import accounts, prices, rerate
 from keygauge_keyservice.commands.moment import moment
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.price_book import PriceBook
@@ -84,7 +85,7 @@ def _rerate(arguments: argparse.Namespace) -> int:
             (day for _, day in track(running, description="Re-rating", total=len(days), console=Console(stderr=True))),
             rerate.Rerated(),
         )
-    Console().print(
+    output().print(
         f"{len(days)} days: {total.changed:,} of {total.events:,} calls changed, "
         f"{usd(total.difference_nanousd):+f} US dollars in all."
     )
@@ -104,7 +105,7 @@ def _show(found: list[prices.OwnPrice]) -> None:
             )
             since = "" if number else f"{price.valid_from.astimezone(UTC):%Y-%m-%d %H:%M}"
             table.add_row(*names, since, "-" if rates.above < 0 else f"{rates.above:,}", *_dollars(rates))
-    Console().print(table)
+    output().print(table)
 
 
 def _dollars(rates: Rates) -> list[str]:

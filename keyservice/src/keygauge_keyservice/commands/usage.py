@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import accounts, usage
 from keygauge_keyservice.commands.moment import moment
+from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import connected
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.quota import Quota, find_quotas
@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
         except usage.UsageError as error:
             raise CommandError(str(error)) from error
         quotas = find_quotas(connection, arguments.account) if arguments.account else []
-    console = Console()
+    console = output()
     console.print(_usage_table(arguments.by, parts, totals))
     if quotas:
         console.print(_quota_table(quotas))
