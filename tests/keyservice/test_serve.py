@@ -8,6 +8,8 @@ import urllib.request
 
 import pytest
 
+from keygauge.cli import main
+
 
 @pytest.fixture
 def serve(empty_database_url, tmp_path):
@@ -69,3 +71,19 @@ def test_many_workers_show_their_sum(serve):
         if line.startswith("keygauge_service_requests_total") and "/healthz" in line
     )
     assert float(line.split()[-1]) == 20
+
+
+def test_a_taken_port_is_told_at_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 1
+    assert capsys.readouterr().err == (
+        f"keygauge: port {port} of 127.0.0.1 is taken: end what listens there, or give another with --port\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_of_another_machine_is_refused(capsys):
+    assert main(["serve", "--host", "192.0.2.1"]) == 1
+    assert "cannot be listened at" in capsys.readouterr().err

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ from typing import Any
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from keygauge.command import Subparsers
+from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import config, database
 from keygauge_keyservice.chores import Chore, Housekeeper, chores
 from keygauge_keyservice.commands.session import told_plainly
@@ -22,6 +24,7 @@ from keygauge_keyservice.config import Settings
 _THREADS = 8  # no more than the pool has connections
 _GRACEFUL_TIMEOUT_S = 10
 _KEEP_ALIVE_S = 30  # replicas beat each second on one connection
+_HANDED_OVER = ("LISTEN_FDS", "GUNICORN_FD")  # the socket is there: from systemd, or from the master we take over from
 
 
 def register(subparsers: Subparsers) -> None:
@@ -40,6 +43,8 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if not any(name in os.environ for name in _HANDED_OVER):
+        _require_free(arguments.host, arguments.port)
     with told_plainly():
         todo = chores(retention_days=config.retention_days())
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
@@ -63,6 +68,24 @@ def _run(arguments: argparse.Namespace) -> int:
         options |= _shared_metrics()
     _Server(given, options, todo).run()
     return 0
+
+
+def _require_free(host: str, port: int) -> None:
+    """Say at once what gunicorn would try again and again.
+
+    Raises:
+        CommandError: the address cannot be listened at.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does: closed connections do not count
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                cause, way_out = "is taken", "end what listens there, or give another with --port"
+            else:
+                cause, way_out = f"cannot be listened at ({error.strerror})", "give others with --host and --port"
+            raise CommandError(f"port {port} of {host} {cause}: {way_out}") from error
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
