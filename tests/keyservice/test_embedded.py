@@ -1,0 +1,93 @@
+"""The embedded PostgreSQL ends with the last process that uses it, whatever became of the others."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import warnings
+from pathlib import Path
+
+import psutil
+import pytest
+
+USER = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    from keygauge_keyservice import embedded
+    server = embedded.start(Path(sys.argv[1]))
+    print(server.get_pid(), flush=True)
+    sys.stdin.read()
+""")
+
+
+class _User:
+    """A process that uses the PostgreSQL of a directory until its input ends."""
+
+    def __init__(self, directory):
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", USER, str(directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.server_pid = int(self._process.stdout.readline())
+
+    def end(self):
+        self._process.communicate(timeout=60)
+        assert self._process.returncode == 0
+
+    def kill(self):
+        self._process.send_signal(signal.SIGKILL)
+        self._process.communicate(timeout=60)
+
+
+def _runs(pid):
+    """Tell whether it runs; one that ended may stay in the list where process 1 waits for nobody."""
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def directory():
+    with tempfile.TemporaryDirectory(prefix="keygauge-test-", ignore_cleanup_errors=True) as directory:
+        yield Path(directory) / "postgresql"
+        postmaster = Path(directory) / "postgresql" / "postmaster.pid"
+        if postmaster.exists():  # the test failed
+            os.kill(int(postmaster.read_text().split()[0]), signal.SIGQUIT)
+
+
+@pytest.fixture
+def handle_list(tmp_path):
+    with warnings.catch_warnings(action="ignore"):  # the package's, that XDG_RUNTIME_DIR is not set
+        from keygauge_keyservice.handle_list import HandleList  # noqa: PLC0415 - as above
+    return HandleList(tmp_path / "pids.json")
+
+
+def test_a_killed_process_does_not_keep_it_running(directory):
+    _User(directory).kill()
+    later = _User(directory)
+    assert _runs(later.server_pid)
+    later.end()
+    assert not _runs(later.server_pid)
+
+
+def test_a_process_killed_while_others_use_it_does_not_keep_it_running(directory):
+    killed, other, last = (_User(directory) for _ in range(3))
+    killed.kill()
+    other.end()
+    assert _runs(last.server_pid)  # one still uses it
+    last.end()
+    assert not _runs(last.server_pid)
+
+
+def test_a_number_that_another_process_got_since_is_not_in_the_list(handle_list):
+    handle_list.put([os.getpid(), os.getppid()])
+    assert handle_list.get_and_add(os.getpid()) == [os.getpid(), os.getppid()]
+    before_us_s = psutil.Process().create_time() - 3_600
+    os.utime(handle_list.path, (before_us_s, before_us_s))
+    assert os.getpid() not in handle_list.get_and_add(1)
+
+
+def test_a_process_that_nobody_waited_for_is_not_in_the_list(handle_list):
+    with subprocess.Popen(["true"]) as dead:
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+        handle_list.put([dead.pid, os.getpid()])
+        assert handle_list.get_and_remove(os.getpid()) == [os.getpid()]
