@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import sys
-from dataclasses import asdict
-
-import psycopg
-
-from keygauge_demo.run import run
-from keygauge_demo.screen import Screen
-from keygauge_demo.settings import DemoError, Settings
-from keygauge_keyservice.config import SettingsError
 
 INTERRUPTED = 130  # as a shell says it of Ctrl-C
+STOPPED = "Stopped before there was traffic."
 
 
 def main() -> None:
     """Run the demo; the exit status is 0 when the books agree."""
-    screen = Screen()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
-    try:
-        settings = Settings.from_environment()
-        balance = run(settings, screen)
-    except DemoError as error:
-        screen.complain(f"The demo stopped: {error}")
-        sys.exit(1)
-    except (psycopg.Error, SettingsError, OSError) as error:  # a state that was damaged, a part that died
-        cause = str(error).strip().partition("\n")[0] or type(error).__name__
-        screen.complain(
-            f"The demo stopped: {cause}. See {settings.state / 'log'}, or remove {settings.state} to start anew"
-        )
-        sys.exit(1)
-    except KeyboardInterrupt:
-        screen.say("Stopped before there was traffic.")
-        sys.exit(INTERRUPTED)
-    for claim in balance.discrepancies:
-        screen.complain(f"This does not hold: {claim}.")
-    sys.stdout.write(json.dumps(asdict(balance.summary)) + "\n")
-    sys.exit(1 if balance.discrepancies else 0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    from keygauge_demo import command  # noqa: PLC0415 - it takes seconds, in which Ctrl-C has to be quiet too
+
+    command.main()
+
+
+def _leave(*_: object) -> None:
+    """End at once: nothing has been started yet, and an exception in the midst of an import would be shown as one."""
+    sys.stdout.write(f"{STOPPED}\n")
+    sys.stdout.flush()
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,24 @@
+import subprocess
+import sys
+
+import pytest
+
+INTERRUPTED_WHILE_IMPORTING = """
+import os, signal, sys
+from keygauge_demo.__main__ import main
+
+class Interrupter:
+    def find_spec(self, name, *_):
+        if name == "keygauge_demo.run":
+            os.kill(os.getpid(), signal.{name})
+
+sys.meta_path.insert(0, Interrupter())
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_it_ends_quietly_while_it_is_still_importing(name):
+    script = INTERRUPTED_WHILE_IMPORTING.replace("{name}", name)
+    demo = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (demo.returncode, demo.stdout, demo.stderr) == (130, "Stopped before there was traffic.\n", "")
