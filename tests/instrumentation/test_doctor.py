@@ -1,4 +1,6 @@
+import os
 import socketserver
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,7 +16,7 @@ class _KeyService(BaseHTTPRequestHandler):
     answer = 422
 
     def do_GET(self):
-        self._answer(self.ready)
+        self._answer(self.ready if self.path == "/readyz" else 404)
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -35,8 +37,8 @@ def service(monkeypatch, tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    for name in ("KEYGAUGE_MODE", "KEYGAUGE_OPEN_PATHS", "KEYGAUGE_WAIT_S", "KEYGAUGE_SPOOL_BYTES"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(("KEYGAUGE_", "OTEL_"))]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("KEYGAUGE_SERVICE_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", TOKEN)
     monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path / "spool"))
@@ -59,7 +61,7 @@ def report(capsys):
 def test_all_is_well(report):
     text = report(code=0)
     assert "FAIL" not in text
-    assert text.count("ok ") == 4
+    assert text.count("ok ") == 5
     assert TOKEN not in text
 
 
@@ -122,6 +124,29 @@ def test_a_wrong_setting_is_named(report, monkeypatch, name, value):
     text = report(code=1)
     assert text.startswith(f"FAIL  {name}")
     assert "sesame" not in text
+
+
+@pytest.mark.usefixtures("service")
+def test_a_path_too_much_is_named_with_the_address(report, monkeypatch):
+    address = os.environ["KEYGAUGE_SERVICE_URL"]
+    monkeypatch.setenv("KEYGAUGE_SERVICE_URL", f"{address}/portal")
+    assert f"Correct KEYGAUGE_SERVICE_URL, try {address}\n" in report(code=1)
+
+
+@pytest.mark.usefixtures("service")
+@pytest.mark.parametrize(
+    ("name", "value", "module", "extra"),
+    [
+        ("KEYGAUGE_PROMETHEUS", "1", "opentelemetry.exporter.prometheus", "prometheus"),
+        ("KEYGAUGE_PROMETHEUS_PORTS", "127.0.0.1:9100-9131", "opentelemetry.exporter.prometheus", "prometheus"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "keygauge.push", "otlp"),
+    ],
+)
+def test_an_export_that_is_not_installed_is_named(report, monkeypatch, name, value, module, extra):
+    monkeypatch.setenv(name, value)
+    assert f"installed: {extra}\n" in report(code=0)
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    assert f"is not installed: install keygauge[{extra}]" in report(code=1)
 
 
 class _Greeter(socketserver.BaseRequestHandler):

@@ -9,11 +9,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from keygauge import telemetry
 from keygauge.command import Subparsers
 from keygauge.settings import Settings, SettingsError
 
 _TIMEOUT_S = 3.0
+_OK = 200
 _UNAUTHORIZED = 401
 _UNPROCESSABLE = 422
 
@@ -41,6 +44,7 @@ def examine() -> Iterator[Finding]:
         return
     yield Finding(is_good=True, text=f"the settings are complete; mode {settings.mode}")
     yield _spool(settings)
+    yield _metrics()
     if settings.service_url is None:
         yield Finding(is_good=True, text="no key service: calls are observed only")
         return
@@ -59,16 +63,28 @@ def _run(_: argparse.Namespace) -> int:
 
 
 def _spool(settings: Settings) -> Finding:
+    trouble = "made"
     try:
         settings.spool_dir.mkdir(parents=True, exist_ok=True)
+        trouble = "written to"
         with tempfile.TemporaryFile(dir=settings.spool_dir) as file:
             file.write(b"x")
     except OSError as error:
         way_out = "give a directory that this user may write to in KEYGAUGE_SPOOL_DIR"
-        return Finding(
-            is_good=False, text=f"the spool {settings.spool_dir} is not writable ({error.strerror}): {way_out}"
-        )
+        text = f"the spool {settings.spool_dir} cannot be {trouble} ({error.strerror}): {way_out}"
+        return Finding(is_good=False, text=text)
     return Finding(is_good=True, text=f"the spool {settings.spool_dir} is writable")
+
+
+def _metrics() -> Finding:
+    try:
+        exports = telemetry.check()
+    except telemetry.TelemetryError as error:
+        return Finding(is_good=False, text=f"the environment asks for an export of metrics, but {error}")
+    if not exports:
+        text = "metrics go where the service's own OpenTelemetry goes: the environment asks for no export"
+        return Finding(is_good=True, text=text)
+    return Finding(is_good=True, text=f"what the export of metrics needs is installed: {', '.join(exports)}")
 
 
 def _service(url: str) -> Finding:
@@ -81,7 +97,9 @@ def _service(url: str) -> Finding:
         way_out = "is it another service's port? Correct KEYGAUGE_SERVICE_URL"
         text = f"{url} does not answer in HTTP ({type(error).__name__}): {way_out}"
         return Finding(is_good=False, text=text)
-    if status != 200:  # noqa: PLR2004 - OK
+    if status < 500 and status != _OK:  # noqa: PLR2004 - of the server's own making
+        return _elsewhere(url, f"/readyz was answered with {status}")
+    if status != _OK:
         way_out = "look at its log; is its database there, and was 'keygauge migrate' run?"
         return Finding(is_good=False, text=f"the key service at {url} is not ready (status {status}): {way_out}")
     return Finding(is_good=True, text=f"the key service at {url} is ready")
@@ -98,8 +116,16 @@ def _token(url: str, token: str) -> Finding:
         way_out = "give both the same; 'keygauge serve' keeps one it made itself in service_token of its data directory"
         return Finding(is_good=False, text=f"KEYGAUGE_SERVICE_TOKEN is not the key service's: {way_out}")
     if status != _UNPROCESSABLE:
-        return Finding(is_good=False, text=f"a beat was answered with {status}: is {url} a KeyGauge key service?")
+        return _elsewhere(url, f"a beat was answered with {status}")
     return Finding(is_good=True, text="the token is accepted")
+
+
+def _elsewhere(url: str, seen: str) -> Finding:
+    parts = urlsplit(url)
+    address = f"{parts.scheme}://{parts.netloc}"
+    way_out = f", try {address}" if url.rstrip("/") != address else ""
+    text = f"{seen}: is {url} a KeyGauge key service? Correct KEYGAUGE_SERVICE_URL{way_out}"
+    return Finding(is_good=False, text=text)
 
 
 def _status(url: str, *, token: str | None = None, body: bytes | None = None) -> int:

@@ -63,14 +63,29 @@ def configure() -> MeterProvider | None:
     if provider := host_provider():
         return provider
     readers = []
-    if any(os.environ.get(name) for name in _OTLP_ENDPOINTS):
+    if _is_push_asked_for():
         readers.append(_otlp_reader())
-    ports = os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")
-    if ports or os.environ.get("KEYGAUGE_PROMETHEUS") == "1":
+    if _is_pull_asked_for():
         readers.append(_prometheus_reader())
-    if ports:
+    if ports := os.environ.get("KEYGAUGE_PROMETHEUS_PORTS"):
         _import("keygauge.scrape", "prometheus").serve(ports, _Page.registry)
     return _own_provider(readers) if readers else None
+
+
+def check() -> list[str]:
+    """Return the exports that the environment asks for, `otlp` and `prometheus`; nothing is started.
+
+    Raises:
+        TelemetryError: what one of them needs is not installed.
+    """
+    found = []
+    if _is_push_asked_for():
+        _import("keygauge.push", "otlp")
+        found.append("otlp")
+    if _is_pull_asked_for():
+        _import("opentelemetry.exporter.prometheus", "prometheus")
+        found.append("prometheus")
+    return found
 
 
 def max_series(provider: MeterProvider | None) -> int:
@@ -130,6 +145,14 @@ def host_provider() -> MeterProvider | None:
     # The stand-in for a provider not yet set has no public name.
     is_stand_in = type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)
     return None if is_stand_in else provider
+
+
+def _is_push_asked_for() -> bool:
+    return any(os.environ.get(name) for name in _OTLP_ENDPOINTS)
+
+
+def _is_pull_asked_for() -> bool:
+    return bool(os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")) or os.environ.get("KEYGAUGE_PROMETHEUS") == "1"
 
 
 def _own_provider(readers: list[MetricReader]) -> MeterProvider:
