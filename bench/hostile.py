@@ -59,7 +59,7 @@ def run(count: int) -> dict[str, float]:
     found = {"started_mib": rss_mib()}
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        spool = Spool(Path(directory), most_bytes=SPOOL_BYTES, on_drop=lambda reason: aggregator.dropped(reason, 1))
+        spool = Spool(Path(directory), "", most_bytes=SPOOL_BYTES, on_drop=lambda reason: aggregator.dropped(reason, 1))
         for number in range(count):
             call = make_call(number)
             aggregator.started(call)

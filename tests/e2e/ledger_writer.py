@@ -65,7 +65,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     settings = Settings(service_url=url, service_token=token, spool_dir=directory / "spool")
     complain = lambda reason: print("lost:", reason, flush=True)  # noqa: E731 - the log is read by the test
-    spool = Spool(settings.spool_dir, most_bytes=1 << 40, on_drop=complain)
+    spool = Spool(settings.spool_dir, settings.service_address, most_bytes=1 << 40, on_drop=complain)
     totals = HourTotals()
     reporter = Reporter(settings, spool, totals, replica=f"{writer:032x}")
     shipper = Shipper(settings, spool, reporter, on_drop=complain, on_fault=complain)

@@ -148,7 +148,12 @@ def test_what_a_full_spool_drops_is_drift(cold_stack, tmp_path):
         service_url=cold_stack.service_url, service_token=cold_stack.service_token, spool_dir=tmp_path / "full"
     )
     dropped, totals = Counter(), HourTotals()
-    spool = Spool(settings.spool_dir, most_bytes=20_000, on_drop=lambda reason: dropped.update([reason]))
+    spool = Spool(
+        settings.spool_dir,
+        settings.service_address,
+        most_bytes=20_000,
+        on_drop=lambda reason: dropped.update([reason]),
+    )
     reporter = Reporter(settings, spool, totals, replica="f0")
     shipper = Shipper(settings, spool, reporter, on_drop=print, on_fault=print)
     now_us = int(datetime.now(UTC).timestamp() * 1e6)

@@ -13,7 +13,9 @@ from starlette.routing import Mount, Route
 
 from keygauge import current, key
 from keygauge.asgi import KeyGaugeMiddleware
+from keygauge.segment import segments
 from keygauge.settings import SettingsError
+from keygauge.spool import Spool
 from keygauge_keyservice import accounts, keys
 
 CHAT = {
@@ -357,6 +359,29 @@ async def test_two_middlewares_of_one_process_lose_nothing_to_each_other(service
             assert (await visit(app, token)).status_code == 200
         await asyncio.sleep(0.1)
     assert len(await settled(service, 40)) == 40
+
+
+async def test_a_dead_spool_is_shipped_to_its_own_key_service_and_to_no_other(
+    service, guard, visit, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("keygauge.shipper._ADOPTION_S", 0.1)
+    _, token = service.key()
+    line = b'[1,"of a key that this service does not know"]\n'
+    dead = {}
+    for address in (service.url, "http://127.0.0.1:1"):
+        spool = Spool(tmp_path / "spool", address, most_bytes=1_000, on_drop=print)
+        spool.append(line)
+        spool.close(empty=False)
+        dead[address] = spool
+    assert (await visit(guard(host()), token)).status_code == 200
+    for _ in range(100):
+        if not segments(tmp_path / "spool", dead[service.url].id):
+            break
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(1.2)  # the shipper's turn, once more
+    assert not segments(tmp_path / "spool", dead[service.url].id)
+    (kept,) = segments(tmp_path / "spool", dead["http://127.0.0.1:1"].id)
+    assert kept.path.read_bytes() == line
 
 
 async def test_large_body_reaches_the_host_unchanged(service, guard, visit):

@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from keygauge.cli import main
+from keygauge.settings import Settings
+from keygauge.spool import Spool
 
 TOKEN = "service-token-of-this-test"
 
@@ -94,6 +96,16 @@ def test_a_spool_that_cannot_be_written_is_found(report, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path / "file" / "spool"))
     assert "KEYGAUGE_SPOOL_DIR" in report(code=1)
+
+
+@pytest.mark.usefixtures("service")
+def test_spools_that_wait_for_another_key_service_are_told_of(report, tmp_path):
+    for address in ["http://127.0.0.1:1"] * 2 + ["", Settings.from_environment().service_address]:
+        Spool(tmp_path / "spool", address, most_bytes=1000, on_drop=print).close(empty=False)
+    text = report(code=0)
+    assert "another key service, http://127.0.0.1:1: 2;" in text
+    assert text.count("another key service") == 1
+    assert len(list((tmp_path / "spool").glob("*.lock"))) == 4
 
 
 @pytest.mark.usefixtures("service")

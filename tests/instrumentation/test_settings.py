@@ -21,6 +21,20 @@ def test_environment_is_read_and_keywords_win(monkeypatch):
     assert settings.open_paths == ("/healthz", "/docs*")
 
 
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("HTTP://LocalHost:8080/", "http://127.0.0.1:8080"),
+        ("https://Keys.example", "https://keys.example:443"),
+        ("http://keys.example/gauge/", "http://keys.example:80/gauge"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_a_key_service_has_one_address_however_it_is_written(url, address):
+    assert Settings(**{**GOOD, "service_url": url}).service_address == address
+
+
 def test_token_is_not_shown():
     assert "sesame" not in repr(Settings(**{**GOOD, "service_token": "sesame"}))
 

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.segment import Backlog, Segment, segments
-from keygauge.spool import Ownership, Spool, others
+from keygauge.spool import Ownership, Spool, others, strangers
+
+HERE, ELSEWHERE = "http://127.0.0.1:8080", "http://127.0.0.1:8090"
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def drops():
 
 @pytest.fixture
 def spool(tmp_path, drops):
-    spool = Spool(tmp_path, most_bytes=10_000, on_drop=lambda reason: drops.update([reason]))
+    spool = Spool(tmp_path, HERE, most_bytes=10_000, on_drop=lambda reason: drops.update([reason]))
     yield spool
     spool.close(empty=False)
 
@@ -95,7 +97,7 @@ def test_full_spool_keeps_the_oldest_and_counts_drops(spool, drops):
 
 
 def test_full_disk_drops_whole_events_and_counts_them(tmp_path, drops):
-    spool = Spool(tmp_path, most_bytes=10_000, on_drop=lambda reason: drops.update([reason]))
+    spool = Spool(tmp_path, HERE, most_bytes=10_000, on_drop=lambda reason: drops.update([reason]))
     fill(spool, 2)
     good = spool._fd
     spool._fd = os.open("/dev/full", os.O_WRONLY)
@@ -115,7 +117,7 @@ def test_torn_last_line_is_no_event(spool):
 
 
 def test_empty_spool_leaves_no_files(tmp_path):
-    spool = Spool(tmp_path, most_bytes=1000, on_drop=print)
+    spool = Spool(tmp_path, HERE, most_bytes=1000, on_drop=print)
     spool.close(empty=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -134,7 +136,7 @@ CHILD = textwrap.dedent("""
     import os, sys, time
     from pathlib import Path
     from keygauge.spool import Spool
-    spool = Spool(Path(sys.argv[1]), most_bytes=10_000_000, on_drop=print)
+    spool = Spool(Path(sys.argv[1]), sys.argv[2], most_bytes=10_000_000, on_drop=print)
     number = 0
     while True:
         spool.append(b"[%d,1]\\n" % number)
@@ -144,9 +146,9 @@ CHILD = textwrap.dedent("""
 
 
 def test_killed_process_loses_nothing_it_acknowledged_and_its_spool_is_adopted(tmp_path):
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], stdout=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), HERE], stdout=subprocess.PIPE)
     told = [int(child.stdout.readline()) for _ in range(500)]
-    (spool_id,) = others(tmp_path)
+    (spool_id,) = others(tmp_path, HERE)
     assert Ownership.take(tmp_path, spool_id) is None  # it lives
     child.send_signal(signal.SIGKILL)
     told += [int(line) for line in child.stdout.read().split(b"\n")[:-1]]  # what follows the last newline is torn
@@ -163,7 +165,7 @@ def test_killed_process_loses_nothing_it_acknowledged_and_its_spool_is_adopted(t
 
 
 def test_ownership_is_not_inherited_over_a_fork(tmp_path):
-    spool = Spool(tmp_path, most_bytes=1000, on_drop=print)
+    spool = Spool(tmp_path, HERE, most_bytes=1000, on_drop=print)
     pid = os.fork()
     if pid == 0:
         os._exit(0 if Ownership.take(tmp_path, spool.id) is None else 1)
@@ -175,7 +177,7 @@ def test_ownership_is_not_inherited_over_a_fork(tmp_path):
 def test_any_rhythm_of_writing_and_acknowledging_ships_each_once(tmp_path_factory, rhythm, most_bytes):
     directory = tmp_path_factory.mktemp("spool")
     dropped = []
-    spool = Spool(directory, most_bytes=most_bytes, on_drop=dropped.append)
+    spool = Spool(directory, HERE, most_bytes=most_bytes, on_drop=dropped.append)
     backlog = Backlog(directory, spool.id)
     shipped, written = [], 0
     for count in rhythm:
@@ -201,15 +203,15 @@ def test_segments_are_listed_by_number(tmp_path):
 
 
 def test_spools_of_one_process_are_nothing_to_adopt(tmp_path):
-    sisters = [Spool(tmp_path, most_bytes=1000, on_drop=print) for _ in range(2)]
-    assert others(tmp_path) == []
+    sisters = [Spool(tmp_path, HERE, most_bytes=1000, on_drop=print) for _ in range(2)]
+    assert others(tmp_path, HERE) == []
     sisters[0].close(empty=False)
-    assert others(tmp_path) == [sisters[0].id]
+    assert others(tmp_path, HERE) == [sisters[0].id]
     sisters[1].close(empty=True)
 
 
 def test_closed_spool_drops_and_writes_nowhere(tmp_path, drops):
-    spool = Spool(tmp_path, most_bytes=1000, on_drop=lambda reason: drops.update([reason]))
+    spool = Spool(tmp_path, HERE, most_bytes=1000, on_drop=lambda reason: drops.update([reason]))
     spool.close(empty=True)
     with (tmp_path / "other").open("wb") as other:  # takes the descriptor that the spool had
         spool.append(b"[1]\n")
@@ -229,3 +231,40 @@ def test_acknowledged_segment_gives_its_disk_back_after_it_was_full(spool):
     assert [path.stat().st_size for path in spool.directory.glob("*.ndjson")] == [0]
     fill(spool, 2, start=10)
     assert drain(backlog) == list(enumerate(lines(2, 10), 10))
+
+
+def test_a_spool_of_another_key_service_is_nothing_to_adopt(tmp_path):
+    Spool(tmp_path, ELSEWHERE, most_bytes=1000, on_drop=print).close(empty=False)
+    ours = Spool(tmp_path, HERE, most_bytes=1000, on_drop=print)
+    ours.close(empty=False)
+    assert others(tmp_path, HERE) == [ours.id]
+    assert strangers(tmp_path, HERE) == {ELSEWHERE: 1}
+
+
+def test_a_spool_that_tells_no_key_service_is_anyones(tmp_path):
+    spool = Spool(tmp_path, "", most_bytes=1000, on_drop=print)
+    spool.close(empty=False)
+    assert others(tmp_path, HERE) == others(tmp_path, ELSEWHERE) == [spool.id]
+    assert not strangers(tmp_path, HERE)
+
+
+def test_a_living_process_with_another_key_service_is_no_stranger(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), ELSEWHERE], stdout=subprocess.PIPE)
+    child.stdout.readline()
+    assert not strangers(tmp_path, HERE)
+    child.kill()
+    child.communicate()
+    assert strangers(tmp_path, HERE) == {ELSEWHERE: 1}
+
+
+def test_a_look_at_what_is_being_adopted_does_not_free_it(tmp_path):
+    spool = Spool(tmp_path, ELSEWHERE, most_bytes=1000, on_drop=print)
+    spool.close(empty=False)
+    adopted = Ownership.take(tmp_path, spool.id)
+    assert others(tmp_path, ELSEWHERE) == []
+    assert not strangers(tmp_path, HERE)
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if Ownership.take(tmp_path, spool.id) is None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    adopted.release()

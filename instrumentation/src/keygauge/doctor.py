@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from keygauge import telemetry
 from keygauge.command import Subparsers
 from keygauge.settings import Settings, SettingsError
+from keygauge.spool import strangers
 
 _TIMEOUT_S = 3.0
 _OK = 200
@@ -43,11 +44,14 @@ def examine() -> Iterator[Finding]:
         yield Finding(is_good=False, text=str(error))
         return
     yield Finding(is_good=True, text=f"the settings are complete; mode {settings.mode}")
-    yield _spool(settings)
+    spool = _spool(settings)
+    yield spool
     yield _metrics()
     if settings.service_url is None:
         yield Finding(is_good=True, text="no key service: calls are observed only")
         return
+    if spool.is_good:
+        yield from _strangers(settings)
     reached = _service(settings.service_url)
     yield reached
     if reached.is_good:
@@ -85,6 +89,17 @@ def _metrics() -> Finding:
         text = "metrics go where the service's own OpenTelemetry goes: the environment asks for no export"
         return Finding(is_good=True, text=text)
     return Finding(is_good=True, text=f"what the export of metrics needs is installed: {', '.join(exports)}")
+
+
+def _strangers(settings: Settings) -> Iterator[Finding]:
+    """Tell of events that no process with these settings ships; no fault, as the others may be about to."""
+    for address, count in sorted(strangers(settings.spool_dir, settings.service_address).items()):
+        way_out = (
+            f"a metered service of this user with KEYGAUGE_SERVICE_URL={address} ships them; "
+            f"if that one has moved here, empty the .lock files in {settings.spool_dir} that tell its address"
+        )
+        text = f"spools of killed processes that wait for another key service, {address}: {count}; {way_out}"
+        yield Finding(is_good=True, text=text)
 
 
 def _service(url: str) -> Finding:

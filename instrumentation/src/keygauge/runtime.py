@@ -118,6 +118,7 @@ class Runtime:
         try:
             self._spool = Spool(
                 settings.spool_dir,
+                settings.service_address,
                 most_bytes=settings.spool_bytes,
                 on_drop=lambda reason: aggregator.dropped(reason, 1),
             )

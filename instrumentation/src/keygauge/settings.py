@@ -83,6 +83,16 @@ class Settings:
                 "give addresses or networks, e.g. 10.0.0.0/8"
             )
 
+    @property
+    def service_address(self) -> str:
+        """Return the key service's address, the same for all ways to write it; empty where there is none."""
+        if not self.service_url:
+            return ""
+        parts = urlsplit(self.service_url)
+        host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
+
     @classmethod
     def from_environment(cls, **given: object) -> Settings:
         """Read `KEYGAUGE_*`; what is given by keyword and is not None wins.

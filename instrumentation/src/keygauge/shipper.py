@@ -42,6 +42,7 @@ class Shipper:
         self._on_drop = on_drop
         self._on_fault = on_fault
         self._client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
+        self._address = settings.service_address
         self._backlog = Backlog(spool.directory, spool.id)
         self._adopt_at = 0.0
         self._due = Event()
@@ -125,11 +126,11 @@ class Shipper:
         return batch.first + len(batch.lines)
 
     def _adopt(self) -> None:
-        """Ship the spools of processes that died on this host, then delete them."""
+        """Ship the spools of this key service's processes that died on this host, then delete them."""
         if monotonic() < self._adopt_at:
             return
         self._adopt_at = monotonic() + _ADOPTION_S
-        for spool_id in others(self._spool.directory):
+        for spool_id in others(self._spool.directory, self._address):
             if ownership := Ownership.take(self._spool.directory, spool_id):
                 try:
                     self._ship(Backlog(self._spool.directory, spool_id))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from uuid import uuid4
@@ -15,7 +17,8 @@ _SEGMENT_BYTES = 8 * 1024 * 1024
 _IDLE_BYTES = 256 * 1024  # a segment so large is not kept once all of it is in the ledger
 _CLOSED = -1
 
-# The spools that this process has open: a POSIX lock is the process's, so it would not keep a sister from taking them.
+# The spools that this process has open or adopts: a POSIX lock is the process's, so it would not keep a sister from
+# taking them, and it is gone as soon as a sister has opened and closed the file.
 _OPEN: set[str] = set()
 os.register_at_fork(after_in_child=_OPEN.clear)
 
@@ -23,7 +26,7 @@ os.register_at_fork(after_in_child=_OPEN.clear)
 class Spool:
     """One process's events, in bounded segment files; see `Ownership` for how others tell that it lives."""
 
-    def __init__(self, directory: Path, *, most_bytes: int, on_drop: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, address: str, *, most_bytes: int, on_drop: Callable[[str], None]) -> None:
         self.id = uuid4().hex
         self.directory = directory
         self.next = 0  # the number that the next event gets; as many were written
@@ -34,8 +37,7 @@ class Spool:
         self._kept_bytes = 0  # of the segments before the current one
         self._bytes = 0  # of the current one
         directory.mkdir(parents=True, exist_ok=True)
-        _OPEN.add(self.id)
-        self.ownership = Ownership.create(directory, self.id)
+        self.ownership = Ownership.create(directory, self.id, address)
         self._first = 0  # of the current segment
         self._has_met_full_disk = False
         self._fd = self._open()
@@ -80,7 +82,6 @@ class Spool:
             if empty:
                 self.ownership.delete_spool()
             self.ownership.release()
-            _OPEN.discard(self.id)
 
     def _write(self, line: bytes) -> bool:
         try:
@@ -110,7 +111,8 @@ class Spool:
 class Ownership:
     """A POSIX lock on a spool's lock file, held as long as its process lives and not inherited over a fork.
 
-    Whoever can take the lock of a spool may adopt it: its process is dead.
+    Whoever can take the lock of a spool may adopt it, where it is of the same key service: its process is dead. The
+    file tells that service's address; one that tells none is anyone's.
     """
 
     def __init__(self, directory: Path, spool_id: str, fd: int) -> None:
@@ -119,26 +121,32 @@ class Ownership:
         self._fd = fd
 
     @classmethod
-    def create(cls, directory: Path, spool_id: str) -> Ownership:
-        """Make a new spool's lock file; it is locked before others can see it under its name."""
+    def create(cls, directory: Path, spool_id: str, address: str) -> Ownership:
+        """Make a new spool's lock file; it is locked and complete before others can see it under its name."""
+        _OPEN.add(spool_id)
         new = directory / f"{spool_id}.new"
         fd = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.lockf(fd, fcntl.LOCK_EX)
+        with suppress(OSError):  # a full disk: better a spool of anyone's than none
+            os.write(fd, address.encode())
         new.rename(_lock_path(directory, spool_id))
         return cls(directory, spool_id, fd)
 
     @classmethod
     def take(cls, directory: Path, spool_id: str) -> Ownership | None:
         """Take over a dead process's spool; None when its process lives or another one took it."""
+        if spool_id in _OPEN:
+            return None
         try:
             fd = os.open(_lock_path(directory, spool_id), os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # shipped by now, or another user's
             return None
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(fd)
             return None
+        _OPEN.add(spool_id)
         return cls(directory, spool_id, fd)
 
     def delete_spool(self) -> None:
@@ -150,11 +158,32 @@ class Ownership:
     def release(self) -> None:
         """Let go of the lock."""
         os.close(self._fd)
+        _OPEN.discard(self.spool_id)
 
 
-def others(directory: Path) -> list[str]:
-    """List the ids of the spools in the directory that are not this process's, living or dead."""
-    return sorted(path.stem for path in directory.glob("*.lock") if path.stem not in _OPEN)
+def others(directory: Path, address: str) -> list[str]:
+    """List the ids of a key service's spools in the directory that are not this process's, living or dead."""
+    return [spool_id for spool_id, told in _told(directory) if told in {"", address}]
+
+
+def strangers(directory: Path, address: str) -> Counter[str]:
+    """Count the spools of dead processes in the directory by the address of the key service, where it is another."""
+    counts: Counter[str] = Counter()
+    for spool_id, told in _told(directory):
+        if told not in {"", address} and (ownership := Ownership.take(directory, spool_id)):
+            ownership.release()
+            counts[told] += 1
+    return counts
+
+
+def _told(directory: Path) -> list[tuple[str, str]]:
+    """List the spools that are not this process's, each with the address that its lock file tells."""
+    found = []
+    for path in sorted(directory.glob("*.lock")):
+        if path.stem not in _OPEN:
+            with suppress(FileNotFoundError, PermissionError):  # shipped by now, or another user's
+                found.append((path.stem, path.read_text("utf-8", "replace").strip()))
+    return found
 
 
 def _lock_path(directory: Path, spool_id: str) -> Path:
