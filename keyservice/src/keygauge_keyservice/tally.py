@@ -54,6 +54,11 @@ class Tally:
         return self.cost_nanousd / 1e9
 
     @property
+    def is_unpriced(self) -> bool:
+        """Whether tokens were used that no price is known for: the cost is not zero, but unknown."""
+        return self.tokens > 0 and self.cost_nanousd == 0
+
+    @property
     def error_rate(self) -> float | None:
         """Share of calls that failed on the server's side; None without calls."""
         return self.server_errors / self.requests if self.requests else None

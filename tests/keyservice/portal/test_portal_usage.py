@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 
 from keygauge_keyservice import keys, usage
-from keygauge_keyservice.portal.usage import is_unpriced
 from keygauge_keyservice.tally import Tally
 
 RANGE = "from=2026-05-19&to=2026-05-21"
@@ -45,9 +44,18 @@ def test_cost_is_rounded_exactly_and_unknown_prices_are_told(signed_in, customer
     assert '<span class="faint">unknown price</span>' in page
 
 
+def test_a_cost_of_which_nothing_is_known_is_unknown_everywhere(signed_in, customer, record):
+    record(customer, {"model": "house-model", "provider": None})
+    page = signed_in.get(f"/usage?{RANGE}").text
+    assert tiles(page)["Estimated cost"] == "unknown"
+    assert "house-model: unknown price" in page
+    assert page.count('<td class="num"><span class="faint">unknown price</span></td>') == 4  # model, endpoint, key, day
+    assert tiles(signed_in.get(f"/stats?{RANGE}").text)["Credits used"] == "unknown"
+
+
 def test_no_tokens_need_no_price():
-    assert not is_unpriced(Tally(requests=3))
-    assert is_unpriced(Tally(requests=3, output_tokens=1))
+    assert not Tally(requests=3).is_unpriced
+    assert Tally(requests=3, output_tokens=1).is_unpriced
 
 
 def test_breakdowns_show_models_endpoints_and_keys(signed_in, customer, record):

@@ -10,7 +10,7 @@ from flask import Blueprint, render_template, request
 
 from keygauge_keyservice import quota, usage
 from keygauge_keyservice.portal import guard, overview, span, timeline
-from keygauge_keyservice.portal.usage import is_unpriced, links_to_calls
+from keygauge_keyservice.portal.usage import links_to_calls
 from keygauge_keyservice.services import services
 from keygauge_keyservice.usage import Part, Selection
 
@@ -58,7 +58,6 @@ def show() -> str:
         slices=slices(models, totals.requests),
         leaders=models[:_LEADERS_MAX],
         earlier=earlier,
-        is_unpriced=is_unpriced,
         query=shown.query,
     )
 

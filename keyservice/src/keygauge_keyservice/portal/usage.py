@@ -78,8 +78,7 @@ def show() -> str:
         cost_chart=timeline.draw_cost(points, shown.bucket, links=links) if totals.cost_nanousd else "",
         links=links,
         tables=_tables(models, routes, by_key),
-        unpriced=[part.group or "no model" for part in models if is_unpriced(part)],
-        is_unpriced=is_unpriced,
+        unpriced=[part.group or "no model" for part in models if part.is_unpriced],
         title_of=lambda point: timeline.title(point.start, shown.bucket),
         query=shown.query | ({"key": key.id} if key else {}),
         rows_max=_ROWS_MAX,
@@ -114,11 +113,6 @@ def links_to_calls(points: Sequence[Point], shown: Span, given: Mapping[str, str
     starts = [max(point.start, shown.start) for point in points]
     spans = [Span(start, end) for start, end in zip(starts, [*starts[1:], shown.end], strict=True)] if points else []
     return [f"{url_for('portal.calls.show')}?{urlencode(one.query | dict(given))}" for one in spans]
-
-
-def is_unpriced(tally: Tally) -> bool:
-    """Tell whether tokens were used that no price is known for."""
-    return tally.tokens > 0 and tally.cost_nanousd == 0
 
 
 def _is_hourly(shown: Span) -> bool:
