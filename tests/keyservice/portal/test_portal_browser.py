@@ -389,8 +389,9 @@ def test_bar_of_a_chart_leads_to_its_calls(chromium, address, used):
     with browsing(chromium, address) as page:
         sign_in(page, used)
         page.goto("/usage?range=7d")
-        page.locator("#chart-requests-wide .column").last.click()
-        expect(page.get_by_role("heading", name="Calls")).to_be_visible()
+        hour = f"from={datetime.now(UTC):%Y-%m-%dT%H}%3A00"
+        page.locator(f'#chart-requests-wide .column[href*="{hour}"]').click()
+        expect(page.get_by_role("heading", name="Calls", exact=True)).to_be_visible()
         expect(page.locator("#calls tr")).to_have_count(4)
 
 
