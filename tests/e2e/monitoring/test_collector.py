@@ -195,6 +195,7 @@ def test_remote_write_survives_an_outage_of_the_backend_and_a_kill_of_the_collec
     api = service(middle.otlp_url)
     api.answer(11, key="k1")
     api.push()
+    eventually(lambda: written_bytes(tmp_path / "queue") > 0, expected=True)  # it answers a moment before it writes
     middle.kill()
     middle.start()
     database.start()
@@ -206,6 +207,10 @@ def test_remote_write_survives_an_outage_of_the_backend_and_a_kill_of_the_collec
     eventually(database.totals, {"14"}, timeout_s=60)
     [series] = database.ask(REQUESTS.prometheus_name)
     assert [series["metric"][name] for name in ("job", "instance", ENV, label(KEY))] == ["api", "i1", "live", "k1"]
+
+
+def written_bytes(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 class Backend:
