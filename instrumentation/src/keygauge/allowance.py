@@ -61,13 +61,6 @@ class Allowance:
         self.retry_ns = 0  # … and the caller need not come before
         self.reset_ns = 0
 
-    def find(self, now_ns: int) -> Lease | None:
-        """Return a lease that has a unit now."""
-        for lease in self.leases:
-            if lease.available > 0 and lease.start_ns <= now_ns < lease.deadline_ns:
-                return lease
-        return None
-
     def gather(self, units: int, now_ns: int) -> list[tuple[Lease, int]] | None:
         """Return where to take units from now; None where the leases do not cover them."""
         parts = []
