@@ -499,6 +499,25 @@ def test_missing_service_says_the_way_out(monkeypatch):
         KeyGaugeMiddleware(host())
 
 
+async def test_a_running_server_is_told_what_is_missing(monkeypatch):
+    monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
+    inbox, sent = [{"type": "lifespan.startup"}], []
+
+    async def receive():
+        return inbox.pop()
+
+    async def send(message):
+        sent.append(message)
+
+    app = Starlette()
+    app.add_middleware(KeyGaugeMiddleware)
+    await app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+    assert "KEYGAUGE_SERVICE_URL is not set: give" in sent[0]["message"]
+    with pytest.raises(SettingsError, match="KEYGAUGE_SERVICE_URL is not set"):  # a server that asks for no lifespan
+        await call(app, "any")
+
+
 async def call(app, token, path="/"):
     """Drive an app by hand; the answer's messages."""
     sent = []

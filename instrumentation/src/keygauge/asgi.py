@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 from keygauge import route, router, span
 from keygauge.admission import Refusal, Soon
@@ -38,7 +38,8 @@ class KeyGaugeMiddleware:
     (never the key itself), or None.
 
     Raises:
-        SettingsError: a setting is missing or wrong.
+        SettingsError: a setting is missing or wrong. Where a running server builds the middleware, as Starlette's
+            `add_middleware` has it, the server is told instead that the app failed to start.
     """
 
     def __init__(
@@ -55,21 +56,27 @@ class KeyGaugeMiddleware:
         wait_s: float | None = None,
         trusted_proxies: Iterable[str] | None = None,
     ) -> None:
-        settings = Settings.from_environment(
-            service_url=service_url,
-            service_token=service_token,
-            spool_dir=spool_dir,
-            mode=mode,
-            open_paths=None if open_paths is None else tuple(open_paths),
-            service_name=service_name,
-            wait_s=wait_s,
-            trusted_proxies=None if trusted_proxies is None else tuple(trusted_proxies),
-        )
-        if identify is not None and settings.mode != "observe":
-            raise SettingsError("identify goes with mode='observe': keys of your own can be counted, not enforced")
         self.app = app
         self._identify = identify
-        self._process = Process(settings)
+        self._process: Process | _Unset
+        try:
+            settings = _read(
+                identify,
+                service_url=service_url,
+                service_token=service_token,
+                spool_dir=spool_dir,
+                mode=mode,
+                open_paths=None if open_paths is None else tuple(open_paths),
+                service_name=service_name,
+                wait_s=wait_s,
+                trusted_proxies=None if trusted_proxies is None else tuple(trusted_proxies),
+            )
+            self._process = Process(settings)
+        except SettingsError as error:
+            if not _is_serving():
+                raise
+            settings = Settings(mode="observe", spool_dir=Path())  # of no use: nothing starts
+            self._process = _Unset(error)
         self._proxies = parse_networks(settings.trusted_proxies)
         self._wait_ns = int(settings.wait_s * SECOND)
         self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
@@ -133,7 +140,12 @@ class KeyGaugeMiddleware:
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the app and stop after it."""
         scope[MARK] = True
-        self._process.start()
+        try:
+            self._process.start()
+        except SettingsError as error:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": f"KeyGauge: {error}"})
+            return
         try:
             await Lifespan(receive, send, self._stop).run(self.app, scope)
         finally:
@@ -172,6 +184,37 @@ class KeyGaugeMiddleware:
             call.key = self._identify(scope) or call.key
         except Exception:  # noqa: BLE001 - a failing `identify` costs a label, not the call
             runtime.fault("identify")
+
+
+def _read(identify: Identify | None, **given: object) -> Settings:
+    settings = Settings.from_environment(**given)
+    if identify is not None and settings.mode != "observe":
+        raise SettingsError("identify goes with mode='observe': keys of your own can be counted, not enforced")
+    return settings
+
+
+class _Unset:
+    """What stands for the process where settings are wrong: it never starts."""
+
+    runtime = None
+
+    def __init__(self, error: SettingsError) -> None:
+        self._error = error
+
+    def start(self) -> NoReturn:
+        raise self._error
+
+    def stop(self) -> None:
+        """Stop nothing."""
+
+
+def _is_serving() -> bool:
+    """Tell whether a server runs already: it takes what is raised then for an app without a lifespan."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _forwarded_for(scope: Scope) -> str:
