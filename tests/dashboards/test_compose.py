@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import uuid
 from importlib import resources
 from pathlib import PurePosixPath
 
@@ -192,23 +193,61 @@ def test_prometheus_has_the_token_that_the_key_service_asks_for(services, compos
     assert set(variables) <= set(services["keyservice"]["environment"])
 
 
-@pytest.mark.xdist_group("role of the whole server")
-def test_role_script_lets_grafana_sign_in(connection, database_url, run, root, monkeypatch):
+@pytest.fixture
+def grafana_address(connection, database_url, run, root, monkeypatch):
+    """Where Grafana signs in once its role's script has run."""
     monkeypatch.setenv("KEYGAUGE_GRAFANA_DATABASE_PASSWORD", "it's a test")
-    role = sql.SQL("ALTER ROLE keygauge_grafana NOLOGIN PASSWORD NULL")
+    script = f"--file={root / 'collector/grafana_role.sql'}"
     try:
-        run(
-            "psql",
-            database_url,
-            "--no-psqlrc",
-            "--set=ON_ERROR_STOP=1",
-            f"--file={root / 'collector/grafana_role.sql'}",
-        )
-        address = psycopg.conninfo.make_conninfo(database_url, user="keygauge_grafana", password="it's a test")
-        with psycopg.connect(address) as grafana:
-            assert grafana.execute("SHOW statement_timeout").fetchone() == ("15s",)
-            assert grafana.execute("SELECT count(*) FROM event").fetchone() == (0,)  # the view: the schema comes first
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                grafana.execute("SELECT count(*) FROM public.event")
+        run("psql", database_url, "--no-psqlrc", "--set=ON_ERROR_STOP=1", script)
+        yield psycopg.conninfo.make_conninfo(database_url, user="keygauge_grafana", password="it's a test")
     finally:
-        connection.execute(role)
+        for change in ("NOLOGIN PASSWORD NULL CONNECTION LIMIT -1", "RESET temp_file_limit"):
+            connection.execute(sql.SQL("ALTER ROLE keygauge_grafana {}").format(sql.SQL(change)))
+
+
+@pytest.mark.xdist_group("role of the whole server")
+def test_role_script_lets_grafana_sign_in(grafana_address):
+    with psycopg.connect(grafana_address) as grafana:
+        assert grafana.execute("SHOW statement_timeout").fetchone() == ("15s",)
+        assert grafana.execute("SELECT count(*) FROM event").fetchone() == (0,)  # the view: the schema comes first
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            grafana.execute("SELECT count(*) FROM public.event")
+
+
+@pytest.mark.xdist_group("role of the whole server")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_try_advisory_xact_lock(1, 2)",
+        "SELECT lo_from_bytea(0, 'left behind')",
+        "CREATE TEMPORARY TABLE much AS SELECT 1",
+        "SET temp_file_limit = -1",
+    ],
+)
+def test_role_script_takes_from_grafana_what_postgresql_allows_everybody(grafana_address, statement):
+    """Whoever may look at a dashboard may send any statement, and the first may lift what is only a default."""
+    with psycopg.connect(grafana_address, autocommit=True) as grafana:
+        grafana.execute("SET default_transaction_read_only = off")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            grafana.execute(statement)
+
+
+@pytest.fixture
+def other_role(connection):
+    """A role that is there before Grafana's script runs."""
+    role = sql.Identifier(f"other_{uuid.uuid4().hex}")
+    connection.execute(sql.SQL("CREATE ROLE {}").format(role))
+    yield role
+    for undo in ("DROP OWNED BY {}", "DROP ROLE {}"):
+        connection.execute(sql.SQL(undo).format(role))
+
+
+@pytest.mark.xdist_group("role of the whole server")
+@pytest.mark.usefixtures("other_role", "grafana_address")
+def test_role_script_takes_nothing_from_other_roles(connection, other_role):
+    with connection.transaction():
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(other_role))
+        connection.execute("SELECT pg_advisory_xact_lock(1)")
+        connection.execute("CREATE TEMPORARY TABLE own ON COMMIT DROP AS SELECT 1")
