@@ -103,7 +103,8 @@ def test_variables_follow_the_time_range_and_have_labels(dashboard):
     for variable in dashboard["templating"]["list"]:
         assert variable["label"]
         if variable["type"] == "interval":
-            assert variable["current"]["value"] in variable["query"].split(",")
+            assert variable["current"]["value"] == f"$__auto_interval_{variable['name']}"
+            assert variable["auto_min"] in variable["query"].split(",")
         if variable["type"] == "query":
             assert variable["refresh"] == 2
             assert variable["includeAll"]

@@ -47,6 +47,8 @@ KEYS = (  # the key service's labels, which belong together
     {"id": "k1", "key": "k1", "name": "prod", "account": "a1", "account_name": "Ada"},
     {"id": "k2", "key": "k2", "name": "test", "account": "a2", "account_name": "Bob"},
 )
+GONE = {"id": "k3", "name": "old", "account": "a2", "account_name": "Bob", "plan": "x", "status": "active"}  # deleted
+GONE_S = 1200
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +99,9 @@ def test_target_returns_data(prometheus, target, variables):
         assert names <= set(one["metric"]), "the legend asks for a label that the answer lacks"
 
 
-def test_keys_to_pick_have_names_and_include_calls_without_a_key(prometheus):
-    assert _choices(prometheus, "key", EVERY) == {("k1", "prod"), ("k2", "test"), ("anonymous", "anonymous")}
+def test_keys_to_pick_have_names_and_include_deleted_ones_and_calls_without_a_key(prometheus):
+    living = {("k1", "prod"), ("k2", "test")}
+    assert _choices(prometheus, "key", EVERY) == living | {("k3", "old"), ("anonymous", "anonymous")}
 
 
 def test_keys_to_pick_are_those_of_the_picked_account(prometheus):
@@ -126,6 +129,7 @@ def _samples(now):
         for values in {tuple(key.get(name, "x") for name in metric.attributes) for key in KEYS}:
             labels = dict(zip(metric.attributes, values, strict=True))
             yield from _series(metric, {JOB: "keyservice", **labels}, now)
+    yield from _series(service_metrics.KEY_INFO, {JOB: "keyservice", **GONE}, now - GONE_S)
     for metric in collector_metrics.ALL:
         yield from _series(metric, {JOB: "collector", **dict.fromkeys(metric.attributes, "x")}, now)
     for record in records(Thresholds()):

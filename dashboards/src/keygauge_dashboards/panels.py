@@ -28,7 +28,8 @@ MIXED: Json = {"type": "datasource", "uid": "-- Mixed --"}  # Grafana's own: eve
 _LEGACY_DASHBOARD = ("__inputs", "gnetId", "hideControls", "rows", "sharedCrosshair", "style")
 _LEGACY_PANEL = ("cacheTimeout", "editable", "error", "height", "hideTimeOverride", "minSpan", "span")
 _LEGACY_ROW = ("fieldConfig", "targets", "transformations", "links", "maxDataPoints", "transparent")
-_LEGACY_VARIABLE = ("useTags", "tagsQuery", "tagValuesQuery", "auto", "auto_min", "auto_count")
+_LEGACY_VARIABLE = ("useTags", "tagsQuery", "tagValuesQuery")
+_OF_INTERVALS = ("auto", "auto_min", "auto_count")
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,10 @@ def sql_target(query: str, reference: str = "A", *, over_time: bool = False) -> 
 def variable(name: str, kind: str, query: Any, *, chosen: str | None = None, **options: Any) -> Json:
     """Write a dashboard variable: kind datasource, query, interval or textbox; `chosen` is its value at first."""
     template = core.Template(name=name, type=kind, query=query, **options)
-    content: Json = template.to_json_data()
+    content: Json = _without(template.to_json_data(), () if kind == "interval" else _OF_INTERVALS)
     content["current"] = {"text": "All", "value": "$__all"} if content["includeAll"] else {}
+    if content.get("auto"):
+        content["current"] = {"text": "auto", "value": f"$__auto_interval_{name}"}
     if chosen is not None:
         content["current"] = {"text": chosen, "value": chosen}
         content["options"] = [

@@ -21,13 +21,23 @@ def variables() -> list[Json]:
         _key(),
         _query("endpoint", "Endpoint", f"label_values({_of_job(ROUTE)})", allValue=_ANYTHING),
         _query("model", "Model", f"label_values({_of_job(MODEL)})", allValue=_ANYTHING),
-        variable("bucket", "interval", "15m,1h,6h,1d", label="Bars of", chosen="1d"),
+        _bars(),
     ]
+
+
+def _bars() -> Json:
+    """Let some thirty bars fill the time range, each of whole quarters of an hour, as the ledger has them.
+
+    A fixed day would begin its only bar before a range of some hours, where nobody sees it.
+    """
+    return variable(
+        "bucket", "interval", "15m,30m,1h,6h,1d", label="Bars of", auto=True, autoCount=30, autoMin="30m", refresh=2
+    )
 
 
 def _account() -> Json:
     """Show names, mean ids."""
-    info = service.KEY_INFO.prometheus_name
+    info = _lately(service.KEY_INFO.prometheus_name)
     return _query(
         "account",
         "Account",
@@ -40,17 +50,26 @@ def _key() -> Json:
     """Show names, mean ids. While no account is picked, calls without a key and folded keys are there, too."""
     info, identifier, name = service.KEY_INFO.prometheus_name, service.ID, service.NAME
     of_accounts = select(service.KEY_INFO, like(service.ACCOUNT, "$account"), scope=EVERYTHING)
+    told = _lately(of_accounts)
     seen = f"group by ({label(KEY)}) ({REQUESTS.prometheus_name})"
     for target in (identifier, name):
         seen = f'label_replace({seen}, "{target}", "$1", "{label(KEY)}", "(.+)")'
     picked = f"count({info}) > count({of_accounts})"
-    others = f"({seen} unless on ({identifier}) {info}) unless on () ({picked})"
+    others = f"({seen} unless on ({identifier}) ({told})) unless on () ({picked})"
     return _query(
         "key",
         "Key",
-        f"query_result(group by ({identifier}, {name}) ({of_accounts}) or group by ({identifier}, {name}) ({others}))",
+        f"query_result(group by ({identifier}, {name}) ({told}) or group by ({identifier}, {name}) ({others}))",
         regex=rf'/\b{identifier}="(?<value>[^"]+)".*\b{name}="(?<text>[^"]+)"/',
     )
+
+
+def _lately(info: str) -> str:
+    """Take those that are gone, too: what they used is in the ledger still, and "All" must not leave it out.
+
+    By the hour, since a month of all samples is more than Prometheus reads at once; the last hour in full.
+    """
+    return f"{info} or last_over_time({info}[1h]) or last_over_time({info}[$__range:1h])"
 
 
 def _of_job(attribute: str) -> str:
