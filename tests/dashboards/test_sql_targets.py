@@ -25,6 +25,7 @@ EVERY = {
     "endpoint:regex": ".*",
     "model:regex": ".*",
 }
+NONE = {**EVERY, "account:sqlstring": "", "key:sqlstring": ""}  # before there is a key
 ARGUMENT = r"((?:[^(),]|\([^()]*\))+)"
 MACROS = (  # as Grafana expands them, but for the range
     (r"\$__interval\b", "'15m'"),
@@ -119,6 +120,11 @@ def test_query_returns_rows(grafana, query, over_time, variables):
     assert any(value for row in rows for value in row.values())
     if over_time:
         assert all(row["time"] for row in rows)
+
+
+@pytest.mark.parametrize("query", [parameter.values[0] for parameter in _queries()])
+def test_query_can_be_asked_before_there_is_a_key(grafana, query):
+    grafana.execute(_fill(query, NONE))
 
 
 @pytest.mark.parametrize("query", [parameter.values[0] for parameter in _queries()])

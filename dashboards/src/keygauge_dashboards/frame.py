@@ -8,14 +8,14 @@ from dataclasses import replace
 from keygauge_dashboards.alert import SOURCE
 from keygauge_dashboards.marks import marks
 from keygauge_dashboards.panels import Json, Page, Section, Sql, View
-from keygauge_dashboards.variables import variables
+from keygauge_dashboards.variables import ACCOUNTS, KEYS, variables
 
 PER_SECOND = "reqps"
 KEY_PAGE = "keygauge-key"  # the uid of the Key detail dashboard, to which others lead
 _KEPT = ("datasource", "postgresql", "env", "job", "account", "key", "endpoint", "model", "bucket")
 
 # Account and key are lists; endpoint and model are regular expressions, which "All" makes match everything.
-_PICKED = "account_id IN (${account:sqlstring}) AND key_id IN (${key:sqlstring})"
+_PICKED = f"account_id = {ACCOUNTS} AND key_id = {KEYS}"
 _CALLS = "route ~ '^(${endpoint:regex})$' AND coalesce(model, '') ~ '^(${model:regex})$'"
 
 
@@ -41,8 +41,10 @@ def frame(
 
 
 def ledger(query: str, *, over_time: bool = False, **values: object) -> Sql:
-    """Ask the ledger; `{picked}` and `{picked_calls}` stand for the variables' conditions, other names for `values`."""
+    """Ask the ledger; `{accounts}`, `{keys}`, `{picked}` and `{picked_calls}` stand for what is picked."""
     known = {
+        "accounts": ACCOUNTS,
+        "keys": KEYS,
         "picked": _PICKED,
         "picked_calls": f"{_PICKED}\n    AND {_CALLS}",
         "usage_by_model": _usage("model", "endpoint"),

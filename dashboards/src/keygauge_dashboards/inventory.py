@@ -15,7 +15,7 @@ _STATES = """\
 /* inventory.states */
 SELECT status, count(*) AS keys
 FROM grafana.key
-WHERE account_id IN (${account:sqlstring}) AND status <> 'deleted'
+WHERE account_id = {accounts} AND status <> 'deleted'
 GROUP BY 1
 ORDER BY 1"""
 
@@ -24,7 +24,7 @@ _ALL = """\
 SELECT id, name AS key, account_name AS account, environment, plan_id AS plan, status,
     created_at AS created, expires_at AS expires, last_used_at AS "last used"
 FROM grafana.key
-WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status <> 'deleted'
+WHERE account_id = {accounts} AND id = {keys} AND status <> 'deleted'
 ORDER BY account_name, name
 LIMIT 1000"""
 
@@ -32,7 +32,7 @@ _EXPIRING = """\
 /* inventory.expiring */
 SELECT id, name AS key, account_name AS account, environment, expires_at AS expires, last_used_at AS "last used"
 FROM grafana.key
-WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status = 'active'
+WHERE account_id = {accounts} AND id = {keys} AND status = 'active'
     AND expires_at BETWEEN now() AND now() + interval '{days} days'
 ORDER BY expires_at
 LIMIT 200"""
@@ -41,7 +41,7 @@ _UNUSED = """\
 /* inventory.unused */
 SELECT id, name AS key, account_name AS account, environment, last_used_at AS "last used", created_at AS created
 FROM grafana.key
-WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status = 'active'
+WHERE account_id = {accounts} AND id = {keys} AND status = 'active'
     AND coalesce(last_used_at, created_at) < now() - interval '{days} days'
 ORDER BY last_used_at NULLS FIRST
 LIMIT 200"""
@@ -53,8 +53,8 @@ WITH used AS (
     SELECT inside AS key_id, count(DISTINCT part) FILTER (WHERE breakdown = 'key>route') AS routes,
         count(DISTINCT nullif(part, '')) FILTER (WHERE breakdown = 'key>model') AS models
     FROM grafana.margin
-    WHERE account_id IN (${account:sqlstring}) AND length_s = 86400 AND breakdown IN ('key>route', 'key>model')
-        AND inside IN (${key:sqlstring}) AND requests > limited + client_errors
+    WHERE account_id = {accounts} AND length_s = 86400 AND breakdown IN ('key>route', 'key>model')
+        AND inside = {keys} AND requests > limited + client_errors
         AND bucket BETWEEN date_trunc('day', $__timeFrom()::timestamptz, 'UTC') AND $__timeTo()::timestamptz
     GROUP BY 1
 )
@@ -63,7 +63,7 @@ SELECT key.id, key.name AS key, key.account_name AS account, key.environment,
     coalesce(nullif(array_to_string(key.models, ', '), ''), 'all') AS "may ask", coalesce(used.models, 0) AS "asked",
     coalesce(nullif(array_to_string(key.networks, ', '), ''), 'anywhere') AS "may come from", key.expires_at AS expires
 FROM grafana.key LEFT JOIN used ON used.key_id = key.id
-WHERE key.account_id IN (${account:sqlstring}) AND key.id IN (${key:sqlstring}) AND key.status = 'active'
+WHERE key.account_id = {accounts} AND key.id = {keys} AND key.status = 'active'
     AND (key.routes = '{}' OR key.models = '{}' OR key.networks = '{}' OR key.expires_at IS NULL)
 ORDER BY (key.routes = '{}')::integer + (key.models = '{}')::integer + (key.networks = '{}')::integer
     + (key.expires_at IS NULL)::integer DESC, key.environment, key.account_name, key.name
@@ -75,7 +75,7 @@ SELECT id, name AS key, account_name AS account, environment, rotated_at AS "sec
     rotate_every_days * 86400 AS "rotate every",
     extract(epoch FROM now() - rotated_at)::float8 - rotate_every_days * 86400 AS "overdue for"
 FROM grafana.key
-WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status = 'active'
+WHERE account_id = {accounts} AND id = {keys} AND status = 'active'
     AND rotated_at + rotate_every_days * interval '1 day' < now()
 ORDER BY "overdue for" DESC
 LIMIT 200"""
@@ -84,7 +84,7 @@ _NEW = """\
 /* inventory.new */
 SELECT id, name AS key, account_name AS account, environment, created_at AS created, last_used_at AS "last used"
 FROM grafana.key
-WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status <> 'deleted'
+WHERE account_id = {accounts} AND id = {keys} AND status <> 'deleted'
     AND $__timeFilter(created_at)
 ORDER BY created_at DESC
 LIMIT 200"""
@@ -95,7 +95,7 @@ SELECT change.at, change.action, coalesce(key.name, change.subject) AS subject, 
 FROM grafana.change
 LEFT JOIN grafana.account ON account.id = change.account_id
 LEFT JOIN grafana.key ON key.id = change.subject
-WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id IN (${account:sqlstring}))
+WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id = {accounts})
 ORDER BY change.at DESC
 LIMIT 500"""
 

@@ -20,7 +20,7 @@ _HEADER = """\
 SELECT name AS key, account_name AS account, plan_id AS plan, environment, status, created_at AS created,
     expires_at AS expires, last_used_at AS "last used", last_used_route AS "last endpoint"
 FROM grafana.key
-WHERE account_id IN (${account:sqlstring}) AND id IN (${key:sqlstring}) AND status <> 'deleted'
+WHERE account_id = {accounts} AND id = {keys} AND status <> 'deleted'
 ORDER BY last_used_at DESC NULLS LAST
 LIMIT 200"""
 
@@ -29,7 +29,7 @@ _QUOTAS = """\
 SELECT quota.account_id AS account, coalesce(key.name, 'all keys') AS key, limit_name AS "limit", unit, period,
     used, amount, used::float8 / nullif(amount, 0) AS share, greatest(amount - used, 0) AS "left", resets_at AS resets
 FROM grafana.quota LEFT JOIN grafana.key ON key.id = quota.key_id
-WHERE quota.account_id IN (${account:sqlstring}) AND (quota.key_id IS NULL OR quota.key_id IN (${key:sqlstring}))
+WHERE quota.account_id = {accounts} AND (quota.key_id IS NULL OR quota.key_id = {keys})
 ORDER BY share DESC NULLS LAST
 LIMIT 200"""
 

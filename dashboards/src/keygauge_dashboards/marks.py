@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keygauge_dashboards.panels import POSTGRESQL, PROMETHEUS, Json, sql_target
 from keygauge_dashboards.queries import ALERTS
+from keygauge_dashboards.variables import ACCOUNTS
 
 _DEPLOYS = """\
 /* annotations.deploys */
@@ -19,7 +20,7 @@ SELECT change.at AS time, change.action || ' ' || coalesce(key.name, account.nam
 FROM grafana.change
 LEFT JOIN grafana.key ON key.id = change.subject
 LEFT JOIN grafana.account ON account.id = change.subject
-WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id IN (${account:sqlstring}))
+WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id = {accounts})
     AND split_part(change.action, '.', 1) IN ('account', 'key', 'plan')
 ORDER BY change.at DESC
 LIMIT 200"""
@@ -29,7 +30,7 @@ def marks(source: str) -> list[Json]:
     """Return the annotations; `source` is the label that tells our alerts from others."""
     return [
         _sql("Deploys", "blue", _DEPLOYS),
-        _sql("Keys and limits", "purple", _CHANGES),
+        _sql("Keys and limits", "purple", _CHANGES.replace("{accounts}", ACCOUNTS)),
         {
             "name": "Alerts",
             "datasource": PROMETHEUS,

@@ -7,7 +7,10 @@ from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, label
 from keygauge_dashboards.panels import PROMETHEUS, Json, variable
 from keygauge_dashboards.queries import ENV, EVERYTHING, JOB, like, select
 
-_ANYTHING = ".*"  # matches the absence of a label too; never put it into an SQL IN ()
+_ANYTHING = ".*"  # matches the absence of a label too; never put it into a list of SQL
+
+# What SQL compares with: the picked accounts and keys. None may be there yet, and an empty IN () is no SQL.
+ACCOUNTS, KEYS = (f"ANY (ARRAY[${{{name}:sqlstring}}]::text[])" for name in ("account", "key"))
 
 
 def variables() -> list[Json]:
