@@ -181,6 +181,21 @@ CASES = [
         "40m",
         ticket(**NAMED),
     ),
+    Case(
+        "RevokedKeyUsed",
+        "once, after a restart, as often as before it",
+        decisions("admitted", "0+1x60", key="k2") | decisions("revoked", "1x5 _x25 1x30") | key_info(),
+        "40m",
+        ticket(**NAMED),
+    ),
+    Case(
+        "RevokedKeyUsed",
+        "long before its process was not seen for a while",
+        one(DECISIONS, "0+1x90", **{**KEYED, label(KEY): "k2"}, instance="other")
+        | decisions("revoked", "0+1x5 5x10 _x30 5x40")
+        | key_info(),
+        "60m",
+    ),
     Case("RevokedKeyUsed", "before Prometheus looked", decisions("revoked", "1x60") | key_info(), "10m"),
     Case("RevokedKeyUsed", "long ago", decisions("revoked", "0+1x5 5x60") | key_info(), "40m"),
     Case("AuthFailureBurst", "fifty a minute", decisions("unknown", "0+50x30", key="invalid"), "10m", ticket(**JOB)),
@@ -236,9 +251,10 @@ CASES = [
         "10m",
         ticket(**JOB, instance="i1"),
     ),
-    Case("InstrumentSilent", "gone", requests("200", "0+1x30 _x60"), "50m", ticket(**JOB)),
+    Case("InstrumentSilent", "gone", answers("2xx", "0+1x30 _x60"), "50m", ticket(**JOB)),
+    Case("InstrumentSilent", "still gone", answers("2xx", "0+1x30 _x400"), "6h", ticket(**JOB)),
     Case("InstrumentSilent", "one beat late", one(BEAT_AGE, "3x30", job="api", instance="i1"), "10m"),
-    Case("InstrumentSilent", "a restart", requests("200", "0+1x30 _x2 0+1x60"), "50m"),
+    Case("InstrumentSilent", "a restart", answers("2xx", "0+1x30 _x2 0+1x60"), "50m"),
     Case(
         "SpoolGrowing",
         "old events",

@@ -24,10 +24,11 @@ from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.charts import legend
 from keygauge_dashboards.frame import frame, ledger
 from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.plumbing_alerts import INSTANCE, NOT_IN_LEDGER, drift
+from keygauge_dashboards.plumbing_alerts import NOT_IN_LEDGER, drift
 from keygauge_dashboards.queries import (
     ENV,
     EVERYTHING,
+    INSTANCE,
     JOB,
     RATE,
     UP,

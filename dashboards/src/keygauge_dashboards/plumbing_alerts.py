@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keygauge import service_metrics as service
-from keygauge.metrics import BEAT_AGE, KEY, REQUESTS, SPOOL_AGE
+from keygauge.metrics import BEAT_AGE, DURATION, KEY, REQUESTS, SPOOL_AGE
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alert import COUNT, SHARE, Alert
-from keygauge_dashboards.queries import EVERYTHING, JOB, UP, gained, increase, or_zero, select, total, unlike
+from keygauge_dashboards.queries import EVERYTHING, INSTANCE, JOB, UP, gained, increase, or_zero, select, unlike
 from keygauge_dashboards.thresholds import Thresholds
 
 KEY_SERVICE = "keyservice"  # its job in collector/prometheus.yaml
-INSTANCE = "instance"
 NOT_IN_LEDGER = "anonymous|invalid"  # calls without a good key are counted, but nobody pays for them
 
 
@@ -28,8 +27,8 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
 
 def _instrument_silent(thresholds: Thresholds) -> Alert:
     age = f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE, scope=EVERYTHING)}) > {thresholds.beat_age_s:g}"
-    series = select(REQUESTS, scope=EVERYTHING)
-    gone = f"{total(REQUESTS, f'{series} offset 30m', (JOB,))} unless {total(REQUESTS, series, (JOB,))}"
+    series = select(DURATION, scope=EVERYTHING, part="_count")  # the fewest that every service has
+    gone = f"group by ({JOB}) (present_over_time({series}[6h])) unless group by ({JOB}) ({series})"
     return Alert(
         name="InstrumentSilent",
         severity="ticket",
@@ -37,7 +36,7 @@ def _instrument_silent(thresholds: Thresholds) -> Alert:
         hold="5m",
         summary="{{ $labels.job }} is not heard any more",
         description="{{ with $labels.instance }}{{ . }} reaches no key service: from 10 seconds on it refuses calls."
-        "{{ else }}It had metrics half an hour ago and has none now.{{ end }}",
+        "{{ else }}It had metrics within 6 hours and has none now.{{ end }}",
     )
 
 

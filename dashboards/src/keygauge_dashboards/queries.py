@@ -10,11 +10,13 @@ from keygauge import metrics, service_metrics
 from keygauge.metrics import KEY, MODEL, ROUTE, Metric, label
 
 JOB = "job"  # of the metered service; the scrape gives it, or the collector from service.name
+INSTANCE = "instance"  # one of its processes
 ENV = "deployment_environment_name"  # of the metered service's resource; absent where it says nothing of it
 ALERTS = "ALERTS"  # the series Prometheus keeps of its alerts
 UP = "up"  # the series Prometheus keeps of its targets
 RATE = "$__rate_interval"
 RANGE = "$__range"
+GAP = "1h"  # that a process may not be seen for and still be the same
 
 Part = Literal["", "_bucket", "_count", "_sum"]  # of a histogram
 
@@ -105,10 +107,14 @@ def gained(
 
     A counter appears with its first count, so of what happens once (an error of one key) `increase` sees nothing.
     Before Prometheus knows the metric for a whole window this is `increase`: what is older than its memory is not new.
+    Nor is a count that goes on from where it was before a gap, in which its whole process was not seen.
     """
     series = select(metric, *where, scope=scope, part=part)
-    known = f"group({select(metric, scope=EVERYTHING, part=part)} offset {window})"
-    new = f"(min_over_time({series}[{window}]) unless {series} offset {window}) and on () {known}"
+    every = select(metric, scope=EVERYTHING, part=part)
+    first = f"min_over_time({series}[{window}])"
+    before = f"last_over_time({series}[{GAP}] offset {window})"
+    went_on = f"{before} <= {first} unless on ({JOB}, {INSTANCE}) {every} offset {window}"
+    new = f"({first} unless {series} offset {window} unless ({went_on})) and on () group({every} offset {window})"
     return total(metric, f'increase({series}[{window}]) or label_replace({new}, "new", "1", "__name__", ".*")', by)
 
 
