@@ -39,3 +39,11 @@ def test_every_field_comes_back_as_it_was_given(connection, make_event, noon, co
     renamed = {"account_id": "account", "key_id": "key", "limit_name": "limit"}
     for name, value in row.items():
         assert value == getattr(event, renamed.get(name, name)), name
+
+
+def test_ids_of_the_same_moment_differ_by_spool_and_number():
+    spools = [f"{number:032x}" for number in range(50)]
+    made = {event_id(spool, number, 1_790_000_000_000_000) for spool in spools for number in range(200)}
+    assert len(made) == 50 * 200
+    assert {UUID(one).variant for one in made} == {"specified in RFC 4122"}
+    assert UUID(event_id("a1", 1 << 53, 0)).version == 7

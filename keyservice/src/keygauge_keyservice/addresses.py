@@ -15,7 +15,7 @@ _KEPT = timedelta(days=90)  # after the last use
 
 _NOTE = """/* addresses.note */
 INSERT INTO key_address AS known (key_id, ip, first_at, last_at)
-SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+SELECT key_id, ip, at, at FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) AS batch (key_id, ip, at)
 ON CONFLICT (key_id, ip) DO UPDATE SET last_at = excluded.last_at
 WHERE known.last_at < excluded.last_at - interval '1 day'"""
 _FIND = """/* addresses.find_new */
@@ -41,12 +41,13 @@ class NewAddresses:
 
 def note(connection: Connection, events: Iterable[Event]) -> None:
     """Note where the calls of a batch came from, in an order in which batches never wait for each other in a ring."""
-    seen: dict[tuple[str, str], tuple[int, int]] = {}
+    first: dict[tuple[str, str], int] = {}  # a day is all that their times are used for, and batches are far shorter
     for event in events:
-        if event.ip is not None:
-            first, last = seen.get((event.key, event.ip), (event.time_us, event.time_us))
-            seen[event.key, event.ip] = min(first, event.time_us), max(last, event.time_us)
-    rows = [(*pair, *map(_moment, times)) for pair, times in sorted(seen.items())[:NOTED_MAX]]
+        if event.ip is not None and (event.key, event.ip) not in first:
+            first[event.key, event.ip] = event.time_us
+            if len(first) == NOTED_MAX:
+                break
+    rows = [(*pair, _moment(time_us)) for pair, time_us in sorted(first.items())]
     if rows:
         connection.execute(_NOTE, [list(column) for column in zip(*rows, strict=True)])
 

@@ -6,7 +6,9 @@ import json
 from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple, get_args, get_type_hints
+from typing import Annotated, NamedTuple, TypeAlias, get_args, get_type_hints
+
+from msgspec import Meta
 
 from keygauge.call import Outcome
 
@@ -17,6 +19,12 @@ TEXT_LENGTH_MAX = 512  # of every text, in characters
 
 TOKENS_MAX = 10**9
 COUNT_MAX = 1 << 42  # bytes, messages and microseconds (50 days): a sum of two million of them still fits a bigint
+STATUS_MIN, STATUS_MAX = 100, 999  # HTTP's three digits: hosts do send more than its classes
+
+# What `event_batch` has its parser check.
+_Status: TypeAlias = Annotated[int, Meta(ge=STATUS_MIN, le=STATUS_MAX)]
+_Count: TypeAlias = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
+_Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=TOKENS_MAX)]
 
 
 class Event(NamedTuple):
@@ -27,22 +35,22 @@ class Event(NamedTuple):
     key: str
     route: str
     method: str
-    status: int
+    status: _Status
     error: str | None
     ip: str | None
-    duration_us: int
-    first_token_us: int | None
-    request_bytes: int
-    response_bytes: int
+    duration_us: _Count
+    first_token_us: _Count | None
+    request_bytes: _Count
+    response_bytes: _Count
     stream: str | None
-    messages: int
+    messages: _Count
     model: str | None
     provider: str | None
-    input_tokens: int | None
-    output_tokens: int | None
-    cache_read_tokens: int | None
-    cache_write_tokens: int | None
-    reasoning_tokens: int | None
+    input_tokens: _Tokens | None
+    output_tokens: _Tokens | None
+    cache_read_tokens: _Tokens | None
+    cache_write_tokens: _Tokens | None
+    reasoning_tokens: _Tokens | None
     usage_status: str
     outcome: str
     limit: str | None
@@ -77,8 +85,6 @@ FIELD_TYPES = tuple(frozenset(get_args(hint) or (hint,)) for hint in get_type_hi
 OUTCOMES = frozenset(get_args(Outcome))
 USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
 STREAMS = frozenset((None, "sse", "websocket"))
-STATUS_MIN, STATUS_MAX = 100, 999  # HTTP's three digits: hosts do send more than its classes
-
 _decode = json.JSONDecoder().raw_decode
 
 

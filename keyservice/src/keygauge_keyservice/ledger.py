@@ -114,23 +114,24 @@ def take_events(
     """
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise LedgerError("the connection is in a transaction: a batch is acknowledged only when it is committed")
-    days = {entry.time_us // _DAY_US for entry in read if isinstance(entry, Event)}
-    months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in days}
-    accounts = _prepare(connection, {entry.key for entry in read if isinstance(entry, Event)}, months)
+    sound = [entry for entry in read if isinstance(entry, Event)]
+    months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in {event.time_us // _DAY_US for event in sound}}
+    accounts = _prepare(connection, {event.key for event in sound}, months)
     checked = [_check_key(entry, accounts) for entry in read]
-    taken = [(number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Event)]
     with connection.transaction():
         cursor = _lock_cursor(connection, spool, owner)
-        fresh = [(number, event) for number, event in taken if number >= cursor] if first < cursor else taken
+        numbered = enumerate(checked, first)
+        fresh = [(number, entry) for number, entry in numbered if number >= cursor and isinstance(entry, Event)]
         sums = rollup.Sums()
         with copied_events(connection, spool, _priced(fresh, price, sums)):
             margins = margin.columns(sums.groups)
+            events = [event for _, event in fresh]
         end = max(cursor, first + len(read))
         with connection.pipeline():  # one wait for all
             rollup.write(connection, sums)
             margin.write(connection, margins)
-            _use_keys(connection, [event for _, event in fresh])
-            addresses.note(connection, (event for _, event in fresh))
+            _use_keys(connection, events)
+            addresses.note(connection, events)
             _move_cursor(connection, spool, end, sums)
     refused = ((number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Refusal))
     return Receipt(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import shutil
 import socket
@@ -24,6 +25,7 @@ from keygauge_keyservice.config import Settings
 _THREADS = 8  # no more than the pool has connections
 _GRACEFUL_TIMEOUT_S = 10
 _KEEP_ALIVE_S = 30  # replicas beat each second on one connection
+_ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events makes as many objects; none of them is part of a cycle
 _HANDED_OVER = ("LISTEN_FDS", "GUNICORN_FD")  # the socket is there: from systemd, or from the master we take over from
 
 
@@ -108,7 +110,11 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         from keygauge_keyservice.app import create_app  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
 
         Housekeeper(self._settings.database_url, self._chores).start()
-        return create_app(self._settings)
+        app = create_app(self._settings)
+        gc.collect()
+        gc.freeze()  # what lives as long as the worker is not looked through again and again
+        gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
+        return app
 
 
 def _shared_metrics() -> dict[str, Any]:
