@@ -46,10 +46,31 @@ def test_own_thresholds_go_into_rules_and_dashboards(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["limited: 3", "limited_requests: many", "quota_levels: []", "quota_levels: [a]", "- 1", "burns: 1"]
+    "text",
+    [
+        "limited: 3",
+        "limited_requests: many",
+        "limited_requests: -1",
+        "quota_levels: []",
+        "quota_levels: [a]",
+        "quota_levels: [1.0, 0.9]",
+        "expiry_days: [3, 14]",
+        "availability_objective: 99.5",
+        "availability_objective: 1",
+        "slow_s: 3",
+        "slow_s: .nan",
+        "- 1",
+        "[",
+        "burns: 1",
+    ],
 )
 def test_wrong_thresholds_are_refused(run, tmp_path, text):
     own = tmp_path / "own.yaml"
     own.write_text(text)
     with pytest.raises(CommandError, match="thresholds: "):
         run("build", "--folder", tmp_path, "--thresholds", own)
+
+
+def test_thresholds_that_are_not_there_are_named(run, tmp_path):
+    with pytest.raises(CommandError, match=r"no\.yaml cannot be read"):
+        run("build", "--folder", tmp_path, "--thresholds", tmp_path / "no.yaml")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from keygauge.command import Subparsers
+from keygauge.command import CommandError, Subparsers
 from keygauge_dashboards.files import generate, stale, write
 from keygauge_dashboards.thresholds import Thresholds, read
 
@@ -41,4 +41,8 @@ def _check(arguments: argparse.Namespace) -> int:
 def _generate(arguments: argparse.Namespace) -> dict[Path, str]:
     if arguments.thresholds is None:
         return generate(Thresholds())
-    return generate(read(arguments.thresholds.read_text(encoding="utf-8")))
+    try:
+        text = arguments.thresholds.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"thresholds: {arguments.thresholds} cannot be read: {error}") from error
+    return generate(read(text))

@@ -32,7 +32,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             severity=burn.severity,
             expression=_burns(failed_share(burn.long), failed_share(burn.short), round(burn.factor * budget, 9)),
             hold=burn.hold,
-            summary="{{ $labels.job }} burns its error budget " + f"{burn.factor:g} times too fast",
+            summary=f"{{{{ $labels.job }}}} burns its error budget at {burn.factor:g} times the pace at which it lasts",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} were answered with 5xx; "
             f"{budget:.2%} may be.",
             labels={"window": burn.long},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import yaml
 
 from keygauge.command import CommandError
+from keygauge.metrics import DURATION_BUCKETS_S
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,37 @@ def read(text: str) -> Thresholds:
     """Read thresholds from YAML: names and numbers, or lists of numbers; what is not named stays as it is.
 
     Raises:
-        CommandError: a name does not exist, or its value is of another kind.
+        CommandError: this is no YAML, a name does not exist, or its value is of another kind or makes no sense.
     """
-    given = yaml.safe_load(text) or {}
+    try:
+        given = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise CommandError(f"thresholds: this is no YAML: {error}") from error
     if not isinstance(given, dict):
         raise CommandError("thresholds: give a YAML mapping of names to numbers")
     defaults = {field.name: field.default for field in fields(Thresholds) if field.name != "burns"}
     values: dict[str, Any] = {name: _like(defaults, name, value) for name, value in given.items()}
+    _require_sense(values)
     return replace(Thresholds(), **values)
+
+
+def _require_sense(values: dict[str, Any]) -> None:
+    """Refuse what would make an alert that never fires, or always."""
+    for name, value in values.items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if not all(0 < number < math.inf for number in numbers):
+            raise CommandError(f"thresholds: {name} is {value!r}: give numbers above 0")
+        if name.endswith(("_objective", "_share")) and value >= 1:
+            raise CommandError(f"thresholds: {name} is {value!r}: give a fraction below 1")
+    for name, falls in (("quota_levels", False), ("cost_levels", False), ("expiry_days", True)):
+        levels = values.get(name, ())
+        if list(levels) != sorted(set(levels), reverse=falls):
+            raise CommandError(
+                f"thresholds: {name} is {list(levels)}: let each be {'below' if falls else 'above'} the one before"
+            )
+    if values.get("slow_s", DURATION_BUCKETS_S[0]) not in DURATION_BUCKETS_S:
+        bounds = ", ".join(f"{bound:g}" for bound in DURATION_BUCKETS_S)
+        raise CommandError(f"thresholds: slow_s is {values['slow_s']}: durations are counted up to {bounds}")
 
 
 def _like(defaults: dict[str, Any], name: str, value: object) -> object:
