@@ -10,7 +10,7 @@ from rich.console import Console
 from keygauge_demo import cast, history, seed
 from keygauge_demo.screen import Screen
 from keygauge_demo.settings import DemoError
-from keygauge_keyservice import accounts, keys, members, plans
+from keygauge_keyservice import accounts, billing, keys, members, plans
 
 NOW = datetime.now(UTC)
 
@@ -97,6 +97,16 @@ def test_history_is_loaded_once_and_charged_to_the_quotas(connection, planted, s
     history.load(connection, planted, screen=screen)
     assert count(connection, "event") == events
     assert charged(connection) == used
+
+
+def test_months_of_the_history_are_billed_whole(connection, planted, screen):
+    billing.close_periods(connection)  # by the key service, which starts while the history is written
+    history.load(connection, planted, screen=screen)
+    billed = sum(invoice.requests for invoice in billing.list_invoices(connection))
+    month = connection.execute(
+        "SELECT count(*) AS calls FROM event WHERE time < (SELECT max(period) + interval '1 month' FROM invoice)"
+    ).fetchone()
+    assert billed == month["calls"] > 0
 
 
 def test_interrupted_history_is_completed(connection, planted, screen, monkeypatch):

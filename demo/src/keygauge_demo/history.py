@@ -12,7 +12,7 @@ from keygauge_demo.cast import ACCOUNTS, Account, Key, Rhythm
 from keygauge_demo.catalog import MODELS, Model
 from keygauge_demo.screen import Screen
 from keygauge_demo.seed import Seed
-from keygauge_keyservice import ledger
+from keygauge_keyservice import billing, ledger
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import Event
 from keygauge_keyservice.history import write_history
@@ -51,6 +51,9 @@ GROUP BY plan_limit.id, unit, account.id
 ON CONFLICT (id) DO NOTHING"""
 
 
+_REOPEN = "/* history.reopen */ DELETE FROM invoice WHERE account_id = ANY(%s)"
+
+
 class _Refusal(NamedTuple):
     """Why a call got no answer from a model."""
 
@@ -85,6 +88,9 @@ def load(connection: Connection, seed: Seed, *, screen: Screen) -> None:
     if ledger.find_cursor(connection, SPOOL) < len(events):
         text = f"Writing {DAYS} days of history, {len(events)} calls"
         write_history(connection, screen.track(text, events), PublicPrices(), spool=SPOOL)
+        with connection.transaction():  # a service that started meanwhile has billed what there was by then
+            connection.execute(_REOPEN, (list(seed.account_ids.values()),))
+            billing.close_periods(connection)
     connection.execute(_CHARGE_QUOTAS)
 
 

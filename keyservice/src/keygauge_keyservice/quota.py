@@ -55,29 +55,12 @@ WHERE account.id = %(account_id)s
 ORDER BY plan_limit.name, subject.id"""
 _NOTHING = Tally()
 
-_FIND_OF_KEY = """/* quota.find_of_key */
-SELECT key.account_id, plan_limit.name, unit, period, amount, credit_nanousd, route, model, head, cells[1] AS used,
-    key.id AS key_id,
-    (SELECT coalesce(sum(units), 0)::bigint FROM lease
-     WHERE state_id = state.id AND bucket = head AND ends_at > %(now)s) AS reserved
-FROM key JOIN plan_limit ON plan_limit.key_id = key.id AND period IS NOT NULL
-LEFT JOIN limit_state AS state ON state.id = plan_limit.id || ':' || key.id
-WHERE key.id = %(key_id)s ORDER BY plan_limit.name"""
-
 
 def find_quotas(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[Quota]:
     """List an account's budgets by name, those of single keys by key, the keys' own ones too."""
     now = now or datetime.now(UTC)
     counts = _Counts(connection, account_id, now)
     rows = connection.execute(_FIND, {"account_id": account_id, "now": now}).fetchall()
-    return [_quota(row, counts, now) for row in rows]
-
-
-def find_key_quotas(connection: Connection, key_id: str, *, now: datetime | None = None) -> list[Quota]:
-    """List the budgets that a key has of its own, beside those of its account's plan."""
-    now = now or datetime.now(UTC)
-    rows = connection.execute(_FIND_OF_KEY, {"key_id": key_id, "now": now}).fetchall()
-    counts = _Counts(connection, rows[0]["account_id"] if rows else None, now)
     return [_quota(row, counts, now) for row in rows]
 
 

@@ -1,9 +1,13 @@
 import csv
 import io
+import re
+from pathlib import Path
 
 import pytest
 
+import keygauge_keyservice
 from keygauge_keyservice import audit
+from keygauge_keyservice.portal import wording
 
 
 def test_page_csv_and_json_show_the_same(signed_in, customer, stranger):
@@ -23,11 +27,45 @@ def test_entries_are_chosen_and_come_in_pages(connection, signed_in, customer):
             connection, account_id=customer.account.id, actor="x", action="note.add", subject="s", after={"n": number}
         )
     first = signed_in.get("/audit?action=note").text
-    assert first.count("note.add") == 50
-    assert "key.create" not in first
+    assert first.count("Support note<") == 50
+    assert "Key created" not in first
     older = first.split('href="/audit?before=')[1].split('"')[0].replace("&amp;", "&")
-    assert signed_in.get(f"/audit?before={older}").text.count("note.add") == 10
-    assert "key.create" in signed_in.get(f"/audit?subject={customer.key.id}").text
+    assert signed_in.get(f"/audit?before={older}").text.count("Support note<") == 10
+    assert "Key created" in signed_in.get(f"/audit?subject={customer.key.id}").text
+
+
+def test_page_says_in_words_what_was_changed_and_the_files_keep_the_codes(connection, signed_in, customer):
+    def write(action, **after):
+        audit.append(connection, account_id=customer.account.id, actor="x", action=action, subject="s", after=after)
+
+    limit = {"name": "rpm", "unit": "request", "amount": 1200, "window_s": 60, "subject": "key", "model": "m"}
+    write("key.replace_limits", limits=[limit, {"of": "another version"}])
+    write("key.change", expires_at="2026-12-05T10:30:00+00:00", routes=[], networks=["10.0.0.0/8", "::1"], app=None)
+    write("key.change", rotate_every_days=30)
+    write("key.rotate", secret=2, grace_s=86400)
+    write("key.rotate", secret=3, grace_s=0)
+    write("price.set", valid_from="2026-12-01T00:00:00+00:00", tiers=[{"input": 10**9, "output": 2 * 10**9}])
+    write("plan.set_price", monthly_nanousd=499 * 10**9)
+    page = re.sub(r"<[^>]+>", "", signed_in.get("/audit").text)
+    for words in (
+        *("Limits of the key set", "1,200 requests per minute for each key, model m only", "another version"),
+        *("Expires: 5 Dec 2026, 10:30 UTC", "Endpoints: all", "Networks: 10.0.0.0/8, ::1", "Used by: none"),
+        *("Reminder to rotate: every 30 days", "Old secret ends: after 1 day", "Old secret ends: at once"),
+        *("input $1.00, output $2.00", "Price a month: $499.00"),
+    ):
+        assert words in page, words
+    assert not re.search(r"\b(key|plan|price)\.[a-z_]+|_s\b|_nanousd|T10:30", page)
+    assert "key.replace_limits" in signed_in.get("/audit.csv").text
+
+
+def test_every_action_has_words():
+    source = Path(keygauge_keyservice.__file__).parent
+    written = {
+        code for file in source.rglob("*.py") for code in re.findall(r'"((?:[a-z]+)\.[a-z_]+)"', file.read_text())
+    }
+    recorded = {code for code in written if code.split(".")[0] in {"account", "key", "member", "note", "plan", "price"}}
+    assert len(recorded) > 20
+    assert [code for code in sorted(recorded) if wording.action(code) == code] == []
 
 
 def test_formula_is_only_text_in_the_csv(connection, signed_in, customer):

@@ -25,7 +25,7 @@ def path(customer):
 def test_page_tells_what_the_key_may_do(signed_in, customer, path):
     page = signed_in.get(path).text
     assert customer.key.name in page
-    assert "key.create" in page
+    assert "Key created" in page
     assert customer.token not in page
 
 

@@ -50,7 +50,7 @@ def test_a_cost_of_which_nothing_is_known_is_unknown_everywhere(signed_in, custo
     assert tiles(page)["Estimated cost"] == "unknown"
     assert "house-model: unknown price" in page
     assert page.count('<td class="num"><span class="faint">unknown price</span></td>') == 4  # model, endpoint, key, day
-    assert tiles(signed_in.get(f"/stats?{RANGE}").text)["Credits used"] == "unknown"
+    assert tiles(signed_in.get(f"/stats?{RANGE}").text)["Cost"] == "unknown"
 
 
 def test_no_tokens_need_no_price():

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, render_template, request
 from keygauge_keyservice import audit, keys, members
 from keygauge_keyservice.audit import Entry
 from keygauge_keyservice.csv_stream import write_csv
-from keygauge_keyservice.portal import guard
+from keygauge_keyservice.portal import guard, wording
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
 
@@ -36,6 +36,7 @@ def show() -> str:
         "portal/audit.html",
         found=shown,
         names=names,
+        wording=wording,
         kinds=_KINDS,
         chosen=chosen,
         next=shown[-1].id if len(found) > _PAGE else None,

@@ -27,6 +27,7 @@ def show() -> str:
         return render_template(
             "portal/billing.html",
             plan=plans.require(connection, account.plan_id),
+            plan_names={plan.id: plan.name for plan in plans.list_plans(connection)},
             monthly_nanousd=billing.find_plan_price(connection, account.plan_id),
             describe=overview.describe,
             statement=billing.find_statement(connection, account_id),

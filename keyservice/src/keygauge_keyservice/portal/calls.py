@@ -25,6 +25,18 @@ blueprint = Blueprint("calls", __name__)
 
 _PAGE = 50
 _STATUSES = {"2xx": "Answered", "4xx": "Refused or wrong (4xx)", "429": "Limited (429)", "5xx": "Failed (5xx)"}
+_OUTCOMES = {
+    "admitted": "Admitted",
+    "limited": "Refused: rate limit",
+    "quota": "Refused: quota used up",
+    "revoked": "Refused: key disabled or deleted",
+    "expired": "Refused: key expired",
+    "forbidden": "Refused: not allowed for this key",
+    "unavailable": "Refused: limits not known at that moment",
+    "would_limit": "Admitted, though a limit that is only tried would refuse",
+    "degraded": "Admitted by a safe share, while the key service was away",
+}
+_STREAMS = {"sse": "event stream", "websocket": "WebSocket"}
 _FILTERS = ("key", "status", "ip")
 _IP_LENGTH_MAX = 64
 _NAMES = [name.name for name in fields(LoggedCall)]
@@ -69,7 +81,7 @@ def read(place: str) -> str:
             key = require_own(connection, call.key_id)
     except UsageError as error:
         raise Problem(404, "call_not_found", "There is no such call.") from error
-    return render_template("portal/call.html", call=call, key=key)
+    return render_template("portal/call.html", call=call, key=key, outcomes=_OUTCOMES, streams=_STREAMS)
 
 
 @blueprint.get("/calls.csv")

@@ -87,6 +87,15 @@ def duration(duration_us: float) -> str:
     return f"{duration_us / _SECOND_US:.1f} s"
 
 
+def span(seconds: int) -> str:
+    """Write a length of time in its greatest whole unit: 1 day, 36 hours, 90 minutes."""
+    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size and seconds % size == 0:
+            number = seconds // size
+            return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{seconds} seconds"
+
+
 def day(moment: datetime) -> str:
     """Write a UTC day: 21 Nov 2026."""
     return f"{moment.astimezone(UTC):%-d %b %Y}"

@@ -14,7 +14,7 @@ from keygauge_keyservice import audit, key_fields, key_limits, keys, quota, rota
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import Key
 from keygauge_keyservice.limit_fields import read_key_limits
-from keygauge_keyservice.portal import guard, limit_form, overview
+from keygauge_keyservice.portal import guard, limit_form, overview, wording
 from keygauge_keyservice.portal.keys import is_form_id, require_own
 from keygauge_keyservice.portal.limit_form import Row
 from keygauge_keyservice.problem import Problem
@@ -102,14 +102,14 @@ def _page(
         key = require_own(connection, key_id)
         living = rotation.list_secrets(connection, key_id)
         limits = key_limits.find(connection, key_id)
-        of_plan = [one for one in quota.find_quotas(connection, key.account_id) if one.key_id == key_id]
-        quotas = [*of_plan, *quota.find_key_quotas(connection, key_id)]
+        quotas = [one for one in quota.find_quotas(connection, key.account_id) if one.key_id == key_id]
         history = audit.find_entries(connection, key.account_id, subject=key_id, limit=_HISTORY)
     return render_template(
         "portal/key.html",
         key=key,
         secrets=living,
         history=history,
+        wording=wording,
         limits=limits,
         describe=overview.describe,
         gauges=[overview.gauge(one) for one in quotas],

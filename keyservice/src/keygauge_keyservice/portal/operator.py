@@ -139,7 +139,13 @@ def _page(*, wrong: str | None = None) -> str:
         found = directory.find_accounts(connection, query_text(), limit=_PAGE)
         listed = plans.list_plans(connection)
     return render_template(
-        "portal/operator.html", found=found, plans=listed, query=query_text(), page=_PAGE, wrong=wrong
+        "portal/operator.html",
+        found=found,
+        plans=listed,
+        plan_names={plan.id: plan.name for plan in listed},
+        query=query_text(),
+        page=_PAGE,
+        wrong=wrong,
     )
 
 

@@ -30,6 +30,7 @@ class Gauge:
     remaining: str
     unit: str
     period: str
+    only: str  # what it is confined to, such as a model
     percent: float
     resets_at: datetime
 
@@ -128,6 +129,7 @@ def gauge(found: Quota) -> Gauge:
         remaining=write(found.remaining),
         unit=figures.unit_name(found.unit, found.credit_nanousd),
         period=PERIODS[found.period],
+        only=_only(found),
         percent=min(100.0, 100 * found.used / found.amount) if found.amount else 100.0,
         resets_at=found.resets_at,
     )
@@ -136,8 +138,12 @@ def gauge(found: Quota) -> Gauge:
 def describe(limit: Limit, *, is_own: bool = False) -> str:
     """Write a limit with what it is confined to: 20,000 requests per month, model gpt-4o only."""
     text = rate(limit).removesuffix(" for each key" if is_own else "")
+    return text + _only(limit) + (", tried only" if limit.dry_run else "")
+
+
+def _only(limit: Limit | Quota) -> str:
     scopes = [f"{name} {value}" for name, value in (("endpoint", limit.route), ("model", limit.model)) if value]
-    return text + (f", {' and '.join(scopes)} only" if scopes else "") + (", tried only" if limit.dry_run else "")
+    return f", {' and '.join(scopes)} only" if scopes else ""
 
 
 def rate(limit: Limit) -> str:

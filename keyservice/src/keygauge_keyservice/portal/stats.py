@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from flask import Blueprint, render_template, request
 
 from keygauge_keyservice import quota, usage
-from keygauge_keyservice.portal import guard, overview, span, timeline
+from keygauge_keyservice.portal import figures, guard, overview, span, timeline
 from keygauge_keyservice.portal.usage import links_to_calls
 from keygauge_keyservice.services import services
 from keygauge_keyservice.usage import Part, Selection
@@ -52,6 +52,8 @@ def show() -> str:
         presets=span.PRESETS,
         totals=totals,
         gauges=[overview.gauge(one) for one in quotas],
+        credit_nanousd=next((one.credit_nanousd for one in quotas if one.credit_nanousd), None),
+        credits_of=figures.credits_of,
         requests_chart=timeline.draw_requests(points, shown.bucket, links=links),
         tokens_chart=timeline.draw_tokens(points, shown.bucket, links=links, is_area=True),
         trends_chart=timeline.draw_groups("trends", trends, shown.bucket, tones, links=links),
@@ -65,9 +67,11 @@ def show() -> str:
 def slices(models: Sequence[Part], requests: int) -> list[Slice]:
     """Cut the donut: the models with most calls, and the rest as "Other"."""
     counts = [(part.group or "no model", f"tone-{rank}", part.requests) for rank, part in enumerate(models, 1)]
-    rest = sum(count for _, _, count in counts[_MODELS_MAX:])
+    others = counts[_MODELS_MAX:]
+    name_of_rest = others[0][0] if len(others) == 1 else "Other"
+    rest = (name_of_rest, "tone-other", sum(count for _, _, count in others))
     cut, offset = [], 0.0
-    for name, tone, count in [*counts[:_MODELS_MAX], ("Other", "tone-other", rest)]:
+    for name, tone, count in [*counts[:_MODELS_MAX], rest]:
         percent = 100 * count / requests if requests else 0.0
         if percent:
             cut.append(Slice(name, tone, percent, offset))
