@@ -9,6 +9,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from keygauge_keyservice import database, health, monitoring, openapi, transfer
 from keygauge_keyservice.api import (
     accounts,
+    attention,
     audit,
     beat,
     billing,
@@ -16,6 +17,7 @@ from keygauge_keyservice.api import (
     events,
     key_limits,
     keys,
+    members,
     plans,
     prices,
     reports,
@@ -32,7 +34,22 @@ from keygauge_keyservice.request_metrics import RequestMetrics
 from keygauge_keyservice.services import Services
 
 API: tuple[openapi.Part, ...] = (
-    *(accounts, audit, beat, billing, calls, events, key_limits, keys, plans, prices, reports, usage),
+    *(
+        accounts,
+        attention,
+        audit,
+        beat,
+        billing,
+        calls,
+        events,
+        key_limits,
+        keys,
+        members,
+        plans,
+        prices,
+        reports,
+        usage,
+    ),
 )
 
 _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound

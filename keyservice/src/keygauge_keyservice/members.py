@@ -85,8 +85,10 @@ def join(connection: Connection, account_id: str | None, email: str, role: AnyRo
         return _set_hash(connection, member, password_hash, actor=email)
 
 
-def list_members(connection: Connection, account_id: str | None) -> list[Member]:
-    """Return an account's members by e-mail address, or the operators.
+def list_members(
+    connection: Connection, account_id: str | None, *, after: str | None = None, limit: int | None = None
+) -> list[Member]:
+    """Return an account's members by e-mail address, or the operators: those after an address, at most so many.
 
     Raises:
         Problem: 404, there is no such account.
@@ -96,9 +98,22 @@ def list_members(connection: Connection, account_id: str | None) -> list[Member]
     with connection.cursor(row_factory=class_row(Member)) as cursor:
         return cursor.execute(
             "/* members.list */ SELECT id, account_id, email, role FROM member "
-            "WHERE account_id IS NOT DISTINCT FROM %s ORDER BY email",
-            (account_id,),
+            "WHERE account_id IS NOT DISTINCT FROM %(account_id)s AND (%(after)s::text IS NULL OR email > %(after)s) "
+            "ORDER BY email LIMIT %(limit)s",
+            {"account_id": account_id, "after": after, "limit": limit},
         ).fetchall()
+
+
+def require(connection: Connection, account_id: str, member_id: int) -> Member:
+    """Return a member of an account.
+
+    Raises:
+        Problem: 404, there is no such member in it.
+    """
+    for member in list_members(connection, account_id):
+        if member.id == member_id:
+            return member
+    raise not_found("member", str(member_id))
 
 
 def find_by_email(connection: Connection, email: str) -> Member | None:

@@ -21,11 +21,14 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.usage.export portal.usage.read portal.stats.show portal.calls.show portal.calls.read
         portal.calls.export portal.calls.export_json portal.audit.show portal.audit.export portal.audit.read
         portal.members.show portal.billing.show portal.billing.read portal.billing.export portal.billing.read_one
-        portal.billing.export_one""",
+        portal.billing.export_one portal.standing.export_csv portal.standing.export_json
+        portal.member_table.export_csv portal.member_table.export_json""",
     "who may change": """
         portal.keys.create portal.keys.set_status portal.keys.confirm_delete portal.keys.delete portal.key.change
         portal.key.rotate portal.key.replace_limits""",
-    "owners": "portal.members.invite portal.members.set_role portal.members.remove portal.members.withdraw",
+    "owners": """
+        portal.members.invite portal.members.set_role portal.members.confirm_remove portal.members.remove
+        portal.members.withdraw""",
     "operators": """
         portal.operator.show portal.operator.create portal.operator.read portal.operator.change_plan
         portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
@@ -33,6 +36,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.operator.export portal.operator.export_json""",
     "the admin token": """
         api_accounts.create api_accounts.list_page api_accounts.read api_accounts.change api_audit.list_page
+        api_attention.read api_members.list_page api_members.list_invitations
         api_billing.read api_billing.close api_billing.read_price api_billing.set_price api_calls.list_page
         api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
         api_keys.delete api_keys.rotate api_plans.create api_plans.list_all api_plans.read api_plans.replace_limits
@@ -88,6 +92,7 @@ def ids(customer):
         "member_id": customer.member.id,
         "plan_id": "pro",
         "table": "keys",
+        "kind": "attention",
         "version": "x",
         "name": "portal.css",
     }

@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,8 @@ from playwright.sync_api import Error, expect
 from werkzeug.serving import make_server
 
 from keygauge_keyservice import guesses, invitations, keys, members
+from keygauge_keyservice.app import create_app
+from keygauge_keyservice.oidc import Provider
 
 pytestmark = pytest.mark.timeout(300)  # axe-core looks at some pages for seconds when the machine is busy
 
@@ -22,8 +25,9 @@ DAY_US = 86_400_000_000
 NO_PAGES = {"portal.assets.read", "portal.overview.live", "portal.single_sign_on.begin", "portal.single_sign_on.finish"}
 
 
-@pytest.fixture
-def address(app):
+@contextmanager
+def serving(app):
+    """Serve an app for browsers and give its address."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
@@ -32,6 +36,12 @@ def address(app):
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def address(app):
+    with serving(app) as address:
+        yield address
 
 
 @contextmanager
@@ -123,7 +133,7 @@ def pages(app, prefix="portal.", **ids):
     for rule in app.url_map.iter_rules():
         is_file = rule.rule.endswith((".csv", ".json")) or rule.endpoint in NO_PAGES
         if rule.endpoint.startswith(prefix) and "GET" in rule.methods and not is_file and rule.arguments <= ids.keys():
-            found.append(re.sub(r"<(?:\w+:)?(\w+)>", lambda name: ids[name[1]], rule.rule))
+            found.append(re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda name: ids[name[1]], rule.rule))
     return sorted(found)
 
 
@@ -164,7 +174,11 @@ def test_no_page_of_an_account_breaks_the_policy_or_the_screen(chromium, address
         sign_in(page, used)
         page.goto("/calls")
         place = page.locator("#calls a").first.get_attribute("href").removeprefix("/calls/")
-        found = [path for path in pages(app, key_id=used.key.id, place=place) if not path.startswith("/operator")]
+        found = [
+            path
+            for path in pages(app, key_id=used.key.id, member_id=str(used.member.id), place=place)
+            if not path.startswith("/operator")
+        ]
         assert len(found) >= 12
         inspect(page, *found, "/usage?range=24h")
 
@@ -348,6 +362,35 @@ def test_everything_but_tooltips_and_copying_works_without_scripts(chromium, add
         page.get_by_role("button", name="Create key").click()
         expect(page.locator("#token")).to_contain_text("kg_live_")
         expect(page.get_by_role("button", name="Copy key")).to_be_hidden()
+
+
+def test_member_is_removed_without_scripts_after_a_question(chromium, address, connection, customer):
+    given = {"account_id": customer.account.id, "email": "grace@acme.example", "password": "a long password"}
+    members.create(connection, **given, role="viewer", actor="test")
+    with browsing(chromium, address, java_script_enabled=False) as page:
+        sign_in(page, customer)
+        page.goto("/members")
+        page.get_by_role("link", name="Remove grace@acme.example").click()
+        page.get_by_role("link", name="Keep").click()
+        assert members.find_by_email(connection, "grace@acme.example")
+        page.get_by_role("link", name="Remove grace@acme.example").click()
+        page.get_by_role("button", name="Remove").click()
+        expect(page.get_by_role("status")).to_contain_text("The member is removed")
+    assert members.find_by_email(connection, "grace@acme.example") is None
+
+
+@SCREENS
+def test_sign_in_with_a_provider_breaks_no_screen(chromium, settings, screen):
+    provider = Provider("https://idp.example", "keygauge", name="A provider with quite a long name, Inc.")
+    app = create_app(replace(settings, oidc=provider))
+    with serving(app) as address, browsing(chromium, address, **screen) as page:
+        inspect(page, "/sign-in", "/sign-in?next=/keys")
+        button = page.get_by_role("link", name=f"Sign in with {provider.name}")
+        page.get_by_label("Password").focus()
+        for _ in range(2):
+            page.keyboard.press("Tab")
+        expect(button).to_be_focused()
+    app.extensions["keygauge"].pool.close()
 
 
 def test_choice_of_dark_is_kept(chromium, address, customer):

@@ -1,3 +1,4 @@
+import csv
 import re
 
 import pytest
@@ -108,6 +109,37 @@ def test_roles_change_and_one_owner_stays(connection, customer, signed_in, invit
     assert signed_in.post(f"/members/{other.id}/remove", page="/members").status_code == 403
     assert visitor.post(f"{own}/remove", page="/members").status_code == 303
     assert signed_in.get("/").location.startswith("/sign-in")
+
+
+def test_members_come_as_csv_and_json_and_by_the_api(signed_in, customer, invite, client, operator):
+    invite("grace@acme.example", "viewer")
+    rows = signed_in.get("/members.json").json["members"]
+    assert [(row["email"], row["role"], row["is_invited"]) for row in rows] == [
+        (customer.member.email, "owner", False),
+        ("grace@acme.example", "viewer", True),
+    ]
+    written = list(csv.DictReader(signed_in.get("/members.csv").text.splitlines()))
+    assert [row["email"] for row in written] == [row["email"] for row in rows]
+    of_account = f"/v1/accounts/{customer.account.id}"
+    first = client.get(f"{of_account}/members?limit=1", headers=operator).json
+    assert [one["email"] for one in first["members"]] == [customer.member.email]
+    rest = client.get(f"{of_account}/members", query_string={"after": first["next"]}, headers=operator).json
+    assert rest == {"members": [], "next": None}
+    (invited,) = client.get(f"{of_account}/invitations", headers=operator).json["invitations"]
+    assert (invited["email"], invited["created_by"]) == ("grace@acme.example", customer.member.email)
+    assert client.get("/v1/accounts/none/invitations", headers=operator).status_code == 404
+
+
+def test_removal_is_asked_for_before_it_is_done(connection, signed_in, customer, invite, visitor, stranger):
+    join(visitor, invite())
+    other = members.find_by_email(connection, "new@acme.example")
+    assert f'href="/members/{other.id}/remove"' in signed_in.get("/members").text
+    page = signed_in.get(f"/members/{other.id}/remove").text
+    assert "Remove new@acme.example?" in page
+    assert members.find_by_email(connection, "new@acme.example") == other
+    assert signed_in.post(f"/members/{other.id}/remove", page=f"/members/{other.id}/remove").status_code == 303
+    assert members.find_by_email(connection, "new@acme.example") is None
+    assert signed_in.get(f"/members/{stranger.member.id}/remove").status_code == 404
 
 
 @pytest.mark.parametrize("role", ["member", "viewer"])

@@ -1,3 +1,4 @@
+import csv
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -166,6 +167,26 @@ def test_repeated_mistakes_and_new_addresses_are_named(signed_in, customer, reco
     assert "25 calls of “Acme key” were wrong (4xx) in the last 24 hours, 100% of them." in page
     assert "“Acme key” was used from a new address, 198.51.100.66: was that you?" in page
     assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;range=24h" in page
+
+
+def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, record, client, operator):
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+    record(customer, *[{"time_us": now_us - 1000, "status": 400, "input_tokens": 7, "output_tokens": 1}] * 25)
+    told = {kind: signed_in.get(f"/{kind}.json").json[kind] for kind in ("now", "quotas", "attention")}
+    assert {(rate["unit"], rate["used"], rate["amount"]) for rate in told["now"]} == {
+        ("request", 25, 600),
+        ("token", 200, None),
+    }
+    assert [(one["name"], one["amount"]) for one in told["quotas"]] == [("monthly_requests", 20_000)]
+    (remark,) = told["attention"]
+    assert (remark["kind"], remark["key_id"]) == ("client_errors", customer.key.id)
+    for kind, rows in told.items():
+        written = list(csv.DictReader(signed_in.get(f"/{kind}.csv").text.splitlines()))
+        assert [row.keys() for row in written] == [row.keys() for row in rows]
+        assert f'href="/{kind}.csv"' in signed_in.get("/").text
+    (by_api,) = client.get(f"/v1/accounts/{customer.account.id}/attention", headers=operator).json["remarks"]
+    assert by_api == {name: remark[{"key": "key_id", "portal_path": "address"}.get(name, name)] for name in by_api}
+    assert client.get("/v1/accounts/none/attention", headers=operator).status_code == 404
 
 
 def test_next_bill_is_told(connection, signed_in, customer):

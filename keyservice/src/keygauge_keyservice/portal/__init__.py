@@ -17,11 +17,13 @@ from keygauge_keyservice.portal import (
     key,
     key_table,
     keys,
+    member_table,
     members,
     operator_prices,
     overview,
     sign_in,
     single_sign_on,
+    standing,
     stats,
     usage,
 )
@@ -44,6 +46,8 @@ def create_portal() -> Blueprint:
         billing,
         audit,
         members,
+        member_table,
+        standing,
         operator_prices,  # … and all of the operator's pages
         assets,
     ):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from flask import url_for
 
-from keygauge_keyservice import addresses, usage
+from keygauge_keyservice import addresses, keys, quota, usage
 from keygauge_keyservice.addresses import NewAddresses
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import Key
@@ -23,18 +24,29 @@ _UNUSED = timedelta(days=60)
 _ERRORS_MIN, _ERRORS_SHARE = 20, 0.1  # of a key's calls in a day: a program that repeats its mistake
 
 
+Kind = Literal["quota", "new_address", "client_errors", "expired", "expires", "rotation_due", "unused"]
+
+
 @dataclass(frozen=True)
 class Remark:
     """Something that needs attention, and where to look."""
 
+    kind: Kind
+    key_id: str | None  # None: it is about the account
     text: str
     address: str
 
 
-def find(
+def find(connection: Connection, account_id: str, *, now: datetime) -> list[Remark]:
+    """Look for all that needs attention, the most urgent first."""
+    quotas = quota.find_quotas(connection, account_id, now=now)
+    return find_with(connection, account_id, quotas, keys.list_keys(connection, account_id), now=now)
+
+
+def find_with(
     connection: Connection, account_id: str, quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime
 ) -> list[Remark]:
-    """Look for all that needs attention, the most urgent first."""
+    """Look for it where the account's quotas and keys are known."""
     day = usage.breakdown(connection, by="key", account_id=account_id, start=now - timedelta(days=1), end=now)
     fresh = addresses.find_new(connection, account_id, now=now)
     names = {key.id: key.name for key in listed}
@@ -50,6 +62,8 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
             whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
             share = figures.share(one.used, one.amount)
             yield Remark(
+                "quota",
+                one.key_id,
                 f"{share} of the {unit} “{one.name}”{whose} is used {PERIODS[one.period]}.",
                 url_for("portal.usage.show", key=one.key_id),
             )
@@ -60,6 +74,8 @@ def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
     for one in fresh:
         where = f"a new address, {one.ip}" if one.ips == 1 else f"{one.ips} new addresses, {one.ip} among them"
         yield Remark(
+            "new_address",
+            one.key_id,
             f"“{one.key_name}” was used from {where}: was that you?",
             url_for("portal.calls.show", key=one.key_id, ip=one.ip, range="24h"),
         )
@@ -71,6 +87,8 @@ def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
         wrong = part.client_errors
         if part.group in names and wrong >= _ERRORS_MIN and wrong >= _ERRORS_SHARE * part.requests:
             yield Remark(
+                "client_errors",
+                part.group,
                 f"{figures.count(wrong)} calls of “{names[part.group]}” were wrong (4xx) in the last 24 hours, "
                 f"{figures.share(wrong, part.requests)} of them.",
                 url_for("portal.calls.show", key=part.group, status="4xx", range="24h"),
@@ -81,11 +99,19 @@ def of_keys(listed: Sequence[Key], *, now: datetime) -> Iterator[Remark]:
     """Remark on keys that expired or will, are to be rotated, or lie unused."""
     for key in listed:
         address = url_for("portal.key.show", key_id=key.id)
-        if key.expires_at is not None and key.expires_at <= now:
-            yield Remark(f"“{key.name}” expired on {figures.day(key.expires_at)}.", address)
-        elif key.expires_at is not None and key.expires_at <= now + _EXPIRES_SOON:
-            yield Remark(f"“{key.name}” expires on {figures.day(key.expires_at)}.", address)
-        elif key.rotation_due_at is not None and key.rotation_due_at <= now:
-            yield Remark(f"“{key.name}” was last rotated on {figures.day(key.rotated_at)}: it is due.", address)
-        elif key.status == "active" and (key.last_used_at or key.created_at) < now - _UNUSED:
-            yield Remark(f"“{key.name}” has not been used for {_UNUSED.days} days: disable it?", address)
+        for kind, text in _of_key(key, now):
+            yield Remark(kind, key.id, text, address)
+
+
+def _of_key(key: Key, now: datetime) -> Iterator[tuple[Kind, str]]:
+    if key.expires_at is not None and key.expires_at <= now:
+        yield "expired", f"“{key.name}” expired on {figures.day(key.expires_at)}."
+        return
+    if key.expires_at is not None and key.expires_at <= now + _EXPIRES_SOON:
+        yield "expires", f"“{key.name}” expires on {figures.day(key.expires_at)}."
+    if key.status != "active":
+        return
+    if key.rotation_due_at is not None and key.rotation_due_at <= now:
+        yield "rotation_due", f"“{key.name}” was last rotated on {figures.day(key.rotated_at)}: it is due."
+    if (key.last_used_at or key.created_at) < now - _UNUSED:
+        yield "unused", f"“{key.name}” has not been used for {_UNUSED.days} days: disable it?"

@@ -54,6 +54,15 @@ def set_role(member_id: int) -> Response:
     return _back("role")
 
 
+@blueprint.get("/<int:member_id>/remove")
+def confirm_remove(member_id: int) -> str:
+    """Ask before a member is taken out."""
+    guard.require_manager()
+    with services().connection() as connection:
+        one = members.require(connection, guard.current_account_id(), _sane(member_id))
+    return render_template("portal/member_remove.html", one=one)
+
+
 @blueprint.post("/<int:member_id>/remove")
 def remove(member_id: int) -> Response:
     """Take a member out."""

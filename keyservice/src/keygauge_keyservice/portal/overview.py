@@ -70,7 +70,7 @@ def show() -> str:
         statement = billing.find_statement(connection, account_id, now=now)
         pace = find_pace(connection, account_id, now=now)
         listed = keys.list_keys(connection, account_id)
-        remarks = attention.find(connection, account_id, quotas, listed, now=now)
+        remarks = attention.find_with(connection, account_id, quotas, listed, now=now)
         totals = usage.totals(connection, account_id=account_id, start=quarter.start, end=quarter.end)
         points = usage.series(connection, account_id=account_id, start=month.start, end=month.end, bucket=month.bucket)
     return render_template(
