@@ -63,7 +63,8 @@ def _usage_spike(thresholds: Thresholds) -> Alert:
 
 
 def _new_key_hot(thresholds: Thresholds) -> Alert:
-    hot = f"{_in_an_hour()} > {thresholds.new_key_requests} unless {_a_day_ago()}"
+    known = f"group({select(REQUESTS, scope=EVERYTHING)} offset 1d)"  # to a Prometheus that is new, all keys are
+    hot = f"{_in_an_hour()} > {thresholds.new_key_requests} unless {_a_day_ago()} and on () {known}"
     return Alert(
         name="NewKeyHot",
         severity="ticket",
