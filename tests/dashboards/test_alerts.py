@@ -108,6 +108,16 @@ CASES = [
     ),
     Case(
         "KeyRateLimited",
+        "a tenth limited, its key renamed a moment ago",
+        requests("200", "0+90x30")
+        | requests("429", "0+10x30")
+        | key_info()
+        | one(service.KEY_INFO, "0.5x1000", id="k1", name="old", account="a1"),
+        "20m",
+        ticket(**NAMED),
+    ),
+    Case(
+        "KeyRateLimited",
         "a tenth limited, no key service to name it",
         requests("200", "0+90x30") | requests("429", "0+10x30"),
         "20m",

@@ -1,4 +1,5 @@
 import argparse
+import re
 
 import pytest
 
@@ -45,6 +46,24 @@ def test_own_thresholds_go_into_rules_and_dashboards(run, tmp_path):
     assert run("check", "--folder", tmp_path) == 1
 
 
+def test_own_burns_replace_the_ones_given(run, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("burns: [{severity: page, short: 10m, long: 2h, factor: 7, hold: 5m}]")
+    run("build", "--folder", tmp_path, "--thresholds", own)
+    rules = (tmp_path / "dashboards/generated/prometheus/keygauge.rules.yaml").read_text()
+    assert set(re.findall(r"window: (\w+)", rules)) == {"2h"}
+    page = (tmp_path / "docs/dashboards.md").read_text()
+    assert "failed:ratio_rate2h" in page
+    assert "ratio_rate3d" not in page
+
+
+def test_alerts_link_to_a_runbook_of_ones_own(run, tmp_path):
+    run("build", "--folder", tmp_path, "--runbook", "https://wiki.example/keygauge")
+    for path in ("prometheus/keygauge.rules.yaml", "grafana/provisioning/alerting/keygauge.yaml"):
+        links = re.findall("runbook_url: (.+)#", (tmp_path / "dashboards/generated" / path).read_text())
+        assert set(links) == {"https://wiki.example/keygauge"}
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -62,6 +81,11 @@ def test_own_thresholds_go_into_rules_and_dashboards(run, tmp_path):
         "- 1",
         "[",
         "burns: 1",
+        "burns: []",
+        "burns: [{severity: page}]",
+        "burns: [{severity: loud, short: 5m, long: 1h, factor: 2, hold: 1m}]",
+        "burns: [{severity: page, short: 5 minutes, long: 1h, factor: 2, hold: 1m}]",
+        "burns: [{severity: page, short: 5m, long: 1h, factor: 0, hold: 1m}]",
     ],
 )
 def test_wrong_thresholds_are_refused(run, tmp_path, text):

@@ -71,8 +71,8 @@ def test_rules_are_flat_as_the_loader_wants_them(root):
 
 def test_dollars_survive_the_loader():
     """Grafana expands $NAME and ${NAME} in its files."""
-    assert re.findall(r"(?<!\$)\$(?!\$)", ledger_rules()) == []
-    assert "$$labels.key" in ledger_rules()
+    assert re.findall(r"(?<!\$)\$(?!\$)", ledger_rules("https://runbook.example")) == []
+    assert "$$labels.key" in ledger_rules("https://runbook.example")
 
 
 def test_messages_use_labels_that_the_rows_have():

@@ -9,7 +9,7 @@ from typing import Literal
 from keygauge.metrics import KEY, label
 
 SOURCE = 'source="keygauge"'  # on every alert of ours, for routes and dashboards
-RUNBOOK = "docs/runbook.md"
+RUNBOOK = "docs/runbook.md"  # where nobody says another address
 
 NAMED_KEY = "{{ $labels.name }} ({{ $labels." + label(KEY) + " }})"
 SHARE = "{{ $value | humanizePercentage }}"
@@ -39,10 +39,10 @@ class Alert:
     description: str
     labels: Mapping[str, str] = field(default_factory=dict)  # tell apart alerts of one name
 
-    @property
-    def runbook(self) -> str:
-        """Return the address of the alert's heading in the runbook."""
-        return f"{RUNBOOK}#{self.name.lower()}"
+
+def heading(runbook: str, name: str) -> str:
+    """Return the address of an alert's heading in the runbook."""
+    return f"{runbook}#{name.lower()}"
 
 
 def between(expression: str, levels: Sequence[float]) -> Iterator[tuple[float, str]]:

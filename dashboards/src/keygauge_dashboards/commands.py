@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from keygauge.command import CommandError, Subparsers
+from keygauge_dashboards.alert import RUNBOOK
 from keygauge_dashboards.files import generate, stale, write
 from keygauge_dashboards.thresholds import Thresholds, read
 
@@ -22,6 +23,7 @@ def register(subparsers: Subparsers) -> None:
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("--folder", type=Path, default=Path(), help="the project's folder (default: the current one)")
         verb.add_argument("--thresholds", type=Path, metavar="FILE", help="your own thresholds, as YAML")
+        verb.add_argument("--runbook", default=RUNBOOK, metavar="URL", help="where the alerts link to, your runbook")
         verb.set_defaults(run=run)
 
 
@@ -40,9 +42,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _generate(arguments: argparse.Namespace) -> dict[Path, str]:
     if arguments.thresholds is None:
-        return generate(Thresholds())
+        return generate(Thresholds(), arguments.runbook)
     try:
         text = arguments.thresholds.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"thresholds: {arguments.thresholds} cannot be read: {error}") from error
-    return generate(read(text))
+    return generate(read(text), arguments.runbook)

@@ -30,12 +30,12 @@ def errors(thresholds: Thresholds) -> Page:
 
 def _objectives(thresholds: Thresholds) -> list[View]:
     failing, slow = 1 - thresholds.availability_objective, 1 - thresholds.speed_objective
-    failed, slowed = (f'{name("3d")}{{{JOB}=~"$job"}}' for name in (failed_share, slow_share))
-    windows = [burn.long for burn in thresholds.burns]
+    windows = list(dict.fromkeys(burn.long for burn in thresholds.burns))
+    failed, slowed = (f'{name(windows[-1])}{{{JOB}=~"$job"}}' for name in (failed_share, slow_share))
     return [
         stat(
             "How much of the error budget is left?",
-            f"Of the last 3 days' budget: {failing:.2%} of requests may be answered with 5xx.",
+            f"Of the last {windows[-1]}'s budget: {failing:.2%} of requests may be answered with 5xx.",
             Prometheus(f"min(1 - {failed} / {failing:.6g})", instant=True),
             unit="percentunit",
             colours=_left(),
@@ -44,7 +44,7 @@ def _objectives(thresholds: Thresholds) -> list[View]:
         ),
         stat(
             "How much of the speed budget is left?",
-            f"Of the last 3 days' budget: {slow:.0%} of requests may take longer than {thresholds.slow_s:g} s.",
+            f"Of the last {windows[-1]}'s budget: {slow:.0%} of requests may take longer than {thresholds.slow_s:g} s.",
             Prometheus(f"min(1 - {slowed} / {slow:.6g})", instant=True),
             unit="percentunit",
             colours=_left(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from keygauge_dashboards.alert import RUNBOOK
 from keygauge_dashboards.catalogue import catalogue
 from keygauge_dashboards.provisioning import dashboard_folder, data_sources, ledger_rules, rules
 from keygauge_dashboards.suite import pages
@@ -15,17 +16,17 @@ _DASHBOARDS = GENERATED / "grafana/dashboards"
 _PROVISIONING = GENERATED / "grafana/provisioning"
 
 
-def generate(thresholds: Thresholds) -> dict[Path, str]:
-    """Return the text of every generated file by its path below the project's folder."""
+def generate(thresholds: Thresholds, runbook: str = RUNBOOK) -> dict[Path, str]:
+    """Return the text of every generated file by its path below the project's folder; alerts link to the runbook."""
     dashboards = {
         _DASHBOARDS / f"{page.uid}.json": json.dumps(page.json(), indent=2, sort_keys=True) + "\n"
         for page in pages(thresholds)
     }
     return {
         **dashboards,
-        GENERATED / "prometheus/keygauge.rules.yaml": rules(thresholds),
+        GENERATED / "prometheus/keygauge.rules.yaml": rules(thresholds, runbook),
         _PROVISIONING / "datasources/keygauge.yaml": data_sources(),
-        _PROVISIONING / "alerting/keygauge.yaml": ledger_rules(),
+        _PROVISIONING / "alerting/keygauge.yaml": ledger_rules(runbook),
         _PROVISIONING / "dashboards/keygauge.yaml": dashboard_folder(),
         Path("docs/dashboards.md"): catalogue(thresholds),
     }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keygauge_dashboards.alert import RUNBOOK
-
 DATA_SOURCE = "keygauge-postgresql"
 
 # A key that has been used for a while is used from an address that it was not used from within 7 days.
@@ -39,11 +37,6 @@ class LedgerAlert:
     summary: str
     description: str
     labels: tuple[str, ...]  # the text columns
-
-    @property
-    def runbook(self) -> str:
-        """Return the address of the alert's heading in the runbook."""
-        return f"{RUNBOOK}#{self.name.lower()}"
 
 
 def ledger_alerts() -> list[LedgerAlert]:

@@ -152,7 +152,8 @@ def named(expression: str, *on: str) -> str:
     """Add a key's `name` and `account` to an expression that keeps KEY; the id where the key service does not tell."""
     info = service_metrics
     source = f'label_replace({info.KEY_INFO.prometheus_name}, "{label(KEY)}", "$1", "{info.ID}", "(.+)")'
-    names = f"max by ({label(KEY)}, {info.NAME}, {info.ACCOUNT}) ({source})"
+    # One name each, also while replicas of the key service tell an old and a new one.
+    names = f"topk by ({label(KEY)}) (1, max by ({label(KEY)}, {info.NAME}, {info.ACCOUNT}) ({source}))"
     joined = f"({expression}) * on ({label(KEY)}) group_left ({info.NAME}, {info.ACCOUNT}) {names}"
     bare = f'label_replace({expression}, "{info.NAME}", "$1", "{label(KEY)}", "(.+)")'
     return f"({joined}) or on ({', '.join(map(label, (*on, KEY)))}) {bare}"
@@ -164,7 +165,8 @@ def owned(expression: str) -> str:
     own = f'label_replace({info.KEY_INFO.prometheus_name}, "{info.KEY}", "$1", "{info.ID}", "(.+)")'
     whole = f"max by ({info.ACCOUNT}, {info.ACCOUNT_NAME}) ({info.KEY_INFO.prometheus_name})"
     shared = f'label_replace({whole}, "{info.NAME}", "all keys", "{info.ACCOUNT}", ".*")'
-    names = f"max by ({info.ACCOUNT}, {info.KEY}, {info.ACCOUNT_NAME}, {info.NAME}) ({own} or {shared})"
+    told = f"max by ({info.ACCOUNT}, {info.KEY}, {info.ACCOUNT_NAME}, {info.NAME}) ({own} or {shared})"
+    names = f"topk by ({info.ACCOUNT}, {info.KEY}) (1, {told})"  # one each, see above
     joined = f"({expression}) * on ({info.ACCOUNT}, {info.KEY}) group_left ({info.ACCOUNT_NAME}, {info.NAME}) {names}"
     bare = f'label_replace({expression}, "{info.ACCOUNT_NAME}", "$1", "{info.ACCOUNT}", "(.+)")'
     return f"({joined}) or on ({info.ACCOUNT}, {info.KEY}, {info.LIMIT}) {bare}"

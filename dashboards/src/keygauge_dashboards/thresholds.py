@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 import yaml
 
 from keygauge.command import CommandError
 from keygauge.metrics import DURATION_BUCKETS_S
 
+Severity = Literal["page", "ticket"]
+
 
 @dataclass(frozen=True)
 class Burn:
     """An error budget burns too fast when both windows do: at `factor` times the rate that just uses it up."""
 
-    severity: Literal["page", "ticket"]
-    short: str
+    severity: Severity
+    short: str  # durations as Prometheus writes them, such as 30m
     long: str
     factor: float
     hold: str  # how long it must last
+
+    def __post_init__(self) -> None:
+        if self.severity not in get_args(Severity):
+            raise CommandError(f"thresholds: burns: severity is {self.severity!r}: choose page or ticket")
+        for name in ("short", "long", "hold"):
+            given = getattr(self, name)
+            if not re.fullmatch(r"[1-9][0-9]*[smhdw]", str(given)):
+                raise CommandError(f"thresholds: burns: {name} is {given!r}: give a duration, such as 30m")
+        if isinstance(self.factor, bool) or not isinstance(self.factor, int | float) or not 0 < self.factor < math.inf:
+            raise CommandError(f"thresholds: burns: factor is {self.factor!r}: give a number above 0")
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,9 @@ class Thresholds:
 
 
 def read(text: str) -> Thresholds:
-    """Read thresholds from YAML: names and numbers, or lists of numbers; what is not named stays as it is.
+    """Read thresholds from YAML: names and numbers, or lists of them; what is not named stays as it is.
+
+    `burns` is a list of mappings with the members of `Burn`, the windows from short to long.
 
     Raises:
         CommandError: this is no YAML, a name does not exist, or its value is of another kind or makes no sense.
@@ -80,9 +95,18 @@ def read(text: str) -> Thresholds:
     if not isinstance(given, dict):
         raise CommandError("thresholds: give a YAML mapping of names to numbers")
     defaults = {field.name: field.default for field in fields(Thresholds) if field.name != "burns"}
+    burns = _burns(given.pop("burns")) if "burns" in given else Thresholds.burns
     values: dict[str, Any] = {name: _like(defaults, name, value) for name, value in given.items()}
     _require_sense(values)
-    return replace(Thresholds(), **values)
+    return Thresholds(**values, burns=burns)
+
+
+def _burns(given: object) -> tuple[Burn, ...]:
+    members = {field.name for field in fields(Burn)}
+    burns = given if isinstance(given, list) else []
+    if not burns or not all(isinstance(burn, dict) and set(burn) == members for burn in burns):
+        raise CommandError(f"thresholds: burns is {given!r}: give a list of mappings with {', '.join(sorted(members))}")
+    return tuple(Burn(**burn) for burn in burns)
 
 
 def _require_sense(values: dict[str, Any]) -> None:
