@@ -1,8 +1,10 @@
 import gzip
+import re
 
 import pytest
 
-from keygauge_keyservice.app import create_app
+from keygauge_keyservice.app import API, create_app
+from keygauge_keyservice.openapi import document
 
 
 @pytest.fixture
@@ -70,3 +72,36 @@ def test_forwarded_address_counts_as_far_as_proxies_are_trusted(settings, connec
     app.test_client().post("/sign-in", data={"email": "a@b.example", "password": "x"}, headers=forwarded)
     app.extensions["keygauge"].pool.close()
     assert connection.execute("SELECT ip FROM sign_in_failure").fetchone()["ip"] == seen
+
+
+def test_every_write_of_an_operator_takes_an_idempotency_key(app, client, operator):
+    documented = {
+        (method, path): operation
+        for path, item in document(API)["paths"].items()
+        for method, operation in item.items()
+        if method in {"post", "put", "patch", "delete"} and operation["security"] == [{"operator": []}]
+    }
+    assert len(documented) > 10
+    for (method, path), operation in documented.items():
+        assert "Idempotency-Key" in [parameter["name"] for parameter in operation["parameters"]], path
+        address = re.sub(r"{\w+}", "x", path)
+        answer = client.open(address, method=method, json={}, headers=operator | {"Idempotency-Key": "x" * 201})
+        assert [error["field"] for error in answer.json["errors"]] == ["Idempotency-Key"], path
+
+
+def test_deletion_that_is_sent_again_is_answered_alike(client, operator, account):
+    key = client.post(f"/v1/accounts/{account['id']}/keys", json={"name": "prod"}, headers=operator).json["key"]
+    headers = operator | {"Idempotency-Key": "one"}
+    for _ in range(2):
+        answer = client.delete(f"/v1/keys/{key['id']}", headers=headers)
+        assert (answer.status_code, answer.text) == (204, "")
+
+
+def test_price_that_is_sent_again_is_set_once(client, operator, connection):
+    body = {"model": "m", "tiers": [{"input": 1, "output": 2}]}
+    first, second = (
+        client.post("/v1/prices", json=body, headers=operator | {"Idempotency-Key": "one"}) for _ in range(2)
+    )
+    assert first.status_code == second.status_code == 201
+    assert first.json == second.json
+    assert connection.execute("SELECT count(*) AS prices FROM price").fetchone() == {"prices": 1}

@@ -19,17 +19,17 @@ _LENGTH_MAX = 200
 _SECRETS = ("token",)  # shown once: null in the answer to a repetition
 
 _P = ParamSpec("_P")
-Answer = tuple[dict[str, Any], int]
+Answer = tuple[dict[str, Any] | str, int]  # text is the nothing of a 204
 
 
-def idempotent(view: Callable[_P, Answer]) -> Callable[_P, Answer]:
+def idempotent(view: Callable[_P, Answer | dict[str, Any]]) -> Callable[_P, Answer]:
     """Do a write with an `Idempotency-Key` once, however often it is sent within a day."""
 
     @wraps(view)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Answer:
         key = request.headers.get("Idempotency-Key")
         if key is None:
-            return view(*args, **kwargs)
+            return _whole(view(*args, **kwargs))
         if not (1 <= len(key) <= _LENGTH_MAX and key.isascii() and key.isprintable()):
             raise invalid(FieldError("Idempotency-Key", "wrong_text", f"give 1 to {_LENGTH_MAX} printable characters"))
         name = hashlib.sha256(f"{request.method} {request.path}\n{key}".encode()).digest()
@@ -38,7 +38,7 @@ def idempotent(view: Callable[_P, Answer]) -> Callable[_P, Answer]:
         if earlier is not None:
             return earlier
         try:
-            body, status = view(*args, **kwargs)
+            body, status = _whole(view(*args, **kwargs))
         except Exception:
             with services().connection() as connection:
                 connection.execute("/* idempotency.release */ DELETE FROM idempotency WHERE hash = %s", (name,))
@@ -48,6 +48,10 @@ def idempotent(view: Callable[_P, Answer]) -> Callable[_P, Answer]:
         return body, status
 
     return guarded
+
+
+def _whole(answer: Answer | dict[str, Any]) -> Answer:
+    return answer if isinstance(answer, tuple) else (answer, 200)
 
 
 def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Answer | None:
@@ -74,12 +78,14 @@ def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Answer | 
         raise Problem(409, "in_progress", "A request with this Idempotency-Key is not done yet: look for its result.")
     if bytes(row["fingerprint"]) != fingerprint:
         raise Problem(422, "key_reused", "This Idempotency-Key came with another body before: draw a new one.")
-    return row["body"], row["status"]
+    return "" if row["body"] is None else row["body"], row["status"]
 
 
-def _keep(connection: Connection, name: bytes, body: dict[str, Any], status: int) -> None:
-    kept = {field: None if field in _SECRETS else value for field, value in body.items()}
+def _keep(connection: Connection, name: bytes, body: dict[str, Any] | str, status: int) -> None:
+    kept = None
+    if isinstance(body, dict):
+        kept = Jsonb({field: None if field in _SECRETS else value for field, value in body.items()})
     connection.execute(
         "/* idempotency.keep */ UPDATE idempotency SET status = %s, body = %s WHERE hash = %s",
-        (status, Jsonb(kept), name),
+        (status, kept, name),
     )

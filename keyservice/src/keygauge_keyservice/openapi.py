@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from flask import Blueprint, Response, jsonify
 
-from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, ref
+from keygauge_keyservice.api import samples
+from keygauge_keyservice.api.schema import IDEMPOTENCY, INTEGER, TEXT, array, obj, ref, refusals
 
 
 class Part(Protocol):
@@ -32,6 +33,7 @@ _PROBLEM = obj(
     {"errors": array(ref("FieldError"))},
 )
 _FIELD_ERROR = obj({"field": TEXT, "code": TEXT, "detail": TEXT})
+_WRITES = frozenset(("post", "put", "patch", "delete"))
 _SELF = {
     "get": {
         "operationId": "readDocument",
@@ -58,8 +60,9 @@ def document(parts: Sequence[Part]) -> dict[str, Any]:
     paths: dict[str, Any] = {"/v1/openapi.json": _SELF}
     schemas: dict[str, Any] = {"Problem": _PROBLEM, "FieldError": _FIELD_ERROR}
     for part in parts:
-        paths.update(part.PATHS)
+        paths.update({path: _item(item) for path, item in part.PATHS.items()})
         schemas.update(part.SCHEMAS)
+    samples.add(paths)
     return {
         "openapi": "3.1.0",
         "info": {"title": "KeyGauge key service", "version": version("keygauge-keyservice")},
@@ -72,4 +75,19 @@ def document(parts: Sequence[Part]) -> dict[str, Any]:
                 "replica": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_SERVICE_TOKEN"},
             },
         },
+    }
+
+
+def _item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete a path's operations: every write of an operator takes an Idempotency-Key."""
+    return {method: _write(operation) if method in _WRITES else operation for method, operation in item.items()}
+
+
+def _write(operation: Mapping[str, Any]) -> Mapping[str, Any]:
+    if operation["security"] != [{"operator": []}]:
+        return operation
+    return {
+        **operation,
+        "parameters": [*operation.get("parameters", []), IDEMPOTENCY],
+        "responses": dict(sorted({**refusals(409, 422), **operation["responses"]}.items())),
     }

@@ -8,7 +8,6 @@ from flask import Blueprint
 
 from keygauge_keyservice import accounts, fields
 from keygauge_keyservice.api.schema import (
-    IDEMPOTENCY,
     NAME,
     PAGE,
     SLUG,
@@ -64,6 +63,7 @@ def read(account_id: str) -> dict[str, Any]:
 
 @blueprint.patch("/<account_id>")
 @operator_only
+@idempotent
 def change(account_id: str) -> dict[str, Any]:
     """Change an account's plan or status."""
     given = fields.body()
@@ -102,7 +102,6 @@ PATHS = {
             body=obj({"name": NAME, "plan": SLUG}),
             answer=ref("Account"),
             status=201,
-            parameters=[IDEMPOTENCY],
             problems=(404, 409, 422),
         ),
         "get": operation(

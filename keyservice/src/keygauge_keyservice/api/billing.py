@@ -12,6 +12,7 @@ from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nul
 from keygauge_keyservice.authority import OPERATOR, operator_only
 from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
 from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.idempotency import idempotent
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
@@ -42,6 +43,7 @@ def read() -> dict[str, Any] | Response:
 
 @blueprint.post("/billing/close")
 @operator_only
+@idempotent
 def close() -> dict[str, Any]:
     """Close the periods that are over."""
     with services().connection() as connection:
@@ -58,6 +60,7 @@ def read_price(plan_id: str) -> dict[str, Any]:
 
 @blueprint.put("/plans/<plan_id>/price")
 @operator_only
+@idempotent
 def set_price(plan_id: str) -> dict[str, Any]:
     """Set what a plan costs a month."""
     given = given_fields.body()

@@ -10,6 +10,7 @@ from flask import Blueprint
 from keygauge_keyservice import fields, key_limits
 from keygauge_keyservice.api.schema import array, obj, operation, path, ref
 from keygauge_keyservice.authority import OPERATOR, operator_only
+from keygauge_keyservice.idempotency import idempotent
 from keygauge_keyservice.limit_fields import LIMITS_MAX, limit_document, read_key_limits
 from keygauge_keyservice.plan_limits import Limit
 from keygauge_keyservice.services import services
@@ -27,6 +28,7 @@ def read(key_id: str) -> dict[str, Any]:
 
 @blueprint.put("/<key_id>/limits")
 @operator_only
+@idempotent
 def replace(key_id: str) -> dict[str, Any]:
     """Give a key other limits of its own."""
     given = fields.body()

@@ -10,7 +10,6 @@ from flask import Blueprint
 from keygauge.key import Environment
 from keygauge_keyservice import accounts, fields, key_fields, keys, rotation
 from keygauge_keyservice.api.schema import (
-    IDEMPOTENCY,
     INTEGER,
     NAME,
     PAGE,
@@ -76,6 +75,7 @@ def read(key_id: str) -> dict[str, Any]:
 
 @blueprint.patch("/keys/<key_id>")
 @operator_only
+@idempotent
 def change(key_id: str) -> dict[str, Any]:
     """Change a key's terms or status: all that is given or nothing."""
     given = fields.body()
@@ -91,6 +91,7 @@ def change(key_id: str) -> dict[str, Any]:
 
 @blueprint.post("/keys/<key_id>/rotations")
 @operator_only
+@idempotent
 def rotate(key_id: str) -> tuple[dict[str, Any], int]:
     """Give a key another secret; the token is shown this once, and null where this rotation was done before."""
     given = fields.body()
@@ -112,6 +113,7 @@ def rotate(key_id: str) -> tuple[dict[str, Any], int]:
 
 @blueprint.delete("/keys/<key_id>")
 @operator_only
+@idempotent
 def delete(key_id: str) -> tuple[str, int]:
     """Delete a key."""
     with services().connection() as connection:
@@ -194,7 +196,7 @@ PATHS = {
         "post": operation(
             "createKey",
             "Issue a key; the token is shown this once",
-            parameters=[_ACCOUNT_ID, IDEMPOTENCY],
+            parameters=[_ACCOUNT_ID],
             body=obj({"name": NAME}, {"environment": _ENVIRONMENT, **_TERMS}),
             answer=obj({"key": ref("Key"), "token": nullable(TEXT)}),
             status=201,

@@ -23,6 +23,7 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.authority import OPERATOR, operator_only
+from keygauge_keyservice.idempotency import idempotent
 from keygauge_keyservice.limit_fields import LIMITS_MAX, UNITS, WINDOW_S_MAX, limit_document, read_limits
 from keygauge_keyservice.services import services
 
@@ -31,6 +32,7 @@ blueprint = Blueprint("api_plans", __name__, url_prefix="/v1/plans")
 
 @blueprint.post("")
 @operator_only
+@idempotent
 def create() -> tuple[dict[str, Any], int]:
     """Make a plan."""
     given = fields.body()
@@ -58,6 +60,7 @@ def read(plan_id: str) -> dict[str, Any]:
 
 @blueprint.put("/<plan_id>/limits")
 @operator_only
+@idempotent
 def replace_limits(plan_id: str) -> dict[str, Any]:
     """Give a plan other limits."""
     given = fields.body()

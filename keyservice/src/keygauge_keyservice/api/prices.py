@@ -12,6 +12,7 @@ from keygauge_keyservice import fields, prices
 from keygauge_keyservice.api.schema import INTEGER, NAME, TEXT, TIME, array, nullable, obj, operation, ref
 from keygauge_keyservice.authority import OPERATOR, operator_only
 from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
+from keygauge_keyservice.idempotency import idempotent
 from keygauge_keyservice.price_fields import ABOVE_MAX, RATE_MAX, REQUEST_RATE_MAX, TIERS_MAX, read_tiers
 from keygauge_keyservice.prices import OwnPrice
 from keygauge_keyservice.services import services
@@ -29,6 +30,7 @@ def list_all() -> dict[str, Any]:
 
 @blueprint.post("")
 @operator_only
+@idempotent
 def add() -> tuple[dict[str, Any], int]:
     """Set a price."""
     given = fields.body()

@@ -74,6 +74,12 @@ IDEMPOTENCY = {
 }
 
 
+def refusals(*statuses: int) -> Schema:
+    """Describe answers that say what was wrong."""
+    content = {"application/problem+json": {"schema": ref("Problem")}}
+    return {str(status): {"description": _PROBLEMS[status], "content": content} for status in statuses}
+
+
 def operation(
     operation_id: str,
     summary: str,
@@ -91,9 +97,7 @@ def operation(
     if any(parameter["name"] == "format" for parameter in parameters or []):
         content["content"]["text/csv"] = {"schema": TEXT}
     responses: Schema = {str(code): {"description": "Done.", **content} for code in (status, *also)}
-    for problem in sorted({401, 503, *problems}):
-        schema = {"application/problem+json": {"schema": ref("Problem")}}
-        responses[str(problem)] = {"description": _PROBLEMS[problem], "content": schema}
+    responses |= refusals(*sorted({401, 503, *problems}))
     described: Schema = {
         "operationId": operation_id,
         "summary": summary,
