@@ -54,7 +54,7 @@ def test_a_plan_is_made_and_read(call):
         ("dry_run", "smooth"), False
     )
     assert call("GET", "/v1/plans/pro") == made
-    assert call("GET", "/v1/plans") == {"plans": [made]}
+    assert call("GET", "/v1/plans") == {"plans": [made], "next": None}
     assert call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": []}, status=409)["code"] == "plan_exists"
 
 
@@ -272,3 +272,43 @@ def test_a_key_gets_limits_of_its_own(call, key):
     ):
         call("PUT", path, {"limits": [limit | wrong]}, status=422)
     assert call("GET", path) == {"limits": [made]}
+
+
+def walk(client, operator, path, name):
+    """All rows of a list, one a page."""
+    rows, after = [], None
+    while True:
+        query = {"limit": 1} | ({"after": after} if after else {})
+        page = client.get(path, query_string=query, headers=operator)
+        assert page.status_code == 200, page.text
+        rows += page.json[name]
+        if (after := page.json["next"]) is None:
+            return rows
+
+
+def test_plans_and_prices_come_in_pages(client, operator):
+    for plan in ("b", "a", "c"):
+        client.post("/v1/plans", json={"id": plan, "name": plan, "limits": []}, headers=operator)
+    assert [plan["id"] for plan in walk(client, operator, "/v1/plans", "plans")] == ["a", "b", "c"]
+    for model, day in (("y", 1), ("x", 1), ("x", 3), ("x", 2), ("x", 2)):
+        valid_from = f"2026-11-0{day}T00:00:00Z"
+        body = {"model": model, "valid_from": valid_from, "tiers": [{"input": 1, "output": 2}]}
+        assert client.post("/v1/prices", json=body, headers=operator).status_code == 201
+    paged = walk(client, operator, "/v1/prices", "prices")
+    assert [(price["model"], price["valid_from"][9]) for price in paged] == [
+        *(("x", "3"), ("x", "2"), ("x", "2"), ("x", "1"), ("y", "1"))
+    ]
+    assert paged == client.get("/v1/prices", headers=operator).json["prices"]
+    for path in ("/v1/prices", "/v1/billing"):
+        assert client.get(f"{path}?after=x", headers=operator).status_code == 422
+
+
+def test_invoices_come_in_pages(client, operator, connection):
+    client.post("/v1/plans", json={"id": "free", "name": "Free", "limits": []}, headers=operator)
+    for name in ("one", "two"):
+        client.post("/v1/accounts", json={"name": name, "plan": "free"}, headers=operator)
+    connection.execute("UPDATE account SET created_at = now() - interval '100 days'")
+    assert client.post("/v1/billing/close", headers=operator).json["closed"] > 4
+    whole = client.get("/v1/billing", headers=operator).json
+    assert whole["next"] is None
+    assert walk(client, operator, "/v1/billing", "invoices") == whole["invoices"]

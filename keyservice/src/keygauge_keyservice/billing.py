@@ -104,12 +104,20 @@ def close_periods(connection: Connection, *, now: datetime | None = None) -> lis
     return [Invoice(**row) for row in connection.execute(_CLOSE, values)]
 
 
-def list_invoices(connection: Connection, account_id: str | None = None) -> list[Invoice]:
-    """List closed periods, the newest first, of one account or all."""
+def list_invoices(
+    connection: Connection,
+    account_id: str | None = None,
+    *,
+    after: tuple[date, str] | None = None,
+    limit: int | None = None,
+) -> list[Invoice]:
+    """List closed periods, the newest first, of one account or all: those after one (period, account), so many."""
+    period, last_id = after or (None, None)
     rows = connection.execute(
-        "/* billing.list */ SELECT * FROM invoice WHERE %(id)s::text IS NULL OR account_id = %(id)s "
-        "ORDER BY period DESC, account_id",
-        {"id": account_id},
+        "/* billing.list */ SELECT * FROM invoice WHERE (%(id)s::text IS NULL OR account_id = %(id)s) "
+        "AND (%(period)s::date IS NULL OR period < %(period)s OR (period = %(period)s AND account_id > %(last_id)s)) "
+        "ORDER BY period DESC, account_id LIMIT %(limit)s",
+        {"id": account_id, "period": period, "last_id": last_id, "limit": limit},
     )
     return [Invoice(**row) for row in rows]
 

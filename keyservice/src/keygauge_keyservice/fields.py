@@ -15,6 +15,7 @@ _T = TypeVar("_T")
 
 INTEGER_MAX = 2**53 - 1  # the largest that every JSON reader keeps exact
 NAME_LENGTH_MAX = 100
+_ID_MAX = 2**63 - 1
 YEAR_MIN = 1970  # no call is older; far from year 1, where neither Python nor the database can change zones
 _is_slug = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII).fullmatch
 _is_page_size = re.compile(r"[1-9][0-9]{0,8}", re.ASCII).fullmatch
@@ -179,6 +180,19 @@ def page(*, most: int = 500) -> tuple[str | None, int]:
     if after is not None and ("\0" in after or len(after) > NAME_LENGTH_MAX):
         raise invalid(FieldError("after", "wrong_cursor", "give the 'next' of the page before"))
     return after, int(text)
+
+
+def number_after(text: str | None) -> int | None:
+    """Return the id in the `after` of a list whose cursors are ids of numbers.
+
+    Raises:
+        Problem: 422.
+    """
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= _ID_MAX):
+        raise invalid(FieldError("after", "wrong_cursor", "give the 'next' of the page before"))
+    return int(text)
 
 
 def _moment(value: Any) -> datetime | None:

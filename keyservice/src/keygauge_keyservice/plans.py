@@ -59,9 +59,9 @@ def require(connection: Connection, plan_id: str) -> Plan:
     return plan
 
 
-def list_plans(connection: Connection) -> list[Plan]:
-    """Return all plans by id."""
-    return _load(connection, None)
+def list_plans(connection: Connection, *, after: str | None = None, limit: int | None = None) -> list[Plan]:
+    """Return the plans by id: those after one, at most so many."""
+    return _load(connection, None, after=after, limit=limit)
 
 
 def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit], *, actor: str) -> Plan:
@@ -87,11 +87,14 @@ def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit]
         return plan
 
 
-def _load(connection: Connection, plan_ids: list[str] | None) -> list[Plan]:
+def _load(
+    connection: Connection, plan_ids: list[str] | None, *, after: str | None = None, limit: int | None = None
+) -> list[Plan]:
     rows = connection.execute(
         "/* plans.load */ SELECT id, name, created_at FROM plan "
-        "WHERE %(ids)s::text[] IS NULL OR id = ANY(%(ids)s) ORDER BY id",
-        {"ids": plan_ids},
+        "WHERE (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s)) AND (%(after)s::text IS NULL OR id > %(after)s) "
+        "ORDER BY id LIMIT %(limit)s",
+        {"ids": plan_ids, "after": after, "limit": limit},
     ).fetchall()
     limits = plan_limits.of_plans(connection, [row["id"] for row in rows])
     return [Plan(**row, limits=tuple(limits.get(row["id"], ()))) for row in rows]

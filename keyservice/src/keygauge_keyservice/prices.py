@@ -70,9 +70,15 @@ def set_price(
     return own
 
 
-def list_prices(connection: Connection) -> list[OwnPrice]:
-    """List all own prices by model, the newest first."""
-    rows = connection.execute("/* prices.list */ SELECT * FROM price ORDER BY model, valid_from DESC, id DESC")
+def list_prices(connection: Connection, *, after: int | None = None, limit: int | None = None) -> list[OwnPrice]:
+    """List own prices by model, the newest first: those after one, at most so many."""
+    rows = connection.execute(
+        "/* prices.list */ SELECT price.* FROM price LEFT JOIN price AS last ON last.id = %(after)s "
+        "WHERE %(after)s::bigint IS NULL OR price.model > last.model "
+        "OR (price.model = last.model AND (price.valid_from, price.id) < (last.valid_from, last.id)) "
+        "ORDER BY price.model, price.valid_from DESC, price.id DESC LIMIT %(limit)s",
+        {"after": after, "limit": limit},
+    )
     return [_own(row) for row in rows]
 
 

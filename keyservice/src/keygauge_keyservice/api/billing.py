@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from keygauge_keyservice import accounts, billing, invoice_export
 from keygauge_keyservice import fields as given_fields
-from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nullable, obj, operation, path, query, ref
+from keygauge_keyservice.api.schema import (
+    INTEGER,
+    PAGE,
+    TEXT,
+    TIME,
+    array,
+    enum,
+    nullable,
+    obj,
+    operation,
+    path,
+    query,
+    ref,
+)
 from keygauge_keyservice.authority import OPERATOR, operator_only
 from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.idempotency import idempotent
+from keygauge_keyservice.problem import FieldError, invalid
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
@@ -23,22 +38,35 @@ PRICE_MAX = 10**15  # a million dollars a month
 @blueprint.get("/billing")
 @operator_only
 def read() -> dict[str, Any] | Response:
-    """Answer with an account's period and invoices; without an account, with everyone's invoices."""
-    given = Fields(request.args.to_dict())
+    """Answer with an account's period and a page of invoices; without an account, of everyone's; CSV has them all."""
+    after_text, limit = given_fields.page()
+    after = _after(after_text)
+    given = Fields({name: value for name, value in request.args.items() if name not in {"after", "limit"}})
     account_id = given.text("account", length_max=TEXT_LENGTH_MAX)
     form = given.choice("format", ("json", "csv"), default="json")
     given.check()
     with services().connection() as connection:
         if account_id is not None:
             accounts.require(connection, account_id)
-        invoices = billing.list_invoices(connection, account_id)
         if form == "csv":
-            return invoice_export.csv(invoices)
+            return invoice_export.csv(billing.list_invoices(connection, account_id))
+        invoices = billing.list_invoices(connection, account_id, after=after, limit=limit)
         current = billing.find_statement(connection, account_id) if account_id else None
     return {
         "current": invoice_export.document(current) if current else None,
         "invoices": [invoice_export.document(invoice) for invoice in invoices],
+        "next": f"{invoices[-1].period}_{invoices[-1].account_id}" if len(invoices) == limit else None,
     }
+
+
+def _after(text: str | None) -> tuple[date, str] | None:
+    if text is None:
+        return None
+    period, _, account_id = text.partition("_")
+    try:
+        return date.fromisoformat(period), account_id
+    except ValueError as error:
+        raise invalid(FieldError("after", "wrong_cursor", "give the 'next' of the page before")) from error
 
 
 @blueprint.post("/billing/close")
@@ -103,9 +131,12 @@ PATHS = {
             "The current period with the next invoice's date and amount, and the closed periods",
             parameters=[
                 query("account", TEXT, "this account; without it, everyone's closed periods"),
-                query("format", enum("json", "csv"), "json where it is absent; CSV has the closed periods"),
+                query("format", enum("json", "csv"), "json where it is absent; CSV has all closed periods"),
+                *PAGE,
             ],
-            answer=obj({"current": nullable(ref("Statement")), "invoices": array(ref("Invoice"))}),
+            answer=obj(
+                {"current": nullable(ref("Statement")), "invoices": array(ref("Invoice")), "next": nullable(TEXT)}
+            ),
             problems=(404, 422),
         )
     },

@@ -11,6 +11,7 @@ from keygauge_keyservice.api.schema import (
     FLAG,
     INTEGER,
     NAME,
+    PAGE,
     SLUG,
     TEXT,
     TIME,
@@ -44,10 +45,12 @@ def create() -> tuple[dict[str, Any], int]:
 
 @blueprint.get("")
 @operator_only
-def list_all() -> dict[str, Any]:
-    """List all plans."""
+def list_page() -> dict[str, Any]:
+    """List plans."""
+    after, limit = fields.page()
     with services().connection() as connection:
-        return {"plans": [_document(plan) for plan in plans.list_plans(connection)]}
+        found = plans.list_plans(connection, after=after, limit=limit)
+    return {"plans": [_document(plan) for plan in found], "next": found[-1].id if len(found) == limit else None}
 
 
 @blueprint.get("/<plan_id>")
@@ -112,7 +115,13 @@ PATHS = {
             status=201,
             problems=(409, 422),
         ),
-        "get": operation("listPlans", "List all plans", answer=obj({"plans": array(ref("Plan"))})),
+        "get": operation(
+            "listPlans",
+            "List plans by id",
+            parameters=PAGE,
+            answer=obj({"plans": array(ref("Plan")), "next": nullable(TEXT)}),
+            problems=(422,),
+        ),
     },
     "/v1/plans/{plan_id}": {
         "get": operation("readPlan", "Read a plan", parameters=[_PLAN_ID], answer=ref("Plan"), problems=(404,)),

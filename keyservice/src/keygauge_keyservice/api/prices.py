@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint
 
 from keygauge_keyservice import fields, prices
-from keygauge_keyservice.api.schema import INTEGER, NAME, TEXT, TIME, array, nullable, obj, operation, ref
+from keygauge_keyservice.api.schema import INTEGER, NAME, PAGE, TEXT, TIME, array, nullable, obj, operation, ref
 from keygauge_keyservice.authority import OPERATOR, operator_only
 from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
 from keygauge_keyservice.idempotency import idempotent
@@ -22,10 +22,16 @@ blueprint = Blueprint("api_prices", __name__, url_prefix="/v1/prices")
 
 @blueprint.get("")
 @operator_only
-def list_all() -> dict[str, Any]:
-    """List all own prices."""
+def list_page() -> dict[str, Any]:
+    """List own prices."""
+    after, limit = fields.page()
+    after_id = fields.number_after(after)
     with services().connection() as connection:
-        return {"prices": [_document(price) for price in prices.list_prices(connection)]}
+        found = prices.list_prices(connection, after=after_id, limit=limit)
+    return {
+        "prices": [_document(price) for price in found],
+        "next": str(found[-1].id) if len(found) == limit else None,
+    }
 
 
 @blueprint.post("")
@@ -87,7 +93,13 @@ SCHEMAS = {
 
 PATHS = {
     "/v1/prices": {
-        "get": operation("listPrices", "List all own prices", answer=obj({"prices": array(ref("Price"))})),
+        "get": operation(
+            "listPrices",
+            "List own prices by model, the newest first",
+            parameters=PAGE,
+            answer=obj({"prices": array(ref("Price")), "next": nullable(TEXT)}),
+            problems=(422,),
+        ),
         "post": operation(
             "setPrice",
             "Set a model's price from a moment on; calls that are in the ledger already keep theirs until re-rated",
