@@ -15,15 +15,12 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import tempfile
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from bench.service import ANSWER, PATH, TOKEN, Message, count_events, lifespan, make_key, make_scope, serve, wait_until
+from bench.service import ANSWER, PATH, TOKEN, Message, Service, lifespan, make_scope, run_service, wait_until
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.metrics import set_meter_provider
@@ -42,7 +39,6 @@ from starlette.routing import Route
 from starlette_exporter import PrometheusMiddleware
 
 from keygauge.asgi import KeyGaugeMiddleware
-from keygauge_keyservice import database, embedded
 
 ROUNDS = 160
 WARM_UP = 10  # rounds that do not count
@@ -91,11 +87,15 @@ def make_app(middleware: Any = None, **options: Any) -> Starlette:
     return app
 
 
-def make_subjects(service_url: str, directory: Path) -> dict[str, Subject]:
+def make_subjects(service: Service) -> dict[str, Subject]:
     ours, contrib = CollectorRegistry(), CollectorRegistry()
     set_meter_provider(MeterProvider([PrometheusMetricReader(registry=ours)]))
     guard = make_app(
-        KeyGaugeMiddleware, service_url=service_url, service_token=TOKEN, spool_dir=directory / "spool", wait_s=5
+        KeyGaugeMiddleware,
+        service_url=service.url,
+        service_token=TOKEN,
+        spool_dir=service.directory / "spool",
+        wait_s=5,
     )
     otel = make_app(
         OpenTelemetryMiddleware,
@@ -119,11 +119,11 @@ def make_slowapi(*limits: str, headers: bool) -> Starlette:
     return app
 
 
-async def measure(subjects: dict[str, Subject], token: str, ledger_events: Callable[[], int]) -> float:
+async def measure(subjects: dict[str, Subject], service: Service) -> float:
     """Run all rounds; return the CPU time that KeyGauge's threads took for a request."""
     guard = subjects["keygauge"]
     order = list(subjects.values())
-    scope = make_scope(token)
+    scope = make_scope(service.token)
     deferred_s = 0.0
     with Progress(console=Console(stderr=True), auto_refresh=False, transient=True) as progress:
         task = progress.add_task("rounds", total=WARM_UP + ROUNDS)
@@ -139,9 +139,9 @@ async def measure(subjects: dict[str, Subject], token: str, ledger_events: Calla
                 progress.advance(task)
                 progress.refresh()
             before = time.process_time() - time.thread_time()
-            wait_until(lambda: ledger_events() >= guard.sent, "every request is in the ledger")
+            wait_until(lambda: service.count_events() >= guard.sent, "every request is in the ledger")
             deferred_s += time.process_time() - time.thread_time() - before
-            check(guard, ledger_events())  # while the app lives: its end collects the metrics once more
+            check(guard, service.count_events())  # while the app lives: its end collects the metrics once more
     return deferred_s / guard.sent * 1e6
 
 
@@ -175,14 +175,9 @@ def summarise(subjects: dict[str, Subject]) -> dict[str, float]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        database_url = embedded.start(directory / "postgresql", delete=True).get_uri()
-        with database.connect(database_url) as connection:
-            token = make_key(connection)
-            with serve(database_url) as service_url:
-                subjects = make_subjects(service_url, directory)
-                deferred_us = asyncio.run(measure(subjects, token, lambda: count_events(connection)))
+    with run_service() as service:
+        subjects = make_subjects(service)
+        deferred_us = asyncio.run(measure(subjects, service))
     result = summarise(subjects) | {"keygauge_deferred_us": deferred_us}
     for subject, value in result.items():
         print(f"{subject:24}{value:8.2f}")

@@ -8,14 +8,16 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, MutableMapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keygauge_keyservice import accounts, database, keys, plans
+from keygauge_keyservice import accounts, database, embedded, keys, plans
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.secret import Peppers
 
@@ -38,6 +40,34 @@ ANSWER = json.dumps(
 ).encode()
 
 Message = MutableMapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Service:
+    """A key service with one key, a directory for what is beside it, and a look into its ledger."""
+
+    url: str
+    token: str
+    directory: Path
+    connection: Connection
+
+    def count_events(self) -> int:
+        """Count what reached the ledger."""
+        with self.connection.transaction():  # left open, it would keep the ledger from making a partition
+            row = self.connection.execute("/* bench.count */ SELECT count(*) AS events FROM event").fetchone()
+        return int(row["events"]) if row else 0
+
+
+@contextmanager
+def run_service() -> Iterator[Service]:
+    """Run PostgreSQL and a key service in processes of their own, for as long as the benchmark takes."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        database_url = embedded.start(directory / "postgresql", delete=True).get_uri()
+        with database.connect(database_url) as connection:
+            token = make_key(connection)
+            with serve(database_url) as url:
+                yield Service(url, token, directory, connection)
 
 
 def make_scope(token: str) -> Message:
@@ -109,13 +139,6 @@ def make_key(connection: Connection) -> str:
     account = accounts.create(connection, name="Bench", plan_id="bench", actor="bench")
     peppers = Peppers.parse(PEPPER)
     return keys.create(connection, peppers=peppers, account_id=account.id, name="bench", actor="bench")[1]
-
-
-def count_events(connection: Connection) -> int:
-    """Count what reached the ledger."""
-    with connection.transaction():  # left open, it would keep the ledger from making a partition
-        row = connection.execute("/* bench.count */ SELECT count(*) AS events FROM event").fetchone()
-    return int(row["events"]) if row else 0
 
 
 @asynccontextmanager
