@@ -20,16 +20,16 @@ BIN = Path(sys.executable).parent
 TESTS = Path(__file__).parent.parent
 
 
-class Collector:
-    """Receives OTLP over HTTP and keeps the last, cumulative value of every series."""
+class Receiver:
+    """Takes in what is posted over OTLP, as it is on the wire."""
 
     def __init__(self):
-        self.series = {}
-        collector = self
+        self.bodies = []
+        receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                collector.take(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.take(self.rfile.read(int(self.headers["Content-Length"])))
                 self.send_response(200)
                 self.end_headers()
 
@@ -40,8 +40,27 @@ class Collector:
         Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     @property
+    def base_url(self):
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def take(self, body):
+        self.bodies.append(body)
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Collector(Receiver):
+    """Keeps the last, cumulative value of every series."""
+
+    def __init__(self):
+        self.series = {}
+        super().__init__()
+
+    @property
     def url(self):
-        return f"http://127.0.0.1:{self.server.server_port}/v1/metrics"
+        return f"{self.base_url}/v1/metrics"
 
     def take(self, body):
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
@@ -61,10 +80,6 @@ class Collector:
             for (_, metric, own), value in self.series.items()
             if metric == name and labels.items() <= json.loads(own).items()
         )
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 class Servers:

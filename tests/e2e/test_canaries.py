@@ -2,12 +2,11 @@
 
 import re
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import httpx
 import psycopg
 import pytest
+from serving import Receiver
 
 from keygauge_keyservice import database, members
 from keygauge_keyservice.plans import Limit
@@ -18,35 +17,11 @@ EMAIL, PASSWORD = "owner@e2e.example", "canary-password-of-the-owner"
 WRONG, INVITED = "canary-password-that-is-wrong", "canary-password-of-the-invited"
 
 
-class Receiver:
-    """Takes in what is pushed over OTLP, as it is on the wire."""
-
-    def __init__(self):
-        bodies = self.bodies = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-
 @pytest.fixture
 def receiver():
     receiver = Receiver()
     yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
+    receiver.close()
 
 
 def secret_of(token):
@@ -109,7 +84,7 @@ def dump(stack):
 def test_no_secret_is_in_anything_that_a_stack_writes(cold_stack, receiver, eventually):
     stack = cold_stack
     stack.start_service()
-    stack.start_api(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_METRIC_EXPORT_INTERVAL="500")
+    stack.start_api(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.base_url, OTEL_METRIC_EXPORT_INTERVAL="500")
     key, token = stack.create_key(Limit(name="month", unit="request", amount=10**6, period="month"))
     with database.connect(stack.database_url) as connection:
         members.create(connection, account_id=key.account_id, email=EMAIL, password=PASSWORD, actor="test")
