@@ -70,15 +70,12 @@ class Aggregator:
         self._bases: set[tuple[object, ...]] = set()  # … and bases
         self._late: set[str] = set()  # names that took another's place
         self._active: set[Call] = set()  # to add and to take out is one step each: no lock
+        self.started = self._active.add  # counts a request in as active; `record` counts it out
         self._streams: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
         self._folded: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._pending: deque[tuple[Cell, Call, Usage | None]] = deque()
-
-    def started(self, call: Call) -> None:
-        """Count a request in as active; `record` counts it out."""
-        self._active.add(call)
 
     def record(self, call: Call) -> None:
         """Count a call, once, at its end."""

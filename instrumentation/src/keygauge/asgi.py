@@ -101,7 +101,8 @@ class KeyGaugeMiddleware:
         span.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
-        exchange = make(call, runtime, scope, receive, send)
+        runtime.aggregator.started(call)
+        exchange = make(scope, receive, send, call=call, runtime=runtime)
         try:
             gate = runtime.gate
             if gate is None or self._identify is not None:

@@ -29,10 +29,9 @@ def find(headers: Iterable[tuple[bytes, bytes]]) -> bytes | Conflict | None:
             continue
         given = value.strip()
         if name == b"authorization":
-            scheme, _, rest = given.partition(b" ")
-            if scheme.lower() != b"bearer":
+            if given[:7].lower() != b"bearer ":
                 continue  # Basic and the like belong to the host
-            given = rest.strip()
+            given = given[7:].strip()
         if not given:
             continue
         if token is not None and token != given:

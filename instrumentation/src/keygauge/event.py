@@ -83,6 +83,7 @@ _addresses = _Addresses()
 def line(call: Call) -> bytes:
     """Write an ended call as a spool's line, newline included: one that the ledger takes, whatever a caller sent."""
     text = _texts
+    given, made, read, written, reasoned = call.usage or _NO_USAGE
     status = call.status
     started_ns = call.started_ns
     duration_us = (call.ended_ns - started_ns) // 1000
@@ -109,7 +110,11 @@ def line(call: Call) -> bytes:
                 call.messages,
                 text[call.model],
                 call.provider and text[call.provider],
-                *(call.usage or _NO_USAGE),
+                given,
+                made,
+                read,
+                written,
+                reasoned,
                 call.usage_status,
                 call.outcome,
                 call.limit and text[call.limit],

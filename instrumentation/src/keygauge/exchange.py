@@ -7,12 +7,11 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from keygauge import route, span
-from keygauge.call import UNMATCHED, Call
+from keygauge.call import UNMATCHED
 from keygauge.clock import now_ns
 from keygauge.estimate import Estimate
 from keygauge.problem import Answer
-from keygauge.ratelimit import Fields, beside
-from keygauge.runtime import Runtime
+from keygauge.ratelimit import Fields
 from keygauge.settlement import Settlement
 from keygauge.upload import Upload
 
@@ -25,17 +24,13 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _SWITCHED = 101
 
 
-class Exchange(Settlement):
+class Exchange(Settlement, eq=False):
     """What is alike for HTTP and WebSocket."""
 
-    __slots__ = ("_is_gone", "_receive", "_send", "scope")
-
-    def __init__(self, call: Call, runtime: Runtime, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(call, runtime)
-        self.scope = scope
-        self._receive = receive
-        self._send = send
-        self._is_gone = False  # the client, before an HTTP answer's end
+    scope: Scope
+    _receive: Receive
+    _send: Send
+    _is_gone: bool = False  # the client, before an HTTP answer's end
 
     def _route(self) -> None:
         scope, call = self.scope, self.call
@@ -43,10 +38,8 @@ class Exchange(Settlement):
             call.route = route.template(scope, call.route)
 
 
-class HttpExchange(Exchange):
+class HttpExchange(Exchange, eq=False):
     """An HTTP request and its answer."""
-
-    __slots__ = ()
 
     async def estimate(self) -> Estimate:
         """Read the body's beginning and estimate what the call will use; the app gets it all the same.
@@ -107,19 +100,15 @@ class HttpExchange(Exchange):
                 told = {name.lower(): value for name, value in headers}
             self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
             gate = self.runtime.gate
-            fields: Fields = gate.fields(call) if gate else []
-            if not fields:
-                return message
-            return {**message, "headers": headers + beside(fields, told)}
+            fields: Fields = gate.fields(call, told) if gate else []
+            return {**message, "headers": headers + fields} if fields else message
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message
 
 
-class WebSocketExchange(Exchange):
+class WebSocketExchange(Exchange, eq=False):
     """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
-
-    __slots__ = ()
 
     async def estimate(self) -> Estimate:
         """Know of a session beforehand which model its address names, as OpenAI's do; "" is one that nobody may use."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from keygauge import key as key_format
 from keygauge.admission import (
@@ -107,15 +107,15 @@ class Gate:
             self._costing.settle(self._admission, Reservation(money), call, failed=failed)
         self._admission.settle(reservation, tokens=tokens)
 
-    def fields(self, call: Call) -> Fields:
-        """Write the header fields that tell the caller its limits."""
+    def fields(self, call: Call, beside: Collection[bytes] = ()) -> Fields:
+        """Write the header fields that tell the caller its limits, beside those that the answer has by itself."""
         key = self._admission.keyring.keys.get(call.key) if self._enforces else None
-        return key.policy.fields(now_ns()) if key else []
+        return key.policy.fields(now_ns(), beside) if key else []
 
-    def texts(self, call: Call) -> Texts:
+    def texts(self, call: Call, beside: Collection[str] = ()) -> Texts:
         """Write them as text."""
         key = self._admission.keyring.keys.get(call.key) if self._enforces else None
-        return key.policy.texts(now_ns()) if key else []
+        return key.policy.texts(now_ns(), beside) if key else []
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
         call.key = key.id

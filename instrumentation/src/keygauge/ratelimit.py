@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import AnyStr
 
 from keygauge.allowance import Allowance
 from keygauge.clock import SECOND
@@ -45,8 +44,8 @@ class Policy:
         self._told_texts = told
         self._told = [(place, remaining.encode(), reset.encode()) for place, remaining, reset in told]
 
-    def fields(self, now_ns: int) -> Fields:
-        """Write the fields for an answer; `Allowance.remaining` says what remains."""
+    def fields(self, now_ns: int, beside: Collection[bytes] = ()) -> Fields:
+        """Write the fields for an answer, beside those it has by itself: their names, in lower case."""
         if not self._constant:
             return []
         numbers = self._numbers(now_ns)
@@ -54,9 +53,9 @@ class Policy:
         for place, remaining, reset in self._told:
             result.append((remaining, b"%d" % numbers[place]))
             result.append((reset, b"%ds" % numbers[place + 1]))
-        return result
+        return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
 
-    def texts(self, now_ns: int) -> Texts:
+    def texts(self, now_ns: int, beside: Collection[str] = ()) -> Texts:
         """Write them as text."""
         if not self._constant:
             return []
@@ -65,7 +64,7 @@ class Policy:
         for place, remaining, reset in self._told_texts:
             result.append((remaining, str(numbers[place])))
             result.append((reset, f"{numbers[place + 1]}s"))
-        return result
+        return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
 
     def _numbers(self, now_ns: int) -> list[int]:
         """Count of each limit what remains, and the seconds until more comes free."""
@@ -75,11 +74,6 @@ class Policy:
             numbers.append(allowance.remaining(now_ns))
             numbers.append(-(-reset_ns // SECOND) if reset_ns > 0 else 0)
         return numbers
-
-
-def beside(fields: list[tuple[AnyStr, AnyStr]], names: Collection[AnyStr]) -> list[tuple[AnyStr, AnyStr]]:
-    """Leave out what the host's answer says itself: its names, in lower case."""
-    return fields if _NAMES.isdisjoint(names) else [field for field in fields if field[0] not in names]
 
 
 def _item(limit: Limit) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from keygauge import span
 from keygauge.call import Call
 from keygauge.clock import now_ns
 from keygauge.estimate import BYTES_PER_TOKEN
 from keygauge.runtime import Runtime
-from keygauge.usage import Reader, Usage, reader_for
+from keygauge.usage import Reader, Usage, kind_of, reader_for
 from keygauge.usage.reading import Missing
 
 _LEFT = 499  # the status of a call whose client left before the answer began
@@ -22,18 +24,14 @@ _LAST_EVENTS = (
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
 
-class Settlement:
+class Settlement(Struct, kw_only=True, eq=False):
     """The end of one call, and its answer's body on the way there."""
 
-    __slots__ = ("_is_answered", "_reader", "_settled", "call", "runtime")
-
-    def __init__(self, call: Call, runtime: Runtime) -> None:
-        self.call = call
-        self.runtime = runtime
-        self._reader: Reader | None = None  # of an HTTP answer
-        self._settled = False
-        self._is_answered = False  # a held call, in full
-        runtime.aggregator.started(call)
+    call: Call
+    runtime: Runtime
+    _is_answered: bool = False  # a held call, in full
+    _reader: Reader | None = None  # of an HTTP answer
+    _settled: bool = False
 
     def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
         """Settle the call; the first time counts, so that background work after the answer does not.
@@ -79,11 +77,11 @@ class Settlement:
             self._is_answered = True
             self.call.ended_ns = now_ns()
 
-    def _expect(self, content_type: bytes | None, content_encoding: bytes | None) -> None:
+    def _expect(self, content_type: bytes | str | None, content_encoding: bytes | str | None) -> None:
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
         self._reader = reader_for(content_type, content_encoding)
-        if content_type is not None and content_type.startswith(b"text/event-stream"):
+        if kind_of(content_type).is_stream:
             if call.stream is None:
                 call.stream = "sse"
                 self.runtime.aggregator.stream_opened("sse")

@@ -20,7 +20,7 @@ from keygauge.proxy import client_ip
 from keygauge.restriction import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
-from keygauge.wsgi_exchange import App, Environ, StartResponse, WsgiExchange
+from keygauge.wsgi_exchange import App, CountedInput, Environ, StartResponse, WsgiExchange
 
 Identify = Callable[[Environ], str | None]
 
@@ -98,14 +98,27 @@ class KeyGaugeMiddleware:
         span.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
-        exchange = WsgiExchange(call, runtime, environ, start_response)
+        runtime.aggregator.started(call)
+        if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], call)
+        mount = environ.get("SCRIPT_NAME", "")
+        exchange = WsgiExchange(environ, start_response, mount, call=call, runtime=runtime)
         try:
-            refusal = self._admit(runtime, call, environ)
+            gate = runtime.gate
+            if gate is None or self._identify is not None:
+                self._observe(runtime, call, environ)
+                refusal = None
+            else:
+                token = _credential(environ)
+                is_free = token is None and _is_preflight(environ)
+                decision = None if is_free else gate.decide(call, token)
+                if decision is None or isinstance(decision, Refusal):
+                    refusal = decision
+                else:
+                    refusal = self._wait(gate, call, token, decision, environ)
             if refusal is not None:
                 call.route = wsgi_route.before(environ, self.app)
-                return exchange.refuse(
-                    answer(refusal, cast("Gate", runtime.gate).fields(call) if refusal.limit else [])
-                )
+                return exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
             outer = CURRENT.set(call)
             try:
                 chunks = self.app(environ, exchange.start_response)
@@ -115,19 +128,6 @@ class KeyGaugeMiddleware:
         except BaseException as error:
             exchange.end(complete=False, error=error)
             raise
-
-    def _admit(self, runtime: Runtime, call: Call, environ: Environ) -> Refusal | None:
-        gate = runtime.gate
-        if gate is None or self._identify is not None:
-            self._observe(runtime, call, environ)
-            return None
-        token = _credential(environ)
-        if token is None and _is_preflight(environ):
-            return None
-        decision = gate.decide(call, token)
-        if decision is None or isinstance(decision, Refusal):
-            return decision
-        return self._wait(gate, call, token, decision, environ)
 
     def _wait(
         self, gate: Gate, call: Call, token: bytes | Conflict | None, decision: Decision, environ: Environ
@@ -164,7 +164,12 @@ def _is_preflight(environ: Environ) -> bool:
 
 
 def _credential(environ: Environ) -> bytes | Conflict | None:
-    return find([(name, environ[key].encode("latin-1", "replace")) for key, name in _HEADERS if key in environ])
+    fields = []
+    for key, name in _HEADERS:  # a comprehension would be a call more
+        value = environ.get(key)
+        if value is not None:
+            fields.append((name, value.encode("latin-1", "replace")))
+    return find(fields)
 
 
 def _ended(coming: Round, deadline_ns: int) -> bool:

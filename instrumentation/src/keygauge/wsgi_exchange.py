@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from msgspec import Struct
+
 from keygauge import span, wsgi_route
 from keygauge.call import CURRENT, UNMATCHED, Call
 from keygauge.problem import Answer
-from keygauge.ratelimit import Fields, beside
-from keygauge.runtime import Runtime
+from keygauge.ratelimit import Fields
 from keygauge.settlement import Settlement
 
 Environ = dict[str, Any]
@@ -23,20 +24,14 @@ _BODILESS = frozenset({204, 304})
 _PHRASES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests"}
 
 
-class WsgiExchange(Settlement):
+class WsgiExchange(Settlement, eq=False):
     """An HTTP request and its answer (PEP 3333)."""
 
-    __slots__ = ("_environ", "_expected", "_script_name", "_start", "_write")
-
-    def __init__(self, call: Call, runtime: Runtime, environ: Environ, start_response: StartResponse) -> None:
-        super().__init__(call, runtime)
-        self._environ = environ
-        self._start = start_response
-        self._expected: int | None = None  # bytes that the answer's body is to have
-        self._script_name: str = environ.get("SCRIPT_NAME", "")
-        self._write: Write | None = None
-        if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], call)
+    _environ: Environ
+    _start: StartResponse
+    _script_name: str  # as it came; mounts add to that of the environ
+    _expected: int | None = None  # bytes that the answer's body is to have
+    _write: Write | None = None
 
     def refuse(self, answer: Answer) -> list[bytes]:
         """Answer in the app's place."""
@@ -95,13 +90,13 @@ class WsgiExchange(Settlement):
             told = {name.lower(): value for name, value in headers}
             length = told.get("content-length")
             self._expected = None if length is None else int(length)
-            self._expect(_encode(told.get("content-type")), _encode(told.get("content-encoding")))
+            self._expect(told.get("content-type"), told.get("content-encoding"))
             gate = self.runtime.gate
-            texts = gate.texts(call) if gate else []
-            return [*headers, *beside(texts, told)] if texts else headers
+            if gate is not None:
+                headers = [*headers, *gate.texts(call, told)]
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
-            return headers
+        return headers
 
     def _write_on(self, chunk: bytes) -> object:
         """Be the `write` that PEP 3333 keeps for old apps."""
@@ -164,14 +159,11 @@ class PassingAnswer:
             self._exchange.close()
 
 
-class CountedInput:
+class CountedInput(Struct, eq=False):
     """The request's body: what the app reads of it is counted, and no byte more is read."""
 
-    def __init__(self, stream: Any, call: Call) -> None:
-        self._stream = stream
-        self._call = call
-        if hasattr(stream, "readinto"):  # not required of a server, so apps look for it
-            self.readinto = self._readinto
+    _stream: Any
+    _call: Call
 
     def read(self, *size: int) -> bytes:
         """Read as the server's stream does."""
@@ -189,7 +181,8 @@ class CountedInput:
         return map(self._count, self._stream)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        found = getattr(self._stream, name)
+        return self._readinto if name == "readinto" else found  # not required of a server, so apps look for it
 
     def _readinto(self, buffer: Any) -> int | None:
         size = self._stream.readinto(buffer)
@@ -200,10 +193,6 @@ class CountedInput:
     def _count(self, data: bytes) -> bytes:
         self._call.request_bytes += len(data)
         return data
-
-
-def _encode(value: str | None) -> bytes | None:
-    return None if value is None else value.encode("latin-1", "replace")
 
 
 def _decode(fields: Fields) -> Headers:

@@ -14,7 +14,8 @@ def find(environ: Mapping[str, Any]) -> str:
 
     What others matched `keygauge.router` has noted in the call.
     """
-    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+    request = environ.get("werkzeug.request")
+    rule = None if request is None else getattr(request, "url_rule", None)
     return UNMATCHED if rule is None else str(rule.rule)
 
 

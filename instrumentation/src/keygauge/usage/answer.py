@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 from keygauge.usage.encoding import decode_for
 from keygauge.usage.json_body import BodyReader
@@ -11,9 +12,10 @@ from keygauge.usage.ndjson import read_lines
 from keygauge.usage.reading import Reader
 from keygauge.usage.sse import read_events
 
+_EVENTS = b"text/event-stream"
 _READERS: dict[bytes, Callable[[], Reader]] = {
     b"application/json": BodyReader,
-    b"text/event-stream": read_events,
+    _EVENTS: read_events,
     b"application/x-ndjson": read_lines,
     b"application/ndjson": read_lines,
     b"application/jsonl": read_lines,
@@ -22,15 +24,27 @@ _READERS: dict[bytes, Callable[[], Reader]] = {
 }
 
 
-def reader_for(content_type: bytes | None, content_encoding: bytes | None) -> Reader | None:
-    """Make the reader for one answer; None for a kind that carries no usage (HTML, images, no type at all)."""
-    make = None if content_type is None else _choose(content_type)
-    if make is None:
-        return None
-    return make() if content_encoding is None else decode_for(make(), content_encoding)
+class Kind(NamedTuple):
+    """What an answer's content type tells."""
+
+    make: Callable[[], Reader] | None  # None: a kind that carries no usage (HTML, images, no type at all)
+    is_stream: bool  # of server-sent events
 
 
 @lru_cache  # an app has a few content types
-def _choose(content_type: bytes) -> Callable[[], Reader] | None:
-    media_type = content_type.partition(b";")[0].strip().lower()
-    return _READERS.get(media_type, BodyReader if media_type.endswith(b"+json") else None)
+def kind_of(content_type: bytes | str | None) -> Kind:
+    """Tell the kind of an answer, from its header as ASGI or WSGI has it."""
+    if isinstance(content_type, str):
+        content_type = content_type.encode("latin-1", "replace")
+    media_type = (content_type or b"").partition(b";")[0].strip().lower()
+    return Kind(_READERS.get(media_type, BodyReader if media_type.endswith(b"+json") else None), media_type == _EVENTS)
+
+
+def reader_for(content_type: bytes | str | None, content_encoding: bytes | str | None) -> Reader | None:
+    """Make the reader for one answer; None for a kind that carries no usage."""
+    make = kind_of(content_type).make
+    if make is None or content_encoding is None:
+        return make and make()
+    if isinstance(content_encoding, str):
+        content_encoding = content_encoding.encode("latin-1", "replace")
+    return decode_for(make(), content_encoding)
