@@ -103,6 +103,7 @@ class Shipper:
                 next_number = self._post_one(backlog.spool_id, batch)
             backlog.acknowledge(next_number, batch)
             self._reporter.note_batch()
+            self._reporter.report(self._client, at_once=False)  # not only when all is shipped: that may never be so
         self._recovered()
 
     def _post(self, spool_id: str, batch: Batch) -> int:
