@@ -257,6 +257,7 @@ def _losses() -> list[View]:
             ],
             unit="short",
             empty_is_fine="nothing is lost when all is well",
+            alerts=("EventsDropped",),
         ),
         lines(
             "How many series are there?",

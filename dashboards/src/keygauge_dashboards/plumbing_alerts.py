@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keygauge import service_metrics as service
-from keygauge.metrics import BEAT_AGE, DURATION, KEY, REQUESTS, SPOOL_AGE
+from keygauge.metrics import BEAT_AGE, DURATION, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, label
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alert import COUNT, SHARE, Alert
-from keygauge_dashboards.queries import EVERYTHING, INSTANCE, JOB, UP, gained, increase, or_zero, select, unlike
+from keygauge_dashboards.queries import (
+    EVERYTHING,
+    INSTANCE,
+    JOB,
+    UP,
+    by_,
+    gained,
+    increase,
+    or_zero,
+    select,
+    unlike,
+)
 from keygauge_dashboards.thresholds import Thresholds
 
 KEY_SERVICE = "keyservice"  # its job in collector/prometheus.yaml
@@ -19,6 +30,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
     """Return the alerts."""
     yield _instrument_silent(thresholds)
     yield _spool_growing(thresholds)
+    yield _events_dropped()
     yield from _ledger_drift(thresholds)
     yield _ledger_unchecked(thresholds)
     yield _collector_dropping()
@@ -50,6 +62,20 @@ def _spool_growing(thresholds: Thresholds) -> Alert:
         summary="{{ $labels.job }} cannot deliver its usage",
         description="The oldest event on {{ $labels.instance }} has waited for "
         "{{ $value | humanizeDuration }}. Nothing is lost while the disk has room; quotas and bills lag behind.",
+    )
+
+
+def _events_dropped() -> Alert:
+    series = select(EVENTS_DROPPED, scope=EVERYTHING)
+    more = increase(EVENTS_DROPPED, by=(JOB, REASON), window="10m", scope=EVERYTHING)
+    first = f"sum{by_(JOB, REASON)} ({series} unless {series} offset 10m)"  # the counter appears with the first loss
+    return Alert(
+        name="EventsDropped",
+        severity="ticket",
+        expression=f"({more} > 0) or ({first} > 0)",
+        hold="1m",
+        summary="{{ $labels.job }} loses usage",
+        description=f"{COUNT} calls within 10 minutes are in no quota or bill ({{{{ $labels.{label(REASON)} }}}}).",
     )
 
 
