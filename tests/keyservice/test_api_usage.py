@@ -61,6 +61,27 @@ def test_the_csv_is_what_the_filters_show(get):
     assert round(sum(float(row["cost_usd"]) for row in rows) * 1e9) == cost_nanousd
 
 
+@pytest.mark.parametrize(
+    "group_by", ["account,model", "model,key", "key,route,status", "status,account,model,route,key"]
+)
+def test_several_dimensions_are_told_apart_together(get, group_by):
+    answer = get("/v1/usage", group_by=group_by, bucket="week").json
+    names = group_by.split(",")
+    assert answer["group_by"] == group_by
+    assert all(group["by"].keys() == set(names) for group in answer["groups"])
+    assert {group["group"] for group in answer["groups"]} == {None}
+    for figure in ("requests", "input_tokens", "cost_nanousd"):
+        assert sum(group[figure] for group in answer["groups"]) == answer["totals"][figure]
+        assert sum(point[figure] for point in answer["points"]) == answer["totals"][figure]
+    rows = read_csv(get("/v1/usage", group_by=group_by, bucket="week", format="csv"))
+    assert list(rows[0])[: len(names) + 1] == ["week", *names]
+    assert sum(int(row["requests"]) for row in rows) == answer["totals"]["requests"]
+    one = get("/v1/usage", group_by=names[0]).json["groups"]
+    for group in one:
+        same = [other for other in answer["groups"] if other["by"][names[0]] == group["by"][names[0]]]
+        assert sum(other["requests"] for other in same) == group["requests"]
+
+
 def test_no_cell_of_a_csv_is_a_formula(get):
     rows = read_csv(get("/v1/usage", group_by="model", bucket="month", format="csv"))
     assert {row["model"] for row in rows} == {"", "gpt-4o-mini", "'=2+5"}
@@ -110,6 +131,9 @@ def test_a_wrong_question_is_refused(get, path, given, status):
         ("/v1/usage", {"bucket": "minute"}),
         ("/v1/usage", {"bucket": "hour", "from": "2018-01-01T00:00:00Z"}),
         ("/v1/usage", {"group_by": "ip"}),
+        ("/v1/usage", {"group_by": "key,ip"}),
+        ("/v1/usage", {"group_by": "key,key"}),
+        ("/v1/usage", {"group_by": "key,"}),
         ("/v1/calls", {}),
         ("/v1/calls", {"account": "acme", "status": "teapot"}),
         ("/v1/calls", {"account": "acme", "status": "teapot", "format": "csv"}),

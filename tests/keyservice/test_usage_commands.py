@@ -50,6 +50,10 @@ def test_usage_is_shown_by_any_grouping(run):
     for by, name in (("key", "acme-live"), ("route", "/v1/chat/completions"), ("status", "5xx"), ("account", "acme")):
         code, shown = run("usage", "--by", by, "--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
         assert (code, name in shown) == (0, True)
+    code, shown = run("usage", "--by", "key,status", "--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
+    assert (code, "acme-live" in shown, "5xx" in shown) == (0, True, True)
+    code, shown = run("usage", "--by", "key,moon")
+    assert (code, "key, route, model" in shown) == (2, True)
 
 
 @pytest.mark.parametrize(

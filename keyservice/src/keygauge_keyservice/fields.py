@@ -65,6 +65,14 @@ class Fields:
             self._fail(field, "wrong_choice", f"give one of {', '.join(choices)}")
         return value
 
+    def choices(self, field: str, choices: Collection[str]) -> tuple[str, ...]:
+        """Read some of some words, with commas between them; none where it is absent or empty."""
+        value = self._take(field, "")
+        words = tuple(value.split(",")) if isinstance(value, str) and value else ()
+        if not isinstance(value, str) or not set(words) <= set(choices) or len(set(words)) < len(words):
+            self._fail(field, "wrong_choice", f"give some of {', '.join(choices)}, each once, with commas between them")
+        return words
+
     def integer(self, field: str, *, least: int, most: int = INTEGER_MAX, nullable: bool = False) -> Any:
         """Read a whole number."""
         value = self._take(field, None, nullable=nullable)

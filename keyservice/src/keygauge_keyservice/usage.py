@@ -14,9 +14,11 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.rollup import BUCKET_S
 from keygauge_keyservice.stretch import cut
 from keygauge_keyservice.tally import Tally
-from keygauge_keyservice.usage_query import Grouping, Question, Sums, find_sums, merge
+from keygauge_keyservice.usage_query import Grouping, Names, Question, Sums, find_sums, merge
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
+GroupBy: TypeAlias = Grouping | Sequence[Grouping]
+"""One dimension, or several."""
 
 POINTS_MAX = 20_000
 RANGE_MAX = timedelta(days=3660)
@@ -73,14 +75,24 @@ class Point(Tally):
     """The sums of one bucket of time, and of one group where they are asked for; `start` may lie before the range."""
 
     start: datetime
-    group: str | None = None
+    names: Names = ()
+
+    @property
+    def group(self) -> str | None:
+        """The group's name where they are told apart by one dimension."""
+        return self.names[0] if len(self.names) == 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part(Tally):
-    """The sums of one group: the name of an account, key, route or model ("" for none), or 2xx to 5xx."""
+    """The sums of one group: the names of an account, key, route or model ("" for none), or 2xx to 5xx."""
 
-    group: str
+    names: Names
+
+    @property
+    def group(self) -> str:
+        """The group's name by the first dimension, mostly the only one."""
+        return self.names[0]
 
 
 _STARTS = """/* usage.starts */
@@ -93,16 +105,22 @@ ORDER BY start"""
 def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     """Add up all selected calls."""
     start, end = quarters(selection["start"], selection["end"])
-    found = _add_up(connection, selection, [(start, end)], group_by=None)
-    return Totals.from_row(found.get((0, None)) or vars(Tally()), start=start, end=end)
+    found = _add_up(connection, selection, [(start, end)], group_by=())
+    return Totals.from_row(found.get((0, ())) or vars(Tally()), start=start, end=end)
 
 
-def breakdown(connection: Connection, *, by: Grouping, **selection: Unpack[Selection]) -> list[Part]:
-    """Add up the selected calls by group, those with the most calls first."""
+def breakdown(connection: Connection, *, by: GroupBy, **selection: Unpack[Selection]) -> list[Part]:
+    """Add up the selected calls by group, those with the most calls first.
+
+    Raises:
+        UsageError: the groups are too many.
+    """
     span = quarters(selection["start"], selection["end"])
-    found = _add_up(connection, selection, [span], group_by=by)
-    parts = [Part.from_row(sums, group=str(name)) for (_, name), sums in found.items()]
-    return sorted(parts, key=lambda part: (-part.requests, part.group))
+    found = _add_up(connection, selection, [span], group_by=_dimensions(by))
+    if len(found) > POINTS_MAX:
+        raise UsageError(f"that is {len(found)} groups, more than {POINTS_MAX}: narrow it or tell less apart")
+    parts = [Part.from_row(sums, names=names) for (_, names), sums in found.items()]
+    return sorted(parts, key=lambda part: (-part.requests, part.names))
 
 
 def series(
@@ -110,7 +128,7 @@ def series(
     *,
     bucket: Bucket,
     zone: str = "UTC",
-    group_by: Grouping | None = None,
+    group_by: GroupBy = (),
     **selection: Unpack[Selection],
 ) -> list[Point]:
     """Add up the selected calls by bucket of local time, and by group: one point for each pair, empty ones too.
@@ -122,15 +140,15 @@ def series(
     _bound_points(start, end, bucket, groups=1)
     starts = _find_starts(connection, start, end, bucket, zone)
     edges = [start, *starts[1:], end]
-    found = _add_up(connection, selection, list(pairwise(edges)), group_by=group_by)
-    groups: Sequence[str | None] = sorted({str(name) for _, name in found}) if group_by else [None]
+    found = _add_up(connection, selection, list(pairwise(edges)), group_by=_dimensions(group_by))
+    groups: Sequence[Names] = sorted({names for _, names in found}) if group_by else [()]
     _bound_points(start, end, bucket, groups=len(groups))
     return [
-        Point.from_row(found[number, name], start=first, group=name)
-        if (number, name) in found
-        else Point(start=first, group=name)
+        Point.from_row(found[number, names], start=first, names=names)
+        if (number, names) in found
+        else Point(start=first, names=names)
         for number, first in enumerate(starts)
-        for name in groups
+        for names in groups
     ]
 
 
@@ -150,13 +168,17 @@ def quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     return datetime.fromtimestamp(first * BUCKET_S, UTC), datetime.fromtimestamp(last * BUCKET_S, UTC)
 
 
+def _dimensions(group_by: GroupBy) -> tuple[Grouping, ...]:
+    return (group_by,) if isinstance(group_by, str) else tuple(group_by)
+
+
 def _add_up(
     connection: Connection,
     selection: Selection,
     spans: Sequence[tuple[datetime, datetime]],
     *,
-    group_by: Grouping | None,
-) -> dict[tuple[int, str | None], Sums]:
+    group_by: tuple[Grouping, ...],
+) -> dict[tuple[int, Names], Sums]:
     """Return the sums by span (its index) and group; a group without a call in a span is left out."""
     question = Question(
         account_id=selection["account_id"],
@@ -165,16 +187,18 @@ def _add_up(
         model=selection.get("model"),
         group_by=group_by,
     )
-    pieces = [(number, piece) for number, span in enumerate(spans) for piece in cut(*span, question.lengths_s)]
-    found: dict[tuple[int, str | None], Sums] = {}
-    for index, name, sums in find_sums(connection, question, [piece for _, piece in pieces]):
-        number, piece = pieces[index]
-        if (number, name) in found:
-            merge(found[number, name], sums, piece.sign)
-        elif piece.sign > 0:
-            found[number, name] = sums
-        else:
-            merge(found.setdefault((number, name), dict(vars(Tally()))), sums, piece.sign)
+    stretches = [(number, stretch) for number, span in enumerate(spans) for stretch in cut(*span, question.lengths_s)]
+    found: dict[tuple[int, Names], Sums] = {}
+    try:
+        for number, names, sums in find_sums(connection, question, stretches):
+            if (number, names) in found:
+                merge(found[number, names], sums)
+            else:
+                found[number, names] = sums
+    except psycopg.errors.QueryCanceled as error:
+        raise UsageError(
+            "that takes too long to add up: give a shorter range, narrow it, or tell less apart"
+        ) from error
     return {pair: sums for pair, sums in found.items() if sums["requests"]}
 
 

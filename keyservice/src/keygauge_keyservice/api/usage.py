@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from flask import Blueprint, Response, request
 
@@ -47,7 +48,7 @@ def read() -> dict[str, Any] | Response:
     selection = read_selection(given)
     bucket = given.choice("bucket", get_args(usage.Bucket), default=_bucket(selection))
     zone = given.text("zone", length_max=TEXT_LENGTH_MAX) or "UTC"
-    group_by = given.choice("group_by", get_args(Grouping), nullable=True)
+    group_by = cast("tuple[Grouping, ...]", given.choices("group_by", get_args(Grouping)))
     form = given.choice("format", ("json", "csv"), default="json")
     given.check()
     account_id = selection["account_id"]
@@ -57,11 +58,11 @@ def read() -> dict[str, Any] | Response:
         try:
             totals = usage.totals(connection, **selection)
             points = usage.series(connection, bucket=bucket, zone=zone, group_by=group_by, **selection)
+            parts = usage.breakdown(connection, by=group_by, **selection) if group_by and form == "json" else []
         except usage.UsageError as error:
             raise Problem(422, "invalid", str(error)) from error
         if form == "csv":
             return _csv(points, bucket, group_by)
-        parts = usage.breakdown(connection, by=group_by, **selection) if group_by else []
         quotas = find_quotas(connection, account_id) if account_id else []
         pace = find_pace(connection, account_id, key_id=selection.get("key_id")) if account_id else None
         forecast = find_forecast(connection, account_id)
@@ -71,11 +72,13 @@ def read() -> dict[str, Any] | Response:
         "to": totals.end.isoformat(),
         "bucket": bucket,
         "zone": zone,
-        "group_by": group_by,
+        "group_by": ",".join(group_by) or None,
         "totals": _figures(totals)
         | {"requests_per_minute": totals.requests_per_minute, "tokens_per_minute": totals.tokens_per_minute},
-        "points": [{"start": point.start.isoformat(), "group": point.group, **_figures(point)} for point in points],
-        "groups": [{"group": part.group, **_figures(part)} for part in parts],
+        "points": [
+            {"start": point.start.isoformat(), **_group(group_by, point), **_figures(point)} for point in points
+        ],
+        "groups": [{**_group(group_by, part), **_figures(part)} for part in parts],
         "quotas": [_quota(quota) for quota in quotas],
         "pace": asdict(pace) if pace else None,
         "forecast": asdict(forecast) | {"start": forecast.start.isoformat(), "end": forecast.end.isoformat()},
@@ -89,6 +92,11 @@ def _bucket(selection: usage.Selection) -> usage.Bucket:
     except TypeError:  # one of them has no offset: that is refused further on
         length = timedelta(0)
     return next(bucket for length_max, bucket in _BUCKETS if length <= length_max)
+
+
+def _group(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict[str, Any]:
+    names = told.names
+    return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 
 def _figures(tally: Tally) -> dict[str, Any]:
@@ -107,12 +115,12 @@ def _quota(quota: Quota) -> dict[str, Any]:
     return asdict(quota) | {"remaining": quota.remaining, "resets_at": quota.resets_at.isoformat()}
 
 
-def _csv(points: list[usage.Point], bucket: str, group_by: str | None) -> Response:
-    names = [bucket, *([group_by] if group_by else []), *_SHOWN, "cost_usd"]
+def _csv(points: list[usage.Point], bucket: str, group_by: Sequence[Grouping]) -> Response:
+    names = [bucket, *group_by, *_SHOWN, "cost_usd"]
     rows = (
         [
             point.start,
-            *([point.group] if group_by else []),
+            *point.names,
             *map(_figures(point).get, _SHOWN),
             usd(point.cost_nanousd),
         ]
@@ -132,12 +140,21 @@ _FIGURES = {
 }
 _NUMBER = {"type": "number"}
 _BUCKET = enum(*get_args(usage.Bucket))
-_GROUPING = enum(*get_args(Grouping))
+_NAMES = ", ".join(get_args(Grouping))
+_GROUP = {
+    "group": nullable({**TEXT, "description": "its name where one dimension is told apart"}),
+    "by": {
+        "type": "object",
+        "description": "its name by dimension",
+        "properties": dict.fromkeys(get_args(Grouping), TEXT),
+        "additionalProperties": False,
+    },
+}
 
 SCHEMAS = {
     "UsageTotals": obj({**_FIGURES, "requests_per_minute": _NUMBER, "tokens_per_minute": _NUMBER}),
-    "UsagePoint": obj({"start": TIME, "group": nullable(TEXT), **_FIGURES}),
-    "UsageGroup": obj({"group": TEXT, **_FIGURES}),
+    "UsagePoint": obj({"start": TIME, **_GROUP, **_FIGURES}),
+    "UsageGroup": obj({**_GROUP, **_FIGURES}),
     "Quota": obj(
         {
             "name": TEXT,
@@ -160,7 +177,7 @@ SCHEMAS = {
             "to": TIME,
             "bucket": _BUCKET,
             "zone": TEXT,
-            "group_by": nullable(_GROUPING),
+            "group_by": nullable(TEXT),
             "totals": ref("UsageTotals"),
             "points": array(ref("UsagePoint")),
             "groups": array(ref("UsageGroup")),
@@ -208,7 +225,7 @@ PATHS = {
                 query("account", TEXT, "only this account's calls"),
                 query("bucket", _BUCKET, "one that suits the range where it is absent"),
                 query("zone", TEXT, "the IANA time zone whose days are counted; UTC where it is absent"),
-                query("group_by", _GROUPING, "tell the groups apart"),
+                query("group_by", TEXT, f"tell apart by one or more of {_NAMES}, with commas between them"),
                 *PARAMETERS,
             ],
             answer=ref("Usage"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import cast, get_args
 
 from rich.markup import escape
 from rich.table import Table
@@ -28,7 +28,13 @@ def register(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("usage", help="show what was used and what is left")
     parser.add_argument("account", nargs="?", help="all accounts where it is absent")
     parser.add_argument("--key", help="only this key's calls")
-    parser.add_argument("--by", choices=get_args(Grouping), default="model", help="default: %(default)s")
+    parser.add_argument(
+        "--by",
+        type=_dimensions,
+        default=("model",),
+        metavar="NAME,…",
+        help=f"one or more of {', '.join(get_args(Grouping))} (default: model)",
+    )
     parser.add_argument("--from", dest="start", type=moment, help="e.g. 2030-01-31T12:00:00Z; default: 30 days before")
     parser.add_argument("--to", dest="end", type=moment, help="default: now")
     parser.set_defaults(run=_run)
@@ -55,13 +61,20 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _usage_table(by: str, parts: Sequence[usage.Part], totals: usage.Totals) -> Table:
-    table = Table(by, title=f"{totals.start:%Y-%m-%d %H:%M} to {totals.end:%Y-%m-%d %H:%M} UTC", show_footer=True)
+def _dimensions(text: str) -> tuple[Grouping, ...]:
+    names = tuple(text.split(","))
+    if not set(names) <= set(get_args(Grouping)) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"give some of {', '.join(get_args(Grouping))}, with commas between them")
+    return cast("tuple[Grouping, ...]", names)
+
+
+def _usage_table(by: Sequence[Grouping], parts: Sequence[usage.Part], totals: usage.Totals) -> Table:
+    table = Table(*by, title=f"{totals.start:%Y-%m-%d %H:%M} to {totals.end:%Y-%m-%d %H:%M} UTC", show_footer=True)
     table.columns[0].footer = "total"
     for name, figure in zip(_COLUMNS, _figures(totals), strict=True):
         table.add_column(name, justify="right", footer=figure)
     for part in parts:
-        table.add_row(escape(part.group) or "-", *_figures(part))
+        table.add_row(*(escape(name) or "-" for name in part.names), *_figures(part))
     return table
 
 
