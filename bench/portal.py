@@ -38,9 +38,13 @@ OF_MEMBER = (
     *("/usage?range=90d", "/usage?range=90d&key=key0", "/usage?from=2026-01-01&to=2026-12-31"),
     *("/usage.csv?range=90d", "/usage.json?range=90d&table=key", "/stats", "/stats?range=90d", "/calls"),
     *("/calls?range=90d&status=5xx", "/calls?range=90d&key=key199", "/calls?range=90d&ip=192.0.2.7", "/calls.json"),
-    *("/audit", "/audit?action=member", "/members", "/billing", "/password"),
+    *("/audit", "/audit?action=member", "/members", "/members.json", "/billing", "/password"),
+    *("/now.json", "/quotas.json", "/attention.json"),
 )
-OF_OPERATOR = ("/operator", "/operator/accounts/busy", "/operator/keys", "/operator/keys?q=key1", "/operator/plans")
+OF_OPERATOR = (
+    *("/operator", "/operator/accounts/busy", "/operator/keys", "/operator/keys?q=key1", "/operator/plans"),
+    "/operator/prices",
+)
 FURNISH = """
 INSERT INTO key (id, account_id, name) SELECT 'key' || n, 'busy', 'key ' || n FROM generate_series(0, 199) AS n;
 INSERT INTO audit (account_id, actor, action, subject, after)
