@@ -72,6 +72,13 @@ class PublicPrices:
             (tiers for when, tiers in reversed(schedule) if when is None or when.active(moment)), schedule[0][1]
         )
 
+    def models_at(self, time_us: int) -> Iterator[tuple[str, str, Sequence[Rates]]]:
+        """Yield the provider, the name and the rates at a moment of each model that is sold by the token."""
+        for provider in get_snapshot().providers:
+            for model in provider.models:
+                if tiers := self.tiers_at(provider.id, model.id, time_us):
+                    yield provider.id, model.id, tiers
+
     def changes(self, provider: str | None, model: str, days: Sequence[date]) -> Iterator[datetime]:
         """Yield the moments of some UTC days at which a model's rates may change."""
         for constraint, _ in self._find(provider, model):

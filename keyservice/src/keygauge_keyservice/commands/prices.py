@@ -1,19 +1,17 @@
-"""`keygauge prices`: list and set own prices, and re-rate what is in the ledger."""
+"""`keygauge prices`: list what models cost, set own prices, and re-rate what is in the ledger."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from datetime import UTC, datetime
-from decimal import Decimal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
-from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
-from keygauge.rates import Rates
 from keygauge_keyservice import accounts, prices, rerate
+from keygauge_keyservice.commands import price_list
 from keygauge_keyservice.commands.moment import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
@@ -31,9 +29,14 @@ _TIER_HELP = (
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands."""
-    parser = subparsers.add_parser("prices", help="list and set own prices, re-rate past calls")
+    parser = subparsers.add_parser("prices", help="list prices, set own ones, re-rate past calls")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    verbs.add_parser("list", help="list own prices; models without one follow the public list").set_defaults(run=_list)
+    list_ = verbs.add_parser("list", help="list the prices in force and those to come: own ones and the public list")
+    list_.add_argument("model", nargs="?", help="only models whose name contains this")
+    list_.add_argument("--own", action="store_true", help="own prices only")
+    list_.add_argument("--past", action="store_true", help="own prices that others have taken over from, too")
+    list_.add_argument("--json", action="store_true", help="as JSON, rates in whole nano-USD per million")
+    list_.set_defaults(run=_list)
     set_ = verbs.add_parser("set", help="set a model's price from a moment on")
     set_.add_argument("model", help="as answers name it")
     set_.add_argument("--tier", action="append", required=True, metavar="[ABOVE:]KIND=USD,…", help=_TIER_HELP)
@@ -48,9 +51,13 @@ def register(subparsers: Subparsers) -> None:
     again.set_defaults(run=_rerate)
 
 
-def _list(_: argparse.Namespace) -> int:
+def _list(arguments: argparse.Namespace) -> int:
     with connected() as connection:
-        _show(prices.list_prices(connection))
+        found = price_list.find(connection, arguments.model, is_own=arguments.own, has_past=arguments.past)
+    if arguments.json:
+        print(json.dumps([price_list.document(entry) for entry in found], indent=1))  # noqa: T201 - it is the output
+    else:
+        output().print(price_list.table(found))
     return 0
 
 
@@ -67,7 +74,7 @@ def _set(arguments: argparse.Namespace) -> int:
             account_id=arguments.account,
             actor=ACTOR,
         )
-        _show([price])
+        output().print(price_list.table([price_list.own(price)]))
     return 0
 
 
@@ -90,30 +97,3 @@ def _rerate(arguments: argparse.Namespace) -> int:
         f"{usd(total.difference_nanousd):+f} US dollars in all."
     )
     return 0
-
-
-def _show(found: list[prices.OwnPrice]) -> None:
-    table = Table("version", "model", "provider", "account", "from (UTC)", "input above")
-    for name in ("input", "output", "cache read", "cache write", "reasoning", "per call"):
-        table.add_column(name, justify="right")
-    for price in found:
-        for number, rates in enumerate(price.tiers):
-            names = (
-                (price.version, escape(price.model), escape(price.provider or "-"), price.account_id or "-")
-                if number == 0
-                else ("", "", "", "")
-            )
-            since = "" if number else f"{price.valid_from.astimezone(UTC):%Y-%m-%d %H:%M}"
-            table.add_row(*names, since, "-" if rates.above < 0 else f"{rates.above:,}", *_dollars(rates))
-    output().print(table)
-
-
-def _dollars(rates: Rates) -> list[str]:
-    """Write rates in US dollars per million tokens, and per call."""
-    kinds = (rates.input, rates.output, rates.cache_read, rates.cache_write, rates.reasoning)
-    return [*(_plain(Decimal(rate).scaleb(-9)) for rate in kinds), _plain(Decimal(rates.request).scaleb(-15))]
-
-
-def _plain(number: Decimal) -> str:
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
