@@ -97,3 +97,26 @@ def test_spool_bound_that_is_no_whole_number_is_named(monkeypatch, text):
 def test_spool_bound_is_read(monkeypatch):
     monkeypatch.setenv("KEYGAUGE_SPOOL_BYTES", "65536")
     assert Settings.from_environment(**GOOD).spool_bytes == 65_536
+
+
+@pytest.mark.parametrize(("text", "is_on"), [("1", True), ("0", False), ("", False)])
+def test_a_switch_is_read(monkeypatch, text, is_on):
+    monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", text)
+    assert Settings.from_environment(**GOOD).estimate_usage is is_on
+
+
+@pytest.mark.parametrize("name", ["KEYGAUGE_ESTIMATE_USAGE", "KEYGAUGE_PROMETHEUS", "KEYGAUGE_LOG_FIELDS"])
+def test_a_switch_that_is_neither_on_nor_off_is_named(monkeypatch, name):
+    monkeypatch.setenv(name, "true")
+    with pytest.raises(SettingsError, match=f"{name} is 'true': give 1, or 0"):
+        Settings.from_environment(**GOOD)
+
+
+def test_an_open_path_that_no_call_can_have_is_named():
+    with pytest.raises(SettingsError, match="KEYGAUGE_OPEN_PATHS has 'docs': a path begins with /"):
+        Settings(**{**GOOD, "open_paths": ("/healthz", "docs")})
+
+
+def test_a_text_in_place_of_a_list_opens_no_path():
+    with pytest.raises(SettingsError, match="KEYGAUGE_OPEN_PATHS has 'd'"):
+        Settings(**{**GOOD, "open_paths": tuple("/docs*")})

@@ -16,6 +16,7 @@ Mode = Literal["enforce", "observe"]
 
 SPOOL_BYTES_MIN = 64 * 1024
 _DIGITS_MAX = 18  # of a whole number
+_SWITCHES = ("KEYGAUGE_ESTIMATE_USAGE", "KEYGAUGE_LOG_FIELDS", "KEYGAUGE_PROMETHEUS")  # all checked here
 
 
 class SettingsError(ValueError):
@@ -59,6 +60,9 @@ class Settings:
             raise SettingsError(
                 f"KEYGAUGE_SPOOL_BYTES is {self.spool_bytes}: give a whole number of bytes, at least {SPOOL_BYTES_MIN}"
             )
+        for path in self.open_paths:  # of a text in place of a list, the letters: its `*` would open every path
+            if not path.startswith("/"):
+                raise SettingsError(f"KEYGAUGE_OPEN_PATHS has {path!r}: a path begins with /, and several are a list")
 
     def _check_service(self) -> None:
         if self.mode not in {"enforce", "observe"}:
@@ -107,8 +111,8 @@ class Settings:
             "mode": os.environ.get("KEYGAUGE_MODE") or "enforce",
             "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
         }
-        if estimate := os.environ.get("KEYGAUGE_ESTIMATE_USAGE"):
-            read["estimate_usage"] = estimate == "1"
+        switches = {name: _switch(name) for name in _SWITCHES}
+        read["estimate_usage"] = switches["KEYGAUGE_ESTIMATE_USAGE"]
         if paths := os.environ.get("KEYGAUGE_OPEN_PATHS"):
             read["open_paths"] = tuple(path.strip() for path in paths.split(",") if path.strip())
         if proxies := os.environ.get("KEYGAUGE_TRUSTED_PROXIES"):
@@ -125,6 +129,13 @@ class Settings:
 def _default_spool_dir() -> str:
     state = os.environ.get("XDG_STATE_HOME") or str(Path("~/.local/state").expanduser())
     return str(Path(state, "keygauge", "spool"))
+
+
+def _switch(name: str) -> bool:
+    text = os.environ.get(name) or "0"
+    if text not in {"0", "1"}:
+        raise SettingsError(f"{name} is {text!r}: give 1, or 0 for off")
+    return text == "1"
 
 
 def _number(name: str, text: str) -> float:
