@@ -109,3 +109,23 @@ def test_provider_is_taken_where_it_is_given():
 def test_wrong_provider_is_said(wrong):
     with pytest.raises(SettingsError, match="KEYGAUGE_OIDC_ISSUER"):
         Settings.from_environment(URL | SECRETS | OIDC | wrong)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://user:hush@db/keygauge", "db.example:5432/hush", "postgresql://db:hush/x", "postgresql://[hush/x"]
+)
+def test_a_database_that_no_connection_can_be_made_to_is_named_without_its_password(url):
+    with pytest.raises(SettingsError, match="KEYGAUGE_DATABASE_URL: give postgresql://") as caught:
+        config.database_url({"KEYGAUGE_DATABASE_URL": url})
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["postgres://db/keygauge", "postgresql://a:1,b:2/keygauge", "host=db dbname=keygauge"])
+def test_every_way_to_write_a_database_s_address_is_taken(url):
+    assert config.database_url({"KEYGAUGE_DATABASE_URL": url}) == url
+
+
+@pytest.mark.parametrize("url", ["api.acme.com", "ftp://api.acme.com/", "https://", "https://api.acme.com/; rm x"])
+def test_an_api_address_that_makes_no_curl_line_is_named(url):
+    with pytest.raises(SettingsError, match="KEYGAUGE_API_URL: give"):
+        Settings.from_environment(URL | SECRETS | {"KEYGAUGE_API_URL": url})

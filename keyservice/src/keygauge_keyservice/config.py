@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from keygauge_keyservice import embedded
 from keygauge_keyservice.oidc import Provider
@@ -19,6 +23,9 @@ _DIGITS_MAX = 9
 RETENTION_DAYS_MAX = 3660
 _TOKEN_LENGTH_MIN = 16
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+_is_web_address = re.compile(r"https?://[a-z0-9\[][a-z0-9._~:/%\[\]@+,=-]*", re.IGNORECASE).fullmatch
 
 
 class SettingsError(ValueError):
@@ -60,7 +67,7 @@ class Settings:
             admin_token_is_new=admin_token_is_new,
             oidc=_provider(environ),
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
-            api_url=environ.get("KEYGAUGE_API_URL") or cls.api_url,
+            api_url=_api_url(environ) or cls.api_url,
         )
 
 
@@ -70,8 +77,22 @@ def data_directory(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the database's address; without one, start the embedded database."""
-    return environ.get("KEYGAUGE_DATABASE_URL") or embedded.start(data_directory(environ) / "postgresql").get_uri()
+    """Return the database's address; without one, start the embedded database.
+
+    Raises:
+        SettingsError: KEYGAUGE_DATABASE_URL is wrong; it is not told, as it may hold a password.
+        EmbeddedError: there is none, and the embedded PostgreSQL cannot be had.
+    """
+    url = environ.get("KEYGAUGE_DATABASE_URL")
+    if not url:
+        return embedded.start(data_directory(environ) / "postgresql").get_uri()
+    try:
+        ports = str(conninfo_to_dict(url).get("port") or "").split(",")
+    except psycopg.ProgrammingError:
+        ports = ["?"]
+    if not all(port.isdigit() or not port for port in ports):
+        raise SettingsError("KEYGAUGE_DATABASE_URL: give postgresql://user:password@host:5432/name")
+    return url
 
 
 def retention_days(environ: Mapping[str, str] = os.environ) -> int:
@@ -114,6 +135,13 @@ def _provider(environ: Mapping[str, str]) -> Provider | None:
         environ.get("KEYGAUGE_OIDC_CLIENT_SECRET") or None,
         environ.get("KEYGAUGE_OIDC_NAME") or Provider.name,
     )
+
+
+def _api_url(environ: Mapping[str, str]) -> str | None:
+    url = environ.get("KEYGAUGE_API_URL")
+    if url and not _is_web_address(url):  # customers paste it into a shell
+        raise SettingsError("KEYGAUGE_API_URL: give an address such as https://api.acme.com/v1/models")
+    return url
 
 
 def _count(environ: Mapping[str, str], name: str) -> int:
