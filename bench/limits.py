@@ -1,10 +1,10 @@
 """Limits held by four processes on real PostgreSQL: how fast, how exactly, how much of a limit can be used.
 
 The baseline, in the same run, is the package `limits` with a fixed window, its cheapest strategy: on Redis where a
-server is installed, else in memory. It and `hot` take turns, so that a machine which others use is slow for both alike;
-the median round counts. `hot` is one key and `zipf` 10,000, both with limits that do not refuse; `over` and
-`utilisation` are of one key that is asked for 1.5 times its limit: `over` counts what was admitted above the limit in
-the fullest real window, `utilisation` is the admitted part of what the limit allows.
+server is installed, else in memory. It and `hot` take turns; of each the fastest round counts, since what else runs on
+the machine only ever makes one slower. `hot` is one key and `zipf` 10,000, both with limits that do not refuse; `over`
+and `utilisation` are of one key that is asked for 1.5 times its limit: `over` counts what was admitted above the limit
+in the fullest real window, `utilisation` is the admitted part of what the limit allows.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import accumulate
 from multiprocessing import get_context
+from multiprocessing.pool import Pool
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ from keygauge_keyservice.secret import Peppers
 PROCESSES = 4
 KEYS = 10_000
 LIMIT, WINDOW_S, LOAD = 3_000, 10, 1.5
-ROUNDS, ROUND_S, ZIPF_S, OFFERED_S = 3, 2.0, 5.0, 32.0
+ROUNDS, ROUND_S, ZIPF_S, OFFERED_S = 10, 1.0, 5.0, 32.0
+RAMP_S = 0.3  # after which leases are as large as the calls are many
+READY_S = 60.0  # for a process to be warm
 TOKEN = "bench-service-token-0123456789"
 PEPPER = "1:" + "11" * 32
 SAMPLE = 32  # one call in so many is timed by itself
@@ -55,12 +59,14 @@ def main() -> None:
             hot = issue(connection, "hot", amount=10**9, window_s=60, keys=1)
             zipf = issue(connection, "zipf", amount=10**9, window_s=None, keys=KEYS)
             offered = issue(connection, "offered", amount=LIMIT, window_s=WINDOW_S, keys=1)
-        with running_baseline(Path(directory)) as (baseline, storage):
-            rounds = [
-                (together(spend, url, hot, ROUND_S), together(hit, storage, ROUND_S, wait_s=3.0)) for _ in range(ROUNDS)
-            ]
-        zipf_results = together(spend, url, zipf, ZIPF_S, wait_s=30.0)
-        offered_results = together(offer, url, offered, OFFERED_S)
+        with running_processes() as pool:
+            with running_baseline(Path(directory)) as (baseline, storage):
+                rounds = [
+                    (together(pool, spend, url, hot, ROUND_S), together(pool, hit, storage, ROUND_S))
+                    for _ in range(ROUNDS)
+                ]
+            zipf_results = together(pool, spend, url, zipf, ZIPF_S)
+            offered_results = together(pool, offer, url, offered, OFFERED_S)
     hot_results = [result for mine, _ in rounds for result in mine]
     moments = sorted(moment for result in offered_results for moment in result["moments"])
     report = {
@@ -68,10 +74,10 @@ def main() -> None:
         "limit": LIMIT,
         "admitted": len(moments),
         "over": max(0, most_in_any_window(moments) - LIMIT),
-        "hot_admits_per_s": round(statistics.median(per_s(mine) for mine, _ in rounds)),
+        "hot_admits_per_s": round(max(per_s(mine) for mine, _ in rounds)),
         "zipf_admits_per_s": round(per_s(zipf_results)),
         "baseline": baseline,
-        "baseline_per_s": round(statistics.median(per_s(theirs) for _, theirs in rounds)),
+        "baseline_per_s": round(max(per_s(theirs) for _, theirs in rounds)),
         "p99_us": round(max(result["p99_us"] for result in hot_results), 2),
         "utilisation": round(use(moments), 3),
     }
@@ -108,12 +114,25 @@ def use(moments: list[int]) -> float:
     )
 
 
-def together(work: Any, *arguments: object, wait_s: float = 6.0) -> list[Result]:
-    """Do the same in all processes at once."""
+@contextmanager
+def running_processes() -> Iterator[Pool]:
+    """Run the processes, which begin each work at once: when the last of them is warm."""
     context = get_context("spawn")
-    with context.Pool(PROCESSES) as pool:
-        start_ns = now_ns() + int(wait_s * SECOND)  # imports and warming up take a while
-        return pool.starmap(work, [(*arguments, start_ns, number) for number in range(PROCESSES)], chunksize=1)
+    with context.Pool(PROCESSES, initializer=share, initargs=(context.Barrier(PROCESSES),)) as pool:
+        yield pool
+
+
+def share(barrier: Barrier) -> None:
+    global start  # noqa: PLW0603 - a barrier can be handed to a pool's processes at their start only
+    start = barrier
+
+
+start: Barrier
+
+
+def together(pool: Pool, work: Any, *arguments: object) -> list[Result]:
+    """Do the same in all processes at once."""
+    return pool.starmap(work, [(*arguments, number) for number in range(PROCESSES)], chunksize=1)
 
 
 def make_gate(url: str) -> tuple[Beat, Gate]:
@@ -136,7 +155,7 @@ def admits(gate: Gate, token: bytes) -> bool:
     return decision is None
 
 
-def spend(url: str, tokens: list[str], duration_s: float, start_ns: int, number: int) -> Result:
+def spend(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
     """Admit as fast as can be; with many keys by Zipf's law, once those have been seen."""
     beat, gate = make_gate(url)
     chance = random.Random(number)
@@ -145,11 +164,25 @@ def spend(url: str, tokens: list[str], duration_s: float, start_ns: int, number:
     picks = chance.choices(raw, cum_weights=weights, k=200_000 if len(raw) > 1 else 1_000)
     turn = len(raw) * number // PROCESSES  # each begins elsewhere
     warm_up(gate, raw[turn:] + raw[:turn])
-    count, timed, place = 0, array.array("q"), 0
-    time.sleep(max(start_ns - now_ns(), 0) / SECOND)
-    started, until = now_ns(), now_ns() + int(duration_s * SECOND)
+    start.wait(READY_S)
+    spin(gate, picks, RAMP_S)
+    per_s, timed = spin(gate, picks, duration_s)
+    beat.stop()
+    sorted_ns = sorted(timed)
+    return {
+        "per_s": per_s,
+        "p50_us": sorted_ns[len(sorted_ns) // 2] / 1000,
+        "p99_us": sorted_ns[int(len(sorted_ns) * 0.99)] / 1000,
+    }
+
+
+def spin(gate: Gate, picks: list[bytes], duration_s: float) -> tuple[float, list[int]]:
+    """Call on and on; return the admissions a second, and how long some took, in nanoseconds."""
+    count, place, timed = 0, 0, array.array("q")
     call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
     decide = gate.decide
+    started = now_ns()
+    until = started + int(duration_s * SECOND)
     while now_ns() < until:
         for _ in range(SAMPLE):
             place += 1
@@ -159,14 +192,7 @@ def spend(url: str, tokens: list[str], duration_s: float, start_ns: int, number:
         if decide(call, picks[place % len(picks)]) is None:
             timed.append(time.perf_counter_ns() - before)
             count += 1
-    per_s = count * SECOND / (now_ns() - started)
-    beat.stop()
-    sorted_ns = sorted(timed)
-    return {
-        "per_s": per_s,
-        "p50_us": sorted_ns[len(sorted_ns) // 2] / 1000,
-        "p99_us": sorted_ns[int(len(sorted_ns) * 0.99)] / 1000,
-    }
+    return count * SECOND / (now_ns() - started), list(timed)
 
 
 def warm_up(gate: Gate, tokens: list[bytes]) -> None:
@@ -182,14 +208,14 @@ def warm_up(gate: Gate, tokens: list[bytes]) -> None:
                     decision.result(10)
 
 
-def offer(url: str, tokens: list[str], duration_s: float, start_ns: int, number: int) -> Result:
+def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
     """Call at an even pace, together 1.5 times the limit; tell when each was admitted."""
     beat, gate = make_gate(url)
     token = tokens[0].encode()
     clock = beat.admission.clock = Clock()
     moments = array.array("q")
     step_ns = int(WINDOW_S * SECOND * PROCESSES / (LIMIT * LOAD))
-    time.sleep(max(start_ns - now_ns(), 0) / SECOND)
+    start.wait(READY_S)
     turn = now_ns() + number * step_ns // PROCESSES
     until = turn + int(duration_s * SECOND)
     while turn < until:
@@ -236,14 +262,13 @@ def running_baseline(directory: Path) -> Iterator[tuple[str, str]]:
         process.wait()
 
 
-def hit(storage: str, duration_s: float, start_ns: int, _number: int) -> Result:
-    sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).parent]  # this file's name
+def hit(storage: str, duration_s: float, _number: int) -> Result:
     from limits import RateLimitItemPerMinute  # noqa: PLC0415 - of the baseline's processes only
     from limits.storage import storage_from_string  # noqa: PLC0415 - as above
     from limits.strategies import FixedWindowRateLimiter  # noqa: PLC0415 - as above
 
     limiter, item = FixedWindowRateLimiter(storage_from_string(storage)), RateLimitItemPerMinute(10**9)
-    time.sleep(max(start_ns - now_ns(), 0) / SECOND)
+    start.wait(READY_S)
     started, until, count = now_ns(), now_ns() + int(duration_s * SECOND), 0
     while now_ns() < until:
         count += limiter.hit(item, "hot")
