@@ -150,6 +150,30 @@ class Cluster:
         self.processes.append(process)
         return process
 
+    def ask(self, tokens):
+        """Start a process that calls when the place of a token is written to it, and answers with a line."""
+        environment = {
+            "KEYGAUGE_SERVICE_URL": self.options()["service_url"],
+            "KEYGAUGE_SERVICE_TOKEN": SERVICE_TOKEN,
+            "TOKENS": ",".join(tokens),
+        }
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("asked_process.py"))],
+            env=os.environ | environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def call(self, process, place):
+        """Have such a process call; return the moment of admission, or the refusal's code."""
+        process.stdin.write(f"{place}\n")
+        process.stdin.flush()
+        return process.stdout.readline().rstrip()
+
     def admitted(self, place=0):
         """All admissions of a key, in order."""
         moments = []
@@ -168,7 +192,7 @@ class Cluster:
     def end(self):
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.communicate()
         self.link.close()
         self.service.terminate()
         self.service.wait(30)
@@ -316,6 +340,33 @@ def test_a_lone_client_that_spaces_its_calls_by_the_window_is_never_refused(clus
         for beat, _, _ in made:
             beat.stop()
     assert most_in_any_window(moments, 1) == 1
+
+
+@pytest.mark.timeout(300)
+def test_a_lone_client_on_a_fixed_schedule_is_never_refused(cluster):
+    """It is 170 ms early from the second call on: if what messages take added up, it would be refused soon.
+
+    So it is where the machine stalls for 80 ms: then it tries again.
+    """
+    window_s, calls = 2, 300 if LONG else 20
+    limit = {"name": "free", "unit": "request", "amount": 1, "window_s": window_s}
+    tokens = [cluster.token(limit)[1] for _ in range(3)]
+    processes = [cluster.ask(tokens) for _ in range(8)]
+    for place in range(len(tokens)):
+        moments = []
+        begin = None
+        for number in range(calls):
+            if begin is not None:
+                time.sleep(max(begin + number * window_s - 0.17 - time.monotonic(), 0))
+            told = cluster.call(processes[number % 8], place)
+            begin = begin or time.monotonic()
+            if told == "rate_limited":
+                break
+            moments.append(int(told))
+        assert most_in_any_window(moments, window_s) == 1
+        if len(moments) == calls:
+            return
+    pytest.fail(f"refused after {len(moments)} calls")
 
 
 @pytest.mark.timeout(300)

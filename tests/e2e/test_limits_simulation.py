@@ -1,7 +1,7 @@
 """The replicas' and the key service's own decisions, joined by a simulated network and a virtual clock.
 
-Messages are delayed, reordered, doubled and lost; replicas crash, pause and have clocks of their own. The numbers are
-those of the invariants in docs/limits.md.
+Messages are delayed, reordered, doubled and lost; replicas crash, pause and have clocks of their own, or one for two of
+them. The numbers are those of the invariants in docs/limits.md.
 """
 
 import os
@@ -27,6 +27,7 @@ from keygauge_keyservice import beat, leases
 from keygauge_keyservice.beat_message import Acquisition, Return
 from keygauge_keyservice.counter import Counter
 from keygauge_keyservice.rate import Log
+from keygauge_keyservice.reading import Reading
 from keygauge_keyservice.smooth import Flow
 
 MS = 1_000_000
@@ -52,16 +53,22 @@ class Store:
 
     def exchange(self, replica, message, real_ns, replicas):
         now_us = EPOCH_US + real_ns // 1000
-        refunds = self._take_back(replica, [Return(x["lease"], x.get("unspent", 0), x.get("ago_us"), x.get("used"))
-                                            for x in message["return"]], now_us)  # fmt: skip
+        clock = message.get("clock")
+        reading = Reading(clock["name"], clock["us"]) if clock else None
+        returns = [
+            Return(x["lease"], x.get("unspent", 0), x.get("ago_us"), x.get("used"), "exact" in x)
+            for x in message["return"]
+        ]
+        refunds = self._take_back(replica, returns, now_us, reading)
         wanted = {x["limit"]: Acquisition(x["limit"], x["units"], x["waiting"]) for x in message["acquire"]}
         granted = []
         for name in sorted({*refunds, *wanted}):
             terms = self.terms[name]
             state = leases.settle(self.states[name], refunds.get(name, ()), terms, now_us=now_us)
             if name in wanted:
-                grant = leases.decide(state, wanted[name], terms, now_us=now_us, replicas=replicas)
-                assert grant.units == 0 or terms["smooth"] or counting(grant, terms) <= terms["amount"]  # 1, 10
+                grant = leases.decide(state, wanted[name], terms, now_us=now_us, replicas=replicas, reading=reading)
+                if grant.units and not terms["smooth"]:
+                    assert counting(grant, terms, reading, now_us) <= terms["amount"]  # 1, 10
                 state, number = grant.state, None
                 if grant.units:
                     self.last += 1
@@ -77,7 +84,7 @@ class Store:
             "more": False,
         }
 
-    def _take_back(self, replica, returns, now_us):
+    def _take_back(self, replica, returns, now_us, reading):
         refunds = {}
         for item in returns:
             row = self.leases.get(int(item.lease_id))
@@ -92,25 +99,28 @@ class Store:
                 continue
             del self.leases[int(item.lease_id)]
             unspent = min(item.unspent, row["units"])
-            refund = leases.Refund(row["bucket"], unspent, row["units"] - unspent, row["ends_us"], item.ago_us)
+            spent = leases.spent_before(item, reading)
+            refund = leases.Refund(row["bucket"], unspent, row["units"] - unspent, row["ends_us"], item.ago_us, spent)
             refunds.setdefault(row["state"], []).append(refund)
         return refunds
 
 
-def counting(grant, terms):
+def counting(grant, terms, reading, now_us):
     """What counts against a limit at the moment from which a grant may be spent."""
     if terms["window_s"] is None:
         return grant.state.used
-    return grant.state.since(grant.start_us - terms["window_s"] * 1_000_000).used
+    start_us = max(grant.start_us, now_us + grant.wait_us)
+    return grant.state.read_by(reading, now_us).since(start_us - terms["window_s"] * 1_000_000).used
 
 
 class Replica:
-    def __init__(self, world, name, skew_ns):
+    def __init__(self, world, name, skew_ns, clock=None):
         self.name = name
+        self.skew_ns = skew_ns
         self.admission = Admission(wake=lambda: None, clock=lambda: world.real_ns + skew_ns)
         self.allowances = tuple(Allowance(limit) for limit in world.limits)
         self.key = SimpleNamespace(allowances=self.allowances)
-        self.trade = Trade(self.admission)
+        self.trade = Trade(self.admission, clock=clock)
         self.asked = None  # the offer that is under way
         self.admission.authority_ns = self.admission.clock() + T_MAX_NS
         self.reached_ns = world.real_ns
@@ -119,9 +129,22 @@ class Replica:
         allowance = self.allowances[number]
         return sum(lease.available + lease.reserved for lease in [*allowance.leases, *allowance.closing])
 
+    def spent(self, before):
+        """When the units were admitted that a call took of each limit, by the leases as they were before it."""
+        return tuple(
+            next(
+                (lease.last_ns if lease.exact else None for lease, left in leases.items() if lease.available < left),
+                None,
+            )
+            for leases in before
+        )
+
+    def leases(self):
+        return [{lease: lease.available for lease in allowance.leases} for allowance in self.allowances]
+
 
 class World(RuleBasedStateMachine):
-    """Requests only: the path of `Admission.admit`."""
+    """Calls by the path of `Admission.admit`."""
 
     LIMITS = ()
     REPLICAS = 3
@@ -136,14 +159,16 @@ class World(RuleBasedStateMachine):
                 for x in self.limits
             }
         )
-        self.skews = skews
+        self.skews = [skews[0], skews[0], skews[2]]
         self.replicas = [self._replica(number) for number in range(self.REPLICAS)]
         self.requests, self.answers = [], []
-        self.admitted = []  # (moment, units)
+        self.waiting = []  # calls that come again at a moment
+        self.admitted = []  # (moment by limit, units)
         self.names = self.REPLICAS
 
     def _replica(self, number, name=None):
-        return Replica(self, f"r{number if name is None else name}", self.skews[number])
+        clock = ("a host", "a host", "another")[number]
+        return Replica(self, f"r{number if name is None else name}", self.skews[number], clock)
 
     @rule(step_ms=st.one_of(st.integers(0, 60), st.integers(0, 3000)))
     def pass_time(self, step_ms):
@@ -153,46 +178,69 @@ class World(RuleBasedStateMachine):
     def call(self, number, times):
         replica = self.replicas[number % len(self.replicas)]
         for _ in range(times):
-            before = [replica.held(limit) for limit in range(len(self.limits))]
-            decision = replica.admission.admit(replica.key)
-            spent = [held - replica.held(limit) for limit, held in enumerate(before)]
-            if decision is None:
-                assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
-                assert spent == [1] * len(self.limits)
-                self.admitted.append((self.real_ns, 1))
-                self.check_windows()
+            self.decide(replica)
+
+    def decide(self, replica, due_ns=0, *, is_late=False):
+        since_ns = 0 if is_late else replica.admission.clock()
+        before, leases = [replica.held(limit) for limit in range(len(self.limits))], replica.leases()
+        decision = replica.admission.admit(replica.key, since_ns, due_ns)
+        spent = [held - replica.held(limit) for limit, held in enumerate(before)]
+        if decision is None:
+            assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
+            assert spent == [1] * len(self.limits)
+            moments = replica.spent(leases)
+            self.admit(1, [self.real_ns if moment is None else moment - replica.skew_ns for moment in moments])
+        else:
+            assert not any(spent)  # 6
+            if isinstance(decision, Dry):
+                replica.admission.ask(decision)
+            elif isinstance(decision, Soon):
+                self.waiting.append((replica, decision.at_ns))
             else:
-                assert not any(spent)  # 6
-                if isinstance(decision, Dry):
-                    replica.admission.ask(decision)
-                else:
-                    assert isinstance(decision, Refusal | Soon)
+                assert isinstance(decision, Refusal)
+
+    def admit(self, units, moments):
+        assert all(self.real_ns - SECOND // 2 < moment <= self.real_ns for moment in moments)
+        self.admitted.append((moments, units))
+        self.check_windows()
 
     @rule(number=st.integers(0, 2), stopping=st.booleans())
     def send(self, number, stopping):
         replica = self.replicas[number % len(self.replicas)]
         if replica.asked is None:
             message, replica.asked = replica.trade.offer(stopping=stopping and number == 0)
-            self.requests.append((replica, message, replica.admission.clock(), self.real_ns, replica.asked))
+            self.requests.append((replica, message, self.real_ns, replica.asked))
 
     @precondition(lambda self: self.requests)
     @rule(place=st.integers(0, 20), doubled=st.integers(0, 9))
     def arrive(self, place, doubled):
         place %= len(self.requests)
-        replica, message, sent_ns, real_sent_ns, asked = self.requests[place]
+        replica, message, real_sent_ns, asked = self.requests[place]
         if doubled:  # now and then it arrives once more, later
             del self.requests[place]
         answer = self.store.exchange(replica.name, message, self.real_ns, self.REPLICAS)
-        self.answers.append((replica, answer, sent_ns, real_sent_ns, asked))
+        self.answers.append((replica, answer, real_sent_ns, asked))
 
     @precondition(lambda self: self.answers)
     @rule(place=st.integers(0, 20))
     def answer(self, place):
-        replica, answer, sent_ns, real_sent_ns, asked = self.answers.pop(place % len(self.answers))
+        replica, answer, real_sent_ns, asked = self.answers.pop(place % len(self.answers))
         if replica.asked is asked:  # not given up, nor answered by the first of two
-            replica.trade.take(answer, sent_ns, asked)
+            replica.trade.take(answer, asked)
             replica.asked = None
             replica.reached_ns = real_sent_ns
+
+    @rule(number=st.integers(0, 2), there_ms=st.integers(0, 400), back_ms=st.integers(0, 400))
+    def beat(self, number, there_ms, back_ms):
+        """A beat that arrives and is answered; nothing else happens meanwhile."""
+        replica = self.replicas[number % len(self.replicas)]
+        if replica.asked is not None:
+            return
+        self.send(number=number, stopping=False)
+        self.real_ns += there_ms * MS
+        self.arrive(place=len(self.requests) - 1, doubled=1)
+        self.real_ns += back_ms * MS
+        self.answer(place=len(self.answers) - 1)
 
     @rule(number=st.integers(0, 2))
     def give_up(self, number):
@@ -210,10 +258,15 @@ class World(RuleBasedStateMachine):
             self.replicas[number] = self._replica(number, self.names)
 
     def check_windows(self):
-        for limit in self.limits:
-            if limit.window_s:  # 2, 8: a closed interval of the window's length that ends now
-                since = self.real_ns - limit.window_s * SECOND
-                assert sum(units for moment, units in self.admitted if moment >= since) <= limit.amount
+        newest, _ = self.admitted[-1]
+        for number, limit in enumerate(self.limits):
+            if limit.window_s:  # 2, 8: the closed intervals of the window's length that hold the newest
+                spends = [(moments[number], units) for moments, units in self.admitted]
+                window_ns = limit.window_s * SECOND
+                for until, _ in spends:
+                    if newest[number] <= until <= newest[number] + window_ns:
+                        seen = sum(units for moment, units in spends if until - window_ns <= moment <= until)
+                        assert seen <= limit.amount
             else:  # the period outlasts the test
                 assert sum(units for _, units in self.admitted) <= limit.amount
 
@@ -231,6 +284,49 @@ class World(RuleBasedStateMachine):
             if limit.period:
                 assert self.store.states[limit.id].used >= sum(units for _, units in self.admitted)
                 assert self.store.states[limit.id].used <= limit.amount
+
+
+class Requests(World):
+    """Calls that wait for the start of a lease, too."""
+
+    @precondition(lambda self: self.waiting)
+    @rule(place=st.integers(0, 20), pauses=st.booleans(), is_late=st.booleans())
+    def call_again(self, place, pauses, is_late):
+        """A call that waited for the start of a lease is woken up then, or later."""
+        replica, due_ns = self.waiting.pop(place % len(self.waiting))
+        if not pauses:
+            self.real_ns = max(self.real_ns, due_ns - replica.skew_ns)
+        if replica.admission.clock() >= due_ns:
+            self.decide(replica, due_ns, is_late=is_late)
+
+    @rule(number=st.integers(0, 2), ms=st.lists(st.integers(0, 90), min_size=4, max_size=4), is_late=st.booleans())
+    def come(self, number, ms, is_late):
+        """A call is decided upon, undisturbed, and told of."""
+        self._come(number, ms, is_late)
+
+    @precondition(lambda self: self.admitted)
+    @rule(
+        early_ms=st.integers(-20, 260),
+        number=st.integers(0, 2),
+        ms=st.lists(st.integers(0, 60), min_size=4, max_size=4),
+        is_late=st.booleans(),
+    )
+    def come_about_when_a_unit_is_free(self, early_ms, number, ms, is_late):
+        limit = self.limits[0]
+        if limit.window_s:
+            moments = sorted(moments[0] for moments, _ in self.admitted)
+            free_ns = moments[-min(limit.amount, len(moments))] + limit.window_s * SECOND
+            self.real_ns = max(self.real_ns, free_ns - early_ms * MS)
+        self._come(number, ms, is_late)
+
+    def _come(self, number, ms, is_late):
+        waiting = len(self.waiting)
+        self.decide(self.replicas[number])
+        self.beat(number=number, there_ms=ms[0], back_ms=ms[1])
+        self.decide(self.replicas[number], is_late=is_late)
+        if len(self.waiting) > waiting:
+            self.call_again(place=waiting, pauses=False, is_late=is_late)
+        self.beat(number=number, there_ms=ms[2], back_ms=ms[3])
 
 
 def rate(name, amount, window_s):
@@ -255,7 +351,7 @@ def quota(name, amount):
     ids=lambda limits: "+".join(f"{limit.amount}" for limit in limits),
 )
 def test_limits_hold_under_every_disorder(limits):
-    machine = type("Machine", (World,), {"LIMITS": tuple(limits)})
+    machine = type("Machine", (Requests,), {"LIMITS": tuple(limits)})
     run_state_machine_as_test(machine, settings=PROFILE)
 
 
@@ -275,11 +371,10 @@ class Tokens(World):
     def call(self, number, units):
         replica = self.replicas[number % len(self.replicas)]
         claims = [(allowance, units) for allowance in replica.allowances]
-        decision = replica.admission.reserve(claims)
+        decision = replica.admission.reserve(claims, replica.admission.clock(), 0)
         if isinstance(decision, Reservation):
             assert sum(part for _, _, part in decision.parts) == units * len(claims)
-            self.admitted.append((self.real_ns, units))
-            self.check_windows()
+            self.admit(units, [self.real_ns] * len(claims))
             self._open().append((replica, decision, units, len(self.admitted) - 1))
         elif isinstance(decision, Dry):
             replica.admission.ask(decision)

@@ -69,7 +69,7 @@ class Calls(World):
         self.store = SlotStore(self.AMOUNT)
         self.skews = skews
         self.replicas = [self._replica(number) for number in range(self.REPLICAS)]
-        self.requests, self.answers, self.calls = [], [], []
+        self.requests, self.answers, self.waiting, self.calls = [], [], [], []
         self.names = self.REPLICAS
 
     def _replica(self, number, name=None):
@@ -81,7 +81,7 @@ class Calls(World):
     def call(self, number, times):
         replica = self.replicas[number % len(self.replicas)]
         for _ in range(times):
-            decision = replica.admission.reserve([(replica.allowances[0], 1)])
+            decision = replica.admission.reserve([(replica.allowances[0], 1)], replica.admission.clock(), 0)
             if isinstance(decision, Reservation):
                 assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
                 self.calls.append((replica, decision))
@@ -106,18 +106,6 @@ class Calls(World):
             gone = self.replicas[number]
             self.calls = [call for call in self.calls if call[0] is not gone]
             self.replicas[number] = self._replica(number, self.names)
-
-    @rule(number=st.integers(0, 2), there_ms=st.integers(0, 400), back_ms=st.integers(0, 400))
-    def beat(self, number, there_ms, back_ms):
-        """A beat that arrives and is answered; nothing else happens meanwhile."""
-        replica = self.replicas[number]
-        if replica.asked is not None:
-            return
-        self.send(number=number, stopping=False)
-        self.real_ns += there_ms * MS
-        self.arrive(place=len(self.requests) - 1, doubled=1)
-        self.real_ns += back_ms * MS
-        self.answer(place=len(self.answers) - 1)
 
     @rule(number=st.integers(0, 2), step_ms=st.sampled_from([1000, 1000, 5000, 9300, 9600, 9900, 10_100]))
     def pause(self, number, step_ms):

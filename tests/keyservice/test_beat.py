@@ -12,6 +12,7 @@ from keygauge_keyservice.pricing import PublicPrices
 from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
+WINDOW_US = 3_600_000_000
 ONE, TWO, THREE = "1" * 32, "2" * 32, "3" * 32
 RPM = plans.Limit(name="rpm", unit="request", amount=60, window_s=3600)
 MONTHLY = plans.Limit(name="monthly_requests", unit="request", amount=1000, period="month")
@@ -157,8 +158,8 @@ def test_units_are_granted_and_counted(send, limits, connection):
     answer = send(**acquire(limits["rpm"], 20))
     (grant,) = answer["grants"]
     assert (grant["limit"], grant["units"], grant["remaining"]) == (limits["rpm"], 20, 40)
-    assert 0 < grant["left_ms"] <= 180_000
-    assert grant["left_ms"] < grant["reset_ms"] <= 3_780_000
+    assert 0 < grant["left_ms"] <= 225_000
+    assert grant["left_ms"] < grant["reset_ms"] <= 3_825_000
     assert answer["denials"] == []
     assert use(connection, limits["rpm"]) == 20
 
@@ -178,7 +179,7 @@ def test_what_is_used_up_is_denied_with_the_time_to_wait(send, limits, connectio
     assert answer["grants"] == []
     (denial,) = answer["denials"]
     assert (denial["limit"], denial["remaining"]) == (limits["rpm"], 0)
-    assert 3_600_000 - 180_000 < denial["retry_ms"] <= 3_780_000
+    assert 3_600_000 - 180_000 < denial["retry_ms"] <= 3_825_000
     assert use(connection, limits["rpm"]) == 60
 
 
@@ -256,6 +257,19 @@ def test_a_unit_for_use_at_once_counts_from_when_it_was_spent(send, limits, conn
     send(**{"return": [{"lease": grant["lease"], "unspent": 0, "ago_us": 10}]})
     assert before - 500_000 < end() < before
     assert use(connection, limits["rpm"]) == 1
+
+
+def test_a_replica_of_the_same_clock_learns_when_the_last_unit_was_spent(send, limits, connection):
+    connection.execute("UPDATE plan_limit SET amount = 1 WHERE name = 'rpm'")
+    ask = {"acquire": [{"limit": limits["rpm"], "units": 1, "waiting": 1}]}
+    (grant,) = send(ONE, **ask)["grants"]
+    told = {"lease": grant["lease"], "unspent": 0, "ago_us": 1_000, "exact": True}
+    send(ONE, clock={"name": "a host", "us": 9_000_000}, **{"return": [told]})
+    row = connection.execute("SELECT clock, stamps, ends FROM limit_state").fetchone()
+    assert (row["clock"], row["stamps"], len(row["ends"])) == ("a host", [8_999_001], 1)
+    connection.execute("UPDATE limit_state SET ends = ARRAY[ends[1] - %s]", (WINDOW_US - 100_000,))  # time passes
+    (grant,) = send(TWO, clock={"name": "a host", "us": 8_999_001 + WINDOW_US - 100_500}, **ask)["grants"]
+    assert (grant["units"], grant["wait_us"], grant["start_us"]) == (1, 100_500, 0)
 
 
 def test_another_replicas_lease_is_not_taken_back(send, limits, connection):

@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from keygauge_keyservice import rate
 from keygauge_keyservice.rate import Log
+from keygauge_keyservice.reading import Reading
 
 NEW = Log()
 START_US = 1_800_000_000_000_000
@@ -149,3 +150,39 @@ def test_a_small_limit_is_given_for_use_at_once():
     assert rate.grant(NEW, now_us=START_US, amount=30, window_s=60, want=1, replicas=8).is_exact
     assert not rate.grant(NEW, now_us=START_US, amount=33, window_s=60, want=2, replicas=8).is_exact
     assert rate.grant(NEW, now_us=START_US, amount=33, window_s=60, want=1, waiting=1).is_exact
+
+
+def stamped(*, amount=1, clock="a host"):
+    """Return the log of one unit, spent before 5,001 us of a clock; that was told 40 ms later."""
+    given = rate.grant(NEW, now_us=START_US, amount=amount, window_s=1, want=1)
+    reading = Reading(clock, 5_001)
+    return given.state.tighten(1, given.ends_us, spent_us=START_US + 40_002, window_s=1, reading=reading)
+
+
+def test_a_replica_of_the_same_clock_is_told_the_start_by_it():
+    asked = {"now_us": START_US + 990_000, "amount": 1, "window_s": 1, "want": 1}
+    given = rate.grant(stamped(), **asked, reading=Reading("a host", 935_001))
+    assert (given.units, given.wait_us) == (1, 5_001 + SECOND_US - 935_001)
+    assert given.start_us == asked["now_us"]  # nothing to wait for but that
+    given = rate.grant(stamped(), **asked, reading=Reading("another", 935_001))
+    assert (given.units, given.wait_us, given.start_us) == (1, 0, START_US + 40_002 + SECOND_US)
+    assert rate.grant(stamped(), **asked).start_us == START_US + 40_002 + SECOND_US
+
+
+def test_a_clock_that_cannot_be_the_same_is_not_believed():
+    given = rate.grant(
+        stamped(), now_us=START_US + 990_000, amount=1, window_s=1, want=1, reading=Reading("a host", 95_000_000)
+    )
+    assert (given.wait_us, given.start_us) == (0, START_US + 40_002 + SECOND_US)
+
+
+def test_readings_of_one_clock_only_are_kept():
+    log = stamped(amount=2)
+    assert (log.clock, log.stamps) == ("a host", (5_001,))
+    given = rate.grant(log, now_us=START_US + 50_000, amount=2, window_s=1, want=1)
+    later = given.state.tighten(
+        1, given.ends_us, spent_us=START_US + 60_000, window_s=1, reading=Reading("another", 77)
+    )
+    assert (later.clock, later.stamps) == ("another", (0, 77))
+    assert later.since(START_US + 60_000) == NEW
+    assert later.refund(1, START_US + 60_000, window_s=1) == Log((START_US + 40_002,), (1,))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from keygauge.clock import MS, SECOND
-from keygauge.lease import Lease
+from keygauge.clock import SECOND
+from keygauge.lease import PATIENCE_NS, Lease
 from keygauge.limit import Limit
 
-PATIENCE_NS = 250 * MS  # the key service may grant a unit for use at once so long before it may be spent
+_EARLY_NS = PATIENCE_NS // 4  # where a call was refused, the next may ask so long before units come free
 _SHORTEST_NS = SECOND // 10  # a rate is not read from less: the first call would look like a flood
 _BUSY_CALLS = 4  # a second: below, each call asks for itself and nothing is held for calls that may not come
 _LEASES = 16  # a rate's lease lasts no longer than the window divided by this: what is held longer is wasted
@@ -161,9 +161,10 @@ class Allowance:
         self._wait(now_ns, retry_ns)
 
     def _wait(self, now_ns: int, retry_ns: int) -> None:
-        """Do not ask for a second at most, since others may give units back."""
+        """Do not ask for about a second, since others may give units back; nor when a call would wait for long."""
         self.retry_ns = self.reset_ns = retry_ns
-        self.denied_until_ns = min(retry_ns - (PATIENCE_NS if self.small else 0), now_ns + SECOND)
+        again_ns = retry_ns - (_EARLY_NS if self.small else 0)
+        self.denied_until_ns = again_ns if again_ns < now_ns + SECOND + PATIENCE_NS else now_ns + SECOND
 
     def rate_per_s(self, now_ns: int) -> float:
         """Tell how fast units went since the last grant."""
@@ -199,7 +200,8 @@ class Allowance:
         left_ns = lease.deadline_ns - now_ns
         if lease.exact and lease.last_ns and not lease.reserved and (left_ns <= 0 or not lease.available):
             self.leases.remove(lease)
-            return {"lease": lease.id, "unspent": 0, "ago_us": max(now_ns - lease.last_ns, 0) // 1000}
+            told = {"lease": lease.id, "unspent": 0, "ago_us": max(now_ns // 1000 - lease.last_ns // 1000, 0)}
+            return told | {"exact": True} if lease.is_late else told
         if left_ns <= 0:  # burnt; calls under way keep what they reserved
             self.leases.remove(lease)
             return None

@@ -11,7 +11,7 @@ from threading import Event, Lock, Thread
 from typing import Any
 from uuid import uuid4
 
-from keygauge import __version__
+from keygauge import __version__, clock
 from keygauge.admission import Admission
 from keygauge.clock import SECOND, now_ns
 from keygauge.costing import Costing
@@ -41,7 +41,7 @@ class Beat:
         self.admission = Admission(wake=self.wake)
         self.prices = PriceList(on_fault=on_fault)
         self.costing = Costing(self.prices, self.admission.keyring)
-        self._trade = Trade(self.admission)
+        self._trade = Trade(self.admission, clock=clock.name())
         self.reached_ns = now_ns()
         self._ended_ns = 0
         self._settings = settings
@@ -150,7 +150,6 @@ class Beat:
             "prices": prices,
             **traded,
         }
-        sent_ns = now_ns()
         try:
             answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
         except ServiceError:
@@ -159,11 +158,11 @@ class Beat:
             raise
         with self.admission.lock:
             self._learn(answer, look_ups)
-            self._trade.take(answer, sent_ns, asked)
+            self._trade.take(answer, asked)
         self.prices.take(answer.get("prices"), names)
         if self.prices.is_urgent:
             self.wake()
-        self.reached_ns = sent_ns
+        self.reached_ns = asked.sent_ns
         if self._complained:
             self._complained = False
             _log.warning("The key service answers again")  # as loud as that it was away

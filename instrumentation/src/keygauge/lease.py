@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keygauge.clock import MS
 
+PATIENCE_NS = 250 * MS  # the key service may grant a unit for use at once so long before it may be spent
+LATE_NS = PATIENCE_NS // 2  # a call that waits so long for its unit is late by what messages took, before it too
 _MARGIN_NS = 500 * MS  # what will not be spent goes back so long before the end, while it still can
 
 
@@ -19,6 +21,7 @@ class Lease:
         "deadline_ns",
         "exact",
         "id",
+        "is_late",
         "last_ns",
         "margin_ns",
         "refund",
@@ -39,6 +42,7 @@ class Lease:
         self.margin_ns = min(_MARGIN_NS, max(deadline_ns - now_ns, 0) // 3)
         self.claims = 0  # requests that wait for the start
         self.last_ns = 0  # when the last unit was spent
+        self.is_late = False  # a call waited for long: others are to know exactly when a unit was spent
         self.reserved = 0  # units of calls under way
         self.refund = 0  # of those, what came back after the lease was closed
 
@@ -50,12 +54,23 @@ class Lease:
         """Tell whether units of it may be spent yet, settled, or told of."""
         return self.exact or (now_ns < self.deadline_ns and bool(self.available or self.reserved))
 
-    def spend(self, units: int, now_ns: int, *, reserve: bool) -> None:
+    def spend(self, units: int, *, reserve: bool) -> None:
         """Spend units; those of a reservation are settled later."""
         self.available -= units
-        self.last_ns = now_ns
         if reserve:
             self.reserved += units
+
+    def note(self, now_ns: int, since_ns: int, due_ns: int) -> None:
+        """Note when a unit of an exact lease was spent, by a call that came at a moment, and may have waited for one.
+
+        That is now. But the next call cannot come in sooner than a window after it; so where calls wait for long
+        already, that they are woken up late is not added to what the next one waits: the moment waited for counts.
+        """
+        if now_ns - since_ns >= LATE_NS:
+            self.is_late = True
+            if due_ns:
+                now_ns = min(now_ns, max(due_ns, self.start_ns))
+        self.last_ns = max(self.last_ns, now_ns)
 
     def settle(self, reserved: int, used: int, now_ns: int) -> None:
         """End a reservation; what it did not use can be spent again, or goes back when the lease is closed."""

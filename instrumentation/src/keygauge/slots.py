@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.allowance import PATIENCE_NS, Allowance
+from keygauge.allowance import Allowance
 from keygauge.clock import MS, SECOND
-from keygauge.lease import Lease
+from keygauge.lease import PATIENCE_NS, Lease
 from keygauge.limit import Limit
 
 _AGAIN_NS = 30 * MS  # a slot may come free at any moment: ask again after so long, while a call waits
@@ -101,7 +101,7 @@ class Slots(Allowance):
     def overdraw(self, units: int, now_ns: int, *, asks: bool) -> Lease | None:  # noqa: ARG002 - as any allowance
         """Let a call of a trial pass without a slot; it is under way all the same."""
         lease = SlotLease("", units, 0, now_ns=now_ns)
-        lease.spend(units, now_ns, reserve=True)
+        lease.spend(units, reserve=True)
         self.lost.append(lease)
         return lease
 

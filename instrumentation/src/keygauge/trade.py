@@ -19,8 +19,12 @@ _MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/protoc
 
 @dataclass(frozen=True)
 class Asked:
-    """What an offer asks: units by limit, and to keep leases that have so many slots, by lease."""
+    """What an offer asks: units by limit, and to keep leases that have so many slots, by lease.
 
+    It is sent after `sent_ns`.
+    """
+
+    sent_ns: int
     units: dict[str, tuple[Allowance, int]]
     slots: dict[str, tuple[Slots, SlotLease, int]]
 
@@ -28,8 +32,9 @@ class Asked:
 class Trade:
     """Speaks for an `Admission`. Offers are made one at a time: the next when the last was answered or given up."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, *, clock: str | None = None) -> None:
         self._admission = admission
+        self._clock = clock  # its name, for others that read it too
         self._turns: list[tuple[int, int, Allowance]] = []  # a heap: when to look at whose leases
         self._number = count()  # of a turn: allowances have no order
         self._slots: set[Slots] = set()  # those with leases
@@ -39,7 +44,7 @@ class Trade:
         return self._turns[0][0] if self._turns else None
 
     def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], Asked]:
-        """Write what this process asks for and gives back; take the clock for the sending after this."""
+        """Write what this process asks for and gives back."""
         admission = self._admission
         with admission.lock:
             now = admission.clock()
@@ -50,7 +55,7 @@ class Trade:
             if admission.asking:
                 admission.wake()
             demands = [(allowance, *allowance.demand(now)) for allowance in asking]
-        message = {
+        message: dict[str, Any] = {
             "acquire": [
                 {"limit": allowance.limit.id, "units": units, "waiting": waiting}
                 for allowance, units, waiting in demands
@@ -59,21 +64,24 @@ class Trade:
         }
         if held:
             message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
-        return message, Asked({allowance.limit.id: (allowance, units) for allowance, units, _ in demands}, held)
+        if self._clock is not None:
+            message["clock"] = {"name": self._clock, "us": now // 1000}
+        return message, Asked(now, {allowance.limit.id: (allowance, units) for allowance, units, _ in demands}, held)
 
     def give_up(self, asked: Asked) -> None:
         """Note that an offer was not answered: what was asked may be asked again. The caller holds the lock."""
         for allowance, _ in asked.units.values():
             allowance.asked = False
 
-    def take(self, answer: dict[str, Any], sent_ns: int, asked: Asked) -> None:
+    def take(self, answer: dict[str, Any], asked: Asked) -> None:
         """Take in what the answer grants and denies; the caller holds the lock.
 
-        Times left count from when the offer was sent: they end never later than the service thinks. Those to wait
-        count from now: they end never sooner.
+        Times left count from before the offer was sent: they end never later than the service thinks. Those to wait
+        count from now, so that they end never sooner, or from the reading of the clock that the offer told.
         """
         admission = self._admission
         now = admission.clock()
+        sent_ns = asked.sent_ns
         self.give_up(asked)  # those that are not in the answer
         self._keep(answer, sent_ns, asked)
         for grant in answer["grants"]:
@@ -87,7 +95,7 @@ class Trade:
                 grant["units"],
                 sent_ns + grant["left_ms"] * MS,
                 now_ns=now,
-                start_ns=now + grant["start_us"] * 1000 if grant["start_us"] else 0,
+                start_ns=_start(grant, now, sent_ns),
                 exact=grant["exact"],
             )
             allowance.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
@@ -150,3 +158,10 @@ class Trade:
         if len(due) > _MOST:
             self._admission.wake()
         return {lease.id: (slots, lease, lease.units) for _, slots, lease in due[:_MOST]}
+
+
+def _start(grant: dict[str, Any], now: int, sent_ns: int) -> int:
+    """Return the moment from which a grant may be spent; 0 for at once."""
+    wait_us = grant.get("wait_us", 0)  # an older key service tells none
+    by_now = now + grant["start_us"] * 1000 if grant["start_us"] else 0
+    return max(by_now, (sent_ns // 1000 + wait_us) * 1000 if wait_us else 0)

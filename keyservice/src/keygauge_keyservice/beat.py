@@ -28,6 +28,7 @@ def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers, pr
         returns=message.returns,
         acquisitions=message.acquisitions,
         holds=message.holds,
+        reading=message.reading,
         replicas=alive,
     )
     known = {item.digest for item in found}
@@ -67,6 +68,7 @@ def _grant(item: leases.Granted) -> dict[str, Any]:
         "lease": str(item.lease_id),
         "units": item.grant.units,
         "start_us": start_us,
+        "wait_us": item.grant.wait_us,
         "left_ms": (item.grant.ends_us - item.now_us) // _MS_US,  # never later than the lease ends
         "exact": item.grant.is_exact,
         "small": item.grant.is_small,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from keygauge_keyservice.problem import FieldError, Problem
+from keygauge_keyservice.reading import Reading
 
 ENTRIES_MAX = 500  # in each list
 MODEL_LENGTH_MAX = 256  # as long as events tell
@@ -56,6 +57,7 @@ class Return:
     unspent: int
     ago_us: int | None = None  # when the last unit was spent, before this beat was sent
     used: int | None = None
+    is_exact: bool = False  # `ago_us` is to be told to others that read the same clock
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class BeatMessage:
     returns: tuple[Return, ...]
     holds: tuple[Hold, ...]
     prices: Prices | None  # None: it does not count cost
+    reading: Reading | None = None  # of its clock, before it sent this
 
 
 def parse(document: Any) -> BeatMessage:
@@ -112,6 +115,7 @@ def parse(document: Any) -> BeatMessage:
         returns=_each(document, "return", _return),
         holds=_each(document, "hold", _hold),
         prices=_prices(document.get("prices")),
+        reading=_reading(document.get("clock")),
     )
     if len({wanted.limit_id for wanted in message.acquisitions}) < len(message.acquisitions):
         _refuse("acquire", "names a limit twice")
@@ -151,7 +155,14 @@ def _return(item: dict[str, Any], at: str) -> Return:
     if "used" in item:
         return Return(lease, 0, used=_integer(item["used"], f"{at}.used", 0))
     ago_us = _integer(item["ago_us"], f"{at}.ago_us", 0) if "ago_us" in item else None
-    return Return(lease, _integer(item.get("unspent"), f"{at}.unspent", 0), ago_us)
+    return Return(lease, _integer(item.get("unspent"), f"{at}.unspent", 0), ago_us, is_exact=item.get("exact") is True)
+
+
+def _reading(value: Any) -> Reading | None:
+    if value is None:
+        return None
+    part = _object(value, "clock")
+    return Reading(_text(part.get("name"), "clock.name"), _integer(part.get("us"), "clock.us", 0))
 
 
 def _prices(value: Any) -> Prices | None:

@@ -15,6 +15,8 @@ class Counter:
     head: int
     cells: tuple[int, ...]
     ends: tuple[int, ...] = ()  # of rates only
+    clock: str = ""  # as above
+    stamps: tuple[int, ...] = ()  # as above
 
     @property
     def used(self) -> int:
@@ -44,5 +46,6 @@ class Grant(Generic[_State]):
     ends_us: int  # the units may be spent before this moment
     reset_us: int  # from now until more comes free
     start_us: int = 0  # … and from this moment on
+    wait_us: int = 0  # … and so long after the replica asked, by its own clock
     is_exact: bool = False  # for use at once, and the moment of use is asked for
     is_small: bool = False  # such units only: the limit has too few to lease

@@ -12,6 +12,7 @@ from keygauge_keyservice.beat_message import Acquisition, Hold, Return
 from keygauge_keyservice.counter import Counter, Grant
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.rate import Log
+from keygauge_keyservice.reading import Reading
 from keygauge_keyservice.slots import Kept
 from keygauge_keyservice.smooth import Flow
 
@@ -43,7 +44,8 @@ class Refund:
     unspent: int
     spent: int
     ends_us: int  # after this they are burnt
-    ago_us: int | None = None  # the last unit was spent at least so long ago
+    ago_us: int | None = None  # the last unit was spent so long ago, or longer
+    reading: Reading | None = None  # it was spent before this, by a clock of the replica
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,11 @@ def exchange(
     returns: Sequence[Return] = (),
     acquisitions: Sequence[Acquisition] = (),
     holds: Sequence[Hold] = (),
+    reading: Reading | None = None,
     replicas: int,
 ) -> Exchanged:
     """Take leases back and give leases out, in the caller's transaction; those that are not known are passed over."""
-    refunds = _take_back(connection, replica, returns)
+    refunds = _take_back(connection, replica, returns, reading)
     wanted = _open(connection, acquisitions) if acquisitions else {}
     held = [hold for hold in holds if _is_lease_id(hold.lease_id)]
     states = _lock(connection, sorted({*refunds, *wanted, *slots.find(connection, replica, held)}))
@@ -84,7 +87,7 @@ def exchange(
         before = state_of(row)
         state = settle(before, refunds.get(row["id"], ()), row, now_us=now_us)
         if row["id"] in wanted:
-            grant = decide(state, wanted[row["id"]], row, now_us=now_us, replicas=replicas)
+            grant = decide(state, wanted[row["id"]], row, now_us=now_us, replicas=replicas, reading=reading)
             granted.append(Granted(row["id"], None, grant, now_us))
             state = grant.state
         if state != before:
@@ -102,7 +105,9 @@ def state_of(row: Mapping[str, Any]) -> State:
     if row["smooth"]:
         return Flow(row["head"])
     if row["window_s"] is not None:
-        return Log(tuple(row["ends"]), tuple(row["cells"])) if row["ends"] else Log()
+        if not row["ends"]:
+            return Log()
+        return Log(tuple(row["ends"]), tuple(row["cells"]), clock=row["clock"], stamps=tuple(row["stamps"]))
     return Counter(row["head"], tuple(row["cells"]))
 
 
@@ -120,12 +125,22 @@ def settle(state: State, refunds: Sequence[Refund], terms: Mapping[str, Any], *,
             else:
                 state = state.refund(refund.unspent, refund.bucket, window_s=window_s)
         if refund.ago_us is not None and refund.spent and isinstance(state, Log):
-            spent_us = now_us - refund.ago_us + 1
-            state = state.tighten(refund.spent, refund.bucket, spent_us=spent_us, window_s=window_s)
+            spent_us = now_us - refund.ago_us + 2  # both numbers are rounded
+            state = state.tighten(
+                refund.spent, refund.bucket, spent_us=spent_us, window_s=window_s, reading=refund.reading
+            )
     return state
 
 
-def decide(state: State, wanted: Acquisition, terms: Mapping[str, Any], *, now_us: int, replicas: int) -> Grant[Any]:
+def decide(
+    state: State,
+    wanted: Acquisition,
+    terms: Mapping[str, Any],
+    *,
+    now_us: int,
+    replicas: int,
+    reading: Reading | None = None,
+) -> Grant[Any]:
     """Grant what a limit's terms allow; `terms` are its amount, window and period."""
     asked = {"now_us": now_us, "want": wanted.units, "waiting": wanted.waiting, "replicas": replicas}
     amount = terms["amount"]
@@ -133,7 +148,7 @@ def decide(state: State, wanted: Acquisition, terms: Mapping[str, Any], *, now_u
         return budget.grant(state, amount=amount, period=terms["period"], **asked)
     if isinstance(state, Flow):
         return smooth.grant(state, amount=amount, window_s=terms["window_s"], **asked)
-    return rate.grant(state, amount=amount, window_s=terms["window_s"], **asked)
+    return rate.grant(state, amount=amount, window_s=terms["window_s"], reading=reading, **asked)
 
 
 def places(wanted: Acquisition, terms: Mapping[str, Any], out: int, *, now_us: int, replicas: int) -> Grant[Counter]:
@@ -148,7 +163,16 @@ def places(wanted: Acquisition, terms: Mapping[str, Any], out: int, *, now_us: i
     )
 
 
-def _take_back(connection: Connection, replica: str, returns: Sequence[Return]) -> dict[str, list[Refund]]:
+def spent_before(item: Return, reading: Reading | None) -> Reading | None:
+    """Return the moment before which the last unit of a lease was spent, where it may be told to others."""
+    if reading is None or item.ago_us is None or not item.is_exact:
+        return None
+    return Reading(reading.clock, max(1, reading.us - item.ago_us + 1))
+
+
+def _take_back(
+    connection: Connection, replica: str, returns: Sequence[Return], reading: Reading | None
+) -> dict[str, list[Refund]]:
     """Tell what leases returned may refund. A return sent twice finds its lease deleted, or as small as it makes it."""
     known = {int(item.lease_id): item for item in returns if _is_lease_id(item.lease_id)}
     refunds: dict[str, list[Refund]] = {}
@@ -165,7 +189,14 @@ def _take_back(connection: Connection, replica: str, returns: Sequence[Return]) 
     for row in rows:
         item = known[row["id"]]
         unspent = min(item.unspent, row["units"])
-        refund = Refund(row["bucket"], unspent, row["units"] - unspent, row["ends_us"], item.ago_us)
+        refund = Refund(
+            row["bucket"],
+            unspent,
+            row["units"] - unspent,
+            row["ends_us"],
+            item.ago_us,
+            spent_before(item, reading),
+        )
         refunds.setdefault(row["state_id"], []).append(refund)
     return refunds
 
@@ -211,7 +242,8 @@ def _lock(connection: Connection, state_ids: list[str]) -> list[dict[str, Any]]:
     if not state_ids:
         return []
     return connection.execute(
-        "/* leases.lock */ SELECT limit_state.id, head, cells, ends, unit, amount, window_s, period, smooth "
+        "/* leases.lock */ "
+        "SELECT limit_state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, smooth "
         "FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
         "WHERE limit_state.id = ANY(%s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
         (state_ids,),
@@ -230,14 +262,18 @@ def _write(connection: Connection, states: Mapping[str, State]) -> None:
         return
     connection.execute(
         "/* leases.write */ UPDATE limit_state "
-        "SET head = written.head, cells = written.cells::bigint[], ends = written.ends::bigint[] "
-        "FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[]) AS written (id, head, cells, ends) "
+        "SET head = written.head, cells = written.cells::bigint[], ends = written.ends::bigint[], "
+        "clock = written.clock, stamps = written.stamps::bigint[] "
+        "FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[]) "
+        "AS written (id, head, cells, ends, clock, stamps) "
         "WHERE limit_state.id = written.id",
         (
             list(states),
             [state.head for state in states.values()],
             [_array(state.cells) for state in states.values()],
             [_array(state.ends) for state in states.values()],
+            [state.clock for state in states.values()],
+            [_array(state.stamps) for state in states.values()],
         ),
     )
 

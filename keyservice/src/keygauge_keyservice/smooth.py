@@ -26,6 +26,8 @@ class Flow:
     head: int = 0
     cells: tuple[int, ...] = (0,)  # of the others only
     ends: tuple[int, ...] = ()  # as above
+    clock: str = ""  # as above
+    stamps: tuple[int, ...] = ()  # as above
 
     def level(self, *, now_us: int, amount: int, window_s: int) -> int:
         """Return the units that are in the bucket."""

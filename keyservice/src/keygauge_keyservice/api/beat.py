@@ -53,10 +53,11 @@ SCHEMAS = {
         },
         {
             "cursor": nullable(_COUNT),
+            "clock": nullable(obj({"name": TEXT, "us": _COUNT})),
             "look_up": _some(obj({"key": TEXT, "digest": _HEX})),
             "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}}, {"waiting": _COUNT})),
             "hold": _some(obj({"lease": TEXT, "units": {**INTEGER, "minimum": 1}})),
-            "return": _some(obj({"lease": TEXT}, {"unspent": _COUNT, "ago_us": _COUNT, "used": _COUNT})),
+            "return": _some(obj({"lease": TEXT}, {"unspent": _COUNT, "ago_us": _COUNT, "exact": FLAG, "used": _COUNT})),
             "prices": nullable(
                 obj(
                     {
@@ -117,6 +118,7 @@ SCHEMAS = {
                         "lease": TEXT,
                         "units": _COUNT,
                         "start_us": _COUNT,
+                        "wait_us": _COUNT,
                         "left_ms": _COUNT,
                         "exact": FLAG,
                         "small": FLAG,

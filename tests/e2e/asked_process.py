@@ -1,0 +1,23 @@
+"""One process of a metered service that calls when it is asked to: a line in, the moment of admission or a refusal out.
+
+`asked_process.py`, with the middleware's environment and `TOKENS`; a line is the place of the one to call with.
+"""
+
+import os
+import sys
+
+from limited_process import make_call, make_gate, moment, wait
+
+
+def main():
+    tokens = [token.encode() for token in os.environ["TOKENS"].split(",")]
+    _, gate, clock = make_gate(spool_dir=".")
+    print("ready", flush=True)
+    for line in sys.stdin:
+        made = make_call()
+        refusal = wait(gate, made, tokens[int(line)])
+        print(moment(made, clock) if refusal is None else refusal.code, flush=True)
+
+
+if __name__ == "__main__":
+    main()

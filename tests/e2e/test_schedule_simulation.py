@@ -1,0 +1,115 @@
+"""A lone client that calls on a fixed schedule, exactly at its limit, over eight processes: a virtual clock.
+
+The decisions of processes and key service are their own. What differs from call to call is how long messages and waking
+up take.
+"""
+
+import random
+from collections import deque
+from concurrent.futures import Future
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+from test_limits_simulation import LONG, MS, SECOND, T_MAX_NS, Store
+
+from keygauge.admission import Admission, Refusal, Soon
+from keygauge.call import Call
+from keygauge.gate import Gate
+from keygauge.key import digest, generate
+from keygauge.trade import Trade
+
+PROCESSES = 8
+TOKEN = generate("live")
+
+
+class Process:
+    """A process of a metered service."""
+
+    def __init__(self, world, number, entry, clock):
+        self.name = f"r{number}"
+        self.admission = Admission(wake=lambda: None, clock=lambda: world.now_ns)
+        self.admission.keyring.put([entry], wanted=frozenset([entry["id"]]))
+        self.admission.keyring.learn(digest(TOKEN), entry["id"], 1)
+        beat = SimpleNamespace(admission=self.admission, costing=None, next_round=Future)
+        self.gate = Gate(beat, enforces=True)
+        self.trade = Trade(self.admission, clock=clock)
+
+
+class World:
+    """Time goes on by what a call waits for; `late_ns` is the longest that one waited."""
+
+    def __init__(self, *, amount, window_s, clocks, seed):
+        self.now_ns = 10**12
+        self.dice = random.Random(seed)
+        self.late_ns = 0
+        limit = {"id": "1:a", "name": "free", "unit": "request", "amount": amount, "window_s": window_s, "period": None}
+        entry = {"id": "key", "account": "a", "status": "active", "expires_at": None, "limits": [limit]}
+        entry["secrets"] = [{"number": 1, "expires_at": None}]
+        self.store = Store({"1:a": {"amount": amount, "window_s": window_s, "period": None, "smooth": False}})
+        self.processes = [Process(self, number, entry, clocks[number % len(clocks)]) for number in range(PROCESSES)]
+
+    def call(self, process):
+        """Call once; return the moment of admission, or the refusal."""
+        process.admission.authority_ns = self.now_ns + T_MAX_NS  # it beats between the calls, too
+        call = Call(method="GET", ip=None, time_ns=0, started_ns=self.now_ns)
+        decision = process.gate.decide(call, TOKEN.encode())
+        while decision is not None and not isinstance(decision, Refusal):
+            if isinstance(decision, Soon):
+                self.now_ns = max(self.now_ns, decision.at_ns)
+            else:
+                self.beat(process)
+            self.now_ns += self.dice.randrange(3 * MS)  # to wake up
+            decision = process.gate.decide(call, TOKEN.encode())
+        if decision is not None:
+            return decision
+        self.late_ns = max(self.late_ns, self.now_ns - call.started_ns)
+        (lease,) = (lease for lease in process.admission.keyring.allowances["1:a"].leases if not lease.available)
+        self.beat(process)  # tells of it
+        return lease.last_ns
+
+    def beat(self, process):
+        message, asked = process.trade.offer()
+        self.now_ns += self.way_ns()
+        answer = self.store.exchange(process.name, message, self.now_ns, PROCESSES)
+        self.now_ns += self.way_ns()
+        process.trade.take(answer, asked)
+
+    def way_ns(self):
+        return self.dice.randrange(MS // 2, 4 * MS if self.dice.random() < 0.9 else 50 * MS)
+
+
+def follow(world, *, calls, period_ns):
+    """Call on schedule; return the moments of admission, up to the first refusal."""
+    moments = []
+    begin_ns = world.now_ns
+    for number in range(calls):
+        world.now_ns = max(world.now_ns, begin_ns + number * period_ns + world.dice.randrange(MS))
+        moment = world.call(world.dice.choice(world.processes))
+        if isinstance(moment, Refusal):
+            break
+        moments.append(moment)
+    return moments
+
+
+@pytest.mark.parametrize("seed", range(20 if LONG else 1))
+@pytest.mark.parametrize(("amount", "window_s"), [(1, 1), (1, 60), (3, 2)])
+def test_a_client_on_a_fixed_schedule_is_never_refused_by_processes_of_one_host(amount, window_s, seed):
+    world = World(amount=amount, window_s=window_s, clocks=["a host"], seed=seed)
+    moments = follow(world, calls=3_000, period_ns=-(-window_s * SECOND // amount))
+    assert len(moments) == 3_000
+    seen = deque()
+    for moment in moments:
+        seen.append(moment)
+        while moment - seen[0] > window_s * SECOND:
+            seen.popleft()
+        assert len(seen) <= amount
+    assert world.late_ns < 300 * MS
+
+
+@pytest.mark.parametrize("clocks", [[None], ["a host", "another"]], ids=["no clock", "two hosts"])
+def test_where_no_clock_is_shared_it_is_refused_when_what_messages_took_adds_up(clocks):
+    world = World(amount=1, window_s=1, clocks=clocks, seed=1)
+    moments = follow(world, calls=4_000, period_ns=SECOND)
+    assert 20 < len(moments) < 4_000
+    assert all(later - earlier > SECOND for earlier, later in pairwise(moments))
