@@ -36,6 +36,11 @@ def test_plans_are_made_listed_and_limited(run):
     assert "rpm" not in listed
 
 
+def test_a_limit_said_twice_is_refused(run):
+    twice = ("--limit", "rpm=60:request:60s", "--limit", "rpm=600:request:60s")
+    assert "limit 'rpm' is given twice" in run("plans", "create", "free", *twice, code=1)
+
+
 def test_budgets_are_told_in_dollars_and_credits(run):
     limits = ("--limit", "budget=25.50:usd:month", "--limit", "credits=500:credit@0.01:day:key")
     listed = run("plans", "create", "paid", *limits)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from rich.table import Table
 
-from keygauge.command import Subparsers
+from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import plans
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
@@ -68,8 +68,13 @@ def _set_limits(arguments: argparse.Namespace) -> int:
 
 
 def _limits(texts: list[str]) -> list[Limit]:
+    limits: dict[str, Limit] = {}
     with told_plainly():
-        return list({limit.name: limit for limit in map(parse_limit, texts)}.values())
+        for limit in map(parse_limit, texts):
+            if limit.name in limits:
+                raise CommandError(f"limit {limit.name!r} is given twice: give each a name of its own")
+            limits[limit.name] = limit
+    return list(limits.values())
 
 
 def _show(found: list[plans.Plan]) -> None:
