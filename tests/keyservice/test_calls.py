@@ -57,6 +57,22 @@ def test_the_log_shows_what_is_chosen(connection, logged, chosen, count):
     assert len(calls.find_page(connection, limit=500, **{**logged, **chosen}).calls) == count
 
 
+@pytest.mark.parametrize(
+    "chosen", [{"ip": "192.0.2.3"}, {"status": "4xx"}, {"model": "none"}, {"key_id": "acme-test", "status": "403"}]
+)
+def test_a_page_looks_at_so_many_calls_and_the_next_one_goes_on(connection, logged, monkeypatch, chosen):
+    whole = calls.find_page(connection, limit=500, **logged, **chosen).calls
+    monkeypatch.setattr(calls, "_LOOKED_AT_MAX", 7)
+    monkeypatch.setattr(calls, "_LOOKED_AT_OF_KEY_MAX", 7)
+    found, after, pages = [], None, 0
+    while pages == 0 or after:
+        page = calls.find_page(connection, limit=2, after=after, **logged, **chosen)
+        found, after, pages = [*found, *page.calls], page.next, pages + 1
+        assert len(page.calls) <= 2
+    assert found == whole
+    assert pages >= 250 // 7 or "key_id" in chosen
+
+
 def test_a_call_is_told_whole(connection, logged, make_event):
     call = calls.find_page(connection, limit=1, **{**logged, "ip": "192.0.2.0"}).calls[0]
     event = make_event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NotRequired, Self, TypedDict, Unpack
 from uuid import UUID
 
@@ -15,6 +15,10 @@ from keygauge_keyservice.usage import UsageError
 
 PAGE_MAX = 500
 _STREAM_PAGE = 2_000
+_LOOKED_AT_MAX = 100_000  # calls, for one page: what a filter lets through may be rare among millions
+_LOOKED_AT_OF_KEY_MAX = 20_000  # those lie apart on the disk
+_INSTANT = timedelta(microseconds=1)
+_RARE = ("route", "status", "model", "ip")  # filters without an index of their own
 
 _is_status = re.compile(r"[1-9](xx|[0-9]{2})", re.ASCII).fullmatch
 
@@ -92,7 +96,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Page:
-    """Calls, newest first; `next` is None on the last page."""
+    """Calls, newest first; `next` is None on the last page. One before it may hold fewer than asked for, or none."""
 
     calls: list[LoggedCall] = field(repr=False)
     next: Place | None
@@ -111,8 +115,15 @@ AND (%(status_from)s::smallint IS NULL OR status BETWEEN %(status_from)s AND %(s
 AND (%(model)s::text IS NULL OR model = %(model)s)
 AND (%(ip)s::text IS NULL OR ip = %(ip)s)
 AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
+AND (%(edge_id)s::uuid IS NULL OR (time, id) >= (%(edge_time)s::timestamptz, %(edge_id)s))
 ORDER BY time DESC, id DESC
 LIMIT %(limit)s"""  # noqa: S608 - nothing but the columns above is put in
+_EDGE = """/* calls.edge */
+SELECT time, id FROM event
+WHERE account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
+AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
+AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
+ORDER BY time DESC, id DESC OFFSET %(looked_at_max)s LIMIT 1"""
 _FIND = f"/* calls.find */ SELECT {_COLUMNS} FROM event WHERE account_id = %s AND time = %s AND id = %s"  # noqa: S608 - as above
 
 
@@ -124,14 +135,27 @@ def place_of(call: LoggedCall) -> str:
 def find_page(
     connection: Connection, *, after: Place | None = None, limit: int = 50, **selected: Unpack[CallFilter]
 ) -> Page:
-    """Return a page of the selected calls; one costs the same however far back it lies.
+    """Return a page of the selected calls; one costs the same however far back it lies, and however rare they are.
+
+    A filter looks at so many calls for one page; the next page goes on from there.
 
     Raises:
         UsageError: the status is neither a status nor a class of them.
     """
-    found = connection.execute(_PAGE, _parameters(selected, after, limit + 1), prepare=False).fetchall()
+    values = _parameters(selected, after, limit + 1)
+    edge = _find_edge(connection, values) if any(selected.get(name) is not None for name in _RARE) else None
+    if edge:
+        values |= {"start": edge.time, "edge_time": edge.time, "edge_id": edge.id}
+    found = connection.execute(_PAGE, values, prepare=False).fetchall()
     calls = [LoggedCall(**row) for row in found[:limit]]
-    return Page(calls, Place(calls[-1].time, calls[-1].id) if len(found) > limit else None)
+    return Page(calls, Place(calls[-1].time, calls[-1].id) if len(found) > limit else edge)
+
+
+def _find_edge(connection: Connection, values: dict[str, Any]) -> Place | None:
+    """Return the last call that a page looks at, None where it can look at all of the range."""
+    most = _LOOKED_AT_OF_KEY_MAX if values["key_id"] else _LOOKED_AT_MAX
+    row = connection.execute(_EDGE, values | {"looked_at_max": most - 1}, prepare=False).fetchone()
+    return Place(row["time"], row["id"]) if row else None
 
 
 def find(connection: Connection, account_id: str, place: Place) -> LoggedCall | None:
@@ -164,6 +188,10 @@ def _parameters(selected: CallFilter, after: Place | None, limit: int) -> dict[s
         **selected,
         "status_from": int(status.replace("x", "0")) if status else None,
         "status_to": int(status.replace("x", "9")) if status else None,
+        # The index is entered and left by one bound of time each: the tighter one, or it is read from the range's end.
+        "end": min(selected["end"], after.time + _INSTANT) if after else selected["end"],
+        "edge_time": None,
+        "edge_id": None,
         "after_time": after and after.time,
         "after_id": after and after.id,
         "limit": limit,

@@ -2,6 +2,8 @@ import re
 
 import pytest
 
+from keygauge_keyservice import calls
+
 RANGE = "from=2026-05-19&to=2026-05-21"
 
 
@@ -23,7 +25,8 @@ def test_calls_are_listed_newest_first_with_what_is_known(signed_in, customer, r
 
 
 def test_filters_narrow_the_log(signed_in, customer, record):
-    record(customer, {}, {"status": 500, "ip": "192.0.2.9"}, {"status": 429, "outcome": "limited", "limit": "rpm"})
+    failed = {"status": 500, "ip": "192.0.2.9", "model": "rare", "route": "/v1/rare"}
+    record(customer, {}, failed, {"status": 429, "outcome": "limited", "limit": "rpm"})
     for query, count in (
         ("", 3),
         ("&status=5xx", 1),
@@ -31,6 +34,9 @@ def test_filters_narrow_the_log(signed_in, customer, record):
         ("&status=4xx", 1),
         ("&ip=192.0.2.9", 1),
         ("&ip=+192.0.2.9+", 1),
+        ("&model=rare", 1),
+        ("&route=/v1/rare&model=rare", 1),
+        ("&route=/v1/rar", 0),
         ("&ip=192.0.2.99", 0),
         (f"&key={customer.key.id}", 3),
     ):
@@ -50,7 +56,22 @@ def test_pages_follow_each_other_without_gap_or_repeat(signed_in, customer, reco
     assert found == sorted(found, reverse=True)
 
 
-@pytest.mark.parametrize("query", ["status=0xx", "status=%3Cscript%3E", "after=x", "after=1-1", f"ip={'1' * 99}"])
+def test_calls_that_are_rare_among_many_are_looked_for_step_by_step(signed_in, customer, record, noon, monkeypatch):
+    monkeypatch.setattr(calls, "_LOOKED_AT_MAX", 20)
+    start_us = int(noon.timestamp() * 1_000_000)
+    record(customer, *({"time_us": start_us + number * 1_000_000} for number in range(1, 60)))
+    record(customer, {"time_us": start_us, "ip": "192.0.2.9"})
+    address, pages = f"/calls?{RANGE}&ip=192.0.2.9", 0
+    while not times(page := signed_in.get(address).text):
+        assert "No calls like these since 20 May 2026" in page
+        address, pages = re.search(r'href="(/calls\?[^"]*after=[^"]*)">Look', page)[1].replace("&amp;", "&"), pages + 1
+    assert pages == 2
+    assert times(page) == [noon.isoformat()]
+
+
+@pytest.mark.parametrize(
+    "query", ["status=0xx", "status=%3Cscript%3E", "after=x", "after=1-1", f"ip={'1' * 99}", f"model={'m' * 600}"]
+)
 def test_bad_filters_are_refused_with_a_page(signed_in, query):
     answer = signed_in.get(f"/calls?{query}")
     assert answer.status_code == 422

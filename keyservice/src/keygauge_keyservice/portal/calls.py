@@ -13,6 +13,7 @@ from keygauge_keyservice import calls, keys
 from keygauge_keyservice.calls import CallFilter, LoggedCall, Place
 from keygauge_keyservice.csv_stream import usd, write_csv
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
 from keygauge_keyservice.keys import Key
 from keygauge_keyservice.portal import guard, span
 from keygauge_keyservice.portal.keys import require_own
@@ -37,8 +38,8 @@ _OUTCOMES = {
     "degraded": "Admitted by a safe share, while the key service was away",
 }
 _STREAMS = {"sse": "event stream", "websocket": "WebSocket"}
-_FILTERS = ("key", "status", "ip")
-_IP_LENGTH_MAX = 64
+_FILTERS = ("key", "status", "model", "route", "ip")
+_LENGTHS_MAX = {"model": TEXT_LENGTH_MAX, "route": TEXT_LENGTH_MAX, "ip": 64}
 _NAMES = [name.name for name in fields(LoggedCall)]
 
 
@@ -139,10 +140,11 @@ def _selected(shown: Span, key: Key | None, given: Mapping[str, str]) -> CallFil
 
 
 def _narrow(given: Mapping[str, str]) -> CallFilter:
-    ip = given.get("ip", "").strip()
-    narrowed: CallFilter = {"status": given.get("status"), "ip": ip or None}  # type: ignore[typeddict-item]  # a part
-    if "\0" in ip or len(ip) > _IP_LENGTH_MAX:
-        raise Problem(422, "bad_filter", "ip: give an address such as 192.0.2.7.")
+    texts = {name: given.get(name, "").strip() or None for name in ("model", "route", "ip")}
+    for name, text in texts.items():
+        if text and ("\0" in text or len(text) > _LENGTHS_MAX[name]):
+            raise Problem(422, "bad_filter", f"{name}: give one as a call of the log has it.")
+    narrowed: CallFilter = {"status": given.get("status"), **texts}  # type: ignore[typeddict-item]  # a part
     return narrowed
 
 
