@@ -152,6 +152,11 @@ def test_files_are_cached_under_an_address_of_their_content(visitor):
         assert visitor.get(f"/assets/x/{name}").status_code == 404
 
 
+def test_page_of_an_unknown_address_keeps_those_who_are_signed_in_their_links(signed_in, visitor):
+    assert "Sign out" in signed_in.get("/nothing", headers={"Accept": "text/html"}).text
+    assert "Sign out" not in visitor.get("/nothing", headers={"Accept": "text/html"}).text
+
+
 @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/keys/x/rotate", 405), ("/v1/nothing", 404)])
 def test_unknown_address_is_a_page_for_people_and_a_problem_for_programs(visitor, path, status):
     browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}

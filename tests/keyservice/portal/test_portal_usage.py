@@ -116,6 +116,14 @@ def test_every_csv_adds_up_to_the_totals(connection, signed_in, customer, record
     assert cost_nanousd == totals.cost_nanousd
 
 
+def test_files_tell_the_average_time_that_the_page_shows(signed_in, customer, record):
+    record(customer, {"duration_us": 250_000}, {"duration_us": 750_000})
+    assert '<td class="num">500 ms</td>' in signed_in.get(f"/usage?{RANGE}").text
+    assert rows(signed_in.get(f"/usage.csv?{RANGE}&table=model"))[0]["average_duration_s"] == "0.5"
+    (told,) = signed_in.get(f"/usage.json?{RANGE}&table=endpoint").json["rows"]
+    assert told["average_duration_s"] == 0.5
+
+
 def test_csv_has_a_row_for_every_bar(signed_in, customer, record):
     record(customer, {})
     answer = signed_in.get(f"/usage.csv?{RANGE}")

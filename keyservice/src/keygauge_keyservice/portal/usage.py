@@ -32,6 +32,7 @@ _SUMS = (
     *("requests", "limited", "client_errors", "server_errors", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
 )
+_FIGURES = (*_SUMS, "average_duration_s")
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,10 @@ def _table() -> tuple[list[str], list[list[Any]]]:
             rows = [([row.key_id, row.name] if row.key_id else [row.name], row.tally) for row in named]
         else:
             raise Problem(404, "table_not_found", f"There is no table {table!r}.")
-    lines = [[*group, *(getattr(tally, sum_) for sum_ in _SUMS), usd(tally.cost_nanousd)] for group, tally in rows]
-    return [*names, *_SUMS, "cost_usd"], lines
+    lines = [
+        [*group, *(getattr(tally, figure) for figure in _FIGURES), usd(tally.cost_nanousd)] for group, tally in rows
+    ]
+    return [*names, *_FIGURES, "cost_usd"], lines
 
 
 def _selection(shown: Span, key: Key | None) -> Selection:
