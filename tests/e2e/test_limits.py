@@ -3,10 +3,12 @@
 `KEYGAUGE_TEST_LONG=1` makes each of them last minutes.
 """
 
+import math
 import os
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -385,7 +387,10 @@ def test_revocation_takes_about_a_beat(cluster):
         time.sleep(0.13)
     time.sleep(2.5)
     delays = [(cluster.admitted(place)[-1] - moment) / SECOND for place, moment in enumerate(revoked)]
-    assert sorted(delays)[int(len(delays) * 0.99) - 1] <= 1.5
+    delays.sort()
+    p99 = delays[math.ceil(len(delays) * 0.99) - 1]
+    print(f"revoked over {PROCESSES} processes: median {statistics.median(delays):.2f} s, p99 {p99:.2f} s")
+    assert p99 <= 1.5
 
 
 @pytest.mark.timeout(300)
@@ -401,4 +406,6 @@ def test_revocation_behind_a_cut_link_is_bounded(cluster):
     keys.set_status(cluster.connection, key.id, "disabled", actor="test")
     revoked = now_ns()
     time.sleep(12)
-    assert (cluster.admitted()[-1] - revoked) / SECOND <= 10  # T_max
+    delay = (cluster.admitted()[-1] - revoked) / SECOND
+    print(f"revoked behind a cut link: {delay:.2f} s")
+    assert delay <= 10  # T_max

@@ -1,7 +1,7 @@
 import pytest
 
 from keygauge.cli import main
-from keygauge_keyservice import accounts, keys
+from keygauge_keyservice import accounts, key_limits, keys
 
 
 @pytest.fixture
@@ -58,6 +58,28 @@ def test_accounts_are_made_listed_and_changed(run, account):
     assert "pro" in run("accounts", "change-plan", account.id, "pro")
     assert "suspended" in run("accounts", "suspend", account.id)
     assert "active" in run("accounts", "activate", account.id)
+
+
+def test_a_key_is_given_limits_of_its_own(run, account, connection):
+    run("keys", "create", account.id, "prod")
+    (key,) = keys.list_keys(connection, account.id)
+    assert "rpm" not in run("keys", "limits", key.id)
+    listed = run("keys", "set-limits", key.id, "--limit", "slow=5:request:10s", "--limit", "at_once=2:concurrent")
+    assert "request / 10 s" in listed
+    assert "concurrent" in listed
+    assert run("keys", "limits", key.id) == listed
+    assert [(limit.name, limit.subject) for limit in key_limits.find(connection, key.id)] == [
+        ("slow", "key"),
+        ("at_once", "key"),
+    ]
+    assert "given twice" in run("keys", "set-limits", key.id, *["--limit", "a=1:request:1s"] * 2, code=1)
+    assert "too many" in run("keys", "set-limits", key.id, *(f"--limit=a{n}=1:request:1s" for n in range(21)), code=1)
+    for wrong in ("slow=-5:request:10s", "slow=5:request", "slow=5:calls:10s", "at_once=2:concurrent:10s"):
+        assert run("keys", "set-limits", key.id, "--limit", wrong, code=1)
+    assert "none" in run("keys", "set-limits", "none", "--limit", "a=1:request:1s", code=1)
+    assert run("keys", "limits", key.id) == listed  # nothing has changed
+    run("keys", "set-limits", key.id)
+    assert key_limits.find(connection, key.id) == []
 
 
 def test_a_new_key_is_alone_on_standard_output(run, account, connection):

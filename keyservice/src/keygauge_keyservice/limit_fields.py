@@ -15,6 +15,7 @@ from keygauge_keyservice.problem import FieldError, invalid
 LIMITS_MAX = 20  # per plan: each is reserved on every request
 WINDOW_S_MAX = 86_400
 SCOPE_LENGTH_MAX = 200
+SMOOTH_PER_S_MAX = 50_000  # a pace is in whole microseconds: rounding takes 5 % of this
 CREDIT = "credit"  # a unit for people: nano-USD by so many
 UNITS = (*get_args(Unit), CREDIT)
 
@@ -110,6 +111,12 @@ def _check(fields: Fields, limit: Limit) -> Limit:
         fields.fail("when_down", "wrong_unit", "a limit of concurrent requests is always closed")
     if limit.smooth and limit.window_s is None:
         fields.fail("smooth", "wrong_window", "goes with a rate, which has a window_s")
+    if limit.smooth and limit.unit != "request":
+        fields.fail(
+            "smooth", "wrong_unit", "goes with requests: of tokens or cost a call takes more than a pace allows"
+        )
+    if limit.smooth and limit.amount is not None and limit.amount > SMOOTH_PER_S_MAX * (limit.window_s or 0) > 0:
+        fields.fail("smooth", "wrong_number", f"goes with {SMOOTH_PER_S_MAX:,} requests a second at most")
     if limit.unit != "concurrent" and given != 1:
         fields.fail("window_s", "wrong_window", "give window_s or period, and not both")
     return limit

@@ -1,9 +1,11 @@
-"""`keygauge keys`: list, create, rename, change, rotate, disable, enable, delete."""
+"""`keygauge keys`: list, create, rename, change, limit, rotate, disable, enable, delete."""
 
 from __future__ import annotations
 
 import argparse
 import secrets
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, get_args
 
@@ -12,10 +14,12 @@ from rich.table import Column, Table
 
 from keygauge.command import Subparsers
 from keygauge.key import Environment
-from keygauge_keyservice import accounts, config, key_fields, keys, rotation
+from keygauge_keyservice import accounts, config, key_fields, key_limits, keys, rotation
+from keygauge_keyservice.commands import limits
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.plan_limits import Limit
 
 _LISTS = {
     "models": "models it may be used for, e.g. gpt-4o-mini,claude-*",
@@ -43,6 +47,13 @@ def register(subparsers: Subparsers) -> None:
     change.add_argument("key")
     _add_terms(change)
     change.set_defaults(run=_change)
+    listed = verbs.add_parser("limits", help="list the limits that a key has of its own, beside those of the plan")
+    listed.add_argument("key")
+    listed.set_defaults(run=_limits)
+    set_limits = verbs.add_parser("set-limits", help="replace a key's own limits, at once; without --limit it has none")
+    set_limits.add_argument("key")
+    limits.add_option(set_limits)
+    set_limits.set_defaults(run=_set_limits)
     rename = verbs.add_parser("rename", help="give a key another name")
     rename.add_argument("key")
     rename.add_argument("name")
@@ -123,6 +134,19 @@ def _change(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _limits(arguments: argparse.Namespace) -> int:
+    with connected() as connection:
+        _show_limits(key_limits.find(connection, arguments.key))
+    return 0
+
+
+def _set_limits(arguments: argparse.Namespace) -> int:
+    given = [replace(limit, subject="key") for limit in limits.parse(arguments.limit)]
+    with connected() as connection:
+        _show_limits(key_limits.replace(connection, arguments.key, given, actor=ACTOR))
+    return 0
+
+
 def _rotate(arguments: argparse.Namespace) -> int:
     with told_plainly():
         peppers = config.peppers()
@@ -166,6 +190,13 @@ def _show(found: list[keys.Key]) -> None:
     for key in found:
         moments = (key.created_at, key.expires_at, key.last_used_at)
         table.add_row(key.id, key.name, key.environment, key.status, *map(_day, moments))
+    output().print(table)
+
+
+def _show_limits(found: Sequence[Limit]) -> None:
+    table = Table(*limits.COLUMNS)
+    for limit in found or (None,):
+        table.add_row(*limits.cells(limit))
     output().print(table)
 
 

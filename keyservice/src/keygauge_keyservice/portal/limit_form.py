@@ -80,7 +80,7 @@ def _documents(rows: Sequence[Row], old: Mapping[str, Limit]) -> list[dict[str, 
         if name in old:
             kept = {field: value for field, value in asdict(old[name]).items() if field in _KEPT and value is not None}
             document |= kept if row.unit in ("token", "nanousd") else {**kept, "output_default": None}
-            document["smooth"] = old[name].smooth and "window_s" in document
+            document["smooth"] = old[name].smooth and "window_s" in document and row.unit == "request"
             document |= _of_money(document, old[name]) if row.unit == "nanousd" else {}
         documents.append(document)
     return documents
