@@ -191,6 +191,13 @@ class Cluster:
             assert time.monotonic() < deadline, f"no {admissions} calls were admitted within {timeout_s} s"
             time.sleep(0.1)
 
+    def wait_for_calls(self, calls, timeout_s=60):
+        """Wait until so many calls were written down in all."""
+        deadline = time.monotonic() + timeout_s
+        while sum(file.stat().st_size for file in self.files if file.exists()) < calls * RECORD.size:
+            assert time.monotonic() < deadline, f"no {calls} calls were made within {timeout_s} s"
+            time.sleep(0.1)
+
     def end(self):
         for process in self.processes:
             process.kill()
