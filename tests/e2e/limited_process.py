@@ -1,7 +1,7 @@
 """One process of a metered service, without HTTP: asks the middleware's gate and writes down each admission.
 
 `limited_process.py <file> <pause between calls, s>`, with the middleware's environment and `TOKENS`. Each record is the
-key's place and the moment of admission, by the clock that all processes of a host share.
+key's place and the reading of the clock, which all processes of a host share, that the admission rests on.
 """
 
 import os
@@ -16,7 +16,6 @@ from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.gate import Gate
-from keygauge.lease import LATE_NS
 from keygauge.settings import Settings
 
 RECORD = struct.Struct("<iq")
@@ -70,20 +69,14 @@ def wait(gate, made, token, wait_s=1.0):
     return decision
 
 
-def moment(made, clock):
-    """The moment at which a call was admitted: see `Lease.note`."""
-    return made.due_ns if made.due_ns and clock.last - made.started_ns >= LATE_NS else clock.last
-
-
 def main():
     file, pause_s = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), float(sys.argv[2])
     tokens = [token.encode() for token in os.environ["TOKENS"].split(",")]
     _, gate, clock = make_gate(spool_dir=".")
     while True:
         for place, token in enumerate(tokens):
-            made = make_call()
-            if wait(gate, made, token) is None:
-                os.write(file, RECORD.pack(place, moment(made, clock)))
+            if call(gate, token) is None:
+                os.write(file, RECORD.pack(place, clock.last))
             time.sleep(pause_s)
 
 

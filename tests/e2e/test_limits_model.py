@@ -1,8 +1,7 @@
 """Every order of events that two replicas, a limit of 2 and leases of 2 can come to.
 
 The key service's decisions are its own. Time goes in quarters of the window. Messages may be late, doubled and lost;
-replicas spend, give back and crash. They read one clock, and may count a unit from its start rather than from when a
-call was woken up for it.
+replicas spend, give back and crash. They read one clock.
 """
 
 from typing import NamedTuple
@@ -18,7 +17,6 @@ from keygauge_keyservice.reading import Reading
 LIMIT, WINDOW_S = 2, 1
 TICK_US = 250_000
 WINDOW = 4  # ticks
-LIFE = 1
 HORIZON = 5
 CLOCK_US = 7_000_000_000
 EPOCH_US = 1_800_000_000_000_000
@@ -63,8 +61,7 @@ def successors(state, rules):
 def pass_time(state):
     if state.now < HORIZON:
         now = state.now + 1
-        seen = now - WINDOW - LIFE  # a spend may yet be counted so long ago
-        yield state._replace(now=now, spends=tuple(moment for moment in state.spends if moment >= seen))
+        yield state._replace(now=now, spends=tuple(moment for moment in state.spends if moment >= now - WINDOW))
 
 
 def act(state, replica):
@@ -84,9 +81,8 @@ def spend(state, replica):
     held = state.held[replica]
     if held is None or not held.available or not held.start <= state.now < held.deadline:
         return
-    for moment in {state.now, held.start or state.now}:
-        spent = held._replace(available=held.available - 1, spent=max(held.spent, moment))
-        yield put(state, replica, spent)._replace(spends=tuple(sorted((*state.spends, moment))))
+    spent = held._replace(available=held.available - 1, spent=state.now)
+    yield put(state, replica, spent)._replace(spends=(*state.spends, state.now))
 
 
 def take_ask(state, message, rules):

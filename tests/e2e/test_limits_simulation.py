@@ -129,19 +129,6 @@ class Replica:
         allowance = self.allowances[number]
         return sum(lease.available + lease.reserved for lease in [*allowance.leases, *allowance.closing])
 
-    def spent(self, before):
-        """When the units were admitted that a call took of each limit, by the leases as they were before it."""
-        return tuple(
-            next(
-                (lease.last_ns if lease.exact else None for lease, left in leases.items() if lease.available < left),
-                None,
-            )
-            for leases in before
-        )
-
-    def leases(self):
-        return [{lease: lease.available for lease in allowance.leases} for allowance in self.allowances]
-
 
 class World(RuleBasedStateMachine):
     """Calls by the path of `Admission.admit`."""
@@ -163,7 +150,7 @@ class World(RuleBasedStateMachine):
         self.replicas = [self._replica(number) for number in range(self.REPLICAS)]
         self.requests, self.answers = [], []
         self.waiting = []  # calls that come again at a moment
-        self.admitted = []  # (moment by limit, units)
+        self.admitted = []  # (moment, units)
         self.names = self.REPLICAS
 
     def _replica(self, number, name=None):
@@ -180,16 +167,15 @@ class World(RuleBasedStateMachine):
         for _ in range(times):
             self.decide(replica)
 
-    def decide(self, replica, due_ns=0, *, is_late=False):
+    def decide(self, replica, *, is_late=False):
         since_ns = 0 if is_late else replica.admission.clock()
-        before, leases = [replica.held(limit) for limit in range(len(self.limits))], replica.leases()
-        decision = replica.admission.admit(replica.key, since_ns, due_ns)
+        before = [replica.held(limit) for limit in range(len(self.limits))]
+        decision = replica.admission.admit(replica.key, since_ns)
         spent = [held - replica.held(limit) for limit, held in enumerate(before)]
         if decision is None:
             assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
             assert spent == [1] * len(self.limits)
-            moments = replica.spent(leases)
-            self.admit(1, [self.real_ns if moment is None else moment - replica.skew_ns for moment in moments])
+            self.admit(1)
         else:
             assert not any(spent)  # 6
             if isinstance(decision, Dry):
@@ -199,9 +185,8 @@ class World(RuleBasedStateMachine):
             else:
                 assert isinstance(decision, Refusal)
 
-    def admit(self, units, moments):
-        assert all(self.real_ns - SECOND // 2 < moment <= self.real_ns for moment in moments)
-        self.admitted.append((moments, units))
+    def admit(self, units):
+        self.admitted.append((self.real_ns, units))
         self.check_windows()
 
     @rule(number=st.integers(0, 2), stopping=st.booleans())
@@ -259,14 +244,10 @@ class World(RuleBasedStateMachine):
 
     def check_windows(self):
         newest, _ = self.admitted[-1]
-        for number, limit in enumerate(self.limits):
-            if limit.window_s:  # 2, 8: the closed intervals of the window's length that hold the newest
-                spends = [(moments[number], units) for moments, units in self.admitted]
-                window_ns = limit.window_s * SECOND
-                for until, _ in spends:
-                    if newest[number] <= until <= newest[number] + window_ns:
-                        seen = sum(units for moment, units in spends if until - window_ns <= moment <= until)
-                        assert seen <= limit.amount
+        for limit in self.limits:
+            if limit.window_s:  # 2, 8: the closed window that ends with the newest
+                since = newest - limit.window_s * SECOND
+                assert sum(units for moment, units in self.admitted if moment >= since) <= limit.amount
             else:  # the period outlasts the test
                 assert sum(units for _, units in self.admitted) <= limit.amount
 
@@ -297,7 +278,7 @@ class Requests(World):
         if not pauses:
             self.real_ns = max(self.real_ns, due_ns - replica.skew_ns)
         if replica.admission.clock() >= due_ns:
-            self.decide(replica, due_ns, is_late=is_late)
+            self.decide(replica, is_late=is_late)
 
     @rule(number=st.integers(0, 2), ms=st.lists(st.integers(0, 90), min_size=4, max_size=4), is_late=st.booleans())
     def come(self, number, ms, is_late):
@@ -314,7 +295,7 @@ class Requests(World):
     def come_about_when_a_unit_is_free(self, early_ms, number, ms, is_late):
         limit = self.limits[0]
         if limit.window_s:
-            moments = sorted(moments[0] for moments, _ in self.admitted)
+            moments = sorted(moment for moment, _ in self.admitted)
             free_ns = moments[-min(limit.amount, len(moments))] + limit.window_s * SECOND
             self.real_ns = max(self.real_ns, free_ns - early_ms * MS)
         self._come(number, ms, is_late)
@@ -371,10 +352,10 @@ class Tokens(World):
     def call(self, number, units):
         replica = self.replicas[number % len(self.replicas)]
         claims = [(allowance, units) for allowance in replica.allowances]
-        decision = replica.admission.reserve(claims, replica.admission.clock(), 0)
+        decision = replica.admission.reserve(claims, replica.admission.clock())
         if isinstance(decision, Reservation):
             assert sum(part for _, _, part in decision.parts) == units * len(claims)
-            self.admit(units, [self.real_ns] * len(claims))
+            self.admit(units)
             self._open().append((replica, decision, units, len(self.admitted) - 1))
         elif isinstance(decision, Dry):
             replica.admission.ask(decision)

@@ -81,7 +81,7 @@ class Calls(World):
     def call(self, number, times):
         replica = self.replicas[number % len(self.replicas)]
         for _ in range(times):
-            decision = replica.admission.reserve([(replica.allowances[0], 1)], replica.admission.clock(), 0)
+            decision = replica.admission.reserve([(replica.allowances[0], 1)], replica.admission.clock())
             if isinstance(decision, Reservation):
                 assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
                 self.calls.append((replica, decision))

@@ -85,10 +85,10 @@ class Admission:
             return EXPIRED
         return None
 
-    def admit(self, key: Key, since_ns: int, due_ns: int) -> Refusal | Dry | Soon | None:
+    def admit(self, key: Key, since_ns: int) -> Refusal | Dry | Soon | None:
         """Spend one unit of every limit of a key whose limits are all plain, or of none; None is yes.
 
-        The call came at `since_ns`; where it waited for a moment to be decided again, `due_ns` is that, else 0.
+        The call came at `since_ns`.
         """
         allowances = key.allowances
         with self.lock:
@@ -107,7 +107,7 @@ class Admission:
                 lease.available -= 1
                 allowance.spent += 1
                 if lease.exact:
-                    lease.note(now, since_ns, due_ns)
+                    lease.note(now, since_ns)
                     self._tell(allowance)
                 elif (
                     not allowance.asked
@@ -118,8 +118,8 @@ class Admission:
                     self._ask(allowance)
             return None
 
-    def reserve(self, claims: Sequence[Claim], since_ns: int, due_ns: int) -> Refusal | Dry | Soon | Reservation:
-        """Take units of every limit, or of none; for a call as in `admit`."""
+    def reserve(self, claims: Sequence[Claim], since_ns: int) -> Refusal | Dry | Soon | Reservation:
+        """Take units of every limit, or of none, for a call that came at `since_ns`."""
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
@@ -132,7 +132,7 @@ class Admission:
             noted = [note for allowance, units in missing if (note := self._note(allowance, units, now))]
             if len(noted) < len(missing):
                 return self._short([claim for claim in missing if not self._passes(*claim)], now)
-            return self._take(claims, taken, tuple(noted), (now, since_ns, due_ns))
+            return self._take(claims, taken, tuple(noted), now, since_ns)
 
     def settle(self, reservation: Reservation, *, tokens: int | None, cost_nanousd: int | None = None) -> None:
         """End a call's reservation: what it used is known now, None where it is not."""
@@ -180,9 +180,9 @@ class Admission:
         claims: Sequence[Claim],
         taken: Sequence[list[tuple[Lease, int]] | None],
         noted: tuple[tuple[str, Outcome], ...],
-        moments: tuple[int, int, int],
+        now: int,
+        since_ns: int,
     ) -> Reservation:
-        now = moments[0]
         reserved = []
         for (allowance, units), parts in zip(claims, taken, strict=True):
             if parts is None:
@@ -194,7 +194,7 @@ class Admission:
             for lease, part in parts:
                 lease.spend(part, reserve=settles)
                 if lease.exact:
-                    lease.note(*moments)
+                    lease.note(now, since_ns)
                 if settles:
                     reserved.append((allowance, lease, part))
                 if lease.exact and not lease.reserved:

@@ -42,7 +42,6 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     time_ns: int
     started_ns: int
     account: str | None = None
-    due_ns: int = 0  # when it is to be decided again, where it waits for that
     context: Any = None  # the OpenTelemetry context the request ran in, for exemplars
     ended_ns: int = 0
     error: str | None = None  # an exception's class or a refusal's code

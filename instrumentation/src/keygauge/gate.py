@@ -132,12 +132,11 @@ class Gate:
         if key.is_restricted and (restricted := self._restrict(call, key)) is not None:
             return restricted
         if key.is_plain:
-            decision: Decision | Dry = self._admission.admit(key, call.started_ns, call.due_ns)
+            decision: Decision | Dry = self._admission.admit(key, call.started_ns)
         else:
             decision = self._reserve(call, key)
         if decision is None:
             return None
-        call.due_ns = decision.at_ns if isinstance(decision, Soon) else 0
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
         return self._ask(decision) if isinstance(decision, Dry) else decision
@@ -160,7 +159,7 @@ class Gate:
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):
             return prices
-        decision = self._admission.reserve(key.claims(call.route, estimate, prices), call.started_ns, call.due_ns)
+        decision = self._admission.reserve(key.claims(call.route, estimate, prices), call.started_ns)
         if not isinstance(decision, Reservation):
             return decision
         if decision.parts:

@@ -60,17 +60,11 @@ class Lease:
         if reserve:
             self.reserved += units
 
-    def note(self, now_ns: int, since_ns: int, due_ns: int) -> None:
-        """Note when a unit of an exact lease was spent, by a call that came at a moment, and may have waited for one.
-
-        That is now. But the next call cannot come in sooner than a window after it; so where calls wait for long
-        already, that they are woken up late is not added to what the next one waits: the moment waited for counts.
-        """
+    def note(self, now_ns: int, since_ns: int) -> None:
+        """Note that a unit of an exact lease is spent now, by a call that came at a moment."""
         if now_ns - since_ns >= LATE_NS:
             self.is_late = True
-            if due_ns:
-                now_ns = min(now_ns, max(due_ns, self.start_ns))
-        self.last_ns = max(self.last_ns, now_ns)
+        self.last_ns = now_ns
 
     def settle(self, reserved: int, used: int, now_ns: int) -> None:
         """End a reservation; what it did not use can be spent again, or goes back when the lease is closed."""
