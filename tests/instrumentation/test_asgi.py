@@ -8,6 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
@@ -277,12 +278,74 @@ async def fail_bare(scope, receive, send):
 
 
 async def test_exception_in_mid_stream_passes_and_is_counted(service, guard):
-    _, token = service.key()
+    made, token = service.key()
+    app = guard(host())
     with pytest.raises(RuntimeError, match="after the start"):
-        await call(guard(host()), token, "/break")
+        await call(app, token, "/break")
     (event,) = await settled(service, 1)
-    assert (event["status"], event["error"], event["stream"]) == (200, "RuntimeError", "sse")
+    cells = [cell.series for cell in app._process.runtime.aggregator.cells()]
+    assert {(series.status, series.error) for series in cells if series.key == made.id} == {(500, "RuntimeError")}
+    assert (event["status"], event["error"], event["stream"]) == (500, "RuntimeError", "sse")
     assert event["usage_status"] == "none"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\ndata: [DONE]\n\n',
+        b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}\n\n',
+        b'event: error\ndata: {"type":"error","code":"server_error","message":"x","param":null}\n\n',
+    ],
+)
+async def test_stream_that_tells_an_error_has_failed(service, guard, last):
+    _, token = service.key()
+
+    async def stream_bare(scope, receive, send):
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for chunk in [b'data: {"error": null, "choices": []}\n\n'] * 9 + [last]:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    await call(guard(stream_bare), token)
+    (event,) = await settled(service, 1)
+    assert (event["status"], event["error"]) == (500, "stream_error")
+
+
+async def test_stream_that_broke_off_keeps_what_it_reserved_of_tokens(service, guard):
+    _, token = service.key({"name": "tpm", "unit": "token", "amount": 1000, "window_s": 60})
+    app = guard(host())
+    with pytest.raises(RuntimeError, match="after the start"):
+        await call(app, token, "/break")
+    (event,) = await settled(service, 1)
+    assert (event["status"], event["usage_status"]) == (500, "estimated")
+
+
+async def test_client_that_left_before_the_answer_began_is_told_as_499(service, guard):
+    _, token = service.key()
+
+    async def late(scope, receive, send):
+        await receive()
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    await call(guard(late), token, then={"type": "http.disconnect"})
+    (event,) = await settled(service, 1)
+    assert (event["status"], event["error"]) == (499, "client_disconnected")
+
+
+async def test_app_that_cannot_send_to_a_client_that_left_has_not_failed(service, guard):
+    _, token = service.key()
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    with pytest.raises(ClientDisconnect):
+        await call(guard(host()), token, "/break", send=send)
+    (event,) = await settled(service, 1)
+    assert (event["status"], event["error"]) == (200, "ClientDisconnect")
 
 
 async def test_client_that_leaves_is_settled(service, guard):
@@ -518,16 +581,16 @@ async def test_a_running_server_is_told_what_is_missing(monkeypatch):
         await call(app, "any")
 
 
-async def call(app, token, path="/"):
-    """Drive an app by hand; the answer's messages."""
+async def call(app, token, path="/", *, then=None, send=None):
+    """Drive an app by hand, `then` is what the client does after its request; the answer's messages."""
     sent = []
 
-    body = [{"type": "http.request", "body": b"", "more_body": False}]
+    came = [{"type": "http.request", "body": b"", "more_body": False}, *filter(None, [then])]
 
     async def receive():
-        return body.pop() if body else await asyncio.Event().wait()
+        return came.pop(0) if came else await asyncio.Event().wait()
 
-    async def send(message):
+    async def take(message):
         sent.append(message)
 
     scope = {
@@ -541,6 +604,7 @@ async def call(app, token, path="/"):
         "server": ("api", 80),
         "scheme": "http",
         "http_version": "1.1",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
     }
-    await app(scope, receive, send)
+    await app(scope, receive, send or take)
     return sent

@@ -144,12 +144,22 @@ async def silent_stream(request):
     return StreamingResponse(lines(), media_type="text/event-stream")
 
 
+async def silent_chat(request):
+    await request.body()
+    return JSONResponse(SILENT)
+
+
+async def silent_refusal(request):
+    await request.body()
+    return JSONResponse(SILENT, 400)
+
+
 async def no_model(request):
     return JSONResponse({"hello": "world"})
 
 
 @pytest.mark.parametrize("estimates", [True, False])
-async def test_stream_that_tells_no_usage_is_estimated_by_choice_only(service, guard, visit, monkeypatch, estimates):
+async def test_answer_that_tells_no_usage_is_estimated_by_choice_only(service, guard, visit, monkeypatch, estimates):
     if estimates:
         monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", "1")
     _, token = service.key()
@@ -157,10 +167,13 @@ async def test_stream_that_tells_no_usage_is_estimated_by_choice_only(service, g
     app = guard(Starlette(routes=routes))
     for path in ROUTES:
         await visit(app, token, path, method="POST", content=b"x" * 41)
-    stream_event, other = service.events(2)
+    stream_event, document, refusal, other = service.events(4)
     estimated, none = ("estimated", 11, 6, "gpt-4o-mini"), ("none", None, None, "gpt-4o-mini")
     assert told(stream_event) == (estimated if estimates else none)
+    estimated_document = ("estimated", 11, -(-document["response_bytes"] // 4), "gpt-4o-mini")
+    assert told(document) == (estimated_document if estimates else none)
+    assert told(refusal) == none
     assert told(other) == ("none", None, None, None)
 
 
-ROUTES = {"/stream": silent_stream, "/hello": no_model}
+ROUTES = {"/stream": silent_stream, "/chat": silent_chat, "/refused": silent_refusal, "/hello": no_model}

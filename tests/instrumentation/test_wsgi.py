@@ -195,7 +195,7 @@ def test_exception_in_mid_stream_passes_and_is_counted(service, guard_wsgi):
     server.answer.close()
     assert chunks.closed
     (event,) = service.events(1)
-    assert (event["status"], event["error"], event["messages"]) == (200, "LookupError", 1)
+    assert (event["status"], event["error"], event["messages"]) == (500, "LookupError", 1)
 
 
 def test_start_with_exc_info_takes_the_place_of_the_first(service, guard_wsgi):

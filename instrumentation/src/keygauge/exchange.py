@@ -12,7 +12,7 @@ from keygauge.clock import now_ns
 from keygauge.estimate import Estimate
 from keygauge.problem import Answer
 from keygauge.ratelimit import Fields
-from keygauge.settlement import Settlement
+from keygauge.settlement import LEFT, Settlement
 from keygauge.upload import Upload
 
 Message = MutableMapping[str, Any]
@@ -30,7 +30,6 @@ class Exchange(Settlement, eq=False):
     scope: Scope
     _receive: Receive
     _send: Send
-    _is_gone: bool = False  # the client, before an HTTP answer's end
 
     def _route(self) -> None:
         scope, call = self.scope, self.call
@@ -86,12 +85,16 @@ class HttpExchange(Exchange, eq=False):
             message = self._start(message)
         elif kind == "http.response.pathsend":  # the server sends a file by itself
             self.end(complete=True)
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:  # ASGI 2.4: how a server says that the client left
+            self._is_gone = True
+            raise
 
     def _start(self, message: Message) -> Message:
         call = self.call
         try:
-            call.status = message["status"]
+            call.status = LEFT if self._is_gone else message["status"]
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 span.find_inside(call)
             headers = list(message.get("headers", ()))
@@ -155,7 +158,11 @@ class WebSocketExchange(Exchange, eq=False):
         elif kind == "websocket.close":
             call.status = call.status or 403
             self.end(complete=True)
-        await self._send(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self._is_gone = True
+            raise
 
 
 def _size(message: Message) -> int:

@@ -93,7 +93,7 @@ class Gate:
         if reservation is None:
             return
         call.reservation = None
-        failed = usage is None and call.status >= 400  # noqa: PLR2004 - HTTP
+        failed = usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
         tokens = None
         if call.usage_status == "reported" and usage is not None:
             tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)

@@ -36,7 +36,7 @@ class Settings:
         wait_s: the longest that a request waits for the key service, for a cold key or a dry lease.
         spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
         service_name: the name of the metered service.
-        estimate_usage: estimate the tokens of a model's stream that tells none, and mark the call so; else it has none.
+        estimate_usage: estimate the tokens of a model's answer that tells none, and mark the call so; else it has none.
         trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
     """
 

@@ -12,7 +12,7 @@ from keygauge.runtime import Runtime
 from keygauge.usage import Reader, Usage, kind_of, reader_for
 from keygauge.usage.reading import Missing
 
-_LEFT = 499  # the status of a call whose client left before the answer began
+LEFT = 499  # the status of a call whose client left before the answer began
 _REFUSED = 400
 _FAILED = 500
 _LAST_EVENTS = (
@@ -30,6 +30,8 @@ class Settlement(Struct, kw_only=True, eq=False):
     call: Call
     runtime: Runtime
     _is_answered: bool = False  # a held call, in full
+    _is_document: bool = False  # the answer is one of JSON
+    _is_gone: bool = False  # the client, before the answer's end
     _reader: Reader | None = None  # of an HTTP answer
     _settled: bool = False
 
@@ -61,15 +63,24 @@ class Settlement(Struct, kw_only=True, eq=False):
             self.runtime.fault("settle")
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
+        """Say how the call ended where not as its answer said: an app that breaks off has failed, whatever it sent."""
         call = self.call
         if call.status == 0:
-            call.status = _FAILED if isinstance(error, Exception) else _LEFT
+            call.status = _FAILED if isinstance(error, Exception) else LEFT
+        elif isinstance(error, Exception) and not self._is_gone:
+            self._break(type(error).__qualname__)
         if error is not None:
             call.error = type(error).__qualname__
-        elif not complete:
+        elif not complete and not call.is_broken:
             call.error = "client_disconnected"
         elif call.status >= _FAILED and call.error is None:
             call.error = str(call.status)
+
+    def _break(self, error: str) -> None:
+        """Count as failed a call whose answer had begun well; what it used is charged all the same."""
+        call = self.call
+        if call.status < _REFUSED:
+            call.status, call.error, call.is_broken = _FAILED, error, True
 
     def _note_answer(self, *, complete: bool) -> None:
         """Note that a held call's answer is over."""
@@ -81,7 +92,9 @@ class Settlement(Struct, kw_only=True, eq=False):
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
         self._reader = reader_for(content_type, content_encoding)
-        if kind_of(content_type).is_stream:
+        kind = kind_of(content_type)
+        self._is_document = kind.is_document
+        if kind.is_stream:
             if call.stream is None:
                 call.stream = "sse"
                 self.runtime.aggregator.stream_opened("sse")
@@ -110,10 +123,11 @@ class Settlement(Struct, kw_only=True, eq=False):
         if call.stream:
             self.runtime.aggregator.stream_closed(call.stream)
         self._route()
-        if self._reader is None:
+        reader = self._reader
+        if reader is None:
             return
-        usage, model, provider, status, missing = self._reader.close(complete=complete)
         self._reader = None
+        usage, model, provider, status, missing = reader.close(complete=complete)
         call.model = call.model or model
         call.provider = call.provider or provider
         if call.usage is None:  # what the app itself stated wins
@@ -123,13 +137,22 @@ class Settlement(Struct, kw_only=True, eq=False):
                 self._estimate(missing)
             if call.model is not None or missing != "no_usage":
                 call.missing = missing
+        if reader.failed:
+            self._break("stream_error")
 
     def _estimate(self, missing: Missing) -> None:
-        """Estimate what a model's stream did not tell: a message is about a token."""
+        """Estimate what a model's answer did not tell: a message of a stream is about a token, so are four bytes."""
         call = self.call
-        if call.stream and call.status < _REFUSED and (call.model is not None or missing == "cut"):
-            call.usage = Usage(-(-call.request_bytes // BYTES_PER_TOKEN), call.messages)
-            call.usage_status = "estimated"
+        if call.status >= _REFUSED:
+            return
+        if call.stream and (call.model is not None or missing == "cut"):
+            made = call.messages
+        elif self._is_document and call.model is not None and missing == "no_usage":
+            made = -(-call.response_bytes // BYTES_PER_TOKEN)
+        else:
+            return
+        call.usage = Usage(-(-call.request_bytes // BYTES_PER_TOKEN), made)
+        call.usage_status = "estimated"
 
     def _route(self) -> None:
         """Write the route that the host's router took."""

@@ -28,6 +28,7 @@ class Kind(NamedTuple):
     """What an answer's content type tells."""
 
     make: Callable[[], Reader] | None  # None: a kind that carries no usage (HTML, images, no type at all)
+    is_document: bool  # one of JSON
     is_stream: bool  # of server-sent events
 
 
@@ -37,7 +38,8 @@ def kind_of(content_type: bytes | str | None) -> Kind:
     if isinstance(content_type, str):
         content_type = content_type.encode("latin-1", "replace")
     media_type = (content_type or b"").partition(b";")[0].strip().lower()
-    return Kind(_READERS.get(media_type, BodyReader if media_type.endswith(b"+json") else None), media_type == _EVENTS)
+    make = _READERS.get(media_type, BodyReader if media_type.endswith(b"+json") else None)
+    return Kind(make, make is BodyReader, media_type == _EVENTS)
 
 
 def reader_for(content_type: bytes | str | None, content_encoding: bytes | str | None) -> Reader | None:

@@ -11,6 +11,8 @@ UTF8_BOM: Final = b"\xef\xbb\xbf"
 
 LLAMA_CPP: Final = b'"tokens_evaluated"'
 _USAGE = b'"usage'  # also the start of Gemini's "usageMetadata"
+ERROR: Final = b'"error"'
+_NO_ERRORS = (b'"error":null', b'"error": null')
 _NULLS = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
 _SPACE: Final = " \t\r\n"
 _decode = json.JSONDecoder().raw_decode
@@ -28,6 +30,7 @@ class _Outline(TypedDict, total=False):
     choices: list[_Part]
     delta: Any
     done: Any
+    error: Any
     eval_count: Any
     event_type: Any
     message: Any
@@ -55,6 +58,12 @@ def may_have_usage(document: bytes | bytearray) -> bool:
     """Tell whether a member "usage…" that is not null may be in a document."""
     at = document.rfind(_USAGE)
     return at >= 0 and not (document.startswith(_NULLS, at) and document.rfind(_USAGE, 0, at) < 0)
+
+
+def may_be_error(document: bytes | bytearray) -> bool:
+    """Tell whether a document of a stream may tell an error."""
+    at = document.rfind(ERROR)
+    return at >= 0 and not (document.startswith(_NO_ERRORS, at) and document.rfind(ERROR, 0, at) < 0)
 
 
 def may_be_ollama(document: bytes | bytearray) -> bool:

@@ -33,6 +33,11 @@ class DecodedReader:
         self._reader = reader
         self._room_bytes = 0
 
+    @property
+    def failed(self) -> bool:
+        """Whether what was decoded told an error."""
+        return self._reader.failed
+
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
         if self._decode is None or not chunk:

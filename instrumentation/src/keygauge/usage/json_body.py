@@ -14,13 +14,21 @@ TAIL_BYTES = 2**14
 
 
 def _matters(body: bytes | bytearray) -> bool:
-    return may_have_usage(body) or may_be_ollama(body) or may_be_llama_cpp(body) or may_be_cohere_v1(body)
+    return (
+        may_have_usage(body)
+        or may_be_ollama(body)
+        or may_be_llama_cpp(body)
+        or may_be_cohere_v1(body)
+        or body.rfind(b'"choices"') >= 0  # OpenAI's without usage: the model is named all the same
+    )
 
 
 class BodyReader:
     """Read one document, parsed at its end and only if it can tell usage."""
 
     __slots__ = ("_head", "_held")
+
+    failed = False  # its status says so
 
     def __init__(self) -> None:
         self._head = b""  # of a body past the bound; `_held` is its tail then

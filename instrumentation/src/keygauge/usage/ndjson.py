@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from keygauge.usage.document import may_be_cohere_v1, may_be_ollama, may_have_usage
+from keygauge.usage.document import may_be_cohere_v1, may_be_error, may_be_ollama, may_have_usage
 from keygauge.usage.stream import Framing, StreamReader
 
 
@@ -13,7 +13,7 @@ def _keep_line(line: bytearray) -> bytearray:
 
 
 def _matters(line: bytes | bytearray) -> bool:
-    return may_be_ollama(line) or may_have_usage(line) or may_be_cohere_v1(line)
+    return may_be_ollama(line) or may_have_usage(line) or may_be_cohere_v1(line) or may_be_error(line)
 
 
 _LINES = Framing(boundary=re.compile(rb"\n"), ends=(b"\n",), overlap_bytes=1, unframe=_keep_line, matters=_matters)

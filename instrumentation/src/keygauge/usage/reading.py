@@ -32,6 +32,10 @@ class Reading(NamedTuple):
 class Reader(Protocol):
     """Read one answer's body. Neither method raises; what is held of the body is bounded."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether a stream told an error in place of its end."""
+
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent; other buffers than bytes, which some hosts send, are copied."""
 

@@ -52,6 +52,11 @@ class StreamReader:
         self._too_large = False
         self._is_idle = False  # nothing held, no model sought: whole frames without a marker may pass unseen
 
+    @property
+    def failed(self) -> bool:
+        """Whether it told an error."""
+        return self._tally.failed
+
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
         if type(chunk) is not bytes:

@@ -10,9 +10,10 @@ from keygauge.usage.reading import Missing, Reading
 class Tally:
     """Take documents in their order; later counts replace earlier ones field by field, for all are cumulative."""
 
-    __slots__ = ("_excludes_cache", "_is_bad", "_provider", "_stage", "_usage", "model")
+    __slots__ = ("_excludes_cache", "_is_bad", "_provider", "_stage", "_usage", "failed", "model")
 
     def __init__(self) -> None:
+        self.failed = False
         self.model: str | None = None
         self._excludes_cache = False
         self._is_bad = False
@@ -27,6 +28,7 @@ class Tally:
 
     def take(self, document: object) -> None:
         """Look into one parsed document."""
+        self.failed = self.failed or shapes.is_error(document)
         found = shapes.find(document)
         if found is None:
             self.model = self.model or shapes.find_model(document)

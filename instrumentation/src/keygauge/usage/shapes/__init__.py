@@ -8,7 +8,7 @@ from keygauge.usage.shapes import anthropic, bedrock, cohere, gemini, llama_cpp,
 from keygauge.usage.shapes.found import Found, Stage
 from keygauge.usage.shapes.model import name_of
 
-__all__ = ["Found", "Stage", "find", "find_model"]
+__all__ = ["Found", "Stage", "find", "find_model", "is_error"]
 
 
 def find(document: object) -> Found | None:
@@ -28,6 +28,17 @@ def find_model(document: object) -> str | None:
         if isinstance(holder, dict) and (model := name_of(holder.get("model") or holder.get("modelVersion"))):
             return model
     return None
+
+
+def is_error(document: object) -> bool:
+    """Tell whether a document of a stream stands where the answer's rest should: each provider's word for "failed".
+
+    `error` is OpenAI's, Gemini's and Ollama's, the type "error" Anthropic's and that of OpenAI's Responses.
+    """
+    if not isinstance(document, dict):
+        return False
+    error = document.get("error")
+    return (isinstance(error, dict | str) and bool(error)) or document.get("type") in ("error", "response.failed")
 
 
 def _find_outside(document: dict[str, Any]) -> Found | None:
