@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, LiteralString, TypeAlias
 
 from psycopg import sql
@@ -93,12 +94,12 @@ class Question:
     model: str | None
     group_by: tuple[Grouping, ...]
 
-    @property
+    @cached_property
     def filters(self) -> dict[str, str]:
         """The dimensions that are narrowed down, and to what."""
         return {name: value for name in _FILTERS if (value := getattr(self, name)) is not None}
 
-    @property
+    @cached_property
     def cut(self) -> tuple[str | None, str] | None:
         """The breakdown that holds the answer: by its second dimension within its first; None where none does."""
         parts = [name for name in DIMENSIONS if name in self.group_by and name not in self.filters]
