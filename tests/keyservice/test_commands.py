@@ -166,3 +166,18 @@ def test_a_database_that_is_away_is_said_in_one_line(run, monkeypatch):
     complaint = run("plans", "list", code=1)
     assert "KEYGAUGE_DATABASE_URL" in complaint
     assert "hush" not in complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "way_out"),
+    [
+        (("usage", "--from", "yesterday"), "give one such as 2030-01-31T12:00:00Z"),
+        (("usage", "--to", "2030-01-31T12:00:00"), "end it with Z for UTC"),
+        (("serve", "--port", "abc"), "give 1 to 65535"),
+        (("serve", "--workers", "0"), "give 1 to 64"),
+    ],
+)
+def test_options_that_make_no_sense_say_the_way_out(run, words, way_out):
+    code, said = run(*words)
+    assert code == 2
+    assert way_out in said

@@ -190,8 +190,8 @@ def _aggregator() -> Aggregator:
 def _provider() -> MeterProvider | None:
     try:
         return telemetry.configure()
-    except telemetry.TelemetryError:
-        _log.exception("KeyGauge's metrics go nowhere")
+    except telemetry.TelemetryError as error:
+        _log.error("KeyGauge's metrics go nowhere: %s", error)
         return None
 
 

@@ -8,7 +8,10 @@ from datetime import datetime
 
 def moment(text: str) -> datetime:
     """Read a moment; it must say its offset from UTC."""
-    read = datetime.fromisoformat(text)
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: give one such as 2030-01-31T12:00:00Z") from error
     if read.tzinfo is None:
         raise argparse.ArgumentTypeError(f"{text} has no offset: end it with Z for UTC")
     return read

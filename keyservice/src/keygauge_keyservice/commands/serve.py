@@ -131,14 +131,12 @@ def _shared_metrics() -> dict[str, Any]:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 1 << 16:
-        raise argparse.ArgumentTypeError(f"{port} is no port")
-    return port
+    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give 1 to 65535")
+    return int(text)
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if not 0 < count <= 64:  # noqa: PLR2004 - told in the message
+    if not text.isdecimal() or not 0 < int(text) <= 64:  # noqa: PLR2004 - told in the message
         raise argparse.ArgumentTypeError("give 1 to 64")
-    return count
+    return int(text)
