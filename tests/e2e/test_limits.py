@@ -402,8 +402,7 @@ def test_revocation_takes_about_a_beat(cluster):
 
 @pytest.mark.timeout(300)
 def test_revocation_behind_a_cut_link_is_bounded(cluster):
-    limit = {"name": "daily", "unit": "request", "amount": 10**6, "period": "day"}
-    key, token = cluster.token(limit)
+    key, token = cluster.token()  # without limits there are no leases that could run dry before
     for _ in range(PROCESSES):
         cluster.start([token], pause_s=0.005)
     deadline = time.monotonic() + 30
@@ -415,4 +414,4 @@ def test_revocation_behind_a_cut_link_is_bounded(cluster):
     time.sleep(12)
     delay = (cluster.admitted()[-1] - revoked) / SECOND
     print(f"revoked behind a cut link: {delay:.2f} s")
-    assert delay <= 10  # T_max
+    assert 5 < delay <= 10  # T_max, from the last beat that was answered
