@@ -257,6 +257,7 @@ class World(RuleBasedStateMachine):
             return
         for replica in self.replicas:
             for allowance in replica.allowances:
+                assert allowance.remaining(replica.admission.clock()) >= 0
                 for lease in [*allowance.leases, *allowance.closing]:
                     assert 0 <= lease.available <= lease.units  # 7
                     assert min(lease.reserved, lease.refund) >= 0

@@ -125,6 +125,32 @@ async def test_a_key_has_tighter_limits_of_its_own(service, guard, visit):
     assert [(await visit(app, other_token, "/echo")).status_code for _ in range(2)] == [200, 200]
 
 
+async def test_monthly_tokens_of_account_key_route_and_model_are_counted_together(service, guard, visit):
+    monthly = {"unit": "token", "period": "month"}
+    account = service.account(
+        monthly | {"name": "all", "amount": 10_000},
+        monthly | {"name": "chat", "amount": 5_000, "route": "/chat"},
+        monthly | {"name": "big", "amount": 100, "model": "big"},
+    )
+    tight, tight_token = service.key(account=account)
+    _, token = service.key(account=account)
+    own = plans.Limit(name="mine", unit="token", amount=60, period="month", subject="key")
+    key_limits.replace(service.connection, tight.id, [own], actor="test")
+    app = guard(host())
+
+    async def call(token, model):
+        return await visit(app, token, "/chat", method="POST", json={"model": model, "max_tokens": 10})
+
+    answers = [await call(tight_token, "small") for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert answers[-1].json()["code"] == "quota_exhausted"
+    assert [(await call(token, "big")).status_code for _ in range(6)] == [200] * 5 + [429]
+    assert (await call(token, "small")).status_code == 200
+    app._process.stop()
+    calls = {"all": 9, "chat": 9, "big": 5, "mine": 3}  # what is refused takes nothing of any
+    assert {name: used(service, name) for name in calls} == {name: 18 * count for name, count in calls.items()}
+
+
 async def test_a_limit_that_is_only_tried_refuses_nobody_and_says_whom_it_would(service, guard, visit):
     _, token = service.key({"name": "trial", "unit": "request", "amount": 2, "period": "day", "dry_run": True})
     app = guard(host())
