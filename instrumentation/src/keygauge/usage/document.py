@@ -10,10 +10,10 @@ from msgspec.json import Decoder
 UTF8_BOM: Final = b"\xef\xbb\xbf"
 
 LLAMA_CPP: Final = b'"tokens_evaluated"'
-_USAGE = b'"usage'  # also the start of Gemini's "usageMetadata"
+USAGE: Final = b'"usage'  # also the start of Gemini's "usageMetadata"
 ERROR: Final = b'"error"'
 _NO_ERRORS = (b'"error":null', b'"error": null')
-_NULLS = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
+NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
 _SPACE: Final = " \t\r\n"
 _decode = json.JSONDecoder().raw_decode
 
@@ -56,8 +56,8 @@ _decode_outline = Decoder(_Outline).decode
 
 def may_have_usage(document: bytes | bytearray) -> bool:
     """Tell whether a member "usage…" that is not null may be in a document."""
-    at = document.rfind(_USAGE)
-    return at >= 0 and not (document.startswith(_NULLS, at) and document.rfind(_USAGE, 0, at) < 0)
+    at = document.rfind(USAGE)
+    return at >= 0 and not (document.startswith(NULLS, at) and document.rfind(USAGE, 0, at) < 0)
 
 
 def may_be_error(document: bytes | bytearray) -> bool:

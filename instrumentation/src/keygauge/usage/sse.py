@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from keygauge.usage.document import ERROR, LLAMA_CPP, may_be_error, may_have_usage
+from keygauge.usage.document import ERROR, LLAMA_CPP, NULLS, USAGE, may_be_error
 from keygauge.usage.stream import Framing, StreamReader
 
 # \r\n, \n and \r each end a line: a line is empty where either follows a \n, or a \r follows a \r. Where a chunk ends
@@ -19,9 +19,11 @@ def _join_data(event: bytearray) -> bytearray:
 
 
 def _matters(event: bytes | bytearray) -> bool:
-    return (
-        may_have_usage(event) or event.rfind(LLAMA_CPP) >= 0 or (event.rfind(ERROR) >= 0 and may_be_error(event))
-    )  # the last search is here and there: a call takes as long as it
+    # The searches are here and in what is called: a call takes as long as one, and most events pass without.
+    at = event.rfind(USAGE)
+    if at >= 0 and not (event.startswith(NULLS, at) and event.rfind(USAGE, 0, at) < 0):
+        return True
+    return event.rfind(LLAMA_CPP) >= 0 or (event.rfind(ERROR) >= 0 and may_be_error(event))
 
 
 _EVENTS = Framing(
