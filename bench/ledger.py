@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from keygauge_keyservice import database, embedded, margin, partition, rollup
+from bench.service import postgresql
+
+from keygauge_keyservice import database, margin, partition, rollup
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_batch import read_lines
 from keygauge_keyservice.event_copy import copied_events, event_id
@@ -232,17 +234,19 @@ def connect(port: int) -> http.client.HTTPConnection:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        url = embedded.start(Path(directory) / "postgresql", delete=True).get_uri()
-        with database.connect(url) as connection:
-            prepare(connection)
-            port = free_port()
-            service = start_service(url, port)
-            try:
-                report(connection, connect(port))
-            finally:
-                service.terminate()
-                service.wait()
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        postgresql(Path(directory)) as server,
+        database.connect(url := server.get_uri()) as connection,
+    ):
+        prepare(connection)
+        port = free_port()
+        service = start_service(url, port)
+        try:
+            report(connection, connect(port))
+        finally:
+            service.terminate()
+            service.wait()
 
 
 def report(connection: Connection, client: http.client.HTTPConnection) -> None:

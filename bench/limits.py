@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import array
 import json
-import os
 import random
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,6 +28,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from bench.service import PEPPER, TOKEN, postgresql, serve
+
 from keygauge.admission import Refusal, Soon
 from keygauge.beat import Beat
 from keygauge.call import Call
@@ -37,7 +37,7 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.gate import Gate
 from keygauge.key import digest, generate
 from keygauge.settings import Settings
-from keygauge_keyservice import database, embedded, plan_limits, plans
+from keygauge_keyservice import database, plan_limits, plans
 from keygauge_keyservice.secret import Peppers
 
 PROCESSES = 4
@@ -46,8 +46,6 @@ LIMIT, WINDOW_S, LOAD = 3_000, 10, 1.5
 ROUNDS, ROUND_S, ZIPF_S, OFFERED_S = 10, 1.0, 5.0, 32.0
 RAMP_S = 0.3  # after which leases are as large as the calls are many
 READY_S = 60.0  # for a process to be warm
-TOKEN = "bench-service-token-0123456789"
-PEPPER = "1:" + "11" * 32
 SAMPLE = 32  # one call in so many is timed by itself
 
 Result = dict[str, Any]
@@ -299,38 +297,11 @@ def issue(connection: database.Connection, name: str, *, amount: int, window_s: 
 @contextmanager
 def running(directory: Path) -> Iterator[tuple[str, str]]:
     """Run PostgreSQL and the key service."""
-    import socket  # noqa: PLC0415 - here only
-
-    database_url = embedded.start(directory / "postgresql", delete=True).get_uri()
-    with database.connect(database_url) as connection:
-        database.migrate(connection)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        "KEYGAUGE_DATABASE_URL": database_url,
-        "KEYGAUGE_DATA_DIR": str(directory),
-        "KEYGAUGE_SERVICE_TOKEN": TOKEN,
-        "KEYGAUGE_ADMIN_TOKEN": TOKEN,
-        "KEYGAUGE_PEPPER": PEPPER,
-    }
-    service = subprocess.Popen(
-        [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(port)],
-        env=os.environ | environment,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-            except ConnectionRefusedError:
-                time.sleep(0.1)
-            else:
-                break
-        yield f"http://127.0.0.1:{port}", database_url
-    finally:
-        service.terminate()
-        service.wait()
+    with postgresql(directory) as server:
+        with database.connect(server.get_uri()) as connection:
+            database.migrate(connection)
+        with serve(server.get_uri()) as url:
+            yield url, server.get_uri()
 
 
 if __name__ == "__main__":

