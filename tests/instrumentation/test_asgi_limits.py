@@ -114,6 +114,14 @@ async def test_a_limit_of_a_model_counts_only_that(service, guard, visit):
     assert codes == [200, 200, 429, 200]
 
 
+async def test_a_body_does_not_hide_the_model_that_the_path_names_from_its_limit(service, guard, visit):
+    _, token = service.key({"name": "big", "unit": "request", "amount": 1, "period": "day", "model": "big"})
+    app = guard(host())
+    paths = ["/v1/models/big:generate", "/v1/models/small:generate", "/v1/models/big:generate"]
+    answers = [await visit(app, token, path, method="POST", json={"model": "small"}) for path in paths]
+    assert [answer.status_code for answer in answers] == [404, 404, 429]
+
+
 async def test_a_key_has_tighter_limits_of_its_own(service, guard, visit):
     account = service.account({"name": "daily", "unit": "request", "amount": 100, "period": "day"})
     tight, tight_token = service.key(account=account)

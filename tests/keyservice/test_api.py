@@ -92,6 +92,7 @@ def test_limits_are_replaced(call):
         ({"unit": "nanousd", "amount": 0.5}, "limits[0].amount", "wrong_number"),
         ({"unit": "nanousd", "amount": "5 USD"}, "limits[0].amount", "wrong_number"),
         ({"name": "Über"}, "limits[0].name", "wrong_slug"),
+        ({"name": ["rpm"]}, "limits[0].name", "wrong_slug"),
         ({"dry_run": "yes"}, "limits[0].dry_run", "wrong_type"),
         ({"burst": 5}, "limits[0].burst", "unknown_field"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -64,6 +65,6 @@ class Limit:
         """Tell whether it counts only some of the calls."""
         return self.route is not None or self.model is not None
 
-    def covers(self, route: str | None, model: str | None) -> bool:
-        """Tell whether a call counts."""
-        return self.route in {None, route} and self.model in {None, model}
+    def covers(self, route: str | None, models: Collection[str]) -> bool:
+        """Tell whether a call counts, by all the models that it names."""
+        return self.route in {None, route} and (self.model is None or self.model in models)

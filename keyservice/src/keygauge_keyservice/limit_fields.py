@@ -23,8 +23,8 @@ UNITS = (*get_args(Unit), CREDIT)
 def read_limits(fields: Fields) -> list[Limit]:
     """Read the list `limits`; errors are left in `fields`."""
     limits = fields.each("limits", _read_limit, most=LIMITS_MAX)
-    for name, count in Counter(limit.name for limit in limits).items():
-        if count > 1 and name is not None:
+    for name, count in Counter(limit.name for limit in limits if isinstance(limit.name, str)).items():  # else it failed
+        if count > 1:
             fields.fail("limits", "same_name", f"{count} limits are named {name!r}: names differ")
     return limits
 
