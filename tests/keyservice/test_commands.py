@@ -147,6 +147,10 @@ def test_what_cannot_be_done_is_said_in_one_line(run, arguments):
         ("keys",),
         ("keys", "create"),
         ("keys", "create", "a", "b", "--expires-at", "2030-01-01"),
+        ("keys", "create", "a", "b", "--expires-at", "9999-12-31T23:59:59-12:00"),
+        ("prices", "rerate", "--from", "0001-01-01T00:00:00+14:00"),
+        ("billing", "price", "free", "nan"),
+        ("billing", "price", "free", "1e999999"),
         ("serve", "--port", "0"),
     ],
 )

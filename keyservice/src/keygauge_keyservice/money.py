@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 _NANOUSD = 10**9
 
@@ -12,5 +12,5 @@ def parse_usd(text: str, *, times: int = 1) -> int | str:
     try:
         amount = Decimal(text) * _NANOUSD * times
         return int(amount) if amount == amount.to_integral_value() else text
-    except (InvalidOperation, OverflowError, ValueError):
+    except (ArithmeticError, ValueError):
         return text  # refused as no whole number

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from decimal import Decimal, InvalidOperation
 
 from rich.table import Table
 
@@ -12,6 +11,7 @@ from keygauge_keyservice import accounts, billing
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, connected
 from keygauge_keyservice.csv_stream import usd
+from keygauge_keyservice.money import parse_usd
 
 _NANOUSD = 10**9
 _USD_MAX = 10**6
@@ -67,10 +67,7 @@ def _price(arguments: argparse.Namespace) -> int:
 
 
 def _nanousd(text: str) -> int:
-    try:
-        price = Decimal(text) * _NANOUSD
-    except InvalidOperation:
-        price = Decimal(-1)
-    if not (0 <= price <= _USD_MAX * _NANOUSD and price == price.to_integral_value()):
+    price = parse_usd(text)
+    if not (isinstance(price, int) and 0 <= price <= _USD_MAX * _NANOUSD):
         raise argparse.ArgumentTypeError(f"give 0 to {_USD_MAX} dollars, of at most nine decimals")
-    return int(price)
+    return price

@@ -16,6 +16,7 @@ from keygauge.command import Subparsers
 from keygauge.key import Environment
 from keygauge_keyservice import accounts, config, key_fields, key_limits, keys, rotation
 from keygauge_keyservice.commands import limits
+from keygauge_keyservice.commands.moment import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.fields import Fields
@@ -40,7 +41,7 @@ def register(subparsers: Subparsers) -> None:
     create.add_argument("account")
     create.add_argument("name")
     create.add_argument("--environment", choices=get_args(Environment), default="live")
-    create.add_argument("--expires-at", type=_moment, help="e.g. 2030-01-31T12:00:00+00:00")
+    create.add_argument("--expires-at", type=moment, help="e.g. 2030-01-31T12:00:00+00:00")
     _add_terms(create)
     create.set_defaults(run=_create)
     change = verbs.add_parser("change", help="change what a key may be used for; what is not given stays")
@@ -200,12 +201,5 @@ def _show_limits(found: Sequence[Limit]) -> None:
     output().print(table)
 
 
-def _day(moment: datetime | None) -> str:
-    return "-" if moment is None else f"{moment:%Y-%m-%d %H:%M}"
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"add the offset, e.g. {text}+00:00")
-    return moment
+def _day(at: datetime | None) -> str:
+    return "-" if at is None else f"{at:%Y-%m-%d %H:%M}"
