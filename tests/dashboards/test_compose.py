@@ -194,19 +194,20 @@ def test_prometheus_has_the_token_that_the_key_service_asks_for(services, compos
 
 
 @pytest.fixture
-def grafana_address(connection, database_url, run, root, monkeypatch):
+def grafana_address(postgresql, connection, database_url, run, root, monkeypatch):
     """Where Grafana signs in once its role's script has run."""
     monkeypatch.setenv("KEYGAUGE_GRAFANA_DATABASE_PASSWORD", "it's a test")
     script = f"--file={root / 'collector/grafana_role.sql'}"
-    try:
-        run("psql", database_url, "--no-psqlrc", "--set=ON_ERROR_STOP=1", script)
-        yield psycopg.conninfo.make_conninfo(database_url, user="keygauge_grafana", password="it's a test")
-    finally:
-        for change in ("NOLOGIN PASSWORD NULL CONNECTION LIMIT -1", "RESET temp_file_limit"):
-            connection.execute(sql.SQL("ALTER ROLE keygauge_grafana {}").format(sql.SQL(change)))
+    with psycopg.connect(postgresql.get_uri(), autocommit=True) as turns:
+        turns.execute("SELECT pg_advisory_lock(1)")  # the role is the whole server's, which other workers use too
+        try:
+            run("psql", database_url, "--no-psqlrc", "--set=ON_ERROR_STOP=1", script)
+            yield psycopg.conninfo.make_conninfo(database_url, user="keygauge_grafana", password="it's a test")
+        finally:
+            for change in ("NOLOGIN PASSWORD NULL CONNECTION LIMIT -1", "RESET temp_file_limit"):
+                connection.execute(sql.SQL("ALTER ROLE keygauge_grafana {}").format(sql.SQL(change)))
 
 
-@pytest.mark.xdist_group("role of the whole server")
 def test_role_script_lets_grafana_sign_in(grafana_address):
     with psycopg.connect(grafana_address) as grafana:
         assert grafana.execute("SHOW statement_timeout").fetchone() == ("15s",)
@@ -215,7 +216,6 @@ def test_role_script_lets_grafana_sign_in(grafana_address):
             grafana.execute("SELECT count(*) FROM public.event")
 
 
-@pytest.mark.xdist_group("role of the whole server")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -244,7 +244,6 @@ def other_role(connection):
         connection.execute(sql.SQL(undo).format(role))
 
 
-@pytest.mark.xdist_group("role of the whole server")
 @pytest.mark.usefixtures("other_role", "grafana_address")
 def test_role_script_takes_nothing_from_other_roles(connection, other_role):
     with connection.transaction():

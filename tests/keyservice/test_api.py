@@ -226,6 +226,7 @@ def test_a_deleted_key_stays_readable_and_is_not_changed(call, key):
     call("DELETE", path, status=204)
     assert call("GET", path)["status"] == "deleted"
     assert call("PATCH", path, {"status": "active"}, status=409)["code"] == "key_deleted"
+    assert call("PUT", f"{path}/limits", {"limits": []}, status=409)["code"] == "key_deleted"
 
 
 @pytest.mark.parametrize(

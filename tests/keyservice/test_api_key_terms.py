@@ -54,6 +54,8 @@ def test_terms_are_changed_one_by_one_and_audited(call, key, connection):
     [
         ({"networks": ["10.0.0.1/8"]}, "networks[0]"),
         ({"networks": ["300.1.1.1"]}, "networks[0]"),
+        ({"networks": ["::ffff:10.0.0.1"]}, "networks[0]"),
+        ({"networks": ["fe80::1%eth0"]}, "networks[0]"),
         ({"networks": ["192.0.2.1", "; DROP TABLE key"]}, "networks[1]"),
         ({"networks": ["192.0.2.0/33"]}, "networks[0]"),
         ({"networks": [5]}, "networks[0]"),

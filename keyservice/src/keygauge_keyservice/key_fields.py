@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import Any
 
 from keygauge_keyservice.fields import Fields
@@ -11,6 +11,7 @@ from keygauge_keyservice.fields import Fields
 ROUTES_MAX, NETWORKS_MAX, SCOPES_MAX, MODELS_MAX = 50, 100, 50, 50  # replicas look at each on every request
 ROTATE_EVERY_DAYS_MAX = 3650
 APP_LENGTH_MAX = 200
+_MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 addresses, written as IPv6
 
 _is_route = re.compile(r"/[^\s*\x00-\x1f\x7f]{0,199}\*?", re.ASCII).fullmatch
 _is_model = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,99}\*?", re.ASCII).fullmatch
@@ -36,9 +37,12 @@ def normalise_network(text: str) -> str:
     """Write an address or a network the one way it is stored: 192.0.2.1/32, 2001:db8::/32.
 
     Raises:
-        ValueError: it is neither, or bits are set beyond the prefix.
+        ValueError: it is neither, bits are set beyond the prefix, or it is of a kind that no client's address is in.
     """
-    return str(ip_network(text.strip()))
+    network = ip_network(text.strip())
+    if isinstance(network, IPv6Network) and (network.subnet_of(_MAPPED) or network.network_address.scope_id):
+        raise ValueError("give IPv4 as such, and no zone: clients' addresses are compared so")
+    return str(network)
 
 
 def _scopes(given: Fields) -> Any:

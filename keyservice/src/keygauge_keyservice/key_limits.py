@@ -23,15 +23,15 @@ def replace(connection: Connection, key_id: str, limits: Sequence[Limit], *, act
     """Give a key other limits of its own, at once; those that keep name and measure keep the use counted so far.
 
     Raises:
-        Problem: 404.
+        Problem: 404; 409, the key is deleted.
     """
     with connection.transaction():
-        connection.execute("/* key_limits.lock */ SELECT FROM key WHERE id = %s FOR UPDATE", (key_id,))
+        key = keys.lock(connection, key_id)
         old = find(connection, key_id)
         plan_limits.replace(connection, Owner(key_id=key_id), old, limits)
         audit.append(
             connection,
-            account_id=keys.require(connection, key_id).account_id,
+            account_id=key.account_id,
             actor=actor,
             action="key.replace_limits",
             subject=key_id,

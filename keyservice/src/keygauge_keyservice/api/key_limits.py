@@ -58,7 +58,7 @@ PATHS = {
             parameters=[_KEY_ID],
             body=_LIMITS,
             answer=_LIMITS,
-            problems=(404, 422),
+            problems=(404, 409, 422),
         ),
     },
 }
