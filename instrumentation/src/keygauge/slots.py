@@ -6,10 +6,13 @@ from typing import Any
 
 from keygauge.allowance import Allowance
 from keygauge.clock import MS, SECOND
-from keygauge.lease import PATIENCE_NS, Lease
+from keygauge.lease import Lease
 from keygauge.limit import Limit
 
 _AGAIN_NS = 30 * MS  # a slot may come free at any moment: ask again after so long, while a call waits
+_PATIENCE_NS = (
+    100 * MS
+)  # for so long; it ends well before a call's own wait, 250 ms, or the key service would seem to be away
 _REFUSED_NS = 100 * MS  # … and when calls are refused
 _PEAK_NS = 5 * SECOND  # slots are held for as many calls as there were at once in so long, or twice that
 _RENEWED_NS = SECOND  # how often the key service is told that slots are held still
@@ -51,7 +54,7 @@ class SlotLease(Lease):
 class Slots(Allowance):
     """The slots of one limit. A call whose slot the key service no longer counts keeps others from being admitted."""
 
-    __slots__ = ("before", "lost", "patient_ns", "peak", "turn_ns")
+    __slots__ = ("before", "fresh", "lost", "patient_ns", "peak", "turn_ns")
 
     KIND = SlotLease
 
@@ -62,6 +65,7 @@ class Slots(Allowance):
         self.peak = 0  # calls at once, since `turn_ns` less `_PEAK_NS`
         self.before = 0  # … and in the time before that
         self.turn_ns = 0
+        self.fresh = 0  # slots granted just now, which the calls that wait for them have not taken yet
         self.patient_ns = 0  # until then a call waits for a slot rather than be refused
 
     def gather(self, units: int, now_ns: int) -> list[tuple[Lease, int]] | None:
@@ -76,9 +80,10 @@ class Slots(Allowance):
         """Count the free slots, and this process's part of those that were left."""
         return max(0, self.available(now_ns) + (self.rest if self.rest_lasts(now_ns) else 0))
 
-    def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - as any allowance
+    def count(self, units: int, now_ns: int) -> None:
         """Note that a call came in."""
         self._turn(now_ns)
+        self.fresh = max(0, self.fresh - units)
         self.peak = max(self.peak, self._busy())
 
     def is_low(self, lease: Lease, now_ns: int) -> bool:  # noqa: ARG002 - as any allowance
@@ -113,6 +118,7 @@ class Slots(Allowance):
         """Take slots in."""
         super().grant(lease, now_ns, reset_ns=reset_ns, covers=covers)
         self.patient_ns = 0
+        self.fresh = lease.units
 
     def deny(self, now_ns: int, retry_ns: int) -> None:  # noqa: ARG002 - as any allowance
         """Remember a refusal, not for long."""
@@ -120,7 +126,7 @@ class Slots(Allowance):
         self.rest = 0
         self.asked = False
         if now_ns >= self.retry_ns or not self.patient_ns:
-            self.patient_ns = now_ns + PATIENCE_NS
+            self.patient_ns = now_ns + _PATIENCE_NS
         self.denied_until_ns = now_ns + (_AGAIN_NS if self.is_patient(now_ns) else _REFUSED_NS)
         self.retry_ns = now_ns + SECOND
 
@@ -134,7 +140,8 @@ class Slots(Allowance):
         """Drop slots that are not needed; return the leases that are empty thereby."""
         self._turn(now_ns)
         self.lost = [lease for lease in self.lost if lease.reserved]
-        spare = max(0, self.available(now_ns)) if self.small else self._spare()
+        fresh = self.fresh if now_ns - self.granted_ns < _AGAIN_NS else 0
+        spare = max(0, self.available(now_ns) - fresh) if self.small else self._spare()
         if everything:
             spare = sum(lease.units for lease in self.leases)
         back = []

@@ -9,7 +9,19 @@ from decimal import Decimal
 from typing import Any
 
 _ROWS = 500  # in one piece
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA_STARTS = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+)  # https://owasp.org/www-community/attacks/CSV_Injection
 
 
 class _Line:
