@@ -8,7 +8,7 @@ import pytest
 from keygauge_keyservice.csv_stream import cell, usd, write_csv
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx", "\nx"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx", "\nx", "\uff1d1+1", "\uff20sum"])
 def test_a_text_that_a_spreadsheet_would_run_is_quoted(text):
     assert cell(text) == f"'{text}"
 

@@ -10,9 +10,7 @@ from keygauge.lease import Lease
 from keygauge.limit import Limit
 
 _AGAIN_NS = 30 * MS  # a slot may come free at any moment: ask again after so long, while a call waits
-_PATIENCE_NS = (
-    100 * MS
-)  # for so long; it ends well before a call's own wait, 250 ms, or the key service would seem to be away
+_PATIENCE_NS = 100 * MS  # for so long: less than a call's own wait, past which the key service seems to be away
 _REFUSED_NS = 100 * MS  # … and when calls are refused
 _PEAK_NS = 5 * SECOND  # slots are held for as many calls as there were at once in so long, or twice that
 _RENEWED_NS = SECOND  # how often the key service is told that slots are held still
