@@ -9,8 +9,6 @@ from typing import Any
 
 from keygauge.estimate import BODY_BYTES_MAX, Estimate, estimate
 
-_WITHOUT_BODY = ("GET", "HEAD")  # where no length is declared; servers mark every input as terminated
-
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
@@ -60,9 +58,31 @@ def estimate_input(environ: MutableMapping[str, Any]) -> Estimate:
         body = environ["wsgi.input"].read(length)
         environ["wsgi.input"] = io.BytesIO(body)
         length = len(body)
-    elif not text and environ.get("wsgi.input_terminated") and environ.get("REQUEST_METHOD") not in _WITHOUT_BODY:
-        length = BODY_BYTES_MAX + 1  # of a length that nobody knows yet
+    elif not text and environ.get("wsgi.input_terminated"):  # it comes in chunks, and ends by itself
+        rest = environ["wsgi.input"]
+        body = rest.read(BODY_BYTES_MAX + 1)
+        length = len(body)
+        whole = length <= BODY_BYTES_MAX
+        environ["wsgi.input"] = io.BytesIO(body) if whole else io.BufferedReader(_Replay(body, rest))
     return estimate(body, length=length, path=environ.get("PATH_INFO", ""))
+
+
+class _Replay(io.RawIOBase):
+    """A long body whose beginning was read ahead."""
+
+    def __init__(self, head: bytes, rest: Any) -> None:
+        self._head = io.BytesIO(head)
+        self._rest = rest
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read some of it, what was read ahead first."""
+        part = self._head.read(len(buffer)) or self._rest.read(len(buffer))
+        buffer[: len(part)] = part
+        return len(part)
 
 
 def _declared(headers: Iterable[tuple[bytes, bytes]]) -> int:
