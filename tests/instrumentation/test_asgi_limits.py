@@ -1,6 +1,7 @@
 """Limits of tokens, routes, models and keys, tried and safe ones, behind the middleware with a real key service."""
 
 import asyncio
+import gzip
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
+from keygauge.estimate import BODY_BYTES_MAX
 from keygauge.wsgi import KeyGaugeMiddleware as WsgiMiddleware
 from keygauge_keyservice import key_limits, plans
 
@@ -120,6 +122,15 @@ async def test_a_body_does_not_hide_the_model_that_the_path_names_from_its_limit
     paths = ["/v1/models/big:generate", "/v1/models/small:generate", "/v1/models/big:generate"]
     answers = [await visit(app, token, path, method="POST", json={"model": "small"}) for path in paths]
     assert [answer.status_code for answer in answers] == [404, 404, 429]
+
+
+async def test_a_body_that_is_not_read_may_name_any_model(service, guard, visit):
+    _, token = service.key({"name": "big", "unit": "request", "amount": 3, "period": "day", "model": "big"})
+    app = guard(host())
+    body = b'{"model": "big"}'
+    bodies = [b" " * BODY_BYTES_MAX + body, gzip.compress(body), b"model=big", body, b'{"model": "small"}']
+    answers = [await visit(app, token, method="POST", content=sent) for sent in bodies]
+    assert [answer.status_code == 429 for answer in answers] == [False, False, False, True, False]
 
 
 async def test_a_key_has_tighter_limits_of_its_own(service, guard, visit):

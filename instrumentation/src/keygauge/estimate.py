@@ -32,7 +32,8 @@ _in_path = re.compile(r"/models?/([^/:]+)").search
 class Estimate:
     """A call before it happens. `output_tokens` are for all answers, None where no cap is declared.
 
-    `named` are all models that path and body name: one of them cannot hide the other.
+    `named` are all models that path and body name: one of them cannot hide the other. A body that is `unread`, since it
+    is long, compressed or no JSON, may name any.
     """
 
     model: str | None = None
@@ -40,6 +41,12 @@ class Estimate:
     output_tokens: int | None = None
     answers: int = 1
     named: tuple[str, ...] = ()
+    unread: bool = False
+
+    @property
+    def models(self) -> tuple[str, ...] | None:
+        """Return the models it may be for; None: any."""
+        return None if self.unread else self.named
 
     def units(self, limit: Limit, prices: Sequence[Sequence[Rates]] = ()) -> int:
         """Return what the call takes of a limit; an output that is not declared never exceeds the limit by itself.
@@ -78,7 +85,8 @@ def estimate(body: bytes, *, length: int, path: str) -> Estimate:
     found = _in_path(path)
     named = (found[1],) if found else ()
     if document is None:
-        return Estimate(model=found[1] if found else None, input_tokens=input_tokens, named=named)
+        model = found[1] if found else None
+        return Estimate(model=model, input_tokens=input_tokens, named=named, unread=length > 0)
     answers = max([1, *_numbers(document, _ANSWERS, _ANSWERS_MAX)])
     caps = _numbers(document, _CAPS, TOKENS_MAX)
     for name in _INSIDE:

@@ -49,14 +49,14 @@ class Key:
         return [
             (allowance, estimate.units(allowance.limit, prices))
             for allowance in self.allowances
-            if allowance.limit.covers(route, estimate.named)
+            if allowance.limit.covers(route, estimate.models)
         ]
 
     def refuses_unpriced(self, route: str, estimate: Estimate) -> str | None:
         """Return the name of a limit that admits no calls of models without a price."""
         for allowance in self.allowances:
             limit = allowance.limit
-            if limit.when_unpriced == "refuse" and not limit.dry_run and limit.covers(route, estimate.named):
+            if limit.when_unpriced == "refuse" and not limit.dry_run and limit.covers(route, estimate.models):
                 return limit.name
         return None
 

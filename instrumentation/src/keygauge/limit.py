@@ -65,6 +65,6 @@ class Limit:
         """Tell whether it counts only some of the calls."""
         return self.route is not None or self.model is not None
 
-    def covers(self, route: str | None, models: Collection[str]) -> bool:
-        """Tell whether a call counts, by all the models that it names."""
-        return self.route in {None, route} and (self.model is None or self.model in models)
+    def covers(self, route: str | None, models: Collection[str] | None) -> bool:
+        """Tell whether a call counts, by all the models that it names; None: its body was not read, it may name any."""
+        return self.route in {None, route} and (self.model is None or models is None or self.model in models)
