@@ -34,22 +34,20 @@ from keygauge_keyservice.request_metrics import RequestMetrics
 from keygauge_keyservice.services import Services
 
 API: tuple[openapi.Part, ...] = (
-    *(
-        accounts,
-        attention,
-        audit,
-        beat,
-        billing,
-        calls,
-        events,
-        key_limits,
-        keys,
-        members,
-        plans,
-        prices,
-        reports,
-        usage,
-    ),
+    accounts,
+    attention,
+    audit,
+    beat,
+    billing,
+    calls,
+    events,
+    key_limits,
+    keys,
+    members,
+    plans,
+    prices,
+    reports,
+    usage,
 )
 
 _REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
