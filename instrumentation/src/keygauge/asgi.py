@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn, cast
 
-from keygauge import route, router, span
+from keygauge import router, span
 from keygauge.admission import Refusal, Soon
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.credential import Conflict, find, is_preflight
+from keygauge.credential import Conflict, find
 from keygauge.estimate import Estimate, EstimateError
 from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
 from keygauge.gate import Decision, Gate, Unread
 from keygauge.lifespan import Lifespan
+from keygauge.preflight import is_preflight
 from keygauge.problem import answer
 from keygauge.proxy import client_ip
 from keygauge.restriction import parse_networks
@@ -103,7 +104,7 @@ class KeyGaugeMiddleware:
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         runtime.aggregator.started(call)
-        exchange = make(scope, receive, send, call=call, runtime=runtime)
+        exchange = make(scope, path, self.app, receive, send, call=call, runtime=runtime)
         try:
             gate = runtime.gate
             if gate is None or self._identify is not None:
@@ -112,14 +113,15 @@ class KeyGaugeMiddleware:
             else:
                 headers = scope["headers"]
                 token = find(headers)
-                is_free = token is None and is_preflight(call.method, [name for name, _ in headers])
+                is_free = token is None and is_preflight(call.method, headers) and exchange.is_answered()
                 decision = None if is_free else gate.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:
                     refusal = await self._wait(gate, exchange, token, decision)
             if refusal is not None:
-                call.route = route.before(scope, self.app)
+                if call.template is None:
+                    exchange.read_route()
                 await exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
                 return
             outer = CURRENT.set(call)
@@ -166,7 +168,7 @@ class KeyGaugeMiddleware:
         until_ns = call.started_ns + self._wait_ns
         while decision is not None and not isinstance(decision, Refusal):
             if isinstance(decision, Unread):
-                call.route = route.before(exchange.scope, self.app)
+                exchange.read_route()
                 try:
                     call.estimate = await exchange.estimate() if decision.needs_body else Estimate()
                 except EstimateError:

@@ -145,7 +145,7 @@ class Gate:
         """Hold a call against the endpoints and models that its key is for."""
         if call.estimate is None:
             return Unread(needs_body=key.needs_body)
-        if not key.restriction.admits_route(call.route):
+        if not key.restriction.admits_route(call.template):
             return self._refuse(call, WRONG_ROUTE)
         if not key.restriction.admits_models(call.estimate):
             return self._refuse(call, WRONG_MODEL)
@@ -159,7 +159,7 @@ class Gate:
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):
             return prices
-        decision = self._admission.reserve(key.claims(call.route, estimate, prices), call.started_ns)
+        decision = self._admission.reserve(key.claims(call.template, estimate, prices), call.started_ns)
         if not isinstance(decision, Reservation):
             return decision
         if decision.parts:
@@ -181,7 +181,7 @@ class Gate:
                     return coming
             if tiers:
                 found.append(tiers)
-        if len(found) < len(estimate.named) and (limit := key.refuses_unpriced(call.route, estimate)):
+        if len(found) < len(estimate.named) and (limit := key.refuses_unpriced(call.template, estimate)):
             return Refusal("forbidden", "price_unknown", limit)
         return tuple(found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from keygauge import span
-from keygauge.call import Call
+from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
 from keygauge.estimate import BYTES_PER_TOKEN
 from keygauge.runtime import Runtime
@@ -122,7 +122,8 @@ class Settlement(Struct, kw_only=True, eq=False):
         call = self.call
         if call.stream:
             self.runtime.aggregator.stream_closed(call.stream)
-        self._route()
+        if call.route == UNMATCHED:
+            call.route = self.find_route() or UNMATCHED
         reader = self._reader
         if reader is None:
             return
@@ -154,6 +155,12 @@ class Settlement(Struct, kw_only=True, eq=False):
         call.usage = Usage(-(-call.request_bytes // BYTES_PER_TOKEN), made)
         call.usage_status = "estimated"
 
-    def _route(self) -> None:
-        """Write the route that the host's router took."""
+    def read_route(self) -> None:
+        """Find the route beforehand: what is decided by it is what is counted under it."""
+        call = self.call
+        call.template = self.find_route()
+        call.route = call.template or UNMATCHED
+
+    def find_route(self) -> str | None:
+        """Return the route that the host has for the request; None where that cannot be told."""
         raise NotImplementedError

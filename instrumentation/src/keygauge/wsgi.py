@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
-from keygauge import router, span, upload, wsgi_route
+from keygauge import router, span, upload
 from keygauge.admission import Refusal, Soon
 from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
@@ -15,6 +15,7 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.credential import Conflict, find
 from keygauge.estimate import Estimate, EstimateError
 from keygauge.gate import Decision, Gate, Unread
+from keygauge.preflight import is_preflight_environ
 from keygauge.problem import answer
 from keygauge.proxy import client_ip
 from keygauge.restriction import parse_networks
@@ -102,7 +103,7 @@ class KeyGaugeMiddleware:
         if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = CountedInput(environ["wsgi.input"], call)
         mount = environ.get("SCRIPT_NAME", "")
-        exchange = WsgiExchange(environ, start_response, mount, call=call, runtime=runtime)
+        exchange = WsgiExchange(environ, self.app, start_response, mount, call=call, runtime=runtime)
         try:
             gate = runtime.gate
             if gate is None or self._identify is not None:
@@ -110,14 +111,15 @@ class KeyGaugeMiddleware:
                 refusal = None
             else:
                 token = _credential(environ)
-                is_free = token is None and _is_preflight(environ)
+                is_free = token is None and is_preflight_environ(environ) and exchange.is_answered()
                 decision = None if is_free else gate.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:
-                    refusal = self._wait(gate, call, token, decision, environ)
+                    refusal = self._wait(gate, exchange, token, decision, environ)
             if refusal is not None:
-                call.route = wsgi_route.before(environ, self.app)
+                if call.template is None:
+                    exchange.read_route()
                 return exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
             outer = CURRENT.set(call)
             try:
@@ -130,13 +132,14 @@ class KeyGaugeMiddleware:
             raise
 
     def _wait(
-        self, gate: Gate, call: Call, token: bytes | Conflict | None, decision: Decision, environ: Environ
+        self, gate: Gate, exchange: WsgiExchange, token: bytes | Conflict | None, decision: Decision, environ: Environ
     ) -> Refusal | None:
         """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        call = exchange.call
         until_ns = call.started_ns + self._wait_ns
         while decision is not None and not isinstance(decision, Refusal):
             if isinstance(decision, Unread):
-                call.route = wsgi_route.before(environ, self.app)
+                exchange.read_route()
                 try:
                     call.estimate = upload.estimate_input(environ) if decision.needs_body else Estimate()
                 except EstimateError:
@@ -156,11 +159,6 @@ class KeyGaugeMiddleware:
             call.key = self._identify(environ) or call.key
         except Exception:  # noqa: BLE001 - a failing `identify` costs a label, not the call
             runtime.fault("identify")
-
-
-def _is_preflight(environ: Environ) -> bool:
-    asks = "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-    return asks and environ["REQUEST_METHOD"] == "OPTIONS"
 
 
 def _credential(environ: Environ) -> bytes | Conflict | None:
