@@ -50,6 +50,11 @@ def _is_estimate(allowance: Allowance, _: Lease, units: int) -> bool:
     return allowance.limit.unit == "token" or (allowance.limit.unit == "nanousd" and units > 1)
 
 
+def _has_failed(call: Call) -> bool:
+    """Tell whether a call used nothing."""
+    return call.usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
+
+
 class Gate:
     """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
 
@@ -87,20 +92,23 @@ class Gate:
         """Decide on a request that declares an output cap that makes no sense."""
         return self._refuse(call, BAD_CAP)
 
+    def mark_estimated(self, call: Call) -> None:
+        """Say of a call that its usage is an estimate, where all that it had reserved is charged for want of better."""
+        if call.usage is None and not _has_failed(call) and any(_is_estimate(*part) for part in call.reservation.parts):
+            call.usage_status = "estimated"
+
     def settle(self, call: Call) -> None:
         """Settle what a call had reserved: what it used, nothing where it failed, all where that is not known."""
         reservation, usage = call.reservation, call.usage
         if reservation is None:
             return
         call.reservation = None
-        failed = usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
+        failed = _has_failed(call)
         tokens = None
         if call.usage_status == "reported" and usage is not None:
             tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
         elif failed:
             tokens = 0
-        elif usage is None and any(_is_estimate(*part) for part in reservation.parts):
-            call.usage_status = "estimated"
         money = tuple(part for part in reservation.parts if part[0].limit.unit == "nanousd")
         if money:  # by itself: it may have to wait for a price, which must hold nothing else up
             reservation = Reservation(tuple(part for part in reservation.parts if part[0].limit.unit != "nanousd"))
