@@ -9,10 +9,12 @@ import yaml
 from keygauge import service_metrics as service
 from keygauge.metrics import (
     BEAT_AGE,
+    COST_MISSING,
     DECISIONS,
     DURATION,
     EVENTS_DROPPED,
     KEY,
+    MODEL,
     OUTCOME,
     REQUESTS,
     SPOOL_AGE,
@@ -170,6 +172,14 @@ CASES = [
         ticket(**LIMIT),
     ),
     Case("CostForecast", "rises slowly", limit("300x500", 1000, reset="100000x500", unit="nanousd"), "7h"),
+    Case(
+        "ModelUnpriced",
+        "the first call",
+        one(COST_MISSING, "_x30 1x60", job="api", **{label(MODEL): "m"}),
+        "40m",
+        ticket(**JOB, **{label(MODEL): "m"}),
+    ),
+    Case("ModelUnpriced", "over long ago", one(COST_MISSING, "0+1x9 9x200", job="api", **{label(MODEL): "m"}), "3h"),
     Case(
         "UsageSpike",
         "sixtyfold for an hour",

@@ -22,6 +22,7 @@ class Cell:
         "response_bytes",
         "seen",
         "series",
+        "unpriced",
     )
 
     def __init__(self, series: Series) -> None:
@@ -37,6 +38,7 @@ class Cell:
         self.cache_write_tokens = 0
         self.reasoning_tokens = 0
         self.cost_nanousd = 0
+        self.unpriced = 0  # calls under a limit of cost whose price is not known
 
     def add_usage(self, usage: Usage) -> None:
         """Add the tokens of one call."""

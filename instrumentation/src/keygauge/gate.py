@@ -50,6 +50,10 @@ def _is_estimate(allowance: Allowance, _: Lease, units: int) -> bool:
     return allowance.limit.unit == "token" or (allowance.limit.unit == "nanousd" and units > 1)
 
 
+def _is_money(allowance: Allowance, *_: object) -> bool:
+    return allowance.limit.unit == "nanousd"
+
+
 class Gate:
     """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
 
@@ -101,9 +105,9 @@ class Gate:
             tokens = 0
         elif usage is None and any(_is_estimate(*part) for part in reservation.parts):
             call.usage_status = "estimated"
-        money = tuple(part for part in reservation.parts if part[0].limit.unit == "nanousd")
+        money = tuple(part for part in reservation.parts if _is_money(*part)) if call.is_budgeted else ()
         if money:  # by itself: it may have to wait for a price, which must hold nothing else up
-            reservation = Reservation(tuple(part for part in reservation.parts if part[0].limit.unit != "nanousd"))
+            reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
             self._costing.settle(self._admission, Reservation(money), call, failed=failed)
         self._admission.settle(reservation, tokens=tokens)
 
@@ -164,6 +168,7 @@ class Gate:
             return decision
         if decision.parts:
             call.reservation = decision
+            call.is_budgeted = key.needs_price and any(_is_money(*part) for part in decision.parts)
         for name, outcome in decision.noted:
             if outcome != "admitted" and call.outcome == "admitted":
                 call.limit, call.outcome = name, outcome
