@@ -13,6 +13,7 @@ from typing import IO, Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from keygauge_keyservice.api.events import BATCH_BYTES_MAX
+from keygauge_keyservice.problem import Problem
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -22,15 +23,7 @@ WSGIApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _MEMORY_BYTES = 64 << 10  # of a body; the rest is on disk
 _BODY_BYTES_MAX = BATCH_BYTES_MAX + 1  # one more than any request may have: the app refuses it by that
 _PIECE_BYTES = 64 << 10
-_BUSY = json.dumps(
-    {
-        "type": "urn:keygauge:problem:busy",
-        "title": "Service Unavailable",
-        "status": 503,
-        "code": "busy",
-        "detail": "The key service is busy; try again.",
-    }
-).encode()
+_BUSY = json.dumps(Problem(503, "busy", "The key service is busy; try again.").document()).encode()
 
 
 class Bridge:
