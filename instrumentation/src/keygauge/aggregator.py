@@ -142,6 +142,11 @@ class Aggregator:
         with self._cost_lock:
             cell.cost_nanousd += cost_nanousd
 
+    def add_unpriced(self, cell: Cell) -> None:
+        """Count a call that a limit of cost is for and that no price is known of."""
+        with self._cost_lock:
+            cell.unpriced += 1
+
     def drain(self, most: int | None = None) -> None:
         """Hand waiting calls to `observe` and `charge`: all of them, or the `most` oldest."""
         pending, observe, charge = self._pending, self.observe, self.charge

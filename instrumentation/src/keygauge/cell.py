@@ -23,6 +23,7 @@ class Cell:
         "response_bytes",
         "seen",
         "series",
+        "unpriced",
     )
 
     def __init__(self, series: Series) -> None:
@@ -38,6 +39,7 @@ class Cell:
         self.cache_write_tokens = 0
         self.reasoning_tokens = 0
         self.cost_nanousd = 0
+        self.unpriced = 0  # calls under a limit of cost whose price is not known
 
     def add(self, call: Call) -> None:
         """Add what one call used; that it was one its caller counts."""

@@ -55,6 +55,10 @@ def _has_failed(call: Call) -> bool:
     return call.usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
 
 
+def _is_money(allowance: Allowance, *_: object) -> bool:
+    return allowance.limit.unit == "nanousd"
+
+
 class Gate:
     """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
 
@@ -109,9 +113,9 @@ class Gate:
             tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
         elif failed:
             tokens = 0
-        money = tuple(part for part in reservation.parts if part[0].limit.unit == "nanousd")
+        money = tuple(part for part in reservation.parts if _is_money(*part)) if call.is_budgeted else ()
         if money:  # by itself: it may have to wait for a price, which must hold nothing else up
-            reservation = Reservation(tuple(part for part in reservation.parts if part[0].limit.unit != "nanousd"))
+            reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
             self._costing.settle(self._admission, Reservation(money), call, failed=failed)
         self._admission.settle(reservation, tokens=tokens)
 
@@ -172,6 +176,7 @@ class Gate:
             return decision
         if decision.parts:
             call.reservation = decision
+            call.is_budgeted = key.needs_price and any(_is_money(*part) for part in decision.parts)
         for name, outcome in decision.noted:
             if outcome != "admitted" and call.outcome == "admitted":
                 call.limit, call.outcome = name, outcome
