@@ -11,6 +11,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
+from grafana import All, promql
 
 from keygauge import metrics, service_metrics
 from keygauge.metrics import label
@@ -32,7 +33,7 @@ ONE = {
     "endpoint": "/v1/chat/completions",
     "model": "gpt-4o-mini",
 }
-EVERY = {"env": ".*", "job": ".*", "account": "(a1|a2)", "key": "(k1|k2|anonymous)", "endpoint": ".*", "model": ".*"}
+EVERY = dict.fromkeys(ONE, All(custom=".*")) | {"account": All(("a1", "a2")), "key": All(("k1", "k2", "anonymous"))}
 VALUES = {
     metrics.KEY: ("k1", "k2", "anonymous"),
     metrics.ROUTE: ("/v1/chat/completions",),
@@ -163,10 +164,7 @@ def _line(name, labels, now, value):
 
 
 def _fill(expression, variables):
-    for name, value in {"__rate_interval": "2m", "__range": "30m", **variables}.items():
-        expression = expression.replace(f"${name}", value)
-    assert "$" not in expression.replace('"$1"', "")
-    return expression
+    return promql(expression, variables)
 
 
 def _variable(name):

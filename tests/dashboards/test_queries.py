@@ -7,7 +7,7 @@ from keygauge import metrics, service_metrics
 from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKENS, label
 from keygauge_dashboards import collector_metrics, queries
 from keygauge_dashboards.alerts import alerts, records
-from keygauge_dashboards.panels import Prometheus
+from keygauge_dashboards.panels import PROMETHEUS, Prometheus
 from keygauge_dashboards.queries import ENV, EVERYTHING, JOB, QueryError, is_, quantile, rate, ratio, select
 from keygauge_dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
@@ -48,7 +48,7 @@ def _expressions():
             if "expr" in annotation["target"]:
                 yield annotation["target"]["expr"]
         for variable in page.variables:
-            if variable["type"] == "query":
+            if variable.get("datasource") == PROMETHEUS:
                 yield _inner(variable["query"]["query"])
     for rule in (*records(Thresholds()), *alerts(Thresholds())):
         yield rule.expression

@@ -50,6 +50,15 @@ def _is_estimate(allowance: Allowance, _: Lease, units: int) -> bool:
     return allowance.limit.unit == "token" or (allowance.limit.unit == "nanousd" and units > 1)
 
 
+def _has_failed(call: Call) -> bool:
+    """Tell whether a call used nothing."""
+    return call.usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
+
+
+def _is_money(allowance: Allowance, *_: object) -> bool:
+    return allowance.limit.unit == "nanousd"
+
+
 class Gate:
     """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
 
@@ -87,23 +96,26 @@ class Gate:
         """Decide on a request that declares an output cap that makes no sense."""
         return self._refuse(call, BAD_CAP)
 
+    def mark_estimated(self, call: Call) -> None:
+        """Say of a call that its usage is an estimate, where all that it had reserved is charged for want of better."""
+        if call.usage is None and not _has_failed(call) and any(_is_estimate(*part) for part in call.reservation.parts):
+            call.usage_status = "estimated"
+
     def settle(self, call: Call) -> None:
         """Settle what a call had reserved: what it used, nothing where it failed, all where that is not known."""
         reservation, usage = call.reservation, call.usage
         if reservation is None:
             return
         call.reservation = None
-        failed = usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
+        failed = _has_failed(call)
         tokens = None
         if call.usage_status == "reported" and usage is not None:
             tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
         elif failed:
             tokens = 0
-        elif usage is None and any(_is_estimate(*part) for part in reservation.parts):
-            call.usage_status = "estimated"
-        money = tuple(part for part in reservation.parts if part[0].limit.unit == "nanousd")
+        money = tuple(part for part in reservation.parts if _is_money(*part)) if call.is_budgeted else ()
         if money:  # by itself: it may have to wait for a price, which must hold nothing else up
-            reservation = Reservation(tuple(part for part in reservation.parts if part[0].limit.unit != "nanousd"))
+            reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
             self._costing.settle(self._admission, Reservation(money), call, failed=failed)
         self._admission.settle(reservation, tokens=tokens)
 
@@ -164,6 +176,7 @@ class Gate:
             return decision
         if decision.parts:
             call.reservation = decision
+            call.is_budgeted = key.needs_price and any(_is_money(*part) for part in decision.parts)
         for name, outcome in decision.noted:
             if outcome != "admitted" and call.outcome == "admitted":
                 call.limit, call.outcome = name, outcome

@@ -11,8 +11,9 @@ from flask import Blueprint, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from keygauge_keyservice import ledger
-from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, operation, query
+from keygauge_keyservice.api.schema import INTEGER, TEXT, array, enum, obj, operation, query
 from keygauge_keyservice.authority import replica_only
+from keygauge_keyservice.event_line import Refusal
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
 
@@ -116,7 +117,9 @@ def _too_large() -> Problem:
 
 
 SCHEMAS = {
-    "Receipt": obj({"next": INTEGER, "accepted": INTEGER, "refused": array(obj({"number": INTEGER, "code": TEXT}))})
+    "Receipt": obj(
+        {"next": INTEGER, "accepted": INTEGER, "refused": array(obj({"number": INTEGER, "code": enum(*Refusal)}))}
+    )
 }
 
 PATHS = {
