@@ -9,7 +9,7 @@ from msgspec.json import Encoder
 from keygauge.call import UNMATCHED, Call
 from keygauge.usage import Usage
 
-# Times in microseconds (`time` since 1970 UTC), sizes in bytes. null is "not known", never 0.
+# Times in microseconds (`time` since 1970 UTC), sizes in bytes, details counts by kind. null is "not known", never 0.
 FIELDS = (
     "time_us",
     "account",
@@ -36,6 +36,7 @@ FIELDS = (
     "outcome",
     "limit",
     "trace_id",
+    "details",
 )
 
 _NO_USAGE = Usage()
@@ -119,7 +120,7 @@ def _count(value: object) -> int | None:
 def line(call: Call) -> bytes:
     """Write an ended call as a spool's line, newline included: one that the ledger takes, whatever a caller sent."""
     text = _texts
-    given, made, read, written, reasoned = call.usage or _NO_USAGE
+    given, made, read, written, reasoned, details = call.usage or _NO_USAGE
     status = call.status
     started_ns = call.started_ns
     duration_us = (call.ended_ns - started_ns) // 1000
@@ -155,6 +156,7 @@ def line(call: Call) -> bytes:
                 call.outcome,
                 call.limit and text[call.limit],
                 call.trace_id,
+                details or None,
             )
         )
         + b"\n"
