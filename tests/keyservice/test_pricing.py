@@ -87,7 +87,7 @@ def test_what_is_sold_by_the_second_needs_no_tokens(make_event, price):
         ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", "anthropic", "claude-3-5-sonnet-20241022"),
         ("bedrock/anthropic.claude-3-haiku-20240307-v1:0", "anthropic", "claude-3-haiku-20240307"),
         ("groq/llama-3.3-70b-versatile", "groq", "llama-3.3-70b-versatile"),
-        ("accounts/fireworks/models/deepseek-v3p2", "fireworks", "deepseek-v3p2"),
+        ("accounts/fireworks/models/deepseek-v3p2", "fireworks", "accounts/fireworks/models/deepseek-v3p2"),
     ],
 )
 @pytest.mark.parametrize("shape", ["openai", "anthropic", "cohere", "aws.bedrock", None])

@@ -101,7 +101,7 @@ def sound(call: Call) -> Call:
         messages=_count(call.messages) or 0,
         model=_text(call.model),
         provider=_text(call.provider),
-        usage=Usage(*map(_count, call.usage)) if isinstance(call.usage, Usage) else None,
+        usage=Usage._make([*map(_count, call.usage[:5]), None]) if isinstance(call.usage, Usage) else None,
         usage_status=call.usage_status if isinstance(call.usage, Usage) else "none",
         outcome=call.outcome,
         limit=_text(call.limit),
