@@ -30,13 +30,13 @@ from typing import Any
 
 from bench.service import PEPPER, TOKEN, postgresql, serve
 
-from keygauge.admission import Refusal, Soon
-from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.gate import Gate
 from keygauge.key import digest, generate
+from keygauge.limits.admission import Refusal, Soon
+from keygauge.limits.authorizer import Gate
 from keygauge.settings import Settings
+from keygauge.sync.heartbeat import Beat
 from keygauge_keyservice import database, plan_limits, plans
 from keygauge_keyservice.secret import Peppers
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_demo import summary
 from keygauge_demo.summary import Count, balance, read_metrics
 from keygauge_demo.tally import Tally

@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from keygauge.hour_totals import HourTotals
-from keygauge.reporter import Reporter
 from keygauge.settings import Settings
-from keygauge.shipper import Shipper
-from keygauge.spool import Spool
+from keygauge.spool.hourly_counts import HourTotals
+from keygauge.spool.reporter import Reporter
+from keygauge.spool.shipper import Shipper
+from keygauge.spool.spool import Spool
 
 BURST = 50  # events between two looks at the clock
 NUMBERS = 10_000_000  # of one writer: event 5 of writer 3 is number 30,000,005

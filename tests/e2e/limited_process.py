@@ -11,12 +11,12 @@ import threading
 import time
 from concurrent.futures import TimeoutError as NotYet
 
-from keygauge.admission import Refusal, Soon
-from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.gate import Gate
+from keygauge.limits.admission import Refusal, Soon
+from keygauge.limits.authorizer import Gate
 from keygauge.settings import Settings
+from keygauge.sync.heartbeat import Beat
 
 RECORD = struct.Struct("<iq")
 

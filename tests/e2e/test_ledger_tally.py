@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from keygauge.hour_totals import HourTotals
-from keygauge.reporter import Reporter
 from keygauge.settings import Settings
-from keygauge.shipper import Shipper
-from keygauge.spool import Spool
+from keygauge.spool.hourly_counts import HourTotals
+from keygauge.spool.reporter import Reporter
+from keygauge.spool.shipper import Shipper
+from keygauge.spool.spool import Spool
 from keygauge_keyservice import balance, database
 from keygauge_keyservice.plans import Limit
 

@@ -22,7 +22,7 @@ from budget_process import MODEL, MOST, RATE
 from limited_process import RECORD, call, make_gate
 
 from keygauge.clock import SECOND, now_ns
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice import accounts, keys, plans, prices, rotation
 from keygauge_keyservice.secret import Peppers
 

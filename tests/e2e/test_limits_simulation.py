@@ -19,10 +19,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from keygauge.admission import Admission, Dry, Refusal, Reservation, Soon
-from keygauge.allowance import Allowance
-from keygauge.limit import Limit
-from keygauge.trade import Trade
+from keygauge.limits.admission import Admission, Dry, Refusal, Reservation, Soon
+from keygauge.limits.lease_pool import Allowance
+from keygauge.limits.limit import Limit
+from keygauge.sync.lease_sync import Trade
 from keygauge_keyservice import beat, leases
 from keygauge_keyservice.beat_message import Acquisition, Return
 from keygauge_keyservice.counter import Counter

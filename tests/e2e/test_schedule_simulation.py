@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import pytest
 from test_limits_simulation import LONG, MS, SECOND, T_MAX_NS, Store
 
-from keygauge.admission import Admission, Refusal, Soon
 from keygauge.call import Call
-from keygauge.gate import Gate
 from keygauge.key import digest, generate
-from keygauge.trade import Trade
+from keygauge.limits.admission import Admission, Refusal, Soon
+from keygauge.limits.authorizer import Gate
+from keygauge.sync.lease_sync import Trade
 
 PROCESSES = 8
 TOKEN = generate("live")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from test_limits_simulation import EPOCH_US, MS, PROFILE, T_MAX_NS, Replica, World
 
-from keygauge.admission import Dry, Refusal, Reservation, Soon
-from keygauge.limit import Limit
-from keygauge.slots import Slots
+from keygauge.limits.admission import Dry, Refusal, Reservation, Soon
+from keygauge.limits.concurrency import Slots
+from keygauge.limits.limit import Limit
 from keygauge_keyservice import beat, leases, slots
 from keygauge_keyservice.beat_message import Acquisition
 

@@ -14,9 +14,9 @@ from starlette.routing import Mount, Route
 
 from keygauge import current, key
 from keygauge.asgi import KeyGaugeMiddleware
-from keygauge.segment import segments
 from keygauge.settings import SettingsError
-from keygauge.spool import Spool
+from keygauge.spool.segment import segments
+from keygauge.spool.spool import Spool
 from keygauge_keyservice import accounts, keys
 
 CHAT = {
@@ -414,7 +414,7 @@ async def test_limits_that_the_host_tells_itself_are_left_to_it(service, guard, 
 
 
 async def test_two_middlewares_of_one_process_lose_nothing_to_each_other(service, guard, visit, monkeypatch):
-    monkeypatch.setattr("keygauge.shipper._ADOPTION_S", 0.1)
+    monkeypatch.setattr("keygauge.spool.shipper._ADOPTION_S", 0.1)
     _, token = service.key()
     apps = [guard(host()), guard(host())]
     for _ in range(20):
@@ -427,7 +427,7 @@ async def test_two_middlewares_of_one_process_lose_nothing_to_each_other(service
 async def test_a_dead_spool_is_shipped_to_its_own_key_service_and_to_no_other(
     service, guard, visit, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("keygauge.shipper._ADOPTION_S", 0.1)
+    monkeypatch.setattr("keygauge.spool.shipper._ADOPTION_S", 0.1)
     _, token = service.key()
     line = b'[1,"of a key that this service does not know"]\n'
     dead = {}

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from keygauge.estimate import BODY_BYTES_MAX
+from keygauge.limits.estimate import BODY_BYTES_MAX
 from keygauge.wsgi import KeyGaugeMiddleware as WsgiMiddleware
 from keygauge_keyservice import key_limits, plans
 

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice import key_limits, plans, prices
 
 START = datetime.now(UTC) - timedelta(days=1)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge import event as protocol
+from keygauge.spool import event as protocol
 from keygauge_keyservice.event_line import Event, Refusal, Window, read_line
 
 WINDOW = Window(0, 1 << 62)

@@ -6,7 +6,7 @@ from genai_prices.types import TimeOfDateConstraint
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge.rates import Rates, cost_nanousd
+from keygauge.pricing.rates import Rates, cost_nanousd
 from keygauge_keyservice import feed, prices
 from keygauge_keyservice.beat_message import PriceName
 from keygauge_keyservice.price_book import PriceBook

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from keygauge.cli import main
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice import history
 from keygauge_keyservice.price_fields import parse_tiers
 from keygauge_keyservice.pricing import PublicPrices

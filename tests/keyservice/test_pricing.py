@@ -5,7 +5,7 @@ import pytest
 from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
 
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice.pricing import PublicPrices
 
 

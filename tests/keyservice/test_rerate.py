@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice import history, prices, rerate
 from keygauge_keyservice.price_book import PriceBook
 from keygauge_keyservice.pricing import PublicPrices

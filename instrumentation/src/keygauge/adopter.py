@@ -7,11 +7,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from threading import Event, Thread
 
-from keygauge.segment import Backlog
 from keygauge.sender import Sender
-from keygauge.service import ServiceError
 from keygauge.settings import Settings
-from keygauge.spool import Ownership, Spool, others
+from keygauge.spool.segment import Backlog
+from keygauge.spool.spool import Ownership, Spool, others
+from keygauge.sync.client import ServiceError
 
 _log = logging.getLogger(__name__)
 

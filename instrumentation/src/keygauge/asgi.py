@@ -8,22 +8,23 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn, cast
 
-from keygauge import router, span
-from keygauge.admission import Refusal, Soon
-from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.credential import Conflict, find
-from keygauge.estimate import Estimate, EstimateError
-from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
-from keygauge.gate import Decision, Gate, Unread
-from keygauge.lifespan import Lifespan
+from keygauge.http import router
+from keygauge.http.asgi_http import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
+from keygauge.http.client_address import client_ip
+from keygauge.http.lifespan import Lifespan
+from keygauge.http.problem import answer
+from keygauge.limits.admission import Refusal, Soon
+from keygauge.limits.authorizer import Decision, Gate, Unread
+from keygauge.limits.credential import Conflict, find
+from keygauge.limits.estimate import Estimate, EstimateError
+from keygauge.limits.key_policy import parse_networks
 from keygauge.preflight import is_preflight
-from keygauge.problem import answer
-from keygauge.proxy import client_ip
-from keygauge.restriction import parse_networks
 from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
+from keygauge.sync.heartbeat import Round
+from keygauge.telemetry import tracing
 
 Identify = Callable[[Scope], str | None]
 
@@ -100,7 +101,7 @@ class KeyGaugeMiddleware:
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        span.find(call)
+        tracing.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         runtime.aggregator.started(call)

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from keygauge import router
 from keygauge.call import UNMATCHED
+from keygauge.http import router
 from keygauge.layers import Layer
 
 _ASKS = frozenset({b"origin", b"access-control-request-method"})

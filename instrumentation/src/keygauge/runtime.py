@@ -14,19 +14,21 @@ from weakref import WeakSet
 
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 
-from keygauge import __version__, event, metrics, span, telemetry
-from keygauge.aggregator import TURN_S, Aggregator
-from keygauge.beat import Beat
+from keygauge import __version__, metrics
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.costing import CostMeter
-from keygauge.gate import Gate
-from keygauge.hour_totals import HourTotals
-from keygauge.instruments import instrument
-from keygauge.reporter import Reporter
+from keygauge.limits.authorizer import Gate
 from keygauge.settings import Settings
-from keygauge.shipper import Shipper
-from keygauge.spool import Spool
+from keygauge.spool import event
+from keygauge.spool.hourly_counts import HourTotals
+from keygauge.spool.reporter import Reporter
+from keygauge.spool.shipper import Shipper
+from keygauge.spool.spool import Spool
+from keygauge.sync.heartbeat import Beat
+from keygauge.telemetry import setup, tracing
+from keygauge.telemetry.aggregator import TURN_S, Aggregator
+from keygauge.telemetry.cost_meter import CostMeter
+from keygauge.telemetry.instruments import instrument
 
 P = ParamSpec("P")
 
@@ -74,7 +76,7 @@ class Runtime:
         if gate is not None:
             self.attempt("settle", gate.settle, call)
         if call.context is not None:
-            self.attempt("span", span.describe, call)
+            self.attempt("span", tracing.describe, call)
 
     def attempt(self, step: str, do: Callable[P, object], *args: P.args, **options: P.kwargs) -> None:
         """Do one step of ours; one that fails is counted, and neither the host nor the next step notices."""
@@ -201,7 +203,7 @@ def _aggregator() -> Aggregator:
     if _Counted.aggregator is None:
         provider = _provider()
         _Counted.provider = None if provider is get_meter_provider() else provider
-        _Counted.aggregator = Aggregator(max_series=telemetry.max_series(provider))
+        _Counted.aggregator = Aggregator(max_series=setup.max_series(provider))
         meter = (provider or get_meter_provider()).get_meter("keygauge", __version__)
         instrument(meter, _Counted.aggregator, gauges=_GAUGES)
     return _Counted.aggregator
@@ -209,15 +211,15 @@ def _aggregator() -> Aggregator:
 
 def _provider() -> MeterProvider | None:
     try:
-        return telemetry.configure()
-    except telemetry.TelemetryError as error:
+        return setup.configure()
+    except setup.TelemetryError as error:
         _log.error("KeyGauge's metrics go nowhere: %s", error)
         return None
 
 
 def flush() -> None:
     """Push the last counts now: a server may end the process by a signal, past every exit handler."""
-    provider = telemetry.host_provider() or _Counted.provider
+    provider = setup.host_provider() or _Counted.provider
     flush = getattr(provider, "force_flush", None)
     if flush is None:
         return

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
-from keygauge.segment import Backlog, Batch
-from keygauge.service import ServiceClient, ServiceError
 from keygauge.settings import Settings
+from keygauge.spool.segment import Backlog, Batch
+from keygauge.sync.client import ServiceClient, ServiceError
 
 _log = logging.getLogger(__name__)
 

@@ -7,21 +7,22 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
-from keygauge import router, span, upload
-from keygauge.admission import Refusal, Soon
-from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.credential import Conflict, find
-from keygauge.estimate import Estimate, EstimateError
-from keygauge.gate import Decision, Gate, Unread
+from keygauge.http import request_body, router
+from keygauge.http.client_address import client_ip
+from keygauge.http.problem import answer
+from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiExchange
+from keygauge.limits.admission import Refusal, Soon
+from keygauge.limits.authorizer import Decision, Gate, Unread
+from keygauge.limits.credential import Conflict, find
+from keygauge.limits.estimate import Estimate, EstimateError
+from keygauge.limits.key_policy import parse_networks
 from keygauge.preflight import is_preflight_environ
-from keygauge.problem import answer
-from keygauge.proxy import client_ip
-from keygauge.restriction import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
-from keygauge.wsgi_exchange import App, CountedInput, Environ, StartResponse, WsgiExchange
+from keygauge.sync.heartbeat import Round
+from keygauge.telemetry import tracing
 
 Identify = Callable[[Environ], str | None]
 
@@ -96,7 +97,7 @@ class KeyGaugeMiddleware:
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        span.find(call)
+        tracing.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         runtime.aggregator.started(call)
@@ -141,7 +142,7 @@ class KeyGaugeMiddleware:
             if isinstance(decision, Unread):
                 exchange.read_route()
                 try:
-                    call.estimate = upload.estimate_input(environ) if decision.needs_body else Estimate()
+                    call.estimate = request_body.estimate_input(environ) if decision.needs_body else Estimate()
                 except EstimateError:
                     return gate.refuse_cap(call)
                 until_ns = now_ns() + self._wait_ns

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from typing import Any, get_args
 
-from keygauge.estimate import TOKENS_MAX
+from keygauge.limits.estimate import TOKENS_MAX
 from keygauge_keyservice.fields import INTEGER_MAX, Fields
 from keygauge_keyservice.money import parse_usd
 from keygauge_keyservice.plan_limits import Limit, Period, Subject, Unit, WhenDown, WhenUnpriced

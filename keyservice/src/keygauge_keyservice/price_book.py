@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from keygauge.rates import Rates, cost_nanousd
+from keygauge.pricing.rates import Rates, cost_nanousd
 from keygauge_keyservice import prices
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import Event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.money import parse_usd
 

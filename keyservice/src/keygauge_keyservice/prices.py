@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice import accounts, audit, feed
 from keygauge_keyservice.database import Connection
 

@@ -21,7 +21,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from keygauge.rates import Rates, cost_nanousd
+from keygauge.pricing.rates import Rates, cost_nanousd
 from keygauge_keyservice.event_line import Event
 from keygauge_keyservice.public_models import find_model
 

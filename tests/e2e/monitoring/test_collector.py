@@ -17,10 +17,10 @@ from opentelemetry.sdk.resources import Resource
 from watchers import Server, find_program
 
 from keygauge import metrics
-from keygauge.aggregator import Aggregator
 from keygauge.call import Call
-from keygauge.instruments import instrument
 from keygauge.metrics import COST, KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, label
+from keygauge.telemetry.aggregator import Aggregator
+from keygauge.telemetry.instruments import instrument
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.queries import ENV
 

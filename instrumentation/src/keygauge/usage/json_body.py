@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keygauge.usage import express
-from keygauge.usage.abridgement import abridge
+from keygauge.usage import fast_path
+from keygauge.usage.accumulator import Tally
 from keygauge.usage.document import UTF8_BOM, may_be_cohere_v1, may_be_llama_cpp, may_be_ollama, may_have_usage, parse
 from keygauge.usage.reading import Missing, Reading
-from keygauge.usage.tally import Tally
+from keygauge.usage.truncated_json import abridge
 
 MAX_BODY_BYTES = 2**20
 HEAD_BYTES = 2**12
@@ -46,7 +46,7 @@ class BodyReader:
 
     def close(self, *, complete: bool) -> Reading:
         """Tell what was read. A body said to be cut counts if it is whole nevertheless."""
-        reading = None if self._head else express.read(self._held)
+        reading = None if self._head else fast_path.read(self._held)
         return self._close(complete=complete) if reading is None else reading
 
     def _close(self, *, complete: bool) -> Reading:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from keygauge.usage.accumulator import Tally
 from keygauge.usage.document import UTF8_BOM, parse
 from keygauge.usage.reading import Reading
-from keygauge.usage.tally import Tally
 
 MAX_FRAME_BYTES = 2**20
 _MODEL_LOOKS = 4  # documents at the start that are parsed for the model alone (Azure names none in its first)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from rich.markup import escape
 from rich.table import Table
 
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice import prices
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.prices import OwnPrice
