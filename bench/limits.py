@@ -37,7 +37,9 @@ from keygauge.limits.admission import Refusal, Soon
 from keygauge.limits.authorizer import Gate
 from keygauge.settings import Settings
 from keygauge.sync.heartbeat import Beat
-from keygauge_keyservice import database, plan_limits, plans
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.secret import Peppers
 
 PROCESSES = 4
@@ -276,7 +278,7 @@ def hit(storage: str, duration_s: float, _number: int) -> Result:
 def issue(connection: database.Connection, name: str, *, amount: int, window_s: int | None, keys: int) -> list[str]:
     """Make a plan, an account and keys; 10,000 of them at once."""
     period = None if window_s else "month"
-    limit = plan_limits.Limit(name=name, unit="request", amount=amount, window_s=window_s, period=period, subject="key")
+    limit = definitions.Limit(name=name, unit="request", amount=amount, window_s=window_s, period=period, subject="key")
     plans.create(connection, plan_id=name, name=name, limits=[limit], actor="bench")
     connection.execute("INSERT INTO account (id, name, plan_id) VALUES (%s, %s, %s)", (name, name, name))
     peppers = Peppers.parse(PEPPER)

@@ -23,7 +23,9 @@ from limited_process import RECORD, call, make_gate
 
 from keygauge.clock import SECOND, now_ns
 from keygauge.pricing.rates import Rates
-from keygauge_keyservice import accounts, keys, plans, prices, rotation
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.keys import keys, rotation
+from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.secret import Peppers
 
 LONG = os.environ.get("KEYGAUGE_TEST_LONG") == "1"
@@ -274,7 +276,7 @@ def test_a_budget_of_money_holds_through_kills_cuts_restarts_and_a_rotation(clus
     key, token = cluster.token(terms)
     tiers = [Rates(-1, RATE, 2 * RATE, RATE, RATE, 2 * RATE, 0)]
     start = datetime(2020, 1, 1, tzinfo=UTC)
-    prices.set_price(cluster.connection, model=MODEL, tiers=tiers, valid_from=start, actor="test")
+    own_prices.set_price(cluster.connection, model=MODEL, tiers=tiers, valid_from=start, actor="test")
     tokens = [token]
 
     def begin():

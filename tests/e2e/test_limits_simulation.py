@@ -23,12 +23,13 @@ from keygauge.limits.admission import Admission, Dry, Refusal, Reservation, Soon
 from keygauge.limits.lease_pool import Allowance
 from keygauge.limits.limit import Limit
 from keygauge.sync.lease_sync import Trade
-from keygauge_keyservice import beat, leases
-from keygauge_keyservice.beat_message import Acquisition, Return
-from keygauge_keyservice.counter import Counter
-from keygauge_keyservice.rate import Log
-from keygauge_keyservice.reading import Reading
-from keygauge_keyservice.smooth import Flow
+from keygauge_keyservice.limits import leases
+from keygauge_keyservice.limits.clock_reading import Reading
+from keygauge_keyservice.limits.grant import Counter
+from keygauge_keyservice.limits.kinds.gcra import Flow
+from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.sync import heartbeat as beat
+from keygauge_keyservice.sync.message import Acquisition, Return
 
 MS = 1_000_000
 SECOND = 1_000 * MS

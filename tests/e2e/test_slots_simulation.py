@@ -12,8 +12,10 @@ from test_limits_simulation import EPOCH_US, MS, PROFILE, T_MAX_NS, Replica, Wor
 from keygauge.limits.admission import Dry, Refusal, Reservation, Soon
 from keygauge.limits.concurrency import Slots
 from keygauge.limits.limit import Limit
-from keygauge_keyservice import beat, leases, slots
-from keygauge_keyservice.beat_message import Acquisition
+from keygauge_keyservice.limits import leases
+from keygauge_keyservice.limits.kinds import concurrency
+from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.sync.message import Acquisition
 
 
 class SlotStore:
@@ -37,10 +39,10 @@ class SlotStore:
         for item in message.get("hold", ()):
             row = self.leases.get(int(item["lease"]))
             if row and row["replica"] == replica and row["ends_us"] > now_us:
-                row |= {"units": min(row["units"], item["units"]), "ends_us": now_us + slots.LIFE_US}
+                row |= {"units": min(row["units"], item["units"]), "ends_us": now_us + concurrency.LIFE_US}
                 kept.append(item["lease"])
         out = self.out(now_us)
-        scarce = slots.is_scarce(out, self.amount, replicas)
+        scarce = concurrency.is_scarce(out, self.amount, replicas)
         granted = []
         for item in message["acquire"]:
             wanted = Acquisition(item["limit"], item["units"], item["waiting"])
@@ -53,8 +55,8 @@ class SlotStore:
                 number = self.last
                 self.leases[number] = {"replica": replica, "units": grant.units, "ends_us": grant.ends_us}
             granted.append(leases.Granted(item["limit"], number, grant, now_us))
-        traded = beat.trade(granted, [slots.Kept(lease, scarce) for lease in kept])
-        return {**traded, "replicas": replicas, "t_max_ms": beat.T_MAX_MS, "more": False}
+        traded = heartbeat.trade(granted, [concurrency.Kept(lease, scarce) for lease in kept])
+        return {**traded, "replicas": replicas, "t_max_ms": heartbeat.T_MAX_MS, "more": False}
 
 
 class Calls(World):

@@ -17,7 +17,8 @@ from keygauge.asgi import KeyGaugeMiddleware
 from keygauge.settings import SettingsError
 from keygauge.spool.segment import segments
 from keygauge.spool.spool import Spool
-from keygauge_keyservice import accounts, keys
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.keys import keys
 
 CHAT = {
     "id": "chatcmpl-1",
@@ -506,7 +507,7 @@ async def test_unknown_key_service_at_start_is_503_then_heals(service, guard, vi
 async def test_known_keys_are_served_on_leases_while_the_service_is_away_and_not_past_its_authority(
     service, guard, visit, monkeypatch
 ):
-    monkeypatch.setattr("keygauge_keyservice.beat.T_MAX_MS", 2500)
+    monkeypatch.setattr("keygauge_keyservice.sync.heartbeat.T_MAX_MS", 2500)
     _, token = service.key({**MONTHLY, "amount": 1_000_000})
     app = guard(host(), wait_s=5)
     for _ in range(30):

@@ -12,7 +12,8 @@ from starlette.routing import Route
 
 from keygauge.limits.estimate import BODY_BYTES_MAX
 from keygauge.wsgi import KeyGaugeMiddleware as WsgiMiddleware
-from keygauge_keyservice import key_limits, plans
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.keys import key_limits
 
 TPD = {"name": "tpd", "unit": "token", "amount": 10_000, "period": "day"}
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}

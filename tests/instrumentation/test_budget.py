@@ -11,7 +11,9 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 from keygauge.pricing.rates import Rates
-from keygauge_keyservice import key_limits, plans, prices
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.keys import key_limits
+from keygauge_keyservice.pricing import own_prices
 
 START = datetime.now(UTC) - timedelta(days=1)
 DOLLAR = 10**9
@@ -47,7 +49,7 @@ def price(service):
     def price(rate=10**9, **terms):
         tiers = [Rates(-1, rate, 2 * rate, rate, rate, 2 * rate, 0)]
         terms = {"model": "m", "valid_from": START} | terms
-        return prices.set_price(service.connection, tiers=tiers, actor="test", **terms)
+        return own_prices.set_price(service.connection, tiers=tiers, actor="test", **terms)
 
     return price
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from keygauge import current
 from keygauge.settings import SettingsError
-from keygauge_keyservice import keys, rotation
+from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keygauge.call import Call
 from keygauge.spool import event
 from keygauge.usage import Usage
-from keygauge_keyservice.event_line import Event, Window, read_line
+from keygauge_keyservice.ledger.event import Event, Window, read_line
 
 texts = st.none() | st.text(max_size=20)
 plain = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from keygauge.pricing.rates import Rates
-from keygauge_keyservice import prices
+from keygauge_keyservice.pricing import own_prices
 
 RPM = {"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60}
 START = datetime.now(UTC) - timedelta(days=1)
@@ -64,7 +64,7 @@ def wait_for(read, expected, timeout_s=5):
 def set_price(service, rate, **terms):
     tiers = [Rates(-1, rate, 2 * rate, rate // 3, rate, 3 * rate, 10**6), Rates(1_000, 2 * rate, *[rate] * 4, 0)]
     terms = {"model": "house", "valid_from": START} | terms
-    return prices.set_price(service.connection, tiers=tiers, actor="test", **terms)
+    return own_prices.set_price(service.connection, tiers=tiers, actor="test", **terms)
 
 
 async def test_metrics_and_ledger_have_the_same_cost(service, host, visit):

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keygauge_keyservice import keys, usage
-from keygauge_keyservice.tally import Tally
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.sums import Tally
 
 RANGE = "from=2026-05-19&to=2026-05-21"
 LIMITED = {"status": 429, "outcome": "limited", "limit": "rpm", "model": None, "input_tokens": None} | {

@@ -13,8 +13,8 @@ import uvicorn
 
 from keygauge_keyservice import config
 from keygauge_keyservice.app import create_app
-from keygauge_keyservice.chores import Housekeeper, chores
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.jobs import Housekeeper, chores
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
 from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
