@@ -22,7 +22,7 @@ from keygauge.metrics import COST, KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, la
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.telemetry.instruments import instrument
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.queries import ENV
+from keygauge_dashboards.promql.queries import ENV
 
 ROOT = Path(__file__).parents[3]
 BACKENDS = {  # how to get one, and its options

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from keygauge.metrics import FIRST_TOKEN, MODEL, OUTPUT_TOKEN, SUBSET, TOKENS_DETAIL
-from keygauge_dashboards.charts import legend, spending, tokens_by_model
-from keygauge_dashboards.frame import frame, ledger
-from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import quantile, rate
-from keygauge_dashboards.views import bars, donut, field, lines, table
+from keygauge_dashboards.dashboards.charts import legend, spending, tokens_by_model
+from keygauge_dashboards.grafana.base import frame, ledger
+from keygauge_dashboards.grafana.panel_types import bars, donut, field, lines, table
+from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import quantile, rate
 
 UID = "keygauge-models"
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from keygauge import service_metrics as service
 from keygauge.metrics import DECISIONS, KEY, LIMIT, OUTCOME, label
-from keygauge_dashboards import requests
-from keygauge_dashboards.charts import answers, durations, failures, legend, tokens_by_model
-from keygauge_dashboards.frame import KEY_PAGE, drill, frame, ledger
-from keygauge_dashboards.key_alerts import NORM, USE
-from keygauge_dashboards.panels import Json, Page, Prometheus, Section, View
-from keygauge_dashboards.queries import JOB, Match, like, limit_share, named, owned, rate, used_up_in
+from keygauge_dashboards.alerts.keys import NORM, USE
+from keygauge_dashboards.dashboards import requests
+from keygauge_dashboards.dashboards.charts import answers, durations, failures, legend, tokens_by_model
+from keygauge_dashboards.grafana.base import KEY_PAGE, drill, frame, ledger
+from keygauge_dashboards.grafana.panel_types import bars, field, levels, limits, lines, ranking, stat, states, table
+from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import JOB, Match, like, limit_share, named, owned, rate, used_up_in
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, field, levels, limits, lines, ranking, stat, states, table
 
 UID = KEY_PAGE
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from keygauge.metrics import COST, DURATION, MODEL, REQUESTS, ROUTE, STATUS, TOKEN_TYPE, TOKENS, label
-from keygauge_dashboards.frame import PER_SECOND
-from keygauge_dashboards.panels import Prometheus, View
-from keygauge_dashboards.queries import RATE, gained, is_, like, or_zero, quantile, rate, ratio
+from keygauge_dashboards.grafana.base import PER_SECOND
+from keygauge_dashboards.grafana.panel_types import bars, coloured, limits, lines
+from keygauge_dashboards.grafana.panels import Prometheus, View
+from keygauge_dashboards.promql.queries import RATE, gained, is_, like, or_zero, quantile, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, coloured, limits, lines
 
 SERVER_ERROR = like(STATUS, "5..")
 LIMITED = is_(STATUS, "429")

@@ -5,11 +5,12 @@ import pytest
 
 from keygauge import metrics, service_metrics
 from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKENS, label
-from keygauge_dashboards import collector_metrics, queries
-from keygauge_dashboards.alerts import alerts, records
-from keygauge_dashboards.panels import PROMETHEUS, Prometheus
-from keygauge_dashboards.queries import ENV, EVERYTHING, JOB, QueryError, is_, quantile, rate, ratio, select
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards import collector_metrics
+from keygauge_dashboards.alerts.prometheus import alerts, records
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.panels import PROMETHEUS, Prometheus
+from keygauge_dashboards.promql import queries
+from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, QueryError, is_, quantile, rate, ratio, select
 from keygauge_dashboards.thresholds import Thresholds
 
 HISTOGRAM_PARTS = ("_bucket", "_count", "_sum")

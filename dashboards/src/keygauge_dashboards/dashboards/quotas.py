@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from keygauge import service_metrics as service
 from keygauge.metrics import DECISIONS, KEY, LIMIT, OUTCOME
-from keygauge_dashboards import key
-from keygauge_dashboards.charts import legend
-from keygauge_dashboards.frame import drill, frame
-from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import (
+from keygauge_dashboards.dashboards import key
+from keygauge_dashboards.dashboards.charts import legend
+from keygauge_dashboards.grafana.base import drill, frame
+from keygauge_dashboards.grafana.panel_types import bars, field, keep, levels, limits, lines, ranking, table
+from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import (
     Match,
     by_,
     gained,
@@ -25,7 +26,6 @@ from keygauge_dashboards.queries import (
     used_up_in,
 )
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, field, keep, levels, limits, lines, ranking, table
 
 UID = "keygauge-quotas"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, TOKENS, label
-from keygauge_dashboards import key
-from keygauge_dashboards.alert import SOURCE
-from keygauge_dashboards.charts import (
+from keygauge_dashboards.alerts.alert import SOURCE
+from keygauge_dashboards.alerts.keys import NO_KEY
+from keygauge_dashboards.dashboards import key
+from keygauge_dashboards.dashboards.charts import (
     LIMITED,
     SERVER_ERROR,
     answers,
@@ -17,12 +18,22 @@ from keygauge_dashboards.charts import (
     spending,
     tokens_a_second,
 )
-from keygauge_dashboards.frame import PER_SECOND, drill, frame, ledger
-from keygauge_dashboards.key_alerts import NO_KEY
-from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import ALERTS, RATE, gained, limit_share, named, or_zero, quantile, rate, ratio, unlike
+from keygauge_dashboards.grafana.base import PER_SECOND, drill, frame, ledger
+from keygauge_dashboards.grafana.panel_types import bars, keep, limits, ranking, stat, states, table
+from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import (
+    ALERTS,
+    RATE,
+    gained,
+    limit_share,
+    named,
+    or_zero,
+    quantile,
+    rate,
+    ratio,
+    unlike,
+)
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, keep, limits, ranking, stat, states, table
 
 UID = "keygauge-overview"
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from keygauge_dashboards import key_alerts, limit_alerts, plumbing_alerts, service_alerts
-from keygauge_dashboards.alert import Alert, Record
+from keygauge_dashboards.alerts import keys, limits, self_monitoring, services
+from keygauge_dashboards.alerts.alert import Alert, Record
 from keygauge_dashboards.thresholds import Thresholds
 
 
 def records(thresholds: Thresholds) -> list[Record]:
     """Return what is recorded."""
-    return [*service_alerts.records(thresholds), *key_alerts.records()]
+    return [*services.records(thresholds), *keys.records()]
 
 
 def alerts(thresholds: Thresholds) -> list[Alert]:
     """Return every alert."""
-    kinds = (service_alerts, limit_alerts, key_alerts, plumbing_alerts)
+    kinds = (services, limits, keys, self_monitoring)
     return [alert for kind in kinds for alert in kind.alerts(thresholds)]

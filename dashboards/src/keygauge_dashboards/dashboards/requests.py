@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from keygauge_dashboards.frame import KEY_PAGE, frame, ledger, link
-from keygauge_dashboards.panels import Page, Section, View, variable
-from keygauge_dashboards.views import bars, field, levels, limits, log
+from keygauge_dashboards.grafana.base import KEY_PAGE, frame, ledger, link
+from keygauge_dashboards.grafana.panel_types import bars, field, levels, limits, log
+from keygauge_dashboards.grafana.panels import Page, Section, View, variable
 
 UID = "keygauge-requests"
 TRACE = "trace"  # the variable that exemplars fill in

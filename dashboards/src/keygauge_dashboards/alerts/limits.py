@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from keygauge import service_metrics as service
 from keygauge.metrics import COST_MISSING, KEY, MODEL, REQUESTS, STATUS, label
-from keygauge_dashboards.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between
-from keygauge_dashboards.queries import (
+from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between
+from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     JOB,
     Match,

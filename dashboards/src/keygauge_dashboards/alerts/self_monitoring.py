@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from keygauge import service_metrics as service
 from keygauge.metrics import BEAT_AGE, DURATION, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, label
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.alert import COUNT, SHARE, Alert
-from keygauge_dashboards.queries import (
+from keygauge_dashboards.alerts.alert import COUNT, SHARE, Alert
+from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     INSTANCE,
     JOB,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from keygauge.metrics import DURATION, ERROR, REQUESTS, ROUTE, STATUS, label
-from keygauge_dashboards.charts import SERVER_ERROR, durations, failures, legend
-from keygauge_dashboards.frame import frame
-from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.queries import JOB, RATE, gained, quantile, select
-from keygauge_dashboards.service_alerts import failed_share, slow_share
+from keygauge_dashboards.alerts.services import failed_share, slow_share
+from keygauge_dashboards.dashboards.charts import SERVER_ERROR, durations, failures, legend
+from keygauge_dashboards.grafana.base import frame
+from keygauge_dashboards.grafana.panel_types import bars, heatmap, limits, lines, matrix, stat
+from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import JOB, RATE, gained, quantile, select
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import bars, heatmap, limits, lines, matrix, stat
 
 UID = "keygauge-errors"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from keygauge_dashboards.alert import SOURCE
-from keygauge_dashboards.marks import marks
-from keygauge_dashboards.panels import Json, Page, Section, Sql, View
-from keygauge_dashboards.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, variables
+from keygauge_dashboards.alerts.alert import SOURCE
+from keygauge_dashboards.grafana.annotations import marks
+from keygauge_dashboards.grafana.panels import Json, Page, Section, Sql, View
+from keygauge_dashboards.grafana.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, variables
 
 PER_SECOND = "reqps"
 KEY_PAGE = "keygauge-key"  # the uid of the Key detail dashboard, to which others lead

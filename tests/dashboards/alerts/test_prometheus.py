@@ -23,10 +23,10 @@ from keygauge.metrics import (
     label,
 )
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.alerts import alerts, records
-from keygauge_dashboards.files import GENERATED
-from keygauge_dashboards.ledger_alerts import ledger_alerts
-from keygauge_dashboards.queries import ALERTS, UP
+from keygauge_dashboards.alerts.ledger import ledger_alerts
+from keygauge_dashboards.alerts.prometheus import alerts, records
+from keygauge_dashboards.generate import GENERATED
+from keygauge_dashboards.promql.queries import ALERTS, UP
 from keygauge_dashboards.thresholds import Thresholds
 
 RULES = GENERATED / "prometheus/keygauge.rules.yaml"

@@ -21,11 +21,12 @@ from keygauge.metrics import (
     label,
 )
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.charts import legend
-from keygauge_dashboards.frame import frame, ledger
-from keygauge_dashboards.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.plumbing_alerts import NOT_IN_LEDGER, drift
-from keygauge_dashboards.queries import (
+from keygauge_dashboards.alerts.self_monitoring import NOT_IN_LEDGER, drift
+from keygauge_dashboards.dashboards.charts import legend
+from keygauge_dashboards.grafana.base import frame, ledger
+from keygauge_dashboards.grafana.panel_types import levels, limits, lines, numbers, stat, table
+from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import (
     ENV,
     EVERYTHING,
     INSTANCE,
@@ -41,7 +42,6 @@ from keygauge_dashboards.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import levels, limits, lines, numbers, stat, table
 
 UID = "keygauge-health"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from keygauge_dashboards.files import GENERATED, generate, stale, write
+from keygauge_dashboards.generate import GENERATED, generate, stale, write
 from keygauge_dashboards.thresholds import Thresholds
 
 SCRIPT = (
-    "from keygauge_dashboards.files import generate; from keygauge_dashboards.thresholds import Thresholds; "
+    "from keygauge_dashboards.generate import generate; from keygauge_dashboards.thresholds import Thresholds; "
     "print(sorted((str(path), text) for path, text in generate(Thresholds()).items()))"
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keygauge_dashboards.panels import Json, Target, View
+from keygauge_dashboards.grafana.panels import Json, Target, View
 
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
 _COLOURED = {"type": "color-text"}  # without it a cell shows its text without the colour

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keygauge_dashboards import key
-from keygauge_dashboards.frame import drill, frame, ledger
-from keygauge_dashboards.panels import Page, Section, View
+from keygauge_dashboards.dashboards import key
+from keygauge_dashboards.grafana.base import drill, frame, ledger
+from keygauge_dashboards.grafana.panel_types import donut, field, states, table
+from keygauge_dashboards.grafana.panels import Page, Section, View
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.views import donut, field, states, table
 
 UID = "keygauge-keys"
 _BOUNDS = ("may call", "may ask", "may come from")

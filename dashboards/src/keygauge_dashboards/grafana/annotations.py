@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from keygauge_dashboards.panels import POSTGRESQL, PROMETHEUS, Json, sql_target
-from keygauge_dashboards.queries import ALERTS
-from keygauge_dashboards.variables import ACCOUNTS
+from keygauge_dashboards.grafana.panels import POSTGRESQL, PROMETHEUS, Json, sql_target
+from keygauge_dashboards.grafana.variables import ACCOUNTS
+from keygauge_dashboards.promql.queries import ALERTS
 
 _DEPLOYS = """\
 /* annotations.deploys */

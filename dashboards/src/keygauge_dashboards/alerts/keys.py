@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from keygauge import service_metrics as service
 from keygauge.metrics import DECISIONS, KEY, OUTCOME, REQUESTS, label
-from keygauge_dashboards.alert import COUNT, NAMED_KEY, Alert, Record, between
-from keygauge_dashboards.queries import (
+from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, Alert, Record, between
+from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     JOB,
     by_,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from keygauge import service_metrics as service
 from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, label
-from keygauge_dashboards.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
-from keygauge_dashboards.queries import ENV, EVERYTHING, JOB, like, select
+from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
+from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, like, select
 
 _ANYTHING = ".*"  # matches the absence of a label too; never put it into a list of SQL
 NO_MODEL = "no model"  # stands for the model of calls that have none

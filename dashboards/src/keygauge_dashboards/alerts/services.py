@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keygauge.metrics import DURATION, REQUESTS, STATUS_CLASS, Metric
-from keygauge_dashboards.alert import SHARE, Alert, Record
-from keygauge_dashboards.queries import EVERYTHING, JOB, is_, like, rate, ratio
+from keygauge_dashboards.alerts.alert import SHARE, Alert, Record
+from keygauge_dashboards.promql.queries import EVERYTHING, JOB, is_, like, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
 
 

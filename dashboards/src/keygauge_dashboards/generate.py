@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from keygauge_dashboards.alert import RUNBOOK
+from keygauge_dashboards.alerts.alert import RUNBOOK
 from keygauge_dashboards.catalogue import catalogue
-from keygauge_dashboards.provisioning import dashboard_folder, data_sources, ledger_rules, rules
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.provisioning import dashboard_folder, data_sources, ledger_rules, rules
 from keygauge_dashboards.thresholds import Thresholds
 
 GENERATED = Path("dashboards/generated")

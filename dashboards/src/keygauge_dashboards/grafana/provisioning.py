@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from keygauge_dashboards import requests
-from keygauge_dashboards.alert import SOURCE, Alert, Record, heading
-from keygauge_dashboards.alerts import alerts, records
-from keygauge_dashboards.ledger_alerts import DATA_SOURCE, LedgerAlert, ledger_alerts
-from keygauge_dashboards.panels import POSTGRESQL, sql_target
+from keygauge_dashboards.alerts.alert import SOURCE, Alert, Record, heading
+from keygauge_dashboards.alerts.ledger import DATA_SOURCE, LedgerAlert, ledger_alerts
+from keygauge_dashboards.alerts.prometheus import alerts, records
+from keygauge_dashboards.dashboards import requests
+from keygauge_dashboards.grafana.panels import POSTGRESQL, sql_target
 from keygauge_dashboards.thresholds import Thresholds
 
 SCRAPE_INTERVAL = "15s"  # as in collector/prometheus.yaml: Grafana derives $__rate_interval from it
