@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from keygauge.settings import Settings
-from keygauge.spool.hourly_counts import HourTotals
+from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.reporter import Reporter
 from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
@@ -148,7 +148,7 @@ def test_what_a_full_spool_drops_is_drift(cold_stack, tmp_path):
     settings = Settings(
         service_url=cold_stack.service_url, service_token=cold_stack.service_token, spool_dir=tmp_path / "full"
     )
-    dropped, totals = Counter(), HourTotals()
+    dropped, totals = Counter(), HourlyCounts()
     spool = Spool(
         settings.spool_dir,
         settings.service_address,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from budget_process import MODEL, MOST, RATE
-from limited_process import RECORD, call, make_gate
+from limited_process import RECORD, call, make_authorizer
 
 from keygauge.clock import SECOND, now_ns
 from keygauge.pricing.rates import Rates
@@ -339,17 +339,17 @@ def test_one_request_a_window_over_eight_processes_is_one(cluster):
 @pytest.mark.timeout(300)
 def test_a_lone_client_that_spaces_its_calls_by_the_window_is_never_refused(cluster):
     _, token = cluster.token({"name": "free", "unit": "request", "amount": 1, "window_s": 1})
-    made = [make_gate(**cluster.options()) for _ in range(8)]
+    made = [make_authorizer(**cluster.options()) for _ in range(8)]
     moments = []
     try:
         for number in range(60 if LONG else 10):
-            _, gate, clock = made[number % 8]
-            assert call(gate, token.encode()) is None, number
+            _, authorizer, clock = made[number % 8]
+            assert call(authorizer, token.encode()) is None, number
             moments.append(clock.last)
             time.sleep(1)
     finally:
-        for beat, _, _ in made:
-            beat.stop()
+        for heartbeat, _, _ in made:
+            heartbeat.stop()
     assert most_in_any_window(moments, 1) == 1
 
 
@@ -381,7 +381,7 @@ def test_a_lone_client_on_a_fixed_schedule_is_served(cluster):
 
 
 @pytest.mark.timeout(300)
-def test_revocation_takes_about_a_beat(cluster):
+def test_revocation_takes_about_a_heartbeat(cluster):
     limit = {"name": "daily", "unit": "request", "amount": 10**6, "period": "day"}
     made = [cluster.token(limit) for _ in range(100 if LONG else 12)]
     for _ in range(PROCESSES):

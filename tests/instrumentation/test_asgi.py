@@ -230,7 +230,7 @@ async def test_used_up_quota_is_not_to_be_retried(service, guard, visit):
 
 
 @pytest.mark.parametrize("act", ["disable", "delete", "suspend"])
-async def test_revoked_key_is_refused_within_a_beat_or_so(service, guard, visit, act):
+async def test_revoked_key_is_refused_within_a_heartbeat_or_so(service, guard, visit, act):
     app = guard(host())
     made, token = service.key()
     assert (await visit(app, token)).status_code == 200

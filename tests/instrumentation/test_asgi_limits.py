@@ -195,7 +195,7 @@ async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service
     service.down()
     runtime = app._process.runtime
     deadline = time.monotonic() + 5
-    while not runtime._beat.admission.away and time.monotonic() < deadline:
+    while not runtime._heartbeat.admission.away and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.3)  # the rate's leases end
     assert (await visit(app, token, "/echo")).status_code == 200

@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 from keygauge.sender import Sender
 from keygauge.settings import Settings
-from keygauge.spool.segment import Backlog
+from keygauge.spool.segment import SpoolReader
 from keygauge.spool.spool import Ownership, Spool, others
 from keygauge.sync.client import ServiceError
 
@@ -80,7 +80,7 @@ class Adopter:
         return pause_s
 
     def _ship(self, ownership: Ownership) -> None:
-        backlog = Backlog(self._directory, ownership.spool_id)
+        backlog = SpoolReader(self._directory, ownership.spool_id)
         while self._sender.send(backlog):
             if self._stop.is_set():
                 return

@@ -17,14 +17,14 @@ from opentelemetry.metrics import MeterProvider, get_meter_provider
 from keygauge import __version__, metrics
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.limits.authorizer import Gate
+from keygauge.limits.authorizer import Authorizer
 from keygauge.settings import Settings
 from keygauge.spool import event
-from keygauge.spool.hourly_counts import HourTotals
+from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.reporter import Reporter
 from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
-from keygauge.sync.heartbeat import Beat
+from keygauge.sync.heartbeat import Heartbeat
 from keygauge.telemetry import setup, tracing
 from keygauge.telemetry.aggregator import TURN_S, Aggregator
 from keygauge.telemetry.cost_meter import CostMeter
@@ -45,18 +45,18 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.aggregator = _aggregator()
         self.estimates = settings.estimate_usage
-        self.gate: Gate | None = None
-        self._beat: Beat | None = None
+        self.authorizer: Authorizer | None = None
+        self._heartbeat: Heartbeat | None = None
         self._spool: Spool | None = None
         self._shipper: Shipper | None = None
-        self._totals = HourTotals()
+        self._totals = HourlyCounts()
         self._meter: CostMeter | None = None
         if settings.service_url:
-            self._beat = Beat(settings, on_fault=self.aggregator.fault)
-            self.gate = Gate(self._beat, enforces=settings.mode == "enforce")
-            self._meter = CostMeter(self._beat.costing, self.aggregator)
-            self._beat.start()
-            self._open_spool(settings, self._beat.replica)
+            self._heartbeat = Heartbeat(settings, on_fault=self.aggregator.fault)
+            self.authorizer = Authorizer(self._heartbeat, enforces=settings.mode == "enforce")
+            self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
+            self._heartbeat.start()
+            self._open_spool(settings, self._heartbeat.replica)
         self._stopped = Event()
         Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
         _running.add(self)
@@ -66,15 +66,15 @@ class Runtime:
 
         What must not be lost comes first, and each step stands alone.
         """
-        gate = self.gate if call.reservation is not None else None
-        if gate is not None:
-            self.attempt("estimate", gate.mark_estimated, call)
-        if call.account is not None and self._beat is not None:
+        authorizer = self.authorizer if call.reservation is not None else None
+        if authorizer is not None:
+            self.attempt("estimate", authorizer.mark_estimated, call)
+        if call.account is not None and self._heartbeat is not None:
             self.attempt("event", self._write, call)
             self.attempt("totals", self._totals.add, call)
         self.attempt("record", self.aggregator.record, call)
-        if gate is not None:
-            self.attempt("settle", gate.settle, call)
+        if authorizer is not None:
+            self.attempt("settle", authorizer.settle, call)
         if call.context is not None:
             self.attempt("span", tracing.describe, call)
 
@@ -106,16 +106,16 @@ class Runtime:
         _running.discard(self)
         self._stopped.set()
         self.aggregator.drain()
-        if self._beat is not None:
-            self._beat.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         if self._meter is not None:
             self._meter.stop()
         if self._shipper is not None and self._spool is not None:
             self._spool.close(empty=self._shipper.stop(_SHIP_S))
 
-    def beat_age_s(self) -> float | None:
+    def heartbeat_age_s(self) -> float | None:
         """Tell how long ago the key service last answered; None where there is none to answer."""
-        return None if self._beat is None else (now_ns() - self._beat.reached_ns) / SECOND
+        return None if self._heartbeat is None else (now_ns() - self._heartbeat.reached_ns) / SECOND
 
     def spool_events(self) -> int:
         """Count the events not yet in the ledger."""
@@ -229,12 +229,12 @@ def flush() -> None:
         _log.warning("The last metrics could not be pushed", exc_info=True)
 
 
-def _oldest_beat_s() -> float | None:
-    return max((age for runtime in list(_running) if (age := runtime.beat_age_s()) is not None), default=None)
+def _oldest_heartbeat_s() -> float | None:
+    return max((age for runtime in list(_running) if (age := runtime.heartbeat_age_s()) is not None), default=None)
 
 
 _GAUGES = {
-    metrics.BEAT_AGE: _oldest_beat_s,
+    metrics.BEAT_AGE: _oldest_heartbeat_s,
     metrics.SPOOL_EVENTS: lambda: sum(runtime.spool_events() for runtime in list(_running)),
     metrics.SPOOL_AGE: lambda: max((runtime.spool_age_s() for runtime in list(_running)), default=0.0),
 }

@@ -30,7 +30,7 @@ from keygauge_keyservice.portal import create_portal
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.web import compression
-from keygauge_keyservice.web.context import Services
+from keygauge_keyservice.web.context import Context
 from keygauge_keyservice.web.problem import handle_problems
 from keygauge_keyservice.web.request_metrics import RequestMetrics
 
@@ -61,7 +61,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url)
     sign_on = SignOn(settings.oidc) if settings.oidc else None
-    services = Services(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
+    services = Context(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
     services.attach(app)
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)

@@ -32,7 +32,7 @@ _PUT_OFF = "/* chore.put_off */ UPDATE chore SET done_at = clock_timestamp() - %
 
 
 @dataclass(frozen=True)
-class Chore:
+class Job:
     """Something to do every so often; `do` gets a connection that commits each statement by itself."""
 
     name: str
@@ -40,17 +40,17 @@ class Chore:
     do: Callable[[Connection], None]
 
 
-def chores(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> list[Chore]:
+def chores(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> list[Job]:
     """Return all chores; `every` is how often the ledger is compared with its replicas."""
     return [
-        Chore("reconcile", every, _compare),
-        Chore("close periods", timedelta(hours=1), _close),
-        Chore("prepare partitions", timedelta(hours=1), _prepare),
-        Chore("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
+        Job("reconcile", every, _compare),
+        Job("close periods", timedelta(hours=1), _close),
+        Job("prepare partitions", timedelta(hours=1), _prepare),
+        Job("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
     ]
 
 
-def do_due(connection: Connection, todo: Sequence[Chore]) -> list[str]:
+def do_due(connection: Connection, todo: Sequence[Job]) -> list[str]:
     """Do the chores that are due and that no other process does; return their names. One that fails ends no other."""
     done = []
     for chore in todo:
@@ -65,10 +65,10 @@ def do_due(connection: Connection, todo: Sequence[Chore]) -> list[str]:
     return done
 
 
-class Housekeeper:
+class JobRunner:
     """A thread that does the chores, on a connection of its own."""
 
-    def __init__(self, url: str, todo: Sequence[Chore], *, interval_s: float = _INTERVAL_S) -> None:
+    def __init__(self, url: str, todo: Sequence[Job], *, interval_s: float = _INTERVAL_S) -> None:
         self._url = url
         self._todo = todo
         self._interval_s = interval_s

@@ -10,17 +10,17 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 import keygauge
-from keygauge.http.asgi_http import Exchange
-from keygauge.http.responder import Settlement
-from keygauge.http.wsgi_http import WsgiExchange
-from keygauge.limits.authorizer import Gate
-from keygauge.spool.hourly_counts import HourTotals
+from keygauge.http.asgi_http import AsgiResponder
+from keygauge.http.responder import Responder
+from keygauge.http.wsgi_http import WsgiResponder
+from keygauge.limits.authorizer import Authorizer
+from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.spool import Spool
 from keygauge.telemetry import tracing
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.telemetry.cost_meter import Costing, CostMeter
-from keygauge.telemetry.counters import Cell
-from keygauge.telemetry.labels import Folding
+from keygauge.telemetry.counters import Counters
+from keygauge.telemetry.labels import Cardinality
 from keygauge.usage.json_body import BodyReader
 
 RPM = {"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60}
@@ -83,21 +83,21 @@ def fresh_counts(monkeypatch):
 
 
 STEPS = {
-    "route of asgi": (Exchange, "_route"),
-    "route of wsgi": (WsgiExchange, "_route"),
+    "route of asgi": (AsgiResponder, "_route"),
+    "route of wsgi": (WsgiResponder, "_route"),
     "reading": (BodyReader, "feed"),
     "usage": (BodyReader, "close"),
-    "estimate": (Settlement, "_estimate"),
-    "error": (Settlement, "_name_error"),
-    "reservation": (Gate, "mark_estimated"),
-    "limits": (Gate, "settle"),
+    "estimate": (Responder, "_estimate"),
+    "error": (Responder, "_name_error"),
+    "reservation": (Authorizer, "mark_estimated"),
+    "limits": (Authorizer, "settle"),
     "prices": (CostMeter, "charge"),
     "cost": (Costing, "settle"),
-    "labels": (Folding, "fold"),
-    "sums": (Cell, "add"),
+    "labels": (Cardinality, "fold"),
+    "sums": (Counters, "add"),
     "span": (tracing, "describe"),
-    "hours": (HourTotals, "add"),
-    "count of hours": (HourTotals, "count_waiting"),
+    "hours": (HourlyCounts, "add"),
+    "count of hours": (HourlyCounts, "count_waiting"),
 }
 UNREAD = {"reading", "usage"}  # the tokens are not known then, and the call is all the same
 

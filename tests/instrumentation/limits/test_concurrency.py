@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 
 from keygauge.clock import MS, SECOND
-from keygauge.limits.concurrency import SlotLease, Slots
+from keygauge.limits.concurrency import ConcurrencyLease, ConcurrencyPool
 from keygauge.limits.limit import Limit
 
 AT_ONCE = {"name": "at_once", "unit": "concurrent", "amount": 2}
@@ -61,9 +61,9 @@ class Host:
 
 def test_a_slot_just_granted_waits_for_the_call_that_asked():
     """A beat may come before that call runs again; what it leaves is given back a little later."""
-    slots = Slots(Limit("1:a", "at_once", "concurrent", 3, None, None))
+    slots = ConcurrencyPool(Limit("1:a", "at_once", "concurrent", 3, None, None))
     slots.small = True
-    slots.grant(SlotLease("7", 1, 10 * SECOND, now_ns=0), 0, reset_ns=0, covers=True)
+    slots.grant(ConcurrencyLease("7", 1, 10 * SECOND, now_ns=0), 0, reset_ns=0, covers=True)
     assert slots.give_back(MS) == []
     assert slots.give_back(SECOND) == [{"lease": "7", "unspent": 1}]
 
@@ -102,8 +102,8 @@ async def test_a_call_too_many_is_told_so_within_the_usual_wait(service, guard, 
         codes.append((await visit(app, token, "/fast")).json()["code"])
         await asyncio.sleep(1.1)
     assert codes[-1] == "concurrency_limited"
-    for gate in host.gates:
-        gate.set()
+    for authorizer in host.gates:
+        authorizer.set()
     await asyncio.gather(*calls)
 
 
@@ -176,8 +176,8 @@ async def test_a_limit_that_is_only_tried_refuses_nobody(service, guard, visit):
         assert (await visit(app, token, "/fast")).status_code == 200
         seen = {(cell.series.outcome, cell.series.limit) for cell in app._process.runtime.aggregator.cells()}
     assert ("would_limit", "at_once") in seen
-    for gate in host.gates:
-        gate.set()
+    for authorizer in host.gates:
+        authorizer.set()
     await asyncio.gather(*calls)
 
 

@@ -3,7 +3,7 @@ import pytest
 from keygauge.clock import SECOND
 from keygauge.limits.headers import Policy
 from keygauge.limits.lease import Lease
-from keygauge.limits.lease_pool import Allowance
+from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 
 RPM = Limit("1:a", "rpm", "request", 60, 60, None)
@@ -14,14 +14,14 @@ AT_ONCE = Limit("5:a", "at_once", "concurrent", 5, None, None)
 
 
 def fields(*limits, held=0, rest=0, alone=True, age_s=0):
-    allowances = [Allowance(limit) for limit in limits]
-    for allowance in allowances:
-        allowance.alone = alone
+    lease_pools = [LeasePool(limit) for limit in limits]
+    for lease_pool in lease_pools:
+        lease_pool.alone = alone
         if held:
             lease = Lease("1", held, 100 * SECOND, now_ns=0)
-            allowance.grant(lease, 0, reset_ns=17 * SECOND, covers=True)
-        allowance.rest = rest
-    return {name.decode(): value.decode() for name, value in Policy(allowances).fields(age_s * SECOND)}
+            lease_pool.grant(lease, 0, reset_ns=17 * SECOND, covers=True)
+        lease_pool.rest = rest
+    return {name.decode(): value.decode() for name, value in Policy(lease_pools).fields(age_s * SECOND)}
 
 
 def test_requests_and_tokens_are_told_apart():

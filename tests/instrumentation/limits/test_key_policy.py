@@ -2,7 +2,7 @@ import pytest
 
 from keygauge.http.client_address import client_ip
 from keygauge.limits.estimate import Estimate, estimate
-from keygauge.limits.key_policy import FREE, Restriction, parse_networks
+from keygauge.limits.key_policy import FREE, KeyPolicy, parse_networks
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from keygauge.limits.key_policy import FREE, Restriction, parse_networks
     ],
 )
 def test_addresses_are_admitted(networks, ip, is_admitted):
-    assert Restriction.from_json({"networks": networks}).admits_ip(ip) is is_admitted
+    assert KeyPolicy.from_json({"networks": networks}).admits_ip(ip) is is_admitted
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_addresses_are_admitted(networks, ip, is_admitted):
     ],
 )
 def test_routes_are_admitted(routes, route, is_admitted):
-    assert Restriction.from_json({"routes": routes}).admits_route(route) is is_admitted
+    assert KeyPolicy.from_json({"routes": routes}).admits_route(route) is is_admitted
 
 
 @pytest.mark.parametrize(
@@ -56,19 +56,19 @@ def test_routes_are_admitted(routes, route, is_admitted):
     ],
 )
 def test_models_are_admitted(path, body, is_admitted):
-    restriction = Restriction.from_json({"models": ["gpt-4o-mini", "claude-*"]})
-    assert restriction.admits_models(estimate(body, length=len(body), path=path)) is is_admitted
+    key_policy = KeyPolicy.from_json({"models": ["gpt-4o-mini", "claude-*"]})
+    assert key_policy.admits_models(estimate(body, length=len(body), path=path)) is is_admitted
     assert FREE.admits_models(estimate(body, length=len(body), path=path))
 
 
 def test_model_of_a_body_that_is_too_long_is_not_known():
-    restriction = Restriction.from_json({"models": ["gpt-*"]})
-    assert not restriction.admits_models(estimate(b'{"model": "gpt-4o"}', length=1 << 21, path="/"))
-    assert not restriction.admits_models(Estimate(named=("",)))
+    key_policy = KeyPolicy.from_json({"models": ["gpt-*"]})
+    assert not key_policy.admits_models(estimate(b'{"model": "gpt-4o"}', length=1 << 21, path="/"))
+    assert not key_policy.admits_models(Estimate(named=("",)))
 
 
 def test_entry_of_an_older_key_service_restricts_nothing():
-    assert Restriction.from_json({"id": "x"}) is FREE
+    assert KeyPolicy.from_json({"id": "x"}) is FREE
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.pricing import price_cache as module
-from keygauge.pricing.price_cache import Name, PriceList
+from keygauge.pricing.price_cache import Name, PriceCache
 from keygauge.pricing.rates import Rates, cost_nanousd, rates_of
 from keygauge.usage import Usage
 
@@ -34,10 +34,10 @@ class Clock:
 
 def make():
     faults, clock = [], Clock()
-    return PriceList(on_fault=faults.append, clock=clock), Service(), clock, faults
+    return PriceCache(on_fault=faults.append, clock=clock), Service(), clock, faults
 
 
-def beat(prices, service):
+def heartbeat(prices, service):
     part, names = prices.offer()
     prices.take(service.answer(part), names)
 
@@ -54,36 +54,36 @@ def test_what_came_before_its_price_is_counted_when_that_is_there():
     service.rates["gpt"] = 7_000_000
     told = costs(prices, GPT, GPT, GPT._replace(model="made-up"))
     assert told == []
-    beat(prices, service)
+    heartbeat(prices, service)
     assert told == [7_000_000, 7_000_000, None]
     assert costs(prices, GPT, GPT._replace(model="made-up")) == [7_000_000, None]
     assert (service.asked, faults) == (2, [])
 
 
-def test_a_beat_that_is_not_answered_loses_nothing():
+def test_a_heartbeat_that_is_not_answered_loses_nothing():
     prices, service, _, _ = make()
     service.rates["gpt"] = 7
     told = costs(prices, GPT)
     prices.offer()
-    beat(prices, service)
+    heartbeat(prices, service)
     assert told == [7]
 
 
-def test_a_changed_price_is_there_after_two_beats_and_the_old_one_holds_meanwhile():
+def test_a_changed_price_is_there_after_two_heartbeats_and_the_old_one_holds_meanwhile():
     prices, service, _, _ = make()
     service.rates |= {"gpt": 7}
     costs(prices, GPT, GPT._replace(model="new"))
-    beat(prices, service)
+    heartbeat(prices, service)
     service.rates |= {"gpt": 9, "new": 5}
     service.state = "2"
-    beat(prices, service)
+    heartbeat(prices, service)
     assert prices.is_urgent
     assert costs(prices, GPT) == [7]
-    beat(prices, service)
+    heartbeat(prices, service)
     assert not prices.is_urgent
     assert costs(prices, GPT) == [9]
     told = costs(prices, GPT._replace(model="new"))
-    beat(prices, service)
+    heartbeat(prices, service)
     assert told == [5]
 
 
@@ -99,12 +99,12 @@ def test_prices_are_asked_for_again_before_what_was_told_is_over():
     prices, service, clock, _ = make()
     service.rates["gpt"] = 7
     costs(prices, GPT, GPT._replace(model="made-up"))
-    beat(prices, service)
+    heartbeat(prices, service)
     clock.ns += module._KEPT_NS + 1
     service.rates |= {"gpt": 8, "made-up": 3}
     told = costs(prices, GPT, GPT._replace(model="made-up"))
     assert told == [7]
-    beat(prices, service)
+    heartbeat(prices, service)
     assert told == [7, 3]
     assert costs(prices, GPT) == [8]
 
@@ -113,14 +113,14 @@ def test_hostile_names_cost_bounded_memory_and_displace_no_price():
     prices, service, _, faults = make()
     service.rates["gpt"] = 7
     costs(prices, GPT)
-    beat(prices, service)
+    heartbeat(prices, service)
     told = costs(prices, *(GPT._replace(model=f"made-up-{number}") for number in range(module._MOST_WAITING + 5)))
     assert faults == ["cost_unknown"] * 5
     asked = service.asked
-    beat(prices, service)
+    heartbeat(prices, service)
     assert service.asked - asked == module._MOST_NEW
     while len(told) < module._MOST_WAITING:
-        beat(prices, service)
+        heartbeat(prices, service)
     assert len(prices._unpriced) == module._MOST_KEPT
     assert not prices._waiting
     assert costs(prices, GPT) == [7]
@@ -134,10 +134,10 @@ def test_the_least_recently_used_price_goes_first(monkeypatch):
     service.rates |= {name.model: 1 for name in names}
     for name in names[:3]:
         costs(prices, name)
-        beat(prices, service)
+        heartbeat(prices, service)
     prices.find(names[0])
     costs(prices, names[3])
-    beat(prices, service)
+    heartbeat(prices, service)
     assert [prices.find(name) is not None for name in names] == [True, False, True, True]
 
 

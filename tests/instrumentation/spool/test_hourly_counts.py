@@ -1,7 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from keygauge.call import Call
-from keygauge.spool.hourly_counts import HourTotals
+from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.usage import Usage
 
 HOUR_NS = 3_600_000_000_000
@@ -18,14 +18,14 @@ def hour_s(hour):
 
 
 def test_calls_are_counted_by_the_hour_in_which_they_came():
-    totals = HourTotals()
+    totals = HourlyCounts()
     for made in (call(1, Usage(10, 3)), call(0), call(1, Usage(None, 4)), call(1, Usage(5, None))):
         totals.add(made)
     assert totals.changed() == {hour_s(0): (1, 0, 0), hour_s(1): (3, 15, 7)}
 
 
 def test_what_was_told_is_told_again_only_when_it_changed():
-    totals = HourTotals()
+    totals = HourlyCounts()
     totals.add(call(0))
     totals.add(call(1))
     told = totals.changed()
@@ -37,7 +37,7 @@ def test_what_was_told_is_told_again_only_when_it_changed():
 
 
 def test_a_flood_without_a_reader_is_counted_and_not_kept():
-    totals = HourTotals()
+    totals = HourlyCounts()
     for _ in range(10_000):
         totals.add(call(0))
     assert len(totals._waiting) < 5_000
@@ -45,7 +45,7 @@ def test_a_flood_without_a_reader_is_counted_and_not_kept():
 
 
 def test_a_clock_that_jumps_costs_no_memory():
-    totals = HourTotals()
+    totals = HourlyCounts()
     for hour in range(3_000):
         totals.add(call(hour))
         totals.told(totals.changed())
@@ -53,7 +53,7 @@ def test_a_clock_that_jumps_costs_no_memory():
 
 
 def test_threads_lose_no_call():
-    totals = HourTotals()
+    totals = HourlyCounts()
 
     def add(_):
         for _ in range(5_000):

@@ -12,9 +12,9 @@ from polling import until
 from keygauge.settings import Settings
 from keygauge.spool import reporter as reporter_module
 from keygauge.spool import shipper as shipper_module
-from keygauge.spool.hourly_counts import HourTotals
+from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.reporter import Reporter
-from keygauge.spool.segment import Backlog
+from keygauge.spool.segment import SpoolReader
 from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
 
@@ -25,7 +25,7 @@ class Ship:
     """A spool of a process and its shipper."""
 
     def __init__(self, service, directory):
-        self.drops, self.totals = Counter(), HourTotals()
+        self.drops, self.totals = Counter(), HourlyCounts()
         settings = Settings(
             service_url=service.url, service_token="test-service-token-0123456789", spool_dir=directory, host="h"
         )
@@ -161,4 +161,4 @@ def test_dead_spool_that_the_ledger_cannot_take_holds_up_no_other(service, ship,
 
     ship.shipper.start()
     until(lambda: ledger_events(service) == 2)
-    assert Backlog(tmp_path, dead[0].id).batch() is not None
+    assert SpoolReader(tmp_path, dead[0].id).batch() is not None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge.spool.segment import Backlog, Segment, segments
+from keygauge.spool.segment import Segment, SpoolReader, segments
 from keygauge.spool.spool import Ownership, Spool, others, strangers
 
 HERE, ELSEWHERE = "http://127.0.0.1:8080", "http://127.0.0.1:8090"
@@ -50,11 +50,11 @@ def drain(backlog):
 def test_lines_come_back_in_order_over_segments(spool):
     fill(spool, 600)  # 625 bytes a segment
     assert len(segments(spool.directory, spool.id)) > 1
-    assert drain(Backlog(spool.directory, spool.id)) == list(enumerate(lines(600)))
+    assert drain(SpoolReader(spool.directory, spool.id)) == list(enumerate(lines(600)))
 
 
 def test_backlog_follows_what_is_written_later(spool):
-    backlog = Backlog(spool.directory, spool.id)
+    backlog = SpoolReader(spool.directory, spool.id)
     assert backlog.batch() is None
     fill(spool, 3)
     assert len(drain(backlog)) == 3
@@ -65,7 +65,7 @@ def test_backlog_follows_what_is_written_later(spool):
 
 def test_acknowledgement_beyond_the_batch_skips_what_the_ledger_has(spool):
     fill(spool, 600)
-    backlog = Backlog(spool.directory, spool.id)
+    backlog = SpoolReader(spool.directory, spool.id)
     batch = backlog.batch()
     backlog.acknowledge(500, batch)
     assert backlog.batch().first == 500
@@ -73,13 +73,13 @@ def test_acknowledgement_beyond_the_batch_skips_what_the_ledger_has(spool):
 
 def test_acknowledgement_of_a_part_keeps_the_rest(spool):
     fill(spool, 10)
-    backlog = Backlog(spool.directory, spool.id)
+    backlog = SpoolReader(spool.directory, spool.id)
     backlog.acknowledge(4, backlog.batch())
     assert backlog.batch().first == 4
 
 
 def test_finished_segments_are_deleted_and_make_room(spool, drops):
-    backlog = Backlog(spool.directory, spool.id)
+    backlog = SpoolReader(spool.directory, spool.id)
     for start in range(0, 30_000, 100):
         fill(spool, 100, start)
         drain(backlog)
@@ -90,7 +90,7 @@ def test_finished_segments_are_deleted_and_make_room(spool, drops):
 
 def test_full_spool_keeps_the_oldest_and_counts_drops(spool, drops):
     fill(spool, 5_000)
-    kept = drain(Backlog(spool.directory, spool.id))
+    kept = drain(SpoolReader(spool.directory, spool.id))
     assert kept == list(enumerate(lines(len(kept))))
     assert drops == {"spool_full": 5_000 - len(kept)}
     assert sum(path.stat().st_size for path in spool.directory.glob("*.ndjson")) <= 10_000
@@ -101,7 +101,7 @@ def test_what_is_acknowledged_of_a_segment_makes_room_before_the_segment_ends(sp
     for _ in range(104):  # ends within a segment
         spool.append(line)
     assert drops == {"spool_full": 4}
-    backlog = Backlog(spool.directory, spool.id)
+    backlog = SpoolReader(spool.directory, spool.id)
     backlog.acknowledge(3, backlog.batch())
     spool.forget(backlog.finished(), offset=backlog.offset)
     for _ in range(4):
@@ -120,14 +120,14 @@ def test_full_disk_drops_whole_events_and_counts_them(tmp_path, drops):
     spool._fd = good
     spool.append(b"[3,1]\n")
     assert drops == {"disk": 1}
-    assert [line for _, line in drain(Backlog(tmp_path, spool.id))] == [b"[0,1]\n", b"[1,1]\n", b"[3,1]\n"]
+    assert [line for _, line in drain(SpoolReader(tmp_path, spool.id))] == [b"[0,1]\n", b"[1,1]\n", b"[3,1]\n"]
     spool.close(empty=False)
 
 
 def test_torn_last_line_is_no_event(spool):
     fill(spool, 2)
     os.write(spool._fd, b"[2,")
-    assert len(drain(Backlog(spool.directory, spool.id))) == 2
+    assert len(drain(SpoolReader(spool.directory, spool.id))) == 2
 
 
 def test_empty_spool_leaves_no_files(tmp_path):
@@ -137,7 +137,7 @@ def test_empty_spool_leaves_no_files(tmp_path):
 
 
 def test_oldest_time_is_that_of_the_first_line_not_acknowledged(spool):
-    backlog = Backlog(spool.directory, spool.id)
+    backlog = SpoolReader(spool.directory, spool.id)
     assert backlog.oldest_time_us() is None
     for time_us in (1_790_000_000_000_001, 1_790_000_000_000_002):
         spool.append(b"[%d,1]\n" % time_us)
@@ -169,7 +169,7 @@ def test_killed_process_loses_nothing_it_acknowledged_and_its_spool_is_adopted(t
     child.wait()
     ownership = Ownership.take(tmp_path, spool_id)
     assert ownership is not None
-    kept = drain(Backlog(tmp_path, spool_id))
+    kept = drain(SpoolReader(tmp_path, spool_id))
     assert len(kept) >= told[-1] + 1
     assert kept == list(enumerate(lines(len(kept))))
     ownership.delete_spool()
@@ -192,7 +192,7 @@ def test_any_rhythm_of_writing_and_acknowledging_ships_each_once(tmp_path_factor
     directory = tmp_path_factory.mktemp("spool")
     dropped = []
     spool = Spool(directory, HERE, most_bytes=most_bytes, on_drop=dropped.append)
-    backlog = Backlog(directory, spool.id)
+    backlog = SpoolReader(directory, spool.id)
     shipped, written = [], 0
     for count in rhythm:
         fill(spool, count, written)
@@ -236,7 +236,7 @@ def test_closed_spool_drops_and_writes_nowhere(tmp_path, drops):
 
 def test_acknowledged_segment_gives_its_disk_back_after_it_was_full(spool):
     fill(spool, 10)
-    backlog = Backlog(spool.directory, spool.id)
+    backlog = SpoolReader(spool.directory, spool.id)
     drain(backlog)
     spool._has_met_full_disk = True
     spool.shrink(backlog.next)

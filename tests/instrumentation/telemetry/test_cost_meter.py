@@ -86,7 +86,7 @@ async def test_metrics_and_ledger_have_the_same_cost(service, host, visit):
     assert {event["cost_nanousd"] for event in events if event["model"] == "made-up-model"} == {None}
 
 
-async def test_a_price_set_now_holds_in_the_metrics_about_a_beat_later(service, host, visit):
+async def test_a_price_set_now_holds_in_the_metrics_about_a_heartbeat_later(service, host, visit):
     key, token = service.key(RPM)
 
     async def cost_of_a_call():
@@ -107,7 +107,7 @@ async def test_a_price_set_now_holds_in_the_metrics_about_a_beat_later(service, 
     assert await cost_of_a_call() == 15 + 10 + 1
 
 
-async def test_calls_whose_price_comes_with_the_last_beat_are_counted(service, host, visit):
+async def test_calls_whose_price_comes_with_the_last_heartbeat_are_counted(service, host, visit):
     key, token = service.key(RPM)
     await visit(host, token, "/chat", method="POST", json={"model": "gpt-4o-mini", "usage": usage(1_000, 1_000)})
     aggregator = host._process.runtime.aggregator

@@ -5,7 +5,7 @@ import pytest
 HEAD = {"replica": "a" * 32, "service": "api", "host": "a1", "version": "0.1.0", "mode": "enforce", "cursor": None}
 
 
-def test_a_beat_is_answered(client, replica):
+def test_a_heartbeat_is_answered(client, replica):
     answer = client.post("/v1/beat", json=HEAD, headers=replica)
     assert answer.status_code == 200
     assert answer.json == {
@@ -28,7 +28,7 @@ def test_fields_of_newer_replicas_are_passed_over(client, replica):
     assert client.post("/v1/beat", json=HEAD | {"mood": "good"}, headers=replica).status_code == 200
 
 
-def test_only_replicas_may_beat(client, operator):
+def test_only_replicas_may_heartbeat(client, operator):
     assert client.post("/v1/beat", json=HEAD).status_code == 401
     assert client.post("/v1/beat", json=HEAD, headers=operator).status_code == 401
 
@@ -64,7 +64,7 @@ def test_only_replicas_may_beat(client, operator):
         {"return": None},
     ],
 )
-def test_a_wrong_beat_is_refused_as_a_whole(client, replica, connection, change):
+def test_a_wrong_heartbeat_is_refused_as_a_whole(client, replica, connection, change):
     answer = client.post("/v1/beat", data=json.dumps(HEAD | change), headers=replica)
     assert answer.status_code == 422
     assert answer.json["code"] == "bad_beat"
@@ -73,7 +73,7 @@ def test_a_wrong_beat_is_refused_as_a_whole(client, replica, connection, change)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
-def test_a_body_that_is_no_beat_is_refused(client, replica, body):
+def test_a_body_that_is_no_heartbeat_is_refused(client, replica, body):
     answer = client.post("/v1/beat", data=body, headers=replica)
     assert answer.status_code == 422
     assert answer.json["code"] == "bad_beat"

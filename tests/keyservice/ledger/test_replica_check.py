@@ -132,7 +132,7 @@ def test_metrics_tell_the_newest_check(connection, take, report, client):
 
 def test_a_chore_is_done_by_one_process_each_time(connection, database_url):
     done = []
-    todo = [jobs.Chore("test", timedelta(hours=1), lambda _: done.append(1))]
+    todo = [jobs.Job("test", timedelta(hours=1), lambda _: done.append(1))]
     assert jobs.do_due(connection, todo) == ["test"]
     assert jobs.do_due(connection, todo) == []
     connection.execute("UPDATE chore SET done_at = done_at - interval '2 hours'")

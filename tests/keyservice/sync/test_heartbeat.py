@@ -13,7 +13,7 @@ from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.sync import message as beat_message
+from keygauge_keyservice.sync import message as heartbeat_message
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
 WINDOW_US = 3_600_000_000
@@ -53,7 +53,7 @@ def send(connection):
 def send_on(connection, replica=ONE, **parts):
     head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
     return heartbeat.answer(
-        connection, beat_message.parse(head | parts), peppers=PEPPERS, prices=PriceBook(PublicPrices())
+        connection, heartbeat_message.parse(head | parts), peppers=PEPPERS, prices=PriceBook(PublicPrices())
     )
 
 
@@ -117,7 +117,7 @@ def test_an_expired_secret_is_not_found(send, key, connection):
 
 def test_a_hash_of_another_pepper_is_found_and_one_of_a_lost_pepper_is_not(connection, key):
     wanted = {"look_up": [{"key": key[0].id, "digest": digest(key[1]).hex()}]}
-    message = beat_message.parse(
+    message = heartbeat_message.parse(
         {"replica": ONE, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None} | wanted
     )
     newer = Peppers({**PEPPERS.by_version, 2: b"x" * 32})
@@ -284,7 +284,7 @@ def test_another_replicas_lease_is_not_taken_back(send, limits, connection):
     assert use(connection, limits["monthly_requests"]) == 20
 
 
-def test_a_return_makes_room_in_the_same_beat(send, limits):
+def test_a_return_makes_room_in_the_same_heartbeat(send, limits):
     (grant,) = send(**acquire(limits["per_key"], 5))["grants"]
     answer = send(**give_back(grant["lease"], 5), **acquire(limits["per_key"], 5))
     assert [item["units"] for item in answer["grants"]] == [5]
@@ -331,7 +331,7 @@ def test_a_replica_is_noted_and_forgotten(send, connection):
     assert [row["id"] for row in connection.execute("SELECT id FROM replica")] == [TWO]
 
 
-def test_a_beat_makes_as_many_statements_for_many_limits_as_for_one(connection, monkeypatch):
+def test_a_heartbeat_makes_as_many_statements_for_many_limits_as_for_one(connection, monkeypatch):
     statements = []
     execute = psycopg.Connection.execute
     monkeypatch.setattr(
@@ -361,7 +361,7 @@ def test_a_beat_makes_as_many_statements_for_many_limits_as_for_one(connection, 
     assert count(ids[:1]) == count(ids) <= 12
 
 
-def test_beats_at_the_same_time_never_grant_more_than_the_limit_in_any_window(connection, account, database_url):
+def test_heartbeats_at_the_same_time_never_grant_more_than_the_limit_in_any_window(connection, account, database_url):
     amount, window_s, seconds = 40, 1, 2.5
     limit = plans.Limit(name="burst", unit="request", amount=amount, window_s=window_s)
     budget = plans.Limit(name="daily", unit="request", amount=300, period="day")
@@ -392,7 +392,7 @@ def test_beats_at_the_same_time_never_grant_more_than_the_limit_in_any_window(co
         assert touched <= amount
 
 
-def test_a_beat_that_waits_for_a_lock_uses_the_time_after_it(connection, account, database_url):
+def test_a_heartbeat_that_waits_for_a_lock_uses_the_time_after_it(connection, account, database_url):
     """`now()` is the transaction's start: with it a beat that waited would be granted a lease that is over."""
     plans.replace_limits(
         connection, "free", [plans.Limit(name="rps", unit="request", amount=9, window_s=1)], actor="test"

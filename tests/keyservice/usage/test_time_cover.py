@@ -12,19 +12,19 @@ START = datetime(2026, 3, 1, tzinfo=UTC)
 quarters = st.integers(0, 96 * 100)
 
 
-def count_of(stretches):
-    return sum((stretch.last_s - stretch.first_s) // stretch.length_s for stretch in stretches)
+def count_of(time_covers):
+    return sum((time_cover.last_s - time_cover.first_s) // time_cover.length_s for time_cover in time_covers)
 
 
 @given(first=quarters, length=st.integers(1, 96 * 100), lengths_s=st.sampled_from([LENGTHS_S, (86_400, 900), (900,)]))
-def test_stretches_add_up_to_the_range_quarter_by_quarter(first, length, lengths_s):
+def test_time_covers_add_up_to_the_range_quarter_by_quarter(first, length, lengths_s):
     start, end = START + first * timedelta(minutes=15), START + (first + length) * timedelta(minutes=15)
     count = {}
-    for stretch in cut(start, end, lengths_s):
-        assert stretch.first_s % stretch.length_s == stretch.last_s % stretch.length_s == 0
-        assert stretch.length_s in lengths_s
-        for at in range(stretch.first_s, stretch.last_s, QUARTER_S):
-            count[at] = count.get(at, 0) + stretch.sign
+    for time_cover in cut(start, end, lengths_s):
+        assert time_cover.first_s % time_cover.length_s == time_cover.last_s % time_cover.length_s == 0
+        assert time_cover.length_s in lengths_s
+        for at in range(time_cover.first_s, time_cover.last_s, QUARTER_S):
+            count[at] = count.get(at, 0) + time_cover.sign
     wanted = range(int(start.timestamp()), int(end.timestamp()), QUARTER_S)
     assert {at: times for at, times in count.items() if times} == dict.fromkeys(wanted, 1)
 

@@ -10,7 +10,7 @@ from keygauge.metrics import DURATION_BUCKETS_S
 from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.usage import usage
-from keygauge_keyservice.usage.sums import Tally
+from keygauge_keyservice.usage.sums import UsageSums
 
 PRICE = PublicPrices()
 ZONES = ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns", "Pacific/Apia"]
@@ -55,7 +55,7 @@ def tally_of(events):
         counts["duration_us"] += event.duration_us
         bounds = [*DURATION_BUCKETS_S, float("inf")]
         durations[next(i for i, bound in enumerate(bounds) if event.duration_us / 1e6 <= bound)] += 1
-    return Tally(**counts, duration_counts=tuple(durations))
+    return UsageSums(**counts, duration_counts=tuple(durations))
 
 
 def names_of(event, by):
@@ -64,14 +64,16 @@ def names_of(event, by):
 
 
 def plain(tally):
-    return {name: getattr(tally, name) for name in Tally.__dataclass_fields__}
+    return {name: getattr(tally, name) for name in UsageSums.__dataclass_fields__}
 
 
 def added(tallies):
     rows = [plain(tally) for tally in tallies]
-    total = {name: sum(row[name] for row in rows) for name in Tally.__dataclass_fields__ if name != "duration_counts"}
+    total = {
+        name: sum(row[name] for row in rows) for name in UsageSums.__dataclass_fields__ if name != "duration_counts"
+    }
     counts = tuple(sum(column) for column in zip(*(row["duration_counts"] for row in rows), strict=True))
-    return {**total, "duration_counts": counts or Tally().duration_counts}
+    return {**total, "duration_counts": counts or UsageSums().duration_counts}
 
 
 @pytest.fixture
@@ -227,7 +229,7 @@ def test_the_figures_follow_from_the_sums():
     counts = [0] * (len(DURATION_BUCKETS_S) + 1)
     counts[5] = 90  # 75 to 100 ms
     counts[-1] = 10
-    tally = Tally(requests=100, server_errors=2, input_tokens=300, output_tokens=100, cost_nanousd=1_500_000_000,
+    tally = UsageSums(requests=100, server_errors=2, input_tokens=300, output_tokens=100, cost_nanousd=1_500_000_000,
                   duration_us=50_000_000, duration_counts=tuple(counts))  # fmt: skip
     assert tally.tokens_per_request == 4
     assert tally.cost_usd == 1.5

@@ -10,8 +10,8 @@ from keygauge import preflight
 from keygauge.clock import now_ns
 from keygauge.http import route
 from keygauge.http.problem import Answer
-from keygauge.http.request_body import Empty, Upload
-from keygauge.http.responder import LEFT, Settlement
+from keygauge.http.request_body import Empty, RequestBody
+from keygauge.http.responder import LEFT, Responder
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.telemetry import tracing
@@ -25,7 +25,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _SWITCHED = 101
 
 
-class Exchange(Settlement, eq=False):
+class AsgiResponder(Responder, eq=False):
     """What is alike for HTTP and WebSocket."""
 
     scope: Scope
@@ -39,7 +39,7 @@ class Exchange(Settlement, eq=False):
         return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)
 
 
-class HttpExchange(Exchange, eq=False):
+class HttpResponder(AsgiResponder, eq=False):
     """An HTTP request and its answer."""
 
     async def estimate(self) -> Estimate:
@@ -48,9 +48,9 @@ class HttpExchange(Exchange, eq=False):
         Raises:
             EstimateError: a declared cap makes no sense.
         """
-        upload = Upload(self._receive)
-        self._receive = upload.receive
-        return await upload.estimate(path=self.scope["path"], headers=self.scope["headers"])
+        request_body = RequestBody(self._receive)
+        self._receive = request_body.receive
+        return await request_body.estimate(path=self.scope["path"], headers=self.scope["headers"])
 
     def is_answered(self) -> bool:
         """Tell whether the host answers this preflight without a handler; it gets no body, which HTTP/2 may hide."""
@@ -111,15 +111,15 @@ class HttpExchange(Exchange, eq=False):
             if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
                 told = {name.lower(): value for name, value in headers}
             self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
-            gate = self.runtime.gate
-            fields: Fields = gate.fields(call, told) if gate else []
+            authorizer = self.runtime.authorizer
+            fields: Fields = authorizer.fields(call, told) if authorizer else []
             return {**message, "headers": headers + fields} if fields else message
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message
 
 
-class WebSocketExchange(Exchange, eq=False):
+class WebSocketResponder(AsgiResponder, eq=False):
     """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
 
     def is_answered(self) -> bool:

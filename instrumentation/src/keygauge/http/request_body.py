@@ -13,7 +13,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
-class Upload:
+class RequestBody:
     """Replays what was read ahead; the rest passes as it comes."""
 
     __slots__ = ("_read", "_receive")

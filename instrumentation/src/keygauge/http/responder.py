@@ -23,7 +23,7 @@ _LAST_EVENTS = (
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
 
-class Settlement(Struct, kw_only=True, eq=False):
+class Responder(Struct, kw_only=True, eq=False):
     """The end of one call, and its answer's body on the way there."""
 
     call: Call

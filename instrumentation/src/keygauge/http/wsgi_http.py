@@ -13,7 +13,7 @@ from keygauge import preflight
 from keygauge.call import CURRENT, UNMATCHED, Call
 from keygauge.http import wsgi_route
 from keygauge.http.problem import Answer
-from keygauge.http.responder import Settlement
+from keygauge.http.responder import Responder
 from keygauge.limits.headers import Fields
 from keygauge.telemetry import tracing
 
@@ -27,7 +27,7 @@ _BODILESS = frozenset({204, 304})
 _PHRASES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests"}
 
 
-class WsgiExchange(Settlement, eq=False):
+class WsgiResponder(Responder, eq=False):
     """An HTTP request and its answer (PEP 3333)."""
 
     _environ: Environ
@@ -109,9 +109,9 @@ class WsgiExchange(Settlement, eq=False):
             length = told.get("content-length")
             self._expected = None if length is None else int(length)
             self._expect(told.get("content-type"), told.get("content-encoding"))
-            gate = self.runtime.gate
-            if gate is not None:
-                headers = [*headers, *gate.texts(call, told)]
+            authorizer = self.runtime.authorizer
+            if authorizer is not None:
+                headers = [*headers, *authorizer.texts(call, told)]
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
         return headers
@@ -129,10 +129,10 @@ class WsgiExchange(Settlement, eq=False):
 class PassingAnswer:
     """The answer's iterable, as the server sees it; `keygauge.current()` is the call while the app makes a chunk."""
 
-    __slots__ = ("_chunks", "_exchange", "_iterable")
+    __slots__ = ("_chunks", "_iterable", "_responder")
 
-    def __init__(self, exchange: WsgiExchange, iterable: Iterable[bytes]) -> None:
-        self._exchange = exchange
+    def __init__(self, responder: WsgiResponder, iterable: Iterable[bytes]) -> None:
+        self._responder = responder
         self._iterable = iterable
         self._chunks: Iterator[bytes] | None = None
 
@@ -140,36 +140,36 @@ class PassingAnswer:
         return self
 
     def __next__(self) -> bytes:
-        exchange = self._exchange
-        outer = CURRENT.set(exchange.call)
+        responder = self._responder
+        outer = CURRENT.set(responder.call)
         try:
             if self._chunks is None:
                 self._chunks = iter(self._iterable)
             chunk = next(self._chunks)
         except StopIteration:
-            exchange.end(complete=True)
+            responder.end(complete=True)
             raise
         except BaseException as error:
-            exchange.end(complete=False, error=error)
+            responder.end(complete=False, error=error)
             raise
         finally:
             CURRENT.reset(outer)
-        exchange.read(chunk)
+        responder.read(chunk)
         return chunk
 
     def close(self) -> None:
         """Close the app's iterable, as the server must, and settle what has not ended."""
-        outer = CURRENT.set(self._exchange.call)
+        outer = CURRENT.set(self._responder.call)
         try:
             close = getattr(self._iterable, "close", None)
             if close is not None:
                 close()
         except BaseException as error:
-            self._exchange.end(complete=False, error=error)
+            self._responder.end(complete=False, error=error)
             raise
         finally:
             CURRENT.reset(outer)
-            self._exchange.close()
+            self._responder.close()
 
 
 class CountedInput(Struct, eq=False):

@@ -8,9 +8,9 @@ from threading import Lock
 
 from keygauge.call import Outcome
 from keygauge.clock import SECOND, now_ns
-from keygauge.limits.key_cache import Key, Keyring
+from keygauge.limits.key_cache import Key, KeyCache
 from keygauge.limits.lease import Lease
-from keygauge.limits.lease_pool import Allowance
+from keygauge.limits.lease_pool import LeasePool
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +24,14 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Dry:
+class NeedsUnits:
     """The leases of these limits do not cover the call: `ask` for more, then decide again."""
 
-    wanted: tuple[tuple[Allowance, int], ...]
+    wanted: tuple[tuple[LeasePool, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Soon:
+class WaitUntil:
     """A unit was granted that may be spent from a moment on: wait, then decide again."""
 
     at_ns: int
@@ -41,11 +41,11 @@ class Soon:
 class Reservation:
     """What an admitted call took, to be settled at its end; `noted` are limits that it passed all the same."""
 
-    parts: tuple[tuple[Allowance, Lease, int], ...]
+    parts: tuple[tuple[LeasePool, Lease, int], ...]
     noted: tuple[tuple[str, Outcome], ...] = ()
 
 
-Claim = tuple[Allowance, int]  # units that a call takes of a limit
+Claim = tuple[LeasePool, int]  # units that a call takes of a limit
 
 UNKNOWN = Refusal("unknown", "key_invalid")
 REVOKED = Refusal("revoked", "key_invalid")
@@ -67,12 +67,12 @@ class Admission:
         self.lock = Lock()
         self.wake = wake  # makes the next beat come at once
         self.clock = clock
-        self.keyring = Keyring()
+        self.key_cache = KeyCache()
         self.authority_ns = 0
         self.away = False  # the last beat was not answered
-        self.asking: set[Allowance] = set()  # those that the next beat asks more for
-        self.held: set[Allowance] = set()  # those with leases
-        self.due: set[Allowance] = set()  # of these, those with something to tell before a lease ends
+        self.asking: set[LeasePool] = set()  # those that the next beat asks more for
+        self.held: set[LeasePool] = set()  # those with leases
+        self.due: set[LeasePool] = set()  # of these, those with something to tell before a lease ends
 
     def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:
         """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds."""
@@ -85,51 +85,51 @@ class Admission:
             return EXPIRED
         return None
 
-    def admit(self, key: Key, since_ns: int) -> Refusal | Dry | Soon | None:
+    def admit(self, key: Key, since_ns: int) -> Refusal | NeedsUnits | WaitUntil | None:
         """Spend one unit of every limit of a key whose limits are all plain, or of none; None is yes.
 
         The call came at `since_ns`.
         """
-        allowances = key.allowances
+        lease_pools = key.lease_pools
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
                 return UNAVAILABLE
             leases = []
-            for allowance in allowances:
-                for lease in allowance.leases:
+            for lease_pool in lease_pools:
+                for lease in lease_pool.leases:
                     if lease.available > 0 and lease.start_ns <= now < lease.deadline_ns:
                         leases.append(lease)
                         break
                 else:
-                    return self._short([(allowance, 1) for allowance in allowances], now)
-            for allowance, lease in zip(allowances, leases):  # noqa: B905 - as long as each other
+                    return self._short([(lease_pool, 1) for lease_pool in lease_pools], now)
+            for lease_pool, lease in zip(lease_pools, leases):  # noqa: B905 - as long as each other
                 lease.available -= 1
-                allowance.spent += 1
+                lease_pool.spent += 1
                 if lease.exact:
                     lease.note(now, since_ns)
-                    self._tell(allowance)
+                    self._tell(lease_pool)
                 elif (
-                    not allowance.asked
+                    not lease_pool.asked
                     and lease.available * 2 < lease.units
-                    and lease is allowance.leases[-1]  # the older ones are spent first
+                    and lease is lease_pool.leases[-1]  # the older ones are spent first
                     and lease.units > 1
                 ):
-                    self._ask(allowance)
+                    self._ask(lease_pool)
             return None
 
-    def reserve(self, claims: Sequence[Claim], since_ns: int) -> Refusal | Dry | Soon | Reservation:
+    def reserve(self, claims: Sequence[Claim], since_ns: int) -> Refusal | NeedsUnits | WaitUntil | Reservation:
         """Take units of every limit, or of none, for a call that came at `since_ns`."""
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
                 return UNAVAILABLE
-            for allowance, units in claims:
-                if units > allowance.limit.amount > 0 and not allowance.limit.dry_run:
-                    return Refusal(allowance.limit.refusal, "request_exceeds_limit", allowance.limit.name)
-            taken = [allowance.gather(units, now) for allowance, units in claims]
+            for lease_pool, units in claims:
+                if units > lease_pool.limit.amount > 0 and not lease_pool.limit.dry_run:
+                    return Refusal(lease_pool.limit.refusal, "request_exceeds_limit", lease_pool.limit.name)
+            taken = [lease_pool.gather(units, now) for lease_pool, units in claims]
             missing = [claim for claim, parts in zip(claims, taken, strict=True) if parts is None]
-            noted = [note for allowance, units in missing if (note := self._note(allowance, units, now))]
+            noted = [note for lease_pool, units in missing if (note := self._note(lease_pool, units, now))]
             if len(noted) < len(missing):
                 return self._short([claim for claim in missing if not self._passes(*claim)], now)
             return self._take(claims, taken, tuple(noted), now, since_ns)
@@ -139,40 +139,40 @@ class Admission:
         used = {"token": tokens, "nanousd": cost_nanousd, "concurrent": 0}
         with self.lock:
             now = self.clock()
-            left: dict[Allowance, int | None] = {}
-            for allowance, lease, units in reservation.parts:
-                rest = left.setdefault(allowance, used[allowance.limit.unit])
+            left: dict[LeasePool, int | None] = {}
+            for lease_pool, lease, units in reservation.parts:
+                rest = left.setdefault(lease_pool, used[lease_pool.limit.unit])
                 part = units if rest is None else min(units, rest)
                 lease.settle(units, part, now)
-                if lease.exact or allowance.closing:
-                    self.due.add(allowance)
-                left[allowance] = None if rest is None else rest - part
-            for allowance, rest in left.items():
+                if lease.exact or lease_pool.closing:
+                    self.due.add(lease_pool)
+                left[lease_pool] = None if rest is None else rest - part
+            for lease_pool, rest in left.items():
                 if rest:
-                    self._charge(allowance, rest, now)
-                if allowance.ended():
+                    self._charge(lease_pool, rest, now)
+                if lease_pool.ended():
                     self.wake()
 
-    def ask(self, dry: Dry) -> None:
+    def ask(self, dry: NeedsUnits) -> None:
         """Have the next beat ask for more of limits that a request waits for."""
         with self.lock:
-            for allowance, units in dry.wanted:
-                allowance.waiting += units
-                self._ask(allowance)
+            for lease_pool, units in dry.wanted:
+                lease_pool.waiting += units
+                self._ask(lease_pool)
 
     def owes(self) -> bool:
         """Tell whether calls used more than they had reserved, and no lease has paid for it."""
         with self.lock:
-            return any(allowance.debt for allowance in self.asking)
+            return any(lease_pool.debt for lease_pool in self.asking)
 
-    def _ask(self, allowance: Allowance) -> None:
-        allowance.asked = True
-        self.asking.add(allowance)
+    def _ask(self, lease_pool: LeasePool) -> None:
+        lease_pool.asked = True
+        self.asking.add(lease_pool)
         self.wake()
 
-    def _tell(self, allowance: Allowance) -> None:
+    def _tell(self, lease_pool: LeasePool) -> None:
         """Have the next beat tell when a unit for use at once was spent."""
-        self.due.add(allowance)
+        self.due.add(lease_pool)
         self.wake()
 
     def _take(
@@ -184,81 +184,81 @@ class Admission:
         since_ns: int,
     ) -> Reservation:
         reserved = []
-        for (allowance, units), parts in zip(claims, taken, strict=True):
+        for (lease_pool, units), parts in zip(claims, taken, strict=True):
             if parts is None:
-                lease = self._pass(allowance, units, now)
+                lease = self._pass(lease_pool, units, now)
                 if lease is not None:
-                    reserved.append((allowance, lease, units))
+                    reserved.append((lease_pool, lease, units))
                 continue
-            settles = allowance.limit.unit != "request"
+            settles = lease_pool.limit.unit != "request"
             for lease, part in parts:
                 lease.spend(part, reserve=settles)
                 if lease.exact:
                     lease.note(now, since_ns)
                 if settles:
-                    reserved.append((allowance, lease, part))
+                    reserved.append((lease_pool, lease, part))
                 if lease.exact and not lease.reserved:
-                    self._tell(allowance)
-            allowance.count(units, now)
-            if not allowance.asked and allowance.is_low(parts[-1][0], now):
-                self._ask(allowance)
+                    self._tell(lease_pool)
+            lease_pool.count(units, now)
+            if not lease_pool.asked and lease_pool.is_low(parts[-1][0], now):
+                self._ask(lease_pool)
         return Reservation(tuple(reserved), noted)
 
-    def _passes(self, allowance: Allowance, units: int) -> bool:
+    def _passes(self, lease_pool: LeasePool, units: int) -> bool:
         """Tell whether a call may pass a limit that has no lease for it: it is tried only, or safe without."""
-        limit = allowance.limit
-        return limit.dry_run or (self.away and limit.when_down == "safe" and units <= allowance.share)
+        limit = lease_pool.limit
+        return limit.dry_run or (self.away and limit.when_down == "safe" and units <= lease_pool.share)
 
-    def _note(self, allowance: Allowance, units: int, now: int) -> tuple[str, Outcome] | None:
+    def _note(self, lease_pool: LeasePool, units: int, now: int) -> tuple[str, Outcome] | None:
         """Say what to count of a limit that a call passes without a lease; None where it may not pass."""
-        if not self._passes(allowance, units):
+        if not self._passes(lease_pool, units):
             return None
-        if not allowance.limit.dry_run:
-            return allowance.limit.name, "degraded"
-        refuses = allowance.refuses(now) or units > allowance.limit.amount
-        return allowance.limit.name, "would_limit" if refuses else "admitted"
+        if not lease_pool.limit.dry_run:
+            return lease_pool.limit.name, "degraded"
+        refuses = lease_pool.refuses(now) or units > lease_pool.limit.amount
+        return lease_pool.limit.name, "would_limit" if refuses else "admitted"
 
-    def _pass(self, allowance: Allowance, units: int, now: int) -> Lease | None:
+    def _pass(self, lease_pool: LeasePool, units: int, now: int) -> Lease | None:
         """Let a call pass without a lease; return what stands for one where its end is of interest."""
-        if not allowance.limit.dry_run:
-            allowance.share -= units
+        if not lease_pool.limit.dry_run:
+            lease_pool.share -= units
             return None
-        asks = now >= allowance.denied_until_ns and units <= allowance.limit.amount
+        asks = now >= lease_pool.denied_until_ns and units <= lease_pool.limit.amount
         if asks:
-            self._ask(allowance)
-        return allowance.overdraw(units, now, asks=asks)
+            self._ask(lease_pool)
+        return lease_pool.overdraw(units, now, asks=asks)
 
-    def _charge(self, allowance: Allowance, units: int, now: int) -> None:
+    def _charge(self, lease_pool: LeasePool, units: int, now: int) -> None:
         """Take what a call used beyond its reservation, now or from the next grant."""
-        for lease in allowance.leases:
+        for lease in lease_pool.leases:
             if lease.is_live(now):
                 part = min(units, lease.available)
                 lease.available -= part
                 units -= part
-        allowance.debt += units
+        lease_pool.debt += units
         if units:
-            self._ask(allowance)
+            self._ask(lease_pool)
 
-    def _short(self, claims: Sequence[Claim], now: int) -> Refusal | Dry | Soon:
+    def _short(self, claims: Sequence[Claim], now: int) -> Refusal | NeedsUnits | WaitUntil:
         """Say what becomes of a call that leases do not cover."""
         dry, start = [], 0
-        for allowance, units in claims:
-            if allowance.gather(units, now) is None:
-                begins = allowance.claim(now) if units == 1 else None
+        for lease_pool, units in claims:
+            if lease_pool.gather(units, now) is None:
+                begins = lease_pool.claim(now) if units == 1 else None
                 start = max(start, begins or 0)
                 if begins is None:
-                    dry.append((allowance, units))
+                    dry.append((lease_pool, units))
         if not dry:
-            return Soon(start)
-        denied = [allowance for allowance, _ in dry if now < allowance.denied_until_ns]
+            return WaitUntil(start)
+        denied = [lease_pool for lease_pool, _ in dry if now < lease_pool.denied_until_ns]
         if denied:
-            if all(allowance.is_patient(now) for allowance in denied):
-                return Soon(max(allowance.denied_until_ns for allowance in denied))
-            last = max(denied, key=lambda allowance: allowance.retry_ns)
+            if all(lease_pool.is_patient(now) for lease_pool in denied):
+                return WaitUntil(max(lease_pool.denied_until_ns for lease_pool in denied))
+            last = max(denied, key=lambda lease_pool: lease_pool.retry_ns)
             return Refusal(
                 outcome=last.limit.refusal,
                 code=last.limit.refusal_code,
                 limit=last.limit.name,
                 retry_after_s=max(last.retry_ns - now, 0) / SECOND,
             )
-        return Dry(tuple(dry))
+        return NeedsUnits(tuple(dry))

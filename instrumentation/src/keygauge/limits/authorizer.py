@@ -15,22 +15,22 @@ from keygauge.limits.admission import (
     WRONG_IP,
     WRONG_MODEL,
     WRONG_ROUTE,
-    Dry,
+    NeedsUnits,
     Refusal,
     Reservation,
-    Soon,
+    WaitUntil,
 )
 from keygauge.limits.credential import Conflict
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields, Texts
 from keygauge.limits.key_cache import Key
 from keygauge.limits.lease import Lease
-from keygauge.limits.lease_pool import Allowance
+from keygauge.limits.lease_pool import LeasePool
 from keygauge.pricing.rates import Rates
-from keygauge.sync.heartbeat import Beat, Round
+from keygauge.sync.heartbeat import Heartbeat, PendingHeartbeat
 
 
-class Unread:
+class NeedsBody:
     """The key's limits need the route, or what the body tells: `read` them, then decide again."""
 
     __slots__ = ("needs_body",)
@@ -40,14 +40,14 @@ class Unread:
 
 
 # None: admitted. A round: decide again when it has ended; soon: at that moment; unread: with route and estimate.
-Decision = Refusal | Round | Soon | Unread | None
+Decision = Refusal | PendingHeartbeat | WaitUntil | NeedsBody | None
 
 _ANY = Estimate()
 
 
-def _is_estimate(allowance: Allowance, _: Lease, units: int) -> bool:
+def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
     """Tell whether a reservation stands for what only the answer can tell."""
-    return allowance.limit.unit == "token" or (allowance.limit.unit == "nanousd" and units > 1)
+    return lease_pool.limit.unit == "token" or (lease_pool.limit.unit == "nanousd" and units > 1)
 
 
 def _has_failed(call: Call) -> bool:
@@ -55,20 +55,20 @@ def _has_failed(call: Call) -> bool:
     return call.usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
 
 
-def _is_money(allowance: Allowance, *_: object) -> bool:
-    return allowance.limit.unit == "nanousd"
+def _is_money(lease_pool: LeasePool, *_: object) -> bool:
+    return lease_pool.limit.unit == "nanousd"
 
 
-class Gate:
+class Authorizer:
     """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
 
     Where it does not enforce, it says who calls and refuses nobody.
     """
 
-    def __init__(self, beat: Beat, *, enforces: bool) -> None:
-        self._beat = beat
-        self._admission = beat.admission
-        self._costing = beat.costing
+    def __init__(self, heartbeat: Heartbeat, *, enforces: bool) -> None:
+        self._heartbeat = heartbeat
+        self._admission = heartbeat.admission
+        self._costing = heartbeat.costing
         self._enforces = enforces
 
     def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
@@ -79,12 +79,12 @@ class Gate:
         if isinstance(token, Conflict):
             return self._refuse(call, CONFLICT)
         digest = hashlib.sha256(token).digest()
-        keyring = self._admission.keyring
-        credential = keyring.credentials.get(digest)
-        key = keyring.keys.get(credential[0]) if credential else None
+        key_cache = self._admission.key_cache
+        credential = key_cache.credentials.get(digest)
+        key = key_cache.keys.get(credential[0]) if credential else None
         if credential is not None and key is not None:
             return self._admit(call, key, credential[1])
-        if keyring.is_unknown(digest, self._admission.clock()):
+        if key_cache.is_unknown(digest, self._admission.clock()):
             return self._refuse(call, UNKNOWN)
         return self._look_up(call, token, digest)
 
@@ -121,12 +121,12 @@ class Gate:
 
     def fields(self, call: Call, beside: Collection[bytes] = ()) -> Fields:
         """Write the header fields that tell the caller its limits, beside those that the answer has by itself."""
-        key = self._admission.keyring.keys.get(call.key) if self._enforces else None
+        key = self._admission.key_cache.keys.get(call.key) if self._enforces else None
         return key.policy.fields(now_ns(), beside) if key else []
 
     def texts(self, call: Call, beside: Collection[str] = ()) -> Texts:
         """Write them as text."""
-        key = self._admission.keyring.keys.get(call.key) if self._enforces else None
+        key = self._admission.key_cache.keys.get(call.key) if self._enforces else None
         return key.policy.texts(now_ns(), beside) if key else []
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
@@ -135,7 +135,7 @@ class Gate:
         call.scopes = key.scopes
         if not key.is_open or secret not in key.secrets:
             refusal = self._admission.check(key, secret, call.time_ns)
-            if refusal is None and not key.restriction.admits_ip(call.ip):
+            if refusal is None and not key.key_policy.admits_ip(call.ip):
                 refusal = WRONG_IP
             if refusal is not None:
                 return self._refuse(call, refusal)
@@ -144,29 +144,29 @@ class Gate:
         if key.is_restricted and (restricted := self._restrict(call, key)) is not None:
             return restricted
         if key.is_plain:
-            decision: Decision | Dry = self._admission.admit(key, call.started_ns)
+            decision: Decision | NeedsUnits = self._admission.admit(key, call.started_ns)
         else:
             decision = self._reserve(call, key)
         if decision is None:
             return None
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
-        return self._ask(decision) if isinstance(decision, Dry) else decision
+        return self._ask(decision) if isinstance(decision, NeedsUnits) else decision
 
-    def _restrict(self, call: Call, key: Key) -> Refusal | Unread | None:
+    def _restrict(self, call: Call, key: Key) -> Refusal | NeedsBody | None:
         """Hold a call against the endpoints and models that its key is for."""
         if call.estimate is None:
-            return Unread(needs_body=key.needs_body)
-        if not key.restriction.admits_route(call.template):
+            return NeedsBody(needs_body=key.needs_body)
+        if not key.key_policy.admits_route(call.template):
             return self._refuse(call, WRONG_ROUTE)
-        if not key.restriction.admits_models(call.estimate):
+        if not key.key_policy.admits_models(call.estimate):
             return self._refuse(call, WRONG_MODEL)
         return None
 
-    def _reserve(self, call: Call, key: Key) -> Refusal | Dry | Soon | Unread | Round | None:
+    def _reserve(self, call: Call, key: Key) -> Refusal | NeedsUnits | WaitUntil | NeedsBody | PendingHeartbeat | None:
         """Take what the call may use, once its route and body are known."""
         if call.estimate is None and (key.needs_body or key.needs_route):
-            return Unread(needs_body=key.needs_body)
+            return NeedsBody(needs_body=key.needs_body)
         estimate: Estimate = call.estimate or _ANY
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):
@@ -182,15 +182,17 @@ class Gate:
                 call.limit, call.outcome = name, outcome
         return None
 
-    def _price(self, call: Call, key: Key, estimate: Estimate) -> tuple[Sequence[Rates], ...] | Refusal | Round:
+    def _price(
+        self, call: Call, key: Key, estimate: Estimate
+    ) -> tuple[Sequence[Rates], ...] | Refusal | PendingHeartbeat:
         """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
         found = []
         for model in estimate.named:
             tiers = self._costing.find(key.tariff, model, call.time_ns)
             if tiers is None:
-                coming = self._beat.next_round()
+                coming = self._heartbeat.next_round()
                 if self._costing.want(key.tariff, model):
-                    self._beat.wake()
+                    self._heartbeat.wake()
                     return coming
             if tiers:
                 found.append(tiers)
@@ -198,9 +200,9 @@ class Gate:
             return Refusal("forbidden", "price_unknown", limit)
         return tuple(found)
 
-    def _ask(self, dry: Dry) -> Round:
+    def _ask(self, dry: NeedsUnits) -> PendingHeartbeat:
         """Take the round first: what is asked after that is carried by it or by a later one, never by an earlier."""
-        coming = self._beat.next_round()
+        coming = self._heartbeat.next_round()
         self._admission.ask(dry)
         return coming
 
@@ -212,7 +214,7 @@ class Gate:
             key_id = None
         if key_id is None:
             return self._refuse(call, UNKNOWN)
-        return self._beat.look_up(digest, key_id)
+        return self._heartbeat.look_up(digest, key_id)
 
     def _refuse(self, call: Call, refusal: Refusal) -> Refusal | None:
         call.outcome = refusal.outcome

@@ -6,7 +6,7 @@ from typing import Any
 
 from keygauge.clock import MS, SECOND
 from keygauge.limits.lease import Lease
-from keygauge.limits.lease_pool import Allowance
+from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 
 _AGAIN_NS = 30 * MS  # a slot may come free at any moment: ask again after so long, while a call waits
@@ -16,7 +16,7 @@ _PEAK_NS = 5 * SECOND  # slots are held for as many calls as there were at once 
 _RENEWED_NS = SECOND  # how often the key service is told that slots are held still
 
 
-class SlotLease(Lease):
+class ConcurrencyLease(Lease):
     """Slots that are held until given back, and kept by telling the key service so before `deadline_ns`."""
 
     __slots__ = ("renew_ns", "told")
@@ -49,17 +49,17 @@ class SlotLease(Lease):
         self.deadline_ns = max(self.deadline_ns, deadline_ns)
 
 
-class Slots(Allowance):
+class ConcurrencyPool(LeasePool):
     """The slots of one limit. A call whose slot the key service no longer counts keeps others from being admitted."""
 
     __slots__ = ("before", "fresh", "lost", "patient_ns", "peak", "turn_ns")
 
-    KIND = SlotLease
+    KIND = ConcurrencyLease
 
     def __init__(self, limit: Limit) -> None:
         super().__init__(limit)
-        self.leases: list[SlotLease] = []  # type: ignore[assignment]  # of this kind only
-        self.lost: list[SlotLease] = []  # ended at the key service, with calls under way
+        self.leases: list[ConcurrencyLease] = []  # type: ignore[assignment]  # of this kind only
+        self.lost: list[ConcurrencyLease] = []  # ended at the key service, with calls under way
         self.peak = 0  # calls at once, since `turn_ns` less `_PEAK_NS`
         self.before = 0  # … and in the time before that
         self.turn_ns = 0
@@ -103,7 +103,7 @@ class Slots(Allowance):
 
     def overdraw(self, units: int, now_ns: int, *, asks: bool) -> Lease | None:  # noqa: ARG002 - as any allowance
         """Let a call of a trial pass without a slot; it is under way all the same."""
-        lease = SlotLease("", units, 0, now_ns=now_ns)
+        lease = ConcurrencyLease("", units, 0, now_ns=now_ns)
         lease.spend(units, reserve=True)
         self.lost.append(lease)
         return lease
@@ -152,11 +152,11 @@ class Slots(Allowance):
                 back.append({"lease": lease.id, "unspent": part})
         return back
 
-    def hold(self, now_ns: int, *, everything: bool = False) -> list[SlotLease]:
+    def hold(self, now_ns: int, *, everything: bool = False) -> list[ConcurrencyLease]:
         """Return the leases of which to tell the key service that they are held still, or that they shrank."""
         return [lease for lease in self.leases if everything or now_ns >= lease.renew_ns or lease.units < lease.told]
 
-    def lose(self, lease: SlotLease) -> None:
+    def lose(self, lease: ConcurrencyLease) -> None:
         """Give up a lease that the key service does not know any more."""
         if lease in self.leases:
             self.leases.remove(lease)

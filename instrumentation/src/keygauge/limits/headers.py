@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from keygauge.clock import SECOND
-from keygauge.limits.lease_pool import Allowance
+from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 
 Fields = list[tuple[bytes, bytes]]
@@ -24,10 +24,10 @@ class Policy:
     As bytes for ASGI and as text for WSGI: to turn one into the other takes as long as to write it.
     """
 
-    __slots__ = ("_allowances", "_constant", "_constant_texts", "_format", "_format_text", "_told", "_told_texts")
+    __slots__ = ("_constant", "_constant_texts", "_format", "_format_text", "_lease_pools", "_told", "_told_texts")
 
-    def __init__(self, allowances: Sequence[Allowance]) -> None:
-        limits = [allowance.limit for allowance in allowances]
+    def __init__(self, lease_pools: Sequence[LeasePool]) -> None:
+        limits = [lease_pool.limit for lease_pool in lease_pools]
         constant = [("ratelimit-policy", ", ".join(map(_item, limits)))] if limits else []
         told: list[tuple[int, str, str]] = []  # place, and the names of the fields that change
         for unit, name in _TOLD.items():
@@ -36,7 +36,7 @@ class Policy:
                 place = next((place for place in places if limits[place].window_s), places[0])
                 constant.append((f"x-ratelimit-limit-{name}", str(limits[place].amount)))
                 told.append((2 * place, f"x-ratelimit-remaining-{name}", f"x-ratelimit-reset-{name}"))
-        self._allowances = allowances
+        self._lease_pools = lease_pools
         self._constant_texts: Texts = constant
         self._constant: Fields = [(name.encode(), value.encode()) for name, value in constant]
         self._format_text = ", ".join('"{}";r=%d;t=%d'.format(_name(limit).replace("%", "%%")) for limit in limits)
@@ -69,9 +69,9 @@ class Policy:
     def _numbers(self, now_ns: int) -> list[int]:
         """Count of each limit what remains, and the seconds until more comes free."""
         numbers: list[int] = []
-        for allowance in self._allowances:
-            reset_ns = allowance.reset_ns - now_ns
-            numbers.append(allowance.remaining(now_ns))
+        for lease_pool in self._lease_pools:
+            reset_ns = lease_pool.reset_ns - now_ns
+            numbers.append(lease_pool.remaining(now_ns))
             numbers.append(-(-reset_ns // SECOND) if reset_ns > 0 else 0)
         return numbers
 

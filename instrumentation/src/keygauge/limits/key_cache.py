@@ -8,11 +8,11 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from keygauge.clock import SECOND
-from keygauge.limits.concurrency import Slots
+from keygauge.limits.concurrency import ConcurrencyPool
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Policy
-from keygauge.limits.key_policy import Restriction
-from keygauge.limits.lease_pool import Allowance
+from keygauge.limits.key_policy import KeyPolicy
+from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 from keygauge.pricing.rates import Rates
 
@@ -31,9 +31,9 @@ class Key:
     status: str  # active, disabled, deleted, suspended
     expires_ns: int | None  # wall clock
     secrets: dict[int, int | None]  # number -> expiry, wall clock ns
-    allowances: tuple[Allowance, ...]
+    lease_pools: tuple[LeasePool, ...]
     policy: Policy
-    restriction: Restriction
+    key_policy: KeyPolicy
     scopes: tuple[str, ...]  # what the key may do, for the app to ask about
     is_open: bool  # active for good, and from any address
     is_restricted: bool  # to some endpoints or models
@@ -44,30 +44,30 @@ class Key:
 
     def claims(
         self, route: str | None, estimate: Estimate, prices: Sequence[Sequence[Rates]] = ()
-    ) -> list[tuple[Allowance, int]]:
+    ) -> list[tuple[LeasePool, int]]:
         """Return what a call takes of which limits; `prices` are the rates of the models it names."""
         return [
-            (allowance, estimate.units(allowance.limit, prices))
-            for allowance in self.allowances
-            if allowance.limit.covers(route, estimate.models)
+            (lease_pool, estimate.units(lease_pool.limit, prices))
+            for lease_pool in self.lease_pools
+            if lease_pool.limit.covers(route, estimate.models)
         ]
 
     def refuses_unpriced(self, route: str | None, estimate: Estimate) -> str | None:
         """Return the name of a limit that admits no calls of models without a price."""
-        for allowance in self.allowances:
-            limit = allowance.limit
+        for lease_pool in self.lease_pools:
+            limit = lease_pool.limit
             if limit.when_unpriced == "refuse" and not limit.dry_run and limit.covers(route, estimate.models):
                 return limit.name
         return None
 
 
-class Keyring:
+class KeyCache:
     """Keys by id and credentials by digest, both bounded. Guarded by the lock of `Admission`."""
 
     def __init__(self) -> None:
         self.keys: dict[str, Key] = {}
         self.credentials: dict[bytes, tuple[str, int]] = {}  # digest -> key id, secret number
-        self.allowances: WeakValueDictionary[str, Allowance] = WeakValueDictionary()
+        self.lease_pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()
         self._unknown: dict[bytes, int] = {}  # digest -> until when
 
     def is_unknown(self, digest: bytes, now_ns: int) -> bool:
@@ -102,9 +102,9 @@ class Keyring:
 
     def _key(self, entry: dict[str, Any]) -> Key:
         limits = [Limit.from_json(limit) for limit in entry["limits"]]
-        allowances = tuple(self._allowance(limit) for limit in limits)
+        lease_pools = tuple(self._lease_pool(limit) for limit in limits)
         expiries = [entry["expires_at"], *(secret["expires_at"] for secret in entry["secrets"])]
-        restriction = Restriction.from_json(entry)
+        key_policy = KeyPolicy.from_json(entry)
         return Key(
             id=entry["id"],
             account=entry["account"],
@@ -112,29 +112,29 @@ class Keyring:
             status=entry["status"],
             expires_ns=_wall_ns(entry["expires_at"]),
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
-            allowances=allowances,
-            policy=Policy([allowance for allowance in allowances if not allowance.limit.dry_run]),
-            restriction=restriction,
+            lease_pools=lease_pools,
+            policy=Policy([lease_pool for lease_pool in lease_pools if not lease_pool.limit.dry_run]),
+            key_policy=key_policy,
             scopes=tuple(entry.get("scopes", ())),
-            is_open=entry["status"] == "active" and restriction.networks is None and not any(expiries),
-            is_restricted=restriction.routes is not None or restriction.models is not None,
+            is_open=entry["status"] == "active" and key_policy.networks is None and not any(expiries),
+            is_restricted=key_policy.routes is not None or key_policy.models is not None,
             is_plain=all(limit.is_plain for limit in limits),
             needs_route=any(limit.route is not None for limit in limits),
             needs_price=any(limit.unit == "nanousd" for limit in limits),
-            needs_body=restriction.models is not None
+            needs_body=key_policy.models is not None
             or any(limit.unit in ("token", "nanousd") or limit.model is not None for limit in limits),
         )
 
-    def _allowance(self, limit: Limit) -> Allowance:
+    def _lease_pool(self, limit: Limit) -> LeasePool:
         """Keep the leases of a limit that is known; a changed limit is asked about afresh."""
-        allowance = self.allowances.get(limit.id)
-        if allowance is None:
-            make = Slots if limit.unit == "concurrent" else Allowance
-            allowance = self.allowances[limit.id] = make(limit)
-        elif allowance.limit != limit:
-            allowance.limit = limit
-            allowance.denied_until_ns = 0
-        return allowance
+        lease_pool = self.lease_pools.get(limit.id)
+        if lease_pool is None:
+            make = ConcurrencyPool if limit.unit == "concurrent" else LeasePool
+            lease_pool = self.lease_pools[limit.id] = make(limit)
+        elif lease_pool.limit != limit:
+            lease_pool.limit = limit
+            lease_pool.denied_until_ns = 0
+        return lease_pool
 
 
 def _wall_ns(unix_s: float | None) -> int | None:

@@ -15,7 +15,7 @@ _ANY = "*"  # at the end of a route or a model: all that begin so
 
 
 @dataclass(frozen=True, slots=True)
-class Restriction:
+class KeyPolicy:
     """None is "no restriction"; an empty one lets nothing through."""
 
     networks: tuple[Network, ...] | None = None
@@ -25,7 +25,7 @@ class Restriction:
     model_prefixes: tuple[str, ...] = ()
 
     @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> Restriction:
+    def from_json(cls, entry: Mapping[str, Any]) -> KeyPolicy:
         """Read the restriction of a key entry; an older key service sends none."""
         networks, routes, models = (entry.get(name) or None for name in ("networks", "routes", "models"))
         if networks is None and routes is None and models is None:
@@ -58,7 +58,7 @@ class Restriction:
         return all(name in models or name.startswith(self.model_prefixes) for name in estimate.named)
 
 
-FREE = Restriction()
+FREE = KeyPolicy()
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:

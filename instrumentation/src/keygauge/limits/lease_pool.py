@@ -18,7 +18,7 @@ _BUDGET_PART = 4096  # … or this part of it, whichever is more: what a crash m
 _MOST_UNITS = 2**53 - 1
 
 
-class Allowance:
+class LeasePool:
     """The leases of one limit. Guarded by the lock of `Admission`."""
 
     __slots__ = (

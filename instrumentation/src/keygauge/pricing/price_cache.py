@@ -56,7 +56,7 @@ Then = Callable[[int | None], None]  # takes a call's cost; None: it has no pric
 _Waiting = tuple[int, Counts, Then]
 
 
-class PriceList:
+class PriceCache:
     """Prices by name. Every method may be called from any thread; `then` is called without a lock held."""
 
     def __init__(self, *, on_fault: Callable[[str], None], clock: Callable[[], int] = now_ns) -> None:

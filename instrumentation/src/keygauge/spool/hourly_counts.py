@@ -18,7 +18,7 @@ Sums: TypeAlias = tuple[int, int, int]
 """Calls, input tokens, output tokens."""
 
 
-class HourTotals:
+class HourlyCounts:
     """Counts calls off the request path: `add` only puts them in a queue."""
 
     def __init__(self) -> None:

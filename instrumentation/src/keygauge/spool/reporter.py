@@ -8,7 +8,7 @@ from http import HTTPStatus
 from time import monotonic
 
 from keygauge.settings import Settings
-from keygauge.spool.hourly_counts import HourTotals
+from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.spool import Spool
 from keygauge.sync.client import ServiceClient, ServiceError
 
@@ -20,7 +20,7 @@ _INTERVAL_S = 10.0
 class Reporter:
     """Reports after batches; for the shipper's thread."""
 
-    def __init__(self, settings: Settings, spool: Spool, totals: HourTotals, *, replica: str) -> None:
+    def __init__(self, settings: Settings, spool: Spool, totals: HourlyCounts, *, replica: str) -> None:
         self._totals = totals
         self._spool = spool
         self._who = {

@@ -35,7 +35,7 @@ def segment_path(directory: Path, spool_id: str, first: int) -> Path:
     return directory / f"{spool_id}.{first:016d}.ndjson"
 
 
-class Backlog:
+class SpoolReader:
     """A spool read in order: what has not been acknowledged. For one thread."""
 
     def __init__(self, directory: Path, spool_id: str) -> None:

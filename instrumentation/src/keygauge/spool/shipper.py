@@ -11,7 +11,7 @@ from keygauge.adopter import Adopter
 from keygauge.sender import Sender
 from keygauge.settings import Settings
 from keygauge.spool.reporter import Reporter
-from keygauge.spool.segment import Backlog
+from keygauge.spool.segment import SpoolReader
 from keygauge.spool.spool import Spool
 from keygauge.sync.client import ServiceError
 
@@ -38,7 +38,7 @@ class Shipper:
         self._on_fault = on_fault
         self._sender = Sender(settings, spool.id, on_drop=on_drop)
         self._adopter = Adopter(settings, spool, interval_s=_ADOPTION_S, on_drop=on_drop, on_fault=on_fault)
-        self._backlog = Backlog(spool.directory, spool.id)
+        self._backlog = SpoolReader(spool.directory, spool.id)
         self._due = Event()
         self._stop = Event()
         self._complained = False

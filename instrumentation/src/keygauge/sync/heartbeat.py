@@ -14,10 +14,10 @@ from uuid import uuid4
 from keygauge import __version__, clock
 from keygauge.clock import SECOND, now_ns
 from keygauge.limits.admission import Admission
-from keygauge.pricing.price_cache import PriceList
+from keygauge.pricing.price_cache import PriceCache
 from keygauge.settings import Settings
 from keygauge.sync.client import ServiceClient, ServiceError
-from keygauge.sync.lease_sync import Trade
+from keygauge.sync.lease_sync import LeaseSync
 from keygauge.telemetry.cost_meter import Costing
 
 _log = logging.getLogger(__name__)
@@ -28,10 +28,12 @@ _TIMEOUT_S = 2.0
 _LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a beat that was not answered
 
-Round = Future[bool]  # ends with the beat that carried what was asked before; False: the key service did not answer
+PendingHeartbeat = Future[
+    bool
+]  # ends with the beat that carried what was asked before; False: the key service did not answer
 
 
-class Beat:
+class Heartbeat:
     """A thread that beats. `reached_ns` is when the last answered beat was sent, or the start."""
 
     def __init__(self, settings: Settings, *, on_fault: Callable[[str], None]) -> None:
@@ -39,9 +41,9 @@ class Beat:
         assert settings.service_token is not None  # noqa: S101 - as above
         self.replica = uuid4().hex
         self.admission = Admission(wake=self.wake)
-        self.prices = PriceList(on_fault=on_fault)
-        self.costing = Costing(self.prices, self.admission.keyring)
-        self._trade = Trade(self.admission, clock=clock.name())
+        self.prices = PriceCache(on_fault=on_fault)
+        self.costing = Costing(self.prices, self.admission.key_cache)
+        self._lease_sync = LeaseSync(self.admission, clock=clock.name())
         self.reached_ns = now_ns()
         self._ended_ns = 0
         self._settings = settings
@@ -50,7 +52,7 @@ class Beat:
         self._cursor: int | None = None
         self._lock = Lock()
         self._look_ups: dict[bytes, str] = {}
-        self._round: Round = Future()
+        self._round: PendingHeartbeat = Future()
         self._due = Event()
         self._stop = Event()
         self._complained = False
@@ -71,7 +73,7 @@ class Beat:
         """Beat now."""
         self._due.set()
 
-    def look_up(self, digest: bytes, key_id: str) -> Round:
+    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat:
         """Ask for a key that is not known here; callers that ask for the same one share the answer."""
         with self._lock:
             self._look_ups[digest] = key_id
@@ -79,7 +81,7 @@ class Beat:
         self.wake()
         return asked
 
-    def next_round(self) -> Round:
+    def next_round(self) -> PendingHeartbeat:
         """Return the round that carries what `Admission` asks for now."""
         with self._lock:
             return self._round
@@ -92,7 +94,7 @@ class Beat:
             self._due.clear()
             if stopping:
                 self._wind_up()
-            answered = self._beat(stopping=stopping)
+            answered = self._heartbeat(stopping=stopping)
             if stopping:
                 self._client.close()
                 return
@@ -102,19 +104,19 @@ class Beat:
     def _wind_up(self) -> None:
         """See that the last beat finds calls settled: first what waits for a price, then what was used beyond."""
         if self.prices.is_awaited:
-            self._beat(stopping=False)
+            self._heartbeat(stopping=False)
         if self.admission.owes():
-            self._beat(stopping=False)
+            self._heartbeat(stopping=False)
 
     def _pause_s(self) -> float:
         """Sleep to the next second, or to when a lease has to go back."""
         until = self._ended_ns + _INTERVAL_NS
-        turn_ns = self._trade.turn_ns()
+        turn_ns = self._lease_sync.turn_ns()
         if turn_ns is not None:
             until = min(until, turn_ns)
         return float(max(until - now_ns(), 0)) / SECOND
 
-    def _beat(self, *, stopping: bool) -> bool:
+    def _heartbeat(self, *, stopping: bool) -> bool:
         with self._lock:
             look_ups = dict(islice(self._look_ups.items(), _MOST))
             for digest in look_ups:
@@ -138,7 +140,7 @@ class Beat:
 
     def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
         prices, names = self.prices.offer()
-        traded, asked = self._trade.offer(stopping=stopping)
+        traded, asked = self._lease_sync.offer(stopping=stopping)
         message = {
             "replica": self.replica,
             "service": self._settings.service_name,
@@ -154,11 +156,11 @@ class Beat:
             answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
         except ServiceError:
             with self.admission.lock:
-                self._trade.give_up(asked)
+                self._lease_sync.give_up(asked)
             raise
         with self.admission.lock:
             self._learn(answer, look_ups)
-            self._trade.take(answer, asked)
+            self._lease_sync.take(answer, asked)
         self.prices.take(answer.get("prices"), names)
         if self.prices.is_urgent:
             self.wake()
@@ -170,14 +172,14 @@ class Beat:
 
     def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, str]) -> None:
         """Take in what the answer says of keys."""
-        keyring = self.admission.keyring
+        key_cache = self.admission.key_cache
         if answer["afresh"]:
-            keyring.forget()
-        keyring.put(answer["keys"], wanted=frozenset(look_ups.values()))
+            key_cache.forget()
+        key_cache.put(answer["keys"], wanted=frozenset(look_ups.values()))
         for found in answer["found"]:
-            keyring.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
+            key_cache.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
         for digest in answer["unknown"]:
-            keyring.mark_unknown(bytes.fromhex(digest), self.admission.clock())
+            key_cache.mark_unknown(bytes.fromhex(digest), self.admission.clock())
         self._cursor = answer["cursor"]
         if answer["more"]:
             self.wake()

@@ -9,9 +9,9 @@ from typing import Any
 
 from keygauge.clock import MS, SECOND
 from keygauge.limits.admission import Admission
-from keygauge.limits.concurrency import SlotLease, Slots
+from keygauge.limits.concurrency import ConcurrencyLease, ConcurrencyPool
 from keygauge.limits.lease import Lease
-from keygauge.limits.lease_pool import Allowance
+from keygauge.limits.lease_pool import LeasePool
 
 _SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular beat will do
 _MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/protocol.md
@@ -25,19 +25,19 @@ class Asked:
     """
 
     sent_ns: int
-    units: dict[str, tuple[Allowance, int]]
-    slots: dict[str, tuple[Slots, SlotLease, int]]
+    units: dict[str, tuple[LeasePool, int]]
+    slots: dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]
 
 
-class Trade:
+class LeaseSync:
     """Speaks for an `Admission`. Offers are made one at a time: the next when the last was answered or given up."""
 
     def __init__(self, admission: Admission, *, clock: str | None = None) -> None:
         self._admission = admission
         self._clock = clock  # its name, for others that read it too
-        self._turns: list[tuple[int, int, Allowance]] = []  # a heap: when to look at whose leases
+        self._turns: list[tuple[int, int, LeasePool]] = []  # a heap: when to look at whose leases
         self._number = count()  # of a turn: allowances have no order
-        self._slots: set[Slots] = set()  # those with leases
+        self._slots: set[ConcurrencyPool] = set()  # those with leases
 
     def turn_ns(self) -> int | None:
         """Return when a lease has to go back, or is over."""
@@ -54,11 +54,11 @@ class Trade:
             admission.asking.difference_update(asking)
             if admission.asking:
                 admission.wake()
-            demands = [(allowance, *allowance.demand(now)) for allowance in asking]
+            demands = [(lease_pool, *lease_pool.demand(now)) for lease_pool in asking]
         message: dict[str, Any] = {
             "acquire": [
-                {"limit": allowance.limit.id, "units": units, "waiting": waiting}
-                for allowance, units, waiting in demands
+                {"limit": lease_pool.limit.id, "units": units, "waiting": waiting}
+                for lease_pool, units, waiting in demands
             ],
             "return": returns,
         }
@@ -66,12 +66,12 @@ class Trade:
             message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
         if self._clock is not None:
             message["clock"] = {"name": self._clock, "us": now // 1000}
-        return message, Asked(now, {allowance.limit.id: (allowance, units) for allowance, units, _ in demands}, held)
+        return message, Asked(now, {lease_pool.limit.id: (lease_pool, units) for lease_pool, units, _ in demands}, held)
 
     def give_up(self, asked: Asked) -> None:
         """Note that an offer was not answered: what was asked may be asked again. The caller holds the lock."""
-        for allowance, _ in asked.units.values():
-            allowance.asked = False
+        for lease_pool, _ in asked.units.values():
+            lease_pool.asked = False
 
     def take(self, answer: dict[str, Any], asked: Asked) -> None:
         """Take in what the answer grants and denies; the caller holds the lock.
@@ -85,12 +85,12 @@ class Trade:
         self.give_up(asked)  # those that are not in the answer
         self._keep(answer, sent_ns, asked)
         for grant in answer["grants"]:
-            allowance, units = asked.units[grant["limit"]]
-            allowance.small = grant["small"]
-            allowance.share = allowance.limit.amount // answer["replicas"]
-            allowance.alone = answer["replicas"] == 1
-            allowance.rest = grant["remaining"] // answer["replicas"]
-            lease = allowance.KIND(
+            lease_pool, units = asked.units[grant["limit"]]
+            lease_pool.small = grant["small"]
+            lease_pool.share = lease_pool.limit.amount // answer["replicas"]
+            lease_pool.alone = answer["replicas"] == 1
+            lease_pool.rest = grant["remaining"] // answer["replicas"]
+            lease = lease_pool.KIND(
                 grant["lease"],
                 grant["units"],
                 sent_ns + grant["left_ms"] * MS,
@@ -98,12 +98,12 @@ class Trade:
                 start_ns=_start(grant, now, sent_ns),
                 exact=grant["exact"],
             )
-            allowance.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
-            self._hold(allowance, lease, lease.deadline_ns - lease.margin_ns + MS)
+            lease_pool.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
+            self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns + MS)
         for denial in answer["denials"]:
-            allowance, _ = asked.units[denial["limit"]]
-            allowance.small = denial["small"]
-            allowance.deny(now, sent_ns + denial["retry_ms"] * MS)
+            lease_pool, _ = asked.units[denial["limit"]]
+            lease_pool.small = denial["small"]
+            lease_pool.deny(now, sent_ns + denial["retry_ms"] * MS)
         if not answer["more"]:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
 
@@ -117,14 +117,14 @@ class Trade:
             else:
                 slots.lose(lease)
 
-    def _hold(self, allowance: Allowance, lease: Lease, turn_ns: int) -> None:
-        self._admission.held.add(allowance)
-        if isinstance(allowance, Slots):
-            self._slots.add(allowance)
+    def _hold(self, lease_pool: LeasePool, lease: Lease, turn_ns: int) -> None:
+        self._admission.held.add(lease_pool)
+        if isinstance(lease_pool, ConcurrencyPool):
+            self._slots.add(lease_pool)
         else:
-            heappush(self._turns, (turn_ns, next(self._number), allowance))
+            heappush(self._turns, (turn_ns, next(self._number), lease_pool))
             over_ns = lease.deadline_ns if lease.exact else lease.deadline_ns + _SOON_NS
-            heappush(self._turns, (over_ns, next(self._number), allowance))
+            heappush(self._turns, (over_ns, next(self._number), lease_pool))
 
     def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
         """Look at the leases whose turn it is: with very many keys, a look at all would hold up the calls."""
@@ -134,16 +134,16 @@ class Trade:
         admission.due |= admission.held if everything else self._slots
         returns: list[dict[str, Any]] = []
         while admission.due and len(returns) < _MOST:
-            allowance = admission.due.pop()
-            returns += allowance.give_back(now, everything=everything)
-            if allowance.is_empty:
-                admission.held.discard(allowance)
-                self._slots.discard(allowance)  # where it is one
+            lease_pool = admission.due.pop()
+            returns += lease_pool.give_back(now, everything=everything)
+            if lease_pool.is_empty:
+                admission.held.discard(lease_pool)
+                self._slots.discard(lease_pool)  # where it is one
         if admission.due:
             admission.wake()
         return returns[:_MOST]
 
-    def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[Slots, SlotLease, int]]:
+    def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]:
         """Choose the leases of slots to keep, those that end soonest first."""
         for slots in self._slots:
             if slots.owes(now) and not slots.asked:

@@ -21,8 +21,8 @@ from collections.abc import Callable
 from threading import Lock
 
 from keygauge.call import Call, StreamKind
-from keygauge.telemetry.counters import Cell
-from keygauge.telemetry.labels import MAX_RESTS, METHODS, OTHER_METHOD, Folding, Names, Series, nameless, rest
+from keygauge.telemetry.counters import Counters
+from keygauge.telemetry.labels import MAX_RESTS, METHODS, OTHER_METHOD, Cardinality, Labels, Names, nameless, rest
 from keygauge.usage import Usage
 
 HOST_SERIES = 2000  # what an SDK that the host set up keeps per instrument before it folds by its own rule
@@ -37,8 +37,8 @@ _MOST_PENDING = 4096  # a few seconds of one busy process; each holds on to its 
 _FIRST_COME = 4 / 5  # of the series are for those that come first
 _DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: well below a millisecond
 
-Observe = Callable[[Series, Call], None]
-Charge = Callable[[Cell, Call, Usage], None]
+Observe = Callable[[Labels, Call], None]
+Charge = Callable[[Counters, Call, Usage], None]
 
 
 class Aggregator:
@@ -63,9 +63,9 @@ class Aggregator:
         """Begin at zero. For a child after a fork: the parent's counts are not its own, nor is the parent's lock."""
         self._lock = Lock()
         self._cost_lock = Lock()  # its own: costs are added off the request path, which must not wait for them
-        self._folding = Folding(**self._max_names)
+        self._folding = Cardinality(**self._max_names)
         self._reasons = Names(50)
-        self._cells: dict[tuple[object, ...], Cell] = {}
+        self._cells: dict[tuple[object, ...], Counters] = {}
         self._born = 0  # cells there ever were
         self._bases: set[tuple[object, ...]] = set()  # … and bases
         self._late: set[str] = set()  # names that took another's place
@@ -75,7 +75,7 @@ class Aggregator:
         self._folded: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._pending: deque[tuple[Cell, Call, Usage | None]] = deque()
+        self._pending: deque[tuple[Counters, Call, Usage | None]] = deque()
 
     def record(self, call: Call) -> None:
         """Count a call, once, at its end."""
@@ -102,7 +102,7 @@ class Aggregator:
                 cell = None
             if cell is None:
                 try:
-                    cell = self._find(Series._make(labels))
+                    cell = self._find(Labels._make(labels))
                 except Exception:  # noqa: BLE001 - a call is counted, whatever becomes of its labels
                     failed, cell = "labels", self._nameless(call)
             cell.requests += 1
@@ -137,12 +137,12 @@ class Aggregator:
         with self._lock:
             _add(self._dropped, self._reasons.fold(reason), count)
 
-    def add_cost(self, cell: Cell, cost_nanousd: int) -> None:
+    def add_cost(self, cell: Counters, cost_nanousd: int) -> None:
         """Add a call's cost to the series it was counted in."""
         with self._cost_lock:
             cell.cost_nanousd += cost_nanousd
 
-    def add_unpriced(self, cell: Cell) -> None:
+    def add_unpriced(self, cell: Counters) -> None:
         """Count a call that a limit of cost is for and that no price is known of."""
         with self._cost_lock:
             cell.unpriced += 1
@@ -162,21 +162,21 @@ class Aggregator:
             if charge is not None and usage is not None:
                 self._charge(charge, cell, call, usage)
 
-    def _observe(self, observe: Observe, series: Series, call: Call) -> None:
+    def _observe(self, observe: Observe, series: Labels, call: Call) -> None:
         try:
             observe(series, call)
         except Exception:  # noqa: BLE001 - whatever SDK and views the host set up may raise
             self.fault("histogram")
             _log.debug("An observation was lost", exc_info=True)
 
-    def _charge(self, charge: Charge, cell: Cell, call: Call, usage: Usage) -> None:
+    def _charge(self, charge: Charge, cell: Counters, call: Call, usage: Usage) -> None:
         try:
             charge(cell, call, usage)
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.fault("cost")
             _log.debug("A cost was not counted", exc_info=True)
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[Counters]:
         """Return all cells, without stopping the request path: list() of a dict's values is one step."""
         return list(self._cells.values())
 
@@ -204,7 +204,7 @@ class Aggregator:
         """Return the events dropped, by reason."""
         return dict(self._dropped)
 
-    def _find(self, labels: Series) -> Cell:
+    def _find(self, labels: Labels) -> Counters:
         series = self._folding.fold(labels)
         if series != labels:
             self._count_folded(labels, series)
@@ -216,25 +216,25 @@ class Aggregator:
         if cell is None:
             self._born += 1
             self._bases.add(series[:4])
-            cell = self._cells[series] = Cell(series)
+            cell = self._cells[series] = Counters(series)
         return cell
 
-    def _nameless(self, call: Call) -> Cell:
+    def _nameless(self, call: Call) -> Counters:
         """Return the cell of a call whose labels cannot be told."""
         _add(self._folded, "series", 1)
         series = nameless(call.status, call.outcome)
         cell = self._cells.get(series)
         if cell is None:
             self._born += 1
-            cell = self._cells[series] = Cell(series)
+            cell = self._cells[series] = Counters(series)
         return cell
 
-    def _count_folded(self, given: Series, kept: Series) -> None:
-        for name, before, after in zip(Series._fields, given, kept, strict=True):
+    def _count_folded(self, given: Labels, kept: Labels) -> None:
+        for name, before, after in zip(Labels._fields, given, kept, strict=True):
             if before != after and (before or after):
                 _add(self._folded, name, 1)
 
-    def _has_room(self, series: Series) -> bool:
+    def _has_room(self, series: Labels) -> bool:
         part = 1 if not self._late.isdisjoint(series[:3]) else _FIRST_COME
         if self._born >= self._max_cells * part:
             return False

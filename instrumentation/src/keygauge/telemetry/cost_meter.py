@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from keygauge.call import Call
 from keygauge.limits.admission import Admission, Reservation
-from keygauge.limits.key_cache import Keyring
-from keygauge.pricing.price_cache import Name, PriceList, Then
+from keygauge.limits.key_cache import KeyCache
+from keygauge.pricing.price_cache import Name, PriceCache, Then
 from keygauge.pricing.rates import Rates
 from keygauge.spool import event
 from keygauge.telemetry.aggregator import Aggregator
-from keygauge.telemetry.counters import Cell
+from keygauge.telemetry.counters import Counters
 from keygauge.usage import Usage
 
 
 class Costing:
     """Prices calls before and after they happen, from the prices that the beat brings."""
 
-    def __init__(self, prices: PriceList, keyring: Keyring) -> None:
+    def __init__(self, prices: PriceCache, key_cache: KeyCache) -> None:
         self._prices = prices
-        self._keyring = keyring
+        self._key_cache = key_cache
 
     def cost(self, call: Call, usage: Usage, then: Then) -> bool:
         """Have a call's cost told, now or with the beat that brings its price; None where the ledger has none either.
@@ -28,7 +28,7 @@ class Costing:
         if call.model is None or (usage.input_tokens is None and usage.output_tokens is None):
             then(None)
             return True
-        key = self._keyring.keys.get(call.key)
+        key = self._key_cache.keys.get(call.key)
         tariff = key.tariff if key else call.account  # of a key that is forgotten meanwhile, its account's is right too
         provider = None if call.provider is None else event.as_written(call.provider)
         name = Name(tariff, provider, event.as_written(call.model))
@@ -64,8 +64,8 @@ class Costing:
 def _most(reservation: Reservation) -> int:
     """Return the most that was reserved of one limit."""
     totals: dict[int, int] = {}
-    for allowance, _, units in reservation.parts:
-        totals[id(allowance)] = totals.get(id(allowance), 0) + units
+    for lease_pool, _, units in reservation.parts:
+        totals[id(lease_pool)] = totals.get(id(lease_pool), 0) + units
     return max(totals.values())
 
 
@@ -82,7 +82,7 @@ class CostMeter:
         if self._aggregator.charge == self.charge:
             self._aggregator.charge = None
 
-    def charge(self, cell: Cell, call: Call, usage: Usage) -> None:
+    def charge(self, cell: Counters, call: Call, usage: Usage) -> None:
         """Add a call's cost to its series when it is known."""
 
         def add(cost_nanousd: int | None) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from keygauge.call import Call
-from keygauge.telemetry.labels import Series
+from keygauge.telemetry.labels import Labels
 from keygauge.usage import Usage
 
 
-class Cell:
+class Counters:
     """The sums of the calls of one series."""
 
     __slots__ = (
@@ -26,7 +26,7 @@ class Cell:
         "unpriced",
     )
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: Labels) -> None:
         self.series = series
         self.requests = 0
         self.seen = 0  # requests until the last turn

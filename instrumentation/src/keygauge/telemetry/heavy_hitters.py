@@ -19,7 +19,7 @@ _CLEARLY_MORE = 2  # times the use, lest two alike take turns
 Swap = tuple[str, str]  # (the name that goes, the name that comes)
 
 
-class Contenders:
+class HeavyHitters:
     """The names of one label that came too late, with how often since the last turn."""
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ from keygauge import metrics
 from keygauge.call import Call
 from keygauge.metrics import Metric
 from keygauge.telemetry.aggregator import GIVE_WAY, Aggregator
-from keygauge.telemetry.counters import Cell
-from keygauge.telemetry.labels import NO_STATUS, Series
+from keygauge.telemetry.counters import Counters
+from keygauge.telemetry.labels import NO_STATUS, Labels
 
 Gauge = Callable[[], float | None]  # None: nothing to tell now
 Counts = Mapping[tuple[Any, ...], int | float]  # by attribute values, in the order of the metric's attributes
@@ -60,7 +60,7 @@ class Histograms:
         self._output_token = _Histogram(meter, metrics.OUTPUT_TOKEN)
         self._stream_duration = _Histogram(meter, metrics.STREAM_DURATION)
 
-    def observe(self, series: Series, call: Call) -> None:
+    def observe(self, series: Labels, call: Call) -> None:
         """Record the times of one call, in its context: so a span becomes its exemplar."""
         duration_s = _seconds(call.started_ns, call.ended_ns)
         context = call.context
@@ -94,7 +94,7 @@ class _Histogram:
 
 
 def _counters(aggregator: Aggregator) -> dict[Metric, Callable[[], Counts]]:
-    def by(metric: Metric, read: Callable[[Cell], int]) -> Callable[[], Counts]:
+    def by(metric: Metric, read: Callable[[Counters], int]) -> Callable[[], Counts]:
         return lambda: _sum(aggregator.cells(), metric, read)
 
     def requests() -> Counts:
@@ -120,13 +120,13 @@ def _counters(aggregator: Aggregator) -> dict[Metric, Callable[[], Counts]]:
     }
 
 
-def _requests(cell: Cell) -> int:
+def _requests(cell: Counters) -> int:
     return cell.requests
 
 
-def _sum(cells: Iterable[Cell], metric: Metric, read: Callable[[Cell], int], *own: str) -> Counts:
+def _sum(cells: Iterable[Counters], metric: Metric, read: Callable[[Counters], int], *own: str) -> Counts:
     """Add the cells up over the attributes of `metric`; `own` are the values of attributes that no series has."""
-    fields = [Series._fields.index(_FIELDS[name]) for name in metric.attributes if name in _FIELDS]
+    fields = [Labels._fields.index(_FIELDS[name]) for name in metric.attributes if name in _FIELDS]
     counts: dict[tuple[Any, ...], int] = {}
     for cell in cells:
         if value := read(cell):
@@ -136,14 +136,14 @@ def _sum(cells: Iterable[Cell], metric: Metric, read: Callable[[Cell], int], *ow
     return counts
 
 
-def _tokens(cells: list[Cell]) -> Counts:
+def _tokens(cells: list[Counters]) -> Counts:
     return {
         **_sum(cells, metrics.TOKENS, lambda cell: cell.input_tokens, "input"),
         **_sum(cells, metrics.TOKENS, lambda cell: cell.output_tokens, "output"),
     }
 
 
-def _tokens_detail(cells: list[Cell]) -> Counts:
+def _tokens_detail(cells: list[Counters]) -> Counts:
     return {
         **_sum(cells, metrics.TOKENS_DETAIL, lambda cell: cell.cache_read_tokens, "cache_read"),
         **_sum(cells, metrics.TOKENS_DETAIL, lambda cell: cell.cache_write_tokens, "cache_write"),
@@ -151,7 +151,7 @@ def _tokens_detail(cells: list[Cell]) -> Counts:
     }
 
 
-def _cost(cells: list[Cell]) -> Counts:
+def _cost(cells: list[Counters]) -> Counts:
     """Turn whole nano-USD into dollars here, at the very end, so that nothing is rounded before."""
     nanousd = _sum(cells, metrics.COST, lambda cell: cell.cost_nanousd)
     return {values: cost / _NANOUSD_PER_USD for values, cost in nanousd.items()}

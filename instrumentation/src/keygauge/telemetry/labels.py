@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, get_args
 
 from keygauge.call import ANONYMOUS, INVALID, Outcome, StreamKind
-from keygauge.telemetry.heavy_hitters import Contenders
+from keygauge.telemetry.heavy_hitters import HeavyHitters
 
 OTHER_KEY = "other"  # the key id that later keys share
 OTHER = "_other"
@@ -21,7 +21,7 @@ _STREAMS = frozenset(get_args(StreamKind))
 _MAX_LENGTH = 200  # longer names are nobody's, and cost memory and bandwidth
 
 
-class Series(NamedTuple):
+class Labels(NamedTuple):
     """Everything that tells two calls' counts apart, each label of one type."""
 
     key: str
@@ -44,7 +44,7 @@ class Names:
         self._most = most
         self._rest = rest
         self._kept = {rest}
-        self.contenders = Contenders()
+        self.contenders = HeavyHitters()
 
     @property
     def is_full(self) -> bool:
@@ -78,7 +78,7 @@ class Names:
         return self.fold(name) if name is not None and name != "" else None
 
 
-class Folding:
+class Cardinality:
     """Bounds every label of a `Series` by itself."""
 
     _MAX_STATUSES = 40
@@ -94,9 +94,9 @@ class Folding:
         self._missing = Names(20)
         self._statuses: set[int] = set()
 
-    def fold(self, labels: Series) -> Series:
+    def fold(self, labels: Labels) -> Labels:
         """Return the labels to count under; equal to `labels` when none had to fold."""
-        return Series(
+        return Labels(
             _one_of(_SPECIAL_KEYS, labels.key) or self._keys.fold(labels.key),
             self._routes.fold(labels.route),
             self._models.fold_optional(labels.model),
@@ -120,7 +120,7 @@ class Folding:
         return int(status)
 
 
-def rest(series: Series) -> Series:
+def rest(series: Labels) -> Labels:
     """Return the series that takes what no longer fits: few of them exist, and status and outcome stay true."""
     return series._replace(
         key=_one_of(_SPECIAL_KEYS, series.key) or OTHER_KEY,
@@ -134,11 +134,11 @@ def rest(series: Series) -> Series:
     )
 
 
-def nameless(status: Any, outcome: Any) -> Series:
+def nameless(status: Any, outcome: Any) -> Labels:
     """Return the series, one of those of `rest`, for a call of which only how it ended can be told."""
     known = status // 100 * 100 if type(status) is int and 100 <= status <= 599 else NO_STATUS  # noqa: PLR2004 - HTTP
     outcome = _one_of(_OUTCOMES, outcome) or OTHER
-    return Series(OTHER_KEY, OTHER, OTHER, OTHER, OTHER_METHOD, known, None, outcome, None, None, None)
+    return Labels(OTHER_KEY, OTHER, OTHER, OTHER, OTHER_METHOD, known, None, outcome, None, None, None)
 
 
 def _is_name(name: Any) -> bool:

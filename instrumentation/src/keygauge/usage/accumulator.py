@@ -7,7 +7,7 @@ from keygauge.usage.counts import UNTOLD, Usage, are_counts, fit_together, overr
 from keygauge.usage.reading import Missing, Reading
 
 
-class Tally:
+class Accumulator:
     """Take documents in their order; later counts replace earlier ones field by field, for all are cumulative."""
 
     __slots__ = ("_excludes_cache", "_is_bad", "_provider", "_stage", "_usage", "failed", "model")

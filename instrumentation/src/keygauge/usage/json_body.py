@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keygauge.usage import fast_path
-from keygauge.usage.accumulator import Tally
+from keygauge.usage.accumulator import Accumulator
 from keygauge.usage.document import UTF8_BOM, may_be_cohere_v1, may_be_llama_cpp, may_be_ollama, may_have_usage, parse
 from keygauge.usage.reading import Missing, Reading
 from keygauge.usage.truncated_json import abridge
@@ -50,7 +50,7 @@ class BodyReader:
         return self._close(complete=complete) if reading is None else reading
 
     def _close(self, *, complete: bool) -> Reading:
-        tally = Tally()
+        tally = Accumulator()
         reason = self._fill(tally)
         self._head = self._held = b""
         return tally.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
@@ -65,7 +65,7 @@ class BodyReader:
         if self._head and len(held) > 2 * TAIL_BYTES:  # twice, so that small chunks are not a move each
             del held[:-TAIL_BYTES]
 
-    def _fill(self, tally: Tally) -> Missing | None:
+    def _fill(self, tally: Accumulator) -> Missing | None:
         body = self._held
         if self._head:
             body = abridge(self._head, body[-TAIL_BYTES:])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keygauge.usage.accumulator import Tally
+from keygauge.usage.accumulator import Accumulator
 from keygauge.usage.document import UTF8_BOM, parse
 from keygauge.usage.reading import Reading
 
@@ -46,7 +46,7 @@ class StreamReader:
         self._matters = framing.matters
         self._held = bytearray()
         self._looks = _MODEL_LOOKS
-        self._tally = Tally()
+        self._tally = Accumulator()
         self._begun = False  # past the byte order mark
         self._skips = False  # inside a frame past the bound
         self._too_large = False

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 
 from keygauge_keyservice.api.schema import FLAG, INTEGER, TEXT, array, enum, nullable, obj, operation, ref
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.sync import message as beat_message
+from keygauge_keyservice.sync import message as heartbeat_message
 from keygauge_keyservice.sync.message import ENTRIES_MAX
 from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
@@ -22,7 +22,7 @@ blueprint = Blueprint("api_beat", __name__, url_prefix="/v1/beat")
 @replica_only
 def receive() -> Response:
     """Apply a beat."""
-    message = beat_message.parse(_document())
+    message = heartbeat_message.parse(_document())
     with services().connection() as connection:
         answer = heartbeat.answer(connection, message, peppers=services().settings.peppers, prices=services().prices)
     return Response(json.dumps(answer, separators=(",", ":")), content_type="application/json")

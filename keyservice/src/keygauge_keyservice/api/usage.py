@@ -18,7 +18,7 @@ from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_pace
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import Quota, find_quotas
-from keygauge_keyservice.usage.sums import Tally
+from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.web.bearer_auth import operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.csv import usd, write_csv
@@ -100,7 +100,7 @@ def _group(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict
     return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 
-def _figures(tally: Tally) -> dict[str, Any]:
+def _figures(tally: UsageSums) -> dict[str, Any]:
     return {name: getattr(tally, name) for name in _SUMS} | {
         "tokens": tally.tokens,
         "tokens_per_request": tally.tokens_per_request,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.sync.message import BeatMessage
+from keygauge_keyservice.sync.message import HeartbeatMessage
 
 T_MAX_MS = 10_000  # how long a replica may trust what it knows, from the moment it asked
 
 
-def see(connection: Connection, message: BeatMessage) -> int:
+def see(connection: Connection, message: HeartbeatMessage) -> int:
     """Note that a replica is alive, and return how many are, this one included.
 
     A beat that takes or keeps no lease need not wait for the disk: what it writes may be lost in a crash.

@@ -17,7 +17,7 @@ _LENGTH_MAX = 10 * 366 * _DAY
 
 
 @dataclass(frozen=True)
-class Span:
+class DateRange:
     """From a moment to before another; `preset` is None where two dates were given."""
 
     start: datetime
@@ -50,7 +50,7 @@ class Span:
         return {"from": self.start.date().isoformat(), "to": self.last_day.isoformat()}
 
 
-def read(arguments: Mapping[str, str], *, now: datetime) -> Span:
+def read(arguments: Mapping[str, str], *, now: datetime) -> DateRange:
     """Read a range from an address; what is wrong there is told and the default shown instead."""
     if "from" in arguments or "to" in arguments:
         return _custom(arguments.get("from", ""), arguments.get("to", ""), now)
@@ -58,17 +58,17 @@ def read(arguments: Mapping[str, str], *, now: datetime) -> Span:
     return of_preset(preset if preset in PRESETS else _PRESET_DEFAULT, now=now)
 
 
-def of_preset(preset: str, *, now: datetime) -> Span:
+def of_preset(preset: str, *, now: datetime) -> DateRange:
     """Return a preset's range: whole hours or whole UTC days, the current one included."""
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     if preset == "24h":
         end = hour + _HOUR
-        return Span(end - _DAY, end, preset)
+        return DateRange(end - _DAY, end, preset)
     end = hour.replace(hour=0) + _DAY
-    return Span(end - int(preset.removesuffix("d")) * _DAY, end, preset)
+    return DateRange(end - int(preset.removesuffix("d")) * _DAY, end, preset)
 
 
-def _custom(first: str, last: str, now: datetime) -> Span:
+def _custom(first: str, last: str, now: datetime) -> DateRange:
     try:
         if "T" in first:  # a bar's moments: the second is the first one that is not in it
             start, end = (datetime.strptime(text, _MINUTE).replace(tzinfo=UTC) for text in (first, last))
@@ -81,9 +81,9 @@ def _custom(first: str, last: str, now: datetime) -> Span:
         return _fallback("The first day is after the last one.", now)
     if end - start > _LENGTH_MAX:
         return _fallback("Give a range of ten years or less.", now)
-    return Span(start, end)
+    return DateRange(start, end)
 
 
-def _fallback(error: str, now: datetime) -> Span:
+def _fallback(error: str, now: datetime) -> DateRange:
     span = of_preset(_PRESET_DEFAULT, now=now)
-    return Span(span.start, span.end, span.preset, f"{error} Shown are the last {PRESETS[_PRESET_DEFAULT]}.")
+    return DateRange(span.start, span.end, span.preset, f"{error} Shown are the last {PRESETS[_PRESET_DEFAULT]}.")

@@ -14,12 +14,12 @@ from keygauge_keyservice.pricing import price_steps
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import key_entries
-from keygauge_keyservice.sync.message import BeatMessage, Prices
+from keygauge_keyservice.sync.message import HeartbeatMessage, Prices
 
 _MS_US = 1_000
 
 
-def answer(connection: Connection, message: BeatMessage, *, peppers: Peppers, prices: PriceBook) -> dict[str, Any]:
+def answer(connection: Connection, message: HeartbeatMessage, *, peppers: Peppers, prices: PriceBook) -> dict[str, Any]:
     """Apply a beat in the caller's transaction and return the protocol's answer."""
     alive = replicas.see(connection, message)
     changes = change_feed.read(connection, message.cursor)  # before the entries, so that those are at least as new

@@ -78,7 +78,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class BeatMessage:
+class HeartbeatMessage:
     """One beat of one replica."""
 
     replica: str
@@ -95,7 +95,7 @@ class BeatMessage:
     reading: Reading | None = None  # of its clock, before it sent this
 
 
-def parse(document: Any) -> BeatMessage:
+def parse(document: Any) -> HeartbeatMessage:
     """Read a beat; fields that are not known are passed over, for replicas that are newer than the service.
 
     Raises:
@@ -103,7 +103,7 @@ def parse(document: Any) -> BeatMessage:
     """
     if not isinstance(document, dict):
         _refuse("body", "is no JSON object")
-    message = BeatMessage(
+    message = HeartbeatMessage(
         replica=_matched(document.get("replica"), "replica", _is_replica, "is no 32 hexadecimal digits"),
         service=_text(document.get("service"), "service"),
         host=_text(document.get("host"), "host"),

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.usage.usage import UsageError
-from keygauge_keyservice.web.context import Services
+from keygauge_keyservice.web.context import Context
 
 PAGE_MAX = 500
 _STREAM_PAGE = 2_000
@@ -164,7 +164,7 @@ def find(connection: Connection, account_id: str, place: Place) -> LoggedCall | 
     return None if row is None else LoggedCall(**row)
 
 
-def read_all(services: Services, **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
+def read_all(services: Context, **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
     """Yield all selected calls in constant memory, holding no connection while the reader takes its time."""
     after: Place | None = None
     while True:

@@ -27,7 +27,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Pace:
+class LiveRates:
     """The last minute's calls that no limit refused, their tokens, and the rates that count them."""
 
     requests_per_minute: int
@@ -56,7 +56,7 @@ FROM (
 
 def find_pace(
     connection: Connection, account_id: str, *, key_id: str | None = None, now: datetime | None = None
-) -> Pace:
+) -> LiveRates:
     """Count the latest calls of an account, or of one of its keys."""
     whose = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
     limits = connection.execute(_RATES, whose).fetchall()
@@ -66,7 +66,7 @@ def find_pace(
         asked = (limit["window_s"], limit["route"], limit["model"])
         if asked not in counted:
             counted[asked] = _count(connection, whose, *asked)
-    return Pace(
+    return LiveRates(
         requests_per_minute=minute["request"],
         tokens_per_minute=minute["token"],
         rates=tuple(

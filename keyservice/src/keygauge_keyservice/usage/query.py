@@ -12,7 +12,7 @@ from psycopg import sql
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.aggregate import DAY_S, DIMENSIONS, LENGTHS_S, SUMS
 from keygauge_keyservice.ledger.rollup import BUCKET_S, DURATION_COUNTS
-from keygauge_keyservice.usage.time_cover import Stretch
+from keygauge_keyservice.usage.time_cover import TimeCover
 
 Grouping: TypeAlias = Literal["account", "key", "route", "model", "status"]
 Names: TypeAlias = tuple[str, ...]
@@ -119,18 +119,18 @@ class Question:
             return LENGTHS_S
         return (DAY_S, BUCKET_S) if self.account_id is not None else (BUCKET_S,)
 
-    def is_in_margin(self, stretch: Stretch) -> bool:
+    def is_in_margin(self, time_cover: TimeCover) -> bool:
         """Tell whether a margin holds the answer: by one dimension in all lengths, within another in days."""
-        return self.cut is not None and (self.cut[0] is None or stretch.length_s == DAY_S)
+        return self.cut is not None and (self.cut[0] is None or time_cover.length_s == DAY_S)
 
 
 def find_sums(
-    connection: Connection, question: Question, stretches: Sequence[tuple[int, Stretch]]
+    connection: Connection, question: Question, time_covers: Sequence[tuple[int, TimeCover]]
 ) -> Iterator[tuple[int, Names, Sums]]:
     """Yield sums by the number of a span, whose stretches these are, and by group; a pair of them may come twice."""
     for make_query, part in (
-        (_margin_query, [item for item in stretches if question.is_in_margin(item[1])]),
-        (_rollup_query, [item for item in stretches if not question.is_in_margin(item[1])]),
+        (_margin_query, [item for item in time_covers if question.is_in_margin(item[1])]),
+        (_rollup_query, [item for item in time_covers if not question.is_in_margin(item[1])]),
     ):
         if part:
             rows = connection.execute(make_query(question), _parameters(question, part), prepare=False)
@@ -170,7 +170,7 @@ def _compose(
     )
 
 
-def _parameters(question: Question, part: Sequence[tuple[int, Stretch]]) -> dict[str, Any]:
+def _parameters(question: Question, part: Sequence[tuple[int, TimeCover]]) -> dict[str, Any]:
     inside, name = question.cut or (None, "")
     return {
         "account_id": question.account_id,
@@ -180,8 +180,8 @@ def _parameters(question: Question, part: Sequence[tuple[int, Stretch]]) -> dict
         "breakdown": f"{inside}>{name}" if inside else name,
         "inside": question.filters.get(inside) if inside else "",
         "spans": [number for number, _ in part],
-        "firsts": [stretch.first for _, stretch in part],
-        "lasts": [stretch.last for _, stretch in part],
-        "lengths": [stretch.length_s for _, stretch in part],
-        "signs": [stretch.sign for _, stretch in part],
+        "firsts": [time_cover.first for _, time_cover in part],
+        "lasts": [time_cover.last for _, time_cover in part],
+        "lengths": [time_cover.length_s for _, time_cover in part],
+        "signs": [time_cover.sign for _, time_cover in part],
     }

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.kinds import quota
 from keygauge_keyservice.usage import usage
-from keygauge_keyservice.usage.sums import Tally
+from keygauge_keyservice.usage.sums import UsageSums
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ JOIN LATERAL (
 LEFT JOIN limit_state AS state ON state.id = plan_limit.id || ':' || subject.id
 WHERE account.id = %(account_id)s
 ORDER BY plan_limit.name, subject.id"""
-_NOTHING = Tally()
+_NOTHING = UsageSums()
 
 
 def find_quotas(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[Quota]:
@@ -72,9 +72,9 @@ class _Counts:
         self._connection = connection
         self._account_id = account_id
         self._now = now
-        self._found: dict[tuple[Any, ...], dict[str | None, Tally]] = {}
+        self._found: dict[tuple[Any, ...], dict[str | None, UsageSums]] = {}
 
-    def of(self, row: Mapping[str, Any]) -> Tally:
+    def of(self, row: Mapping[str, Any]) -> UsageSums:
         """Return the sums of what a limit counts."""
         is_of_keys = row["key_id"] is not None
         asked = (row["period"], row["route"], row["model"], is_of_keys)
@@ -109,5 +109,5 @@ def _quota(row: Mapping[str, Any], counts: _Counts, now: datetime) -> Quota:
     )
 
 
-def _counted(tally: Tally, unit: str) -> int:
+def _counted(tally: UsageSums, unit: str) -> int:
     return {"request": tally.requests - tally.limited, "token": tally.tokens, "nanousd": tally.cost_nanousd}[unit]

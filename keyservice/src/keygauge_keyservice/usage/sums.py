@@ -14,7 +14,7 @@ _NO_DURATIONS = (0,) * (len(DURATION_BUCKETS_S) + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
+class UsageSums:
     """Sums over calls; a call whose tokens or cost are not known adds nothing to those."""
 
     requests: int = 0
@@ -35,7 +35,7 @@ class Tally:
     @classmethod
     def from_row(cls, row: Mapping[str, Any], **others: Any) -> Self:
         """Read the sums from a row of the roll-ups that names them alike."""
-        sums = {name.name: row[name.name] for name in fields(Tally)}
+        sums = {name.name: row[name.name] for name in fields(UsageSums)}
         return cls(**{**sums, "duration_counts": tuple(row["duration_counts"]), **others})
 
     @property

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TimeCover:
     """Buckets of one length, from the first moment, before the last (unix seconds); the sign -1 takes them away."""
 
     first_s: int
@@ -27,7 +27,7 @@ class Stretch:
         return datetime.fromtimestamp(self.last_s, UTC)
 
 
-def cut(start: datetime, end: datetime, lengths_s: Sequence[int]) -> list[Stretch]:
+def cut(start: datetime, end: datetime, lengths_s: Sequence[int]) -> list[TimeCover]:
     """Cut a range into buckets of these lengths, longest first, so that few of them add up to it.
 
     The range must be whole buckets of the last length. The long ones lie between the boundaries next to its ends; what
@@ -36,12 +36,12 @@ def cut(start: datetime, end: datetime, lengths_s: Sequence[int]) -> list[Stretc
     return _cut(int(start.timestamp()), int(end.timestamp()), lengths_s)
 
 
-def _cut(start: int, end: int, lengths: Sequence[int]) -> list[Stretch]:
+def _cut(start: int, end: int, lengths: Sequence[int]) -> list[TimeCover]:
     length, *shorter = lengths
     if start == end:
         return []
     if not shorter:
-        return [Stretch(start, end, length)]
+        return [TimeCover(start, end, length)]
     first, last = _nearest(start, length), _nearest(end, length)
     if last - first <= length:  # one at most: without it, it may be fewer
         without = _cut(start, end, shorter)
@@ -51,21 +51,21 @@ def _cut(start: int, end: int, lengths: Sequence[int]) -> list[Stretch]:
     return _around(start, end, first, last, lengths)
 
 
-def _around(start: int, end: int, first: int, last: int, lengths: Sequence[int]) -> list[Stretch]:
+def _around(start: int, end: int, first: int, last: int, lengths: Sequence[int]) -> list[TimeCover]:
     length, *shorter = lengths
-    return [Stretch(first, last, length), *_between(start, first, shorter), *_between(last, end, shorter)]
+    return [TimeCover(first, last, length), *_between(start, first, shorter), *_between(last, end, shorter)]
 
 
-def _between(start: int, end: int, lengths: Sequence[int]) -> list[Stretch]:
+def _between(start: int, end: int, lengths: Sequence[int]) -> list[TimeCover]:
     """Cover the way from one moment to another; backwards it is taken away."""
     if start <= end:
         return _cut(start, end, lengths)
-    return [replace(stretch, sign=-stretch.sign) for stretch in _cut(end, start, lengths)]
+    return [replace(time_cover, sign=-time_cover.sign) for time_cover in _cut(end, start, lengths)]
 
 
 def _nearest(moment: int, length: int) -> int:
     return (moment + length // 2) // length * length
 
 
-def _count(stretches: Sequence[Stretch]) -> int:
-    return sum((stretch.last_s - stretch.first_s) // stretch.length_s for stretch in stretches)
+def _count(time_covers: Sequence[TimeCover]) -> int:
+    return sum((time_cover.last_s - time_cover.first_s) // time_cover.length_s for time_cover in time_covers)

@@ -13,7 +13,7 @@ import psycopg
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.rollup import BUCKET_S
 from keygauge_keyservice.usage.query import Grouping, Names, Question, Sums, find_sums, merge
-from keygauge_keyservice.usage.sums import Tally
+from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.usage.time_cover import cut
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
@@ -53,7 +53,7 @@ class Selection(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Totals(Tally):
+class Totals(UsageSums):
     """The sums over a range; `start` and `end` are the range used."""
 
     start: datetime
@@ -71,7 +71,7 @@ class Totals(Tally):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point(Tally):
+class Point(UsageSums):
     """The sums of one bucket of time, and of one group where they are asked for; `start` may lie before the range."""
 
     start: datetime
@@ -84,7 +84,7 @@ class Point(Tally):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part(Tally):
+class Part(UsageSums):
     """The sums of one group: the names of an account, key, route or model ("" for none), or 2xx to 5xx."""
 
     names: Names
@@ -106,7 +106,7 @@ def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     """Add up all selected calls."""
     start, end = quarters(selection["start"], selection["end"])
     found = _add_up(connection, selection, [(start, end)], group_by=())
-    return Totals.from_row(found.get((0, ())) or vars(Tally()), start=start, end=end)
+    return Totals.from_row(found.get((0, ())) or vars(UsageSums()), start=start, end=end)
 
 
 def breakdown(connection: Connection, *, by: GroupBy, **selection: Unpack[Selection]) -> list[Part]:
@@ -187,10 +187,12 @@ def _add_up(
         model=selection.get("model"),
         group_by=group_by,
     )
-    stretches = [(number, stretch) for number, span in enumerate(spans) for stretch in cut(*span, question.lengths_s)]
+    time_covers = [
+        (number, time_cover) for number, span in enumerate(spans) for time_cover in cut(*span, question.lengths_s)
+    ]
     found: dict[tuple[int, Names], Sums] = {}
     try:
-        for number, names, sums in find_sums(connection, question, stretches):
+        for number, names, sums in find_sums(connection, question, time_covers):
             if (number, names) in found:
                 merge(found[number, names], sums)
             else:

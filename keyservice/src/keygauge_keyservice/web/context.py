@@ -20,7 +20,7 @@ _NAME = "keygauge"
 
 
 @dataclass(frozen=True)
-class Services:
+class Context:
     """The parts that the views of one app share."""
 
     settings: Settings
@@ -43,6 +43,6 @@ class Services:
         app.extensions[_NAME] = self
 
 
-def services() -> Services:
+def services() -> Context:
     """Return the services of the current app."""
-    return cast("Services", current_app.extensions[_NAME])
+    return cast("Context", current_app.extensions[_NAME])

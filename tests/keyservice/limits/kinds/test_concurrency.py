@@ -6,7 +6,7 @@ from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.sync import message as beat_message
+from keygauge_keyservice.sync import message as heartbeat_message
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
 ONE, TWO = "1" * 32, "2" * 32
@@ -26,7 +26,7 @@ def send(connection):
     def send(replica=ONE, **parts):
         head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
         with connection.transaction():
-            message = beat_message.parse(head | parts)
+            message = heartbeat_message.parse(head | parts)
             return heartbeat.answer(connection, message, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
 
     return send
@@ -113,7 +113,7 @@ def test_replicas_that_share_leave_slots_for_each_other():
 def test_a_wrong_hold_is_refused(hold):
     head = {"replica": ONE, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
     with pytest.raises(Exception, match="hold"):
-        beat_message.parse(head | {"hold": [hold]})
+        heartbeat_message.parse(head | {"hold": [hold]})
 
 
 def test_a_hold_of_no_number_is_passed_over(send):

@@ -14,7 +14,7 @@ from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.portal import auth, date_range
-from keygauge_keyservice.portal.date_range import Span
+from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.pages.keys import require_own
 from keygauge_keyservice.usage import call_log
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
@@ -130,7 +130,7 @@ def _given() -> dict[str, str]:
     return {name: request.args[name] for name in _FILTERS if request.args.get(name)}
 
 
-def _selected(shown: Span, key: Key | None, given: Mapping[str, str]) -> CallFilter:
+def _selected(shown: DateRange, key: Key | None, given: Mapping[str, str]) -> CallFilter:
     return CallFilter(
         account_id=auth.current_account_id(),
         start=shown.start,

@@ -15,7 +15,7 @@ from keygauge_keyservice.portal import auth, date_range, formatting, notices
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.notices import NEAR, PERIODS
 from keygauge_keyservice.usage import quota, usage
-from keygauge_keyservice.usage.live_rates import Pace, find_pace
+from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.quota import Quota
 from keygauge_keyservice.web.context import services
 
@@ -106,7 +106,7 @@ def live() -> Response:
     return response.make_conditional(request)  # type: ignore[return-value]  # the same response
 
 
-def paces(now: Pace) -> list[PaceRow]:
+def paces(now: LiveRates) -> list[PaceRow]:
     """Write the last minute, and each rate of the plan with what its last window holds."""
     rows = []
     for rate in now.rates:

@@ -16,11 +16,11 @@ from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.portal import auth, date_range
 from keygauge_keyservice.portal.charts import timeline
-from keygauge_keyservice.portal.date_range import Span
+from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.pages.keys import require_own
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.query import Grouping
-from keygauge_keyservice.usage.sums import Tally
+from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.usage.usage import Bucket, Part, Point, Selection
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.csv import usd, write_csv
@@ -43,7 +43,7 @@ class Row:
     """One line of a breakdown: how a group is named, and where a link leads that shows only its calls."""
 
     name: str
-    tally: Tally
+    tally: UsageSums
     key_id: str | None = None
 
 
@@ -112,14 +112,16 @@ def read() -> Response:
     return jsonify({"rows": documents})
 
 
-def links_to_calls(points: Sequence[Point], shown: Span, given: Mapping[str, str]) -> list[str]:
+def links_to_calls(points: Sequence[Point], shown: DateRange, given: Mapping[str, str]) -> list[str]:
     """Return for each bar the address of its calls."""
     starts = [max(point.start, shown.start) for point in points]
-    spans = [Span(start, end) for start, end in zip(starts, [*starts[1:], shown.end], strict=True)] if points else []
+    spans = (
+        [DateRange(start, end) for start, end in zip(starts, [*starts[1:], shown.end], strict=True)] if points else []
+    )
     return [f"{url_for('portal.calls.show')}?{urlencode(one.query | dict(given))}" for one in spans]
 
 
-def _is_hourly(shown: Span) -> bool:
+def _is_hourly(shown: DateRange) -> bool:
     """Tell whether requests are drawn by the hour though the range is too long for other figures by the hour."""
     return shown.end - shown.start <= _HOURLY_MAX
 
@@ -133,7 +135,7 @@ def _table() -> tuple[list[str], list[list[Any]]]:
         selection = _selection(shown, _key(connection))
         if table == "time":
             points = usage.series(connection, bucket=shown.bucket, **selection)
-            rows: Iterable[tuple[Sequence[str], Tally]] = [([point.start.isoformat()], point) for point in points]
+            rows: Iterable[tuple[Sequence[str], UsageSums]] = [([point.start.isoformat()], point) for point in points]
             names = [f"{shown.bucket}_utc"]
         elif table == "hour" and _is_hourly(shown):
             rows = [
@@ -157,7 +159,7 @@ def _table() -> tuple[list[str], list[list[Any]]]:
     return [*names, *_FIGURES, "cost_usd"], lines
 
 
-def _selection(shown: Span, key: Key | None) -> Selection:
+def _selection(shown: DateRange, key: Key | None) -> Selection:
     return Selection(
         account_id=auth.current_account_id(),
         start=shown.start,
