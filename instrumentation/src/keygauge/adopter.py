@@ -7,11 +7,11 @@ from collections.abc import Callable
 from http import HTTPStatus
 from threading import Event, Thread
 
-from keygauge.segment import Backlog
 from keygauge.sender import Sender
-from keygauge.service import ServiceError
 from keygauge.settings import Settings
-from keygauge.spool import Ownership, Spool, others
+from keygauge.spool.segment import SpoolReader
+from keygauge.spool.spool import Ownership, Spool, others
+from keygauge.sync.client import ServiceError
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Adopter:
         return pause_s
 
     def _ship(self, ownership: Ownership) -> None:
-        backlog = Backlog(self._directory, ownership.spool_id)
+        backlog = SpoolReader(self._directory, ownership.spool_id)
         while self._sender.send(backlog):
             if self._stop.is_set():
                 return

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
-from keygauge.segment import Backlog, Batch
-from keygauge.service import ServiceClient, ServiceError
 from keygauge.settings import Settings
+from keygauge.spool.segment import Batch, SpoolReader
+from keygauge.sync.client import ServiceClient, ServiceError
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Sender:
         self._owner = owner
         self._on_drop = on_drop
 
-    def send(self, backlog: Backlog) -> bool:
+    def send(self, backlog: SpoolReader) -> bool:
         """Send the next batch of a spool; False when there is none.
 
         Raises:

@@ -1,0 +1,139 @@
+"""The route template of an ASGI request: what the host's routers match, whole, and never the path itself.
+
+Limits, permissions, the ledger and the metrics all go by what this module finds, before the host is called or after.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from keygauge import layers
+from keygauge.call import UNMATCHED
+from keygauge.http import router
+from keygauge.http.layers import Layer
+
+Scope = Mapping[str, Any]
+
+_MOUNTED = "/{path}"  # how Starlette ends the template of a mount
+
+
+def find(scope: Scope, app: Any, *, path: str | None = None, noted: str | None = None) -> str | None:
+    """Return the template that the host has for a request, UNMATCHED where no route takes it.
+
+    `path` is the one that the request came with, `noted` what a router inside is known to have matched. None where the
+    host's router is not one that is known.
+    """
+    noted = noted or scope.get("path_template")  # Litestar leaves its own
+    try:
+        if "app_root_path" not in scope and (taken := noted or _taken(scope)):
+            return taken
+        host, start = _start(scope, app)
+        return _walk(host, start if path is None else {**start, "path": path}, noted, [])
+    except Exception:  # noqa: BLE001 - a router that is not as we know it is one we do not know
+        return None
+
+
+def passed(scope: Scope, app: Any) -> list[Layer]:
+    """Return the layers that a request passes on its way to the route that takes it."""
+    found: list[Layer] = []
+    try:
+        _walk(*_start(scope, app), None, found)
+    except Exception:  # noqa: BLE001 - as above
+        return []
+    return found
+
+
+def path_seen(scope: Scope) -> str:
+    """Return the path that the app routes by: the part below the `root_path`."""
+    path: str = scope.get("path", "")
+    root = scope.get("root_path")
+    if not root or not path.startswith(root):
+        return path
+    below = path[len(root) :]
+    return below if below.startswith("/") else path if below else "/"
+
+
+def _taken(scope: Scope) -> str | None:
+    """Return what Starlette (1.7 and newer) and FastAPI tell of a request that they have routed, outside of mounts."""
+    route = scope.get("route")
+    if route is None or not isinstance(route, _starlette("Route", "WebSocketRoute")):
+        return None
+    context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+    if context is None:
+        return _path(route)
+    return _path(context) if getattr(context, "original_route", None) is route else None
+
+
+def _start(scope: Scope, app: Any) -> tuple[Any, dict[str, Any]]:
+    """Return where to look first, and the request as it came there.
+
+    Starlette leaves its outermost router in the scope, and the path that was there before its mounts.
+    """
+    start = {name: value for name, value in scope.items() if name != "fastapi"}
+    if isinstance(scope.get("router"), _starlette("Router")):
+        start["root_path"] = scope.get("app_root_path", scope.get("root_path", ""))
+        return scope["router"], start
+    return scope.get("app") or app, start
+
+
+def _walk(app: Any, scope: dict[str, Any], noted: str | None, passed: list[Layer]) -> str | None:
+    """Match as the app will, down to the last mount."""
+    host, between = layers.find(app, _is_host)
+    passed += [Layer(layer, path_seen(scope)) for layer in (*between, host)]
+    routes = _routes(host)
+    if routes is None:
+        return noted or router.match(host, path_seen(scope), scope.get("method", "GET"))
+    if root_path := getattr(host, "root_path", None):  # FastAPI's own
+        scope = {**scope, "root_path": root_path}
+    partial = None
+    for matcher, route in _each(routes):
+        match, child = matcher.matches(scope)
+        if match.name == "FULL":
+            return _enter(route, {**scope, **child}, noted, passed)
+        if match.name == "PARTIAL" and partial is None:  # the right path with another method: it is the route's to say
+            partial = (route, {**scope, **child})
+    return _enter(*partial, noted, passed) if partial else UNMATCHED
+
+
+def _enter(route: Any, scope: dict[str, Any], noted: str | None, passed: list[Layer]) -> str | None:
+    if isinstance(route, _starlette("Mount")):
+        inner = _walk(route.app, scope, noted, passed)
+        mount: str = route.path_format.removesuffix(_MOUNTED)
+        return mount + (_MOUNTED if inner in {None, UNMATCHED} else str(inner))
+    if isinstance(route, _starlette("Host")):
+        return _walk(route.app, scope, noted, passed)
+    passed += [Layer(layer, path_seen(scope)) for layer in layers.find(getattr(route, "app", None), _is_host)[1]]
+    return _path(route) or UNMATCHED
+
+
+def _each(routes: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Return what matches, and the route it stands for: FastAPI's included routers match for many."""
+    for route in routes:
+        if not hasattr(route, "effective_route_contexts"):
+            yield route, route
+            continue
+        for context in route.effective_route_contexts():
+            yield context, getattr(context, "starlette_route", None) or context
+
+
+def _is_host(app: Any) -> bool:
+    return _routes(app) is not None or router.is_known(app)
+
+
+def _routes(host: Any) -> Iterable[Any] | None:
+    """Return the routes of an app or a router of Starlette's kind."""
+    own = host if isinstance(host, _starlette("Router")) else getattr(host, "router", None)
+    return own.routes if isinstance(own, _starlette("Router")) else None
+
+
+def _path(route: Any) -> str | None:
+    path = getattr(route, "path_format", None) or getattr(route, "path", None)
+    return path if isinstance(path, str) else None
+
+
+def _starlette(*names: str) -> Any:
+    """Return classes of Starlette's routing; none where it is not imported."""
+    module = sys.modules.get("starlette.routing")
+    return tuple(getattr(module, name) for name in names) if module else ()

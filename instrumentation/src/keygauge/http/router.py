@@ -1,0 +1,160 @@
+"""Frameworks' own routers: what they match, noted as they do, and what they would match.
+
+Django, Falcon, Quart and Datasette leave no trace of their match in scope or environ, but match in one method of a
+class, or one function. That one is wrapped where the framework is already imported; it is never imported for this.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from keygauge.call import CURRENT, UNMATCHED
+from keygauge.telemetry import tracing
+
+
+@dataclass(frozen=True)
+class Router:
+    """Where a framework matches, and how its match tells the template."""
+
+    module: str
+    owner: str  # a class; "" for a function of the module
+    method: str
+    read: Callable[[Any, Any], str | None]  # (the method's owner, what the method returned)
+
+    def find(self) -> tuple[Any, Any]:
+        """Return where the method is, and the method; None where the framework is not imported."""
+        module = sys.modules.get(self.module)
+        owner = getattr(module, self.owner, None) if self.owner else module
+        return owner, getattr(owner, self.method, None)
+
+
+def _quart(context: Any, _: Any) -> str | None:
+    rule = context.request_websocket.url_rule
+    return None if rule is None else rule.rule
+
+
+def _datasette(_: Any, found: Any) -> str | None:
+    """Tell a template from a regular expression: its named groups as parameters."""
+    if found[0] is None:
+        return None
+    template = re.sub(r"\(\?P<(\w+)>(?:[^()\\]|\\.)*\)", r"{\1}", found[0].re.pattern)
+    return template.removesuffix("$").replace("\\.", ".")
+
+
+ROUTERS = (
+    Router("django.core.handlers.base", "BaseHandler", "resolve_request", lambda _, match: f"/{match.route}"),
+    Router("falcon.app", "App", "_get_responder", lambda _, found: found[3]),
+    Router("quart.ctx", "_BaseRequestWebsocketContext", "match_request", _quart),
+    Router("datasette.app", "", "resolve_routes", _datasette),
+)
+
+
+def follow() -> None:
+    """Note from now on what the frameworks that are imported match; again does no harm."""
+    for router in ROUTERS:
+        owner, match = router.find()
+        if match is not None and not hasattr(match, "keygauge_router"):
+            setattr(owner, router.method, _noting(match, router))
+
+
+def unfollow() -> None:
+    """Give the frameworks their own methods back."""
+    for router in ROUTERS:
+        owner, match = router.find()
+        if hasattr(match, "keygauge_router"):
+            setattr(owner, router.method, match.__wrapped__)
+
+
+def is_known(host: Any) -> bool:
+    """Tell whether `match` can ask an app's router."""
+    return _matcher(host) is not None
+
+
+def match(host: Any, path: str, method: str, environ: dict[str, Any] | None = None) -> str | None:
+    """Return the template that a host's router would match, UNMATCHED where nothing does.
+
+    The path begins below the host's mount. None where the router is not known, or does not decide by the path alone.
+    """
+    ask = _matcher(host)
+    if ask is None:
+        return None
+    try:
+        return ask(host, path, method, environ)
+    except Exception:  # noqa: BLE001 - no such route, wrong method, a redirect: each framework raises its own
+        return None if _looks_elsewhere(host) else UNMATCHED
+
+
+def _matcher(host: Any) -> _Matcher | None:
+    for is_kind, ask in _MATCHERS:
+        if is_kind(host):
+            return ask
+    return None
+
+
+def _werkzeug(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> str:
+    """Ask Flask as it asks itself, and Quart by the path."""
+    return str(_rule(host, path, method, environ).rule)
+
+
+def _rule(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> Any:
+    if environ is None:
+        return host.url_map.bind("localhost").match(path, method=method, return_rule=True)[0]
+    adapter = host.create_url_adapter(host.request_class(environ, populate_request=False))
+    return adapter.match(method=method, return_rule=True)[0]
+
+
+def answers_options(host: Any, path: str, environ: dict[str, Any] | None) -> bool:
+    """Tell whether Flask or Quart answers OPTIONS of a path by itself, without the view."""
+    try:
+        return bool(_rule(host, path, "OPTIONS", environ).provide_automatic_options)
+    except Exception:  # noqa: BLE001 - as in `match`
+        return False
+
+
+def _looks_elsewhere(host: Any) -> bool:
+    """Tell whether more than the path decides: a middleware of Django sets the URLs, a host name is a part of rules."""
+    return type(host).__module__.startswith("django.") or bool(
+        getattr(getattr(host, "url_map", None), "host_matching", 0)
+    )
+
+
+_Matcher = Callable[[Any, str, str, dict[str, Any] | None], str]
+
+_MATCHERS: tuple[tuple[Callable[[Any], bool], _Matcher], ...] = (
+    (lambda host: hasattr(host, "url_map") and hasattr(host, "create_url_adapter"), _werkzeug),
+    (
+        lambda host: type(host).__module__.startswith("django.core.handlers."),
+        lambda _host, path, *_: f"/{sys.modules['django.urls'].get_resolver().resolve(path).route}",
+    ),
+    (
+        lambda host: hasattr(host, "asgi_router") and hasattr(host.asgi_router, "handle_routing"),
+        lambda host, path, method, _: str(host.asgi_router.handle_routing(path=path, method=method)[-1]),
+    ),
+    (
+        lambda host: type(host).__module__.startswith("falcon."),
+        lambda host, path, *_: str(host._router.find(path)[-1]),  # noqa: SLF001 - its `find` is not public
+    ),
+)
+
+
+def _noting(match: Callable[..., Any], router: Router) -> Callable[..., Any]:
+    @functools.wraps(match)
+    def noting(self: Any, *args: Any, **options: Any) -> Any:
+        found = match(self, *args, **options)
+        call = CURRENT.get()
+        if call is not None:
+            try:
+                call.matched = router.read(self, found) or call.matched
+                if call.context is None:  # contrib's span of Django is over before the answer begins
+                    tracing.find_inside(call)
+            except Exception:  # noqa: BLE001 - a router that is not as we know it costs the label, not the call
+                return found
+        return found
+
+    noting.keygauge_router = router  # type: ignore[attr-defined]  # how `follow` knows its own
+    return noting

@@ -1,0 +1,110 @@
+"""Ships this process's events to the ledger; its thread is its own: a slow ledger must not delay a beat."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Event, Thread
+from time import time
+
+from keygauge.adopter import Adopter
+from keygauge.sender import Sender
+from keygauge.settings import Settings
+from keygauge.spool.reporter import Reporter
+from keygauge.spool.segment import SpoolReader
+from keygauge.spool.spool import Spool
+from keygauge.sync.client import ServiceError
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL_S = 1.0
+_ADOPTION_S = 15.0  # how often dead processes' spools are looked for
+
+
+class Shipper:
+    """A thread that ships this process's spool; beside it runs another for those of processes that died."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        reporter: Reporter,
+        *,
+        on_drop: Callable[[str], None],
+        on_fault: Callable[[str], None],
+    ) -> None:
+        self._spool = spool
+        self._reporter = reporter
+        self._on_fault = on_fault
+        self._sender = Sender(settings, spool.id, on_drop=on_drop)
+        self._adopter = Adopter(settings, spool, interval_s=_ADOPTION_S, on_drop=on_drop, on_fault=on_fault)
+        self._backlog = SpoolReader(spool.directory, spool.id)
+        self._due = Event()
+        self._stop = Event()
+        self._complained = False
+        self._thread = Thread(target=self._run, name="keygauge-shipper", daemon=True)
+
+    @property
+    def pending(self) -> int:
+        """Count the events not yet in the ledger."""
+        return self._spool.next - self._backlog.next
+
+    def age_s(self) -> float:
+        """Tell the age of the oldest event not yet in the ledger, 0 when there is none."""
+        time_us = self._backlog.oldest_time_us() if self.pending else None
+        return max(0.0, time() - time_us / 1e6) if time_us else 0.0
+
+    def start(self) -> None:
+        """Start shipping."""
+        self._thread.start()
+        self._adopter.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ship what there is and end; tell whether everything is in the ledger."""
+        self._adopter.stop()
+        self._stop.set()
+        self._due.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive() and self.pending == 0
+
+    def _run(self) -> None:
+        while True:
+            self._due.wait(_INTERVAL_S)
+            stopping = self._stop.is_set()
+            try:
+                self._ship()
+                self._spool.shrink(self._backlog.next)
+                self._backlog.batch()  # moves on to the new segment
+                self._forget()
+                self._reporter.report(self._sender.client, at_once=stopping)
+            except ServiceError as error:
+                self._complain(error)
+            except Exception:  # noqa: BLE001 - a fault of ours must not end the shipping
+                _log.exception("KeyGauge's shipper failed")
+                self._on_fault("shipper")
+            if stopping:
+                self._sender.close()
+                return
+
+    def _ship(self) -> None:
+        """Ship all there is. Under steady traffic that may never be so: what goes with it is done in between."""
+        while self._sender.send(self._backlog):
+            self._forget()
+            self._reporter.note_batch()
+            self._reporter.report(self._sender.client, at_once=False)
+            self._recovered()
+
+    def _forget(self) -> None:
+        self._spool.forget(self._backlog.finished(), offset=self._backlog.offset)
+
+    def _complain(self, error: ServiceError) -> None:
+        """Log the first of a row of failures; the spool's age tells how long it lasts."""
+        if not self._complained:
+            self._complained = True
+            _log.warning("Events wait on disk, the ledger is away: %s", error)
+
+    def _recovered(self) -> None:
+        if self._complained:
+            self._complained = False
+            _log.warning("Events reach the ledger again")  # as loud as that they did not
