@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keygauge import layers
 from keygauge.call import UNMATCHED
-from keygauge.http import router
+from keygauge.http import layers, router
 from keygauge.http.layers import Layer
 
 
