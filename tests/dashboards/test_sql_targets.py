@@ -7,8 +7,8 @@ from grafana import All, options
 from grafana import sql as as_sent
 from psycopg import sql
 
-from keygauge_dashboards.panels import Sql
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.panels import Sql
 from keygauge_dashboards.thresholds import Thresholds
 
 HOSTILE = ("o'brien-7b", 'say "hi"', "a\\b", "x'; DROP TABLE event; --", "$1 ${key} {x}", "50%, (a|b).*", "模型")

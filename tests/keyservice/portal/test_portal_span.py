@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keygauge_keyservice.portal import span
+from keygauge_keyservice.portal import date_range
 
 NOW = datetime(2026, 11, 21, 2, 35, 10, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ def day(text):
     ],
 )
 def test_range_follows_the_address_and_the_bars_the_range(arguments, start, end, bucket):
-    shown = span.read(arguments, now=NOW)
+    shown = date_range.read(arguments, now=NOW)
     assert (shown.start, shown.end, shown.bucket) == (day(start), day(end), bucket)
     assert shown.error is None
 
@@ -43,12 +43,12 @@ def test_range_follows_the_address_and_the_bars_the_range(arguments, start, end,
     ],
 )
 def test_bad_dates_are_told_and_the_default_is_shown(arguments):
-    shown = span.read(arguments, now=NOW)
+    shown = date_range.read(arguments, now=NOW)
     assert shown.preset == "30d"
     assert "Shown are the last 30 days" in shown.error
 
 
 def test_address_leads_back_to_the_same_range():
     for arguments in ({"range": "90d"}, {"from": "2026-01-01", "to": "2026-12-31"}):
-        shown = span.read(arguments, now=NOW)
-        assert span.read(shown.query, now=NOW) == shown
+        shown = date_range.read(arguments, now=NOW)
+        assert date_range.read(shown.query, now=NOW) == shown

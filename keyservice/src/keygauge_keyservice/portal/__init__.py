@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from keygauge_keyservice.portal import (
-    assets,
+from keygauge_keyservice.portal import assets, auth, error_pages, formatting, headers
+from keygauge_keyservice.portal.pages import (
     audit,
     billing,
     calls,
-    faults,
-    figures,
-    guard,
-    headers,
     invitation,
     key,
-    key_table,
     keys,
-    member_table,
     members,
     operator_prices,
     overview,
     sign_in,
     single_sign_on,
-    standing,
     stats,
     usage,
 )
+from keygauge_keyservice.portal.tables import key_table, member_table, status
 
 
 def create_portal() -> Blueprint:
@@ -47,14 +41,14 @@ def create_portal() -> Blueprint:
         audit,
         members,
         member_table,
-        standing,
+        status,
         operator_prices,  # … and all of the operator's pages
         assets,
     ):
         portal.register_blueprint(page.blueprint)
     portal.register_blueprint(members.password)
-    guard.install(portal)
+    auth.install(portal)
     headers.install(portal)
-    faults.install(portal)
-    figures.install(portal)
+    error_pages.install(portal)
+    formatting.install(portal)
     return portal

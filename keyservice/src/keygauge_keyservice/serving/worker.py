@@ -13,8 +13,8 @@ import uvicorn
 
 from keygauge_keyservice import config
 from keygauge_keyservice.app import create_app
-from keygauge_keyservice.chores import Housekeeper, chores
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.jobs import JobRunner, chores
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
 from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
@@ -56,7 +56,7 @@ def run(assignment: Assignment) -> None:
     supervisor.settimeout(0)
     _allow_descriptors(2 * CONNECTIONS_MAX)  # a connection and, while a large body comes, its file
     settings = Settings.from_environment()
-    Housekeeper(settings.database_url, chores(retention_days=config.retention_days())).start()
+    JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
     app = Bridge(create_app(settings), name="api", threads=assignment.threads, queue=_QUEUE)
     gc.collect()
     gc.freeze()  # what lives as long as the worker is not looked through again and again
