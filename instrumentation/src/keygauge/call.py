@@ -52,6 +52,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     first_byte_ns: int = 0  # 0 until the first body byte of the answer
     key: str = ANONYMOUS  # the key's id, ANONYMOUS or INVALID
     limit: str | None = None  # the limit that refused
+    matched: str | None = None  # what a router inside the host matched, below its mount
     messages: int = 0  # on a stream
     missing: str | None = None  # why a successful answer told no usage
     model: str | None = None  # as the answer named it
@@ -64,6 +65,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     scopes: tuple[str, ...] = ()  # those of the key; what they allow is the app's to say
     status: int = 0
     stream: StreamKind | None = None
+    template: str | None = None  # the route, as far as it was found before the host was called
     trace_id: str | None = None
     usage: Usage | None = None
     usage_status: UsageStatus = "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keygauge.call import Call
 from keygauge.telemetry.labels import Labels
 from keygauge.usage import Usage
 
@@ -40,7 +41,16 @@ class Counters:
         self.cost_nanousd = 0
         self.unpriced = 0  # calls under a limit of cost whose price is not known
 
-    def add_usage(self, usage: Usage) -> None:
+    def add(self, call: Call) -> None:
+        """Add what one call used; that it was one its caller counts."""
+        self.request_bytes += call.request_bytes
+        self.response_bytes += call.response_bytes
+        if call.messages:
+            self.messages += call.messages
+        if call.usage is not None:
+            self._add_usage(call.usage)
+
+    def _add_usage(self, usage: Usage) -> None:
         """Add the tokens of one call."""
         given, made, read, written, reasoned = usage
         if given:
