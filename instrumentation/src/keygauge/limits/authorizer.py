@@ -86,6 +86,10 @@ class Authorizer:
             return self._admit(call, key, credential[1])
         if key_cache.is_unknown(digest, self._admission.clock()):
             return self._refuse(call, UNKNOWN)
+        if (expired := key_cache.recall(digest, self._admission.clock())) is not None:
+            key, secret = expired
+            self._heartbeat.look_up_again(digest, key.id)
+            return self._admit(call, key, secret)
         return self._look_up(call, token, digest)
 
     def give_up(self, call: Call) -> Refusal | None:
