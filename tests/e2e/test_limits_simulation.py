@@ -19,9 +19,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from keygauge.limits.admission import Admission, NeedsUnits, Refusal, Reservation, WaitUntil
+from keygauge.limits.admission import Admission, NeedsUnits, Reservation, WaitUntil
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
+from keygauge.limits.refusal import Refusal
 from keygauge.sync.lease_sync import LeaseSync
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.clock_reading import Reading

@@ -23,7 +23,7 @@ from genai_prices.types import (
 
 from keygauge.pricing.rates import Rates, cost_nanousd
 from keygauge_keyservice.ledger.event import Event
-from keygauge_keyservice.public_models import find_model
+from keygauge_keyservice.pricing.public_models import find_model
 
 _NANOUSD = 10**9
 _MILLION = 10**6
