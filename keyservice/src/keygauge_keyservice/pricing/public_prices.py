@@ -22,7 +22,7 @@ from genai_prices.types import (
 )
 
 from keygauge.pricing.rates import Rates, cost_nanousd
-from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.pricing.priced import Priced
 from keygauge_keyservice.pricing.public_models import find_model
 
 _NANOUSD = 10**9
@@ -37,7 +37,7 @@ class Cost(NamedTuple):
     price_version: str
 
 
-Price: TypeAlias = Callable[[Event], Cost | None]
+Price: TypeAlias = Callable[[Priced], Cost | None]
 
 
 Constraint: TypeAlias = StartDateConstraint | TimeOfDateConstraint
@@ -54,7 +54,7 @@ class PublicPrices:
         # Not genai-prices' own look-up: its caches keep every name ever asked for.
         self._find = lru_cache(models_max)(_find_schedule)
 
-    def __call__(self, event: Event) -> Cost | None:
+    def __call__(self, event: Priced) -> Cost | None:
         """Price one call; None when the model or its tokens are not known."""
         if event.model is None or (event.input_tokens is None and event.output_tokens is None):
             return None
