@@ -4,7 +4,6 @@ import itertools
 import json
 import math
 import re
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -12,6 +11,7 @@ import urllib.request
 
 import pytest
 from grafana import All, promql
+from ports import free_port
 
 from keygauge import metrics, service_metrics
 from keygauge.metrics import label
@@ -61,7 +61,7 @@ def prometheus(program, tmp_path_factory):
     blocks = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples.txt", "data"]
     subprocess.run(blocks, cwd=folder, check=True, capture_output=True)
     (folder / "prometheus.yaml").write_text("global: {}\n")
-    port = _free_port()
+    port = free_port()
     command = [
         program("prometheus"),
         "--config.file=prometheus.yaml",
@@ -214,9 +214,3 @@ def _await(server, address, log):
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from ports import free_port
 
 from keygauge_demo.process import DemoError, Process
 from keygauge_keyservice import database, embedded
@@ -108,7 +109,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(free_port):
+def stage():
     with tempfile.TemporaryDirectory(prefix="kg-") as directory:  # a short name: a socket is in it
         stage = Stage(Path(directory), free_port())
         yield stage
@@ -176,7 +177,7 @@ def compare(stage, counts):
             assert number != last, f"event {number} is there twice"
             last = number
             expected = Event._make(ledger_writer.event_of(number))
-            assert (time_, *fields) == (datetime.fromtimestamp(expected.time_us / 1e6, UTC), *expected[1:])
+            assert (time_, *fields) == (datetime.fromtimestamp(expected.time_us / 1e6, UTC), *expected[1:-1])
             found = price(expected)
             assert cost == (found and found.nanousd)
             seen[number // ledger_writer.NUMBERS] += 1

@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -8,6 +7,7 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from ports import free_port
 
 from keygauge_keyservice.ledger.event import Event
 
@@ -61,6 +61,7 @@ def make_event():
             outcome="admitted",
             limit=None,
             trace_id="0af7651916cd43dd8448eb211c80319c",
+            details=None,
         )
         return event._replace(**fields)
 
@@ -81,9 +82,7 @@ def serve(empty_database_url, tmp_path):
     started = []
 
     def serve(*arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         process = subprocess.Popen(
             [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(port), *arguments],
             env=os.environ | {"KEYGAUGE_DATABASE_URL": empty_database_url, "KEYGAUGE_DATA_DIR": str(tmp_path)},

@@ -223,6 +223,8 @@ def flush() -> None:
     flush = getattr(provider, "force_flush", None)
     if flush is None:
         return
+    if _Counted.aggregator is not None:
+        _Counted.aggregator.is_ending = True
     try:
         flush(_FLUSH_MS)
     except Exception:  # noqa: BLE001 - the SDK's, at the end of a process that ends anyway

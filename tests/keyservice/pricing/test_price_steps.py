@@ -124,3 +124,4 @@ class _Call:
         self.provider, self.model, self.time_us = provider, model, time_us
         self.input_tokens, self.output_tokens = given, made
         self.cache_read_tokens, self.cache_write_tokens, self.reasoning_tokens = read, written, reasoned
+        self.details = None

@@ -23,7 +23,7 @@ class Costing:
 
         False: too many calls wait for prices, this one's cost will not be told.
         """
-        if call.model is None or (usage.input_tokens is None and usage.output_tokens is None):
+        if call.model is None or not (usage.details or usage[:2] != (None, None)):
             then(None)
             return True
         key = self._key_cache.keys.get(call.key)

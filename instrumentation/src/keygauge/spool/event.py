@@ -10,7 +10,7 @@ from keygauge.call import UNMATCHED, Call
 from keygauge.text import printable
 from keygauge.usage import Usage
 
-# Times in microseconds (`time` since 1970 UTC), sizes in bytes. null is "not known", never 0.
+# Times in microseconds (`time` since 1970 UTC), sizes in bytes, details counts by kind. null is "not known", never 0.
 FIELDS = (
     "time_us",
     "account",
@@ -37,6 +37,7 @@ FIELDS = (
     "outcome",
     "limit",
     "trace_id",
+    "details",
 )
 
 _NO_USAGE = Usage()
@@ -94,7 +95,7 @@ def sound(call: Call) -> Call:
         messages=_count(call.messages) or 0,
         model=_text(call.model),
         provider=_text(call.provider),
-        usage=Usage(*map(_count, call.usage)) if isinstance(call.usage, Usage) else None,
+        usage=Usage._make([*map(_count, call.usage[:5]), None]) if isinstance(call.usage, Usage) else None,
         usage_status=call.usage_status if isinstance(call.usage, Usage) else "none",
         outcome=call.outcome,
         limit=_text(call.limit),
@@ -113,7 +114,7 @@ def _count(value: object) -> int | None:
 def line(call: Call) -> bytes:
     """Write an ended call as a spool's line, newline included: one that the ledger takes, whatever a caller sent."""
     text = _texts
-    given, made, read, written, reasoned = call.usage or _NO_USAGE
+    given, made, read, written, reasoned, details = call.usage or _NO_USAGE
     status = call.status
     started_ns = call.started_ns
     duration_us = (call.ended_ns - started_ns) // 1000
@@ -149,6 +150,7 @@ def line(call: Call) -> bytes:
                 call.outcome,
                 call.limit and text[call.limit],
                 call.trace_id,
+                details or None,
             )
         )
         + b"\n"

@@ -24,7 +24,8 @@ from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 _DAYS_MAX = 3660
 _TIER_HELP = (
-    "US dollars per million tokens (input, output, cache_read, cache_write, reasoning) or per call (request): "
+    "US dollars per million tokens (input, output, cache_read, cache_write, reasoning, cache_write_1h, input_audio, "
+    "output_audio, …), per call (request), or each (images, seconds, web_searches, …): "
     "input=2.5,output=10; repeat it for calls of more input tokens, e.g. 200000:input=5,output=20"
 )
 
