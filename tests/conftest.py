@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from keygauge_keyservice import database, embedded
 from keygauge_keyservice.app import create_app
@@ -127,6 +127,7 @@ def chromium():
         reason = "chromium is not installed: apt-get install chromium"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     with sync_playwright() as playwright:
+        expect.set_options(timeout=100_000)
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()

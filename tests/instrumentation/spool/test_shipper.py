@@ -141,7 +141,7 @@ def test_own_events_do_not_wait_for_a_dead_spool(service, ship, line, tmp_path):
     @service.app.before_request
     def hold_up():
         if request.args.get("spool") == dead.id:
-            freed.wait(10)
+            freed.wait(100)
 
     ship.shipper.start()
     ship.spool.append(line)
