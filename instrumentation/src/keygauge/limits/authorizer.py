@@ -44,6 +44,9 @@ class Sync(Protocol):
     def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat:
         """Ask for a key that is not known here."""
 
+    def look_up_again(self, digest: bytes, key_id: str) -> None:
+        """Ask with the next regular heartbeat for a key whose entry may be out of date."""
+
     def next_round(self) -> PendingHeartbeat:
         """Return the next heartbeat."""
 
@@ -109,7 +112,7 @@ class Authorizer:
             return self._refuse(call, UNKNOWN)
         if (expired := key_cache.recall(digest, self._admission.clock())) is not None:
             key, secret = expired
-            self._heartbeat.look_up_again(digest, key.id)
+            self._sync.look_up_again(digest, key.id)
             return self._admit(call, key, secret)
         return self._look_up(call, token, digest)
 
