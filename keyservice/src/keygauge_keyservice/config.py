@@ -46,6 +46,7 @@ class Settings:
     )
 
     oidc: Provider | None = None  # where people may sign in to the portal, beside their passwords
+    read_only: bool = False  # pages and reports from a standby; everything that writes is refused
     proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
 
     @classmethod
@@ -66,6 +67,7 @@ class Settings:
             peppers=peppers(environ),
             admin_token_is_new=admin_token_is_new,
             oidc=_provider(environ),
+            read_only=environ.get("KEYGAUGE_READ_ONLY") == "1",
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
             api_url=_api_url(environ) or cls.api_url,
         )

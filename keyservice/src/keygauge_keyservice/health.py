@@ -19,9 +19,12 @@ def live() -> dict[str, str]:
 
 @blueprint.get("/readyz")
 def ready() -> dict[str, str]:
-    """Tell that the database answers and has this version's tables: send traffic only then."""
+    """Tell that the database answers, can be written to and has this version's tables: send traffic only then."""
     with services().connection() as connection:
+        is_read_only = not services().settings.read_only and database.is_read_only(connection)
         missing = database.pending(connection)
+    if is_read_only:
+        raise Problem(503, "database_read_only", "The database is a standby, or read-only: see docs/backup.md.")
     if missing:
         raise Problem(503, "migrations_pending", f"{len(missing)} migrations are missing: run 'keygauge migrate'.")
     return {"status": "ok"}

@@ -16,6 +16,7 @@ from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import config, database
 from keygauge_keyservice.commands.session import told_plainly
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.database import Connection
 from keygauge_keyservice.serving.supervisor import Group, StartError, Supervisor
 
 _THREADS = 8  # no more than the pool has connections
@@ -40,6 +41,11 @@ def register(subparsers: Subparsers) -> None:
         help="processes (default: %(default)s, which serves hundreds of replicas; more where one CPU is busy)",
     )
     parser.add_argument("--threads", type=_count, default=_THREADS, help="per process (default: %(default)s)")
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="show pages and reports from a standby of the database; replicas and changes are refused",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -49,11 +55,16 @@ def _run(arguments: argparse.Namespace) -> int:
         config.retention_days()
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
         with database.connect(given.database_url) as connection:
-            database.migrate(connection)
+            if arguments.read_only:
+                _require_tables(connection)
+            else:
+                database.migrate(connection)
     if given.admin_token_is_new:
         kept = config.data_directory() / "admin_token"
         print(f"Admin token, shown this once and kept in {kept}: {given.admin_token}", file=sys.stderr)  # noqa: T201
     environ = os.environ | {"KEYGAUGE_DATABASE_URL": given.database_url}
+    if arguments.read_only:
+        environ["KEYGAUGE_READ_ONLY"] = "1"
     with _shared_metrics() as directory:
         groups = [Group("api", arguments.workers, arguments.threads, [listener])]
         environ["PROMETHEUS_MULTIPROC_DIR"] = directory
@@ -62,6 +73,11 @@ def _run(arguments: argparse.Namespace) -> int:
         except StartError as error:
             raise CommandError(str(error)) from error
     return 0
+
+
+def _require_tables(connection: Connection) -> None:
+    if missing := database.pending(connection):
+        raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate' on the primary")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -56,7 +56,8 @@ def run(assignment: Assignment) -> None:
     supervisor.settimeout(0)
     _allow_descriptors(2 * CONNECTIONS_MAX)  # a connection and, while a large body comes, its file
     settings = Settings.from_environment()
-    JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
+    if not settings.read_only:
+        JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
     app = Bridge(create_app(settings), name="api", threads=assignment.threads, queue=_QUEUE)
     gc.collect()
     gc.freeze()  # what lives as long as the worker is not looked through again and again

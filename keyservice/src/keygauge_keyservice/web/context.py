@@ -9,6 +9,7 @@ from typing import cast
 
 from flask import Flask, current_app
 from prometheus_client import CollectorRegistry
+from psycopg.errors import ReadOnlySqlTransaction
 
 from keygauge_keyservice.accounts.oidc import SignOn
 from keygauge_keyservice.config import Settings
@@ -36,7 +37,11 @@ class Context:
         if self.pool.closed:  # the first request after the fork
             self.pool.open()
         with self.pool.connection() as connection:
-            yield connection
+            try:
+                yield connection
+            except ReadOnlySqlTransaction:  # that server was the primary: the next connection may find the new one
+                connection.close()
+                raise
 
     def attach(self, app: Flask) -> None:
         """Make these the services of an app."""
