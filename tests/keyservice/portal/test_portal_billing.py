@@ -47,4 +47,4 @@ def test_invoices_of_others_are_not_found(connection, billed, stranger, app, vis
     connection.execute("DELETE FROM invoice WHERE account_id = %s", (stranger.account.id,))
     assert visitor.get("/billing/invoices/2026-04.json").status_code == 404
     assert visitor.get("/billing/invoices.json").json["invoices"] == []
-    assert "None yet" in visitor.get("/billing").text
+    assert "No invoices yet" in visitor.get("/billing").text

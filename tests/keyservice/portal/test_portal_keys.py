@@ -69,7 +69,7 @@ def test_lifetime_becomes_an_expiry(connection, signed_in):
 def test_bad_form_makes_no_key_and_says_so(connection, signed_in, customer, form):
     answer = signed_in.post("/keys", form)
     assert answer.status_code == 422
-    assert "Give a name of 1 to 100" in answer.text
+    assert "Enter a name of 1 to 100" in answer.text
     assert len(keys.list_keys(connection, customer.account.id)) == 1
 
 
@@ -96,9 +96,9 @@ def test_key_is_disabled_enabled_and_deleted_with_the_member_as_actor(connection
         answer = signed_in.post(f"{path}/status", {"status": status})
         assert keys.require(connection, customer.key.id).status == status
         assert wording in signed_in.get(answer.location).text
-    assert "cannot be undone" in signed_in.get(f"{path}/delete").text
+    assert "can't be undone" in signed_in.get(f"{path}/delete").text
     answer = signed_in.post(f"{path}/delete")
-    assert "is deleted" in signed_in.get(answer.location).text
+    assert "deleted." in signed_in.get(answer.location).text
     assert keys.require(connection, customer.key.id).status == "deleted"
     actors = connection.execute("SELECT actor FROM audit WHERE subject = %s ORDER BY id", (customer.key.id,)).fetchall()
     assert [row["actor"] for row in actors] == ["test", *[customer.member.email] * 3]
@@ -130,7 +130,7 @@ def test_viewer_looks_but_changes_nothing(app, connection, make_customer, signed
     viewer.sign_in(viewer_account)
     page = viewer.get("/keys").text
     assert viewer_account.key.name in page
-    assert "Create a key" not in page
+    assert "Create key" not in page
     path = f"/keys/{viewer_account.key.id}"
     assert viewer.post("/keys", {"name": "x", "environment": "live", "form_id": "0" * 32}).status_code == 403
     assert viewer.post(f"{path}/status", {"status": "disabled"}).status_code == 403

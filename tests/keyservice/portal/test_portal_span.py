@@ -45,7 +45,7 @@ def test_range_follows_the_address_and_the_bars_the_range(arguments, start, end,
 def test_bad_dates_are_told_and_the_default_is_shown(arguments):
     shown = span.read(arguments, now=NOW)
     assert shown.preset == "30d"
-    assert "Shown are the last 30 days" in shown.error
+    assert "Showing the last 30 days" in shown.error
 
 
 def test_address_leads_back_to_the_same_range():

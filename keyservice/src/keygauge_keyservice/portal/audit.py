@@ -83,7 +83,7 @@ def _texts(entry: Entry) -> list[str]:
 def _chosen() -> dict[str, str | None]:
     chosen = {name: request.args.get(name) or None for name in ("action", "subject")}
     if any(len(text or "") > _TEXT_LENGTH_MAX for text in chosen.values()):
-        raise Problem(422, "bad_filter", "Filters are words of an action, and ids.")
+        raise Problem(422, "bad_filter", f"Filters can have at most {_TEXT_LENGTH_MAX} characters.")
     return chosen
 
 
@@ -92,5 +92,5 @@ def _before() -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= _ID_MAX):
-        raise Problem(422, "bad_filter", "before: give the `next` of the page before.")
+        raise Problem(422, "bad_filter", "before: use the `next` value of the previous page.")
     return int(text)

@@ -77,4 +77,4 @@ def _require(connection: Connection, month: str) -> Invoice:
     for invoice in billing.list_invoices(connection, guard.current_account_id()):
         if invoice.period == period:
             return invoice
-    raise Problem(404, "invoice_not_found", "There is no invoice of that month.")
+    raise Problem(404, "invoice_not_found", "There is no invoice for this month.")

@@ -25,19 +25,24 @@ from keygauge_keyservice.usage import UsageError
 blueprint = Blueprint("calls", __name__)
 
 _PAGE = 50
-_STATUSES = {"2xx": "Answered", "4xx": "Refused or wrong (4xx)", "429": "Limited (429)", "5xx": "Failed (5xx)"}
+_STATUSES = {
+    "2xx": "Successful (2xx)",
+    "4xx": "Client errors (4xx)",
+    "429": "Rate limited (429)",
+    "5xx": "Server errors (5xx)",
+}
 _OUTCOMES = {
     "admitted": "Admitted",
-    "limited": "Refused: rate limit",
-    "quota": "Refused: quota used up",
-    "revoked": "Refused: key disabled or deleted",
-    "expired": "Refused: key expired",
-    "forbidden": "Refused: not allowed for this key",
-    "unavailable": "Refused: limits not known at that moment",
-    "would_limit": "Admitted, though a limit that is only tried would refuse",
-    "degraded": "Admitted by a safe share, while the key service was away",
+    "limited": "Rejected: rate limit exceeded",
+    "quota": "Rejected: quota exceeded",
+    "revoked": "Rejected: key disabled or deleted",
+    "expired": "Rejected: key expired",
+    "forbidden": "Rejected: not permitted for this key",
+    "unavailable": "Rejected: limits unavailable",
+    "would_limit": "Admitted: would exceed a dry-run limit",
+    "degraded": "Admitted: key service unreachable",
 }
-_STREAMS = {"sse": "event stream", "websocket": "WebSocket"}
+_STREAMS = {"sse": "Server-sent events", "websocket": "WebSocket"}
 _FILTERS = ("key", "status", "model", "route", "ip")
 _LENGTHS_MAX = {"model": TEXT_LENGTH_MAX, "route": TEXT_LENGTH_MAX, "ip": 64}
 _NAMES = [name.name for name in fields(LoggedCall)]
@@ -78,10 +83,10 @@ def read(place: str) -> str:
         with services().connection() as connection:
             call = calls.find(connection, guard.current_account_id(), Place.parse(place))
             if call is None:
-                raise Problem(404, "call_not_found", "There is no such call.")
+                raise Problem(404, "call_not_found", "Request not found.")
             key = require_own(connection, call.key_id)
     except UsageError as error:
-        raise Problem(404, "call_not_found", "There is no such call.") from error
+        raise Problem(404, "call_not_found", "Request not found.") from error
     return render_template("portal/call.html", call=call, key=key, outcomes=_OUTCOMES, streams=_STREAMS)
 
 
@@ -143,7 +148,7 @@ def _narrow(given: Mapping[str, str]) -> CallFilter:
     texts = {name: given.get(name, "").strip() or None for name in ("model", "route", "ip")}
     for name, text in texts.items():
         if text and ("\0" in text or len(text) > _LENGTHS_MAX[name]):
-            raise Problem(422, "bad_filter", f"{name}: give one as a call of the log has it.")
+            raise Problem(422, "bad_filter", f"{name}: use at most {_LENGTHS_MAX[name]} characters.")
     narrowed: CallFilter = {"status": given.get("status"), **texts}  # type: ignore[typeddict-item]  # a part
     return narrowed
 

@@ -22,7 +22,7 @@ from keygauge_keyservice.services import services
 
 blueprint = Blueprint("key", __name__, url_prefix="/keys/<key_id>")
 
-_GRACES_S = {"0": "At once", "3600": "After an hour", "86400": "After a day", "604800": "After a week"}
+_GRACES_S = {"0": "Immediately", "3600": "In 1 hour", "86400": "In 24 hours", "604800": "In 7 days"}
 _LISTS = ("scopes", "routes", "networks", "models")
 _HISTORY = 10
 
@@ -72,7 +72,7 @@ def rotate(key_id: str) -> str | Response:
     member = guard.require_change()
     form_id, grace = request.form.get("form_id", ""), request.form.get("grace", "")
     if grace not in _GRACES_S or not is_form_id(form_id):
-        raise Problem(422, "bad_form", "Choose from the list when the old secret ends.")
+        raise Problem(422, "bad_form", "Choose when the old secret expires.")
     with services().connection() as connection:
         require_own(connection, key_id)
         if not sessions.spend_form(connection, guard.current_session(), form_id):

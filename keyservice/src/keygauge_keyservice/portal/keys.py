@@ -23,7 +23,7 @@ blueprint = Blueprint("keys", __name__, url_prefix="/keys")
 
 _LIFETIMES_DAYS = {"": None, "30": 30, "90": 90, "365": 365}
 is_form_id = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
-_NOTICES = {"active": "is enabled", "disabled": "is disabled", "deleted": "is deleted"}
+_NOTICES = {"active": "enabled", "disabled": "disabled", "deleted": "deleted"}
 
 
 @blueprint.get("")
@@ -140,7 +140,7 @@ def _notice(connection: Connection) -> str | None:
     """Say what the page before this one did; an address made up by others says nothing false."""
     notice = request.args.get("notice", "")
     if notice == "sent-before":
-        return "That form was sent before, so no other key was created."
+        return "This form was already submitted, so no other key was created."
     try:
         key = require_own(connection, request.args.get("key", ""))
     except Problem:

@@ -14,7 +14,7 @@ from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.limit_fields import CREDIT, LIMITS_MAX, read_key_limits
 from keygauge_keyservice.plan_limits import Limit
 
-_UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "requests at once"}
+_UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "concurrent requests"}
 _PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "day": "day (UTC)", "month": "month (UTC)"}
 _KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
 _NANO = 10**9

@@ -15,11 +15,11 @@ from keygauge_keyservice.services import services
 
 blueprint = Blueprint("members", __name__, url_prefix="/members")
 
-_ROLES = {"owner": "Owner: all, members too", "member": "Member: keys", "viewer": "Viewer: looks"}
+_ROLES = {"owner": "Owner: full access", "member": "Member: manage keys", "viewer": "Viewer: read-only"}
 _NOTICES = {
-    "role": "The role is changed.",
-    "removed": "The member is removed; all sessions have ended.",
-    "withdrawn": "The invitation has ended.",
+    "role": "Role saved.",
+    "removed": "Member removed and signed out on all devices.",
+    "withdrawn": "Invitation canceled.",
 }
 
 
@@ -129,13 +129,15 @@ def change_password() -> Response | tuple[str, int]:
     member, ip = guard.current_member(), request.remote_addr or ""
     new = request.form.get("new", "")
     if new != request.form.get("again", ""):
-        return render_template("portal/password.html", wrong="The two new passwords are not the same."), 422
+        return render_template("portal/password.html", wrong="The passwords don't match."), 422
     with services().connection() as connection:
         is_admitted = guesses.admit(connection, email=member.email, ip=ip)
         credentials = members.find_credentials(connection, member.email)
     old = request.form.get("old", "")[: members.PASSWORD_LENGTH_MAX]
     if not is_admitted or not members.verify(credentials[1] if credentials else None, old):
-        return render_template("portal/password.html", wrong="The old password is wrong, or was too often."), 422
+        return render_template(
+            "portal/password.html", wrong="The current password is incorrect, or there were too many attempts."
+        ), 422
     try:
         with services().connection() as connection:
             members.set_password(connection, member.email, new, actor=member.email)

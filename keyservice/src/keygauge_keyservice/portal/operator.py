@@ -20,7 +20,7 @@ _PAGE = 50
 _NOTES = 10
 _NOTE_LENGTH_MAX = 2000
 _QUERY_LENGTH_MAX = 100
-_NOTICES = {"plan": "The plan is changed.", "status": "The status is changed.", "note": "The note is kept."}
+_NOTICES = {"plan": "Plan changed.", "status": "Status changed.", "note": "Note added."}
 
 
 @blueprint.get("")
@@ -35,7 +35,7 @@ def create() -> Response | tuple[str, int]:
     given = Fields({"name": request.form.get("name", "").strip(), "plan": request.form.get("plan")})
     name, plan_id = given.name("name"), given.slug("plan")
     if given.errors:
-        return _page(wrong="Give a name of 1 to 100 printable characters, and a plan."), 422
+        return _page(wrong="Enter a name of 1 to 100 printable characters and choose a plan."), 422
     with services().connection() as connection:
         account = accounts.create(connection, name=name, plan_id=plan_id, actor=guard.current_member().email)
     return redirect(url_for("portal.operator.read", account_id=account.id), 303)
@@ -82,7 +82,7 @@ def add_note(account_id: str) -> Response:
     """Keep a support note in the account's audit record."""
     text = request.form.get("text", "").strip()
     if not 1 <= len(text) <= _NOTE_LENGTH_MAX or "\0" in text:
-        raise Problem(422, "bad_note", f"Give 1 to {_NOTE_LENGTH_MAX} characters.")
+        raise Problem(422, "bad_note", f"Enter 1 to {_NOTE_LENGTH_MAX} characters.")
     with services().connection() as connection:
         accounts.require(connection, account_id)
         audit.append(

@@ -137,8 +137,8 @@ def gauge(found: Quota) -> Gauge:
 
 def describe(limit: Limit, *, is_own: bool = False) -> str:
     """Write a limit with what it is confined to: 20,000 requests per month, model gpt-4o only."""
-    text = rate(limit).removesuffix(" for each key" if is_own else "")
-    return text + _only(limit) + (", tried only" if limit.dry_run else "")
+    text = rate(limit).removesuffix(", per key" if is_own else "")
+    return text + _only(limit) + (" (dry run)" if limit.dry_run else "")
 
 
 def _only(limit: Limit | Quota) -> str:
@@ -147,11 +147,11 @@ def _only(limit: Limit | Quota) -> str:
 
 
 def rate(limit: Limit) -> str:
-    """Write a limit: 600 requests per minute, 1 request at once, $20.00 per month."""
+    """Write a limit: 600 requests per minute, 1 concurrent request, $20.00 per month."""
     unit = figures.unit_name(limit.unit, limit.credit_nanousd)
     amount = f"{figures.amount(limit.amount, limit.unit, limit.credit_nanousd)} {unit}".strip()
     if limit.amount == 1 and not limit.credit_nanousd:
         amount = amount.removesuffix("s")
     window = limit.period or _SPANS_S.get(limit.window_s or 0, f"{limit.window_s} seconds")
-    pace = "at once" if limit.unit == "concurrent" else f"per {window}"
-    return f"{amount} {pace}{' for each key' if limit.subject == 'key' else ''}"
+    pace = "" if limit.unit == "concurrent" else f" per {window}"
+    return f"{amount}{pace}{', per key' if limit.subject == 'key' else ''}"

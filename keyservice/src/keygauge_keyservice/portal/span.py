@@ -76,14 +76,14 @@ def _custom(first: str, last: str, now: datetime) -> Span:
             start = datetime.combine(date.fromisoformat(first), time(), UTC)
             end = datetime.combine(date.fromisoformat(last), time(), UTC) + _DAY
     except (ValueError, OverflowError):
-        return _fallback("Give both dates as year-month-day.", now)
+        return _fallback("Enter both dates as YYYY-MM-DD.", now)
     if start >= end:
-        return _fallback("The first day is after the last one.", now)
+        return _fallback("The start date must be before the end date.", now)
     if end - start > _LENGTH_MAX:
-        return _fallback("Give a range of ten years or less.", now)
+        return _fallback("The range can be at most 10 years.", now)
     return Span(start, end)
 
 
 def _fallback(error: str, now: datetime) -> Span:
     span = of_preset(_PRESET_DEFAULT, now=now)
-    return Span(span.start, span.end, span.preset, f"{error} Shown are the last {PRESETS[_PRESET_DEFAULT]}.")
+    return Span(span.start, span.end, span.preset, f"{error} Showing the last {PRESETS[_PRESET_DEFAULT]}.")

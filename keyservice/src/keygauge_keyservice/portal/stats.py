@@ -66,7 +66,7 @@ def show() -> str:
 
 def slices(models: Sequence[Part], requests: int) -> list[Slice]:
     """Cut the donut: the models with most calls, and the rest as "Other"."""
-    counts = [(part.group or "no model", f"tone-{rank}", part.requests) for rank, part in enumerate(models, 1)]
+    counts = [(part.group or "No model", f"tone-{rank}", part.requests) for rank, part in enumerate(models, 1)]
     others = counts[_MODELS_MAX:]
     name_of_rest = others[0][0] if len(others) == 1 else "Other"
     rest = (name_of_rest, "tone-other", sum(count for _, _, count in others))

@@ -57,9 +57,9 @@ def draw_requests(
         name,
         points,
         bucket,
-        Series("Answered", "tone-answered", [answered(point) for point in points]),
-        Series("Limited", "tone-limited", [point.limited for point in points]),
-        Series("Failed", "tone-failed", [failed(point) for point in points]),
+        Series("Successful", "tone-answered", [answered(point) for point in points]),
+        Series("Rate limited", "tone-limited", [point.limited for point in points]),
+        Series("Errors", "tone-failed", [failed(point) for point in points]),
         links=links,
     )
 
@@ -79,7 +79,7 @@ def draw_groups(
     counts = {group: dict.fromkeys(starts, 0) for group in (*shown, None)}
     for point in points:
         counts[point.group if point.group in shown else None][point.start] += point.requests
-    series = [Series(group or "no model", tone, list(counts[group].values())) for group, tone in groups]
+    series = [Series(group or "No model", tone, list(counts[group].values())) for group, tone in groups]
     if any(counts[None].values()):
         series.append(Series("Other", "tone-other", list(counts[None].values())))
     return _draw(name, list(starts.values()), bucket, *series, links=links, is_half=True)

@@ -79,7 +79,7 @@ def show() -> str:
         cost_chart=timeline.draw_cost(points, shown.bucket, links=links) if totals.cost_nanousd else "",
         links=links,
         tables=_tables(models, routes, by_key),
-        unpriced=[part.group or "no model" for part in models if part.is_unpriced],
+        unpriced=[part.group or "No model" for part in models if part.is_unpriced],
         title_of=lambda point: timeline.title(point.start, shown.bucket),
         query=shown.query | ({"key": key.id} if key else {}),
         rows_max=_ROWS_MAX,
@@ -147,7 +147,7 @@ def _table() -> tuple[list[str], list[list[Any]]]:
             named = _named(connection, parts) if table == "key" else [Row(part.group, part) for part in parts]
             rows = [([row.key_id, row.name] if row.key_id else [row.name], row.tally) for row in named]
         else:
-            raise Problem(404, "table_not_found", f"There is no table {table!r}.")
+            raise Problem(404, "table_not_found", f"Unknown table: {table!r}.")
     lines = [
         [*group, *(getattr(tally, figure) for figure in _FIGURES), usd(tally.cost_nanousd)] for group, tally in rows
     ]
@@ -179,7 +179,7 @@ def _named(connection: Connection, parts: Sequence[Part]) -> list[Row]:
 
 def _tables(models: Sequence[Part], routes: Sequence[Part], by_key: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     tables = [
-        ("model", [Row(part.group or "no model", part) for part in models]),
+        ("model", [Row(part.group or "No model", part) for part in models]),
         ("endpoint", [Row(part.group, part) for part in routes]),
         ("key", list(by_key)),
     ]
