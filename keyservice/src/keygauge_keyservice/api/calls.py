@@ -67,7 +67,9 @@ def _chosen() -> tuple[calls.CallFilter, str]:
     account_id = selection["account_id"]
     if account_id is None:
         raise invalid(FieldError("account", "missing", "is required"))
-    return calls.CallFilter(**{**selection, "account_id": account_id, "status": status, "ip": ip}), form
+    return calls.CallFilter(
+        **{**selection, "account_id": account_id, "status": status, "ip": ip, "is_partial": False}
+    ), form
 
 
 def _document(call: calls.LoggedCall) -> dict[str, Any]:

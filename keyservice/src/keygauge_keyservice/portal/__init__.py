@@ -21,11 +21,12 @@ from keygauge_keyservice.portal import (
     members,
     operator_prices,
     overview,
+    own_settings,
     sign_in,
     single_sign_on,
     standing,
-    stats,
     usage,
+    usage_table,
 )
 
 
@@ -41,7 +42,7 @@ def create_portal() -> Blueprint:
         key,
         key_table,
         usage,
-        stats,
+        usage_table,
         calls,
         billing,
         audit,
@@ -49,10 +50,10 @@ def create_portal() -> Blueprint:
         member_table,
         standing,
         operator_prices,  # … and all of the operator's pages
+        own_settings,
         assets,
     ):
         portal.register_blueprint(page.blueprint)
-    portal.register_blueprint(members.password)
     guard.install(portal)
     headers.install(portal)
     faults.install(portal)

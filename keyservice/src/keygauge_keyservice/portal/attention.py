@@ -77,7 +77,7 @@ def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
             "new_address",
             one.key_id,
             f"“{one.key_name}” was used from {where}.",
-            url_for("portal.calls.show", key=one.key_id, ip=one.ip, range="24h"),
+            url_for("portal.calls.show", key=one.key_id, ip=one.ip, exact=1, range="24h"),
         )
 
 

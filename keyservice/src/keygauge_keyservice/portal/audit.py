@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, render_template, request
 
 from keygauge_keyservice import audit, keys, members
 from keygauge_keyservice.audit import Entry
-from keygauge_keyservice.csv_stream import write_csv
+from keygauge_keyservice.portal import export as export_file
 from keygauge_keyservice.portal import guard, wording
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
@@ -49,11 +49,7 @@ def export() -> Response:
     """Answer with all chosen entries as CSV."""
     found = audit.read_all(services().connection, guard.current_account_id(), **_chosen())
     names = ["at_utc", "actor", "action", "subject", "before", "after"]
-    return Response(
-        write_csv(names, ([entry.at, *_texts(entry)] for entry in found)),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
-    )
+    return export_file.as_csv("audit", names, ([entry.at, *_texts(entry)] for entry in found))
 
 
 @blueprint.get("/audit.json")

@@ -11,11 +11,12 @@ from flask import Blueprint, Response, jsonify, render_template, request
 
 from keygauge_keyservice import calls, keys
 from keygauge_keyservice.calls import CallFilter, LoggedCall, Place
-from keygauge_keyservice.csv_stream import usd, write_csv
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
 from keygauge_keyservice.keys import Key
-from keygauge_keyservice.portal import guard, span
+from keygauge_keyservice.portal import export as export_file
+from keygauge_keyservice.portal import guard, key_choice, reader, span
 from keygauge_keyservice.portal.keys import require_own
 from keygauge_keyservice.portal.span import Span
 from keygauge_keyservice.problem import Problem
@@ -43,7 +44,7 @@ _OUTCOMES = {
     "degraded": "Admitted: key service unreachable",
 }
 _STREAMS = {"sse": "Server-sent events", "websocket": "WebSocket"}
-_FILTERS = ("key", "status", "model", "route", "ip")
+_FILTERS = ("key", "status", "model", "route", "ip", "exact")
 _LENGTHS_MAX = {"model": TEXT_LENGTH_MAX, "route": TEXT_LENGTH_MAX, "ip": 64}
 _NAMES = [name.name for name in fields(LoggedCall)]
 
@@ -51,13 +52,16 @@ _NAMES = [name.name for name in fields(LoggedCall)]
 @blueprint.get("/calls")
 def show() -> str | Response:
     """Show a page of the log; one that is asked for again and has not changed is not sent."""
-    shown = span.read(request.args, now=datetime.now(UTC))
+    shown = span.read(request.args, now=datetime.now(UTC), zone=reader.zone())
     given = _given()
     account_id = guard.current_account_id()
     with services().connection() as connection:
+        listed = keys.list_keys(connection, account_id)
+        labels = key_choice.labels(listed)
+        if "key" in given:
+            given["key"] = key_choice.id_of(given["key"], labels)
         key = require_own(connection, given["key"]) if "key" in given else None
         page = _page(connection, _selected(shown, key, given))
-        listed = keys.list_keys(connection, account_id)
         names = _names(connection, {one.id: one.name for one in listed}, page.calls)
     parts = {"page": page, "names": names, "place": calls.place_of}
     if "live" in request.args:
@@ -67,7 +71,7 @@ def show() -> str | Response:
         span=shown,
         presets=span.PRESETS,
         key=key,
-        keys=listed,
+        key_labels=labels,
         statuses=_STATUSES,
         given=given,
         query=shown.query | given,
@@ -95,17 +99,13 @@ def export() -> Response:
     """Answer with all chosen calls as CSV."""
     rows = ([usd(value) if name == "cost_nanousd" else value for name, value in vars(call).items()] for call in _all())
     names = ["cost_usd" if name == "cost_nanousd" else name for name in _NAMES]
-    return Response(
-        write_csv(names, rows),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="calls.csv"'},
-    )
+    return export_file.as_csv("requests", names, rows)
 
 
 @blueprint.get("/calls.json")
 def export_json() -> Response:
     """Answer with a page of the chosen calls as JSON."""
-    shown, given = span.read(request.args, now=datetime.now(UTC)), _given()
+    shown, given = span.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
         key = require_own(connection, given["key"]) if "key" in given else None
         page = _page(connection, _selected(shown, key, given), limit=calls.PAGE_MAX)
@@ -114,7 +114,7 @@ def export_json() -> Response:
 
 
 def _all() -> Iterator[LoggedCall]:
-    shown, given = span.read(request.args, now=datetime.now(UTC)), _given()
+    shown, given = span.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
         key = require_own(connection, given["key"]) if "key" in given else None
         selected = _selected(shown, key, given)
@@ -131,7 +131,7 @@ def _unless_known(rows: str, page: calls.Page) -> Response:
 
 
 def _given() -> dict[str, str]:
-    return {name: request.args[name] for name in _FILTERS if request.args.get(name)}
+    return {name: text for name in _FILTERS if (text := request.args.get(name, "").strip())}
 
 
 def _selected(shown: Span, key: Key | None, given: Mapping[str, str]) -> CallFilter:
@@ -149,8 +149,7 @@ def _narrow(given: Mapping[str, str]) -> CallFilter:
     for name, text in texts.items():
         if text and ("\0" in text or len(text) > _LENGTHS_MAX[name]):
             raise Problem(422, "bad_filter", f"{name}: use at most {_LENGTHS_MAX[name]} characters.")
-    narrowed: CallFilter = {"status": given.get("status"), **texts}  # type: ignore[typeddict-item]  # a part
-    return narrowed
+    return {"status": given.get("status"), "is_partial": "exact" not in given, **texts}  # type: ignore[typeddict-item]  # a part
 
 
 def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -> calls.Page:
@@ -164,5 +163,5 @@ def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -
 def _names(connection: Connection, names: dict[str, str], shown: Sequence[LoggedCall]) -> dict[str, str]:
     """Add the names of deleted keys that made some of the calls."""
     for key_id in {call.key_id for call in shown} - names.keys():
-        names[key_id] = require_own(connection, key_id).name
+        names[key_id] = f"{require_own(connection, key_id).name} (deleted)"
     return names

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from zoneinfo import ZoneInfo
 
+from babel.dates import format_date, format_datetime, format_time
+from babel.numbers import format_currency, format_decimal
 from flask import Blueprint, request
 from flask.blueprints import BlueprintSetupState
 
-from keygauge_keyservice.portal import assets, guard
+from keygauge_keyservice.portal import assets, guard, reader
 from keygauge_keyservice.services import services
 
 _THOUSAND = 1000
@@ -17,9 +20,23 @@ _CENT, _MINIMUM = Decimal("0.01"), Decimal("0.0001")
 _SECOND_US = 1_000_000
 
 
+_STRFTIME = {  # of the patterns that charts use, for English, where they cost a tenth
+    "HH:mm": "%H:%M",
+    "EEE HH:mm": "%a %H:%M",
+    "d MMM": "%-d %b",
+    "MMM yyyy": "%b %Y",
+    "EEE d MMM yyyy, HH:mm": "%a %-d %b %Y, %H:%M",
+    "EEE d MMM yyyy": "%a %-d %b %Y",
+    "'Week of' d MMM yyyy": "Week of %-d %b %Y",
+    "MMMM yyyy": "%B %Y",
+    "d MMM HH:mm:ss": "%-d %b %H:%M:%S",
+    "d MMM yyyy HH:mm:ss": "%-d %b %Y %H:%M:%S",
+}
+
+
 def count(number: int) -> str:
     """Write all digits: 8,750."""
-    return f"{number:,}"
+    return f"{number:,}" if reader.is_english() else format_decimal(number, locale=reader.locale())
 
 
 def short(number: float) -> str:
@@ -29,7 +46,7 @@ def short(number: float) -> str:
             break
         number /= _THOUSAND
     digits = f"{number:.1f}" if abs(number) < 99.95 and unit else f"{number:.0f}"  # noqa: PLR2004 - three digits
-    return digits.removesuffix(".0") + unit
+    return _localise(digits.removesuffix(".0")) + unit
 
 
 def money(nanousd: int) -> str:
@@ -37,8 +54,24 @@ def money(nanousd: int) -> str:
     dollars = Decimal(nanousd).scaleb(-9)
     if 0 < abs(dollars) < _MINIMUM:
         return "< $0.0001"
-    step = _CENT if abs(dollars) >= 1 or not dollars else _MINIMUM
-    return f"${dollars.quantize(step, ROUND_HALF_EVEN):,}"
+    return _dollars(dollars, _CENT if abs(dollars) >= 1 or not dollars else _MINIMUM)
+
+
+def cents(nanousd: int) -> str:
+    """Write what is billed, in US dollars rounded half to even to cents: $0.07."""
+    return _dollars(Decimal(nanousd).scaleb(-9), _CENT)
+
+
+def _dollars(dollars: Decimal, step: Decimal) -> str:
+    rounded = dollars.quantize(step, ROUND_HALF_EVEN)
+    if reader.is_english():
+        return f"-${-rounded:,}" if rounded < 0 else f"${rounded:,}"
+    pattern = None if step == _CENT else reader.locale().currency_formats["standard"].pattern.replace("0.00", "0.0000")
+    return format_currency(rounded, "USD", pattern, locale=reader.locale(), currency_digits=False)
+
+
+def _localise(digits: str) -> str:
+    return digits if reader.is_english() else digits.replace(".", reader.locale().number_symbols["latn"]["decimal"])
 
 
 def credits_of(nanousd: int, worth_nanousd: int) -> str:
@@ -84,7 +117,7 @@ def duration(duration_us: float) -> str:
     """Write a time span: 340 ms, 1.2 s."""
     if duration_us < _SECOND_US:
         return f"{duration_us / 1000:.0f} ms"
-    return f"{duration_us / _SECOND_US:.1f} s"
+    return f"{_localise(f'{duration_us / _SECOND_US:.1f}')} s"
 
 
 def span(seconds: int) -> str:
@@ -96,14 +129,44 @@ def span(seconds: int) -> str:
     return f"{seconds} seconds"
 
 
+def change(now: float, before: float) -> str:
+    """Write how a number compares with the one before: +12%, -3%, nothing where there was none."""
+    if not before:
+        return ""
+    percent = round(100 * (now - before) / before)
+    return f"{percent:+,}%" if percent else "no change"
+
+
+def zone_name(moment: datetime, zone: ZoneInfo | None = None) -> str:
+    """Name the zone at a moment: UTC, CET, UTC+05:45."""
+    local = moment.astimezone(zone or reader.zone())
+    name = local.strftime("%Z")
+    return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"
+
+
+def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> str:
+    """Write a moment by a pattern of Unicode's: EEE d MMM yyyy, HH:mm."""
+    local = moment.astimezone(zone or reader.zone())
+    if reader.is_english():
+        return local.strftime(_STRFTIME[pattern])
+    if "HH:mm" in pattern and "h" in reader.locale().time_formats["short"].pattern:
+        pattern = pattern.replace("HH:mm:ss", "h:mm:ss a").replace("HH:mm", "h:mm a")
+    return format_datetime(local, pattern, tzinfo=local.tzinfo, locale=reader.locale())
+
+
 def day(moment: datetime) -> str:
-    """Write a UTC day: 21 Nov 2026."""
-    return f"{moment.astimezone(UTC):%-d %b %Y}"
+    """Write a day: 21 Nov 2026."""
+    local = moment.astimezone(reader.zone())
+    return f"{local:%-d %b %Y}" if reader.is_english() else format_date(local, "medium", reader.locale())
 
 
 def clock(moment: datetime) -> str:
     """Write a moment with its zone: 21 Nov 2026, 02:35 UTC."""
-    return f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+    local = moment.astimezone(reader.zone())
+    if reader.is_english():
+        return f"{local:%-d %b %Y, %H:%M} {zone_name(moment)}"
+    time = format_time(local, "short", tzinfo=local.tzinfo, locale=reader.locale())
+    return f"{day(moment)}, {time} {zone_name(moment)}"
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
@@ -123,7 +186,7 @@ def install(portal: Blueprint) -> None:
 
 
 def _add_filters(state: BlueprintSetupState) -> None:
-    filters = (count, short, money, duration, day, clock, ago)
+    filters = (count, short, money, cents, duration, day, clock, ago, time_label, zone_name)
     state.app.jinja_env.filters.update({function.__name__: function for function in filters})
     state.app.jinja_env.globals["csrf_token"] = guard.csrf_token  # macros see no context
 
@@ -135,5 +198,6 @@ def _context() -> dict[str, object]:
         "asset": assets.address,
         "me": guard.signed_in(),
         "share": share,
+        "zone": reader.zone(),
         "theme": theme if theme in {"light", "dark"} else None,
     }

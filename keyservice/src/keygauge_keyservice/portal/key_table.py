@@ -10,8 +10,8 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request, url_for
 
 from keygauge_keyservice import key_search, plan_limits
-from keygauge_keyservice.csv_stream import write_csv
 from keygauge_keyservice.key_search import FILTERS, QUERY_LENGTH_MAX, SORTS, Search, Sort
+from keygauge_keyservice.portal import export as export_file
 from keygauge_keyservice.portal import guard
 from keygauge_keyservice.services import services
 
@@ -41,11 +41,7 @@ class Column:
 def export() -> Response:
     """Answer with the keys that match as CSV."""
     rows = [[" ".join(value) if isinstance(value, list) else value for value in one.values()] for one in _documents()]
-    return Response(
-        write_csv([*_NAMES, "limits"], rows),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="keys.csv"'},
-    )
+    return export_file.as_csv("keys", [*_NAMES, "limits"], rows)
 
 
 @blueprint.get("/keys.json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
@@ -11,38 +12,48 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from keygauge.key import Environment
-from keygauge_keyservice import accounts, key_search, keys, plan_limits, sessions
+from keygauge_keyservice import accounts, key_fields, key_limits, key_search, keys, plan_limits, sessions
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import Key
-from keygauge_keyservice.portal import guard, key_table, overview
+from keygauge_keyservice.limit_fields import read_key_limits
+from keygauge_keyservice.portal import guard, key_form, key_table, limit_form, overview
 from keygauge_keyservice.problem import Problem, not_found
 from keygauge_keyservice.services import services
 
 blueprint = Blueprint("keys", __name__, url_prefix="/keys")
 
-_LIFETIMES_DAYS = {"": None, "30": 30, "90": 90, "365": 365}
+_LIFETIMES = {"": "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 1 year"}
+_SELECTED_MAX = 500
 is_form_id = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 _NOTICES = {"active": "enabled", "disabled": "disabled", "deleted": "deleted"}
 
 
 @blueprint.get("")
 def show() -> str:
-    """List the keys, with the form for another one."""
+    """List the keys."""
     return _page()
+
+
+@blueprint.get("/new")
+def create_page() -> str:
+    """Show the form for another key."""
+    guard.require_change()
+    return _form()
 
 
 @blueprint.post("")
 def create() -> str | Response | tuple[str, int]:
     """Create a key and show its token: in this answer and never again."""
-    member = guard.require_change()
-    fields = Fields({"name": request.form.get("name", "").strip(), "environment": request.form.get("environment")})
-    name = fields.name("name")
+    member, form = guard.require_change(), request.form
+    lifetime, form_id = form.get("lifetime", ""), form.get("form_id", "")
+    fields = Fields(key_form.document(form) | {"environment": form.get("environment")})
     environment: Environment = fields.choice("environment", get_args(Environment), default="live")
-    lifetime_days = _LIFETIMES_DAYS.get(request.form.get("lifetime", ""))
-    form_id = request.form.get("form_id", "")
-    if fields.errors or not is_form_id(form_id):
-        return _page(wrong_name=request.form.get("name", "")), 422
+    terms = key_fields.read_terms(fields, is_new=True)
+    rows, given = limit_form.read(form, ())
+    limits = read_key_limits(given)
+    if fields.errors or given.errors or lifetime not in _LIFETIMES or not is_form_id(form_id):
+        return _form(errors=key_form.errors(fields), rows=rows, wrong_limits=limit_form.errors(given)), 422
     with services().connection() as connection:
         if not sessions.spend_form(connection, guard.current_session(), form_id):
             return redirect(url_for("portal.keys.show", notice="sent-before"), 303)
@@ -50,12 +61,30 @@ def create() -> str | Response | tuple[str, int]:
             connection,
             peppers=services().settings.peppers,
             account_id=guard.current_account_id(),
-            name=name,
             environment=environment,
-            expires_at=datetime.now(UTC) + timedelta(days=lifetime_days) if lifetime_days else None,
             actor=member.email,
+            **terms | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
         )
+        if limits:
+            key_limits.replace(connection, key.id, limits, actor=member.email)
     return render_template("portal/key_created.html", key=key, token=token)
+
+
+@blueprint.post("/selected")
+def change_many() -> str | Response:
+    """Disable, enable or, once it is confirmed, delete all selected keys."""
+    member, action = guard.require_change(), request.form.get("action", "")
+    chosen = request.form.getlist("key")[:_SELECTED_MAX]
+    with services().connection() as connection:
+        found = [require_own(connection, key_id) for key_id in chosen]
+        if action == "deleted" and found and "confirmed" not in request.form:
+            return render_template("portal/keys_delete.html", keys=found)
+        for key in found:
+            if action == "deleted":
+                keys.delete(connection, key.id, actor=member.email)
+            elif action in {"active", "disabled"}:
+                keys.set_status(connection, key.id, action, actor=member.email)  # type: ignore[arg-type]  # one of them
+    return redirect(url_for("portal.keys.show", notice=action if found else None, count=len(found) or None), 303)
 
 
 @blueprint.post("/<key_id>/status")
@@ -66,6 +95,8 @@ def set_status(key_id: str) -> Response:
     with services().connection() as connection:
         require_own(connection, key_id)
         keys.set_status(connection, key_id, status, actor=member.email)
+    if request.form.get("next") == "key":
+        return redirect(url_for("portal.key.show", key_id=key_id, notice=status), 303)
     return _back(key_id, status)
 
 
@@ -100,7 +131,23 @@ def require_own(connection: Connection, key_id: str) -> Key:
     return key
 
 
-def _page(*, wrong_name: str | None = None) -> str:
+def _form(
+    *, errors: Mapping[str, str] | None = None, rows: Sequence[limit_form.Row] = (), wrong_limits: Sequence[str] = ()
+) -> str:
+    return render_template(
+        "portal/key_new.html",
+        given=request.form,
+        errors=errors or {},
+        rows=[*rows, *limit_form.SPARE_ROWS],
+        wrong_limits=wrong_limits,
+        units=limit_form.units(),
+        pers=limit_form.pers,
+        lifetimes=_LIFETIMES,
+        form_id=secrets.token_hex(16),
+    )
+
+
+def _page() -> str:
     account_id = guard.current_account_id()
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
@@ -126,8 +173,6 @@ def _page(*, wrong_name: str | None = None) -> str:
         page=page,
         has_more=len(listed) > key_table.PAGE,
         notice=notice,
-        wrong_name=wrong_name,
-        form_id=secrets.token_hex(16),
         now=datetime.now(UTC),
     )
 
@@ -141,6 +186,9 @@ def _notice(connection: Connection) -> str | None:
     notice = request.args.get("notice", "")
     if notice == "sent-before":
         return "This form was already submitted, so no other key was created."
+    number = request.args.get("count", "")
+    if notice in _NOTICES and number.isascii() and number.isdigit() and len(number) < 5:  # noqa: PLR2004 - a few
+        return f"{number} {'key' if number == '1' else 'keys'} {_NOTICES[notice]}."
     try:
         key = require_own(connection, request.args.get("key", ""))
     except Problem:

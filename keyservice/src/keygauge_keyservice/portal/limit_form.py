@@ -43,6 +43,11 @@ def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], Fiel
     return rows, Fields({"limits": _documents(rows, {limit.name: limit for limit in old})})
 
 
+def errors(given: Fields) -> list[str]:
+    """Write what is wrong with the limits."""
+    return [f"{error.field.removeprefix('limits')}: {error.detail}" for error in given.errors]
+
+
 def rows_of(limits: Sequence[Limit]) -> list[Row]:
     """Write limits as rows."""
     return [_row(limit) for limit in limits]

@@ -1,4 +1,4 @@
-"""The members page: who may see and change the account, invitations by one-time link, and one's own password."""
+"""The members page: who may see and change the account, and invitations by one-time link."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import get_args
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice import guesses, invitations, members, sessions
+from keygauge_keyservice import invitations, members
 from keygauge_keyservice.members import Role
 from keygauge_keyservice.portal import guard
 from keygauge_keyservice.problem import Problem
@@ -112,39 +112,3 @@ def _sane(number: int) -> int:
 
 def _back(notice: str) -> Response:
     return redirect(url_for("portal.members.show", notice=notice), 303)
-
-
-password = Blueprint("password", __name__, url_prefix="/password")
-
-
-@password.get("")
-def show_password() -> str:
-    """Show the form for another password of one's own."""
-    return render_template("portal/password.html")
-
-
-@password.post("")
-def change_password() -> Response | tuple[str, int]:
-    """Change one's own password; every session ends, this one goes on."""
-    member, ip = guard.current_member(), request.remote_addr or ""
-    new = request.form.get("new", "")
-    if new != request.form.get("again", ""):
-        return render_template("portal/password.html", wrong="The passwords don't match."), 422
-    with services().connection() as connection:
-        is_admitted = guesses.admit(connection, email=member.email, ip=ip)
-        credentials = members.find_credentials(connection, member.email)
-    old = request.form.get("old", "")[: members.PASSWORD_LENGTH_MAX]
-    if not is_admitted or not members.verify(credentials[1] if credentials else None, old):
-        return render_template(
-            "portal/password.html", wrong="The current password is incorrect, or there were too many attempts."
-        ), 422
-    try:
-        with services().connection() as connection:
-            members.set_password(connection, member.email, new, actor=member.email)
-            guesses.forgive(connection, email=member.email, ip=ip)
-            token = sessions.start(connection, member.id)
-    except Problem as problem:
-        return render_template("portal/password.html", wrong=problem.detail), problem.status
-    response = redirect(url_for("portal.members.show" if member.account_id else "portal.operator.show"), 303)
-    guard.give_cookie(response, token)
-    return response

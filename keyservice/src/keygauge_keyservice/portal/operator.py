@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from keygauge_keyservice import accounts, audit, directory, keys, members, plans, sessions
 from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.portal import guard, overview
+from keygauge_keyservice.portal import account_table, guard, overview
 from keygauge_keyservice.problem import Problem
 from keygauge_keyservice.services import services
 
@@ -19,7 +19,6 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 _PAGE = 50
 _NOTES = 10
 _NOTE_LENGTH_MAX = 2000
-_QUERY_LENGTH_MAX = 100
 _NOTICES = {"plan": "Plan changed.", "status": "Status changed.", "note": "Note added."}
 
 
@@ -27,6 +26,24 @@ _NOTICES = {"plan": "Plan changed.", "status": "Status changed.", "note": "Note 
 def show() -> str:
     """List the accounts that match a search."""
     return _page()
+
+
+@blueprint.post("/search")
+def search() -> Response:
+    """Search by a text that may be a whole API key: no part of its secret gets into an address."""
+    page = "find_keys" if request.form.get("page") == "find_keys" else "show"
+    query = account_table.query_text(request.form.get("q", ""))
+    return redirect(url_for(f"portal.operator.{page}", q=query or None), 303)
+
+
+@blueprint.post("/accounts/plan")
+def change_plans() -> Response:
+    """Put all selected accounts on another plan."""
+    actor = guard.current_member().email
+    with services().connection() as connection:
+        for account_id in request.form.getlist("account"):
+            accounts.change_plan(connection, account_id, request.form.get("plan", ""), actor=actor)
+    return redirect(url_for("portal.operator.show", notice="plan"), 303)
 
 
 @blueprint.post("/accounts")
@@ -64,6 +81,14 @@ def change_plan(account_id: str) -> Response:
     with services().connection() as connection:
         accounts.change_plan(connection, account_id, request.form.get("plan", ""), actor=guard.current_member().email)
     return _back(account_id, "plan")
+
+
+@blueprint.get("/accounts/<account_id>/suspend")
+def confirm_suspend(account_id: str) -> str:
+    """Ask before an account is suspended."""
+    with services().connection() as connection:
+        account = accounts.require(connection, account_id)
+    return render_template("portal/operator_suspend.html", account=account)
 
 
 @blueprint.post("/accounts/<account_id>/status")
@@ -135,23 +160,32 @@ def list_plans() -> str:
 
 
 def _page(*, wrong: str | None = None) -> str:
+    table = account_table.read(request.args)
     with services().connection() as connection:
-        found = directory.find_accounts(connection, query_text(), limit=_PAGE)
+        found = directory.find_accounts(
+            connection,
+            table.query,
+            limit=account_table.PAGE + 1,
+            offset=(table.page - 1) * account_table.PAGE,
+            **table.selection,
+        )
         listed = plans.list_plans(connection)
     return render_template(
         "portal/operator.html",
-        found=found,
+        found=found[: account_table.PAGE],
+        has_more=len(found) > account_table.PAGE,
+        table=table,
         plans=listed,
         plan_names={plan.id: plan.name for plan in listed},
-        query=query_text(),
-        page=_PAGE,
+        query=table.address,
+        notice=_NOTICES.get(request.args.get("notice", "")),
         wrong=wrong,
     )
 
 
 def query_text() -> str:
     """Return what is searched for."""
-    return request.args.get("q", "").strip()[:_QUERY_LENGTH_MAX]
+    return account_table.query_text(request.args.get("q", ""))
 
 
 def _back(account_id: str, notice: str) -> Response:

@@ -11,12 +11,12 @@ from flask import Response, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from keygauge_keyservice import billing, directory, plans, prices
-from keygauge_keyservice.csv_stream import write_csv
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.money import parse_usd
-from keygauge_keyservice.portal import guard
+from keygauge_keyservice.portal import account_table, guard
+from keygauge_keyservice.portal import export as export_file
 from keygauge_keyservice.portal.operator import blueprint, query_text
 from keygauge_keyservice.price_fields import read_tiers
 from keygauge_keyservice.prices import OwnPrice
@@ -61,11 +61,7 @@ def export(table: str) -> Response:
     with services().connection() as connection:
         found = _rows(connection, table)
     names = list(found[0]) if found else ["id"]
-    return Response(
-        write_csv(names, [list(row.values()) for row in found]),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{table}.csv"'},
-    )
+    return export_file.as_csv(table, names, [list(row.values()) for row in found])
 
 
 @blueprint.get("/<any(accounts, keys, plans, prices):table>.json")
@@ -105,7 +101,9 @@ def _rate(text: str) -> int | str:
 
 def _rows(connection: Connection, table: str) -> list[dict[str, Any]]:
     if table == "accounts":
-        return [vars(one) for one in directory.find_accounts(connection, query_text(), limit=_ROWS_MAX)]
+        table_ = account_table.read(request.args)
+        found = directory.find_accounts(connection, table_.query, limit=_ROWS_MAX, **table_.selection)
+        return [vars(one) for one in found]
     if table == "keys":
         return [vars(one) for one in directory.find_keys(connection, query_text(), limit=_ROWS_MAX)]
     if table == "prices":

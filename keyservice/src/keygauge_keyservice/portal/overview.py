@@ -1,19 +1,23 @@
-"""The overview: plan, quotas, what needs attention, and the last ninety days."""
+"""The overview: requests, plan, quotas, what needs attention, and the last thirty days."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Response, render_template, request
 
 from keygauge_keyservice import accounts, billing, keys, plans, quota, usage
 from keygauge_keyservice.pace import Pace, find_pace
 from keygauge_keyservice.plan_limits import Limit
-from keygauge_keyservice.portal import attention, figures, guard, span, timeline
+from keygauge_keyservice.portal import attention, figures, guard, reader, span, timeline
 from keygauge_keyservice.portal.attention import NEAR, PERIODS
+from keygauge_keyservice.portal.metric import METRICS
+from keygauge_keyservice.portal.span import Span
 from keygauge_keyservice.quota import Quota
 from keygauge_keyservice.services import services
+from keygauge_keyservice.usage import Point
 
 blueprint = Blueprint("overview", __name__)
 
@@ -62,7 +66,7 @@ def show() -> str:
     """Show how the account stands."""
     now = datetime.now(UTC)
     account_id = guard.current_account_id()
-    month, quarter = span.of_preset("30d", now=now), span.of_preset("90d", now=now)
+    month = span.of_preset("30d", now=now, zone=reader.zone())
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
@@ -71,23 +75,42 @@ def show() -> str:
         pace = find_pace(connection, account_id, now=now)
         listed = keys.list_keys(connection, account_id)
         remarks = attention.find_with(connection, account_id, quotas, listed, now=now)
-        totals = usage.totals(connection, account_id=account_id, start=quarter.start, end=quarter.end)
-        points = usage.series(connection, account_id=account_id, start=month.start, end=month.end, bucket=month.bucket)
+        before = month.previous(now=now)
+        totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
+        earlier = usage.totals(connection, account_id=account_id, start=before.start, end=before.end)
+        points = usage.series(
+            connection, account_id=account_id, start=month.start, end=month.end, bucket="day", zone=month.zone.key
+        )
+    gauges = [gauge(found) for found in quotas if found.key_id is None]
+    charts = ("requests", "tokens") if totals.tokens else ("requests",)
     return render_template(
         "portal/overview.html",
         account=account,
         plan=plan,
         rates=[rate(limit) for limit in plan.limits if limit.period is None],
-        gauges=[gauge(found) for found in quotas if found.key_id is None],
+        gauges=gauges,
+        full=[one for one in gauges if one.level != "fine"],
         statement=statement,
-        remarks=remarks,
+        remarks=[one for one in remarks if one.kind != "quota" or one.key_id],
         keys=listed,
         paces=paces(pace),
         totals=totals,
-        days=(quarter.end - quarter.start).days,
-        chart=timeline.draw_tokens(points, month.bucket) if totals.requests else "",
-        month_tokens=sum(point.tokens for point in points),
+        earlier=earlier,
+        days=_days(account.created_at, points, month, now),
+        charts=[
+            (METRICS[name], timeline.draw_metric(name, METRICS[name], points, "day", zone=month.zone))
+            for name in charts
+            if totals.requests
+        ],
+        change=figures.change,
     )
+
+
+def _days(created_at: datetime, points: Sequence[Point], month: Span, now: datetime) -> float:
+    """Return over how many days a month's use is averaged: not those before the account, or before its first call."""
+    first = next((point.start for point in points if point.requests), month.start)
+    begun = max(month.start, min(created_at, first))
+    return max(1.0, (min(now, month.end) - begun) / timedelta(days=1))
 
 
 @blueprint.get("/live")
