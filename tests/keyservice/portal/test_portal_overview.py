@@ -42,7 +42,7 @@ def test_last_90_days_are_summed(signed_in, customer, record):
     assert "10 total" in page
     assert "250 ms" in page
     assert '<span class="number">10%</span><span class="note">1 errors' in page
-    assert 'id="chart-tokens-wide"' in page
+    assert 'id="chart-requests-wide"' in page
 
 
 def test_newcomer_is_shown_the_way(connection, signed_in, customer):
@@ -166,7 +166,7 @@ def test_repeated_mistakes_and_new_addresses_are_named(signed_in, customer, reco
     page = signed_in.get("/").text
     assert "“Acme key” had 25 client errors (4xx) in the last 24 hours (100% of its requests)." in page
     assert "“Acme key” was used from a new IP address: 198.51.100.66." in page
-    assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;range=24h" in page
+    assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;exact=1&amp;range=24h" in page
 
 
 def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, record, client, operator):
