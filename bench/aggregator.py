@@ -16,9 +16,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from keygauge import metrics
-from keygauge.aggregator import Aggregator
 from keygauge.call import Call
-from keygauge.instruments import instrument
+from keygauge.telemetry.aggregator import Aggregator
+from keygauge.telemetry.instruments import instrument
 from keygauge.usage import Usage
 
 ROUNDS = 15

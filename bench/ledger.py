@@ -29,12 +29,13 @@ from uuid import UUID
 
 from bench.service import postgresql
 
-from keygauge_keyservice import database, margin, partition, rollup
+from keygauge_keyservice import database
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.event_batch import read_lines
-from keygauge_keyservice.event_copy import copied_events, event_id
-from keygauge_keyservice.event_line import Event, Window
-from keygauge_keyservice.pricing import Cost, PublicPrices
+from keygauge_keyservice.ledger import aggregate, partition, rollup
+from keygauge_keyservice.ledger.batch import read_lines
+from keygauge_keyservice.ledger.copy import copied_events, event_id
+from keygauge_keyservice.ledger.event import Event, Window
+from keygauge_keyservice.pricing.public_prices import Cost, PublicPrices
 
 BATCH = 5_000
 BATCHES = 6  # a round
@@ -170,7 +171,7 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
     priced = [(event, price(event)) for event in events]
     numbered = [(number, event, cost) for number, (event, cost) in enumerate(priced)]
     sums = add_up(priced)
-    margins = margin.columns(sums.groups)
+    margins = aggregate.columns(sums.groups)
     partition.ensure(connection, [partition.month_of(datetime.now(UTC) - timedelta(seconds=SPAN_S))])
 
     def copy_alone() -> None:
@@ -187,10 +188,10 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
     steps: dict[str, Callable[[], object]] = {
         "read_and_check": lambda: read_lines(lines, window=window),
         "price": lambda: [price(event) for event in events],
-        "add_up": lambda: margin.columns(add_up(priced).groups),
+        "add_up": lambda: aggregate.columns(add_up(priced).groups),
         "copy": in_transaction(copy_alone),
         "roll_up": in_transaction(lambda: rollup.write(connection, sums)),
-        "margins": in_transaction(lambda: margin.write(connection, margins)),
+        "margins": in_transaction(lambda: aggregate.write(connection, margins)),
     }
     return {name: round(min(time_of(step) for _ in range(7)) / BATCH * 1e6, 2) for name, step in steps.items()}
 

@@ -30,14 +30,16 @@ from typing import Any
 
 from bench.service import PEPPER, TOKEN, postgresql, serve
 
-from keygauge.admission import Refusal, Soon
-from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.gate import Gate
 from keygauge.key import digest, generate
+from keygauge.limits.admission import Refusal, WaitUntil
+from keygauge.limits.authorizer import Authorizer
 from keygauge.settings import Settings
-from keygauge_keyservice import database, plan_limits, plans
+from keygauge.sync.heartbeat import Heartbeat
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.secret import Peppers
 
 PROCESSES = 4
@@ -133,39 +135,39 @@ def together(pool: Pool, work: Any, *arguments: object) -> list[Result]:
     return pool.starmap(work, [(*arguments, number) for number in range(PROCESSES)], chunksize=1)
 
 
-def make_gate(url: str) -> tuple[Beat, Gate]:
+def make_authorizer(url: str) -> tuple[Heartbeat, Authorizer]:
     settings = Settings(service_url=url, service_token=TOKEN, spool_dir=Path(tempfile.gettempdir()))
-    beat = Beat(settings, on_fault=print)
-    beat.start()
-    return beat, Gate(beat, enforces=True)
+    heartbeat = Heartbeat(settings, on_fault=print)
+    heartbeat.start()
+    return heartbeat, Authorizer(heartbeat, enforces=True)
 
 
-def admits(gate: Gate, token: bytes) -> bool:
+def admits(authorizer: Authorizer, token: bytes) -> bool:
     """Call once, and wait where the gate says so."""
     call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
-    decision = gate.decide(call, token)
+    decision = authorizer.decide(call, token)
     while decision is not None and not isinstance(decision, Refusal):
-        if isinstance(decision, Soon):
+        if isinstance(decision, WaitUntil):
             time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
         elif isinstance(decision, Future):
             decision.result(5)
-        decision = gate.decide(call, token)
+        decision = authorizer.decide(call, token)
     return decision is None
 
 
 def spend(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
     """Admit as fast as can be; with many keys by Zipf's law, once those have been seen."""
-    beat, gate = make_gate(url)
+    heartbeat, authorizer = make_authorizer(url)
     chance = random.Random(number)
     raw = [token.encode() for token in tokens]
     weights = list(accumulate(1 / (rank + 1) for rank in range(len(raw))))
     picks = chance.choices(raw, cum_weights=weights, k=200_000 if len(raw) > 1 else 1_000)
     turn = len(raw) * number // PROCESSES  # each begins elsewhere
-    warm_up(gate, raw[turn:] + raw[:turn])
+    warm_up(authorizer, raw[turn:] + raw[:turn])
     start.wait(READY_S)
-    spin(gate, picks, RAMP_S)
-    per_s, timed = spin(gate, picks, duration_s)
-    beat.stop()
+    spin(authorizer, picks, RAMP_S)
+    per_s, timed = spin(authorizer, picks, duration_s)
+    heartbeat.stop()
     sorted_ns = sorted(timed)
     return {
         "per_s": per_s,
@@ -174,17 +176,17 @@ def spend(url: str, tokens: list[str], duration_s: float, number: int) -> Result
     }
 
 
-def spin(gate: Gate, picks: list[bytes], duration_s: float) -> tuple[float, list[int]]:
+def spin(authorizer: Authorizer, picks: list[bytes], duration_s: float) -> tuple[float, list[int]]:
     """Call on and on; return the admissions a second, and how long some took, in nanoseconds."""
     count, place, timed = 0, 0, array.array("q")
     call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
-    decide = gate.decide
+    decide = authorizer.decide
     started = now_ns()
     until = started + int(duration_s * SECOND)
     while now_ns() < until:
         for _ in range(SAMPLE):
             place += 1
-            if decide(call, picks[place % len(picks)]) is None or admits(gate, picks[place % len(picks)]):
+            if decide(call, picks[place % len(picks)]) is None or admits(authorizer, picks[place % len(picks)]):
                 count += 1
         before = time.perf_counter_ns()
         if decide(call, picks[place % len(picks)]) is None:
@@ -193,13 +195,13 @@ def spin(gate: Gate, picks: list[bytes], duration_s: float) -> tuple[float, list
     return count * SECOND / (now_ns() - started), list(timed)
 
 
-def warm_up(gate: Gate, tokens: list[bytes]) -> None:
+def warm_up(authorizer: Authorizer, tokens: list[bytes]) -> None:
     """Call with every key once, hundreds at a time."""
     for first in range(0, len(tokens), 200):
         waiting = tokens[first : first + 200]
         while waiting:
             call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
-            decisions = [(token, gate.decide(call, token)) for token in waiting]
+            decisions = [(token, authorizer.decide(call, token)) for token in waiting]
             waiting = [token for token, decision in decisions if isinstance(decision, Future)]
             for _, decision in decisions:
                 if isinstance(decision, Future):
@@ -208,9 +210,9 @@ def warm_up(gate: Gate, tokens: list[bytes]) -> None:
 
 def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
     """Call at an even pace, together 1.5 times the limit; tell when each was admitted."""
-    beat, gate = make_gate(url)
+    heartbeat, authorizer = make_authorizer(url)
     token = tokens[0].encode()
-    clock = beat.admission.clock = Clock()
+    clock = heartbeat.admission.clock = Clock()
     moments = array.array("q")
     step_ns = int(WINDOW_S * SECOND * PROCESSES / (LIMIT * LOAD))
     start.wait(READY_S)
@@ -218,10 +220,10 @@ def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result
     until = turn + int(duration_s * SECOND)
     while turn < until:
         time.sleep(max(turn - now_ns(), 0) / SECOND)
-        if admits(gate, token):
+        if admits(authorizer, token):
             moments.append(clock.last)
         turn += step_ns
-    beat.stop()
+    heartbeat.stop()
     return {"moments": list(moments)}
 
 
@@ -276,7 +278,7 @@ def hit(storage: str, duration_s: float, _number: int) -> Result:
 def issue(connection: database.Connection, name: str, *, amount: int, window_s: int | None, keys: int) -> list[str]:
     """Make a plan, an account and keys; 10,000 of them at once."""
     period = None if window_s else "month"
-    limit = plan_limits.Limit(name=name, unit="request", amount=amount, window_s=window_s, period=period, subject="key")
+    limit = definitions.Limit(name=name, unit="request", amount=amount, window_s=window_s, period=period, subject="key")
     plans.create(connection, plan_id=name, name=name, limits=[limit], actor="bench")
     connection.execute("INSERT INTO account (id, name, plan_id) VALUES (%s, %s, %s)", (name, name, name))
     peppers = Peppers.parse(PEPPER)

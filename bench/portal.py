@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from bench import busy
 from flask.testing import FlaskClient
 
-from keygauge_keyservice import database, members
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import members
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection

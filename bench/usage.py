@@ -16,8 +16,10 @@ from collections.abc import Callable
 
 from bench import busy
 
-from keygauge_keyservice import calls, database, usage
+from keygauge_keyservice import database
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.usage import call_log as calls
+from keygauge_keyservice.usage import usage
 
 FEW = 100_000
 ROUNDS = 60

@@ -9,7 +9,9 @@ import brotli
 import zstandard
 from hypothesis import strategies as st
 
-GOLDEN = [path.read_bytes() for path in sorted((Path(__file__).parent / "instrumentation" / "golden").iterdir())]
+GOLDEN = [
+    path.read_bytes() for path in sorted((Path(__file__).parent / "instrumentation" / "usage" / "golden").iterdir())
+]
 CONTENT_TYPES = st.sampled_from([b"application/json", b"text/event-stream", b"application/x-ndjson"])
 ENCODINGS = {
     None: bytes,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
 
 ROOT = Path(__file__).parents[2]

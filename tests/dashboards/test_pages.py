@@ -8,10 +8,10 @@ import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
-from keygauge_dashboards.alerts import alerts
-from keygauge_dashboards.ledger_alerts import ledger_alerts
-from keygauge_dashboards.panels import COLUMNS, MIXED, SCHEMA_VERSION, TAG
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards.alerts.ledger import ledger_alerts
+from keygauge_dashboards.alerts.prometheus import alerts
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.panels import COLUMNS, MIXED, SCHEMA_VERSION, TAG
 from keygauge_dashboards.thresholds import Thresholds
 
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # it would rather have the v2 schema

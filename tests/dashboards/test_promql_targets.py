@@ -15,11 +15,11 @@ import pytest
 from keygauge import metrics, service_metrics
 from keygauge.metrics import label
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.alert import SOURCE
-from keygauge_dashboards.alerts import records
-from keygauge_dashboards.panels import Prometheus
-from keygauge_dashboards.queries import ALERTS, ENV, JOB, UP
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards.alerts.alert import SOURCE
+from keygauge_dashboards.alerts.prometheus import records
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.panels import Prometheus
+from keygauge_dashboards.promql.queries import ALERTS, ENV, JOB, UP
 from keygauge_dashboards.thresholds import Thresholds
 
 STEP_S = 30

@@ -5,8 +5,8 @@ import re
 import pytest
 from psycopg import sql
 
-from keygauge_dashboards.panels import Sql
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.panels import Sql
 from keygauge_dashboards.thresholds import Thresholds
 
 ONE = {

@@ -9,7 +9,7 @@ import pytest
 
 from keygauge_demo import cast, history
 from keygauge_demo.seed import Seed
-from keygauge_keyservice.event_line import Window, read_line
+from keygauge_keyservice.ledger.event import Window, read_line
 
 UNTIL = datetime(2026, 6, 18, 15, 40, tzinfo=UTC)  # a Thursday
 NAMES = [key.name for account in cast.ACCOUNTS for key in account.keys]

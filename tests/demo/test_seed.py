@@ -10,7 +10,9 @@ from rich.console import Console
 from keygauge_demo import cast, history, seed
 from keygauge_demo.screen import Screen
 from keygauge_demo.settings import DemoError
-from keygauge_keyservice import accounts, billing, keys, members, plans
+from keygauge_keyservice.accounts import accounts, members, plans
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.keys import keys
 
 NOW = datetime.now(UTC)
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge.rates import Rates
+from keygauge.pricing.rates import Rates
 from keygauge_demo import summary
 from keygauge_demo.summary import Count, balance, read_metrics
 from keygauge_demo.tally import Tally
-from keygauge_keyservice import prices
+from keygauge_keyservice.pricing import own_prices
 
 EXPOSITION = """\
 # HELP keygauge_requests_total Requests answered
@@ -69,7 +69,7 @@ def test_books_that_differ_are_told(tally, ledger, metric, claim):
 
 def test_costs_are_not_compared_where_a_price_was_set_meanwhile(tally, connection):
     assert balance(tally, ledger=Count(4, 50, None), metric=Count(4, 50, 8)).discrepancies == []
-    prices.set_price(connection, model="m", tiers=[Rates(-1, *[1] * 6)], valid_from=datetime.now(UTC), actor="test")
+    own_prices.set_price(connection, model="m", tiers=[Rates(-1, *[1] * 6)], valid_from=datetime.now(UTC), actor="test")
     since = datetime.now(UTC) - timedelta(hours=1)
     assert summary.count_ledger(connection, key_ids=["a"], since=since).cost_nanousd is None
 

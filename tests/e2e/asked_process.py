@@ -6,15 +6,15 @@
 import os
 import sys
 
-from limited_process import call, make_gate
+from limited_process import call, make_authorizer
 
 
 def main():
     tokens = [token.encode() for token in os.environ["TOKENS"].split(",")]
-    _, gate, clock = make_gate(spool_dir=".")
+    _, authorizer, clock = make_authorizer(spool_dir=".")
     print("ready", flush=True)
     for line in sys.stdin:
-        refusal = call(gate, tokens[int(line)])
+        refusal = call(authorizer, tokens[int(line)])
         print(clock.last if refusal is None else refusal.code, flush=True)
 
 

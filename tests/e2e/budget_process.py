@@ -9,9 +9,9 @@ import random
 import sys
 import time
 
-from limited_process import RECORD, make_call, make_gate, wait
+from limited_process import RECORD, make_authorizer, make_call, wait
 
-from keygauge.estimate import Estimate
+from keygauge.limits.estimate import Estimate
 from keygauge.usage import Usage
 
 MODEL, INPUT, OUTPUT = "house", 100, 50
@@ -23,16 +23,16 @@ def main():
     file, pause_s = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), float(sys.argv[2])
     tokens = [token.encode() for token in os.environ["TOKENS"].split(",")]
     dice = random.Random(os.getpid())
-    _, gate, _ = make_gate(spool_dir=".")
+    _, authorizer, _ = make_authorizer(spool_dir=".")
     while True:
         call = make_call()
         call.estimate = Estimate(MODEL, INPUT, OUTPUT, named=(MODEL,))
-        if wait(gate, call, dice.choice(tokens)) is None:
+        if wait(authorizer, call, dice.choice(tokens)) is None:
             output = dice.randint(0, OUTPUT)
             os.write(file, RECORD.pack(0, INPUT + 2 * output))
             time.sleep(pause_s)
             call.model, call.usage, call.usage_status, call.status = MODEL, Usage(INPUT, output), "reported", 200
-            gate.settle(call)
+            authorizer.settle(call)
         time.sleep(pause_s)
 
 

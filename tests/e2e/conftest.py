@@ -16,7 +16,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from keygauge_demo.process import Process
-from keygauge_keyservice import accounts, database, keys, plans
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.keys import keys
 from keygauge_keyservice.secret import Peppers
 
 sys.path.insert(0, str(Path(__file__).parent))  # programs that tests start are importable too

@@ -8,11 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from keygauge.hour_totals import HourTotals
-from keygauge.reporter import Reporter
 from keygauge.settings import Settings
-from keygauge.shipper import Shipper
-from keygauge.spool import Spool
+from keygauge.spool.hourly_counts import HourlyCounts
+from keygauge.spool.reporter import Reporter
+from keygauge.spool.shipper import Shipper
+from keygauge.spool.spool import Spool
 
 BURST = 50  # events between two looks at the clock
 NUMBERS = 10_000_000  # of one writer: event 5 of writer 3 is number 30,000,005
@@ -66,7 +66,7 @@ def main():
     settings = Settings(service_url=url, service_token=token, spool_dir=directory / "spool")
     complain = lambda reason: print("lost:", reason, flush=True)  # noqa: E731 - the log is read by the test
     spool = Spool(settings.spool_dir, settings.service_address, most_bytes=1 << 40, on_drop=complain)
-    totals = HourTotals()
+    totals = HourlyCounts()
     reporter = Reporter(settings, spool, totals, replica=f"{writer:032x}")
     shipper = Shipper(settings, spool, reporter, on_drop=complain, on_fault=complain)
     shipper.start()

@@ -11,12 +11,12 @@ import threading
 import time
 from concurrent.futures import TimeoutError as NotYet
 
-from keygauge.admission import Refusal, Soon
-from keygauge.beat import Beat
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.gate import Gate
+from keygauge.limits.admission import Refusal, WaitUntil
+from keygauge.limits.authorizer import Authorizer
 from keygauge.settings import Settings
+from keygauge.sync.heartbeat import Heartbeat
 
 RECORD = struct.Struct("<iq")
 
@@ -35,28 +35,28 @@ class Clock:
         return now
 
 
-def make_gate(on_fault=lambda _reason: None, **options):
-    beat = Beat(Settings.from_environment(**options), on_fault=on_fault)
-    clock = beat.admission.clock = Clock()
-    beat.start()
-    return beat, Gate(beat, enforces=True), clock
+def make_authorizer(on_fault=lambda _reason: None, **options):
+    heartbeat = Heartbeat(Settings.from_environment(**options), on_fault=on_fault)
+    clock = heartbeat.admission.clock = Clock()
+    heartbeat.start()
+    return heartbeat, Authorizer(heartbeat, enforces=True), clock
 
 
 def make_call():
     return Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
 
 
-def call(gate, token, wait_s=1.0):
+def call(authorizer, token, wait_s=1.0):
     """Call once; None when admitted, else the refusal."""
-    return wait(gate, make_call(), token, wait_s)
+    return wait(authorizer, make_call(), token, wait_s)
 
 
-def wait(gate, made, token, wait_s=1.0):
+def wait(authorizer, made, token, wait_s=1.0):
     """Have a call decided; None when admitted, else the refusal."""
-    decision = gate.decide(made, token)
+    decision = authorizer.decide(made, token)
     until = time.monotonic() + wait_s
     while decision is not None and not isinstance(decision, Refusal):
-        if isinstance(decision, Soon):
+        if isinstance(decision, WaitUntil):
             time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
         else:
             try:
@@ -64,18 +64,18 @@ def wait(gate, made, token, wait_s=1.0):
             except NotYet:
                 answered = False
             if not answered:
-                return gate.give_up(made)
-        decision = gate.decide(made, token)
+                return authorizer.give_up(made)
+        decision = authorizer.decide(made, token)
     return decision
 
 
 def main():
     file, pause_s = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), float(sys.argv[2])
     tokens = [token.encode() for token in os.environ["TOKENS"].split(",")]
-    _, gate, clock = make_gate(spool_dir=".")
+    _, authorizer, clock = make_authorizer(spool_dir=".")
     while True:
         for place, token in enumerate(tokens):
-            if call(gate, token) is None:
+            if call(authorizer, token) is None:
                 os.write(file, RECORD.pack(place, clock.last))
             time.sleep(pause_s)
 

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from limited_process import RECORD, make_call, make_gate, wait
+from limited_process import RECORD, make_authorizer, make_call, wait
 
 from keygauge.clock import now_ns
 
@@ -17,17 +17,17 @@ from keygauge.clock import now_ns
 def main():
     file, threads = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), int(sys.argv[2])
     token = os.environ["TOKENS"].encode()
-    _, gate, _ = make_gate(spool_dir=".")
+    _, authorizer, _ = make_authorizer(spool_dir=".")
 
     def call_on_and_on(dice):
         while True:
             call = make_call()
-            if wait(gate, call, token) is None:
+            if wait(authorizer, call, token) is None:
                 os.write(file, RECORD.pack(1, now_ns()))
                 time.sleep(dice.uniform(0.02, 0.3))
                 os.write(file, RECORD.pack(-1, now_ns()))
                 call.status = 200
-                gate.settle(call)
+                authorizer.settle(call)
             time.sleep(dice.uniform(0, 0.05))
 
     for number in range(threads):

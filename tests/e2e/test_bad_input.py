@@ -5,7 +5,7 @@ import json
 import httpx2
 import pytest
 
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.accounts.plans import Limit
 
 pytestmark = pytest.mark.xdist_group("e2e")
 

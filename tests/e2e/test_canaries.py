@@ -8,8 +8,9 @@ import psycopg
 import pytest
 from serving import Receiver
 
-from keygauge_keyservice import database, members
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import members
+from keygauge_keyservice.accounts.plans import Limit
 
 pytestmark = pytest.mark.xdist_group("e2e")
 

@@ -9,7 +9,7 @@ import pytest
 
 from keygauge_demo.answers import compose, count_tokens
 from keygauge_demo.catalog import MODELS
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.accounts.plans import Limit
 
 pytestmark = pytest.mark.xdist_group("e2e")
 

@@ -13,7 +13,7 @@ import pytest
 from serving import terminate
 
 import keygauge
-from keygauge_keyservice import plans
+from keygauge_keyservice.accounts import plans
 
 KEYGAUGE = Path(keygauge.__file__).parent.parent
 LIMITS = (

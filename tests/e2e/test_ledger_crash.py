@@ -18,9 +18,10 @@ import psycopg
 import pytest
 
 from keygauge_demo.process import DemoError, Process
-from keygauge_keyservice import balance, database, embedded
-from keygauge_keyservice.event_line import Event
-from keygauge_keyservice.pricing import PublicPrices
+from keygauge_keyservice import database, embedded
+from keygauge_keyservice.ledger import replica_check
+from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 KILLS = int(os.environ.get("KEYGAUGE_CRASH_KILLS", "4"))
 EVENTS = int(os.environ.get("KEYGAUGE_CRASH_EVENTS", "4000"))
@@ -198,6 +199,6 @@ def assert_sums_follow(url):
         assert rows == []
         wanted = "SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
         assert connection.execute(f"SELECT * FROM margin EXCEPT {wanted}").fetchall() == []
-        assert balance.find_differences(connection, datetime(2020, 1, 1, tzinfo=UTC), grace=timedelta(0)) == []
+        assert replica_check.find_differences(connection, datetime(2020, 1, 1, tzinfo=UTC), grace=timedelta(0)) == []
         compared = connection.execute("SELECT count(*) AS hours FROM spool_balance WHERE reported_requests > 0")
         assert compared.fetchone()["hours"] > 0

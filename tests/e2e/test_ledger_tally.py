@@ -9,13 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from keygauge.hour_totals import HourTotals
-from keygauge.reporter import Reporter
 from keygauge.settings import Settings
-from keygauge.shipper import Shipper
-from keygauge.spool import Spool
-from keygauge_keyservice import balance, database
-from keygauge_keyservice.plans import Limit
+from keygauge.spool.hourly_counts import HourlyCounts
+from keygauge.spool.reporter import Reporter
+from keygauge.spool.shipper import Shipper
+from keygauge.spool.spool import Spool
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts.plans import Limit
+from keygauge_keyservice.ledger import replica_check
 
 pytestmark = pytest.mark.xdist_group("e2e")
 
@@ -137,7 +138,7 @@ def test_a_killed_api_leaves_no_drift(traffic, stack, eventually):
     stack.start_api()  # it adopts what the dead one left
     eventually(lambda: len(list(Path(stack.directory, "spool").glob("*.lock"))), 1, timeout_s=30)
     with database.connect(stack.database_url) as connection:
-        assert balance.find_differences(connection, LONG_AGO, grace=timedelta(0)) == []
+        assert replica_check.find_differences(connection, LONG_AGO, grace=timedelta(0)) == []
         assert connection.execute("SELECT count(*) AS n FROM event").fetchone() == {"n": CALLS}
 
 
@@ -147,7 +148,7 @@ def test_what_a_full_spool_drops_is_drift(cold_stack, tmp_path):
     settings = Settings(
         service_url=cold_stack.service_url, service_token=cold_stack.service_token, spool_dir=tmp_path / "full"
     )
-    dropped, totals = Counter(), HourTotals()
+    dropped, totals = Counter(), HourlyCounts()
     spool = Spool(
         settings.spool_dir,
         settings.service_address,
@@ -169,8 +170,8 @@ def test_what_a_full_spool_drops_is_drift(cold_stack, tmp_path):
     assert shipper.stop(20)
     spool.close(empty=True)
     with database.connect(cold_stack.database_url) as connection:
-        [found] = balance.find_differences(connection, LONG_AGO, grace=timedelta(0))
-        check = balance.check(connection, LONG_AGO, grace=timedelta(0))
+        [found] = replica_check.find_differences(connection, LONG_AGO, grace=timedelta(0))
+        check = replica_check.check(connection, LONG_AGO, grace=timedelta(0))
     lost = dropped["spool_full"]
     assert (found.spool, found.reported, found.taken[0]) == (spool.id, (300, 3_000, 300), 300 - lost)
     assert (check.missing_requests, check.missing_tokens, check.surplus_requests) == (lost, 11 * lost, 0)

@@ -19,11 +19,13 @@ from pathlib import Path
 
 import pytest
 from budget_process import MODEL, MOST, RATE
-from limited_process import RECORD, call, make_gate
+from limited_process import RECORD, call, make_authorizer
 
 from keygauge.clock import SECOND, now_ns
-from keygauge.rates import Rates
-from keygauge_keyservice import accounts, keys, plans, prices, rotation
+from keygauge.pricing.rates import Rates
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.keys import keys, rotation
+from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.secret import Peppers
 
 LONG = os.environ.get("KEYGAUGE_TEST_LONG") == "1"
@@ -274,7 +276,7 @@ def test_a_budget_of_money_holds_through_kills_cuts_restarts_and_a_rotation(clus
     key, token = cluster.token(terms)
     tiers = [Rates(-1, RATE, 2 * RATE, RATE, RATE, 2 * RATE, 0)]
     start = datetime(2020, 1, 1, tzinfo=UTC)
-    prices.set_price(cluster.connection, model=MODEL, tiers=tiers, valid_from=start, actor="test")
+    own_prices.set_price(cluster.connection, model=MODEL, tiers=tiers, valid_from=start, actor="test")
     tokens = [token]
 
     def begin():
@@ -337,17 +339,17 @@ def test_one_request_a_window_over_eight_processes_is_one(cluster):
 @pytest.mark.timeout(300)
 def test_a_lone_client_that_spaces_its_calls_by_the_window_is_never_refused(cluster):
     _, token = cluster.token({"name": "free", "unit": "request", "amount": 1, "window_s": 1})
-    made = [make_gate(**cluster.options()) for _ in range(8)]
+    made = [make_authorizer(**cluster.options()) for _ in range(8)]
     moments = []
     try:
         for number in range(60 if LONG else 10):
-            _, gate, clock = made[number % 8]
-            assert call(gate, token.encode()) is None, number
+            _, authorizer, clock = made[number % 8]
+            assert call(authorizer, token.encode()) is None, number
             moments.append(clock.last)
             time.sleep(1)
     finally:
-        for beat, _, _ in made:
-            beat.stop()
+        for heartbeat, _, _ in made:
+            heartbeat.stop()
     assert most_in_any_window(moments, 1) == 1
 
 
@@ -379,7 +381,7 @@ def test_a_lone_client_on_a_fixed_schedule_is_served(cluster):
 
 
 @pytest.mark.timeout(300)
-def test_revocation_takes_about_a_beat(cluster):
+def test_revocation_takes_about_a_heartbeat(cluster):
     limit = {"name": "daily", "unit": "request", "amount": 10**6, "period": "day"}
     made = [cluster.token(limit) for _ in range(100 if LONG else 12)]
     for _ in range(PROCESSES):

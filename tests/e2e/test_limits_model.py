@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
-from keygauge_keyservice import leases, rate
-from keygauge_keyservice.beat_message import Return
-from keygauge_keyservice.leases import Refund
-from keygauge_keyservice.rate import Log
-from keygauge_keyservice.reading import Reading
+from keygauge_keyservice.limits import leases
+from keygauge_keyservice.limits.clock_reading import Reading
+from keygauge_keyservice.limits.kinds import sliding_window
+from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.limits.leases import Refund
+from keygauge_keyservice.sync.message import Return
 
 LIMIT, WINDOW_S = 2, 1
 TICK_US = 250_000
@@ -88,7 +89,7 @@ def spend(state, replica):
 def take_ask(state, message, rules):
     _, replica, sent = message
     asked = {"want": 2, "replicas": 2, "waiting": 2, "reading": read(replica, sent, rules)}
-    grant = rate.grant(state.log, now_us=us(state.now), amount=LIMIT, window_s=WINDOW_S, **asked)
+    grant = sliding_window.grant(state.log, now_us=us(state.now), amount=LIMIT, window_s=WINDOW_S, **asked)
     if not grant.units:
         yield state
         return

@@ -19,21 +19,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from keygauge.admission import Admission, Dry, Refusal, Reservation, Soon
-from keygauge.allowance import Allowance
-from keygauge.limit import Limit
-from keygauge.trade import Trade
-from keygauge_keyservice import beat, leases
-from keygauge_keyservice.beat_message import Acquisition, Return
-from keygauge_keyservice.counter import Counter
-from keygauge_keyservice.rate import Log
-from keygauge_keyservice.reading import Reading
-from keygauge_keyservice.smooth import Flow
+from keygauge.limits.admission import Admission, NeedsUnits, Refusal, Reservation, WaitUntil
+from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.limit import Limit
+from keygauge.sync.lease_sync import LeaseSync
+from keygauge_keyservice.limits import leases
+from keygauge_keyservice.limits.clock_reading import Reading
+from keygauge_keyservice.limits.grant import Counter
+from keygauge_keyservice.limits.kinds.gcra import Flow
+from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.sync.message import Acquisition, Return
 
 MS = 1_000_000
 SECOND = 1_000 * MS
 EPOCH_US = 1_800_000_000_000_000
-T_MAX_NS = beat.T_MAX_MS * MS
+T_MAX_NS = heartbeat.T_MAX_MS * MS
 CALL_US = 3_600_000_000
 
 
@@ -78,9 +79,9 @@ class Store:
                 granted.append(leases.Granted(name, number, grant, now_us))
             self.states[name] = state
         return {
-            **beat.trade(granted),
+            **heartbeat.lease_sync(granted),
             "replicas": replicas,
-            "t_max_ms": beat.T_MAX_MS,
+            "t_max_ms": heartbeat.T_MAX_MS,
             "more": False,
         }
 
@@ -118,16 +119,16 @@ class Replica:
         self.name = name
         self.skew_ns = skew_ns
         self.admission = Admission(wake=lambda: None, clock=lambda: world.real_ns + skew_ns)
-        self.allowances = tuple(Allowance(limit) for limit in world.limits)
-        self.key = SimpleNamespace(allowances=self.allowances)
-        self.trade = Trade(self.admission, clock=clock)
+        self.lease_pools = tuple(LeasePool(limit) for limit in world.limits)
+        self.key = SimpleNamespace(lease_pools=self.lease_pools)
+        self.lease_sync = LeaseSync(self.admission, clock=clock)
         self.asked = None  # the offer that is under way
         self.admission.authority_ns = self.admission.clock() + T_MAX_NS
         self.reached_ns = world.real_ns
 
     def held(self, number):
-        allowance = self.allowances[number]
-        return sum(lease.available + lease.reserved for lease in [*allowance.leases, *allowance.closing])
+        lease_pool = self.lease_pools[number]
+        return sum(lease.available + lease.reserved for lease in [*lease_pool.leases, *lease_pool.closing])
 
 
 class World(RuleBasedStateMachine):
@@ -178,9 +179,9 @@ class World(RuleBasedStateMachine):
             self.admit(1)
         else:
             assert not any(spent)  # 6
-            if isinstance(decision, Dry):
+            if isinstance(decision, NeedsUnits):
                 replica.admission.ask(decision)
-            elif isinstance(decision, Soon):
+            elif isinstance(decision, WaitUntil):
                 self.waiting.append((replica, decision.at_ns))
             else:
                 assert isinstance(decision, Refusal)
@@ -193,7 +194,7 @@ class World(RuleBasedStateMachine):
     def send(self, number, stopping):
         replica = self.replicas[number % len(self.replicas)]
         if replica.asked is None:
-            message, replica.asked = replica.trade.offer(stopping=stopping and number == 0)
+            message, replica.asked = replica.lease_sync.offer(stopping=stopping and number == 0)
             self.requests.append((replica, message, self.real_ns, replica.asked))
 
     @precondition(lambda self: self.requests)
@@ -211,12 +212,12 @@ class World(RuleBasedStateMachine):
     def answer(self, place):
         replica, answer, real_sent_ns, asked = self.answers.pop(place % len(self.answers))
         if replica.asked is asked:  # not given up, nor answered by the first of two
-            replica.trade.take(answer, asked)
+            replica.lease_sync.take(answer, asked)
             replica.asked = None
             replica.reached_ns = real_sent_ns
 
     @rule(number=st.integers(0, 2), there_ms=st.integers(0, 400), back_ms=st.integers(0, 400))
-    def beat(self, number, there_ms, back_ms):
+    def heartbeat(self, number, there_ms, back_ms):
         """A beat that arrives and is answered; nothing else happens meanwhile."""
         replica = self.replicas[number % len(self.replicas)]
         if replica.asked is not None:
@@ -232,7 +233,7 @@ class World(RuleBasedStateMachine):
         """The offer or its answer is lost, or comes too late to be heard."""
         replica = self.replicas[number % len(self.replicas)]
         if replica.asked is not None:
-            replica.trade.give_up(replica.asked)
+            replica.lease_sync.give_up(replica.asked)
             replica.asked = None
 
     @rule(number=st.integers(0, 2))
@@ -256,9 +257,9 @@ class World(RuleBasedStateMachine):
         if not hasattr(self, "store"):
             return
         for replica in self.replicas:
-            for allowance in replica.allowances:
-                assert allowance.remaining(replica.admission.clock()) >= 0
-                for lease in [*allowance.leases, *allowance.closing]:
+            for lease_pool in replica.lease_pools:
+                assert lease_pool.remaining(replica.admission.clock()) >= 0
+                for lease in [*lease_pool.leases, *lease_pool.closing]:
                     assert 0 <= lease.available <= lease.units  # 7
                     assert min(lease.reserved, lease.refund) >= 0
         assert all(state.used >= 0 for state in self.store.states.values() if not isinstance(state, Flow))
@@ -304,11 +305,11 @@ class Requests(World):
     def _come(self, number, ms, is_late):
         waiting = len(self.waiting)
         self.decide(self.replicas[number])
-        self.beat(number=number, there_ms=ms[0], back_ms=ms[1])
+        self.heartbeat(number=number, there_ms=ms[0], back_ms=ms[1])
         self.decide(self.replicas[number], is_late=is_late)
         if len(self.waiting) > waiting:
             self.call_again(place=waiting, pauses=False, is_late=is_late)
-        self.beat(number=number, there_ms=ms[2], back_ms=ms[3])
+        self.heartbeat(number=number, there_ms=ms[2], back_ms=ms[3])
 
 
 def rate(name, amount, window_s):
@@ -352,13 +353,13 @@ class Tokens(World):
     @rule(number=st.integers(0, 2), units=st.integers(1, 30))
     def call(self, number, units):
         replica = self.replicas[number % len(self.replicas)]
-        claims = [(allowance, units) for allowance in replica.allowances]
+        claims = [(lease_pool, units) for lease_pool in replica.lease_pools]
         decision = replica.admission.reserve(claims, replica.admission.clock())
         if isinstance(decision, Reservation):
             assert sum(part for _, _, part in decision.parts) == units * len(claims)
             self.admit(units)
             self._open().append((replica, decision, units, len(self.admitted) - 1))
-        elif isinstance(decision, Dry):
+        elif isinstance(decision, NeedsUnits):
             replica.admission.ask(decision)
 
     def _open(self):

@@ -8,7 +8,7 @@ import pytest
 from hosts import ENDLESS, HOSTS
 from serving import get, terminate
 
-from keygauge_keyservice import plans
+from keygauge_keyservice.accounts import plans
 
 GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2"]
 ASGI = {

@@ -5,7 +5,7 @@ import time
 import openai
 import pytest
 
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.accounts.plans import Limit
 
 pytestmark = pytest.mark.xdist_group("e2e")
 

@@ -9,8 +9,9 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from keygauge_keyservice import database, members
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import members
+from keygauge_keyservice.accounts.plans import Limit
 
 pytestmark = pytest.mark.xdist_group("e2e")
 

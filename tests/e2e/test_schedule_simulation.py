@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import pytest
 from test_limits_simulation import LONG, MS, SECOND, T_MAX_NS, Store
 
-from keygauge.admission import Admission, Refusal, Soon
 from keygauge.call import Call
-from keygauge.gate import Gate
 from keygauge.key import digest, generate
-from keygauge.trade import Trade
+from keygauge.limits.admission import Admission, Refusal, WaitUntil
+from keygauge.limits.authorizer import Authorizer
+from keygauge.sync.lease_sync import LeaseSync
 
 PROCESSES = 8
 TOKEN = generate("live")
@@ -29,11 +29,11 @@ class Process:
     def __init__(self, world, number, entry, clock):
         self.name = f"r{number}"
         self.admission = Admission(wake=lambda: None, clock=lambda: world.now_ns)
-        self.admission.keyring.put([entry], wanted=frozenset([entry["id"]]))
-        self.admission.keyring.learn(digest(TOKEN), entry["id"], 1)
-        beat = SimpleNamespace(admission=self.admission, costing=None, next_round=Future)
-        self.gate = Gate(beat, enforces=True)
-        self.trade = Trade(self.admission, clock=clock)
+        self.admission.key_cache.put([entry], wanted=frozenset([entry["id"]]))
+        self.admission.key_cache.learn(digest(TOKEN), entry["id"], 1)
+        heartbeat = SimpleNamespace(admission=self.admission, costing=None, next_round=Future)
+        self.authorizer = Authorizer(heartbeat, enforces=True)
+        self.lease_sync = LeaseSync(self.admission, clock=clock)
 
 
 class World:
@@ -54,27 +54,27 @@ class World:
         """Call once; return the moment of admission, or the refusal."""
         process.admission.authority_ns = self.now_ns + T_MAX_NS  # it beats between the calls, too
         call = Call(method="GET", ip=None, time_ns=0, started_ns=self.now_ns)
-        decision = process.gate.decide(call, TOKEN.encode())
+        decision = process.authorizer.decide(call, TOKEN.encode())
         while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, Soon):
+            if isinstance(decision, WaitUntil):
                 self.now_ns = max(self.now_ns, decision.at_ns)
             else:
-                self.beat(process)
+                self.heartbeat(process)
             self.now_ns += self.dice.randrange(self.wake_ns)
-            decision = process.gate.decide(call, TOKEN.encode())
+            decision = process.authorizer.decide(call, TOKEN.encode())
         if decision is not None:
             return decision
         self.late_ns = max(self.late_ns, self.now_ns - call.started_ns)
-        (lease,) = (lease for lease in process.admission.keyring.allowances["1:a"].leases if not lease.available)
-        self.beat(process)  # tells of it
+        (lease,) = (lease for lease in process.admission.key_cache.lease_pools["1:a"].leases if not lease.available)
+        self.heartbeat(process)  # tells of it
         return lease.last_ns
 
-    def beat(self, process):
-        message, asked = process.trade.offer()
+    def heartbeat(self, process):
+        message, asked = process.lease_sync.offer()
         self.now_ns += self.way_ns()
         answer = self.store.exchange(process.name, message, self.now_ns, PROCESSES)
         self.now_ns += self.way_ns()
-        process.trade.take(answer, asked)
+        process.lease_sync.take(answer, asked)
 
     def way_ns(self):
         return self.dice.randrange(MS // 2, 4 * MS if self.dice.random() < 0.9 else 50 * MS)

@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from keygauge import key as key_format
-from keygauge_keyservice.plans import Limit
+from keygauge_keyservice.accounts.plans import Limit
 
 pytestmark = pytest.mark.xdist_group("e2e")
 

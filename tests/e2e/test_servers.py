@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from serving import get, terminate
 
-from keygauge_keyservice import plans
+from keygauge_keyservice.accounts import plans
 
 APP = '''
 import json

@@ -8,7 +8,7 @@ from limited_process import RECORD
 from test_limits import LONG, PROCESSES, Cluster
 
 from keygauge.clock import SECOND, now_ns
-from keygauge_keyservice.slots import LIFE_US
+from keygauge_keyservice.limits.kinds.concurrency import LIFE_US
 
 SLOTS = 6
 

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from test_limits_simulation import EPOCH_US, MS, PROFILE, T_MAX_NS, Replica, World
 
-from keygauge.admission import Dry, Refusal, Reservation, Soon
-from keygauge.limit import Limit
-from keygauge.slots import Slots
-from keygauge_keyservice import beat, leases, slots
-from keygauge_keyservice.beat_message import Acquisition
+from keygauge.limits.admission import NeedsUnits, Refusal, Reservation, WaitUntil
+from keygauge.limits.concurrency import ConcurrencyPool
+from keygauge.limits.limit import Limit
+from keygauge_keyservice.limits import leases
+from keygauge_keyservice.limits.kinds import concurrency
+from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.sync.message import Acquisition
 
 
 class SlotStore:
@@ -37,10 +39,10 @@ class SlotStore:
         for item in message.get("hold", ()):
             row = self.leases.get(int(item["lease"]))
             if row and row["replica"] == replica and row["ends_us"] > now_us:
-                row |= {"units": min(row["units"], item["units"]), "ends_us": now_us + slots.LIFE_US}
+                row |= {"units": min(row["units"], item["units"]), "ends_us": now_us + concurrency.LIFE_US}
                 kept.append(item["lease"])
         out = self.out(now_us)
-        scarce = slots.is_scarce(out, self.amount, replicas)
+        scarce = concurrency.is_scarce(out, self.amount, replicas)
         granted = []
         for item in message["acquire"]:
             wanted = Acquisition(item["limit"], item["units"], item["waiting"])
@@ -53,8 +55,8 @@ class SlotStore:
                 number = self.last
                 self.leases[number] = {"replica": replica, "units": grant.units, "ends_us": grant.ends_us}
             granted.append(leases.Granted(item["limit"], number, grant, now_us))
-        traded = beat.trade(granted, [slots.Kept(lease, scarce) for lease in kept])
-        return {**traded, "replicas": replicas, "t_max_ms": beat.T_MAX_MS, "more": False}
+        traded = heartbeat.lease_sync(granted, [concurrency.Kept(lease, scarce) for lease in kept])
+        return {**traded, "replicas": replicas, "t_max_ms": heartbeat.T_MAX_MS, "more": False}
 
 
 class Calls(World):
@@ -74,23 +76,23 @@ class Calls(World):
 
     def _replica(self, number, name=None):
         replica = Replica(self, f"r{number if name is None else name}", self.skews[number])
-        replica.allowances = (Slots(self.limits[0]),)
+        replica.lease_pools = (ConcurrencyPool(self.limits[0]),)
         return replica
 
     @rule(number=st.integers(0, 2), times=st.integers(1, 4))
     def call(self, number, times):
         replica = self.replicas[number % len(self.replicas)]
         for _ in range(times):
-            decision = replica.admission.reserve([(replica.allowances[0], 1)], replica.admission.clock())
+            decision = replica.admission.reserve([(replica.lease_pools[0], 1)], replica.admission.clock())
             if isinstance(decision, Reservation):
                 assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
                 self.calls.append((replica, decision))
-                slots_held = sum(x.units for x in replica.allowances[0].leases if x.is_live(replica.admission.clock()))
+                slots_held = sum(x.units for x in replica.lease_pools[0].leases if x.is_live(replica.admission.clock()))
                 assert sum(caller is replica for caller, _ in self.calls) <= slots_held  # those not counted come first
-            elif isinstance(decision, Dry):
+            elif isinstance(decision, NeedsUnits):
                 replica.admission.ask(decision)
             else:
-                assert isinstance(decision, Refusal | Soon)
+                assert isinstance(decision, Refusal | WaitUntil)
 
     @precondition(lambda self: self.calls)
     @rule(place=st.integers(0, 20))
@@ -110,7 +112,7 @@ class Calls(World):
     @rule(number=st.integers(0, 2), step_ms=st.sampled_from([1000, 1000, 5000, 9300, 9600, 9900, 10_100]))
     def pause(self, number, step_ms):
         self.real_ns += step_ms * MS
-        self.beat(number=number, there_ms=1, back_ms=1)
+        self.heartbeat(number=number, there_ms=1, back_ms=1)
 
     @invariant()
     def nothing_is_negative_nor_counted_twice(self):
@@ -118,7 +120,7 @@ class Calls(World):
             return
         under_way = 0
         for replica in self.replicas:
-            (held,) = replica.allowances
+            (held,) = replica.lease_pools
             now = replica.admission.clock()
             assert sum(part for caller, made in self.calls if caller is replica for _, _, part in made.parts) == sum(
                 lease.reserved for lease in [*held.leases, *held.lost]
@@ -133,7 +135,7 @@ class Calls(World):
                     assert row["ends_us"] > EPOCH_US + self.real_ns // 1000
         assert under_way <= self.AMOUNT
         if all(lease.is_live(replica.admission.clock()) for replica, made in self.calls for _, lease, _ in made.parts):
-            lost = [lease for replica in self.replicas for lease in replica.allowances[0].lost]
+            lost = [lease for replica in self.replicas for lease in replica.lease_pools[0].lost]
             assert lost or len(self.calls) <= self.AMOUNT
 
 

@@ -9,7 +9,8 @@ import pytest
 from werkzeug.serving import make_server
 
 from keygauge import asgi, wsgi
-from keygauge_keyservice import accounts, keys, plans
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.keys import keys
 from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture

@@ -14,10 +14,11 @@ from starlette.routing import Mount, Route
 
 from keygauge import current, key
 from keygauge.asgi import KeyGaugeMiddleware
-from keygauge.segment import segments
 from keygauge.settings import SettingsError
-from keygauge.spool import Spool
-from keygauge_keyservice import accounts, keys
+from keygauge.spool.segment import segments
+from keygauge.spool.spool import Spool
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.keys import keys
 
 CHAT = {
     "id": "chatcmpl-1",
@@ -229,7 +230,7 @@ async def test_used_up_quota_is_not_to_be_retried(service, guard, visit):
 
 
 @pytest.mark.parametrize("act", ["disable", "delete", "suspend"])
-async def test_revoked_key_is_refused_within_a_beat_or_so(service, guard, visit, act):
+async def test_revoked_key_is_refused_within_a_heartbeat_or_so(service, guard, visit, act):
     app = guard(host())
     made, token = service.key()
     assert (await visit(app, token)).status_code == 200
@@ -414,7 +415,7 @@ async def test_limits_that_the_host_tells_itself_are_left_to_it(service, guard, 
 
 
 async def test_two_middlewares_of_one_process_lose_nothing_to_each_other(service, guard, visit, monkeypatch):
-    monkeypatch.setattr("keygauge.shipper._ADOPTION_S", 0.1)
+    monkeypatch.setattr("keygauge.spool.shipper._ADOPTION_S", 0.1)
     _, token = service.key()
     apps = [guard(host()), guard(host())]
     for _ in range(20):
@@ -427,7 +428,7 @@ async def test_two_middlewares_of_one_process_lose_nothing_to_each_other(service
 async def test_a_dead_spool_is_shipped_to_its_own_key_service_and_to_no_other(
     service, guard, visit, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr("keygauge.shipper._ADOPTION_S", 0.1)
+    monkeypatch.setattr("keygauge.spool.shipper._ADOPTION_S", 0.1)
     _, token = service.key()
     line = b'[1,"of a key that this service does not know"]\n'
     dead = {}
@@ -506,7 +507,7 @@ async def test_unknown_key_service_at_start_is_503_then_heals(service, guard, vi
 async def test_known_keys_are_served_on_leases_while_the_service_is_away_and_not_past_its_authority(
     service, guard, visit, monkeypatch
 ):
-    monkeypatch.setattr("keygauge_keyservice.beat.T_MAX_MS", 2500)
+    monkeypatch.setattr("keygauge_keyservice.sync.heartbeat.T_MAX_MS", 2500)
     _, token = service.key({**MONTHLY, "amount": 1_000_000})
     app = guard(host(), wait_s=5)
     for _ in range(30):

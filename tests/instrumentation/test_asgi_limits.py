@@ -10,9 +10,10 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from keygauge.estimate import BODY_BYTES_MAX
+from keygauge.limits.estimate import BODY_BYTES_MAX
 from keygauge.wsgi import KeyGaugeMiddleware as WsgiMiddleware
-from keygauge_keyservice import key_limits, plans
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.keys import key_limits
 
 TPD = {"name": "tpd", "unit": "token", "amount": 10_000, "period": "day"}
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
@@ -194,7 +195,7 @@ async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service
     service.down()
     runtime = app._process.runtime
     deadline = time.monotonic() + 5
-    while not runtime._beat.admission.away and time.monotonic() < deadline:
+    while not runtime._heartbeat.admission.away and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.3)  # the rate's leases end
     assert (await visit(app, token, "/echo")).status_code == 200

@@ -10,8 +10,10 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from keygauge.rates import Rates
-from keygauge_keyservice import key_limits, plans, prices
+from keygauge.pricing.rates import Rates
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.keys import key_limits
+from keygauge_keyservice.pricing import own_prices
 
 START = datetime.now(UTC) - timedelta(days=1)
 DOLLAR = 10**9
@@ -47,7 +49,7 @@ def price(service):
     def price(rate=10**9, **terms):
         tiers = [Rates(-1, rate, 2 * rate, rate, rate, 2 * rate, 0)]
         terms = {"model": "m", "valid_from": START} | terms
-        return prices.set_price(service.connection, tiers=tiers, actor="test", **terms)
+        return own_prices.set_price(service.connection, tiers=tiers, actor="test", **terms)
 
     return price
 
@@ -217,17 +219,17 @@ def test_a_wsgi_app_has_budgets_too(service, guard_wsgi, visit_wsgi, price):
     assert (used(service), used(service, "small")) == (COST, 0)
 
 
-async def test_a_settlement_that_waits_for_its_price_is_made_with_the_next_beat(service, guard, visit, price):
+async def test_a_responder_that_waits_for_its_price_is_made_with_the_next_heartbeat(service, guard, visit, price):
     price()
     price(rate=5 * 10**9, provider="openai", model="m-2026")
     _, token = service.key(budget(DOLLAR))
     app = guard(host())
     body = {"model": "m", "max_tokens": 100, "answers_as": "m-2026"}
     await visit(app, token, "/chat", method="POST", json=body)
-    (allowance,) = app._process.runtime.gate._admission.held
+    (lease_pool,) = app._process.runtime.authorizer._admission.held
     deadline = time.monotonic() + 5
-    while any(lease.reserved for lease in allowance.leases) and time.monotonic() < deadline:
+    while any(lease.reserved for lease in lease_pool.leases) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
-    assert not any(lease.reserved for lease in allowance.leases)
+    assert not any(lease.reserved for lease in lease_pool.leases)
     app._process.stop()
     assert used(service) == ledger(service, 1) > 0

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import keygauge
+from keygauge.http.responder import _LAST_EVENTS
 from keygauge.runtime import Runtime
-from keygauge.settlement import _LAST_EVENTS
 from keygauge.usage import reader_for
 
 LIMIT = {"name": "rpm", "unit": "request", "amount": 10_000_000, "window_s": 60}

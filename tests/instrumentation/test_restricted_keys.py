@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from keygauge import current
 from keygauge.settings import SettingsError
-from keygauge_keyservice import keys, rotation
+from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
@@ -80,7 +80,7 @@ async def test_scopes_reach_the_app(service, api, visit):
     assert (await visit(api, token, "/scopes")).json() == ["chat:write", "files:read"]
 
 
-async def test_restriction_reaches_a_running_service(service, api, visit):
+async def test_key_policy_reaches_a_running_service(service, api, visit):
     key, token = service.key()
     assert (await visit(api, token)).status_code == 200
     keys.change(service.connection, key.id, networks=["192.0.2.0/24"], actor="test")

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge_keyservice.event_line import Event
+from keygauge_keyservice.ledger.event import Event
 
 ACCOUNT_KEYS = {"acme": ("acme-live", "acme-test"), "beta": ("beta-live",)}
 NOON = datetime(2026, 5, 20, 12, 0, tzinfo=UTC)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keygauge_dashboards.alert import Alert
-from keygauge_dashboards.alerts import alerts
-from keygauge_dashboards.ledger_alerts import ledger_alerts
-from keygauge_dashboards.panels import Page, Sql, Target, View
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards.alerts.alert import Alert
+from keygauge_dashboards.alerts.ledger import ledger_alerts
+from keygauge_dashboards.alerts.prometheus import alerts
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.panels import Page, Sql, Target, View
 from keygauge_dashboards.thresholds import Thresholds
 
 _INTRODUCTION = """\

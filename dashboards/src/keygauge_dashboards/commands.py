@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_dashboards.alert import RUNBOOK
-from keygauge_dashboards.files import generate, stale, write
+from keygauge_dashboards.alerts.alert import RUNBOOK
+from keygauge_dashboards.generate import generate, stale, write
 from keygauge_dashboards.thresholds import Thresholds, read
 
 

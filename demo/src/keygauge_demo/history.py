@@ -12,11 +12,12 @@ from keygauge_demo.cast import ACCOUNTS, Account, Key, Rhythm
 from keygauge_demo.catalog import MODELS, Model
 from keygauge_demo.screen import Screen
 from keygauge_demo.seed import Seed
-from keygauge_keyservice import billing, ledger
+from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.event_line import Event
-from keygauge_keyservice.history import write_history
-from keygauge_keyservice.pricing import PublicPrices
+from keygauge_keyservice.ledger import ingest
+from keygauge_keyservice.ledger.backfill import write_history
+from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 DAYS = 90
 SPOOL = "demo-history"
@@ -85,7 +86,7 @@ class _Caller:
 def load(connection: Connection, seed: Seed, *, screen: Screen) -> None:
     """Load the days before the seed was planted into the ledger, once, and charge this month's quotas with them."""
     events = list(compose(seed, until=seed.planted_at))
-    if ledger.find_cursor(connection, SPOOL) < len(events):
+    if ingest.find_cursor(connection, SPOOL) < len(events):
         text = f"Writing {DAYS} days of history, {len(events)} calls"
         write_history(connection, screen.track(text, events), PublicPrices(), spool=SPOOL)
         with connection.transaction():  # a service that started meanwhile has billed what there was by then

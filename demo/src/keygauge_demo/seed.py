@@ -11,9 +11,10 @@ from pathlib import Path
 
 from keygauge_demo import cast
 from keygauge_demo.settings import DemoError
-from keygauge_keyservice import accounts, keys, members, plans
+from keygauge_keyservice.accounts import accounts, members, plans
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.plan_limits import Limit
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.secret import Peppers
 
 AGE = timedelta(days=92)  # of accounts and keys: a little older than their history

@@ -6,7 +6,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from keygauge.asgi import KeyGaugeMiddleware
-from keygauge.telemetry import TelemetryError, prometheus_text
+from keygauge.telemetry.setup import TelemetryError, prometheus_text
 from keygauge_demo.api import create_app
 
 OPEN_PATHS = ("/docs*", "/openapi.json", "/healthz", "/metrics", "/metrics/")  # for visitors without a key

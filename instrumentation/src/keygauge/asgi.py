@@ -8,27 +8,31 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn, cast
 
-from keygauge import route, router, span
-from keygauge.admission import Refusal, Soon
-from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.credential import Conflict, find, is_preflight
-from keygauge.estimate import Estimate, EstimateError
-from keygauge.exchange import App, HttpExchange, Receive, Scope, Send, WebSocketExchange
-from keygauge.gate import Decision, Gate, Unread
-from keygauge.lifespan import Lifespan
-from keygauge.problem import answer
-from keygauge.proxy import client_ip
-from keygauge.restriction import parse_networks
+from keygauge.http import route, router
+from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
+from keygauge.http.client_address import client_ip
+from keygauge.http.lifespan import Lifespan
+from keygauge.http.problem import answer
+from keygauge.limits.admission import Refusal, WaitUntil
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
+from keygauge.limits.credential import Conflict, find, is_preflight
+from keygauge.limits.estimate import Estimate, EstimateError
+from keygauge.limits.key_policy import parse_networks
 from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
+from keygauge.sync.heartbeat import PendingHeartbeat
+from keygauge.telemetry import tracing
 
 Identify = Callable[[Scope], str | None]
 
 _COARSE_S = 0.002  # an event loop's timer may be so late
 MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
-_EXCHANGES: dict[str, type[HttpExchange | WebSocketExchange]] = {"http": HttpExchange, "websocket": WebSocketExchange}
+_EXCHANGES: dict[str, type[HttpResponder | WebSocketResponder]] = {
+    "http": HttpResponder,
+    "websocket": WebSocketResponder,
+}
 
 
 class KeyGaugeMiddleware:
@@ -99,38 +103,40 @@ class KeyGaugeMiddleware:
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        span.find(call)
+        tracing.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         runtime.aggregator.started(call)
-        exchange = make(scope, receive, send, call=call, runtime=runtime)
+        responder = make(scope, receive, send, call=call, runtime=runtime)
         try:
-            gate = runtime.gate
-            if gate is None or self._identify is not None:
+            authorizer = runtime.authorizer
+            if authorizer is None or self._identify is not None:
                 self._observe(runtime, call, scope)
                 refusal = None
             else:
                 headers = scope["headers"]
                 token = find(headers)
                 is_free = token is None and is_preflight(call.method, [name for name, _ in headers])
-                decision = None if is_free else gate.decide(call, token)
+                decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:
-                    refusal = await self._wait(gate, exchange, token, decision)
+                    refusal = await self._wait(authorizer, responder, token, decision)
             if refusal is not None:
                 call.route = route.before(scope, self.app)
-                await exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
+                await responder.refuse(
+                    answer(refusal, cast("Authorizer", authorizer).fields(call) if refusal.limit else [])
+                )
                 return
             outer = CURRENT.set(call)
             try:
-                await self.app(scope, exchange.receive, exchange.send)
+                await self.app(scope, responder.receive, responder.send)
             finally:
                 CURRENT.reset(outer)
         except BaseException as error:
-            exchange.end(complete=False, error=error)
+            responder.end(complete=False, error=error)
             raise
-        exchange.end(complete=False, last=True)
+        responder.end(complete=False, last=True)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Leave to the host what is not to be counted here; the start and end of its life are ours too."""
@@ -159,24 +165,28 @@ class KeyGaugeMiddleware:
             await asyncio.to_thread(flush)
 
     async def _wait(
-        self, gate: Gate, exchange: HttpExchange | WebSocketExchange, token: bytes | Conflict | None, decision: Decision
+        self,
+        authorizer: Authorizer,
+        responder: HttpResponder | WebSocketResponder,
+        token: bytes | Conflict | None,
+        decision: Decision,
     ) -> Refusal | None:
         """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
-        call = exchange.call
+        call = responder.call
         until_ns = call.started_ns + self._wait_ns
         while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, Unread):
-                call.route = route.before(exchange.scope, self.app)
+            if isinstance(decision, NeedsBody):
+                call.route = route.before(responder.scope, self.app)
                 try:
-                    call.estimate = await exchange.estimate() if decision.needs_body else Estimate()
+                    call.estimate = await responder.estimate() if decision.needs_body else Estimate()
                 except EstimateError:
-                    return gate.refuse_cap(call)
+                    return authorizer.refuse_cap(call)
                 until_ns = now_ns() + self._wait_ns
-            elif isinstance(decision, Soon):
+            elif isinstance(decision, WaitUntil):
                 await _wake_at(decision.at_ns)
             elif not await _ended(decision, until_ns):
-                return gate.give_up(call)
-            decision = gate.decide(call, token)
+                return authorizer.give_up(call)
+            decision = authorizer.decide(call, token)
         return decision
 
     def _observe(self, runtime: Runtime, call: Call, scope: Scope) -> None:
@@ -230,12 +240,12 @@ async def _wake_at(moment_ns: int) -> None:
         await asyncio.sleep(0)
 
 
-async def _ended(coming: Round, deadline_ns: int) -> bool:
+async def _ended(coming: PendingHeartbeat, deadline_ns: int) -> bool:
     """Wait for a round without holding the event loop; False when time is up or the key service did not answer."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[bool] = loop.create_future()
 
-    def wake(ended: Round) -> None:
+    def wake(ended: PendingHeartbeat) -> None:
         def settle() -> None:
             if not waiter.done():
                 waiter.set_result(ended.result())

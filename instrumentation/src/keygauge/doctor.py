@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from keygauge import telemetry
 from keygauge.command import Subparsers
 from keygauge.settings import Settings, SettingsError
-from keygauge.spool import strangers
+from keygauge.spool.spool import strangers
+from keygauge.telemetry import setup
 
 _TIMEOUT_S = 3.0
 _OK = 200
@@ -82,8 +82,8 @@ def _spool(settings: Settings) -> Finding:
 
 def _metrics() -> Finding:
     try:
-        exports = telemetry.check()
-    except telemetry.TelemetryError as error:
+        exports = setup.check()
+    except setup.TelemetryError as error:
         return Finding(is_good=False, text=f"the environment asks for an export of metrics, but {error}")
     if not exports:
         text = "metrics go where the service's own OpenTelemetry goes: the environment asks for no export"

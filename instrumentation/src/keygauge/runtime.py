@@ -12,19 +12,21 @@ from weakref import WeakSet
 
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 
-from keygauge import __version__, event, metrics, telemetry
-from keygauge.aggregator import TURN_S, Aggregator
-from keygauge.beat import Beat
+from keygauge import __version__, metrics
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.costing import CostMeter
-from keygauge.gate import Gate
-from keygauge.hour_totals import HourTotals
-from keygauge.instruments import instrument
-from keygauge.reporter import Reporter
+from keygauge.limits.authorizer import Authorizer
 from keygauge.settings import Settings
-from keygauge.shipper import Shipper
-from keygauge.spool import Spool
+from keygauge.spool import event
+from keygauge.spool.hourly_counts import HourlyCounts
+from keygauge.spool.reporter import Reporter
+from keygauge.spool.shipper import Shipper
+from keygauge.spool.spool import Spool
+from keygauge.sync.heartbeat import Heartbeat
+from keygauge.telemetry import setup
+from keygauge.telemetry.aggregator import TURN_S, Aggregator
+from keygauge.telemetry.cost_meter import CostMeter
+from keygauge.telemetry.instruments import instrument
 
 _log = logging.getLogger(__name__)
 
@@ -39,18 +41,18 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.aggregator = _aggregator()
         self.estimates = settings.estimate_usage
-        self.gate: Gate | None = None
-        self._beat: Beat | None = None
+        self.authorizer: Authorizer | None = None
+        self._heartbeat: Heartbeat | None = None
         self._spool: Spool | None = None
         self._shipper: Shipper | None = None
-        self._totals = HourTotals()
+        self._totals = HourlyCounts()
         self._meter: CostMeter | None = None
         if settings.service_url:
-            self._beat = Beat(settings, on_fault=self.aggregator.fault)
-            self.gate = Gate(self._beat, enforces=settings.mode == "enforce")
-            self._meter = CostMeter(self._beat.costing, self.aggregator)
-            self._beat.start()
-            self._open_spool(settings, self._beat.replica)
+            self._heartbeat = Heartbeat(settings, on_fault=self.aggregator.fault)
+            self.authorizer = Authorizer(self._heartbeat, enforces=settings.mode == "enforce")
+            self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
+            self._heartbeat.start()
+            self._open_spool(settings, self._heartbeat.replica)
         self._stopped = Event()
         Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
         _running.add(self)
@@ -58,10 +60,10 @@ class Runtime:
     def settle(self, call: Call) -> None:
         """Count an ended call and write its event; called once per request."""
         call.ended_ns = call.ended_ns or now_ns()
-        if call.reservation is not None and self.gate is not None:
-            self.gate.settle(call)
+        if call.reservation is not None and self.authorizer is not None:
+            self.authorizer.settle(call)
         self.aggregator.record(call)
-        if call.account is not None and self._beat is not None:
+        if call.account is not None and self._heartbeat is not None:
             if self._spool is None:
                 self.aggregator.dropped("no_spool", 1)
             else:
@@ -78,16 +80,16 @@ class Runtime:
         _running.discard(self)
         self._stopped.set()
         self.aggregator.drain()
-        if self._beat is not None:
-            self._beat.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         if self._meter is not None:
             self._meter.stop()
         if self._shipper is not None and self._spool is not None:
             self._spool.close(empty=self._shipper.stop(_SHIP_S))
 
-    def beat_age_s(self) -> float | None:
+    def heartbeat_age_s(self) -> float | None:
         """Tell how long ago the key service last answered; None where there is none to answer."""
-        return None if self._beat is None else (now_ns() - self._beat.reached_ns) / SECOND
+        return None if self._heartbeat is None else (now_ns() - self._heartbeat.reached_ns) / SECOND
 
     def spool_events(self) -> int:
         """Count the events not yet in the ledger."""
@@ -181,7 +183,7 @@ def _aggregator() -> Aggregator:
     if _Counted.aggregator is None:
         provider = _provider()
         _Counted.provider = None if provider is get_meter_provider() else provider
-        _Counted.aggregator = Aggregator(max_series=telemetry.max_series(provider))
+        _Counted.aggregator = Aggregator(max_series=setup.max_series(provider))
         meter = (provider or get_meter_provider()).get_meter("keygauge", __version__)
         instrument(meter, _Counted.aggregator, gauges=_GAUGES)
     return _Counted.aggregator
@@ -189,15 +191,15 @@ def _aggregator() -> Aggregator:
 
 def _provider() -> MeterProvider | None:
     try:
-        return telemetry.configure()
-    except telemetry.TelemetryError as error:
+        return setup.configure()
+    except setup.TelemetryError as error:
         _log.error("KeyGauge's metrics go nowhere: %s", error)
         return None
 
 
 def flush() -> None:
     """Push the last counts now: a server may end the process by a signal, past every exit handler."""
-    provider = telemetry.host_provider() or _Counted.provider
+    provider = setup.host_provider() or _Counted.provider
     flush = getattr(provider, "force_flush", None)
     if flush is None:
         return
@@ -207,12 +209,12 @@ def flush() -> None:
         _log.warning("The last metrics could not be pushed", exc_info=True)
 
 
-def _oldest_beat_s() -> float | None:
-    return max((age for runtime in list(_running) if (age := runtime.beat_age_s()) is not None), default=None)
+def _oldest_heartbeat_s() -> float | None:
+    return max((age for runtime in list(_running) if (age := runtime.heartbeat_age_s()) is not None), default=None)
 
 
 _GAUGES = {
-    metrics.BEAT_AGE: _oldest_beat_s,
+    metrics.BEAT_AGE: _oldest_heartbeat_s,
     metrics.SPOOL_EVENTS: lambda: sum(runtime.spool_events() for runtime in list(_running)),
     metrics.SPOOL_AGE: lambda: max((runtime.spool_age_s() for runtime in list(_running)), default=0.0),
 }

@@ -53,10 +53,14 @@ LEDGER_CHECKED = Metric(
     "keygauge.ledger.checked.timestamp", "gauge", "s", (), "When the ledger was last compared with its replicas"
 )
 SERVICE_REQUESTS = Metric(
-    "keygauge.service.requests", "counter", "{request}", (ROUTE, METHOD, STATUS), "Requests the key service answered"
+    "keygauge.sync.client.requests",
+    "counter",
+    "{request}",
+    (ROUTE, METHOD, STATUS),
+    "Requests the key service answered",
 )
 SERVICE_DURATION = Metric(
-    "keygauge.service.request.duration",
+    "keygauge.sync.client.request.duration",
     "histogram",
     "s",
     (ROUTE,),

@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
-from keygauge import router, span, upload, wsgi_route
-from keygauge.admission import Refusal, Soon
-from keygauge.beat import Round
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.credential import Conflict, find
-from keygauge.estimate import Estimate, EstimateError
-from keygauge.gate import Decision, Gate, Unread
-from keygauge.problem import answer
-from keygauge.proxy import client_ip
-from keygauge.restriction import parse_networks
+from keygauge.http import request_body, router, wsgi_route
+from keygauge.http.client_address import client_ip
+from keygauge.http.problem import answer
+from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
+from keygauge.limits.admission import Refusal, WaitUntil
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
+from keygauge.limits.credential import Conflict, find
+from keygauge.limits.estimate import Estimate, EstimateError
+from keygauge.limits.key_policy import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
-from keygauge.wsgi_exchange import App, CountedInput, Environ, StartResponse, WsgiExchange
+from keygauge.sync.heartbeat import PendingHeartbeat
+from keygauge.telemetry import tracing
 
 Identify = Callable[[Environ], str | None]
 
@@ -95,58 +96,60 @@ class KeyGaugeMiddleware:
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        span.find(call)
+        tracing.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         runtime.aggregator.started(call)
         if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = CountedInput(environ["wsgi.input"], call)
         mount = environ.get("SCRIPT_NAME", "")
-        exchange = WsgiExchange(environ, start_response, mount, call=call, runtime=runtime)
+        responder = WsgiResponder(environ, start_response, mount, call=call, runtime=runtime)
         try:
-            gate = runtime.gate
-            if gate is None or self._identify is not None:
+            authorizer = runtime.authorizer
+            if authorizer is None or self._identify is not None:
                 self._observe(runtime, call, environ)
                 refusal = None
             else:
                 token = _credential(environ)
                 is_free = token is None and _is_preflight(environ)
-                decision = None if is_free else gate.decide(call, token)
+                decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:
-                    refusal = self._wait(gate, call, token, decision, environ)
+                    refusal = self._wait(authorizer, call, token, decision, environ)
             if refusal is not None:
                 call.route = wsgi_route.before(environ, self.app)
-                return exchange.refuse(answer(refusal, cast("Gate", gate).fields(call) if refusal.limit else []))
+                return responder.refuse(
+                    answer(refusal, cast("Authorizer", authorizer).fields(call) if refusal.limit else [])
+                )
             outer = CURRENT.set(call)
             try:
-                chunks = self.app(environ, exchange.start_response)
+                chunks = self.app(environ, responder.start_response)
             finally:
                 CURRENT.reset(outer)
-            return exchange.pass_on(chunks)
+            return responder.pass_on(chunks)
         except BaseException as error:
-            exchange.end(complete=False, error=error)
+            responder.end(complete=False, error=error)
             raise
 
     def _wait(
-        self, gate: Gate, call: Call, token: bytes | Conflict | None, decision: Decision, environ: Environ
+        self, authorizer: Authorizer, call: Call, token: bytes | Conflict | None, decision: Decision, environ: Environ
     ) -> Refusal | None:
         """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
         until_ns = call.started_ns + self._wait_ns
         while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, Unread):
+            if isinstance(decision, NeedsBody):
                 call.route = wsgi_route.before(environ, self.app)
                 try:
-                    call.estimate = upload.estimate_input(environ) if decision.needs_body else Estimate()
+                    call.estimate = request_body.estimate_input(environ) if decision.needs_body else Estimate()
                 except EstimateError:
-                    return gate.refuse_cap(call)
+                    return authorizer.refuse_cap(call)
                 until_ns = now_ns() + self._wait_ns
-            elif isinstance(decision, Soon):
+            elif isinstance(decision, WaitUntil):
                 time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
             elif not _ended(decision, until_ns):
-                return gate.give_up(call)
-            decision = gate.decide(call, token)
+                return authorizer.give_up(call)
+            decision = authorizer.decide(call, token)
         return decision
 
     def _observe(self, runtime: Runtime, call: Call, environ: Environ) -> None:
@@ -172,7 +175,7 @@ def _credential(environ: Environ) -> bytes | Conflict | None:
     return find(fields)
 
 
-def _ended(coming: Round, deadline_ns: int) -> bool:
+def _ended(coming: PendingHeartbeat, deadline_ns: int) -> bool:
     """Wait for a round in this thread; False when time is up or the key service did not answer."""
     try:
         return coming.result(max(deadline_ns - now_ns(), 0) / SECOND)

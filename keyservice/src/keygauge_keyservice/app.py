@@ -6,15 +6,16 @@ from flask import Flask, abort, request
 from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from keygauge_keyservice import database, health, monitoring, openapi, transfer
+from keygauge_keyservice import database, health, monitoring, openapi
+from keygauge_keyservice.accounts.oidc import SignOn
 from keygauge_keyservice.api import (
     accounts,
     attention,
     audit,
-    beat,
     billing,
     calls,
     events,
+    heartbeat,
     key_limits,
     keys,
     members,
@@ -24,20 +25,20 @@ from keygauge_keyservice.api import (
     usage,
 )
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.ledger_metrics import LedgerMetrics
-from keygauge_keyservice.oidc import SignOn
+from keygauge_keyservice.ledger.metrics import LedgerMetrics
 from keygauge_keyservice.portal import create_portal
-from keygauge_keyservice.price_book import PriceBook
-from keygauge_keyservice.pricing import PublicPrices
-from keygauge_keyservice.problem import handle_problems
-from keygauge_keyservice.request_metrics import RequestMetrics
-from keygauge_keyservice.services import Services
+from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+from keygauge_keyservice.web import compression
+from keygauge_keyservice.web.context import Context
+from keygauge_keyservice.web.problem import handle_problems
+from keygauge_keyservice.web.request_metrics import RequestMetrics
 
 API: tuple[openapi.Part, ...] = (
     accounts,
     attention,
     audit,
-    beat,
+    heartbeat,
     billing,
     calls,
     events,
@@ -60,11 +61,11 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url)
     sign_on = SignOn(settings.oidc) if settings.oidc else None
-    services = Services(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
+    services = Context(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
     services.attach(app)
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)
-    transfer.install(app)
+    compression.install(app)
     handle_problems(app)
     app.before_request(_refuse_nul)
     app.register_blueprint(health.blueprint)

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from keygauge_keyservice import embedded
-from keygauge_keyservice.oidc import Provider
+from keygauge_keyservice.accounts.oidc import Provider
 from keygauge_keyservice.secret import PepperError, Peppers, generate_pepper
 
 RETENTION_DAYS = 400

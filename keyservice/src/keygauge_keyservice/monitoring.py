@@ -34,13 +34,14 @@ from keygauge.service_metrics import (
     LIMIT_RESET,
     LIMIT_USED,
 )
-from keygauge_keyservice import balance, budget, rate
-from keygauge_keyservice.authority import require_any_token
-from keygauge_keyservice.counter import Counter
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.rate import Log
-from keygauge_keyservice.services import services
-from keygauge_keyservice.smooth import Flow
+from keygauge_keyservice.ledger import replica_check
+from keygauge_keyservice.limits.grant import Counter
+from keygauge_keyservice.limits.kinds import quota, sliding_window
+from keygauge_keyservice.limits.kinds.gcra import Flow
+from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.web.bearer_auth import require_any_token
+from keygauge_keyservice.web.context import services
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class KeyCollector(Collector):
         """Read everything in three queries."""
         try:
             with self.connect() as connection:
-                keys, limits, check = _keys(connection), _limits(connection), balance.find_check(connection)
+                keys, limits, check = _keys(connection), _limits(connection), replica_check.find_check(connection)
         except (psycopg.OperationalError, PoolTimeout, TooManyRequests) as error:
             _log.warning("keys and limits are not in this scrape: %s", type(error).__name__)
             return
@@ -116,7 +117,7 @@ def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
     return iter((used, most, reset))
 
 
-def _drift_families(check: balance.Check) -> Iterator[GaugeMetricFamily]:
+def _drift_families(check: replica_check.Check) -> Iterator[GaugeMetricFamily]:
     requests, tokens = _family(LEDGER_DRIFT_REQUESTS), _family(LEDGER_DRIFT_TOKENS)
     compared, checked = _family(LEDGER_COMPARED), _family(LEDGER_CHECKED)
     requests.add_metric(["missing"], check.missing_requests)
@@ -137,10 +138,12 @@ def _read(row: dict[str, Any]) -> tuple[Counter | Log, int]:
         return Counter(0, (units,)), max(now_us, flow.head)
     if row["window_s"] is not None:
         log = Log(tuple(row["ends"] or ()), tuple(row["cells"]) if row["ends"] else ())
-        return rate.advance(log, now_us=now_us, window_s=row["window_s"]), now_us + row["window_s"] * _SECOND_US
+        return sliding_window.advance(log, now_us=now_us, window_s=row["window_s"]), now_us + row[
+            "window_s"
+        ] * _SECOND_US
     counter = Counter(row["head"] or 0, tuple(row["cells"] or (0,)))
-    counter = budget.advance(counter, now_us=now_us, period=row["period"])
-    return counter, budget.end_s(counter.head, row["period"]) * _SECOND_US
+    counter = quota.advance(counter, now_us=now_us, period=row["period"])
+    return counter, quota.end_s(counter.head, row["period"]) * _SECOND_US
 
 
 def _add_moment(family: GaugeMetricFamily, row: dict[str, Any], column: str) -> None:

@@ -21,7 +21,9 @@ from keygauge.metrics import EVENTS_DROPPED, KEY, REQUESTS, label
 from keygauge.settings import SPOOL_BYTES_MIN
 from keygauge_demo.answers import compose
 from keygauge_demo.catalog import MODELS
-from keygauge_keyservice import balance, database, plans
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.ledger import replica_check
 
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(240)]
 
@@ -146,7 +148,7 @@ def test_replica_whose_events_are_lost_is_missing_in_the_ledger(shared_stack, in
 def compare_at_once(stack):
     """Compare the ledger with its replicas, as the key service does, but for the two minutes that it waits first."""
     with database.connect(stack.database_url) as connection:
-        balance.check(connection, datetime.now(UTC) - balance.PERIOD, grace=timedelta(0))
+        replica_check.check(connection, datetime.now(UTC) - replica_check.PERIOD, grace=timedelta(0))
 
 
 @contextmanager

@@ -17,12 +17,12 @@ from opentelemetry.sdk.resources import Resource
 from watchers import Server, find_program
 
 from keygauge import metrics
-from keygauge.aggregator import Aggregator
 from keygauge.call import Call
-from keygauge.instruments import instrument
 from keygauge.metrics import COST, KEY, REQUESTS, STATUS, TOKEN_TYPE, TOKENS, label
+from keygauge.telemetry.aggregator import Aggregator
+from keygauge.telemetry.instruments import instrument
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.queries import ENV
+from keygauge_dashboards.promql.queries import ENV
 
 ROOT = Path(__file__).parents[3]
 BACKENDS = {  # how to get one, and its options

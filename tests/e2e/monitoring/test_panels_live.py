@@ -15,8 +15,8 @@ import openai
 import psycopg
 import pytest
 
-from keygauge_dashboards.panels import Prometheus, Sql
-from keygauge_dashboards.suite import pages
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.panels import Prometheus, Sql
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_demo import seed
 from keygauge_demo.answers import compose

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from keygauge_dashboards.files import GENERATED
+from keygauge_dashboards.generate import GENERATED
 
 ROOT = Path(__file__).parents[3]
 READY_S = 30

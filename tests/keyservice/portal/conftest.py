@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from keygauge_keyservice import accounts, keys, ledger, members, plans
-from keygauge_keyservice.plans import Limit
-from keygauge_keyservice.pricing import PublicPrices
+from keygauge_keyservice.accounts import accounts, members, plans
+from keygauge_keyservice.accounts.plans import Limit
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.ledger import ingest
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 PASSWORD = "correct horse battery"
 
@@ -104,7 +106,7 @@ def record(connection, make_event):
 
     def record(customer, *calls):
         events = [make_event()._replace(account=customer.account.id, key=customer.key.id, **call) for call in calls]
-        receipt = ledger.take_events(connection, next(spools), 0, events, PublicPrices())
+        receipt = ingest.take_events(connection, next(spools), 0, events, PublicPrices())
         assert receipt.accepted == len(events)
 
     return record

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keygauge_keyservice import guesses, invitations, members
+from keygauge_keyservice.accounts import invitations, login_throttle, members
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
@@ -65,15 +65,15 @@ def test_tries_of_many_addresses_at_once_stay_within_the_bound_of_their_ip(app, 
 
     def attempt(number):
         with services.connection() as one:
-            return guesses.admit(one, email=f"{number}@example.com", ip="192.0.2.1")
+            return login_throttle.admit(one, email=f"{number}@example.com", ip="192.0.2.1")
 
     with ThreadPoolExecutor(8) as threads:
-        admitted = list(threads.map(attempt, range(guesses.PER_IP + 16)))
-    assert sum(admitted) == guesses.PER_IP
+        admitted = list(threads.map(attempt, range(login_throttle.PER_IP + 16)))
+    assert sum(admitted) == login_throttle.PER_IP
 
 
 def test_lock_is_not_evaded_by_a_forged_address(visitor, customer):
-    for number in range(guesses.PER_EMAIL_AND_IP):
+    for number in range(login_throttle.PER_EMAIL_AND_IP):
         visitor.sign_in(customer, password="wrong", headers={"X-Forwarded-For": f"192.0.2.{number}"})
     assert visitor.sign_in(customer, headers={"X-Forwarded-For": "192.0.2.99"}).status_code == 429
 
@@ -81,7 +81,7 @@ def test_lock_is_not_evaded_by_a_forged_address(visitor, customer):
 def test_unknown_address_takes_as_long_as_a_wrong_password(visitor, customer):
     def fastest_s(email):
         times = []
-        for _ in range(guesses.PER_EMAIL_AND_IP):
+        for _ in range(login_throttle.PER_EMAIL_AND_IP):
             started = time.perf_counter()
             answer = visitor.client.post("/sign-in", data={"email": email, "password": "wrong"})
             times.append(time.perf_counter() - started)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from keygauge_keyservice import members
+from keygauge_keyservice.accounts import members
 
 PASSWORD = "canary-password-one"
 OTHER_PASSWORD = "canary-password-two"

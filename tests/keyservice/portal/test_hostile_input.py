@@ -8,7 +8,7 @@ import pytest
 from flask import Request
 from werkzeug.datastructures import ImmutableMultiDict
 
-from keygauge_keyservice import members
+from keygauge_keyservice.accounts import members
 
 pytestmark = pytest.mark.timeout(300)  # some thousand requests
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from keygauge_keyservice import members
+from keygauge_keyservice.accounts import members
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 

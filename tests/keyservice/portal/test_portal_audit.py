@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import keygauge_keyservice
-from keygauge_keyservice import audit
-from keygauge_keyservice.portal import wording
+from keygauge_keyservice.journal import audit
+from keygauge_keyservice.portal import audit_text
 
 
 def test_page_csv_and_json_show_the_same(signed_in, customer, stranger):
@@ -65,7 +65,7 @@ def test_every_action_has_words():
     }
     recorded = {code for code in written if code.split(".")[0] in {"account", "key", "member", "note", "plan", "price"}}
     assert len(recorded) > 20
-    assert [code for code in sorted(recorded) if wording.action(code) == code] == []
+    assert [code for code in sorted(recorded) if audit_text.action(code) == code] == []
 
 
 def test_formula_is_only_text_in_the_csv(connection, signed_in, customer):

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keygauge_keyservice import accounts, billing, plans
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.billing import billing
 
 
 @pytest.fixture

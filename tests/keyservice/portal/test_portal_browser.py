@@ -13,9 +13,10 @@ import pytest
 from playwright.sync_api import Error, expect
 from werkzeug.serving import make_server
 
-from keygauge_keyservice import guesses, invitations, keys, members
+from keygauge_keyservice.accounts import invitations, login_throttle, members
+from keygauge_keyservice.accounts.oidc import Provider
 from keygauge_keyservice.app import create_app
-from keygauge_keyservice.oidc import Provider
+from keygauge_keyservice.keys import keys
 
 pytestmark = pytest.mark.timeout(300)  # axe-core looks at some pages for seconds when the machine is busy
 
@@ -248,7 +249,7 @@ def test_wrong_input_is_told_where_it_is_and_how_to_mend_it(chromium, address, c
 def test_guessing_locks_out_in_the_browser_too(chromium, address, customer):
     with browsing(chromium, address, is_fault=True) as page:
         page.goto("/sign-in")
-        for _ in range(guesses.PER_EMAIL_AND_IP + 1):
+        for _ in range(login_throttle.PER_EMAIL_AND_IP + 1):
             page.get_by_label("E-mail address").fill(customer.member.email)
             page.get_by_label("Password").fill("wrong")
             page.get_by_role("button", name="Sign in", exact=True).click()

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from keygauge_keyservice import calls
+from keygauge_keyservice.usage import call_log
 
 RANGE = "from=2026-05-19&to=2026-05-21"
 
@@ -57,7 +57,7 @@ def test_pages_follow_each_other_without_gap_or_repeat(signed_in, customer, reco
 
 
 def test_calls_that_are_rare_among_many_are_looked_for_step_by_step(signed_in, customer, record, noon, monkeypatch):
-    monkeypatch.setattr(calls, "_LOOKED_AT_MAX", 20)
+    monkeypatch.setattr(call_log, "_LOOKED_AT_MAX", 20)
     start_us = int(noon.timestamp() * 1_000_000)
     record(customer, *({"time_us": start_us + number * 1_000_000} for number in range(1, 60)))
     record(customer, {"time_us": start_us, "ip": "192.0.2.9"})

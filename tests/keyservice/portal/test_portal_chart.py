@@ -4,8 +4,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from keygauge_keyservice.portal import chart
-from keygauge_keyservice.portal.chart import Bars, Series
+from keygauge_keyservice.portal.charts import chart
+from keygauge_keyservice.portal.charts.chart import Bars, Series
 
 SVG = "{http://www.w3.org/2000/svg}"
 

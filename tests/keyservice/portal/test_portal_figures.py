@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge_keyservice.portal import figures
+from keygauge_keyservice.portal import formatting
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from keygauge_keyservice.portal import figures
     ],
 )
 def test_large_numbers_are_written_short(number, text):
-    assert figures.short(number) == text
+    assert formatting.short(number) == text
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_large_numbers_are_written_short(number, text):
     ],
 )
 def test_money_is_rounded_exactly(nanousd, text):
-    assert figures.money(nanousd) == text
+    assert formatting.money(nanousd) == text
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_money_is_rounded_exactly(nanousd, text):
     ],
 )
 def test_money_beside_an_axis_has_the_digits_it_needs(nanousd, text):
-    assert figures.dollars(nanousd) == text
+    assert formatting.dollars(nanousd) == text
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_money_beside_an_axis_has_the_digits_it_needs(nanousd, text):
     [(0, 0, "-"), (0, 5, "0%"), (1, 8, "12.5%"), (1, 3, "33.3%"), (1, 10**6, "< 0.1%"), (5, 5, "100%")],
 )
 def test_shares_are_percent(part, whole, text):
-    assert figures.share(part, whole) == text
+    assert formatting.share(part, whole) == text
 
 
 def test_times_name_their_zone():
     moment = datetime(2026, 11, 1, 0, 5, tzinfo=UTC)
-    assert figures.clock(moment) == "1 Nov 2026, 00:05 UTC"
-    assert figures.day(moment) == "1 Nov 2026"
+    assert formatting.clock(moment) == "1 Nov 2026, 00:05 UTC"
+    assert formatting.day(moment) == "1 Nov 2026"
     for span, text in (
         (timedelta(seconds=-3), "just now"),
         (timedelta(seconds=59), "just now"),
@@ -63,9 +63,9 @@ def test_times_name_their_zone():
         (timedelta(hours=5), "5 hours ago"),
         (timedelta(days=40), "40 days ago"),
     ):
-        assert figures.ago(moment, moment + span) == text
+        assert formatting.ago(moment, moment + span) == text
 
 
 def test_durations_have_a_unit():
-    assert figures.duration(340_000) == "340 ms"
-    assert figures.duration(1_240_000) == "1.2 s"
+    assert formatting.duration(340_000) == "340 ms"
+    assert formatting.duration(1_240_000) == "1.2 s"

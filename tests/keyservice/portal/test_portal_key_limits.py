@@ -1,7 +1,7 @@
 import pytest
 
-from keygauge_keyservice import key_limits
-from keygauge_keyservice.plan_limits import Limit
+from keygauge_keyservice.keys import key_limits
+from keygauge_keyservice.limits.definitions import Limit
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from keygauge import key as key_format
-from keygauge_keyservice import keys
+from keygauge_keyservice.keys import keys
 
 
 def token_in(page):

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from keygauge_keyservice import invitations, members
+from keygauge_keyservice.accounts import invitations, members
 
 PASSWORD = "another good password"
 

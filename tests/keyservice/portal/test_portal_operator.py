@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from keygauge_keyservice import accounts, members, prices
+from keygauge_keyservice.accounts import accounts, members
+from keygauge_keyservice.pricing import own_prices
 
 PASSWORD = "the operator's password"
 
@@ -94,7 +95,7 @@ def test_operator_sets_prices(connection, operating):
     form = {"model": "House-Model", "input": "0.50", "output": "2", "provider": "", "account": "", "cache_read": ""}
     answer = operating.post("/operator/prices", form, page="/operator/prices")
     assert answer.status_code == 303
-    (price,) = prices.list_prices(connection)
+    (price,) = own_prices.list_prices(connection)
     assert (price.model, price.tiers[0].input, price.tiers[0].output) == ("house-model", 5 * 10**8, 2 * 10**9)
     assert price.tiers[0].cache_read == price.tiers[0].input
     page = operating.get(answer.location).text
@@ -110,7 +111,7 @@ def test_wrong_price_is_refused(connection, operating, wrong):
     form = {"model": "m", "input": "1", "output": "2"} | wrong
     answer = operating.post("/operator/prices", form, page="/operator/prices")
     assert (answer.status_code, "Price not saved" in answer.text) == (422, True)
-    assert prices.list_prices(connection) == []
+    assert own_prices.list_prices(connection) == []
 
 
 def test_price_for_an_account_that_is_not_there_is_refused(operating):

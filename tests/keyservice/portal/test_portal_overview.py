@@ -3,10 +3,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge_keyservice import accounts, billing, keys, plans
-from keygauge_keyservice.plans import Limit
-from keygauge_keyservice.portal import attention, overview
-from keygauge_keyservice.quota import Quota
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.accounts.plans import Limit
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.portal import notices
+from keygauge_keyservice.portal.pages import overview
+from keygauge_keyservice.usage.quota import Quota
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -134,7 +137,7 @@ def key(**fields):
 )
 def test_key_that_needs_attention_is_named(app, listed, remark):
     with app.test_request_context():
-        found = list(attention.of_keys([listed], now=NOW))
+        found = list(notices.of_keys([listed], now=NOW))
     assert [one.text for one in found] == ([remark] if remark else [])
 
 
@@ -154,7 +157,7 @@ def test_key_that_needs_attention_is_named(app, listed, remark):
 )
 def test_quota_that_runs_out_is_named(app, fields, remark):
     with app.test_request_context():
-        found = list(attention.of_quotas([quota(**fields)], {"k": "prod"}))
+        found = list(notices.of_quotas([quota(**fields)], {"k": "prod"}))
     assert [one.text for one in found] == ([remark] if remark else [])
 
 

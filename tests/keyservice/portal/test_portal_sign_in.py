@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keygauge_keyservice import guesses
+from keygauge_keyservice.accounts import login_throttle
 
 PAGES = ("/", "/keys", "/usage", "/usage.csv", "/calls")
 
@@ -59,11 +59,11 @@ def test_nonsense_is_refused_like_a_wrong_password(visitor, email):
 
 
 def test_guessing_locks_even_the_right_password_out(visitor, customer):
-    for _ in range(guesses.PER_EMAIL_AND_IP):
+    for _ in range(login_throttle.PER_EMAIL_AND_IP):
         assert visitor.sign_in(customer, password="wrong").status_code == 422
     refused = visitor.sign_in(customer)
     assert refused.status_code == 429
-    assert refused.headers["Retry-After"] == str(guesses.WINDOW_S)
+    assert refused.headers["Retry-After"] == str(login_throttle.WINDOW_S)
     elsewhere = {"REMOTE_ADDR": "192.0.2.9"}
     assert visitor.sign_in(customer, environ_base=elsewhere).status_code == 303
 
@@ -72,13 +72,13 @@ def test_guessing_all_at_once_gets_no_further(app, customer):
     form = {"email": customer.member.email, "password": "wrong"}
     with ThreadPoolExecutor(8) as threads:
         statuses = list(threads.map(lambda _: app.test_client().post("/sign-in", data=form).status_code, range(16)))
-    assert sorted(statuses) == [422] * guesses.PER_EMAIL_AND_IP + [429] * (16 - guesses.PER_EMAIL_AND_IP)
+    assert sorted(statuses) == [422] * login_throttle.PER_EMAIL_AND_IP + [429] * (16 - login_throttle.PER_EMAIL_AND_IP)
 
 
 def test_lock_tells_nothing_about_an_address(visitor, customer):
     pages = []
     for email in (customer.member.email, "nobody@example.com"):
-        for _ in range(guesses.PER_EMAIL_AND_IP + 1):
+        for _ in range(login_throttle.PER_EMAIL_AND_IP + 1):
             answer = visitor.client.post("/sign-in", data={"email": email, "password": "wrong"})
         assert answer.status_code == 429
         pages.append(answer.text.replace(email, ""))

@@ -18,9 +18,9 @@ from flask import Flask, jsonify, request
 from joserfc.jwk import KeySet, RSAKey
 from werkzeug.serving import make_server
 
-from keygauge_keyservice import members
+from keygauge_keyservice.accounts import members
+from keygauge_keyservice.accounts.oidc import Provider
 from keygauge_keyservice.app import create_app
-from keygauge_keyservice.oidc import Provider
 
 CLIENT_SECRET = "secret-of-the-client"
 CALLBACK = "http://localhost/sign-in/sso/done"

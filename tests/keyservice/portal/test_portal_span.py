@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from keygauge_keyservice.portal import span
+from keygauge_keyservice.portal import date_range
 
 NOW = datetime(2026, 11, 21, 2, 35, 10, tzinfo=UTC)
 
@@ -32,7 +32,7 @@ def day(text):
     ],
 )
 def test_range_follows_the_address_and_the_bars_the_range(arguments, start, end, bucket):
-    shown = span.read(arguments, now=NOW)
+    shown = date_range.read(arguments, now=NOW)
     assert (shown.start, shown.end, shown.bucket) == (day(start), day(end), bucket)
     assert shown.error is None
 
@@ -50,15 +50,15 @@ def test_range_follows_the_address_and_the_bars_the_range(arguments, start, end,
     ],
 )
 def test_bad_dates_are_told_and_the_default_is_shown(arguments):
-    shown = span.read(arguments, now=NOW)
+    shown = date_range.read(arguments, now=NOW)
     assert shown.preset == "30d"
     assert "Showing the last 30 days" in shown.error
 
 
 def test_address_leads_back_to_the_same_range():
     for arguments in ({"range": "90d"}, {"from": "2026-01-01", "to": "2026-12-31"}):
-        shown = span.read(arguments, now=NOW)
-        assert span.read(shown.query, now=NOW) == shown
+        shown = date_range.read(arguments, now=NOW)
+        assert date_range.read(shown.query, now=NOW) == shown
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_address_leads_back_to_the_same_range():
     ],
 )
 def test_period_before_is_as_long_as_what_has_passed(preset, start, end):
-    before = span.of_preset(preset, now=NOW).previous(now=NOW)
+    before = date_range.of_preset(preset, now=NOW).previous(now=NOW)
     assert (before.start, before.end) == (day(start), day(end))
 
 
 def test_days_begin_and_end_in_the_zone_across_a_change_of_clocks():
     zone = ZoneInfo("Europe/Berlin")
-    shown = span.read({"from": "2026-10-25", "to": "2026-10-25"}, now=NOW, zone=zone)
+    shown = date_range.read({"from": "2026-10-25", "to": "2026-10-25"}, now=NOW, zone=zone)
     assert (shown.start, shown.end) == (day("2026-10-24T22:00"), day("2026-10-25T23:00"))
     assert (shown.first_day, shown.last_day) == (date(2026, 10, 25), date(2026, 10, 25))
-    assert span.read(shown.query, now=NOW, zone=zone) == shown
+    assert date_range.read(shown.query, now=NOW, zone=zone) == shown

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keygauge_keyservice import keys, usage
-from keygauge_keyservice.tally import Tally
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.sums import UsageSums
 
 RANGE = "from=2026-05-19&to=2026-05-21"
 LIMITED = {"status": 429, "outcome": "limited", "limit": "rpm", "model": None, "input_tokens": None} | {
@@ -54,8 +55,8 @@ def test_a_cost_of_which_nothing_is_known_is_unknown_everywhere(signed_in, custo
 
 
 def test_no_tokens_need_no_price():
-    assert not Tally(requests=3).is_unpriced
-    assert Tally(requests=3, output_tokens=1).is_unpriced
+    assert not UsageSums(requests=3).is_unpriced
+    assert UsageSums(requests=3, output_tokens=1).is_unpriced
 
 
 def test_breakdowns_show_models_endpoints_and_keys(signed_in, customer, record):

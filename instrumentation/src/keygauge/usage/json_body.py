@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keygauge.usage import express
-from keygauge.usage.abridgement import abridge
+from keygauge.usage import fast_path
+from keygauge.usage.accumulator import Accumulator
 from keygauge.usage.document import UTF8_BOM, may_be_cohere_v1, may_be_llama_cpp, may_be_ollama, may_have_usage, parse
 from keygauge.usage.reading import Missing, Reading
-from keygauge.usage.tally import Tally
+from keygauge.usage.truncated_json import abridge
 
 MAX_BODY_BYTES = 2**20
 HEAD_BYTES = 2**12
@@ -46,11 +46,11 @@ class BodyReader:
 
     def close(self, *, complete: bool) -> Reading:
         """Tell what was read. A body said to be cut counts if it is whole nevertheless."""
-        reading = None if self._head else express.read(self._held)
+        reading = None if self._head else fast_path.read(self._held)
         return self._close(complete=complete) if reading is None else reading
 
     def _close(self, *, complete: bool) -> Reading:
-        tally = Tally()
+        tally = Accumulator()
         reason = self._fill(tally)
         self._head = self._held = b""
         return tally.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
@@ -65,7 +65,7 @@ class BodyReader:
         if self._head and len(held) > 2 * TAIL_BYTES:  # twice, so that small chunks are not a move each
             del held[:-TAIL_BYTES]
 
-    def _fill(self, tally: Tally) -> Missing | None:
+    def _fill(self, tally: Accumulator) -> Missing | None:
         body = self._held
         if self._head:
             body = abridge(self._head, body[-TAIL_BYTES:])

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from keygauge.usage.accumulator import Accumulator
 from keygauge.usage.document import UTF8_BOM, parse
 from keygauge.usage.reading import Reading
-from keygauge.usage.tally import Tally
 
 MAX_FRAME_BYTES = 2**20
 _MODEL_LOOKS = 4  # documents at the start that are parsed for the model alone (Azure names none in its first)
@@ -46,7 +46,7 @@ class StreamReader:
         self._matters = framing.matters
         self._held = bytearray()
         self._looks = _MODEL_LOOKS
-        self._tally = Tally()
+        self._tally = Accumulator()
         self._begun = False  # past the byte order mark
         self._skips = False  # inside a frame past the bound
         self._too_large = False

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 from flask import Blueprint
 
-from keygauge_keyservice import accounts, fields
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import (
     NAME,
     PAGE,
@@ -21,9 +21,10 @@ from keygauge_keyservice.api.schema import (
     path,
     ref,
 )
-from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.idempotency import idempotent
-from keygauge_keyservice.services import services
+from keygauge_keyservice.web import fields
+from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.idempotency import idempotent
 
 blueprint = Blueprint("api_accounts", __name__, url_prefix="/v1/accounts")
 

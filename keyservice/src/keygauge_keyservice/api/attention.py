@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 from flask import Blueprint
 
-from keygauge_keyservice import accounts
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import TEXT, array, enum, nullable, obj, operation, path, ref
-from keygauge_keyservice.authority import operator_only
-from keygauge_keyservice.portal import attention
-from keygauge_keyservice.services import services
+from keygauge_keyservice.portal import notices
+from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("api_attention", __name__, url_prefix="/v1/accounts")
 
@@ -22,7 +22,7 @@ def read(account_id: str) -> dict[str, Any]:
     """Tell what needs attention in an account, the most urgent first."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
-        found = attention.find(connection, account_id, now=datetime.now(UTC))
+        found = notices.find(connection, account_id, now=datetime.now(UTC))
     return {
         "remarks": [
             {"kind": one.kind, "key": one.key_id, "text": one.text, "portal_path": one.address} for one in found
@@ -31,7 +31,7 @@ def read(account_id: str) -> dict[str, Any]:
 
 
 SCHEMAS = {
-    "Remark": obj({"kind": enum(*get_args(attention.Kind)), "key": nullable(TEXT), "text": TEXT, "portal_path": TEXT})
+    "Remark": obj({"kind": enum(*get_args(notices.Kind)), "key": nullable(TEXT), "text": TEXT, "portal_path": TEXT})
 }
 
 PATHS = {

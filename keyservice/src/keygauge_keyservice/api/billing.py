@@ -7,8 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from keygauge_keyservice import accounts, billing, invoice_export
-from keygauge_keyservice import fields as given_fields
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import (
     INTEGER,
     PAGE,
@@ -23,12 +22,14 @@ from keygauge_keyservice.api.schema import (
     query,
     ref,
 )
-from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.idempotency import idempotent
-from keygauge_keyservice.problem import FieldError, invalid
-from keygauge_keyservice.services import services
+from keygauge_keyservice.billing import billing, invoice_export
+from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
+from keygauge_keyservice.web import fields as given_fields
+from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.fields import Fields
+from keygauge_keyservice.web.idempotency import idempotent
+from keygauge_keyservice.web.problem import FieldError, invalid
 
 blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
 

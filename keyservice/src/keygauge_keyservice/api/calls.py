@@ -10,7 +10,7 @@ from uuid import UUID
 
 from flask import Blueprint, Response, request
 
-from keygauge_keyservice import accounts, calls
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import (
     INTEGER,
     PAGE,
@@ -25,39 +25,40 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.api.selection import PARAMETERS, read_selection
-from keygauge_keyservice.authority import operator_only
-from keygauge_keyservice.csv_stream import usd, write_csv
-from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
-from keygauge_keyservice.fields import Fields, page
-from keygauge_keyservice.problem import FieldError, Problem, invalid
-from keygauge_keyservice.services import services
-from keygauge_keyservice.usage import UsageError, quarters
+from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
+from keygauge_keyservice.usage import call_log
+from keygauge_keyservice.usage.usage import UsageError, quarters
+from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.csv import usd, write_csv
+from keygauge_keyservice.web.fields import Fields, page
+from keygauge_keyservice.web.problem import FieldError, Problem, invalid
 
 blueprint = Blueprint("api_calls", __name__, url_prefix="/v1/calls")
 
-_NAMES = [name.name for name in fields(calls.LoggedCall)]
+_NAMES = [name.name for name in fields(call_log.LoggedCall)]
 
 
 @blueprint.get("")
 @operator_only
 def list_page() -> dict[str, Any] | Response:
     """Answer with a page of an account's calls, or with all of them as CSV."""
-    after_text, limit = page(most=calls.PAGE_MAX)
+    after_text, limit = page(most=call_log.PAGE_MAX)
     chosen, form = _chosen()
     try:
         quarters(chosen["start"], chosen["end"])
-        after = calls.Place.parse(after_text) if after_text else None
+        after = call_log.Place.parse(after_text) if after_text else None
         with services().connection() as connection:
             accounts.require(connection, chosen["account_id"])
-            found = calls.find_page(connection, after=after, limit=1 if form == "csv" else limit, **chosen)
+            found = call_log.find_page(connection, after=after, limit=1 if form == "csv" else limit, **chosen)
     except UsageError as error:
         raise Problem(422, "invalid", str(error)) from error
     if form == "csv":
-        return _csv(calls.read_all(services(), **chosen))
+        return _csv(call_log.read_all(services(), **chosen))
     return {"calls": [_document(call) for call in found.calls], "next": str(found.next) if found.next else None}
 
 
-def _chosen() -> tuple[calls.CallFilter, str]:
+def _chosen() -> tuple[call_log.CallFilter, str]:
     given = Fields({name: value for name, value in request.args.items() if name not in {"after", "limit"}})
     selection = read_selection(given)
     status = given.text("status", length_max=TEXT_LENGTH_MAX)
@@ -67,16 +68,16 @@ def _chosen() -> tuple[calls.CallFilter, str]:
     account_id = selection["account_id"]
     if account_id is None:
         raise invalid(FieldError("account", "missing", "is required"))
-    return calls.CallFilter(
+    return call_log.CallFilter(
         **{**selection, "account_id": account_id, "status": status, "ip": ip, "is_partial": False}
     ), form
 
 
-def _document(call: calls.LoggedCall) -> dict[str, Any]:
+def _document(call: call_log.LoggedCall) -> dict[str, Any]:
     return vars(call) | {"id": str(call.id), "time": call.time.isoformat()}
 
 
-def _csv(found: Iterator[calls.LoggedCall]) -> Response:
+def _csv(found: Iterator[call_log.LoggedCall]) -> Response:
     rows = ([usd(value) if name == "cost_nanousd" else value for name, value in vars(call).items()] for call in found)
     names = ["cost_usd" if name == "cost_nanousd" else name for name in _NAMES]
     return Response(
@@ -95,7 +96,7 @@ _TYPES: dict[object, Schema] = {
     str | None: nullable(TEXT),
 }
 
-SCHEMAS = {"Call": obj({name: _TYPES[hint] for name, hint in get_type_hints(calls.LoggedCall).items()})}
+SCHEMAS = {"Call": obj({name: _TYPES[hint] for name, hint in get_type_hints(call_log.LoggedCall).items()})}
 
 PATHS = {
     "/v1/calls": {

@@ -10,11 +10,11 @@ from typing import Any
 from flask import Blueprint, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from keygauge_keyservice import ledger
 from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, operation, query
-from keygauge_keyservice.authority import replica_only
-from keygauge_keyservice.problem import Problem
-from keygauge_keyservice.services import services
+from keygauge_keyservice.ledger import ingest
+from keygauge_keyservice.web.bearer_auth import replica_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("api_events", __name__, url_prefix="/v1/events")
 
@@ -37,8 +37,8 @@ def take() -> dict[str, Any]:
     with services().connection() as connection:
         services().prices.refresh(connection)
         try:
-            receipt = ledger.take_batch(connection, spool, first, lines, services().prices, owner=owner)
-        except ledger.SpoolClaimedError as error:
+            receipt = ingest.take_batch(connection, spool, first, lines, services().prices, owner=owner)
+        except ingest.SpoolClaimedError as error:
             raise Problem(409, "spool_claimed", f"{error}: keep the events and send them later.") from error
     services().ledger_metrics.record(receipt, duration_s=perf_counter() - started)
     return {

@@ -7,13 +7,14 @@ from typing import Any
 
 from flask import Blueprint
 
-from keygauge_keyservice import fields, key_limits
 from keygauge_keyservice.api.schema import array, obj, operation, path, ref
-from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.idempotency import idempotent
-from keygauge_keyservice.limit_fields import LIMITS_MAX, limit_document, read_key_limits
-from keygauge_keyservice.plan_limits import Limit
-from keygauge_keyservice.services import services
+from keygauge_keyservice.keys import key_limits
+from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, limit_document, read_key_limits
+from keygauge_keyservice.web import fields
+from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.idempotency import idempotent
 
 blueprint = Blueprint("api_key_limits", __name__, url_prefix="/v1/keys")
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from flask import Blueprint
 
 from keygauge.key import Environment
-from keygauge_keyservice import accounts, fields, key_fields, keys, rotation
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import (
     INTEGER,
     NAME,
@@ -24,9 +24,11 @@ from keygauge_keyservice.api.schema import (
     path,
     ref,
 )
-from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.idempotency import idempotent
-from keygauge_keyservice.services import services
+from keygauge_keyservice.keys import key_terms, keys, rotation
+from keygauge_keyservice.web import fields
+from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.idempotency import idempotent
 
 blueprint = Blueprint("api_keys", __name__, url_prefix="/v1")
 
@@ -40,7 +42,7 @@ def create(account_id: str) -> tuple[dict[str, Any], int]:
     """Issue a key; the token is shown this once."""
     given = fields.body()
     environment = given.choice("environment", get_args(Environment), default="live")
-    terms = key_fields.read_terms(given, is_new=True)
+    terms = key_terms.read_terms(given, is_new=True)
     given.check()
     with services().connection() as connection:
         key, token = keys.create(
@@ -80,7 +82,7 @@ def change(key_id: str) -> dict[str, Any]:
     """Change a key's terms or status: all that is given or nothing."""
     given = fields.body()
     status = given.choice("status", _SETTABLE) if "status" in given else None
-    terms = key_fields.read_terms(given, is_new=False)
+    terms = key_terms.read_terms(given, is_new=False)
     given.check()
     with services().connection() as connection:
         key = keys.change(connection, key_id, actor=OPERATOR, **terms) if terms else keys.require(connection, key_id)
@@ -159,14 +161,14 @@ def _time(moment: datetime | None) -> str | None:
 
 _ACCOUNT_ID, _KEY_ID = path("account_id"), path("key_id")
 _ENVIRONMENT = enum("live", "test")
-_DAYS = nullable({"type": "integer", "minimum": 1, "maximum": key_fields.ROTATE_EVERY_DAYS_MAX})
+_DAYS = nullable({"type": "integer", "minimum": 1, "maximum": key_terms.ROTATE_EVERY_DAYS_MAX})
 _TERMS = {
-    "app": nullable({"type": "string", "maxLength": key_fields.APP_LENGTH_MAX}),
+    "app": nullable({"type": "string", "maxLength": key_terms.APP_LENGTH_MAX}),
     "expires_at": nullable(TIME),
-    "scopes": array(TEXT) | {"maxItems": key_fields.SCOPES_MAX},
-    "routes": array(TEXT) | {"maxItems": key_fields.ROUTES_MAX},
-    "networks": array(TEXT) | {"maxItems": key_fields.NETWORKS_MAX},
-    "models": array(TEXT) | {"maxItems": key_fields.MODELS_MAX},
+    "scopes": array(TEXT) | {"maxItems": key_terms.SCOPES_MAX},
+    "routes": array(TEXT) | {"maxItems": key_terms.ROUTES_MAX},
+    "networks": array(TEXT) | {"maxItems": key_terms.NETWORKS_MAX},
+    "models": array(TEXT) | {"maxItems": key_terms.MODELS_MAX},
     "rotate_every_days": _DAYS,
 }
 

@@ -6,10 +6,11 @@ from typing import Any, get_args
 
 from flask import Blueprint
 
-from keygauge_keyservice import accounts, fields, invitations, members
+from keygauge_keyservice.accounts import accounts, invitations, members
 from keygauge_keyservice.api.schema import INTEGER, PAGE, TEXT, TIME, array, enum, nullable, obj, operation, path, ref
-from keygauge_keyservice.authority import operator_only
-from keygauge_keyservice.services import services
+from keygauge_keyservice.web import fields
+from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("api_members", __name__, url_prefix="/v1/accounts/<account_id>")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from keygauge_keyservice import fields, plans
+from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.api.schema import (
     FLAG,
     INTEGER,
@@ -23,10 +23,11 @@ from keygauge_keyservice.api.schema import (
     path,
     ref,
 )
-from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.idempotency import idempotent
-from keygauge_keyservice.limit_fields import LIMITS_MAX, UNITS, WINDOW_S_MAX, limit_document, read_limits
-from keygauge_keyservice.services import services
+from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, UNITS, WINDOW_S_MAX, limit_document, read_limits
+from keygauge_keyservice.web import fields
+from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.idempotency import idempotent
 
 blueprint = Blueprint("api_plans", __name__, url_prefix="/v1/plans")
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from flask import Blueprint
 
-from keygauge_keyservice import fields, prices
 from keygauge_keyservice.api.schema import INTEGER, NAME, PAGE, TEXT, TIME, array, nullable, obj, operation, ref
-from keygauge_keyservice.authority import OPERATOR, operator_only
-from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
-from keygauge_keyservice.idempotency import idempotent
-from keygauge_keyservice.price_fields import ABOVE_MAX, RATE_MAX, REQUEST_RATE_MAX, TIERS_MAX, read_tiers
-from keygauge_keyservice.prices import OwnPrice
-from keygauge_keyservice.services import services
+from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
+from keygauge_keyservice.pricing import own_prices
+from keygauge_keyservice.pricing.own_prices import OwnPrice
+from keygauge_keyservice.pricing.price_terms import ABOVE_MAX, RATE_MAX, REQUEST_RATE_MAX, TIERS_MAX, read_tiers
+from keygauge_keyservice.web import fields
+from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.idempotency import idempotent
 
 blueprint = Blueprint("api_prices", __name__, url_prefix="/v1/prices")
 
@@ -27,7 +28,7 @@ def list_page() -> dict[str, Any]:
     after, limit = fields.page()
     after_id = fields.number_after(after)
     with services().connection() as connection:
-        found = prices.list_prices(connection, after=after_id, limit=limit)
+        found = own_prices.list_prices(connection, after=after_id, limit=limit)
     return {
         "prices": [_document(price) for price in found],
         "next": str(found[-1].id) if len(found) == limit else None,
@@ -46,7 +47,7 @@ def add() -> tuple[dict[str, Any], int]:
     valid_from = given.time("valid_from") or datetime.now(UTC)
     given.check()
     with services().connection() as connection:
-        price = prices.set_price(
+        price = own_prices.set_price(
             connection,
             model=model,
             tiers=tiers,

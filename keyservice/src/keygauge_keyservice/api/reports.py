@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from keygauge_keyservice import reports
 from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, operation, ref
-from keygauge_keyservice.authority import replica_only
-from keygauge_keyservice.problem import Problem
-from keygauge_keyservice.services import services
+from keygauge_keyservice.ledger import replica_counts
+from keygauge_keyservice.web.bearer_auth import replica_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
 
@@ -20,9 +20,9 @@ blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
 @replica_only
 def receive() -> dict[str, Any]:
     """Keep a report."""
-    report = reports.parse(_document())
+    report = replica_counts.parse(_document())
     with services().connection() as connection:
-        reports.keep(connection, report)
+        replica_counts.keep(connection, report)
     return {}
 
 
@@ -36,14 +36,14 @@ def _document() -> Any:
 _COUNT = {**INTEGER, "minimum": 0}
 _HEX = {"type": "string", "pattern": "^[0-9a-f]{1,64}$"}
 _HOUR = obj(
-    {"hour": {**_COUNT, "multipleOf": reports.HOUR_S}, "requests": _COUNT}
+    {"hour": {**_COUNT, "multipleOf": replica_counts.HOUR_S}, "requests": _COUNT}
     | {"input_tokens": _COUNT, "output_tokens": _COUNT}
 )
 
 SCHEMAS = {
     "Report": obj(
         {"spool": _HEX, "replica": _HEX, "service": TEXT, "host": TEXT, "written": _COUNT}
-        | {"hours": {**array(_HOUR), "maxItems": reports.HOURS_MAX}}
+        | {"hours": {**array(_HOUR), "maxItems": replica_counts.HOURS_MAX}}
     )
 }
 

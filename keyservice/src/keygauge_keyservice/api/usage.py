@@ -9,20 +9,21 @@ from typing import Any, cast, get_args
 
 from flask import Blueprint, Response, request
 
-from keygauge_keyservice import accounts, usage
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nullable, obj, operation, query, ref
 from keygauge_keyservice.api.selection import PARAMETERS, read_selection
-from keygauge_keyservice.authority import operator_only
-from keygauge_keyservice.csv_stream import usd, write_csv
-from keygauge_keyservice.event_line import TEXT_LENGTH_MAX
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.forecast import find_forecast
-from keygauge_keyservice.pace import find_pace
-from keygauge_keyservice.problem import Problem
-from keygauge_keyservice.quota import Quota, find_quotas
-from keygauge_keyservice.services import services
-from keygauge_keyservice.tally import Tally
-from keygauge_keyservice.usage_query import Grouping
+from keygauge_keyservice.billing.forecast import find_forecast
+from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
+from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.live_rates import find_pace
+from keygauge_keyservice.usage.query import Grouping
+from keygauge_keyservice.usage.quota import Quota, find_quotas
+from keygauge_keyservice.usage.sums import UsageSums
+from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.csv import usd, write_csv
+from keygauge_keyservice.web.fields import Fields
+from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("api_usage", __name__, url_prefix="/v1/usage")
 
@@ -99,7 +100,7 @@ def _group(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict
     return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 
-def _figures(tally: Tally) -> dict[str, Any]:
+def _figures(tally: UsageSums) -> dict[str, Any]:
     return {name: getattr(tally, name) for name in _SUMS} | {
         "tokens": tally.tokens,
         "tokens_per_request": tally.tokens_per_request,

@@ -7,7 +7,7 @@ import argparse
 from rich.table import Column, Table
 
 from keygauge.command import Subparsers
-from keygauge_keyservice import accounts
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected
 

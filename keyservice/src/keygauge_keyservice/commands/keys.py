@@ -14,13 +14,15 @@ from rich.table import Column, Table
 
 from keygauge.command import Subparsers
 from keygauge.key import Environment
-from keygauge_keyservice import accounts, config, key_fields, key_limits, keys, rotation
+from keygauge_keyservice import config
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.commands import limits
-from keygauge_keyservice.commands.moment import moment
+from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.plan_limits import Limit
+from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
+from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.web.fields import Fields
 
 _LISTS = {
     "models": "models it may be used for, e.g. gpt-4o-mini,claude-*",
@@ -89,7 +91,7 @@ def _terms(arguments: argparse.Namespace) -> dict[str, Any]:
         document[name] = [part.strip() for part in document[name].split(",") if part.strip()]
     with told_plainly():
         given = Fields(document)
-        terms = key_fields.read_terms(given, is_new=False)
+        terms = key_terms.read_terms(given, is_new=False)
         given.check()
     return terms
 

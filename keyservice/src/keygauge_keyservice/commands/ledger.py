@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice import addresses, balance, config, partition, reconcile
+from keygauge_keyservice import config
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import connected, told_plainly
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
+from keygauge_keyservice.ledger import addresses, partition, reconcile, replica_check
 
 _HOURS_MAX = 24 * 366
 _GRACE_S_MAX = 7 * 86_400
@@ -37,7 +38,7 @@ def register(subparsers: Subparsers) -> None:
     compare.add_argument(
         "--grace",
         type=_seconds,
-        default=int(balance.GRACE.total_seconds()),
+        default=int(replica_check.GRACE.total_seconds()),
         help="leave out a replica's hour that changed within so many seconds (default: %(default)s)",
     )
     compare.set_defaults(run=_reconcile)
@@ -62,8 +63,8 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     first = last - timedelta(hours=arguments.hours)
     with connected(autocommit=True) as connection:
         drift = reconcile.find_drift(connection, first, last)
-        differences = balance.find_differences(connection, first, grace=timedelta(seconds=arguments.grace))
-        reported = balance.count_reported(connection, first, grace=timedelta(seconds=arguments.grace))
+        differences = replica_check.find_differences(connection, first, grace=timedelta(seconds=arguments.grace))
+        reported = replica_check.count_reported(connection, first, grace=timedelta(seconds=arguments.grace))
     console = output()
     if drift:
         console.print(_table_of_drift(drift))
@@ -86,7 +87,7 @@ def _table_of_drift(drift: Sequence[reconcile.Drift]) -> Table:
     return table
 
 
-def _table_of_differences(differences: Sequence[balance.Difference]) -> Table:
+def _table_of_differences(differences: Sequence[replica_check.Difference]) -> Table:
     table = Table("hour (UTC)", "service", "host", "spool", title="calls, input tokens, output tokens")
     for name in ("replica counted", "ledger took"):
         table.add_column(name, justify="right")

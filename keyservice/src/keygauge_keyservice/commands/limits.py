@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from keygauge.command import CommandError
 from keygauge_keyservice.commands.session import told_plainly
-from keygauge_keyservice.limit_fields import LIMITS_MAX, parse_limit
-from keygauge_keyservice.plan_limits import Limit
+from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, parse_limit
 
 COLUMNS = ("limit", "amount", "of", "by")
 _HELP = (

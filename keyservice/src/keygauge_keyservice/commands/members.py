@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice import members
+from keygauge_keyservice.accounts import members
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, connected
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 from rich.markup import escape
 from rich.table import Table
 
-from keygauge.rates import Rates
-from keygauge_keyservice import prices
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.prices import OwnPrice
-from keygauge_keyservice.pricing import PublicPrices
+from keygauge_keyservice.pricing import own_prices
+from keygauge_keyservice.pricing.own_prices import OwnPrice
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def find(
 ) -> list[Entry]:
     """Return the prices of the models whose name contains a text, by model, own ones first."""
     now = now or datetime.now(UTC)
-    mine = prices.list_prices(connection)
+    mine = own_prices.list_prices(connection)
     entries = [own(price) for price in (mine if has_past else _in_force(mine, now))]
     if not is_own:
         entries += _public(now)

@@ -10,15 +10,17 @@ from rich.console import Console
 from rich.progress import track
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice import accounts, prices, rerate
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.commands import price_list
-from keygauge_keyservice.commands.moment import moment
+from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.csv_stream import usd
-from keygauge_keyservice.price_book import PriceBook
-from keygauge_keyservice.price_fields import parse_tiers
-from keygauge_keyservice.pricing import PublicPrices
+from keygauge_keyservice.ledger import rerate
+from keygauge_keyservice.pricing import own_prices
+from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.pricing.price_terms import parse_tiers
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+from keygauge_keyservice.web.csv import usd
 
 _DAYS_MAX = 3660
 _TIER_HELP = (
@@ -65,7 +67,7 @@ def _set(arguments: argparse.Namespace) -> int:
     with told_plainly():
         tiers = parse_tiers(arguments.tier)
     with connected() as connection:
-        price = prices.set_price(
+        price = own_prices.set_price(
             connection,
             model=checked_name(arguments.model),
             tiers=tiers,

@@ -18,9 +18,9 @@ from gunicorn.app.base import BaseApplication
 
 from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import config, database
-from keygauge_keyservice.chores import Chore, Housekeeper, chores
 from keygauge_keyservice.commands.session import told_plainly
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.jobs import Job, JobRunner, chores
 
 _THREADS = 8  # no more than the pool has connections
 _GRACEFUL_TIMEOUT_S = 10
@@ -93,7 +93,7 @@ def _require_free(host: str, port: int) -> None:
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn, told by options; each worker makes its own app and threads, so that none crosses the fork."""
 
-    def __init__(self, given: Settings, options: Mapping[str, Any], todo: Sequence[Chore]) -> None:
+    def __init__(self, given: Settings, options: Mapping[str, Any], todo: Sequence[Job]) -> None:
         self._settings = given
         self._chores = todo
         self._options = options
@@ -109,7 +109,7 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         """Make a worker's app."""
         from keygauge_keyservice.app import create_app  # noqa: PLC0415 - after PROMETHEUS_MULTIPROC_DIR is set
 
-        Housekeeper(self._settings.database_url, self._chores).start()
+        JobRunner(self._settings.database_url, self._chores).start()
         app = create_app(self._settings)
         gc.collect()
         gc.freeze()  # what lives as long as the worker is not looked through again and again

@@ -11,14 +11,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice import accounts, usage
-from keygauge_keyservice.commands.moment import moment
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import connected
-from keygauge_keyservice.csv_stream import usd
-from keygauge_keyservice.quota import Quota, find_quotas
-from keygauge_keyservice.tally import Tally
-from keygauge_keyservice.usage_query import Grouping
+from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.query import Grouping
+from keygauge_keyservice.usage.quota import Quota, find_quotas
+from keygauge_keyservice.usage.sums import UsageSums
+from keygauge_keyservice.web.csv import usd
 
 _COLUMNS = ("requests", "limited", "errors", "input tokens", "output tokens", "cost (USD)", "p50 (s)", "p95 (s)")
 
@@ -95,7 +96,7 @@ def _in_unit(quota: Quota, number: int) -> str:
     return f"{usd(number):,.4f}" if quota.unit == "nanousd" else f"{number:,}"
 
 
-def _figures(tally: Tally) -> list[str]:
+def _figures(tally: UsageSums) -> list[str]:
     counts = (tally.requests, tally.limited, tally.client_errors + tally.server_errors)
     tokens = (tally.input_tokens, tally.output_tokens)
     times = (tally.percentile_s(0.5), tally.percentile_s(0.95))

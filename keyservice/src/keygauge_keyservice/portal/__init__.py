@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from keygauge_keyservice.portal import (
-    assets,
+from keygauge_keyservice.portal import assets, auth, error_pages, formatting, headers
+from keygauge_keyservice.portal.pages import (
     audit,
     billing,
     calls,
-    faults,
-    figures,
-    guard,
-    headers,
     invitation,
     key,
-    key_table,
     keys,
-    member_table,
     members,
     operator_prices,
     overview,
     own_settings,
     sign_in,
     single_sign_on,
-    standing,
     usage,
-    usage_table,
 )
+from keygauge_keyservice.portal.tables import key_table, member_table, status, usage_table
 
 
 def create_portal() -> Blueprint:
@@ -48,14 +41,14 @@ def create_portal() -> Blueprint:
         audit,
         members,
         member_table,
-        standing,
+        status,
         operator_prices,  # … and all of the operator's pages
         own_settings,
         assets,
     ):
         portal.register_blueprint(page.blueprint)
-    guard.install(portal)
+    auth.install(portal)
     headers.install(portal)
-    faults.install(portal)
-    figures.install(portal)
+    error_pages.install(portal)
+    formatting.install(portal)
     return portal

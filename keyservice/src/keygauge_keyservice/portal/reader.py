@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from babel import Locale
 from flask import g, has_request_context, request
 
-from keygauge_keyservice import preferences
-from keygauge_keyservice.preferences import Preferences
-from keygauge_keyservice.services import services
+from keygauge_keyservice.accounts import preferences
+from keygauge_keyservice.accounts.preferences import Preferences
+from keygauge_keyservice.web.context import services
 
 UTC_ZONE = ZoneInfo("UTC")
 ENGLISH = "en"

@@ -1,0 +1,146 @@
+"""Alerts on keys that behave unlike themselves, and on those that want care."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keygauge import service_metrics as service
+from keygauge.metrics import DECISIONS, KEY, OUTCOME, REQUESTS, label
+from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, Alert, Record, between
+from keygauge_dashboards.promql.queries import (
+    EVERYTHING,
+    JOB,
+    by_,
+    gained,
+    increase,
+    is_,
+    like,
+    named,
+    select,
+    total,
+    unlike,
+)
+from keygauge_dashboards.thresholds import Thresholds
+
+DAY_S = 86_400
+NO_KEY = "anonymous|invalid|other"  # what stands for a key where there is none of its own
+
+_BY_KEY = (JOB, KEY)
+_REAL = unlike(KEY, NO_KEY)
+
+
+USE = f"{JOB}_{label(KEY)}:{REQUESTS.prometheus_name.removesuffix('_total')}:increase1h"
+NORM = f"{JOB}_{label(KEY)}:{REQUESTS.prometheus_name.removesuffix('_total')}:increase1h_avg7d"
+
+
+def records() -> list[Record]:
+    """Return what is recorded: each key's requests within an hour, and their norm, too much to read at every look."""
+    return [Record(USE, _in_an_hour(), is_slow=True), Record(NORM, f"avg_over_time({USE}[7d])", is_slow=True)]
+
+
+def alerts(thresholds: Thresholds) -> Iterator[Alert]:
+    """Return the alerts."""
+    yield _usage_spike(thresholds)
+    yield _new_key_hot(thresholds)
+    yield _revoked_key_used()
+    yield _auth_failure_burst(thresholds)
+    yield from _key_expiring(thresholds)
+    yield _key_unused(thresholds)
+
+
+def _usage_spike(thresholds: Thresholds) -> Alert:
+    often = f"{_in_an_hour()} > {thresholds.spike_requests}"
+    spike = f"{_in_an_hour()} / ({NORM} > 0) > {thresholds.spike_factor:g} and {often} and {_a_day_ago()}"
+    return Alert(
+        name="UsageSpike",
+        severity="ticket",
+        expression=named(f"({spike})", JOB),
+        hold="10m",
+        summary=f"Key {NAMED_KEY} is used far more than usual",
+        description='{{ $value | printf "%.1f" }} times its average of 7 days within the last hour: '
+        "a launch, a loop or a stolen key.",
+    )
+
+
+def _new_key_hot(thresholds: Thresholds) -> Alert:
+    known = f"group({select(REQUESTS, scope=EVERYTHING)} offset 1d)"  # to a Prometheus that is new, all keys are
+    hot = f"{_in_an_hour()} > {thresholds.new_key_requests} unless {_a_day_ago()} and on () {known}"
+    return Alert(
+        name="NewKeyHot",
+        severity="ticket",
+        expression=named(f"({hot})", JOB),
+        hold="5m",
+        summary=f"New key {NAMED_KEY} is used heavily",
+        description=f"{COUNT} requests within the last hour by a key that was not used a day ago.",
+    )
+
+
+def _revoked_key_used() -> Alert:
+    refused = gained(DECISIONS, is_(OUTCOME, "revoked"), by=_BY_KEY, window="15m", scope=EVERYTHING)
+    return Alert(
+        name="RevokedKeyUsed",
+        severity="ticket",
+        expression=named(f"({refused} > 0)", JOB),
+        hold="0m",
+        summary=f"Key {NAMED_KEY} is disabled or deleted and still in use",
+        description=f"{COUNT} refused calls within 15 minutes: a client was forgotten, or the key has leaked.",
+    )
+
+
+def _auth_failure_burst(thresholds: Thresholds) -> Alert:
+    outcomes = like(OUTCOME, "unknown|expired|revoked|forbidden")
+    refused = gained(DECISIONS, outcomes, by=(JOB,), window="5m", scope=EVERYTHING)
+    return Alert(
+        name="AuthFailureBurst",
+        severity="ticket",
+        expression=f"{refused} > {thresholds.auth_failures}",
+        hold="2m",
+        summary="{{ $labels.job }} refuses many credentials",
+        description=f"{COUNT} calls within 5 minutes had no valid key: somebody guesses, or a deploy lost its key.",
+    )
+
+
+def _key_expiring(thresholds: Thresholds) -> Iterator[Alert]:
+    expiry = _of_key(f"({select(service.KEY_EXPIRY, scope=EVERYTHING)} - time()) / {DAY_S} > 0")
+    levels = [-float(days) for days in thresholds.expiry_days]  # days left, negated: they rise as the day comes nearer
+    for level, condition in between(f"-({expiry})", levels):
+        days = f"{-level:g}"
+        yield Alert(
+            name="KeyExpiring",
+            severity="ticket",
+            expression=f"-({condition})",
+            hold="5m",
+            summary=f"Key {{{{ $labels.name }}}} ({{{{ $labels.id }}}}) expires within {days} days",
+            description='{{ $value | printf "%.1f" }} days are left: rotate it with a grace period.',
+            labels={"days": days},
+        )
+
+
+def _key_unused(thresholds: Thresholds) -> Alert:
+    unused = f"(time() - {select(service.KEY_LAST_USED, scope=EVERYTHING)}) / {DAY_S} > {thresholds.unused_days}"
+    return Alert(
+        name="KeyUnused",
+        severity="info",
+        expression=_of_key(unused),
+        hold="1h",
+        summary="Key {{ $labels.name }} ({{ $labels.id }}) has not been used for long",
+        description='Last used {{ $value | printf "%.0f" }} days ago: a key that nobody needs is a risk for nothing.',
+    )
+
+
+def _of_key(expression: str) -> str:
+    """Add a living key's name to what the key service tells about it by id."""
+    info = select(service.KEY_INFO, scope=EVERYTHING)
+    kept = by_(service.ID, service.ACCOUNT)
+    return (
+        f"max{kept} ({expression}) * on ({service.ID}) group_left ({service.NAME}) "
+        f"max{by_(service.ID, service.NAME)} ({info})"
+    )
+
+
+def _in_an_hour() -> str:
+    return increase(REQUESTS, _REAL, by=_BY_KEY, window="1h", scope=EVERYTHING)
+
+
+def _a_day_ago() -> str:
+    return total(REQUESTS, f"{select(REQUESTS, _REAL, scope=EVERYTHING)} offset 1d", _BY_KEY)

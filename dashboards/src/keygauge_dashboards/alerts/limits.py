@@ -1,0 +1,97 @@
+"""Alerts on limits, quotas and cost budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keygauge import service_metrics as service
+from keygauge.metrics import KEY, REQUESTS, STATUS
+from keygauge_dashboards.alerts.alert import NAMED_KEY, SHARE, Alert, Severity, between
+from keygauge_dashboards.promql.queries import (
+    EVERYTHING,
+    JOB,
+    Match,
+    by_,
+    increase,
+    is_,
+    limit_share,
+    named,
+    select,
+    unlike,
+)
+from keygauge_dashboards.thresholds import Thresholds
+
+_SUBJECT = "{{ $labels.limit }} of account {{ $labels.account }}{{ with $labels.key }}, key {{ . }}{{ end }}"
+_BUDGET = Match(service.PERIOD, "!=", "")
+_MONEY = is_(service.UNIT, "nanousd")
+_NO_MONEY = unlike(service.UNIT, "nanousd")
+_FULL = 1.0
+
+
+def alerts(thresholds: Thresholds) -> Iterator[Alert]:
+    """Return the alerts."""
+    yield _key_rate_limited(thresholds)
+    for level, condition in between(limit_share(_BUDGET, _NO_MONEY, scope=EVERYTHING), thresholds.quota_levels):
+        yield Alert(
+            name="QuotaHigh",
+            severity=_severity(level, thresholds),
+            expression=condition,
+            hold="1m",
+            summary=f"{level:.0%} of {_SUBJECT} is used",
+            description=f"{SHARE} is used; at 100% calls are refused until the period ends.",
+            labels={"level": f"{level:.0%}"},
+        )
+    yield _forecast("QuotaExhaustsBeforeReset", _NO_MONEY, thresholds)
+    for level, condition in between(limit_share(_BUDGET, _MONEY, scope=EVERYTHING), thresholds.cost_levels):
+        yield Alert(
+            name="CostBudget",
+            severity="ticket",
+            expression=condition,
+            hold="1m",
+            summary=f"{level:.0%} of the cost budget {_SUBJECT} is spent",
+            description=f"{SHARE} is spent; at 100% calls are refused until the period ends.",
+            labels={"level": f"{level:.0%}"},
+        )
+    yield _forecast("CostForecast", _MONEY, thresholds)
+
+
+def _severity(level: float, thresholds: Thresholds) -> Severity:
+    return "ticket" if level >= thresholds.quota_warning else "info"
+
+
+def _key_rate_limited(thresholds: Thresholds) -> Alert:
+    limited, every = (
+        increase(REQUESTS, *where, by=(JOB, KEY), window="5m", scope=EVERYTHING)
+        for where in ((is_(STATUS, "429"),), ())
+    )
+    often = f"{limited} > {thresholds.limited_requests}"
+    return Alert(
+        name="KeyRateLimited",
+        severity="ticket",
+        expression=named(f"(({limited}) / ({every}) > {thresholds.limited_share}) and ({often})", JOB),
+        hold="5m",
+        summary=f"Key {NAMED_KEY} runs into its limits",
+        description=f"{SHARE} of the key's requests of the last 5 minutes were answered with 429 by "
+        "{{ $labels.job }}: its client does not back off, or its plan is too small.",
+    )
+
+
+def _forecast(name: str, unit: Match, thresholds: Thresholds) -> Alert:
+    """Continue the line of the last six hours to the end of the period; not across a reset, where the line is none."""
+    kept = by_(service.ACCOUNT, service.KEY, service.LIMIT)
+    used, most, reset = (
+        f"max{kept} ({select(metric, _BUDGET, unit, scope=EVERYTHING)})"
+        for metric in (service.LIMIT_USED, service.LIMIT_MAX, service.LIMIT_RESET)
+    )
+    series = f"{select(service.LIMIT_USED, _BUDGET, unit, scope=EVERYTHING)}[6h]"
+    predicted = f"{used} + max{kept} (deriv({series})) * ({reset} - time())"
+    worth_a_word = f"{used} / ({most} > 0) > {thresholds.forecast_share} < {_FULL}"
+    steady = f"max{kept} (resets({series})) == 0"
+    return Alert(
+        name=name,
+        severity="ticket",
+        expression=f"({predicted}) / ({most} > 0) > {_FULL} and ({worth_a_word}) and ({steady})",
+        hold="30m",
+        summary=f"{_SUBJECT} will be used up before its period ends",
+        description=f"If use goes on as in the last 6 hours it will be {SHARE} of the limit at the end of the period.",
+    )

@@ -1,0 +1,153 @@
+"""Alerts on KeyGauge itself: silence, backlogs, drift, and parts that are down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keygauge import service_metrics as service
+from keygauge.metrics import BEAT_AGE, DURATION, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, label
+from keygauge_dashboards import collector_metrics
+from keygauge_dashboards.alerts.alert import COUNT, SHARE, Alert
+from keygauge_dashboards.promql.queries import (
+    EVERYTHING,
+    INSTANCE,
+    JOB,
+    UP,
+    by_,
+    gained,
+    increase,
+    or_zero,
+    select,
+    unlike,
+)
+from keygauge_dashboards.thresholds import Thresholds
+
+KEY_SERVICE = "keyservice"  # its job in collector/prometheus.yaml
+NOT_IN_LEDGER = "anonymous|invalid"  # calls without a good key are counted, but nobody pays for them
+
+
+def alerts(thresholds: Thresholds) -> Iterator[Alert]:
+    """Return the alerts."""
+    yield _instrument_silent(thresholds)
+    yield _spool_growing(thresholds)
+    yield _events_dropped()
+    yield from _ledger_drift(thresholds)
+    yield _ledger_unchecked(thresholds)
+    yield _collector_dropping()
+    yield _key_service_down()
+
+
+def _instrument_silent(thresholds: Thresholds) -> Alert:
+    age = f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE, scope=EVERYTHING)}) > {thresholds.beat_age_s:g}"
+    series = select(DURATION, scope=EVERYTHING, part="_count")  # the fewest that every service has
+    gone = f"group by ({JOB}) (present_over_time({series}[6h])) unless group by ({JOB}) ({series})"
+    return Alert(
+        name="InstrumentSilent",
+        severity="ticket",
+        expression=f"({age}) or ({gone})",
+        hold="5m",
+        summary="{{ $labels.job }} is not heard any more",
+        description="{{ with $labels.instance }}{{ . }} reaches no key service: from 10 seconds on it refuses calls."
+        "{{ else }}It had metrics within 6 hours and has none now.{{ end }}",
+    )
+
+
+def _spool_growing(thresholds: Thresholds) -> Alert:
+    age = f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_AGE, scope=EVERYTHING)})"
+    return Alert(
+        name="SpoolGrowing",
+        severity="ticket",
+        expression=f"{age} > {thresholds.spool_age_s:g}",
+        hold="5m",
+        summary="{{ $labels.job }} cannot deliver its usage",
+        description="The oldest event on {{ $labels.instance }} has waited for "
+        "{{ $value | humanizeDuration }}. Nothing is lost while the disk has room; quotas and bills lag behind.",
+    )
+
+
+def _events_dropped() -> Alert:
+    series = select(EVENTS_DROPPED, scope=EVERYTHING)
+    more = increase(EVENTS_DROPPED, by=(JOB, REASON), window="10m", scope=EVERYTHING)
+    first = f"sum{by_(JOB, REASON)} ({series} unless {series} offset 10m)"  # the counter appears with the first loss
+    return Alert(
+        name="EventsDropped",
+        severity="ticket",
+        expression=f"({more} > 0) or ({first} > 0)",
+        hold="1m",
+        summary="{{ $labels.job }} loses usage",
+        description=f"{COUNT} calls within 10 minutes are in no quota or bill ({{{{ $labels.{label(REASON)} }}}}).",
+    )
+
+
+def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
+    counted = increase(REQUESTS, unlike(KEY, NOT_IN_LEDGER), window="1h", scope=EVERYTHING)
+    apart = f"{drift('1h')} > {thresholds.drift_share} and {counted} > {thresholds.drift_requests}"
+    # A Prometheus that has not seen the whole hour does not know with which counts its series began.
+    known = (
+        f"and on () group({select(book, scope=EVERYTHING)} offset 1h)" for book in (REQUESTS, service.LEDGER_EVENTS)
+    )
+    yield Alert(
+        name="LedgerDrift",
+        severity="ticket",
+        expression=f"max by ({service.REASON}) ({select(service.LEDGER_DRIFT_REQUESTS)}) > 0",
+        hold="5m",
+        summary="The ledger and the replicas disagree",
+        description=f"{COUNT} requests of the last day are {{{{ $labels.reason }}}} in the ledger, by what the "
+        "processes counted themselves.",
+        labels={"books": "replicas"},
+    )
+    yield Alert(
+        name="LedgerDrift",
+        severity="ticket",
+        expression=" ".join((apart, *known)),
+        hold="30m",
+        summary="The ledger and the metrics disagree",
+        description=f"{SHARE} of the last hour's requests are in one and not in the other.",
+        labels={"books": "metrics"},
+    )
+
+
+def _ledger_unchecked(thresholds: Thresholds) -> Alert:
+    return Alert(
+        name="LedgerUnchecked",
+        severity="ticket",
+        expression=f"time() - max({select(service.LEDGER_CHECKED)}) > {thresholds.unchecked_s:g}",
+        hold="5m",
+        summary="The ledger is not compared with its replicas any more",
+        description="The last comparison was {{ $value | humanizeDuration }} ago: drift would not be seen.",
+    )
+
+
+def drift(window: str) -> str:
+    """Compare the requests that the metrics counted with the events that the ledger took: the share that differs."""
+    counted = gained(REQUESTS, unlike(KEY, NOT_IN_LEDGER), window=window, scope=EVERYTHING)
+    taken = gained(service.LEDGER_EVENTS, window=window)
+    return f"abs({counted} - ({or_zero(taken)})) / ({counted} > 0)"
+
+
+def _collector_dropping() -> Alert:
+    lost = " or ".join(
+        f"{increase(metric, by=(JOB, *metric.attributes), window='10m', scope=EVERYTHING)} > 0"
+        for metric in collector_metrics.ALL
+    )
+    return Alert(
+        name="CollectorDropping",
+        severity="ticket",
+        expression=lost,
+        hold="5m",
+        summary="The collector loses or refuses metrics",
+        description=f"{COUNT} points within 10 minutes at {{{{ $labels.receiver }}}}{{{{ $labels.exporter }}}}: "
+        "its memory, its queue or its backend is at the limit.",
+    )
+
+
+def _key_service_down() -> Alert:
+    series = f'{UP}{{job="{KEY_SERVICE}"}}'
+    return Alert(
+        name="KeyServiceDown",
+        severity="page",
+        expression=f"(sum by ({JOB}) ({series}) == 0) or absent({series})",
+        hold="1m",
+        summary="No key service answers",
+        description="Replicas go on for 10 seconds after their last beat, then they refuse calls with 503.",
+    )

@@ -1,0 +1,87 @@
+"""Alerts on the metered services' objectives: errors and slowness that burn the budget of a month too fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keygauge.metrics import DURATION, REQUESTS, STATUS_CLASS, Metric
+from keygauge_dashboards.alerts.alert import SHARE, Alert, Record
+from keygauge_dashboards.promql.queries import EVERYTHING, JOB, is_, like, rate, ratio
+from keygauge_dashboards.thresholds import Thresholds
+
+
+def records(thresholds: Thresholds) -> list[Record]:
+    """Return what is recorded: the shares of failed and of slow requests per service, for every window."""
+    windows = dict.fromkeys(window for burn in thresholds.burns for window in (burn.short, burn.long))
+    return [
+        *(Record(failed_share(window), _failed(window), _is_long(window)) for window in windows),
+        *(Record(slow_share(window), _slow(window, thresholds.slow_s), _is_long(window)) for window in windows),
+    ]
+
+
+def _is_long(window: str) -> bool:
+    return window.endswith("d") or window == "6h"
+
+
+def alerts(thresholds: Thresholds) -> Iterator[Alert]:
+    """Return the alerts."""
+    for burn in thresholds.burns:
+        budget = round(1 - thresholds.availability_objective, 9)
+        yield Alert(
+            name="ErrorBudgetBurn",
+            severity=burn.severity,
+            expression=_burns(failed_share(burn.long), failed_share(burn.short), round(burn.factor * budget, 9)),
+            hold=burn.hold,
+            summary=f"{{{{ $labels.job }}}} burns its error budget at {burn.factor:g} times the pace at which it lasts",
+            description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} were answered with 5xx; "
+            f"{budget:.2%} may be.",
+            labels={"window": burn.long},
+        )
+    for burn in thresholds.burns:
+        budget = round(1 - thresholds.speed_objective, 9)
+        yield Alert(
+            name="LatencyBurn",
+            severity=burn.severity,
+            expression=_burns(slow_share(burn.long), slow_share(burn.short), min(round(burn.factor * budget, 9), 0.9)),
+            hold=burn.hold,
+            summary="{{ $labels.job }} is too slow too often",
+            description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} took longer than "
+            f"{thresholds.slow_s:g} s; {budget:.0%} may.",
+            labels={"window": burn.long},
+        )
+
+
+def failed_share(window: str) -> str:
+    """Name the recorded share of requests answered with 5xx."""
+    return _recorded(REQUESTS, "failed", window)
+
+
+def slow_share(window: str) -> str:
+    """Name the recorded share of requests slower than the objective."""
+    return _recorded(DURATION, "slow", window)
+
+
+def _recorded(metric: Metric, what: str, window: str) -> str:
+    return f"{JOB}:{metric.prometheus_name.removesuffix('_total')}_{what}:ratio_rate{window}"
+
+
+def _failed(window: str) -> str:
+    # Not the request counter: most errors are the first of their key's series there, and a rate does not see a first.
+    errors, every = (
+        rate(DURATION, *where, by=(JOB,), window=window, scope=EVERYTHING, part="_count")
+        for where in ((is_(STATUS_CLASS, "5xx"),), ())
+    )
+    return ratio(errors, every)
+
+
+def _slow(window: str, slow_s: float) -> str:
+    # The same bound is written 10 or 10.0, as the exporter and Prometheus' version will.
+    fast = rate(
+        DURATION, like("le", f"{slow_s:g}|{float(slow_s)}"), by=(JOB,), window=window, scope=EVERYTHING, part="_bucket"
+    )
+    every = rate(DURATION, by=(JOB,), window=window, scope=EVERYTHING, part="_count")
+    return f"1 - {fast} / ({every} > 0)"
+
+
+def _burns(long: str, short: str, share: float) -> str:
+    return f"{long} > {share} and {short} > {share}"

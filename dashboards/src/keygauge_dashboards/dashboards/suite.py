@@ -1,0 +1,28 @@
+"""All dashboards, in the order a reader should meet them."""
+
+from __future__ import annotations
+
+from keygauge_dashboards.dashboards.errors import errors
+from keygauge_dashboards.dashboards.health import health
+from keygauge_dashboards.dashboards.inventory import inventory
+from keygauge_dashboards.dashboards.key import key
+from keygauge_dashboards.dashboards.models import models
+from keygauge_dashboards.dashboards.overview import overview
+from keygauge_dashboards.dashboards.quotas import quotas
+from keygauge_dashboards.dashboards.requests import requests
+from keygauge_dashboards.grafana.panels import Page
+from keygauge_dashboards.thresholds import Thresholds
+
+
+def pages(thresholds: Thresholds) -> list[Page]:
+    """Make every dashboard."""
+    return [
+        overview(thresholds),
+        key(thresholds),
+        models(),
+        quotas(thresholds),
+        errors(thresholds),
+        inventory(thresholds),
+        requests(),
+        health(thresholds),
+    ]

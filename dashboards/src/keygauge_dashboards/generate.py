@@ -1,0 +1,55 @@
+"""Everything that is generated: which file holds what, and whether the files on disk still say so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from keygauge_dashboards.alerts.alert import RUNBOOK
+from keygauge_dashboards.catalogue import catalogue
+from keygauge_dashboards.dashboards.suite import pages
+from keygauge_dashboards.grafana.provisioning import dashboard_folder, data_sources, ledger_rules, rules
+from keygauge_dashboards.thresholds import Thresholds
+
+GENERATED = Path("dashboards/generated")
+_DASHBOARDS = GENERATED / "grafana/dashboards"
+_PROVISIONING = GENERATED / "grafana/provisioning"
+
+
+def generate(thresholds: Thresholds, runbook: str = RUNBOOK) -> dict[Path, str]:
+    """Return the text of every generated file by its path below the project's folder; alerts link to the runbook."""
+    dashboards = {
+        _DASHBOARDS / f"{page.uid}.json": json.dumps(page.json(), indent=2, sort_keys=True) + "\n"
+        for page in pages(thresholds)
+    }
+    return {
+        **dashboards,
+        GENERATED / "prometheus/keygauge.rules.yaml": rules(thresholds, runbook),
+        _PROVISIONING / "datasources/keygauge.yaml": data_sources(),
+        _PROVISIONING / "alerting/keygauge.yaml": ledger_rules(runbook),
+        _PROVISIONING / "dashboards/keygauge.yaml": dashboard_folder(),
+        Path("docs/dashboards.md"): catalogue(thresholds),
+    }
+
+
+def write(folder: Path, files: dict[Path, str]) -> list[Path]:
+    """Write the files below a folder and delete generated ones that are no more; return what changed."""
+    changed = stale(folder, files)
+    for path in changed:
+        if path in files:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(files[path], encoding="utf-8")
+        else:
+            (folder / path).unlink()
+    return changed
+
+
+def stale(folder: Path, files: dict[Path, str]) -> list[Path]:
+    """Return the paths whose files are missing, differ, or should not be there."""
+    on_disk = {path.relative_to(folder) for path in (folder / GENERATED).rglob("*") if path.is_file()}
+    different = {path for path, text in files.items() if _read(folder / path) != text}
+    return sorted(different | (on_disk - set(files)))
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None

@@ -1,0 +1,49 @@
+"""What is marked on every chart: deploys, changes of keys and limits, alerts."""
+
+from __future__ import annotations
+
+from keygauge_dashboards.grafana.panels import POSTGRESQL, PROMETHEUS, Json, sql_target
+from keygauge_dashboards.grafana.variables import ACCOUNTS
+from keygauge_dashboards.promql.queries import ALERTS
+
+_DEPLOYS = """\
+/* annotations.deploys */
+SELECT min(started_at) AS time, service || ' ' || version AS text, 'deploy' AS tags
+FROM grafana.replica
+GROUP BY service, version
+HAVING $__timeFilter(min(started_at))"""
+
+_CHANGES = """\
+/* annotations.changes */
+SELECT change.at AS time, change.action || ' ' || coalesce(key.name, account.name, change.subject) AS text,
+    split_part(change.action, '.', 1) AS tags
+FROM grafana.change
+LEFT JOIN grafana.key ON key.id = change.subject
+LEFT JOIN grafana.account ON account.id = change.subject
+WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id = {accounts})
+    AND split_part(change.action, '.', 1) IN ('account', 'key', 'plan') AND change.action <> 'account.look'
+ORDER BY change.at DESC
+LIMIT 200"""
+
+
+def marks(source: str) -> list[Json]:
+    """Return the annotations; `source` is the label that tells our alerts from others."""
+    return [
+        _sql("Deploys", "blue", _DEPLOYS),
+        _sql("Keys and limits", "purple", _CHANGES.replace("{accounts}", ACCOUNTS)),
+        {
+            "name": "Alerts",
+            "datasource": PROMETHEUS,
+            "enable": True,
+            "iconColor": "red",
+            "target": {
+                "datasource": PROMETHEUS,
+                "expr": f'{ALERTS}{{alertstate="firing", {source}}}',
+                "refId": "A",
+            },
+        },
+    ]
+
+
+def _sql(name: str, colour: str, query: str) -> Json:
+    return {"name": name, "datasource": POSTGRESQL, "enable": True, "iconColor": colour, "target": sql_target(query)}

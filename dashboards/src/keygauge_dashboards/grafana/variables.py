@@ -1,0 +1,95 @@
+"""The variables that every dashboard has: chosen once, kept from page to page."""
+
+from __future__ import annotations
+
+from keygauge import service_metrics as service
+from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, label
+from keygauge_dashboards.grafana.panels import PROMETHEUS, Json, variable
+from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, like, select
+
+_ANYTHING = ".*"  # matches the absence of a label too; never put it into a list of SQL
+
+# What SQL compares with: the picked accounts and keys. None may be there yet, and an empty IN () is no SQL.
+ACCOUNTS, KEYS = (f"ANY (ARRAY[${{{name}:sqlstring}}]::text[])" for name in ("account", "key"))
+
+
+def variables() -> list[Json]:
+    """Return data sources, environment, job, account, key, endpoint, model and the width of bars."""
+    return [
+        variable("datasource", "datasource", "prometheus", label="Prometheus"),
+        variable("postgresql", "datasource", "grafana-postgresql-datasource", label="PostgreSQL"),
+        _query("env", "Environment", f"label_values({REQUESTS.prometheus_name}, {ENV})", allValue=_ANYTHING),
+        _query("job", "Service", f"label_values({select(REQUESTS, scope={ENV: '$env'})}, {JOB})", allValue=_ANYTHING),
+        _account(),
+        _key(),
+        _query("endpoint", "Endpoint", f"label_values({_of_job(ROUTE)})", allValue=_ANYTHING),
+        _query("model", "Model", f"label_values({_of_job(MODEL)})", allValue=_ANYTHING),
+        _bars(),
+    ]
+
+
+def _bars() -> Json:
+    """Let some thirty bars fill the time range, each of whole quarters of an hour, as the ledger has them.
+
+    A fixed day would begin its only bar before a range of some hours, where nobody sees it.
+    """
+    return variable(
+        "bucket", "interval", "15m,30m,1h,6h,1d", label="Bars of", auto=True, autoCount=30, autoMin="30m", refresh=2
+    )
+
+
+def _account() -> Json:
+    """Show names, mean ids."""
+    info = _lately(service.KEY_INFO.prometheus_name)
+    return _query(
+        "account",
+        "Account",
+        f"query_result(group by ({service.ACCOUNT}, {service.ACCOUNT_NAME}) ({info}))",
+        regex=rf'/\b{service.ACCOUNT}="(?<value>[^"]+)".*\b{service.ACCOUNT_NAME}="(?<text>[^"]+)"/',
+    )
+
+
+def _key() -> Json:
+    """Show names, mean ids. While no account is picked, calls without a key and folded keys are there, too."""
+    info, identifier, name = service.KEY_INFO.prometheus_name, service.ID, service.NAME
+    of_accounts = select(service.KEY_INFO, like(service.ACCOUNT, "$account"), scope=EVERYTHING)
+    told = _lately(of_accounts)
+    seen = f"group by ({label(KEY)}) ({REQUESTS.prometheus_name})"
+    for target in (identifier, name):
+        seen = f'label_replace({seen}, "{target}", "$1", "{label(KEY)}", "(.+)")'
+    picked = f"count({info}) > count({of_accounts})"
+    others = f"({seen} unless on ({identifier}) ({told})) unless on () ({picked})"
+    return _query(
+        "key",
+        "Key",
+        f"query_result(group by ({identifier}, {name}) ({told}) or group by ({identifier}, {name}) ({others}))",
+        regex=rf'/\b{identifier}="(?<value>[^"]+)".*\b{name}="(?<text>[^"]+)"/',
+    )
+
+
+def _lately(info: str) -> str:
+    """Take those that are gone, too: what they used is in the ledger still, and "All" must not leave it out.
+
+    By the hour, since a month of all samples is more than Prometheus reads at once; the last hour in full.
+    """
+    return f"{info} or last_over_time({info}[1h]) or last_over_time({info}[$__range:1h])"
+
+
+def _of_job(attribute: str) -> str:
+    metric = TOKENS if attribute == MODEL else REQUESTS
+    return f"{select(metric, scope={ENV: '$env', JOB: '$job', KEY: '$key'})}, {label(attribute)}"
+
+
+def _query(name: str, text: str, query: str, **options: str) -> Json:
+    """Make a variable of a PromQL query; it follows the time range."""
+    return variable(
+        name,
+        "query",
+        {"qryType": 5, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
+        label=text,
+        dataSource=PROMETHEUS,
+        includeAll=True,
+        multi=True,
+        refresh=2,
+        **options,
+    )

@@ -1,0 +1,1 @@
+"""Queries to Prometheus, built from the metric registry."""

@@ -1,0 +1,172 @@
+"""One request as it passes: what the messages between server and app tell, written into its call."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+from keygauge.call import UNMATCHED
+from keygauge.clock import now_ns
+from keygauge.http import route
+from keygauge.http.problem import Answer
+from keygauge.http.request_body import RequestBody
+from keygauge.http.responder import LEFT, Responder
+from keygauge.limits.estimate import Estimate
+from keygauge.limits.headers import Fields
+from keygauge.telemetry import tracing
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_SWITCHED = 101
+
+
+class AsgiResponder(Responder, eq=False):
+    """What is alike for HTTP and WebSocket."""
+
+    scope: Scope
+    _receive: Receive
+    _send: Send
+
+    def _route(self) -> None:
+        scope, call = self.scope, self.call
+        if "route" in scope or "path_template" in scope or call.route is not UNMATCHED:
+            call.route = route.template(scope, call.route)
+
+
+class HttpResponder(AsgiResponder, eq=False):
+    """An HTTP request and its answer."""
+
+    async def estimate(self) -> Estimate:
+        """Read the body's beginning and estimate what the call will use; the app gets it all the same.
+
+        Raises:
+            EstimateError: a declared cap makes no sense.
+        """
+        request_body = RequestBody(self._receive)
+        self._receive = request_body.receive
+        return await request_body.estimate(path=self.scope["path"], headers=self.scope["headers"])
+
+    async def refuse(self, answer: Answer) -> None:
+        """Answer in the app's place."""
+        status, headers, body = answer
+        self.call.status = status
+        self.call.response_bytes = len(body)
+        self.end(complete=True)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def receive(self) -> Message:
+        """Pass a message of the client on, counted."""
+        message = await self._receive()
+        body = message.get("body")
+        if body:
+            self.call.request_bytes += len(body)
+        elif message["type"] == "http.disconnect":
+            self._is_gone = True  # the app may still end its answer by itself
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message of the app on, read.
+
+        The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
+        """
+        kind = message["type"]
+        if kind == "http.response.body":
+            body = message.get("body")
+            if body:
+                self._read(body)
+            if not message.get("more_body", False):
+                self.end(complete=not self._is_gone)
+        elif kind == "http.response.start":
+            message = self._start(message)
+        elif kind == "http.response.pathsend":  # the server sends a file by itself
+            self.end(complete=True)
+        try:
+            await self._send(message)
+        except OSError:  # ASGI 2.4: how a server says that the client left
+            self._is_gone = True
+            raise
+
+    def _start(self, message: Message) -> Message:
+        call = self.call
+        try:
+            call.status = LEFT if self._is_gone else message["status"]
+            if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
+                tracing.find_inside(call)
+            headers = list(message.get("headers", ()))
+            told = dict(headers)
+            if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
+                told = {name.lower(): value for name, value in headers}
+            self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
+            authorizer = self.runtime.authorizer
+            fields: Fields = authorizer.fields(call, told) if authorizer else []
+            return {**message, "headers": headers + fields} if fields else message
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("start")
+            return message
+
+
+class WebSocketResponder(AsgiResponder, eq=False):
+    """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
+
+    async def estimate(self) -> Estimate:
+        """Know of a session beforehand which model its address names, as OpenAI's do; "" is one that nobody may use."""
+        query = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
+        return Estimate(named=tuple(query.get("model", [""])))
+
+    async def refuse(self, answer: Answer) -> None:
+        """Refuse the handshake in the app's place: with the whole answer where the server can, else with its 403."""
+        status, headers, body = answer
+        can_answer = "websocket.http.response" in (self.scope.get("extensions") or {})
+        self.call.status = status if can_answer else 403
+        self.end(complete=True)
+        await self._receive()
+        if can_answer:
+            await self._send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+            await self._send({"type": "websocket.http.response.body", "body": body})
+        else:
+            await self._send({"type": "websocket.close", "code": 1008})
+
+    async def receive(self) -> Message:
+        """Pass a message of the client on, counted."""
+        message = await self._receive()
+        if message["type"] == "websocket.receive":
+            self.call.request_bytes += _size(message)
+        elif message["type"] == "websocket.disconnect":
+            self.end(complete=True)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Pass a message of the app on, counted."""
+        kind = message["type"]
+        call = self.call
+        if kind == "websocket.send":
+            call.response_bytes += _size(message)
+            call.messages += 1
+            if not call.first_byte_ns:
+                call.first_byte_ns = now_ns()
+        elif kind == "websocket.accept":
+            call.status = _SWITCHED
+            call.stream = "websocket"
+            self.runtime.aggregator.stream_opened("websocket")
+        elif kind == "websocket.http.response.start":
+            call.status = message["status"]
+        elif kind == "websocket.close":
+            call.status = call.status or 403
+            self.end(complete=True)
+        try:
+            await self._send(message)
+        except OSError:
+            self._is_gone = True
+            raise
+
+
+def _size(message: Message) -> int:
+    """Count a WebSocket message's bytes."""
+    data = message.get("bytes")
+    return len(data) if data is not None else len((message.get("text") or "").encode())

@@ -1,0 +1,103 @@
+"""The answers to refused calls: RFC 9457 problem+json with a stable code."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import NamedTuple
+
+from keygauge.limits.admission import Refusal
+from keygauge.limits.headers import Fields
+
+
+class Answer(NamedTuple):
+    """A whole HTTP answer."""
+
+    status: int
+    headers: Fields
+    body: bytes
+
+
+MISSING = Refusal("unknown", "key_missing")
+CONFLICT = Refusal("unknown", "key_conflict")
+BAD_CAP = Refusal("limited", "bad_output_cap")
+
+# code -> status, title, detail: what happened and the way out
+_KINDS = {
+    "key_missing": (401, "API key missing", "Send your API key as 'Authorization: Bearer <key>' or in 'X-API-Key'."),
+    "key_invalid": (401, "API key not accepted", "Check the key, or make a new one in the portal."),
+    "key_conflict": (400, "Two different API keys", "Send one API key, in one header."),
+    "ip_not_allowed": (
+        403,
+        "Address not allowed",
+        "This key may not be used from your address: its owner can change that.",
+    ),
+    "endpoint_not_allowed": (
+        403,
+        "Endpoint not allowed",
+        "This key may not call this endpoint: its owner can change that.",
+    ),
+    "model_not_allowed": (
+        403,
+        "Model not allowed",
+        "This key may not use this model, or the call does not say which: its owner can change that.",
+    ),
+    "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
+    "concurrency_limited": (
+        429,
+        "Too many requests at once",
+        "Wait until one of your requests has ended, then try again.",
+    ),
+    "quota_exhausted": (429, "Quota used up", "Wait until the quota resets, or move to a larger plan in the portal."),
+    "budget_exhausted": (
+        429,
+        "Budget used up",
+        "What your plan lets you spend is spent: wait until the budget resets, or move to a larger plan in the portal.",
+    ),
+    "price_unknown": (
+        403,
+        "Model without a price",
+        "Your budget admits only models whose price is known: name one of those, or ask for a price to be set.",
+    ),
+    "request_exceeds_limit": (
+        400,
+        "Request larger than the limit",
+        "Not even the whole limit would do: ask for less output or send less input. It makes no sense to retry.",
+    ),
+    "bad_output_cap": (
+        400,
+        "Output cap not understood",
+        "Give max_tokens (and n, if any) as whole numbers above 0 and within what models can write.",
+    ),
+    "key_service_unavailable": (503, "API keys cannot be checked now", "Send the request again in a moment."),
+}
+_CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')
+_INVALID_CHALLENGE = (b"www-authenticate", b'Bearer realm="api", error="invalid_token"')
+_LONGEST_RETRY_S = 60  # SDKs sleep this long at most: a longer wait is not for a retry
+
+
+def answer(refusal: Refusal, fields: Fields) -> Answer:
+    """Write the answer to a refused call; `fields` are its limits' header fields."""
+    status, title, detail = _KINDS[refusal.code]
+    problem: dict[str, object] = {
+        "type": f"urn:keygauge:problem:{refusal.code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "message": f"{title}. {detail}",  # all that OpenAI's SDK shows of an error
+        "code": refusal.code,
+    }
+    headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"), *fields]
+    if refusal.limit is not None:
+        problem["limit"] = refusal.limit
+    if status == 401:  # noqa: PLR2004 - HTTP
+        headers.append(_CHALLENGE if refusal.code == "key_missing" else _INVALID_CHALLENGE)
+    if refusal.retry_after_s is not None:
+        seconds = max(1, math.ceil(refusal.retry_after_s))
+        problem["retry_after_s"] = seconds
+        headers.append((b"retry-after", b"%d" % seconds))
+        if seconds > _LONGEST_RETRY_S:
+            headers.append((b"x-should-retry", b"false"))
+    body = json.dumps(problem).encode()
+    headers.append((b"content-length", b"%d" % len(body)))
+    return Answer(status, headers, body)

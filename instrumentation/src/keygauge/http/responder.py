@@ -1,0 +1,159 @@
+"""What ASGI and WSGI exchanges have alike: read the answer's usage, settle the call once, whatever happens."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from keygauge.call import Call
+from keygauge.clock import now_ns
+from keygauge.limits.estimate import BYTES_PER_TOKEN
+from keygauge.runtime import Runtime
+from keygauge.telemetry import tracing
+from keygauge.usage import Reader, Usage, kind_of, reader_for
+from keygauge.usage.reading import Missing
+
+LEFT = 499  # the status of a call whose client left before the answer began
+_REFUSED = 400
+_FAILED = 500
+_LAST_EVENTS = (
+    b"data: [DONE]\n\n",
+    b"data: [DONE]\r\n\r\n",
+    b'"message_stop"}\n\n',
+    b'"message_stop" }\n\n',
+)  # OpenAI, Anthropic
+_LAST_BYTES = max(map(len, _LAST_EVENTS))
+
+
+class Responder(Struct, kw_only=True, eq=False):
+    """The end of one call, and its answer's body on the way there."""
+
+    call: Call
+    runtime: Runtime
+    _is_answered: bool = False  # a held call, in full
+    _is_document: bool = False  # the answer is one of JSON
+    _is_gone: bool = False  # the client, before the answer's end
+    _reader: Reader | None = None  # of an HTTP answer
+    _settled: bool = False
+
+    def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
+        """Settle the call; the first time counts, so that background work after the answer does not.
+
+        A held one waits for the `last` time, when the app is done with it; its duration does not.
+        """
+        if self._settled:
+            return
+        call = self.call
+        if call.is_held and error is None and not last:
+            self._note_answer(complete=complete)
+            return
+        if self._is_answered:
+            complete, error = True, None
+        self._settled = True
+        try:
+            self._conclude(complete=complete)
+            if error is not None or not complete or not 0 < call.status < _FAILED:
+                self._name_error(error, complete=complete)
+            if call.context is not None:
+                tracing.describe(call)
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("conclude")
+        try:
+            self.runtime.settle(call)
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("settle")
+
+    def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
+        """Say how the call ended where not as its answer said: an app that breaks off has failed, whatever it sent."""
+        call = self.call
+        if call.status == 0:
+            call.status = _FAILED if isinstance(error, Exception) else LEFT
+        elif isinstance(error, Exception) and not self._is_gone:
+            self._break(type(error).__qualname__)
+        if error is not None:
+            call.error = type(error).__qualname__
+        elif not complete and not call.is_broken:
+            call.error = "client_disconnected"
+        elif call.status >= _FAILED and call.error is None:
+            call.error = str(call.status)
+
+    def _break(self, error: str) -> None:
+        """Count as failed a call whose answer had begun well; what it used is charged all the same."""
+        call = self.call
+        if call.status < _REFUSED:
+            call.status, call.error, call.is_broken = _FAILED, error, True
+
+    def _note_answer(self, *, complete: bool) -> None:
+        """Note that a held call's answer is over."""
+        if complete and not self._is_answered:
+            self._is_answered = True
+            self.call.ended_ns = now_ns()
+
+    def _expect(self, content_type: bytes | str | None, content_encoding: bytes | str | None) -> None:
+        """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
+        call = self.call
+        self._reader = reader_for(content_type, content_encoding)
+        kind = kind_of(content_type)
+        self._is_document = kind.is_document
+        if kind.is_stream:
+            if call.stream is None:
+                call.stream = "sse"
+                self.runtime.aggregator.stream_opened("sse")
+        elif call.stream is not None:
+            self.runtime.aggregator.stream_closed(call.stream)
+            call.stream = None
+
+    def _read(self, body: bytes) -> None:
+        """Take a chunk of the answer's body as it passes.
+
+        On a stream of tokens the event that clients read no further than settles the call, whatever the app does then.
+        """
+        call = self.call
+        call.response_bytes += len(body)
+        if not call.first_byte_ns:
+            call.first_byte_ns = now_ns()
+        if self._reader is not None:
+            self._reader.feed(body)
+        if call.stream:
+            call.messages += 1
+            if (body if type(body) is bytes else bytes(body[-_LAST_BYTES:])).endswith(_LAST_EVENTS):
+                self.end(complete=True)
+
+    def _conclude(self, *, complete: bool) -> None:
+        call = self.call
+        if call.stream:
+            self.runtime.aggregator.stream_closed(call.stream)
+        self._route()
+        reader = self._reader
+        if reader is None:
+            return
+        self._reader = None
+        usage, model, provider, status, missing = reader.close(complete=complete)
+        call.model = call.model or model
+        call.provider = call.provider or provider
+        if call.usage is None:  # what the app itself stated wins
+            call.usage = usage
+            call.usage_status = status
+            if usage is None and missing is not None and self.runtime.estimates:
+                self._estimate(missing)
+            if call.model is not None or missing != "no_usage":
+                call.missing = missing
+        if reader.failed:
+            self._break("stream_error")
+
+    def _estimate(self, missing: Missing) -> None:
+        """Estimate what a model's answer did not tell: a message of a stream is about a token, so are four bytes."""
+        call = self.call
+        if call.status >= _REFUSED:
+            return
+        if call.stream and (call.model is not None or missing == "cut"):
+            made = call.messages
+        elif self._is_document and call.model is not None and missing == "no_usage":
+            made = -(-call.response_bytes // BYTES_PER_TOKEN)
+        else:
+            return
+        call.usage = Usage(-(-call.request_bytes // BYTES_PER_TOKEN), made)
+        call.usage_status = "estimated"
+
+    def _route(self) -> None:
+        """Write the route that the host's router took."""
+        raise NotImplementedError

@@ -1,0 +1,200 @@
+"""One WSGI request as it passes: environ, `start_response` and the answer's iterable, written into its call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from keygauge.call import CURRENT, UNMATCHED, Call
+from keygauge.http import wsgi_route
+from keygauge.http.problem import Answer
+from keygauge.http.responder import Responder
+from keygauge.limits.headers import Fields
+from keygauge.telemetry import tracing
+
+Environ = dict[str, Any]
+Headers = list[tuple[str, str]]
+Write = Callable[[bytes], object]
+StartResponse = Callable[..., Write]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+_BODILESS = frozenset({204, 304})
+_PHRASES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests"}
+
+
+class WsgiResponder(Responder, eq=False):
+    """An HTTP request and its answer (PEP 3333)."""
+
+    _environ: Environ
+    _start: StartResponse
+    _script_name: str  # as it came; mounts add to that of the environ
+    _expected: int | None = None  # bytes that the answer's body is to have
+    _write: Write | None = None
+
+    def refuse(self, answer: Answer) -> list[bytes]:
+        """Answer in the app's place."""
+        status, headers, body = answer
+        self.call.status = status
+        self.call.response_bytes = len(body)
+        self.end(complete=True)
+        self._start(f"{status} {_PHRASES.get(status, 'Service Unavailable')}", _decode(headers))
+        return [] if self.call.method == "HEAD" else [body]
+
+    def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
+        """Pass the answer's start on, read; may come again with `exc_info`, in place of one that has not gone out."""
+        headers = self._begin(status, headers)
+        write = self._start(status, headers) if exc_info is None else self._start(status, headers, exc_info)
+        self._write = write
+        return self._write_on
+
+    def pass_on(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
+        """Return what the server is to send: the app's chunks, read as they pass, none held back."""
+        if (
+            isinstance(chunks, list | tuple) and not self.call.is_held
+        ):  # servers treat these apart, to tell a Content-Length of their own
+            for chunk in chunks:
+                self._read(chunk)
+            self.end(complete=True)
+            return chunks
+        if self._is_file(chunks):  # the server sends it by itself, perhaps by sendfile(2)
+            self.call.response_bytes = self._expected or 0
+            self.end(complete=True)
+            return chunks
+        return PassingAnswer(self, chunks)
+
+    def read(self, chunk: bytes) -> None:
+        """Read a chunk on its way.
+
+        The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
+        """
+        if chunk:
+            self._read(chunk)
+            if self._expected is not None and self.call.response_bytes >= self._expected:
+                self.end(complete=True)
+
+    def close(self) -> None:
+        """End with the server's `close()`: a client that left, unless there was nothing to send."""
+        is_empty = self.call.method == "HEAD" or self.call.status in _BODILESS or self._expected == 0
+        self.end(complete=is_empty, last=True)
+
+    def _begin(self, status: str, headers: Headers) -> Headers:
+        call = self.call
+        try:
+            call.status = int(status[:3])
+            if call.route is UNMATCHED:
+                call.route = wsgi_route.find(self._environ)
+            if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
+                tracing.find_inside(call)
+            told = {name.lower(): value for name, value in headers}
+            length = told.get("content-length")
+            self._expected = None if length is None else int(length)
+            self._expect(told.get("content-type"), told.get("content-encoding"))
+            authorizer = self.runtime.authorizer
+            if authorizer is not None:
+                headers = [*headers, *authorizer.texts(call, told)]
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("start")
+        return headers
+
+    def _write_on(self, chunk: bytes) -> object:
+        """Be the `write` that PEP 3333 keeps for old apps."""
+        self.read(chunk)
+        return self._write(chunk) if self._write else None
+
+    def _is_file(self, chunks: object) -> bool:
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        return isinstance(wrapper, type) and isinstance(chunks, wrapper)
+
+    def _route(self) -> None:
+        """Put where the app is mounted before what it matched: SCRIPT_NAME grew by that."""
+        if self.call.route is not UNMATCHED and (script_name := self._environ.get("SCRIPT_NAME")):
+            self.call.route = script_name.removeprefix(self._script_name) + self.call.route
+
+
+class PassingAnswer:
+    """The answer's iterable, as the server sees it; `keygauge.current()` is the call while the app makes a chunk."""
+
+    __slots__ = ("_chunks", "_iterable", "_responder")
+
+    def __init__(self, responder: WsgiResponder, iterable: Iterable[bytes]) -> None:
+        self._responder = responder
+        self._iterable = iterable
+        self._chunks: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        responder = self._responder
+        outer = CURRENT.set(responder.call)
+        try:
+            if self._chunks is None:
+                self._chunks = iter(self._iterable)
+            chunk = next(self._chunks)
+        except StopIteration:
+            responder.end(complete=True)
+            raise
+        except BaseException as error:
+            responder.end(complete=False, error=error)
+            raise
+        finally:
+            CURRENT.reset(outer)
+        responder.read(chunk)
+        return chunk
+
+    def close(self) -> None:
+        """Close the app's iterable, as the server must, and settle what has not ended."""
+        outer = CURRENT.set(self._responder.call)
+        try:
+            close = getattr(self._iterable, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            self._responder.end(complete=False, error=error)
+            raise
+        finally:
+            CURRENT.reset(outer)
+            self._responder.close()
+
+
+class CountedInput(Struct, eq=False):
+    """The request's body: what the app reads of it is counted, and no byte more is read."""
+
+    _stream: Any
+    _call: Call
+
+    def read(self, *size: int) -> bytes:
+        """Read as the server's stream does."""
+        return self._count(self._stream.read(*size))
+
+    def readline(self, *size: int) -> bytes:
+        """Read a line as the server's stream does."""
+        return self._count(self._stream.readline(*size))
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        """Read lines as the server's stream does."""
+        return [self._count(line) for line in self._stream.readlines(*hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._count, self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._stream, name)
+        return self._readinto if name == "readinto" else found  # not required of a server, so apps look for it
+
+    def _readinto(self, buffer: Any) -> int | None:
+        size = self._stream.readinto(buffer)
+        with contextlib.suppress(TypeError):  # None where there is nothing yet
+            self._call.request_bytes += size
+        return size  # type: ignore[no-any-return]  # a server's stream has no type
+
+    def _count(self, data: bytes) -> bytes:
+        self._call.request_bytes += len(data)
+        return data
+
+
+def _decode(fields: Fields) -> Headers:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]

@@ -1,0 +1,264 @@
+"""The decision: admit or refuse a call, from what this process holds, under one lock and without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from keygauge.call import Outcome
+from keygauge.clock import SECOND, now_ns
+from keygauge.limits.key_cache import Key, KeyCache
+from keygauge.limits.lease import Lease
+from keygauge.limits.lease_pool import LeasePool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call is refused: the outcome counted, the code told, and when to come again."""
+
+    outcome: Outcome
+    code: str
+    limit: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsUnits:
+    """The leases of these limits do not cover the call: `ask` for more, then decide again."""
+
+    wanted: tuple[tuple[LeasePool, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitUntil:
+    """A unit was granted that may be spent from a moment on: wait, then decide again."""
+
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What an admitted call took, to be settled at its end; `noted` are limits that it passed all the same."""
+
+    parts: tuple[tuple[LeasePool, Lease, int], ...]
+    noted: tuple[tuple[str, Outcome], ...] = ()
+
+
+Claim = tuple[LeasePool, int]  # units that a call takes of a limit
+
+UNKNOWN = Refusal("unknown", "key_invalid")
+REVOKED = Refusal("revoked", "key_invalid")
+EXPIRED = Refusal("expired", "key_invalid")
+WRONG_IP = Refusal("forbidden", "ip_not_allowed")
+WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
+WRONG_MODEL = Refusal("forbidden", "model_not_allowed")
+UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)
+
+
+class Admission:
+    """Everything the decision rests on, and its lock.
+
+    `authority_ns` is when the word of the key service ends: past it nothing that is cached may be admitted (G4).
+    A call is admitted at the moment at which the clock was read for it.
+    """
+
+    def __init__(self, *, wake: Callable[[], None], clock: Callable[[], int] = now_ns) -> None:
+        self.lock = Lock()
+        self.wake = wake  # makes the next beat come at once
+        self.clock = clock
+        self.key_cache = KeyCache()
+        self.authority_ns = 0
+        self.away = False  # the last beat was not answered
+        self.asking: set[LeasePool] = set()  # those that the next beat asks more for
+        self.held: set[LeasePool] = set()  # those with leases
+        self.due: set[LeasePool] = set()  # of these, those with something to tell before a lease ends
+
+    def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:
+        """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds."""
+        if key.status != "active" or secret not in key.secrets:
+            return REVOKED
+        secret_expires_ns = key.secrets[secret]
+        if secret_expires_ns is not None and wall_ns >= secret_expires_ns:
+            return REVOKED
+        if key.expires_ns is not None and wall_ns >= key.expires_ns:
+            return EXPIRED
+        return None
+
+    def admit(self, key: Key, since_ns: int) -> Refusal | NeedsUnits | WaitUntil | None:
+        """Spend one unit of every limit of a key whose limits are all plain, or of none; None is yes.
+
+        The call came at `since_ns`.
+        """
+        lease_pools = key.lease_pools
+        with self.lock:
+            now = self.clock()
+            if now >= self.authority_ns:
+                return UNAVAILABLE
+            leases = []
+            for lease_pool in lease_pools:
+                for lease in lease_pool.leases:
+                    if lease.available > 0 and lease.start_ns <= now < lease.deadline_ns:
+                        leases.append(lease)
+                        break
+                else:
+                    return self._short([(lease_pool, 1) for lease_pool in lease_pools], now)
+            for lease_pool, lease in zip(lease_pools, leases):  # noqa: B905 - as long as each other
+                lease.available -= 1
+                lease_pool.spent += 1
+                if lease.exact:
+                    lease.note(now, since_ns)
+                    self._tell(lease_pool)
+                elif (
+                    not lease_pool.asked
+                    and lease.available * 2 < lease.units
+                    and lease is lease_pool.leases[-1]  # the older ones are spent first
+                    and lease.units > 1
+                ):
+                    self._ask(lease_pool)
+            return None
+
+    def reserve(self, claims: Sequence[Claim], since_ns: int) -> Refusal | NeedsUnits | WaitUntil | Reservation:
+        """Take units of every limit, or of none, for a call that came at `since_ns`."""
+        with self.lock:
+            now = self.clock()
+            if now >= self.authority_ns:
+                return UNAVAILABLE
+            for lease_pool, units in claims:
+                if units > lease_pool.limit.amount > 0 and not lease_pool.limit.dry_run:
+                    return Refusal(lease_pool.limit.refusal, "request_exceeds_limit", lease_pool.limit.name)
+            taken = [lease_pool.gather(units, now) for lease_pool, units in claims]
+            missing = [claim for claim, parts in zip(claims, taken, strict=True) if parts is None]
+            noted = [note for lease_pool, units in missing if (note := self._note(lease_pool, units, now))]
+            if len(noted) < len(missing):
+                return self._short([claim for claim in missing if not self._passes(*claim)], now)
+            return self._take(claims, taken, tuple(noted), now, since_ns)
+
+    def settle(self, reservation: Reservation, *, tokens: int | None, cost_nanousd: int | None = None) -> None:
+        """End a call's reservation: what it used is known now, None where it is not."""
+        used = {"token": tokens, "nanousd": cost_nanousd, "concurrent": 0}
+        with self.lock:
+            now = self.clock()
+            left: dict[LeasePool, int | None] = {}
+            for lease_pool, lease, units in reservation.parts:
+                rest = left.setdefault(lease_pool, used[lease_pool.limit.unit])
+                part = units if rest is None else min(units, rest)
+                lease.settle(units, part, now)
+                if lease.exact or lease_pool.closing:
+                    self.due.add(lease_pool)
+                left[lease_pool] = None if rest is None else rest - part
+            for lease_pool, rest in left.items():
+                if rest:
+                    self._charge(lease_pool, rest, now)
+                if lease_pool.ended():
+                    self.wake()
+
+    def ask(self, dry: NeedsUnits) -> None:
+        """Have the next beat ask for more of limits that a request waits for."""
+        with self.lock:
+            for lease_pool, units in dry.wanted:
+                lease_pool.waiting += units
+                self._ask(lease_pool)
+
+    def owes(self) -> bool:
+        """Tell whether calls used more than they had reserved, and no lease has paid for it."""
+        with self.lock:
+            return any(lease_pool.debt for lease_pool in self.asking)
+
+    def _ask(self, lease_pool: LeasePool) -> None:
+        lease_pool.asked = True
+        self.asking.add(lease_pool)
+        self.wake()
+
+    def _tell(self, lease_pool: LeasePool) -> None:
+        """Have the next beat tell when a unit for use at once was spent."""
+        self.due.add(lease_pool)
+        self.wake()
+
+    def _take(
+        self,
+        claims: Sequence[Claim],
+        taken: Sequence[list[tuple[Lease, int]] | None],
+        noted: tuple[tuple[str, Outcome], ...],
+        now: int,
+        since_ns: int,
+    ) -> Reservation:
+        reserved = []
+        for (lease_pool, units), parts in zip(claims, taken, strict=True):
+            if parts is None:
+                lease = self._pass(lease_pool, units, now)
+                if lease is not None:
+                    reserved.append((lease_pool, lease, units))
+                continue
+            settles = lease_pool.limit.unit != "request"
+            for lease, part in parts:
+                lease.spend(part, reserve=settles)
+                if lease.exact:
+                    lease.note(now, since_ns)
+                if settles:
+                    reserved.append((lease_pool, lease, part))
+                if lease.exact and not lease.reserved:
+                    self._tell(lease_pool)
+            lease_pool.count(units, now)
+            if not lease_pool.asked and lease_pool.is_low(parts[-1][0], now):
+                self._ask(lease_pool)
+        return Reservation(tuple(reserved), noted)
+
+    def _passes(self, lease_pool: LeasePool, units: int) -> bool:
+        """Tell whether a call may pass a limit that has no lease for it: it is tried only, or safe without."""
+        limit = lease_pool.limit
+        return limit.dry_run or (self.away and limit.when_down == "safe" and units <= lease_pool.share)
+
+    def _note(self, lease_pool: LeasePool, units: int, now: int) -> tuple[str, Outcome] | None:
+        """Say what to count of a limit that a call passes without a lease; None where it may not pass."""
+        if not self._passes(lease_pool, units):
+            return None
+        if not lease_pool.limit.dry_run:
+            return lease_pool.limit.name, "degraded"
+        refuses = lease_pool.refuses(now) or units > lease_pool.limit.amount
+        return lease_pool.limit.name, "would_limit" if refuses else "admitted"
+
+    def _pass(self, lease_pool: LeasePool, units: int, now: int) -> Lease | None:
+        """Let a call pass without a lease; return what stands for one where its end is of interest."""
+        if not lease_pool.limit.dry_run:
+            lease_pool.share -= units
+            return None
+        asks = now >= lease_pool.denied_until_ns and units <= lease_pool.limit.amount
+        if asks:
+            self._ask(lease_pool)
+        return lease_pool.overdraw(units, now, asks=asks)
+
+    def _charge(self, lease_pool: LeasePool, units: int, now: int) -> None:
+        """Take what a call used beyond its reservation, now or from the next grant."""
+        for lease in lease_pool.leases:
+            if lease.is_live(now):
+                part = min(units, lease.available)
+                lease.available -= part
+                units -= part
+        lease_pool.debt += units
+        if units:
+            self._ask(lease_pool)
+
+    def _short(self, claims: Sequence[Claim], now: int) -> Refusal | NeedsUnits | WaitUntil:
+        """Say what becomes of a call that leases do not cover."""
+        dry, start = [], 0
+        for lease_pool, units in claims:
+            if lease_pool.gather(units, now) is None:
+                begins = lease_pool.claim(now) if units == 1 else None
+                start = max(start, begins or 0)
+                if begins is None:
+                    dry.append((lease_pool, units))
+        if not dry:
+            return WaitUntil(start)
+        denied = [lease_pool for lease_pool, _ in dry if now < lease_pool.denied_until_ns]
+        if denied:
+            if all(lease_pool.is_patient(now) for lease_pool in denied):
+                return WaitUntil(max(lease_pool.denied_until_ns for lease_pool in denied))
+            last = max(denied, key=lambda lease_pool: lease_pool.retry_ns)
+            return Refusal(
+                outcome=last.limit.refusal,
+                code=last.limit.refusal_code,
+                limit=last.limit.name,
+                retry_after_s=max(last.retry_ns - now, 0) / SECOND,
+            )
+        return NeedsUnits(tuple(dry))

@@ -1,0 +1,212 @@
+"""The gate: from a request's credential to admitted, refused, or wait for the key service."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+
+from keygauge import key as key_format
+from keygauge.call import INVALID, Call
+from keygauge.clock import now_ns
+from keygauge.http.problem import BAD_CAP, CONFLICT, MISSING
+from keygauge.limits.admission import (
+    UNAVAILABLE,
+    UNKNOWN,
+    WRONG_IP,
+    WRONG_MODEL,
+    WRONG_ROUTE,
+    NeedsUnits,
+    Refusal,
+    Reservation,
+    WaitUntil,
+)
+from keygauge.limits.credential import Conflict
+from keygauge.limits.estimate import Estimate
+from keygauge.limits.headers import Fields, Texts
+from keygauge.limits.key_cache import Key
+from keygauge.limits.lease import Lease
+from keygauge.limits.lease_pool import LeasePool
+from keygauge.pricing.rates import Rates
+from keygauge.sync.heartbeat import Heartbeat, PendingHeartbeat
+
+
+class NeedsBody:
+    """The key's limits need the route, or what the body tells: `read` them, then decide again."""
+
+    __slots__ = ("needs_body",)
+
+    def __init__(self, *, needs_body: bool) -> None:
+        self.needs_body = needs_body
+
+
+# None: admitted. A round: decide again when it has ended; soon: at that moment; unread: with route and estimate.
+Decision = Refusal | PendingHeartbeat | WaitUntil | NeedsBody | None
+
+_ANY = Estimate()
+
+
+def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
+    """Tell whether a reservation stands for what only the answer can tell."""
+    return lease_pool.limit.unit == "token" or (lease_pool.limit.unit == "nanousd" and units > 1)
+
+
+class Authorizer:
+    """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
+
+    Where it does not enforce, it says who calls and refuses nobody.
+    """
+
+    def __init__(self, heartbeat: Heartbeat, *, enforces: bool) -> None:
+        self._heartbeat = heartbeat
+        self._admission = heartbeat.admission
+        self._costing = heartbeat.costing
+        self._enforces = enforces
+
+    def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
+        """Decide, and write into the call whose it is and the outcome; never waits."""
+        if token is None:
+            return self._refuse(call, MISSING)
+        call.key = INVALID  # until it is known to be more
+        if isinstance(token, Conflict):
+            return self._refuse(call, CONFLICT)
+        digest = hashlib.sha256(token).digest()
+        key_cache = self._admission.key_cache
+        credential = key_cache.credentials.get(digest)
+        key = key_cache.keys.get(credential[0]) if credential else None
+        if credential is not None and key is not None:
+            return self._admit(call, key, credential[1])
+        if key_cache.is_unknown(digest, self._admission.clock()):
+            return self._refuse(call, UNKNOWN)
+        return self._look_up(call, token, digest)
+
+    def give_up(self, call: Call) -> Refusal | None:
+        """Decide when the key service did not answer in time."""
+        return self._refuse(call, UNAVAILABLE)
+
+    def refuse_cap(self, call: Call) -> Refusal | None:
+        """Decide on a request that declares an output cap that makes no sense."""
+        return self._refuse(call, BAD_CAP)
+
+    def settle(self, call: Call) -> None:
+        """Settle what a call had reserved: what it used, nothing where it failed, all where that is not known."""
+        reservation, usage = call.reservation, call.usage
+        if reservation is None:
+            return
+        call.reservation = None
+        failed = usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
+        tokens = None
+        if call.usage_status == "reported" and usage is not None:
+            tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
+        elif failed:
+            tokens = 0
+        elif usage is None and any(_is_estimate(*part) for part in reservation.parts):
+            call.usage_status = "estimated"
+        money = tuple(part for part in reservation.parts if part[0].limit.unit == "nanousd")
+        if money:  # by itself: it may have to wait for a price, which must hold nothing else up
+            reservation = Reservation(tuple(part for part in reservation.parts if part[0].limit.unit != "nanousd"))
+            self._costing.settle(self._admission, Reservation(money), call, failed=failed)
+        self._admission.settle(reservation, tokens=tokens)
+
+    def fields(self, call: Call, beside: Collection[bytes] = ()) -> Fields:
+        """Write the header fields that tell the caller its limits, beside those that the answer has by itself."""
+        key = self._admission.key_cache.keys.get(call.key) if self._enforces else None
+        return key.policy.fields(now_ns(), beside) if key else []
+
+    def texts(self, call: Call, beside: Collection[str] = ()) -> Texts:
+        """Write them as text."""
+        key = self._admission.key_cache.keys.get(call.key) if self._enforces else None
+        return key.policy.texts(now_ns(), beside) if key else []
+
+    def _admit(self, call: Call, key: Key, secret: int) -> Decision:
+        call.key = key.id
+        call.account = key.account
+        call.scopes = key.scopes
+        if not key.is_open or secret not in key.secrets:
+            refusal = self._admission.check(key, secret, call.time_ns)
+            if refusal is None and not key.key_policy.admits_ip(call.ip):
+                refusal = WRONG_IP
+            if refusal is not None:
+                return self._refuse(call, refusal)
+        if not self._enforces:
+            return None
+        if key.is_restricted and (restricted := self._restrict(call, key)) is not None:
+            return restricted
+        if key.is_plain:
+            decision: Decision | NeedsUnits = self._admission.admit(key, call.started_ns)
+        else:
+            decision = self._reserve(call, key)
+        if decision is None:
+            return None
+        if isinstance(decision, Refusal):
+            return self._refuse(call, decision)
+        return self._ask(decision) if isinstance(decision, NeedsUnits) else decision
+
+    def _restrict(self, call: Call, key: Key) -> Refusal | NeedsBody | None:
+        """Hold a call against the endpoints and models that its key is for."""
+        if call.estimate is None:
+            return NeedsBody(needs_body=key.needs_body)
+        if not key.key_policy.admits_route(call.route):
+            return self._refuse(call, WRONG_ROUTE)
+        if not key.key_policy.admits_models(call.estimate):
+            return self._refuse(call, WRONG_MODEL)
+        return None
+
+    def _reserve(self, call: Call, key: Key) -> Refusal | NeedsUnits | WaitUntil | NeedsBody | PendingHeartbeat | None:
+        """Take what the call may use, once its route and body are known."""
+        if call.estimate is None and (key.needs_body or key.needs_route):
+            return NeedsBody(needs_body=key.needs_body)
+        estimate: Estimate = call.estimate or _ANY
+        prices = self._price(call, key, estimate) if key.needs_price else ()
+        if not isinstance(prices, tuple):
+            return prices
+        decision = self._admission.reserve(key.claims(call.route, estimate, prices), call.started_ns)
+        if not isinstance(decision, Reservation):
+            return decision
+        if decision.parts:
+            call.reservation = decision
+        for name, outcome in decision.noted:
+            if outcome != "admitted" and call.outcome == "admitted":
+                call.limit, call.outcome = name, outcome
+        return None
+
+    def _price(
+        self, call: Call, key: Key, estimate: Estimate
+    ) -> tuple[Sequence[Rates], ...] | Refusal | PendingHeartbeat:
+        """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
+        found = []
+        for model in estimate.named:
+            tiers = self._costing.find(key.tariff, model, call.time_ns)
+            if tiers is None:
+                coming = self._heartbeat.next_round()
+                if self._costing.want(key.tariff, model):
+                    self._heartbeat.wake()
+                    return coming
+            if tiers:
+                found.append(tiers)
+        if len(found) < len(estimate.named) and (limit := key.refuses_unpriced(call.route, estimate)):
+            return Refusal("forbidden", "price_unknown", limit)
+        return tuple(found)
+
+    def _ask(self, dry: NeedsUnits) -> PendingHeartbeat:
+        """Take the round first: what is asked after that is carried by it or by a later one, never by an earlier."""
+        coming = self._heartbeat.next_round()
+        self._admission.ask(dry)
+        return coming
+
+    def _look_up(self, call: Call, token: bytes, digest: bytes) -> Decision:
+        """Ask for a key that is not known here; a wrong checksum never reaches the key service."""
+        try:
+            key_id = key_format.parse(token.decode("ascii"))
+        except UnicodeDecodeError:
+            key_id = None
+        if key_id is None:
+            return self._refuse(call, UNKNOWN)
+        return self._heartbeat.look_up(digest, key_id)
+
+    def _refuse(self, call: Call, refusal: Refusal) -> Refusal | None:
+        call.outcome = refusal.outcome
+        if not self._enforces:
+            return None
+        call.error = refusal.code
+        call.limit = refusal.limit
+        return refusal

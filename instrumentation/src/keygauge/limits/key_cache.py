@@ -1,0 +1,141 @@
+"""The keys this process knows, as the key service told them; no secret, only digests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+from keygauge.clock import SECOND
+from keygauge.limits.concurrency import ConcurrencyPool
+from keygauge.limits.estimate import Estimate
+from keygauge.limits.headers import Policy
+from keygauge.limits.key_policy import KeyPolicy
+from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.limit import Limit
+from keygauge.pricing.rates import Rates
+
+_MOST_KEYS = 100_000
+_MOST_UNKNOWN = 10_000
+_UNKNOWN_NS = 5 * SECOND  # how long a key that does not exist is remembered as such
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Key:
+    """One key's entry: who it belongs to, whether it may be used, and its limits."""
+
+    id: str
+    account: str
+    tariff: str | None  # the account, where it has prices of its own
+    status: str  # active, disabled, deleted, suspended
+    expires_ns: int | None  # wall clock
+    secrets: dict[int, int | None]  # number -> expiry, wall clock ns
+    lease_pools: tuple[LeasePool, ...]
+    policy: Policy
+    key_policy: KeyPolicy
+    scopes: tuple[str, ...]  # what the key may do, for the app to ask about
+    is_open: bool  # active for good, and from any address
+    is_restricted: bool  # to some endpoints or models
+    is_plain: bool  # each call takes one unit of each limit
+    needs_route: bool
+    needs_body: bool  # to tell the model or the tokens
+    needs_price: bool
+
+    def claims(
+        self, route: str, estimate: Estimate, prices: Sequence[Sequence[Rates]] = ()
+    ) -> list[tuple[LeasePool, int]]:
+        """Return what a call takes of which limits; `prices` are the rates of the models it names."""
+        return [
+            (lease_pool, estimate.units(lease_pool.limit, prices))
+            for lease_pool in self.lease_pools
+            if lease_pool.limit.covers(route, estimate.models)
+        ]
+
+    def refuses_unpriced(self, route: str, estimate: Estimate) -> str | None:
+        """Return the name of a limit that admits no calls of models without a price."""
+        for lease_pool in self.lease_pools:
+            limit = lease_pool.limit
+            if limit.when_unpriced == "refuse" and not limit.dry_run and limit.covers(route, estimate.models):
+                return limit.name
+        return None
+
+
+class KeyCache:
+    """Keys by id and credentials by digest, both bounded. Guarded by the lock of `Admission`."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Key] = {}
+        self.credentials: dict[bytes, tuple[str, int]] = {}  # digest -> key id, secret number
+        self.lease_pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()
+        self._unknown: dict[bytes, int] = {}  # digest -> until when
+
+    def is_unknown(self, digest: bytes, now_ns: int) -> bool:
+        """Tell whether the key service said a moment ago that there is no such key."""
+        return self._unknown.get(digest, 0) > now_ns
+
+    def mark_unknown(self, digest: bytes, now_ns: int) -> None:
+        """Remember that there is no such key; the oldest memory goes when there are too many."""
+        if len(self._unknown) >= _MOST_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[digest] = now_ns + _UNKNOWN_NS
+
+    def learn(self, digest: bytes, key_id: str, secret: int) -> None:
+        """Remember whose secret a digest is; the oldest memory goes when there are too many."""
+        self._unknown.pop(digest, None)
+        if len(self.credentials) >= _MOST_KEYS:
+            del self.credentials[next(iter(self.credentials))]
+        self.credentials[digest] = (key_id, secret)
+
+    def forget(self) -> None:
+        """Forget every key: what changed meanwhile cannot be told any more."""
+        self.keys.clear()
+        self.credentials.clear()
+
+    def put(self, entries: Iterable[dict[str, Any]], *, wanted: frozenset[str]) -> None:
+        """Take in key entries of a beat's answer: those `wanted` and those known; others do not concern us."""
+        for entry in entries:
+            if entry["id"] in wanted or entry["id"] in self.keys:
+                if len(self.keys) >= _MOST_KEYS and entry["id"] not in self.keys:
+                    del self.keys[next(iter(self.keys))]
+                self.keys[entry["id"]] = self._key(entry)
+
+    def _key(self, entry: dict[str, Any]) -> Key:
+        limits = [Limit.from_json(limit) for limit in entry["limits"]]
+        lease_pools = tuple(self._lease_pool(limit) for limit in limits)
+        expiries = [entry["expires_at"], *(secret["expires_at"] for secret in entry["secrets"])]
+        key_policy = KeyPolicy.from_json(entry)
+        return Key(
+            id=entry["id"],
+            account=entry["account"],
+            tariff=entry.get("tariff"),
+            status=entry["status"],
+            expires_ns=_wall_ns(entry["expires_at"]),
+            secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
+            lease_pools=lease_pools,
+            policy=Policy([lease_pool for lease_pool in lease_pools if not lease_pool.limit.dry_run]),
+            key_policy=key_policy,
+            scopes=tuple(entry.get("scopes", ())),
+            is_open=entry["status"] == "active" and key_policy.networks is None and not any(expiries),
+            is_restricted=key_policy.routes is not None or key_policy.models is not None,
+            is_plain=all(limit.is_plain for limit in limits),
+            needs_route=any(limit.route is not None for limit in limits),
+            needs_price=any(limit.unit == "nanousd" for limit in limits),
+            needs_body=key_policy.models is not None
+            or any(limit.unit in ("token", "nanousd") or limit.model is not None for limit in limits),
+        )
+
+    def _lease_pool(self, limit: Limit) -> LeasePool:
+        """Keep the leases of a limit that is known; a changed limit is asked about afresh."""
+        lease_pool = self.lease_pools.get(limit.id)
+        if lease_pool is None:
+            make = ConcurrencyPool if limit.unit == "concurrent" else LeasePool
+            lease_pool = self.lease_pools[limit.id] = make(limit)
+        elif lease_pool.limit != limit:
+            lease_pool.limit = limit
+            lease_pool.denied_until_ns = 0
+        return lease_pool
+
+
+def _wall_ns(unix_s: float | None) -> int | None:
+    return None if unix_s is None else int(unix_s * SECOND)

@@ -1,0 +1,89 @@
+"""What a key may be used for: from which networks, for which endpoints and models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+from keygauge.limits.estimate import Estimate
+
+Network = IPv4Network | IPv6Network
+
+_ANY = "*"  # at the end of a route or a model: all that begin so
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """None is "no restriction"; an empty one lets nothing through."""
+
+    networks: tuple[Network, ...] | None = None
+    routes: frozenset[str] | None = None
+    route_prefixes: tuple[str, ...] = ()
+    models: frozenset[str] | None = None
+    model_prefixes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> KeyPolicy:
+        """Read the restriction of a key entry; an older key service sends none."""
+        networks, routes, models = (entry.get(name) or None for name in ("networks", "routes", "models"))
+        if networks is None and routes is None and models is None:
+            return FREE
+        return cls(
+            networks=None if networks is None else parse_networks(networks),
+            routes=_exact(routes),
+            route_prefixes=_prefixes(routes),
+            models=_exact(models),
+            model_prefixes=_prefixes(models),
+        )
+
+    def admits_ip(self, ip: str | None) -> bool:
+        """Tell whether the key may be used from an address; one that cannot be read is none."""
+        return self.networks is None or is_within(ip, self.networks)
+
+    def admits_route(self, route: str) -> bool:
+        """Tell whether the key may be used for a route template."""
+        return self.routes is None or route in self.routes or route.startswith(self.route_prefixes)
+
+    def admits_models(self, estimate: Estimate) -> bool:
+        """Tell whether the key may be used for what a call names; one with a body must name its model."""
+        models = self.models
+        if models is None:
+            return True
+        if not estimate.named:
+            return estimate.input_tokens == 0
+        return all(name in models or name.startswith(self.model_prefixes) for name in estimate.named)
+
+
+FREE = KeyPolicy()
+
+
+def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Read addresses and networks such as 192.0.2.0/24; what is none of them lets nobody through."""
+    networks = []
+    for text in texts:
+        try:
+            networks.append(ip_network(text, strict=False))
+        except ValueError:
+            continue
+    return tuple(networks)
+
+
+def _exact(patterns: Sequence[str] | None) -> frozenset[str] | None:
+    return None if patterns is None else frozenset(text for text in patterns if not text.endswith(_ANY))
+
+
+def _prefixes(patterns: Sequence[str] | None) -> tuple[str, ...]:
+    return tuple(text[:-1] for text in patterns or () if text.endswith(_ANY))
+
+
+def is_within(ip: str | None, networks: Iterable[Network]) -> bool:
+    """Tell whether an address is in one of some networks; an IPv4 address written as IPv6 counts as IPv4."""
+    try:
+        address = ip_address((ip or "").partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)

@@ -1,0 +1,68 @@
+"""What one process counted by hour of arrival, told to the key service so that the ledger can be compared with it."""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import Lock
+from typing import TypeAlias
+
+from keygauge.call import Call
+
+_HOUR_S = 3_600
+_HOUR_NS = _HOUR_S * 1_000_000_000
+_MOST_HOURS = 1_000  # six weeks: no stream is open for longer
+_MOST_WAITING = 4_096  # calls not yet counted, each held in memory: a few seconds of one busy process
+_MOST_TOLD = 500  # hours in one report: see docs/protocol.md
+
+Sums: TypeAlias = tuple[int, int, int]
+"""Calls, input tokens, output tokens."""
+
+
+class HourlyCounts:
+    """Counts calls off the request path: `add` only puts them in a queue."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Call] = deque()
+        self._hours: dict[int, Sums] = {}
+        self._told: dict[int, Sums] = {}
+        self._lock = Lock()
+
+    def add(self, call: Call) -> None:
+        """Take an ended call that has an account; called after its event was written, or dropped."""
+        self._waiting.append(call)
+        if len(self._waiting) >= _MOST_WAITING:
+            self.count_waiting()
+
+    def count_waiting(self) -> None:
+        """Count what `add` took."""
+        with self._lock:
+            for _ in range(len(self._waiting)):
+                call = self._waiting.popleft()
+                usage = call.usage
+                self._count(call.time_ns, (usage and usage.input_tokens) or 0, (usage and usage.output_tokens) or 0)
+
+    def count(self, time_ns: int, input_tokens: int, output_tokens: int) -> None:
+        """Count one call that arrived at a time."""
+        with self._lock:
+            self._count(time_ns, input_tokens, output_tokens)
+
+    def changed(self) -> dict[int, Sums]:
+        """Return the hours (unix seconds) whose sums are not told yet, the oldest first."""
+        self.count_waiting()
+        with self._lock:
+            changed = sorted(hour for hour, sums in self._hours.items() if self._told.get(hour) != sums)
+            return {hour: self._hours[hour] for hour in changed[:_MOST_TOLD]}
+
+    def told(self, hours: dict[int, Sums]) -> None:
+        """Take note that the key service knows these sums."""
+        with self._lock:
+            self._told.update((hour, sums) for hour, sums in hours.items() if hour in self._hours)
+
+    def _count(self, time_ns: int, input_tokens: int, output_tokens: int) -> None:
+        hour = time_ns // _HOUR_NS * _HOUR_S
+        requests, given, made = self._hours.get(hour, (0, 0, 0))
+        self._hours[hour] = (requests + 1, given + input_tokens, made + output_tokens)
+        if len(self._hours) > _MOST_HOURS:
+            oldest = min(self._hours)
+            del self._hours[oldest]
+            self._told.pop(oldest, None)

@@ -1,0 +1,116 @@
+"""The files of a spool: each holds events one a line and is named by the number of its first event."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+_READ_BYTES = 1024 * 1024
+_MOST_LINES = 2000  # in one batch
+
+
+class Segment(NamedTuple):
+    """One file; `first` is the number of its first event."""
+
+    path: Path
+    first: int
+
+
+class Batch(NamedTuple):
+    """Whole lines, ready to send; `first` is the number of the first."""
+
+    first: int
+    lines: list[bytes]
+
+
+def segments(directory: Path, spool_id: str) -> list[Segment]:
+    """List a spool's segments, oldest first."""
+    paths = directory.glob(f"{spool_id}.*.ndjson")
+    return sorted((Segment(path, int(path.suffixes[-2][1:])) for path in paths), key=lambda segment: segment.first)
+
+
+def segment_path(directory: Path, spool_id: str, first: int) -> Path:
+    """Name a segment."""
+    return directory / f"{spool_id}.{first:016d}.ndjson"
+
+
+class SpoolReader:
+    """A spool read in order: what has not been acknowledged. For one thread."""
+
+    def __init__(self, directory: Path, spool_id: str) -> None:
+        self.spool_id = spool_id
+        self._directory = directory
+        self._segment: Segment | None = None
+        self._offset = 0  # of the first unacknowledged line in the segment
+        self.next = 0  # its number
+        self._acknowledged = 0
+
+    def batch(self) -> Batch | None:
+        """Return the next lines, or None when all that is written is acknowledged."""
+        while True:
+            if self._segment is None and not self._open_next():
+                return None
+            lines = self._read()
+            skip = max(0, self._acknowledged - self.next)
+            if not lines:
+                if not self._has_later():
+                    return None
+                self._segment = None
+            elif skip:
+                self._advance(lines[:skip])
+            else:
+                return Batch(self.next, lines)
+
+    def acknowledge(self, up_to: int, batch: Batch) -> None:
+        """Take note that every event below `up_to` is in the ledger; it may lie beyond the batch."""
+        self._acknowledged = up_to
+        self._advance(batch.lines[: max(0, up_to - batch.first)])
+
+    def oldest_time_us(self) -> int | None:
+        """Return the time of the first unacknowledged event; may be called from any thread."""
+        segment, offset = self._segment, self._offset
+        if segment is None:
+            segment, offset = next(iter(segments(self._directory, self.spool_id)), None), 0
+        if segment is None:
+            return None
+        try:
+            with segment.path.open("rb") as file:
+                start = os.pread(file.fileno(), 32, offset)
+        except FileNotFoundError:  # shipped and deleted just now
+            return None
+        time, comma, _ = start[1:].partition(b",")
+        return int(time) if comma and time.isdigit() else None
+
+    def finished(self) -> list[Segment]:
+        """List the segments before the one being read: nothing in them is needed any more."""
+        return [segment for segment in segments(self._directory, self.spool_id) if segment.first < self._reading_from]
+
+    @property
+    def _reading_from(self) -> int:
+        return self._segment.first if self._segment else 0
+
+    def _open_next(self) -> bool:
+        """Go on to the segment that holds `next`, or the first one after it where some were dropped."""
+        later = [segment for segment in segments(self._directory, self.spool_id) if segment.first >= self.next]
+        if not later:
+            return False
+        self._segment, self._offset, self.next = later[0], 0, later[0].first
+        return True
+
+    def _has_later(self) -> bool:
+        return any(
+            segment.first >= self.next and segment.first > self._reading_from
+            for segment in segments(self._directory, self.spool_id)
+        )
+
+    def _read(self) -> list[bytes]:
+        assert self._segment is not None  # noqa: S101 - for the type checker; `batch` opened it
+        with self._segment.path.open("rb") as file:
+            data = os.pread(file.fileno(), _READ_BYTES, self._offset)
+        whole = data[: data.rfind(b"\n") + 1]  # a torn last line was never written whole: not an event
+        return whole.splitlines(keepends=True)[:_MOST_LINES]
+
+    def _advance(self, lines: list[bytes]) -> None:
+        self._offset += sum(map(len, lines))
+        self.next += len(lines)

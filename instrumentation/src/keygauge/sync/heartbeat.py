@@ -1,0 +1,191 @@
+"""The beat: each second, and at once when a request waits, ask the key service for leases and learn what changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from itertools import islice
+from threading import Event, Lock, Thread
+from typing import Any
+from uuid import uuid4
+
+from keygauge import __version__, clock
+from keygauge.clock import SECOND, now_ns
+from keygauge.limits.admission import Admission
+from keygauge.pricing.price_cache import PriceCache
+from keygauge.settings import Settings
+from keygauge.sync.client import ServiceClient, ServiceError
+from keygauge.sync.lease_sync import LeaseSync
+from keygauge.telemetry.cost_meter import Costing
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL_NS = SECOND
+_MOST = 500  # look-ups in one beat: see docs/protocol.md
+_TIMEOUT_S = 2.0
+_LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
+_RETRY_S = 0.1  # after a beat that was not answered
+
+PendingHeartbeat = Future[
+    bool
+]  # ends with the beat that carried what was asked before; False: the key service did not answer
+
+
+class Heartbeat:
+    """A thread that beats. `reached_ns` is when the last answered beat was sent, or the start."""
+
+    def __init__(self, settings: Settings, *, on_fault: Callable[[str], None]) -> None:
+        assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
+        assert settings.service_token is not None  # noqa: S101 - as above
+        self.replica = uuid4().hex
+        self.admission = Admission(wake=self.wake)
+        self.prices = PriceCache(on_fault=on_fault)
+        self.costing = Costing(self.prices, self.admission.key_cache)
+        self._lease_sync = LeaseSync(self.admission, clock=clock.name())
+        self.reached_ns = now_ns()
+        self._ended_ns = 0
+        self._settings = settings
+        self._on_fault = on_fault
+        self._client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
+        self._cursor: int | None = None
+        self._lock = Lock()
+        self._look_ups: dict[bytes, str] = {}
+        self._round: PendingHeartbeat = Future()
+        self._due = Event()
+        self._stop = Event()
+        self._complained = False
+        self._thread = Thread(target=self._run, name="keygauge-beat", daemon=True)
+
+    def start(self) -> None:
+        """Start beating."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = _LAST_S) -> None:
+        """Give all leases back and end."""
+        self._stop.set()
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def wake(self) -> None:
+        """Beat now."""
+        self._due.set()
+
+    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat:
+        """Ask for a key that is not known here; callers that ask for the same one share the answer."""
+        with self._lock:
+            self._look_ups[digest] = key_id
+            asked = self._round
+        self.wake()
+        return asked
+
+    def next_round(self) -> PendingHeartbeat:
+        """Return the round that carries what `Admission` asks for now."""
+        with self._lock:
+            return self._round
+
+    def _run(self) -> None:
+        while True:
+            if not self._stop.is_set():
+                self._due.wait(self._pause_s())
+            stopping = self._stop.is_set()  # read before the beat: what is asked later is not ours to carry
+            self._due.clear()
+            if stopping:
+                self._wind_up()
+            answered = self._heartbeat(stopping=stopping)
+            if stopping:
+                self._client.close()
+                return
+            if not answered:
+                self._stop.wait(_RETRY_S)
+
+    def _wind_up(self) -> None:
+        """See that the last beat finds calls settled: first what waits for a price, then what was used beyond."""
+        if self.prices.is_awaited:
+            self._heartbeat(stopping=False)
+        if self.admission.owes():
+            self._heartbeat(stopping=False)
+
+    def _pause_s(self) -> float:
+        """Sleep to the next second, or to when a lease has to go back."""
+        until = self._ended_ns + _INTERVAL_NS
+        turn_ns = self._lease_sync.turn_ns()
+        if turn_ns is not None:
+            until = min(until, turn_ns)
+        return float(max(until - now_ns(), 0)) / SECOND
+
+    def _heartbeat(self, *, stopping: bool) -> bool:
+        with self._lock:
+            look_ups = dict(islice(self._look_ups.items(), _MOST))
+            for digest in look_ups:
+                del self._look_ups[digest]
+            if self._look_ups:
+                self.wake()
+            ended, self._round = self._round, Future()
+        answered = False
+        try:
+            answered = self._exchange(look_ups, stopping=stopping)
+        except ServiceError as error:
+            self._complain(error)
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the beat
+            _log.exception("KeyGauge's beat failed")
+            self._on_fault("beat")
+        finally:
+            self._ended_ns = now_ns()
+            self.admission.away = not answered
+            ended.set_result(answered)
+        return answered
+
+    def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
+        prices, names = self.prices.offer()
+        traded, asked = self._lease_sync.offer(stopping=stopping)
+        message = {
+            "replica": self.replica,
+            "service": self._settings.service_name,
+            "host": self._settings.host,
+            "version": __version__,
+            "mode": self._settings.mode,
+            "cursor": self._cursor,
+            "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
+            "prices": prices,
+            **traded,
+        }
+        try:
+            answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
+        except ServiceError:
+            with self.admission.lock:
+                self._lease_sync.give_up(asked)
+            raise
+        with self.admission.lock:
+            self._learn(answer, look_ups)
+            self._lease_sync.take(answer, asked)
+        self.prices.take(answer.get("prices"), names)
+        if self.prices.is_urgent:
+            self.wake()
+        self.reached_ns = asked.sent_ns
+        if self._complained:
+            self._complained = False
+            _log.warning("The key service answers again")  # as loud as that it was away
+        return True
+
+    def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, str]) -> None:
+        """Take in what the answer says of keys."""
+        key_cache = self.admission.key_cache
+        if answer["afresh"]:
+            key_cache.forget()
+        key_cache.put(answer["keys"], wanted=frozenset(look_ups.values()))
+        for found in answer["found"]:
+            key_cache.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
+        for digest in answer["unknown"]:
+            key_cache.mark_unknown(bytes.fromhex(digest), self.admission.clock())
+        self._cursor = answer["cursor"]
+        if answer["more"]:
+            self.wake()
+
+    def _complain(self, error: ServiceError) -> None:
+        """Log the first of a row of failures; the beat's age tells how long it lasts."""
+        if not self._complained:
+            self._complained = True
+            _log.warning("The key service is away, trying on: %s", error)

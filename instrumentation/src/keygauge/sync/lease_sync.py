@@ -1,0 +1,167 @@
+"""The trade with the key service: leases asked for, given back, kept and taken in, as parts of the beat's messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count, islice
+from typing import Any
+
+from keygauge.clock import MS, SECOND
+from keygauge.limits.admission import Admission
+from keygauge.limits.concurrency import ConcurrencyLease, ConcurrencyPool
+from keygauge.limits.lease import Lease
+from keygauge.limits.lease_pool import LeasePool
+
+_SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular beat will do
+_MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/protocol.md
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an offer asks: units by limit, and to keep leases that have so many slots, by lease.
+
+    It is sent after `sent_ns`.
+    """
+
+    sent_ns: int
+    units: dict[str, tuple[LeasePool, int]]
+    slots: dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]
+
+
+class LeaseSync:
+    """Speaks for an `Admission`. Offers are made one at a time: the next when the last was answered or given up."""
+
+    def __init__(self, admission: Admission, *, clock: str | None = None) -> None:
+        self._admission = admission
+        self._clock = clock  # its name, for others that read it too
+        self._turns: list[tuple[int, int, LeasePool]] = []  # a heap: when to look at whose leases
+        self._number = count()  # of a turn: allowances have no order
+        self._slots: set[ConcurrencyPool] = set()  # those with leases
+
+    def turn_ns(self) -> int | None:
+        """Return when a lease has to go back, or is over."""
+        return self._turns[0][0] if self._turns else None
+
+    def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], Asked]:
+        """Write what this process asks for and gives back."""
+        admission = self._admission
+        with admission.lock:
+            now = admission.clock()
+            returns = self._returns(now, everything=stopping)
+            held = self._holds(now, everything=stopping)
+            asking = [] if stopping else list(islice(admission.asking, _MOST))
+            admission.asking.difference_update(asking)
+            if admission.asking:
+                admission.wake()
+            demands = [(lease_pool, *lease_pool.demand(now)) for lease_pool in asking]
+        message: dict[str, Any] = {
+            "acquire": [
+                {"limit": lease_pool.limit.id, "units": units, "waiting": waiting}
+                for lease_pool, units, waiting in demands
+            ],
+            "return": returns,
+        }
+        if held:
+            message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
+        if self._clock is not None:
+            message["clock"] = {"name": self._clock, "us": now // 1000}
+        return message, Asked(now, {lease_pool.limit.id: (lease_pool, units) for lease_pool, units, _ in demands}, held)
+
+    def give_up(self, asked: Asked) -> None:
+        """Note that an offer was not answered: what was asked may be asked again. The caller holds the lock."""
+        for lease_pool, _ in asked.units.values():
+            lease_pool.asked = False
+
+    def take(self, answer: dict[str, Any], asked: Asked) -> None:
+        """Take in what the answer grants and denies; the caller holds the lock.
+
+        Times left count from before the offer was sent: they end never later than the service thinks. Those to wait
+        count from now, so that they end never sooner, or from the reading of the clock that the offer told.
+        """
+        admission = self._admission
+        now = admission.clock()
+        sent_ns = asked.sent_ns
+        self.give_up(asked)  # those that are not in the answer
+        self._keep(answer, sent_ns, asked)
+        for grant in answer["grants"]:
+            lease_pool, units = asked.units[grant["limit"]]
+            lease_pool.small = grant["small"]
+            lease_pool.share = lease_pool.limit.amount // answer["replicas"]
+            lease_pool.alone = answer["replicas"] == 1
+            lease_pool.rest = grant["remaining"] // answer["replicas"]
+            lease = lease_pool.KIND(
+                grant["lease"],
+                grant["units"],
+                sent_ns + grant["left_ms"] * MS,
+                now_ns=now,
+                start_ns=_start(grant, now, sent_ns),
+                exact=grant["exact"],
+            )
+            lease_pool.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
+            self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns + MS)
+        for denial in answer["denials"]:
+            lease_pool, _ = asked.units[denial["limit"]]
+            lease_pool.small = denial["small"]
+            lease_pool.deny(now, sent_ns + denial["retry_ms"] * MS)
+        if not answer["more"]:
+            admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
+
+    def _keep(self, answer: dict[str, Any], sent_ns: int, asked: Asked) -> None:
+        """Note which leases of slots are held still, and which the key service does not know any more."""
+        kept = {held["lease"]: held for held in answer.get("held", ())}
+        for number, (slots, lease, units) in asked.slots.items():
+            if number in kept:
+                slots.small = kept[number]["small"]
+                lease.renew(units, sent_ns, sent_ns + kept[number]["left_ms"] * MS)
+            else:
+                slots.lose(lease)
+
+    def _hold(self, lease_pool: LeasePool, lease: Lease, turn_ns: int) -> None:
+        self._admission.held.add(lease_pool)
+        if isinstance(lease_pool, ConcurrencyPool):
+            self._slots.add(lease_pool)
+        else:
+            heappush(self._turns, (turn_ns, next(self._number), lease_pool))
+            over_ns = lease.deadline_ns if lease.exact else lease.deadline_ns + _SOON_NS
+            heappush(self._turns, (over_ns, next(self._number), lease_pool))
+
+    def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
+        """Look at the leases whose turn it is: with very many keys, a look at all would hold up the calls."""
+        admission = self._admission
+        while self._turns and self._turns[0][0] <= now:
+            admission.due.add(heappop(self._turns)[2])
+        admission.due |= admission.held if everything else self._slots
+        returns: list[dict[str, Any]] = []
+        while admission.due and len(returns) < _MOST:
+            lease_pool = admission.due.pop()
+            returns += lease_pool.give_back(now, everything=everything)
+            if lease_pool.is_empty:
+                admission.held.discard(lease_pool)
+                self._slots.discard(lease_pool)  # where it is one
+        if admission.due:
+            admission.wake()
+        return returns[:_MOST]
+
+    def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]:
+        """Choose the leases of slots to keep, those that end soonest first."""
+        for slots in self._slots:
+            if slots.owes(now) and not slots.asked:
+                slots.asked = True
+                self._admission.asking.add(slots)
+        due = [
+            (lease.deadline_ns, slots, lease)
+            for slots in self._slots
+            for lease in slots.hold(now, everything=everything)
+        ]
+        due.sort(key=lambda item: item[0])
+        if len(due) > _MOST:
+            self._admission.wake()
+        return {lease.id: (slots, lease, lease.units) for _, slots, lease in due[:_MOST]}
+
+
+def _start(grant: dict[str, Any], now: int, sent_ns: int) -> int:
+    """Return the moment from which a grant may be spent; 0 for at once."""
+    wait_us = grant.get("wait_us", 0)  # an older key service tells none
+    by_now = now + grant["start_us"] * 1000 if grant["start_us"] else 0
+    return max(by_now, (sent_ns // 1000 + wait_us) * 1000 if wait_us else 0)

@@ -1,0 +1,263 @@
+"""Counts every call once, in memory: bounded whatever the input, with exact totals, at about a microsecond a call.
+
+Each distinct combination of labels has one `Cell` of sums. Labels fold first come, first kept: the first `max_keys`
+keys have series of their own, later ones are counted under the key "other"; likewise routes, models and the rest. When
+no more combinations fit, a new one is counted in the few series of `series.rest`. A folded call is never moved, so
+counters never go backwards; `folded()` tells how many calls lost a label.
+
+At a `turn()`, keys, routes and models that are used a lot more take the place of idle ones (`keygauge.turnover`). The
+series of one that goes end; what they counted stays true of the time before, and in `folded()` as "retired". What an
+SDK has seen it keeps for ever, so the bound is on all series there ever were; a part of it is for those that come late.
+
+Observations for histograms, and costs, wait in a queue and are made off the request path, by `drain()`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+
+from keygauge.call import Call, StreamKind
+from keygauge.telemetry.counters import Counters
+from keygauge.telemetry.labels import MAX_RESTS, METHODS, OTHER_METHOD, Cardinality, Labels, Names, rest
+from keygauge.usage import Usage
+
+HOST_SERIES = 2000  # what an SDK that the host set up keeps per instrument before it folds by its own rule
+SERIES = 20_000
+# The SDK takes about 10 us an observation. A thread that makes many lets others run after each so many of them, or a
+# request that wakes up meanwhile waits for the interpreter's switch interval, 5 ms, each time.
+GIVE_WAY = 50
+TURN_S = 60.0
+
+_log = logging.getLogger(__name__)
+_MOST_PENDING = 4096  # a few seconds of one busy process; each holds on to its call
+_FIRST_COME = 4 / 5  # of the series are for those that come first
+_DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: well below a millisecond
+
+Observe = Callable[[Labels, Call], None]
+Charge = Callable[[Counters, Call, Usage], None]
+
+
+class Aggregator:
+    """The metrics of one process; every method may be called from any thread.
+
+    `max_series` bounds every instrument: none ever has had more series than that.
+    """
+
+    def __init__(
+        self, *, max_keys: int = 1000, max_routes: int = 200, max_models: int = 100, max_series: int = SERIES
+    ) -> None:
+        if max_series < 2 * MAX_RESTS:
+            raise ValueError(f"max_series is {max_series}: give {2 * MAX_RESTS} or more, some are kept for the rest")
+        self._max_names = {"max_keys": max_keys, "max_routes": max_routes, "max_models": max_models}
+        self._max_cells = max_series - MAX_RESTS
+        self._max_bases = self._max_cells // 3  # tokens are counted in up to three subsets per base
+        self.observe: Observe | None = None
+        self.charge: Charge | None = None  # prices a call, and calls `add_cost` when its rates are known
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin at zero. For a child after a fork: the parent's counts are not its own, nor is the parent's lock."""
+        self._lock = Lock()
+        self._cost_lock = Lock()  # its own: costs are added off the request path, which must not wait for them
+        self._folding = Cardinality(**self._max_names)
+        self._reasons = Names(50)
+        self._cells: dict[tuple[object, ...], Counters] = {}
+        self._born = 0  # cells there ever were
+        self._bases: set[tuple[object, ...]] = set()  # … and bases
+        self._late: set[str] = set()  # names that took another's place
+        self._active: set[Call] = set()  # to add and to take out is one step each: no lock
+        self.started = self._active.add  # counts a request in as active; `record` counts it out
+        self._streams: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
+        self._folded: dict[str, int] = {}
+        self._faults: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}
+        self._pending: deque[tuple[Counters, Call, Usage | None]] = deque()
+
+    def record(self, call: Call) -> None:
+        """Count a call, once, at its end."""
+        usage = call.usage
+        labels = (
+            call.key,
+            call.route,
+            call.model,
+            call.provider,
+            call.method,
+            call.status,
+            call.error,
+            call.outcome,
+            call.limit,
+            call.stream,
+            call.missing,
+        )
+        self._active.discard(call)
+        with self._lock:
+            try:
+                cell = self._cells.get(labels)
+            except TypeError:  # a label that is not even hashable
+                cell = None
+            if cell is None:
+                cell = self._find(Labels._make(labels))
+            cell.requests += 1
+            cell.request_bytes += call.request_bytes
+            cell.response_bytes += call.response_bytes
+            if usage is not None:
+                cell.add_usage(usage)
+            if call.messages:
+                cell.messages += call.messages
+        pending = self._pending
+        pending.append((cell, call, usage))
+        if len(pending) >= _MOST_PENDING:
+            self.drain(_DRAIN_AT_ONCE)
+
+    def stream_opened(self, kind: StreamKind) -> None:
+        """Count a stream in as open."""
+        with self._lock:
+            self._streams[kind] += 1
+
+    def stream_closed(self, kind: StreamKind) -> None:
+        """Count a stream out."""
+        with self._lock:
+            self._streams[kind] -= 1
+
+    def fault(self, reason: str) -> None:
+        """Count one of KeyGauge's own failures."""
+        with self._lock:
+            _add(self._faults, self._reasons.fold(reason), 1)
+
+    def dropped(self, reason: str, count: int) -> None:
+        """Count events that will not reach the ledger."""
+        with self._lock:
+            _add(self._dropped, self._reasons.fold(reason), count)
+
+    def add_cost(self, cell: Counters, cost_nanousd: int) -> None:
+        """Add a call's cost to the series it was counted in."""
+        with self._cost_lock:
+            cell.cost_nanousd += cost_nanousd
+
+    def drain(self, most: int | None = None) -> None:
+        """Hand waiting calls to `observe` and `charge`: all of them, or the `most` oldest."""
+        pending, observe, charge = self._pending, self.observe, self.charge
+        for number in range(len(pending) if most is None else most):
+            if number % GIVE_WAY == GIVE_WAY - 1 and most is None:
+                time.sleep(0)
+            try:
+                cell, call, usage = pending.popleft()
+            except IndexError:  # another thread drains too
+                return
+            if observe is not None:
+                self._observe(observe, cell.series, call)
+            if charge is not None and usage is not None:
+                self._charge(charge, cell, call, usage)
+
+    def _observe(self, observe: Observe, series: Labels, call: Call) -> None:
+        try:
+            observe(series, call)
+        except Exception:  # noqa: BLE001 - whatever SDK and views the host set up may raise
+            self.fault("histogram")
+            _log.debug("An observation was lost", exc_info=True)
+
+    def _charge(self, charge: Charge, cell: Counters, call: Call, usage: Usage) -> None:
+        try:
+            charge(cell, call, usage)
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.fault("cost")
+            _log.debug("A cost was not counted", exc_info=True)
+
+    def cells(self) -> list[Counters]:
+        """Return all cells, without stopping the request path: list() of a dict's values is one step."""
+        return list(self._cells.values())
+
+    def active(self) -> dict[str, int]:
+        """Return the requests being answered, by method."""
+        counts = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
+        for call in list(self._active):
+            method = call.method
+            counts[method if isinstance(method, str) and method in counts else OTHER_METHOD] += 1
+        return counts
+
+    def streams(self) -> dict[StreamKind, int]:
+        """Return the open streams, by kind."""
+        return dict(self._streams)
+
+    def folded(self) -> dict[str, int]:
+        """Return how many calls lost a label, by label; "series" when all of them."""
+        return dict(self._folded)
+
+    def faults(self) -> dict[str, int]:
+        """Return KeyGauge's own failures, by reason."""
+        return dict(self._faults)
+
+    def drops(self) -> dict[str, int]:
+        """Return the events dropped, by reason."""
+        return dict(self._dropped)
+
+    def _find(self, labels: Labels) -> Counters:
+        series = self._folding.fold(labels)
+        if series != labels:
+            self._count_folded(labels, series)
+        cell = self._cells.get(series)
+        if cell is None and not self._has_room(series):
+            _add(self._folded, "series", 1)
+            series = rest(series)
+            cell = self._cells.get(series)
+        if cell is None:
+            self._born += 1
+            self._bases.add(series[:4])
+            cell = self._cells[series] = Counters(series)
+        return cell
+
+    def _count_folded(self, given: Labels, kept: Labels) -> None:
+        for name, before, after in zip(Labels._fields, given, kept, strict=True):
+            if before != after and (before or after):
+                _add(self._folded, name, 1)
+
+    def _has_room(self, series: Labels) -> bool:
+        part = 1 if not self._late.isdisjoint(series[:3]) else _FIRST_COME
+        if self._born >= self._max_cells * part:
+            return False
+        return series[:4] in self._bases or len(self._bases) < self._max_bases * part
+
+    def turn(self) -> None:
+        """Let busy names take the places of idle ones where there are more names than places; call each `TURN_S`."""
+        full = {label: names for label, names in self._folding.ranked.items() if names.is_full}
+        if not full:
+            return
+        uses = {label: dict.fromkeys(names.kept, 0) for label, names in full.items()}
+        for cell in self.cells():
+            count, cell.seen = cell.requests - cell.seen, cell.requests
+            for label, kept in uses.items():
+                name = getattr(cell.series, label)
+                if name in kept:
+                    kept[name] += count
+        gone = set()
+        with self._lock:
+            for label, names in full.items():
+                for out, name in names.contenders.turn(uses[label]):
+                    names.swap(out, name)
+                    gone.add((label, out))
+                    self._late.discard(out)
+                    self._late.add(name)
+        self._retire(gone)
+
+    def _retire(self, gone: set[tuple[str, str]]) -> None:
+        """End the series that have one of these labels and names."""
+        if not gone:
+            return
+        ended = [
+            series
+            for cell in self.cells()
+            if any((label, getattr(series := cell.series, label)) in gone for label in self._folding.ranked)
+        ]
+        for series in ended:
+            with self._lock:  # each by itself, so that no request waits for all
+                cell = self._cells.pop(series, None)
+                if cell is not None:
+                    _add(self._folded, "retired", cell.requests)
+
+
+def _add(counts: dict[str, int], name: str, count: int) -> None:
+    counts[name] = counts.get(name, 0) + count

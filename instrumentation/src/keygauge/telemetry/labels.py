@@ -1,0 +1,143 @@
+"""The labels one call is counted under, and how hostile or endless labels fold into a bounded number of series."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, get_args
+
+from keygauge.call import ANONYMOUS, INVALID, Outcome, StreamKind
+from keygauge.telemetry.heavy_hitters import HeavyHitters
+
+OTHER_KEY = "other"  # the key id that later keys share
+OTHER = "_other"
+OTHER_METHOD = "_OTHER"  # the value of OpenTelemetry's conventions, for errors too
+METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
+NO_STATUS = 0  # the call ended without a status, or with none that HTTP knows
+
+MAX_RESTS = 250  # `rest` makes fewer series of any one metric: 3 keys x 41 statuses x error or none
+
+_SPECIAL_KEYS = frozenset({ANONYMOUS, INVALID, OTHER_KEY})
+_OUTCOMES = frozenset(get_args(Outcome))
+_STREAMS = frozenset(get_args(StreamKind))
+_MAX_LENGTH = 200  # longer names are nobody's, and cost memory and bandwidth
+
+
+class Labels(NamedTuple):
+    """Everything that tells two calls' counts apart, each label of one type."""
+
+    key: str
+    route: str
+    model: str | None
+    provider: str | None
+    method: str
+    status: int
+    error: str | None
+    outcome: str
+    limit: str | None
+    stream: str | None
+    missing: str | None
+
+
+class Names:
+    """The first `most` values of one label keep their names, later ones share `rest`; `contenders` count those."""
+
+    def __init__(self, most: int, rest: str = OTHER) -> None:
+        self._most = most
+        self._rest = rest
+        self._kept = {rest}
+        self.contenders = HeavyHitters()
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether a name that is new has to fold."""
+        return len(self._kept) > self._most
+
+    def fold(self, name: Any) -> str:
+        """Return the name to count under."""
+        if isinstance(name, str) and name in self._kept:
+            return name
+        if not _is_name(name):
+            return self._rest
+        if len(self._kept) > self._most:
+            self.contenders.add(name)
+            return self._rest
+        self._kept.add(name)
+        return str(name)
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The names that have a place."""
+        return frozenset(self._kept - {self._rest})
+
+    def swap(self, out: str, name: str) -> None:
+        """Give the place of one name to another."""
+        self._kept.discard(out)
+        self._kept.add(name)
+
+    def fold_optional(self, name: Any) -> str | None:
+        """Return the name to count under; None and "" stay absent."""
+        return self.fold(name) if name is not None and name != "" else None
+
+
+class Cardinality:
+    """Bounds every label of a `Series` by itself."""
+
+    _MAX_STATUSES = 40
+
+    def __init__(self, *, max_keys: int, max_routes: int, max_models: int) -> None:
+        self._keys = Names(max_keys, OTHER_KEY)
+        self._routes = Names(max_routes)
+        self._models = Names(max_models)
+        self.ranked = {"key": self._keys, "route": self._routes, "model": self._models}  # those that turn over
+        self._providers = Names(20)
+        self._errors = Names(100, OTHER_METHOD)
+        self._limits = Names(100)
+        self._missing = Names(20)
+        self._statuses: set[int] = set()
+
+    def fold(self, labels: Labels) -> Labels:
+        """Return the labels to count under; equal to `labels` when none had to fold."""
+        return Labels(
+            _one_of(_SPECIAL_KEYS, labels.key) or self._keys.fold(labels.key),
+            self._routes.fold(labels.route),
+            self._models.fold_optional(labels.model),
+            self._providers.fold_optional(labels.provider),
+            _one_of(METHODS, labels.method) or OTHER_METHOD,
+            self._fold_status(labels.status),
+            self._errors.fold_optional(labels.error),
+            _one_of(_OUTCOMES, labels.outcome) or OTHER,
+            self._limits.fold_optional(labels.limit),
+            _one_of(_STREAMS, labels.stream),
+            self._missing.fold_optional(labels.missing),
+        )
+
+    def _fold_status(self, status: Any) -> int:
+        if not isinstance(status, int) or not 100 <= status <= 599:  # noqa: PLR2004 - what HTTP allows
+            return NO_STATUS
+        if status not in self._statuses:
+            if len(self._statuses) >= self._MAX_STATUSES:
+                return NO_STATUS
+            self._statuses.add(int(status))
+        return int(status)
+
+
+def rest(series: Labels) -> Labels:
+    """Return the series that takes what no longer fits: few of them exist, and status and outcome stay true."""
+    return series._replace(
+        key=_one_of(_SPECIAL_KEYS, series.key) or OTHER_KEY,
+        route=OTHER,
+        model=OTHER,
+        provider=OTHER,
+        method=OTHER_METHOD,
+        error=series.error and OTHER_METHOD,
+        limit=series.limit and OTHER,
+        missing=series.missing and OTHER,
+    )
+
+
+def _is_name(name: Any) -> bool:
+    # Lone surrogates would fail a whole OTLP export; isprintable() refuses them.
+    return isinstance(name, str) and 0 < len(name) <= _MAX_LENGTH and name.isprintable()
+
+
+def _one_of(known: frozenset[str], name: Any) -> str | None:
+    return name if isinstance(name, str) and name in known else None

@@ -1,0 +1,192 @@
+"""OpenTelemetry's set-up from the environment, for services that have none; and the page that Prometheus pulls.
+
+A service that sets up its own MeterProvider is left as it is: KeyGauge's metrics go where the service's go. Else:
+
+- `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`: push as OTLP over HTTP, cumulative
+  (needs `keygauge[otlp]`; interval, headers and time-out are OpenTelemetry's own variables);
+- `KEYGAUGE_PROMETHEUS=1`: keep them for Prometheus to pull (needs `keygauge[prometheus]`), see `prometheus_app`;
+- `KEYGAUGE_PROMETHEUS_PORTS=127.0.0.1:9100-9131`: the same, and each worker serves its page on a free port of these.
+
+Call `configure` after a fork, once in each worker: a worker is one `service.instance.id`. One address shared by several
+workers shows Prometheus a different worker at each pull; push instead, or give the workers ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import importlib
+import logging
+import os
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider, get_meter_provider
+
+from keygauge.telemetry.aggregator import HOST_SERIES, SERIES
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from prometheus_client import CollectorRegistry
+
+_log = logging.getLogger(__name__)
+_OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_NOT_SET_UP = b"KeyGauge shows no metrics here: set KEYGAUGE_PROMETHEUS=1, and no MeterProvider of your own\n"
+_TEXT = "text/plain; charset=utf-8"
+
+_Message = MutableMapping[str, Any]
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+
+class TelemetryError(RuntimeError):
+    """The environment asks for an export whose distribution is not installed."""
+
+
+class _Page:
+    """The registry behind this process's page; a child has none until it is configured itself."""
+
+    registry: CollectorRegistry | None = None
+    pid = 0
+
+
+def configure() -> MeterProvider | None:
+    """Return the provider to make the meter of: the service's own, one made from the environment, or None.
+
+    None: nothing is asked for yet. `opentelemetry.metrics.get_meter_provider()` then forwards to a provider set later.
+
+    Raises:
+        TelemetryError: what the environment asks for is not installed.
+    """
+    if provider := host_provider():
+        return provider
+    readers = []
+    if _is_push_asked_for():
+        readers.append(_otlp_reader())
+    if _is_pull_asked_for():
+        readers.append(_prometheus_reader())
+    if ports := os.environ.get("KEYGAUGE_PROMETHEUS_PORTS"):
+        _import("keygauge.telemetry.prometheus", "prometheus").serve(ports, _Page.registry)
+    return _own_provider(readers) if readers else None
+
+
+def check() -> list[str]:
+    """Return the exports that the environment asks for, `otlp` and `prometheus`; nothing is started.
+
+    Raises:
+        TelemetryError: what one of them needs is not installed.
+    """
+    found = []
+    if _is_push_asked_for():
+        _import("keygauge.telemetry.otlp", "otlp")
+        found.append("otlp")
+    if _is_pull_asked_for():
+        _import("opentelemetry.exporter.prometheus", "prometheus")
+        found.append("prometheus")
+    return found
+
+
+def max_series(provider: MeterProvider | None) -> int:
+    """Tell how many series an instrument may have before the SDK folds them: give this to `Aggregator`."""
+    return SERIES if provider is not None and provider is not host_provider() else HOST_SERIES
+
+
+def prometheus_text(accept: str = "") -> tuple[bytes, str]:
+    """Return the page that Prometheus pulls and its content type, chosen by the request's Accept header.
+
+    Raises:
+        TelemetryError: this process keeps no metrics for Prometheus.
+    """
+    if _Page.registry is None or _Page.pid != os.getpid():
+        raise TelemetryError(_NOT_SET_UP.decode().strip())
+    encode, content_type = _import("prometheus_client.exposition", "prometheus").choose_encoder(accept)
+    return encode(_Page.registry), content_type
+
+
+def prometheus_app() -> Callable[[_Scope, _Receive, _Send], Awaitable[None]]:
+    """Return an ASGI app that answers with `prometheus_text`; mount it, for example at /metrics."""
+    return _answer
+
+
+async def _answer(scope: _Scope, receive: _Receive, send: _Send) -> None:
+    if scope["type"] != "http":
+        raise TelemetryError(f"The metrics page was asked over {scope['type']}: it speaks HTTP only")
+    accept = _header(scope, b"accept")
+    is_gzip = "gzip" in _header(scope, b"accept-encoding")
+    # Thousands of series take a while to write: not on the event loop.
+    status, headers, body = await asyncio.to_thread(_page, accept, is_gzip=is_gzip)
+    headers.append((b"content-length", str(len(body)).encode()))
+    await receive()
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _page(accept: str, *, is_gzip: bool) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    try:
+        body, content_type = prometheus_text(accept)
+    except TelemetryError:
+        return 503, [(b"content-type", _TEXT.encode())], _NOT_SET_UP
+    headers = [(b"content-type", content_type.encode()), (b"vary", b"Accept, Accept-Encoding")]
+    if is_gzip:
+        headers.append((b"content-encoding", b"gzip"))
+        body = gzip.compress(body, compresslevel=1)
+    return 200, headers, body
+
+
+def _header(scope: _Scope, wanted: bytes) -> str:
+    return b",".join(value for name, value in scope["headers"] if name.lower() == wanted).decode("latin-1")
+
+
+def host_provider() -> MeterProvider | None:
+    """Return the provider that the service itself set up, None where there is none."""
+    provider = get_meter_provider()
+    # The stand-in for a provider not yet set has no public name.
+    is_stand_in = type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)
+    return None if is_stand_in else provider
+
+
+def _is_push_asked_for() -> bool:
+    return any(os.environ.get(name) for name in _OTLP_ENDPOINTS)
+
+
+def _is_pull_asked_for() -> bool:
+    return bool(os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")) or os.environ.get("KEYGAUGE_PROMETHEUS") == "1"
+
+
+def _own_provider(readers: list[MetricReader]) -> MeterProvider:
+    sdk = _import("opentelemetry.sdk.metrics", "sdk")
+    resources = _import("opentelemetry.sdk.resources", "sdk")
+    # Given here, it wins over OTEL_RESOURCE_ATTRIBUTES, which all workers share.
+    resource = resources.Resource.create({"service.instance.id": str(uuid.uuid4())})
+    provider: MeterProvider = sdk.MeterProvider(metric_readers=readers, resource=resource)
+    return provider
+
+
+def _otlp_reader() -> MetricReader:
+    reader: MetricReader = _import("keygauge.telemetry.otlp", "otlp").PushReader(_limits())
+    return reader
+
+
+def _prometheus_reader() -> MetricReader:
+    exporter = _import("opentelemetry.exporter.prometheus", "prometheus")
+    registry = _import("prometheus_client", "prometheus").CollectorRegistry()
+    reader: MetricReader = exporter.PrometheusMetricReader(
+        scope_info_enabled=False, registry=registry, cardinality_limits=_limits()
+    )
+    _Page.registry, _Page.pid = registry, os.getpid()
+    return reader
+
+
+def _limits() -> dict[Any, int]:
+    sdk = _import("opentelemetry.sdk.metrics", "sdk")
+    # Our own folding keeps below this; the SDK's default of 2000 would fold keys into otel.metric.overflow.
+    return dict.fromkeys((sdk.ObservableCounter, sdk.ObservableUpDownCounter, sdk.Histogram), SERIES)
+
+
+def _import(name: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise TelemetryError(f"{error.name or name} is not installed: install keygauge[{extra}]") from error

@@ -1,0 +1,24 @@
+"""Ollama's own API: counts in the last line of a stream, or in the only answer.
+
+https://github.com/ollama/ollama/blob/main/docs/api.md
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keygauge.usage.counts import Usage
+from keygauge.usage.providers.found import Found
+from keygauge.usage.providers.model import name_of
+
+PROVIDER = "ollama"  # the conventions know no value of their own for it
+
+
+def read(document: dict[str, Any]) -> Found:
+    """Read `prompt_eval_count`, absent when the whole prompt was cached, and `eval_count`, absent for embeddings."""
+    return Found(
+        Usage(document.get("prompt_eval_count"), document.get("eval_count")),
+        PROVIDER,
+        name_of(document.get("model")),
+        "running" if document.get("done") is False else "final",
+    )

@@ -1,0 +1,4 @@
+"""Accounts and the people in them: plans, members, invitations, sessions, single sign-on.
+
+May import `journal`.
+"""

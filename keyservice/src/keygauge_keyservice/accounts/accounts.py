@@ -1,0 +1,135 @@
+"""Accounts: who holds keys, on which plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from psycopg.rows import class_row
+
+from keygauge.key import new_id
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.journal import audit, change_feed
+from keygauge_keyservice.web.problem import not_found
+
+Status = Literal["active", "suspended"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """A customer."""
+
+    id: str
+    name: str
+    plan_id: str
+    status: Status
+    created_at: datetime
+
+
+def create(connection: Connection, *, name: str, plan_id: str, actor: str) -> Account:
+    """Make an account on a plan.
+
+    Raises:
+        Problem: 404, there is no such plan.
+    """
+    with connection.transaction():
+        plans.require(connection, plan_id)
+        account_id = new_id()
+        connection.execute(
+            "/* accounts.create */ INSERT INTO account (id, name, plan_id) VALUES (%s, %s, %s)",
+            (account_id, name, plan_id),
+        )
+        after = {"name": name, "plan": plan_id}
+        audit.append(
+            connection, account_id=account_id, actor=actor, action="account.create", subject=account_id, after=after
+        )
+        return require(connection, account_id)
+
+
+def find(connection: Connection, account_id: str) -> Account | None:
+    """Return an account, or None."""
+    with connection.cursor(row_factory=class_row(Account)) as cursor:
+        return cursor.execute(
+            "/* accounts.find */ SELECT id, name, plan_id, status, created_at FROM account WHERE id = %s",
+            (account_id,),
+        ).fetchone()
+
+
+def require(connection: Connection, account_id: str) -> Account:
+    """Return an account.
+
+    Raises:
+        Problem: 404.
+    """
+    account = find(connection, account_id)
+    if account is None:
+        raise not_found("account", account_id)
+    return account
+
+
+def list_accounts(connection: Connection, *, after: str | None = None, limit: int | None = None) -> list[Account]:
+    """Return accounts by id, those after an id, at most so many."""
+    with connection.cursor(row_factory=class_row(Account)) as cursor:
+        return cursor.execute(
+            "/* accounts.list */ SELECT id, name, plan_id, status, created_at FROM account "
+            "WHERE id > %s ORDER BY id LIMIT %s",
+            (after or "", limit),
+        ).fetchall()
+
+
+def change_plan(connection: Connection, account_id: str, plan_id: str, *, actor: str) -> Account:
+    """Put an account on another plan, at once for all of its keys.
+
+    Raises:
+        Problem: 404, there is no such account or plan.
+    """
+    with connection.transaction():
+        before = _lock(connection, account_id)
+        if before.plan_id == plan_id:
+            return before
+        plans.require(connection, plan_id)
+        connection.execute(
+            "/* accounts.change_plan */ UPDATE account SET plan_id = %s WHERE id = %s", (plan_id, account_id)
+        )
+        audit.append(
+            connection,
+            account_id=account_id,
+            actor=actor,
+            action="plan.change",
+            subject=account_id,
+            before={"plan": before.plan_id},
+            after={"plan": plan_id},
+        )
+        change_feed.record_account(connection, account_id)
+        return require(connection, account_id)
+
+
+def set_status(connection: Connection, account_id: str, status: Status, *, actor: str) -> Account:
+    """Suspend an account or make it active again, at once for all of its keys.
+
+    Raises:
+        Problem: 404.
+    """
+    with connection.transaction():
+        before = _lock(connection, account_id)
+        if before.status == status:
+            return before
+        connection.execute(
+            "/* accounts.set_status */ UPDATE account SET status = %s WHERE id = %s", (status, account_id)
+        )
+        audit.append(
+            connection,
+            account_id=account_id,
+            actor=actor,
+            action="account.suspend" if status == "suspended" else "account.activate",
+            subject=account_id,
+        )
+        change_feed.record_account(connection, account_id)
+        return require(connection, account_id)
+
+
+def _lock(connection: Connection, account_id: str) -> Account:
+    connection.execute("/* accounts.lock */ SELECT FROM account WHERE id = %s FOR UPDATE", (account_id,))
+    return require(connection, account_id)

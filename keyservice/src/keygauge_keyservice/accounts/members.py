@@ -1,0 +1,305 @@
+"""Members: who may sign in to the portal, with passwords kept as argon2id."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+from psycopg.errors import UniqueViolation
+from psycopg.rows import class_row
+
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.journal import audit
+from keygauge_keyservice.web.problem import FieldError, Problem, invalid, not_found
+
+Role = Literal["owner", "member", "viewer"]
+AnyRole = Literal["owner", "member", "viewer", "operator"]
+
+PASSWORD_LENGTH_MIN = 12
+PASSWORD_LENGTH_MAX = 1024  # hashing costs time by length
+_EMAIL_LENGTH_MAX = 254  # RFC 5321
+
+_email = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+").fullmatch
+_hasher = PasswordHasher()  # argon2id with the parameters of RFC 9106
+
+
+@dataclass(frozen=True)
+class Member:
+    """A person who may see an account's keys and usage; an operator, who has no account, sees every one."""
+
+    id: int
+    account_id: str | None
+    email: str
+    role: AnyRole
+
+    @property
+    def may_change(self) -> bool:
+        """Tell whether the member may create, change and delete keys."""
+        return self.role != "viewer"
+
+    @property
+    def may_manage(self) -> bool:
+        """Tell whether the member may invite others and change their roles."""
+        return self.role in {"owner", "operator"}
+
+    @property
+    def is_operator(self) -> bool:
+        """Tell whether the member runs the service."""
+        return self.role == "operator"
+
+
+def create(
+    connection: Connection, *, account_id: str | None, email: str, password: str, role: AnyRole = "owner", actor: str
+) -> Member:
+    """Let a person sign in to an account's portal, or, as an operator, to every one.
+
+    Raises:
+        Problem: 404, there is no such account; 409, the address is taken; 422, the address or password is not usable.
+    """
+    email = normalise_email(email)
+    if (account_id is None) != (role == "operator"):
+        raise invalid(FieldError("role", "wrong_role", "operators cannot belong to an account; every other role must"))
+    _check(email, password)
+    with connection.transaction():
+        if account_id is not None:
+            accounts.require(connection, account_id)
+        return _insert(connection, account_id, email, role, hash_password(password), actor=actor)
+
+
+def join(connection: Connection, account_id: str | None, email: str, role: AnyRole, password_hash: str) -> Member:
+    """Make an invited person a member, or give the member another password and end all sessions.
+
+    Raises:
+        Problem: 409, the address has become a member elsewhere.
+    """
+    with connection.transaction():
+        member = find_by_email(connection, email)
+        if member is None:
+            return _insert(connection, account_id, email, role, password_hash, actor=email)
+        if member.account_id != account_id:
+            raise Problem(409, "member_exists", f"{email} is already a member of another account.")
+        return _set_hash(connection, member, password_hash, actor=email)
+
+
+def list_members(
+    connection: Connection, account_id: str | None, *, after: str | None = None, limit: int | None = None
+) -> list[Member]:
+    """Return an account's members by e-mail address, or the operators: those after an address, at most so many.
+
+    Raises:
+        Problem: 404, there is no such account.
+    """
+    if account_id is not None:
+        accounts.require(connection, account_id)
+    with connection.cursor(row_factory=class_row(Member)) as cursor:
+        return cursor.execute(
+            "/* members.list */ SELECT id, account_id, email, role FROM member "
+            "WHERE account_id IS NOT DISTINCT FROM %(account_id)s AND (%(after)s::text IS NULL OR email > %(after)s) "
+            "ORDER BY email LIMIT %(limit)s",
+            {"account_id": account_id, "after": after, "limit": limit},
+        ).fetchall()
+
+
+def require(connection: Connection, account_id: str, member_id: int) -> Member:
+    """Return a member of an account.
+
+    Raises:
+        Problem: 404, there is no such member in it.
+    """
+    for member in list_members(connection, account_id):
+        if member.id == member_id:
+            return member
+    raise not_found("member", str(member_id))
+
+
+def find_by_email(connection: Connection, email: str) -> Member | None:
+    """Return a member by the normalised address, or None."""
+    with connection.cursor(row_factory=class_row(Member)) as cursor:
+        return cursor.execute(
+            "/* members.find_by_email */ SELECT id, account_id, email, role FROM member WHERE email = %s", (email,)
+        ).fetchone()
+
+
+def set_password(connection: Connection, email: str, password: str, *, actor: str) -> Member:
+    """Give a member another password and end all of the member's sessions.
+
+    Raises:
+        Problem: 404, there is no such member; 422, the password is not usable.
+    """
+    email = normalise_email(email)
+    _check(email, password)
+    with connection.transaction():
+        member = find_by_email(connection, email)
+        if member is None:
+            raise not_found("member", email)
+        return _set_hash(connection, member, hash_password(password), actor=actor)
+
+
+def set_role(connection: Connection, account_id: str, member_id: int, role: Role, *, actor: str) -> Member:
+    """Give a member of an account another role.
+
+    Raises:
+        Problem: 404, there is no such member in the account; 409, it would be left without an owner.
+    """
+    with connection.transaction():
+        before = _lock(connection, account_id, member_id, leaves=role != "owner")
+        if before.role == role:
+            return before
+        connection.execute("/* members.set_role */ UPDATE member SET role = %s WHERE id = %s", (role, member_id))
+        if before.role == "owner":
+            _end_invitations(connection, before)
+        audit.append(
+            connection,
+            account_id=account_id,
+            actor=actor,
+            action="member.set_role",
+            subject=before.email,
+            before={"role": before.role},
+            after={"role": role},
+        )
+    return Member(before.id, before.account_id, before.email, role)
+
+
+def remove(connection: Connection, account_id: str, member_id: int, *, actor: str) -> Member:
+    """Take a member out of an account, sessions and all.
+
+    Raises:
+        Problem: 404, there is no such member in the account; 409, it would be left without an owner.
+    """
+    with connection.transaction():
+        member = _lock(connection, account_id, member_id, leaves=True)
+        connection.execute("/* members.remove */ DELETE FROM member WHERE id = %s", (member_id,))
+        _end_invitations(connection, member)
+        audit.append(
+            connection,
+            account_id=account_id,
+            actor=actor,
+            action="member.remove",
+            subject=member.email,
+            before={"role": member.role},
+        )
+    return member
+
+
+def find_credentials(connection: Connection, email: str) -> tuple[int, str] | None:
+    """Return a member's id and password hash by e-mail address, or None."""
+    row = connection.execute(
+        "/* members.find_credentials */ SELECT id, password_hash FROM member WHERE email = %s",
+        (normalise_email(email),),
+    ).fetchone()
+    return None if row is None else (row["id"], row["password_hash"])
+
+
+def verify(password_hash: str | None, password: str) -> bool:
+    """Tell whether a password is right; without a hash the answer is no, and takes as long."""
+    nobodys_hash = _nobodys_hash()  # made at the first call, whoever it is for
+    try:
+        _hasher.verify(password_hash or nobodys_hash, password)
+    except VerificationError:
+        return False
+    return password_hash is not None
+
+
+def hash_password(password: str) -> str:
+    """Hash a password as argon2id; it takes a while."""
+    return _hasher.hash(password)
+
+
+def check_password(password: str) -> None:
+    """Refuse a password that is not usable.
+
+    Raises:
+        Problem: 422.
+    """
+    if errors := _password_errors(password):
+        raise invalid(*errors)
+
+
+def is_email(text: str) -> bool:
+    """Tell whether a text may be an e-mail address."""
+    return len(text) <= _EMAIL_LENGTH_MAX and text.isprintable() and _email(text) is not None
+
+
+def normalise_email(email: str) -> str:
+    """Write an address the one way it is stored and looked up."""
+    return email.strip().casefold()
+
+
+def _check(email: str, password: str) -> None:
+    errors = [] if is_email(email) else [FieldError("email", "bad_email", "must be an e-mail address")]
+    if errors := errors + _password_errors(password):
+        raise invalid(*errors)
+
+
+def _password_errors(password: str) -> list[FieldError]:
+    if PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
+        return []
+    return [
+        FieldError("password", "bad_length", f"must have {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters")
+    ]
+
+
+def _insert(
+    connection: Connection, account_id: str | None, email: str, role: AnyRole, password_hash: str, *, actor: str
+) -> Member:
+    try:
+        [row] = connection.execute(
+            "/* members.create */ INSERT INTO member (account_id, email, role, password_hash) "
+            "VALUES (%s, %s, %s, %s) RETURNING id",
+            (account_id, email, role, password_hash),
+        ).fetchall()
+    except UniqueViolation:
+        raise Problem(409, "member_exists", f"{email} is already a member.") from None
+    after = {"email": email, "role": role}
+    audit.append(
+        connection, account_id=account_id, actor=actor, action="member.create", subject=str(row["id"]), after=after
+    )
+    return Member(row["id"], account_id, email, role)
+
+
+def _set_hash(connection: Connection, member: Member, password_hash: str, *, actor: str) -> Member:
+    connection.execute(
+        "/* members.set_password */ UPDATE member SET password_hash = %s WHERE id = %s", (password_hash, member.id)
+    )
+    connection.execute("/* members.end_sessions */ DELETE FROM session WHERE member_id = %s", (member.id,))
+    audit.append(
+        connection,
+        account_id=member.account_id,
+        actor=actor,
+        action="member.set_password",
+        subject=str(member.id),
+    )
+    return member
+
+
+def _lock(connection: Connection, account_id: str, member_id: int, *, leaves: bool) -> Member:
+    """Return a member of an account, all of whose members wait; `leaves`: it will be no owner any more."""
+    connection.execute(
+        "/* members.lock */ SELECT FROM member WHERE account_id = %s ORDER BY id FOR UPDATE", (account_id,)
+    )
+    found = {member.id: member for member in list_members(connection, account_id)}
+    if member_id not in found:
+        raise not_found("member", str(member_id))
+    others = [one for one in found.values() if one.role == "owner" and one.id != member_id]
+    if leaves and found[member_id].role == "owner" and not others:
+        raise Problem(409, "last_owner", "An account needs an owner. Promote someone else first.")
+    return found[member_id]
+
+
+def _end_invitations(connection: Connection, member: Member) -> None:
+    """End the links that would let a member back in: those for the member and those the member made."""
+    connection.execute(
+        "/* members.end_invitations */ DELETE FROM invitation "
+        "WHERE account_id = %(account_id)s AND (email = %(email)s OR created_by = %(email)s)",
+        {"account_id": member.account_id, "email": member.email},
+    )
+
+
+@cache
+def _nobodys_hash() -> str:
+    return _hasher.hash("no password matches this one, its answer is thrown away")

@@ -1,0 +1,101 @@
+"""Plans and their limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg.errors import UniqueViolation
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.journal import audit, change_feed
+from keygauge_keyservice.limits import definitions
+from keygauge_keyservice.limits.definitions import Limit, Owner, terms
+from keygauge_keyservice.web.problem import Problem, not_found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an account buys."""
+
+    id: str
+    name: str
+    created_at: datetime
+    limits: tuple[Limit, ...]
+
+
+def create(connection: Connection, *, plan_id: str, name: str, limits: Sequence[Limit], actor: str) -> Plan:
+    """Make a plan with its limits.
+
+    Raises:
+        Problem: 409, a plan of that id exists.
+    """
+    with connection.transaction():
+        try:
+            connection.execute("/* plans.create */ INSERT INTO plan (id, name) VALUES (%s, %s)", (plan_id, name))
+        except UniqueViolation:
+            raise Problem(409, "plan_exists", f"There is a plan {plan_id!r} already.") from None
+        definitions.insert(connection, Owner(plan_id=plan_id), limits)
+        after = {"name": name, "limits": [terms(limit) for limit in limits]}
+        audit.append(connection, account_id=None, actor=actor, action="plan.create", subject=plan_id, after=after)
+        return require(connection, plan_id)
+
+
+def find(connection: Connection, plan_id: str) -> Plan | None:
+    """Return a plan with its limits, or None."""
+    plans = _load(connection, [plan_id])
+    return plans[0] if plans else None
+
+
+def require(connection: Connection, plan_id: str) -> Plan:
+    """Return a plan with its limits.
+
+    Raises:
+        Problem: 404.
+    """
+    plan = find(connection, plan_id)
+    if plan is None:
+        raise not_found("plan", plan_id)
+    return plan
+
+
+def list_plans(connection: Connection, *, after: str | None = None, limit: int | None = None) -> list[Plan]:
+    """Return the plans by id: those after one, at most so many."""
+    return _load(connection, None, after=after, limit=limit)
+
+
+def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit], *, actor: str) -> Plan:
+    """Give a plan other limits, at once for all of its accounts.
+
+    A limit that keeps its name and measure keeps the use counted so far; one whose measure changed starts anew.
+    """
+    with connection.transaction():
+        connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
+        old = require(connection, plan_id).limits
+        definitions.replace(connection, Owner(plan_id=plan_id), old, limits)
+        audit.append(
+            connection,
+            account_id=None,
+            actor=actor,
+            action="plan.replace_limits",
+            subject=plan_id,
+            before={"limits": [terms(limit) for limit in old]},
+            after={"limits": [terms(limit) for limit in limits]},
+        )
+        plan = require(connection, plan_id)
+        change_feed.record_plan(connection, plan_id)
+        return plan
+
+
+def _load(
+    connection: Connection, plan_ids: list[str] | None, *, after: str | None = None, limit: int | None = None
+) -> list[Plan]:
+    rows = connection.execute(
+        "/* plans.load */ SELECT id, name, created_at FROM plan "
+        "WHERE (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s)) AND (%(after)s::text IS NULL OR id > %(after)s) "
+        "ORDER BY id LIMIT %(limit)s",
+        {"ids": plan_ids, "after": after, "limit": limit},
+    ).fetchall()
+    limits = definitions.of_plans(connection, [row["id"] for row in rows])
+    return [Plan(**row, limits=tuple(limits.get(row["id"], ()))) for row in rows]

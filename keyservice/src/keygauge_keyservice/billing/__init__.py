@@ -1,0 +1,4 @@
+"""Invoices by month, and what the current month will cost.
+
+May import `accounts`, `usage`.
+"""

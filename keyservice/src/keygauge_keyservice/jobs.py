@@ -1,0 +1,130 @@
+"""What the key service does by itself now and then: of all its processes, one does it each time."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Event, Thread
+
+import psycopg
+
+from keygauge_keyservice import database
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.ledger import partition, replica_check
+from keygauge_keyservice.ledger.event import AGE_MAX
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL_S = 15.0
+_MONTHS_AHEAD = 2  # partitions that are ready before their first event
+
+_RETRY = timedelta(minutes=1)  # after a failure, where the chore's own time is longer
+
+# Whoever moves the time on does the chore, others pass by. One who dies in the middle leaves it for the next time.
+_CLAIM = """/* chore.claim */
+INSERT INTO chore AS done (name, done_at) VALUES (%s, clock_timestamp())
+ON CONFLICT (name) DO UPDATE SET done_at = excluded.done_at WHERE done.done_at <= clock_timestamp() - %s
+RETURNING name"""
+_PUT_OFF = "/* chore.put_off */ UPDATE chore SET done_at = clock_timestamp() - %s WHERE name = %s"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to do every so often; `do` gets a connection that commits each statement by itself."""
+
+    name: str
+    every: timedelta
+    do: Callable[[Connection], None]
+
+
+def chores(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> list[Job]:
+    """Return all chores; `every` is how often the ledger is compared with its replicas."""
+    return [
+        Job("reconcile", every, _compare),
+        Job("close periods", timedelta(hours=1), _close),
+        Job("prepare partitions", timedelta(hours=1), _prepare),
+        Job("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
+    ]
+
+
+def do_due(connection: Connection, todo: Sequence[Job]) -> list[str]:
+    """Do the chores that are due and that no other process does; return their names. One that fails ends no other."""
+    done = []
+    for chore in todo:
+        if connection.execute(_CLAIM, (chore.name, chore.every)).fetchone():
+            try:
+                chore.do(connection)
+            except (psycopg.OperationalError, partition.PartitionError) as error:
+                _log.warning("%s: put off: %s", chore.name, error)
+                connection.execute(_PUT_OFF, (max(chore.every - _RETRY, timedelta(0)), chore.name))
+            else:
+                done.append(chore.name)
+    return done
+
+
+class JobRunner:
+    """A thread that does the chores, on a connection of its own."""
+
+    def __init__(self, url: str, todo: Sequence[Job], *, interval_s: float = _INTERVAL_S) -> None:
+        self._url = url
+        self._todo = todo
+        self._interval_s = interval_s
+        self._stop = Event()
+        self._thread = Thread(target=self._run, name="keygauge-housekeeper", daemon=True)
+
+    def start(self) -> None:
+        """Start; only after a fork."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End after what is being done."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with database.connect(self._url) as connection:
+                    connection.autocommit = True
+                    while not self._stop.is_set():
+                        do_due(connection, self._todo)
+                        self._stop.wait(self._interval_s)
+            except psycopg.OperationalError as error:
+                _log.warning("chores wait for the database: %s", type(error).__name__)
+                self._stop.wait(self._interval_s)
+            except Exception:  # noqa: BLE001 - a fault of ours must not end all chores
+                _log.exception("a chore failed")
+                self._stop.wait(self._interval_s)
+
+
+def _compare(connection: Connection) -> None:
+    with connection.transaction():
+        found = replica_check.check(connection, datetime.now(UTC) - replica_check.PERIOD)
+    if found.missing_requests or found.missing_tokens or found.surplus_requests or found.surplus_tokens:
+        _log.warning("the ledger and its replicas disagree (see keygauge ledger reconcile): %s", found)
+
+
+def _close(connection: Connection) -> None:
+    with connection.transaction():
+        if closed := billing.close_periods(connection):
+            _log.info("closed %d invoices", len(closed))
+
+
+def _prepare(connection: Connection) -> None:
+    """Make the partitions of the months ahead in good time: no batch of a month's first second waits for that."""
+    partition.prepare(connection, datetime.now(UTC), months_ahead=_MONTHS_AHEAD)
+
+
+def _prune(connection: Connection, retention_days: int) -> None:
+    oldest = datetime.now(UTC) - timedelta(days=retention_days)
+    for month in partition.drop_before(connection, oldest):
+        _log.info("dropped the single calls of %s: past their %d days", f"{month:%Y-%m}", retention_days)
+    connection.execute("/* spool.forget_hours */ DELETE FROM spool_hour WHERE hour < %s", (oldest,))
+    # A cursor stays as long as its spool's events, sent again, could be taken again.
+    connection.execute(
+        "/* spool.forget */ DELETE FROM spool WHERE greatest(updated_at, reported_at) < %s",
+        (datetime.now(UTC) - AGE_MAX - timedelta(days=2),),
+    )

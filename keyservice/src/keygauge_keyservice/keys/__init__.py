@@ -1,0 +1,4 @@
+"""Keys: issued, found, limited, rotated.
+
+May import `accounts`, `journal`, `limits`.
+"""

@@ -1,0 +1,227 @@
+"""Keys: issue, list, change, disable and delete them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from keygauge import key as key_format
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.journal import audit, change_feed
+from keygauge_keyservice.secret import Peppers
+from keygauge_keyservice.web.problem import Problem, not_found
+
+Status = Literal["active", "disabled", "deleted"]
+
+_ACTIONS = {"active": "key.enable", "disabled": "key.disable"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What an owner says of a key; empty lists restrict nothing."""
+
+    name: str
+    app: str | None = None
+    expires_at: datetime | None = None
+    scopes: Sequence[str] = ()
+    routes: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    models: Sequence[str] = ()
+    rotate_every_days: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key(Terms):
+    """A key without its secret."""
+
+    id: str
+    account_id: str
+    environment: key_format.Environment
+    status: Status
+    created_at: datetime
+    created_by: str | None
+    rotated_at: datetime  # when the newest secret was made
+    deleted_at: datetime | None
+    last_used_at: datetime | None
+    last_used_ip: str | None
+    last_used_route: str | None
+
+    @property
+    def rotation_due_at(self) -> datetime | None:
+        """Return when the newest secret should be replaced; None where nobody wants to be reminded."""
+        return self.rotated_at + timedelta(days=self.rotate_every_days) if self.rotate_every_days else None
+
+
+COLUMNS = sql.SQL(
+    "id, account_id, name, app, environment, status, created_at, created_by, expires_at, deleted_at, scopes, routes, "
+    "networks, models, rotate_every_days, last_used_at, last_used_ip, last_used_route, "
+    "coalesce((SELECT max(key_secret.created_at) FROM key_secret WHERE key_id = key.id), created_at) AS rotated_at"
+)
+_FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").format(columns=COLUMNS)
+_LIST = sql.SQL(
+    "/* keys.list */ SELECT {columns} FROM key "
+    "WHERE account_id = %(account_id)s AND status <> 'deleted' AND (%(after)s::text IS NULL "
+    "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s)) "
+    "ORDER BY created_at, id LIMIT %(limit)s"
+).format(columns=COLUMNS)
+_CHANGE = """/* keys.change */
+UPDATE key SET name = %(name)s, app = %(app)s, expires_at = %(expires_at)s, scopes = %(scopes)s, routes = %(routes)s,
+    networks = %(networks)s, models = %(models)s, rotate_every_days = %(rotate_every_days)s
+WHERE id = %(id)s"""
+
+
+def create(
+    connection: Connection,
+    *,
+    peppers: Peppers,
+    account_id: str,
+    environment: key_format.Environment = "live",
+    actor: str,
+    **terms: Any,
+) -> tuple[Key, str]:
+    """Issue a key with `Terms`; the token is in the answer and nowhere else.
+
+    Raises:
+        Problem: 404, there is no such account.
+    """
+    given = Terms(**terms)
+    with connection.transaction():
+        accounts.require(connection, account_id)
+        key_id = key_format.new_id()
+        token = key_format.generate(environment, key_id)
+        connection.execute(
+            "/* keys.create */ INSERT INTO key (id, account_id, name, environment, created_by) "
+            "VALUES (%s, %s, %s, %s, %s)",
+            (key_id, account_id, given.name, environment, actor),
+        )
+        connection.execute(_CHANGE, {**_values(given), "id": key_id})
+        connection.execute(
+            "/* keys.create_secret */ INSERT INTO key_secret (key_id, number, hash, pepper_version) "
+            "VALUES (%s, 1, %s, %s)",
+            (key_id, peppers.hash(key_format.digest(token), peppers.newest), peppers.newest),
+        )
+        after = {"environment": environment} | {name: value for name, value in _told(given).items() if value}
+        audit.append(connection, account_id=account_id, actor=actor, action="key.create", subject=key_id, after=after)
+        return changed(connection, key_id), token
+
+
+def find(connection: Connection, key_id: str) -> Key | None:
+    """Return a key, deleted ones too, or None."""
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        return cursor.execute(_FIND, (key_id,)).fetchone()
+
+
+def require(connection: Connection, key_id: str) -> Key:
+    """Return a key, deleted ones too.
+
+    Raises:
+        Problem: 404.
+    """
+    key = find(connection, key_id)
+    if key is None:
+        raise not_found("key", key_id)
+    return key
+
+
+def list_keys(
+    connection: Connection, account_id: str, *, after: str | None = None, limit: int | None = None
+) -> list[Key]:
+    """Return an account's keys but deleted ones, oldest first: those made after a key, at most so many."""
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        return cursor.execute(_LIST, {"account_id": account_id, "after": after, "limit": limit}).fetchall()
+
+
+def set_status(connection: Connection, key_id: str, status: Literal["active", "disabled"], *, actor: str) -> Key:
+    """Disable a key or enable it again; replicas follow within about a second.
+
+    Raises:
+        Problem: 404, or 409 when the key is deleted.
+    """
+    with connection.transaction():
+        before = lock(connection, key_id)
+        if before.status == status:
+            return before
+        connection.execute("/* keys.set_status */ UPDATE key SET status = %s WHERE id = %s", (status, key_id))
+        audit.append(connection, account_id=before.account_id, actor=actor, action=_ACTIONS[status], subject=key_id)
+        return changed(connection, key_id)
+
+
+def change(connection: Connection, key_id: str, *, actor: str, **terms: Any) -> Key:
+    """Change some `Terms` of a key; replicas follow within about a second.
+
+    Raises:
+        Problem: 404, or 409 when the key is deleted.
+    """
+    with connection.transaction():
+        before = lock(connection, key_id)
+        wanted = replace(before, **terms)
+        told, wished = _told(before), _told(wanted)
+        different = [name for name in wished if told[name] != wished[name]]
+        if not different:
+            return before
+        connection.execute(_CHANGE, {**_values(wanted), "id": key_id})
+        audit.append(
+            connection,
+            account_id=before.account_id,
+            actor=actor,
+            action="key.rename" if different == ["name"] else "key.change",
+            subject=key_id,
+            before={name: told[name] for name in different},
+            after={name: wished[name] for name in different},
+        )
+        return changed(connection, key_id)
+
+
+def delete(connection: Connection, key_id: str, *, actor: str) -> Key:
+    """Delete a key for good; its name stays for the history. Deleting it again changes nothing.
+
+    Raises:
+        Problem: 404.
+    """
+    with connection.transaction():
+        connection.execute("/* keys.lock */ SELECT FROM key WHERE id = %s FOR UPDATE", (key_id,))
+        before = require(connection, key_id)
+        if before.status == "deleted":
+            return before
+        connection.execute(
+            "/* keys.delete */ UPDATE key SET status = 'deleted', deleted_at = clock_timestamp() WHERE id = %s",
+            (key_id,),
+        )
+        audit.append(connection, account_id=before.account_id, actor=actor, action="key.delete", subject=key_id)
+        return changed(connection, key_id)
+
+
+def lock(connection: Connection, key_id: str) -> Key:
+    """Return a key that nobody else changes until the transaction ends.
+
+    Raises:
+        Problem: 404, or 409 when the key is deleted.
+    """
+    connection.execute("/* keys.lock */ SELECT FROM key WHERE id = %s FOR UPDATE", (key_id,))
+    key = require(connection, key_id)
+    if key.status == "deleted":
+        raise Problem(409, "key_deleted", f"The key {key_id!r} is deleted: create another one.")
+    return key
+
+
+def changed(connection: Connection, key_id: str) -> Key:
+    """Tell the replicas that a key is another; the last thing in the transaction."""
+    key = require(connection, key_id)
+    change_feed.record_keys(connection, [key_id])
+    return key
+
+
+def _values(terms: Terms) -> dict[str, Any]:
+    values = {term.name: getattr(terms, term.name) for term in fields(Terms)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _told(terms: Terms) -> dict[str, Any]:
+    """Write terms for the audit record."""
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in _values(terms).items()}

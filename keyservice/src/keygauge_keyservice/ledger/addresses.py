@@ -1,0 +1,69 @@
+"""From which addresses keys are used, and which of those are new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.ledger.event import Event
+
+NOTED_MAX = 200  # of one batch: a flood from everywhere is told by these as well
+_NEW = timedelta(days=1)
+_KEPT = timedelta(days=90)  # after the last use
+
+_NOTE = """/* addresses.note */
+INSERT INTO key_address AS known (key_id, ip, first_at, last_at)
+SELECT key_id, ip, at, at FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) AS batch (key_id, ip, at)
+ON CONFLICT (key_id, ip) DO UPDATE SET last_at = excluded.last_at
+WHERE known.last_at < excluded.last_at - interval '1 day'"""
+_FIND = """/* addresses.find_new */
+SELECT key.id AS key_id, key.name AS key_name, fresh.ips, fresh.ip
+FROM key CROSS JOIN LATERAL (
+    SELECT count(*) AS ips, min(ip) AS ip FROM key_address
+    WHERE key_id = key.id AND first_at > %(since)s HAVING count(*) > 0
+) AS fresh
+WHERE key.account_id = %(account_id)s AND key.status <> 'deleted'
+AND EXISTS (SELECT FROM key_address WHERE key_id = key.id AND first_at <= %(since)s)
+ORDER BY key.name, key.id LIMIT 20"""
+
+
+@dataclass(frozen=True)
+class NewAddresses:
+    """A key that was used before, and since yesterday from other addresses too."""
+
+    key_id: str
+    key_name: str
+    ips: int
+    ip: str  # one of them
+
+
+def note(connection: Connection, events: Iterable[Event]) -> None:
+    """Note where the calls of a batch came from, in an order in which batches never wait for each other in a ring."""
+    first: dict[tuple[str, str], int] = {}  # a day is all that their times are used for, and batches are far shorter
+    for event in events:
+        if event.ip is not None and (event.key, event.ip) not in first:
+            first[event.key, event.ip] = event.time_us
+            if len(first) == NOTED_MAX:
+                break
+    rows = [(*pair, _moment(time_us)) for pair, time_us in sorted(first.items())]
+    if rows:
+        connection.execute(_NOTE, [list(column) for column in zip(*rows, strict=True)])
+
+
+def find_new(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[NewAddresses]:
+    """Return the keys that were used from new addresses since yesterday; a key's first ones are none."""
+    since = (now or datetime.now(UTC)) - _NEW
+    rows = connection.execute(_FIND, {"account_id": account_id, "since": since})
+    return [NewAddresses(**row) for row in rows]
+
+
+def prune(connection: Connection, *, now: datetime | None = None) -> None:
+    """Forget addresses that were not used for long."""
+    before = (now or datetime.now(UTC)) - _KEPT
+    connection.execute("/* addresses.prune */ DELETE FROM key_address WHERE last_at < %s", (before,))
+
+
+def _moment(time_us: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)

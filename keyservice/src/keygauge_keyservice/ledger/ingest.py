@@ -1,0 +1,216 @@
+"""The usage ledger: batches of a spool, each taken once, in one transaction with roll-ups, margins and the cursor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from psycopg.pq import TransactionStatus
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.ledger import addresses, aggregate, partition, rollup
+from keygauge_keyservice.ledger.batch import read_lines
+from keygauge_keyservice.ledger.copy import copied_events
+from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
+from keygauge_keyservice.pricing.public_prices import Cost, Price
+
+CLAIM = timedelta(
+    seconds=3
+)  # a spool is its sender's for so long after each batch; senders with events send each second
+_REFUSALS_LOGGED_MAX = 5  # of one batch
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_US = 86_400_000_000
+
+_log = logging.getLogger(__name__)
+
+_USE_KEYS = """/* key.use */
+UPDATE key SET last_used_at = use.at, last_used_ip = use.ip, last_used_route = use.route
+FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[]) AS use (id, at, ip, route)
+WHERE key.id = use.id AND (key.last_used_at IS NULL OR key.last_used_at < use.at)"""
+
+_LOCK = """/* spool.lock */
+INSERT INTO spool AS held (id, next, updated_at, owner) VALUES (%(spool)s, 0, clock_timestamp(), %(owner)s)
+ON CONFLICT (id) DO UPDATE SET updated_at = clock_timestamp(), owner = coalesce(excluded.owner, held.owner)
+WHERE excluded.owner IS NULL OR held.owner IS NULL OR held.owner = excluded.owner
+    OR held.updated_at < clock_timestamp() - %(claim)s
+RETURNING next"""
+_MOVE = """/* spool.move */
+WITH moved AS (UPDATE spool SET next = %s WHERE id = %s)
+INSERT INTO spool_hour AS kept (spool_id, hour, requests, input_tokens, output_tokens, taken_at)
+SELECT %s, to_timestamp(hour_s), requests, input_tokens, output_tokens, clock_timestamp()
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+    AS batch (hour_s, requests, input_tokens, output_tokens)
+ON CONFLICT (spool_id, hour) DO UPDATE SET
+    requests = kept.requests + excluded.requests,
+    input_tokens = kept.input_tokens + excluded.input_tokens,
+    output_tokens = kept.output_tokens + excluded.output_tokens,
+    taken_at = excluded.taken_at"""
+
+
+class LedgerError(RuntimeError):
+    """A batch cannot be taken as asked."""
+
+
+class SpoolClaimedError(LedgerError):
+    """Another process sends this spool: of two that number their own events alike, one would lose them."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a batch: everything below `next` is settled."""
+
+    next: int
+    accepted: int
+    refused: tuple[tuple[int, Refusal], ...]  # number in the spool, why
+    duplicates: int  # lines below the cursor: taken before
+    missing: int  # numbers between the cursor and the first line: dropped by the sender
+    newest_us: int | None  # time of the newest event taken
+
+
+def take_batch(
+    connection: Connection,
+    spool: str,
+    first: int,
+    lines: Sequence[bytes],
+    price: Price,
+    *,
+    owner: str | None = None,
+    now: datetime | None = None,
+) -> Receipt:
+    """Take the lines of a spool that are not yet in the ledger; the same batch again changes nothing.
+
+    `owner` is the sender, where it says who it is. The connection must be outside of any transaction: when this
+    returns, all is committed.
+
+    Raises:
+        SpoolClaimedError: another owner sent this spool within the last seconds; nothing is taken.
+    """
+    now = now or datetime.now(UTC)
+    window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
+    read = read_lines(lines, window=window)
+    receipt = take_events(connection, spool, first, read, price, owner=owner)
+    if receipt.refused:
+        _log.warning("spool %s: %d events refused, first %s", spool, len(receipt.refused), _first_refusals(receipt))
+    return receipt
+
+
+def take_events(
+    connection: Connection,
+    spool: str,
+    first: int,
+    read: Sequence[Event | Refusal],
+    price: Price,
+    *,
+    owner: str | None = None,
+) -> Receipt:
+    """Take events that are checked but for their keys; `read[i]` has the number `first + i` in its spool.
+
+    Raises:
+        LedgerError: the connection is in a transaction, so nothing would be durable on return.
+        SpoolClaimedError: as above.
+    """
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        raise LedgerError("the connection is in a transaction: a batch is acknowledged only when it is committed")
+    sound = [entry for entry in read if isinstance(entry, Event)]
+    months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in {event.time_us // _DAY_US for event in sound}}
+    accounts = _prepare(connection, {event.key for event in sound}, months)
+    checked = [_check_key(entry, accounts) for entry in read]
+    with connection.transaction():
+        cursor = _lock_cursor(connection, spool, owner)
+        numbered = enumerate(checked, first)
+        fresh = [(number, entry) for number, entry in numbered if number >= cursor and isinstance(entry, Event)]
+        sums = rollup.Sums()
+        with copied_events(connection, spool, _priced(fresh, price, sums)):
+            margins = aggregate.columns(sums.groups)
+            events = [event for _, event in fresh]
+        end = max(cursor, first + len(read))
+        with connection.pipeline():  # one wait for all
+            rollup.write(connection, sums)
+            aggregate.write(connection, margins)
+            _use_keys(connection, events)
+            addresses.note(connection, events)
+            _move_cursor(connection, spool, end, sums)
+    refused = ((number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Refusal))
+    return Receipt(
+        next=end,
+        accepted=len(fresh),
+        refused=tuple((number, refusal) for number, refusal in refused if number >= cursor),
+        duplicates=min(max(cursor - first, 0), len(read)),
+        missing=max(first - cursor, 0),
+        newest_us=max((event.time_us for _, event in fresh), default=None),
+    )
+
+
+def find_cursor(connection: Connection, spool: str) -> int:
+    """Return the number of the first event of a spool that is not yet in the ledger."""
+    row = connection.execute("/* spool.find */ SELECT next FROM spool WHERE id = %s", (spool,)).fetchone()
+    return row["next"] if row else 0
+
+
+def _prepare(connection: Connection, keys: Iterable[str], months: set[date]) -> dict[str, str]:
+    """Return each key's account, which never changes, and see to the months' partitions, before the transaction."""
+    with connection.pipeline(), connection.transaction():  # one wait for both
+        accounts = connection.execute(
+            "/* key.accounts */ SELECT id, account_id FROM key WHERE id = ANY(%s)", (list(keys),)
+        )
+        present = connection.execute(partition.PRESENT)
+    if months - partition.months_of(present):
+        partition.ensure(connection, months)
+    return {row["id"]: row["account_id"] for row in accounts}
+
+
+def _check_key(entry: Event | Refusal, accounts: dict[str, str]) -> Event | Refusal:
+    if isinstance(entry, Event) and accounts.get(entry.key) != entry.account:
+        return Refusal.UNKNOWN_KEY
+    return entry
+
+
+def _priced(
+    events: Iterable[tuple[int, Event]], price: Price, sums: rollup.Sums
+) -> Iterator[tuple[int, Event, Cost | None]]:
+    """Price and add up event by event, while PostgreSQL is busy with the ones before."""
+    for number, event in events:
+        cost = price(event)
+        sums.add(event, cost)
+        yield number, event, cost
+
+
+def _lock_cursor(connection: Connection, spool: str, owner: str | None) -> int:
+    """Lock a spool's cursor until the transaction's end: its batches are taken one after the other."""
+    row = connection.execute(_LOCK, {"spool": spool, "owner": owner, "claim": CLAIM}).fetchone()
+    if row is None:
+        raise SpoolClaimedError(f"another process sent spool {spool} within the last {CLAIM.seconds} s")
+    return int(row["next"])
+
+
+def _move_cursor(connection: Connection, spool: str, end: int, sums: rollup.Sums) -> None:
+    """Move the cursor, and add the batch's sums to the spool's hours: the side that reports are compared with."""
+    columns = [list(column) for column in zip(*sums.by_hour(), strict=True)] or [[], [], [], []]
+    connection.execute(_MOVE, (end, spool, spool, *columns))
+
+
+def _use_keys(connection: Connection, events: Iterable[Event]) -> None:
+    """Note each key's last use; their rows are locked in order, so that batches never wait for each other in a ring."""
+    newest: dict[str, Event] = {}
+    for event in events:
+        if event.key not in newest or newest[event.key].time_us < event.time_us:
+            newest[event.key] = event
+    keys = list(newest)
+    connection.execute("/* key.lock */ SELECT id FROM key WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE", (keys,))
+    uses = [(key, _to_datetime(event.time_us), event.ip, event.route) for key, event in newest.items()]
+    connection.execute(_USE_KEYS, [list(column) for column in zip(*uses, strict=True)] or [[], [], [], []])
+
+
+def _first_refusals(receipt: Receipt) -> str:
+    return ", ".join(f"{number} {refusal}" for number, refusal in receipt.refused[:_REFUSALS_LOGGED_MAX])
+
+
+def _to_us(time: datetime) -> int:
+    return (time - _EPOCH) // _MICROSECOND
+
+
+def _to_datetime(time_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time_us)

@@ -1,0 +1,172 @@
+"""Re-rating: recompute the cost of past calls with today's prices, in events, roll-ups and margins together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.journal import audit
+from keygauge_keyservice.ledger.aggregate import Margin, margins_of
+from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.ledger.rollup import Group, group_of
+from keygauge_keyservice.pricing.public_prices import Price
+
+_LOCK = 0x6B67_0004
+_ROWS = 5_000  # read and written at a time
+_DAY = timedelta(days=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_ACCOUNTS = """/* rerate.accounts */
+SELECT DISTINCT account_id FROM margin
+WHERE length_s = 86400 AND breakdown = 'status' AND inside = '' AND bucket >= %(first)s AND bucket < %(last)s
+AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s) ORDER BY account_id"""
+_READ = """/* rerate.read */
+SELECT id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us, request_bytes,
+    response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
+    cache_write_tokens, reasoning_tokens, usage_status, outcome, limit_name, trace_id, cost_nanousd, price_version
+FROM event WHERE account_id = %s AND time >= %s AND time < %s AND model IS NOT NULL"""
+_WRITE = """/* rerate.write */
+UPDATE event SET cost_nanousd = new.cost_nanousd, price_version = new.price_version
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::text[]) AS new (id, time, cost_nanousd, price_version)
+WHERE event.account_id = %s AND event.time = new.time AND event.id = new.id"""
+# Rows are locked in the ledger's order, and changed only then: batches that come meanwhile wait, none is lost.
+_LOCK_ROLLUPS = """/* rerate.lock_rollups */
+SELECT FROM rollup
+JOIN unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[])
+    AS change (bucket_s, account_id, key_id, route, model, status_class)
+    USING (account_id, key_id, route, model, status_class)
+WHERE rollup.bucket = to_timestamp(change.bucket_s)
+ORDER BY account_id, bucket_s, key_id, route, model, status_class FOR NO KEY UPDATE OF rollup"""
+_ADD_TO_ROLLUPS = """/* rerate.add_to_rollups */
+UPDATE rollup SET cost_nanousd = rollup.cost_nanousd + change.cost_nanousd
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::bigint[])
+    AS change (bucket_s, account_id, key_id, route, model, status_class, cost_nanousd)
+WHERE rollup.account_id = change.account_id AND rollup.bucket = to_timestamp(change.bucket_s)
+AND rollup.key_id = change.key_id AND rollup.route = change.route AND rollup.model = change.model
+AND rollup.status_class = change.status_class"""
+_LOCK_MARGINS = """/* rerate.lock_margins */
+SELECT FROM margin
+JOIN unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[])
+    AS change (account_id, length_s, breakdown, inside, bucket_s, part)
+    USING (account_id, length_s, breakdown, inside, part)
+WHERE margin.bucket = to_timestamp(change.bucket_s)
+ORDER BY account_id, length_s, breakdown, inside, bucket_s, part FOR NO KEY UPDATE OF margin"""
+_ADD_TO_MARGINS = """/* rerate.add_to_margins */
+UPDATE margin SET cost_nanousd = margin.cost_nanousd + change.cost_nanousd
+FROM unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
+    AS change (account_id, length_s, breakdown, inside, bucket_s, part, cost_nanousd)
+WHERE margin.account_id = change.account_id AND margin.length_s = change.length_s
+AND margin.breakdown = change.breakdown AND margin.inside = change.inside
+AND margin.bucket = to_timestamp(change.bucket_s) AND margin.part = change.part"""
+
+
+@dataclass(frozen=True)
+class Rerated:
+    """What a day's, or a whole run's, re-rating did."""
+
+    events: int = 0  # that a model answered
+    changed: int = 0  # of which another cost or price version was written
+    difference_nanousd: int = 0  # new cost minus old
+
+    def __add__(self, other: Rerated) -> Rerated:
+        return Rerated(
+            self.events + other.events,
+            self.changed + other.changed,
+            self.difference_nanousd + other.difference_nanousd,
+        )
+
+
+def days_of(start: datetime, end: datetime) -> list[datetime]:
+    """Return the UTC days that a range touches: re-rating takes whole days."""
+    first = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return [first + number * _DAY for number in range(-((first - end) // _DAY))]
+
+
+def run(
+    connection: Connection, days: Sequence[datetime], price: Price, *, account_id: str | None = None, actor: str
+) -> Iterator[tuple[datetime, Rerated]]:
+    """Re-rate whole days, each in a transaction of its own, and yield what each changed.
+
+    Interrupted, it is run again: days that are done change nothing. The record of what was done is kept either way.
+    Events past their retention keep their cost, as do budgets what was spent of them.
+    """
+    total, done = Rerated(), 0
+    try:
+        for day in days:
+            rerated = _rerate_day(connection, day, price, account_id)
+            total, done = total + rerated, done + 1
+            yield day, rerated
+    finally:
+        with connection.transaction():
+            audit.append(
+                connection,
+                account_id=account_id,
+                actor=actor,
+                action="price.rerate",
+                subject=f"{days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}" if days else "no day",
+                after={"days": len(days), "days_done": done, **vars(total)},
+            )
+
+
+def _rerate_day(connection: Connection, day: datetime, price: Price, account_id: str | None) -> Rerated:
+    with connection.transaction():
+        connection.execute("/* rerate.prepare */ SET LOCAL statement_timeout = 0")
+        connection.execute("/* rerate.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        wanted = {"first": day, "last": day + _DAY, "account_id": account_id}
+        accounts = connection.execute(_ACCOUNTS, wanted).fetchall()
+        return sum((_rerate_account(connection, row["account_id"], day, price) for row in accounts), Rerated())
+
+
+def _rerate_account(connection: Connection, account_id: str, day: datetime, price: Price) -> Rerated:
+    differences: defaultdict[Group, int] = defaultdict(int)
+    events = changed = 0
+    with connection.cursor(name="rerate") as cursor:
+        cursor.execute(_READ, (account_id, day, day + _DAY))
+        while rows := cursor.fetchmany(_ROWS):
+            changes = []
+            for row in rows:
+                event, cost = _event(row), (row["cost_nanousd"], row["price_version"])
+                found = price(event) or (None, None)
+                if found != cost:
+                    changes.append((row["id"], row["time"], *found))
+                    differences[group_of(event)] += (found[0] or 0) - (cost[0] or 0)
+            _write_events(connection, account_id, changes)
+            events, changed = events + len(rows), changed + len(changes)
+    _add_to_sums(connection, {group: change for group, change in differences.items() if change})
+    return Rerated(events, changed, sum(differences.values()))
+
+
+def _write_events(connection: Connection, account_id: str, changes: Sequence[tuple[Any, ...]]) -> None:
+    if changes:
+        connection.execute(_WRITE, [*(list(column) for column in zip(*changes, strict=True)), account_id])
+
+
+def _add_to_sums(connection: Connection, differences: Mapping[Group, int]) -> None:
+    if not differences:
+        return
+    margins: defaultdict[Margin, int] = defaultdict(int)
+    for group, difference in differences.items():
+        for margin in margins_of(group):
+            margins[margin] += difference
+    for lock, add, changes in (
+        (_LOCK_ROLLUPS, _ADD_TO_ROLLUPS, differences),
+        (_LOCK_MARGINS, _ADD_TO_MARGINS, margins),
+    ):
+        keys = [list(column) for column in zip(*changes, strict=True)]
+        connection.execute(lock, keys)
+        connection.execute(add, [*keys, list(changes.values())])
+
+
+def _event(row: Mapping[str, Any]) -> Event:
+    values = {name: row[name] for name in Event._fields if name in row}
+    return Event(
+        **values,
+        time_us=(row["time"] - _EPOCH) // timedelta(microseconds=1),
+        account=row["account_id"],
+        key=row["key_id"],
+        limit=row["limit_name"],
+    )

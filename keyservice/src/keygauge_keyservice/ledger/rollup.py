@@ -1,0 +1,133 @@
+"""The roll-ups: 15 minutes UTC x account x key x route x model x status class, added up with every batch of events."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from psycopg import sql
+
+from keygauge import metrics
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.pricing.public_prices import Cost
+
+BUCKET_S = 900
+DURATION_COUNTS = len(metrics.DURATION_BUCKETS_S) + 1  # the last one is +Inf
+
+Group: TypeAlias = tuple[int, str, str, str, str, int]
+"""A row's key: bucket (unix seconds), account, key, route, model, status class."""
+
+_HOUR_S = 3_600
+_BUCKET_US = BUCKET_S * 1_000_000
+_DURATION_BOUNDS_US = [round(bound * 1_000_000) for bound in metrics.DURATION_BUCKETS_S]
+_LIMITED = frozenset(("limited", "quota"))
+_SUMS = 11
+_EMPTY = [0] * (_SUMS + DURATION_COUNTS)
+
+_ADD = sql.SQL(
+    """/* rollup.add */
+INSERT INTO rollup (
+    bucket, account_id, key_id, route, model, status_class,
+    requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
+    request_bytes, response_bytes, cost_nanousd, duration_us, duration_counts)
+SELECT
+    to_timestamp(bucket_s), account_id, key_id, route, model, status_class,
+    requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
+    request_bytes, response_bytes, cost_nanousd, duration_us, duration_counts::bigint[]
+FROM unnest(
+    %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[],
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[]
+) AS batch (
+    bucket_s, account_id, key_id, route, model, status_class,
+    requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
+    request_bytes, response_bytes, cost_nanousd, duration_us, duration_counts)
+-- One order of locks for every batch: two of them never wait for each other.
+ORDER BY account_id, bucket_s, key_id, route, model, status_class
+ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE SET
+    requests = rollup.requests + excluded.requests,
+    limited = rollup.limited + excluded.limited,
+    input_tokens = rollup.input_tokens + excluded.input_tokens,
+    output_tokens = rollup.output_tokens + excluded.output_tokens,
+    cache_read_tokens = rollup.cache_read_tokens + excluded.cache_read_tokens,
+    cache_write_tokens = rollup.cache_write_tokens + excluded.cache_write_tokens,
+    reasoning_tokens = rollup.reasoning_tokens + excluded.reasoning_tokens,
+    request_bytes = rollup.request_bytes + excluded.request_bytes,
+    response_bytes = rollup.response_bytes + excluded.response_bytes,
+    cost_nanousd = rollup.cost_nanousd + excluded.cost_nanousd,
+    duration_us = rollup.duration_us + excluded.duration_us,
+    duration_counts = ARRAY[{counts}]
+"""
+).format(
+    counts=sql.SQL(", ").join(  # one by one: unnesting both arrays takes five times as long
+        sql.SQL("rollup.duration_counts[{0}] + excluded.duration_counts[{0}]").format(sql.Literal(number + 1))
+        for number in range(DURATION_COUNTS)
+    )
+)
+
+
+def group_of(event: Event) -> Group:
+    """Return the row that an event is part of."""
+    return (
+        event.time_us // _BUCKET_US * BUCKET_S,
+        event.account,
+        event.key,
+        event.route,
+        event.model or "",
+        event.status // 100,
+    )
+
+
+class Sums:
+    """What events add up to, group by group."""
+
+    def __init__(self) -> None:
+        # Eleven sums in the order of the table's columns, then the calls per bucket of duration.
+        self.groups: dict[Group, list[int]] = {}
+
+    def add(self, event: Event, cost: Cost | None) -> None:
+        """Add one event."""
+        group = group_of(event)
+        row = self.groups.get(group)
+        if row is None:
+            row = self.groups[group] = _EMPTY.copy()
+        row[0] += 1
+        if event.outcome in _LIMITED:
+            row[1] += 1
+        row[2] += event.input_tokens or 0
+        row[3] += event.output_tokens or 0
+        row[4] += event.cache_read_tokens or 0
+        row[5] += event.cache_write_tokens or 0
+        row[6] += event.reasoning_tokens or 0
+        row[7] += event.request_bytes
+        row[8] += event.response_bytes
+        row[9] += cost.nanousd if cost else 0
+        row[10] += event.duration_us
+        row[_SUMS + bisect_left(_DURATION_BOUNDS_US, event.duration_us)] += 1
+
+    def by_hour(self) -> list[tuple[int, int, int, int]]:
+        """Return each hour (unix seconds) with its calls, input tokens and output tokens."""
+        hours: dict[int, tuple[int, int, int]] = {}
+        for (bucket_s, *_), row in self.groups.items():
+            hour_s = bucket_s - bucket_s % _HOUR_S
+            requests, given, made = hours.get(hour_s, (0, 0, 0))
+            hours[hour_s] = (requests + row[0], given + row[2], made + row[3])
+        return [(hour_s, *sums) for hour_s, sums in sorted(hours.items())]
+
+
+def write(connection: Connection, sums: Sums) -> None:
+    """Add a batch's sums to the roll-ups."""
+    groups = sums.groups
+    if not groups:
+        return
+    columns = zip(*(row[:_SUMS] for row in groups.values()), strict=True)
+    counts = [array(row[_SUMS:]) for row in groups.values()]
+    bucket_s, account, key, route, model, status = (list(column) for column in zip(*groups, strict=True))
+    connection.execute(_ADD, (array(bucket_s), account, key, route, model, array(status), *map(array, columns), counts))
+
+
+def array(numbers: Iterable[int]) -> str:
+    """Write an array as PostgreSQL does: for a list of thousands that is faster than the driver."""
+    return f"{{{','.join(map(str, numbers))}}}"

@@ -1,0 +1,100 @@
+"""Slots: so many calls at once. A replica holds one for each call under way, and some ahead, as long as it says so.
+
+A lease of slots never grows; it ends when it is given back, or one authority (T_max) after the replica last said that
+it holds it. So the slots of a process that was killed come free by then, and messages may come late or twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.limits.fair_share import clamp
+from keygauge_keyservice.limits.grant import Counter, Grant
+from keygauge_keyservice.limits.replicas import T_MAX_MS
+from keygauge_keyservice.sync.message import Hold
+
+BUCKET = -1  # of leases of slots: periods and ends are above that
+LIFE_US = T_MAX_MS * 1_000
+_RETRY_US = 1_000_000  # when a slot comes free nobody knows
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A lease that a replica holds still. Where slots are scarce, it should give back at once what it has to spare."""
+
+    lease_id: str
+    is_scarce: bool
+
+
+def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, waiting: int = 1) -> Grant[Counter]:
+    """Give what is free of the slots wanted; `out` are held by replicas."""
+    room = max(0, amount - out)
+    small = is_small(amount, replicas)
+    if small:
+        units = min(max(1, waiting), want, room)
+    else:
+        units = clamp(want, remaining=room, replicas=replicas, waiting=waiting)
+    return Grant(
+        state=Counter(BUCKET, (out + units,)),
+        units=units,
+        remaining=room - units,
+        ends_us=now_us + LIFE_US,
+        reset_us=_RETRY_US,
+        is_small=is_scarce(out + units, amount, replicas),
+    )
+
+
+def is_small(amount: int, replicas: int) -> bool:
+    """Tell whether there are too few slots to hold some ahead."""
+    return amount < 4 * replicas
+
+
+def is_scarce(out: int, amount: int, replicas: int) -> bool:
+    """Tell whether others may wait for what a replica has to spare."""
+    return is_small(amount, replicas) or out >= amount
+
+
+def find(connection: Connection, replica: str, holds: Sequence[Hold]) -> set[str]:
+    """Tell of which limits a replica says that it holds slots."""
+    if not holds:
+        return set()
+    rows = connection.execute(
+        "/* slots.find */ SELECT DISTINCT state_id FROM lease WHERE id = ANY(%s) AND replica = %s AND bucket = %s",
+        ([int(hold.lease_id) for hold in holds], replica, BUCKET),
+    )
+    return {row["state_id"] for row in rows}
+
+
+def keep(connection: Connection, replica: str, holds: Sequence[Hold]) -> list[dict[str, Any]]:
+    """Note that leases are held, with so many slots; those that ended stay ended. The limits' rows are locked."""
+    if not holds:
+        return []
+    return connection.execute(
+        "/* slots.keep */ UPDATE lease SET units = least(lease.units, told.units), "
+        "ends_at = clock_timestamp() + %s * interval '1 microsecond' "
+        "FROM unnest(%s::bigint[], %s::bigint[]) AS told (id, units) "
+        "WHERE lease.id = told.id AND replica = %s AND bucket = %s AND ends_at > clock_timestamp() "
+        "RETURNING lease.id, state_id",
+        (
+            LIFE_US,
+            [int(hold.lease_id) for hold in holds],
+            [hold.units for hold in holds],
+            replica,
+            BUCKET,
+        ),
+    ).fetchall()
+
+
+def count(connection: Connection, state_ids: Sequence[str]) -> dict[str, int]:
+    """Count the slots that are held, of limits whose rows are locked."""
+    if not state_ids:
+        return {}
+    rows = connection.execute(
+        "/* slots.count */ SELECT state_id, sum(units)::bigint AS units FROM lease "
+        "WHERE state_id = ANY(%s) AND bucket = -1 AND ends_at > clock_timestamp() GROUP BY state_id",
+        (list(state_ids),),
+    )
+    return {row["state_id"]: row["units"] for row in rows}

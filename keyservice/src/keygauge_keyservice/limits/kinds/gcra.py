@@ -1,0 +1,87 @@
+"""The smooth rate: units flow at an even pace, with a fortieth of the limit at once at most (GCRA, a leaky bucket).
+
+Its state is one moment: when the bucket would be empty if nothing more came. A unit is given for an interval: from a
+moment at which the bucket has room for it, and no longer than `life_us`. Each fills the bucket for `interval_us`, so in
+any closed interval of a length d at most `burst + d / interval` units are given. Those spent within a window were given
+within the window and one life before it; the interval is so long that this makes no more than the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keygauge_keyservice.limits.fair_share import clamp
+from keygauge_keyservice.limits.grant import Grant
+
+PATIENCE_US = 250_000  # a unit may be given so long before it may be spent
+_PARTS = 40  # of the limit at once, and of the window as the life of a lease
+_SHORTEST_US = 250_000  # a lease that ended sooner would not outlast its way to the replica
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True)
+class Flow:
+    """When the bucket is empty, in `head`."""
+
+    head: int = 0
+    cells: tuple[int, ...] = (0,)  # of the others only
+    ends: tuple[int, ...] = ()  # as above
+    clock: str = ""  # as above
+    stamps: tuple[int, ...] = ()  # as above
+
+    def level(self, *, now_us: int, amount: int, window_s: int) -> int:
+        """Return the units that are in the bucket."""
+        return -(-max(0, self.head - now_us) // interval_us(amount, window_s)) if amount else 0
+
+    def refund(self, units: int, bucket: int, *, now_us: int, amount: int, window_s: int) -> Flow:
+        """Take units back that will not be spent; `bucket` is the head after they were given.
+
+        Only those that still fill the bucket: what has flowed out since left no room for others meanwhile.
+        """
+        if amount == 0:
+            return self
+        interval = interval_us(amount, window_s)
+        return Flow(self.head - min(units, max(0, bucket - now_us) // interval) * interval)
+
+
+def burst(amount: int) -> int:
+    """Return how many units may be spent at once."""
+    return max(1, amount // _PARTS)
+
+
+def life_us(window_s: int) -> int:
+    """Return how long a lease may be spent."""
+    window_us = window_s * _SECOND_US
+    return max(window_us // _PARTS, min(_SHORTEST_US, window_us // 4))
+
+
+def interval_us(amount: int, window_s: int) -> int:
+    """Return the pace: one unit in so long a time."""
+    return (window_s * _SECOND_US + life_us(window_s)) // (amount - burst(amount) + 1) + 1
+
+
+def grant(
+    flow: Flow, *, now_us: int, amount: int, window_s: int, want: int, replicas: int = 1, waiting: int = 1
+) -> Grant[Flow]:
+    """Give what the bucket has room for of the units wanted, and say when there is room for more."""
+    if amount == 0:
+        return Grant(flow, 0, 0, now_us, window_s * _SECOND_US, is_small=True)
+    interval, most = interval_us(amount, window_s), burst(amount)
+    small = most < 4 * replicas
+    head, start_us = max(flow.head, now_us), now_us
+    room = (now_us + most * interval - head) // interval
+    if room < 1:
+        start_us, room = head - (most - 1) * interval, 1
+    if start_us > now_us + PATIENCE_US:
+        return Grant(flow, 0, 0, now_us, start_us - now_us, is_small=small)
+    units = clamp(want, remaining=room, replicas=replicas, waiting=waiting)
+    head += units * interval
+    return Grant(
+        Flow(head),
+        units,
+        room - units,
+        start_us + life_us(window_s),
+        max(interval, head - (most - 1) * interval - now_us) if room == units else interval,
+        start_us=start_us,
+        is_small=small,
+    )

@@ -1,0 +1,211 @@
+"""The strict rate: a log of what was given, each entry with the moment before which it is spent.
+
+A unit is given for an interval: it may be spent from `start` on and before `end`, and no sooner or later. It is given
+only when less than the limit's amount was given before with an end after `start - window`. Then no real interval of
+the window's length sees more than the limit: of amount + 1 units spent in one, take the one given last; the others were
+spent at most a window before it, so they end after its start less a window, and it would not have been given.
+
+Large limits are leased: to the end of a twentieth of the window, so that a log has some twenty entries. Small limits,
+and callers that are slow, get single units for use at once: their ends are close to when they are spent, and get closer
+when the replica reports when that was. Where it tells that by a clock which other replicas read too, the entry keeps
+this end besides, and those replicas are told the start by it: what messages take on their way delays nobody then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, repeat
+
+from keygauge_keyservice.limits.clock_reading import Reading
+from keygauge_keyservice.limits.fair_share import clamp
+from keygauge_keyservice.limits.grant import Grant
+
+BUCKETS = 20  # leases end on a grid of so many points a window; more use the limit better, and end leases sooner
+PATIENCE_US = 250_000  # a unit for use at once may be given so long before it may be spent
+_LIFE_US = 500_000  # how long such a unit may be under way
+_APART_US = 1_000_000  # two that name their clocks alike differ by more: those are not the same, as after a VM's copy
+_ENTRIES_MAX = 64
+_SECOND_US = 1_000_000
+
+
+@dataclass(frozen=True)
+class Log:
+    """Units given and still counting, by end, soonest first.
+
+    `stamps` are the ends by `clock`, 0 where they are not known, and none at all where no clock has told any.
+    """
+
+    ends: tuple[int, ...] = ()
+    cells: tuple[int, ...] = ()
+    head: int = 0  # of budgets only
+    clock: str = ""
+    stamps: tuple[int, ...] = ()
+
+    @property
+    def used(self) -> int:
+        """Return the units that count now."""
+        return sum(self.cells)
+
+    def since(self, us: int) -> Log:
+        """Leave out what ended by a moment."""
+        return _log({end: (units, stamp) for end, units, stamp in self._entries() if end > us}, self.clock)
+
+    def add(self, units: int, end: int, *, stamp: int = 0) -> Log:
+        """Add units under an end."""
+        entries = self._by_end()
+        if end in entries:
+            held, known = entries[end]
+            units, stamp = held + units, max(known, stamp) if known and stamp else 0
+        return _log(entries | {end: (units, stamp)}, self.clock)
+
+    def take(self, units: int, end: int) -> Log:
+        """Take units away that are counted under an end, as far as they are there."""
+        entries = self._by_end()
+        held, stamp = entries[end]
+        return _log(entries | {end: (held - min(units, held), stamp)}, self.clock)
+
+    def coarse(self, width_us: int) -> Log:
+        """Move every end up to the grid: each unit counts a little longer, never shorter."""
+        return _sum((_up(end, width_us), units) for end, units, _ in self._entries())
+
+    def read_by(self, reading: Reading | None, now_us: int) -> Log:
+        """Move ends that are known by a clock to where they are by now at the latest, given what it showed before."""
+        return _sum((self._end(end, stamp, reading, now_us), units) for end, units, stamp in self._entries())
+
+    def waits(self, reading: Reading | None, now_us: int, *, start_us: int, window_us: int) -> tuple[int, int]:
+        """Return how long to wait for what a window that ends at `start_us` does not see: from now, and by a clock."""
+        by_now = by_clock = 0
+        for end, _, stamp in self._entries():
+            last = self._end(end, stamp, reading, now_us)
+            if last + window_us > start_us:
+                continue
+            if last == end:
+                by_now = max(by_now, end + window_us - now_us)
+            else:  # from the reading: so much of it has passed on the way
+                by_clock = max(by_clock, last + window_us - now_us)
+        return by_now, by_clock
+
+    def find(self, end: int, width_us: int) -> int | None:
+        """Return the end under which the units given with an end are counted now."""
+        return next((here for here in (end, _up(end, width_us)) if here in self.ends), None)
+
+    def refund(self, units: int, end: int, *, window_s: int) -> Log:
+        """Take units back that were given with an end and will not be spent."""
+        here = self.find(end, width_us(window_s))
+        return self if here is None else self.take(units, here)
+
+    def tighten(self, units: int, end: int, *, spent_us: int, window_s: int, reading: Reading | None = None) -> Log:
+        """Note that units given with an end were spent before a moment: they count until a window after that.
+
+        `reading` is that moment by a clock of the replica. Of other clocks nothing is known from then on.
+        """
+        here = self.find(end, width_us(window_s))
+        if here is None or spent_us >= here:
+            return self
+        units = min(units, self.cells[self.ends.index(here)])
+        log = self.take(units, here)
+        if reading is None:
+            return log.add(units, spent_us)
+        if log.clock != reading.clock:
+            log = Log(log.ends, log.cells, clock=reading.clock)
+        return log.add(units, spent_us, stamp=reading.us)
+
+    def opens_us(self, amount: int, window_us: int) -> int:
+        """Return when a unit can be given, of a log that has no room now."""
+        excess = self.used - amount + 1
+        gone = accumulate(self.cells)
+        return next(end for end, units in zip(self.ends, gone, strict=True) if units >= excess) + window_us
+
+    def _entries(self) -> Iterator[tuple[int, int, int]]:
+        return zip(self.ends, self.cells, self.stamps or repeat(0))  # noqa: B905 - `repeat` has no end
+
+    def _by_end(self) -> dict[int, tuple[int, int]]:
+        return {end: (units, stamp) for end, units, stamp in self._entries()}
+
+    def _end(self, end: int, stamp: int, reading: Reading | None, now_us: int) -> int:
+        if not stamp or reading is None or reading.clock != self.clock:
+            return end
+        last = stamp + now_us - reading.us
+        return last if abs(last - end) < _APART_US else end
+
+
+def width_us(window_s: int) -> int:
+    """Return the grid's width."""
+    return window_s * (_SECOND_US // BUCKETS)
+
+
+def is_small(amount: int, replicas: int) -> bool:
+    """Tell whether there are too few units to lease: less than one for each point of the grid, or four per replica."""
+    return amount < max(BUCKETS, 4 * replicas)
+
+
+def advance(log: Log, *, now_us: int, window_s: int) -> Log:
+    """Leave out what no window that ends now or later can see."""
+    return log.since(now_us - window_s * _SECOND_US)
+
+
+def grant(
+    log: Log,
+    *,
+    now_us: int,
+    amount: int,
+    window_s: int,
+    want: int,
+    replicas: int = 1,
+    waiting: int = 1,
+    reading: Reading | None = None,
+) -> Grant[Log]:
+    """Give what the limit allows of the units wanted, and say when more comes free.
+
+    `reading` is of the replica's clock when it asked.
+    """
+    window_us, width = window_s * _SECOND_US, width_us(window_s)
+    log = advance(log, now_us=now_us, window_s=window_s)
+    seen = advance(log.read_by(reading, now_us), now_us=now_us, window_s=window_s)
+    small = is_small(amount, replicas)
+    exact = small or waiting >= want  # all is for use at once
+    start_us = now_us
+    if exact and 0 < amount <= seen.used:
+        start_us = seen.opens_us(amount, window_us)
+    if seen.used >= amount and not now_us < start_us <= now_us + PATIENCE_US:
+        wait_us = seen.opens_us(amount, window_us) - now_us if amount else window_us
+        return Grant(log, 0, 0, now_us, max(1, wait_us), is_small=small)
+    room = amount - seen.since(start_us - window_us).used
+    units = min(want, room) if exact else clamp(want, remaining=room, replicas=replicas, waiting=waiting)
+    end_us = start_us + min(_LIFE_US, window_us // 4) if exact else _up(now_us + width // 4, width)
+    by_now, by_clock = log.waits(reading, now_us, start_us=start_us, window_us=window_us)
+    log, seen = log.add(units, end_us), seen.add(units, end_us)
+    if len(log.ends) > _ENTRIES_MAX:
+        log = log.coarse(width)
+    next_us = seen.opens_us(amount, window_us) if seen.used >= amount else seen.ends[0] + window_us
+    return Grant(
+        log,
+        units,
+        max(0, amount - seen.used),
+        end_us,
+        next_us - now_us,
+        start_us=now_us + by_now,
+        wait_us=by_clock,
+        is_exact=exact,
+        is_small=small,
+    )
+
+
+def _sum(entries: Iterable[tuple[int, int]]) -> Log:
+    """Count units by end, of no clock."""
+    summed: dict[int, tuple[int, int]] = {}
+    for end, units in entries:
+        summed[end] = (summed.get(end, (0, 0))[0] + units, 0)
+    return _log(summed)
+
+
+def _log(entries: Mapping[int, tuple[int, int]], clock: str = "") -> Log:
+    kept = [(end, *entries[end]) for end in sorted(entries) if entries[end][0]]
+    ends, cells, stamps = (tuple(column) for column in zip(*kept, strict=True)) if kept else ((), (), ())
+    return Log(ends, cells, clock=clock, stamps=stamps) if any(stamps) else Log(ends, cells)
+
+
+def _up(us: int, width: int) -> int:
+    """Return the first point of the grid that is not before a moment."""
+    return -(-us // width) * width

@@ -1,0 +1,164 @@
+"""The guard before every page: who is signed in, and whether a form comes from our own page."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import cast
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, g, redirect, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from keygauge_keyservice.accounts import sessions
+from keygauge_keyservice.accounts.members import Member
+from keygauge_keyservice.accounts.sessions import Session
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.problem import Problem
+
+_COOKIE = "keygauge_session"
+_COOKIE_HTTPS = f"__Host-{_COOKIE}"  # browsers take it from this very host alone (RFC 6265bis, 4.1.3.2)
+_PUBLIC = frozenset(
+    (
+        *("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"),
+        *("portal.invitation.show", "portal.invitation.accept"),
+        *("portal.single_sign_on.begin", "portal.single_sign_on.finish"),
+    )
+)
+_OPERATORS = "portal.operator"  # the blueprint of pages that only operators see
+_EVERYONES = frozenset(("portal.sign_in", "portal.password"))  # … of pages that are about no account
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+def install(portal: Blueprint) -> None:
+    """Guard every page of the portal."""
+    portal.before_request(_admit)
+
+
+def current_session() -> Session:
+    """Return the session of the member who asks; only pages that need a sign-in may call it."""
+    return cast("Session", g.session)
+
+
+def current_member() -> Member:
+    """Return the member who asks."""
+    return current_session().member
+
+
+def current_account_id() -> str:
+    """Return the account that every query is confined to: the member's own, or the one an operator looks at."""
+    return cast("str", current_member().account_id)
+
+
+def require_change() -> Member:
+    """Return the member who asks to change something.
+
+    Raises:
+        Problem: 403, a viewer changes nothing.
+    """
+    member = current_member()
+    if not member.may_change:
+        raise Problem(403, "viewer", "You have read-only access to this account. Ask an owner to change your role.")
+    return member
+
+
+def require_manager() -> Member:
+    """Return the member who asks to change who the members are.
+
+    Raises:
+        Problem: 403, only owners do that.
+    """
+    member = current_member()
+    if not member.may_manage:
+        raise Problem(403, "no_owner", "Only owners of this account can do this.")
+    return member
+
+
+def signed_in() -> Session | None:
+    """Return the session of the member who asks, or None on a page that needs none."""
+    return cast("Session | None", g.get("session"))
+
+
+def find_session() -> Session | None:
+    """Return the session of the request's cookie, or None."""
+    token = request.cookies.get(_cookie())
+    if not token:
+        return None
+    with services().connection() as connection:
+        return sessions.find(connection, token)
+
+
+def give_cookie(response: BaseResponse, token: str) -> None:
+    """Sign a browser in."""
+    response.set_cookie(
+        _cookie(), token, max_age=sessions.LIFETIME_S, httponly=True, samesite="Lax", secure=request.is_secure
+    )
+
+
+def take_cookie(response: BaseResponse) -> None:
+    """Sign a browser out."""
+    response.delete_cookie(_cookie(), httponly=True, samesite="Lax", secure=request.is_secure)
+
+
+def _cookie() -> str:
+    return _COOKIE_HTTPS if request.is_secure else _COOKIE
+
+
+def _admit() -> BaseResponse | None:
+    g.session = None
+    is_change = request.method not in _SAFE_METHODS
+    if is_change and not _is_same_origin():
+        raise Problem(403, "cross_site", "This form was submitted from another site and was rejected.")
+    if is_change and any("\0" in value for value in request.form.values()):
+        raise Problem(422, "bad_form", "The form contains an invalid character. Go back and correct it.")
+    if request.endpoint in _PUBLIC:
+        return None
+    g.session = find_session()
+    if g.session is None:
+        return _to_sign_in()
+    if is_change and not _is_csrf_token(request.form.get("csrf", ""), g.session):
+        raise Problem(403, "stale_form", "This form has expired. Go back, reload the page and submit it again.")
+    return _confine(g.session.member)
+
+
+def _confine(member: Member) -> BaseResponse | None:
+    """Keep members out of the operators' pages, and operators who look at no account out of an account's."""
+    if request.blueprint == _OPERATORS:
+        if not member.is_operator:
+            raise Problem(404, "not_found", "This page doesn't exist.")
+        return None
+    if member.account_id is None and request.blueprint not in _EVERYONES:
+        return cast("Response", redirect(url_for("portal.operator.show"), 303))
+    return None
+
+
+def csrf_token(session: Session) -> str:
+    """Write the session's token another way each time, so that compression tells nothing of it."""
+    token = session.csrf_token.encode()
+    mask = secrets.token_bytes(len(token))
+    return (mask + bytes(one ^ other for one, other in zip(mask, token, strict=True))).hex()
+
+
+def _is_csrf_token(text: str, session: Session) -> bool:
+    try:
+        masked = bytes.fromhex(text)
+    except ValueError:
+        return False
+    half = len(masked) // 2
+    token = bytes(one ^ other for one, other in zip(masked[:half], masked[half:], strict=False))
+    return hmac.compare_digest(token, session.csrf_token.encode())
+
+
+def _is_same_origin() -> bool:
+    """Tell whether a form was sent by one of our pages, as far as the browser says; programs say nothing."""
+    fetch_site = request.headers.get("Sec-Fetch-Site")
+    if fetch_site is not None:  # browsers set it over https and on localhost, also behind a proxy that changes Host
+        return fetch_site in {"same-origin", "none"}
+    origin = request.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc == request.host
+
+
+def _to_sign_in() -> Response:
+    target = request.full_path.rstrip("?") if request.method == "GET" else None
+    location = url_for("portal.sign_in.show", next=None if target == "/" else target)
+    return cast("Response", redirect(location, 303))

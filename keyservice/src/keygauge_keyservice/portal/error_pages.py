@@ -1,0 +1,82 @@
+"""Errors as pages: what went wrong and the way out, nothing of the inside."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+import psycopg
+from flask import Blueprint, g, make_response, render_template, request
+from flask.blueprints import BlueprintSetupState
+from psycopg_pool import PoolTimeout, TooManyRequests
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response
+
+from keygauge_keyservice.portal import auth, headers
+from keygauge_keyservice.web.problem import Problem, of_http
+
+_log = logging.getLogger(__name__)
+
+_DATABASE_ERRORS = (psycopg.OperationalError, PoolTimeout, TooManyRequests)
+_UNMATCHED = {404: "This page doesn't exist.", 405: "This address only accepts form submissions."}
+_TITLES = {
+    403: "Not allowed",
+    404: "Page not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Request too large",
+    422: "Invalid request",
+    500: "Something went wrong",
+    503: "Temporarily unavailable",
+}
+
+
+def install(portal: Blueprint) -> None:
+    """Answer every error of the portal's pages with a page."""
+    portal.register_error_handler(Problem, _of_problem)
+    portal.register_error_handler(HTTPException, _of_http)
+    for error in _DATABASE_ERRORS:
+        portal.register_error_handler(error, _of_database)
+    portal.register_error_handler(Exception, _of_fault)
+    portal.record_once(_install_for_unmatched)
+
+
+def _install_for_unmatched(state: BlueprintSetupState) -> None:
+    for status in _UNMATCHED:
+        state.app.register_error_handler(status, _of_unmatched)
+
+
+def _page(status: int, detail: str) -> tuple[str, int]:
+    title = _TITLES.get(status, "Something went wrong")
+    return render_template("portal/fault.html", is_fault=True, status=status, title=title, detail=detail), status
+
+
+def _of_problem(error: Problem) -> tuple[str, int]:
+    return _page(error.status, error.detail)
+
+
+def _of_http(error: HTTPException) -> tuple[str, int] | Response:
+    if error.response is not None or error.code is None:  # a redirect, or an answer made by hand
+        return error.get_response()
+    return _page(error.code, error.description or "")
+
+
+def _of_unmatched(error: HTTPException) -> Response:
+    """Answer for an address that is no page and no operation: a browser gets a page, a program problem+json."""
+    wanted = request.accept_mimetypes
+    if request.path.startswith("/v1/") or wanted["text/html"] <= wanted["application/json"]:
+        return of_http(error)
+    with suppress(*_DATABASE_ERRORS):  # the page is as well without the links of those who are signed in
+        g.session = auth.find_session()
+    status = error.code or 404
+    return headers.add(make_response(*_page(status, _UNMATCHED[status])))
+
+
+def _of_database(error: Exception) -> tuple[str, int]:
+    _log.error("the database did not answer: %s", type(error).__name__)
+    return _page(503, "The database is unavailable. Try again in a moment.")
+
+
+def _of_fault(error: Exception) -> tuple[str, int]:
+    _log.error("a page failed", exc_info=error)
+    return _page(500, "An unexpected error occurred. If it persists, contact the operator of this service.")

@@ -1,0 +1,203 @@
+"""Numbers, money and times as people read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date, format_datetime, format_time
+from babel.numbers import format_currency, format_decimal
+from flask import Blueprint, request
+from flask.blueprints import BlueprintSetupState
+
+from keygauge_keyservice.portal import assets, auth, reader
+from keygauge_keyservice.web.context import services
+
+_THOUSAND = 1000
+_UNITS = ("", "k", "M", "B", "T")
+_CENT, _MINIMUM = Decimal("0.01"), Decimal("0.0001")
+_SECOND_US = 1_000_000
+
+
+_STRFTIME = {  # of the patterns that charts use, for English, where they cost a tenth
+    "HH:mm": "%H:%M",
+    "EEE HH:mm": "%a %H:%M",
+    "d MMM": "%-d %b",
+    "MMM yyyy": "%b %Y",
+    "EEE d MMM yyyy, HH:mm": "%a %-d %b %Y, %H:%M",
+    "EEE d MMM yyyy": "%a %-d %b %Y",
+    "'Week of' d MMM yyyy": "Week of %-d %b %Y",
+    "MMMM yyyy": "%B %Y",
+    "d MMM HH:mm:ss": "%-d %b %H:%M:%S",
+    "d MMM yyyy HH:mm:ss": "%-d %b %Y %H:%M:%S",
+}
+
+
+def count(number: int) -> str:
+    """Write all digits: 8,750."""
+    return f"{number:,}" if reader.is_english() else format_decimal(number, locale=reader.locale())
+
+
+def short(number: float) -> str:
+    """Write three digits at most and a unit: 950, 1.2k, 35M."""
+    for unit in _UNITS:
+        if abs(number) < 999.5 or unit == _UNITS[-1]:  # noqa: PLR2004 - from here on it is written 1k
+            break
+        number /= _THOUSAND
+    digits = f"{number:.1f}" if abs(number) < 99.95 and unit else f"{number:.0f}"  # noqa: PLR2004 - three digits
+    return _localise(digits.removesuffix(".0")) + unit
+
+
+def money(nanousd: int) -> str:
+    """Write US dollars rounded half to even: to cents, to hundredths of a cent below one dollar."""
+    dollars = Decimal(nanousd).scaleb(-9)
+    if 0 < abs(dollars) < _MINIMUM:
+        return "< $0.0001"
+    return _dollars(dollars, _CENT if abs(dollars) >= 1 or not dollars else _MINIMUM)
+
+
+def cents(nanousd: int) -> str:
+    """Write what is billed, in US dollars rounded half to even to cents: $0.07."""
+    return _dollars(Decimal(nanousd).scaleb(-9), _CENT)
+
+
+def _dollars(dollars: Decimal, step: Decimal) -> str:
+    rounded = dollars.quantize(step, ROUND_HALF_EVEN)
+    if reader.is_english():
+        return f"-${-rounded:,}" if rounded < 0 else f"${rounded:,}"
+    pattern = None if step == _CENT else reader.locale().currency_formats["standard"].pattern.replace("0.00", "0.0000")
+    return format_currency(rounded, "USD", pattern, locale=reader.locale(), currency_digits=False)
+
+
+def _localise(digits: str) -> str:
+    return digits if reader.is_english() else digits.replace(".", reader.locale().number_symbols["latn"]["decimal"])
+
+
+def credits_of(nanousd: int, worth_nanousd: int) -> str:
+    """Write money in credits, to a hundredth of one: 4,321.5."""
+    amount = (Decimal(nanousd) / worth_nanousd).quantize(_CENT, ROUND_HALF_EVEN)
+    return f"{amount:,}".removesuffix("0").removesuffix(".0")
+
+
+def dollars(nanousd: int) -> str:
+    """Write a round amount beside an axis, with the digits it has: $0.05, $1.50, $20k."""
+    amount = Decimal(nanousd).scaleb(-9).normalize()
+    if amount >= _THOUSAND:
+        return f"${short(float(amount))}"
+    digits = max(2, -int(amount.as_tuple().exponent))
+    return f"${amount:.{digits}f}"
+
+
+def amount(number: int, unit: str, credit_nanousd: int | None = None) -> str:
+    """Write an amount of a limit's unit without the unit's name, money with its sign: 20,000 or $25.00."""
+    if credit_nanousd:
+        return credits_of(number, credit_nanousd)
+    return money(number) if unit == "nanousd" else count(number)
+
+
+def unit_name(unit: str, credit_nanousd: int | None = None) -> str:
+    """Name a limit's unit beside an amount; nothing beside money."""
+    if credit_nanousd:
+        return "credits"
+    return {"nanousd": "", "concurrent": "concurrent requests"}.get(unit, f"{unit}s")
+
+
+def share(part: int, whole: int) -> str:
+    """Write a share as percent: 12.5%."""
+    if not whole:
+        return "-"
+    percent = 100 * part / whole
+    if 0 < percent < 0.1:  # noqa: PLR2004 - what one digit can show
+        return "< 0.1%"
+    return f"{percent:.1f}".removesuffix(".0") + "%"
+
+
+def duration(duration_us: float) -> str:
+    """Write a time span: 340 ms, 1.2 s."""
+    if duration_us < _SECOND_US:
+        return f"{duration_us / 1000:.0f} ms"
+    return f"{_localise(f'{duration_us / _SECOND_US:.1f}')} s"
+
+
+def span(seconds: int) -> str:
+    """Write a length of time in its greatest whole unit: 1 day, 36 hours, 90 minutes."""
+    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size and seconds % size == 0:
+            number = seconds // size
+            return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{seconds} seconds"
+
+
+def change(now: float, before: float) -> str:
+    """Write how a number compares with the one before: +12%, -3%, nothing where there was none."""
+    if not before:
+        return ""
+    percent = round(100 * (now - before) / before)
+    return f"{percent:+,}%" if percent else "no change"
+
+
+def zone_name(moment: datetime, zone: ZoneInfo | None = None) -> str:
+    """Name the zone at a moment: UTC, CET, UTC+05:45."""
+    local = moment.astimezone(zone or reader.zone())
+    name = local.strftime("%Z")
+    return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"
+
+
+def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> str:
+    """Write a moment by a pattern of Unicode's: EEE d MMM yyyy, HH:mm."""
+    local = moment.astimezone(zone or reader.zone())
+    if reader.is_english():
+        return local.strftime(_STRFTIME[pattern])
+    if "HH:mm" in pattern and "h" in reader.locale().time_formats["short"].pattern:
+        pattern = pattern.replace("HH:mm:ss", "h:mm:ss a").replace("HH:mm", "h:mm a")
+    return format_datetime(local, pattern, tzinfo=local.tzinfo, locale=reader.locale())
+
+
+def day(moment: datetime) -> str:
+    """Write a day: 21 Nov 2026."""
+    local = moment.astimezone(reader.zone())
+    return f"{local:%-d %b %Y}" if reader.is_english() else format_date(local, "medium", reader.locale())
+
+
+def clock(moment: datetime) -> str:
+    """Write a moment with its zone: 21 Nov 2026, 02:35 UTC."""
+    local = moment.astimezone(reader.zone())
+    if reader.is_english():
+        return f"{local:%-d %b %Y, %H:%M} {zone_name(moment)}"
+    time = format_time(local, "short", tzinfo=local.tzinfo, locale=reader.locale())
+    return f"{day(moment)}, {time} {zone_name(moment)}"
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """Write how long ago a moment was: 3 minutes ago."""
+    seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
+    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            number = seconds // size
+            return f"{number} {noun}{'' if number == 1 else 's'} ago"
+    return "just now"
+
+
+def install(portal: Blueprint) -> None:
+    """Give the templates these filters, the assets' addresses, the session and the chosen theme."""
+    portal.record_once(_add_filters)
+    portal.app_context_processor(_context)  # for the page of an unknown address too
+
+
+def _add_filters(state: BlueprintSetupState) -> None:
+    filters = (count, short, money, cents, duration, day, clock, ago, time_label, zone_name)
+    state.app.jinja_env.filters.update({function.__name__: function for function in filters})
+    state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context
+
+
+def _context() -> dict[str, object]:
+    theme = request.cookies.get("keygauge_theme")
+    return {
+        "api_url": services().settings.api_url,
+        "asset": assets.address,
+        "me": auth.signed_in(),
+        "share": share,
+        "zone": reader.zone(),
+        "theme": theme if theme in {"light", "dark"} else None,
+    }

@@ -1,0 +1,122 @@
+"""What needs attention on the overview, and where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from flask import url_for
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.ledger import addresses
+from keygauge_keyservice.ledger.addresses import NewAddresses
+from keygauge_keyservice.portal import formatting
+from keygauge_keyservice.usage import quota, usage
+from keygauge_keyservice.usage.quota import Quota
+from keygauge_keyservice.usage.usage import Part
+
+NEAR = 0.8  # of a quota
+PERIODS = {"day": "today", "month": "this month"}
+_EXPIRES_SOON = timedelta(days=14)
+_UNUSED = timedelta(days=60)
+_ERRORS_MIN, _ERRORS_SHARE = 20, 0.1  # of a key's calls in a day: a program that repeats its mistake
+
+
+Kind = Literal["quota", "new_address", "client_errors", "expired", "expires", "rotation_due", "unused"]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something that needs attention, and where to look."""
+
+    kind: Kind
+    key_id: str | None  # None: it is about the account
+    text: str
+    address: str
+
+
+def find(connection: Connection, account_id: str, *, now: datetime) -> list[Remark]:
+    """Look for all that needs attention, the most urgent first."""
+    quotas = quota.find_quotas(connection, account_id, now=now)
+    return find_with(connection, account_id, quotas, keys.list_keys(connection, account_id), now=now)
+
+
+def find_with(
+    connection: Connection, account_id: str, quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime
+) -> list[Remark]:
+    """Look for it where the account's quotas and keys are known."""
+    day = usage.breakdown(connection, by="key", account_id=account_id, start=now - timedelta(days=1), end=now)
+    fresh = addresses.find_new(connection, account_id, now=now)
+    names = {key.id: key.name for key in listed}
+    return [*of_quotas(quotas, names), *of_addresses(fresh), *of_errors(day, names), *of_keys(listed, now=now)]
+
+
+def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark]:
+    """Remark on quotas and budgets that run out, the account's and its keys'."""
+    for one in quotas:
+        if one.amount and one.used >= NEAR * one.amount:
+            unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"
+            unit = "credit budget" if one.credit_nanousd else unit
+            whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
+            share = formatting.share(one.used, one.amount)
+            yield Remark(
+                "quota",
+                one.key_id,
+                f"{share} of the {unit} “{one.name}”{whose} used {PERIODS[one.period]}.",
+                url_for("portal.usage.show", key=one.key_id),
+            )
+
+
+def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
+    """Remark on keys that are used from where they were not before."""
+    for one in fresh:
+        where = f"a new IP address: {one.ip}" if one.ips == 1 else f"{one.ips} new IP addresses, including {one.ip}"
+        yield Remark(
+            "new_address",
+            one.key_id,
+            f"“{one.key_name}” was used from {where}.",
+            url_for("portal.calls.show", key=one.key_id, ip=one.ip, exact=1, range="24h"),
+        )
+
+
+def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
+    """Remark on keys whose programs repeat calls that are answered with 400 to 499."""
+    for part in day:
+        wrong = part.client_errors
+        if part.group in names and wrong >= _ERRORS_MIN and wrong >= _ERRORS_SHARE * part.requests:
+            yield Remark(
+                "client_errors",
+                part.group,
+                f"“{names[part.group]}” had {formatting.count(wrong)} client errors (4xx) in the last 24 hours "
+                f"({formatting.share(wrong, part.requests)} of its requests).",
+                url_for("portal.calls.show", key=part.group, status="4xx", range="24h"),
+            )
+
+
+def of_keys(listed: Sequence[Key], *, now: datetime) -> Iterator[Remark]:
+    """Remark on keys that expired or will, are to be rotated, or lie unused."""
+    for key in listed:
+        address = url_for("portal.key.show", key_id=key.id)
+        for kind, text in _of_key(key, now):
+            yield Remark(kind, key.id, text, address)
+
+
+def _of_key(key: Key, now: datetime) -> Iterator[tuple[Kind, str]]:
+    if key.expires_at is not None and key.expires_at <= now:
+        yield "expired", f"“{key.name}” expired on {formatting.day(key.expires_at)}."
+        return
+    if key.expires_at is not None and key.expires_at <= now + _EXPIRES_SOON:
+        yield "expires", f"“{key.name}” expires on {formatting.day(key.expires_at)}."
+    if key.status != "active":
+        return
+    if key.rotation_due_at is not None and key.rotation_due_at <= now:
+        yield (
+            "rotation_due",
+            f"“{key.name}” is due for rotation. It was last rotated on {formatting.day(key.rotated_at)}.",
+        )
+    if (key.last_used_at or key.created_at) < now - _UNUSED:
+        yield "unused", f"“{key.name}” has not been used for {_UNUSED.days} days."

@@ -1,0 +1,94 @@
+"""The audit page: who changed what in the account, newest first, and the same as CSV and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, render_template, request
+
+from keygauge_keyservice.accounts import members
+from keygauge_keyservice.journal import audit
+from keygauge_keyservice.journal.audit import Entry
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.portal import audit_text, auth
+from keygauge_keyservice.portal.tables import export as export_file
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.problem import Problem
+
+blueprint = Blueprint("audit", __name__)
+
+_PAGE = 50
+_KINDS = {"key": "Keys", "member": "Members", "plan": "Plan", "account": "Account", "note": "Support notes"}
+_TEXT_LENGTH_MAX = 100
+_ID_MAX = 2**63 - 1
+
+
+@blueprint.get("/audit")
+def show() -> str:
+    """Show a page of entries."""
+    chosen, account_id = _chosen(), auth.current_account_id()
+    with services().connection() as connection:
+        found = audit.find_entries(connection, account_id, before_id=_before(), limit=_PAGE + 1, **chosen)
+        names = {key.id: key.name for key in keys.list_keys(connection, account_id)}
+        names |= {str(member.id): member.email for member in members.list_members(connection, account_id)}
+        names[account_id] = "the account"
+    shown = found[:_PAGE]
+    return render_template(
+        "portal/audit.html",
+        found=shown,
+        names=names,
+        audit_text=audit_text,
+        kinds=_KINDS,
+        chosen=chosen,
+        next=shown[-1].id if len(found) > _PAGE else None,
+        is_first="before" not in request.args,
+    )
+
+
+@blueprint.get("/audit.csv")
+def export() -> Response:
+    """Answer with all chosen entries as CSV."""
+    found = audit.read_all(services().connection, auth.current_account_id(), **_chosen())
+    names = ["at_utc", "actor", "action", "subject", "before", "after"]
+    return export_file.as_csv("audit", names, ([entry.at, *_texts(entry)] for entry in found))
+
+
+@blueprint.get("/audit.json")
+def read() -> Response:
+    """Answer with a page of entries as JSON."""
+    with services().connection() as connection:
+        found = audit.find_entries(
+            connection, auth.current_account_id(), before_id=_before(), limit=audit.PAGE_MAX, **_chosen()
+        )
+    return jsonify({"entries": [document(entry) for entry in found], "next": next_of(found, audit.PAGE_MAX)})
+
+
+def document(entry: Entry) -> dict[str, Any]:
+    """Write an entry for JSON."""
+    return vars(entry) | {"at": entry.at.isoformat()}
+
+
+def next_of(found: list[Entry], limit: int) -> int | None:
+    """Return the `before` of the next page, None on the last one."""
+    return found[-1].id if len(found) == limit else None
+
+
+def _texts(entry: Entry) -> list[str]:
+    return [entry.actor, entry.action, entry.subject, *(json.dumps(part) for part in (entry.before, entry.after))]
+
+
+def _chosen() -> dict[str, str | None]:
+    chosen = {name: request.args.get(name) or None for name in ("action", "subject")}
+    if any(len(text or "") > _TEXT_LENGTH_MAX for text in chosen.values()):
+        raise Problem(422, "bad_filter", f"Filters can have at most {_TEXT_LENGTH_MAX} characters.")
+    return chosen
+
+
+def _before() -> int | None:
+    text = request.args.get("before")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= _ID_MAX):
+        raise Problem(422, "bad_filter", "before: use the `next` value of the previous page.")
+    return int(text)

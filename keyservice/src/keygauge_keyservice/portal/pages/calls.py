@@ -1,0 +1,169 @@
+"""The calls page: the log of single calls, newest first, each with a page of its own; as CSV and JSON too."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+
+from flask import Blueprint, Response, jsonify, render_template, request
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
+from keygauge_keyservice.portal import auth, date_range, reader
+from keygauge_keyservice.portal.date_range import DateRange
+from keygauge_keyservice.portal.pages import key_choice
+from keygauge_keyservice.portal.pages.keys import require_own
+from keygauge_keyservice.portal.tables import export as export_file
+from keygauge_keyservice.usage import call_log
+from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
+from keygauge_keyservice.usage.usage import UsageError
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.csv import usd
+from keygauge_keyservice.web.problem import Problem
+
+blueprint = Blueprint("calls", __name__)
+
+_PAGE = 50
+_STATUSES = {
+    "2xx": "Successful (2xx)",
+    "4xx": "Client errors (4xx)",
+    "429": "Rate limited (429)",
+    "5xx": "Server errors (5xx)",
+}
+_OUTCOMES = {
+    "admitted": "Admitted",
+    "limited": "Rejected: rate limit exceeded",
+    "quota": "Rejected: quota exceeded",
+    "revoked": "Rejected: key disabled or deleted",
+    "expired": "Rejected: key expired",
+    "forbidden": "Rejected: not permitted for this key",
+    "unavailable": "Rejected: limits unavailable",
+    "would_limit": "Admitted: would exceed a dry-run limit",
+    "degraded": "Admitted: key service unreachable",
+}
+_STREAMS = {"sse": "Server-sent events", "websocket": "WebSocket"}
+_FILTERS = ("key", "status", "model", "route", "ip", "exact")
+_LENGTHS_MAX = {"model": TEXT_LENGTH_MAX, "route": TEXT_LENGTH_MAX, "ip": 64}
+_NAMES = [name.name for name in fields(LoggedCall)]
+
+
+@blueprint.get("/calls")
+def show() -> str | Response:
+    """Show a page of the log; one that is asked for again and has not changed is not sent."""
+    shown = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone())
+    given = _given()
+    account_id = auth.current_account_id()
+    with services().connection() as connection:
+        listed = keys.list_keys(connection, account_id)
+        labels = key_choice.labels(listed)
+        if "key" in given:
+            given["key"] = key_choice.id_of(given["key"], labels)
+        key = require_own(connection, given["key"]) if "key" in given else None
+        page = _page(connection, _selected(shown, key, given))
+        names = _names(connection, {one.id: one.name for one in listed}, page.calls)
+    parts = {"page": page, "names": names, "place": call_log.place_of}
+    if "live" in request.args:
+        return _unless_known(render_template("portal/call_rows.html", **parts), page)
+    return render_template(
+        "portal/calls.html",
+        date_range=shown,
+        presets=date_range.PRESETS,
+        key=key,
+        key_labels=labels,
+        statuses=_STATUSES,
+        given=given,
+        query=shown.query | given,
+        is_first="after" not in request.args,
+        **parts,
+    )
+
+
+@blueprint.get("/calls/<place>")
+def read(place: str) -> str:
+    """Show all that is known of one call."""
+    try:
+        with services().connection() as connection:
+            call = call_log.find(connection, auth.current_account_id(), Place.parse(place))
+            if call is None:
+                raise Problem(404, "call_not_found", "Request not found.")
+            key = require_own(connection, call.key_id)
+    except UsageError as error:
+        raise Problem(404, "call_not_found", "Request not found.") from error
+    return render_template("portal/call.html", call=call, key=key, outcomes=_OUTCOMES, streams=_STREAMS)
+
+
+@blueprint.get("/calls.csv")
+def export() -> Response:
+    """Answer with all chosen calls as CSV."""
+    rows = ([usd(value) if name == "cost_nanousd" else value for name, value in vars(call).items()] for call in _all())
+    names = ["cost_usd" if name == "cost_nanousd" else name for name in _NAMES]
+    return export_file.as_csv("requests", names, rows)
+
+
+@blueprint.get("/calls.json")
+def export_json() -> Response:
+    """Answer with a page of the chosen calls as JSON."""
+    shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
+    with services().connection() as connection:
+        key = require_own(connection, given["key"]) if "key" in given else None
+        page = _page(connection, _selected(shown, key, given), limit=call_log.PAGE_MAX)
+    documents = [vars(call) | {"id": str(call.id), "time": call.time.isoformat()} for call in page.calls]
+    return jsonify({"calls": documents, "next": str(page.next) if page.next else None})
+
+
+def _all() -> Iterator[LoggedCall]:
+    shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
+    with services().connection() as connection:
+        key = require_own(connection, given["key"]) if "key" in given else None
+        selected = _selected(shown, key, given)
+        _page(connection, selected, limit=1)  # what is wrong with the filters is told before the answer begins
+    return call_log.read_all(services(), **selected)
+
+
+def _unless_known(rows: str, page: call_log.Page) -> Response:
+    """Answer a live page's question for its rows: 304 where they are those it has."""
+    response = Response(rows, content_type="text/html; charset=utf-8")
+    response.headers["Cache-Control"] = "no-cache, private"
+    response.set_etag(hashlib.sha256(",".join(str(call.id) for call in page.calls).encode()).hexdigest()[:24])
+    return response.make_conditional(request)  # type: ignore[return-value]  # the same response
+
+
+def _given() -> dict[str, str]:
+    return {name: text for name in _FILTERS if (text := request.args.get(name, "").strip())}
+
+
+def _selected(shown: DateRange, key: Key | None, given: Mapping[str, str]) -> CallFilter:
+    return CallFilter(
+        account_id=auth.current_account_id(),
+        start=shown.start,
+        end=shown.end,
+        key_id=key.id if key else None,
+        **_narrow(given),
+    )
+
+
+def _narrow(given: Mapping[str, str]) -> CallFilter:
+    texts = {name: given.get(name, "").strip() or None for name in ("model", "route", "ip")}
+    for name, text in texts.items():
+        if text and ("\0" in text or len(text) > _LENGTHS_MAX[name]):
+            raise Problem(422, "bad_filter", f"{name}: use at most {_LENGTHS_MAX[name]} characters.")
+    return {"status": given.get("status"), "is_partial": "exact" not in given, **texts}  # type: ignore[typeddict-item]  # a part
+
+
+def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -> call_log.Page:
+    after = request.args.get("after")
+    try:
+        return call_log.find_page(connection, after=Place.parse(after) if after else None, limit=limit, **selected)
+    except UsageError as error:
+        raise Problem(422, "bad_filter", f"{error}.") from error
+
+
+def _names(connection: Connection, names: dict[str, str], shown: Sequence[LoggedCall]) -> dict[str, str]:
+    """Add the names of deleted keys that made some of the calls."""
+    for key_id in {call.key_id for call in shown} - names.keys():
+        names[key_id] = f"{require_own(connection, key_id).name} (deleted)"
+    return names

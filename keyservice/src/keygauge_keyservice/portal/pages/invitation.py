@@ -1,0 +1,56 @@
+"""The page behind a one-time link: choose a password and join."""
+
+from __future__ import annotations
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from keygauge_keyservice.accounts import accounts, invitations, sessions
+from keygauge_keyservice.accounts.invitations import Invitation
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.portal import auth
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.problem import Problem
+
+blueprint = Blueprint("invitation", __name__)
+
+_GONE = "This invitation has expired or was already used. Ask for a new one."
+
+
+@blueprint.get("/invitation/<token>")
+def show(token: str) -> str:
+    """Show who is invited to what."""
+    with services().connection() as connection:
+        return _page(connection, _require(connection, token))
+
+
+@blueprint.post("/invitation/<token>")
+def accept(token: str) -> Response | tuple[str, int]:
+    """Take the password; the link is spent and the person signed in."""
+    password = request.form.get("password", "")
+    with services().connection() as connection:
+        invited = _require(connection, token)
+        if password != request.form.get("again", ""):
+            return _page(connection, invited, wrong="The passwords don't match."), 422
+    try:
+        with services().connection() as connection:
+            member = invitations.accept(connection, token, password)
+            cookie = sessions.start(connection, member.id)
+    except Problem as problem:
+        with services().connection() as connection:
+            return _page(connection, _require(connection, token), wrong=problem.detail), problem.status
+    response = redirect(url_for("portal.overview.show"), 303)
+    auth.give_cookie(response, cookie)
+    return response
+
+
+def _require(connection: Connection, token: str) -> Invitation:
+    invited = invitations.find(connection, token)
+    if invited is None:
+        raise Problem(404, "invitation_not_found", _GONE)
+    return invited
+
+
+def _page(connection: Connection, invited: Invitation, *, wrong: str | None = None) -> str:
+    account = accounts.require(connection, invited.account_id) if invited.account_id else None
+    return render_template("portal/invitation.html", invited=invited, account=account, wrong=wrong)

@@ -1,0 +1,139 @@
+"""The page of one key: what it may do, its secrets and history; change and rotate it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from keygauge_keyservice.accounts import sessions
+from keygauge_keyservice.journal import audit
+from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
+from keygauge_keyservice.limits.limit_terms import read_key_limits
+from keygauge_keyservice.portal import audit_text, auth, date_range, reader
+from keygauge_keyservice.portal.charts import timeline
+from keygauge_keyservice.portal.charts.metric import METRICS
+from keygauge_keyservice.portal.pages import key_form, limit_form, overview
+from keygauge_keyservice.portal.pages.keys import is_form_id, require_own
+from keygauge_keyservice.portal.pages.limit_form import Row
+from keygauge_keyservice.usage import quota, usage
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.fields import Fields
+from keygauge_keyservice.web.problem import Problem
+
+blueprint = Blueprint("key", __name__, url_prefix="/keys/<key_id>")
+
+_GRACES_S = {"0": "Immediately", "3600": "In 1 hour", "86400": "In 24 hours", "604800": "In 7 days"}
+_HISTORY = 10
+_NOTICES = frozenset(("changed", "sent-before", "active", "disabled"))
+
+
+@blueprint.get("")
+def show(key_id: str) -> str:
+    """Show a key."""
+    return _page(key_id)
+
+
+@blueprint.post("")
+def change(key_id: str) -> Response | tuple[str, int]:
+    """Change what the key may be used for."""
+    member = auth.require_change()
+    with services().connection() as connection:
+        key = require_own(connection, key_id)
+    document, day = key_form.document(request.form), request.form.get("expires_on", "").strip()
+    if day != key_form.of_key(key)["expires_on"]:  # else the time of day is kept
+        document["expires_at"] = f"{day}T00:00:00+00:00" if day else None
+    given = Fields(document)
+    terms = key_terms.read_terms(given, is_new=False)
+    if given.errors:
+        return _page(key_id, given=request.form, errors=key_form.errors(given)), 422
+    with services().connection() as connection:
+        keys.change(connection, key_id, actor=member.email, **terms)
+    return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
+
+
+@blueprint.post("/limits")
+def replace_limits(key_id: str) -> Response | tuple[str, int]:
+    """Put the form's limits in the place of those that the key has of its own."""
+    member = auth.require_change()
+    with services().connection() as connection:
+        require_own(connection, key_id)
+        rows, given = limit_form.read(request.form, key_limits.find(connection, key_id))
+    limits = read_key_limits(given)
+    if given.errors:
+        return _page(key_id, rows=rows, wrong_limits=limit_form.errors(given)), 422
+    with services().connection() as connection:
+        keys.lock(connection, key_id)
+        key_limits.replace(connection, key_id, limits, actor=member.email)
+    return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
+
+
+@blueprint.post("/rotate")
+def rotate(key_id: str) -> str | Response:
+    """Give the key another secret and show it: in this answer and never again."""
+    member = auth.require_change()
+    form_id, grace = request.form.get("form_id", ""), request.form.get("grace", "")
+    if grace not in _GRACES_S or not is_form_id(form_id):
+        raise Problem(422, "bad_form", "Choose when the old secret expires.")
+    with services().connection() as connection:
+        require_own(connection, key_id)
+        if not sessions.spend_form(connection, auth.current_session(), form_id):
+            return redirect(url_for("portal.key.show", key_id=key_id, notice="sent-before"), 303)
+        done = rotation.rotate(
+            connection,
+            key_id,
+            peppers=services().settings.peppers,
+            rotation_id=form_id,
+            grace_s=int(grace),
+            actor=member.email,
+        )
+        old = [secret for secret in rotation.list_secrets(connection, key_id) if secret.expires_at]
+    return render_template("portal/key_created.html", key=done.key, token=done.token, is_rotated=True, old=old)
+
+
+def _page(
+    key_id: str,
+    *,
+    given: Mapping[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
+    rows: Sequence[Row] | None = None,
+    wrong_limits: Sequence[str] = (),
+) -> str:
+    """Write the page; with forms that were sent and are wrong, as they were sent."""
+    with services().connection() as connection:
+        key = require_own(connection, key_id)
+        living = rotation.list_secrets(connection, key_id)
+        limits = key_limits.find(connection, key_id)
+        quotas = [one for one in quota.find_quotas(connection, key.account_id) if one.key_id == key_id]
+        history = audit.find_entries(connection, key.account_id, subject=key_id, limit=_HISTORY)
+        month = date_range.of_preset("30d", now=datetime.now(UTC), zone=reader.zone())
+        selection = usage.Selection(account_id=key.account_id, start=month.start, end=month.end, key_id=key_id)
+        points = usage.series(connection, bucket="day", zone=month.zone.key, **selection)
+        totals = usage.totals(connection, **selection)
+    return render_template(
+        "portal/key.html",
+        key=key,
+        secrets=living,
+        history=history,
+        audit_text=audit_text,
+        limits=limits,
+        describe=overview.describe,
+        gauges=[overview.gauge(one) for one in quotas],
+        rows=[*(limit_form.rows_of(limits) if rows is None else rows), *limit_form.SPARE_ROWS],
+        wrong_limits=wrong_limits,
+        units=limit_form.units(),
+        pers=limit_form.pers,
+        given=given or key_form.of_key(key),
+        totals=totals,
+        chart=timeline.draw_metric("key", METRICS["requests"], points, "day", zone=month.zone, links=())
+        if totals.requests
+        else "",
+        errors=errors or {},
+        graces=_GRACES_S,
+        form_id=secrets.token_hex(16),
+        notice=notice if (notice := request.args.get("notice")) in _NOTICES else None,
+        now=datetime.now(UTC),
+    )

@@ -1,0 +1,200 @@
+"""The keys page: list, create, disable, enable and delete the account's keys."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal, get_args
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from keygauge.key import Environment
+from keygauge_keyservice.accounts import accounts, sessions
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import key_limits, key_search, key_terms, keys
+from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.limits import definitions
+from keygauge_keyservice.limits.limit_terms import read_key_limits
+from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal.pages import key_form, limit_form, overview
+from keygauge_keyservice.portal.tables import key_table
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.fields import Fields
+from keygauge_keyservice.web.problem import Problem, not_found
+
+blueprint = Blueprint("keys", __name__, url_prefix="/keys")
+
+_LIFETIMES = {"": "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 1 year"}
+_SELECTED_MAX = 500
+is_form_id = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
+_NOTICES = {"active": "enabled", "disabled": "disabled", "deleted": "deleted"}
+
+
+@blueprint.get("")
+def show() -> str:
+    """List the keys."""
+    return _page()
+
+
+@blueprint.get("/new")
+def create_page() -> str:
+    """Show the form for another key."""
+    auth.require_change()
+    return _form()
+
+
+@blueprint.post("")
+def create() -> str | Response | tuple[str, int]:
+    """Create a key and show its token: in this answer and never again."""
+    member, form = auth.require_change(), request.form
+    lifetime, form_id = form.get("lifetime", ""), form.get("form_id", "")
+    fields = Fields(key_form.document(form) | {"environment": form.get("environment")})
+    environment: Environment = fields.choice("environment", get_args(Environment), default="live")
+    terms = key_terms.read_terms(fields, is_new=True)
+    rows, given = limit_form.read(form, ())
+    limits = read_key_limits(given)
+    if fields.errors or given.errors or lifetime not in _LIFETIMES or not is_form_id(form_id):
+        return _form(errors=key_form.errors(fields), rows=rows, wrong_limits=limit_form.errors(given)), 422
+    with services().connection() as connection:
+        if not sessions.spend_form(connection, auth.current_session(), form_id):
+            return redirect(url_for("portal.keys.show", notice="sent-before"), 303)
+        key, token = keys.create(
+            connection,
+            peppers=services().settings.peppers,
+            account_id=auth.current_account_id(),
+            environment=environment,
+            actor=member.email,
+            **terms | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
+        )
+        if limits:
+            key_limits.replace(connection, key.id, limits, actor=member.email)
+    return render_template("portal/key_created.html", key=key, token=token)
+
+
+@blueprint.post("/selected")
+def change_many() -> str | Response:
+    """Disable, enable or, once it is confirmed, delete all selected keys."""
+    member, action = auth.require_change(), request.form.get("action", "")
+    chosen = request.form.getlist("key")[:_SELECTED_MAX]
+    with services().connection() as connection:
+        found = [require_own(connection, key_id) for key_id in chosen]
+        if action == "deleted" and found and "confirmed" not in request.form:
+            return render_template("portal/keys_delete.html", keys=found)
+        for key in found:
+            if action == "deleted":
+                keys.delete(connection, key.id, actor=member.email)
+            elif action in {"active", "disabled"}:
+                keys.set_status(connection, key.id, action, actor=member.email)  # type: ignore[arg-type]  # one of them
+    return redirect(url_for("portal.keys.show", notice=action if found else None, count=len(found) or None), 303)
+
+
+@blueprint.post("/<key_id>/status")
+def set_status(key_id: str) -> Response:
+    """Disable or enable a key; the metered services follow within about a second."""
+    member = auth.require_change()
+    status: Literal["active", "disabled"] = "active" if request.form.get("status") == "active" else "disabled"
+    with services().connection() as connection:
+        require_own(connection, key_id)
+        keys.set_status(connection, key_id, status, actor=member.email)
+    if request.form.get("next") == "key":
+        return redirect(url_for("portal.key.show", key_id=key_id, notice=status), 303)
+    return _back(key_id, status)
+
+
+@blueprint.get("/<key_id>/delete")
+def confirm_delete(key_id: str) -> str:
+    """Ask before a key is deleted."""
+    auth.require_change()
+    with services().connection() as connection:
+        key = require_own(connection, key_id)
+    return render_template("portal/key_delete.html", key=key)
+
+
+@blueprint.post("/<key_id>/delete")
+def delete(key_id: str) -> Response:
+    """Delete a key for good."""
+    member = auth.require_change()
+    with services().connection() as connection:
+        require_own(connection, key_id)
+        keys.delete(connection, key_id, actor=member.email)
+    return _back(key_id, "deleted")
+
+
+def require_own(connection: Connection, key_id: str) -> Key:
+    """Return a key of the member's account, deleted ones too.
+
+    Raises:
+        Problem: 404, there is no such key here; another account's looks the same.
+    """
+    key = keys.find(connection, key_id) if key_id.isalnum() else None
+    if key is None or key.account_id != auth.current_account_id():
+        raise not_found("key", key_id)
+    return key
+
+
+def _form(
+    *, errors: Mapping[str, str] | None = None, rows: Sequence[limit_form.Row] = (), wrong_limits: Sequence[str] = ()
+) -> str:
+    return render_template(
+        "portal/key_new.html",
+        given=request.form,
+        errors=errors or {},
+        rows=[*rows, *limit_form.SPARE_ROWS],
+        wrong_limits=wrong_limits,
+        units=limit_form.units(),
+        pers=limit_form.pers,
+        lifetimes=_LIFETIMES,
+        form_id=secrets.token_hex(16),
+    )
+
+
+def _page() -> str:
+    account_id = auth.current_account_id()
+    with services().connection() as connection:
+        account = accounts.require(connection, account_id)
+        search, page = key_table.read(request.args)
+        listed = key_search.find(
+            connection, account_id, search, limit=key_table.PAGE + 1, offset=(page - 1) * key_table.PAGE
+        )
+        total = key_search.count(connection, account_id)
+        limits = definitions.of_keys(connection, [key.id for key in listed])
+        notice = _notice(connection)
+    return render_template(
+        "portal/keys.html",
+        account=account,
+        keys=listed[: key_table.PAGE],
+        total=total,
+        limits=limits,
+        describe=overview.describe,
+        search=search,
+        filters=key_search.FILTERS,
+        columns=key_table.columns(search),
+        query_length_max=key_search.QUERY_LENGTH_MAX,
+        query=key_table.query(search),
+        page=page,
+        has_more=len(listed) > key_table.PAGE,
+        notice=notice,
+        now=datetime.now(UTC),
+    )
+
+
+def _back(key_id: str, notice: str) -> Response:
+    return redirect(url_for("portal.keys.show", notice=notice, key=key_id), 303)
+
+
+def _notice(connection: Connection) -> str | None:
+    """Say what the page before this one did; an address made up by others says nothing false."""
+    notice = request.args.get("notice", "")
+    if notice == "sent-before":
+        return "This form was already submitted, so no other key was created."
+    number = request.args.get("count", "")
+    if notice in _NOTICES and number.isascii() and number.isdigit() and len(number) < 5:  # noqa: PLR2004 - a few
+        return f"{number} {'key' if number == '1' else 'keys'} {_NOTICES[notice]}."
+    try:
+        key = require_own(connection, request.args.get("key", ""))
+    except Problem:
+        return None
+    return f"“{key.name}” {_NOTICES[notice]}." if key.status == notice else None

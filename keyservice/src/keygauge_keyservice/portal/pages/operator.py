@@ -1,0 +1,196 @@
+"""The operator's pages: accounts, plans and all keys; create, move, suspend, note, and look at an account's pages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import get_args
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from keygauge_keyservice.accounts import accounts, members, plans, sessions
+from keygauge_keyservice.journal import audit
+from keygauge_keyservice.keys import directory, keys
+from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal.pages import overview
+from keygauge_keyservice.portal.tables import account_table
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.fields import Fields
+from keygauge_keyservice.web.problem import Problem
+
+blueprint = Blueprint("operator", __name__, url_prefix="/operator")
+
+_PAGE = 50
+_NOTES = 10
+_NOTE_LENGTH_MAX = 2000
+_NOTICES = {"plan": "Plan changed.", "status": "Status changed.", "note": "Note added."}
+
+
+@blueprint.get("")
+def show() -> str:
+    """List the accounts that match a search."""
+    return _page()
+
+
+@blueprint.post("/search")
+def search() -> Response:
+    """Search by a text that may be a whole API key: no part of its secret gets into an address."""
+    page = "find_keys" if request.form.get("page") == "find_keys" else "show"
+    query = account_table.query_text(request.form.get("q", ""))
+    return redirect(url_for(f"portal.operator.{page}", q=query or None), 303)
+
+
+@blueprint.post("/accounts/plan")
+def change_plans() -> Response:
+    """Put all selected accounts on another plan."""
+    actor = auth.current_member().email
+    with services().connection() as connection:
+        for account_id in request.form.getlist("account"):
+            accounts.change_plan(connection, account_id, request.form.get("plan", ""), actor=actor)
+    return redirect(url_for("portal.operator.show", notice="plan"), 303)
+
+
+@blueprint.post("/accounts")
+def create() -> Response | tuple[str, int]:
+    """Make an account."""
+    given = Fields({"name": request.form.get("name", "").strip(), "plan": request.form.get("plan")})
+    name, plan_id = given.name("name"), given.slug("plan")
+    if given.errors:
+        return _page(wrong="Enter a name of 1 to 100 printable characters and choose a plan."), 422
+    with services().connection() as connection:
+        account = accounts.create(connection, name=name, plan_id=plan_id, actor=auth.current_member().email)
+    return redirect(url_for("portal.operator.read", account_id=account.id), 303)
+
+
+@blueprint.get("/accounts/<account_id>")
+def read(account_id: str) -> str:
+    """Show an account: plan, members, notes, and what was done."""
+    with services().connection() as connection:
+        account = accounts.require(connection, account_id)
+        return render_template(
+            "portal/operator_account.html",
+            account=account,
+            plans=plans.list_plans(connection),
+            members=members.list_members(connection, account_id),
+            keys=keys.list_keys(connection, account_id, limit=_PAGE),
+            notes=audit.find_entries(connection, account_id, action="note", limit=_NOTES),
+            notice=_NOTICES.get(request.args.get("notice", "")),
+            note_length_max=_NOTE_LENGTH_MAX,
+        )
+
+
+@blueprint.post("/accounts/<account_id>/plan")
+def change_plan(account_id: str) -> Response:
+    """Put an account on another plan."""
+    with services().connection() as connection:
+        accounts.change_plan(connection, account_id, request.form.get("plan", ""), actor=auth.current_member().email)
+    return _back(account_id, "plan")
+
+
+@blueprint.get("/accounts/<account_id>/suspend")
+def confirm_suspend(account_id: str) -> str:
+    """Ask before an account is suspended."""
+    with services().connection() as connection:
+        account = accounts.require(connection, account_id)
+    return render_template("portal/operator_suspend.html", account=account)
+
+
+@blueprint.post("/accounts/<account_id>/status")
+def set_status(account_id: str) -> Response:
+    """Suspend an account or make it active again."""
+    status = request.form.get("status", "")
+    if status not in get_args(accounts.Status):
+        raise Problem(422, "bad_status", "Choose active or suspended.")
+    with services().connection() as connection:
+        accounts.set_status(connection, account_id, status, actor=auth.current_member().email)  # type: ignore[arg-type]  # one of them
+    return _back(account_id, "status")
+
+
+@blueprint.post("/accounts/<account_id>/notes")
+def add_note(account_id: str) -> Response:
+    """Keep a support note in the account's audit record."""
+    text = request.form.get("text", "").strip()
+    if not 1 <= len(text) <= _NOTE_LENGTH_MAX or "\0" in text:
+        raise Problem(422, "bad_note", f"Enter 1 to {_NOTE_LENGTH_MAX} characters.")
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        audit.append(
+            connection,
+            account_id=account_id,
+            actor=auth.current_member().email,
+            action="note.add",
+            subject=account_id,
+            after={"text": text},
+        )
+    return _back(account_id, "note")
+
+
+@blueprint.post("/accounts/<account_id>/look")
+def look(account_id: str) -> Response:
+    """Look at an account's own pages, which its members can see from the audit record."""
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        sessions.look_at(connection, auth.current_session(), account_id)
+        actor = auth.current_member().email
+        audit.append(connection, account_id=account_id, actor=actor, action="account.look", subject=account_id)
+    return redirect(url_for("portal.overview.show"), 303)
+
+
+@blueprint.post("/leave")
+def leave() -> Response:
+    """Look at no account any more."""
+    with services().connection() as connection:
+        sessions.look_at(connection, auth.current_session(), None)
+    return redirect(url_for("portal.operator.show"), 303)
+
+
+@blueprint.get("/keys")
+def find_keys() -> str:
+    """Find keys of all accounts by name, id or program."""
+    with services().connection() as connection:
+        found = directory.find_keys(connection, query_text(), limit=_PAGE)
+    return render_template(
+        "portal/operator_keys.html", found=found, query=query_text(), page=_PAGE, now=datetime.now(UTC)
+    )
+
+
+@blueprint.get("/plans")
+def list_plans() -> str:
+    """Show the plans with their limits."""
+    with services().connection() as connection:
+        counts = directory.count_accounts(connection)
+        found = plans.list_plans(connection)
+    return render_template("portal/operator_plans.html", plans=found, counts=counts, rate=overview.rate)
+
+
+def _page(*, wrong: str | None = None) -> str:
+    table = account_table.read(request.args)
+    with services().connection() as connection:
+        found = directory.find_accounts(
+            connection,
+            table.query,
+            limit=account_table.PAGE + 1,
+            offset=(table.page - 1) * account_table.PAGE,
+            **table.selection,
+        )
+        listed = plans.list_plans(connection)
+    return render_template(
+        "portal/operator.html",
+        found=found[: account_table.PAGE],
+        has_more=len(found) > account_table.PAGE,
+        table=table,
+        plans=listed,
+        plan_names={plan.id: plan.name for plan in listed},
+        query=table.address,
+        notice=_NOTICES.get(request.args.get("notice", "")),
+        wrong=wrong,
+    )
+
+
+def query_text() -> str:
+    """Return what is searched for."""
+    return account_table.query_text(request.args.get("q", ""))
+
+
+def _back(account_id: str, notice: str) -> Response:
+    return redirect(url_for("portal.operator.read", account_id=account_id, notice=notice), 303)

@@ -1,0 +1,143 @@
+"""The operator's page of own prices: list and add; and what the operator's tables hold, as CSV and JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response, jsonify, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as BaseResponse
+
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import directory
+from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
+from keygauge_keyservice.money import parse_usd
+from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal.pages.operator import blueprint, query_text
+from keygauge_keyservice.portal.tables import account_table
+from keygauge_keyservice.portal.tables import export as export_file
+from keygauge_keyservice.pricing import own_prices
+from keygauge_keyservice.pricing.own_prices import OwnPrice
+from keygauge_keyservice.pricing.price_terms import read_tiers
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.fields import Fields
+
+_KINDS = ("input", "output", "cache_read")
+_ROWS_MAX = 10_000
+_is_dollars = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII).fullmatch
+
+
+@blueprint.get("/prices")
+def list_prices() -> str:
+    """List own prices, with the form for another one."""
+    return _page()
+
+
+@blueprint.post("/prices")
+def add_price() -> BaseResponse | tuple[str, int]:
+    """Add a price that holds from now on."""
+    given = Fields(_document(request.form))
+    model, tiers = given.name("model"), read_tiers(given)
+    provider = given.text("provider", length_max=TEXT_LENGTH_MAX)
+    account_id = given.text("account", length_max=TEXT_LENGTH_MAX)
+    if given.errors:
+        return _page(wrong=[f"{error.field.removeprefix('tiers[0].')}: {error.detail}" for error in given.errors]), 422
+    with services().connection() as connection:
+        own_prices.set_price(
+            connection,
+            model=model,
+            tiers=tiers,
+            valid_from=datetime.now(UTC),
+            provider=provider,
+            account_id=account_id,
+            actor=auth.current_member().email,
+        )
+    return redirect(url_for("portal.operator.list_prices", notice="added"), 303)
+
+
+@blueprint.get("/<any(accounts, keys, plans, prices):table>.csv")
+def export(table: str) -> Response:
+    """Answer with one of the operator's tables as CSV."""
+    with services().connection() as connection:
+        found = _rows(connection, table)
+    names = list(found[0]) if found else ["id"]
+    return export_file.as_csv(table, names, [list(row.values()) for row in found])
+
+
+@blueprint.get("/<any(accounts, keys, plans, prices):table>.json")
+def export_json(table: str) -> Response:
+    """Answer with the same as JSON."""
+    with services().connection() as connection:
+        found = _rows(connection, table)
+    return jsonify({table: [{name: _plain(value) for name, value in row.items()} for row in found]})
+
+
+def _page(*, wrong: list[str] | None = None) -> str:
+    with services().connection() as connection:
+        found = own_prices.list_prices(connection)
+    return render_template(
+        "portal/operator_prices.html",
+        own_prices=found,
+        wrong=wrong,
+        given=request.form if wrong else {},
+        is_added=request.args.get("notice") == "added",
+    )
+
+
+def _document(form: Mapping[str, str]) -> dict[str, Any]:
+    """Write the form as the API would get it; rates are US dollars per million tokens."""
+    rates = {kind: form.get(kind, "").strip() for kind in _KINDS}
+    return {
+        "model": form.get("model", "").strip(),
+        "provider": form.get("provider", "").strip() or None,
+        "account": form.get("account", "").strip() or None,
+        "tiers": [{kind: _rate(text) for kind, text in rates.items() if text}],
+    }
+
+
+def _rate(text: str) -> int | str:
+    return parse_usd(text) if _is_dollars(text) else text
+
+
+def _rows(connection: Connection, table: str) -> list[dict[str, Any]]:
+    if table == "accounts":
+        table_ = account_table.read(request.args)
+        found = directory.find_accounts(connection, table_.query, limit=_ROWS_MAX, **table_.selection)
+        return [vars(one) for one in found]
+    if table == "keys":
+        return [vars(one) for one in directory.find_keys(connection, query_text(), limit=_ROWS_MAX)]
+    if table == "prices":
+        return [_price(one) for one in own_prices.list_prices(connection)]
+    counts = directory.count_accounts(connection)
+    return [
+        {
+            "id": plan.id,
+            "name": plan.name,
+            "monthly_nanousd": billing.find_plan_price(connection, plan.id),
+            "limits": "; ".join(f"{limit.name}={limit.amount}:{limit.unit}" for limit in plan.limits),
+            "accounts": counts.get(plan.id, 0),
+        }
+        for plan in plans.list_plans(connection)
+    ]
+
+
+def _price(price: OwnPrice) -> dict[str, Any]:
+    """Write a price with the rates of its first tier, in nano-USD per million tokens."""
+    first = price.tiers[0]
+    return {
+        "version": price.version,
+        "model": price.model,
+        "provider": price.provider,
+        "account": price.account_id,
+        "valid_from": price.valid_from,
+        "tiers": len(price.tiers),
+        **{kind: getattr(first, kind) for kind in _KINDS},
+    }
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,184 @@
+"""The overview: requests, plan, quotas, what needs attention, and the last thirty days."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from flask import Blueprint, Response, render_template, request
+
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.portal import auth, date_range, formatting, notices, reader
+from keygauge_keyservice.portal.charts import timeline
+from keygauge_keyservice.portal.charts.metric import METRICS
+from keygauge_keyservice.portal.date_range import DateRange
+from keygauge_keyservice.portal.notices import NEAR, PERIODS
+from keygauge_keyservice.usage import quota, usage
+from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
+from keygauge_keyservice.usage.quota import Quota
+from keygauge_keyservice.usage.usage import Point
+from keygauge_keyservice.web.context import services
+
+blueprint = Blueprint("overview", __name__)
+
+_MINUTE_S = 60
+_SPANS_S = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A quota as it is shown."""
+
+    used: str
+    amount: str
+    remaining: str
+    unit: str
+    period: str
+    only: str  # what it is confined to, such as a model
+    percent: float
+    resets_at: datetime
+
+    @property
+    def level(self) -> str:
+        """Return a class of the stylesheet."""
+        if self.percent >= 100:  # noqa: PLR2004 - percent
+            return "over"
+        return "near" if self.percent >= NEAR * 100 else "fine"
+
+
+@dataclass(frozen=True)
+class PaceRow:
+    """A rate as it is shown; `limit` is None where the plan has none."""
+
+    unit: str
+    used: int
+    limit: int | None
+    is_money: bool = False
+
+    @property
+    def percent(self) -> float:
+        """Return how much of the limit is used, at most 100."""
+        return min(100.0, 100 * self.used / self.limit) if self.limit else 0.0
+
+
+@blueprint.get("/")
+def show() -> str:
+    """Show how the account stands."""
+    now = datetime.now(UTC)
+    account_id = auth.current_account_id()
+    month = date_range.of_preset("30d", now=now, zone=reader.zone())
+    with services().connection() as connection:
+        account = accounts.require(connection, account_id)
+        plan = plans.require(connection, account.plan_id)
+        quotas = quota.find_quotas(connection, account_id, now=now)
+        statement = billing.find_statement(connection, account_id, now=now)
+        pace = find_pace(connection, account_id, now=now)
+        listed = keys.list_keys(connection, account_id)
+        remarks = notices.find_with(connection, account_id, quotas, listed, now=now)
+        before = month.previous(now=now)
+        totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
+        earlier = usage.totals(connection, account_id=account_id, start=before.start, end=before.end)
+        points = usage.series(
+            connection, account_id=account_id, start=month.start, end=month.end, bucket="day", zone=month.zone.key
+        )
+    gauges = [gauge(found) for found in quotas if found.key_id is None]
+    charts = ("requests", "tokens") if totals.tokens else ("requests",)
+    return render_template(
+        "portal/overview.html",
+        account=account,
+        plan=plan,
+        rates=[rate(limit) for limit in plan.limits if limit.period is None],
+        gauges=gauges,
+        full=[one for one in gauges if one.level != "fine"],
+        statement=statement,
+        remarks=[one for one in remarks if one.kind != "quota" or one.key_id],
+        keys=listed,
+        paces=paces(pace),
+        totals=totals,
+        earlier=earlier,
+        days=_days(account.created_at, points, month, now),
+        charts=[
+            (METRICS[name], timeline.draw_metric(name, METRICS[name], points, "day", zone=month.zone))
+            for name in charts
+            if totals.requests
+        ],
+        change=formatting.change,
+    )
+
+
+def _days(created_at: datetime, points: Sequence[Point], month: DateRange, now: datetime) -> float:
+    """Return over how many days a month's use is averaged: not those before the account, or before its first call."""
+    first = next((point.start for point in points if point.requests), month.start)
+    begun = max(month.start, min(created_at, first))
+    return max(1.0, (min(now, month.end) - begun) / timedelta(days=1))
+
+
+@blueprint.get("/live")
+def live() -> Response:
+    """Answer with the rows of what is used now; 304 where they are those the page has."""
+    account_id = auth.current_account_id()
+    with services().connection() as connection:
+        rows = paces(find_pace(connection, account_id))
+    response = Response(render_template("portal/pace_rows.html", paces=rows), content_type="text/html; charset=utf-8")
+    response.headers["Cache-Control"] = "no-cache, private"
+    response.add_etag()
+    return response.make_conditional(request)  # type: ignore[return-value]  # the same response
+
+
+def paces(now: LiveRates) -> list[PaceRow]:
+    """Write the last minute, and each rate of the plan with what its last window holds."""
+    rows = []
+    for rate in now.rates:
+        window = _SPANS_S.get(rate.window_s, f"{rate.window_s} s")
+        is_money = rate.unit == "nanousd"
+        unit = "Cost" if is_money else f"{rate.unit.capitalize()}s"
+        rows.append(PaceRow(f"{unit} per {window}", rate.used, rate.amount, is_money))
+    measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
+    for unit, used in (("request", now.requests_per_minute), ("token", now.tokens_per_minute)):
+        if unit not in measured:
+            rows.append(PaceRow(f"{unit.capitalize()}s per minute", used, None))
+    return rows
+
+
+def gauge(found: Quota) -> Gauge:
+    """Write a quota's numbers in its unit."""
+
+    def write(number: int) -> str:
+        return formatting.amount(number, found.unit, found.credit_nanousd)
+
+    return Gauge(
+        used=write(found.used),
+        amount=write(found.amount),
+        remaining=write(found.remaining),
+        unit=formatting.unit_name(found.unit, found.credit_nanousd),
+        period=PERIODS[found.period],
+        only=_only(found),
+        percent=min(100.0, 100 * found.used / found.amount) if found.amount else 100.0,
+        resets_at=found.resets_at,
+    )
+
+
+def describe(limit: Limit, *, is_own: bool = False) -> str:
+    """Write a limit with what it is confined to: 20,000 requests per month, model gpt-4o only."""
+    text = rate(limit).removesuffix(", per key" if is_own else "")
+    return text + _only(limit) + (" (dry run)" if limit.dry_run else "")
+
+
+def _only(limit: Limit | Quota) -> str:
+    scopes = [f"{name} {value}" for name, value in (("endpoint", limit.route), ("model", limit.model)) if value]
+    return f", {' and '.join(scopes)} only" if scopes else ""
+
+
+def rate(limit: Limit) -> str:
+    """Write a limit: 600 requests per minute, 1 concurrent request, $20.00 per month."""
+    unit = formatting.unit_name(limit.unit, limit.credit_nanousd)
+    amount = f"{formatting.amount(limit.amount, limit.unit, limit.credit_nanousd)} {unit}".strip()
+    if limit.amount == 1 and not limit.credit_nanousd:
+        amount = amount.removesuffix("s")
+    window = limit.period or _SPANS_S.get(limit.window_s or 0, f"{limit.window_s} seconds")
+    pace = "" if limit.unit == "concurrent" else f" per {window}"
+    return f"{amount}{pace}{', per key' if limit.subject == 'key' else ''}"

@@ -1,0 +1,103 @@
+"""Sign in and out, and choose light or dark."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from keygauge_keyservice.accounts import login_throttle, members, sessions
+from keygauge_keyservice.portal import auth
+from keygauge_keyservice.web.context import services
+
+blueprint = Blueprint("sign_in", __name__)
+
+_WRONG = "Incorrect e-mail address or password."
+_TOO_MANY = f"Too many attempts. Try again in {login_throttle.WINDOW_S // 60} minutes."
+_THEMES = ("light", "dark")
+_THEME_AGE_S = 365 * 86400
+
+
+@blueprint.get("/sign-in")
+def show() -> str | Response:
+    """Show the form."""
+    if auth.find_session() is not None:
+        return redirect(local_page(request.args.get("next")), 303)
+    return page(next_page=request.args.get("next"))
+
+
+@blueprint.post("/sign-in")
+def submit() -> Response | tuple[str, int, dict[str, str]]:
+    """Sign in; an unknown address is answered like a wrong password, and as slowly."""
+    email = members.normalise_email(request.form.get("email", ""))
+    password = request.form.get("password", "")
+    if not members.is_email(email) or len(password) > members.PASSWORD_LENGTH_MAX:
+        return _refuse(_WRONG, 422, email)
+    ip = request.remote_addr or ""
+    with services().connection() as connection:
+        is_admitted = login_throttle.admit(connection, email=email, ip=ip)
+        credentials = members.find_credentials(connection, email)
+    if not is_admitted:
+        return _refuse(_TOO_MANY, 429, email)
+    member_id, password_hash = credentials or (0, None)
+    if not members.verify(password_hash, password):  # outside of the transaction: it takes a while
+        return _refuse(_WRONG, 422, email)
+    before = auth.find_session()
+    with services().connection() as connection:
+        login_throttle.forgive(connection, email=email, ip=ip)
+        if before is not None:
+            sessions.end(connection, before)
+        token = sessions.start(connection, member_id)
+    response = redirect(local_page(request.form.get("next")), 303)
+    auth.give_cookie(response, token)
+    return response
+
+
+@blueprint.post("/sign-out")
+def leave() -> Response:
+    """Sign out: the session ends here, not only in the browser."""
+    with services().connection() as connection:
+        sessions.end(connection, auth.current_session())
+    response = redirect(url_for("portal.sign_in.show"), 303)
+    auth.take_cookie(response)
+    return response
+
+
+@blueprint.post("/theme")
+def set_theme() -> Response:
+    """Keep a choice of light or dark; without one the pages follow the system."""
+    response = redirect(local_page(request.form.get("next")), 303)
+    theme = request.form.get("theme")
+    if theme in _THEMES:
+        response.set_cookie(
+            "keygauge_theme", theme, max_age=_THEME_AGE_S, httponly=True, samesite="Lax", secure=request.is_secure
+        )
+    return response
+
+
+def page(notice: str | None = None, *, email: str = "", next_page: str | None = None) -> str:
+    """Write the form."""
+    sign_on = services().sign_on
+    return render_template(
+        "portal/sign_in.html",
+        notice=notice,
+        email=email,
+        next=next_page,
+        provider=sign_on.provider.name if sign_on else None,
+    )
+
+
+def _refuse(notice: str, status: int, email: str) -> tuple[str, int, dict[str, str]]:
+    shown = page(notice, email=email, next_page=request.form.get("next"))
+    return shown, status, {"Retry-After": str(login_throttle.WINDOW_S)} if status == 429 else {}  # noqa: PLR2004 - HTTP's own
+
+
+def local_page(target: str | None) -> str:
+    """Return a page of ours to go to; nothing in a link leads elsewhere."""
+    home = url_for("portal.overview.show")
+    if not target or not target.startswith("/") or target.startswith("//") or "\\" in target:
+        return home
+    parts = urlsplit(target)
+    has_control = any(ord(character) <= ord(" ") for character in target)
+    return home if parts.scheme or parts.netloc or has_control else target

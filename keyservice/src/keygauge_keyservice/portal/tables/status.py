@@ -1,0 +1,73 @@
+"""How the account stands, as CSV and JSON: the overview's rates, quotas and what needs attention."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, Response
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.portal import auth, notices
+from keygauge_keyservice.portal.tables import export
+from keygauge_keyservice.usage import quota
+from keygauge_keyservice.usage.live_rates import find_pace
+from keygauge_keyservice.web.context import services
+
+blueprint = Blueprint("standing", __name__)
+
+_MINUTE_S = 60
+_NAMES = {
+    "now": ("unit", "window_s", "used", "amount", "name", "route", "model"),
+    "quotas": (
+        *("name", "unit", "period", "key_id", "route", "model", "amount", "used", "reserved", "remaining"),
+        *("counted", "credit_nanousd", "resets_at"),
+    ),
+    "attention": ("kind", "key_id", "text", "address"),
+}
+
+
+@blueprint.get("/<any(now, quotas, attention):kind>.csv")
+def export_csv(kind: str) -> Response:
+    """Answer with one of the overview's tables as CSV."""
+    return export.as_csv(kind, _NAMES[kind], (list(row.values()) for row in _rows(kind)))
+
+
+@blueprint.get("/<any(now, quotas, attention):kind>.json")
+def export_json(kind: str) -> Response:
+    """Answer with the same as JSON."""
+    return export.as_json(kind, _rows(kind))
+
+
+def _rows(kind: str) -> list[dict[str, Any]]:
+    finders: dict[str, Callable[..., Sequence[object]]] = {
+        "now": _rates,
+        "quotas": quota.find_quotas,
+        "attention": notices.find,
+    }
+    with services().connection() as connection:
+        found = finders[kind](connection, auth.current_account_id(), now=datetime.now(UTC))
+    return [{name: getattr(one, name) for name in _NAMES[kind]} for one in found]
+
+
+@dataclass(frozen=True)
+class _Rate:
+    """A rate, or a figure of the last minute that no rate counts: its amount is None."""
+
+    unit: str
+    window_s: int
+    used: int
+    amount: int | None = None
+    name: str | None = None
+    route: str | None = None
+    model: str | None = None
+
+
+def _rates(connection: Connection, account_id: str, *, now: datetime) -> list[_Rate]:
+    pace = find_pace(connection, account_id, now=now)
+    measured = {rate.unit for rate in pace.rates if rate.window_s == _MINUTE_S}
+    counted = (("request", pace.requests_per_minute), ("token", pace.tokens_per_minute))
+    free = [_Rate(unit, _MINUTE_S, used) for unit, used in counted if unit not in measured]
+    return [*(_Rate(**vars(rate)) for rate in pace.rates), *free]

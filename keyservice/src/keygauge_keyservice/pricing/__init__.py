@@ -1,0 +1,4 @@
+"""What models cost: own prices first, then the public list.
+
+May import `accounts`, `journal`.
+"""

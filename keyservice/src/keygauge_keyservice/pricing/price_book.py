@@ -1,0 +1,80 @@
+"""All prices: the own ones first, then the public list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from keygauge.pricing.rates import Rates, cost_nanousd
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.pricing import own_prices
+from keygauge_keyservice.pricing.own_prices import OwnPrice
+from keygauge_keyservice.pricing.public_prices import Cost, PublicPrices
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class PriceBook:
+    """Prices calls; `refresh` before a batch, so that an own price set anywhere holds for it."""
+
+    def __init__(self, public: PublicPrices) -> None:
+        self._public = public
+        self._state = (0, 0)
+        self._own: dict[str, list[OwnPrice]] = {}
+
+    def refresh(self, connection: Connection) -> None:
+        """Read the own prices where they changed."""
+        with connection.pipeline(), connection.transaction():  # fewer waits
+            state = own_prices.find_state(connection)
+            if state == self._state:
+                return
+            own: dict[str, list[OwnPrice]] = {}
+            for price in own_prices.list_prices(connection):
+                own.setdefault(price.model, []).append(price)
+        # Whose comes first: an account's own, then a provider's, then the latest.
+        self._own = {model: sorted(listed, key=_rank, reverse=True) for model, listed in own.items()}
+        self._state = state
+
+    def __call__(self, event: Event) -> Cost | None:
+        """Price one call; None when the model or its tokens are not known."""
+        if self._own and event.model is not None and not (event.input_tokens is None and event.output_tokens is None):
+            own = self.find_own(event.account, event.provider, event.model, event.time_us)
+            if own is not None:
+                return Cost(cost_nanousd(own.tiers, event), own.version)
+        return self._public(event)
+
+    @property
+    def state(self) -> str:
+        """Name what the prices rest on: it changes whenever one of them may have."""
+        count, newest = self._state
+        return f"{count}.{newest}.{self._public.version}"
+
+    def find_own(self, account_id: str | None, provider: str | None, model: str, time_us: int) -> OwnPrice | None:
+        """Return the own price that holds for a call, or None."""
+        moment = _EPOCH + timedelta(microseconds=time_us)
+        return next((price for price in self._own_of(account_id, provider, model) if price.valid_from <= moment), None)
+
+    def find_tiers(
+        self, account_id: str | None, provider: str | None, model: str, time_us: int
+    ) -> tuple[str, Sequence[Rates]] | None:
+        """Return the version and the rates of a model for an account at a moment; None where they are not known."""
+        if own := self.find_own(account_id, provider, model, time_us):
+            return own.version, own.tiers
+        tiers = self._public.tiers_at(provider, model, time_us)
+        return (self._public.version, tiers) if tiers else None
+
+    def changes(self, account_id: str | None, provider: str | None, model: str, days: Sequence[date]) -> set[datetime]:
+        """Return the moments at which a model's rates for an account may change; those of other days may lack."""
+        own = {price.valid_from for price in self._own_of(account_id, provider, model)}
+        return own | set(self._public.changes(provider, model, days))
+
+    def _own_of(self, account_id: str | None, provider: str | None, model: str) -> Iterator[OwnPrice]:
+        name = provider.lower() if provider else None
+        for price in self._own.get(model.lower(), ()):
+            if price.account_id in {None, account_id} and price.provider in {None, name}:
+                yield price
+
+
+def _rank(price: OwnPrice) -> tuple[bool, bool, datetime, int]:
+    return price.account_id is not None, price.provider is not None, price.valid_from, price.id

@@ -1,0 +1,41 @@
+"""A model's rates as replicas get them: plain numbers, with the moments from which they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.sync.message import PriceName
+
+BEFORE = timedelta(hours=2)  # how old a call may be that a replica prices
+AHEAD = timedelta(hours=24)  # a replica asks again before these are over
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def price_steps(book: PriceBook, name: PriceName, *, now: datetime | None = None) -> list[list[Any]]:
+    """Return `[from_us, version, tiers]` by time, the first for all before too; none where no price is known.
+
+    Each tier is [above, input, output, cache_read, cache_write, reasoning, request]. A step without tiers has no price.
+    """
+    now = now or datetime.now(UTC)
+    first, last = now - BEFORE, now + AHEAD
+    days = [first.date() + timedelta(days=number) for number in range((last.date() - first.date()).days + 1)]
+    moments = book.changes(name.tariff, name.provider, name.model, days)
+    steps: list[list[Any]] = []
+    for moment in sorted({first, *(moment for moment in moments if first < moment < last)}):
+        from_us = (moment - _EPOCH) // _MICROSECOND
+        found = book.find_tiers(name.tariff, name.provider, name.model, from_us)
+        version, tiers = found or (None, ())
+        step = [from_us, version, [list(astuple(rates)) for rates in tiers]]
+        if not steps or steps[-1][1:] != step[1:]:
+            steps.append(step)
+    return steps if any(tiers for _, _, tiers in steps) else []
+
+
+def answer(book: PriceBook, names: Sequence[PriceName]) -> list[list[list[Any]]]:
+    """Return the steps of each model named, in their order."""
+    return [price_steps(book, name) for name in names]

@@ -1,0 +1,143 @@
+"""The public price list of genai-prices, reduced to rates.
+
+A model that is not in the list has no cost, which is not a cost of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
+from importlib.metadata import version
+from typing import NamedTuple, TypeAlias
+
+from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
+
+from keygauge.pricing.rates import Rates, cost_nanousd
+from keygauge_keyservice.ledger.event import Event
+
+_NANOUSD = 10**9
+_MILLION = 10**6
+_MODELS_MAX = 4096  # remembered pairs of provider and model, unknown ones included
+
+
+class Cost(NamedTuple):
+    """The cost of one call and the version of the price that made it."""
+
+    nanousd: int
+    price_version: str
+
+
+Price: TypeAlias = Callable[[Event], Cost | None]
+
+
+Constraint: TypeAlias = StartDateConstraint | TimeOfDateConstraint
+Schedule: TypeAlias = Sequence[tuple[Constraint | None, Sequence[Rates]]]
+"""A model's prices: when they hold (None is always) and the rates by input size, both with the preferred one last."""
+
+
+class PublicPrices:
+    """The price list of genai-prices, each model resolved once."""
+
+    def __init__(self, *, models_max: int = _MODELS_MAX) -> None:
+        get_snapshot()  # takes a while the first time: now, not while a beat waits for it
+        self.version = f"genai-prices {version('genai-prices')}"
+        # Not genai-prices' own look-up: its caches keep every name ever asked for.
+        self._find = lru_cache(models_max)(_find_schedule)
+
+    def __call__(self, event: Event) -> Cost | None:
+        """Price one call; None when the model or its tokens are not known."""
+        if event.model is None or (event.input_tokens is None and event.output_tokens is None):
+            return None
+        tiers = self.tiers_at(event.provider, event.model, event.time_us)
+        return Cost(cost_nanousd(tiers, event), self.version) if tiers else None
+
+    def tiers_at(self, provider: str | None, model: str, time_us: int) -> Sequence[Rates]:
+        """Return a model's rates at a moment by input size, smallest first; none where they are not known."""
+        schedule = self._find(provider, model)
+        if len(schedule) <= 1:
+            return schedule[0][1] if schedule else ()
+        moment = datetime.fromtimestamp(time_us / _MILLION, UTC)
+        return next(
+            (tiers for when, tiers in reversed(schedule) if when is None or when.active(moment)), schedule[0][1]
+        )
+
+    def models_at(self, time_us: int) -> Iterator[tuple[str, str, Sequence[Rates]]]:
+        """Yield the provider, the name and the rates at a moment of each model that is sold by the token."""
+        for provider in get_snapshot().providers:
+            for model in provider.models:
+                if tiers := self.tiers_at(provider.id, model.id, time_us):
+                    yield provider.id, model.id, tiers
+
+    def changes(self, provider: str | None, model: str, days: Sequence[date]) -> Iterator[datetime]:
+        """Yield the moments of some UTC days at which a model's rates may change."""
+        for constraint, _ in self._find(provider, model):
+            if isinstance(constraint, StartDateConstraint):
+                yield datetime.combine(constraint.start_date, time(), UTC)
+            elif constraint is not None:
+                for day in days:
+                    yield _moment(day, constraint.start_time)
+                    yield _moment(day, constraint.end_time)
+
+
+def _moment(day: date, at: time) -> datetime:
+    return datetime.combine(day, at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
+    model = _find_model(provider_name, model_name.lower())
+    if model is None:
+        return ()
+    prices = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
+    schedule = [(price.constraint, _tiers(price.prices)) for price in prices]
+    return schedule if all(tiers for _, tiers in schedule) else ()
+
+
+def _find_model(provider_name: str | None, model_name: str) -> ModelInfo | None:
+    providers = get_snapshot().providers
+    provider = (provider_name and find_provider_by_id(providers, provider_name)) or _guess_provider(model_name)
+    return provider.find_model(model_name, all_providers=providers) if provider else None
+
+
+def _guess_provider(model_name: str) -> Provider | None:
+    return next((p for p in get_snapshot().providers if p.model_match and p.model_match.is_match(model_name)), None)
+
+
+def _tiers(price: ModelPrice) -> list[Rates]:
+    """Turn a model's prices into rates, smallest input first; none when it is not sold by the token."""
+    if price.input_mtok is None and price.output_mtok is None:
+        return []
+    starts = {tier.start for value in vars(price).values() if isinstance(value, TieredPrices) for tier in value.tiers}
+    return [_rates(price, above) for above in (-1, *sorted(starts))]
+
+
+def _rates(price: ModelPrice, above: int) -> Rates:
+    # A kind of token without a price of its own costs what the kind it belongs to costs.
+    input_rate, output_rate = _rate(price.input_mtok, above, 0), _rate(price.output_mtok, above, 0)
+    return Rates(
+        above=above,
+        input=input_rate,
+        output=output_rate,
+        cache_read=_rate(price.cache_read_mtok, above, input_rate),
+        cache_write=_rate(price.cache_write_mtok, above, input_rate),
+        reasoning=_rate(price.output_reasoning_mtok, above, output_rate),
+        request=_rate(price.requests_kcount, above, 0) * 1000,
+    )
+
+
+def _rate(price: Decimal | TieredPrices | None, above: int, default: int) -> int:
+    if price is None:
+        return default
+    if isinstance(price, TieredPrices):
+        price = next((tier.price for tier in reversed(price.tiers) if tier.start <= above), price.base)
+    return int((price * _NANOUSD).quantize(Decimal(1), ROUND_HALF_UP))

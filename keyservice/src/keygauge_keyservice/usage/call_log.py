@@ -1,0 +1,205 @@
+"""The call log: single calls of an account, newest first, page by page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NotRequired, Self, TypedDict, Unpack
+from uuid import UUID
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.usage.usage import UsageError
+from keygauge_keyservice.web.context import Context
+
+PAGE_MAX = 500
+_STREAM_PAGE = 2_000
+_LOOKED_AT_MAX = 100_000  # calls, for one page: what a filter lets through may be rare among millions
+_LOOKED_AT_OF_KEY_MAX = 20_000  # those lie apart on the disk
+_INSTANT = timedelta(microseconds=1)
+_RARE = ("route", "status", "model", "ip")  # filters without an index of their own
+
+_is_status = re.compile(r"[1-9](xx|[0-9]{2})", re.ASCII).fullmatch
+
+
+class CallFilter(TypedDict):
+    """Which calls: those of an account from `start`, before `end`; the rest narrows them further.
+
+    `is_partial`: route and model are parts of those to find, in any case, and ip is the beginning of one.
+    """
+
+    account_id: str
+    start: datetime
+    end: datetime
+    key_id: NotRequired[str | None]
+    route: NotRequired[str | None]
+    status: NotRequired[str | None]  # one, such as 429, or a class, such as 4xx
+    model: NotRequired[str | None]
+    ip: NotRequired[str | None]
+    is_partial: NotRequired[bool]
+
+
+@dataclass(frozen=True)
+class LoggedCall:
+    """One call as the ledger has it; None is "not known"."""
+
+    id: UUID
+    time: datetime
+    account_id: str
+    key_id: str
+    route: str
+    method: str
+    status: int
+    error: str | None
+    ip: str | None
+    duration_us: int
+    first_token_us: int | None
+    request_bytes: int
+    response_bytes: int
+    stream: str | None
+    messages: int
+    model: str | None
+    provider: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    usage_status: str
+    cost_nanousd: int | None
+    price_version: str | None
+    outcome: str
+    limit_name: str | None
+    trace_id: str | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a page ends: the next one begins with the first call that is older."""
+
+    time: datetime
+    id: UUID
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a place from an address.
+
+        Raises:
+            UsageError: the text was not made by `str`.
+        """
+        time_us, _, id_ = text.partition("-")
+        try:
+            return cls(datetime.fromtimestamp(int(time_us) / 1_000_000, UTC), UUID(id_))
+        except (ValueError, OverflowError, OSError) as error:
+            raise UsageError("after: give the `next` of the page before") from error
+
+    def __str__(self) -> str:
+        return f"{round(self.time.timestamp() * 1_000_000)}-{self.id.hex}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Calls, newest first; `next` is None on the last page. One before it may hold fewer than asked for, or none."""
+
+    calls: list[LoggedCall] = field(repr=False)
+    next: Place | None
+
+
+_COLUMNS = """id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us,
+    request_bytes, response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
+    cache_write_tokens, reasoning_tokens, usage_status, cost_nanousd, price_version, outcome, limit_name, trace_id"""
+_PAGE = f"""/* calls.page */
+SELECT {_COLUMNS}
+FROM event
+WHERE account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
+AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
+AND (%(route)s::text IS NULL OR route = %(route)s
+    OR (%(is_partial)s AND position(lower(%(route)s) IN lower(route)) > 0))
+AND (%(status_from)s::smallint IS NULL OR status BETWEEN %(status_from)s AND %(status_to)s)
+AND (%(model)s::text IS NULL OR model = %(model)s
+    OR (%(is_partial)s AND position(lower(%(model)s) IN lower(model)) > 0))
+AND (%(ip)s::text IS NULL OR ip = %(ip)s OR (%(is_partial)s AND starts_with(ip, %(ip)s)))
+AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
+AND (%(edge_id)s::uuid IS NULL OR (time, id) >= (%(edge_time)s::timestamptz, %(edge_id)s))
+ORDER BY time DESC, id DESC
+LIMIT %(limit)s"""  # noqa: S608 - nothing but the columns above is put in
+_EDGE = """/* calls.edge */
+SELECT time, id FROM event
+WHERE account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
+AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
+AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
+ORDER BY time DESC, id DESC OFFSET %(looked_at_max)s LIMIT 1"""
+_FIND = f"/* calls.find */ SELECT {_COLUMNS} FROM event WHERE account_id = %s AND time = %s AND id = %s"  # noqa: S608 - as above
+
+
+def place_of(call: LoggedCall) -> str:
+    """Write where a call is in the log, for addresses."""
+    return str(Place(call.time, call.id))
+
+
+def find_page(
+    connection: Connection, *, after: Place | None = None, limit: int = 50, **selected: Unpack[CallFilter]
+) -> Page:
+    """Return a page of the selected calls; one costs the same however far back it lies, and however rare they are.
+
+    A filter looks at so many calls for one page; the next page goes on from there.
+
+    Raises:
+        UsageError: the status is neither a status nor a class of them.
+    """
+    values = _parameters(selected, after, limit + 1)
+    edge = _find_edge(connection, values) if any(selected.get(name) is not None for name in _RARE) else None
+    if edge:
+        values |= {"start": edge.time, "edge_time": edge.time, "edge_id": edge.id}
+    found = connection.execute(_PAGE, values, prepare=False).fetchall()
+    calls = [LoggedCall(**row) for row in found[:limit]]
+    return Page(calls, Place(calls[-1].time, calls[-1].id) if len(found) > limit else edge)
+
+
+def _find_edge(connection: Connection, values: dict[str, Any]) -> Place | None:
+    """Return the last call that a page looks at, None where it can look at all of the range."""
+    most = _LOOKED_AT_OF_KEY_MAX if values["key_id"] else _LOOKED_AT_MAX
+    row = connection.execute(_EDGE, values | {"looked_at_max": most - 1}, prepare=False).fetchone()
+    return Place(row["time"], row["id"]) if row else None
+
+
+def find(connection: Connection, account_id: str, place: Place) -> LoggedCall | None:
+    """Return one call of an account by its place, or None."""
+    row = connection.execute(_FIND, (account_id, place.time, place.id), prepare=False).fetchone()
+    return None if row is None else LoggedCall(**row)
+
+
+def read_all(services: Context, **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
+    """Yield all selected calls in constant memory, holding no connection while the reader takes its time."""
+    after: Place | None = None
+    while True:
+        with services.connection() as connection:
+            page = find_page(connection, after=after, limit=_STREAM_PAGE, **selected)
+        yield from page.calls
+        if page.next is None:
+            return
+        after = page.next
+
+
+def _parameters(selected: CallFilter, after: Place | None, limit: int) -> dict[str, Any]:
+    status = selected.get("status")
+    if status is not None and not _is_status(status):
+        raise UsageError("status: give one, such as 429, or a class, such as 4xx")
+    return {
+        "key_id": None,
+        "route": None,
+        "model": None,
+        "ip": None,
+        "is_partial": False,
+        **selected,
+        "status_from": int(status.replace("x", "0")) if status else None,
+        "status_to": int(status.replace("x", "9")) if status else None,
+        # The index is entered and left by one bound of time each: the tighter one, or it is read from the range's end.
+        "end": min(selected["end"], after.time + _INSTANT) if after else selected["end"],
+        "edge_time": None,
+        "edge_id": None,
+        "after_time": after and after.time,
+        "after_id": after and after.id,
+        "limit": limit,
+    }

@@ -1,0 +1,89 @@
+"""How fast an account or a key calls right now, against its rates: from the ledger, so some seconds behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from keygauge_keyservice.database import Connection
+
+_MINUTE_S = 60
+_EVENTS_MAX = 200_000  # looked at for one rate
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate that holds for the account or the key, and what the ledger counts in its last window."""
+
+    name: str
+    unit: Literal["request", "token", "nanousd"]
+    amount: int
+    window_s: int
+    used: int
+    route: str | None = None  # it counts this route template's calls only
+    model: str | None = None  # … this model's only
+
+
+@dataclass(frozen=True)
+class LiveRates:
+    """The last minute's calls that no limit refused, their tokens, and the rates that count them."""
+
+    requests_per_minute: int
+    tokens_per_minute: int
+    rates: tuple[Rate, ...]
+
+
+# Of an account: the plan's rates that count all of it. Of a key: the plan's rates for each key, and its own.
+_RATES = """/* pace.rates */
+SELECT plan_limit.name, unit, amount, window_s, route, model FROM plan_limit
+WHERE window_s IS NOT NULL AND CASE WHEN %(key_id)s::text IS NULL
+    THEN subject = 'account' AND plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s)
+    ELSE subject = 'key' AND (key_id = %(key_id)s OR plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s))
+    END
+ORDER BY plan_limit.name"""
+_COUNT = """/* pace.count */
+SELECT count(*) AS request, coalesce(sum(tokens), 0)::bigint AS token, coalesce(sum(cost_nanousd), 0)::bigint AS nanousd
+FROM (
+    SELECT coalesce(input_tokens, 0) + coalesce(output_tokens, 0) AS tokens, cost_nanousd FROM event
+    WHERE account_id = %(account_id)s AND time > %(since)s AND time <= %(now)s AND outcome NOT IN ('limited', 'quota')
+    AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
+    AND (%(route)s::text IS NULL OR route = %(route)s) AND (%(model)s::text IS NULL OR model = %(model)s)
+    LIMIT %(most)s
+) AS latest"""
+
+
+def find_pace(
+    connection: Connection, account_id: str, *, key_id: str | None = None, now: datetime | None = None
+) -> LiveRates:
+    """Count the latest calls of an account, or of one of its keys."""
+    whose = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
+    limits = connection.execute(_RATES, whose).fetchall()
+    minute = _count(connection, whose, _MINUTE_S)
+    counted: dict[tuple[int, str | None, str | None], dict[str, int]] = {(_MINUTE_S, None, None): minute}
+    for limit in limits:
+        asked = (limit["window_s"], limit["route"], limit["model"])
+        if asked not in counted:
+            counted[asked] = _count(connection, whose, *asked)
+    return LiveRates(
+        requests_per_minute=minute["request"],
+        tokens_per_minute=minute["token"],
+        rates=tuple(
+            Rate(**limit, used=counted[limit["window_s"], limit["route"], limit["model"]][limit["unit"]])
+            for limit in limits
+        ),
+    )
+
+
+def _count(
+    connection: Connection,
+    whose: Mapping[str, Any],
+    window_s: int,
+    route: str | None = None,
+    model: str | None = None,
+) -> dict[str, int]:
+    since = whose["now"] - timedelta(seconds=window_s)
+    asked = {**whose, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
+    row = connection.execute(_COUNT, asked, prepare=False).fetchone()
+    return row or {"request": 0, "token": 0, "nanousd": 0}

@@ -1,0 +1,83 @@
+"""What calls add up to, and the figures that follow from the sums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
+from typing import Any, Self
+
+from keygauge.metrics import DURATION_BUCKETS_S
+
+_US = 1_000_000
+_NO_DURATIONS = (0,) * (len(DURATION_BUCKETS_S) + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageSums:
+    """Sums over calls; a call whose tokens or cost are not known adds nothing to those."""
+
+    requests: int = 0
+    limited: int = 0  # refused by a rate or a quota
+    client_errors: int = 0  # the other answers of 400 to 499
+    server_errors: int = 0  # answers of 500 to 599
+    input_tokens: int = 0  # cached ones included
+    output_tokens: int = 0  # reasoning included
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    cost_nanousd: int = 0
+    duration_us: int = 0
+    duration_counts: tuple[int, ...] = field(default=_NO_DURATIONS, repr=False)  # per DURATION_BUCKETS_S and +Inf
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], **others: Any) -> Self:
+        """Read the sums from a row of the roll-ups that names them alike."""
+        sums = {name.name: row[name.name] for name in fields(UsageSums)}
+        return cls(**{**sums, "duration_counts": tuple(row["duration_counts"]), **others})
+
+    @property
+    def tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    @property
+    def tokens_per_request(self) -> float | None:
+        """Tokens of an average call; None without calls."""
+        return self.tokens / self.requests if self.requests else None
+
+    @property
+    def cost_usd(self) -> float:
+        """Cost in US dollars, for display only."""
+        return self.cost_nanousd / 1e9
+
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether tokens were used that no price is known for: the cost is not zero, but unknown."""
+        return self.tokens > 0 and self.cost_nanousd == 0
+
+    @property
+    def error_rate(self) -> float | None:
+        """Share of calls that failed on the server's side; None without calls."""
+        return self.server_errors / self.requests if self.requests else None
+
+    @property
+    def average_duration_s(self) -> float | None:
+        """Time of an average call; None without calls."""
+        return self.duration_us / _US / self.requests if self.requests else None
+
+    def percentile_s(self, share: float) -> float | None:
+        """Estimate the time within which a share (0 to 1) of the calls were answered, as Prometheus does.
+
+        Linear inside a bucket; beyond the last bound it is that bound. None without calls.
+        """
+        if not self.requests:
+            return None
+        rank, below, lower_s = share * self.requests, 0, 0.0
+        for upper_s, up_to in zip(DURATION_BUCKETS_S, accumulate(self.duration_counts), strict=False):
+            if up_to >= rank and up_to > below:
+                return lower_s + (upper_s - lower_s) * max(rank - below, 0) / (up_to - below)
+            below, lower_s = up_to, upper_s
+        return DURATION_BUCKETS_S[-1]

@@ -1,0 +1,89 @@
+"""The alerts that Grafana evaluates: their queries on real rows, and the file as Grafana's loader wants it."""
+
+import re
+import uuid
+
+import psycopg
+import pytest
+import yaml
+
+from keygauge_dashboards.alerts.ledger import ledger_alerts
+from keygauge_dashboards.generate import GENERATED
+from keygauge_dashboards.grafana.provisioning import ledger_rules
+
+INSERT = """
+INSERT INTO event (id, time, account_id, key_id, route, method, status, ip, duration_us, request_bytes, response_bytes,
+    usage_status, outcome)
+VALUES (%s, now() - %s::interval, 'a1', %s, '/v1', 'POST', 200, %s, 1, 1, 1, 'none', 'admitted')
+"""
+KNOWN = """
+INSERT INTO rollup
+SELECT now() - interval '3 days', 'a1', key, '/v1', '', 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, array_fill(1, ARRAY[20])
+FROM unnest(ARRAY['known', 'moved']) AS key
+"""
+
+
+@pytest.fixture
+def ledger(connection):
+    connection.execute("CREATE TABLE event_rest PARTITION OF event DEFAULT")
+    connection.execute(KNOWN)
+    return connection
+
+
+def _call(ledger, key, ip, ago):
+    ledger.execute(INSERT, (uuid.uuid4(), ago, key, ip))
+
+
+def _rows(ledger, name):
+    alert = next(alert for alert in ledger_alerts() if alert.name == name)
+    ledger.execute("SET ROLE keygauge_grafana")
+    return alert, ledger.execute(alert.query).fetchall()
+
+
+def test_new_client_ip_fires_on_an_address_that_a_known_key_never_had(ledger):
+    _call(ledger, "moved", "192.0.2.1", "2 days")
+    _call(ledger, "moved", "192.0.2.9", "1 minute")
+    _call(ledger, "moved", "192.0.2.9", "2 minutes")
+    alert, rows = _rows(ledger, "NewClientIP")
+    assert rows == [{"account": "a1", "key": "moved", "ip": "192.0.2.9", "requests": 2}]
+    assert tuple(name for name in rows[0] if isinstance(rows[0][name], str)) == alert.labels
+
+
+def test_new_client_ip_is_silent_on_known_addresses_and_new_keys(ledger):
+    _call(ledger, "known", "192.0.2.1", "2 days")
+    _call(ledger, "known", "192.0.2.1", "1 minute")
+    _call(ledger, "new", "192.0.2.2", "1 minute")
+    assert _rows(ledger, "NewClientIP")[1] == []
+
+
+def test_rules_are_flat_as_the_loader_wants_them(root):
+    content = yaml.safe_load((root / GENERATED / "grafana/provisioning/alerting/keygauge.yaml").read_text())
+    rules = [rule for group in content["groups"] for rule in group["rules"]]
+    assert [rule["title"] for rule in rules] == [alert.name for alert in ledger_alerts()]
+    for rule in rules:
+        assert len(rule["uid"]) <= 40
+        assert {"uid", "title", "condition", "data", "noDataState", "execErrState", "for"} <= set(rule)
+        references = [query["refId"] for query in rule["data"]]
+        assert rule["condition"] == references[-1]
+        assert all(isinstance(query["datasourceUid"], str) for query in rule["data"])
+        assert rule["data"][-1]["model"]["expression"] == references[0]
+
+
+def test_dollars_survive_the_loader():
+    """Grafana expands $NAME and ${NAME} in its files."""
+    assert re.findall(r"(?<!\$)\$(?!\$)", ledger_rules("https://runbook.example")) == []
+    assert "$$labels.key" in ledger_rules("https://runbook.example")
+
+
+def test_messages_use_labels_that_the_rows_have():
+    for alert in ledger_alerts():
+        used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
+        assert used <= set(alert.labels)
+
+
+def test_queries_read_views_only(ledger):
+    ledger.execute("SET ROLE keygauge_grafana")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        ledger.execute("SELECT * FROM public.event")
+    for alert in ledger_alerts():
+        assert set(re.findall(r"FROM (\w+)\.", alert.query)) == {"grafana"}

@@ -1,0 +1,478 @@
+"""Each alert fires on a case made for it and is silent on one that is nearly bad, as promtool evaluates them."""
+
+import re
+from dataclasses import dataclass
+
+import pytest
+import yaml
+
+from keygauge import service_metrics as service
+from keygauge.metrics import (
+    BEAT_AGE,
+    DECISIONS,
+    DURATION,
+    EVENTS_DROPPED,
+    KEY,
+    OUTCOME,
+    REQUESTS,
+    SPOOL_AGE,
+    STATUS,
+    STATUS_CLASS,
+    label,
+)
+from keygauge_dashboards import collector_metrics
+from keygauge_dashboards.alerts.ledger import ledger_alerts
+from keygauge_dashboards.alerts.prometheus import alerts, records
+from keygauge_dashboards.generate import GENERATED
+from keygauge_dashboards.promql.queries import ALERTS, UP
+from keygauge_dashboards.thresholds import Thresholds
+
+RULES = GENERATED / "prometheus/keygauge.rules.yaml"
+DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class Case:
+    alert: str
+    state: str  # what the case is about
+    series: dict[str, str]  # in promtool's notation: first + growth x steps
+    at: str
+    fires: tuple[dict[str, str], ...] = ()  # the labels of each alert that fires
+    step: str = "1m"
+
+
+def requests(status, values, *, key="k1"):
+    return one(REQUESTS, values, job="api", **{label(KEY): key, label(STATUS): status})
+
+
+def answers(status_class, values):
+    return {_series(f"{DURATION.prometheus_name}_count", {"job": "api", label(STATUS_CLASS): status_class}): values}
+
+
+def decisions(outcome, values, *, key="k1"):
+    return one(DECISIONS, values, job="api", **{label(KEY): key, label(OUTCOME): outcome})
+
+
+def durations(within, every):
+    bucket = {_series(f"{DURATION.prometheus_name}_bucket", {"job": "api", "le": "10"}): within}
+    return bucket | {_series(f"{DURATION.prometheus_name}_count", {"job": "api"}): every}
+
+
+def key_info(steps=1000):
+    return one(service.KEY_INFO, f"1x{steps}", id="k1", name="prod", account="a1")
+
+
+def limit(used, most, *, reset="0x1000", unit="request", period="month"):
+    labels = {"account": "a1", "key": "", "limit": "calls", "unit": unit, "period": period}
+    return (
+        one(service.LIMIT_USED, used, **labels)
+        | one(service.LIMIT_MAX, f"{most}x1000", **labels)
+        | one(service.LIMIT_RESET, reset, **labels)
+    )
+
+
+def one(metric, values, **labels):
+    return {_series(metric.prometheus_name, labels): values}
+
+
+def up(instance, values):
+    return {_series(UP, {"job": "keyservice", "instance": instance}): values}
+
+
+def _series(name, labels):
+    return name + "{" + ", ".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
+
+
+JOB = {"job": "api"}
+KEYED = {**JOB, label(KEY): "k1"}
+NAMED = {**KEYED, "name": "prod", "account": "a1"}
+OF_KEY = {"id": "k1", "account": "a1", "name": "prod"}
+LIMIT = {"account": "a1", "limit": "calls"}
+WINDOWS = {"1h": "page", "6h": "page", "1d": "ticket", "3d": "ticket"}
+
+
+def burns(*windows):
+    return tuple({**JOB, "severity": WINDOWS[window], "window": window} for window in windows)
+
+
+def ticket(**labels):
+    return ({"severity": "ticket", **labels},)
+
+
+CASES = [
+    Case(
+        "KeyRateLimited",
+        "a tenth limited, its key known",
+        requests("200", "0+90x30") | requests("429", "0+10x30") | key_info(),
+        "20m",
+        ticket(**NAMED),
+    ),
+    Case(
+        "KeyRateLimited",
+        "a tenth limited, its key renamed a moment ago",
+        requests("200", "0+90x30")
+        | requests("429", "0+10x30")
+        | key_info()
+        | one(service.KEY_INFO, "0.5x1000", id="k1", name="old", account="a1"),
+        "20m",
+        ticket(**NAMED),
+    ),
+    Case(
+        "KeyRateLimited",
+        "a tenth limited, no key service to name it",
+        requests("200", "0+90x30") | requests("429", "0+10x30"),
+        "20m",
+        ticket(**KEYED, name="k1"),
+    ),
+    Case("KeyRateLimited", "a small share", requests("200", "0+97x30") | requests("429", "0+3x30"), "20m"),
+    Case("KeyRateLimited", "all of few", requests("429", "0+1x30"), "20m"),
+    Case(
+        "ErrorBudgetBurn",
+        "a tenth fails for an hour",
+        answers("2xx", "0+90x120") | answers("5xx", "0+10x120"),
+        "70m",
+        burns("1h", "6h", "1d"),
+    ),
+    Case(
+        "ErrorBudgetBurn",
+        "one in fifty fails for seven hours",
+        answers("2xx", "0+98x500") | answers("5xx", "0+2x500"),
+        "7h",
+        burns("1d", "3d"),
+    ),
+    Case("ErrorBudgetBurn", "over long ago", answers("2xx", "0+100x600") | answers("5xx", "0+100x10 1000x590"), "9h"),
+    Case("ErrorBudgetBurn", "refusals only", answers("2xx", "0+1x500") | answers("4xx", "0+9x500"), "7h"),
+    Case("ErrorBudgetBurn", "within the budget", answers("2xx", "0+998x500") | answers("5xx", "0+2x500"), "7h"),
+    Case("LatencyBurn", "four of five are slow", durations("0+20x120", "0+100x120"), "70m", burns("1h", "6h", "1d")),
+    Case("LatencyBurn", "one of fifty is slow", durations("0+98x500", "0+100x500"), "7h"),
+    Case("QuotaHigh", "85 % used", limit("85x30", 100), "10m", ticket(**LIMIT, level="80%")),
+    Case("QuotaHigh", "all used", limit("100x30", 100), "10m", ticket(**LIMIT, level="100%")),
+    Case("QuotaHigh", "half used", limit("50x30", 100), "10m", ({"severity": "info", **LIMIT, "level": "50%"},)),
+    Case("QuotaHigh", "little used", limit("49x30", 100), "10m"),
+    Case("QuotaHigh", "a full rate is no quota", limit("100x30", 100, period=""), "10m"),
+    Case("QuotaHigh", "money has an alert of its own", limit("100x30", 100, unit="nanousd"), "10m"),
+    Case(
+        "QuotaExhaustsBeforeReset",
+        "rises too fast",
+        limit("10+1x500", 1000, reset="100000x500"),
+        "7h",
+        ticket(**LIMIT),
+    ),
+    Case("QuotaExhaustsBeforeReset", "the reset is near", limit("10+1x500", 1000, reset="40000x500"), "7h"),
+    Case("QuotaExhaustsBeforeReset", "was reset just now", limit("500+1x400 0+9x90", 1000, reset="100000x500"), "8h"),
+    Case("CostBudget", "85 % spent", limit("85x30", 100, unit="nanousd"), "10m", ticket(**LIMIT, level="80%")),
+    Case("CostBudget", "79 % spent", limit("79x30", 100, unit="nanousd"), "10m"),
+    Case(
+        "CostForecast",
+        "rises too fast",
+        limit("10+1x500", 1000, reset="100000x500", unit="nanousd"),
+        "7h",
+        ticket(**LIMIT),
+    ),
+    Case("CostForecast", "rises slowly", limit("300x500", 1000, reset="100000x500", unit="nanousd"), "7h"),
+    Case(
+        "UsageSpike",
+        "sixtyfold for an hour",
+        requests("200", "0+10x288 2880+600x20") | key_info(),
+        "50h",
+        ticket(**NAMED),
+        step="10m",
+    ),
+    Case("UsageSpike", "as ever", requests("200", "0+600x320") | key_info(), "50h", step="10m"),
+    Case("UsageSpike", "sixtyfold of little", requests("200", "0+1x288 288+60x20"), "50h", step="10m"),
+    Case("UsageSpike", "a new key", requests("200", "0+600x20") | key_info(), "2h", step="10m"),
+    Case(
+        "NewKeyHot",
+        "six thousand at once",
+        requests("200", "5x1600", key="k0") | requests("200", "_x1460 0+100x90") | key_info(1600),
+        "1535m",
+        ticket(**NAMED),
+    ),
+    Case("NewKeyHot", "Prometheus is new, not the key", requests("200", "0+100x90") | key_info(), "75m"),
+    Case("NewKeyHot", "a warm one", requests("200", "0+50x90") | key_info(), "75m"),
+    Case("NewKeyHot", "an old one", requests("200", "0+1000x200"), "30h", step="10m"),
+    Case("RevokedKeyUsed", "once a minute", decisions("revoked", "0+1x30") | key_info(), "20m", ticket(**NAMED)),
+    Case(
+        "RevokedKeyUsed",
+        "once, by a key that was not seen before",
+        decisions("admitted", "0+1x60", key="k2") | decisions("revoked", "_x30 1x30") | key_info(),
+        "40m",
+        ticket(**NAMED),
+    ),
+    Case(
+        "RevokedKeyUsed",
+        "once, after a restart, as often as before it",
+        decisions("admitted", "0+1x60", key="k2") | decisions("revoked", "1x5 _x25 1x30") | key_info(),
+        "40m",
+        ticket(**NAMED),
+    ),
+    Case(
+        "RevokedKeyUsed",
+        "long before its process was not seen for a while",
+        one(DECISIONS, "0+1x90", **{**KEYED, label(KEY): "k2"}, instance="other")
+        | decisions("revoked", "0+1x5 5x10 _x30 5x40")
+        | key_info(),
+        "60m",
+    ),
+    Case("RevokedKeyUsed", "before Prometheus looked", decisions("revoked", "1x60") | key_info(), "10m"),
+    Case("RevokedKeyUsed", "long ago", decisions("revoked", "0+1x5 5x60") | key_info(), "40m"),
+    Case("AuthFailureBurst", "fifty a minute", decisions("unknown", "0+50x30", key="invalid"), "10m", ticket(**JOB)),
+    Case(
+        "AuthFailureBurst",
+        "five hundred before the first look at them",
+        decisions("admitted", "0+1x60") | decisions("unknown", "_x20 500x30", key="invalid"),
+        "23m",
+        ticket(**JOB),
+    ),
+    Case("AuthFailureBurst", "ten a minute", decisions("unknown", "0+10x30", key="invalid"), "10m"),
+    Case("AuthFailureBurst", "limited is no failure", decisions("limited", "0+50x30"), "10m"),
+    Case(
+        "KeyExpiring",
+        "in ten days",
+        one(service.KEY_EXPIRY, f"{10 * DAY_S}x30", id="k1", account="a1") | key_info(),
+        "20m",
+        ticket(**OF_KEY, days="14"),
+    ),
+    Case(
+        "KeyExpiring",
+        "in two days",
+        one(service.KEY_EXPIRY, f"{2 * DAY_S}x30", id="k1", account="a1") | key_info(),
+        "20m",
+        ticket(**OF_KEY, days="3"),
+    ),
+    Case(
+        "KeyExpiring",
+        "in twenty",
+        one(service.KEY_EXPIRY, f"{20 * DAY_S}x30", id="k1", account="a1") | key_info(),
+        "20m",
+    ),
+    Case("KeyExpiring", "has expired", one(service.KEY_EXPIRY, "60x30", id="k1", account="a1") | key_info(), "20m"),
+    Case(
+        "KeyUnused",
+        "for 31 days",
+        one(service.KEY_LAST_USED, "0x200", id="k1", account="a1") | key_info(200),
+        "744h",
+        ({"severity": "info", **OF_KEY},),
+        step="6h",
+    ),
+    Case(
+        "KeyUnused",
+        "for 20 days",
+        one(service.KEY_LAST_USED, "0x200", id="k1", account="a1") | key_info(200),
+        "480h",
+        step="6h",
+    ),
+    Case(
+        "InstrumentSilent",
+        "no key service to beat to",
+        one(BEAT_AGE, "45x30", job="api", instance="i1"),
+        "10m",
+        ticket(**JOB, instance="i1"),
+    ),
+    Case("InstrumentSilent", "gone", answers("2xx", "0+1x30 _x60"), "50m", ticket(**JOB)),
+    Case("InstrumentSilent", "still gone", answers("2xx", "0+1x30 _x400"), "6h", ticket(**JOB)),
+    Case("InstrumentSilent", "one beat late", one(BEAT_AGE, "3x30", job="api", instance="i1"), "10m"),
+    Case("InstrumentSilent", "a restart", answers("2xx", "0+1x30 _x2 0+1x60"), "50m"),
+    Case(
+        "SpoolGrowing",
+        "old events",
+        one(SPOOL_AGE, "400x30", job="api", instance="i1"),
+        "10m",
+        ticket(**JOB, instance="i1"),
+    ),
+    Case("SpoolGrowing", "young events", one(SPOOL_AGE, "20x30", job="api", instance="i1"), "10m"),
+    Case(
+        "EventsDropped",
+        "a spool is full for the first time, and the counter appears",
+        one(EVENTS_DROPPED, "_x20 500x40", job="api", instance="i1", keygauge_reason="spool_full"),
+        "25m",
+        ticket(**JOB, keygauge_reason="spool_full"),
+    ),
+    Case(
+        "EventsDropped",
+        "more are lost",
+        one(EVENTS_DROPPED, "500x20 510x40", job="api", instance="i1", keygauge_reason="disk"),
+        "25m",
+        ticket(**JOB, keygauge_reason="disk"),
+    ),
+    Case(
+        "EventsDropped",
+        "some were lost long ago",
+        one(EVENTS_DROPPED, "500x60", job="api", instance="i1", keygauge_reason="disk"),
+        "40m",
+    ),
+    Case(
+        "LedgerDrift",
+        "a tenth is missing",
+        requests("200", "0+10x120") | one(service.LEDGER_EVENTS, "0+9x120", job="keyservice"),
+        "100m",
+        ticket(books="metrics"),
+    ),
+    Case(
+        "LedgerDrift",
+        "a replica's metrics are missing",
+        requests("200", "0+10x120") | one(service.LEDGER_EVENTS, "0+20x120", job="keyservice"),
+        "100m",
+        ticket(books="metrics"),
+    ),
+    Case(
+        "LedgerDrift",
+        "a process counted three calls that never came",
+        one(service.LEDGER_DRIFT_REQUESTS, "0x10 3x60", job="keyservice", instance="a", reason="missing")
+        | one(service.LEDGER_DRIFT_REQUESTS, "0x10 3x60", job="keyservice", instance="b", reason="missing")
+        | one(service.LEDGER_DRIFT_REQUESTS, "0x70", job="keyservice", instance="a", reason="surplus"),
+        "20m",
+        ticket(books="replicas", reason="missing"),
+    ),
+    Case(
+        "LedgerDrift",
+        "every process agrees",
+        one(service.LEDGER_DRIFT_REQUESTS, "0x70", job="keyservice", reason="missing"),
+        "20m",
+    ),
+    Case(
+        "LedgerUnchecked",
+        "the last check was at the beginning",
+        one(service.LEDGER_CHECKED, "0x60", job="keyservice"),
+        "20m",
+        ticket(),
+    ),
+    Case("LedgerUnchecked", "a check a minute", one(service.LEDGER_CHECKED, "0+60x60", job="keyservice"), "20m"),
+    Case(
+        "LedgerDrift",
+        "equal, but Prometheus came later than the first requests",
+        requests("200", "300+10x120") | one(service.LEDGER_EVENTS, "0x1 310+10x120", job="keyservice"),
+        "55m",
+    ),
+    Case(
+        "LedgerDrift",
+        "equal, though one key service took over from another",
+        requests("200", "0+10x600")
+        | one(service.LEDGER_EVENTS, "0+10x400 _x200", job="keyservice", instance="a")
+        | one(service.LEDGER_EVENTS, "_x401 10+10x199", job="keyservice", instance="b"),
+        "130m",
+        step="15s",
+    ),
+    Case(
+        "LedgerDrift",
+        "equal, each key called ten times in one go",
+        requests("200", "0+10x200")
+        | {
+            name: values
+            for n in range(9)
+            for name, values in requests("200", f"_x{60 + 10 * n} 10x140", key=f"n{n}").items()
+        }
+        | one(service.LEDGER_EVENTS, "0+10x60 610+11x100", job="keyservice"),
+        "150m",
+    ),
+    Case(
+        "LedgerDrift",
+        "equal, but for calls without a key",
+        requests("200", "0+10x120")
+        | requests("401", "0+10x120", key="invalid")
+        | one(service.LEDGER_EVENTS, "0+10x120", job="keyservice"),
+        "100m",
+    ),
+    Case(
+        "CollectorDropping",
+        "sending fails",
+        one(collector_metrics.SEND_FAILED, "0+5x30", job="collector", exporter="otlp_http"),
+        "20m",
+        ticket(job="collector", exporter="otlp_http"),
+    ),
+    Case(
+        "CollectorDropping",
+        "nothing lost",
+        one(collector_metrics.SEND_FAILED, "5x30", job="collector", exporter="otlp_http"),
+        "20m",
+    ),
+    Case(
+        "KeyServiceDown",
+        "both are down",
+        up("a", "1x5 0x30") | up("b", "0x30"),
+        "10m",
+        ({"severity": "page", "job": "keyservice"},),
+    ),
+    Case("KeyServiceDown", "nobody is left", {}, "10m", ({"severity": "page", "job": "keyservice"},)),
+    Case("KeyServiceDown", "one of two is up", up("a", "1x30") | up("b", "0x30"), "10m"),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}: {case.state}")
+def test_alert_fires_when_it_should(case, run, root, tmp_path):
+    common = {"alertname": case.alert, "alertstate": "firing", "source": "keygauge"}
+    expected = [{"labels": _series(ALERTS, {**common, **labels}), "value": 1} for labels in case.fires]
+    firing = _series(ALERTS, {"alertname": case.alert, "alertstate": "firing"})
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(_rules_of(case.alert, root)))
+    test = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": case.step,
+        "tests": [
+            {
+                "interval": case.step,
+                "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+                "promql_expr_test": [{"expr": firing, "eval_time": case.at, "exp_samples": expected}],
+            }
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump(test))
+    run("promtool", "test", "rules", file)
+
+
+def _rules_of(name, root):
+    """Keep one alert's committed rules and what it reads: promtool evaluates everything at every step."""
+    groups = yaml.safe_load((root / RULES).read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    read = " ".join(rule["expr"] for rule in rules if rule.get("alert") == name)
+    read += " ".join(rule["expr"] for rule in rules if rule.get("record", " ") in read)  # one may read another
+    for group in groups:
+        group["rules"] = [
+            rule for rule in group["rules"] if rule.get("alert") == name or rule.get("record", " ") in read
+        ]
+        del group["interval"]
+    return {"groups": groups}
+
+
+def test_every_alert_has_a_firing_and_a_silent_case():
+    names = {alert.name for alert in alerts(Thresholds())}
+    assert {case.alert for case in CASES if case.fires} == names
+    assert {case.alert for case in CASES if not case.fires} == names
+
+
+def test_messages_use_labels_that_the_alert_has():
+    for alert in alerts(Thresholds()):
+        given = {name for case in CASES if case.alert == alert.name for labels in case.fires for name in labels}
+        used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
+        assert used - given <= {"key", "receiver"}, alert.name  # those that may be empty
+
+
+def test_rules_are_valid(run, root):
+    run("promtool", "check", "rules", root / RULES)
+
+
+def test_no_condition_is_watched_twice():
+    assert not {alert.name for alert in alerts(Thresholds())} & {alert.name for alert in ledger_alerts()}
+
+
+def test_alerts_of_one_name_differ_in_a_label():
+    seen = [(alert.name, *sorted(alert.labels.items())) for alert in alerts(Thresholds())]
+    assert len(set(seen)) == len(seen)
+
+
+def test_every_recorded_series_is_read():
+    read = " ".join(rule.expression for rule in (*alerts(Thresholds()), *records(Thresholds())))
+    assert all(record.name in read for record in records(Thresholds()))
+
+
+def test_alerts_and_the_runbook_name_each_other(root):
+    headings = re.findall(r"^## (.+)$", (root / "docs/runbook.md").read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted({alert.name for alert in (*alerts(Thresholds()), *ledger_alerts())})
+
+
+def test_runbook_tells_what_it_means_why_and_what_to_run(root):
+    sections = (root / "docs/runbook.md").read_text().split("\n## ")[1:]
+    for section in sections:
+        assert "**Means:**" in section
+        assert "**Likely causes:**" in section
+        assert len(re.findall(r"^\$ ", section, re.MULTILINE)) == 3, section.splitlines()[0]

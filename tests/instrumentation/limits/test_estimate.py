@@ -1,0 +1,111 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.limits.estimate import BODY_BYTES_MAX, Estimate, EstimateError, estimate
+from keygauge.limits.limit import Limit
+from keygauge.pricing.rates import Rates, cost_nanousd
+from keygauge.usage import Usage
+
+TPM = Limit("1:a", "tpm", "token", 5000, 60, None)
+
+
+def read(document, path="/v1/chat/completions"):
+    body = json.dumps(document).encode()
+    return estimate(body, length=len(body), path=path)
+
+
+@pytest.mark.parametrize(
+    ("document", "output"),
+    [
+        ({"max_tokens": 100}, 100),
+        ({"max_completion_tokens": 100, "n": 3}, 300),
+        ({"max_output_tokens": 100, "max_tokens": 50}, 100),
+        ({"generationConfig": {"maxOutputTokens": 100, "candidateCount": 2}}, 200),
+        ({"options": {"num_predict": 100}}, 100),
+        ({"options": {"num_predict": -1}}, None),
+        ({"inferenceConfig": {"maxTokens": 100}}, 100),
+        ({"max_tokens": 0}, 0),
+        ({"max_tokens": None}, None),
+        ({}, None),
+    ],
+)
+def test_every_spelling_of_the_cap_is_read(document, output):
+    assert read(document).output_tokens == output
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"max_tokens": -1},
+        {"max_tokens": 10**9},
+        {"max_tokens": "many"},
+        {"max_tokens": True},
+        {"max_tokens": 1.5},
+        {"n": 1_000_000, "max_tokens": 1},
+        {"generationConfig": {"maxOutputTokens": -5}},
+        {"options": {"num_predict": [1]}},
+    ],
+)
+def test_a_cap_that_makes_no_sense_is_refused(document):
+    with pytest.raises(EstimateError):
+        read(document)
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"[" * 100_000, b"\xff\xfe", b'"text"'])
+def test_a_body_that_tells_nothing_is_estimated_by_its_length(body):
+    told = estimate(body, length=len(body), path="/x")
+    assert told == Estimate(input_tokens=-(-len(body) // 4), unread=bool(body))
+
+
+def test_a_body_beyond_the_bound_is_not_parsed():
+    body = json.dumps({"model": "m", "max_tokens": 5}).encode()
+    told = estimate(body, length=BODY_BYTES_MAX * 3, path="/x")
+    assert (told.model, told.output_tokens) == (None, None)
+    assert told.input_tokens == BODY_BYTES_MAX * 3 // 4
+
+
+def test_the_model_is_read_from_body_or_path():
+    assert read({"model": "gpt-4o-mini"}).model == "gpt-4o-mini"
+    assert read({}, "/v1beta/models/gemini-2.0-flash:generateContent").model == "gemini-2.0-flash"
+    assert read({"model": 7}).model is None
+
+
+def test_an_output_that_is_not_declared_never_exceeds_the_limit_by_itself():
+    assert Estimate(input_tokens=10).units(TPM) == 1034
+    assert Estimate(input_tokens=10, answers=9).units(TPM) == 5000
+    assert Estimate(input_tokens=10, output_tokens=9000).units(TPM) == 9010
+    assert Estimate(input_tokens=6000).units(TPM) == 6000
+
+
+def test_a_request_counts_as_one():
+    assert Estimate(input_tokens=10).units(Limit("1:a", "rpm", "request", 5, 60, None)) == 1
+
+
+rate = st.integers(0, 10**12)
+prices = st.lists(st.builds(Rates, st.just(-1), *[rate] * 5, st.integers(0, 10**17)).map(lambda one: [one]), max_size=2)
+
+
+@given(
+    tiers=prices,
+    given_tokens=st.integers(0, 10**6),
+    cap=st.none() | st.integers(0, 10**7),
+    amount=st.integers(0, 10**15),
+    shares=st.tuples(*[st.integers(0, 10)] * 4),
+)
+def test_money_that_is_reserved_covers_every_use_within_the_estimate(tiers, given_tokens, cap, amount, shares):
+    limit = Limit("1:a", "budget", "nanousd", amount, None, "month", output_default=500)
+    units = Estimate("m", given_tokens, cap, named=("m",)).units(limit, tiers)
+    assert 1 <= units < 2**53
+    used_input, used_output, read, reasoned = shares
+    made = (cap or 0) * used_output // 10
+    usage = Usage(
+        given_tokens * used_input // 10, made, given_tokens * used_input * read // 100, None, made * reasoned // 10
+    )
+    costs = [cost_nanousd(one, usage) for one in tiers]
+    if cap is not None:
+        assert units >= min(max(costs, default=0), 2**53 - 1)
+    else:  # what is not declared is not what a call is refused for
+        assert units <= max(1, amount, *[one[0].most_nanousd(given_tokens, 0) for one in tiers])

@@ -1,0 +1,57 @@
+import pytest
+
+from keygauge.clock import SECOND
+from keygauge.limits.headers import Policy
+from keygauge.limits.lease import Lease
+from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.limit import Limit
+
+RPM = Limit("1:a", "rpm", "request", 60, 60, None)
+TPM = Limit("2:a", "tpm", "token", 9000, 60, None)
+MONTHLY = Limit("3:a", "monthly", "token", 10**6, None, "month")
+SCOPED = Limit("4:a", "big", "token", 50, 60, None, model="big")
+AT_ONCE = Limit("5:a", "at_once", "concurrent", 5, None, None)
+
+
+def fields(*limits, held=0, rest=0, alone=True, age_s=0):
+    lease_pools = [LeasePool(limit) for limit in limits]
+    for lease_pool in lease_pools:
+        lease_pool.alone = alone
+        if held:
+            lease = Lease("1", held, 100 * SECOND, now_ns=0)
+            lease_pool.grant(lease, 0, reset_ns=17 * SECOND, covers=True)
+        lease_pool.rest = rest
+    return {name.decode(): value.decode() for name, value in Policy(lease_pools).fields(age_s * SECOND)}
+
+
+def test_requests_and_tokens_are_told_apart():
+    told = fields(RPM, TPM, held=7)
+    assert told["ratelimit"] == '"rpm";r=7;t=17, "tpm";r=7;t=17'
+    for unit, amount in (("requests", "60"), ("tokens", "9000")):
+        assert told[f"x-ratelimit-limit-{unit}"] == amount
+        assert told[f"x-ratelimit-remaining-{unit}"] == "7"
+        assert told[f"x-ratelimit-reset-{unit}"] == "17s"
+
+
+@pytest.mark.parametrize(
+    ("limits", "amount"), [((MONTHLY, TPM), "9000"), ((MONTHLY,), "1000000"), ((SCOPED, TPM), "9000")]
+)
+def test_a_rate_is_told_before_a_quota_and_one_of_all_calls_only(limits, amount):
+    assert fields(*limits)["x-ratelimit-limit-tokens"] == amount
+
+
+def test_a_limit_of_some_calls_is_no_limit_of_all():
+    assert "x-ratelimit-limit-tokens" not in fields(SCOPED)
+
+
+@pytest.mark.parametrize(
+    ("limit", "alone", "age_s", "remaining"),
+    [(RPM, True, 30, 27), (RPM, False, 0, 27), (RPM, False, 2, 7), (MONTHLY, False, 2, 27)],
+)
+def test_what_others_may_have_taken_does_not_remain(limit, alone, age_s, remaining):
+    told = fields(limit, held=7, rest=20, alone=alone, age_s=age_s)
+    assert f";r={remaining};" in told["ratelimit"]
+
+
+def test_concurrent_requests_have_no_window():
+    assert fields(AT_ONCE)["ratelimit-policy"] == '"at_once";q=5;qu="concurrent-requests"'

@@ -1,0 +1,64 @@
+from concurrent.futures import ThreadPoolExecutor
+
+from keygauge.call import Call
+from keygauge.spool.hourly_counts import HourlyCounts
+from keygauge.usage import Usage
+
+HOUR_NS = 3_600_000_000_000
+
+
+def call(hour, usage=None):
+    made = Call(method="POST", ip=None, time_ns=500_000 * HOUR_NS + hour * HOUR_NS + 5, started_ns=0)
+    made.usage = usage
+    return made
+
+
+def hour_s(hour):
+    return (500_000 + hour) * 3_600
+
+
+def test_calls_are_counted_by_the_hour_in_which_they_came():
+    totals = HourlyCounts()
+    for made in (call(1, Usage(10, 3)), call(0), call(1, Usage(None, 4)), call(1, Usage(5, None))):
+        totals.add(made)
+    assert totals.changed() == {hour_s(0): (1, 0, 0), hour_s(1): (3, 15, 7)}
+
+
+def test_what_was_told_is_told_again_only_when_it_changed():
+    totals = HourlyCounts()
+    totals.add(call(0))
+    totals.add(call(1))
+    told = totals.changed()
+    totals.add(call(1))  # while the report is on its way
+    totals.told(told)
+    assert totals.changed() == {hour_s(1): (2, 0, 0)}
+    totals.told(totals.changed())
+    assert totals.changed() == {}
+
+
+def test_a_flood_without_a_reader_is_counted_and_not_kept():
+    totals = HourlyCounts()
+    for _ in range(10_000):
+        totals.add(call(0))
+    assert len(totals._waiting) < 5_000
+    assert totals.changed() == {hour_s(0): (10_000, 0, 0)}
+
+
+def test_a_clock_that_jumps_costs_no_memory():
+    totals = HourlyCounts()
+    for hour in range(3_000):
+        totals.add(call(hour))
+        totals.told(totals.changed())
+    assert len(totals._hours) == len(totals._told) == 1_000
+
+
+def test_threads_lose_no_call():
+    totals = HourlyCounts()
+
+    def add(_):
+        for _ in range(5_000):
+            totals.add(call(0, Usage(2, 1)))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, range(8)))
+    assert totals.changed() == {hour_s(0): (40_000, 80_000, 40_000)}

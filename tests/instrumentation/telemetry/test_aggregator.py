@@ -1,0 +1,360 @@
+"""The aggregator: exact totals, whatever the calls and from however many threads."""
+
+from collections import Counter
+from threading import Thread
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keygauge.call import ANONYMOUS, INVALID, Call
+from keygauge.telemetry import aggregator as module
+from keygauge.telemetry.aggregator import Aggregator
+from keygauge.telemetry.heavy_hitters import IDLE_TURNS
+from keygauge.telemetry.labels import MAX_RESTS, NO_STATUS, OTHER, OTHER_KEY, OTHER_METHOD
+from keygauge.usage import Usage
+
+
+def make_call(**fields):
+    call = Call(method=fields.pop("method", "POST"), ip=None, time_ns=0, started_ns=0)
+    fields = {"key": "k1", "route": "/v1/chat", "status": 200, "model": "m1", "provider": "p1"} | fields
+    for name, value in fields.items():
+        setattr(call, name, value)
+    return call
+
+
+def record(aggregator, *calls):
+    for call in calls:
+        aggregator.started(call)
+        aggregator.record(call)
+
+
+def total(aggregator, field="requests"):
+    return sum(getattr(cell, field) for cell in aggregator.cells())
+
+
+def by(aggregator, label):
+    counts = Counter()
+    for cell in aggregator.cells():
+        counts[getattr(cell.series, label)] += cell.requests
+    return dict(counts)
+
+
+def test_call_is_counted_with_its_sizes_and_tokens():
+    aggregator = Aggregator()
+    usage = Usage(100, 20, 60, None, 5)
+    record(aggregator, make_call(request_bytes=10, response_bytes=300, messages=4, stream="sse", usage=usage))
+    record(aggregator, make_call(request_bytes=1, response_bytes=2, messages=1, stream="sse", usage=usage))
+    (cell,) = aggregator.cells()
+    assert (cell.requests, cell.request_bytes, cell.response_bytes, cell.messages) == (2, 11, 302, 5)
+    assert (cell.input_tokens, cell.output_tokens) == (200, 40)
+    assert (cell.cache_read_tokens, cell.cache_write_tokens, cell.reasoning_tokens) == (120, 0, 10)
+
+
+def test_active_requests_rise_and_fall_by_method():
+    aggregator = Aggregator()
+    get, brew = make_call(method="GET"), make_call(method="BREW")
+    for call in (get, make_call(method="GET"), brew):
+        aggregator.started(call)
+    aggregator.record(get)
+    assert aggregator.active()["GET"] == 1
+    assert aggregator.active()[OTHER_METHOD] == 1
+    aggregator.record(brew)
+    assert aggregator.active()[OTHER_METHOD] == 0
+    assert "BREW" not in aggregator.active()
+
+
+def test_open_streams_rise_and_fall_by_kind():
+    aggregator = Aggregator()
+    aggregator.stream_opened("sse")
+    aggregator.stream_opened("websocket")
+    aggregator.stream_closed("sse")
+    assert aggregator.streams() == {"sse": 0, "websocket": 1}
+
+
+def test_faults_and_drops_are_counted_by_a_bounded_set_of_reasons():
+    aggregator = Aggregator()
+    for number in range(1000):
+        aggregator.fault(f"reason {number}")
+        aggregator.dropped("spool_full", 3)
+    assert sum(aggregator.faults().values()) == 1000
+    assert len(aggregator.faults()) <= 51
+    assert aggregator.drops() == {"spool_full": 3000}
+
+
+def test_totals_are_exact_under_threads():
+    aggregator = Aggregator(max_keys=5, max_models=3)
+    observed = []
+    aggregator.observe = lambda _series, call: observed.append(call)
+
+    def work(number):
+        usage = Usage(3, 1)
+        for turn in range(2000):
+            call = make_call(key=f"k{turn % 9}", model=f"m{turn % 7}", usage=usage, request_bytes=number)
+            record(aggregator, call)
+
+    threads = [Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        aggregator.drain()
+        aggregator.cells()
+    aggregator.drain()
+    assert total(aggregator) == 8000
+    assert total(aggregator, "input_tokens") == 24000
+    assert total(aggregator, "request_bytes") == 2000 * (0 + 1 + 2 + 3)
+    assert set(aggregator.active().values()) == {0}
+    assert len(observed) == 8000
+
+
+def test_later_keys_are_counted_under_other():
+    aggregator = Aggregator(max_keys=3)
+    record(aggregator, *(make_call(key=f"k{number}") for number in range(10)))
+    assert by(aggregator, "key") == {"k0": 1, "k1": 1, "k2": 1, OTHER_KEY: 7}
+    assert aggregator.folded() == {"key": 7}
+
+
+def test_anonymous_and_invalid_never_fold():
+    aggregator = Aggregator(max_keys=1)
+    record(aggregator, *(make_call(key=key) for key in ("k0", "k1", ANONYMOUS, INVALID)))
+    assert by(aggregator, "key") == {"k0": 1, OTHER_KEY: 1, ANONYMOUS: 1, INVALID: 1}
+
+
+def test_later_routes_and_models_fold():
+    aggregator = Aggregator(max_routes=2, max_models=2)
+    record(aggregator, *(make_call(route=f"/{number}", model=f"m{number}") for number in range(4)))
+    assert by(aggregator, "route") == {"/0": 1, "/1": 1, OTHER: 2}
+    assert by(aggregator, "model") == {"m0": 1, "m1": 1, OTHER: 2}
+    assert aggregator.folded() == {"route": 2, "model": 2}
+
+
+def test_absent_model_stays_absent():
+    aggregator = Aggregator()
+    record(aggregator, make_call(model=None, provider=None), make_call(model="", provider=""))
+    assert by(aggregator, "model") == {None: 2}
+    assert aggregator.folded() == {}
+
+
+@pytest.mark.parametrize("model", ["\ud800", "a\nb", "x" * 201, 17, True, ["list"], {"a": 1}, b"bytes", 1.5])
+def test_hostile_model_folds(model):
+    aggregator = Aggregator()
+    record(aggregator, make_call(model=model), make_call(model=model))
+    assert by(aggregator, "model") == {OTHER: 2}
+
+
+def test_unknown_methods_share_one_series():
+    aggregator = Aggregator()
+    record(aggregator, *(make_call(method=f"M{number}") for number in range(5)))
+    assert by(aggregator, "method") == {OTHER_METHOD: 5}
+
+
+@pytest.mark.parametrize("status", [0, 99, 600, -1, 10**9, None, "200", True])
+def test_status_that_http_does_not_know_folds(status):
+    aggregator = Aggregator()
+    record(aggregator, make_call(status=status), make_call(status=204))
+    assert by(aggregator, "status") == {NO_STATUS: 1, 204: 1}
+
+
+def test_series_are_bounded_and_the_rest_keeps_key_kind_status_and_total():
+    aggregator = Aggregator(max_keys=10**6, max_routes=10**6, max_series=2 * MAX_RESTS)
+    calls = [make_call(key=f"k{number}", route=f"/{number}", status=200 + number % 2) for number in range(2000)]
+    record(aggregator, *calls, make_call(key=ANONYMOUS, route="/last", status=404, error="NotFound"))
+    assert len(aggregator.cells()) <= 2 * MAX_RESTS
+    assert by(aggregator, "status") == {200: 1000, 201: 1000, 404: 1}
+    assert by(aggregator, "key")[ANONYMOUS] == 1
+    assert total(aggregator) == 2001
+    assert aggregator.folded()["series"] == by(aggregator, "route")[OTHER]
+
+
+def test_busy_key_takes_the_place_of_the_one_used_least():
+    aggregator = Aggregator(max_keys=2)
+    record(aggregator, *[make_call(key="idle")] * 5, *[make_call(key="busy")] * 100)
+    record(aggregator, *[make_call(key="late")] * 20)
+    aggregator.turn()
+    record(aggregator, *[make_call(key="late")] * 7, make_call(key="idle"))
+    assert by(aggregator, "key") == {"busy": 100, "late": 7, OTHER_KEY: 21}
+    assert aggregator.folded() == {"key": 21, "retired": 5}
+    assert total(aggregator) + aggregator.folded()["retired"] == 133
+
+
+def test_alike_keys_do_not_take_turns():
+    aggregator = Aggregator(max_keys=1)
+    for _ in range(5):
+        record(aggregator, *[make_call(key="first")] * 50, *[make_call(key="second")] * 90)
+        aggregator.turn()
+    assert by(aggregator, "key") == {"first": 250, OTHER_KEY: 450}
+
+
+def test_key_idle_for_long_gives_way_to_one_used_now_and_then():
+    aggregator = Aggregator(max_keys=1)
+    record(aggregator, make_call(key="gone"))
+    aggregator.turn()
+    for _ in range(IDLE_TURNS - 1):
+        record(aggregator, *[make_call(key="slow")] * 3)
+        aggregator.turn()
+        assert set(by(aggregator, "key")) == {"gone", OTHER_KEY}
+    record(aggregator, *[make_call(key="slow")] * 3)
+    aggregator.turn()
+    record(aggregator, make_call(key="slow"))
+    assert by(aggregator, "key")["slow"] == 1
+    assert "gone" not in by(aggregator, "key")
+
+
+def test_busy_model_and_route_find_a_place_after_a_flood_of_junk():
+    aggregator = Aggregator(max_models=5, max_routes=5)
+    record(aggregator, *(make_call(model=f"junk{number}", route=f"/junk/{number}") for number in range(2000)))
+    record(aggregator, *[make_call(model="real", route="/real")] * 30)
+    aggregator.turn()
+    record(aggregator, make_call(model="real", route="/real"))
+    assert by(aggregator, "model")["real"] == by(aggregator, "route")["/real"] == 1
+
+
+def test_flood_displaces_nobody():
+    aggregator = Aggregator(max_models=2)
+    for turn in range(3):
+        record(aggregator, make_call(model="a"), make_call(model="b"))
+        record(aggregator, *(make_call(model=f"{turn}-{number}") for number in range(2000)))
+        aggregator.turn()
+    assert by(aggregator, "model") == {"a": 3, "b": 3, OTHER: 6000}
+
+
+def test_all_series_there_ever_were_are_bounded():
+    aggregator = Aggregator(max_keys=10, max_series=2 * MAX_RESTS)
+    born = set()
+    for turn in range(200):
+        record(aggregator, *(make_call(key=f"{turn}-{number}") for number in range(20) for _ in range(30)))
+        aggregator.turn()
+        born.update(cell.series for cell in aggregator.cells())
+    assert len(born) <= 2 * MAX_RESTS
+    assert len(aggregator._bases) <= MAX_RESTS
+    assert total(aggregator) + aggregator.folded()["retired"] == 200 * 600
+
+
+def test_turn_while_calls_come_loses_none():
+    aggregator = Aggregator(max_keys=3, max_models=3)
+
+    def work(number):
+        for turn in range(3000):
+            name = f"{number}{turn // 500}-{turn % 5}"
+            record(aggregator, make_call(key=name, model=name))
+
+    threads = [Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        aggregator.turn()
+    assert total(aggregator) + aggregator.folded().get("retired", 0) == 9000
+
+
+def test_first_key_keeps_its_series_after_a_flood_of_others():
+    aggregator = Aggregator(max_keys=2)
+    record(aggregator, make_call(key="mine"), *(make_call(key=f"k{number}") for number in range(50)))
+    record(aggregator, make_call(key="mine"))
+    assert by(aggregator, "key")["mine"] == 2
+
+
+def test_a_million_model_names_cost_no_memory():
+    aggregator = Aggregator(max_models=10)
+    call = make_call()
+    for number in range(20_000):
+        call.model = f"hostile-{number}"
+        aggregator.record(call)
+    assert len(aggregator.cells()) == 11
+    assert len(aggregator._folding._models._kept) == 11
+    assert len(aggregator._pending) <= module._MOST_PENDING
+
+
+def test_too_small_a_bound_is_refused():
+    with pytest.raises(ValueError, match="max_series is 10"):
+        Aggregator(max_series=10)
+
+
+def test_observations_are_kept_until_drained():
+    aggregator = Aggregator()
+    observed = []
+    aggregator.observe = lambda _series, call: observed.append(call)
+    calls = [make_call() for _ in range(5)]
+    record(aggregator, *calls)
+    assert observed == []
+    aggregator.drain()
+    assert observed == calls
+
+
+def test_full_queue_drains_inline_and_loses_none():
+    aggregator = Aggregator()
+    observed = []
+    aggregator.observe = lambda _series, call: observed.append(call)
+    call = make_call()
+    for _ in range(module._MOST_PENDING + 500):
+        aggregator.record(call)
+    assert len(aggregator._pending) <= module._MOST_PENDING
+    aggregator.drain()
+    assert len(observed) == module._MOST_PENDING + 500
+
+
+def test_failing_histogram_is_a_fault_and_never_reaches_the_host():
+    aggregator = Aggregator()
+
+    def fail(_series, _call):
+        raise RuntimeError("a view of the host's")
+
+    aggregator.observe = fail
+    record(aggregator, make_call(), make_call())
+    aggregator.drain()
+    assert aggregator.faults() == {"histogram": 2}
+    assert total(aggregator) == 2
+
+
+def test_reset_forgets_the_parents_counts_and_a_lock_it_held():
+    aggregator = Aggregator(max_keys=1)
+    record(aggregator, make_call(key="parent"))
+    aggregator.fault("x")
+    aggregator.stream_opened("sse")
+    aggregator._lock.acquire()  # as a fork in the middle of another thread's record leaves it
+    aggregator.reset()
+    assert aggregator.cells() == []
+    assert aggregator.faults() == {}
+    assert aggregator.streams() == {"sse": 0, "websocket": 0}
+    record(aggregator, make_call(key="child"))
+    assert by(aggregator, "key") == {"child": 1}
+
+
+labels = st.one_of(st.none(), st.text(max_size=5), st.sampled_from(["a", "b", "c"]), st.integers(0, 3), st.booleans())
+counts = st.one_of(st.none(), st.integers(0, 10**12))
+calls = st.builds(
+    make_call,
+    method=st.one_of(st.sampled_from(["GET", "POST"]), st.text(max_size=4)),
+    key=st.one_of(labels, st.sampled_from([ANONYMOUS, INVALID, OTHER_KEY])),
+    route=labels,
+    model=labels,
+    provider=labels,
+    status=st.one_of(st.integers(-5, 700), st.none()),
+    error=labels,
+    limit=labels,
+    missing=labels,
+    outcome=st.sampled_from(["admitted", "limited", "nonsense"]),
+    stream=st.sampled_from([None, "sse", "websocket"]),
+    messages=st.integers(0, 5),
+    request_bytes=st.integers(0, 10**9),
+    response_bytes=st.integers(0, 10**9),
+    usage=st.one_of(st.none(), st.builds(Usage, counts, counts, counts, counts, counts)),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(calls, max_size=40), st.integers(0, 3))
+def test_sums_over_series_are_sums_over_calls(made, most):
+    aggregator = Aggregator(max_keys=most, max_routes=most, max_models=most)
+    record(aggregator, *made)
+    assert total(aggregator) == len(made)
+    for field in ("request_bytes", "response_bytes", "messages"):
+        assert total(aggregator, field) == sum(getattr(call, field) for call in made)
+    for field in Usage._fields:
+        assert total(aggregator, field) == sum(getattr(call.usage, field) or 0 for call in made if call.usage)
+    assert set(aggregator.active().values()) == {0}
+    for cell in aggregator.cells():
+        assert isinstance(cell.series.status, int)
+        texts = [value for name, value in cell.series._asdict().items() if name != "status"]
+        assert all(value is None or type(value) is str for value in texts)
+    assert len(by(aggregator, "key")) <= most + 3
+    assert len(by(aggregator, "model")) <= most + 2

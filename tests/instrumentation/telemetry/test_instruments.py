@@ -1,0 +1,224 @@
+"""What an OpenTelemetry reader sees of the aggregator."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import set_span_in_context
+
+from keygauge import metrics
+from keygauge.call import Call
+from keygauge.telemetry.aggregator import HOST_SERIES, Aggregator
+from keygauge.telemetry.instruments import instrument
+from keygauge.usage import Usage
+
+GAUGES = {metrics.BEAT_AGE: lambda: 1.5, metrics.SPOOL_EVENTS: lambda: 3, metrics.SPOOL_AGE: lambda: None}
+SECOND_NS = 1_000_000_000
+
+
+class Telemetry:
+    def __init__(self, **options):
+        self.reader = InMemoryMetricReader()
+        self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
+        self.aggregator = Aggregator(**options)
+        instrument(self.provider.get_meter("keygauge"), self.aggregator, gauges=GAUGES)
+
+    def record(self, *calls):
+        for call in calls:
+            self.aggregator.started(call)
+            self.aggregator.record(call)
+
+    def read(self):
+        """Return {metric name: (the SDK's metric, its points)}."""
+        data = self.reader.get_metrics_data()
+        found = data.resource_metrics[0].scope_metrics[0].metrics
+        return {metric.name: (metric, metric.data.data_points) for metric in found}
+
+    def values(self, metric):
+        """Return {attributes: value}, attributes as sorted pairs."""
+        points = self.read().get(metric.name, (None, []))[1]
+        return {tuple(sorted(point.attributes.items())): point.value for point in points}
+
+
+def make_call(**fields):
+    call = Call(method=fields.pop("method", "POST"), ip=None, time_ns=0, started_ns=SECOND_NS)
+    fields = {"key": "k1", "route": "/v1/chat", "status": 200, "ended_ns": 2 * SECOND_NS} | fields
+    for name, value in fields.items():
+        setattr(call, name, value)
+    return call
+
+
+def stream_call(**fields):
+    usage = Usage(100, 11, 60, 7, 5)
+    times = {"first_byte_ns": SECOND_NS + SECOND_NS // 2, "ended_ns": 3 * SECOND_NS + SECOND_NS // 2}
+    who = {"model": "m1", "provider": "p1", "stream": "sse", "messages": 12}
+    return make_call(**who, **times, usage=usage, **fields)
+
+
+@pytest.fixture
+def telemetry():
+    return Telemetry()
+
+
+def test_every_metric_of_the_registry_has_its_kind_unit_and_attributes(telemetry):
+    telemetry.aggregator.charge = lambda cell, _call, _usage: telemetry.aggregator.add_cost(cell, 1)
+    telemetry.record(stream_call(missing="x", error="E", limit="rpm", request_bytes=1, response_bytes=1))
+    telemetry.aggregator.fault("x")
+    telemetry.aggregator.dropped("spool_full", 1)
+    telemetry.record(make_call(status=99))
+    seen = telemetry.read()
+    expected = {metric.name for metric in metrics.ALL} - {metrics.SPOOL_AGE.name}
+    assert set(seen) == expected
+    for metric in metrics.ALL:
+        if metric.name not in expected:
+            continue
+        sdk_metric, points = seen[metric.name]
+        assert (sdk_metric.unit, sdk_metric.description) == (metric.unit, metric.description)
+        assert {name for point in points for name in point.attributes} == set(metric.attributes)
+        if metric.kind == "histogram":
+            assert points[0].explicit_bounds == metric.buckets
+        elif metric.kind != "gauge":
+            assert sdk_metric.data.is_monotonic == (metric.kind == "counter")
+
+
+def test_absent_attributes_are_left_out(telemetry):
+    telemetry.record(make_call(status=0))
+    base = (("http.request.method", "POST"), ("http.route", "/v1/chat"), ("keygauge.key.id", "k1"))
+    assert telemetry.values(metrics.REQUESTS) == {base: 1}
+    (point,) = telemetry.read()[metrics.DURATION.name][1]
+    assert dict(point.attributes) == {"http.route": "/v1/chat"}
+
+
+def test_tokens_are_told_by_type_and_subset(telemetry):
+    telemetry.record(stream_call(), stream_call())
+    tokens = {dict(pairs)[metrics.TOKEN_TYPE]: value for pairs, value in telemetry.values(metrics.TOKENS).items()}
+    assert tokens == {"input": 200, "output": 22}
+    detail = {dict(pairs)[metrics.SUBSET]: value for pairs, value in telemetry.values(metrics.TOKENS_DETAIL).items()}
+    assert detail == {"cache_read": 120, "cache_write": 14, "reasoning": 10}
+
+
+def test_cost_is_told_in_dollars_by_key_route_and_model(telemetry):
+    telemetry.aggregator.charge = lambda cell, _call, usage: telemetry.aggregator.add_cost(cell, usage.input_tokens)
+    telemetry.record(*[make_call(model="m1", usage=Usage(1, 0)) for _ in range(3)], make_call())
+    labels = (("gen_ai.request.model", "m1"), ("http.route", "/v1/chat"), ("keygauge.key.id", "k1"))
+    assert telemetry.values(metrics.COST) == {labels: 3e-9}
+
+
+def test_stream_times_are_observed(telemetry):
+    telemetry.record(stream_call())
+    seen = telemetry.read()
+    sums = {name: points[0].sum for name, (metric, points) in seen.items() if hasattr(points[0], "sum")}
+    assert sums == {
+        metrics.DURATION.name: 2.5,
+        metrics.STREAM_DURATION.name: 2.5,
+        metrics.FIRST_TOKEN.name: 0.5,
+        metrics.OUTPUT_TOKEN.name: 0.2,  # 2 s for the ten tokens after the first
+    }
+    (point,) = seen[metrics.FIRST_TOKEN.name][1]
+    assert dict(point.attributes) == {metrics.MODEL: "m1", metrics.PROVIDER: "p1"}
+
+
+def test_plain_answer_and_silent_stream_have_no_token_times(telemetry):
+    telemetry.record(make_call(first_byte_ns=SECOND_NS + 1, usage=Usage(1, 50)), make_call(stream="websocket"))
+    seen = telemetry.read()
+    assert metrics.FIRST_TOKEN.name not in seen
+    assert metrics.OUTPUT_TOKEN.name not in seen
+    assert seen[metrics.STREAM_DURATION.name][1][0].count == 1
+
+
+def test_clock_that_never_stopped_counts_as_nothing(telemetry):
+    telemetry.record(make_call(ended_ns=0))
+    assert telemetry.read()[metrics.DURATION.name][1][0].sum == 0
+
+
+def test_gauge_without_a_value_is_left_out(telemetry):
+    seen = telemetry.read()
+    assert seen[metrics.BEAT_AGE.name][1][0].value == 1.5
+    assert metrics.SPOOL_AGE.name not in seen
+
+
+def test_decisions_are_told_by_limit_and_outcome(telemetry):
+    telemetry.record(make_call(), make_call(status=429, outcome="limited", limit="rpm"))
+    assert telemetry.values(metrics.DECISIONS) == {
+        (("keygauge.key.id", "k1"), ("keygauge.outcome", "admitted")): 1,
+        (("keygauge.key.id", "k1"), ("keygauge.limit.name", "rpm"), ("keygauge.outcome", "limited")): 1,
+    }
+
+
+def test_answers_without_usage_are_told_by_reason(telemetry):
+    telemetry.record(make_call(missing="too_large"), make_call())
+    pairs = (("http.route", "/v1/chat"), ("keygauge.reason", "too_large"))
+    assert telemetry.values(metrics.USAGE_MISSING) == {pairs: 1}
+
+
+def test_active_requests_and_streams_are_told(telemetry):
+    telemetry.aggregator.started(make_call(method="GET"))
+    telemetry.aggregator.stream_opened("sse")
+    assert telemetry.values(metrics.ACTIVE)[(("http.request.method", "GET"),)] == 1
+    assert telemetry.values(metrics.STREAM_ACTIVE)[(("keygauge.stream.kind", "sse"),)] == 1
+
+
+def test_current_span_becomes_the_exemplar_though_observed_later(telemetry):
+    with TracerProvider(shutdown_on_exit=False).get_tracer("test").start_as_current_span("request") as span:
+        telemetry.record(make_call(context=set_span_in_context(span)))
+    (exemplar,) = telemetry.read()[metrics.DURATION.name][1][0].exemplars
+    assert exemplar.trace_id == span.get_span_context().trace_id
+
+
+def test_hosts_sdk_never_folds_us_into_its_overflow():
+    telemetry = Telemetry(max_keys=10**6, max_routes=10**6, max_models=10**6, max_series=HOST_SERIES)
+    usage = Usage(10, 5, 3, 2, 1)
+    calls = [
+        make_call(key=f"k{number}", route=f"/{number % 700}", model=f"m{number % 900}", provider="p", usage=usage)
+        for number in range(4000)
+    ]
+    calls += [stream_call(key=f"k{number}", status=400 + number % 100, error=f"E{number}") for number in range(4000)]
+    telemetry.record(*calls)
+    seen = telemetry.read()
+    for _metric, points in seen.values():
+        assert len(points) <= HOST_SERIES
+        assert not any("otel.metric.overflow" in point.attributes for point in points)
+    assert sum(point.value for point in seen[metrics.REQUESTS.name][1]) == 8000
+    assert sum(point.count for point in seen[metrics.DURATION.name][1]) == 8000
+    assert sum(point.value for point in seen[metrics.TOKENS.name][1]) == 4000 * 15 + 4000 * 111
+
+
+def test_counters_never_go_backwards(telemetry):
+    before = {}
+    for number in range(30):
+        telemetry.record(make_call(key=f"k{number % 7}", usage=Usage(number, 1), request_bytes=number))
+        for metric in (metrics.REQUESTS, metrics.TOKENS, metrics.REQUEST_SIZE):
+            now = telemetry.values(metric)
+            assert all(now[pairs] >= value for pairs, value in before.get(metric, {}).items())
+            before[metric] = now
+
+
+calls = st.builds(
+    make_call,
+    key=st.sampled_from(["a", "b", "c", "anonymous", "invalid"]),
+    route=st.sampled_from(["/1", "/2", "/3"]),
+    model=st.sampled_from([None, "m1", "m2", "m3"]),
+    status=st.sampled_from([0, 200, 429, 500]),
+    stream=st.sampled_from([None, "sse"]),
+    request_bytes=st.integers(0, 10**6),
+    usage=st.one_of(st.none(), st.builds(Usage, st.integers(0, 10**6), st.one_of(st.none(), st.integers(0, 10**6)))),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(calls, max_size=20))
+def test_sums_over_series_are_sums_over_calls(made):
+    telemetry = Telemetry(max_keys=2, max_routes=2, max_models=2)
+    telemetry.record(*made)
+    sums = Counter()
+    for metric in (metrics.REQUESTS, metrics.DECISIONS, metrics.REQUEST_SIZE, metrics.TOKENS):
+        sums[metric] = sum(telemetry.values(metric).values())
+    assert sums[metrics.REQUESTS] == sums[metrics.DECISIONS] == len(made)
+    assert sums[metrics.REQUEST_SIZE] == sum(call.request_bytes for call in made)
+    told = [call.usage for call in made if call.usage]
+    assert sums[metrics.TOKENS] == sum(usage.input_tokens + (usage.output_tokens or 0) for usage in told)
+    assert sum(point.count for point in telemetry.read().get(metrics.DURATION.name, (None, []))[1]) == len(made)

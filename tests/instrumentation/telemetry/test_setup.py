@@ -1,0 +1,415 @@
+"""Where the metrics go: OTLP to a receiver, the page to Prometheus, or the provider of the host."""
+
+import gzip
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import httpx
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import set_span_in_context
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from keygauge import metrics
+from keygauge.call import Call
+from keygauge.telemetry import prometheus, setup
+from keygauge.telemetry.aggregator import HOST_SERIES, SERIES, Aggregator
+from keygauge.telemetry.instruments import instrument
+from keygauge.telemetry.setup import TelemetryError, configure, max_series, prometheus_app, prometheus_text
+from keygauge.usage import Usage
+
+SECOND_NS = 1_000_000_000
+EXPORTED = [metric for metric in metrics.ALL if metric is not metrics.COST]  # no call carries a cost yet
+GAUGES = dict.fromkeys((metrics.BEAT_AGE, metrics.SPOOL_EVENTS, metrics.SPOOL_AGE), lambda: 1)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith(("OTEL_", "KEYGAUGE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setattr(setup._Page, "registry", None)
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Keeps the OTLP requests it is sent."""
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        request = ExportMetricsServiceRequest.FromString(body)
+        self.server.received.append((self.path, self.headers["Content-Type"], request))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_arguments):
+        pass
+
+
+class Page(BaseHTTPRequestHandler):
+    """Answers as a WSGI app would, with the text."""
+
+    def do_GET(self):
+        body, content_type = prometheus_text(self.headers.get("Accept", ""))
+        self.send_response(200)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(handler):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.received = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def start():
+    """Return a function that sets all up as a worker does: (aggregator, provider)."""
+    providers = []
+
+    def run():
+        provider = configure()
+        providers.append(provider)
+        aggregator = Aggregator(max_keys=10_000, max_series=max_series(provider))
+        instrument(provider.get_meter("keygauge"), aggregator, gauges=GAUGES)
+        return aggregator, provider
+
+    yield run
+    for provider in providers:
+        provider.shutdown()
+
+
+def make_call(**fields):
+    call = Call(method="POST", ip=None, time_ns=0, started_ns=SECOND_NS)
+    fields = {"key": "k1", "route": "/v1/chat", "status": 200, "ended_ns": 2 * SECOND_NS} | fields
+    for name, value in fields.items():
+        setattr(call, name, value)
+    return call
+
+
+def record_everything(aggregator, **fields):
+    times = {"first_byte_ns": SECOND_NS + 1000, "stream": "sse", "messages": 3}
+    labels = {"model": "m1", "provider": "p1", "error": "E", "limit": "rpm", "missing": "x"}
+    sizes = {"request_bytes": 10, "response_bytes": 20, "usage": Usage(100, 11, 60, 7, 5)}
+    call = make_call(**times, **labels, **sizes, **fields)
+    aggregator.started(call)
+    aggregator.record(call)
+    aggregator.record(make_call(key="k2", status=700))
+    aggregator.fault("x")
+    aggregator.dropped("spool_full", 1)
+
+
+def read_otlp(request):
+    """Return {metric name: metric} and the resource's attributes."""
+    (resource,) = request.resource_metrics
+    (scope,) = resource.scope_metrics
+    attributes = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
+    return {metric.name: metric for metric in scope.metrics}, attributes
+
+
+def samples(text, read=parse):
+    return [sample for family in read(text) for sample in family.samples]
+
+
+def test_nothing_asked_for_is_nothing_set_up():
+    assert configure() is None
+    assert max_series(None) == HOST_SERIES
+    with pytest.raises(TelemetryError, match="KEYGAUGE_PROMETHEUS"):
+        prometheus_text()
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"])
+def test_metrics_are_pushed_as_otlp(serve, start, monkeypatch, variable):
+    server = serve(Receiver)
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv(variable, f"{address}/v1/metrics" if "METRICS" in variable else address)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=shared-by-all-workers")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    aggregator, provider = start()
+    with TracerProvider(shutdown_on_exit=False).get_tracer("test").start_as_current_span("request") as span:
+        record_everything(aggregator, context=set_span_in_context(span))
+    provider.force_flush()
+
+    path, content_type, request = server.received[-1]
+    assert (path, content_type) == ("/v1/metrics", "application/x-protobuf")
+    found, resource = read_otlp(request)
+    assert set(found) == {metric.name for metric in EXPORTED}
+    assert resource["service.name"] == "shop"
+    assert resource["service.instance.id"] != "shared-by-all-workers"
+    for metric in found.values():
+        kind = metric.WhichOneof("data")
+        if kind != "gauge":
+            assert getattr(metric, kind).aggregation_temporality == AGGREGATION_TEMPORALITY_CUMULATIVE
+    points = found[metrics.REQUESTS.name].sum.data_points
+    assert sum(point.as_int for point in points) == 2
+    traces = [
+        exemplar.trace_id
+        for point in found[metrics.DURATION.name].histogram.data_points
+        for exemplar in point.exemplars
+    ]
+    assert traces == [span.get_span_context().trace_id.to_bytes(16, "big")]
+
+
+def test_5000_keys_keep_their_series_in_otlp(serve, start, monkeypatch):
+    server = serve(Receiver)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    aggregator, provider = start()
+    call = make_call()
+    for number in range(5000):
+        call.key = f"k{number}"
+        aggregator.record(call)
+    provider.force_flush()
+    found, _resource = read_otlp(server.received[-1][2])
+    points = found[metrics.REQUESTS.name].sum.data_points
+    assert len(points) == 5000
+    assert sum(point.as_int for point in points) == 5000
+    assert aggregator.folded() == {}
+    assert b"otel.metric.overflow" not in server.received[-1][2].SerializeToString()
+
+
+def test_each_set_up_is_an_instance_of_its_own(start, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
+    seen = set()
+    for _worker in range(2):
+        start()
+        (info,) = [sample for sample in samples(prometheus_text()[0].decode()) if sample.name == "target_info"]
+        seen.add(info.labels["service_instance_id"])
+    assert len(seen) == 2
+
+
+def test_names_and_labels_on_the_page_are_those_of_the_registry(start, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
+    aggregator, _provider = start()
+    record_everything(aggregator)
+    seen = {}
+    for sample in samples(prometheus_text()[0].decode()):
+        seen.setdefault(sample.name, set()).update(sample.labels)
+    for metric in EXPORTED:
+        suffix = "_bucket" if metric.kind == "histogram" else ""
+        expected = {metrics.label(attribute) for attribute in metric.attributes}
+        assert seen[metric.prometheus_name + suffix] - {"le"} == expected, metric.name
+    ours = {metric.prometheus_name for metric in metrics.ALL}
+    told = {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in seen}
+    assert told - {"target_info"} <= ours
+
+
+def test_5000_keys_keep_their_series_on_the_page(start, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
+    aggregator, provider = start()
+    assert max_series(provider) == SERIES
+    call = make_call()
+    for number in range(5000):
+        call.key = f"k{number}"
+        aggregator.record(call)
+    found = [s for s in samples(prometheus_text()[0].decode()) if s.name == metrics.REQUESTS.prometheus_name]
+    assert (len(found), sum(sample.value for sample in found)) == (5000, 5000)
+
+
+async def test_page_is_served_as_asgi(start, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
+    aggregator, _provider = start()
+    record_everything(aggregator)
+    transport = httpx.ASGITransport(prometheus_app())
+    async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+        plain = await client.get("/metrics", headers={"accept-encoding": "identity"})
+        packed = await client.get("/metrics")
+        modern = await client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+        empty = await client.head("/metrics")
+    assert plain.status_code == 200
+    assert plain.headers["content-type"].startswith("text/plain")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert samples(packed.text) == samples(plain.text)
+    assert metrics.REQUESTS.prometheus_name in {sample.name for sample in samples(modern.text, parse_openmetrics)}
+    assert (empty.content, empty.headers["content-length"]) == (b"", packed.headers["content-length"])
+
+
+async def test_page_without_metrics_says_so():
+    app = prometheus_app()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
+        answer = await client.get("/metrics")
+    assert answer.status_code == 503
+    assert "KEYGAUGE_PROMETHEUS=1" in answer.text
+
+
+@pytest.mark.skipif(
+    shutil.which("prometheus") is None and "CI" not in os.environ, reason="no prometheus on this machine"
+)
+def test_prometheus_scrapes_the_page(serve, start, monkeypatch, tmp_path):
+    monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
+    aggregator, _provider = start()
+    record_everything(aggregator)
+    target = f"127.0.0.1:{serve(Page).server_port}"
+    jobs = [{"job_name": "api", "static_configs": [{"targets": [target]}]}]
+    # JSON is YAML.
+    (tmp_path / "prometheus.yml").write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
+    port = free_port()
+    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    process = subprocess.Popen(
+        [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert query(port, f"sum({metrics.REQUESTS.prometheus_name})") == 2
+        assert query(port, f"sum({metrics.TOKENS.prometheus_name})") == 111
+        assert query(port, f"sum({metrics.DURATION.prometheus_name}_count)") == 2
+        for metric in EXPORTED:
+            suffix = "_bucket" if metric.kind == "histogram" else ""
+            assert query(port, f"count({metric.prometheus_name}{suffix})") > 0, metric.name
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def query(port, expression):
+    """Ask until there is an answer: the first scrape takes a second or two."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/api/v1/query?{urlencode({'query': expression})}") as answer:
+                result = json.load(answer)["data"]["result"]
+        except OSError:
+            result = []
+        if result:
+            return float(result[0]["value"][1])
+        time.sleep(0.1)
+    raise AssertionError(f"Prometheus never answered {expression}")
+
+
+def run_python(program):
+    environment = {"PATH": os.environ["PATH"], "KEYGAUGE_PROMETHEUS": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_provider_of_the_host_is_used():
+    program = """
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from keygauge.telemetry.setup import configure, max_series
+hosts = MeterProvider()
+set_meter_provider(hosts)
+print(configure() is hosts, max_series(configure()))
+"""
+    assert run_python(program) == f"True {HOST_SERIES}"
+
+
+def test_child_does_not_show_the_parents_page():
+    program = """
+import os
+from keygauge.telemetry.setup import TelemetryError, configure, prometheus_text
+configure()
+prometheus_text()
+child = os.fork()
+if child == 0:
+    try:
+        prometheus_text()
+    except TelemetryError:
+        os._exit(0)
+    os._exit(1)
+print(os.waitpid(child, 0)[1])
+"""
+    assert run_python(program) == "0"
+
+
+def test_child_does_not_push_the_parents_counts(serve):
+    server = serve(Receiver)
+    program = f"""
+import os
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:{server.server_port}"
+os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = "200"
+from keygauge.telemetry.aggregator import Aggregator
+from keygauge.call import Call
+from keygauge.telemetry.instruments import instrument
+from keygauge.telemetry.setup import configure
+
+def work(count):
+    provider = configure()
+    aggregator = Aggregator()
+    instrument(provider.get_meter("keygauge"), aggregator, gauges={{}})
+    for _ in range(count):
+        aggregator.record(Call(method="GET", ip=None, time_ns=0, started_ns=0))
+    provider.force_flush()
+
+work(5)
+child = os.fork()
+if child == 0:
+    import time
+    work(2)
+    time.sleep(0.5)  # the inherited reader's interval passes twice
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    run_python(program)
+    last = {}
+    for _path, _type, request in server.received:
+        found, resource = read_otlp(request)
+        last[resource["service.instance.id"]] = found
+    counts = [sum(p.as_int for p in found[metrics.REQUESTS.name].sum.data_points) for found in last.values()]
+    observed = [sum(p.count for p in found[metrics.DURATION.name].histogram.data_points) for found in last.values()]
+    assert sorted(counts) == sorted(observed) == [2, 5]
+
+
+def test_missing_distribution_is_told_with_the_way_out():
+    program = """
+import sys
+sys.modules["opentelemetry.exporter.prometheus"] = None
+from keygauge.telemetry.setup import TelemetryError, configure
+try:
+    configure()
+except TelemetryError as error:
+    print(error)
+"""
+    assert run_python(program).endswith("install keygauge[prometheus]")
+
+
+@pytest.mark.parametrize("ports", ["9100", "b-c", "200-100", "1-70000", "0-5", "127.0.0.1:1-", "1-5000"])
+def test_wrong_ports_are_told_and_harm_nobody(caplog, ports):
+    assert prometheus.serve(ports, CollectorRegistry()) is None
+    assert "give [host:]first-last" in caplog.text
+
+
+def test_taken_ports_are_passed_over(caplog):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        first = taken.getsockname()[1]
+        assert prometheus.serve(f"{first}-{first}", CollectorRegistry()) is None
+        assert "is free" in caplog.text

@@ -1,0 +1,190 @@
+"""JSON bodies: hostile ones, cut ones, and those too large to hold."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.usage import Usage, reader_for
+from keygauge.usage.json_body import HEAD_BYTES, MAX_BODY_BYTES, TAIL_BYTES
+from keygauge.usage.truncated_json import abridge
+
+TOLD = {"prompt_tokens": 3, "completion_tokens": 4}
+
+
+def read(body, *, complete=True, size=None):
+    reader = reader_for(b"application/json", None)
+    body = body if isinstance(body, bytes) else body.encode()
+    for start in range(0, len(body), size or len(body) or 1):
+        reader.feed(body[start : start + size] if size else body)
+    return reader.close(complete=complete)
+
+
+def usage_of(**counts):
+    return json.dumps({"usage": counts})
+
+
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [
+        ("", "no_usage"),
+        ("null", "no_usage"),
+        ("3", "no_usage"),
+        ('"usage"', "no_usage"),
+        ("[]", "no_usage"),
+        ("{}", "no_usage"),
+        ('{"usage": null}', "no_usage"),
+        ('{"usage": []}', "no_usage"),
+        ('{"usage": {}}', "no_usage"),
+        ('{"usage": {}, "type": []}', "no_usage"),
+        ('{"usage": {"cpu": 3}}', "no_usage"),
+        ('{"usageMetadata": 3}', "no_usage"),
+        ('{"meta": {"billed_units": 3}}', "no_usage"),
+        ('{"meta": {"billed_units": {"search_units": 1}}}', "no_usage"),
+        ('{"type": "message_start", "message": {"usage": 3}}', "no_usage"),
+        ('{"type": "message-end", "delta": {"usage": 3}}', "no_usage"),
+        ('{"type": "response.completed", "response": {"usage": 3}}', "no_usage"),
+        ('{"event_type": "stream-end", "response": {"meta": {"usage": 3}}}', "no_usage"),
+        ('{"metadata": {"usage": 3}}', "no_usage"),
+        ('[{"usage": {"prompt_tokens": 3}}]', "no_usage"),
+        ('[3, {"usageMetadata": 3}]', "no_usage"),
+        (json.dumps({"text": usage_of(**TOLD)}), "no_usage"),
+        (json.dumps({"quoted": {"usage": TOLD}}), "no_usage"),
+        ('{"usage"', "not_json"),
+        ('{"usage": {"prompt_tokens": 3}} trailing', "not_json"),
+        ('{"usage": {"prompt_tokens": ' + "9" * 5000 + "}}", "not_json"),
+        ('{"usage": ' + "[" * 200_000, "not_json"),
+        ('{"usage": ' + "[" * 200_000 + "]" * 200_000 + "}", "not_json"),
+        (b'{"usage\xff": 3}', "no_usage"),
+        (usage_of(prompt_tokens=-1, completion_tokens=4), "bad_counts"),
+        (usage_of(prompt_tokens=3, completion_tokens=-4), "bad_counts"),
+        (usage_of(prompt_tokens=3.0, completion_tokens=4), "bad_counts"),
+        (usage_of(prompt_tokens="3", completion_tokens=4), "bad_counts"),
+        (usage_of(prompt_tokens=True, completion_tokens=4), "bad_counts"),
+        (usage_of(prompt_tokens=[3], completion_tokens={}), "bad_counts"),
+        (usage_of(prompt_tokens=10**9 + 1), "bad_counts"),
+        (usage_of(prompt_tokens=3, prompt_tokens_details={"cached_tokens": -1}), "bad_counts"),
+        (usage_of(prompt_tokens=3, prompt_tokens_details={"cached_tokens": 4}), "bad_counts"),
+        (usage_of(prompt_tokens=3, prompt_tokens_details={"cache_write_tokens": 4}), "bad_counts"),
+        (usage_of(completion_tokens=3, completion_tokens_details={"reasoning_tokens": 4}), "bad_counts"),
+        ('{"usage": {"prompt_tokens": NaN}}', "bad_counts"),
+        ('{"usage": {"prompt_tokens": 1e400}}', "bad_counts"),
+        (usage_of(input_tokens=10**9, cache_read_input_tokens=1), "bad_counts"),
+        (usage_of(inputTokens=-5, cacheReadInputTokens=9), "bad_counts"),
+        ('{"usageMetadata": {"promptTokenCount": -3, "toolUsePromptTokenCount": 9}}', "bad_counts"),
+        ('{"usageMetadata": {"promptTokenCount": 3, "toolUsePromptTokenCount": -9}}', "bad_counts"),
+        ('{"usageMetadata": {"candidatesTokenCount": "1", "thoughtsTokenCount": 2}}', "bad_counts"),
+        ('{"eval_count": -1}', "bad_counts"),
+        ('{"tokens_evaluated": 0.5}', "bad_counts"),
+        ('{"meta": {"billed_units": {"input_tokens": 2.5}}}', "bad_counts"),
+    ],
+)
+def test_hostile_or_empty_body_counts_nothing(body, missing):
+    reading = read(body)
+    assert (reading.usage, reading.status, reading.missing) == (None, "none", missing)
+
+
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        (usage_of(prompt_tokens=0, completion_tokens=0), Usage(0, 0)),
+        (usage_of(prompt_tokens=10**9), Usage(10**9)),
+        (usage_of(prompt_tokens=3, completion_tokens=None), Usage(3)),
+        (usage_of(completion_tokens=4), Usage(None, 4)),
+        (usage_of(prompt_tokens=3, prompt_tokens_details=None, completion_tokens_details=7), Usage(3)),
+        (usage_of(input_tokens=3, output_tokens=4), Usage(3, 4)),
+        (b'{"text": "\xff\xfe", "usage": {"prompt_tokens": 3}}', Usage(3)),
+        (b'\xef\xbb\xbf {"usage": {"prompt_tokens": 3}}\r\n', Usage(3)),
+        ('{"usage": {"prompt_tokens": 9}, "usage": {"prompt_tokens": 3}}', Usage(3)),
+        ('{"text": "\\"usage\\":null", "usage": {"prompt_tokens": 3}}', Usage(3)),
+        ('{"usage":null, "meta": {"billed_units": {"input_tokens": 3}}}', Usage(3)),
+        ('{"message": {"role": "assistant"}, "eval_count": 4}', Usage(None, 4)),
+    ],
+)
+def test_what_is_told_is_counted_and_what_is_not_stays_unknown(body, usage):
+    assert read(body)[0] == usage
+    assert read(body, size=1)[0] == usage
+
+
+def test_cut_body_counts_nothing_unless_it_is_whole():
+    body = usage_of(**TOLD)
+    assert read(body[:-1], complete=False)[3:] == ("none", "cut")
+    assert read(body, complete=False)[:1] + read(body, complete=False)[3:] == (Usage(3, 4), "reported", None)
+
+
+EMBEDDINGS = {
+    "object": "list",
+    "data": [{"object": "embedding", "index": i, "embedding": [0.0023064255] * 300} for i in range(400)],
+    "model": "text-embedding-ada-002",
+    "usage": {"prompt_tokens": 8, "total_tokens": 8},
+}
+
+
+@pytest.mark.parametrize("size", [None, 1000, 65536])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_large_batch_of_embeddings_is_read_from_its_ends(size, indent):
+    body = json.dumps(EMBEDDINGS, indent=indent)
+    assert len(body) > MAX_BODY_BYTES
+    assert read(body, size=size) == (Usage(8), "text-embedding-ada-002", "openai", "reported", None)
+
+
+def test_large_chat_answer_is_read_from_its_ends():
+    choices = [{"index": 0, "message": {"content": 'a "usage": {"prompt_tokens": 9} \\' * 50_000}}]
+    body = json.dumps({"id": "x", "model": "gpt-4o", "choices": choices, "usage": TOLD, "service_tier": "default"})
+    assert read(body) == (Usage(3, 4), "gpt-4o", "openai", "reported", None)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        '"}',  # one string to the end
+        '", "usage": {"prompt_tokens": 3}',  # the root is not closed
+        '"}, {"usage": {"prompt_tokens": 3}}]}',  # not a member of the root
+        '"], "inner": {"usage": {"prompt_tokens": 3}}}',
+        '\\", \\"usage\\": {\\"prompt_tokens\\": 3}}"}',  # quoted
+        '"]} , "usage": {"prompt_tokens": 3}}}',  # closed too often: no JSON
+        '", "usage": {"prompt_tokens": 3}, "more": "' + "x" * TAIL_BYTES + '"}',  # before the tail that is held
+    ],
+)
+def test_large_body_whose_usage_is_not_provably_its_own_is_too_large(tail):
+    body = '{"data": ["' + "x" * MAX_BODY_BYTES + tail
+    assert read(body)[0] is None
+    assert read(body)[3:] == ("none", "too_large")
+
+
+def test_large_array_is_too_large():
+    body = json.dumps([{"text": "x" * MAX_BODY_BYTES, "usageMetadata": {"promptTokenCount": 3}}])
+    assert read(body)[3:] == ("none", "too_large")
+
+
+def test_large_body_that_is_cut_says_so():
+    assert read(json.dumps(EMBEDDINGS)[:-1], complete=False)[3:] == ("none", "too_large")
+
+
+def test_held_bytes_stay_within_the_bound():
+    reader = reader_for(b"application/json", None)
+    for _ in range(100):
+        reader.feed(b'{"usage":[' * 6553)
+        assert len(reader._held) <= MAX_BODY_BYTES
+        assert len(reader._head) <= HEAD_BYTES
+    assert reader.close(complete=True).usage is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(alphabet='ab"\\{}[],:\n é', max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='a"\\{},', max_size=4), inner),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(alphabet='abc"\\{}[],', max_size=5), JSON, max_size=6), st.data())
+def test_abridgement_holds_only_members_of_the_root(document, data):
+    body = json.dumps(document, ensure_ascii=False).encode()
+    head = body[: data.draw(st.integers(1, len(body)))]
+    tail = body[-data.draw(st.integers(1, len(body))) :]
+    short = abridge(head, tail)
+    if short:
+        members = json.loads(short)
+        assert members.items() <= {**document, **members}.items()
+        assert all(document[name] == value for name, value in members.items())

@@ -1,0 +1,84 @@
+import pytest
+
+from keygauge_keyservice.accounts import accounts, members, plans, sessions
+from keygauge_keyservice.web.problem import Problem
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def account(connection):
+    plans.create(connection, plan_id="free", name="Free", limits=[], actor="test")
+    return accounts.create(connection, name="Acme", plan_id="free", actor="test")
+
+
+def test_member_is_found_by_any_spelling_of_the_address(connection, account):
+    member = members.create(
+        connection, account_id=account.id, email=" Ada@Example.COM ", password=PASSWORD, actor="test"
+    )
+    assert member.email == "ada@example.com"
+    found_id, password_hash = members.find_credentials(connection, "ADA@example.com")
+    assert found_id == member.id
+    assert members.verify(password_hash, PASSWORD)
+    assert not members.verify(password_hash, PASSWORD + "!")
+
+
+def test_password_is_kept_as_argon2id_and_in_no_audit_entry(connection, account):
+    members.create(connection, account_id=account.id, email="ada@example.com", password=PASSWORD, actor="test")
+    row = connection.execute("SELECT password_hash FROM member").fetchone()
+    assert row["password_hash"].startswith("$argon2id$")
+    audit = connection.execute("SELECT action, after FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+    assert audit == {"action": "member.create", "after": {"email": "ada@example.com", "role": "owner"}}
+
+
+def test_address_is_taken_once(connection, account):
+    members.create(connection, account_id=account.id, email="ada@example.com", password=PASSWORD, actor="test")
+    with pytest.raises(Problem) as refused:
+        members.create(connection, account_id=account.id, email="ADA@example.com", password=PASSWORD, actor="test")
+    assert refused.value.code == "member_exists"
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "field"),
+    [
+        ("", PASSWORD, "email"),
+        ("nobody", PASSWORD, "email"),
+        ("a b@example.com", PASSWORD, "email"),
+        ("a\0@example.com", PASSWORD, "email"),
+        (f"{'a' * 250}@example.com", PASSWORD, "email"),
+        ("ada@example.com", "short", "password"),
+        ("ada@example.com", "x" * 1025, "password"),
+    ],
+)
+def test_unusable_address_or_password_is_refused(connection, account, email, password, field):
+    with pytest.raises(Problem) as refused:
+        members.create(connection, account_id=account.id, email=email, password=password, actor="test")
+    assert [error.field for error in refused.value.errors] == [field]
+
+
+def test_no_password_matches_a_member_who_does_not_exist(connection):
+    assert members.find_credentials(connection, "nobody@example.com") is None
+    assert not members.verify(None, PASSWORD)
+
+
+def test_another_password_ends_all_sessions(connection, account):
+    member = members.create(connection, account_id=account.id, email="ada@example.com", password=PASSWORD, actor="test")
+    token = sessions.start(connection, member.id)
+    members.set_password(connection, "ADA@example.com", "another fine password", actor="test")
+    assert sessions.find(connection, token) is None
+    _, password_hash = members.find_credentials(connection, "ada@example.com")
+    assert members.verify(password_hash, "another fine password")
+    assert not members.verify(password_hash, PASSWORD)
+    with pytest.raises(Problem) as refused:
+        members.set_password(connection, "nobody@example.com", PASSWORD, actor="test")
+    assert refused.value.code == "member_not_found"
+
+
+def test_members_are_listed_by_account(connection, account):
+    other = accounts.create(connection, name="Globex", plan_id="free", actor="test")
+    for account_id, email in ((account.id, "zoe@example.com"), (account.id, "ada@example.com"), (other.id, "eve@x")):
+        members.create(connection, account_id=account_id, email=email, password=PASSWORD, actor="test")
+    assert [member.email for member in members.list_members(connection, account.id)] == [
+        "ada@example.com",
+        "zoe@example.com",
+    ]

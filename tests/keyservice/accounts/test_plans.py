@@ -1,0 +1,98 @@
+import pytest
+
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.accounts.plans import Limit
+from keygauge_keyservice.limits.limit_terms import parse_limit
+from keygauge_keyservice.web.problem import Problem
+
+RPM = Limit(name="rpm", unit="request", amount=60, window_s=60)
+BUDGET = Limit(name="budget", unit="nanousd", amount=25_500_000_000, period="month")
+CREDITS = Limit(name="credits", unit="nanousd", amount=5 * 10**9, period="month", credit_nanousd=10**7)
+MONTHLY = Limit(name="monthly", unit="request", amount=1000, period="month")
+
+
+@pytest.fixture
+def plan(connection):
+    return plans.create(connection, plan_id="free", name="Free", limits=[RPM, MONTHLY], actor="test")
+
+
+def ids(plan):
+    return {limit.name: limit.id for limit in plan.limits}
+
+
+def test_a_limit_that_keeps_its_measure_keeps_its_id(connection, plan):
+    other = Limit(name="rpm", unit="request", amount=5, window_s=60, when_down="safe", dry_run=True)
+    changed = plans.replace_limits(connection, "free", [other, MONTHLY], actor="test")
+    assert ids(changed) == ids(plan)
+    (rpm, _) = changed.limits
+    assert (rpm.amount, rpm.when_down, rpm.dry_run) == (5, "safe", True)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Limit(name="rpm", unit="token", amount=60, window_s=60),
+        Limit(name="rpm", unit="request", amount=60, window_s=30),
+        Limit(name="rpm", unit="request", amount=60, period="day"),
+        Limit(name="rpm", unit="request", amount=60, window_s=60, subject="key"),
+    ],
+)
+def test_a_limit_of_another_measure_starts_anew(connection, plan, other):
+    account = accounts.create(connection, name="Acme", plan_id="free", actor="test")
+    for number in ids(plan).values():
+        connection.execute(
+            "INSERT INTO limit_state (id, account_id) VALUES (%s, %s)", (f"{number}:{account.id}", account.id)
+        )
+    changed = plans.replace_limits(connection, "free", [other, MONTHLY], actor="test")
+    assert ids(changed)["rpm"] != ids(plan)["rpm"]
+    left = [row["id"] for row in connection.execute("SELECT id FROM limit_state")]
+    assert left == [f"{ids(plan)['monthly']}:{account.id}"]
+
+
+def test_a_plan_of_the_same_id_leaves_the_first_as_it_was(connection, plan):
+    with pytest.raises(Problem, match="already"):
+        plans.create(connection, plan_id="free", name="Other", limits=[], actor="test")
+    assert plans.require(connection, "free") == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("rpm=60:request:60s", RPM),
+        ("monthly=1000:request:month", MONTHLY),
+        ("budget=25.5:usd:month", BUDGET),
+        ("budget=25500000000:nanousd:month", BUDGET),
+        ("credits=500:credit@0.01:month", CREDITS),
+        ("parallel=3:concurrent", Limit(name="parallel", unit="concurrent", amount=3)),
+        ("tpd=9:token:day:key", Limit(name="tpd", unit="token", amount=9, period="day", subject="key")),
+    ],
+)
+def test_a_limit_is_read_from_a_command_line(text, limit):
+    assert parse_limit(text) == limit
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "rpm",
+        "rpm=",
+        "rpm=60",
+        "rpm=x:request:60s",
+        "rpm=60:request",
+        "rpm=60:request:60",
+        "rpm=1:token:year",
+        "parallel=3:concurrent:60s",
+        "cost=3:nanousd",
+        "cost=-3:usd:month",
+        "cost=0.0000000001:usd:month",
+        "cost=nan:usd:month",
+        "credits=5:credit:month",
+        "credits=5:credit@:month",
+        "credits=5:credit@0:month",
+        "credits=9007199254740991:credit@1:month",
+    ],
+)
+def test_a_wrong_limit_on_a_command_line_is_refused(text):
+    with pytest.raises(Problem):
+        parse_limit(text)

@@ -1,0 +1,149 @@
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+
+from keygauge_keyservice.ledger import backfill
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+
+pytestmark = pytest.mark.usefixtures("metered")
+
+
+@pytest.fixture
+def get(client, operator, connection, make_event, noon):
+    events = [make_event(-number * 3_600) for number in range(48)]
+    events += [make_event(-7_200, key="acme-test", model="=2+5", status=500, input_tokens=None)]
+    events += [make_event(-60, account="beta", key="beta-live", model=None)]
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+
+    def get(path, **given):
+        times = {"from": noon - timedelta(days=3), "to": noon + timedelta(hours=1)}
+        shown = {name: value.isoformat() for name, value in times.items()} | given
+        return client.get(path, query_string=shown, headers=operator)
+
+    return get
+
+
+def read_csv(answer):
+    assert answer.content_type == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def test_totals_and_points_are_told(get):
+    answer = get("/v1/usage", account="acme", bucket="day", zone="Asia/Kathmandu").json
+    assert answer["totals"]["requests"] == 49
+    assert answer["totals"]["server_errors"] == 1
+    assert answer["totals"]["input_tokens"] == 4_800
+    assert sum(point["requests"] for point in answer["points"]) == 49
+    assert answer["points"][1]["start"].endswith("T18:15:00+00:00")
+    assert answer["quotas"] == []
+
+
+def test_groups_are_told_apart(get):
+    answer = get("/v1/usage", group_by="account", bucket="week").json
+    assert [(group["group"], group["requests"]) for group in answer["groups"]] == [("acme", 49), ("beta", 1)]
+    assert {point["group"] for point in answer["points"]} == {"acme", "beta"}
+    assert answer["account"] is None
+
+
+def test_the_bucket_suits_the_range(get):
+    assert get("/v1/usage", **{"from": "2026-05-19T00:00:00Z"}).json["bucket"] == "hour"
+    assert get("/v1/usage").json["bucket"] == "day"
+    assert get("/v1/usage", **{"from": "2025-06-01T00:00:00Z"}).json["bucket"] == "week"
+    assert get("/v1/usage", **{"from": "2022-06-01T00:00:00Z"}).json["bucket"] == "month"
+
+
+def test_the_csv_is_what_the_filters_show(get):
+    rows = read_csv(get("/v1/usage", account="acme", key="acme-live", bucket="day", format="csv"))
+    assert sum(int(row["requests"]) for row in rows) == 48
+    cost_nanousd = 48 * (90 * 150 + 10 * 75 + 200 * 600)
+    assert round(sum(float(row["cost_usd"]) for row in rows) * 1e9) == cost_nanousd
+
+
+@pytest.mark.parametrize(
+    "group_by", ["account,model", "model,key", "key,route,status", "status,account,model,route,key"]
+)
+def test_several_dimensions_are_told_apart_together(get, group_by):
+    answer = get("/v1/usage", group_by=group_by, bucket="week").json
+    names = group_by.split(",")
+    assert answer["group_by"] == group_by
+    assert all(group["by"].keys() == set(names) for group in answer["groups"])
+    assert {group["group"] for group in answer["groups"]} == {None}
+    for figure in ("requests", "input_tokens", "cost_nanousd"):
+        assert sum(group[figure] for group in answer["groups"]) == answer["totals"][figure]
+        assert sum(point[figure] for point in answer["points"]) == answer["totals"][figure]
+    rows = read_csv(get("/v1/usage", group_by=group_by, bucket="week", format="csv"))
+    assert list(rows[0])[: len(names) + 1] == ["week", *names]
+    assert sum(int(row["requests"]) for row in rows) == answer["totals"]["requests"]
+    one = get("/v1/usage", group_by=names[0]).json["groups"]
+    for group in one:
+        same = [other for other in answer["groups"] if other["by"][names[0]] == group["by"][names[0]]]
+        assert sum(other["requests"] for other in same) == group["requests"]
+
+
+def test_no_cell_of_a_csv_is_a_formula(get):
+    rows = read_csv(get("/v1/usage", group_by="model", bucket="month", format="csv"))
+    assert {row["model"] for row in rows} == {"", "gpt-4o-mini", "'=2+5"}
+    rows = read_csv(get("/v1/calls", account="acme", format="csv"))
+    assert {row["model"] for row in rows} == {"gpt-4o-mini", "'=2+5"}
+
+
+def test_the_call_log_is_told_page_by_page(get):
+    first = get("/v1/calls", account="acme", limit=30).json
+    second = get("/v1/calls", account="acme", limit=30, after=first["next"]).json
+    assert (len(first["calls"]), len(second["calls"]), second["next"]) == (30, 19, None)
+    assert first["calls"][0]["cost_nanousd"] == 90 * 150 + 10 * 75 + 200 * 600
+    failed = get("/v1/calls", account="acme", status="5xx").json["calls"]
+    assert [(call["key_id"], call["input_tokens"], call["cost_nanousd"]) for call in failed] == [
+        ("acme-test", None, None)
+    ]
+
+
+def test_the_call_log_as_csv_has_every_call(get):
+    rows = read_csv(get("/v1/calls", account="acme", format="csv"))
+    assert len(rows) == 49
+    assert rows[0]["cost_usd"] == "0.000134250"
+
+
+@pytest.mark.parametrize("path", ["/v1/usage", "/v1/calls"])
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({"account": "nobody"}, 404),
+        ({"account": "acme", "from": "yesterday"}, 422),
+        ({"account": "acme", "from": "2026-05-20"}, 422),
+        ({"account": "acme", "from": "2027-01-01T00:00:00Z"}, 422),
+        ({"account": "acme", "from": "0001-01-01T00:00:00Z", "to": "0001-01-02T00:00:00Z"}, 422),
+        ({"account": "acme", "format": "xml"}, 422),
+        ({"account": "acme", "colour": "red"}, 422),
+    ],
+)
+def test_a_wrong_question_is_refused(get, path, given, status):
+    answer = get(path, **given)
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("/v1/usage", {"zone": "Mars/Olympus"}),
+        ("/v1/usage", {"bucket": "minute"}),
+        ("/v1/usage", {"bucket": "hour", "from": "2018-01-01T00:00:00Z"}),
+        ("/v1/usage", {"group_by": "ip"}),
+        ("/v1/usage", {"group_by": "key,ip"}),
+        ("/v1/usage", {"group_by": "key,key"}),
+        ("/v1/usage", {"group_by": "key,"}),
+        ("/v1/calls", {}),
+        ("/v1/calls", {"account": "acme", "status": "teapot"}),
+        ("/v1/calls", {"account": "acme", "status": "teapot", "format": "csv"}),
+        ("/v1/calls", {"account": "acme", "after": "x"}),
+    ],
+)
+def test_a_wrong_choice_is_refused(get, path, given):
+    assert get(path, **given).status_code == 422
+
+
+def test_only_operators_ask(client, replica):
+    assert client.get("/v1/usage").status_code == 401
+    assert client.get("/v1/calls", headers=replica).status_code == 401

@@ -1,0 +1,93 @@
+import csv
+import io
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from keygauge.cli import main
+from keygauge_keyservice import database
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.ledger import backfill
+from keygauge_keyservice.pricing.public_prices import Cost
+
+JUNE_2 = datetime(2026, 6, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def used(connection, metered, make_event):
+    connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
+    connection.execute("UPDATE plan SET monthly_nanousd = 20000000000")
+    events = [make_event(offset) for offset in (0, 1, -30 * 86_400, 11.5 * 86_400 - 1)]  # the last one: May, just
+    backfill.write_history(connection, events, lambda _: Cost(1_500, "test"), spool="test")
+
+
+@pytest.mark.usefixtures("used")
+def test_months_are_closed_once_a_day_after_their_end(connection):
+    assert [one.period for one in billing.close_periods(connection, now=JUNE_2 - timedelta(seconds=1))] == [
+        date(2026, 4, 1)
+    ] * 2
+    closed = billing.close_periods(connection, now=JUNE_2)
+    assert [(one.account_id, one.period, one.requests, one.usage_nanousd) for one in sorted(closed, key=str)] == [
+        ("acme", date(2026, 5, 1), 3, 4_500),
+        ("beta", date(2026, 5, 1), 0, 0),
+    ]
+    assert closed[0].total_nanousd == 20 * 10**9 + closed[0].usage_nanousd
+    assert billing.close_periods(connection, now=JUNE_2 + timedelta(days=20)) == []
+    assert [one.period.month for one in billing.list_invoices(connection, "acme")] == [5, 4]
+
+
+@pytest.mark.usefixtures("used")
+def test_two_that_close_at_once_make_one_invoice(database_url, connection):
+    def close(_):
+        with database.connect(database_url) as other:
+            return len(billing.close_periods(other, now=JUNE_2))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(close, range(4))) == len(billing.list_invoices(connection)) == 4
+
+
+@pytest.mark.usefixtures("used")
+def test_a_closed_invoice_stays_as_it_is(connection, make_event):
+    billing.close_periods(connection, now=JUNE_2)
+    before = billing.list_invoices(connection)
+    backfill.write_history(connection, [make_event(5)], lambda _: Cost(9, "test"), spool="late")
+    billing.set_plan_price(connection, "ledger", 1, actor="test")
+    billing.close_periods(connection, now=JUNE_2)
+    assert billing.list_invoices(connection) == before
+
+
+@pytest.mark.usefixtures("used")
+def test_the_statement_tells_the_next_invoice(connection, noon):
+    found = billing.find_statement(connection, "acme", now=noon)
+    assert (found.start, found.next_invoice_at) == (datetime(2026, 5, 1, tzinfo=UTC), JUNE_2)
+    assert (found.usage_nanousd, found.next_invoice_nanousd) == (4_500, 20_000_004_500)
+
+
+@pytest.mark.usefixtures("used")
+def test_billing_over_http(client, operator, connection):
+    billing.close_periods(connection, now=JUNE_2)
+    found = client.get("/v1/billing?account=acme", headers=operator).json
+    assert found["invoices"][0]["total_nanousd"] == 20_000_004_500
+    assert found["current"]["plan_nanousd"] == 20 * 10**9
+    rows = list(csv.DictReader(io.StringIO(client.get("/v1/billing?format=csv", headers=operator).text)))
+    assert [row["total_usd"] for row in rows if row["account_id"] == "acme"] == ["20.000004500", "20.000001500"]
+    assert client.post("/v1/billing/close", headers=operator).json["closed"] >= 0
+    assert client.get("/v1/billing?account=nobody", headers=operator).status_code == 404
+    url = "/v1/plans/ledger/price"
+    assert client.put(url, json={"monthly_nanousd": 5}, headers=operator).json == {"monthly_nanousd": 5}
+    assert client.get(url, headers=operator).json == {"monthly_nanousd": 5}
+    assert client.put(url, json={"monthly_nanousd": -5}, headers=operator).status_code == 422
+    assert client.put("/v1/plans/none/price", json={"monthly_nanousd": 5}, headers=operator).status_code == 404
+
+
+@pytest.mark.usefixtures("used")
+def test_billing_by_command(capsys, monkeypatch, database_url, tmp_path):
+    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
+    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
+    assert main(("billing", "price", "ledger", "19.99")) == 0
+    assert main(("billing", "close")) == 0
+    assert main(("billing", "show", "acme")) == 0
+    shown = capsys.readouterr().out
+    for text in ("19.990000000", "2026-05", "(open)", "Next invoice"):
+        assert text in shown

@@ -1,0 +1,124 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.journal import change_feed
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.secret import Peppers
+
+PEPPERS = Peppers.parse("1:" + "22" * 32)
+
+
+@pytest.fixture
+def account(connection):
+    plans.create(connection, plan_id="free", name="Free", limits=[], actor="test")
+    return accounts.create(connection, name="Acme", plan_id="free", actor="test")
+
+
+@pytest.fixture
+def key(connection, account):
+    return keys.create(connection, peppers=PEPPERS, account_id=account.id, name="prod", actor="test")[0]
+
+
+@pytest.mark.usefixtures("key")
+def test_a_replica_that_starts_gets_the_newest_cursor_and_no_changes(connection):
+    assert change_feed.read(connection, None) == change_feed.Changes(1, [])
+
+
+def test_an_empty_feed_starts_at_zero(connection):
+    assert change_feed.read(connection, None) == change_feed.Changes(0, [])
+    assert change_feed.read(connection, 0) == change_feed.Changes(0, [])
+
+
+def test_every_kind_of_change_is_one_row_per_affected_key(connection, account, key):
+    other, _ = keys.create(connection, peppers=PEPPERS, account_id=account.id, name="dev", actor="test")
+    cursor = change_feed.read(connection, None).cursor
+
+    def changed():
+        nonlocal cursor
+        changes = change_feed.read(connection, cursor)
+        cursor = changes.cursor
+        return changes.key_ids
+
+    keys.set_status(connection, key.id, "disabled", actor="test")
+    assert changed() == [key.id]
+    keys.set_status(connection, key.id, "disabled", actor="test")
+    assert changed() == []
+    keys.change(connection, key.id, name="production", actor="test")
+    assert changed() == [key.id]
+    accounts.set_status(connection, account.id, "suspended", actor="test")
+    assert sorted(changed()) == sorted([key.id, other.id])
+    plans.replace_limits(
+        connection, "free", [plans.Limit(name="rpm", unit="request", amount=1, window_s=60)], actor="test"
+    )
+    assert sorted(changed()) == sorted([key.id, other.id])
+    plans.create(connection, plan_id="pro", name="Pro", limits=[], actor="test")
+    assert changed() == []
+    accounts.change_plan(connection, account.id, "pro", actor="test")
+    assert sorted(changed()) == sorted([key.id, other.id])
+    keys.delete(connection, other.id, actor="test")
+    assert changed() == [other.id]
+    keys.delete(connection, other.id, actor="test")
+    assert changed() == []
+
+
+def test_a_long_way_behind_comes_in_pages(connection):
+    change_feed.record_keys(connection, [f"k{number}" for number in range(2_500)])
+    changes = change_feed.read(connection, 0)
+    assert (len(changes.key_ids), changes.cursor, changes.more) == (1_000, 1_000, True)
+    changes = change_feed.read(connection, 2_000)
+    assert (len(changes.key_ids), changes.cursor, changes.more) == (500, 2_500, False)
+
+
+def test_a_cursor_older_than_the_feed_starts_afresh(connection, monkeypatch):
+    monkeypatch.setattr(change_feed, "KEPT", 10)
+    change_feed.record_keys(connection, [f"k{number}" for number in range(30)])
+    assert change_feed.read(connection, 20).key_ids == [f"k{number}" for number in range(20, 30)]
+    assert change_feed.read(connection, 19) == change_feed.Changes(30, [], afresh=True)
+
+
+@pytest.mark.usefixtures("key")
+def test_a_cursor_newer_than_the_feed_starts_afresh(connection):
+    assert change_feed.read(connection, 7) == change_feed.Changes(1, [], afresh=True)
+
+
+def test_numbers_do_not_start_again_after_pruning(connection, monkeypatch):
+    monkeypatch.setattr(change_feed, "KEPT", 1)
+    for _ in range(3):
+        change_feed.record_keys(connection, ["k"])
+    change_feed.record_keys(connection, ["k"])
+    assert change_feed.read(connection, None).cursor == 4
+
+
+def test_a_reader_that_polls_while_many_commit_misses_nothing(database_url):
+    written, seen, done = 120, [], threading.Event()
+
+    def write(name):
+        with database.connect(database_url) as connection:
+            for number in range(written // 4):
+                with connection.transaction():
+                    change_feed.record_keys(connection, [f"{name}-{number}"])
+
+    def read():
+        cursor = 0
+        with database.connect(database_url) as connection:
+            connection.autocommit = True
+            while True:
+                last = done.is_set()
+                changes = change_feed.read(connection, cursor)
+                cursor = changes.cursor
+                seen.extend(changes.key_ids)
+                if last:
+                    return
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, "abcd"))
+    done.set()
+    reader.join()
+    assert len(seen) == written
+    assert len(set(seen)) == written

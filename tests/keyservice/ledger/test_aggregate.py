@@ -1,0 +1,44 @@
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keygauge_keyservice.ledger import backfill, rollup
+from keygauge_keyservice.ledger.aggregate import add_up
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+
+PRICE = PublicPrices()
+
+calls = st.lists(
+    st.fixed_dictionaries(
+        {
+            "offset_s": st.integers(-3 * 86_400, 3 * 86_400),
+            "key": st.sampled_from(["acme-live", "acme-test"]),
+            "model": st.sampled_from([None, "gpt-4o", "gpt-4o-mini"]),
+            "route": st.sampled_from(["/a", "/b>c"]),
+            "status": st.sampled_from([200, 302, 404, 429, 500]),
+            "outcome": st.sampled_from(["admitted", "limited"]),
+            "duration_us": st.integers(0, 1 << 42),
+        }
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+@pytest.mark.usefixtures("metered")
+@given(batches=st.lists(calls, min_size=1, max_size=3))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_margins_are_the_sums_of_the_roll_ups(connection, make_event, batches):
+    connection.execute("TRUNCATE event, rollup, margin, spool")
+    for number, batch in enumerate(batches):
+        events = [make_event(**call) for call in batch]
+        backfill.write_history(connection, events, PRICE, spool=f"test{number}")
+    wanted = "SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+    assert connection.execute(f"SELECT * FROM margin EXCEPT {wanted}").fetchall() == []
+    assert connection.execute(f"{wanted} EXCEPT SELECT * FROM margin").fetchall() == []
+
+
+def test_a_batch_of_one_group_has_a_margin_for_each_breakdown(make_event):
+    sums = rollup.Sums()
+    sums.add(make_event(), None)
+    assert len(add_up(sums.groups)) == 4 * 4 + 9

@@ -1,0 +1,178 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from keygauge_keyservice import database
+from keygauge_keyservice.ledger import ingest
+from keygauge_keyservice.ledger.event import Refusal
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+
+PRICE = PublicPrices()
+
+
+pytestmark = pytest.mark.usefixtures("metered")
+
+
+@pytest.fixture
+def take(connection, noon):
+    def take(first, lines, spool="a1", price=PRICE):
+        return ingest.take_batch(connection, spool, first, lines, price, now=noon + timedelta(hours=1))
+
+    return take
+
+
+@pytest.fixture
+def lines(make_line):
+    return [make_line(number * 60, input_tokens=number) for number in range(40)]
+
+
+def tokens_of(connection):
+    return [row["input_tokens"] for row in connection.execute("SELECT input_tokens FROM event ORDER BY time")]
+
+
+def requests_of(connection):
+    row = connection.execute("SELECT coalesce(sum(requests), 0)::int AS requests FROM rollup").fetchone()
+    return row["requests"]
+
+
+def test_a_batch_is_taken_and_acknowledged(connection, take, lines):
+    receipt = take(0, lines)
+    assert (receipt.next, receipt.accepted, receipt.refused, receipt.missing) == (40, 40, (), 0)
+    assert tokens_of(connection) == list(range(40))
+    assert requests_of(connection) == 40
+    assert ingest.find_cursor(connection, "a1") == 40
+
+
+def test_a_batch_sent_again_changes_nothing(connection, take, lines):
+    take(0, lines)
+    receipt = take(0, lines)
+    assert (receipt.next, receipt.accepted, receipt.duplicates) == (40, 0, 40)
+    assert tokens_of(connection) == list(range(40))
+    assert requests_of(connection) == 40
+
+
+def test_of_an_overlapping_batch_only_the_new_lines_are_taken(connection, take, lines):
+    take(0, lines[:25])
+    receipt = take(10, lines[10:])
+    assert (receipt.next, receipt.accepted, receipt.duplicates) == (40, 15, 15)
+    assert tokens_of(connection) == list(range(40))
+    assert requests_of(connection) == 40
+
+
+def test_a_batch_that_comes_after_later_ones_is_ignored_and_the_gap_counted(connection, take, lines):
+    assert take(20, lines[20:]).missing == 20
+    receipt = take(0, lines[:20])
+    assert (receipt.next, receipt.accepted, receipt.duplicates) == (40, 0, 20)
+    assert tokens_of(connection) == list(range(20, 40))
+
+
+def test_bad_lines_are_refused_and_the_rest_is_taken(connection, take, lines, make_line):
+    lines[3] = b"nonsense"
+    lines[5] = make_line(output_tokens=-1)
+    lines[7] = make_line(key="stranger")
+    lines[9] = make_line(key="beta-live")  # an account's event with another account's key
+    lines[11] = make_line(offset_s=-ingest.AGE_MAX.total_seconds() - 86_400)
+    receipt = take(0, lines)
+    assert receipt.refused == (
+        (3, Refusal.BAD_JSON),
+        (5, Refusal.NEGATIVE_TOKENS),
+        (7, Refusal.UNKNOWN_KEY),
+        (9, Refusal.UNKNOWN_KEY),
+        (11, Refusal.BAD_TIME),
+    )
+    assert (receipt.next, receipt.accepted) == (40, 35)
+    assert requests_of(connection) == len(tokens_of(connection)) == 35
+    assert take(0, lines).refused == ()  # counted once
+
+
+def test_a_batch_of_nothing_good_moves_the_cursor(connection, take):
+    receipt = take(0, [b"x", b"y"])
+    assert (receipt.next, receipt.accepted, len(receipt.refused)) == (2, 0, 2)
+    assert ingest.find_cursor(connection, "a1") == 2
+
+
+def test_an_event_of_another_month_gets_its_partition(connection, take, make_line):
+    assert take(0, [make_line(), make_line(-40 * 86_400), make_line(-200 * 86_400)]).accepted == 3
+    names = {row["t"] for row in connection.execute("SELECT tableoid::regclass::text AS t FROM event")}
+    assert names == {"event_2026_05", "event_2026_04", "event_2025_11"}
+
+
+def test_a_keys_last_use_is_its_newest_event(connection, take, make_line, noon):
+    take(0, [make_line(60, ip="192.0.2.60", route="/new"), make_line(0, ip="192.0.2.1"), make_line(30)])
+    take(0, [make_line(50, ip="192.0.2.50")], spool="b2")
+    row = connection.execute(
+        "SELECT last_used_at, last_used_ip, last_used_route FROM key WHERE id = 'acme-live'"
+    ).fetchone()
+    assert list(row.values()) == [noon + timedelta(seconds=60), "192.0.2.60", "/new"]
+
+
+def test_inside_a_transaction_nothing_is_taken(connection, take, lines):
+    with connection.transaction(), pytest.raises(ingest.LedgerError):
+        take(0, lines)
+
+
+def test_one_spool_sent_by_many_threads_is_taken_once(database_url, connection, lines, noon):
+    def send(worker):
+        with database.connect(database_url) as own:
+            for first in range(worker % 3, 40, 7):
+                ingest.take_batch(own, "a1", 0, lines[: first + 1], PRICE, now=noon)
+            ingest.take_batch(own, "a1", 0, lines, PRICE, now=noon)
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(send, range(6)))
+    assert tokens_of(connection) == list(range(40))
+    assert requests_of(connection) == 40
+
+
+def test_many_spools_with_the_same_roll_ups_never_deadlock(database_url, connection, make_line, noon):
+    workers, batches = 6, 12
+    start = threading.Barrier(workers)
+
+    def send(worker):
+        keys = [("acme", "acme-live"), ("acme", "acme-test"), ("beta", "beta-live")]
+        with database.connect(database_url) as own:
+            start.wait()
+            for batch in range(batches):
+                order = keys if (worker + batch) % 2 else keys[::-1]
+                lines = [
+                    make_line(quarter * 900, account=account, key=key, model=model)
+                    for account, key in order
+                    for quarter in (0, 1, 2)[:: 1 if worker % 2 else -1]
+                    for model in ("gpt-4o", "gpt-4o-mini")
+                ]
+                ingest.take_batch(own, f"spool-{worker}", batch * len(lines), lines, PRICE, now=noon)
+        return batches * 18
+
+    with ThreadPoolExecutor(workers) as threads:
+        sent = sum(threads.map(send, range(workers)))
+    assert requests_of(connection) == len(tokens_of(connection)) == sent
+
+
+@pytest.mark.parametrize("table", ["event", "rollup", "key", "spool"])
+def test_a_connection_killed_in_mid_batch_loses_and_doubles_nothing(database_url, connection, lines, noon, table):
+    ingest.take_batch(connection, "a1", 0, lines[:10], PRICE, now=noon)
+    with (
+        ThreadPoolExecutor(1) as thread,
+        database.connect(database_url) as blocker,
+        database.connect(database_url) as victim,
+    ):
+        blocker.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")  # reads go on, the batch stops here
+        batch = thread.submit(ingest.take_batch, victim, "a1", 5, lines[5:], PRICE, now=noon)
+        await_lock(connection, victim)
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", (victim.info.backend_pid,))
+        with pytest.raises(psycopg.OperationalError):
+            batch.result()
+    assert requests_of(connection) == len(tokens_of(connection)) == ingest.find_cursor(connection, "a1") == 10
+    assert ingest.take_batch(connection, "a1", 5, lines[5:], PRICE, now=noon).accepted == 30
+    assert tokens_of(connection) == list(range(40))
+    assert requests_of(connection) == 40
+
+
+def await_lock(connection, victim):
+    while not connection.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", (victim.info.backend_pid,)
+    ).fetchone():
+        pass

@@ -1,0 +1,120 @@
+import pytest
+
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.limits.kinds import concurrency
+from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+from keygauge_keyservice.secret import Peppers
+from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.sync import message as heartbeat_message
+
+PEPPERS = Peppers.parse("1:" + "33" * 32)
+ONE, TWO = "1" * 32, "2" * 32
+
+
+@pytest.fixture
+def limit(connection):
+    """The id of a limit of 3 calls at once."""
+    at_once = plans.Limit(name="at_once", unit="concurrent", amount=3)
+    (made,) = plans.create(connection, plan_id="free", name="Free", limits=[at_once], actor="test").limits
+    account = accounts.create(connection, name="Acme", plan_id="free", actor="test")
+    return f"{made.id}:{account.id}"
+
+
+@pytest.fixture
+def send(connection):
+    def send(replica=ONE, **parts):
+        head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
+        with connection.transaction():
+            message = heartbeat_message.parse(head | parts)
+            return heartbeat.answer(connection, message, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+
+    return send
+
+
+def acquire(limit, units):
+    return {"acquire": [{"limit": limit, "units": units, "waiting": units}]}
+
+
+def lapse(connection):
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '1 millisecond'")
+
+
+def test_slots_are_given_up_to_the_limit(send, limit):
+    (grant,) = send(**acquire(limit, 2))["grants"]
+    assert (grant["units"], grant["remaining"], grant["left_ms"]) == (2, 1, heartbeat.T_MAX_MS)
+    (grant,) = send(TWO, **acquire(limit, 2))["grants"]
+    assert (grant["units"], grant["remaining"], grant["small"]) == (1, 0, True)
+    (denial,) = send(TWO, **acquire(limit, 1))["denials"]
+    assert denial["limit"] == limit
+
+
+def test_slots_that_come_back_are_free_and_no_message_frees_them_twice(send, limit):
+    (grant,) = send(**acquire(limit, 3))["grants"]
+    back = {"return": [{"lease": grant["lease"], "unspent": 0}]}
+    send(TWO, **back)  # another's
+    assert send(TWO, **acquire(limit, 1))["grants"] == []
+    send(**back)
+    assert send(TWO, **acquire(limit, 3))["grants"][0]["units"] == 3
+    send(**back)
+    assert send(**acquire(limit, 1))["grants"] == []
+
+
+def test_slots_that_are_held_are_kept_and_may_shrink_but_not_grow(send, limit, connection):
+    lease = send(**acquire(limit, 3))["grants"][0]["lease"]
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp() + interval '1 second'")
+    (held,) = send(hold=[{"lease": lease, "units": 1}])["held"]
+    assert held == {"lease": lease, "left_ms": heartbeat.T_MAX_MS, "small": True}
+    send(hold=[{"lease": lease, "units": 3}])  # late
+    row = connection.execute("SELECT units, ends_at > clock_timestamp() + interval '9 s' AS kept FROM lease").fetchone()
+    assert row == {"units": 1, "kept": True}
+    assert send(TWO, **acquire(limit, 3))["grants"][0]["units"] == 2
+
+
+def test_slots_of_a_process_that_is_gone_come_free(send, limit, connection):
+    lease = send(**acquire(limit, 3))["grants"][0]["lease"]
+    lapse(connection)
+    assert send(TWO, **acquire(limit, 3))["grants"][0]["units"] == 3
+    assert send(hold=[{"lease": lease, "units": 3}])["held"] == []
+
+
+def test_only_slots_can_be_held(send, limit, connection):
+    other = plans.Limit(name="rpm", unit="request", amount=60, window_s=60)
+    plan = plans.replace_limits(connection, "free", [other], actor="test")
+    rpm = f"{plan.limits[0].id}:{limit.split(':')[1]}"
+    lease = send(**acquire(rpm, 1))["grants"][0]["lease"]
+    before = connection.execute("SELECT ends_at FROM lease").fetchone()
+    assert send(hold=[{"lease": lease, "units": 1}])["held"] == []
+    assert connection.execute("SELECT ends_at FROM lease").fetchone() == before
+
+
+def test_a_limit_that_was_lowered_gives_nothing_until_enough_came_back(send, limit, connection):
+    lease = send(**acquire(limit, 3))["grants"][0]["lease"]
+    lower = plans.Limit(name="at_once", unit="concurrent", amount=1)
+    plans.replace_limits(connection, "free", [lower], actor="test")
+    assert send(TWO, **acquire(limit, 1))["grants"] == []
+    send(hold=[{"lease": lease, "units": 1}])
+    assert send(TWO, **acquire(limit, 1))["grants"] == []
+    send(**{"return": [{"lease": lease, "unspent": 0}]})
+    assert send(TWO, **acquire(limit, 1))["grants"][0]["units"] == 1
+
+
+def test_replicas_that_share_leave_slots_for_each_other():
+    out, grants = 0, []
+    for _ in range(60):
+        given = concurrency.grant(out, now_us=0, amount=40, want=30, replicas=4, waiting=1)
+        out += given.units
+        grants.append(given.units)
+    assert grants[0] == 5
+    assert out == 40
+
+
+@pytest.mark.parametrize("hold", [{}, {"lease": "1"}, {"lease": "1", "units": 0}, {"lease": 1, "units": 1}])
+def test_a_wrong_hold_is_refused(hold):
+    head = {"replica": ONE, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
+    with pytest.raises(Exception, match="hold"):
+        heartbeat_message.parse(head | {"hold": [hold]})
+
+
+def test_a_hold_of_no_number_is_passed_over(send):
+    assert send(hold=[{"lease": "x", "units": 1}])["held"] == []

@@ -1,0 +1,93 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge_keyservice.ledger import backfill
+from keygauge_keyservice.limits.kinds import quota as budget
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+from keygauge_keyservice.usage import quota
+
+pytestmark = pytest.mark.usefixtures("metered")
+
+
+@pytest.fixture
+def limit(connection):
+    def limit(name, unit, amount, period, subject="account", used=None, subject_id="acme", head=0):
+        row = connection.execute(
+            "INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period) "
+            "VALUES ('ledger', %s, %s, %s, %s, %s) RETURNING id::text",
+            (name, subject, unit, amount, period),
+        ).fetchone()
+        state_id = f"{row['id']}:{subject_id}"
+        if used is not None:
+            connection.execute(
+                "INSERT INTO limit_state (id, account_id, head, cells) VALUES (%s, 'acme', %s, %s)",
+                (state_id, head, [used]),
+            )
+        return state_id
+
+    return limit
+
+
+def test_a_budget_tells_used_reserved_and_reset(connection, limit, make_event, noon):
+    month_s = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp())
+    state_id = limit("monthly_requests", "request", 1000, "month", used=120, head=month_s)
+    for units, ends_in in ((20, 10), (500, -1)):
+        connection.execute(
+            "INSERT INTO lease (state_id, replica, bucket, units, ends_at) VALUES (%s, 'r', %s, %s, %s)",
+            (state_id, month_s, units, noon + timedelta(seconds=ends_in)),
+        )
+    events = [make_event(number) for number in range(7)]
+    events.append(make_event(9, outcome="quota", status=429))
+    events.append(make_event(-40 * 86_400))  # last month's
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+    [found] = quota.find_quotas(connection, "acme", now=noon)
+    assert (found.amount, found.used, found.reserved, found.remaining) == (1000, 100, 20, 880)
+    assert found.counted == 7
+    assert found.resets_at == datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def test_a_budget_of_a_period_that_is_over_is_unused(connection, limit, noon):
+    limit("daily", "token", 50, "day", used=40, head=budget.start_s(0, "day"))
+    [found] = quota.find_quotas(connection, "acme", now=noon)
+    assert (found.used, found.reserved, found.remaining) == (0, 0, 50)
+    assert found.resets_at == datetime(2026, 5, 21, tzinfo=UTC)
+
+
+def test_a_budget_of_keys_is_told_for_each_key(connection, limit, noon):
+    limit("per_key", "nanousd", 10**9, "month", subject="key")
+    found = quota.find_quotas(connection, "acme", now=noon)
+    assert [(item.key_id, item.used) for item in found] == [("acme-live", 0), ("acme-test", 0)]
+
+
+def test_a_budget_in_credits_tells_what_one_is_worth(connection, limit, noon):
+    limit("credits", "nanousd", 5 * 10**9, "month")
+    connection.execute("UPDATE plan_limit SET credit_nanousd = 10000000")
+    [found] = quota.find_quotas(connection, "acme", now=noon)
+    assert (found.unit, found.amount, found.credit_nanousd) == ("nanousd", 5 * 10**9, 10**7)
+
+
+def test_rates_are_no_budgets(connection, noon):
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, name, unit, amount, window_s) VALUES ('ledger', 'rpm', 'request', 60, 60)"
+    )
+    assert quota.find_quotas(connection, "acme", now=noon) == []
+
+
+def test_a_budget_counts_what_it_limits(connection, make_event, noon):
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, key_id, name, subject, unit, amount, period, route, model) VALUES "
+        "('ledger', NULL, 'a', 'key', 'request', 100, 'month', NULL, NULL), "
+        "('ledger', NULL, 'b', 'account', 'token', 100, 'day', '/v1/other', NULL), "
+        "(NULL, 'acme-test', 'c', 'key', 'request', 100, 'month', NULL, 'mini')"
+    )
+    events = [make_event(1), make_event(2, key="acme-test", model="mini"), make_event(3, key="acme-test")]
+    events.append(make_event(4, route="/v1/other", input_tokens=7, output_tokens=1))
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+    found = quota.find_quotas(connection, "acme", now=noon)
+    assert [(one.name, one.key_id, one.counted) for one in found] == [
+        ("a", "acme-live", 2),
+        ("a", "acme-test", 2),
+        ("b", None, 8),
+        ("c", "acme-test", 1),
+    ]
