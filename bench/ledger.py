@@ -29,6 +29,7 @@ from uuid import UUID
 
 from bench.service import postgresql
 
+from keygauge_demo.port import hold
 from keygauge_keyservice import database
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import aggregate, partition, rollup
@@ -217,12 +218,6 @@ def bytes_per_event(connection: Connection) -> float:
     return round(float(row["bytes"]), 1) if row else 0.0
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def connect(port: int) -> http.client.HTTPConnection:
     for _ in range(1_200):  # a minute: the machine may be busy
         try:
@@ -239,9 +234,10 @@ def main() -> None:
         tempfile.TemporaryDirectory() as directory,
         postgresql(Path(directory)) as server,
         database.connect(url := server.get_uri()) as connection,
+        hold() as held,
     ):
         prepare(connection)
-        port = free_port()
+        port = held.getsockname()[1]
         service = start_service(url, port)
         try:
             report(connection, connect(port))

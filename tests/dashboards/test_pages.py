@@ -11,7 +11,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from keygauge_dashboards.alerts.ledger import ledger_alerts
 from keygauge_dashboards.alerts.prometheus import alerts
 from keygauge_dashboards.dashboards.suite import pages
-from keygauge_dashboards.grafana.panels import COLUMNS, MIXED, SCHEMA_VERSION, TAG
+from keygauge_dashboards.grafana.panels import COLUMNS, HIDDEN, MIXED, SCHEMA_VERSION, TAG
 from keygauge_dashboards.thresholds import Thresholds
 
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # it would rather have the v2 schema
@@ -116,6 +116,24 @@ def test_variables_in_sql_have_no_custom_all(dashboard):
     assert not custom & set(re.findall(r"\$\{(\w+):sqlstring\}", json.dumps(dashboard)))
 
 
+def test_alerts_are_marked_where_one_asks_for_them_and_say_which(dashboard):
+    """A region fills the chart for as long as its alert fires: of a ticket, all day."""
+    for mark in dashboard["annotations"]["list"]:
+        if "expr" in mark["target"]:
+            assert mark["enable"] is False
+            assert 'severity="page"' in mark["target"]["expr"]
+            assert all(mark[part] for part in ("titleFormat", "textFormat", "tagKeys"))
+
+
+def test_sql_compares_with_lists_and_has_no_variable_inside_of_quotes(dashboard):
+    """Inside of quotes a name with an apostrophe ends them."""
+    queries = [target.get("rawSql", "") for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    queries += [mark["target"].get("rawSql", "") for mark in dashboard["annotations"]["list"]]
+    for query in queries:
+        assert not re.search(r"'[^'\n]*\$\{[^'\n]*'", query)
+        assert set(re.findall(r"\$\{\w+:?(\w*)\}", query)) <= {"sqlstring"}
+
+
 def test_panels_say_what_they_show(panels):
     for panel in panels:
         assert panel["title"]
@@ -166,7 +184,9 @@ def test_links_keep_variables_and_time(dashboard):
 
 
 def test_links_lead_to_dashboards_of_the_suite(dashboard):
-    known = {page.uid: {item["name"] for item in page.variables} for page in pages(Thresholds())}
+    known = {
+        page.uid: {item["name"] for item in page.variables if item["hide"] != HIDDEN} for page in pages(Thresholds())
+    }
     for uid, query in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(dashboard)):
         names = {item["name"] for item in dashboard["templating"]["list"]} & known[uid]
         assert all(f"${{{name}:queryparam}}" in query or f"var-{name}=" in query for name in names)

@@ -4,13 +4,14 @@ import itertools
 import json
 import math
 import re
-import socket
 import subprocess
 import time
 import urllib.parse
 import urllib.request
 
 import pytest
+from grafana import All, promql
+from ports import free_port
 
 from keygauge import metrics, service_metrics
 from keygauge.metrics import label
@@ -32,7 +33,7 @@ ONE = {
     "endpoint": "/v1/chat/completions",
     "model": "gpt-4o-mini",
 }
-EVERY = {"env": ".*", "job": ".*", "account": "(a1|a2)", "key": "(k1|k2|anonymous)", "endpoint": ".*", "model": ".*"}
+EVERY = dict.fromkeys(ONE, All(custom=".*")) | {"account": All(("a1", "a2")), "key": All(("k1", "k2", "anonymous"))}
 VALUES = {
     metrics.KEY: ("k1", "k2", "anonymous"),
     metrics.ROUTE: ("/v1/chat/completions",),
@@ -60,7 +61,7 @@ def prometheus(program, tmp_path_factory):
     blocks = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples.txt", "data"]
     subprocess.run(blocks, cwd=folder, check=True, capture_output=True)
     (folder / "prometheus.yaml").write_text("global: {}\n")
-    port = _free_port()
+    port = free_port()
     command = [
         program("prometheus"),
         "--config.file=prometheus.yaml",
@@ -163,10 +164,7 @@ def _line(name, labels, now, value):
 
 
 def _fill(expression, variables):
-    for name, value in {"__rate_interval": "2m", "__range": "30m", **variables}.items():
-        expression = expression.replace(f"${name}", value)
-    assert "$" not in expression.replace('"$1"', "")
-    return expression
+    return promql(expression, variables)
 
 
 def _variable(name):
@@ -216,9 +214,3 @@ def _await(server, address, log):
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

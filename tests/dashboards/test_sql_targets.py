@@ -3,39 +3,36 @@
 import re
 
 import pytest
+from grafana import All, options
+from grafana import sql as as_sent
 from psycopg import sql
 
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panels import Sql
 from keygauge_dashboards.thresholds import Thresholds
 
+HOSTILE = ("o'brien-7b", 'say "hi"', "a\\b", "x'; DROP TABLE event; --", "$1 ${key} {x}", "50%, (a|b).*", "模型")
 ONE = {
-    "trace:sqlstring": "'ff'",
+    "trace": "ff",
     "bucket": "1h",
-    "account:sqlstring": "'a1'",
-    "key:sqlstring": "'k1'",
-    "endpoint:regex": "/v1",
-    "model:regex": "gpt",
+    "account": ["a1"],
+    "key": ["k1"],
+    "endpoint": ["/v1"],
+    "model": ["gpt"],
+    "ledger_endpoint": ["/v1"],
+    "ledger_model": ["gpt"],
 }
 EVERY = {
-    "trace:sqlstring": "''",
+    "trace": "",
     "bucket": "1d",
-    "account:sqlstring": "'a1','a2'",
-    "key:sqlstring": "'k1','k2','anonymous'",
-    "endpoint:regex": ".*",
-    "model:regex": ".*",
+    "account": All(("a1", "a2")),
+    "key": All(("k1", "k2", "anonymous")),
+    "endpoint": All(custom=".*"),
+    "model": All(custom=".*"),
+    "ledger_endpoint": All(("/v1",)),
+    "ledger_model": All(("gpt", "no model")),
 }
-NONE = {**EVERY, "account:sqlstring": "", "key:sqlstring": ""}  # before there is a key
-ARGUMENT = r"((?:[^(),]|\([^()]*\))+)"
-MACROS = (  # as Grafana expands them, but for the range
-    (r"\$__interval\b", "'15m'"),
-    (r"\$__timeFrom\(\)", "to_char(now() - interval '6 hours', 'YYYY-MM-DD\"T\"HH24:MI:SSOF')"),
-    (r"\$__timeTo\(\)", "to_char(now() + interval '1 minute', 'YYYY-MM-DD\"T\"HH24:MI:SSOF')"),
-    (rf"\$__timeFilter\({ARGUMENT}\)", r"\1 BETWEEN now() - interval '6 hours' AND now() + interval '1 minute'"),
-    (rf"\$__timeGroup\({ARGUMENT}, '1d'\)", r"floor(extract(epoch from \1)/86400)*86400"),
-    (rf"\$__timeGroup\({ARGUMENT}, '1h'\)", r"floor(extract(epoch from \1)/3600)*3600"),
-    (rf"\$__timeGroup\({ARGUMENT}, '15m'\)", r"floor(extract(epoch from \1)/900)*900"),
-)
+NONE = EVERY | dict.fromkeys(("account", "key", "ledger_endpoint", "ledger_model"), All())  # before there is a key
 EVENT = {
     "id": "00000000-0000-7000-8000-000000000001",
     "account_id": "a1",
@@ -60,6 +57,11 @@ EVENT = {
 @pytest.fixture
 def grafana(connection):
     """A connection as Grafana's role, to a database with a row of everything."""
+    _plant(connection, {})
+    return connection
+
+
+def _plant(connection, names):
     connection.execute("INSERT INTO plan (id, name) VALUES ('free', 'Free')")
     connection.execute("INSERT INTO account (id, name, plan_id) VALUES ('a1', 'Ada', 'free')")
     connection.execute(
@@ -72,8 +74,9 @@ def grafana(connection):
     )
     connection.execute("INSERT INTO limit_state (id, account_id) SELECT id || ':a1', 'a1' FROM plan_limit")
     connection.execute("CREATE TABLE event_rest PARTITION OF event DEFAULT")
-    columns = sql.SQL(", ").join(map(sql.Identifier, EVENT))
-    values = sql.SQL(", ").join(map(sql.Literal, EVENT.values()))
+    event = EVENT | names
+    columns = sql.SQL(", ").join(map(sql.Identifier, event))
+    values = sql.SQL(", ").join(map(sql.Literal, event.values()))
     connection.execute(sql.SQL("INSERT INTO event (time, {}) VALUES (now(), {})").format(columns, values))
     connection.execute(
         "INSERT INTO audit (account_id, actor, action, subject) VALUES ('a1', 'ada@x.org', 'key.create', 'k1')"
@@ -83,8 +86,9 @@ def grafana(connection):
         "VALUES ('r1', 'api', 'h1', '1.0', 'enforce', now(), now())"
     )
     connection.execute(
-        "INSERT INTO rollup VALUES (now(), 'a1', 'k1', '/v1', 'gpt', 2, 10, 1, 100, 200, 30, 0, 5, 1000, 2000, 50000, "
-        "12345, array_fill(1, ARRAY[20]))"
+        "INSERT INTO rollup VALUES (now(), 'a1', 'k1', %s, %s, 2, 10, 1, 100, 200, 30, 0, 5, 1000, 2000, 50000, "
+        "12345, array_fill(1, ARRAY[20]))",
+        (event["route"], event["model"]),
     )
     connection.execute(
         "INSERT INTO margin SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
@@ -98,7 +102,6 @@ def grafana(connection):
     )
     connection.execute(sql.SQL("SET ROLE keygauge_grafana"))
     connection.execute("SET search_path = grafana")
-    return connection
 
 
 def _queries():
@@ -137,12 +140,39 @@ def test_query_has_a_name_and_reads_views_only(query):
 
 
 def _fill(query, variables):
-    for name, value in variables.items():
-        query = query.replace(f"${{{name}}}", value).replace(f"${name}'", f"{value}'")
-    for macro, replacement in MACROS:
-        query = re.sub(macro, replacement, query)
-    assert not re.search(r"\$[\w{]", query)
-    return query
+    return as_sent(query, variables)
+
+
+def _variables():
+    found = {item["name"]: item for page in pages(Thresholds()) for item in page.variables}
+    return [
+        item for item in found.values() if item.get("datasource", {}).get("type", "").endswith("postgresql-datasource")
+    ]
+
+
+@pytest.mark.parametrize("variable", _variables(), ids=lambda variable: variable["name"])
+def test_variable_has_the_names_of_the_ledger_that_are_picked(grafana, variable):
+    names = [name for row in grafana.execute(_fill(variable["query"], EVERY)).fetchall() for name in row.values()]
+    assert options(names, variable["regex"], EVERY) == tuple(names) != ()
+    assert options(names, variable["regex"], ONE) == (ONE[variable["name"]][0],)
+    assert options(names, variable["regex"], {**ONE, "endpoint": ["x"], "model": ["x"]}) == ()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_name_is_picked_like_any_other(connection, name):
+    """A name that ends the string or the query early, or that a pattern would take for something else."""
+    picked = ONE | {"trace": "", "endpoint": [name], "model": [name]}
+    _plant(connection, {"route": name, "model": name})
+    for variable in _variables():
+        rows = connection.execute(_fill(variable["query"], picked)).fetchall()
+        picked[variable["name"]] = options([row["name"] for row in rows], variable["regex"], picked)
+        assert picked[variable["name"]] == (name,)
+    for parameter in _queries():
+        rows = connection.execute(_fill(parameter.values[0], picked)).fetchall()
+        if "grafana.as_picked" in parameter.values[0]:
+            assert any(value for row in rows for value in row.values()), parameter.id
+    for parameter in _queries():
+        connection.execute(_fill(parameter.values[0], dict.fromkeys(picked, name) | {"bucket": "1h"}))
 
 
 def test_queries_of_the_runbook_can_be_executed(grafana, root):

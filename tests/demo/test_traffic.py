@@ -1,9 +1,9 @@
 """Live traffic against the API without its meter: every call is answered and counted."""
 
 import asyncio
-import socket
 
 import pytest
+from ports import free_port
 
 from keygauge_demo.cast import Key
 from keygauge_demo.process import Process
@@ -25,12 +25,6 @@ def api_url(tmp_path_factory):
         yield f"http://127.0.0.1:{port}"
     finally:
         api.stop()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def drive(api_url, key, seconds=0.7):

@@ -1,6 +1,5 @@
 """A real key service and the real demo API, each a process of its own, on a fresh database and free ports."""
 
-import socket
 import sys
 import time
 import urllib.request
@@ -24,16 +23,11 @@ from keygauge_keyservice.secret import Peppers
 sys.path.insert(0, str(Path(__file__).parent))  # programs that tests start are importable too
 
 import serving
+from ports import free_port
 
 SERVICE_TOKEN = "e2e-service-token-0123456789"
 ADMIN_TOKEN = "e2e-admin-token-0123456789"
 PEPPER = "1:" + "22" * 32
-
-
-def find_free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def look_until(look, expected, *, timeout_s=15.0):
@@ -50,8 +44,8 @@ class Stack:
 
     database_url: str = field(repr=False)
     directory: Path
-    port_service: int = field(default_factory=find_free_port)
-    port_api: int = field(default_factory=find_free_port)
+    port_service: int = field(default_factory=free_port)
+    port_api: int = field(default_factory=free_port)
     service: Process | None = None
     api: Process | None = None
     clients: list = field(default_factory=list)
@@ -150,12 +144,6 @@ def eventually():
     return look_until
 
 
-@pytest.fixture(scope="session")
-def free_port():
-    """`free_port()` finds a port that nobody listens on."""
-    return find_free_port
-
-
 @pytest.fixture
 def cold_stack(database_url, tmp_path):
     """A stack of which nothing runs yet."""
@@ -217,7 +205,7 @@ def serve(servers):
     """`serve(command, files, stack)` serves an app by a command: its port and its process."""
 
     def serve(command, files, stack, **options):
-        port = find_free_port()
+        port = free_port()
         return port, servers.start(command, files, stack, port=port, **options)
 
     return serve

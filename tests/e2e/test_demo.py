@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from ports import free_port
 
 from keygauge_demo import history, seed
 from keygauge_keyservice import embedded
@@ -41,7 +42,7 @@ def state():
 
 
 @pytest.fixture
-def environ(state, free_port):
+def environ(state):
     ports = {"DEMO_PORT_PORTAL": str(free_port()), "DEMO_PORT_API": str(free_port())}
     return {**os.environ, **ports, "DEMO_STATE": str(state), "COLUMNS": "200"}
 
@@ -135,6 +136,7 @@ def start(environ):
 
 def test_taken_port_is_told_with_the_way_out(environ):
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the port is held, but nobody listens there
         other.bind(("127.0.0.1", int(environ["DEMO_PORT_API"])))
         other.listen()
         result = run(environ, 1)

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from ports import free_port
 
 from keygauge_demo.process import DemoError, Process
 from keygauge_keyservice import database, embedded
@@ -108,7 +109,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(free_port):
+def stage():
     with tempfile.TemporaryDirectory(prefix="kg-") as directory:  # a short name: a socket is in it
         stage = Stage(Path(directory), free_port())
         yield stage

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from budget_process import MODEL, MOST, RATE
 from limited_process import RECORD, call, make_authorizer
+from ports import free_port
 
 from keygauge.clock import SECOND, now_ns
 from keygauge.pricing.rates import Rates
@@ -94,9 +95,7 @@ class Cluster:
     def __init__(self, database_url, connection, directory):
         self.database_url, self.connection, self.directory = database_url, connection, directory
         self.processes, self.files = [], []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.link = Link(self.port)
         self.service = None
         self.serve()

@@ -6,6 +6,7 @@ from threading import Thread
 
 import httpx
 import pytest
+from ports import free_port
 from werkzeug.serving import make_server
 
 from keygauge import asgi, wsgi
@@ -28,7 +29,7 @@ class Service:
         self.connection = connection
         self.peppers = peppers
         self._server = None
-        self.port = 0
+        self.port = free_port()  # held while the service is down
         self.up()
 
     @property
@@ -37,7 +38,6 @@ class Service:
 
     def up(self):
         self._server = make_server("127.0.0.1", self.port, self.app, threaded=True)
-        self.port = self._server.port
         Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def down(self):

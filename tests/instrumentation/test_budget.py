@@ -75,9 +75,10 @@ def ledger(service, count):
         ("/fail", {"model": "m", "max_tokens": 1000}, 0, "none"),
         # its body's 40 bytes are 10 tokens of input
         ("/chat", {"model": "m", "max_tokens": 50, "silent": 1}, 10 * 1000 + 50 * 2000, "estimated"),
-        ("/chat", {"model": "unpriced", "max_tokens": 1000}, 0, "reported"),
+        # without a price, what was reserved stays charged: the least there is, or 46 bytes of input and the whole cap
+        ("/chat", {"model": "unpriced", "max_tokens": 1000}, 1, "reported"),
         ("/chat", {"model": "unpriced", "answers_as": "m"}, COST, "reported"),
-        ("/chat", {"model": "m", "answers_as": "unpriced"}, 0, "reported"),
+        ("/chat", {"model": "m", "max_tokens": 9, "answers_as": "no"}, 12 * 1000 + 9 * 2000, "reported"),
         ("/files", {}, 1, "none"),
     ],
 )
@@ -92,7 +93,36 @@ async def test_cost_is_reserved_then_settled_as_the_ledger_has_it(
     assert used(service) == expected
     (event,) = service.events(1)
     assert event["usage_status"] == status
-    assert status != "reported" or (event["cost_nanousd"] or 0) == expected
+    assert status != "reported" or event["cost_nanousd"] in {expected, None}
+
+
+@pytest.mark.parametrize(
+    ("model", "cents"),
+    [("deepseek-chat", 10), ("grok-4", 200), ("gemini-2.5-flash", 50), ("kimi-k2", 50), ("openai/gpt-4o", 200)],
+)
+async def test_a_budget_holds_whichever_provider_the_model_is_of(service, guard, visit, model, cents):
+    amount = cents * DOLLAR // 100
+    _, token = service.key(budget(amount))
+    app = guard(host())
+    used_up = {"prompt_tokens": 10, "completion_tokens": 20_000, "total_tokens": 20_010}
+    body = {"model": model, "max_tokens": 20_000, "usage": used_up}
+    answers = [await visit(app, token, "/chat", method="POST", json=body) for _ in range(40)]
+    assert {answer.status_code for answer in answers} == {200, 429}
+    app._process.stop()
+    assert 0 < ledger(service, 40) <= used(service) <= amount
+
+
+async def test_calls_under_a_budget_without_a_price_are_counted(service, guard, visit, price):
+    price()
+    key, token = service.key(budget(DOLLAR, route="/chat"))
+    app = guard(host())
+    for model in ("m", "unpriced", "unpriced"):
+        await visit(app, token, "/chat", method="POST", json={"model": model, "max_tokens": 10})
+    await visit(app, token, "/fail", method="POST", json={"model": "unpriced"})
+    aggregator = app._process.runtime.aggregator
+    app._process.stop()
+    counts = {cell.series.model: cell.unpriced for cell in aggregator.cells() if cell.series.key == key.id}
+    assert counts == {"m": 0, "unpriced": 2, None: 0}
 
 
 async def test_a_budget_is_never_overdrawn_by_what_is_reserved(service, guard, visit, price):

@@ -1,7 +1,13 @@
 import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from ports import free_port
 
 from keygauge_keyservice.ledger.event import Event
 
@@ -67,3 +73,35 @@ def make_line(make_event):
         return json.dumps(make_event(offset_s, **fields), separators=(",", ":")).encode()
 
     return make
+
+
+@pytest.fixture
+def serve(empty_database_url, tmp_path):
+    """`serve(*arguments)` starts `keygauge serve`: its process and its address; it ends with the test."""
+    started = []
+
+    def serve(*arguments):
+        port = free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(port), *arguments],
+            env=os.environ | {"KEYGAUGE_DATABASE_URL": empty_database_url, "KEYGAUGE_DATA_DIR": str(tmp_path)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{url}/readyz", timeout=10).close()
+            except OSError:
+                assert process.poll() is None, process.stderr.read()
+                time.sleep(0.1)
+            else:
+                return process, url
+        raise TimeoutError("the key service does not answer")
+
+    yield serve
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()

@@ -41,9 +41,9 @@ async def report_health() -> dict[str, str]:
 
 async def refuse_request(request: Request, error: Exception) -> JSONResponse:
     """Turn the first thing wrong with a body into the error that the caller's SDK expects."""
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": str(error)}
+    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "type": "request"}
     place = ".".join(str(part) for part in first["loc"][1:])
-    text = f"{place}: {first['msg']}"
+    text = f"{place or 'body'}: {'is required' if first['type'] == 'missing' else 'is not valid'}"
     if request.url.path == "/v1/messages":
         return messages.refuse(400, text, kind="invalid_request_error")
     return chat.refuse(400, text, kind="invalid_request_error", param=place or None)

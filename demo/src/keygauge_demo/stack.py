@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from keygauge_demo import port
 from keygauge_demo.process import Process
 from keygauge_demo.settings import HOST, DemoError, Settings
 from keygauge_keyservice import config, embedded
@@ -34,8 +35,8 @@ class Stack:
     def __enter__(self) -> Self:
         with self._exit:  # undone in full when a step fails
             self._exit.enter_context(_lock(self._settings.state))
-            for name, port in (("PORTAL", self._settings.port_portal), ("API", self._settings.port_api)):
-                _require_free(port, f"DEMO_PORT_{name}")
+            for name, number in (("PORTAL", self._settings.port_portal), ("API", self._settings.port_api)):
+                self._exit.enter_context(_hold(number, f"DEMO_PORT_{name}"))
             self._exit.callback(self._dismiss_warden)
             self._exit = self._exit.pop_all()
         return self
@@ -131,13 +132,11 @@ def _lock(state: Path) -> IO[str]:
     return file
 
 
-def _require_free(port: int, name: str) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise DemoError(
-                f"port {port} is taken ({error.strerror}): stop what listens there, or choose another: "
-                f"{name}={port + 1} make demo"
-            ) from error
+def _hold(number: int, name: str) -> socket.socket:
+    try:
+        return port.hold(number)
+    except OSError as error:
+        raise DemoError(
+            f"port {number} is taken ({error.strerror}): stop what listens there, or choose another: "
+            f"{name}={number + 1} make demo"
+        ) from error

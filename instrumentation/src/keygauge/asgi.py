@@ -10,16 +10,17 @@ from typing import NoReturn, cast
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.http import route, router
+from keygauge.http import router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
 from keygauge.http.lifespan import Lifespan
 from keygauge.http.problem import answer
 from keygauge.limits.admission import Refusal, WaitUntil
 from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
-from keygauge.limits.credential import Conflict, find, is_preflight
+from keygauge.limits.credential import Conflict, find
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.key_policy import parse_networks
+from keygauge.preflight import is_preflight
 from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.sync.heartbeat import PendingHeartbeat
@@ -107,7 +108,7 @@ class KeyGaugeMiddleware:
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         runtime.aggregator.started(call)
-        responder = make(scope, receive, send, call=call, runtime=runtime)
+        responder = make(scope, path, self.app, receive, send, call=call, runtime=runtime)
         try:
             authorizer = runtime.authorizer
             if authorizer is None or self._identify is not None:
@@ -116,14 +117,15 @@ class KeyGaugeMiddleware:
             else:
                 headers = scope["headers"]
                 token = find(headers)
-                is_free = token is None and is_preflight(call.method, [name for name, _ in headers])
+                is_free = token is None and is_preflight(call.method, headers) and responder.is_answered()
                 decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:
                     refusal = await self._wait(authorizer, responder, token, decision)
             if refusal is not None:
-                call.route = route.before(scope, self.app)
+                if call.template is None:
+                    responder.read_route()
                 await responder.refuse(
                     answer(refusal, cast("Authorizer", authorizer).fields(call) if refusal.limit else [])
                 )
@@ -176,7 +178,7 @@ class KeyGaugeMiddleware:
         until_ns = call.started_ns + self._wait_ns
         while decision is not None and not isinstance(decision, Refusal):
             if isinstance(decision, NeedsBody):
-                call.route = route.before(responder.scope, self.app)
+                responder.read_route()
                 try:
                     call.estimate = await responder.estimate() if decision.needs_body else Estimate()
                 except EstimateError:

@@ -46,11 +46,13 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     ended_ns: int = 0
     error: str | None = None  # an exception's class or a refusal's code
     estimate: Any = None  # of what it will use; None until its body is read, where that is needed
+    is_budgeted: bool = False  # a limit of cost is for it
     is_broken: bool = False  # it failed after its answer had begun
     is_held: bool = False  # it is settled when the app is done with it, not with its answer's end
     first_byte_ns: int = 0  # 0 until the first body byte of the answer
     key: str = ANONYMOUS  # the key's id, ANONYMOUS or INVALID
     limit: str | None = None  # the limit that refused
+    matched: str | None = None  # what a router inside the host matched, below its mount
     messages: int = 0  # on a stream
     missing: str | None = None  # why a successful answer told no usage
     model: str | None = None  # as the answer named it
@@ -63,6 +65,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     scopes: tuple[str, ...] = ()  # those of the key; what they allow is the app's to say
     status: int = 0
     stream: StreamKind | None = None
+    template: str | None = None  # the route, as far as it was found before the host was called
     trace_id: str | None = None
     usage: Usage | None = None
     usage_status: UsageStatus = "none"

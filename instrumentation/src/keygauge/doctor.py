@@ -108,9 +108,9 @@ def _service(url: str) -> Finding:
     except OSError as error:
         way_out = "start it with 'keygauge serve', or correct KEYGAUGE_SERVICE_URL"
         return Finding(is_good=False, text=f"the key service at {url} does not answer ({error}): {way_out}")
-    except (http.client.HTTPException, ValueError) as error:
+    except (http.client.HTTPException, ValueError):
         way_out = "is it another service's port? Correct KEYGAUGE_SERVICE_URL"
-        text = f"{url} does not answer in HTTP ({type(error).__name__}): {way_out}"
+        text = f"{url} does not answer in HTTP: {way_out}"
         return Finding(is_good=False, text=text)
     if status < 500 and status != _OK:  # noqa: PLR2004 - of the server's own making
         return _elsewhere(url, f"/readyz was answered with {status}")
@@ -124,9 +124,8 @@ def _token(url: str, token: str) -> Finding:
     """Send a beat that is empty, which changes nothing: it is refused as such only after its token was accepted."""
     try:
         status = _status(f"{url.rstrip('/')}/v1/beat", token=token, body=b"{}")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        text = f"the key service did not take a beat ({type(error).__name__}): look at its log"
-        return Finding(is_good=False, text=text)
+    except (OSError, http.client.HTTPException, ValueError):
+        return Finding(is_good=False, text="the key service did not take a beat: look at its log")
     if status == _UNAUTHORIZED:
         way_out = "give both the same; 'keygauge serve' keeps one it made itself in service_token of its data directory"
         return Finding(is_good=False, text=f"KEYGAUGE_SERVICE_TOKEN is not the key service's: {way_out}")

@@ -64,8 +64,9 @@ def fields() -> dict[str, str]:
     if call is None:
         return {}
     known = {metrics.KEY: call.key}
-    if call.route is not UNMATCHED:
-        known[metrics.ROUTE] = call.route
+    route = call.matched if call.route == UNMATCHED else call.route
+    if route is not None:
+        known[metrics.ROUTE] = route
     if call.model is not None:
         known[metrics.MODEL] = call.model
     if trace_id := call.trace_id or _trace_id():

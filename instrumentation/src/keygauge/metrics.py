@@ -99,6 +99,13 @@ TOKENS_DETAIL = Metric(
     "keygauge.tokens.detail", "counter", "{token}", (*_BASE, SUBSET), "Tokens by subset; already inside keygauge.tokens"
 )
 COST = Metric("keygauge.cost", "counter", "{USD}", _BASE, "Cost of the tokens used, in US dollars")
+COST_MISSING = Metric(
+    "keygauge.cost.missing",
+    "counter",
+    "{request}",
+    (ROUTE, MODEL),
+    "Requests under a limit of cost whose model has no price: what they reserved stays charged",
+)
 DECISIONS = Metric("keygauge.decisions", "counter", "{request}", (KEY, LIMIT, OUTCOME), "Requests admitted or refused")
 USAGE_MISSING = Metric(
     "keygauge.usage.missing", "counter", "{response}", (ROUTE, REASON), "Answers whose token usage could not be read"

@@ -7,7 +7,9 @@ import logging
 import multiprocessing
 import multiprocessing.util
 import os
+from collections.abc import Callable
 from threading import Event, Lock, Thread
+from typing import ParamSpec
 from weakref import WeakSet
 
 from opentelemetry.metrics import MeterProvider, get_meter_provider
@@ -23,10 +25,12 @@ from keygauge.spool.reporter import Reporter
 from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
 from keygauge.sync.heartbeat import Heartbeat
-from keygauge.telemetry import setup
+from keygauge.telemetry import setup, tracing
 from keygauge.telemetry.aggregator import TURN_S, Aggregator
 from keygauge.telemetry.cost_meter import CostMeter
 from keygauge.telemetry.instruments import instrument
+
+P = ParamSpec("P")
 
 _log = logging.getLogger(__name__)
 
@@ -58,17 +62,39 @@ class Runtime:
         _running.add(self)
 
     def settle(self, call: Call) -> None:
-        """Count an ended call and write its event; called once per request."""
-        call.ended_ns = call.ended_ns or now_ns()
-        if call.reservation is not None and self.authorizer is not None:
-            self.authorizer.settle(call)
-        self.aggregator.record(call)
+        """Write an ended call's event and count it, then settle its limits; called once per request, raises nothing.
+
+        What must not be lost comes first, and each step stands alone.
+        """
+        authorizer = self.authorizer if call.reservation is not None else None
+        if authorizer is not None:
+            self.attempt("estimate", authorizer.mark_estimated, call)
         if call.account is not None and self._heartbeat is not None:
-            if self._spool is None:
-                self.aggregator.dropped("no_spool", 1)
-            else:
-                self._spool.append(event.line(call))
-            self._totals.add(call)
+            self.attempt("event", self._write, call)
+            self.attempt("totals", self._totals.add, call)
+        self.attempt("record", self.aggregator.record, call)
+        if authorizer is not None:
+            self.attempt("settle", authorizer.settle, call)
+        if call.context is not None:
+            self.attempt("span", tracing.describe, call)
+
+    def attempt(self, step: str, do: Callable[P, object], *args: P.args, **options: P.kwargs) -> None:
+        """Do one step of ours; one that fails is counted, and neither the host nor the next step notices."""
+        try:
+            do(*args, **options)
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.fault(step)
+
+    def _write(self, call: Call) -> None:
+        if self._spool is None:
+            self.aggregator.dropped("no_spool", 1)
+            return
+        try:
+            line = event.line(call)
+        except Exception:  # noqa: BLE001 - an app may have put anything into its call
+            self.fault("event")
+            line = event.line(event.sound(call))
+        self._spool.append(line)
 
     def fault(self, reason: str) -> None:
         """Count and log a failure of our own, from an except block; the host does not notice."""
@@ -103,17 +129,11 @@ class Runtime:
         """Make the observations for histograms, and count by hour, off the request path."""
         turn_ns = now_ns()
         while not self._stopped.wait(_DRAIN_S):
-            self.aggregator.drain()
-            self._totals.count_waiting()
+            self.attempt("drain", self.aggregator.drain)
+            self.attempt("totals", self._totals.count_waiting)
             if now_ns() - turn_ns >= TURN_S * SECOND:
                 turn_ns = now_ns()
-                self._turn()
-
-    def _turn(self) -> None:
-        try:
-            self.aggregator.turn()
-        except Exception:  # noqa: BLE001 - this thread has observations to make
-            self.fault("turn")
+                self.attempt("turn", self.aggregator.turn)
 
     def _open_spool(self, settings: Settings, replica: str) -> None:
         aggregator = self.aggregator

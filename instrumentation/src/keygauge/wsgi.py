@@ -9,7 +9,7 @@ from typing import cast
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.http import request_body, router, wsgi_route
+from keygauge.http import request_body, router
 from keygauge.http.client_address import client_ip
 from keygauge.http.problem import answer
 from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
@@ -18,6 +18,7 @@ from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
 from keygauge.limits.credential import Conflict, find
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.key_policy import parse_networks
+from keygauge.preflight import is_preflight_environ
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.sync.heartbeat import PendingHeartbeat
@@ -103,7 +104,7 @@ class KeyGaugeMiddleware:
         if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = CountedInput(environ["wsgi.input"], call)
         mount = environ.get("SCRIPT_NAME", "")
-        responder = WsgiResponder(environ, start_response, mount, call=call, runtime=runtime)
+        responder = WsgiResponder(environ, self.app, start_response, mount, call=call, runtime=runtime)
         try:
             authorizer = runtime.authorizer
             if authorizer is None or self._identify is not None:
@@ -111,14 +112,15 @@ class KeyGaugeMiddleware:
                 refusal = None
             else:
                 token = _credential(environ)
-                is_free = token is None and _is_preflight(environ)
+                is_free = token is None and is_preflight_environ(environ) and responder.is_answered()
                 decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:
-                    refusal = self._wait(authorizer, call, token, decision, environ)
+                    refusal = self._wait(authorizer, responder, token, decision, environ)
             if refusal is not None:
-                call.route = wsgi_route.before(environ, self.app)
+                if call.template is None:
+                    responder.read_route()
                 return responder.refuse(
                     answer(refusal, cast("Authorizer", authorizer).fields(call) if refusal.limit else [])
                 )
@@ -133,13 +135,19 @@ class KeyGaugeMiddleware:
             raise
 
     def _wait(
-        self, authorizer: Authorizer, call: Call, token: bytes | Conflict | None, decision: Decision, environ: Environ
+        self,
+        authorizer: Authorizer,
+        responder: WsgiResponder,
+        token: bytes | Conflict | None,
+        decision: Decision,
+        environ: Environ,
     ) -> Refusal | None:
         """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        call = responder.call
         until_ns = call.started_ns + self._wait_ns
         while decision is not None and not isinstance(decision, Refusal):
             if isinstance(decision, NeedsBody):
-                call.route = wsgi_route.before(environ, self.app)
+                responder.read_route()
                 try:
                     call.estimate = request_body.estimate_input(environ) if decision.needs_body else Estimate()
                 except EstimateError:
@@ -159,11 +167,6 @@ class KeyGaugeMiddleware:
             call.key = self._identify(environ) or call.key
         except Exception:  # noqa: BLE001 - a failing `identify` costs a label, not the call
             runtime.fault("identify")
-
-
-def _is_preflight(environ: Environ) -> bool:
-    asks = "HTTP_ORIGIN" in environ and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-    return asks and environ["REQUEST_METHOD"] == "OPTIONS"
 
 
 def _credential(environ: Environ) -> bytes | Conflict | None:

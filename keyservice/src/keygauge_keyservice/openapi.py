@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from flask import Blueprint, Response, jsonify
 
 from keygauge_keyservice.api import samples
-from keygauge_keyservice.api.schema import IDEMPOTENCY, INTEGER, TEXT, array, obj, ref, refusals
+from keygauge_keyservice.api.schema import IDEMPOTENCY, INTEGER, TEXT, array, enum, obj, ref, refusals
+from keygauge_keyservice.codes import CODES, FIELD_CODES
 
 
 class Part(Protocol):
@@ -29,10 +30,10 @@ class Part(Protocol):
 
 
 _PROBLEM = obj(
-    {"type": TEXT, "title": TEXT, "status": INTEGER, "code": TEXT, "detail": TEXT},
+    {"type": TEXT, "title": TEXT, "status": INTEGER, "code": enum(*CODES), "detail": TEXT},
     {"errors": array(ref("FieldError"))},
 )
-_FIELD_ERROR = obj({"field": TEXT, "code": TEXT, "detail": TEXT})
+_FIELD_ERROR = obj({"field": TEXT, "code": enum(*sorted(FIELD_CODES)), "detail": TEXT})
 _WRITES = frozenset(("post", "put", "patch", "delete"))
 _SELF = {
     "get": {

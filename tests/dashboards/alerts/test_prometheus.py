@@ -9,10 +9,12 @@ import yaml
 from keygauge import service_metrics as service
 from keygauge.metrics import (
     BEAT_AGE,
+    COST_MISSING,
     DECISIONS,
     DURATION,
     EVENTS_DROPPED,
     KEY,
+    MODEL,
     OUTCOME,
     REQUESTS,
     SPOOL_AGE,
@@ -29,6 +31,7 @@ from keygauge_dashboards.thresholds import Thresholds
 
 RULES = GENERATED / "prometheus/keygauge.rules.yaml"
 DAY_S = 86_400
+LOOKBACK_S = 300  # Prometheus' default: a sample that is older is not seen
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Case:
     series: dict[str, str]  # in promtool's notation: first + growth x steps
     at: str
     fires: tuple[dict[str, str], ...] = ()  # the labels of each alert that fires
-    step: str = "1m"
+    step: str = "1m"  # at most LOOKBACK_S where the alert reads what was recorded at the step before
 
 
 def requests(status, values, *, key="k1"):
@@ -171,22 +174,31 @@ CASES = [
     ),
     Case("CostForecast", "rises slowly", limit("300x500", 1000, reset="100000x500", unit="nanousd"), "7h"),
     Case(
+        "ModelUnpriced",
+        "the first call",
+        one(COST_MISSING, "_x30 1x60", job="api", **{label(MODEL): "m"}),
+        "40m",
+        ticket(**JOB, **{label(MODEL): "m"}),
+    ),
+    Case("ModelUnpriced", "over long ago", one(COST_MISSING, "0+1x9 9x200", job="api", **{label(MODEL): "m"}), "3h"),
+    Case(
         "UsageSpike",
         "sixtyfold for an hour",
-        requests("200", "0+10x288 2880+600x20") | key_info(),
-        "50h",
+        requests("200", "0+4x380 1520+240x50") | key_info(),
+        "27h",
         ticket(**NAMED),
-        step="10m",
+        step="4m",
     ),
-    Case("UsageSpike", "as ever", requests("200", "0+600x320") | key_info(), "50h", step="10m"),
-    Case("UsageSpike", "sixtyfold of little", requests("200", "0+1x288 288+60x20"), "50h", step="10m"),
-    Case("UsageSpike", "a new key", requests("200", "0+600x20") | key_info(), "2h", step="10m"),
+    Case("UsageSpike", "as ever", requests("200", "0+240x450") | key_info(), "27h", step="4m"),
+    Case("UsageSpike", "sixtyfold of little", requests("200", "0+0.4x380 152+24x50"), "27h", step="4m"),
+    Case("UsageSpike", "a new key", requests("200", "0+240x50") | key_info(), "2h", step="4m"),
     Case(
         "NewKeyHot",
         "six thousand at once",
-        requests("200", "5x1600", key="k0") | requests("200", "_x1460 0+100x90") | key_info(1600),
+        requests("200", "5x320", key="k0") | requests("200", "_x292 0+500x18") | key_info(),
         "1535m",
         ticket(**NAMED),
+        step="5m",
     ),
     Case("NewKeyHot", "Prometheus is new, not the key", requests("200", "0+100x90") | key_info(), "75m"),
     Case("NewKeyHot", "a warm one", requests("200", "0+50x90") | key_info(), "75m"),
@@ -403,10 +415,14 @@ def test_alert_fires_when_it_should(case, run, root, tmp_path):
     common = {"alertname": case.alert, "alertstate": "firing", "source": "keygauge"}
     expected = [{"labels": _series(ALERTS, {**common, **labels}), "value": 1} for labels in case.fires]
     firing = _series(ALERTS, {"alertname": case.alert, "alertstate": "firing"})
-    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(_rules_of(case.alert, root)))
+    rules = _rules_of(case.alert, root)
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    # Prometheus evaluates groups independently of each other, so an alert may come before what it reads is recorded.
+    alerts_first = [group["name"] for group in reversed(rules["groups"])]
     test = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": case.step,
+        "group_eval_order": alerts_first,
         "tests": [
             {
                 "interval": case.step,
@@ -449,6 +465,15 @@ def test_messages_use_labels_that_the_alert_has():
 
 def test_rules_are_valid(run, root):
     run("promtool", "check", "rules", root / RULES)
+
+
+def test_a_recorded_sample_is_seen_until_two_later_ones_are_missed(root):
+    groups = yaml.safe_load((root / RULES).read_text())["groups"]
+    recorded = [group for group in groups if any("record" in rule for rule in group["rules"])]
+    assert len(recorded) > 1
+    for group in recorded:
+        number, unit = int(group["interval"][:-1]), group["interval"][-1]
+        assert 2 * number * {"s": 1, "m": 60}[unit] < LOOKBACK_S, group["name"]
 
 
 def test_no_condition_is_watched_twice():

@@ -8,7 +8,7 @@ from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKE
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts.prometheus import alerts, records
 from keygauge_dashboards.dashboards.suite import pages
-from keygauge_dashboards.grafana.panels import Prometheus
+from keygauge_dashboards.grafana.panels import PROMETHEUS, Prometheus
 from keygauge_dashboards.promql import queries
 from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, QueryError, is_, quantile, rate, ratio, select
 from keygauge_dashboards.thresholds import Thresholds
@@ -49,7 +49,7 @@ def _expressions():
             if "expr" in annotation["target"]:
                 yield annotation["target"]["expr"]
         for variable in page.variables:
-            if variable["type"] == "query":
+            if variable.get("datasource") == PROMETHEUS:
                 yield _inner(variable["query"]["query"])
     for rule in (*records(Thresholds()), *alerts(Thresholds())):
         yield rule.expression

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ports import free_port
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -23,7 +24,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 class Collector:
     """One collector on loopback ports of its own, which survive its restarts."""
 
-    def __init__(self, program, name, folder, free_port, **environ):
+    def __init__(self, program, name, folder, **environ):
         self._program = program
         self._configuration = ROOT / "collector" / name
         self._environ = environ
@@ -95,12 +96,12 @@ def collector_program():
 
 
 @pytest.fixture
-def collector(collector_program, tmp_path, free_port):
+def collector(collector_program, tmp_path):
     """`collector(name, …)` starts a collector under one of the committed configurations."""
     started = []
 
     def start(name, **environ):
-        started.append(Collector(collector_program, name, tmp_path, free_port, **environ))
+        started.append(Collector(collector_program, name, tmp_path, **environ))
         started[-1].start()
         return started[-1]
 
@@ -110,13 +111,13 @@ def collector(collector_program, tmp_path, free_port):
 
 
 @pytest.fixture(scope="session")
-def run_prometheus(free_port, tmp_path_factory):
+def run_prometheus(tmp_path_factory):
     """`with run_prometheus(addresses, token) as prometheus` runs one."""
     program = find_program("prometheus", "apt-get install prometheus")
 
     @contextmanager
     def run(addresses, token):
-        prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), free_port, addresses, token)
+        prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), addresses, token)
         try:
             prometheus.start(program)
             yield prometheus
@@ -127,14 +128,14 @@ def run_prometheus(free_port, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def run_alertmanager(free_port, tmp_path_factory):
+def run_alertmanager(tmp_path_factory):
     """`with run_alertmanager() as (alertmanager, inbox)` runs one, and a web server that hears what it has to say."""
     program = find_program("prometheus-alertmanager", "apt-get install prometheus-alertmanager")
 
     @contextmanager
     def run():
         inbox = Inbox()
-        alertmanager = Alertmanager(tmp_path_factory.mktemp("alertmanager"), free_port, inbox.url)
+        alertmanager = Alertmanager(tmp_path_factory.mktemp("alertmanager"), inbox.url)
         try:
             alertmanager.start(program)
             yield alertmanager, inbox

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import openai
 import pytest
+from ports import free_port
 
 from keygauge.metrics import EVENTS_DROPPED, KEY, REQUESTS, label
 from keygauge.settings import SPOOL_BYTES_MIN
@@ -111,7 +112,7 @@ def test_key_service_that_is_down_pages_somebody(shared_stack, inbox, eventually
     eventually(lambda: inbox.last(alert), ("pager", "resolved"), timeout_s=RESOLVES_S)
 
 
-def test_replica_whose_metrics_are_lost_sets_the_books_apart(shared_stack, inbox, eventually, free_port, tmp_path):
+def test_replica_whose_metrics_are_lost_sets_the_books_apart(shared_stack, inbox, eventually, tmp_path):
     hidden = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     hidden.start_api(KEYGAUGE_PROMETHEUS="0")
     alert = {"alertname": "LedgerDrift", "severity": "ticket", "source": "keygauge", "books": "metrics"}
@@ -124,7 +125,7 @@ def test_replica_whose_metrics_are_lost_sets_the_books_apart(shared_stack, inbox
         hidden.stop()
 
 
-def test_replica_whose_events_are_lost_is_missing_in_the_ledger(shared_stack, inbox, eventually, free_port, tmp_path):
+def test_replica_whose_events_are_lost_is_missing_in_the_ledger(shared_stack, inbox, eventually, tmp_path):
     narrow = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     narrow.start_api(KEYGAUGE_PROMETHEUS="1", KEYGAUGE_SPOOL_BYTES=str(SPOOL_BYTES_MIN))
     alert = {"alertname": "LedgerDrift", "severity": "ticket", "source": "keygauge", "books": "replicas"}

@@ -14,6 +14,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
+from ports import free_port
 from watchers import Server, find_program
 
 from keygauge import metrics
@@ -238,7 +239,7 @@ class Backend:
 
 
 @pytest.fixture
-def backend(tmp_path, free_port):
+def backend(tmp_path):
     """`backend(kind)` makes a database of metrics that does not run yet."""
     made = []
 

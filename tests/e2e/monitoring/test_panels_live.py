@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import time
@@ -11,12 +10,13 @@ import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import grafana
 import openai
 import psycopg
 import pytest
 
 from keygauge_dashboards.dashboards.suite import pages
-from keygauge_dashboards.grafana.panels import Prometheus, Sql
+from keygauge_dashboards.grafana.panels import POSTGRESQL, Prometheus, Sql
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_demo import seed
 from keygauge_demo.answers import compose
@@ -36,8 +36,6 @@ OTLP = {
 }
 # Panels that nothing good can fill; tests/dashboards fills them, from made-up series.
 LOSSES = {"What was lost?", "What does the collector lose?"}
-ARGUMENT = r"((?:[^(),]|\([^()]*\))+)"
-SECONDS = {"15m": 900, "1h": 3600, "6h": 21_600, "1d": 86_400}
 
 
 @pytest.fixture
@@ -81,9 +79,9 @@ def test_every_query_returns_data_at_all_and_at_one_value(cold_stack, addresses,
             "endpoint": [ROUTE],
             "model": [MODEL],
         }
-        every = {name: [".*"] for name in one} | {
-            "account": sorted(set(cast.account_ids.values())),
-            "key": sorted(cast.key_ids.values()),
+        every = dict.fromkeys(one, grafana.All(custom=".*")) | {
+            "account": grafana.All(tuple(set(cast.account_ids.values()))),
+            "key": grafana.All(tuple(cast.key_ids.values())),
         }
         eventually(lambda: _empty_charts(prometheus, every) - LOSSES, set(), timeout_s=30)
         eventually(lambda: _empty_charts(prometheus, one) - _may_be_empty(), set(), timeout_s=30)
@@ -138,11 +136,9 @@ def _neglect(stack, key_id):
 
 def _empty_charts(prometheus, picked):
     """Return the panels that show nothing, or no number."""
-    values = {name: f"({'|'.join(chosen)})" if len(chosen) > 1 else chosen[0] for name, chosen in picked.items()}
-    values |= {"__rate_interval": "10s", "__range": f"{SPAN_S}s"}
     empty = set()
     for _, view, target in _targets(Prometheus):
-        query = _replace(target.expression, {f"${name}": value for name, value in values.items()})
+        query = grafana.promql(target.expression, picked, interval="10s", span=f"{SPAN_S}s")
         series = prometheus.ask(query) if target.instant else prometheus.ask_range(query, span_s=SPAN_S)
         numbers = [float(number) for one in series for _, number in one["values"]]
         if all(map(math.isnan, numbers)):  # a quantile of no calls is not a number
@@ -156,43 +152,31 @@ def _may_be_empty():
 
 
 def _empty_tables(stack, picked):
-    """Return the panels and annotations of the ledger that show nothing, as Grafana's role sees it."""
-    lists = {name: ",".join(f"'{value}'" for value in picked[name]) for name in ("account", "key")}
-    values = {f"${{{name}:sqlstring}}": text for name, text in lists.items()}
-    values |= {f"${{{name}:regex}}": picked[name][0] for name in ("endpoint", "model")}
-    values |= {"${trace:sqlstring}": "''", "$bucket": "1h", "$__interval": "15m"}
-    queries = [(f"{page.uid}: {view.title}", target.query) for page, view, target in _targets(Sql)]
-    marks = [mark for mark in pages(Thresholds())[0].annotations if "rawSql" in mark["target"]]
-    queries += [(mark["name"], mark["target"]["rawSql"]) for mark in marks]
+    """Return the panels, annotations and variables of the ledger that show nothing, as Grafana's role sees it."""
+    values = {**picked, "trace": "", "bucket": "1h"}
     with psycopg.connect(stack.database_url) as connection:
         connection.execute("SET ROLE keygauge_grafana")
         connection.execute("SET search_path = grafana")
-        return {name for name, query in queries if not _has_rows(connection, _expand(query, values))}
+        for variable in pages(Thresholds())[0].variables:
+            if variable.get("datasource") == POSTGRESQL:
+                rows = connection.execute(_as_sent(variable["query"], values)).fetchall()
+                values[variable["name"]] = grafana.options([name for (name,) in rows], variable["regex"], values)
+        queries = [(f"{page.uid}: {view.title}", target.query) for page, view, target in _targets(Sql)]
+        marks = [mark for mark in pages(Thresholds())[0].annotations if "rawSql" in mark["target"]]
+        queries += [(mark["name"], mark["target"]["rawSql"]) for mark in marks]
+        return {name for name, query in queries if not _has_rows(connection, _as_sent(query, values))}
 
 
 def _has_rows(connection, query):
     return any(value is not None for row in connection.execute(query).fetchall() for value in row)
 
 
-def _expand(query, values):
-    """Put the variables in, and expand the macros as Grafana does, but for the range."""
-    query = _replace(query, values)
-    for macro, moment in (("From", "now() - interval '1 day'"), ("To", "now()")):
-        query = query.replace(f"$__time{macro}()", f"({moment})::text")
-    query = re.sub(rf"\$__timeFilter\({ARGUMENT}\)", r"\1 > now() - interval '1 day'", query)
-    group = rf"\$__timeGroup\({ARGUMENT}, '?(\w+)'?\)"
-    return re.sub(
-        group, lambda found: f"floor(extract(epoch FROM {found[1]}) / {SECONDS[found[2]]}) * {SECONDS[found[2]]}", query
-    )
+def _as_sent(query, values):
+    now = datetime.now(UTC)
+    return grafana.sql(query, values, since=now - timedelta(days=1), until=now)
 
 
 def _targets(kind):
     for page in pages(Thresholds()):
         for view in page.views():
             yield from ((page, view, target) for target in view.targets if isinstance(target, kind))
-
-
-def _replace(text, values):
-    for name, value in values.items():
-        text = text.replace(name, value)
-    return text

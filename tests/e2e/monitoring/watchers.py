@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ports import free_port
 
 from keygauge_dashboards.generate import GENERATED
 
@@ -74,7 +75,7 @@ class Prometheus:
     `addresses` says where the targets of the committed configuration are; a job whose target is nowhere is left out.
     """
 
-    def __init__(self, folder, free_port, addresses, token):
+    def __init__(self, folder, addresses, token):
         (folder / "token").write_text(token)
         rules = (ROOT / GENERATED / "prometheus/keygauge.rules.yaml").read_text()
         (folder / "rules.yaml").write_text(re.sub(r"interval: \w+", "interval: 1s", hurry(rules)))
@@ -131,7 +132,7 @@ class Prometheus:
 class Alertmanager:
     """An Alertmanager under collector/alertmanager.yaml, hurried, whose receivers post to `inbox_url`."""
 
-    def __init__(self, folder, free_port, inbox_url):
+    def __init__(self, folder, inbox_url):
         self.address = f"127.0.0.1:{free_port()}"
         configuration = yaml.safe_load(hurry((ROOT / "collector/alertmanager.yaml").read_text()))
         for receiver in configuration["receivers"]:

@@ -4,6 +4,8 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 from keygauge.http import route
@@ -33,9 +35,9 @@ class Seen:
         self.before = self.after = None
 
     async def __call__(self, scope, receive, send):
-        self.before = route.before(scope, self.app)
+        self.before = route.find(scope, self.app)
         await self.app(scope, receive, send)
-        self.after = route.template(scope)
+        self.after = route.find(scope, self.app)
 
 
 async def seen(app, path, method="GET"):
@@ -52,29 +54,115 @@ async def seen(app, path, method="GET"):
         ("/api/v1/items/7", "/api/v1/items/{item_id}"),
         ("/api/v1/deep/a/b/c", "/api/v1/deep/{name}"),
         ("/sub/acme/users/9", "/sub/{tenant}/users/{user_id}"),
+        ("/sub/users/users/9", "/sub/{tenant}/users/{user_id}"),
+        ("/sub/sub/users/sub", "/sub/{tenant}/users/{user_id}"),
+        ("/sub/acme/nothing", "/sub/{tenant}/{path}"),
         ("/nothing", "_unmatched"),
     ],
 )
 async def test_fastapi_template_is_whole(path, template):
-    before, after = await seen(fastapi_app(), path)
-    assert after == template
-    assert before == template or template.startswith(before.removesuffix("/{path}"))
+    assert await seen(fastapi_app(), path) == (template, template)
 
 
-async def test_a_method_that_an_included_router_does_not_have_is_unmatched():
-    before, _ = await seen(fastapi_app(), "/api/v1/items/7", method="DELETE")
-    assert before == "_unmatched"
+async def test_a_method_that_a_route_does_not_have_is_the_routes_to_refuse():
+    template = "/api/v1/items/{item_id}"
+    assert await seen(fastapi_app(), "/api/v1/items/7", method="DELETE") == (template, template)
 
 
-async def test_starlette_template_is_known_before_the_call():
-    async def handler(scope, receive, send): ...
+def nested(leaf):
+    """A Starlette app in a FastAPI app's included router, in a Starlette app, in one more."""
+    deepest = Starlette(
+        routes=[Route("/x/{y}", leaf), Mount("/static", leaf), Mount("/{a}", routes=[Route("/{a}", leaf)])]
+    )
+    router = APIRouter()
+    router.mount("/deepest", deepest)
+    middle = FastAPI()
+    middle.include_router(router, prefix="/inc")
+    return Starlette(routes=[Mount("/m/{n}", Starlette(routes=[Mount("/middle", middle)]))])
 
-    app = Starlette(routes=[Mount("/m", routes=[Route("/x/{y}", handler)]), Route("/a/{b}", handler)])
-    middleware = Seen(app)
-    scope = {"type": "http", "method": "GET", "path": "/a/1", "root_path": "", "headers": []}
-    assert route.before(scope, middleware.app) == "/a/{b}"
-    assert route.before({**scope, "path": "/none"}, middleware.app) == "_unmatched"
+
+@pytest.mark.parametrize(
+    ("below", "template"),
+    [
+        ("/x/1", "/x/{y}"),
+        ("/x/deepest", "/x/{y}"),
+        ("/static/a/b.js", "/static/{path}"),
+        ("/m/middle", "/{a}/{a}"),
+        ("/p/q/r/s", "/{a}/{path}"),
+        ("/nothing", "/{path}"),
+    ],
+)
+async def test_mounts_in_mounts_are_told_once_each(below, template):
+    app = nested(JSONResponse({}))
+    template = "/m/{n}/middle/inc/deepest" + template
+    assert await seen(app, f"/m/m/middle/inc/deepest{below}") == (template, template)
 
 
-def test_other_frameworks_are_unmatched_before_the_call():
-    assert route.before({"type": "http", "path": "/"}, object()) == "_unmatched"
+async def test_middlewares_that_hide_the_scope_hide_no_route():
+    app = fastapi_app()
+
+    async def copying(scope, receive, send):
+        await app(dict(scope), receive, send)
+
+    template = "/sub/{tenant}/users/{user_id}"
+    assert await seen(CORSMiddleware(copying), "/sub/acme/users/9") == (template, template)
+
+
+@pytest.mark.parametrize("root_path", ["", "/api"])
+async def test_root_path_is_no_part_of_the_route(root_path):
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(middleware := Seen(fastapi_app()), root_path=root_path), base_url="http://api"
+    ) as client:
+        answer = await client.get(f"{root_path}/sub/acme/users/9")
+    assert answer.status_code == 200
+    assert (middleware.before, middleware.after) == ("/sub/{tenant}/users/{user_id}",) * 2
+
+
+async def test_middleware_of_a_mounted_app_tells_the_whole_route():
+    sub = FastAPI()
+    sub.get("/users/{user_id}")(lambda user_id: {})
+    middleware = Seen(sub)
+    app = Starlette(routes=[Mount("/sub/{tenant}", middleware)])
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        await client.get("/sub/users/users/9")
+    assert (middleware.before, middleware.after) == ("/sub/{tenant}/users/{user_id}",) * 2
+
+
+class Elsewhere:
+    """An app whose router is not Starlette's."""
+
+    def __init__(self, router):
+        self.router = router
+
+    async def __call__(self, scope, receive, send):
+        await JSONResponse({})(scope, receive, send)
+
+
+class Routes:
+    routes = (object(), "/items", None)  # as Lilya, Sanic and BlackSheep have each in its own way
+
+    def __iter__(self):
+        raise TypeError
+
+
+@pytest.mark.parametrize("router", [object(), Routes(), None, {"GET": []}, lambda: None])
+async def test_a_router_that_is_not_known_is_not_told(router):
+    assert await seen(Elsewhere(router), "/items") == (None, None)
+
+
+def test_an_app_without_a_router_is_not_told():
+    assert route.find({"type": "http", "path": "/"}, object()) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "root_path", "below"),
+    [
+        ("/api/healthz", "/api", "/healthz"),
+        ("/api", "/api", "/"),
+        ("/apihealthz", "/api", "/apihealthz"),
+        ("/healthz", "", "/healthz"),
+        ("/healthz", "/api", "/healthz"),
+    ],
+)
+def test_path_is_what_the_app_routes_by(path, root_path, below):
+    assert route.path_seen({"path": path, "root_path": root_path}) == below

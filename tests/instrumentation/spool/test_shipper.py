@@ -2,33 +2,163 @@
 
 import json
 import time
+from collections import Counter
+from threading import Event, Thread
 
-from flask import request, request_started
+import pytest
+from flask import abort, request, request_started
+from polling import until
 
 from keygauge.settings import Settings
 from keygauge.spool import reporter as reporter_module
+from keygauge.spool import shipper as shipper_module
 from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.reporter import Reporter
+from keygauge.spool.segment import SpoolReader
 from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
 
+SPOOL_BYTES = 200_000
 
-def test_process_that_always_has_events_to_ship_reports_in_between(service, monkeypatch, tmp_path):
+
+class Ship:
+    """A spool of a process and its shipper."""
+
+    def __init__(self, service, directory):
+        self.drops, self.totals = Counter(), HourlyCounts()
+        settings = Settings(
+            service_url=service.url, service_token="test-service-token-0123456789", spool_dir=directory, host="h"
+        )
+        self.spool = spool(directory, settings.service_address, self.drops)
+        reporter = Reporter(settings, self.spool, self.totals, replica="f0")
+        self.shipper = Shipper(settings, self.spool, reporter, on_drop=self._drop, on_fault=print)
+
+    def _drop(self, reason):
+        self.drops[reason] += 1
+
+    def end(self):
+        """Stop shipping; tell whether everything is in the ledger."""
+        return self.shipper.stop(20)
+
+
+def spool(directory, address, drops):
+    return Spool(directory, address, most_bytes=SPOOL_BYTES, on_drop=lambda reason: drops.update([reason]))
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Report after every batch, and look for dead spools all the time."""
     monkeypatch.setattr(reporter_module, "_INTERVAL_S", 0)
+    monkeypatch.setattr(shipper_module, "_ADOPTION_S", 0.05)
+
+
+@pytest.fixture
+def ship(at_once, service, tmp_path):
+    ship = Ship(service, tmp_path)
+    yield ship
+    ship.spool.close(empty=ship.end())
+
+
+@pytest.fixture
+def line(service):
+    """One sound event of a new key."""
     key, _ = service.key()
-    settings = Settings(service_url=service.url, service_token="test-service-token-0123456789", spool_dir=tmp_path)
-    spool = Spool(tmp_path, settings.service_address, most_bytes=200_000, on_drop=print)
-    totals = HourlyCounts()
-    shipper = Shipper(settings, spool, Reporter(settings, spool, totals, replica="f0"), on_drop=print, on_fault=print)
     now_us = time.time_ns() // 1_000
-    line = [now_us, key.account_id, key.id, "/a", "GET", 200, None, None, 5, None, 0, 0, None, 0, *[None] * 7, "none"]
+    start = [now_us, key.account_id, key.id, "/a", "GET", 200, None, None, 5, None, 0, 0, None, 0, *[None] * 7, "none"]
+    return json.dumps([*start, "admitted", None, None]).encode() + b"\n"
+
+
+def ledger_events(service):
+    return service.connection.execute("SELECT count(*) AS count FROM event").fetchone()["count"]
+
+
+def steadily(ship, line, pending):
+    """Write so that the shipper never comes to the end of it; ends with `.set()` of what is returned."""
+    enough = Event()
+
+    def write():
+        while not enough.is_set():
+            if ship.shipper.pending < pending:
+                ship.spool.append(line)
+            else:
+                time.sleep(0.0005)
+
+    Thread(target=write, daemon=True).start()
+    return enough
+
+
+def test_process_that_always_has_events_to_ship_reports_in_between(service, ship, line):
     for _ in range(1_000):  # more than a segment holds, and so more than a batch
-        spool.append(json.dumps([*line, "admitted", None, None]).encode() + b"\n")
-        totals.count(now_us * 1_000, 0, 0)
+        ship.spool.append(line)
+        ship.totals.count(time.time_ns(), 0, 0)
     paths = []
     with request_started.connected_to(lambda _: paths.append(request.path), service.app):
-        shipper.start()
-        assert shipper.stop(20)
-    spool.close(empty=True)
+        ship.shipper.start()
+        assert ship.shipper.stop(20)
     assert paths.count("/v1/events") > 1
     assert paths[:4] == ["/v1/events", "/v1/reports", "/v1/events", "/v1/reports"]
+
+
+def test_outage_under_steady_traffic_drops_nothing_while_the_rest_fits(service, ship, line):
+    service.down()
+    ship.shipper.start()
+    most = SPOOL_BYTES // len(line) - 100
+    for _ in range(most):
+        ship.spool.append(line)
+    assert ship.shipper.pending == most
+    enough = steadily(ship, line, pending=most)
+    service.up()
+    until(lambda: ship.spool.next > 5 * most)  # five times the bound, nine tenths full the whole time
+    enough.set()
+    assert ship.end()
+    assert not ship.drops
+    assert ledger_events(service) == ship.spool.next
+
+
+def test_dead_spool_is_adopted_though_the_own_one_is_never_empty(service, ship, line, tmp_path):
+    dead = spool(tmp_path, service.url, Counter())
+    dead.append(line)
+    dead.close(empty=False)
+    for _ in range(500):
+        ship.spool.append(line)
+    enough = steadily(ship, line, pending=500)
+    ship.shipper.start()
+    until(lambda: not list(tmp_path.glob(f"{dead.id}.*")))
+    enough.set()
+    assert ship.end()
+    assert not ship.drops
+    assert ledger_events(service) == ship.spool.next + 1
+
+
+def test_own_events_do_not_wait_for_a_dead_spool(service, ship, line, tmp_path):
+    dead = spool(tmp_path, service.url, Counter())
+    dead.append(line)
+    dead.close(empty=False)
+    freed = Event()
+
+    @service.app.before_request
+    def hold_up():
+        if request.args.get("spool") == dead.id:
+            freed.wait(10)
+
+    ship.shipper.start()
+    ship.spool.append(line)
+    until(lambda: ledger_events(service) == 1)
+    freed.set()
+    until(lambda: ledger_events(service) == 2)
+
+
+def test_dead_spool_that_the_ledger_cannot_take_holds_up_no_other(service, ship, line, tmp_path):
+    dead = sorted((spool(tmp_path, service.url, Counter()) for _ in range(3)), key=lambda made: made.id)
+    for made in dead:
+        made.append(line)
+        made.close(empty=False)
+
+    @service.app.before_request
+    def fail():
+        if request.args.get("spool") == dead[0].id:
+            abort(500)
+
+    ship.shipper.start()
+    until(lambda: ledger_events(service) == 2)
+    assert SpoolReader(tmp_path, dead[0].id).batch() is not None

@@ -48,7 +48,7 @@ def drain(backlog):
 
 
 def test_lines_come_back_in_order_over_segments(spool):
-    fill(spool, 600)  # 2,500 bytes a segment
+    fill(spool, 600)  # 625 bytes a segment
     assert len(segments(spool.directory, spool.id)) > 1
     assert drain(SpoolReader(spool.directory, spool.id)) == list(enumerate(lines(600)))
 
@@ -94,6 +94,20 @@ def test_full_spool_keeps_the_oldest_and_counts_drops(spool, drops):
     assert kept == list(enumerate(lines(len(kept))))
     assert drops == {"spool_full": 5_000 - len(kept)}
     assert sum(path.stat().st_size for path in spool.directory.glob("*.ndjson")) <= 10_000
+
+
+def test_what_is_acknowledged_of_a_segment_makes_room_before_the_segment_ends(spool, drops):
+    line = b"[%d]\n" % 10**96  # 100 bytes, 7 a segment
+    for _ in range(104):  # ends within a segment
+        spool.append(line)
+    assert drops == {"spool_full": 4}
+    backlog = SpoolReader(spool.directory, spool.id)
+    backlog.acknowledge(3, backlog.batch())
+    spool.forget(backlog.finished(), offset=backlog.offset)
+    for _ in range(4):
+        spool.append(line)
+    assert drops == {"spool_full": 5}  # 97 were left, so three fit
+    assert len(drain(backlog)) == 100
 
 
 def test_full_disk_drops_whole_events_and_counts_them(tmp_path, drops):

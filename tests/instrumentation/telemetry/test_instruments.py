@@ -65,7 +65,11 @@ def telemetry():
 
 
 def test_every_metric_of_the_registry_has_its_kind_unit_and_attributes(telemetry):
-    telemetry.aggregator.charge = lambda cell, _call, _usage: telemetry.aggregator.add_cost(cell, 1)
+    def charge(cell, _call, _usage):
+        telemetry.aggregator.add_cost(cell, 1)
+        telemetry.aggregator.add_unpriced(cell)
+
+    telemetry.aggregator.charge = charge
     telemetry.record(stream_call(missing="x", error="E", limit="rpm", request_bytes=1, response_bytes=1))
     telemetry.aggregator.fault("x")
     telemetry.aggregator.dropped("spool_full", 1)

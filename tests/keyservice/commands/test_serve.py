@@ -1,52 +1,23 @@
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
+from http.client import HTTPConnection
+from pathlib import Path
+from threading import Event, Thread
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 
 from keygauge.cli import main
 
-
-@pytest.fixture
-def serve(empty_database_url, tmp_path):
-    """Start `keygauge serve`; it ends with the test."""
-    started = []
-
-    def serve(*arguments):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(port), *arguments],
-            env=os.environ | {"KEYGAUGE_DATABASE_URL": empty_database_url, "KEYGAUGE_DATA_DIR": str(tmp_path)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                read(f"{url}/readyz")
-            except OSError:
-                assert process.poll() is None, process.stderr.read()
-                time.sleep(0.1)
-            else:
-                return process, url
-        raise TimeoutError("the key service does not answer")
-
-    yield serve
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: x"
+HALF_A_BODY = b"POST /v1/beat HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
 
 
 def read(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urlopen(url, timeout=60) as answer:
         return answer.read().decode()
 
 
@@ -73,6 +44,58 @@ def test_many_workers_show_their_sum(serve):
     assert float(line.split()[-1]) == 20
 
 
+@pytest.mark.parametrize("sent", [b"", HALF_A_HEAD, HALF_A_BODY], ids=["nothing", "half a head", "half a body"])
+def test_silent_clients_hold_no_thread(serve, sent):
+    _, url = serve("--threads", "2")
+    clients = [socket.create_connection(address(url)) for _ in range(40)]
+    for client in clients:
+        client.sendall(sent)
+    started = time.monotonic()
+    assert "ok" in read(f"{url}/healthz")
+    assert time.monotonic() - started < 2
+    for client in clients:
+        client.close()
+
+
+def test_a_hangup_refuses_nobody(serve):
+    process, url = serve("--workers", "2")
+    before = workers_of(process.pid)
+    callers = [Caller(url) for _ in range(4)]
+    for _ in range(2):
+        process.send_signal(signal.SIGHUP)
+        after = wait_for_other_workers(process.pid, before)
+        before = after
+    counts = [caller.stop() for caller in callers]
+    assert all(count > 50 for count in counts), counts
+    assert [caller.failures for caller in callers] == [[]] * 4
+    assert process.poll() is None
+
+
+def test_a_worker_that_dies_is_replaced(serve):
+    process, url = serve()
+    [worker] = workers_of(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    wait_for_other_workers(process.pid, [worker])
+    assert "ok" in read(f"{url}/healthz")
+
+
+def test_workers_end_with_a_killed_supervisor(serve):
+    process, _ = serve("--workers", "2")
+    workers = workers_of(process.pid)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 5
+    while any(is_running(worker) for worker in workers):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_worker_that_cannot_start_ends_the_command(serve, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_ADMIN_TOKEN", "short")
+    with pytest.raises(AssertionError, match="KEYGAUGE_ADMIN_TOKEN"):
+        serve()
+
+
 def test_a_taken_port_is_told_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -87,3 +110,61 @@ def test_a_taken_port_is_told_at_once(tmp_path, monkeypatch, capsys):
 def test_an_address_of_another_machine_is_refused(capsys):
     assert main(["serve", "--host", "192.0.2.1"]) == 1
     assert "cannot be listened at" in capsys.readouterr().err
+
+
+class Caller:
+    """A client that asks again and again, on one connection as long as it is kept."""
+
+    def __init__(self, url):
+        self.failures = []
+        self.answers = 0
+        self._url = url
+        self._stop = Event()
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join()
+        return self.answers
+
+    def _run(self):
+        connection = HTTPConnection(*address(self._url), timeout=10)
+        while not self._stop.is_set():
+            try:
+                connection.request("GET", "/healthz")
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    self.failures.append(answer.status)
+            except OSError as error:
+                self.failures.append(repr(error))
+                connection.close()
+            self.answers += 1
+            time.sleep(0.005)
+        connection.close()
+
+
+def address(url):
+    parts = urlsplit(url)
+    return parts.hostname, parts.port
+
+
+def workers_of(pid):
+    return sorted(int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def wait_for_other_workers(pid, before):
+    until = time.monotonic() + 30
+    while (now := workers_of(pid)) == before or set(now) & set(before) or len(now) != len(before):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return now
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -71,7 +71,7 @@ def test_methods_that_are_allowed_are_named(client):
 def test_a_body_that_is_too_large_is_refused(client):
     answer = client.post("/v1/accounts", data=b"x" * (2 << 20), headers={"Authorization": "Bearer " + "a" * 20})
     assert answer.status_code == 413
-    assert answer.json["code"] == "request_entity_too_large"
+    assert answer.json["code"] == "request_too_large"
 
 
 def test_no_database_is_503_with_a_retry(client, app, caplog):

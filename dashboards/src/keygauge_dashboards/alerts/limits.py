@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keygauge import service_metrics as service
-from keygauge.metrics import KEY, REQUESTS, STATUS
-from keygauge_dashboards.alerts.alert import NAMED_KEY, SHARE, Alert, Severity, between
+from keygauge.metrics import COST_MISSING, KEY, MODEL, REQUESTS, STATUS, label
+from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     JOB,
@@ -53,6 +53,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             labels={"level": f"{level:.0%}"},
         )
     yield _forecast("CostForecast", _MONEY, thresholds)
+    yield _model_unpriced()
 
 
 def _severity(level: float, thresholds: Thresholds) -> Severity:
@@ -73,6 +74,20 @@ def _key_rate_limited(thresholds: Thresholds) -> Alert:
         summary=f"Key {NAMED_KEY} runs into its limits",
         description=f"{SHARE} of the key's requests of the last 5 minutes were answered with 429 by "
         "{{ $labels.job }}: its client does not back off, or its plan is too small.",
+    )
+
+
+def _model_unpriced() -> Alert:
+    series = select(COST_MISSING, scope=EVERYTHING)
+    more = increase(COST_MISSING, by=(JOB, MODEL), window="1h", scope=EVERYTHING)
+    first = f"sum{by_(JOB, MODEL)} ({series} unless {series} offset 1h)"  # the counter appears with the first call
+    return Alert(
+        name="ModelUnpriced",
+        severity="ticket",
+        expression=f"({more} > 0) or ({first} > 0)",
+        hold="1m",
+        summary=f"{{{{ $labels.job }}}} answers with {{{{ $labels.{label(MODEL)} }}}}, which has no price",
+        description=f"{COUNT} calls of the last hour are under a cost limit that cannot tell what they cost.",
     )
 
 

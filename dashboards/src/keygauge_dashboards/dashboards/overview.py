@@ -41,7 +41,7 @@ UID = "keygauge-overview"
 _COST_TODAY = """\
 /* overview.cost_today */
 SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
-FROM grafana.usage('model', date_trunc('day', now(), 'UTC'), now() + interval '1 day', '1d', '.*')
+FROM grafana.usage('model', date_trunc('day', now(), 'UTC'), now() + interval '1 day', '1d', NULL)
 WHERE {picked}"""
 
 _TOKENS = """\

@@ -1,4 +1,4 @@
-"""What is marked on every chart: deploys, changes of keys and limits, alerts."""
+"""What is marked on every chart: deploys, changes of keys and limits; pages where one asks for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DEPLOYS = """\
 SELECT min(started_at) AS time, service || ' ' || version AS text, 'deploy' AS tags
 FROM grafana.replica
 GROUP BY service, version
-HAVING $__timeFilter(min(started_at))"""
+HAVING min(started_at) BETWEEN $__timeFrom() AND $__timeTo()"""
 
 _CHANGES = """\
 /* annotations.changes */
@@ -30,16 +30,20 @@ def marks(source: str) -> list[Json]:
     """Return the annotations; `source` is the label that tells our alerts from others."""
     return [
         _sql("Deploys", "blue", _DEPLOYS),
-        _sql("Keys and limits", "purple", _CHANGES.replace("{accounts}", ACCOUNTS)),
+        _sql("Keys and limits", "purple", _CHANGES.replace("{accounts}", f"ANY ({ACCOUNTS})")),
         {
-            "name": "Alerts",
+            "name": "Pages",
             "datasource": PROMETHEUS,
-            "enable": True,
+            "enable": False,  # a region fills the chart for as long as its alert fires
             "iconColor": "red",
+            "titleFormat": "{{alertname}}",
+            "textFormat": "{{job}} {{account}} {{name}}",
+            "tagKeys": "severity",
             "target": {
                 "datasource": PROMETHEUS,
-                "expr": f'{ALERTS}{{alertstate="firing", {source}}}',
-                "refId": "A",
+                "expr": f'{ALERTS}{{alertstate="firing", severity="page", {source}}}',
+                "interval": "60s",
+                "refId": "Anno",
             },
         },
     ]

@@ -8,15 +8,13 @@ from dataclasses import replace
 from keygauge_dashboards.alerts.alert import SOURCE
 from keygauge_dashboards.grafana.annotations import marks
 from keygauge_dashboards.grafana.panels import Json, Page, Section, Sql, View
-from keygauge_dashboards.grafana.variables import ACCOUNTS, KEYS, variables
+from keygauge_dashboards.grafana.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, variables
 
 PER_SECOND = "reqps"
 KEY_PAGE = "keygauge-key"  # the uid of the Key detail dashboard, to which others lead
 _KEPT = ("datasource", "postgresql", "env", "job", "account", "key", "endpoint", "model", "bucket")
 
-# Account and key are lists; endpoint and model are regular expressions, which "All" makes match everything.
-_PICKED = f"account_id = {ACCOUNTS} AND key_id = {KEYS}"
-_CALLS = "route ~ '^(${endpoint:regex})$' AND coalesce(model, '') ~ '^(${model:regex})$'"
+_PICKED = f"account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})"
 
 
 def frame(
@@ -43,26 +41,28 @@ def frame(
 def ledger(query: str, *, over_time: bool = False, **values: object) -> Sql:
     """Ask the ledger; `{accounts}`, `{keys}`, `{picked}` and `{picked_calls}` stand for what is picked."""
     known = {
-        "accounts": ACCOUNTS,
-        "keys": KEYS,
+        "accounts": f"ANY ({ACCOUNTS})",
+        "keys": f"ANY ({KEYS})",
         "picked": _PICKED,
-        "picked_calls": f"{_PICKED}\n    AND {_CALLS}",
-        "usage_by_model": _usage("model", "endpoint"),
-        "usage_by_endpoint": _usage("route", "model"),
+        "picked_calls": f"{_PICKED}\n    AND {_is('route', ENDPOINTS)} AND {_is('model', MODELS)}",
+        "usage_by_model": _usage("model"),
+        "usage_by_endpoint": _usage("route"),
     }
     for name, value in {**known, "bar": "$bucket" if over_time else "1d", **values}.items():
         query = query.replace(f"{{{name}}}", str(value))
     return Sql(query, over_time)
 
 
-def _usage(what: str, other: str) -> str:
+def _usage(what: str) -> str:
     """Read the picked usage of the time range by model or route; `{bar}` is the width of bars, or a day."""
-    one = "model" if what == "model" else "endpoint"
+    names, others = (MODELS, ENDPOINTS) if what == "model" else (ENDPOINTS, MODELS)
     first, last = ("$__timeFrom()::timestamptz", "$__timeTo()::timestamptz")
-    return (
-        f"grafana.usage('{what}', {first}, {last}, '{{bar}}', '${{{other}:regex}}')\n"
-        f"WHERE {_PICKED} AND name ~ '^(${{{one}:regex}})$'"
-    )
+    return f"grafana.usage('{what}', {first}, {last}, '{{bar}}', {others})\nWHERE {_PICKED} AND {_is('name', names)}"
+
+
+def _is(column: str, names: str) -> str:
+    """Compare a column with picked names, in which Grafana writes a double quote with a backslash."""
+    return f"grafana.as_picked({column}) = ANY ({names})"
 
 
 def drill(view: View, title: str, uid: str, **picked: str) -> View:

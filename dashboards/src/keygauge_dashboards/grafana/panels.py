@@ -20,6 +20,7 @@ Json: TypeAlias = dict[str, Any]
 SCHEMA_VERSION = 41  # Grafana 11.6; later ones migrate it by themselves
 TAG = "keygauge"
 COLUMNS = 24
+HIDDEN = core.HIDE_VARIABLE  # a variable that only queries see
 
 PROMETHEUS: Json = {"type": "prometheus", "uid": "${datasource}"}
 POSTGRESQL: Json = {"type": "grafana-postgresql-datasource", "uid": "${postgresql}"}

@@ -145,9 +145,9 @@ def _ledger_rule(alert: LedgerAlert, runbook: str) -> dict[str, Any]:
         "for": "0s",
         "labels": {"severity": alert.severity, name: value},
         "annotations": {
-            # Grafana expands $NAME in its files: $$ is a dollar.
-            "summary": alert.summary.replace("$", "$$"),
-            "description": alert.description.replace("$", "$$"),
+            # Grafana takes annotations as they are, while it expands $NAME in labels: there a dollar would be $$.
+            "summary": alert.summary,
+            "description": alert.description,
             "runbook_url": heading(runbook, alert.name),
         },
     }

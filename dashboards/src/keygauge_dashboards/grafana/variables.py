@@ -1,16 +1,32 @@
-"""The variables that every dashboard has: chosen once, kept from page to page."""
+"""The variables that every dashboard has: chosen once, kept from page to page.
+
+Endpoint and model come twice. PromQL matches what is picked as a regular expression, and "All" matches the absence of a
+label, too. SQL compares with a list of names, since any name can be quoted: a hidden variable has those names of the
+ledger that the visible one matches.
+"""
 
 from __future__ import annotations
 
 from keygauge import service_metrics as service
 from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, label
-from keygauge_dashboards.grafana.panels import PROMETHEUS, Json, variable
+from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
 from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, like, select
 
 _ANYTHING = ".*"  # matches the absence of a label too; never put it into a list of SQL
+NO_MODEL = "no model"  # stands for the model of calls that have none
 
-# What SQL compares with: the picked accounts and keys. None may be there yet, and an empty IN () is no SQL.
-ACCOUNTS, KEYS = (f"ANY (ARRAY[${{{name}:sqlstring}}]::text[])" for name in ("account", "key"))
+# The lists that SQL compares with. One may be empty, and IN () is no SQL: `= ANY` an empty array is.
+ACCOUNTS, KEYS, ENDPOINTS, MODELS = (
+    f"ARRAY[${{{name}:sqlstring}}]::text[]" for name in ("account", "key", "ledger_endpoint", "ledger_model")
+)
+
+_NAMES = """\
+/* variables.{name} */
+SELECT DISTINCT coalesce(nullif(part, ''), '{none}') AS name
+FROM grafana.margin
+WHERE breakdown = '{breakdown}' AND inside = '' AND length_s = 86400
+    AND bucket BETWEEN $__timeFrom()::timestamptz - interval '1 day' AND $__timeTo()
+ORDER BY 1"""
 
 
 def variables() -> list[Json]:
@@ -24,6 +40,8 @@ def variables() -> list[Json]:
         _key(),
         _query("endpoint", "Endpoint", f"label_values({_of_job(ROUTE)})", allValue=_ANYTHING),
         _query("model", "Model", f"label_values({_of_job(MODEL)})", allValue=_ANYTHING),
+        _ledger("endpoint", "route"),
+        _ledger("model", "model"),
         _bars(),
     ]
 
@@ -73,6 +91,22 @@ def _lately(info: str) -> str:
     By the hour, since a month of all samples is more than Prometheus reads at once; the last hour in full.
     """
     return f"{info} or last_over_time({info}[1h]) or last_over_time({info}[$__range:1h])"
+
+
+def _ledger(name: str, breakdown: str) -> Json:
+    """Have the ledger's names of what is picked, for SQL."""
+    return variable(
+        f"ledger_{name}",
+        "query",
+        _NAMES.format(name=f"{name}s", breakdown=breakdown, none=NO_MODEL),
+        label=f"{name.capitalize()} in the ledger",
+        dataSource=POSTGRESQL,
+        includeAll=True,
+        multi=True,
+        refresh=2,
+        hide=HIDDEN,
+        regex=f"/^(${{{name}:regex}})$/",
+    )
 
 
 def _of_job(attribute: str) -> str:

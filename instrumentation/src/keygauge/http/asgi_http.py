@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from keygauge.call import UNMATCHED
+from keygauge import preflight
 from keygauge.clock import now_ns
 from keygauge.http import route
 from keygauge.http.problem import Answer
-from keygauge.http.request_body import RequestBody
+from keygauge.http.request_body import Empty, RequestBody
 from keygauge.http.responder import LEFT, Responder
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
@@ -29,13 +29,14 @@ class AsgiResponder(Responder, eq=False):
     """What is alike for HTTP and WebSocket."""
 
     scope: Scope
+    path: str  # as it came; Litestar cuts that of the scope
+    app: App
     _receive: Receive
     _send: Send
 
-    def _route(self) -> None:
-        scope, call = self.scope, self.call
-        if "route" in scope or "path_template" in scope or call.route is not UNMATCHED:
-            call.route = route.template(scope, call.route)
+    def find_route(self) -> str | None:
+        """Return the route that the host has for the request; None where that cannot be told."""
+        return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)
 
 
 class HttpResponder(AsgiResponder, eq=False):
@@ -50,6 +51,13 @@ class HttpResponder(AsgiResponder, eq=False):
         request_body = RequestBody(self._receive)
         self._receive = request_body.receive
         return await request_body.estimate(path=self.scope["path"], headers=self.scope["headers"])
+
+    def is_answered(self) -> bool:
+        """Tell whether the host answers this preflight without a handler; it gets no body, which HTTP/2 may hide."""
+        if not preflight.is_answered(route.passed(self.scope, self.app)):
+            return False
+        self._receive = Empty(self._receive).receive
+        return True
 
     async def refuse(self, answer: Answer) -> None:
         """Answer in the app's place."""
@@ -113,6 +121,10 @@ class HttpResponder(AsgiResponder, eq=False):
 
 class WebSocketResponder(AsgiResponder, eq=False):
     """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
+
+    def is_answered(self) -> bool:
+        """Tell that a handshake is no preflight."""
+        return False
 
     async def estimate(self) -> Estimate:
         """Know of a session beforehand which model its address names, as OpenAI's do; "" is one that nobody may use."""

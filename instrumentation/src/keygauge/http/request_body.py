@@ -45,6 +45,25 @@ class RequestBody:
         return estimate(body, length=max(size, _declared(headers)) if more else size, path=path)
 
 
+class Empty:
+    """A body that is empty, whatever the client sends; its leaving passes."""
+
+    __slots__ = ("_is_given", "_receive")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_given = False
+
+    async def receive(self) -> Message:
+        """Return the empty body, then the client's leaving."""
+        if not self._is_given:
+            self._is_given = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while (message := await self._receive())["type"] == "http.request":
+            pass
+        return message
+
+
 def estimate_input(environ: MutableMapping[str, Any]) -> Estimate:
     """Estimate what a WSGI call will use; a body that is short enough is read and put back.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from keygauge.call import Call
+from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
 from keygauge.limits.estimate import BYTES_PER_TOKEN
 from keygauge.runtime import Runtime
-from keygauge.telemetry import tracing
 from keygauge.usage import Reader, Usage, kind_of, reader_for
 from keygauge.usage.reading import Missing
 
@@ -49,18 +48,15 @@ class Responder(Struct, kw_only=True, eq=False):
         if self._is_answered:
             complete, error = True, None
         self._settled = True
-        try:
-            self._conclude(complete=complete)
-            if error is not None or not complete or not 0 < call.status < _FAILED:
-                self._name_error(error, complete=complete)
-            if call.context is not None:
-                tracing.describe(call)
-        except Exception:  # noqa: BLE001 - ours, never the host's
-            self.runtime.fault("conclude")
-        try:
-            self.runtime.settle(call)
-        except Exception:  # noqa: BLE001 - ours, never the host's
-            self.runtime.fault("settle")
+        call.ended_ns = call.ended_ns or now_ns()
+        attempt = self.runtime.attempt
+        if call.stream:
+            attempt("stream", self.runtime.aggregator.stream_closed, call.stream)
+        attempt("route", self._route)
+        attempt("usage", self._conclude, complete=complete)
+        if error is not None or not complete or not 0 < call.status < _FAILED:
+            attempt("error", self._name_error, error, complete=complete)
+        self.runtime.settle(call)
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
         """Say how the call ended where not as its answer said: an app that breaks off has failed, whatever it sent."""
@@ -112,17 +108,15 @@ class Responder(Struct, kw_only=True, eq=False):
         if not call.first_byte_ns:
             call.first_byte_ns = now_ns()
         if self._reader is not None:
-            self._reader.feed(body)
+            self.runtime.attempt("read", self._reader.feed, body)
         if call.stream:
             call.messages += 1
             if (body if type(body) is bytes else bytes(body[-_LAST_BYTES:])).endswith(_LAST_EVENTS):
                 self.end(complete=True)
 
     def _conclude(self, *, complete: bool) -> None:
+        """Write what the answer told of its usage."""
         call = self.call
-        if call.stream:
-            self.runtime.aggregator.stream_closed(call.stream)
-        self._route()
         reader = self._reader
         if reader is None:
             return
@@ -155,5 +149,16 @@ class Responder(Struct, kw_only=True, eq=False):
         call.usage_status = "estimated"
 
     def _route(self) -> None:
-        """Write the route that the host's router took."""
+        """Write the route, unless it is known from before the call, or the app has said it."""
+        if self.call.route == UNMATCHED:
+            self.call.route = self.find_route() or UNMATCHED
+
+    def read_route(self) -> None:
+        """Find the route beforehand: what is decided by it is what is counted under it."""
+        call = self.call
+        call.template = self.find_route()
+        call.route = call.template or UNMATCHED
+
+    def find_route(self) -> str | None:
+        """Return the route that the host has for the request; None where that cannot be told."""
         raise NotImplementedError

@@ -1,67 +1,131 @@
-"""The route template of a request: what the host's router matched, never the path itself."""
+"""The route template of an ASGI request: what the host's routers match, whole, and never the path itself.
+
+Limits, permissions, the ledger and the metrics all go by what this module finds, before the host is called or after.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from keygauge import layers
 from keygauge.call import UNMATCHED
 from keygauge.http import router
+from keygauge.layers import Layer
+
+Scope = Mapping[str, Any]
 
 _MOUNTED = "/{path}"  # how Starlette ends the template of a mount
 
 
-def template(scope: Mapping[str, Any], noted: str = UNMATCHED) -> str:
-    """Return the whole template, mounts included, from an ASGI scope that the host has routed.
+def find(scope: Scope, app: Any, *, path: str | None = None, noted: str | None = None) -> str | None:
+    """Return the template that the host has for a request, UNMATCHED where no route takes it.
 
-    Starlette (>= 1.7) and FastAPI leave their route in the scope; for an included router FastAPI leaves the whole one.
-    Litestar leaves its template. What others matched `keygauge.router` has noted in the call.
+    `path` is the one that the request came with, `noted` what a router inside is known to have matched. None where the
+    host's router is not one that is known.
     """
-    own = noted if noted is not UNMATCHED else scope.get("path_template")
-    if own is not None:
-        return (_mount(scope) if "app_root_path" in scope else "") + own
-    route = scope.get("route")
-    if route is None:
-        return UNMATCHED
-    path = (_included_path(scope["fastapi"]) if "fastapi" in scope else None) or _path(route)
-    if path is None:
-        return UNMATCHED
-    if "app_root_path" not in scope:
+    noted = noted or scope.get("path_template")  # Litestar leaves its own
+    try:
+        if "app_root_path" not in scope and (taken := noted or _taken(scope)):
+            return taken
+        host, start = _start(scope, app)
+        return _walk(host, start if path is None else {**start, "path": path}, noted, [])
+    except Exception:  # noqa: BLE001 - a router that is not as we know it is one we do not know
+        return None
+
+
+def passed(scope: Scope, app: Any) -> list[Layer]:
+    """Return the layers that a request passes on its way to the route that takes it."""
+    found: list[Layer] = []
+    try:
+        _walk(*_start(scope, app), None, found)
+    except Exception:  # noqa: BLE001 - as above
+        return []
+    return found
+
+
+def path_seen(scope: Scope) -> str:
+    """Return the path that the app routes by: the part below the `root_path`."""
+    path: str = scope.get("path", "")
+    root = scope.get("root_path")
+    if not root or not path.startswith(root):
         return path
-    if path.endswith(_MOUNTED) and hasattr(route, "routes"):  # a mount that nothing below took up
-        return _mount(scope) + _MOUNTED
-    return _mount(scope) + path
+    below = path[len(root) :]
+    return below if below.startswith("/") else path if below else "/"
 
 
-def before(scope: Mapping[str, Any], app: Any) -> str:
-    """Return the template that the host would match, for a request it does not get to see.
+def _taken(scope: Scope) -> str | None:
+    """Return what Starlette (1.7 and newer) and FastAPI tell of a request that they have routed, outside of mounts."""
+    route = scope.get("route")
+    if route is None or not isinstance(route, _starlette("Route", "WebSocketRoute")):
+        return None
+    context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
+    if context is None:
+        return _path(route)
+    return _path(context) if getattr(context, "original_route", None) is route else None
 
-    Starlette is found in the scope where the middleware was added to it, else it is the app inside.
+
+def _start(scope: Scope, app: Any) -> tuple[Any, dict[str, Any]]:
+    """Return where to look first, and the request as it came there.
+
+    Starlette leaves its outermost router in the scope, and the path that was there before its mounts.
     """
-    host = scope.get("app") or getattr(app, "__self__", app)
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    for route in getattr(getattr(host, "router", None), "routes", ()):
-        match, child = route.matches(scope)
+    start = {name: value for name, value in scope.items() if name != "fastapi"}
+    if isinstance(scope.get("router"), _starlette("Router")):
+        start["root_path"] = scope.get("app_root_path", scope.get("root_path", ""))
+        return scope["router"], start
+    return scope.get("app") or app, start
+
+
+def _walk(app: Any, scope: dict[str, Any], noted: str | None, passed: list[Layer]) -> str | None:
+    """Match as the app will, down to the last mount."""
+    host, between = layers.find(app, _is_host)
+    passed += [Layer(layer, path_seen(scope)) for layer in (*between, host)]
+    routes = _routes(host)
+    if routes is None:
+        return noted or router.match(host, path_seen(scope), scope.get("method", "GET"))
+    if root_path := getattr(host, "root_path", None):  # FastAPI's own
+        scope = {**scope, "root_path": root_path}
+    partial = None
+    for matcher, route in _each(routes):
+        match, child = matcher.matches(scope)
         if match.name == "FULL":
-            if hasattr(route, "effective_route_contexts"):
-                return _included_match(route, path, scope.get("method")) or UNMATCHED
-            return template({**scope, "route": route, **child})
-    return router.match(host, path, scope.get("method", "GET")) or UNMATCHED
+            return _enter(route, {**scope, **child}, noted, passed)
+        if match.name == "PARTIAL" and partial is None:  # the right path with another method: it is the route's to say
+            partial = (route, {**scope, **child})
+    return _enter(*partial, noted, passed) if partial else UNMATCHED
 
 
-def _included_match(route: Any, path: str, method: str | None) -> str | None:
-    """Return the template that an included router of FastAPI matches: its own `matches` does not tell which."""
-    for context in route.effective_route_contexts():
-        matcher = getattr(context, "starlette_route", None) or context
-        regex, methods = getattr(matcher, "path_regex", None), getattr(matcher, "methods", None)
-        if regex is not None and regex.match(path) and (not methods or method in methods):
-            return _path(matcher) or _path(context)
-    return None
+def _enter(route: Any, scope: dict[str, Any], noted: str | None, passed: list[Layer]) -> str | None:
+    if isinstance(route, _starlette("Mount")):
+        inner = _walk(route.app, scope, noted, passed)
+        mount: str = route.path_format.removesuffix(_MOUNTED)
+        return mount + (_MOUNTED if inner in {None, UNMATCHED} else str(inner))
+    if isinstance(route, _starlette("Host")):
+        return _walk(route.app, scope, noted, passed)
+    passed += [Layer(layer, path_seen(scope)) for layer in layers.find(getattr(route, "app", None), _is_host)[1]]
+    return _path(route) or UNMATCHED
 
 
-def _included_path(fastapi: Mapping[str, Any]) -> str | None:
-    context = fastapi.get("effective_route_context")
-    return _path(getattr(context, "starlette_route", None)) or _path(context)
+def _each(routes: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Return what matches, and the route it stands for: FastAPI's included routers match for many."""
+    for route in routes:
+        if not hasattr(route, "effective_route_contexts"):
+            yield route, route
+            continue
+        for context in route.effective_route_contexts():
+            yield context, getattr(context, "starlette_route", None) or context
+
+
+def _is_host(app: Any) -> bool:
+    return _routes(app) is not None or router.is_known(app)
+
+
+def _routes(host: Any) -> Iterable[Any] | None:
+    """Return the routes of an app or a router of Starlette's kind."""
+    own = host if isinstance(host, _starlette("Router")) else getattr(host, "router", None)
+    return own.routes if isinstance(own, _starlette("Router")) else None
 
 
 def _path(route: Any) -> str | None:
@@ -69,8 +133,7 @@ def _path(route: Any) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def _mount(scope: Mapping[str, Any]) -> str:
-    """Return the prefix that mounts took off the path, with their parameters' names in place of the values."""
-    prefix = str(scope.get("root_path", "")).removeprefix(str(scope["app_root_path"]))
-    names = {str(value): name for name, value in scope.get("path_params", {}).items()}
-    return "/".join(f"{{{names[part]}}}" if part in names else part for part in prefix.split("/"))
+def _starlette(*names: str) -> Any:
+    """Return classes of Starlette's routing; none where it is not imported."""
+    module = sys.modules.get("starlette.routing")
+    return tuple(getattr(module, name) for name in names) if module else ()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge.call import CURRENT
+from keygauge.call import CURRENT, UNMATCHED
 from keygauge.telemetry import tracing
 
 
@@ -70,25 +70,76 @@ def unfollow() -> None:
             setattr(owner, router.method, match.__wrapped__)
 
 
-def match(app: Any, path: str, method: str) -> str | None:
-    """Return the template that an app's router would match, for a request that the app does not get to see.
+def is_known(host: Any) -> bool:
+    """Tell whether `match` can ask an app's router."""
+    return _matcher(host) is not None
 
-    The path begins below the app's mount. None where nothing matches, and for apps that are not known here.
+
+def match(host: Any, path: str, method: str, environ: dict[str, Any] | None = None) -> str | None:
+    """Return the template that a host's router would match, UNMATCHED where nothing does.
+
+    The path begins below the host's mount. None where the router is not known, or does not decide by the path alone.
     """
-    host = getattr(app, "__self__", app)  # `flask_app.wsgi_app` is a method
-    try:
-        if hasattr(host, "url_map"):  # Flask, Quart
-            rule, _ = host.url_map.bind("localhost").match(path, method=method, return_rule=True)
-            return str(rule.rule)
-        if type(host).__module__.startswith("django.core.handlers."):
-            return f"/{sys.modules['django.urls'].get_resolver().resolve(path).route}"
-        if hasattr(host, "asgi_router"):  # Litestar
-            return str(host.asgi_router.handle_routing(path=path, method=method)[-1])
-        if type(host).__module__.startswith("falcon."):
-            return str(host._router.find(path)[-1])  # noqa: SLF001 - the app's `find` is not public, its router's is
-    except Exception:  # noqa: BLE001 - no such route, wrong method, a redirect: each framework raises its own
+    ask = _matcher(host)
+    if ask is None:
         return None
+    try:
+        return ask(host, path, method, environ)
+    except Exception:  # noqa: BLE001 - no such route, wrong method, a redirect: each framework raises its own
+        return None if _looks_elsewhere(host) else UNMATCHED
+
+
+def _matcher(host: Any) -> _Matcher | None:
+    for is_kind, ask in _MATCHERS:
+        if is_kind(host):
+            return ask
     return None
+
+
+def _werkzeug(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> str:
+    """Ask Flask as it asks itself, and Quart by the path."""
+    return str(_rule(host, path, method, environ).rule)
+
+
+def _rule(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> Any:
+    if environ is None:
+        return host.url_map.bind("localhost").match(path, method=method, return_rule=True)[0]
+    adapter = host.create_url_adapter(host.request_class(environ, populate_request=False))
+    return adapter.match(method=method, return_rule=True)[0]
+
+
+def answers_options(host: Any, path: str, environ: dict[str, Any] | None) -> bool:
+    """Tell whether Flask or Quart answers OPTIONS of a path by itself, without the view."""
+    try:
+        return bool(_rule(host, path, "OPTIONS", environ).provide_automatic_options)
+    except Exception:  # noqa: BLE001 - as in `match`
+        return False
+
+
+def _looks_elsewhere(host: Any) -> bool:
+    """Tell whether more than the path decides: a middleware of Django sets the URLs, a host name is a part of rules."""
+    return type(host).__module__.startswith("django.") or bool(
+        getattr(getattr(host, "url_map", None), "host_matching", 0)
+    )
+
+
+_Matcher = Callable[[Any, str, str, dict[str, Any] | None], str]
+
+_MATCHERS: tuple[tuple[Callable[[Any], bool], _Matcher], ...] = (
+    (lambda host: hasattr(host, "url_map") and hasattr(host, "create_url_adapter"), _werkzeug),
+    (
+        lambda host: type(host).__module__.startswith("django.core.handlers."),
+        lambda _host, path, *_: f"/{sys.modules['django.urls'].get_resolver().resolve(path).route}",
+    ),
+    (
+        lambda host: hasattr(host, "asgi_router") and hasattr(host.asgi_router, "handle_routing"),
+        lambda host, path, method, _: str(host.asgi_router.handle_routing(path=path, method=method)[-1]),
+    ),
+    (
+        lambda host: type(host).__module__.startswith("falcon."),
+        lambda host, path, *_: str(host._router.find(path)[-1]),  # noqa: SLF001 - its `find` is not public
+    ),
+)
 
 
 def _noting(match: Callable[..., Any], router: Router) -> Callable[..., Any]:
@@ -98,7 +149,7 @@ def _noting(match: Callable[..., Any], router: Router) -> Callable[..., Any]:
         call = CURRENT.get()
         if call is not None:
             try:
-                call.route = router.read(self, found) or call.route
+                call.matched = router.read(self, found) or call.matched
                 if call.context is None:  # contrib's span of Django is over before the answer begins
                     tracing.find_inside(call)
             except Exception:  # noqa: BLE001 - a router that is not as we know it costs the label, not the call

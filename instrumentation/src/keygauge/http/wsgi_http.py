@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from msgspec import Struct
 
+from keygauge import preflight
 from keygauge.call import CURRENT, UNMATCHED, Call
 from keygauge.http import wsgi_route
 from keygauge.http.problem import Answer
@@ -29,10 +31,18 @@ class WsgiResponder(Responder, eq=False):
     """An HTTP request and its answer (PEP 3333)."""
 
     _environ: Environ
+    app: App
     _start: StartResponse
     _script_name: str  # as it came; mounts add to that of the environ
     _expected: int | None = None  # bytes that the answer's body is to have
     _write: Write | None = None
+
+    def is_answered(self) -> bool:
+        """Tell whether the host answers this preflight without a handler; it gets no body."""
+        if not preflight.is_answered(wsgi_route.passed(self._environ, self.app)):
+            return False
+        self._environ["wsgi.input"] = io.BytesIO()
+        return True
 
     def refuse(self, answer: Answer) -> list[bytes]:
         """Answer in the app's place."""
@@ -65,6 +75,14 @@ class WsgiResponder(Responder, eq=False):
             return chunks
         return PassingAnswer(self, chunks)
 
+    def find_route(self) -> str | None:
+        """Return the route that the host has for the request, and where the app is mounted before: SCRIPT_NAME grew."""
+        script_name = self._environ.get("SCRIPT_NAME", "")
+        matched = self.call.matched
+        if matched is None and script_name == self._script_name:
+            return wsgi_route.find(self._environ, self.app)
+        return matched if matched in {None, UNMATCHED} else f"{script_name.removeprefix(self._script_name)}{matched}"
+
     def read(self, chunk: bytes) -> None:
         """Read a chunk on its way.
 
@@ -84,8 +102,7 @@ class WsgiResponder(Responder, eq=False):
         call = self.call
         try:
             call.status = int(status[:3])
-            if call.route is UNMATCHED:
-                call.route = wsgi_route.find(self._environ)
+            call.matched = call.matched or wsgi_route.noted(self._environ)
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 tracing.find_inside(call)
             told = {name.lower(): value for name, value in headers}
@@ -107,11 +124,6 @@ class WsgiResponder(Responder, eq=False):
     def _is_file(self, chunks: object) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
         return isinstance(wrapper, type) and isinstance(chunks, wrapper)
-
-    def _route(self) -> None:
-        """Put where the app is mounted before what it matched: SCRIPT_NAME grew by that."""
-        if self.call.route is not UNMATCHED and (script_name := self._environ.get("SCRIPT_NAME")):
-            self.call.route = script_name.removeprefix(self._script_name) + self.call.route
 
 
 class PassingAnswer:

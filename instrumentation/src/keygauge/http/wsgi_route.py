@@ -1,25 +1,73 @@
-"""The route template of a WSGI request: what the host's router matched, never the path itself."""
+"""The route template of a WSGI request: what the host's router matches, whole, and never the path itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from keygauge import layers
 from keygauge.call import UNMATCHED
 from keygauge.http import router
+from keygauge.layers import Layer
 
 
-def find(environ: Mapping[str, Any]) -> str:
-    """Return the template that Flask matched, while it answers: Werkzeug leaves each request in its environ until then.
+def noted(environ: Mapping[str, Any]) -> str | None:
+    """Return the rule that Flask matched, while it answers: Werkzeug leaves each request in its environ until then."""
+    request: Any = environ.get("werkzeug.request")
+    if not hasattr(request, "url_rule"):
+        return None
+    return UNMATCHED if request.url_rule is None else str(request.url_rule.rule)
 
-    What others matched `keygauge.router` has noted in the call.
+
+def find(environ: Mapping[str, Any], app: Any) -> str | None:
+    """Return the template that the host will match, UNMATCHED where no route takes the request.
+
+    None where the host's router is not one that is known.
     """
-    request = environ.get("werkzeug.request")
-    rule = None if request is None else getattr(request, "url_rule", None)
-    return UNMATCHED if rule is None else str(rule.rule)
+    try:
+        return _walk(app, dict(environ), [])
+    except Exception:  # noqa: BLE001 - a router that is not as we know it is one we do not know
+        return None
 
 
-def before(environ: Mapping[str, Any], app: Any) -> str:
-    """Return the template that the host would match, for a request it does not get to see."""
-    path = environ.get("PATH_INFO", "").encode("latin-1", "replace").decode(errors="replace")
-    return router.match(app, path, environ.get("REQUEST_METHOD", "GET")) or UNMATCHED
+def passed(environ: Mapping[str, Any], app: Any) -> list[Layer]:
+    """Return the layers that a request passes on its way to the route that takes it."""
+    found: list[Layer] = []
+    try:
+        _walk(app, dict(environ), found)
+    except Exception:  # noqa: BLE001 - as above
+        return []
+    return found
+
+
+def path_seen(environ: Mapping[str, Any]) -> str:
+    """Return the path that the app routes by, as text."""
+    path: str = environ.get("PATH_INFO", "")
+    return path.encode("latin-1", "replace").decode(errors="replace")
+
+
+def _walk(app: Any, environ: dict[str, Any], passed: list[Layer]) -> str | None:
+    host, between = layers.find(app, _is_host)
+    passed += [Layer(layer, path_seen(environ), dict(environ)) for layer in (*between, host)]
+    if router.is_known(host):
+        return router.match(host, path_seen(environ), environ.get("REQUEST_METHOD", "GET"), environ)
+    if host is None:
+        return None
+    mount, inner = _dispatch(host, environ)
+    below = _walk(inner, environ, passed)
+    return below if below in {None, UNMATCHED} else f"{mount}{below}"
+
+
+def _dispatch(dispatcher: Any, environ: dict[str, Any]) -> tuple[str, Any]:
+    """Choose an app as Werkzeug's DispatcherMiddleware does, by the longest prefix of whole parts of the path."""
+    mount, rest = environ.get("PATH_INFO", ""), ""
+    while mount not in dispatcher.mounts and "/" in mount:
+        mount, _, last = mount.rpartition("/")
+        rest = f"/{last}{rest}"
+    environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + mount
+    environ["PATH_INFO"] = rest
+    return mount, dispatcher.mounts.get(mount, dispatcher.app)
+
+
+def _is_host(app: Any) -> bool:
+    return router.is_known(app) or isinstance(getattr(app, "mounts", None), Mapping)

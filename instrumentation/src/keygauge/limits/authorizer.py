@@ -50,6 +50,15 @@ def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
     return lease_pool.limit.unit == "token" or (lease_pool.limit.unit == "nanousd" and units > 1)
 
 
+def _has_failed(call: Call) -> bool:
+    """Tell whether a call used nothing."""
+    return call.usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
+
+
+def _is_money(lease_pool: LeasePool, *_: object) -> bool:
+    return lease_pool.limit.unit == "nanousd"
+
+
 class Authorizer:
     """Decides over calls. Waiting is the caller's: an event loop and a thread wait differently.
 
@@ -87,23 +96,26 @@ class Authorizer:
         """Decide on a request that declares an output cap that makes no sense."""
         return self._refuse(call, BAD_CAP)
 
+    def mark_estimated(self, call: Call) -> None:
+        """Say of a call that its usage is an estimate, where all that it had reserved is charged for want of better."""
+        if call.usage is None and not _has_failed(call) and any(_is_estimate(*part) for part in call.reservation.parts):
+            call.usage_status = "estimated"
+
     def settle(self, call: Call) -> None:
         """Settle what a call had reserved: what it used, nothing where it failed, all where that is not known."""
         reservation, usage = call.reservation, call.usage
         if reservation is None:
             return
         call.reservation = None
-        failed = usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
+        failed = _has_failed(call)
         tokens = None
         if call.usage_status == "reported" and usage is not None:
             tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
         elif failed:
             tokens = 0
-        elif usage is None and any(_is_estimate(*part) for part in reservation.parts):
-            call.usage_status = "estimated"
-        money = tuple(part for part in reservation.parts if part[0].limit.unit == "nanousd")
+        money = tuple(part for part in reservation.parts if _is_money(*part)) if call.is_budgeted else ()
         if money:  # by itself: it may have to wait for a price, which must hold nothing else up
-            reservation = Reservation(tuple(part for part in reservation.parts if part[0].limit.unit != "nanousd"))
+            reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
             self._costing.settle(self._admission, Reservation(money), call, failed=failed)
         self._admission.settle(reservation, tokens=tokens)
 
@@ -145,7 +157,7 @@ class Authorizer:
         """Hold a call against the endpoints and models that its key is for."""
         if call.estimate is None:
             return NeedsBody(needs_body=key.needs_body)
-        if not key.key_policy.admits_route(call.route):
+        if not key.key_policy.admits_route(call.template):
             return self._refuse(call, WRONG_ROUTE)
         if not key.key_policy.admits_models(call.estimate):
             return self._refuse(call, WRONG_MODEL)
@@ -159,11 +171,12 @@ class Authorizer:
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):
             return prices
-        decision = self._admission.reserve(key.claims(call.route, estimate, prices), call.started_ns)
+        decision = self._admission.reserve(key.claims(call.template, estimate, prices), call.started_ns)
         if not isinstance(decision, Reservation):
             return decision
         if decision.parts:
             call.reservation = decision
+            call.is_budgeted = key.needs_price and any(_is_money(*part) for part in decision.parts)
         for name, outcome in decision.noted:
             if outcome != "admitted" and call.outcome == "admitted":
                 call.limit, call.outcome = name, outcome
@@ -183,7 +196,7 @@ class Authorizer:
                     return coming
             if tiers:
                 found.append(tiers)
-        if len(found) < len(estimate.named) and (limit := key.refuses_unpriced(call.route, estimate)):
+        if len(found) < len(estimate.named) and (limit := key.refuses_unpriced(call.template, estimate)):
             return Refusal("forbidden", "price_unknown", limit)
         return tuple(found)
 

@@ -38,8 +38,3 @@ def find(headers: Iterable[tuple[bytes, bytes]]) -> bytes | Conflict | None:
             return CONFLICT
         token = given
     return token
-
-
-def is_preflight(method: str, names: Iterable[bytes]) -> bool:
-    """Tell whether a browser asks if it may send a request: that carries no credential (Fetch standard, CORS)."""
-    return method == "OPTIONS" and {b"origin", b"access-control-request-method"}.issubset(names)

@@ -43,7 +43,7 @@ class Key:
     needs_price: bool
 
     def claims(
-        self, route: str, estimate: Estimate, prices: Sequence[Sequence[Rates]] = ()
+        self, route: str | None, estimate: Estimate, prices: Sequence[Sequence[Rates]] = ()
     ) -> list[tuple[LeasePool, int]]:
         """Return what a call takes of which limits; `prices` are the rates of the models it names."""
         return [
@@ -52,7 +52,7 @@ class Key:
             if lease_pool.limit.covers(route, estimate.models)
         ]
 
-    def refuses_unpriced(self, route: str, estimate: Estimate) -> str | None:
+    def refuses_unpriced(self, route: str | None, estimate: Estimate) -> str | None:
         """Return the name of a limit that admits no calls of models without a price."""
         for lease_pool in self.lease_pools:
             limit = lease_pool.limit

@@ -42,9 +42,11 @@ class KeyPolicy:
         """Tell whether the key may be used from an address; one that cannot be read is none."""
         return self.networks is None or is_within(ip, self.networks)
 
-    def admits_route(self, route: str) -> bool:
-        """Tell whether the key may be used for a route template."""
-        return self.routes is None or route in self.routes or route.startswith(self.route_prefixes)
+    def admits_route(self, route: str | None) -> bool:
+        """Tell whether the key may be used for a route template; one that could not be told is none."""
+        if self.routes is None or route is None:
+            return self.routes is None
+        return route in self.routes or route.startswith(self.route_prefixes)
 
     def admits_models(self, estimate: Estimate) -> bool:
         """Tell whether the key may be used for what a call names; one with a body must name its model."""

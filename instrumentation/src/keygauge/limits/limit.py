@@ -66,5 +66,10 @@ class Limit:
         return self.route is not None or self.model is not None
 
     def covers(self, route: str | None, models: Collection[str] | None) -> bool:
-        """Tell whether a call counts, by all the models that it names; None: its body was not read, it may name any."""
-        return self.route in {None, route} and (self.model is None or models is None or self.model in models)
+        """Tell whether a call counts, by its route and all the models that it names.
+
+        None: a route that could not be told, or a body that was not read, may be any.
+        """
+        return (route is None or self.route in {None, route}) and (
+            self.model is None or models is None or self.model in models
+        )

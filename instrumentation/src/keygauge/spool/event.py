@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from msgspec.json import Encoder
 
-from keygauge.call import Call
+from keygauge.call import UNMATCHED, Call
 from keygauge.usage import Usage
 
 # Times in microseconds (`time` since 1970 UTC), sizes in bytes. null is "not known", never 0.
@@ -78,6 +78,42 @@ class _Addresses(_Texts):
 
 _texts = _Texts()
 _addresses = _Addresses()
+
+
+def sound(call: Call) -> Call:
+    """Copy what of a call can be written; the rest is not known. For a call that an app put nonsense into."""
+    return Call(
+        method=_text(call.method) or "",
+        ip=_text(call.ip),
+        time_ns=call.time_ns,
+        started_ns=call.started_ns,
+        ended_ns=call.ended_ns,
+        account=call.account,
+        key=call.key,
+        route=_text(call.route) or UNMATCHED,
+        status=_count(call.status) or 0,
+        error=_text(call.error),
+        first_byte_ns=call.first_byte_ns,
+        request_bytes=_count(call.request_bytes) or 0,
+        response_bytes=_count(call.response_bytes) or 0,
+        stream=call.stream if call.stream in ("sse", "websocket") else None,
+        messages=_count(call.messages) or 0,
+        model=_text(call.model),
+        provider=_text(call.provider),
+        usage=Usage(*map(_count, call.usage)) if isinstance(call.usage, Usage) else None,
+        usage_status=call.usage_status if isinstance(call.usage, Usage) else "none",
+        outcome=call.outcome,
+        limit=_text(call.limit),
+        trace_id=_text(call.trace_id),
+    )
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str) else None
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def line(call: Call) -> bytes:

@@ -42,7 +42,7 @@ class SpoolReader:
         self.spool_id = spool_id
         self._directory = directory
         self._segment: Segment | None = None
-        self._offset = 0  # of the first unacknowledged line in the segment
+        self.offset = 0  # of the first unacknowledged line in the segment
         self.next = 0  # its number
         self._acknowledged = 0
 
@@ -69,7 +69,7 @@ class SpoolReader:
 
     def oldest_time_us(self) -> int | None:
         """Return the time of the first unacknowledged event; may be called from any thread."""
-        segment, offset = self._segment, self._offset
+        segment, offset = self._segment, self.offset
         if segment is None:
             segment, offset = next(iter(segments(self._directory, self.spool_id)), None), 0
         if segment is None:
@@ -95,7 +95,7 @@ class SpoolReader:
         later = [segment for segment in segments(self._directory, self.spool_id) if segment.first >= self.next]
         if not later:
             return False
-        self._segment, self._offset, self.next = later[0], 0, later[0].first
+        self._segment, self.offset, self.next = later[0], 0, later[0].first
         return True
 
     def _has_later(self) -> bool:
@@ -107,10 +107,10 @@ class SpoolReader:
     def _read(self) -> list[bytes]:
         assert self._segment is not None  # noqa: S101 - for the type checker; `batch` opened it
         with self._segment.path.open("rb") as file:
-            data = os.pread(file.fileno(), _READ_BYTES, self._offset)
+            data = os.pread(file.fileno(), _READ_BYTES, self.offset)
         whole = data[: data.rfind(b"\n") + 1]  # a torn last line was never written whole: not an event
         return whole.splitlines(keepends=True)[:_MOST_LINES]
 
     def _advance(self, lines: list[bytes]) -> None:
-        self._offset += sum(map(len, lines))
+        self.offset += sum(map(len, lines))
         self.next += len(lines)

@@ -14,6 +14,7 @@ from uuid import uuid4
 from keygauge.spool.segment import Segment, segment_path, segments
 
 _SEGMENT_BYTES = 8 * 1024 * 1024
+_SEGMENTS = 16  # that a full spool has, at the least: what is acknowledged of one still takes its place on disk
 _IDLE_BYTES = 256 * 1024  # a segment so large is not kept once all of it is in the ledger
 _CLOSED = -1
 
@@ -24,18 +25,22 @@ os.register_at_fork(after_in_child=_OPEN.clear)
 
 
 class Spool:
-    """One process's events, in bounded segment files; see `Ownership` for how others tell that it lives."""
+    """One process's events, in segment files; see `Ownership` for how others tell that it lives.
+
+    `most_bytes` bounds what is not in the ledger yet; the files may hold one segment more.
+    """
 
     def __init__(self, directory: Path, address: str, *, most_bytes: int, on_drop: Callable[[str], None]) -> None:
         self.id = uuid4().hex
         self.directory = directory
         self.next = 0  # the number that the next event gets; as many were written
         self._most_bytes = most_bytes
-        self._segment_most = min(_SEGMENT_BYTES, max(1, most_bytes // 4))
+        self._segment_most = min(_SEGMENT_BYTES, max(1, most_bytes // _SEGMENTS))
         self._on_drop = on_drop
         self._lock = Lock()
         self._kept_bytes = 0  # of the segments before the current one
         self._bytes = 0  # of the current one
+        self._acknowledged_bytes = 0  # of them, at the beginning of the oldest
         directory.mkdir(parents=True, exist_ok=True)
         self.ownership = Ownership.create(directory, self.id, address)
         self._first = 0  # of the current segment
@@ -47,7 +52,7 @@ class Spool:
         with self._lock:
             if self._fd == _CLOSED:
                 self._on_drop("closed")
-            elif self._kept_bytes + self._bytes + len(line) > self._most_bytes:
+            elif self._kept_bytes + self._bytes - self._acknowledged_bytes + len(line) > self._most_bytes:
                 self._on_drop("spool_full")
             elif not self._write(line):
                 self._has_met_full_disk = True
@@ -58,13 +63,16 @@ class Spool:
                 if self._bytes >= self._segment_most:
                     self._rotate()
 
-    def forget(self, finished: list[Segment]) -> None:
-        """Delete segments whose events are all in the ledger."""
+    def forget(self, finished: list[Segment], *, offset: int = 0) -> None:
+        """Delete segments whose events are all in the ledger; of the next one, those before an offset are too."""
         for segment in finished:
             size_bytes = segment.path.stat().st_size
             segment.path.unlink()
             with self._lock:
                 self._kept_bytes -= size_bytes
+                self._acknowledged_bytes = 0
+        with self._lock:
+            self._acknowledged_bytes = offset
 
     def shrink(self, acknowledged: int) -> None:
         """Begin a new segment where the current one is large, or its disk full, and all of it is in the ledger."""

@@ -22,7 +22,7 @@ from threading import Lock
 
 from keygauge.call import Call, StreamKind
 from keygauge.telemetry.counters import Counters
-from keygauge.telemetry.labels import MAX_RESTS, METHODS, OTHER_METHOD, Cardinality, Labels, Names, rest
+from keygauge.telemetry.labels import MAX_RESTS, METHODS, OTHER_METHOD, Cardinality, Labels, Names, nameless, rest
 from keygauge.usage import Usage
 
 HOST_SERIES = 2000  # what an SDK that the host set up keeps per instrument before it folds by its own rule
@@ -94,20 +94,24 @@ class Aggregator:
             call.missing,
         )
         self._active.discard(call)
+        failed = None
         with self._lock:
             try:
                 cell = self._cells.get(labels)
             except TypeError:  # a label that is not even hashable
                 cell = None
             if cell is None:
-                cell = self._find(Labels._make(labels))
+                try:
+                    cell = self._find(Labels._make(labels))
+                except Exception:  # noqa: BLE001 - a call is counted, whatever becomes of its labels
+                    failed, cell = "labels", self._nameless(call)
             cell.requests += 1
-            cell.request_bytes += call.request_bytes
-            cell.response_bytes += call.response_bytes
-            if usage is not None:
-                cell.add_usage(usage)
-            if call.messages:
-                cell.messages += call.messages
+            try:
+                cell.add(call)
+            except Exception:  # noqa: BLE001 - an app may have put anything into its call
+                failed = "sums"
+        if failed is not None:
+            self.fault(failed)
         pending = self._pending
         pending.append((cell, call, usage))
         if len(pending) >= _MOST_PENDING:
@@ -137,6 +141,11 @@ class Aggregator:
         """Add a call's cost to the series it was counted in."""
         with self._cost_lock:
             cell.cost_nanousd += cost_nanousd
+
+    def add_unpriced(self, cell: Counters) -> None:
+        """Count a call that a limit of cost is for and that no price is known of."""
+        with self._cost_lock:
+            cell.unpriced += 1
 
     def drain(self, most: int | None = None) -> None:
         """Hand waiting calls to `observe` and `charge`: all of them, or the `most` oldest."""
@@ -207,6 +216,16 @@ class Aggregator:
         if cell is None:
             self._born += 1
             self._bases.add(series[:4])
+            cell = self._cells[series] = Counters(series)
+        return cell
+
+    def _nameless(self, call: Call) -> Counters:
+        """Return the cell of a call whose labels cannot be told."""
+        _add(self._folded, "series", 1)
+        series = nameless(call.status, call.outcome)
+        cell = self._cells.get(series)
+        if cell is None:
+            self._born += 1
             cell = self._cells[series] = Counters(series)
         return cell
 

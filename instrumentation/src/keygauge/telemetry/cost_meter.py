@@ -53,9 +53,9 @@ class Costing:
         is_whole = call.usage_status == "reported"
 
         def settle(cost_nanousd: int | None) -> None:
-            cost = cost_nanousd or 0
-            known = cost if is_whole or cost > reserved else None  # what broke off may have cost more than it told
-            admission.settle(reservation, tokens=None, cost_nanousd=known)
+            # What has no price, or broke off, may have cost more than is known: what was reserved stays charged.
+            is_known = cost_nanousd is not None and (is_whole or cost_nanousd > reserved)
+            admission.settle(reservation, tokens=None, cost_nanousd=cost_nanousd if is_known else None)
 
         if not self.cost(call, usage, settle):
             admission.settle(reservation, tokens=None)
@@ -88,5 +88,7 @@ class CostMeter:
         def add(cost_nanousd: int | None) -> None:
             if cost_nanousd:
                 self._aggregator.add_cost(cell, cost_nanousd)
+            elif cost_nanousd is None and call.is_budgeted:
+                self._aggregator.add_unpriced(cell)
 
         self._costing.cost(call, usage, add)

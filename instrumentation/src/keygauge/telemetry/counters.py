@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keygauge.call import Call
 from keygauge.telemetry.labels import Labels
 from keygauge.usage import Usage
 
@@ -22,6 +23,7 @@ class Counters:
         "response_bytes",
         "seen",
         "series",
+        "unpriced",
     )
 
     def __init__(self, series: Labels) -> None:
@@ -37,8 +39,18 @@ class Counters:
         self.cache_write_tokens = 0
         self.reasoning_tokens = 0
         self.cost_nanousd = 0
+        self.unpriced = 0  # calls under a limit of cost whose price is not known
 
-    def add_usage(self, usage: Usage) -> None:
+    def add(self, call: Call) -> None:
+        """Add what one call used; that it was one its caller counts."""
+        self.request_bytes += call.request_bytes
+        self.response_bytes += call.response_bytes
+        if call.messages:
+            self.messages += call.messages
+        if call.usage is not None:
+            self._add_usage(call.usage)
+
+    def _add_usage(self, usage: Usage) -> None:
         """Add the tokens of one call."""
         given, made, read, written, reasoned = usage
         if given:

@@ -111,6 +111,7 @@ def _counters(aggregator: Aggregator) -> dict[Metric, Callable[[], Counts]]:
         metrics.TOKENS: lambda: _tokens(aggregator.cells()),
         metrics.TOKENS_DETAIL: lambda: _tokens_detail(aggregator.cells()),
         metrics.COST: lambda: _cost(aggregator.cells()),
+        metrics.COST_MISSING: by(metrics.COST_MISSING, lambda cell: cell.unpriced),
         metrics.DECISIONS: by(metrics.DECISIONS, _requests),
         metrics.USAGE_MISSING: by(metrics.USAGE_MISSING, lambda cell: cell.requests if cell.series.missing else 0),
         metrics.EVENTS_DROPPED: lambda: _by_name(aggregator.drops()),

@@ -134,6 +134,13 @@ def rest(series: Labels) -> Labels:
     )
 
 
+def nameless(status: Any, outcome: Any) -> Labels:
+    """Return the series, one of those of `rest`, for a call of which only how it ended can be told."""
+    known = status // 100 * 100 if type(status) is int and 100 <= status <= 599 else NO_STATUS  # noqa: PLR2004 - HTTP
+    outcome = _one_of(_OUTCOMES, outcome) or OTHER
+    return Labels(OTHER_KEY, OTHER, OTHER, OTHER, OTHER_METHOD, known, None, outcome, None, None, None)
+
+
 def _is_name(name: Any) -> bool:
     # Lone surrogates would fail a whole OTLP export; isprintable() refuses them.
     return isinstance(name, str) and 0 < len(name) <= _MAX_LENGTH and name.isprintable()

@@ -10,8 +10,9 @@ from typing import Any
 from flask import Blueprint, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, operation, query
+from keygauge_keyservice.api.schema import INTEGER, TEXT, array, enum, obj, operation, query
 from keygauge_keyservice.ledger import ingest
+from keygauge_keyservice.ledger.event import Refusal
 from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.problem import Problem
@@ -116,7 +117,9 @@ def _too_large() -> Problem:
 
 
 SCHEMAS = {
-    "Receipt": obj({"next": INTEGER, "accepted": INTEGER, "refused": array(obj({"number": INTEGER, "code": TEXT}))})
+    "Receipt": obj(
+        {"next": INTEGER, "accepted": INTEGER, "refused": array(obj({"number": INTEGER, "code": enum(*Refusal)}))}
+    )
 }
 
 PATHS = {

@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.portal import auth, headers
-from keygauge_keyservice.web.problem import Problem, of_http
+from keygauge_keyservice.web.problem import Problem, of_framework, of_http
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def _of_problem(error: Problem) -> tuple[str, int]:
 def _of_http(error: HTTPException) -> tuple[str, int] | Response:
     if error.response is not None or error.code is None:  # a redirect, or an answer made by hand
         return error.get_response()
-    return _page(error.code, error.description or "")
+    return _page(error.code, of_framework(error.code)[1])
 
 
 def _of_unmatched(error: HTTPException) -> Response:

@@ -12,12 +12,10 @@ from functools import lru_cache
 from importlib.metadata import version
 from typing import NamedTuple, TypeAlias
 
-from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import (
     ConditionalPrice,
-    ModelInfo,
     ModelPrice,
-    Provider,
     StartDateConstraint,
     TieredPrices,
     TimeOfDateConstraint,
@@ -25,6 +23,7 @@ from genai_prices.types import (
 
 from keygauge.pricing.rates import Rates, cost_nanousd
 from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.public_models import find_model
 
 _NANOUSD = 10**9
 _MILLION = 10**6
@@ -95,22 +94,12 @@ def _moment(day: date, at: time) -> datetime:
 
 
 def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
-    model = _find_model(provider_name, model_name.lower())
+    model = find_model(provider_name, model_name)
     if model is None:
         return ()
     prices = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
     schedule = [(price.constraint, _tiers(price.prices)) for price in prices]
     return schedule if all(tiers for _, tiers in schedule) else ()
-
-
-def _find_model(provider_name: str | None, model_name: str) -> ModelInfo | None:
-    providers = get_snapshot().providers
-    provider = (provider_name and find_provider_by_id(providers, provider_name)) or _guess_provider(model_name)
-    return provider.find_model(model_name, all_providers=providers) if provider else None
-
-
-def _guess_provider(model_name: str) -> Provider | None:
-    return next((p for p in get_snapshot().providers if p.model_match and p.model_match.is_match(model_name)), None)
 
 
 def _tiers(price: ModelPrice) -> list[Rates]:

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from http import HTTPStatus
 from typing import Any
 
 import psycopg
@@ -15,9 +14,12 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from keygauge_keyservice.codes import CODES, OF_FRAMEWORK
+
 _log = logging.getLogger(__name__)
 
 _ID_LENGTH = 12  # of a key's id
+_FAULT = ("internal", "The key service failed; the cause is in its log.")
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,21 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 
     def response(self) -> Response:
         """Write the problem as an HTTP answer."""
-        body: dict[str, Any] = {
+        body = json.dumps(self.document())
+        return Response(body, self.status, self.headers, content_type="application/problem+json")
+
+    def document(self) -> dict[str, Any]:
+        """Return the body of the answer."""
+        document: dict[str, Any] = {
             "type": f"urn:keygauge:problem:{self.code}",
-            "title": HTTPStatus(self.status).phrase,
+            "title": CODES[self.code],
             "status": self.status,
             "code": self.code,
             "detail": self.detail,
         }
         if self.errors:
-            body["errors"] = [asdict(error) for error in self.errors]
-        return Response(json.dumps(body), self.status, self.headers, content_type="application/problem+json")
+            document["errors"] = [asdict(error) for error in self.errors]
+        return document
 
 
 def not_found(noun: str, name: str) -> Problem:
@@ -87,11 +94,14 @@ def of_http(error: HTTPException) -> BaseResponse:
     """Write an HTTP error of the framework as a problem."""
     if error.response is not None or error.code is None:  # a redirect, or an answer made by hand
         return error.get_response()
-    status = HTTPStatus(error.code)
     headers = dict(error.get_headers())
     headers.pop("Content-Type", None)
-    code = status.phrase.lower().replace(" ", "_").replace("-", "_")
-    return Problem(error.code, code, error.description or status.phrase, headers=headers).response()
+    return Problem(error.code, *of_framework(error.code), headers=headers).response()
+
+
+def of_framework(status: int) -> tuple[str, str]:
+    """Return our code and detail for a status that the framework answers with by itself."""
+    return OF_FRAMEWORK.get(status, _FAULT if status >= 500 else OF_FRAMEWORK[400])  # noqa: PLR2004 - HTTP
 
 
 def _of_database(error: Exception) -> Response:
@@ -102,4 +112,4 @@ def _of_database(error: Exception) -> Response:
 
 def _of_fault(error: Exception) -> Response:
     _log.error("a request failed", exc_info=error)
-    return Problem(500, "internal", "The key service failed; the cause is in its log.").response()
+    return Problem(500, *_FAULT).response()

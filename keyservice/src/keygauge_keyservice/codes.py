@@ -1,0 +1,68 @@
+"""The error codes of the HTTP API: ours and stable, whatever a library or an interpreter calls the same thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# code -> title; `Problem` takes no other
+CODES: Mapping[str, str] = {
+    "account_not_found": "Account not found",
+    "bad_batch": "Malformed batch of events",
+    "bad_beat": "Malformed heartbeat",
+    "bad_filter": "Invalid filter",
+    "bad_form": "Invalid form",
+    "bad_note": "Invalid note",
+    "bad_range": "Invalid date range",
+    "bad_report": "Malformed report",
+    "bad_request": "Malformed request",
+    "bad_role": "Invalid role",
+    "bad_status": "Invalid status",
+    "batch_too_large": "Batch too large",
+    "busy": "Key service busy",
+    "call_not_found": "Request not found",
+    "cross_site": "Form from another site",
+    "database_unavailable": "Database unavailable",
+    "in_progress": "First request not finished",
+    "internal": "Internal error",
+    "invalid": "Invalid fields",
+    "invalid_json": "Invalid JSON",
+    "invitation_not_found": "Invitation not found",
+    "invoice_not_found": "Invoice not found",
+    "key_deleted": "Key deleted",
+    "key_not_found": "Key not found",
+    "key_reused": "Idempotency key reused",
+    "last_owner": "Last owner",
+    "member_exists": "Member already exists",
+    "member_not_found": "Member not found",
+    "method_not_allowed": "Method not allowed",
+    "migrations_pending": "Migrations pending",
+    "no_owner": "Owners only",
+    "not_found": "Not found",
+    "plan_exists": "Plan already exists",
+    "plan_not_found": "Plan not found",
+    "request_too_large": "Request too large",
+    "spool_claimed": "Spool in use",
+    "stale_form": "Form out of date",
+    "table_not_found": "Table not found",
+    "unauthorized": "Unauthorized",
+    "unsupported_encoding": "Unsupported content encoding",
+    "unsupported_media_type": "Unsupported media type",
+    "viewer": "Read-only access",
+}
+
+FIELD_CODES = frozenset(
+    (
+        *("bad_email", "bad_length", "missing", "no_first_tier", "same_name", "same_size", "unknown_field", "wrong"),
+        *("wrong_choice", "wrong_cursor", "wrong_list", "wrong_name", "wrong_number", "wrong_role", "wrong_slug"),
+        *("wrong_text", "wrong_time", "wrong_type", "wrong_unit", "wrong_window"),
+    )
+)
+
+# What the framework itself refuses: status -> code, detail.
+OF_FRAMEWORK: Mapping[int, tuple[str, str]] = {
+    400: ("bad_request", "The request is malformed."),
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not take this method: see the Allow header."),
+    413: ("request_too_large", "The request body is too large."),
+    415: ("unsupported_media_type", "The content type is not supported."),
+}

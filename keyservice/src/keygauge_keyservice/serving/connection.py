@@ -1,0 +1,141 @@
+"""One client's connection: how long it may take to send a request or read an answer, and how many may wait at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from functools import partial
+from typing import Any, Literal
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+HEAD_S = 10.0
+BODY_S = 30.0  # the largest batch in that time is 280 kB/s
+WRITE_S = 30.0  # without any progress of a client that reads its answer
+IDLE_S = 30  # between two requests: replicas send a heartbeat every second on one connection
+HEAD_BYTES_MAX = 64 << 10
+CONNECTIONS_MAX = 4_000  # per process: two of each of a thousand replicas, and as many others
+
+
+class Waiting:
+    """The connections that are not being answered, the longest waiting first; the bound is on all connections."""
+
+    def __init__(self, connections_max: int = CONNECTIONS_MAX) -> None:
+        self._connections_max = connections_max
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+
+    def add(self, connection: Connection) -> None:
+        """Put a connection at the end of the line."""
+        self._waiting[connection] = None
+        self._waiting.move_to_end(connection)
+
+    def remove(self, connection: Connection) -> None:
+        """Take a connection out: it is being answered, or gone."""
+        self._waiting.pop(connection, None)
+
+    def make_room(self, connections: int) -> None:
+        """Close the connection that has waited longest where there are too many; replicas, who send often, are last."""
+        if connections > self._connections_max and self._waiting:
+            self._waiting.popitem(last=False)[0].transport.abort()
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol, which itself waits for heads and bodies for ever."""
+
+    def __init__(self, *arguments: Any, waiting: Waiting, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._waiting = waiting
+        self._reading: Literal["head", "body"] | None = "head"  # None: a whole request is there
+        self._reading_timer: asyncio.TimerHandle | None = None
+        self._writing_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._waiting.add(self)
+        self._waiting.make_room(len(self.connections))
+        self._time_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._waiting.remove(self)
+        self._reading = None
+        self._time_reading()
+        self._stop_writing_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what arrived; what is still missing has its time."""
+        if self._reading is None and self.cycle.response_complete:
+            self._reading = "head"  # the first bytes after an answer
+        before = self._reading
+        if before == "head":
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._reading == "head" and self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(431)
+        elif self._reading != before or self._reading_timer is None:
+            self._time_reading()
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._reading = "head"
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin a body; the request is being answered from now on."""
+        self._head_bytes = 0
+        self._reading = "body"
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Have a whole request."""
+        self._reading = None
+        self._waiting.remove(self)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._waiting.add(self)
+
+    def pause_writing(self) -> None:
+        """Give the client its time to read."""
+        super().pause_writing()
+        self._writing_timer = self.loop.call_later(WRITE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the client reads."""
+        super().resume_writing()
+        self._stop_writing_timer()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Drop an idle client, with what it has not read of its last answer."""
+        self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
+
+    def _time_reading(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
+        if self._reading is not None:
+            time_s = HEAD_S if self._reading == "head" else BODY_S
+            self._reading_timer = self.loop.call_later(time_s, self._refuse, 408)
+
+    def _stop_writing_timer(self) -> None:
+        if self._writing_timer is not None:
+            self._writing_timer.cancel()
+            self._writing_timer = None
+
+    def _refuse(self, status: int) -> None:
+        if self.cycle is None or self.cycle.response_complete:  # else an answer is on its way, in pieces
+            self.transport.write(STATUS_LINE[status] + b"connection: close\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+
+def protocol(*, connections_max: int = CONNECTIONS_MAX) -> partial[Connection]:
+    """Return what makes the connections of one process."""
+    return partial(Connection, waiting=Waiting(connections_max))

@@ -1,0 +1,89 @@
+"""A worker process of `keygauge serve`: one app, on sockets that it inherits from the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import socket
+import sys
+
+import uvicorn
+
+from keygauge_keyservice import config
+from keygauge_keyservice.app import create_app
+from keygauge_keyservice.config import Settings
+from keygauge_keyservice.jobs import JobRunner, chores
+from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
+from keygauge_keyservice.serving.bridge import Bridge
+from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
+
+_LEAVE_S = 1.5  # longer than replicas wait between two heartbeats, whose answer tells them to connect anew
+_QUEUE = 200  # requests that wait for a thread
+_ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events makes as many objects; none of them is part of a cycle
+_CLOSE = (b"connection", b"close")
+
+
+class Worker(uvicorn.Server):
+    """uvicorn, which tells its supervisor when it is ready and asks its clients to leave before it does."""
+
+    def __init__(self, options: uvicorn.Config, supervisor: socket.socket) -> None:
+        super().__init__(options)
+        self._supervisor = supervisor
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        asyncio.get_running_loop().add_reader(self._supervisor, os._exit, 1)  # as if we had been killed with it
+        self._supervisor.send(READY)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let each client have one more answer, which tells it to connect anew; then end as uvicorn does."""
+        loop = asyncio.get_running_loop()
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        until = loop.time() + _LEAVE_S
+        while self.server_state.connections and loop.time() < until:  # noqa: ASYNC110 - as uvicorn itself waits
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+
+def run(assignment: Assignment) -> None:
+    """Serve until told to end."""
+    supervisor = socket.socket(fileno=assignment.supervisor)
+    supervisor.settimeout(0)
+    _allow_descriptors(2 * CONNECTIONS_MAX)  # a connection and, while a large body comes, its file
+    settings = Settings.from_environment()
+    JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
+    app = Bridge(create_app(settings), name="api", threads=assignment.threads, queue=_QUEUE)
+    gc.collect()
+    gc.freeze()  # what lives as long as the worker is not looked through again and again
+    gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
+    options = uvicorn.Config(
+        app,
+        http=protocol(),  # type: ignore[arg-type]  # it makes what uvicorn would make of a class
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # KEYGAUGE_PROXIES says how many there are
+        server_header=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=GRACEFUL_S,
+    )
+    Worker(options, supervisor).run([socket.socket(fileno=listener) for listener in assignment.listeners])
+
+
+def _allow_descriptors(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
+if __name__ == "__main__":
+    run(Assignment.read(sys.argv[1]))

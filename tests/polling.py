@@ -1,0 +1,11 @@
+"""Waits for what comes about in threads and other processes."""
+
+import time
+
+
+def until(is_so, timeout_s=20):
+    """Wait until something is so, and fail when it is not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.01)
