@@ -102,7 +102,7 @@ def export_focus(month: str) -> Response:
     """Answer with a month's cost and usage in the columns of FOCUS."""
     period = _period(month)
     if period is None:
-        raise Problem(404, "month_not_found", "Enter the month as YYYY-MM.")
+        raise Problem(404, "invoice_not_found", "Enter the month as YYYY-MM.")
     with services().connection() as connection:
         account = accounts.require(connection, auth.current_account_id())
         start, end = forecast.month_of(datetime.combine(period, time(), UTC))
