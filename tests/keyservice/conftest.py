@@ -61,6 +61,7 @@ def make_event():
             outcome="admitted",
             limit=None,
             trace_id="0af7651916cd43dd8448eb211c80319c",
+            details=None,
         )
         return event._replace(**fields)
 

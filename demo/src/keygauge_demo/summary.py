@@ -120,6 +120,7 @@ def count_ledger(connection: Connection, *, key_ids: Sequence[str], since: datet
 def await_metrics(url: str, *, key_ids: Sequence[str], ledger: Count, timeout_s: float = PRICED_S) -> Count:
     """Return the metrics' count once it has the ledger's cost, or what it has when the time is over."""
     deadline = time.monotonic() + timeout_s
+    count_metrics(url, key_ids=key_ids)  # series that begin are 0 when they are collected first
     count = count_metrics(url, key_ids=key_ids)
     while ledger.cost_nanousd not in {None, count.cost_nanousd} and time.monotonic() < deadline:
         time.sleep(_LOOK_S)

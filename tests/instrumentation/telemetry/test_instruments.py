@@ -97,6 +97,58 @@ def test_absent_attributes_are_left_out(telemetry):
     assert dict(point.attributes) == {"http.route": "/v1/chat"}
 
 
+def test_series_that_begins_late_begins_at_0(telemetry):
+    """So that `increase`, which looks at two samples, sees a new key's first calls."""
+    telemetry.record(make_call())
+    assert _by_key(telemetry) == {"k1": 1}
+    telemetry.record(*[make_call(key="new")] * 50, make_call())
+    assert _by_key(telemetry) == {"k1": 2, "new": 0}
+    assert _by_key(telemetry) == {"k1": 2, "new": 50}
+
+
+def test_last_collection_holds_nothing_back(telemetry):
+    telemetry.record(make_call())
+    telemetry.read()
+    telemetry.record(*[make_call(key="new")] * 50)
+    telemetry.aggregator.is_ending = True
+    assert _by_key(telemetry) == {"k1": 1, "new": 50}
+
+
+def test_increases_add_up_while_keys_take_turns():
+    """Whatever comes between a retired series' last collection and its end is collected, too."""
+    telemetry = Telemetry(max_keys=3)
+    telemetry.record(make_call(key="first"))
+    before, increases = _by_key(telemetry), 0
+    for turn in range(12):
+        names = [f"{turn // 2}-{number}" for number in range(3)]
+        for part in range(3):
+            telemetry.record(*(make_call(key=name) for name in names for _ in range(20 + part)))
+            if part == 1:
+                telemetry.aggregator.turn()
+            if turn < 11 or part < 2:
+                now = _by_key(telemetry)
+                increases += sum(now[key] - before[key] for key in now.keys() & before.keys())
+                before = now
+    for _ in range(2):
+        now = _by_key(telemetry)
+        increases += sum(now[key] - before[key] for key in now.keys() & before.keys())
+        before = now
+    assert telemetry.aggregator.folded()["retired"]
+    assert increases == 12 * 3 * (20 + 21 + 22)
+
+
+def test_retired_series_do_not_wait_for_a_reader_that_never_comes():
+    telemetry = Telemetry(max_keys=2)
+    for turn in range(5):
+        telemetry.record(*(make_call(key=f"{turn}-{number}") for number in range(4) for _ in range(30)))
+        telemetry.aggregator.turn()
+    assert len(telemetry.aggregator.cells()) <= 5
+
+
+def _by_key(telemetry):
+    return {dict(pairs)[metrics.KEY]: value for pairs, value in telemetry.values(metrics.REQUESTS).items()}
+
+
 def test_tokens_are_told_by_type_and_subset(telemetry):
     telemetry.record(stream_call(), stream_call())
     tokens = {dict(pairs)[metrics.TOKEN_TYPE]: value for pairs, value in telemetry.values(metrics.TOKENS).items()}

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from keygauge import preflight
 from keygauge.clock import now_ns
-from keygauge.http import route
+from keygauge.http import preflight, route
 from keygauge.http.problem import Answer
 from keygauge.http.request_body import Empty, RequestBody
 from keygauge.http.responder import LEFT, Responder

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from keygauge import layers
 from keygauge.call import UNMATCHED
-from keygauge.http import router
-from keygauge.layers import Layer
+from keygauge.http import layers, router
+from keygauge.http.layers import Layer
 
 Scope = Mapping[str, Any]
 

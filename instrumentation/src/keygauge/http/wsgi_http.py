@@ -9,9 +9,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from keygauge import preflight
 from keygauge.call import CURRENT, UNMATCHED, Call
-from keygauge.http import wsgi_route
+from keygauge.http import preflight, wsgi_route
 from keygauge.http.problem import Answer
 from keygauge.http.responder import Responder
 from keygauge.limits.headers import Fields

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keygauge import layers
 from keygauge.call import UNMATCHED
-from keygauge.http import router
-from keygauge.layers import Layer
+from keygauge.http import layers, router
+from keygauge.http.layers import Layer
 
 
 def noted(environ: Mapping[str, Any]) -> str | None:

@@ -6,8 +6,9 @@ no more combinations fit, a new one is counted in the few series of `series.rest
 counters never go backwards; `folded()` tells how many calls lost a label.
 
 At a `turn()`, keys, routes and models that are used a lot more take the place of idle ones (`keygauge.turnover`). The
-series of one that goes end; what they counted stays true of the time before, and in `folded()` as "retired". What an
-SDK has seen it keeps for ever, so the bound is on all series there ever were; a part of it is for those that come late.
+series of one that goes end once they were collected in full: sums of increases stay exact, while a sum of the counters
+themselves falls; `folded()` tells how many calls they had as "retired". What an SDK has seen it keeps for ever, so the
+bound is on all series there ever were; a part of it is for those that come late.
 
 Observations for histograms, and costs, wait in a queue and are made off the request path, by `drain()`.
 """
@@ -34,6 +35,7 @@ TURN_S = 60.0
 
 _log = logging.getLogger(__name__)
 _MOST_PENDING = 4096  # a few seconds of one busy process; each holds on to its call
+_MOST_LEAVING = 2000  # retired series that wait to be collected once more
 _FIRST_COME = 4 / 5  # of the series are for those that come first
 _DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: well below a millisecond
 
@@ -66,6 +68,9 @@ class Aggregator:
         self._folding = Cardinality(**self._max_names)
         self._reasons = Names(50)
         self._cells: dict[tuple[object, ...], Counters] = {}
+        self._leaving: deque[tuple[int, Counters]] = deque()  # retired, by the collection under way then
+        self._collections = 0
+        self.is_ending = False  # the collection to come is the last
         self._born = 0  # cells there ever were
         self._bases: set[tuple[object, ...]] = set()  # … and bases
         self._late: set[str] = set()  # names that took another's place
@@ -176,9 +181,17 @@ class Aggregator:
             self.fault("cost")
             _log.debug("A cost was not counted", exc_info=True)
 
+    def begin_collection(self) -> None:
+        """Make what waits be counted, and end retired series that the last collection has read in full."""
+        self.drain()
+        with self._lock:
+            self._collections += 1
+            while self._leaving and self._leaving[0][0] + 1 < self._collections:
+                self._end(self._leaving.popleft()[1])
+
     def cells(self) -> list[Counters]:
         """Return all cells, without stopping the request path: list() of a dict's values is one step."""
-        return list(self._cells.values())
+        return [*self._cells.values(), *(cell for _, cell in tuple(self._leaving))]
 
     def active(self) -> dict[str, int]:
         """Return the requests being answered, by method."""
@@ -275,7 +288,12 @@ class Aggregator:
             with self._lock:  # each by itself, so that no request waits for all
                 cell = self._cells.pop(series, None)
                 if cell is not None:
-                    _add(self._folded, "retired", cell.requests)
+                    self._leaving.append((self._collections, cell))
+                while self._leaving and (not self._collections or len(self._leaving) > _MOST_LEAVING):
+                    self._end(self._leaving.popleft()[1])  # nobody collects, or not often enough
+
+    def _end(self, cell: Counters) -> None:
+        _add(self._folded, "retired", cell.requests)
 
 
 def _add(counts: dict[str, int], name: str, count: int) -> None:

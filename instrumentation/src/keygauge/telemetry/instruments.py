@@ -45,7 +45,7 @@ def instrument(meter: Meter, aggregator: Aggregator, *, gauges: Mapping[Metric, 
             if metric.kind == "updowncounter"
             else meter.create_observable_counter
         )
-        make(metric.name, [_callback(metric, count)], metric.unit, metric.description)
+        make(metric.name, [_callback(metric, count, aggregator)], metric.unit, metric.description)
     for metric, gauge in gauges.items():
         meter.create_observable_gauge(metric.name, [_gauge_callback(gauge)], metric.unit, metric.description)
     aggregator.observe = Histograms(meter).observe
@@ -98,7 +98,7 @@ def _counters(aggregator: Aggregator) -> dict[Metric, Callable[[], Counts]]:
         return lambda: _sum(aggregator.cells(), metric, read)
 
     def requests() -> Counts:
-        aggregator.drain()  # so that histograms, collected after all callbacks, tell of the same calls
+        aggregator.begin_collection()  # this metric is the first of each; histograms come after all callbacks
         return _sum(aggregator.cells(), metrics.REQUESTS, _requests)
 
     return {
@@ -161,10 +161,25 @@ def _by_name(counts: Mapping[Any, int]) -> Counts:
     return {(name,): count for name, count in counts.items()}
 
 
-def _callback(metric: Metric, count: Callable[[], Counts]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+def _callback(
+    metric: Metric, count: Callable[[], Counts], aggregator: Aggregator
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    """Observe every series; one of a counter that begins later than the process is 0 when it is collected first.
+
+    Prometheus sees an increase between two samples only: without the 0 it would miss what a series begins with. Of two
+    readers in one process, or two scrapers of one page, one may miss it still.
+    """
+    known: set[tuple[Any, ...]] | None = None
+
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
-        for number, (values, value) in enumerate(count().items(), 1):
-            yield Observation(value, _attributes(metric, values))
+        nonlocal known
+        counts = count()
+        collected, known = known, set(counts)
+        if metric.kind != "counter" or collected is None or aggregator.is_ending:
+            collected = known
+        for number, (values, value) in enumerate(counts.items(), 1):
+            is_new = values not in collected
+            yield Observation(0 if is_new else value, _attributes(metric, values))
             if number % GIVE_WAY == 0:
                 time.sleep(0)
 

@@ -94,7 +94,7 @@ def _read_chat(chat: _Chat) -> Reading | None:
             return None
     is_mistral = chat.model.startswith(mistral.FAMILIES) or usage.prompt_audio_seconds is not UNSET
     thought = None if reasoned is None else reasoned.reasoning_tokens
-    counts = _new(Usage, (given, usage.completion_tokens, read, written, thought))
+    counts = _new(Usage, (given, usage.completion_tokens, read, written, thought, None))
     return _new(Reading, (counts, chat.model, mistral.PROVIDER if is_mistral else openai.PROVIDER, "reported", None))
 
 
@@ -106,5 +106,5 @@ def _read_message(message: _Message) -> Reading | None:
     thought = None if details is None else details.thinking_tokens
     if given > MAX_TOKENS or (thought or 0) > usage.output_tokens:
         return None
-    counts = _new(Usage, (given, usage.output_tokens, read, written, thought))
+    counts = _new(Usage, (given, usage.output_tokens, read, written, thought, None))
     return _new(Reading, (counts, message.model, anthropic.PROVIDER, "reported", None))

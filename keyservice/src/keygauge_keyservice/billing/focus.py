@@ -11,10 +11,10 @@ from decimal import Decimal
 from typing import Any
 
 from keygauge_keyservice.accounts.accounts import Account
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import UsageSums
-from keygauge_keyservice.web.csv import usd
 
 COLUMNS = (
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency"),

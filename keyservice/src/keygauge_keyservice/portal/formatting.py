@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_datetime, format_time
+from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_currency, format_decimal
 from flask import Blueprint, request
 from flask.blueprints import BlueprintSetupState
@@ -20,6 +20,14 @@ _CENT, _MINIMUM = Decimal("0.01"), Decimal("0.0001")
 _SECOND_US = 1_000_000
 
 
+_SKELETONS = {  # of the same patterns, in the order that a language has
+    "EEE": "E",
+    "d MMM": "MMMd",
+    "MMM yyyy": "yMMM",
+    "EEE d MMM yyyy": "yMMMEd",
+    "d MMM yyyy": "yMMMd",
+    "MMMM yyyy": "yMMMM",
+}
 _STRFTIME = {  # of the patterns that charts use, for English, where they cost a tenth
     "HH:mm": "%H:%M",
     "EEE HH:mm": "%a %H:%M",
@@ -149,9 +157,14 @@ def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> 
     local = moment.astimezone(zone or reader.zone())
     if reader.is_english():
         return local.strftime(_STRFTIME[pattern])
-    if "HH:mm" in pattern and "h" in reader.locale().time_formats["short"].pattern:
-        pattern = pattern.replace("HH:mm:ss", "h:mm:ss a").replace("HH:mm", "h:mm a")
-    return format_datetime(local, pattern, tzinfo=local.tzinfo, locale=reader.locale())
+    days, _, times = pattern.removeprefix("'Week of' ").partition("HH")
+    if not times:
+        return format_skeleton(_SKELETONS[days.strip(" ,")], local, tzinfo=local.tzinfo, locale=reader.locale())
+    is_12h = "h" in reader.locale().time_formats["short"].pattern
+    time = format_time(
+        local, f"{'h' if is_12h else 'HH'}{times}{' a' if is_12h else ''}", local.tzinfo, reader.locale()
+    )
+    return f"{time_label(moment, days.strip(' ,'), zone)}, {time}" if days else time
 
 
 def day(moment: datetime) -> str:

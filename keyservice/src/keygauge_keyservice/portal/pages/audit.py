@@ -8,13 +8,13 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, render_template, request
 
 from keygauge_keyservice.accounts import members
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.journal.audit import Entry
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import audit_text, auth
-from keygauge_keyservice.portal.tables import export as export_file
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
+from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("audit", __name__)
 
@@ -51,7 +51,7 @@ def export() -> Response:
     """Answer with all chosen entries as CSV."""
     found = audit.read_all(services().connection, auth.current_account_id(), **_chosen())
     names = ["at_utc", "actor", "action", "subject", "before", "after"]
-    return export_file.as_csv("audit", names, ([entry.at, *_texts(entry)] for entry in found))
+    return as_csv("audit", names, ([entry.at, *_texts(entry)] for entry in found))
 
 
 @blueprint.get("/audit.json")

@@ -12,13 +12,13 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import billing, focus, forecast, invoice_export
 from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.portal.pages import overview
-from keygauge_keyservice.portal.tables import export as export_file
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
+from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("billing", __name__, url_prefix="/billing")
 
@@ -50,7 +50,7 @@ def show() -> str:
 def export() -> Response:
     """Answer with all closed invoices as CSV."""
     with services().connection() as connection:
-        return invoice_export.csv(billing.list_invoices(connection, auth.current_account_id()))
+        return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, auth.current_account_id())))
 
 
 @blueprint.get("/invoices.json")
@@ -67,7 +67,7 @@ def read() -> Response:
 def export_one(month: str) -> Response:
     """Answer with one invoice as CSV."""
     with services().connection() as connection:
-        return invoice_export.csv([_require(connection, month)], name=f"invoice-{month}")
+        return as_csv(f"invoice-{month}", *invoice_export.table([_require(connection, month)]))
 
 
 @blueprint.get("/invoices/<month>.json")
@@ -110,7 +110,7 @@ def export_focus(month: str) -> Response:
         plan = plans.require(connection, closed.plan_id if closed else account.plan_id)
         price = closed.plan_nanousd if closed else billing.find_plan_price(connection, plan.id) or 0
         rows = list(focus.find_rows(connection, account, start=start, end=end, plan_name=plan.name, plan_nanousd=price))
-    return export_file.as_csv(f"focus-{month}", focus.COLUMNS, rows)
+    return as_csv(f"focus-{month}", focus.COLUMNS, rows)
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,20 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
-from keygauge_keyservice.portal import auth, date_range, reader
+from keygauge_keyservice.portal import auth, date_range, own_keys, reader
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.pages import key_choice
-from keygauge_keyservice.portal.pages.keys import require_own
-from keygauge_keyservice.portal.tables import export as export_file
+from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.usage import call_log
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
 from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import usd
-from keygauge_keyservice.web.problem import Problem
+from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("calls", __name__)
 
@@ -59,9 +58,9 @@ def show() -> str | Response:
     account_id = auth.current_account_id()
     with services().connection() as connection:
         listed = keys.list_keys(connection, account_id)
-        labels = key_choice.labels(listed)
+        labels = own_keys.labels(listed)
         if "key" in given:
-            given["key"] = key_choice.id_of(given["key"], labels)
+            given["key"] = own_keys.id_of(given["key"], labels)
         key = require_own(connection, given["key"]) if "key" in given else None
         page = _page(connection, _selected(shown, key, given))
         names = _names(connection, {one.id: one.name for one in listed}, page.calls)
@@ -101,7 +100,7 @@ def export() -> Response:
     """Answer with all chosen calls as CSV."""
     rows = ([usd(value) if name == "cost_nanousd" else value for name, value in vars(call).items()] for call in _all())
     names = ["cost_usd" if name == "cost_nanousd" else name for name in _NAMES]
-    return export_file.as_csv("requests", names, rows)
+    return as_csv("requests", names, rows)
 
 
 @blueprint.get("/calls.json")
@@ -121,7 +120,7 @@ def _all() -> Iterator[LoggedCall]:
         key = require_own(connection, given["key"]) if "key" in given else None
         selected = _selected(shown, key, given)
         _page(connection, selected, limit=1)  # what is wrong with the filters is told before the answer begins
-    return call_log.read_all(services(), **selected)
+    return call_log.read_all(services().connection, **selected)
 
 
 def _unless_known(rows: str, page: call_log.Page) -> Response:

@@ -10,19 +10,20 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import sessions
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
 from keygauge_keyservice.limits.limit_terms import read_key_limits
 from keygauge_keyservice.portal import audit_text, auth, date_range, reader
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
+from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.portal.pages import key_form, limit_form, overview
-from keygauge_keyservice.portal.pages.keys import is_form_id, require_own
+from keygauge_keyservice.portal.pages.keys import is_form_id
 from keygauge_keyservice.portal.pages.limit_form import Row
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("key", __name__, url_prefix="/keys/<key_id>")
 

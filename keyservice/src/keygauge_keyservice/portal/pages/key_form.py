@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys.keys import Key
-from keygauge_keyservice.web.fields import Fields
 
 _LISTS = ("scopes", "routes", "networks", "models")
 _DIGITS_MAX = 8

@@ -14,16 +14,16 @@ from werkzeug.wrappers import Response
 from keygauge.key import Environment
 from keygauge_keyservice.accounts import accounts, sessions
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import key_limits, key_search, key_terms, keys
-from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.limits.limit_terms import read_key_limits
 from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.portal.pages import key_form, limit_form, overview
 from keygauge_keyservice.portal.tables import key_table
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import Problem, not_found
 
 blueprint = Blueprint("keys", __name__, url_prefix="/keys")
 
@@ -121,18 +121,6 @@ def delete(key_id: str) -> Response:
         require_own(connection, key_id)
         keys.delete(connection, key_id, actor=member.email)
     return _back(key_id, "deleted")
-
-
-def require_own(connection: Connection, key_id: str) -> Key:
-    """Return a key of the member's account, deleted ones too.
-
-    Raises:
-        Problem: 404, there is no such key here; another account's looks the same.
-    """
-    key = keys.find(connection, key_id) if key_id.isalnum() else None
-    if key is None or key.account_id != auth.current_account_id():
-        raise not_found("key", key_id)
-    return key
 
 
 def _form(

@@ -7,9 +7,9 @@ from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import login_throttle, members, preferences, sessions
 from keygauge_keyservice.accounts.preferences import Preferences
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, reader
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("password", __name__, url_prefix="/password")
 

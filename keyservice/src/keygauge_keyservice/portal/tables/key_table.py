@@ -13,8 +13,8 @@ from keygauge_keyservice.keys import key_search
 from keygauge_keyservice.keys.key_search import FILTERS, QUERY_LENGTH_MAX, SORTS, Search, Sort
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.portal import auth
-from keygauge_keyservice.portal.tables import export as export_file
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("key_table", __name__)
 
@@ -42,7 +42,7 @@ class Column:
 def export() -> Response:
     """Answer with the keys that match as CSV."""
     rows = [[" ".join(value) if isinstance(value, list) else value for value in one.values()] for one in _documents()]
-    return export_file.as_csv("keys", [*_NAMES, "limits"], rows)
+    return as_csv("keys", [*_NAMES, "limits"], rows)
 
 
 @blueprint.get("/keys.json")

@@ -8,16 +8,15 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
+from keygauge_keyservice.csv_stream import usd
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.portal import auth
-from keygauge_keyservice.portal.pages import key_choice
-from keygauge_keyservice.portal.pages.usage import GROUPINGS, View, name_keys, read_view, select
-from keygauge_keyservice.portal.tables import export
+from keygauge_keyservice.portal import auth, own_keys
+from keygauge_keyservice.portal.usage_view import GROUPINGS, View, read_view, select
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import UsageSums
+from keygauge_keyservice.web import export
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import usd
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("usage_table", __name__)
 
@@ -52,7 +51,7 @@ def _table() -> tuple[View, list[str], list[list[Any]]]:
         raise Problem(404, "table_not_found", f"Unknown table: {table!r}.")
     with services().connection() as connection:
         listed = keys.list_keys(connection, auth.current_account_id())
-        view = read_view(datetime.now(UTC), key_choice.labels(listed))
+        view = read_view(datetime.now(UTC), own_keys.labels(listed))
         if view.shown.error:
             raise Problem(422, "bad_range", view.shown.error)
         selection, zone = select(connection, view), view.shown.zone
@@ -68,7 +67,7 @@ def _table() -> tuple[View, list[str], list[list[Any]]]:
             names.append(group)
         else:
             parts = usage.breakdown(connection, by=GROUPINGS[group], **selection)
-            named = name_keys(connection, listed, parts) if group == "key" else None
+            named = own_keys.name_keys(connection, listed, parts) if group == "key" else None
             rows = [((part.group, named[part.group]) if named is not None else (part.group,), part) for part in parts]
             names += ["key_id", "key"] if named is not None else [group]
     lines = [[*texts, *(getattr(sums, figure) for figure in _FIGURES), usd(sums.cost_nanousd)] for texts, sums in rows]

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, jsonify, request
 
-from keygauge_keyservice.web.csv import write_csv
+from keygauge_keyservice.csv_stream import write_csv
 
 _BOM = "\ufeff"  # spreadsheets of some systems read UTF-8 only behind it
 

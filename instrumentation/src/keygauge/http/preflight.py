@@ -13,7 +13,7 @@ from typing import Any
 
 from keygauge.call import UNMATCHED
 from keygauge.http import router
-from keygauge.layers import Layer
+from keygauge.http.layers import Layer
 
 _ASKS = frozenset({b"origin", b"access-control-request-method"})
 
