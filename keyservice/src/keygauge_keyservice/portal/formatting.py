@@ -173,6 +173,12 @@ def day(moment: datetime) -> str:
     return f"{local:%-d %b %Y}" if reader.is_english() else format_date(local, "medium", reader.locale())
 
 
+def utc_day(moment: datetime) -> str:
+    """Write a day of a billing period, which is UTC's: 21 Nov 2026."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%-d %b %Y}" if reader.is_english() else format_date(utc, "medium", reader.locale())
+
+
 def clock(moment: datetime) -> str:
     """Write a moment with its zone: 21 Nov 2026, 02:35 UTC."""
     local = moment.astimezone(reader.zone())
@@ -199,7 +205,7 @@ def install(portal: Blueprint) -> None:
 
 
 def _add_filters(state: BlueprintSetupState) -> None:
-    filters = (count, short, money, cents, duration, day, clock, ago, time_label, zone_name)
+    filters = (count, short, money, cents, duration, day, utc_day, clock, ago, time_label, zone_name)
     state.app.jinja_env.filters.update({function.__name__: function for function in filters})
     state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context
 

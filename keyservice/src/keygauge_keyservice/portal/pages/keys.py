@@ -57,7 +57,9 @@ def create() -> str | Response | tuple[str, int]:
     rows, given = limit_form.read(form, ())
     limits = read_key_limits(given)
     if fields.errors or given.errors or lifetime not in _LIFETIMES or not is_form_id(form_id):
-        return _form(errors=key_form.errors(fields), rows=rows, wrong_limits=limit_form.errors(given)), 422
+        return _form(
+            errors=key_form.errors(fields), rows=rows, wrong_limits=limit_form.errors(given), is_wrong=True
+        ), 422
     with services().connection() as connection:
         if not sessions.spend_form(connection, auth.current_session(), form_id):
             return redirect(url_for("portal.keys.show", notice="sent-before"), 303)
@@ -124,7 +126,11 @@ def delete(key_id: str) -> Response:
 
 
 def _form(
-    *, errors: Mapping[str, str] | None = None, rows: Sequence[limit_form.Row] = (), wrong_limits: Sequence[str] = ()
+    *,
+    errors: Mapping[str, str] | None = None,
+    rows: Sequence[limit_form.Row] = (),
+    wrong_limits: Sequence[str] = (),
+    is_wrong: bool = False,
 ) -> str:
     return render_template(
         "portal/key_new.html",
@@ -132,6 +138,7 @@ def _form(
         errors=errors or {},
         rows=[*rows, *limit_form.SPARE_ROWS],
         wrong_limits=wrong_limits,
+        is_wrong=is_wrong,
         units=limit_form.units(),
         pers=limit_form.pers,
         lifetimes=_LIFETIMES,
