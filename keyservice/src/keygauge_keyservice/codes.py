@@ -28,6 +28,7 @@ CODES: Mapping[str, str] = {
     "invalid_json": "Invalid JSON",
     "invitation_not_found": "Invitation not found",
     "invoice_not_found": "Invoice not found",
+    "ip_not_allowed": "IP address not allowed",
     "key_deleted": "Key deleted",
     "key_not_found": "Key not found",
     "key_reused": "Idempotency key reused",

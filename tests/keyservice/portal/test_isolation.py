@@ -47,6 +47,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
         api_keys.delete api_keys.rotate api_plans.create api_plans.list_page api_plans.read api_plans.replace_limits
         api_prices.add api_prices.list_page api_usage.read""",
+    "a metered key": "api_me.read",
     "the service token": "api_beat.receive api_events.take api_reports.receive",
 }
 WHO = {who: set(endpoints.split()) for who, endpoints in WHO.items()}
@@ -123,7 +124,8 @@ def test_documented_tokens_are_those_said_here(app):
         for rule in app.url_map.iter_rules()
         for method in rule.methods
     }
-    tokens = {"the admin token": [{"operator": []}], "the service token": [{"replica": []}], "everyone": []}
+    tokens = {"the admin token": [{"operator": []}], "the service token": [{"replica": []}]}
+    tokens |= {"a metered key": [{"key": []}], "everyone": []}
     for path, item in document(API)["paths"].items():
         for method, operation in item.items():
             endpoint = endpoints[path, method.upper()]
