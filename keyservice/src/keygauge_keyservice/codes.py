@@ -20,6 +20,7 @@ CODES: Mapping[str, str] = {
     "batch_too_large": "Batch too large",
     "busy": "Key service busy",
     "call_not_found": "Request not found",
+    "channel_not_found": "Notification not found",
     "cross_site": "Form from another site",
     "database_unavailable": "Database unavailable",
     "in_progress": "First request not finished",

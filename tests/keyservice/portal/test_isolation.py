@@ -19,7 +19,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.password.save_preferences""",
     "every member, about the account": """
         portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show
-        portal.key_table.export portal.key_table.export_json
+        portal.key_table.export portal.key_table.export_json portal.notifications.show
         portal.usage_table.export_csv portal.usage_table.export_json
         portal.calls.show portal.calls.read
         portal.calls.export portal.calls.export_json portal.audit.show portal.audit.export portal.audit.read
@@ -28,6 +28,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.standing.export_csv portal.standing.export_json
         portal.member_table.export_csv portal.member_table.export_json""",
     "who may change": """
+        portal.notifications.add portal.notifications.test portal.notifications.remove
         portal.keys.create portal.keys.create_page portal.keys.change_many
         portal.keys.set_status portal.keys.confirm_delete portal.keys.delete portal.key.change
         portal.key.rotate portal.key.replace_limits""",

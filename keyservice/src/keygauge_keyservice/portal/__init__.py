@@ -13,6 +13,7 @@ from keygauge_keyservice.portal.pages import (
     key,
     keys,
     members,
+    notifications,
     operator_prices,
     overview,
     own_settings,
@@ -41,6 +42,7 @@ def create_portal() -> Blueprint:
         audit,
         members,
         member_table,
+        notifications,
         status,
         operator_prices,  # … and all of the operator's pages
         own_settings,

@@ -17,6 +17,8 @@ _ACTIONS = {
     "account.create": "Account created",
     "account.look": "Viewed as customer by an operator",
     "account.suspend": "Account suspended",
+    "channel.create": "Notification added",
+    "channel.delete": "Notification removed",
     "key.change": "Key updated",
     "key.create": "Key created",
     "key.delete": "Key deleted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_skeleton, format_time
@@ -198,6 +199,11 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
     return "just now"
 
 
+def host(address: str) -> str:
+    """Return the host of a web address, whose path may hold a secret."""
+    return urlsplit(address).hostname or address
+
+
 def install(portal: Blueprint) -> None:
     """Give the templates these filters, the assets' addresses, the session and the chosen theme."""
     portal.record_once(_add_filters)
@@ -205,7 +211,7 @@ def install(portal: Blueprint) -> None:
 
 
 def _add_filters(state: BlueprintSetupState) -> None:
-    filters = (count, short, money, cents, duration, day, utc_day, clock, ago, time_label, zone_name)
+    filters = (count, short, money, cents, duration, day, utc_day, clock, ago, time_label, zone_name, host)
     state.app.jinja_env.filters.update({function.__name__: function for function in filters})
     state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context
 
