@@ -18,7 +18,7 @@ _INPUT_MAX = 1_000_000
 BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
 _OUTPUT_DEFAULT = 1_024
 _MODEL_LENGTH_MAX = 200
-_UNITS_MAX = 2**53 - 1  # of a limit: see docs/protocol.md
+_UNITS_MAX = 2**53 - 1  # of a limit: see docs/reference/protocol.md
 
 # How providers spell the cap of the output and the number of answers; Gemini's are inside `generationConfig`.
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "max_tokens_to_sample")

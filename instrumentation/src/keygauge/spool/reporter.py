@@ -1,4 +1,4 @@
-"""Tells the key service what this process counted, by hour: the ledger is compared with it. See docs/protocol.md."""
+"""Tells the key service what this process counted, by hour: the ledger is compared with it. See docs/reference/protocol.md."""
 
 from __future__ import annotations
 
