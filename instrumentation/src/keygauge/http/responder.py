@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Struct
 
 from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
+from keygauge.http.layers import Walk
 from keygauge.limits.estimate import BYTES_PER_TOKEN
 from keygauge.runtime import Runtime
 from keygauge.usage import Reader, Usage, kind_of, reader_for
@@ -30,6 +33,7 @@ class Responder(Struct, kw_only=True, eq=False):
     runtime: Runtime
     _is_answered: bool = False  # a held call, in full
     _is_document: bool = False  # the answer is one of JSON
+    _params: dict[str, Any] | None = None  # of the path, as far as it was followed
     _is_gone: bool = False  # the client, before the answer's end
     _reader: Reader | None = None  # of an HTTP answer
     _settled: bool = False
@@ -155,9 +159,14 @@ class Responder(Struct, kw_only=True, eq=False):
 
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""
-        call = self.call
-        call.template = self.find_route()
-        call.route = call.template or UNMATCHED
+        walk = self.follow()
+        self._params = walk.params
+        self.call.template = walk.template
+        self.call.route = walk.template or UNMATCHED
+
+    def follow(self) -> Walk:
+        """Follow the request through the host, as it will pass it on."""
+        raise NotImplementedError
 
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""

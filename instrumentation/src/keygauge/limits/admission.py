@@ -53,6 +53,7 @@ EXPIRED = Refusal("expired", "key_invalid")
 WRONG_IP = Refusal("forbidden", "ip_not_allowed")
 WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
 WRONG_MODEL = Refusal("forbidden", "model_not_allowed")
+UNREADABLE = Refusal("forbidden", "request_unreadable")
 UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)
 
 
