@@ -25,7 +25,8 @@ _CAPS = frozenset(
 _ANSWERS = frozenset({"n", "candidatecount", "candidate_count", "best_of"})
 _INSIDE = frozenset({"generationconfig", "generation_config", "options", "inferenceconfig", "textgenerationconfig"})
 _INSIDE_CAPS = _CAPS | {"maxtokens", "maxtokencount", "num_predict"}
-_MODELS = frozenset({"model", "models", "model_id", "modelid", "model_name", "engine"})
+_CHOICES = "models"  # a list to choose from
+_MODELS = frozenset({"model", "model_id", "modelid", "model_name", "engine"})
 _SESSIONS = frozenset({"session", "response"})  # OpenAI's Realtime names its model there
 
 
@@ -125,6 +126,9 @@ class _Declared:
             lower = name.lower()
             if lower in _MODELS:
                 self._name(value)
+            elif lower == _CHOICES:
+                for one in value if type(value) is list else [value]:
+                    self._name(one)
             elif lower in _CAPS:
                 self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
             elif lower in _ANSWERS:
@@ -146,10 +150,11 @@ class _Declared:
                 self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
 
     def _name(self, value: object) -> None:
-        """Take a model, or a list of them to choose from; what is neither may be one to the app."""
-        names = value if type(value) is list else [value]
-        self.models += [name for name in names if isinstance(name, str)]
-        self.hidden = self.hidden or any(not isinstance(name, str | None) for name in names)
+        """Take a model; what is no text may name one to the app."""
+        if isinstance(value, str):
+            self.models.append(value)
+        elif value is not None:
+            self.hidden = True
 
 
 def _number(name: str, value: object, most: int, *, is_form: bool = False) -> list[int]:
