@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint
 
 from keygauge_keyservice import database
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("health", __name__)
 

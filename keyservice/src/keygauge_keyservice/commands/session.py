@@ -12,8 +12,8 @@ from keygauge_keyservice import config, database
 from keygauge_keyservice.config import SettingsError
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.embedded import EmbeddedError
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import Problem
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.fields import Fields
 
 ACTOR = "operator"  # whoever may run commands here
 

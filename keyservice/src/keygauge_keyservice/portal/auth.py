@@ -13,8 +13,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from keygauge_keyservice.accounts import sessions
 from keygauge_keyservice.accounts.members import Member
 from keygauge_keyservice.accounts.sessions import Session
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 _COOKIE = "keygauge_session"
 _COOKIE_HTTPS = f"__Host-{_COOKIE}"  # browsers take it from this very host alone (RFC 6265bis, 4.1.3.2)

@@ -13,7 +13,7 @@ from typing import IO, Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from keygauge_keyservice.api.events import BATCH_BYTES_MAX
-from keygauge_keyservice.web.problem import Problem
+from keygauge_keyservice.errors import Problem
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
