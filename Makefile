@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH ?= overhead
+TESTS ?=
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
 .DEFAULT_GOAL := help
@@ -26,7 +27,7 @@ demo: $(BIN)/.demo ## run everything on this machine, with live traffic
 	@$(BIN)/keygauge-demo
 
 test: $(BIN)/.dev ## run all tests
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto --dist loadgroup $(TESTS)
 
 check: $(BIN)/.dev ## lint, types, layers, generated files, documentation
 	$(BIN)/ruff check .
@@ -58,4 +59,4 @@ up: .env ## the whole stack in containers
 	docker compose up --build
 
 clean: ## remove the environment and the demo's state
-	rm -rf $(VENV) .demo build
+	rm -rf $(VENV) $(VENV)-* .demo build

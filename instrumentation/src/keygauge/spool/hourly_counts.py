@@ -58,6 +58,11 @@ class HourlyCounts:
         with self._lock:
             self._told.update((hour, sums) for hour, sums in hours.items() if hour in self._hours)
 
+    def forget_told(self) -> None:
+        """Take it that the key service knows nothing."""
+        with self._lock:
+            self._told.clear()
+
     def _count(self, time_ns: int, input_tokens: int, output_tokens: int) -> None:
         hour = time_ns // _HOUR_NS * _HOUR_S
         requests, given, made = self._hours.get(hour, (0, 0, 0))

@@ -37,6 +37,10 @@ class Reporter:
         """Take note that a batch was shipped: a report follows, though it may tell nothing new."""
         self._has_shipped = True
 
+    def forget_told(self) -> None:
+        """Tell everything once more: the key service may have forgotten some of it."""
+        self._totals.forget_told()
+
     def report(self, client: ServiceClient, *, at_once: bool) -> None:
         """Report what changed, when it is time for it.
 
