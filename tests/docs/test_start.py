@@ -30,9 +30,8 @@ def shell(tmp_path):
     def run(text, port):
         script = f"set -e -o pipefail\n. {variables}\n{text}\nexport -p > {variables}\n"
         if not text.startswith(SERVERS):
-            done = subprocess.run(
-                ["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
-            )
+            options = {"cwd": tmp_path, "env": environ, "capture_output": True, "text": True, "timeout": 60}
+            done = subprocess.run(["bash", "-c", script], check=False, **options)
             assert done.returncode == 0, done.stdout + done.stderr
             return done.stdout
         script = f". {variables}\nexec {text}"

@@ -66,4 +66,5 @@ def _rows(every: list[Alert]) -> Iterator[str]:
     for alert in every:
         name = " ".join((alert.name, *alert.labels.values()))
         condition = alert.expression.replace("|", "\\|")
-        yield f"| [{name}](../operate/runbook.md#{alert.name.lower()}) | {alert.severity} | {alert.hold} | `{condition}` |\n"
+        heading = f"../operate/runbook.md#{alert.name.lower()}"
+        yield f"| [{name}]({heading}) | {alert.severity} | {alert.hold} | `{condition}` |\n"
