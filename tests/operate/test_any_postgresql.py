@@ -49,8 +49,8 @@ def pooler(cluster):
     port = free_port()
     settings = cluster.directory / "pgbouncer.ini"
     settings.write_text(
-        f"[databases]\npostgres = host=127.0.0.1 port={cluster.port} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {port}\nauth_type = any\nunix_socket_dir =\npool_mode = transaction\ndefault_pool_size = 3\n"
+        f"[databases]\npostgres = host=127.0.0.1 port={cluster.port} user=postgres\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nunix_socket_dir =\npool_mode = transaction\ndefault_pool_size = 3\n"
         "max_client_conn = 100\n"
     )
     settings.chmod(0o644)

@@ -24,6 +24,7 @@ from keygauge.limits.refusal import (
     MISSING,
     UNAVAILABLE,
     UNKNOWN,
+    UNREADABLE,
     WRONG_IP,
     WRONG_MODEL,
     WRONG_ROUTE,
@@ -57,10 +58,11 @@ class Sync(Protocol):
 class NeedsBody:
     """The key's limits need the route, or what the body tells: `read` them, then decide again."""
 
-    __slots__ = ("needs_body",)
+    __slots__ = ("needs_body", "needs_model")
 
-    def __init__(self, *, needs_body: bool) -> None:
-        self.needs_body = needs_body
+    def __init__(self, key: Key) -> None:
+        self.needs_body = key.needs_body
+        self.needs_model = key.needs_model
 
 
 # None: admitted. A round: decide again when it has ended; soon: at that moment; unread: with route and estimate.
@@ -184,9 +186,11 @@ class Authorizer:
     def _restrict(self, call: Call, key: Key) -> Refusal | NeedsBody | None:
         """Hold a call against the endpoints and models that its key is for."""
         if call.estimate is None:
-            return NeedsBody(needs_body=key.needs_body)
+            return NeedsBody(key)
         if not key.key_policy.admits_route(call.template):
             return self._refuse(call, WRONG_ROUTE)
+        if key.needs_model and (call.estimate.unread or call.estimate.hidden):
+            return self._refuse(call, UNREADABLE)
         if not key.key_policy.admits_models(call.estimate):
             return self._refuse(call, WRONG_MODEL)
         return None
@@ -194,8 +198,10 @@ class Authorizer:
     def _reserve(self, call: Call, key: Key) -> Refusal | NeedsUnits | WaitUntil | NeedsBody | PendingHeartbeat | None:
         """Take what the call may use, once its route and body are known."""
         if call.estimate is None and (key.needs_body or key.needs_route):
-            return NeedsBody(needs_body=key.needs_body)
+            return NeedsBody(key)
         estimate: Estimate = call.estimate or _ANY
+        if estimate.hidden and key.is_capped:
+            return UNREADABLE
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):
             return prices

@@ -24,7 +24,7 @@ from keygauge.sync.lease_sync import LeaseSync
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MOST = 500  # look-ups in one beat: see docs/protocol.md
+_MOST = 500  # look-ups in one beat: see docs/reference/protocol.md
 _TIMEOUT_S = 2.0
 _LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a beat that was not answered
