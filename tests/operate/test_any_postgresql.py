@@ -50,8 +50,8 @@ def pooler(cluster):
     settings = cluster.directory / "pgbouncer.ini"
     settings.write_text(
         f"[databases]\npostgres = host=127.0.0.1 port={cluster.port} user=postgres\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\nunix_socket_dir =\npool_mode = transaction\ndefault_pool_size = 3\n"
-        "max_client_conn = 100\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\n"
     )
     settings.chmod(0o644)
     identity = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
