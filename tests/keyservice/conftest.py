@@ -91,7 +91,7 @@ def serve(empty_database_url, tmp_path):
         )
         started.append(process)
         url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
+        for _ in range(900):
             try:
                 urllib.request.urlopen(f"{url}/readyz", timeout=10).close()
             except OSError:

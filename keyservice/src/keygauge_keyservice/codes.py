@@ -44,6 +44,7 @@ CODES: Mapping[str, str] = {
     "spool_claimed": "Spool in use",
     "stale_form": "Form out of date",
     "table_not_found": "Table not found",
+    "too_many_at_once": "Too many requests at once",
     "unauthorized": "Unauthorized",
     "unsupported_encoding": "Unsupported content encoding",
     "unsupported_media_type": "Unsupported media type",
@@ -52,7 +53,17 @@ CODES: Mapping[str, str] = {
 
 FIELD_CODES = frozenset(
     (
-        *("bad_email", "bad_length", "missing", "no_first_tier", "same_name", "same_size", "unknown_field", "wrong"),
+        *(
+            "bad_email",
+            "bad_length",
+            "missing",
+            "no_first_tier",
+            "same_name",
+            "same_size",
+            "too_common",
+            "unknown_field",
+            "wrong",
+        ),
         *("wrong_choice", "wrong_cursor", "wrong_list", "wrong_name", "wrong_number", "wrong_role", "wrong_slug"),
         *("wrong_text", "wrong_time", "wrong_type", "wrong_unit", "wrong_window"),
     )

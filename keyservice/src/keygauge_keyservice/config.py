@@ -45,6 +45,7 @@ class Settings:
         "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
     )
 
+    public_url: str | None = None  # where people reach the portal: links and redirects lead there, whatever Host says
     oidc: Provider | None = None  # where people may sign in to the portal, beside their passwords
     proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
 
@@ -67,7 +68,8 @@ class Settings:
             admin_token_is_new=admin_token_is_new,
             oidc=_provider(environ),
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
-            api_url=_api_url(environ) or cls.api_url,
+            api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
+            public_url=_web_address(environ, "KEYGAUGE_PUBLIC_URL", "https://keys.acme.com"),
         )
 
 
@@ -137,11 +139,11 @@ def _provider(environ: Mapping[str, str]) -> Provider | None:
     )
 
 
-def _api_url(environ: Mapping[str, str]) -> str | None:
-    url = environ.get("KEYGAUGE_API_URL")
+def _web_address(environ: Mapping[str, str], name: str, example: str) -> str | None:
+    url = environ.get(name)
     if url and not _is_web_address(url):  # customers paste it into a shell
-        raise SettingsError("KEYGAUGE_API_URL: give an address such as https://api.acme.com/v1/models")
-    return url
+        raise SettingsError(f"{name}: give an address such as {example}")
+    return url or None
 
 
 def _count(environ: Mapping[str, str], name: str) -> int:

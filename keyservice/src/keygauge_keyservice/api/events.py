@@ -35,7 +35,7 @@ def take() -> dict[str, Any]:
     started = perf_counter()
     spool, first, owner = _spool(), _first(), _owner()
     lines = _lines(_body())
-    with services().connection() as connection:
+    with services().replica_connection() as connection:
         services().prices.refresh(connection)
         try:
             receipt = ingest.take_batch(connection, spool, first, lines, services().prices, owner=owner)

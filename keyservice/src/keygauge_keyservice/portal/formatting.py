@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from flask import Blueprint, request
+from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
-from keygauge_keyservice.portal import assets, auth
+from keygauge_keyservice.portal import assets, auth, cookies
 from keygauge_keyservice.web.context import services
 
 _THOUSAND = 1000
@@ -129,7 +129,7 @@ def _add_filters(state: BlueprintSetupState) -> None:
 
 
 def _context() -> dict[str, object]:
-    theme = request.cookies.get("keygauge_theme")
+    theme = cookies.read("keygauge_theme")
     return {
         "api_url": services().settings.api_url,
         "asset": assets.address,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
+from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment, Role
 
 _WORKER = "keygauge_keyservice.serving.worker"
 _log = logging.getLogger(__name__)
@@ -31,10 +31,11 @@ class StartError(RuntimeError):
 class Group:
     """Workers that do the same."""
 
-    name: str
+    role: Role
     workers: int
     threads: int
     listeners: Sequence[socket.socket]
+    pages: str | None = None
 
 
 @dataclass(eq=False)
@@ -91,7 +92,7 @@ class Supervisor:
     def _start(self, group: Group, *, replaces: list[_Child]) -> None:
         ours, theirs = socket.socketpair()
         descriptors = tuple(listener.fileno() for listener in group.listeners)
-        assignment = Assignment(descriptors, theirs.fileno(), group.threads)
+        assignment = Assignment(group.role, descriptors, theirs.fileno(), group.threads, group.pages)
         process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", _WORKER, assignment.write()],
             env=dict(self._environ),
@@ -125,7 +126,7 @@ class Supervisor:
         self._on_exit(child.process.pid)
         if child.kill_at is not None:
             return
-        _log.error("worker %s (%d) ended with %d", child.group.name, child.process.pid, status)
+        _log.error("worker %s (%d) ended with %d", child.group.role, child.process.pid, status)
         if not child.replaces:  # else those whom it was to replace go on
             self._start_at.append((time.monotonic() + (0.0 if child.is_ready else _AGAIN_S), child.group))
 

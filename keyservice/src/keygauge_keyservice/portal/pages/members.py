@@ -7,9 +7,9 @@ from typing import get_args
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import invitations, login_throttle, members, sessions
+from keygauge_keyservice.accounts import invitations, login_throttle, members, passwords, sessions
 from keygauge_keyservice.accounts.members import Role
-from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.problem import Problem
 
@@ -41,7 +41,7 @@ def invite() -> str | tuple[str, int]:
             )
     except Problem as problem:
         return _page(wrong=problem.detail, email=email), problem.status
-    link = url_for("portal.invitation.show", token=token, _external=True)
+    link = cookies.public_link("portal.invitation.show", token=token)
     return render_template("portal/member_invited.html", invited=invited, link=link)
 
 
@@ -131,15 +131,16 @@ def change_password() -> Response | tuple[str, int]:
     if new != request.form.get("again", ""):
         return render_template("portal/password.html", wrong="The two new passwords are not the same."), 422
     with services().connection() as connection:
-        is_admitted = login_throttle.admit(connection, email=member.email, ip=ip)
+        device = cookies.known_device(member.email)
+        is_admitted = login_throttle.admit(connection, email=member.email, ip=ip, device=device)
         credentials = members.find_credentials(connection, member.email)
-    old = request.form.get("old", "")[: members.PASSWORD_LENGTH_MAX]
-    if not is_admitted or not members.verify(credentials[1] if credentials else None, old):
+    old = request.form.get("old", "")[: passwords.LENGTH_MAX]
+    if not is_admitted or not passwords.verify(credentials[1] if credentials else None, old):
         return render_template("portal/password.html", wrong="The old password is wrong, or was too often."), 422
     try:
         with services().connection() as connection:
             members.set_password(connection, member.email, new, actor=member.email)
-            login_throttle.forgive(connection, email=member.email, ip=ip)
+            login_throttle.forgive(connection, email=member.email, ip=ip, device=device)
             token = sessions.start(connection, member.id)
     except Problem as problem:
         return render_template("portal/password.html", wrong=problem.detail), problem.status
