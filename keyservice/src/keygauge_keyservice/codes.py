@@ -32,6 +32,7 @@ CODES: Mapping[str, str] = {
     "key_not_found": "Key not found",
     "key_reused": "Idempotency key reused",
     "last_owner": "Last owner",
+    "locked_by_operator": "Restricted by the operator",
     "member_exists": "Member already exists",
     "member_not_found": "Member not found",
     "method_not_allowed": "Method not allowed",

@@ -116,6 +116,7 @@ def _create(arguments: argparse.Namespace) -> int:
             environment=arguments.environment,
             expires_at=arguments.expires_at,
             actor=ACTOR,
+            by_operator=True,
             **terms,
         )
     Console(stderr=True).print(f"Key {key.id}: copy it now, it is not shown again.", highlight=False)
@@ -133,7 +134,7 @@ def _rename(arguments: argparse.Namespace) -> int:
 def _change(arguments: argparse.Namespace) -> int:
     terms = _terms(arguments)
     with connected() as connection:
-        _show([keys.change(connection, arguments.key, actor=ACTOR, **terms)])
+        _show([keys.change(connection, arguments.key, actor=ACTOR, by_operator=True, **terms)])
     return 0
 
 
@@ -146,7 +147,7 @@ def _limits(arguments: argparse.Namespace) -> int:
 def _set_limits(arguments: argparse.Namespace) -> int:
     given = [replace(limit, subject="key") for limit in limits.parse(arguments.limit)]
     with connected() as connection:
-        _show_limits(key_limits.replace(connection, arguments.key, given, actor=ACTOR))
+        _show_limits(key_limits.replace(connection, arguments.key, given, actor=ACTOR, by_operator=True))
     return 0
 
 
@@ -172,13 +173,13 @@ def _rotate(arguments: argparse.Namespace) -> int:
 
 def _disable(arguments: argparse.Namespace) -> int:
     with connected() as connection:
-        _show([keys.set_status(connection, arguments.key, "disabled", actor=ACTOR)])
+        _show([keys.set_status(connection, arguments.key, "disabled", actor=ACTOR, by_operator=True)])
     return 0
 
 
 def _enable(arguments: argparse.Namespace) -> int:
     with connected() as connection:
-        _show([keys.set_status(connection, arguments.key, "active", actor=ACTOR)])
+        _show([keys.set_status(connection, arguments.key, "active", actor=ACTOR, by_operator=True)])
     return 0
 
 

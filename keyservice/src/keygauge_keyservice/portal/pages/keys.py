@@ -69,7 +69,7 @@ def set_status(key_id: str) -> Response:
     status: Literal["active", "disabled"] = "active" if request.form.get("status") == "active" else "disabled"
     with services().connection() as connection:
         require_own(connection, key_id)
-        keys.set_status(connection, key_id, status, actor=member.email)
+        keys.set_status(connection, key_id, status, actor=member.email, by_operator=member.is_operator)
     return _back(key_id, status)
 
 
