@@ -78,6 +78,11 @@ def data_directory(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("KEYGAUGE_DATA_DIR") or ".keygauge").absolute()
 
 
+def embedded_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the embedded database lives, where there is no other."""
+    return data_directory(environ) / "postgresql"
+
+
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
     """Return the database's address; without one, start the embedded database.
 
@@ -87,7 +92,7 @@ def database_url(environ: Mapping[str, str] = os.environ) -> str:
     """
     url = environ.get("KEYGAUGE_DATABASE_URL")
     if not url:
-        return embedded.start(data_directory(environ) / "postgresql").get_uri()
+        return embedded.start(embedded_directory(environ)).get_uri()
     try:
         ports = str(conninfo_to_dict(url).get("port") or "").split(",")
     except psycopg.ProgrammingError:

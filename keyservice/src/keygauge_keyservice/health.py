@@ -7,6 +7,8 @@ from time import monotonic
 from flask import Blueprint, current_app
 
 from keygauge_keyservice import database
+from keygauge_keyservice.keys import pepper_check
+from keygauge_keyservice.secret import PepperError
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.problem import Problem
 
@@ -28,8 +30,12 @@ def ready() -> dict[str, str]:
     known = current_app.extensions
     if monotonic() >= known.get(_READY_UNTIL, 0.0):
         with services().replica_connection() as connection:
-            missing = database.pending(connection)
-        if missing:
-            raise Problem(503, "migrations_pending", f"{len(missing)} migrations are missing: run 'keygauge migrate'.")
+            if missing := database.pending(connection):
+                detail = f"{len(missing)} migrations are missing: run 'keygauge migrate'."
+                raise Problem(503, "migrations_pending", detail)
+            try:
+                pepper_check.compare(connection, services().settings.peppers)
+            except PepperError as error:
+                raise Problem(503, "wrong_pepper", str(error)) from error
         known[_READY_UNTIL] = monotonic() + _READY_S
     return {"status": "ok"}

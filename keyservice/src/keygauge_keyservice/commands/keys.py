@@ -20,7 +20,7 @@ from keygauge_keyservice.commands import limits
 from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
+from keygauge_keyservice.keys import key_limits, key_terms, keys, pepper_check, rotation
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.web.fields import Fields
 
@@ -108,6 +108,7 @@ def _create(arguments: argparse.Namespace) -> int:
     with told_plainly():
         peppers = config.peppers()
     with connected() as connection:
+        pepper_check.compare(connection, peppers)
         key, token = keys.create(
             connection,
             peppers=peppers,
@@ -159,6 +160,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
         rotation_id = given.slug("rotation_id")
         given.check()
     with connected() as connection:
+        pepper_check.compare(connection, peppers)
         done = rotation.rotate(
             connection, arguments.key, peppers=peppers, rotation_id=rotation_id, grace_s=grace_s, actor=ACTOR
         )

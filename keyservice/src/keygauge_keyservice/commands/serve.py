@@ -9,14 +9,15 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice import config, database
+from keygauge_keyservice import config, database, embedded
 from keygauge_keyservice.commands.session import told_plainly
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.serving.supervisor import Group, StartError, Supervisor
 
 _THREADS = 8  # no more than the pool has connections
@@ -60,6 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
         with database.connect(given.database_url) as connection:
             database.migrate(connection)
+            pepper_check.check(connection, given.peppers)
     if given.admin_token_is_new:
         kept = config.data_directory() / "admin_token"
         print(f"Admin token, shown this once and kept in {kept}: {given.admin_token}", file=sys.stderr)  # noqa: T201
@@ -68,7 +70,9 @@ def _run(arguments: argparse.Namespace) -> int:
         environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # workers count in files: each scrape sees the sum of all
         groups = _groups(arguments, listener, private, directory)
         try:
-            Supervisor(groups, environ=environ, on_exit=lambda pid: _forget(directory, pid)).run()
+            Supervisor(
+                groups, environ=environ, on_exit=lambda pid: _forget(directory, pid), on_turn=_database_watch()
+            ).run()
         except StartError as error:
             raise CommandError(str(error)) from error
     return 0
@@ -86,6 +90,13 @@ def _groups(
     local.bind(str(path))
     local.listen(_BACKLOG)
     return [Group("replicas", workers, threads, [public], pages=str(path)), Group("pages", workers, threads, [local])]
+
+
+def _database_watch() -> Callable[[], None]:
+    """Return what starts the embedded PostgreSQL anew where it was killed; nothing where it is another's."""
+    if os.environ.get("KEYGAUGE_DATABASE_URL"):
+        return lambda: None
+    return embedded.Watch(config.embedded_directory()).look
 
 
 def _inherited() -> socket.socket | None:

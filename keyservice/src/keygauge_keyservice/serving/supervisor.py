@@ -52,11 +52,17 @@ class Supervisor:
     """Runs groups of workers until it is told to end."""
 
     def __init__(
-        self, groups: Sequence[Group], *, environ: Mapping[str, str], on_exit: Callable[[int], None] = lambda _: None
+        self,
+        groups: Sequence[Group],
+        *,
+        environ: Mapping[str, str],
+        on_exit: Callable[[int], None] = lambda _: None,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._groups = groups
         self._environ = environ
         self._on_exit = on_exit
+        self._on_turn = on_turn
         self._children: list[_Child] = []
         self._start_at: list[tuple[float, Group]] = []
         self._received: list[int] = []
@@ -72,6 +78,7 @@ class Supervisor:
         was_ready = False
         while not {signal.SIGTERM, signal.SIGINT} & set(self._received):
             self._wait(wake_up)
+            self._on_turn()
             was_ready = was_ready or all(child.is_ready for child in self._children)
             if not was_ready and self._start_at:
                 self._end()
