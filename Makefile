@@ -28,10 +28,11 @@ demo: $(BIN)/.demo ## run everything on this machine, with live traffic
 test: $(BIN)/.dev ## run all tests
 	$(BIN)/pytest -n auto --dist loadgroup
 
-check: $(BIN)/.dev ## lint, types, generated files
+check: $(BIN)/.dev ## lint, types, layers, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
 	$(BIN)/keygauge dashboards check
 
 format: $(BIN)/.dev ## format the code

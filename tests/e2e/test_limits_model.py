@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import pytest
 
+from keygauge_keyservice.clock_reading import Reading
+from keygauge_keyservice.heartbeat_message import Return
 from keygauge_keyservice.limits import leases
-from keygauge_keyservice.limits.clock_reading import Reading
 from keygauge_keyservice.limits.kinds import sliding_window
 from keygauge_keyservice.limits.kinds.sliding_window import Log
 from keygauge_keyservice.limits.leases import Refund
-from keygauge_keyservice.sync.message import Return
 
 LIMIT, WINDOW_S = 2, 1
 TICK_US = 250_000

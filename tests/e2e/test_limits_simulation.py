@@ -19,17 +19,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from keygauge.limits.admission import Admission, NeedsUnits, Refusal, Reservation, WaitUntil
+from keygauge.limits.admission import Admission, NeedsUnits, Reservation, WaitUntil
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
+from keygauge.limits.refusal import Refusal
 from keygauge.sync.lease_sync import LeaseSync
+from keygauge_keyservice.clock_reading import Reading
+from keygauge_keyservice.heartbeat_message import Acquisition, Return
 from keygauge_keyservice.limits import leases
-from keygauge_keyservice.limits.clock_reading import Reading
 from keygauge_keyservice.limits.grant import Counter
 from keygauge_keyservice.limits.kinds.gcra import Flow
 from keygauge_keyservice.limits.kinds.sliding_window import Log
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.sync.message import Acquisition, Return
 
 MS = 1_000_000
 SECOND = 1_000 * MS

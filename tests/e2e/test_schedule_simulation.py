@@ -15,8 +15,9 @@ from test_limits_simulation import LONG, MS, SECOND, T_MAX_NS, Store
 
 from keygauge.call import Call
 from keygauge.key import digest, generate
-from keygauge.limits.admission import Admission, Refusal, WaitUntil
+from keygauge.limits.admission import Admission, WaitUntil
 from keygauge.limits.authorizer import Authorizer
+from keygauge.limits.refusal import Refusal
 from keygauge.sync.lease_sync import LeaseSync
 
 PROCESSES = 8

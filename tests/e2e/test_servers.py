@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psutil
 import psycopg
 import pytest
 from ports import free_ports
@@ -123,6 +124,12 @@ def test_every_request_is_counted_once_and_sigterm_leaves_nothing(check, command
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", ["hypercorn", "hypercorn wsgi"])
+def test_workers_that_are_terminated_ship_what_they_have(check, name):
+    check(SERVERS[name], end=terminate_workers)  # hypercorn does so to all as soon as the first one has ended
+
+
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("command", ZERO_CODE.values(), ids=ZERO_CODE)
 def test_every_request_is_counted_once_with_zero_code(check, command):
     if not entry_points(group="opentelemetry_instrumentor", name="keygauge"):
@@ -173,13 +180,21 @@ def pull(port):
         return []
 
 
+def terminate_workers(process):
+    workers = psutil.Process(process.pid).children()
+    for worker in workers:
+        worker.terminate()
+    psutil.wait_procs(workers, timeout=60)
+    process.wait(60)
+
+
 @pytest.fixture
 def check(cold_stack, collector, serve, tmp_path):
     """Serve by a command, send requests, end the server; compare."""
     return partial(check_counts, cold_stack, collector, serve, tmp_path)
 
 
-def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=False):
+def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=False, end=terminate):
     cold_stack.start_service()
     key, token = cold_stack.create_key(
         plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60),
@@ -193,7 +208,7 @@ def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=Fal
             process.send_signal(signal.SIGHUP)
         sent = sum(answers, Counter())
     assert sent == {200: REQUESTS}, (tmp_path / "server.log").read_text()[-2000:]
-    terminate(process)
+    end(process)
     events = cold_stack.ledger(key.id, "status, input_tokens, output_tokens")
     assert Counter(events) == {(200, 11, 7): REQUESTS}
     assert collector.total("keygauge.requests", **{"keygauge.key.id": key.id}) == REQUESTS

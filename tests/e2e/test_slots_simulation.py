@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from test_limits_simulation import EPOCH_US, MS, PROFILE, T_MAX_NS, Replica, World
 
-from keygauge.limits.admission import NeedsUnits, Refusal, Reservation, WaitUntil
+from keygauge.limits.admission import NeedsUnits, Reservation, WaitUntil
 from keygauge.limits.concurrency import ConcurrencyPool
 from keygauge.limits.limit import Limit
+from keygauge.limits.refusal import Refusal
+from keygauge_keyservice.heartbeat_message import Acquisition
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.kinds import concurrency
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.sync.message import Acquisition
 
 
 class SlotStore:

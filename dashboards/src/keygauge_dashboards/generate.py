@@ -8,7 +8,7 @@ from pathlib import Path
 from keygauge_dashboards.alerts.alert import RUNBOOK
 from keygauge_dashboards.catalogue import catalogue
 from keygauge_dashboards.dashboards.suite import pages
-from keygauge_dashboards.grafana.provisioning import dashboard_folder, data_sources, ledger_rules, rules
+from keygauge_dashboards.provisioning import dashboard_folder, data_sources, ledger_rules, rules
 from keygauge_dashboards.thresholds import Thresholds
 
 GENERATED = Path("dashboards/generated")

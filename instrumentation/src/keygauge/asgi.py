@@ -16,14 +16,14 @@ from keygauge.http.client_address import client_ip
 from keygauge.http.lifespan import Lifespan
 from keygauge.http.preflight import is_preflight
 from keygauge.http.problem import answer
-from keygauge.limits.admission import Refusal, WaitUntil
-from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
+from keygauge.limits.admission import WaitUntil
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody, PendingHeartbeat
 from keygauge.limits.credential import Conflict, find
 from keygauge.limits.estimate import Estimate, EstimateError
-from keygauge.limits.key_policy import parse_networks
+from keygauge.limits.refusal import Refusal
+from keygauge.networks import parse_networks
 from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
-from keygauge.sync.heartbeat import PendingHeartbeat
 from keygauge.telemetry import tracing
 
 Identify = Callable[[Scope], str | None]

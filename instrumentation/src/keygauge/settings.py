@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from keygauge.limits.key_policy import parse_networks
+from keygauge.networks import parse_networks
 
 Mode = Literal["enforce", "observe"]
 

@@ -14,14 +14,14 @@ from keygauge.http.client_address import client_ip
 from keygauge.http.preflight import is_preflight_environ
 from keygauge.http.problem import answer
 from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
-from keygauge.limits.admission import Refusal, WaitUntil
-from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
+from keygauge.limits.admission import WaitUntil
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody, PendingHeartbeat
 from keygauge.limits.credential import Conflict, find
 from keygauge.limits.estimate import Estimate, EstimateError
-from keygauge.limits.key_policy import parse_networks
+from keygauge.limits.refusal import Refusal
+from keygauge.networks import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
-from keygauge.sync.heartbeat import PendingHeartbeat
 from keygauge.telemetry import tracing
 
 Identify = Callable[[Environ], str | None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib import resources
 from typing import TypeAlias
 
@@ -11,6 +13,7 @@ from psycopg_pool import ConnectionPool
 
 Connection: TypeAlias = psycopg.Connection[DictRow]
 Pool: TypeAlias = ConnectionPool[Connection]
+Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
 REPLICA_CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` and a few to spare
 PAGE_CONNECTIONS_MAX = (

@@ -7,10 +7,10 @@ from time import monotonic
 from flask import Blueprint, current_app
 
 from keygauge_keyservice import database
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.secret import PepperError
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 _READY_S = 1.0  # for so long it is not looked at again: strangers must not keep the database busy by asking
 _READY_UNTIL = "keygauge_ready_until"

@@ -1,7 +1,7 @@
 import pytest
 
 from keygauge_keyservice.accounts import accounts, members, passwords, plans, sessions
-from keygauge_keyservice.web.problem import Problem
+from keygauge_keyservice.errors import Problem
 
 PASSWORD = "correct horse battery"
 

@@ -5,11 +5,12 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event, Thread
-from urllib.parse import urlsplit
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
+from ports import free_port
 
 from keygauge.cli import main
 
@@ -82,8 +83,8 @@ def test_a_worker_that_dies_is_replaced(serve):
     assert "password" in read(f"{url}/sign-in")
 
 
-def test_replicas_can_have_an_address_of_their_own(serve, hold_port):
-    private = f"127.0.0.1:{hold_port()}"
+def test_replicas_can_have_an_address_of_their_own(serve):
+    private = f"127.0.0.1:{free_port()}"
     _, url = serve("--replica-address", private)
     assert status(f"{url}/sign-in") == 200
     assert status(f"http://{private}/sign-in") == 404

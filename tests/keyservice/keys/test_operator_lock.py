@@ -3,9 +3,9 @@
 import pytest
 
 from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import key_limits, keys
 from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.web.problem import Problem
 
 RPM = Limit(name="rpm", unit="request", amount=5, window_s=60, subject="key")
 DAILY = Limit(name="daily", unit="request", amount=50, period="day", subject="key")

@@ -4,11 +4,11 @@ import pytest
 
 from keygauge.key import digest, parse
 from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.heartbeat_message import LookUp
 from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import key_entries
-from keygauge_keyservice.sync.message import LookUp
-from keygauge_keyservice.web.problem import Problem
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
 DAY_S = 86_400

@@ -3,9 +3,9 @@ import re
 import pytest
 
 from keygauge.key import digest, parse
+from keygauge_keyservice.heartbeat_message import LookUp
 from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.sync import key_entries
-from keygauge_keyservice.sync.message import LookUp
 
 TERMS = {
     "name": "checkout",

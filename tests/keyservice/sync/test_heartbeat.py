@@ -6,14 +6,13 @@ import psycopg
 import pytest
 
 from keygauge.key import digest, generate
-from keygauge_keyservice import database
+from keygauge_keyservice import database, heartbeat_message
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.sync import message as heartbeat_message
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
 WINDOW_US = 3_600_000_000

@@ -4,9 +4,9 @@ import pytest
 
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import FieldError, invalid
 
 NOWHERE = Settings(
     database_url="postgresql://127.0.0.1:1/none?password=hush",

@@ -6,8 +6,8 @@ import json
 import math
 from typing import NamedTuple
 
-from keygauge.limits.admission import Refusal
 from keygauge.limits.headers import Fields
+from keygauge.limits.refusal import Refusal
 
 
 class Answer(NamedTuple):
@@ -17,10 +17,6 @@ class Answer(NamedTuple):
     headers: Fields
     body: bytes
 
-
-MISSING = Refusal("unknown", "key_missing")
-CONFLICT = Refusal("unknown", "key_conflict")
-BAD_CAP = Refusal("limited", "bad_output_cap")
 
 # code -> status, title, detail: what happened and the way out
 _KINDS = {

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import ParamSpec, Protocol
+
 from msgspec import Struct
 
 from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
+from keygauge.limits.authorizer import Authorizer
 from keygauge.limits.estimate import BYTES_PER_TOKEN
-from keygauge.runtime import Runtime
+from keygauge.telemetry.aggregator import Aggregator
 from keygauge.usage import Reader, Usage, kind_of, reader_for
 from keygauge.usage.reading import Missing
 
@@ -22,12 +26,31 @@ _LAST_EVENTS = (
 )  # OpenAI, Anthropic
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
+P = ParamSpec("P")
+
+
+class Recorder(Protocol):
+    """What a process keeps of its calls, as far as a responder needs it: `runtime` in production."""
+
+    aggregator: Aggregator
+    authorizer: Authorizer | None
+    estimates: bool
+
+    def settle(self, call: Call) -> None:
+        """Count an ended call and write its event; called once per request."""
+
+    def attempt(self, step: str, do: Callable[P, object], *args: P.args, **options: P.kwargs) -> None:
+        """Do one step of ours; one that fails is counted, and neither the host nor the next step notices."""
+
+    def fault(self, reason: str) -> None:
+        """Count and log a failure of our own, from an except block."""
+
 
 class Responder(Struct, kw_only=True, eq=False):
     """The end of one call, and its answer's body on the way there."""
 
     call: Call
-    runtime: Runtime
+    runtime: Recorder
     _is_answered: bool = False  # a held call, in full
     _is_document: bool = False  # the answer is one of JSON
     _is_gone: bool = False  # the client, before the answer's end

@@ -11,16 +11,7 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.limits.key_cache import Key, KeyCache
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a call is refused: the outcome counted, the code told, and when to come again."""
-
-    outcome: Outcome
-    code: str
-    limit: str | None = None
-    retry_after_s: float | None = None
+from keygauge.limits.refusal import EXPIRED, REVOKED, UNAVAILABLE, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +37,6 @@ class Reservation:
 
 
 Claim = tuple[LeasePool, int]  # units that a call takes of a limit
-
-UNKNOWN = Refusal("unknown", "key_invalid")
-REVOKED = Refusal("revoked", "key_invalid")
-EXPIRED = Refusal("expired", "key_invalid")
-WRONG_IP = Refusal("forbidden", "ip_not_allowed")
-WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
-WRONG_MODEL = Refusal("forbidden", "model_not_allowed")
-UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)
 
 
 class Admission:

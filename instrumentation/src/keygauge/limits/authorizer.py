@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future
+from typing import Protocol
 
 from keygauge import key as key_format
 from keygauge.call import INVALID, Call
 from keygauge.clock import now_ns
-from keygauge.http.problem import BAD_CAP, CONFLICT, MISSING
-from keygauge.limits.admission import (
-    UNAVAILABLE,
-    UNKNOWN,
-    WRONG_IP,
-    WRONG_MODEL,
-    WRONG_ROUTE,
-    NeedsUnits,
-    Refusal,
-    Reservation,
-    WaitUntil,
-)
+from keygauge.limits.admission import Admission, NeedsUnits, Reservation, WaitUntil
+from keygauge.limits.cost import Costing
 from keygauge.limits.credential import Conflict
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields, Texts
 from keygauge.limits.key_cache import Key
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.refusal import (
+    BAD_CAP,
+    CONFLICT,
+    MISSING,
+    UNAVAILABLE,
+    UNKNOWN,
+    WRONG_IP,
+    WRONG_MODEL,
+    WRONG_ROUTE,
+    Refusal,
+)
 from keygauge.pricing.rates import Rates
-from keygauge.sync.heartbeat import Heartbeat, PendingHeartbeat
+
+# ends with the heartbeat that carried what was asked before; False: the key service did not answer
+PendingHeartbeat = Future[bool]
+
+
+class Sync(Protocol):
+    """The connection to the key service, as far as decisions need it: what is asked goes with the next heartbeat."""
+
+    admission: Admission
+    costing: Costing
+
+    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat:
+        """Ask for a key that is not known here."""
+
+    def next_round(self) -> PendingHeartbeat:
+        """Return the next heartbeat."""
+
+    def wake(self) -> None:
+        """Have the next heartbeat sent at once."""
 
 
 class NeedsBody:
@@ -65,10 +86,10 @@ class Authorizer:
     Where it does not enforce, it says who calls and refuses nobody.
     """
 
-    def __init__(self, heartbeat: Heartbeat, *, enforces: bool) -> None:
-        self._heartbeat = heartbeat
-        self._admission = heartbeat.admission
-        self._costing = heartbeat.costing
+    def __init__(self, sync: Sync, *, enforces: bool) -> None:
+        self._sync = sync
+        self._admission = sync.admission
+        self._costing = sync.costing
         self._enforces = enforces
 
     def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
@@ -190,9 +211,9 @@ class Authorizer:
         for model in estimate.named:
             tiers = self._costing.find(key.tariff, model, call.time_ns)
             if tiers is None:
-                coming = self._heartbeat.next_round()
+                coming = self._sync.next_round()
                 if self._costing.want(key.tariff, model):
-                    self._heartbeat.wake()
+                    self._sync.wake()
                     return coming
             if tiers:
                 found.append(tiers)
@@ -202,7 +223,7 @@ class Authorizer:
 
     def _ask(self, dry: NeedsUnits) -> PendingHeartbeat:
         """Take the round first: what is asked after that is carried by it or by a later one, never by an earlier."""
-        coming = self._heartbeat.next_round()
+        coming = self._sync.next_round()
         self._admission.ask(dry)
         return coming
 
@@ -214,7 +235,7 @@ class Authorizer:
             key_id = None
         if key_id is None:
             return self._refuse(call, UNKNOWN)
-        return self._heartbeat.look_up(digest, key_id)
+        return self._sync.look_up(digest, key_id)
 
     def _refuse(self, call: Call, refusal: Refusal) -> Refusal | None:
         call.outcome = refusal.outcome

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 from msgspec.json import Encoder
 
 from keygauge.call import UNMATCHED, Call
+from keygauge.text import printable
 from keygauge.usage import Usage
 
 # Times in microseconds (`time` since 1970 UTC), sizes in bytes, details counts by kind. null is "not known", never 0.
@@ -41,17 +42,10 @@ FIELDS = (
 
 _NO_USAGE = Usage()
 _MOST_TEXTS = 10_000
-_LONGEST_TEXT = 256  # characters
 _LONGEST_US = 2**41
 _NO_STATUS = 599  # for what is no HTTP status at all
 
 _encode = Encoder().encode
-
-
-def as_written(text: str) -> str:
-    """Cut a text, and put a question mark for what does not print."""
-    text = text[:_LONGEST_TEXT]
-    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 class _Texts(dict[str | None, str | None]):
@@ -64,7 +58,7 @@ class _Texts(dict[str | None, str | None]):
         return fit
 
     def _fit(self, text: str) -> str | None:
-        return as_written(text)
+        return printable(text)
 
 
 class _Addresses(_Texts):

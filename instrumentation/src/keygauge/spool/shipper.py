@@ -7,11 +7,11 @@ from collections.abc import Callable
 from threading import Event, Thread
 from time import time
 
-from keygauge.adopter import Adopter
-from keygauge.sender import Sender
 from keygauge.settings import Settings
+from keygauge.spool.adopter import Adopter
 from keygauge.spool.reporter import Reporter
 from keygauge.spool.segment import SpoolReader
+from keygauge.spool.sender import Sender
 from keygauge.spool.spool import Spool
 from keygauge.sync.client import ServiceError
 

@@ -14,11 +14,12 @@ from uuid import uuid4
 from keygauge import __version__, clock
 from keygauge.clock import SECOND, now_ns
 from keygauge.limits.admission import Admission
+from keygauge.limits.authorizer import PendingHeartbeat
+from keygauge.limits.cost import Costing
 from keygauge.pricing.price_cache import PriceCache
 from keygauge.settings import Settings
 from keygauge.sync.client import ServiceClient, ServiceError
 from keygauge.sync.lease_sync import LeaseSync
-from keygauge.telemetry.cost_meter import Costing
 
 _log = logging.getLogger(__name__)
 
@@ -27,10 +28,6 @@ _MOST = 500  # look-ups in one beat: see docs/protocol.md
 _TIMEOUT_S = 2.0
 _LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a beat that was not answered
-
-PendingHeartbeat = Future[
-    bool
-]  # ends with the beat that carried what was asked before; False: the key service did not answer
 
 
 class Heartbeat:

@@ -12,8 +12,8 @@ from psycopg.rows import class_row
 from keygauge_keyservice.accounts import members, passwords
 from keygauge_keyservice.accounts.members import AnyRole, Member
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.web.problem import FieldError, Problem, invalid
 
 LIFETIME_S = 7 * 86_400
 _TOKEN_BYTES = 32

@@ -11,8 +11,8 @@ from psycopg.rows import class_row
 
 from keygauge_keyservice.accounts import accounts, passwords
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import FieldError, Problem, invalid, not_found
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.web.problem import FieldError, Problem, invalid, not_found
 
 Role = Literal["owner", "member", "viewer"]
 AnyRole = Literal["owner", "member", "viewer", "operator"]

@@ -12,7 +12,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from zxcvbn import zxcvbn
 
-from keygauge_keyservice.web.problem import FieldError, Problem
+from keygauge_keyservice.errors import FieldError, Problem
 
 LENGTH_MIN = 12
 LENGTH_MAX = 1024  # hashing costs time by length

@@ -11,11 +11,11 @@ from flask import Blueprint, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from keygauge_keyservice.api.schema import INTEGER, TEXT, array, enum, obj, operation, query
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger import ingest
 from keygauge_keyservice.ledger.event import Refusal
 from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("api_events", __name__, url_prefix="/v1/events")
 

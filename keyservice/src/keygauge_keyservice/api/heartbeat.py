@@ -7,13 +7,13 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from keygauge_keyservice import heartbeat_message
 from keygauge_keyservice.api.schema import FLAG, INTEGER, TEXT, array, enum, nullable, obj, operation, ref
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.heartbeat_message import ENTRIES_MAX
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.sync import message as heartbeat_message
-from keygauge_keyservice.sync.message import ENTRIES_MAX
 from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("api_beat", __name__, url_prefix="/v1/beat")
 

@@ -8,10 +8,10 @@ from typing import Any
 from flask import Blueprint, request
 
 from keygauge_keyservice.api.schema import INTEGER, TEXT, array, obj, operation, ref
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger import replica_counts
 from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
 

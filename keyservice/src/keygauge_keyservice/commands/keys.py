@@ -20,9 +20,9 @@ from keygauge_keyservice.commands import limits
 from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import key_limits, key_terms, keys, pepper_check, rotation
 from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.web.fields import Fields
 
 _LISTS = {
     "models": "models it may be used for, e.g. gpt-4o-mini,claude-*",

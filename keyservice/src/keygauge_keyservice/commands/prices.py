@@ -15,12 +15,12 @@ from keygauge_keyservice.commands import price_list
 from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.ledger import rerate
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.price_terms import parse_tiers
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.web.csv import usd
 
 _DAYS_MAX = 3660
 _TIER_HELP = (

@@ -12,9 +12,9 @@ from keygauge_keyservice import config, database
 from keygauge_keyservice.config import SettingsError
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.embedded import EmbeddedError
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.secret import PepperError
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import Problem
 
 ACTOR = "operator"  # whoever may run commands here
 

@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv6Network, ip_network
 from typing import Any
 
-from keygauge_keyservice.web.fields import Fields
+from keygauge_keyservice.fields import Fields
 
 ROUTES_MAX, NETWORKS_MAX, SCOPES_MAX, MODELS_MAX = 50, 100, 50, 50  # replicas look at each on every request
 ROTATE_EVERY_DAYS_MAX = 3650

@@ -13,9 +13,9 @@ from psycopg.rows import class_row
 from keygauge import key as key_format
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.secret import Peppers
-from keygauge_keyservice.web.problem import Problem, not_found
 
 Status = Literal["active", "disabled", "deleted"]
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import FieldError, Problem
 from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX
-from keygauge_keyservice.web.problem import FieldError, Problem
 
 HOURS_MAX = 500  # in one report
 HOUR_S = 3_600

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keygauge_keyservice.clock_reading import Reading
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.limits.clock_reading import Reading
+from keygauge_keyservice.heartbeat_message import Acquisition, Hold, Return
 from keygauge_keyservice.limits.grant import Counter, Grant
 from keygauge_keyservice.limits.kinds import concurrency, gcra, quota, sliding_window
 from keygauge_keyservice.limits.kinds.concurrency import Kept
 from keygauge_keyservice.limits.kinds.gcra import Flow
 from keygauge_keyservice.limits.kinds.sliding_window import Log
-from keygauge_keyservice.sync.message import Acquisition, Hold, Return
 
 _is_limit_id = re.compile(r"([0-9]{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch

@@ -7,10 +7,10 @@ from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from keygauge.limits.estimate import TOKENS_MAX
+from keygauge_keyservice.errors import FieldError, invalid
+from keygauge_keyservice.fields import INTEGER_MAX, Fields
 from keygauge_keyservice.limits.definitions import Limit, Period, Subject, Unit, WhenDown, WhenUnpriced
 from keygauge_keyservice.money import parse_usd
-from keygauge_keyservice.web.fields import INTEGER_MAX, Fields
-from keygauge_keyservice.web.problem import FieldError, invalid
 
 LIMITS_MAX = 20  # per plan: each is reserved on every request
 WINDOW_S_MAX = 86_400

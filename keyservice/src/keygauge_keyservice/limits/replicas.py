@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.sync.message import HeartbeatMessage
+from keygauge_keyservice.heartbeat_message import HeartbeatMessage
 
 T_MAX_MS = 10_000  # how long a replica may trust what it knows, from the moment it asked
 

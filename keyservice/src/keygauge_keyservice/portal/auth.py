@@ -13,9 +13,9 @@ from werkzeug.wrappers import Response as BaseResponse
 from keygauge_keyservice.accounts import sessions
 from keygauge_keyservice.accounts.members import Member
 from keygauge_keyservice.accounts.sessions import Session
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import cookies
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 _COOKIE = "keygauge_session"
 _PUBLIC = frozenset(

@@ -12,8 +12,9 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, headers
-from keygauge_keyservice.web.problem import Problem, of_framework, of_http
+from keygauge_keyservice.web.problem import of_framework, of_http
 
 _log = logging.getLogger(__name__)
 

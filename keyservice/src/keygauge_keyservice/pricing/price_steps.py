@@ -7,8 +7,8 @@ from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from keygauge_keyservice.heartbeat_message import PriceName
 from keygauge_keyservice.pricing.price_book import PriceBook
-from keygauge_keyservice.sync.message import PriceName
 
 BEFORE = timedelta(hours=2)  # how old a call may be that a replica prices
 AHEAD = timedelta(hours=24)  # a replica asks again before these are over

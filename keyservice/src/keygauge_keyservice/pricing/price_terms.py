@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from keygauge.kinds import BY_ONE, PART_OF
 from keygauge.pricing.rates import Rates
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.money import parse_usd
-from keygauge_keyservice.web.fields import Fields
 
 RATE_MAX = 10**12  # nano-USD per million tokens: 1,000 dollars; a call of 10^9 tokens still fits a bigint
 REQUEST_RATE_MAX = 10**17  # nano-USD per million calls: 100 dollars a call

@@ -23,7 +23,7 @@ from genai_prices.types import (
 )
 
 from keygauge.pricing.rates import Rates, cost_nanousd
-from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.pricing.priced import Priced
 from keygauge_keyservice.pricing.public_models import find_model
 
 _NANOUSD = 10**9
@@ -38,7 +38,7 @@ class Cost(NamedTuple):
     price_version: str
 
 
-Price: TypeAlias = Callable[[Event], Cost | None]
+Price: TypeAlias = Callable[[Priced], Cost | None]
 
 
 Constraint: TypeAlias = StartDateConstraint | TimeOfDateConstraint
@@ -46,7 +46,7 @@ Schedule: TypeAlias = Sequence[tuple[Constraint | None, Sequence[Rates]]]
 """A model's prices: when they hold (None is always) and the rates by input size, both with the preferred one last."""
 
 
-def is_metered(event: Event) -> bool:
+def is_metered(event: Priced) -> bool:
     """Tell whether anything is known that a call used."""
     return event.input_tokens is not None or event.output_tokens is not None or bool(event.details)
 
@@ -60,7 +60,7 @@ class PublicPrices:
         # Not genai-prices' own look-up: its caches keep every name ever asked for.
         self._find = lru_cache(models_max)(_find_schedule)
 
-    def __call__(self, event: Event) -> Cost | None:
+    def __call__(self, event: Priced) -> Cost | None:
         """Price one call; None when the model or its tokens are not known."""
         if event.model is None or not is_metered(event):
             return None

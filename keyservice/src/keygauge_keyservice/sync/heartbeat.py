@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.heartbeat_message import HeartbeatMessage, Prices
 from keygauge_keyservice.journal import change_feed
 from keygauge_keyservice.limits import leases, replicas
 from keygauge_keyservice.limits.kinds import concurrency
@@ -14,7 +15,6 @@ from keygauge_keyservice.pricing import price_steps
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import key_entries
-from keygauge_keyservice.sync.message import HeartbeatMessage, Prices
 
 _MS_US = 1_000
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.heartbeat_message import LookUp
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.secret import PepperError, Peppers
-from keygauge_keyservice.sync.message import LookUp
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NotRequired, Self, TypedDict, Unpack
 from uuid import UUID
 
-from keygauge_keyservice.database import Connection
+from keygauge_keyservice.database import Connect, Connection
 from keygauge_keyservice.usage.usage import UsageError
-from keygauge_keyservice.web.context import Context
 
 PAGE_MAX = 500
 _STREAM_PAGE = 2_000
@@ -164,11 +163,11 @@ def find(connection: Connection, account_id: str, place: Place) -> LoggedCall | 
     return None if row is None else LoggedCall(**row)
 
 
-def read_all(services: Context, **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
+def read_all(connect: Connect, **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
     """Yield all selected calls in constant memory, holding no connection while the reader takes its time."""
     after: Place | None = None
     while True:
-        with services.connection() as connection:
+        with connect() as connection:
             page = find_page(connection, after=after, limit=_STREAM_PAGE, **selected)
         yield from page.calls
         if page.next is None:

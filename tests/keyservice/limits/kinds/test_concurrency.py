@@ -1,12 +1,12 @@
 import pytest
 
+from keygauge_keyservice import heartbeat_message
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits.kinds import concurrency
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.sync import message as heartbeat_message
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
 ONE, TWO = "1" * 32, "2" * 32

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge_keyservice.limits.clock_reading import Reading
+from keygauge_keyservice.clock_reading import Reading
 from keygauge_keyservice.limits.kinds import sliding_window
 from keygauge_keyservice.limits.kinds.sliding_window import Log
 

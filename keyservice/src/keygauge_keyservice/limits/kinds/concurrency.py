@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.heartbeat_message import Hold
 from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Counter, Grant
 from keygauge_keyservice.limits.replicas import T_MAX_MS
-from keygauge_keyservice.sync.message import Hold
 
 BUCKET = -1  # of leases of slots: periods and ends are above that
 LIFE_US = T_MAX_MS * 1_000

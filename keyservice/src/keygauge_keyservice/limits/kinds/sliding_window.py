@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, repeat
 
-from keygauge_keyservice.limits.clock_reading import Reading
+from keygauge_keyservice.clock_reading import Reading
 from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Grant
 

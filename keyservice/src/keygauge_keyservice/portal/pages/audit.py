@@ -8,13 +8,13 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, render_template, request
 
 from keygauge_keyservice.accounts import members
+from keygauge_keyservice.csv_stream import write_csv
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.journal.audit import Entry
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import audit_text, auth
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import write_csv
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("audit", __name__)
 

@@ -10,11 +10,12 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import billing, invoice_export
 from keygauge_keyservice.billing.billing import Invoice
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.portal.pages import overview
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
+from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("billing", __name__, url_prefix="/billing")
 
@@ -44,7 +45,7 @@ def show() -> str:
 def export() -> Response:
     """Answer with all closed invoices as CSV."""
     with services().connection() as connection:
-        return invoice_export.csv(billing.list_invoices(connection, auth.current_account_id()))
+        return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, auth.current_account_id())))
 
 
 @blueprint.get("/invoices.json")
@@ -61,7 +62,7 @@ def read() -> Response:
 def export_one(month: str) -> Response:
     """Answer with one invoice as CSV."""
     with services().connection() as connection:
-        return invoice_export.csv([_require(connection, month)], name=f"invoice-{month}")
+        return as_csv(f"invoice-{month}", *invoice_export.table([_require(connection, month)]))
 
 
 @blueprint.get("/invoices/<month>.json")

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
+from keygauge_keyservice.csv_stream import usd, write_csv
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
@@ -20,8 +22,6 @@ from keygauge_keyservice.usage import call_log
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
 from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import usd, write_csv
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("calls", __name__)
 
@@ -115,7 +115,7 @@ def _all() -> Iterator[LoggedCall]:
         key = require_own(connection, given["key"]) if "key" in given else None
         selected = _selected(shown, key, given)
         _page(connection, selected, limit=1)  # what is wrong with the filters is told before the answer begins
-    return call_log.read_all(services(), **selected)
+    return call_log.read_all(services().connection, **selected)
 
 
 def _unless_known(rows: str, page: call_log.Page) -> Response:

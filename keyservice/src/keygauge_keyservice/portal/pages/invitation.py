@@ -8,9 +8,9 @@ from werkzeug.wrappers import Response
 from keygauge_keyservice.accounts import accounts, invitations, sessions
 from keygauge_keyservice.accounts.invitations import Invitation
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("invitation", __name__)
 

@@ -11,6 +11,8 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import sessions
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
 from keygauge_keyservice.keys.keys import Key
@@ -21,8 +23,6 @@ from keygauge_keyservice.portal.pages.keys import is_form_id, require_own
 from keygauge_keyservice.portal.pages.limit_form import Row
 from keygauge_keyservice.usage import quota
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("key", __name__, url_prefix="/keys/<key_id>")
 

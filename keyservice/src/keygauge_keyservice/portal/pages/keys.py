@@ -13,6 +13,8 @@ from werkzeug.wrappers import Response
 from keygauge.key import Environment
 from keygauge_keyservice.accounts import accounts, sessions
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem, not_found
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import key_search, keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.limits import definitions
@@ -20,8 +22,6 @@ from keygauge_keyservice.portal import auth
 from keygauge_keyservice.portal.pages import overview
 from keygauge_keyservice.portal.tables import key_table
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import Problem, not_found
 
 blueprint = Blueprint("keys", __name__, url_prefix="/keys")
 

@@ -10,9 +10,9 @@ from functools import cache
 from itertools import count
 from typing import Any
 
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, read_key_limits
-from keygauge_keyservice.web.fields import Fields
 
 _UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "requests at once"}
 _PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "day": "day (UTC)", "month": "month (UTC)"}

@@ -9,9 +9,9 @@ from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import invitations, login_throttle, members, passwords, sessions
 from keygauge_keyservice.accounts.members import Role
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("members", __name__, url_prefix="/members")
 

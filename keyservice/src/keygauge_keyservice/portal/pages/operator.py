@@ -9,13 +9,13 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import accounts, members, plans, sessions
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import directory, keys
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.portal.pages import overview
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 

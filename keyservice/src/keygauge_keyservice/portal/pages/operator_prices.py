@@ -12,7 +12,9 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.billing import billing
+from keygauge_keyservice.csv_stream import write_csv
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import directory
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.money import parse_usd
@@ -22,8 +24,6 @@ from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import read_tiers
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import write_csv
-from keygauge_keyservice.web.fields import Fields
 
 _KINDS = ("input", "output", "cache_read")
 _ROWS_MAX = 10_000

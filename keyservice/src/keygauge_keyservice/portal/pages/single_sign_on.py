@@ -11,10 +11,10 @@ from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import members, sessions
 from keygauge_keyservice.accounts.oidc import NO_ATTEMPT, Attempt, OidcError, SignOn
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.portal.pages import sign_in
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("single_sign_on", __name__, url_prefix="/sign-in/sso")
 

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, jsonify, render_template, request, url_for
 
 from keygauge_keyservice.billing import forecast
+from keygauge_keyservice.csv_stream import usd, write_csv
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.portal import auth, date_range
@@ -23,8 +25,6 @@ from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.usage.usage import Bucket, Part, Point, Selection
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import usd, write_csv
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("usage", __name__)
 

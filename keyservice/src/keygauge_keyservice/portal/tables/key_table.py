@@ -9,12 +9,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
+from keygauge_keyservice.csv_stream import write_csv
 from keygauge_keyservice.keys import key_search
 from keygauge_keyservice.keys.key_search import FILTERS, QUERY_LENGTH_MAX, SORTS, Search, Sort
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import write_csv
 
 blueprint = Blueprint("key_table", __name__)
 

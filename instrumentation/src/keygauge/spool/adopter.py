@@ -7,9 +7,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from threading import Event, Thread
 
-from keygauge.sender import Sender
 from keygauge.settings import Settings
 from keygauge.spool.segment import SpoolReader
+from keygauge.spool.sender import Sender
 from keygauge.spool.spool import Ownership, Spool, others
 from keygauge.sync.client import ServiceError
 

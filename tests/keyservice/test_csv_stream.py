@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from keygauge_keyservice.web.csv import cell, usd, write_csv
+from keygauge_keyservice.csv_stream import cell, usd, write_csv
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx", "\nx", "\uff1d1+1", "\uff20sum"])

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from keygauge_keyservice.limits.clock_reading import Reading
-from keygauge_keyservice.web.problem import FieldError, Problem
+from keygauge_keyservice.clock_reading import Reading
+from keygauge_keyservice.errors import FieldError, Problem
 
 ENTRIES_MAX = 500  # in each list
 MODEL_LENGTH_MAX = 256  # as long as events tell

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Response, jsonify
 
-from keygauge_keyservice.web.csv import write_csv
+from keygauge_keyservice.csv_stream import write_csv
 
 
 def as_csv(name: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
