@@ -18,8 +18,8 @@ LENGTH_MIN = 12
 LENGTH_MAX = 1024  # hashing costs time by length
 _SCORE_MIN = 2  # of zxcvbn: more than a million guesses; the ten thousand most common passwords have less than 2
 _SCORED_LENGTH_MAX = 40  # scoring costs time by length too
-_LINE_MAX = 8
-_TURN_S = 5.0
+_LINE_MAX = 4  # fewer than a process has threads
+_TURN_S = 10.0
 
 _hasher = PasswordHasher()  # argon2id with the parameters of RFC 9106
 
