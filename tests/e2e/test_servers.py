@@ -117,19 +117,19 @@ def units_taken(stack):
         return connection.execute(query).fetchone()[0]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", SERVERS.values(), ids=SERVERS)
 def test_every_request_is_counted_once_and_sigterm_leaves_nothing(check, command):
     check(command)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["hypercorn", "hypercorn wsgi"])
 def test_workers_that_are_terminated_ship_what_they_have(check, name):
     check(SERVERS[name], end=terminate_workers)  # hypercorn does so to all as soon as the first one has ended
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", ZERO_CODE.values(), ids=ZERO_CODE)
 def test_every_request_is_counted_once_with_zero_code(check, command):
     if not entry_points(group="opentelemetry_instrumentor", name="keygauge"):
@@ -138,13 +138,13 @@ def test_every_request_is_counted_once_with_zero_code(check, command):
     check(command)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", RELOADS)
 def test_graceful_reload_loses_nothing(check, name):
     check(SERVERS[name], reloads=True)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["uvicorn, 2 workers", "gunicorn sync, preload", "granian"])
 def test_prometheus_pulls_each_worker_by_a_port_of_its_own(cold_stack, serve, monkeypatch, name):
     cold_stack.start_service()
@@ -172,7 +172,7 @@ def test_prometheus_pulls_each_worker_by_a_port_of_its_own(cold_stack, serve, mo
 def pull(port):
     """Get a page as Prometheus does; nothing where nobody listens."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=150) as answer:
             return list(text_string_to_metric_families(answer.read().decode()))
     except URLError as error:
         if not isinstance(error.reason, ConnectionRefusedError):
@@ -184,8 +184,8 @@ def terminate_workers(process):
     workers = psutil.Process(process.pid).children()
     for worker in workers:
         worker.terminate()
-    psutil.wait_procs(workers, timeout=60)
-    process.wait(60)
+    psutil.wait_procs(workers, timeout=150)
+    process.wait(150)
 
 
 @pytest.fixture
