@@ -89,9 +89,9 @@ def verify(password_hash: str | None, password: str) -> bool:
 def errors(password: str) -> list[FieldError]:
     """Return what is wrong with a new password."""
     if not LENGTH_MIN <= len(password) <= LENGTH_MAX:
-        return [FieldError("password", "bad_length", f"give {LENGTH_MIN} to {LENGTH_MAX} characters")]
+        return [FieldError("password", "bad_length", f"must have {LENGTH_MIN} to {LENGTH_MAX} characters")]
     if zxcvbn(password[:_SCORED_LENGTH_MAX])["score"] < _SCORE_MIN:
-        return [FieldError("password", "too_common", "this one is easy to guess: use a few unrelated words")]
+        return [FieldError("password", "too_common", "is easy to guess: use a few unrelated words")]
     return []
 
 

@@ -58,6 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
     private = _listen(*arguments.replica_address) if arguments.replica_address else None
     with told_plainly():
         config.retention_days()
+        config.notice_worker()
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
         with database.connect(given.database_url) as connection:
             database.migrate(connection)

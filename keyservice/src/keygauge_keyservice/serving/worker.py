@@ -14,7 +14,7 @@ import uvicorn
 from keygauge_keyservice import config
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.jobs import JobRunner, chores
+from keygauge_keyservice.jobs import JobRunner, chores, notice_jobs
 from keygauge_keyservice.serving.asgi import App
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
 from keygauge_keyservice.serving.bridge import Bridge
@@ -23,6 +23,7 @@ from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
 from keygauge_keyservice.serving.front import Front, Turns
 
 _LEAVE_S = 1.5  # longer than replicas wait between two heartbeats, whose answer tells them to connect anew
+_NOTICES_S = 5.0
 _QUEUE = 200  # requests that wait for a thread
 _ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events makes as many objects; none of them is part of a cycle
 _NICENESS = 5  # pages leave the CPU to heartbeats where there is not enough of it
@@ -86,6 +87,7 @@ def _app(assignment: Assignment) -> App:
         return Front(replicas=bridge, pages=Forwarder(assignment.pages) if assignment.pages else None)
     os.nice(_NICENESS)
     JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
+    JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
     return Forwarded(Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies)))
 
 
