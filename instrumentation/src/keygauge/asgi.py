@@ -16,11 +16,11 @@ from keygauge.http.client_address import client_ip
 from keygauge.http.lifespan import Lifespan
 from keygauge.http.preflight import is_preflight
 from keygauge.http.problem import answer
-from keygauge.limits.admission import WaitUntil
-from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody, PendingHeartbeat
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
 from keygauge.limits.credential import Conflict, find
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
+from keygauge.limits.waiter import Wait
 from keygauge.networks import parse_networks
 from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
@@ -84,7 +84,6 @@ class KeyGaugeMiddleware:
             settings = Settings(mode="observe", spool_dir=Path())  # of no use: nothing starts
             self._process = _Unset(error)
         self._proxies = parse_networks(settings.trusted_proxies)
-        self._wait_ns = int(settings.wait_s * SECOND)
         self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
         self._open_prefixes = tuple(path[:-1] for path in settings.open_paths if path.endswith("*"))
         router.follow()
@@ -173,23 +172,26 @@ class KeyGaugeMiddleware:
         token: bytes | Conflict | None,
         decision: Decision,
     ) -> Refusal | None:
-        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        """Decide on a cold key, on units that are not held, or by the body: with the key service's word."""
         call = responder.call
-        until_ns = call.started_ns + self._wait_ns
-        while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, NeedsBody):
-                responder.read_route()
-                try:
-                    call.estimate = await responder.estimate() if decision.needs_body else Estimate()
-                except EstimateError:
-                    return authorizer.refuse_cap(call)
-                until_ns = now_ns() + self._wait_ns
-            elif isinstance(decision, WaitUntil):
-                await _wake_at(decision.at_ns)
-            elif not await _ended(decision, until_ns):
-                return authorizer.give_up(call)
-            decision = authorizer.decide(call, token)
-        return decision
+        since_ns = call.started_ns
+        try:
+            while decision is not None and not isinstance(decision, Refusal):
+                if isinstance(decision, NeedsBody):
+                    responder.read_route()
+                    try:
+                        call.estimate = await responder.estimate() if decision.needs_body else Estimate()
+                    except EstimateError:
+                        return authorizer.refuse_cap(call)
+                    since_ns = now_ns()
+                elif now_ns() >= (until_ns := authorizer.waits_until_ns(since_ns)):
+                    return authorizer.give_up(call)
+                else:
+                    await _end_of(decision, until_ns)
+                decision = authorizer.decide(call, token)
+            return decision
+        finally:
+            authorizer.leave(call)
 
     def _observe(self, runtime: Runtime, call: Call, scope: Scope) -> None:
         if self._identify is None:
@@ -235,28 +237,24 @@ def _forwarded_for(scope: Scope) -> str:
     return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
 
 
-async def _wake_at(moment_ns: int) -> None:
-    """Sleep until a moment, but not past it as event loops do, by up to a millisecond: on a schedule that adds up."""
-    await asyncio.sleep((moment_ns - now_ns()) / SECOND - _COARSE_S)
-    while now_ns() < moment_ns:  # noqa: ASYNC110 - no event marks a moment
-        await asyncio.sleep(0)
-
-
-async def _ended(coming: PendingHeartbeat, deadline_ns: int) -> bool:
-    """Wait for a round without holding the event loop; False when time is up or the key service did not answer."""
+async def _end_of(wait: Wait, until_ns: int) -> None:
+    """Wait without holding the event loop, and not past the moment as loops do: on a schedule that adds up."""
     loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[bool] = loop.create_future()
+    waiter: asyncio.Future[None] = loop.create_future()
 
-    def wake(ended: PendingHeartbeat) -> None:
-        def settle() -> None:
-            if not waiter.done():
-                waiter.set_result(ended.result())
+    def end() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
 
+    def wake(_: object) -> None:
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle)
+            loop.call_soon_threadsafe(end)
 
-    coming.add_done_callback(wake)
+    wait.woken.add_done_callback(wake)
+    at_ns = until_ns if wait.at_ns is None else min(wait.at_ns, until_ns)
+    early_s = 0 if wait.at_ns is None else _COARSE_S
     try:
-        return await asyncio.wait_for(waiter, max(deadline_ns - now_ns(), 0) / SECOND)
+        await asyncio.wait_for(waiter, (at_ns - now_ns()) / SECOND - early_s)
     except TimeoutError:
-        return False
+        while now_ns() < at_ns and not wait.woken.done():  # noqa: ASYNC110 - no event marks a moment
+            await asyncio.sleep(0)

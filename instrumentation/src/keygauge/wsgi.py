@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -14,11 +15,11 @@ from keygauge.http.client_address import client_ip
 from keygauge.http.preflight import is_preflight_environ
 from keygauge.http.problem import answer
 from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
-from keygauge.limits.admission import WaitUntil
-from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody, PendingHeartbeat
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
 from keygauge.limits.credential import Conflict, find
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
+from keygauge.limits.waiter import Wait
 from keygauge.networks import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
@@ -79,7 +80,6 @@ class KeyGaugeMiddleware:
         self._identify = identify
         self._process = Process(settings)
         self._proxies = parse_networks(settings.trusted_proxies)
-        self._wait_ns = int(settings.wait_s * SECOND)
         open_paths = [path.encode().decode("latin-1") for path in settings.open_paths]  # as PEP 3333 has them
         self._open_paths = frozenset(path for path in open_paths if not path.endswith("*"))
         self._open_prefixes = tuple(path[:-1] for path in open_paths if path.endswith("*"))
@@ -142,23 +142,26 @@ class KeyGaugeMiddleware:
         decision: Decision,
         environ: Environ,
     ) -> Refusal | None:
-        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        """Decide on a cold key, on units that are not held, or by the body: with the key service's word."""
         call = responder.call
-        until_ns = call.started_ns + self._wait_ns
-        while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, NeedsBody):
-                responder.read_route()
-                try:
-                    call.estimate = request_body.estimate_input(environ) if decision.needs_body else Estimate()
-                except EstimateError:
-                    return authorizer.refuse_cap(call)
-                until_ns = now_ns() + self._wait_ns
-            elif isinstance(decision, WaitUntil):
-                time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
-            elif not _ended(decision, until_ns):
-                return authorizer.give_up(call)
-            decision = authorizer.decide(call, token)
-        return decision
+        since_ns = call.started_ns
+        try:
+            while decision is not None and not isinstance(decision, Refusal):
+                if isinstance(decision, NeedsBody):
+                    responder.read_route()
+                    try:
+                        call.estimate = request_body.estimate_input(environ) if decision.needs_body else Estimate()
+                    except EstimateError:
+                        return authorizer.refuse_cap(call)
+                    since_ns = now_ns()
+                elif now_ns() >= (until_ns := authorizer.waits_until_ns(since_ns)):
+                    return authorizer.give_up(call)
+                else:
+                    _end_of(decision, until_ns)
+                decision = authorizer.decide(call, token)
+            return decision
+        finally:
+            authorizer.leave(call)
 
     def _observe(self, runtime: Runtime, call: Call, environ: Environ) -> None:
         if self._identify is None:
@@ -178,9 +181,8 @@ def _credential(environ: Environ) -> bytes | Conflict | None:
     return find(fields)
 
 
-def _ended(coming: PendingHeartbeat, deadline_ns: int) -> bool:
-    """Wait for a round in this thread; False when time is up or the key service did not answer."""
-    try:
-        return coming.result(max(deadline_ns - now_ns(), 0) / SECOND)
-    except TimeoutError:
-        return False
+def _end_of(wait: Wait, until_ns: int) -> None:
+    """Wait in this thread."""
+    at_ns = until_ns if wait.at_ns is None else min(wait.at_ns, until_ns)
+    with suppress(TimeoutError):
+        wait.woken.result(max(at_ns - now_ns(), 0) / SECOND)
