@@ -58,7 +58,7 @@ class Runtime:
             self.authorizer = Authorizer(self._heartbeat, enforces=settings.mode == "enforce", wait_s=settings.wait_s)
             self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
             self._heartbeat.start()
-            self._open_spool(settings, self._heartbeat.replica)
+            self._open_spool(settings, self._heartbeat)
         self._stopped = Event()
         Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
         _running.add(self)
@@ -113,7 +113,8 @@ class Runtime:
         if self._meter is not None:
             self._meter.stop()
         if self._shipper is not None and self._spool is not None:
-            self._spool.close(empty=self._shipper.stop(_SHIP_S))
+            is_empty = self._shipper.stop(_SHIP_S)
+            self._spool.close(empty=is_empty, epoch=self._shipper.epoch)
 
     def heartbeat_age_s(self) -> float | None:
         """Tell how long ago the key service last answered; None where there is none to answer."""
@@ -137,13 +138,14 @@ class Runtime:
                 turn_ns = now_ns()
                 self.attempt("turn", self.aggregator.turn)
 
-    def _open_spool(self, settings: Settings, replica: str) -> None:
+    def _open_spool(self, settings: Settings, heartbeat: Heartbeat) -> None:
         aggregator = self.aggregator
         try:
             self._spool = Spool(
                 settings.spool_dir,
                 settings.service_address,
                 most_bytes=settings.spool_bytes,
+                keep_s=settings.spool_keep_s,
                 on_drop=lambda reason: aggregator.dropped(reason, 1),
             )
         except OSError:
@@ -152,7 +154,8 @@ class Runtime:
         self._shipper = Shipper(
             settings,
             self._spool,
-            Reporter(settings, self._spool, self._totals, replica=replica),
+            Reporter(settings, self._spool, self._totals, replica=heartbeat.replica),
+            epoch=lambda: heartbeat.epoch,
             on_drop=lambda reason: aggregator.dropped(reason, 1),
             on_fault=aggregator.fault,
         )

@@ -87,6 +87,7 @@ class HeartbeatMessage:
     version: str
     mode: str
     cursor: int | None
+    epoch: str | None  # that the cursor is of; None at start, and from replicas older than epochs
     look_ups: tuple[LookUp, ...]
     acquisitions: tuple[Acquisition, ...]
     returns: tuple[Return, ...]
@@ -110,6 +111,7 @@ def parse(document: Any) -> HeartbeatMessage:
         version=_text(document.get("version"), "version"),
         mode=_mode(document.get("mode")),
         cursor=None if document.get("cursor") is None else _integer(document["cursor"], "cursor", 0),
+        epoch=None if document.get("epoch") is None else _text(document["epoch"], "epoch"),
         look_ups=_each(document, "look_up", _look_up),
         acquisitions=_each(document, "acquire", _acquisition),
         returns=_each(document, "return", _return),

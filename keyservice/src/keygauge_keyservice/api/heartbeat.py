@@ -54,6 +54,7 @@ SCHEMAS = {
         },
         {
             "cursor": nullable(_COUNT),
+            "epoch": nullable(TEXT),
             "clock": nullable(obj({"name": TEXT, "us": _COUNT})),
             "look_up": _some(obj({"key": TEXT, "digest": _HEX})),
             "acquire": _some(obj({"limit": TEXT, "units": {**INTEGER, "minimum": 1}}, {"waiting": _COUNT})),
@@ -103,6 +104,7 @@ SCHEMAS = {
     "BeatAnswer": obj(
         {
             "cursor": _COUNT,
+            "epoch": TEXT,
             "more": FLAG,
             "afresh": FLAG,
             "t_max_ms": _COUNT,

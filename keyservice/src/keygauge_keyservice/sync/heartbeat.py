@@ -22,7 +22,8 @@ _MS_US = 1_000
 def answer(connection: Connection, message: HeartbeatMessage, *, peppers: Peppers, prices: PriceBook) -> dict[str, Any]:
     """Apply a beat in the caller's transaction and return the protocol's answer."""
     alive = replicas.see(connection, message)
-    changes = change_feed.read(connection, message.cursor)  # before the entries, so that those are at least as new
+    # Before the entries, so that those are at least as new.
+    changes = change_feed.read(connection, message.cursor, epoch=message.epoch)
     found = key_entries.look_up(connection, message.look_ups, peppers) if message.look_ups else []
     keys = key_entries.load(connection, list({*changes.key_ids, *(item.key_id for item in found)}))
     told = _prices(connection, message.prices, prices) if message.prices else None  # before rows of limits are locked
@@ -38,6 +39,7 @@ def answer(connection: Connection, message: HeartbeatMessage, *, peppers: Pepper
     known = {item.digest for item in found}
     return {
         "cursor": changes.cursor,
+        "epoch": changes.epoch,
         "more": changes.more,
         "afresh": changes.afresh,
         "t_max_ms": T_MAX_MS,
