@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn, cast
 
 from keygauge.call import CURRENT, Call
-from keygauge.clock import SECOND, now_ns
-from keygauge.http import router
+from keygauge.clock import now_ns
+from keygauge.http import event_loop, router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
 from keygauge.http.lifespan import Lifespan
@@ -18,10 +17,9 @@ from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight
 from keygauge.http.problem import answer
 from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
-from keygauge.limits.credential import Conflict, find
+from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
-from keygauge.limits.waiter import Wait
 from keygauge.networks import parse_networks
 from keygauge.runtime import Process, Runtime, flush
 from keygauge.settings import Mode, Settings, SettingsError
@@ -29,7 +27,6 @@ from keygauge.telemetry import tracing
 
 Identify = Callable[[Scope], str | None]
 
-_COARSE_S = 0.002  # an event loop's timer may be so late
 MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
 _EXCHANGES: dict[str, type[HttpResponder | WebSocketResponder]] = {
     "http": HttpResponder,
@@ -80,11 +77,12 @@ class KeyGaugeMiddleware:
             )
             self._process = Process(settings)
         except SettingsError as error:
-            if not _is_serving():
+            if not event_loop.is_running():  # it takes what is raised then for an app without a lifespan
                 raise
             settings = Settings(mode="observe", spool_dir=Path())  # of no use: nothing starts
             self._process = _Unset(error)
         self._proxies = parse_networks(settings.trusted_proxies)
+        self._headers = headers_for(settings.credential_header)
         self._open = OpenPaths(settings.open_paths).has_scope
         router.follow()
 
@@ -115,7 +113,7 @@ class KeyGaugeMiddleware:
                 refusal = None
             else:
                 headers = scope["headers"]
-                token = find(headers)
+                token = find(headers, self._headers)
                 is_free = token is None and is_preflight(call.method, headers) and responder.is_answered()
                 decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
@@ -126,7 +124,11 @@ class KeyGaugeMiddleware:
                 if call.template is None:
                     responder.read_route()
                 await responder.refuse(
-                    answer(refusal, cast("Authorizer", authorizer).fields(call) if refusal.limit else [])
+                    answer(
+                        refusal,
+                        cast("Authorizer", authorizer).fields(call) if refusal.limit else [],
+                        is_cross_origin=responder.is_cross_origin,
+                    )
                 )
                 return
             outer = CURRENT.set(call)
@@ -162,8 +164,8 @@ class KeyGaugeMiddleware:
 
     async def _stop(self) -> None:
         if self._process.runtime is not None:
-            await asyncio.to_thread(self._process.stop)
-            await asyncio.to_thread(flush)
+            await event_loop.in_thread(self._process.stop)
+            await event_loop.in_thread(flush)
 
     async def _wait(
         self,
@@ -188,7 +190,7 @@ class KeyGaugeMiddleware:
                 elif now_ns() >= (until_ns := authorizer.waits_until_ns(since_ns)):
                     return authorizer.give_up(call)
                 else:
-                    await _end_of(decision, until_ns)
+                    await event_loop.end_of(decision, until_ns)
                 decision = authorizer.decide(call, token)
             return decision
         finally:
@@ -225,37 +227,5 @@ class _Unset:
         """Stop nothing."""
 
 
-def _is_serving() -> bool:
-    """Tell whether a server runs already: it takes what is raised then for an app without a lifespan."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 def _forwarded_for(scope: Scope) -> str:
     return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
-
-
-async def _end_of(wait: Wait, until_ns: int) -> None:
-    """Wait without holding the event loop, and not past the moment as loops do: on a schedule that adds up."""
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[None] = loop.create_future()
-
-    def end() -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    def wake(_: object) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(end)
-
-    wait.woken.add_done_callback(wake)
-    at_ns = until_ns if wait.at_ns is None else min(wait.at_ns, until_ns)
-    early_s = 0 if wait.at_ns is None else _COARSE_S
-    try:
-        await asyncio.wait_for(waiter, (at_ns - now_ns()) / SECOND - early_s)
-    except TimeoutError:
-        while now_ns() < at_ns and not wait.woken.done():  # noqa: ASYNC110 - no event marks a moment
-            await asyncio.sleep(0)

@@ -17,7 +17,7 @@ from keygauge.http.preflight import is_preflight_environ
 from keygauge.http.problem import answer
 from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
 from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
-from keygauge.limits.credential import Conflict, find
+from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
 from keygauge.limits.waiter import Wait
@@ -29,12 +29,6 @@ from keygauge.telemetry import tracing
 Identify = Callable[[Environ], str | None]
 
 MARK = "keygauge.call"  # in the environ: an outer KeyGauge has this request already
-_HEADERS = (
-    ("HTTP_AUTHORIZATION", b"authorization"),
-    ("HTTP_X_API_KEY", b"x-api-key"),
-    ("HTTP_API_KEY", b"api-key"),
-    ("HTTP_X_GOOG_API_KEY", b"x-goog-api-key"),
-)
 
 
 class KeyGaugeMiddleware:
@@ -81,6 +75,8 @@ class KeyGaugeMiddleware:
         self._identify = identify
         self._process = Process(settings)
         self._proxies = parse_networks(settings.trusted_proxies)
+        headers = headers_for(settings.credential_header)
+        self._headers = [(f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in sorted(headers)]
         self._open = OpenPaths(settings.open_paths).has_environ
         router.follow()
 
@@ -109,7 +105,7 @@ class KeyGaugeMiddleware:
                 self._observe(runtime, call, environ)
                 refusal = None
             else:
-                token = _credential(environ)
+                token = _credential(environ, self._headers)
                 is_free = token is None and is_preflight_environ(environ) and responder.is_answered()
                 decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
@@ -120,7 +116,11 @@ class KeyGaugeMiddleware:
                 if call.template is None:
                     responder.read_route()
                 return responder.refuse(
-                    answer(refusal, cast("Authorizer", authorizer).fields(call) if refusal.limit else [])
+                    answer(
+                        refusal,
+                        cast("Authorizer", authorizer).fields(call) if refusal.limit else [],
+                        is_cross_origin=responder.is_cross_origin,
+                    )
                 )
             outer = CURRENT.set(call)
             try:
@@ -170,13 +170,13 @@ class KeyGaugeMiddleware:
             runtime.fault("identify")
 
 
-def _credential(environ: Environ) -> bytes | Conflict | None:
+def _credential(environ: Environ, headers: list[tuple[str, bytes]]) -> bytes | Conflict | None:
     fields = []
-    for key, name in _HEADERS:  # a comprehension would be a call more
+    for key, name in headers:  # a comprehension would be a call more
         value = environ.get(key)
         if value is not None:
             fields.append((name, value.encode("latin-1", "replace")))
-    return find(fields)
+    return find(fields, frozenset(name for name, _ in fields))
 
 
 def _end_of(wait: Wait, until_ns: int) -> None:

@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from keygauge_keyservice import embedded
 from keygauge_keyservice.accounts.oidc import Provider
+from keygauge_keyservice.notices.mail import MailServer
+from keygauge_keyservice.notices.webhook import Sender
+from keygauge_keyservice.notices.worker import Worker as NoticeWorker
 from keygauge_keyservice.secret import PepperError, Peppers, generate_pepper
 
 RETENTION_DAYS = 400
@@ -118,6 +122,26 @@ def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:
         return Peppers.parse(text)
     except PepperError as error:
         raise SettingsError(f"KEYGAUGE_PEPPER: {error}") from error
+
+
+def notice_worker(environ: Mapping[str, str] = os.environ) -> NoticeWorker:
+    """Return what tells owners: through KEYGAUGE_SMTP_URL, and webhooks.
+
+    Raises:
+        SettingsError: one of its settings is wrong.
+    """
+    url, sender = environ.get("KEYGAUGE_SMTP_URL"), environ.get("KEYGAUGE_SMTP_FROM", "")
+    try:
+        mail = MailServer.parse(url, sender) if url else None
+    except ValueError as error:
+        raise SettingsError(
+            "KEYGAUGE_SMTP_URL: give smtp+starttls://user:password@host:587, and KEYGAUGE_SMTP_FROM an e-mail address"
+        ) from error
+    try:
+        allowed = tuple(ip_network(text) for text in environ.get("KEYGAUGE_WEBHOOK_NETWORKS", "").split())
+    except ValueError as error:
+        raise SettingsError(f"KEYGAUGE_WEBHOOK_NETWORKS: {error}: give networks such as 10.0.0.0/8") from error
+    return NoticeWorker(mail, Sender(allowed=allowed))
 
 
 def _provider(environ: Mapping[str, str]) -> Provider | None:

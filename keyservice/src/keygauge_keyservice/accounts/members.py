@@ -63,7 +63,7 @@ def create(
     """
     email = normalise_email(email)
     if (account_id is None) != (role == "operator"):
-        raise invalid(FieldError("role", "wrong_role", "operators, and only they, belong to no account"))
+        raise invalid(FieldError("role", "wrong_role", "operators cannot belong to an account; every other role must"))
     _check(email, password)
     with connection.transaction():
         if account_id is not None:
@@ -82,7 +82,7 @@ def join(connection: Connection, account_id: str | None, email: str, role: AnyRo
         if member is None:
             return _insert(connection, account_id, email, role, password_hash, actor=email)
         if member.account_id != account_id:
-            raise Problem(409, "member_exists", f"{email} is a member elsewhere.")
+            raise Problem(409, "member_exists", f"{email} is already a member of another account.")
         return _set_hash(connection, member, password_hash, actor=email)
 
 
@@ -231,7 +231,7 @@ def normalise_email(email: str) -> str:
 
 
 def _check(email: str, password: str) -> None:
-    errors = [] if is_email(email) else [FieldError("email", "bad_email", "give an e-mail address")]
+    errors = [] if is_email(email) else [FieldError("email", "bad_email", "must be an e-mail address")]
     if errors := errors + _password_errors(password):
         raise invalid(*errors)
 
@@ -239,7 +239,9 @@ def _check(email: str, password: str) -> None:
 def _password_errors(password: str) -> list[FieldError]:
     if PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
         return []
-    return [FieldError("password", "bad_length", f"give {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters")]
+    return [
+        FieldError("password", "bad_length", f"must have {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters")
+    ]
 
 
 def _insert(
@@ -252,7 +254,7 @@ def _insert(
             (account_id, email, role, password_hash),
         ).fetchall()
     except UniqueViolation:
-        raise Problem(409, "member_exists", f"There is a member {email!r} already.") from None
+        raise Problem(409, "member_exists", f"{email} is already a member.") from None
     after = {"email": email, "role": role}
     audit.append(
         connection, account_id=account_id, actor=actor, action="member.create", subject=str(row["id"]), after=after
@@ -285,7 +287,7 @@ def _lock(connection: Connection, account_id: str, member_id: int, *, leaves: bo
         raise not_found("member", str(member_id))
     others = [one for one in found.values() if one.role == "owner" and one.id != member_id]
     if leaves and found[member_id].role == "owner" and not others:
-        raise Problem(409, "last_owner", "An account keeps an owner: make someone else one first.")
+        raise Problem(409, "last_owner", "An account needs an owner. Promote someone else first.")
     return found[member_id]
 
 

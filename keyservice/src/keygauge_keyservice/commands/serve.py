@@ -47,6 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
     listener = _listen(arguments.host, arguments.port)
     with told_plainly():
         config.retention_days()
+        config.notice_worker()
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
         with database.connect(given.database_url) as connection:
             database.migrate(connection)

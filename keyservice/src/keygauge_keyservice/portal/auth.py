@@ -58,7 +58,7 @@ def require_change() -> Member:
     """
     member = current_member()
     if not member.may_change:
-        raise Problem(403, "viewer", "You may look at this account but not change it: ask its owner.")
+        raise Problem(403, "viewer", "You have read-only access to this account. Ask an owner to change your role.")
     return member
 
 
@@ -70,7 +70,7 @@ def require_manager() -> Member:
     """
     member = current_member()
     if not member.may_manage:
-        raise Problem(403, "no_owner", "Only an owner of this account may do that.")
+        raise Problem(403, "no_owner", "Only owners of this account can do this.")
     return member
 
 
@@ -108,16 +108,16 @@ def _admit() -> BaseResponse | None:
     g.session = None
     is_change = request.method not in _SAFE_METHODS
     if is_change and not _is_same_origin():
-        raise Problem(403, "cross_site", "This form was sent by another site, so nothing was done.")
+        raise Problem(403, "cross_site", "This form was submitted from another site and was rejected.")
     if is_change and any("\0" in value for value in request.form.values()):
-        raise Problem(422, "bad_form", "The form has a character that no text may have: go back and type it anew.")
+        raise Problem(422, "bad_form", "The form contains an invalid character. Go back and correct it.")
     if request.endpoint in _PUBLIC:
         return None
     g.session = find_session()
     if g.session is None:
         return _to_sign_in()
     if is_change and not _is_csrf_token(request.form.get("csrf", ""), g.session):
-        raise Problem(403, "stale_form", "This form is out of date: go back, reload the page and send it again.")
+        raise Problem(403, "stale_form", "This form has expired. Go back, reload the page and submit it again.")
     return _confine(g.session.member)
 
 
@@ -125,7 +125,7 @@ def _confine(member: Member) -> BaseResponse | None:
     """Keep members out of the operators' pages, and operators who look at no account out of an account's."""
     if request.blueprint == _OPERATORS:
         if not member.is_operator:
-            raise Problem(404, "not_found", "There is no such page.")
+            raise Problem(404, "not_found", "This page doesn't exist.")
         return None
     if member.account_id is None and request.blueprint not in _EVERYONES:
         return cast("Response", redirect(url_for("portal.operator.show"), 303))

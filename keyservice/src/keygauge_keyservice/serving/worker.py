@@ -14,12 +14,13 @@ import uvicorn
 from keygauge_keyservice import config
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.jobs import JobRunner, chores
+from keygauge_keyservice.jobs import JobRunner, chores, notice_jobs
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
 from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
 
 _LEAVE_S = 1.5  # longer than replicas wait between two heartbeats, whose answer tells them to connect anew
+_NOTICES_S = 5.0
 _QUEUE = 200  # requests that wait for a thread
 _ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events makes as many objects; none of them is part of a cycle
 _CLOSE = (b"connection", b"close")
@@ -57,6 +58,7 @@ def run(assignment: Assignment) -> None:
     _allow_descriptors(2 * CONNECTIONS_MAX)  # a connection and, while a large body comes, its file
     settings = Settings.from_environment()
     JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
+    JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
     app = Bridge(create_app(settings), name="api", threads=assignment.threads, queue=_QUEUE)
     gc.collect()
     gc.freeze()  # what lives as long as the worker is not looked through again and again

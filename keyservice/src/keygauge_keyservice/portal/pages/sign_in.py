@@ -13,8 +13,8 @@ from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("sign_in", __name__)
 
-_WRONG = "The e-mail address or the password is wrong."
-_TOO_MANY = f"Too many tries. Wait {login_throttle.WINDOW_S // 60} minutes, then try again."
+_WRONG = "Incorrect e-mail address or password."
+_TOO_MANY = f"Too many attempts. Try again in {login_throttle.WINDOW_S // 60} minutes."
 _THEMES = ("light", "dark")
 _THEME_AGE_S = 365 * 86400
 

@@ -64,14 +64,14 @@ def _start(email: str) -> str:
     with services().connection() as connection:
         member = members.find_by_email(connection, email)
         if member is None:
-            raise OidcError(403, f"{email} is no member here: ask an owner of your account for an invitation.")
+            raise OidcError(403, f"{email} is not a member. Ask an owner of your account for an invitation.")
         return sessions.start(connection, member.id)
 
 
 def _require() -> SignOn:
     sign_on = services().sign_on
     if sign_on is None:
-        raise Problem(404, "not_found", "There is no such page.")
+        raise Problem(404, "not_found", "This page doesn't exist.")
     return sign_on
 
 
