@@ -59,7 +59,7 @@ class Installation:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-            self.app.extensions["keygauge"].pool.close()
+            self.app.extensions["keygauge"].close()
             self._server = None
 
     def connect(self):
@@ -126,7 +126,7 @@ def install_read_only():
 
     yield install
     for app in made:
-        app.extensions["keygauge"].pool.close()
+        app.extensions["keygauge"].close()
 
 
 def _settings(url):

@@ -63,8 +63,14 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url, read_only=settings.read_only)
+    page_pool = database.pool(
+        settings.database_url,
+        connections_max=database.PAGE_CONNECTIONS_MAX,
+        statement_timeout_ms=database.PAGE_STATEMENT_TIMEOUT_MS,
+        read_only=settings.read_only,
+    )
     sign_on = SignOn(settings.oidc) if settings.oidc else None
-    services = Context(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
+    services = Context(settings, pool, page_pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
     services.attach(app)
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)

@@ -35,6 +35,7 @@ CODES: Mapping[str, str] = {
     "key_not_found": "Key not found",
     "key_reused": "Idempotency key reused",
     "last_owner": "Last owner",
+    "locked_by_operator": "Restricted by the operator",
     "member_exists": "Member already exists",
     "member_not_found": "Member not found",
     "method_not_allowed": "Method not allowed",
@@ -48,15 +49,27 @@ CODES: Mapping[str, str] = {
     "spool_claimed": "Spool in use",
     "stale_form": "Form out of date",
     "table_not_found": "Table not found",
+    "too_many_at_once": "Too many requests at once",
     "unauthorized": "Unauthorized",
     "unsupported_encoding": "Unsupported content encoding",
     "unsupported_media_type": "Unsupported media type",
     "viewer": "Read-only access",
+    "wrong_pepper": "Another pepper than before",
 }
 
 FIELD_CODES = frozenset(
     (
-        *("bad_email", "bad_length", "missing", "no_first_tier", "same_name", "same_size", "unknown_field", "wrong"),
+        *(
+            "bad_email",
+            "bad_length",
+            "missing",
+            "no_first_tier",
+            "same_name",
+            "same_size",
+            "too_common",
+            "unknown_field",
+            "wrong",
+        ),
         *("wrong_choice", "wrong_cursor", "wrong_list", "wrong_name", "wrong_number", "wrong_role", "wrong_slug"),
         *("wrong_text", "wrong_time", "wrong_type", "wrong_unit", "wrong_window"),
     )

@@ -49,6 +49,7 @@ class Settings:
         "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
     )
 
+    public_url: str | None = None  # where people reach the portal: links and redirects lead there, whatever Host says
     oidc: Provider | None = None  # where people may sign in to the portal, beside their passwords
     read_only: bool = False  # pages and reports from a standby; everything that writes is refused
     proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
@@ -73,13 +74,19 @@ class Settings:
             oidc=_provider(environ),
             read_only=environ.get("KEYGAUGE_READ_ONLY") == "1",
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
-            api_url=_api_url(environ) or cls.api_url,
+            api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
+            public_url=_web_address(environ, "KEYGAUGE_PUBLIC_URL", "https://keys.acme.com"),
         )
 
 
 def data_directory(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the embedded database and generated secrets live."""
     return Path(environ.get("KEYGAUGE_DATA_DIR") or ".keygauge").absolute()
+
+
+def embedded_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the embedded database lives, where there is no other."""
+    return data_directory(environ) / "postgresql"
 
 
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
@@ -91,7 +98,7 @@ def database_url(environ: Mapping[str, str] = os.environ) -> str:
     """
     url = environ.get("KEYGAUGE_DATABASE_URL")
     if not url:
-        return embedded.start(data_directory(environ) / "postgresql").get_uri()
+        return embedded.start(embedded_directory(environ)).get_uri()
     try:
         ports = str(conninfo_to_dict(url).get("port") or "").split(",")
     except psycopg.ProgrammingError:
@@ -163,11 +170,11 @@ def _provider(environ: Mapping[str, str]) -> Provider | None:
     )
 
 
-def _api_url(environ: Mapping[str, str]) -> str | None:
-    url = environ.get("KEYGAUGE_API_URL")
+def _web_address(environ: Mapping[str, str], name: str, example: str) -> str | None:
+    url = environ.get(name)
     if url and not _is_web_address(url):  # customers paste it into a shell
-        raise SettingsError("KEYGAUGE_API_URL: give an address such as https://api.acme.com/v1/models")
-    return url
+        raise SettingsError(f"{name}: give an address such as {example}")
+    return url or None
 
 
 def _count(environ: Mapping[str, str], name: str) -> int:

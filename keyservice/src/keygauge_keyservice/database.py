@@ -16,10 +16,14 @@ Connection: TypeAlias = psycopg.Connection[DictRow]
 Pool: TypeAlias = ConnectionPool[Connection]
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
-CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` and a few to spare
+REPLICA_CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` and a few to spare
+PAGE_CONNECTIONS_MAX = (
+    6  # … for the portal and the rest of the API: less, so that they leave PostgreSQL's CPU to replicas
+)
 _WAIT_S = 1.5  # for a connection, before a request is answered with 503; replicas wait for 2 s
 _RECONNECT_S = 0.25  # after which a request may make the next try
 _STATEMENT_TIMEOUT_MS = 15_000
+PAGE_STATEMENT_TIMEOUT_MS = 8_000
 _LOCK = 0x6B67_0001  # the advisory lock of the migrations; the feed has another
 
 # A server that is gone without a word is given up within seconds.
@@ -67,20 +71,31 @@ def connect(url: str) -> Connection:
     return connection
 
 
-def pool(url: str, *, read_only: bool = False) -> Pool:
+def pool(
+    url: str,
+    *,
+    connections_max: int = REPLICA_CONNECTIONS_MAX,
+    statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS,
+    read_only: bool = False,
+) -> Pool:
     """Make a pool that is still closed: a fork must not inherit its connections and threads.
 
     Connections are looked at before they are given out, so that those that broke meanwhile cost nobody an answer. Tries
     to reconnect end soon, since whoever asks next makes another: the pool's own are made less and less often.
     """
+
+    def configure(connection: Connection) -> None:
+        _configure(connection, statement_timeout_ms)
+        connection.read_only = read_only or None
+
     return ConnectionPool(
         url,
         connection_class=Connection,
         kwargs=_options(),
-        configure=_configure_read_only if read_only else _configure,
+        configure=configure,
         check=ConnectionPool.check_connection,
         min_size=1,
-        max_size=CONNECTIONS_MAX,
+        max_size=connections_max,
         timeout=_WAIT_S,
         max_waiting=100,
         reconnect_timeout=_RECONNECT_S,
@@ -103,20 +118,15 @@ def _options() -> dict[str, Any]:
     return dict(_CONNECTION)
 
 
-def _configure(connection: Connection) -> None:
+def _configure(connection: Connection, statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS) -> None:
     encoding = connection.info.parameter_status("server_encoding")
     if encoding not in {"UTF8", None}:
         raise EncodingError(
             f"the database is encoded in {encoding}, which cannot hold every text: make another, "
             "CREATE DATABASE keygauge ENCODING 'UTF8' TEMPLATE template0, and load a pg_dump of this one into it"
         )
-    connection.execute(_SET, (str(_STATEMENT_TIMEOUT_MS),))
+    connection.execute(_SET, (str(statement_timeout_ms),))
     connection.commit()
-
-
-def _configure_read_only(connection: Connection) -> None:
-    _configure(connection)
-    connection.read_only = True
 
 
 def migrate(connection: Connection) -> list[str]:

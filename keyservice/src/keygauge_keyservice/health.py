@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from flask import Blueprint
+from time import monotonic
+
+from flask import Blueprint, current_app
 
 from keygauge_keyservice import database
 from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.keys import pepper_check
+from keygauge_keyservice.secret import PepperError
 from keygauge_keyservice.web.context import services
+
+_READY_S = 1.0  # for so long it is not looked at again: strangers must not keep the database busy by asking
+_READY_UNTIL = "keygauge_ready_until"
 
 blueprint = Blueprint("health", __name__)
 
@@ -20,11 +27,18 @@ def live() -> dict[str, str]:
 @blueprint.get("/readyz")
 def ready() -> dict[str, str]:
     """Tell that the database answers, can be written to and has this version's tables: send traffic only then."""
-    with services().connection() as connection:
-        is_read_only = not services().settings.read_only and database.is_read_only(connection)
-        missing = database.pending(connection)
-    if is_read_only:
-        raise Problem(503, "database_read_only", "The database is a standby, or read-only: see docs/backup.md.")
-    if missing:
-        raise Problem(503, "migrations_pending", f"{len(missing)} migrations are missing: run 'keygauge migrate'.")
+    known = current_app.extensions
+    if monotonic() >= known.get(_READY_UNTIL, 0.0):
+        with services().replica_connection() as connection:
+            if not services().settings.read_only and database.is_read_only(connection):
+                detail = "The database is a standby, or read-only: see docs/backup.md."
+                raise Problem(503, "database_read_only", detail)
+            if missing := database.pending(connection):
+                detail = f"{len(missing)} migrations are missing: run 'keygauge migrate'."
+                raise Problem(503, "migrations_pending", detail)
+            try:
+                pepper_check.compare(connection, services().settings.peppers)
+            except PepperError as error:
+                raise Problem(503, "wrong_pepper", str(error)) from error
+        known[_READY_UNTIL] = monotonic() + _READY_S
     return {"status": "ok"}

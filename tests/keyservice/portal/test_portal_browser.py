@@ -410,7 +410,7 @@ def test_sign_in_with_a_provider_breaks_no_screen(chromium, settings, screen):
         for _ in range(2):
             page.keyboard.press("Tab")
         expect(button).to_be_focused()
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
 
 
 def test_choice_of_dark_is_kept(chromium, address, customer):

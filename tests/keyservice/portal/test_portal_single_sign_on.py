@@ -308,11 +308,18 @@ def test_provider_that_is_away_leaves_the_password(settings, visitor, customer, 
     answer = other.get("/sign-in/sso")
     assert (answer.status_code, "is unavailable" in answer.text) == (503, True)
     assert other.sign_in(customer).status_code == 303
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
 
 
 def test_operator_comes_in_too(idp, visitor, connection):
-    members.create(connection, account_id=None, email="op@example.com", password="x" * 20, role="operator", actor="t")
+    members.create(
+        connection,
+        account_id=None,
+        email="op@example.com",
+        password="the operator's password",
+        role="operator",
+        actor="t",
+    )
     idp.email = "op@example.com"
     come_back(visitor, leave(visitor))
     assert visitor.get("/operator").status_code == 200

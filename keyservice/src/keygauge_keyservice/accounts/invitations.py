@@ -9,7 +9,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from keygauge_keyservice.accounts import members
+from keygauge_keyservice.accounts import members, passwords
 from keygauge_keyservice.accounts.members import AnyRole, Member
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid
@@ -112,8 +112,9 @@ def accept(connection: Connection, token: str, password: str) -> Member:
     Raises:
         Problem: 404, the link was used or has ended; 409, the address is a member elsewhere; 422, the password.
     """
-    members.check_password(password)
-    password_hash = members.hash_password(password)  # before the transaction: it takes a while
+    if errors := passwords.errors(password):
+        raise invalid(*errors)
+    password_hash = passwords.hash_password(password)  # before the transaction: it takes a while
     with connection.transaction(), connection.cursor(row_factory=class_row(Invitation)) as cursor:
         invited = cursor.execute(
             "/* invitations.accept */ DELETE FROM invitation WHERE hash = %s AND ends_at > clock_timestamp() "

@@ -61,7 +61,7 @@ def parse_limit(text: str) -> Limit:
 
 def limit_document(limit: Limit) -> dict[str, Any]:
     """Write a limit as it is read, in credits where it is told in those."""
-    hidden = ("id",) if limit.unit == "nanousd" else ("id", "when_unpriced", "credit_nanousd")
+    hidden = ("id", "by_operator") + (() if limit.unit == "nanousd" else ("when_unpriced", "credit_nanousd"))
     document = {name: value for name, value in asdict(limit).items() if name not in hidden}
     if limit.credit_nanousd:
         document |= {"unit": CREDIT, "amount": limit.amount // limit.credit_nanousd}

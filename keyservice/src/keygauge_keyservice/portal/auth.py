@@ -14,10 +14,10 @@ from keygauge_keyservice.accounts import sessions
 from keygauge_keyservice.accounts.members import Member
 from keygauge_keyservice.accounts.sessions import Session
 from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.portal import cookies
 from keygauge_keyservice.web.context import services
 
 _COOKIE = "keygauge_session"
-_COOKIE_HTTPS = f"__Host-{_COOKIE}"  # browsers take it from this very host alone (RFC 6265bis, 4.1.3.2)
 _PUBLIC = frozenset(
     (
         *("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"),
@@ -81,8 +81,7 @@ def signed_in() -> Session | None:
 
 def find_session() -> Session | None:
     """Return the session of the request's cookie, or None."""
-    token = request.cookies.get(_cookie())
-    if not token:
+    if not (token := cookies.read(_COOKIE)):
         return None
     with services().connection() as connection:
         return sessions.find(connection, token)
@@ -90,18 +89,12 @@ def find_session() -> Session | None:
 
 def give_cookie(response: BaseResponse, token: str) -> None:
     """Sign a browser in."""
-    response.set_cookie(
-        _cookie(), token, max_age=sessions.LIFETIME_S, httponly=True, samesite="Lax", secure=request.is_secure
-    )
+    cookies.give(response, _COOKIE, token, max_age_s=sessions.LIFETIME_S)
 
 
 def take_cookie(response: BaseResponse) -> None:
     """Sign a browser out."""
-    response.delete_cookie(_cookie(), httponly=True, samesite="Lax", secure=request.is_secure)
-
-
-def _cookie() -> str:
-    return _COOKIE_HTTPS if request.is_secure else _COOKIE
+    cookies.take(response, _COOKIE)
 
 
 def _admit() -> BaseResponse | None:
@@ -155,7 +148,7 @@ def _is_same_origin() -> bool:
     if fetch_site is not None:  # browsers set it over https and on localhost, also behind a proxy that changes Host
         return fetch_site in {"same-origin", "none"}
     origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == request.host
+    return origin is None or urlsplit(origin).netloc == cookies.public_host()
 
 
 def _to_sign_in() -> Response:

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_skeleton, format_time
 from babel.numbers import format_currency, format_decimal
-from flask import Blueprint, request
+from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
-from keygauge_keyservice.portal import assets, auth, reader
+from keygauge_keyservice.portal import assets, auth, cookies, reader
 from keygauge_keyservice.web.context import services
 
 _THOUSAND = 1000
@@ -217,7 +217,7 @@ def _add_filters(state: BlueprintSetupState) -> None:
 
 
 def _context() -> dict[str, object]:
-    theme = request.cookies.get("keygauge_theme")
+    theme = cookies.read("keygauge_theme")
     return {
         "api_url": services().settings.api_url,
         "asset": assets.address,

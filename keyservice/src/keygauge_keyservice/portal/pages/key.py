@@ -52,7 +52,7 @@ def change(key_id: str) -> Response | tuple[str, int]:
     if given.errors:
         return _page(key_id, given=request.form, errors=key_form.errors(given)), 422
     with services().connection() as connection:
-        keys.change(connection, key_id, actor=member.email, **terms)
+        keys.change(connection, key_id, actor=member.email, by_operator=member.is_operator, **terms)
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 
@@ -68,7 +68,7 @@ def replace_limits(key_id: str) -> Response | tuple[str, int]:
         return _page(key_id, rows=rows, wrong_limits=limit_form.errors(given)), 422
     with services().connection() as connection:
         keys.lock(connection, key_id)
-        key_limits.replace(connection, key_id, limits, actor=member.email)
+        key_limits.replace(connection, key_id, limits, actor=member.email, by_operator=member.is_operator)
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 

@@ -100,7 +100,7 @@ def set_status(key_id: str) -> Response:
     status: Literal["active", "disabled"] = "active" if request.form.get("status") == "active" else "disabled"
     with services().connection() as connection:
         require_own(connection, key_id)
-        keys.set_status(connection, key_id, status, actor=member.email)
+        keys.set_status(connection, key_id, status, actor=member.email, by_operator=member.is_operator)
     if request.form.get("next") == "key":
         return redirect(url_for("portal.key.show", key_id=key_id, notice=status), 303)
     return _back(key_id, status)

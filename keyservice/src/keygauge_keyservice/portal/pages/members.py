@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from keygauge_keyservice.accounts import invitations, members
 from keygauge_keyservice.accounts.members import Role
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("members", __name__, url_prefix="/members")
@@ -41,7 +41,7 @@ def invite() -> str | tuple[str, int]:
             )
     except Problem as problem:
         return _page(wrong=problem.detail, email=email), problem.status
-    link = url_for("portal.invitation.show", token=token, _external=True)
+    link = cookies.public_link("portal.invitation.show", token=token)
     return render_template("portal/member_invited.html", invited=invited, link=link)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import login_throttle, members, preferences, sessions
+from keygauge_keyservice.accounts import login_throttle, members, passwords, preferences, sessions
 from keygauge_keyservice.accounts.preferences import Preferences
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.portal import auth, reader
+from keygauge_keyservice.portal import auth, cookies, reader
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("password", __name__, url_prefix="/password")
@@ -40,15 +40,16 @@ def change_password() -> Response | tuple[str, int]:
     if new != request.form.get("again", ""):
         return _page(wrong="The passwords don't match."), 422
     with services().connection() as connection:
-        is_admitted = login_throttle.admit(connection, email=member.email, ip=ip)
+        device = cookies.known_device(member.email)
+        is_admitted = login_throttle.admit(connection, email=member.email, ip=ip, device=device)
         credentials = members.find_credentials(connection, member.email)
-    old = request.form.get("old", "")[: members.PASSWORD_LENGTH_MAX]
-    if not is_admitted or not members.verify(credentials[1] if credentials else None, old):
+    old = request.form.get("old", "")[: passwords.LENGTH_MAX]
+    if not is_admitted or not passwords.verify(credentials[1] if credentials else None, old):
         return _page(wrong="The current password is incorrect, or there were too many attempts."), 422
     try:
         with services().connection() as connection:
             members.set_password(connection, member.email, new, actor=member.email)
-            login_throttle.forgive(connection, email=member.email, ip=ip)
+            login_throttle.forgive(connection, email=member.email, ip=ip, device=device)
             token = sessions.start(connection, member.id)
     except Problem as problem:
         return _page(wrong=problem.detail), problem.status
