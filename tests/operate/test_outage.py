@@ -66,7 +66,8 @@ def test_reports_are_served_from_a_standby(cluster, installation, install_read_o
     standby = cluster.standby()
     try:
         client = install_read_only(standby.url()).test_client()
-        assert client.get("/readyz").status_code == 200
+        ready = client.get("/readyz")
+        assert ready.status_code == 200, ready.text
         listed = client.get("/v1/accounts", headers=ADMIN).json
         assert [found["id"] for found in listed["accounts"]] == [account]
         answer = client.post("/v1/accounts", headers=ADMIN, json={"name": "B", "plan": "plan"})

@@ -69,7 +69,6 @@ def _run(arguments: argparse.Namespace) -> int:
         with database.connect(given.database_url) as connection:
             if arguments.read_only:
                 _require_tables(connection)
-                pepper_check.compare(connection, given.peppers)
             else:
                 database.migrate(connection)
                 pepper_check.check(connection, given.peppers)
