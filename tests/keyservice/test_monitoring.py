@@ -3,10 +3,10 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from keygauge.protocol import Acquisition
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.heartbeat_message import Acquisition
 from keygauge_keyservice.keys import key_limits, keys
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.secret import Peppers

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 CODES: Mapping[str, str] = {
     "account_not_found": "Account not found",
     "bad_batch": "Malformed batch of events",
-    "bad_beat": "Malformed heartbeat",
+    "bad_heartbeat": "Malformed heartbeat",
     "bad_filter": "Invalid filter",
     "bad_form": "Invalid form",
     "bad_note": "Invalid note",

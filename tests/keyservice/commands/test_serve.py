@@ -13,7 +13,7 @@ import pytest
 from keygauge.cli import main
 
 HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: x"
-HALF_A_BODY = b"POST /v1/beat HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+HALF_A_BODY = b"POST /v1/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
 
 
 def read(url):
