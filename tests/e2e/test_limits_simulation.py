@@ -1,7 +1,7 @@
 """The replicas' and the key service's own decisions, joined by a simulated network and a virtual clock.
 
 Messages are delayed, reordered, doubled and lost; replicas crash, pause and have clocks of their own, or one for two of
-them. The numbers are those of the invariants in docs/limits.md.
+them. The numbers are those of the invariants in docs/concepts/limits.md.
 """
 
 import os

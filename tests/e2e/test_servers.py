@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import psutil
 import psycopg
 import pytest
 from ports import free_ports
@@ -116,13 +117,19 @@ def units_taken(stack):
         return connection.execute(query).fetchone()[0]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", SERVERS.values(), ids=SERVERS)
 def test_every_request_is_counted_once_and_sigterm_leaves_nothing(check, command):
     check(command)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["hypercorn", "hypercorn wsgi"])
+def test_workers_that_are_terminated_ship_what_they_have(check, name):
+    check(SERVERS[name], end=terminate_workers)  # hypercorn does so to all as soon as the first one has ended
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("command", ZERO_CODE.values(), ids=ZERO_CODE)
 def test_every_request_is_counted_once_with_zero_code(check, command):
     if not entry_points(group="opentelemetry_instrumentor", name="keygauge"):
@@ -131,13 +138,13 @@ def test_every_request_is_counted_once_with_zero_code(check, command):
     check(command)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", RELOADS)
 def test_graceful_reload_loses_nothing(check, name):
     check(SERVERS[name], reloads=True)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["uvicorn, 2 workers", "gunicorn sync, preload", "granian"])
 def test_prometheus_pulls_each_worker_by_a_port_of_its_own(cold_stack, serve, monkeypatch, name):
     cold_stack.start_service()
@@ -165,12 +172,20 @@ def test_prometheus_pulls_each_worker_by_a_port_of_its_own(cold_stack, serve, mo
 def pull(port):
     """Get a page as Prometheus does; nothing where nobody listens."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=150) as answer:
             return list(text_string_to_metric_families(answer.read().decode()))
     except URLError as error:
         if not isinstance(error.reason, ConnectionRefusedError):
             raise
         return []
+
+
+def terminate_workers(process):
+    workers = psutil.Process(process.pid).children()
+    for worker in workers:
+        worker.terminate()
+    psutil.wait_procs(workers, timeout=150)
+    process.wait(150)
 
 
 @pytest.fixture
@@ -179,7 +194,7 @@ def check(cold_stack, collector, serve, tmp_path):
     return partial(check_counts, cold_stack, collector, serve, tmp_path)
 
 
-def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=False):
+def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=False, end=terminate):
     cold_stack.start_service()
     key, token = cold_stack.create_key(
         plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60),
@@ -193,7 +208,7 @@ def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=Fal
             process.send_signal(signal.SIGHUP)
         sent = sum(answers, Counter())
     assert sent == {200: REQUESTS}, (tmp_path / "server.log").read_text()[-2000:]
-    terminate(process)
+    end(process)
     events = cold_stack.ledger(key.id, "status, input_tokens, output_tokens")
     assert Counter(events) == {(200, 11, 7): REQUESTS}
     assert collector.total("keygauge.requests", **{"keygauge.key.id": key.id}) == REQUESTS

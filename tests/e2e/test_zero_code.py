@@ -79,7 +79,7 @@ def serve(programs, tmp_path):
 
 
 def get(port):
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = HTTPConnection("127.0.0.1", port, timeout=150)
     with closing(connection):
         connection.request("GET", "/hello")
         answer = connection.getresponse()
@@ -99,7 +99,7 @@ FAILURES = {
 def test_set_up_that_fails_serves_nothing_and_says_the_way_out(serve, server, failure):
     environ, told = FAILURES[failure]
     process, _, log = serve(server, **{**ENFORCE, **environ})
-    assert process.wait(60) != 0
+    assert process.wait(150) != 0
     assert told in log.read_text()
 
 

@@ -14,6 +14,7 @@ from keygauge.http import router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
 from keygauge.http.lifespan import Lifespan
+from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight
 from keygauge.http.problem import answer
 from keygauge.limits.admission import WaitUntil
@@ -85,15 +86,14 @@ class KeyGaugeMiddleware:
             self._process = _Unset(error)
         self._proxies = parse_networks(settings.trusted_proxies)
         self._wait_ns = int(settings.wait_s * SECOND)
-        self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
-        self._open_prefixes = tuple(path[:-1] for path in settings.open_paths if path.endswith("*"))
+        self._open = OpenPaths(settings.open_paths).has_scope
         router.follow()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         make = _EXCHANGES.get(scope["type"])
         path = scope.get("path", "")
-        if make is None or MARK in scope or path in self._open_paths or path.startswith(self._open_prefixes):
+        if make is None or MARK in scope or self._open(scope):
             await self._pass_on(scope, receive, send)
             return
         runtime = self._process.runtime or self._process.start()
@@ -180,7 +180,9 @@ class KeyGaugeMiddleware:
             if isinstance(decision, NeedsBody):
                 responder.read_route()
                 try:
-                    call.estimate = await responder.estimate() if decision.needs_body else Estimate()
+                    call.estimate = (
+                        await responder.estimate(waits=decision.needs_model) if decision.needs_body else Estimate()
+                    )
                 except EstimateError:
                     return authorizer.refuse_cap(call)
                 until_ns = now_ns() + self._wait_ns

@@ -15,6 +15,7 @@ Mode = Literal["enforce", "observe"]
 
 
 SPOOL_BYTES_MIN = 64 * 1024
+_KEEP_S_MAX = 7 * 86_400
 _DIGITS_MAX = 18  # of a whole number
 _SWITCHES = ("KEYGAUGE_ESTIMATE_USAGE", "KEYGAUGE_LOG_FIELDS", "KEYGAUGE_PROMETHEUS")  # all checked here
 
@@ -35,6 +36,7 @@ class Settings:
         open_paths: paths that need no key and are not metered; a trailing `*` matches all that begins so.
         wait_s: the longest that a request waits for the key service, for a cold key or a dry lease.
         spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
+        spool_keep_s: how long events that the ledger took are kept, in case that it is restored to a moment before.
         service_name: the name of the metered service.
         estimate_usage: estimate the tokens of a model's answer that tells none, and mark the call so; else it has none.
         trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
@@ -47,6 +49,7 @@ class Settings:
     open_paths: tuple[str, ...] = ("/healthz", "/metrics", "/metrics/")
     wait_s: float = 0.25
     spool_bytes: int = 256 * 1024 * 1024
+    spool_keep_s: float = 3600.0
     service_name: str = "unknown_service"
     trusted_proxies: tuple[str, ...] = ()
     estimate_usage: bool = False
@@ -56,6 +59,10 @@ class Settings:
         self._check_service()
         if not 0 < self.wait_s <= 10:  # noqa: PLR2004 - the bound is told in the message
             raise SettingsError(f"KEYGAUGE_WAIT_S is {self.wait_s}: give seconds, above 0 and up to 10")
+        if not 0 <= self.spool_keep_s <= _KEEP_S_MAX:
+            raise SettingsError(
+                f"KEYGAUGE_SPOOL_KEEP_S is {self.spool_keep_s}: give seconds, from 0 to {_KEEP_S_MAX} (a week)"
+            )
         if type(self.spool_bytes) is not int or self.spool_bytes < SPOOL_BYTES_MIN:
             raise SettingsError(
                 f"KEYGAUGE_SPOOL_BYTES is {self.spool_bytes}: give a whole number of bytes, at least {SPOOL_BYTES_MIN}"
@@ -119,6 +126,8 @@ class Settings:
             read["trusted_proxies"] = tuple(proxy.strip() for proxy in proxies.split(",") if proxy.strip())
         if wait := os.environ.get("KEYGAUGE_WAIT_S"):
             read["wait_s"] = _number("KEYGAUGE_WAIT_S", wait)
+        if keep := os.environ.get("KEYGAUGE_SPOOL_KEEP_S"):
+            read["spool_keep_s"] = _number("KEYGAUGE_SPOOL_KEEP_S", keep)
         if size := os.environ.get("KEYGAUGE_SPOOL_BYTES"):
             read["spool_bytes"] = _whole("KEYGAUGE_SPOOL_BYTES", size)
         read |= {name: value for name, value in given.items() if value is not None}

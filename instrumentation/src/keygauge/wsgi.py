@@ -9,8 +9,9 @@ from typing import cast
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.http import request_body, router
+from keygauge.http import router
 from keygauge.http.client_address import client_ip
+from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight_environ
 from keygauge.http.problem import answer
 from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
@@ -80,15 +81,12 @@ class KeyGaugeMiddleware:
         self._process = Process(settings)
         self._proxies = parse_networks(settings.trusted_proxies)
         self._wait_ns = int(settings.wait_s * SECOND)
-        open_paths = [path.encode().decode("latin-1") for path in settings.open_paths]  # as PEP 3333 has them
-        self._open_paths = frozenset(path for path in open_paths if not path.endswith("*"))
-        self._open_prefixes = tuple(path[:-1] for path in open_paths if path.endswith("*"))
+        self._open = OpenPaths(settings.open_paths).has_environ
         router.follow()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        if MARK in environ or path in self._open_paths or path.startswith(self._open_prefixes):
+        if MARK in environ or self._open(environ):
             return self.app(environ, start_response)
         runtime = self._process.runtime or self._process.start()
         call = environ[MARK] = Call(
@@ -117,7 +115,7 @@ class KeyGaugeMiddleware:
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:
-                    refusal = self._wait(authorizer, responder, token, decision, environ)
+                    refusal = self._wait(authorizer, responder, token, decision)
             if refusal is not None:
                 if call.template is None:
                     responder.read_route()
@@ -140,7 +138,6 @@ class KeyGaugeMiddleware:
         responder: WsgiResponder,
         token: bytes | Conflict | None,
         decision: Decision,
-        environ: Environ,
     ) -> Refusal | None:
         """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
         call = responder.call
@@ -149,7 +146,9 @@ class KeyGaugeMiddleware:
             if isinstance(decision, NeedsBody):
                 responder.read_route()
                 try:
-                    call.estimate = request_body.estimate_input(environ) if decision.needs_body else Estimate()
+                    call.estimate = (
+                        responder.estimate(waits=decision.needs_model) if decision.needs_body else Estimate()
+                    )
                 except EstimateError:
                     return authorizer.refuse_cap(call)
                 until_ns = now_ns() + self._wait_ns

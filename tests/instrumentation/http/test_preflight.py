@@ -118,9 +118,11 @@ async def test_litestar_and_quart_answer_by_themselves(guard, visit):
     async def chat() -> str:
         raise AssertionError
 
-    app = guard(Litestar([chat], cors_config=CORSConfig(allow_origins=[SITE]), openapi_config=None))
+    app = guard(
+        Litestar([chat], cors_config=CORSConfig(allow_origins=[SITE]), openapi_config=None, logging_config=None)
+    )
     assert (await visit(app, path="/chat", method="OPTIONS", headers=ASKS)).status_code == 204
-    app = guard(Litestar([chat], openapi_config=None))
+    app = guard(Litestar([chat], openapi_config=None, logging_config=None))
     assert (await visit(app, path="/chat", method="OPTIONS", headers=ASKS)).status_code == 401
     quart = Quart("host")
     quart.add_url_rule("/chat", "chat", chat, methods=["POST"])

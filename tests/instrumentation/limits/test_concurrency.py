@@ -206,7 +206,7 @@ def test_wsgi_calls_hold_their_slots_until_the_answer_is_closed(service, guard_w
 
         def body():
             begun.set()
-            go_on.wait(10)
+            go_on.wait(100)
             yield b"done"
 
         return body()
@@ -220,7 +220,7 @@ def test_wsgi_calls_hold_their_slots_until_the_answer_is_closed(service, guard_w
 
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(visit, "/slow")
-        assert begun.wait(10)
+        assert begun.wait(100)
         assert visit("/fast").json()["code"] == "concurrency_limited"
         go_on.set()
         assert slow.result(10).status_code == 200

@@ -1,4 +1,5 @@
 import json
+from unittest.mock import ANY
 
 import pytest
 
@@ -10,6 +11,7 @@ def test_a_heartbeat_is_answered(client, replica):
     assert answer.status_code == 200
     assert answer.json == {
         "cursor": 0,
+        "epoch": ANY,
         "more": False,
         "afresh": False,
         "t_max_ms": 10_000,

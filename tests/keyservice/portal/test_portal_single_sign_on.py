@@ -180,7 +180,7 @@ def leave(visitor, address="/sign-in/sso"):
     """Go to the provider, and return the address it sends back to."""
     begun = visitor.get(address)
     assert begun.status_code == 303
-    back = requests.get(begun.location, allow_redirects=False, timeout=10)
+    back = requests.get(begun.location, allow_redirects=False, timeout=100)
     assert back.status_code == 302, back.text
     return back.headers["Location"]
 

@@ -38,6 +38,11 @@ _KINDS = {
         "Model not allowed",
         "This key may not use this model, or the call does not say which: its owner can change that.",
     ),
+    "request_unreadable": (
+        400,
+        "Request not readable",
+        "This key has limits by model, tokens or cost: send a JSON object or a form, not compressed and up to 1 MiB.",
+    ),
     "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
     "concurrency_limited": (
         429,

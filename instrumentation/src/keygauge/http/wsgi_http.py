@@ -10,9 +10,11 @@ from typing import Any
 from msgspec import Struct
 
 from keygauge.call import CURRENT, UNMATCHED, Call
-from keygauge.http import preflight, wsgi_route
+from keygauge.http import preflight, request_body, wsgi_route
+from keygauge.http.layers import Walk
 from keygauge.http.problem import Answer
 from keygauge.http.responder import Responder
+from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.telemetry import tracing
 
@@ -38,7 +40,7 @@ class WsgiResponder(Responder, eq=False):
 
     def is_answered(self) -> bool:
         """Tell whether the host answers this preflight without a handler; it gets no body."""
-        if not preflight.is_answered(wsgi_route.passed(self._environ, self.app)):
+        if not preflight.is_answered(self.follow().layers):
             return False
         self._environ["wsgi.input"] = io.BytesIO()
         return True
@@ -74,12 +76,26 @@ class WsgiResponder(Responder, eq=False):
             return chunks
         return PassingAnswer(self, chunks)
 
+    def estimate(self, *, waits: bool) -> Estimate:
+        """Read the body's beginning, where the decision `waits` for it, and estimate what the call will use.
+
+        Raises:
+            EstimateError: a declared cap makes no sense.
+        """
+        environ = self._environ
+        path, query = wsgi_route.path_seen(environ), environ.get("QUERY_STRING", "")
+        return request_body.estimate_input(environ, waits=waits, path=path, query=query, params=self._params)
+
+    def follow(self) -> Walk:
+        """Follow the request through the host, as it will pass it on."""
+        return wsgi_route.follow(self._environ, self.app)
+
     def find_route(self) -> str | None:
         """Return the route that the host has for the request, and where the app is mounted before: SCRIPT_NAME grew."""
         script_name = self._environ.get("SCRIPT_NAME", "")
         matched = self.call.matched
         if matched is None and script_name == self._script_name:
-            return wsgi_route.find(self._environ, self.app)
+            return self.follow().template
         return matched if matched in {None, UNMATCHED} else f"{script_name.removeprefix(self._script_name)}{matched}"
 
     def read(self, chunk: bytes) -> None:

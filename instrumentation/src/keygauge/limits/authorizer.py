@@ -24,6 +24,7 @@ from keygauge.limits.refusal import (
     MISSING,
     UNAVAILABLE,
     UNKNOWN,
+    UNREADABLE,
     WRONG_IP,
     WRONG_MODEL,
     WRONG_ROUTE,
@@ -44,6 +45,9 @@ class Sync(Protocol):
     def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat:
         """Ask for a key that is not known here."""
 
+    def look_up_again(self, digest: bytes, key_id: str) -> None:
+        """Ask with the next regular heartbeat for a key whose entry may be out of date."""
+
     def next_round(self) -> PendingHeartbeat:
         """Return the next heartbeat."""
 
@@ -54,10 +58,11 @@ class Sync(Protocol):
 class NeedsBody:
     """The key's limits need the route, or what the body tells: `read` them, then decide again."""
 
-    __slots__ = ("needs_body",)
+    __slots__ = ("needs_body", "needs_model")
 
-    def __init__(self, *, needs_body: bool) -> None:
-        self.needs_body = needs_body
+    def __init__(self, key: Key) -> None:
+        self.needs_body = key.needs_body
+        self.needs_model = key.needs_model
 
 
 # None: admitted. A round: decide again when it has ended; soon: at that moment; unread: with route and estimate.
@@ -107,6 +112,10 @@ class Authorizer:
             return self._admit(call, key, credential[1])
         if key_cache.is_unknown(digest, self._admission.clock()):
             return self._refuse(call, UNKNOWN)
+        if (expired := key_cache.recall(digest, self._admission.clock())) is not None:
+            key, secret = expired
+            self._sync.look_up_again(digest, key.id)
+            return self._admit(call, key, secret)
         return self._look_up(call, token, digest)
 
     def give_up(self, call: Call) -> Refusal | None:
@@ -177,9 +186,11 @@ class Authorizer:
     def _restrict(self, call: Call, key: Key) -> Refusal | NeedsBody | None:
         """Hold a call against the endpoints and models that its key is for."""
         if call.estimate is None:
-            return NeedsBody(needs_body=key.needs_body)
+            return NeedsBody(key)
         if not key.key_policy.admits_route(call.template):
             return self._refuse(call, WRONG_ROUTE)
+        if key.needs_model and (call.estimate.unread or call.estimate.hidden):
+            return self._refuse(call, UNREADABLE)
         if not key.key_policy.admits_models(call.estimate):
             return self._refuse(call, WRONG_MODEL)
         return None
@@ -187,8 +198,10 @@ class Authorizer:
     def _reserve(self, call: Call, key: Key) -> Refusal | NeedsUnits | WaitUntil | NeedsBody | PendingHeartbeat | None:
         """Take what the call may use, once its route and body are known."""
         if call.estimate is None and (key.needs_body or key.needs_route):
-            return NeedsBody(needs_body=key.needs_body)
+            return NeedsBody(key)
         estimate: Estimate = call.estimate or _ANY
+        if estimate.hidden and key.is_capped:
+            return UNREADABLE
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):
             return prices

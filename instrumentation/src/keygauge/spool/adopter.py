@@ -10,12 +10,12 @@ from threading import Event, Thread
 from keygauge.settings import Settings
 from keygauge.spool.segment import SpoolReader
 from keygauge.spool.sender import Sender
-from keygauge.spool.spool import Ownership, Spool, others
+from keygauge.spool.spool import Ownership, Spool, clear_kept, others
 from keygauge.sync.client import ServiceError
 
 _log = logging.getLogger(__name__)
 
-_CLAIM_S = 3.0  # for which a spool is kept for the process that sent it last; see docs/protocol.md
+_CLAIM_S = 3.0  # for which a spool is kept for the process that sent it last; see docs/reference/protocol.md
 
 
 class Adopter:
@@ -27,10 +27,14 @@ class Adopter:
         spool: Spool,
         *,
         interval_s: float,
+        epoch: Callable[[], str | None],
         on_drop: Callable[[str], None],
         on_fault: Callable[[str], None],
     ) -> None:
         self._interval_s = interval_s
+        self._epoch = epoch
+        self._keep_s = settings.spool_keep_s
+        self._most_bytes = settings.spool_bytes
         self._directory = spool.directory
         self._address = settings.service_address
         self._sender = Sender(settings, spool.id, on_drop=on_drop)
@@ -64,12 +68,14 @@ class Adopter:
         Those that failed before come last: they must not keep the others waiting.
         """
         pause_s = self._interval_s
+        epoch = self._epoch()
+        clear_kept(self._directory, self._address, epoch=epoch, keep_s=self._keep_s, most_bytes=self._most_bytes)
         for spool_id in sorted(others(self._directory, self._address), key=self._failed.__contains__):
             ownership = None if self._stop.is_set() else Ownership.take(self._directory, spool_id)
             if ownership is None:
                 continue
             try:
-                self._ship(ownership)
+                self._ship(ownership, epoch)
             except ServiceError as error:
                 if error.status == HTTPStatus.CONFLICT:
                     pause_s = _CLAIM_S
@@ -79,12 +85,17 @@ class Adopter:
                 ownership.release()
         return pause_s
 
-    def _ship(self, ownership: Ownership) -> None:
+    def _ship(self, ownership: Ownership, epoch: str | None) -> None:
         backlog = SpoolReader(self._directory, ownership.spool_id)
+        if epoch is not None:
+            backlog.look_back()  # most of it may be in the ledger: it tells where to go on
         while self._sender.send(backlog):
             if self._stop.is_set():
                 return
-        ownership.delete_spool()
+        if epoch is not None and self._keep_s and backlog.next:
+            ownership.keep(epoch)
+        else:
+            ownership.delete_spool()
         self._failed.discard(ownership.spool_id)
 
     def _complain(self, spool_id: str, error: ServiceError) -> None:

@@ -36,11 +36,11 @@ class Sender:
         if batch is None:
             return False
         try:
-            next_number = self._post(backlog.spool_id, batch)
+            next_number = self._post(backlog, batch)
         except ServiceError as error:
             if error.status not in _POISON:
                 raise
-            next_number = self._post_one_by_one(backlog.spool_id, batch)
+            next_number = self._post_one_by_one(backlog, batch)
         backlog.acknowledge(next_number, batch)
         return True
 
@@ -48,22 +48,26 @@ class Sender:
         """Close the connection."""
         self.client.close()
 
-    def _post(self, spool_id: str, batch: Batch) -> int:
-        path = f"/v1/events?spool={spool_id}&first={batch.first}&owner={self._owner}"
+    def _post(self, backlog: SpoolReader, batch: Batch) -> int:
+        """Return the number of the first event that is not in the ledger; it may lie before the batch."""
+        spool_id, oldest = backlog.spool_id, min(backlog.oldest(), batch.first)
+        path = f"/v1/events?spool={spool_id}&first={batch.first}&oldest={oldest}&owner={self._owner}"
         answer = self.client.post(path, b"".join(batch.lines), "application/x-ndjson")
         for refused in answer["refused"]:
             _log.warning("The ledger refused event %s of spool %s: %s", refused["number"], spool_id, refused["code"])
             self._on_drop("refused")
         return int(answer["next"])
 
-    def _post_one_by_one(self, spool_id: str, batch: Batch) -> int:
+    def _post_one_by_one(self, backlog: SpoolReader, batch: Batch) -> int:
         """Send a batch that was refused as a whole line by line, so that one bad line costs only itself."""
         for number, line in enumerate(batch.lines, batch.first):
             try:
-                self._post(spool_id, Batch(number, [line]))
+                next_number = self._post(backlog, Batch(number, [line]))
+                if next_number <= number:
+                    return next_number
             except ServiceError as error:
                 if error.status not in _POISON:
                     raise
-                _log.warning("The ledger refused event %s of spool %s: %s", number, spool_id, error)
+                _log.warning("The ledger refused event %s of spool %s: %s", number, backlog.spool_id, error)
                 self._on_drop("refused")
         return batch.first + len(batch.lines)

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from keygauge import __version__, clock
-from keygauge.clock import SECOND, now_ns
+from keygauge.clock import MS, SECOND, now_ns
 from keygauge.limits.admission import Admission
 from keygauge.limits.authorizer import PendingHeartbeat
 from keygauge.limits.cost import Costing
@@ -24,7 +24,7 @@ from keygauge.sync.lease_sync import LeaseSync
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MOST = 500  # look-ups in one beat: see docs/protocol.md
+_MOST = 500  # look-ups in one beat: see docs/reference/protocol.md
 _TIMEOUT_S = 2.0
 _LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a beat that was not answered
@@ -47,6 +47,7 @@ class Heartbeat:
         self._on_fault = on_fault
         self._client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
         self._cursor: int | None = None
+        self.epoch: str | None = None  # of the database's history, which the cursor is of
         self._lock = Lock()
         self._look_ups: dict[bytes, str] = {}
         self._round: PendingHeartbeat = Future()
@@ -77,6 +78,11 @@ class Heartbeat:
             asked = self._round
         self.wake()
         return asked
+
+    def look_up_again(self, digest: bytes, key_id: str) -> None:
+        """Ask with the next regular beat for a key whose entry may be out of date: all replicas may have to at once."""
+        with self._lock:
+            self._look_ups[digest] = key_id
 
     def next_round(self) -> PendingHeartbeat:
         """Return the round that carries what `Admission` asks for now."""
@@ -145,6 +151,7 @@ class Heartbeat:
             "version": __version__,
             "mode": self._settings.mode,
             "cursor": self._cursor,
+            "epoch": self.epoch,
             "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
             "prices": prices,
             **traded,
@@ -171,13 +178,13 @@ class Heartbeat:
         """Take in what the answer says of keys."""
         key_cache = self.admission.key_cache
         if answer["afresh"]:
-            key_cache.forget()
+            key_cache.expire(self.admission.clock() + answer["t_max_ms"] * MS)
         key_cache.put(answer["keys"], wanted=frozenset(look_ups.values()))
         for found in answer["found"]:
             key_cache.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
         for digest in answer["unknown"]:
             key_cache.mark_unknown(bytes.fromhex(digest), self.admission.clock())
-        self._cursor = answer["cursor"]
+        self._cursor, self.epoch = answer["cursor"], answer.get("epoch")  # an older key service tells none
         if answer["more"]:
             self.wake()
 

@@ -14,7 +14,7 @@ from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
 
 _SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular beat will do
-_MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/protocol.md
+_MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/reference/protocol.md
 
 
 @dataclass(frozen=True)
