@@ -38,6 +38,11 @@ class AsgiResponder(Responder, eq=False):
         """Return the route that the host has for the request; None where that cannot be told."""
         return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)
 
+    @property
+    def is_cross_origin(self) -> bool:
+        """Tell whether a browser asks for a page of another origin, or may do."""
+        return any(name == b"origin" for name, _ in self.scope["headers"])
+
     def follow(self) -> Walk:
         """Follow the request through the host, as it will pass it on."""
         return route.follow(self.scope, self.app, noted=self.call.matched)

@@ -116,7 +116,7 @@ def _read_input(environ: MutableMapping[str, Any], length: int) -> tuple[bytes, 
     that reads what comes in chunks reads more than we may.
     """
     stream = environ["wsgi.input"]
-    if environ.get("wsgi.input_terminated") or isinstance(stream, io.BytesIO):  # hypercorn has read the whole body
+    if environ.get("wsgi.input_terminated") or _is_buffered(stream):  # hypercorn has read the whole body
         body = stream.read(BODY_BYTES_MAX + 1)
         is_whole = len(body) <= BODY_BYTES_MAX
         environ["wsgi.input"] = io.BytesIO(body) if is_whole else io.BufferedReader(_Replay(body, stream))
@@ -126,6 +126,11 @@ def _read_input(environ: MutableMapping[str, Any], length: int) -> tuple[bytes, 
     body = stream.read(length) if length else b""
     environ["wsgi.input"] = io.BytesIO(body) if length else stream
     return body, len(body)
+
+
+def _is_buffered(stream: Any) -> bool:
+    """Tell whether a server has read the whole body before."""
+    return isinstance(getattr(stream, "_stream", stream), io.BytesIO)
 
 
 def _is_expected(text: str) -> bool:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from keygauge.call import CURRENT, UNMATCHED, Call
 from keygauge.http import preflight, request_body, wsgi_route
@@ -37,6 +37,12 @@ class WsgiResponder(Responder, eq=False):
     _script_name: str  # as it came; mounts add to that of the environ
     _expected: int | None = None  # bytes that the answer's body is to have
     _write: Write | None = None
+    _written: list[bytes] = field(default_factory=list)  # by `write`, for a server that has none
+
+    @property
+    def is_cross_origin(self) -> bool:
+        """Tell whether a browser asks for a page of another origin, or may do."""
+        return "HTTP_ORIGIN" in self._environ
 
     def is_answered(self) -> bool:
         """Tell whether the host answers this preflight without a handler; it gets no body."""
@@ -59,10 +65,12 @@ class WsgiResponder(Responder, eq=False):
         headers = self._begin(status, headers)
         write = self._start(status, headers) if exc_info is None else self._start(status, headers, exc_info)
         self._write = write
-        return self._write_on
+        return self._write_on if callable(write) else self._hold_back
 
     def pass_on(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server is to send: the app's chunks, read as they pass, none held back."""
+        if self._written:
+            chunks = Chained(self._written, chunks)
         if (
             isinstance(chunks, list | tuple) and not self.call.is_held
         ):  # servers treat these apart, to tell a Content-Length of their own
@@ -136,6 +144,10 @@ class WsgiResponder(Responder, eq=False):
         self.read(chunk)
         return self._write(chunk) if self._write else None
 
+    def _hold_back(self, chunk: bytes) -> None:
+        """Be the `write` of a server that returns none, as granian and hypercorn: its chunks come before the others."""
+        self._written.append(chunk)
+
     def _is_file(self, chunks: object) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
         return isinstance(wrapper, type) and isinstance(chunks, wrapper)
@@ -185,6 +197,24 @@ class PassingAnswer:
         finally:
             CURRENT.reset(outer)
             self._responder.close()
+
+
+class Chained:
+    """An answer's chunks after those that the app gave to `write`."""
+
+    def __init__(self, written: list[bytes], chunks: Iterable[bytes]) -> None:
+        self._written = written
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._written
+        yield from self._chunks
+
+    def close(self) -> None:
+        """Close the app's iterable."""
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            close()
 
 
 class CountedInput(Struct, eq=False):

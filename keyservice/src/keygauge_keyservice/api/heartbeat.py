@@ -20,7 +20,7 @@ blueprint = Blueprint("api_heartbeat", __name__, url_prefix="/v1/heartbeat")
 def receive() -> Response:
     """Apply a heartbeat."""
     sent = message(Heartbeat, code="bad_heartbeat")
-    with services().connection() as connection:
+    with services().replica_connection() as connection:
         answer = heartbeat.answer(connection, sent, peppers=services().settings.peppers, prices=services().prices)
     return Response(msgspec.json.encode(answer), content_type="application/json")
 

@@ -21,7 +21,7 @@ blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
 def receive() -> dict[str, Any]:
     """Keep a report."""
     report = message(Report, code="bad_report")
-    with services().connection() as connection:
+    with services().replica_connection() as connection:
         replica_counts.keep(connection, report)
     return {}
 
