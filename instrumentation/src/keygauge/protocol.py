@@ -1,4 +1,4 @@
-"""What the middleware and the key service say to each other: the messages of docs/reference/protocol.md, as both sides read them.
+"""The messages of docs/reference/protocol.md, as both the middleware and the key service read them.
 
 Fields that a reader does not know are passed over, so that either side may be newer. Times left are in milliseconds
 from the moment at which the request was sent.
