@@ -110,7 +110,7 @@ def make_work(number: int) -> Work:
                 datetime.fromtimestamp(event.time_us / 1e6, UTC),
                 *event[1:22],
                 *(cost or (None, None)),
-                *event[22:],
+                *event[22:-1],
             )
         )
     return Work(lines, rows)
@@ -145,6 +145,7 @@ def make_event(chance: random.Random, position: int) -> Event:
         outcome="limited" if is_limited else "admitted",
         limit="rpm" if is_limited else None,
         trace_id=f"{chance.getrandbits(128):032x}",
+        details=None,
     )
 
 

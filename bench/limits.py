@@ -33,8 +33,9 @@ from bench.service import PEPPER, TOKEN, postgresql, serve
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.key import digest, generate
-from keygauge.limits.admission import Refusal, WaitUntil
+from keygauge.limits.admission import WaitUntil
 from keygauge.limits.authorizer import Authorizer
+from keygauge.limits.refusal import Refusal
 from keygauge.settings import Settings
 from keygauge.sync.heartbeat import Heartbeat
 from keygauge_keyservice import database

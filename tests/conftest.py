@@ -1,5 +1,6 @@
 """One embedded PostgreSQL for the whole run, and a fresh migrated database for each test that asks for one."""
 
+import logging
 import os
 import shutil
 import sys
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from keygauge_keyservice import database, embedded
 from keygauge_keyservice.app import create_app
@@ -27,6 +28,18 @@ hypothesis_settings.load_profile("keygauge")
 ADMIN_TOKEN = "test-admin-token-0123456789"
 SERVICE_TOKEN = "test-service-token-0123456789"
 PEPPERS = Peppers.parse("1:" + "11" * 32)
+
+
+@pytest.fixture(autouse=True)
+def _log_handlers():
+    """No test leaves a handler behind: the stream that it writes to ends with the test."""
+    before = logging.getLogger().handlers.copy()
+    yield
+    after = logging.getLogger().handlers
+    left = [handler for handler in after if handler not in before and "_pytest" not in type(handler).__module__]
+    for handler in left:
+        logging.getLogger().removeHandler(handler)
+    assert not left
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +100,7 @@ def app(settings):
     app = create_app(settings)
     app.testing = True
     yield app
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
 
 
 @pytest.fixture
@@ -114,6 +127,7 @@ def chromium():
         reason = "chromium is not installed: apt-get install chromium"
         pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
     with sync_playwright() as playwright:
+        expect.set_options(timeout=100_000)
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()

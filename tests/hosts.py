@@ -128,7 +128,7 @@ def make_litestar():
         raise LookupError
 
     sub = Router("/sub/{tenant:str}", route_handlers=[item])
-    return Host(Litestar([item, stream, endless, fail, sub], openapi_config=None))
+    return Host(Litestar([item, stream, endless, fail, sub], openapi_config=None, logging_config=None))
 
 
 def make_quart():

@@ -3,7 +3,7 @@
 import time
 
 
-def until(is_so, timeout_s=20):
+def until(is_so, timeout_s=100):
     """Wait until something is so, and fail when it is not in time."""
     deadline = time.monotonic() + timeout_s
     while not is_so():

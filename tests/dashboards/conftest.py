@@ -32,7 +32,7 @@ def run(program):
 
     def run(name, *arguments, cwd=None):
         command = [program(name), *map(str, arguments)]
-        result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 

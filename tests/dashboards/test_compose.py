@@ -16,7 +16,7 @@ import pytest
 import yaml
 from psycopg import sql
 
-from keygauge_dashboards.grafana.provisioning import DASHBOARDS_PATH
+from keygauge_dashboards.provisioning import DASHBOARDS_PATH
 from keygauge_demo import remote
 from keygauge_keyservice.secret import Peppers
 

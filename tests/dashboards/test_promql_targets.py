@@ -81,7 +81,7 @@ def prometheus(program, tmp_path_factory):
         yield ask
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(150)
 
 
 def _targets():
@@ -198,7 +198,7 @@ def _asker(url, now):
         span = {"time": now} if instant else {"start": now - 1800, "end": now, "step": 60}
         body = urllib.parse.urlencode({"query": expression, **span}).encode()
         address = f"{url}/api/v1/query{'' if instant else '_range'}"
-        with urllib.request.urlopen(address, data=body, timeout=10) as answer:
+        with urllib.request.urlopen(address, data=body, timeout=60) as answer:
             result = json.load(answer)["data"]["result"]
         pairs = "value" if instant else "values"
         return [
@@ -216,7 +216,7 @@ def _await(server, address, log):
     deadline = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(address, timeout=2):
+            with urllib.request.urlopen(address, timeout=20):
                 return
         except OSError:
             assert server.poll() is None, log.read_text()

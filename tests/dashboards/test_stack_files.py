@@ -9,7 +9,7 @@ import yaml
 from keygauge_dashboards.alerts.alert import SOURCE
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.generate import GENERATED
-from keygauge_dashboards.grafana.provisioning import EVALUATION_INTERVAL, SCRAPE_INTERVAL
+from keygauge_dashboards.provisioning import EVALUATION_INTERVAL, SCRAPE_INTERVAL
 from keygauge_dashboards.thresholds import Thresholds
 
 CONFIGURATIONS = ("config.yaml", "forward.yaml", "remote-write.yaml")

@@ -29,5 +29,5 @@ def test_process_does_not_inherit_settings_of_another_service(tmp_path, monkeypa
     show = "import os; print(*sorted(name for name in os.environ if name[:4] in ('KEYG', 'OTEL')))"
     log = tmp_path / "part.log"
     part = Process("part", ("-c", show), log=log, environ={"KEYGAUGE_SPOOL_DIR": "spool"})
-    part._popen.wait(10)
+    part._popen.wait(100)
     assert log.read_text().split() == ["KEYGAUGE_SPOOL_DIR"]

@@ -32,9 +32,9 @@ def prepare(name):
     with (CACHE / f"{name}.lock").open("w") as lock:  # tests run in several processes
         fcntl.lockf(lock, fcntl.LOCK_EX)
         if not (directory / "ready").exists():
-            _run(sys.executable, "-m", "venv", "--clear", directory)
+            run(sys.executable, "-m", "venv", "--clear", directory)
             pip = (directory / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-            _run(*pip, "--no-deps", "-r", versions)
+            run(*pip, "--no-deps", "-r", versions)
             (directory / "ready").touch()
     return directory / "bin"
 
@@ -50,7 +50,7 @@ def programs(name):
         pytest.skip(reason)
 
 
-def _run(*command):
+def run(*command):
     subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True, timeout=900)
 
 

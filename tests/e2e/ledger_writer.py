@@ -51,6 +51,7 @@ def event_of(number):
         "limited" if is_limited else "admitted",
         "rpm" if is_limited else None,
         f"{number:032x}",
+        None,
     ]
 
 

@@ -13,8 +13,9 @@ from concurrent.futures import TimeoutError as NotYet
 
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.limits.admission import Refusal, WaitUntil
+from keygauge.limits.admission import WaitUntil
 from keygauge.limits.authorizer import Authorizer
+from keygauge.limits.refusal import Refusal
 from keygauge.settings import Settings
 from keygauge.sync.heartbeat import Heartbeat
 

@@ -92,7 +92,7 @@ class Servers:
         self.collector = collector
         self.running = []
 
-    def start(self, command, files, stack, *, port, bin_dir=BIN, path=(), ready_s=60, **environ):
+    def start(self, command, files, stack, *, port, bin_dir=BIN, path=(), ready_s=150, **environ):
         """Serve by a command, in which {port} stands for the port; return the process when it listens."""
         for name, text in files.items():
             (self.directory / name).write_text(text)
@@ -101,7 +101,7 @@ class Servers:
             "KEYGAUGE_SERVICE_URL": stack.service_url,
             "KEYGAUGE_SERVICE_TOKEN": stack.service_token,
             "KEYGAUGE_SPOOL_DIR": str(self.spool),
-            "KEYGAUGE_WAIT_S": "5",
+            "KEYGAUGE_WAIT_S": "10",
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": self.collector.url,
             "HOME": str(self.directory),  # gunicorn puts a socket there
             "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
@@ -123,10 +123,10 @@ class Servers:
             process.wait()
 
 
-def wait_until_ready(port, process, log, timeout_s=60):
+def wait_until_ready(port, process, log, timeout_s=150):
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=20):
             return
         time.sleep(0.1)
     pytest.fail(f"the server does not answer: {log.read_text()[-2000:]}")
@@ -135,7 +135,7 @@ def wait_until_ready(port, process, log, timeout_s=60):
 def get(port, path, token=""):
     """Get by a connection of its own, so that the workers share the requests."""
     while True:
-        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", port, timeout=150)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
             answer = connection.getresponse()
@@ -150,4 +150,4 @@ def get(port, path, token=""):
 
 def terminate(process):
     process.send_signal(signal.SIGTERM)
-    return process.wait(60)
+    return process.wait(150)

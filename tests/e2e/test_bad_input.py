@@ -16,7 +16,7 @@ BODY_BYTES = 20_000_000
 
 @pytest.fixture
 def http(shared_stack):
-    with httpx2.Client(base_url=shared_stack.api_url, timeout=20) as client:
+    with httpx2.Client(base_url=shared_stack.api_url, timeout=100) as client:
         yield client
 
 

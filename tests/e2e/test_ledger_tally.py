@@ -57,11 +57,11 @@ def traffic(stack, eventually):
     """Real traffic; returns the account and each call as its client saw it, when all of them are in the ledger."""
     key, token = stack.create_key(Limit(name="rpm", unit="request", amount=LIMIT, window_s=60))
     operator = {"Authorization": f"Bearer {stack.admin_token}"}
-    with httpx.Client(base_url=stack.service_url, headers=operator, timeout=30) as service:
+    with httpx.Client(base_url=stack.service_url, headers=operator, timeout=150) as service:
         for model in ("gpt-4o-mini", "gpt-4o"):
             price = {"model": model, "tiers": [OWN], "valid_from": "2020-01-01T00:00:00Z"}
             assert service.post("/v1/prices", json=price).status_code in {200, 201}
-        with httpx.Client(base_url=stack.api_url, headers={"X-API-Key": token}, timeout=30) as client:
+        with httpx.Client(base_url=stack.api_url, headers={"X-API-Key": token}, timeout=150) as client:
             seen = [call(client, number) for number in range(CALLS)]
         eventually(lambda: len(stack.ledger(key.id)), CALLS)
         yield service, key, seen
@@ -136,7 +136,7 @@ def assert_agrees(stack, eventually, whole):
 def test_a_killed_api_leaves_no_drift(traffic, stack, eventually):
     stack.api.kill()
     stack.start_api()  # it adopts what the dead one left
-    eventually(lambda: len(list(Path(stack.directory, "spool").glob("*.lock"))), 1, timeout_s=30)
+    eventually(lambda: len(list(Path(stack.directory, "spool").glob("*.lock"))), 1, timeout_s=150)
     with database.connect(stack.database_url) as connection:
         assert replica_check.find_differences(connection, LONG_AGO, grace=timedelta(0)) == []
         assert connection.execute("SELECT count(*) AS n FROM event").fetchone() == {"n": CALLS}

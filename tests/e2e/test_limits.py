@@ -113,10 +113,10 @@ class Cluster:
             env=os.environ | environment,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while time.monotonic() < deadline:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=60):
                     return
             except OSError:
                 time.sleep(0.1)
@@ -124,7 +124,7 @@ class Cluster:
 
     def stop_service(self):
         self.service.terminate()
-        self.service.wait(30)
+        self.service.wait(150)
 
     def options(self):
         return {"service_url": f"http://127.0.0.1:{self.link.port}", "service_token": SERVICE_TOKEN, "spool_dir": "."}
@@ -186,13 +186,13 @@ class Cluster:
             moments += [moment for number, moment in RECORD.iter_unpack(data[:whole]) if number == place]
         return sorted(moments)
 
-    def wait_for(self, admissions, timeout_s=60):
+    def wait_for(self, admissions, timeout_s=150):
         deadline = time.monotonic() + timeout_s
         while len(self.admitted()) < admissions:
             assert time.monotonic() < deadline, f"no {admissions} calls were admitted within {timeout_s} s"
             time.sleep(0.1)
 
-    def wait_for_calls(self, calls, timeout_s=60):
+    def wait_for_calls(self, calls, timeout_s=150):
         """Wait until so many calls were written down in all."""
         deadline = time.monotonic() + timeout_s
         while sum(file.stat().st_size for file in self.files if file.exists()) < calls * RECORD.size:
@@ -205,7 +205,7 @@ class Cluster:
             process.communicate()
         self.link.close()
         self.service.terminate()
-        self.service.wait(30)
+        self.service.wait(150)
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_the_last_unit_is_spendable_and_a_crash_burns_its_leases_only(cluster):
     _, token = cluster.token({"name": "quota", "unit": "request", "amount": 60, "period": "month"})
     for _ in range(PROCESSES):
         cluster.start([token], pause_s=0.01)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 150
     while len(cluster.admitted()) < 60 and time.monotonic() < deadline:
         time.sleep(0.2)
     time.sleep(0.5)
@@ -385,7 +385,7 @@ def test_revocation_takes_about_a_heartbeat(cluster):
     made = [cluster.token(limit) for _ in range(100 if LONG else 12)]
     for _ in range(PROCESSES):
         cluster.start([token for _, token in made], pause_s=0.002)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 150
     while min(len(cluster.admitted(place)) for place in range(len(made))) < PROCESSES and time.monotonic() < deadline:
         time.sleep(0.5)
     revoked = []
@@ -406,7 +406,7 @@ def test_revocation_behind_a_cut_link_is_bounded(cluster):
     key, token = cluster.token()  # without limits there are no leases that could run dry before
     for _ in range(PROCESSES):
         cluster.start([token], pause_s=0.005)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 150
     while len(cluster.admitted()) < 200 and time.monotonic() < deadline:
         time.sleep(0.2)
     cluster.link.cut()

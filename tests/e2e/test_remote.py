@@ -30,7 +30,7 @@ def environ(shared_stack, tmp_path):
 
 def run(environ):
     command = [sys.executable, "-m", "keygauge_demo.remote"]
-    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300, check=False)
 
 
 def count(stack, environ, query):
@@ -70,7 +70,7 @@ def test_it_ends_with_its_figures_when_told(environ):
         traffic.stdout.readline()  # the first look at the tally: there is traffic
         traffic.send_signal(signal.SIGTERM)
         last = traffic.stdout.readlines()[-1]
-        assert traffic.wait(30) == 0
+        assert traffic.wait(150) == 0
     assert json.loads(last)["answered"] > 0
 
 

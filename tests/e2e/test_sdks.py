@@ -76,7 +76,7 @@ def test_disabled_key_raises_authentication_errors_until_it_is_enabled(shared_st
     assert outcome(client) is None
     for status, expected in (("disabled", openai.AuthenticationError), ("active", None)):
         shared_stack.set_status(key.id, status)
-        eventually(lambda: outcome(client), expected, timeout_s=3)  # a beat is a second
+        eventually(lambda: outcome(client), expected)
 
 
 def test_key_that_may_not_call_an_endpoint_raises_permission_errors(shared_stack, eventually):

@@ -46,7 +46,7 @@ class Service:
             self._server.server_close()
             self._server = None
 
-    def events(self, count=None, timeout_s=10):
+    def events(self, count=None, timeout_s=100):
         """The ledger's events, oldest first; waits until there are `count`."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -89,7 +89,7 @@ def guard(service, tmp_path):
             "service_url": service.url,
             "service_token": SERVICE_TOKEN,
             "spool_dir": tmp_path / "spool",
-            "wait_s": 5.0,  # a slow test machine is not what these tests are about
+            "wait_s": 10.0,  # a slow test machine is not what these tests are about
             **options,
         }
         made.append(make(app, **options))

@@ -95,7 +95,8 @@ async def litestar_item(n: FromPath[int]) -> dict:
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: make_falcon(falcon.asgi.App(), FalconAsyncItem()), lambda: Litestar([litestar_item])]
+    "make",
+    [lambda: make_falcon(falcon.asgi.App(), FalconAsyncItem()), lambda: Litestar([litestar_item], logging_config=None)],
 )
 async def test_asgi_app_that_takes_no_attribute_is_metered_too(service, instrumented, visit, make):
     app = make()

@@ -61,6 +61,7 @@ def make_event():
             outcome="admitted",
             limit=None,
             trace_id="0af7651916cd43dd8448eb211c80319c",
+            details=None,
         )
         return event._replace(**fields)
 
@@ -90,9 +91,9 @@ def serve(empty_database_url, tmp_path):
         )
         started.append(process)
         url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
+        for _ in range(1500):
             try:
-                urllib.request.urlopen(f"{url}/readyz", timeout=10).close()
+                urllib.request.urlopen(f"{url}/readyz", timeout=100).close()
             except OSError:
                 assert process.poll() is None, process.stderr.read()
                 time.sleep(0.1)

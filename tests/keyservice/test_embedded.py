@@ -32,12 +32,12 @@ class _User:
         self.server_pid = int(self._process.stdout.readline())
 
     def end(self):
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=100)
         assert self._process.returncode == 0
 
     def kill(self):
         self._process.send_signal(signal.SIGKILL)
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=100)
 
 
 def _runs(pid):

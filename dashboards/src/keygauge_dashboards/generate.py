@@ -8,7 +8,7 @@ from pathlib import Path
 from keygauge_dashboards.alerts.alert import Links
 from keygauge_dashboards.catalogue import catalogue
 from keygauge_dashboards.dashboards.suite import pages
-from keygauge_dashboards.grafana.provisioning import dashboard_folder, data_sources, ledger_rules, rules
+from keygauge_dashboards.provisioning import dashboard_folder, data_sources, ledger_rules, rules
 from keygauge_dashboards.thresholds import Thresholds
 
 GENERATED = Path("dashboards/generated")
@@ -29,7 +29,7 @@ def generate(thresholds: Thresholds, links: Links = _DEFAULT) -> dict[Path, str]
         _PROVISIONING / "datasources/keygauge.yaml": data_sources(),
         _PROVISIONING / "alerting/keygauge.yaml": ledger_rules(links),
         _PROVISIONING / "dashboards/keygauge.yaml": dashboard_folder(),
-        Path("docs/dashboards.md"): catalogue(thresholds),
+        Path("docs/reference/dashboards.md"): catalogue(thresholds),
     }
 
 

@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 130  # as a shell says it of Ctrl-C
-STOPPED = "Stopped before there was traffic."
+from keygauge_demo.ending import INTERRUPTED, STOPPED
 
 
 def main() -> None:

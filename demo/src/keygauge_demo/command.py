@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import psycopg
 
-from keygauge_demo.__main__ import INTERRUPTED, STOPPED
+from keygauge_demo.ending import INTERRUPTED, STOPPED
 from keygauge_demo.run import run
 from keygauge_demo.screen import Screen
 from keygauge_demo.settings import DemoError, Settings

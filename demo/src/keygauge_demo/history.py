@@ -201,6 +201,7 @@ def _refused(caller: _Caller, model: Model, at: datetime, ip: str, refusal: _Ref
         outcome=refusal.outcome,
         limit=refusal.limit,
         trace_id=None,
+        details=None,
     )
 
 
@@ -237,4 +238,5 @@ def _answered(chance: random.Random, caller: _Caller, model: Model, at: datetime
         outcome="admitted",
         limit=None,
         trace_id=None,
+        details=None,
     )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from keygauge.kinds import PART_OF
 from keygauge.usage import Usage
 from keygauge.usage.counts import MAX_TOKENS
 
@@ -69,6 +70,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     trace_id: str | None = None
     usage: Usage | None = None
     usage_status: UsageStatus = "none"
+    waiter: Any = None  # its place in the queues of its limits, while it waits for units
 
     def record_usage(
         self,
@@ -80,18 +82,26 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         reasoning_tokens: int | None = None,
         model: str | None = None,
         provider: str | None = None,
+        **details: int | None,
     ) -> None:
-        """State this call's token usage from inside the app; may be called many times, counts add up.
+        """State this call's usage from inside the app; may be called many times, counts add up.
+
+        `details` are counts of the kinds in `keygauge.kinds`, such as `input_audio`, `images`, `seconds`,
+        `web_searches`. Those of tokens are part of the input or output, not beside them.
 
         Raises:
             ValueError: a count is negative or no integer.
+            TypeError: there is no such kind.
         """
-        stated = Usage(input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens)
-        for name, count in zip(Usage._fields, stated, strict=True):
+        told = {kind: count for kind, count in details.items() if count is not None}
+        if unknown := told.keys() - PART_OF.keys():
+            raise TypeError(f"there is no kind {min(unknown)!r}: give one of {', '.join(PART_OF)}")
+        counts = (input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens)
+        for name, count in [*zip(Usage._fields[:-1], counts, strict=True), *told.items()]:
             if count is not None and (type(count) is not int or not 0 <= count <= MAX_TOKENS):
                 raise ValueError(f"{name} is {count!r}: give a whole number from 0 to {MAX_TOKENS}, or leave it out")
-        total = stated if self.usage is None else self.usage + stated
-        self.usage = Usage(*(None if count is None else min(count, MAX_TOKENS) for count in total))
+        stated = Usage(*counts, details=told or None)
+        self.usage = (stated if self.usage is None else self.usage + stated).clipped()
         self.usage_status = "reported"
         self.model = model or self.model
         self.provider = provider or self.provider

@@ -1,6 +1,6 @@
 """Zero code: `opentelemetry-instrument` finds this, and every app of a known framework is metered and guarded.
 
-Nothing happens unless KEYGAUGE_SERVICE_URL is set, or KEYGAUGE_MODE=observe. Frameworks are not imported for it: each
+Nothing happens unless KEYGAUGE_SERVICE_URL or KEYGAUGE_MODE is set. Frameworks are not imported for it: each
 is taken up when the service imports it. With KEYGAUGE_LOG_FIELDS=1 the fields of `keygauge.log_fields` are on every
 record of `logging` too.
 """
@@ -21,6 +21,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from keygauge import asgi, log_fields, wsgi
 from keygauge.call import CURRENT
+from keygauge.settings import Settings
 
 _MIDDLEWARE = "_keygauge_middleware"  # of an app, in the app; made by its first request or its start
 _ORIGINAL = "_keygauge_original"
@@ -51,23 +52,24 @@ FRAMEWORKS = (
 class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it opted out of types
     """Puts the middleware around each app that is called first; apps mounted in it are a part of it."""
 
-    _is_on = False
+    is_on = False
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Need nothing: what is not installed is not served."""
         return ()
 
     def _instrument(self, **_options: Any) -> None:
-        if not os.environ.get("KEYGAUGE_SERVICE_URL") and os.environ.get("KEYGAUGE_MODE") != "observe":
+        if not os.environ.get("KEYGAUGE_SERVICE_URL") and not os.environ.get("KEYGAUGE_MODE"):
             return
-        KeyGaugeInstrumentor._is_on = True
+        Settings.from_environment()  # what is wrong with them is told at the start
+        KeyGaugeInstrumentor.is_on = True
         if os.environ.get("KEYGAUGE_LOG_FIELDS") == "1":
             log_fields.install()
         for framework in FRAMEWORKS:
             wrapt.register_post_import_hook(functools.partial(self._take_up, framework), framework.module)
 
     def _uninstrument(self, **_options: Any) -> None:
-        KeyGaugeInstrumentor._is_on = False
+        KeyGaugeInstrumentor.is_on = False
         for framework in FRAMEWORKS:
             owner: Any = getattr(sys.modules.get(framework.module), framework.name, None)
             call = getattr(owner, "__call__", None)  # noqa: B004 - the function itself is wanted
@@ -78,7 +80,7 @@ class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it opted 
     def _take_up(cls, framework: Framework, module: Any) -> None:
         owner: Any = getattr(module, framework.name, None)
         call: Any = getattr(owner, "__call__", None)  # noqa: B004 - the function itself is wanted
-        if cls._is_on and call is not None and not hasattr(call, _ORIGINAL):
+        if cls.is_on and call is not None and not hasattr(call, _ORIGINAL):
             guarding: Any = _guarding_asgi(call) if framework.is_asgi else _guarding_wsgi(call)
             setattr(guarding, _ORIGINAL, call)
             owner.__call__ = guarding

@@ -7,8 +7,10 @@ import logging
 import multiprocessing
 import multiprocessing.util
 import os
+import signal
 from collections.abc import Callable
-from threading import Event, Lock, Thread
+from threading import Event, Lock, Thread, current_thread, main_thread
+from types import FrameType
 from typing import ParamSpec
 from weakref import WeakSet
 
@@ -53,10 +55,10 @@ class Runtime:
         self._meter: CostMeter | None = None
         if settings.service_url:
             self._heartbeat = Heartbeat(settings, on_fault=self.aggregator.fault)
-            self.authorizer = Authorizer(self._heartbeat, enforces=settings.mode == "enforce")
+            self.authorizer = Authorizer(self._heartbeat, enforces=settings.mode == "enforce", wait_s=settings.wait_s)
             self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
             self._heartbeat.start()
-            self._open_spool(settings, self._heartbeat.replica)
+            self._open_spool(settings, self._heartbeat)
         self._stopped = Event()
         Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
         _running.add(self)
@@ -111,7 +113,8 @@ class Runtime:
         if self._meter is not None:
             self._meter.stop()
         if self._shipper is not None and self._spool is not None:
-            self._spool.close(empty=self._shipper.stop(_SHIP_S))
+            is_empty = self._shipper.stop(_SHIP_S)
+            self._spool.close(empty=is_empty, epoch=self._shipper.epoch)
 
     def heartbeat_age_s(self) -> float | None:
         """Tell how long ago the key service last answered; None where there is none to answer."""
@@ -135,13 +138,14 @@ class Runtime:
                 turn_ns = now_ns()
                 self.attempt("turn", self.aggregator.turn)
 
-    def _open_spool(self, settings: Settings, replica: str) -> None:
+    def _open_spool(self, settings: Settings, heartbeat: Heartbeat) -> None:
         aggregator = self.aggregator
         try:
             self._spool = Spool(
                 settings.spool_dir,
                 settings.service_address,
                 most_bytes=settings.spool_bytes,
+                keep_s=settings.spool_keep_s,
                 on_drop=lambda reason: aggregator.dropped(reason, 1),
             )
         except OSError:
@@ -150,7 +154,8 @@ class Runtime:
         self._shipper = Shipper(
             settings,
             self._spool,
-            Reporter(settings, self._spool, self._totals, replica=replica),
+            Reporter(settings, self._spool, self._totals, replica=heartbeat.replica),
+            epoch=lambda: heartbeat.epoch,
             on_drop=lambda reason: aggregator.dropped(reason, 1),
             on_fault=aggregator.fault,
         )
@@ -163,7 +168,9 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.runtime: Runtime | None = None
+        self._stopping = Lock()
         _processes.add(self)
+        _outlive_terminate()
 
     def start(self) -> Runtime:
         """Return the runtime of this process; the first call starts it, whatever thread it comes from."""
@@ -174,10 +181,16 @@ class Process:
             return self.runtime
 
     def stop(self) -> None:
-        """Stop; a later request starts anew."""
-        runtime, self.runtime = self.runtime, None
-        if runtime is not None:
-            runtime.stop()
+        """Stop, or wait for the thread that does; a later request starts anew."""
+        with self._stopping:
+            runtime, self.runtime = self.runtime, None
+            if runtime is not None:
+                runtime.stop()
+
+    def forget(self) -> None:
+        """Begin anew in a child."""
+        self.runtime = None
+        self._stopping = Lock()
 
 
 _processes: WeakSet[Process] = WeakSet()
@@ -247,7 +260,7 @@ def _forget() -> None:
     _Starting.ends_with_process = False
     _Starting.lock = Lock()  # another thread of the parent may have held it
     for process in list(_processes):
-        process.runtime = None
+        process.forget()
     _running.clear()
     if _Counted.provider is not None:
         _Counted.aggregator = _Counted.provider = None
@@ -270,6 +283,30 @@ def _end_with_process() -> None:
 def _end() -> None:
     _stop_all()
     flush()
+
+
+def _outlive_terminate() -> None:
+    """See that a child of `multiprocessing` ships what it has when terminated, where the host lets that kill it.
+
+    hypercorn terminates all workers as soon as the first has ended, amid their own ends.
+    """
+    if (
+        multiprocessing.parent_process() is not None
+        and current_thread() is main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        signal.signal(signal.SIGTERM, _end_before_terminate)
+
+
+def _end_before_terminate(number: int, _: FrameType | None) -> None:
+    """End in a thread of its own, as the main one may hold any lock; the next signal kills at once."""
+    signal.signal(number, signal.SIG_DFL)
+
+    def end() -> None:
+        _end()
+        os.kill(os.getpid(), number)
+
+    Thread(target=end, name="keygauge-end").start()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -10,7 +10,7 @@ import yaml
 from keygauge_dashboards.alerts.alert import Links
 from keygauge_dashboards.alerts.ledger import ledger_alerts
 from keygauge_dashboards.generate import GENERATED
-from keygauge_dashboards.grafana.provisioning import ledger_rules
+from keygauge_dashboards.provisioning import ledger_rules
 
 INSERT = """
 INSERT INTO event (id, time, account_id, key_id, route, method, status, ip, duration_us, request_bytes, response_bytes,

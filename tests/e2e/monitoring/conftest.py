@@ -50,14 +50,14 @@ class Collector:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self._ports['page']}/metrics", headers={"Accept": OPENMETRICS}
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))
         name = metric.prometheus_name + part
         return [sample for family in families for sample in family.samples if sample.name == name]
 
     def own_metrics(self):
         """Return the names of what the collector tells about itself."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['telemetry']}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._ports['telemetry']}/metrics", timeout=60) as answer:
             return set(re.findall(r"^(\w+)", answer.read().decode(), re.MULTILINE))
 
     def total(self, metric, **labels):

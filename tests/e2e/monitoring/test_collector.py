@@ -180,7 +180,7 @@ def test_what_waits_survives_an_outage_of_the_backend_and_a_kill_of_the_collecto
     middle.kill()
     middle.start()
     backend.start()
-    eventually(lambda: backend.total(REQUESTS), 11, timeout_s=40)
+    eventually(lambda: backend.total(REQUESTS), 11, timeout_s=150)
 
 
 @pytest.mark.parametrize("kind", list(BACKENDS))
@@ -200,12 +200,12 @@ def test_remote_write_survives_an_outage_of_the_backend_and_a_kill_of_the_collec
     middle.kill()
     middle.start()
     database.start()
-    eventually(database.totals, {"11"}, timeout_s=60)
+    eventually(database.totals, {"11"}, timeout_s=150)
     database.kill()
     api.answer(3, key="k1")
     api.push()
     database.start()
-    eventually(database.totals, {"14"}, timeout_s=60)
+    eventually(database.totals, {"14"}, timeout_s=150)
     [series] = database.ask(REQUESTS.prometheus_name)
     assert [series["metric"][name] for name in ("job", "instance", ENV, label(KEY))] == ["api", "i1", "live", "k1"]
 
@@ -231,7 +231,7 @@ class Backend:
         self._server.start(self._command)
 
     def ask(self, query):
-        with urllib.request.urlopen(f"{self.url}/api/v1/query?query={query}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{self.url}/api/v1/query?query={query}", timeout=60) as answer:
             return json.load(answer)["data"]["result"]
 
     def totals(self):

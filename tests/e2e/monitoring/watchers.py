@@ -20,7 +20,7 @@ from ports import free_port
 from keygauge_dashboards.generate import GENERATED
 
 ROOT = Path(__file__).parents[3]
-READY_S = 30
+READY_S = 150
 UNITS_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -199,7 +199,7 @@ def _place(committed, addresses):
 
 def _answers(url):
     try:
-        with urllib.request.urlopen(url, timeout=2):
+        with urllib.request.urlopen(url, timeout=20):
             return True
     except OSError:
         return False

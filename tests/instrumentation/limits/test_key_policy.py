@@ -2,7 +2,8 @@ import pytest
 
 from keygauge.http.client_address import client_ip
 from keygauge.limits.estimate import Estimate, estimate
-from keygauge.limits.key_policy import FREE, KeyPolicy, parse_networks
+from keygauge.limits.key_policy import FREE, KeyPolicy
+from keygauge.networks import parse_networks
 
 
 @pytest.mark.parametrize(

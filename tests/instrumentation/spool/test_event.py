@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.call import Call
+from keygauge.kinds import PART_OF
 from keygauge.spool import event
 from keygauge.usage import Usage
 from keygauge_keyservice.ledger.event import Event, Window, read_line
@@ -32,9 +33,11 @@ def test_what_is_no_address_is_left_out(ip):
     assert json.loads(event.line(call))[event.FIELDS.index("ip")] is None
 
 
-@given(
-    plain, plain, plain, st.ip_addresses(), plain, st.builds(Usage, counts, counts, counts, counts, counts) | st.none()
-)
+details = st.none() | st.dictionaries(st.sampled_from(list(PART_OF)), st.integers(0, 10**9), min_size=1)
+usages = st.builds(Usage, counts, counts, counts, counts, counts, details)
+
+
+@given(plain, plain, plain, st.ip_addresses(), plain, usages | st.none())
 def test_any_call_is_one_line_of_json_in_the_order_of_the_fields(account, route, error, ip, model, usage):
     call = Call(method="POST", ip=str(ip), time_ns=1_790_000_000_123_456_789, started_ns=1_000_000)
     call.account, call.route, call.error, call.model, call.usage = account, route, error, model, usage

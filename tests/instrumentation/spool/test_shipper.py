@@ -10,6 +10,7 @@ from flask import abort, request, request_started
 from polling import until
 
 from keygauge.settings import Settings
+from keygauge.spool import event
 from keygauge.spool import reporter as reporter_module
 from keygauge.spool import shipper as shipper_module
 from keygauge.spool.hourly_counts import HourlyCounts
@@ -63,9 +64,10 @@ def ship(at_once, service, tmp_path):
 def line(service):
     """One sound event of a new key."""
     key, _ = service.key()
-    now_us = time.time_ns() // 1_000
-    start = [now_us, key.account_id, key.id, "/a", "GET", 200, None, None, 5, None, 0, 0, None, 0, *[None] * 7, "none"]
-    return json.dumps([*start, "admitted", None, None]).encode() + b"\n"
+    counts = dict.fromkeys(("duration_us", "request_bytes", "response_bytes", "messages"), 0)
+    texts = {"route": "/a", "method": "GET", "usage_status": "none", "outcome": "admitted"}
+    told = {"time_us": time.time_ns() // 1_000, "account": key.account_id, "key": key.id, "status": 200}
+    return json.dumps([{**counts, **texts, **told}.get(field) for field in event.FIELDS]).encode() + b"\n"
 
 
 def ledger_events(service):
@@ -139,7 +141,7 @@ def test_own_events_do_not_wait_for_a_dead_spool(service, ship, line, tmp_path):
     @service.app.before_request
     def hold_up():
         if request.args.get("spool") == dead.id:
-            freed.wait(10)
+            freed.wait(100)
 
     ship.shipper.start()
     ship.spool.append(line)

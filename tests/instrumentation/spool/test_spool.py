@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge.spool.segment import Segment, SpoolReader, segments
-from keygauge.spool.spool import Ownership, Spool, others, strangers
+from keygauge.spool import spool as spool_module
+from keygauge.spool.segment import Segment, SpoolReader, segment_path, segments
+from keygauge.spool.spool import Ownership, Spool, clear_kept, others, strangers
 
 HERE, ELSEWHERE = "http://127.0.0.1:8080", "http://127.0.0.1:8090"
 
@@ -282,3 +283,101 @@ def test_a_look_at_what_is_being_adopted_does_not_free_it(tmp_path):
         os._exit(0 if Ownership.take(tmp_path, spool.id) is None else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     adopted.release()
+
+
+@pytest.fixture
+def keeping(tmp_path, drops):
+    spool = Spool(tmp_path, HERE, most_bytes=10_000, keep_s=3600, on_drop=lambda reason: drops.update([reason]))
+    yield spool
+    spool.close(empty=False)
+
+
+def ship(spool, backlog):
+    """Take, acknowledge and forget everything, as the shipper does."""
+    taken = []
+    while batch := backlog.batch():
+        taken += enumerate(batch.lines, batch.first)
+        backlog.acknowledge(batch.first + len(batch.lines), batch)
+        spool.forget(backlog.finished(), offset=backlog.offset)
+    return taken
+
+
+def files_bytes(spool):
+    return sum(path.stat().st_size for path in spool.directory.glob("*.ndjson"))
+
+
+def test_what_the_ledger_took_is_kept_in_half_of_the_bound(keeping, drops):
+    backlog = SpoolReader(keeping.directory, keeping.id)
+    for start in range(0, 10_000, 100):
+        fill(keeping, 100, start)
+        ship(keeping, backlog)
+    assert not drops
+    assert 4_000 <= files_bytes(keeping) <= 5_000 + 625
+
+
+def test_what_is_kept_gives_way_to_new_events(keeping, drops):
+    backlog = SpoolReader(keeping.directory, keeping.id)
+    fill(keeping, 600)
+    ship(keeping, backlog)
+    assert files_bytes(keeping) > 4_000
+    written = 0
+    while not drops:
+        fill(keeping, 1, start=10_000 + written)
+        written += 1
+    assert 9_990 <= len(b"".join(line for _, line in ship(keeping, backlog))) <= 10_000
+
+
+def test_what_is_kept_too_long_is_deleted(keeping, monkeypatch):
+    backlog = SpoolReader(keeping.directory, keeping.id)
+    fill(keeping, 600)
+    ship(keeping, backlog)
+    later = spool_module.monotonic() + 3601
+    monkeypatch.setattr(spool_module, "monotonic", lambda: later)
+    keeping.forget(backlog.finished(), offset=backlog.offset)
+    assert len(segments(keeping.directory, keeping.id)) == 1
+
+
+def test_a_ledger_that_went_back_gets_again_what_is_kept(keeping, drops):
+    backlog = SpoolReader(keeping.directory, keeping.id)
+    fill(keeping, 600)
+    ship(keeping, backlog)
+    backlog.look_back()
+    batch = backlog.batch()
+    assert batch.first > 500
+    backlog.acknowledge(123, batch)
+    keeping.forget(backlog.finished(), offset=backlog.offset)
+    assert ship(keeping, backlog) == list(enumerate(lines(600)))[123:]
+    assert backlog.batch() is None
+    assert not drops
+
+
+def test_a_spool_put_by_is_adopted_in_another_epoch_only(tmp_path):
+    spool = Spool(tmp_path, HERE, most_bytes=1_000, keep_s=3600, on_drop=print)
+    fill(spool, 3)
+    spool.close(empty=True, epoch="one")
+    for epoch in (None, "one"):
+        clear_kept(tmp_path, HERE, epoch=epoch, keep_s=3600, most_bytes=1_000)
+        assert others(tmp_path, HERE) == []
+    clear_kept(tmp_path, ELSEWHERE, epoch="two", keep_s=3600, most_bytes=1_000)
+    assert others(tmp_path, HERE) == []
+    clear_kept(tmp_path, HERE, epoch="two", keep_s=3600, most_bytes=1_000)
+    assert others(tmp_path, HERE) == [spool.id]
+    assert len(drain(SpoolReader(tmp_path, spool.id))) == 3
+
+
+@pytest.mark.parametrize("bound", [{"keep_s": 0, "most_bytes": 1_000}, {"keep_s": 3600, "most_bytes": 10}])
+def test_spools_put_by_are_bounded_in_age_and_size(tmp_path, bound):
+    spool = Spool(tmp_path, HERE, most_bytes=1_000, keep_s=3600, on_drop=print)
+    fill(spool, 3)
+    spool.close(empty=True, epoch="one")
+    clear_kept(tmp_path, ELSEWHERE, epoch="one", **bound)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_torn_line_alone_in_the_last_file_hides_nothing(keeping):
+    fill(keeping, 100)
+    path = segment_path(keeping.directory, keeping.id, 100_000)
+    path.write_bytes(b"[1,")
+    backlog = SpoolReader(keeping.directory, keeping.id)
+    backlog.look_back()
+    assert backlog.batch() is not None

@@ -54,7 +54,7 @@ def metered(host, key):
     return sum(cell.cost_nanousd for cell in aggregator.cells() if cell.series.key == key.id)
 
 
-def wait_for(read, expected, timeout_s=5):
+def wait_for(read, expected, timeout_s=100):
     deadline = time.monotonic() + timeout_s
     while read() != expected and time.monotonic() < deadline:
         time.sleep(0.05)

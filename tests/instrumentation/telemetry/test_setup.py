@@ -289,7 +289,7 @@ def test_prometheus_scrapes_the_page(serve, start, monkeypatch, tmp_path):
             assert query(port, f"count({metric.prometheus_name}{suffix})") > 0, metric.name
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(100)
 
 
 def query(port, expression):

@@ -92,11 +92,18 @@ def test_events_are_read_as_they_are_flushed():
     assert reader.close(complete=False).usage == Usage(3, 4)
 
 
-def test_data_after_the_end_is_not_held():
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_members_of_gzip_are_read_one_after_the_other(size):
+    body = b"".join(gzip.compress(BODY[start : start + 20]) for start in range(0, len(BODY), 20)) + b"\0" * 30
+    chunks = [body[start : start + size] for start in range(0, len(body), size)]
+    assert read(b"gzip", *chunks) == read(None, BODY)
+
+
+def test_garbage_after_the_end_is_not_held():
     reader = reader_for(b"application/json", b"gzip")
     reader.feed(gzip.compress(BODY))
     for _ in range(3):
-        reader.feed(gzip.compress(BODY))
+        reader.feed(b"garbage" * 10)
     assert reader._decode is None
     assert reader.close(complete=True).usage == Usage(3, 4)
 

@@ -18,10 +18,18 @@ CONTENT_TYPES = {
 }
 # input, output, cache read, cache write, reasoning; input and output include the rest
 EXPECTED = {
-    "anthropic_message.json": (Usage(4143, 503, 1800, 248), "claude-sonnet-4-5-20250929", "anthropic"),
+    "anthropic_message.json": (
+        Usage(4143, 503, 1800, 248, None, {"cache_write_1h": 100}),
+        "claude-sonnet-4-5-20250929",
+        "anthropic",
+    ),
     "anthropic_message.sse": (Usage(25, 15), "claude-opus-4-1-20250805", "anthropic"),
     "anthropic_message_cached.sse": (Usage(2095, 393, 1886, 188), "claude-opus-4-1-20250805", "anthropic"),
-    "anthropic_web_search.sse": (Usage(10682, 510, 0, 0), "claude-opus-4-1-20250805", "anthropic"),
+    "anthropic_web_search.sse": (
+        Usage(10682, 510, 0, 0, None, {"web_searches": 1}),
+        "claude-opus-4-1-20250805",
+        "anthropic",
+    ),
     "bedrock_converse.json": (Usage(125, 60), None, "aws.bedrock"),
     "bedrock_converse.sse": (Usage(47, 20), None, "aws.bedrock"),
     "bedrock_converse_cached.json": (Usage(17951, 295, 17914, 0), None, "aws.bedrock"),
@@ -47,12 +55,12 @@ EXPECTED = {
     "openai_chat_cached_reasoning.json": (Usage(2006, 300, 1920, None, 192), "gpt-5-2025-08-07", "openai"),
     "openai_completion.json": (Usage(5, 7), "gpt-3.5-turbo-instruct", "openai"),
     "openai_embedding.json": (Usage(8), "text-embedding-ada-002", "openai"),
-    "openai_image.json": (Usage(50, 50), None, "openai"),
+    "openai_image.json": (Usage(50, 50, details={"input_image": 40}), None, "openai"),
     "openai_response.json": (Usage(328, 52, 256, None, 20), "gpt-4.1-2025-04-14", "openai"),
     "openai_response.sse": (Usage(328, 52, 256, None, 20), "gpt-4.1-2025-04-14", "openai"),
     "vllm_chat.json": (Usage(11, 3), "meta-llama/Llama-3.1-8B-Instruct", "openai"),
     "vllm_chat_continuous.sse": (Usage(11, 3), "meta-llama/Llama-3.1-8B-Instruct", "openai"),
-    "xai_chat.json": (Usage(37, 763, 8, None, 233), "grok-4-0709", "openai"),
+    "xai_chat.json": (Usage(37, 763, 8, None, 233), "grok-4-0709", "x_ai"),
 }
 TELLING_NONE = {
     "azure_chat_without_usage.sse": "gpt-4o-mini",

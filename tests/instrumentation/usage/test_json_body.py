@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.usage import Usage, reader_for
-from keygauge.usage.json_body import HEAD_BYTES, MAX_BODY_BYTES, TAIL_BYTES
-from keygauge.usage.truncated_json import abridge
+from keygauge.usage.json_body import MAX_BODY_BYTES
+from keygauge.usage.truncated_json import MAX_KEPT_BYTES, TruncatedJson
 
 TOLD = {"prompt_tokens": 3, "completion_tokens": 4}
+BY_4 = (None, None, 4)  # reasoning
 
 
 def read(body, *, complete=True, size=None):
@@ -57,24 +58,10 @@ def usage_of(**counts):
         ('{"usage": ' + "[" * 200_000, "not_json"),
         ('{"usage": ' + "[" * 200_000 + "]" * 200_000 + "}", "not_json"),
         (b'{"usage\xff": 3}', "no_usage"),
-        (usage_of(prompt_tokens=-1, completion_tokens=4), "bad_counts"),
-        (usage_of(prompt_tokens=3, completion_tokens=-4), "bad_counts"),
-        (usage_of(prompt_tokens=3.0, completion_tokens=4), "bad_counts"),
-        (usage_of(prompt_tokens="3", completion_tokens=4), "bad_counts"),
-        (usage_of(prompt_tokens=True, completion_tokens=4), "bad_counts"),
         (usage_of(prompt_tokens=[3], completion_tokens={}), "bad_counts"),
         (usage_of(prompt_tokens=10**9 + 1), "bad_counts"),
-        (usage_of(prompt_tokens=3, prompt_tokens_details={"cached_tokens": -1}), "bad_counts"),
-        (usage_of(prompt_tokens=3, prompt_tokens_details={"cached_tokens": 4}), "bad_counts"),
-        (usage_of(prompt_tokens=3, prompt_tokens_details={"cache_write_tokens": 4}), "bad_counts"),
-        (usage_of(completion_tokens=3, completion_tokens_details={"reasoning_tokens": 4}), "bad_counts"),
         ('{"usage": {"prompt_tokens": NaN}}', "bad_counts"),
         ('{"usage": {"prompt_tokens": 1e400}}', "bad_counts"),
-        (usage_of(input_tokens=10**9, cache_read_input_tokens=1), "bad_counts"),
-        (usage_of(inputTokens=-5, cacheReadInputTokens=9), "bad_counts"),
-        ('{"usageMetadata": {"promptTokenCount": -3, "toolUsePromptTokenCount": 9}}', "bad_counts"),
-        ('{"usageMetadata": {"promptTokenCount": 3, "toolUsePromptTokenCount": -9}}', "bad_counts"),
-        ('{"usageMetadata": {"candidatesTokenCount": "1", "thoughtsTokenCount": 2}}', "bad_counts"),
         ('{"eval_count": -1}', "bad_counts"),
         ('{"tokens_evaluated": 0.5}', "bad_counts"),
         ('{"meta": {"billed_units": {"input_tokens": 2.5}}}', "bad_counts"),
@@ -107,6 +94,48 @@ def test_what_is_told_is_counted_and_what_is_not_stays_unknown(body, usage):
     assert read(body, size=1)[0] == usage
 
 
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        (usage_of(prompt_tokens=-1, completion_tokens=4), Usage(None, 4)),
+        (usage_of(prompt_tokens=3, completion_tokens=-4), Usage(3)),
+        (usage_of(prompt_tokens=3, completion_tokens=4.5), Usage(3)),
+        (usage_of(prompt_tokens=3, completion_tokens="4 tokens"), Usage(3)),
+        (usage_of(prompt_tokens=True, completion_tokens=4), Usage(None, 4)),
+        (usage_of(prompt_tokens=3, prompt_tokens_details={"cached_tokens": -1}), Usage(3)),
+        (usage_of(prompt_tokens=3, prompt_tokens_details={"cached_tokens": 4}), Usage(3, None, 3)),
+        (usage_of(prompt_tokens=3, prompt_tokens_details={"cache_write_tokens": 4}), Usage(3, None, None, 3)),
+        (usage_of(prompt_tokens=3, prompt_tokens_details={"audio_tokens": 4}), Usage(3, details={"input_audio": 3})),
+        (usage_of(input_tokens=10**9, cache_read_input_tokens=1), Usage(10**9, None, 1)),
+        ('{"usageMetadata": {"promptTokenCount": -3, "toolUsePromptTokenCount": 9}}', Usage(9)),
+        ('{"usageMetadata": {"promptTokenCount": 3, "toolUsePromptTokenCount": -9}}', Usage(3)),
+    ],
+)
+def test_what_is_plausible_is_kept_and_the_call_marked(body, usage):
+    reading = read(body)
+    assert (reading.usage, reading.status, reading.missing) == (usage, "partial", "bad_counts")
+
+
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        (usage_of(prompt_tokens=12.0, completion_tokens="7"), Usage(12, 7)),
+        ('{"usageMetadata": {"candidatesTokenCount": "1", "thoughtsTokenCount": 2}}', Usage(None, 3, None, None, 2)),
+        (usage_of(prompt_tokens=20, completion_tokens=198, total_tokens=623), Usage(20, 603)),
+        (usage_of(total_tokens=12), Usage(12)),
+        (usage_of(prompt_tokens=8, total_tokens=8), Usage(8)),
+        (usage_of(prompt_tokens=8, completion_tokens=2, total_tokens=3), Usage(8, 2)),
+        (
+            usage_of(completion_tokens=3, completion_tokens_details={"reasoning_tokens": 4}),
+            Usage(None, 7, None, None, 4),
+        ),
+    ],
+)
+def test_counts_are_read_as_gateways_write_them(body, usage):
+    reading = read(body)
+    assert (reading.usage, reading.status, reading.missing) == (usage, "reported", None)
+
+
 def test_cut_body_counts_nothing_unless_it_is_whole():
     body = usage_of(**TOLD)
     assert read(body[:-1], complete=False)[3:] == ("none", "cut")
@@ -123,39 +152,63 @@ EMBEDDINGS = {
 
 @pytest.mark.parametrize("size", [None, 1000, 65536])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_large_batch_of_embeddings_is_read_from_its_ends(size, indent):
+def test_large_batch_of_embeddings_is_read(size, indent):
     body = json.dumps(EMBEDDINGS, indent=indent)
     assert len(body) > MAX_BODY_BYTES
     assert read(body, size=size) == (Usage(8), "text-embedding-ada-002", "openai", "reported", None)
 
 
-def test_large_chat_answer_is_read_from_its_ends():
+def test_large_chat_answer_is_read():
     choices = [{"index": 0, "message": {"content": 'a "usage": {"prompt_tokens": 9} \\' * 50_000}}]
     body = json.dumps({"id": "x", "model": "gpt-4o", "choices": choices, "usage": TOLD, "service_tier": "default"})
     assert read(body) == (Usage(3, 4), "gpt-4o", "openai", "reported", None)
+
+
+IMAGE = "iVBORw0KGgo" * (MAX_BODY_BYTES // 8)
+CONTEXT = list(range(MAX_BODY_BYTES // 4))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"data": [{"b64_json": IMAGE}], "usage": TOLD},
+        {"usage": TOLD, "data": [{"b64_json": IMAGE}]},
+        {"data": [{"b64_json": IMAGE}], "usage": TOLD, "more": IMAGE},
+        {"context": CONTEXT, "usage": TOLD, "more": CONTEXT},
+        {"data": [{"embedding": [0.5] * 999}] * 999, "usage": TOLD},
+        {"output": [{"content": [{"text": IMAGE}]}] * 3, "usage": TOLD},
+        {"data": ["text"] * MAX_BODY_BYTES, "usage": TOLD},
+        {"data": IMAGE + "\\", "usage": TOLD},
+    ],
+    ids=["before", "after", "around", "context", "embeddings", "nested", "texts", "backslash"],
+)
+@pytest.mark.parametrize("size", [None, 999, 65536])
+def test_usage_before_after_or_around_what_is_large_is_read(document, size):
+    assert read(json.dumps(document), size=size)[0] == Usage(3, 4)
 
 
 @pytest.mark.parametrize(
     "tail",
     [
         '"}',  # one string to the end
-        '", "usage": {"prompt_tokens": 3}',  # the root is not closed
         '"}, {"usage": {"prompt_tokens": 3}}]}',  # not a member of the root
         '"], "inner": {"usage": {"prompt_tokens": 3}}}',
         '\\", \\"usage\\": {\\"prompt_tokens\\": 3}}"}',  # quoted
+        '"], "usage": {"prompt_tokens": 3}',  # the root is not closed
         '"]} , "usage": {"prompt_tokens": 3}}}',  # closed too often: no JSON
-        '", "usage": {"prompt_tokens": 3}, "more": "' + "x" * TAIL_BYTES + '"}',  # before the tail that is held
     ],
 )
-def test_large_body_whose_usage_is_not_provably_its_own_is_too_large(tail):
+@pytest.mark.parametrize("size", [None, 999])
+def test_large_body_whose_usage_is_not_its_own_counts_nothing(tail, size):
     body = '{"data": ["' + "x" * MAX_BODY_BYTES + tail
-    assert read(body)[0] is None
-    assert read(body)[3:] == ("none", "too_large")
+    assert read(body, size=size)[0] is None
 
 
-def test_large_array_is_too_large():
-    body = json.dumps([{"text": "x" * MAX_BODY_BYTES, "usageMetadata": {"promptTokenCount": 3}}])
-    assert read(body)[3:] == ("none", "too_large")
+def test_last_answer_of_a_large_array_is_read():
+    answers = [
+        {"text": "x" * 9_000, "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": n}} for n in range(200)
+    ]
+    assert read(json.dumps(answers))[0] == Usage(3, 199)
 
 
 def test_large_body_that_is_cut_says_so():
@@ -166,9 +219,8 @@ def test_held_bytes_stay_within_the_bound():
     reader = reader_for(b"application/json", None)
     for _ in range(100):
         reader.feed(b'{"usage":[' * 6553)
-        assert len(reader._held) <= MAX_BODY_BYTES
-        assert len(reader._head) <= HEAD_BYTES
-    assert reader.close(complete=True).usage is None
+        assert len(reader._held) + len(reader._large.kept if reader._large else b"") <= MAX_BODY_BYTES
+    assert reader.close(complete=True)[3:] == ("none", "too_large")
 
 
 JSON = st.recursive(
@@ -178,13 +230,30 @@ JSON = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text(alphabet='abc"\\{}[],', max_size=5), JSON, max_size=6), st.data())
-def test_abridgement_holds_only_members_of_the_root(document, data):
-    body = json.dumps(document, ensure_ascii=False).encode()
-    head = body[: data.draw(st.integers(1, len(body)))]
-    tail = body[-data.draw(st.integers(1, len(body))) :]
-    short = abridge(head, tail)
-    if short:
-        members = json.loads(short)
-        assert members.items() <= {**document, **members}.items()
-        assert all(document[name] == value for name, value in members.items())
+@given(JSON, st.integers(1, 9), st.booleans())
+def test_a_document_without_large_members_stays_as_it_is(document, size, is_spaced):
+    body = json.dumps(document, ensure_ascii=False, indent=1 if is_spaced else None).encode()
+    truncated = TruncatedJson()
+    for start in range(0, len(body), size):
+        truncated.feed(body[start : start + size])
+    assert json.loads(truncated.kept) == document
+
+
+@given(st.lists(JSON, min_size=20, max_size=40), st.integers(1, 50))
+def test_an_array_keeps_its_first_elements_and_stays_an_array(elements, size):
+    body = json.dumps({"data": elements, "usage": TOLD}).encode()
+    truncated = TruncatedJson()
+    for start in range(0, len(body), size):
+        truncated.feed(body[start : start + size])
+    kept = json.loads(truncated.kept)
+    assert kept["usage"] == TOLD
+    assert kept["data"][:16] == elements[:16]
+    assert len(kept["data"]) <= 17
+
+
+def test_what_is_kept_is_bounded():
+    truncated = TruncatedJson()
+    for number in range(100_000):
+        truncated.feed(b'{"member%d":[1,2,3],' % number)
+        assert len(truncated.kept) <= MAX_KEPT_BYTES
+    assert truncated.is_lost

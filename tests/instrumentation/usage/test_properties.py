@@ -6,6 +6,7 @@ from bodies import CONTENT_TYPES, ENCODINGS, bodies, divide
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keygauge.kinds import PART_OF
 from keygauge.usage import Usage, reader_for
 from keygauge.usage.counts import MAX_TOKENS
 from keygauge.usage.json_body import MAX_BODY_BYTES
@@ -62,7 +63,9 @@ def test_every_reading_keeps_the_normal_form(body, content_type, complete):
     if usage is None:
         return
     assert usage != Usage()
-    assert all(count is None or (type(count) is int and 0 <= count <= MAX_TOKENS) for count in usage)
+    *counts, details = usage
+    assert all(count is None or (type(count) is int and 0 <= count <= MAX_TOKENS) for count in counts)
+    assert details is None or all(kind in PART_OF and 0 < count <= MAX_TOKENS for kind, count in details.items())
     if usage.input_tokens is not None:
         assert max(usage.cache_read_tokens or 0, usage.cache_write_tokens or 0) <= usage.input_tokens
     if usage.output_tokens is not None:
@@ -78,7 +81,7 @@ def test_every_reading_keeps_the_normal_form(body, content_type, complete):
     st.lists(st.integers(0, 10**6), max_size=12),
 )
 @settings(deadline=None)
-def test_last_counts_of_a_stream_are_read(counts, line_end, indent, prefix, noise, places):
+def test_largest_counts_of_a_stream_are_read(counts, line_end, indent, prefix, noise, places):
     stream = ""
     for prompt, output in counts:
         document = {"usage": {"prompt_tokens": prompt, "completion_tokens": output}}
@@ -86,4 +89,5 @@ def test_last_counts_of_a_stream_are_read(counts, line_end, indent, prefix, nois
         stream += "".join(line + line_end * 2 for line in noise)
         stream += "".join(prefix + line + line_end for line in lines) + line_end
     reading = read(b"text/event-stream", None, divide(stream.encode(), places), complete=True)
-    assert (reading.usage, reading.status) == (Usage(*counts[-1]), "reported")
+    largest = [max(told) for told in zip(*counts, strict=True)]
+    assert (reading.usage, reading.status) == (Usage(*largest), "reported")

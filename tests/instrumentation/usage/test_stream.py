@@ -112,7 +112,7 @@ def test_last_telling_wins():
 def test_bad_counts_are_refused_but_do_not_hide_good_ones():
     bad = 'data: {"choices":[{}],"usage":{"prompt_tokens":-3,"completion_tokens":4}}\n\n'
     good = f"data: {TEXT}\n\n"
-    assert feed_events(bad)[3:] == ("none", "bad_counts")
+    assert feed_events(bad) == (Usage(None, 4), None, "openai", "partial", "bad_counts")
     assert feed_events(bad, good)[3:] == ("reported", None)
     assert feed_events(good, bad) == (Usage(3, 4), "m", "openai", "partial", "bad_counts")
 
@@ -124,8 +124,43 @@ def test_anthropic_stream_with_a_bad_start_is_partial():
     assert (reading.usage, reading.status, reading.missing) == (Usage(None, 7), "partial", "bad_counts")
 
 
-def test_event_past_the_bound_is_skipped_and_the_next_one_read():
-    huge = b'data: {"usage":"' + b"x" * MAX_FRAME_BYTES + b'"}\n\n'
+IMAGE = "iVBORw0KGgo" * (MAX_FRAME_BYTES // 8)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {**TOLD, "image": IMAGE},
+        {"image": IMAGE, **TOLD},
+        {"first": IMAGE, **TOLD, "last": list(range(200_000))},
+        {"type": "response.completed", "response": {"output": [{"result": IMAGE}], "more": IMAGE, **TOLD}},
+    ],
+    ids=["before", "after", "around", "inside"],
+)
+@pytest.mark.parametrize("size", [1_000, 65_536, 3 * MAX_FRAME_BYTES])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_usage_in_an_event_past_the_bound_is_read(document, size, indent):
+    if "response" in document:
+        document = {**document, "response": {**document["response"], "usage": {"input_tokens": 3, "output_tokens": 4}}}
+    lines = json.dumps(document, indent=indent).split("\n")
+    stream = ("event: x\n" + "".join(f"data: {line}\n" for line in lines) + "\n").encode()
+    for last in (b"", b"data: {}\n\n"):
+        chunks = [stream[start : start + size] for start in range(0, len(stream), size)]
+        assert feed_events(*chunks, last)[:2] == (Usage(3, 4), "m")
+
+
+def test_usage_in_a_line_past_the_bound_is_read():
+    line = json.dumps({"context": list(range(400_000)), "model": "m", "eval_count": 5, "done": True}).encode()
+    assert len(line) > MAX_FRAME_BYTES
+    for size in (1_000, len(line)):
+        reader = reader_for(b"application/x-ndjson", None)
+        for start in range(0, len(line), size):
+            reader.feed(line[start : start + size])
+        assert reader.close(complete=True) == (Usage(None, 5), "m", "ollama", "reported", None)
+
+
+def test_event_past_the_bound_that_cannot_be_read_is_told_and_the_next_one_read():
+    huge = b'data: {"usage":{"x":' + b'{"usage":[' * (MAX_FRAME_BYTES // 4) + b"\n\n"
     reading = feed_events(huge)
     assert (reading.usage, reading.status, reading.missing) == (None, "none", "too_large")
     for size in (1000, 65536, 3 * MAX_FRAME_BYTES):

@@ -2,8 +2,8 @@ import pytest
 
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.accounts.plans import Limit
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.limits.limit_terms import parse_limit
-from keygauge_keyservice.web.problem import Problem
 
 RPM = Limit(name="rpm", unit="request", amount=60, window_s=60)
 BUDGET = Limit(name="budget", unit="nanousd", amount=25_500_000_000, period="month")

@@ -5,19 +5,21 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event, Thread
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
+from ports import free_port
 
 from keygauge.cli import main
 
 HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: x"
-HALF_A_BODY = b"POST /v1/beat HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+HALF_A_BODY = b"POST /v1/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
 
 
 def read(url):
-    with urlopen(url, timeout=60) as answer:
+    with urlopen(url, timeout=1000) as answer:
         return answer.read().decode()
 
 
@@ -25,7 +27,7 @@ def test_it_migrates_serves_and_ends_cleanly(serve, tmp_path):
     process, url = serve()
     assert "3.1.0" in read(f"{url}/v1/openapi.json")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(100) == 0
     log = process.stderr.read()
     token = (tmp_path / "admin_token").read_text()
     assert log.count(token) == 1
@@ -58,7 +60,7 @@ def test_silent_clients_hold_no_thread(serve, sent):
 
 
 def test_a_hangup_refuses_nobody(serve):
-    process, url = serve("--workers", "2")
+    process, url = serve()
     before = workers_of(process.pid)
     callers = [Caller(url) for _ in range(4)]
     for _ in range(2):
@@ -73,10 +75,29 @@ def test_a_hangup_refuses_nobody(serve):
 
 def test_a_worker_that_dies_is_replaced(serve):
     process, url = serve()
-    [worker] = workers_of(process.pid)
-    os.kill(worker, signal.SIGKILL)
-    wait_for_other_workers(process.pid, [worker])
+    workers = workers_of(process.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    wait_for_other_workers(process.pid, workers)
     assert "ok" in read(f"{url}/healthz")
+    assert "password" in read(f"{url}/sign-in")
+
+
+def test_replicas_can_have_an_address_of_their_own(serve):
+    private = f"127.0.0.1:{free_port()}"
+    _, url = serve("--replica-address", private)
+    assert status(f"{url}/sign-in") == 200
+    assert status(f"http://{private}/sign-in") == 404
+    assert status(f"{url}/v1/heartbeat", b"{}") == 404
+    assert status(f"http://{private}/v1/heartbeat", b"{}") == 401
+    assert status(f"http://{private}/healthz") == 200
+
+
+def test_pages_see_the_clients_address(serve, tmp_path):
+    _, url = serve()
+    forged = Request(f"{url}/metrics", headers={"X-Keygauge-Client": '{"client": ["127.0.0.1", 1]}', "Host": "x"})
+    assert status(forged) == 401
+    assert status(f"{url}/metrics") == 200
 
 
 def test_workers_end_with_a_killed_supervisor(serve):
@@ -84,7 +105,7 @@ def test_workers_end_with_a_killed_supervisor(serve):
     workers = workers_of(process.pid)
     process.kill()
     process.wait()
-    until = time.monotonic() + 5
+    until = time.monotonic() + 100
     while any(is_running(worker) for worker in workers):
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -129,7 +150,7 @@ class Caller:
         return self.answers
 
     def _run(self):
-        connection = HTTPConnection(*address(self._url), timeout=10)
+        connection = HTTPConnection(*address(self._url), timeout=100)
         while not self._stop.is_set():
             try:
                 connection.request("GET", "/healthz")
@@ -145,6 +166,14 @@ class Caller:
         connection.close()
 
 
+def status(request, body=None):
+    try:
+        with urlopen(request, body, timeout=60) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+
+
 def address(url):
     parts = urlsplit(url)
     return parts.hostname, parts.port
@@ -155,7 +184,7 @@ def workers_of(pid):
 
 
 def wait_for_other_workers(pid, before):
-    until = time.monotonic() + 30
+    until = time.monotonic() + 150
     while (now := workers_of(pid)) == before or set(now) & set(before) or len(now) != len(before):
         assert time.monotonic() < until
         time.sleep(0.05)

@@ -122,3 +122,20 @@ def test_a_reader_that_polls_while_many_commit_misses_nothing(database_url):
     reader.join()
     assert len(seen) == written
     assert len(set(seen)) == written
+
+
+def test_a_cursor_of_another_epoch_starts_afresh_though_its_number_exists_here(connection):
+    change_feed.record_keys(connection, ["a"])
+    known = change_feed.read(connection, 1)
+    assert known.epoch
+    assert not change_feed.read(connection, 1, epoch=known.epoch).afresh
+    assert change_feed.read(connection, 1, epoch="another").afresh
+
+
+def test_a_feed_that_was_restored_into_a_running_server_is_another_epoch(connection):
+    before = change_feed.read(connection, None).epoch
+    assert change_feed.read(connection, None).epoch == before
+    connection.execute("CREATE TABLE kept AS TABLE key_change")
+    connection.execute("TRUNCATE key_change")
+    connection.execute("INSERT INTO key_change SELECT * FROM kept")
+    assert change_feed.read(connection, None).epoch != before

@@ -13,11 +13,13 @@ WINDOW = Window(1_000, 2_000_000_000_000_000)
 GOOD = [
     *(1_790_000_000_000_000, "acme", "key", "/v1/chat", "POST", 200, None, "192.0.2.1", 120_000, None, 500, 1500, None),
     *(0, "gpt-4o", "openai", 100, 200, 10, 0, None, "reported", "admitted", None, "0af7651916cd43dd"),
+    {"images": 2},
 ]
 ODD = [
     *(None, True, 1.5, -1, 0, 1 << 30, 1 << 42, (1 << 42) + 1, 1 << 63, 10**30, float("nan"), float("inf"), 99, 1000),
     *("", "limited", "sse", "none", "a,b", 'say "x"', "back\\slash", "tab\t", "nul\0", "\x7f", "[", "]", "],[", "模型"),
-    *("\ud800", "x" * 600, [], ["x"], {}, {"a": 1}),
+    *("\ud800", "x" * 600, [], ["x"], {}, {"a": 1}, {"a": -1}, {"A": 1}, {"a": 1.0}, {"a\n": 1}, {"": 1}),
+    dict.fromkeys(map("a{}".format, range(33)), 1),
 ]
 
 

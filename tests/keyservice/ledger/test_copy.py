@@ -29,6 +29,7 @@ def test_every_field_comes_back_as_it_was_given(connection, make_event, noon, co
         messages=3,
         reasoning_tokens=5,
         limit="rpm",
+        details={"images": 2, "input_audio": 10**9},
     )
     with connection.transaction(), copied_events(connection, "a1", [(4, event, cost)]):
         pass

@@ -46,6 +46,17 @@ def test_a_line_is_read_into_an_event(make_event, make_line):
         ({"status": 10**9}, Refusal.BAD_STATUS),
         ({"time_us": -1}, Refusal.BAD_TIME),
         ({"time_us": 1 << 62}, Refusal.BAD_TIME),
+        ({"details": []}, Refusal.WRONG_TYPE),
+        ({"details": {"images": 1.0}}, Refusal.WRONG_TYPE),
+        ({"details": {"images": True}}, Refusal.WRONG_TYPE),
+        ({"details": {"images": None}}, Refusal.WRONG_TYPE),
+        ({"details": {"images": -1}}, Refusal.NEGATIVE_TOKENS),
+        ({"details": {"images": 1, "seconds": 10**9 + 1}}, Refusal.ABSURD_SIZE),
+        ({"details": {"": 1}}, Refusal.BAD_CHOICE),
+        ({"details": {"Images": 1}}, Refusal.BAD_CHOICE),
+        ({"details": {"images\n": 1}}, Refusal.BAD_CHOICE),
+        ({"details": {"a" * 41: 1}}, Refusal.BAD_CHOICE),
+        ({"details": {f"kind{number}": 1 for number in range(33)}}, Refusal.BAD_CHOICE),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_code(make_line, fields, refusal):
@@ -64,7 +75,7 @@ def test_a_wrong_value_is_refused_by_its_code(make_line, fields, refusal):
         (b"{}", Refusal.WRONG_TYPE),
         (b"7", Refusal.WRONG_TYPE),
         (b"[]", Refusal.WRONG_LENGTH),
-        (b"[" + b"1," * 24 + b"1]", Refusal.WRONG_TYPE),
+        (b"[" + b"1," * 25 + b"1]", Refusal.WRONG_TYPE),
         (b'"' + b"x" * 20_000 + b'"', Refusal.LINE_TOO_LONG),
     ],
 )

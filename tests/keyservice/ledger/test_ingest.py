@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("metered")
 
 @pytest.fixture
 def take(connection, noon):
-    def take(first, lines, spool="a1", price=PRICE):
-        return ingest.take_batch(connection, spool, first, lines, price, now=noon + timedelta(hours=1))
+    def take(first, lines, spool="a1", price=PRICE, **options):
+        return ingest.take_batch(connection, spool, first, lines, price, now=noon + timedelta(hours=1), **options)
 
     return take
 
@@ -176,3 +176,14 @@ def await_lock(connection, victim):
         "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", (victim.info.backend_pid,)
     ).fetchone():
         pass
+
+
+def test_a_spool_that_is_ahead_and_has_what_is_missing_is_sent_back(connection, take, lines):
+    take(0, lines[:4])
+    receipt = take(9, lines[9:], oldest=2)
+    assert (receipt.next, receipt.accepted, receipt.missing) == (4, 0, 0)
+    receipt = take(9, lines[9:], oldest=7)
+    assert (receipt.next, receipt.accepted, receipt.missing) == (7, 0, 0)
+    receipt = take(7, lines[7:], oldest=7)
+    assert (receipt.next, receipt.accepted, receipt.missing) == (40, 33, 3)
+    assert tokens_of(connection) == [*range(4), *range(7, 40)]

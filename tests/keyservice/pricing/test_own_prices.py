@@ -5,10 +5,10 @@ import pytest
 
 from keygauge.cli import main
 from keygauge.pricing.rates import Rates
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.pricing.price_terms import parse_tiers
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.web.problem import Problem
 
 pytestmark = pytest.mark.usefixtures("metered")
 

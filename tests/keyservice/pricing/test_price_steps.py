@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.pricing.rates import Rates, cost_nanousd
+from keygauge.protocol import PriceName
 from keygauge_keyservice.journal import change_feed
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.price_steps import AHEAD, BEFORE, price_steps
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.sync.message import PriceName
 
 NOW = datetime(2026, 5, 20, 12, 0, tzinfo=UTC)
 PUBLIC = PublicPrices()
@@ -124,3 +124,4 @@ class _Call:
         self.provider, self.model, self.time_us = provider, model, time_us
         self.input_tokens, self.output_tokens = given, made
         self.cache_read_tokens, self.cache_write_tokens, self.reasoning_tokens = read, written, reasoned
+        self.details = None

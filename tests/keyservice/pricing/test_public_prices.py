@@ -48,6 +48,27 @@ def test_a_provider_that_is_not_known_is_guessed_from_the_model(make_event, pric
 
 
 @pytest.mark.parametrize(
+    ("model", "details", "beyond"),
+    [
+        ("claude-3-5-sonnet-20241022", {"cache_write_1h": 60}, 60 * (6_000 - 3_750)),
+        ("claude-3-5-sonnet-20241022", {"web_searches": 3}, 3 * 10**7),
+        ("claude-3-5-sonnet-20241022", {"images": 3, "unheard_of": 5}, 0),
+        ("gemini-2.0-flash", {"input_audio": 100, "cache_read_audio": 0}, 100 * 600),
+    ],
+)
+def test_a_kind_with_a_rate_of_its_own_costs_what_that_says(make_event, price, model, details, beyond):
+    counts = {"input_tokens": 1_000, "cache_read_tokens": 0, "cache_write_tokens": 100, "output_tokens": 50}
+    plain = make_event(provider=None, model=model, **counts)
+    assert price(plain._replace(details=details)).nanousd == price(plain).nanousd + beyond
+
+
+def test_what_is_sold_by_the_second_needs_no_tokens(make_event, price):
+    event = make_event(provider="groq", model="whisper-large-v3", input_tokens=None, output_tokens=None)
+    assert price(event._replace(details={"seconds": 3600})).nanousd == 111_000_000  # 0.111 dollars an hour
+    assert price(event) is None
+
+
+@pytest.mark.parametrize(
     ("model", "maker", "plain"),
     [
         ("deepseek-chat", "deepseek", "deepseek-chat"),
@@ -66,7 +87,7 @@ def test_a_provider_that_is_not_known_is_guessed_from_the_model(make_event, pric
         ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", "anthropic", "claude-3-5-sonnet-20241022"),
         ("bedrock/anthropic.claude-3-haiku-20240307-v1:0", "anthropic", "claude-3-haiku-20240307"),
         ("groq/llama-3.3-70b-versatile", "groq", "llama-3.3-70b-versatile"),
-        ("accounts/fireworks/models/llama-v3p1-8b-instruct", "fireworks", "llama-v3p1-8b-instruct"),
+        ("accounts/fireworks/models/deepseek-v3p2", "fireworks", "accounts/fireworks/models/deepseek-v3p2"),
     ],
 )
 @pytest.mark.parametrize("shape", ["openai", "anthropic", "cohere", "aws.bedrock", None])

@@ -84,7 +84,7 @@ def test_a_call_is_told_whole(connection, logged, make_event):
 
 def test_the_whole_log_is_read_in_pieces(app, logged, monkeypatch):
     monkeypatch.setattr(call_log, "_STREAM_PAGE", 60)
-    assert len({call.id for call in call_log.read_all(app.extensions["keygauge"], **logged)}) == 250
+    assert len({call.id for call in call_log.read_all(app.extensions["keygauge"].connection, **logged)}) == 250
 
 
 @pytest.mark.parametrize("status", ["x", "4", "099", "42x", "4xxx", "' OR 1"])

@@ -4,9 +4,9 @@ import pytest
 
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import FieldError, invalid
 
 NOWHERE = Settings(
     database_url="postgresql://127.0.0.1:1/none?password=hush",
@@ -75,9 +75,9 @@ def test_a_body_that_is_too_large_is_refused(client):
 
 
 def test_no_database_is_503_with_a_retry(client, app, caplog):
-    app.extensions["keygauge"].pool.timeout = 0.2
+    app.extensions["keygauge"].page_pool.timeout = 0.2
     answer = client.get("/database")
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
     assert answer.status_code == 503
     assert answer.json["code"] == "database_unavailable"
     assert answer.headers["Retry-After"] == "1"

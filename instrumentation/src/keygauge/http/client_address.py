@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keygauge.limits.key_policy import Network, is_within
+from keygauge.networks import Network, is_within
 
 
 def client_ip(peer: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:

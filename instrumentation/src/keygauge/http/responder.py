@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ParamSpec, Protocol
+
 from msgspec import Struct
 
 from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
+from keygauge.http.layers import Walk
+from keygauge.limits.authorizer import Authorizer
 from keygauge.limits.estimate import BYTES_PER_TOKEN
-from keygauge.runtime import Runtime
+from keygauge.telemetry.aggregator import Aggregator
 from keygauge.usage import Reader, Usage, kind_of, reader_for
 from keygauge.usage.reading import Missing
 
@@ -22,14 +27,34 @@ _LAST_EVENTS = (
 )  # OpenAI, Anthropic
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
+P = ParamSpec("P")
+
+
+class Recorder(Protocol):
+    """What a process keeps of its calls, as far as a responder needs it: `runtime` in production."""
+
+    aggregator: Aggregator
+    authorizer: Authorizer | None
+    estimates: bool
+
+    def settle(self, call: Call) -> None:
+        """Count an ended call and write its event; called once per request."""
+
+    def attempt(self, step: str, do: Callable[P, object], *args: P.args, **options: P.kwargs) -> None:
+        """Do one step of ours; one that fails is counted, and neither the host nor the next step notices."""
+
+    def fault(self, reason: str) -> None:
+        """Count and log a failure of our own, from an except block."""
+
 
 class Responder(Struct, kw_only=True, eq=False):
     """The end of one call, and its answer's body on the way there."""
 
     call: Call
-    runtime: Runtime
+    runtime: Recorder
     _is_answered: bool = False  # a held call, in full
     _is_document: bool = False  # the answer is one of JSON
+    _params: dict[str, Any] | None = None  # of the path, as far as it was followed
     _is_gone: bool = False  # the client, before the answer's end
     _reader: Reader | None = None  # of an HTTP answer
     _settled: bool = False
@@ -155,9 +180,14 @@ class Responder(Struct, kw_only=True, eq=False):
 
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""
-        call = self.call
-        call.template = self.find_route()
-        call.route = call.template or UNMATCHED
+        walk = self.follow()
+        self._params = walk.params
+        self.call.template = walk.template
+        self.call.route = walk.template or UNMATCHED
+
+    def follow(self) -> Walk:
+        """Follow the request through the host, as it will pass it on."""
+        raise NotImplementedError
 
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""

@@ -40,6 +40,8 @@ class Key:
     is_plain: bool  # each call takes one unit of each limit
     needs_route: bool
     needs_body: bool  # to tell the model or the tokens
+    needs_model: bool  # to be told, or the call is refused
+    is_capped: bool  # by tokens, cost or model, and refused beyond
     needs_price: bool
 
     def claims(
@@ -69,6 +71,8 @@ class KeyCache:
         self.credentials: dict[bytes, tuple[str, int]] = {}  # digest -> key id, secret number
         self.lease_pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()
         self._unknown: dict[bytes, int] = {}  # digest -> until when
+        self._expired: dict[bytes, tuple[Key, int]] = {}  # digest -> key, secret number
+        self._expired_until_ns = 0
 
     def is_unknown(self, digest: bytes, now_ns: int) -> bool:
         """Tell whether the key service said a moment ago that there is no such key."""
@@ -76,6 +80,7 @@ class KeyCache:
 
     def mark_unknown(self, digest: bytes, now_ns: int) -> None:
         """Remember that there is no such key; the oldest memory goes when there are too many."""
+        self._expired.pop(digest, None)
         if len(self._unknown) >= _MOST_UNKNOWN:
             del self._unknown[next(iter(self._unknown))]
         self._unknown[digest] = now_ns + _UNKNOWN_NS
@@ -83,14 +88,32 @@ class KeyCache:
     def learn(self, digest: bytes, key_id: str, secret: int) -> None:
         """Remember whose secret a digest is; the oldest memory goes when there are too many."""
         self._unknown.pop(digest, None)
+        self._expired.pop(digest, None)
         if len(self.credentials) >= _MOST_KEYS:
             del self.credentials[next(iter(self.credentials))]
         self.credentials[digest] = (key_id, secret)
 
-    def forget(self) -> None:
-        """Forget every key: what changed meanwhile cannot be told any more."""
+    def expire(self, until_ns: int) -> None:
+        """Have every key looked up again: what changed meanwhile cannot be told any more.
+
+        Until then, and no longer than `until_ns`, what is known of them holds: nobody waits, and look-ups come in turn.
+        """
+        self._expired = {
+            digest: (self.keys[key_id], secret)
+            for digest, (key_id, secret) in self.credentials.items()
+            if key_id in self.keys
+        }
+        self._expired_until_ns = until_ns
         self.keys.clear()
         self.credentials.clear()
+
+    def recall(self, digest: bytes, now_ns: int) -> tuple[Key, int] | None:
+        """Return a key that is to be looked up again, and the number of its secret."""
+        if not self._expired:
+            return None
+        if now_ns >= self._expired_until_ns:
+            self._expired = {}
+        return self._expired.get(digest)
 
     def put(self, entries: Iterable[dict[str, Any]], *, wanted: frozenset[str]) -> None:
         """Take in key entries of a beat's answer: those `wanted` and those known; others do not concern us."""
@@ -121,8 +144,9 @@ class KeyCache:
             is_plain=all(limit.is_plain for limit in limits),
             needs_route=any(limit.route is not None for limit in limits),
             needs_price=any(limit.unit == "nanousd" for limit in limits),
-            needs_body=key_policy.models is not None
-            or any(limit.unit in ("token", "nanousd") or limit.model is not None for limit in limits),
+            is_capped=any(limit.needs_body and not limit.dry_run for limit in limits),
+            needs_model=key_policy.models is not None,
+            needs_body=key_policy.models is not None or any(limit.needs_body for limit in limits),
         )
 
     def _lease_pool(self, limit: Limit) -> LeasePool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from keygauge.limits.estimate import Estimate
-
-Network = IPv4Network | IPv6Network
+from keygauge.networks import Network, is_within, parse_networks
 
 _ANY = "*"  # at the end of a route or a model: all that begin so
 
@@ -61,31 +59,9 @@ class KeyPolicy:
 FREE = KeyPolicy()
 
 
-def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Read addresses and networks such as 192.0.2.0/24; what is none of them lets nobody through."""
-    networks = []
-    for text in texts:
-        try:
-            networks.append(ip_network(text, strict=False))
-        except ValueError:
-            continue
-    return tuple(networks)
-
-
 def _exact(patterns: Sequence[str] | None) -> frozenset[str] | None:
     return None if patterns is None else frozenset(text for text in patterns if not text.endswith(_ANY))
 
 
 def _prefixes(patterns: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(text[:-1] for text in patterns or () if text.endswith(_ANY))
-
-
-def is_within(ip: str | None, networks: Iterable[Network]) -> bool:
-    """Tell whether an address is in one of some networks; an IPv4 address written as IPv6 counts as IPv4."""
-    try:
-        address = ip_address((ip or "").partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)

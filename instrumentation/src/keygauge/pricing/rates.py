@@ -6,9 +6,11 @@ by a million and rounded half up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from keygauge.kinds import PART_OF
 
 _MILLION = 10**6
 
@@ -26,11 +28,16 @@ class Counts(Protocol):
     def cache_write_tokens(self) -> int | None: ...  # noqa: D102 - as above
     @property
     def reasoning_tokens(self) -> int | None: ...  # noqa: D102 - as above
+    @property
+    def details(self) -> Mapping[str, int] | None: ...  # noqa: D102 - as above
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates of one model for calls with more than `above` input tokens, in nano-USD per million (tokens or calls)."""
+    """Rates of one model for calls with more than `above` input tokens, in nano-USD per million (tokens or calls).
+
+    `details` are the rates of those of `keygauge.kinds` that have one: others cost what they are part of, or nothing.
+    """
 
     above: int
     input: int
@@ -39,6 +46,12 @@ class Rates:
     cache_write: int
     reasoning: int
     request: int
+    details: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, int | None]:
+        """Write them flat; `above` is null in the smallest tier."""
+        own = {name: value for name, value in vars(self).items() if name != "details"}
+        return {**own, "above": None if self.above < 0 else self.above, **self.details}
 
     def cost_nanousd(self, counts: Counts) -> int:
         """Price a call."""
@@ -52,13 +65,29 @@ class Rates:
             + reasoning * self.reasoning
             + self.request
         )
+        if counts.details and self.details:
+            total = max(total + self._beyond(counts.details), 0)
         return (total + _MILLION // 2) // _MILLION
+
+    def _beyond(self, details: Mapping[str, int]) -> int:
+        """Tell what kinds with rates of their own cost beyond what they are charged as part of a whole."""
+        total = 0
+        for kind, count in details.items():
+            rate = self.details.get(kind)
+            if rate is not None:
+                whole = PART_OF.get(kind)
+                total += count * (rate - (getattr(self, whole) if whole else 0))
+        return total
+
+    def _dearest(self, *wholes: str) -> int:
+        rates: list[int] = [getattr(self, whole) for whole in wholes]
+        return max(rates + [rate for kind, rate in self.details.items() if PART_OF.get(kind) in wholes])
 
     def most_nanousd(self, input_tokens: int, output_tokens: int) -> int:
         """Tell what a call costs at most, whichever kinds its tokens will be; rounded up."""
         total = (
-            input_tokens * max(self.input, self.cache_read, self.cache_write)
-            + output_tokens * max(self.output, self.reasoning)
+            input_tokens * self._dearest("input", "cache_read", "cache_write")
+            + output_tokens * self._dearest("output", "reasoning")
             + self.request
         )
         return -(-total // _MILLION)

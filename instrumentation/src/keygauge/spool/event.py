@@ -7,9 +7,10 @@ from ipaddress import ip_address
 from msgspec.json import Encoder
 
 from keygauge.call import UNMATCHED, Call
+from keygauge.text import printable
 from keygauge.usage import Usage
 
-# Times in microseconds (`time` since 1970 UTC), sizes in bytes. null is "not known", never 0.
+# Times in microseconds (`time` since 1970 UTC), sizes in bytes, details counts by kind. null is "not known", never 0.
 FIELDS = (
     "time_us",
     "account",
@@ -36,21 +37,15 @@ FIELDS = (
     "outcome",
     "limit",
     "trace_id",
+    "details",
 )
 
 _NO_USAGE = Usage()
 _MOST_TEXTS = 10_000
-_LONGEST_TEXT = 256  # characters
 _LONGEST_US = 2**41
 _NO_STATUS = 599  # for what is no HTTP status at all
 
 _encode = Encoder().encode
-
-
-def as_written(text: str) -> str:
-    """Cut a text, and put a question mark for what does not print."""
-    text = text[:_LONGEST_TEXT]
-    return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)
 
 
 class _Texts(dict[str | None, str | None]):
@@ -63,7 +58,7 @@ class _Texts(dict[str | None, str | None]):
         return fit
 
     def _fit(self, text: str) -> str | None:
-        return as_written(text)
+        return printable(text)
 
 
 class _Addresses(_Texts):
@@ -100,7 +95,7 @@ def sound(call: Call) -> Call:
         messages=_count(call.messages) or 0,
         model=_text(call.model),
         provider=_text(call.provider),
-        usage=Usage(*map(_count, call.usage)) if isinstance(call.usage, Usage) else None,
+        usage=Usage._make([*map(_count, call.usage[:5]), None]) if isinstance(call.usage, Usage) else None,
         usage_status=call.usage_status if isinstance(call.usage, Usage) else "none",
         outcome=call.outcome,
         limit=_text(call.limit),
@@ -119,7 +114,7 @@ def _count(value: object) -> int | None:
 def line(call: Call) -> bytes:
     """Write an ended call as a spool's line, newline included: one that the ledger takes, whatever a caller sent."""
     text = _texts
-    given, made, read, written, reasoned = call.usage or _NO_USAGE
+    given, made, read, written, reasoned, details = call.usage or _NO_USAGE
     status = call.status
     started_ns = call.started_ns
     duration_us = (call.ended_ns - started_ns) // 1000
@@ -155,6 +150,7 @@ def line(call: Call) -> bytes:
                 call.outcome,
                 call.limit and text[call.limit],
                 call.trace_id,
+                details or None,
             )
         )
         + b"\n"

@@ -1,4 +1,4 @@
-"""Tells the key service what this process counted, by hour: the ledger is compared with it. See docs/protocol.md."""
+"""Reports to the key service what this process counted, by hour, so that the ledger can be compared with it."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ class Reporter:
     def note_batch(self) -> None:
         """Take note that a batch was shipped: a report follows, though it may tell nothing new."""
         self._has_shipped = True
+
+    def forget_told(self) -> None:
+        """Tell everything once more: the key service may have forgotten some of it."""
+        self._totals.forget_told()
 
     def report(self, client: ServiceClient, *, at_once: bool) -> None:
         """Report what changed, when it is time for it.

@@ -35,6 +35,14 @@ def segment_path(directory: Path, spool_id: str, first: int) -> Path:
     return directory / f"{spool_id}.{first:016d}.ndjson"
 
 
+def _has_event(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.readline().endswith(b"\n")
+    except FileNotFoundError:
+        return False
+
+
 class SpoolReader:
     """A spool read in order: what has not been acknowledged. For one thread."""
 
@@ -63,9 +71,24 @@ class SpoolReader:
                 return Batch(self.next, lines)
 
     def acknowledge(self, up_to: int, batch: Batch) -> None:
-        """Take note that every event below `up_to` is in the ledger; it may lie beyond the batch."""
+        """Take note that exactly the events below `up_to` are in the ledger; it may lie beyond the batch, or before."""
         self._acknowledged = up_to
-        self._advance(batch.lines[: max(0, up_to - batch.first)])
+        if up_to < batch.first:
+            self._go_back(up_to)
+        else:
+            self._advance(batch.lines[: up_to - batch.first])
+
+    def look_back(self) -> None:
+        """Send the last file that has events first, or again: the ledger answers whether it misses any before."""
+        for segment in reversed(segments(self._directory, self.spool_id)):
+            if _has_event(segment.path):
+                self._acknowledged = min(self._acknowledged, segment.first)
+                self._go_back(segment.first)
+                return
+
+    def oldest(self) -> int:
+        """Return the number of the first event that is still on disk."""
+        return min((segment.first for segment in segments(self._directory, self.spool_id)), default=self.next)
 
     def oldest_time_us(self) -> int | None:
         """Return the time of the first unacknowledged event; may be called from any thread."""
@@ -90,6 +113,11 @@ class SpoolReader:
     def _reading_from(self) -> int:
         return self._segment.first if self._segment else 0
 
+    def _go_back(self, number: int) -> None:
+        """Go on from the beginning of the file that holds an event; what is acknowledged of it is passed over."""
+        before = [segment for segment in segments(self._directory, self.spool_id) if segment.first <= number]
+        self._segment, self.next = None, before[-1].first if before else 0
+
     def _open_next(self) -> bool:
         """Go on to the segment that holds `next`, or the first one after it where some were dropped."""
         later = [segment for segment in segments(self._directory, self.spool_id) if segment.first >= self.next]
@@ -106,8 +134,11 @@ class SpoolReader:
 
     def _read(self) -> list[bytes]:
         assert self._segment is not None  # noqa: S101 - for the type checker; `batch` opened it
-        with self._segment.path.open("rb") as file:
-            data = os.pread(file.fileno(), _READ_BYTES, self.offset)
+        try:
+            with self._segment.path.open("rb") as file:
+                data = os.pread(file.fileno(), _READ_BYTES, self.offset)
+        except FileNotFoundError:  # it gave its place to new events
+            return []
         whole = data[: data.rfind(b"\n") + 1]  # a torn last line was never written whole: not an event
         return whole.splitlines(keepends=True)[:_MOST_LINES]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from threading import Event, Thread
 from time import time
 
-from keygauge.adopter import Adopter
-from keygauge.sender import Sender
 from keygauge.settings import Settings
+from keygauge.spool.adopter import Adopter
 from keygauge.spool.reporter import Reporter
 from keygauge.spool.segment import SpoolReader
+from keygauge.spool.sender import Sender
 from keygauge.spool.spool import Spool
 from keygauge.sync.client import ServiceError
 
@@ -30,6 +30,7 @@ class Shipper:
         spool: Spool,
         reporter: Reporter,
         *,
+        epoch: Callable[[], str | None] = lambda: None,
         on_drop: Callable[[str], None],
         on_fault: Callable[[str], None],
     ) -> None:
@@ -37,8 +38,12 @@ class Shipper:
         self._reporter = reporter
         self._on_fault = on_fault
         self._sender = Sender(settings, spool.id, on_drop=on_drop)
-        self._adopter = Adopter(settings, spool, interval_s=_ADOPTION_S, on_drop=on_drop, on_fault=on_fault)
+        self._adopter = Adopter(
+            settings, spool, interval_s=_ADOPTION_S, epoch=epoch, on_drop=on_drop, on_fault=on_fault
+        )
         self._backlog = SpoolReader(spool.directory, spool.id)
+        self._epoch = epoch
+        self.epoch: str | None = None  # of the ledger that took what is shipped
         self._due = Event()
         self._stop = Event()
         self._complained = False
@@ -73,6 +78,7 @@ class Shipper:
             self._due.wait(_INTERVAL_S)
             stopping = self._stop.is_set()
             try:
+                self._check_epoch()
                 self._ship()
                 self._spool.shrink(self._backlog.next)
                 self._backlog.batch()  # moves on to the new segment
@@ -86,6 +92,15 @@ class Shipper:
             if stopping:
                 self._sender.close()
                 return
+
+    def _check_epoch(self) -> None:
+        """Where the ledger's history is another one now, have it told what it took: it may miss some of it."""
+        epoch = self._epoch()
+        if self.epoch not in {None, epoch}:
+            self._reporter.forget_told()
+            if not self.pending:
+                self._backlog.look_back()
+        self.epoch = epoch
 
     def _ship(self) -> None:
         """Ship all there is. Under steady traffic that may never be so: what goes with it is done in between."""

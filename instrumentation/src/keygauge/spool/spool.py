@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
+from time import monotonic, time
 from uuid import uuid4
 
 from keygauge.spool.segment import Segment, segment_path, segments
@@ -27,10 +28,20 @@ os.register_at_fork(after_in_child=_OPEN.clear)
 class Spool:
     """One process's events, in segment files; see `Ownership` for how others tell that it lives.
 
-    `most_bytes` bounds what is not in the ledger yet; the files may hold one segment more.
+    `most_bytes` bounds what is not in the ledger yet; the files may hold one segment more. What the ledger took is kept
+    for `keep_s`, in at most half of `most_bytes` and only while new events leave room: a ledger that is restored to a
+    moment before asks for it again.
     """
 
-    def __init__(self, directory: Path, address: str, *, most_bytes: int, on_drop: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        address: str,
+        *,
+        most_bytes: int,
+        on_drop: Callable[[str], None],
+        keep_s: float = 0.0,
+    ) -> None:
         self.id = uuid4().hex
         self.directory = directory
         self.next = 0  # the number that the next event gets; as many were written
@@ -38,9 +49,10 @@ class Spool:
         self._segment_most = min(_SEGMENT_BYTES, max(1, most_bytes // _SEGMENTS))
         self._on_drop = on_drop
         self._lock = Lock()
-        self._kept_bytes = 0  # of the segments before the current one
+        self._waiting_bytes = 0  # of the segments before the current one that are not all in the ledger
         self._bytes = 0  # of the current one
         self._acknowledged_bytes = 0  # of them, at the beginning of the oldest
+        self._kept = Kept(keep_s=keep_s, most_bytes=most_bytes // 2)
         directory.mkdir(parents=True, exist_ok=True)
         self.ownership = Ownership.create(directory, self.id, address)
         self._first = 0  # of the current segment
@@ -52,7 +64,7 @@ class Spool:
         with self._lock:
             if self._fd == _CLOSED:
                 self._on_drop("closed")
-            elif self._kept_bytes + self._bytes - self._acknowledged_bytes + len(line) > self._most_bytes:
+            elif not self._make_room(len(line)):
                 self._on_drop("spool_full")
             elif not self._write(line):
                 self._has_met_full_disk = True
@@ -64,15 +76,14 @@ class Spool:
                     self._rotate()
 
     def forget(self, finished: list[Segment], *, offset: int = 0) -> None:
-        """Delete segments whose events are all in the ledger; of the next one, those before an offset are too."""
-        for segment in finished:
-            size_bytes = segment.path.stat().st_size
-            segment.path.unlink()
-            with self._lock:
-                self._kept_bytes -= size_bytes
-                self._acknowledged_bytes = 0
+        """Keep or delete segments whose events are all in the ledger, as are those of the next before an offset."""
         with self._lock:
+            for size_bytes in self._kept.recall({segment.path for segment in finished}):  # the ledger went back
+                self._waiting_bytes += size_bytes
+            for segment in finished:
+                self._waiting_bytes -= self._kept.add(segment.path)
             self._acknowledged_bytes = offset
+            self._kept.trim()
 
     def shrink(self, acknowledged: int) -> None:
         """Begin a new segment where the current one is large, or its disk full, and all of it is in the ledger."""
@@ -82,14 +93,23 @@ class Spool:
                 self._has_met_full_disk = False
                 self._rotate()
 
-    def close(self, *, empty: bool) -> None:
-        """Let go of the spool; with `empty`, when everything is in the ledger, delete it."""
+    def close(self, *, empty: bool, epoch: str | None = None) -> None:
+        """Let go of the spool; with `empty`, when everything is in the ledger of an epoch, keep or delete it."""
         with self._lock:
             os.close(self._fd)
             self._fd = _CLOSED
-            if empty:
+            if empty and self._kept.keep_s and epoch is not None and self.next:
+                self.ownership.keep(epoch)
+            elif empty:
                 self.ownership.delete_spool()
             self.ownership.release()
+
+    def _make_room(self, size_bytes: int) -> bool:
+        """Tell whether so much fits; what is kept gives way."""
+        waiting_bytes = self._waiting_bytes + self._bytes - self._acknowledged_bytes + size_bytes
+        if waiting_bytes + self._kept.size_bytes > self._most_bytes:
+            self._kept.trim(self._most_bytes - waiting_bytes)
+        return waiting_bytes <= self._most_bytes
 
     def _write(self, line: bytes) -> bool:
         try:
@@ -112,8 +132,46 @@ class Spool:
         os.close(self._fd)
         self._fd = fd
         self._first = self.next
-        self._kept_bytes += self._bytes
+        self._waiting_bytes += self._bytes
         self._bytes = 0
+
+
+class Kept:
+    """Segments that the ledger took, oldest first, by path: their size in bytes and when they were."""
+
+    def __init__(self, *, keep_s: float, most_bytes: int) -> None:
+        self.keep_s = keep_s
+        self.size_bytes = 0
+        self._most_bytes = most_bytes
+        self._segments: dict[Path, tuple[int, float]] = {}
+
+    def add(self, path: Path) -> int:
+        """Keep a segment; return its size in bytes, 0 where it is kept already."""
+        if path in self._segments:
+            return 0
+        size_bytes = path.stat().st_size
+        self._segments[path] = (size_bytes, monotonic())
+        self.size_bytes += size_bytes
+        return size_bytes
+
+    def recall(self, finished: set[Path]) -> list[int]:
+        """Let go of the segments that are not finished any more, and return their sizes."""
+        return [self._remove(path) for path in list(self._segments) if path not in finished]
+
+    def trim(self, most_bytes: int | None = None) -> None:
+        """Delete what is too old, and the oldest until the rest fits."""
+        most_bytes = self._most_bytes if most_bytes is None else min(most_bytes, self._most_bytes)
+        too_old = monotonic() - self.keep_s
+        for path, (_, since) in list(self._segments.items()):
+            if since > too_old and self.size_bytes <= most_bytes:
+                return
+            self._remove(path)
+            path.unlink(missing_ok=True)
+
+    def _remove(self, path: Path) -> int:
+        size_bytes, _ = self._segments.pop(path)
+        self.size_bytes -= size_bytes
+        return size_bytes
 
 
 class Ownership:
@@ -157,6 +215,13 @@ class Ownership:
         _OPEN.add(spool_id)
         return cls(directory, spool_id, fd)
 
+    def keep(self, epoch: str) -> None:
+        """Put the spool by: everything in it is in the ledger of an epoch, and of no use but in another."""
+        path = _lock_path(self.directory, self.spool_id)
+        address = _address(path)
+        os.pwrite(self._fd, f"{address}\n{epoch}\n".encode(), 0)
+        path.replace(_kept_path(self.directory, self.spool_id))
+
     def delete_spool(self) -> None:
         """Delete all files of the spool: everything in it is in the ledger."""
         for segment in segments(self.directory, self.spool_id):
@@ -190,8 +255,31 @@ def _told(directory: Path) -> list[tuple[str, str]]:
     for path in sorted(directory.glob("*.lock")):
         if path.stem not in _OPEN:
             with suppress(FileNotFoundError, PermissionError):  # shipped by now, or another user's
-                found.append((path.stem, path.read_text("utf-8", "replace").strip()))
+                found.append((path.stem, _address(path)))
     return found
+
+
+def clear_kept(directory: Path, address: str, *, epoch: str | None, keep_s: float, most_bytes: int) -> None:
+    """Delete spools put by that are too old or too many, and have those adopted that another epoch's ledger took."""
+    newest = sorted(((path.stat().st_mtime, path) for path in directory.glob("*.kept")), reverse=True)
+    size_bytes = 0
+    for kept_at, path in newest:
+        size_bytes += sum(segment.path.stat().st_size for segment in segments(directory, path.stem))
+        told, _, kept_epoch = path.read_text("utf-8", "replace").strip().partition("\n")
+        if kept_at < time() - keep_s or size_bytes > most_bytes:
+            for segment in segments(directory, path.stem):
+                segment.path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        elif told in {"", address} and epoch not in {None, kept_epoch}:
+            path.replace(_lock_path(directory, path.stem))
+
+
+def _address(path: Path) -> str:
+    return path.read_text("utf-8", "replace").partition("\n")[0].strip()
+
+
+def _kept_path(directory: Path, spool_id: str) -> Path:
+    return directory / f"{spool_id}.kept"
 
 
 def _lock_path(directory: Path, spool_id: str) -> Path:

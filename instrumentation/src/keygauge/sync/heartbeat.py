@@ -12,25 +12,23 @@ from typing import Any
 from uuid import uuid4
 
 from keygauge import __version__, clock
-from keygauge.clock import SECOND, now_ns
+from keygauge.clock import MS, SECOND, now_ns
 from keygauge.limits.admission import Admission
+from keygauge.limits.authorizer import PendingHeartbeat
+from keygauge.limits.cost import Costing
 from keygauge.pricing.price_cache import PriceCache
 from keygauge.settings import Settings
 from keygauge.sync.client import ServiceClient, ServiceError
 from keygauge.sync.lease_sync import LeaseSync
-from keygauge.telemetry.cost_meter import Costing
 
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MOST = 500  # look-ups in one beat: see docs/protocol.md
+_MOST = 500  # look-ups in one beat: see docs/reference/protocol.md
+_MOST_LOOK_UPS = 10_000  # that wait for a heartbeat
 _TIMEOUT_S = 2.0
 _LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a beat that was not answered
-
-PendingHeartbeat = Future[
-    bool
-]  # ends with the beat that carried what was asked before; False: the key service did not answer
 
 
 class Heartbeat:
@@ -50,6 +48,7 @@ class Heartbeat:
         self._on_fault = on_fault
         self._client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
         self._cursor: int | None = None
+        self.epoch: str | None = None  # of the database's history, which the cursor is of
         self._lock = Lock()
         self._look_ups: dict[bytes, str] = {}
         self._round: PendingHeartbeat = Future()
@@ -73,16 +72,27 @@ class Heartbeat:
         """Beat now."""
         self._due.set()
 
-    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat:
-        """Ask for a key that is not known here; callers that ask for the same one share the answer."""
+    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat | None:
+        """Ask for a key that is not known here; callers that ask for the same one share the answer.
+
+        None: too many are asked for.
+        """
         with self._lock:
+            if len(self._look_ups) >= _MOST_LOOK_UPS:
+                return None
             self._look_ups[digest] = key_id
             asked = self._round
         self.wake()
         return asked
 
+    def look_up_again(self, digest: bytes, key_id: str) -> None:
+        """Ask with the next regular beat for a key whose entry may be out of date: all replicas may have to at once."""
+        with self._lock:
+            if len(self._look_ups) < _MOST_LOOK_UPS:
+                self._look_ups[digest] = key_id
+
     def next_round(self) -> PendingHeartbeat:
-        """Return the round that carries what `Admission` asks for now."""
+        """Return the round that carries what is asked for now."""
         with self._lock:
             return self._round
 
@@ -134,9 +144,19 @@ class Heartbeat:
             self._on_fault("beat")
         finally:
             self._ended_ns = now_ns()
-            self.admission.away = not answered
+            if answered:
+                self.admission.away = False
+            else:
+                self._fail()
             ended.set_result(answered)
         return answered
+
+    def _fail(self) -> None:
+        """Have all calls that wait decide again, those too that came while the beat was under way."""
+        self.admission.fail()
+        with self._lock:
+            coming, self._round = self._round, Future()
+        coming.set_result(False)
 
     def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
         prices, names = self.prices.offer()
@@ -148,12 +168,13 @@ class Heartbeat:
             "version": __version__,
             "mode": self._settings.mode,
             "cursor": self._cursor,
+            "epoch": self.epoch,
             "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
             "prices": prices,
             **traded,
         }
         try:
-            answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
+            answer = self._client.post("/v1/heartbeat", json.dumps(message).encode(), "application/json")
         except ServiceError:
             with self.admission.lock:
                 self._lease_sync.give_up(asked)
@@ -174,13 +195,13 @@ class Heartbeat:
         """Take in what the answer says of keys."""
         key_cache = self.admission.key_cache
         if answer["afresh"]:
-            key_cache.forget()
+            key_cache.expire(self.admission.clock() + answer["t_max_ms"] * MS)
         key_cache.put(answer["keys"], wanted=frozenset(look_ups.values()))
         for found in answer["found"]:
             key_cache.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
         for digest in answer["unknown"]:
             key_cache.mark_unknown(bytes.fromhex(digest), self.admission.clock())
-        self._cursor = answer["cursor"]
+        self._cursor, self.epoch = answer["cursor"], answer.get("epoch")  # an older key service tells none
         if answer["more"]:
             self.wake()
 

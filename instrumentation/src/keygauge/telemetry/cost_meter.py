@@ -1,72 +1,12 @@
-"""What calls cost: by the rule and the rates of the ledger, once those are known."""
+"""What calls cost, counted beside what they used, off the request path."""
 
 from __future__ import annotations
 
 from keygauge.call import Call
-from keygauge.limits.admission import Admission, Reservation
-from keygauge.limits.key_cache import KeyCache
-from keygauge.pricing.price_cache import Name, PriceCache, Then
-from keygauge.pricing.rates import Rates
-from keygauge.spool import event
+from keygauge.limits.cost import Costing
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.telemetry.counters import Counters
 from keygauge.usage import Usage
-
-
-class Costing:
-    """Prices calls before and after they happen, from the prices that the beat brings."""
-
-    def __init__(self, prices: PriceCache, key_cache: KeyCache) -> None:
-        self._prices = prices
-        self._key_cache = key_cache
-
-    def cost(self, call: Call, usage: Usage, then: Then) -> bool:
-        """Have a call's cost told, now or with the beat that brings its price; None where the ledger has none either.
-
-        False: too many calls wait for prices, this one's cost will not be told.
-        """
-        if call.model is None or (usage.input_tokens is None and usage.output_tokens is None):
-            then(None)
-            return True
-        key = self._key_cache.keys.get(call.key)
-        tariff = key.tariff if key else call.account  # of a key that is forgotten meanwhile, its account's is right too
-        provider = None if call.provider is None else event.as_written(call.provider)
-        name = Name(tariff, provider, event.as_written(call.model))
-        return self._prices.cost(name, call.time_ns // 1000, usage, then)
-
-    def find(self, tariff: str | None, model: str, time_ns: int) -> tuple[Rates, ...] | None:
-        """Return the rates of a model that a request names; none where it has no price, None where to ask for it."""
-        price = self._prices.find(Name(tariff, None, event.as_written(model)))
-        return None if price is None else price.tiers_at(time_ns // 1000)
-
-    def want(self, tariff: str | None, model: str) -> bool:
-        """Have the next beat ask for a model's rates; False where too many are asked for."""
-        return self._prices.want(Name(tariff, None, event.as_written(model)))
-
-    def settle(self, admission: Admission, reservation: Reservation, call: Call, *, failed: bool) -> None:
-        """Settle what a call had reserved of limits of cost: its cost, or all of it where its usage is not known."""
-        usage = call.usage
-        if usage is None:
-            admission.settle(reservation, tokens=None, cost_nanousd=0 if failed else None)
-            return
-        reserved = _most(reservation)
-        is_whole = call.usage_status == "reported"
-
-        def settle(cost_nanousd: int | None) -> None:
-            # What has no price, or broke off, may have cost more than is known: what was reserved stays charged.
-            is_known = cost_nanousd is not None and (is_whole or cost_nanousd > reserved)
-            admission.settle(reservation, tokens=None, cost_nanousd=cost_nanousd if is_known else None)
-
-        if not self.cost(call, usage, settle):
-            admission.settle(reservation, tokens=None)
-
-
-def _most(reservation: Reservation) -> int:
-    """Return the most that was reserved of one limit."""
-    totals: dict[int, int] = {}
-    for lease_pool, _, units in reservation.parts:
-        totals[id(lease_pool)] = totals.get(id(lease_pool), 0) + units
-    return max(totals.values())
 
 
 class CostMeter:

@@ -52,7 +52,7 @@ class Counters:
 
     def _add_usage(self, usage: Usage) -> None:
         """Add the tokens of one call."""
-        given, made, read, written, reasoned = usage
+        given, made, read, written, reasoned, _ = usage
         if given:
             self.input_tokens += given
         if made:

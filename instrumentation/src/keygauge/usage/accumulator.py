@@ -2,62 +2,138 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keygauge.usage import providers
-from keygauge.usage.counts import UNTOLD, Usage, are_counts, fit_together, override
+from keygauge.usage.counts import UNTOLD, Usage, fitted, whole
+from keygauge.usage.providers import Found, Stage, Told
+from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Reading
+
+_FIELDS = Told._fields[:-1]
 
 
 class Accumulator:
-    """Take documents in their order; later counts replace earlier ones field by field, for all are cumulative."""
+    """Take documents in their order.
 
-    __slots__ = ("_excludes_cache", "_is_bad", "_provider", "_stage", "_usage", "failed", "model")
+    Counts of one answer are cumulative in every provider's stream, so of each the largest holds: where a later event
+    tells 0, or leaves one out, nothing is lost. Several answers in one stream, each with an id of its own, are summed.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_counts",
+        "_details",
+        "_done",
+        "_is_bad",
+        "_last",
+        "_provider",
+        "_stage",
+        "failed",
+        "id",
+        "model",
+    )
 
     def __init__(self) -> None:
         self.failed = False
+        self.id: str | None = None  # of the answer
         self.model: str | None = None
-        self._excludes_cache = False
+        self._answer: str | None = None
+        self._counts: dict[str, int] = {}
+        self._details: dict[str, int] = {}
+        self._done = UNTOLD  # of the answers before this one
         self._is_bad = False
+        self._last: Found | None = None
         self._provider: str | None = None
-        self._stage: providers.Stage = "running"
-        self._usage: Usage = UNTOLD
+        self._stage: Stage = "running"
 
     @property
     def tells(self) -> bool:
         """Whether there is anything to count."""
-        return self._usage is not UNTOLD
+        return bool(self._counts or self._details) or self._done is not UNTOLD
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all has been told that the answer will tell."""
+        return self._stage == "final" and self.tells
 
     def take(self, document: object) -> None:
         """Look into one parsed document."""
         self.failed = self.failed or providers.is_error(document)
         found = providers.find(document)
-        if found is None:
+        for one in found:
+            self._take(one)
+        if not found:
             self.model = self.model or providers.find_model(document)
-            return
-        usage, provider, model, stage, excludes_cache = found
-        self.model = model or self.model
-        self._provider = provider or self._provider
-        if not are_counts(usage):
-            self._is_bad = True
-        elif usage != UNTOLD:
-            self._usage = usage if self._usage is UNTOLD else override(self._usage, usage)
-            self._excludes_cache = excludes_cache
-            self._stage = stage
-            if self._is_bad and stage == "final" and None not in usage[:2]:
-                self._is_bad = False  # the last word told both, so a bad one before it does no harm
+        self.id = self.id or providers.find_id(document)
 
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
         """Sum up; `reason` is why the reader could not see all of the answer."""
-        usage = self._usage
-        if self._excludes_cache and usage.input_tokens is not None:
-            whole = usage.input_tokens + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-            usage = usage._replace(input_tokens=whole)
-        if not fit_together(usage):
-            self._is_bad, usage = True, UNTOLD
+        usage, was_cut = self._sum()
+        provider = settle(self._provider, self.model) if self._provider or usage is not UNTOLD else None
         if usage is UNTOLD:
             missing = "bad_counts" if self._is_bad else reason or ("no_usage" if complete else "cut")
-            return Reading(None, self.model, self._provider, "none", missing)
-        if self._is_bad:
-            return Reading(usage, self.model, self._provider, "partial", "bad_counts")
+            return Reading(None, self.model, provider, "none", missing)
+        if self._is_bad or was_cut:
+            return Reading(usage, self.model, provider, "partial", "bad_counts")
         if self._stage == "final" or (complete and reason is None and self._stage == "running"):
-            return Reading(usage, self.model, self._provider, "reported", None)
-        return Reading(usage, self.model, self._provider, "partial", reason or "cut")
+            return Reading(usage, self.model, provider, "reported", None)
+        return Reading(usage, self.model, provider, "partial", reason or "cut")
+
+    def _take(self, found: Found) -> None:
+        if self._begins_another(found):
+            self._done, _ = self._sum()
+            self._counts, self._details, self._answer = {}, {}, None
+        self.model = found.model or self.model
+        self._provider = found.provider or self._provider
+        self._answer = found.answer or self._answer
+        counts, details, is_bad = _check(found.told)
+        for kept, told in ((self._counts, counts), (self._details, details)):
+            for name, count in told.items():
+                kept[name] = max(count, kept.get(name, 0))
+        if counts or details:
+            self._last, self._stage = found, found.stage
+        if is_bad:
+            self._is_bad = True
+        elif found.stage == "final" and "input" in counts and "output" in counts:
+            self._is_bad = False  # the last word told both, so a bad one before it does no harm
+
+    def _begins_another(self, found: Found) -> bool:
+        if self._stage != "final" or self._last is None:
+            return False
+        return found.stage == "opening" or None is not found.answer != self._answer is not None
+
+    def _sum(self) -> tuple[Usage, bool]:
+        """Return all that was told, in the normal form; True where a part was larger than its whole."""
+        if self._last is None or not (self._counts or self._details):
+            return self._done, False
+        usage, was_cut = fitted(_normal(self._counts, self._details, self._last))
+        return (usage if self._done is UNTOLD else (self._done + usage).clipped()), was_cut
+
+
+def _check(told: Told) -> tuple[dict[str, int], dict[str, int], bool]:
+    """Return what can be counts, and whether anything could not."""
+    given: list[tuple[str, Any]] = [
+        (name, value) for name, value in zip(_FIELDS, told, strict=False) if value is not None
+    ]
+    counts = {name: count for name, value in given if (count := whole(value)) is not None}
+    details = {kind: count for kind, value in told.details.items() if (count := whole(value)) is not None}
+    return counts, details, len(counts) < len(given) or len(details) < len(told.details)
+
+
+def _normal(counts: dict[str, int], details: dict[str, int], how: Found) -> Usage:
+    given, made = counts.get("input"), counts.get("output")
+    read, written, reasoned = counts.get("cache_read"), counts.get("cache_write"), counts.get("reasoning")
+    if how.cache_is_beside and given is not None:
+        given += (read or 0) + (written or 0)
+    if "tool_input" in counts:
+        given = (given or 0) + counts["tool_input"]
+    if how.reasoning_is_beside and reasoned:
+        made = (made or 0) + reasoned
+    total = counts.get("total")
+    if total is not None:
+        if given is None:
+            given = total - (made or 0) if total >= (made or 0) else None
+        elif total > given + (made or 0):  # what was thought and is not told
+            made = total - given
+    return Usage(given, made, read, written, reasoned, details or None)

@@ -1,16 +1,21 @@
-"""The normal form of token counts, and what makes a set of them fit to be counted."""
+"""The normal form of token counts, and how whatever a provider's JSON holds is brought into it."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from keygauge.kinds import PART_OF
 
 MAX_TOKENS = 10**9  # of one call; the ledger takes no more
+_MAX_DIGITS = 10
 
 
 class Usage(NamedTuple):
     """Token counts of one call. None is "not told", never 0.
 
-    `input_tokens` includes cached ones, `output_tokens` includes reasoning; the other three are subsets of those two.
+    `input_tokens` includes cached ones, `output_tokens` includes reasoning; the next three are subsets of those two.
+    `details` counts those of `keygauge.kinds` that there are, None where there are none.
     """
 
     input_tokens: int | None = None
@@ -18,35 +23,67 @@ class Usage(NamedTuple):
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
+    details: Mapping[str, int] | None = None
 
     def __add__(self, other: Usage) -> Usage:  # type: ignore[override]  # a sum of counts, not of tuples
         """Add count by count; unknown plus a number is that number."""
-        return Usage(*(a if b is None else b if a is None else a + b for a, b in zip(self, other, strict=True)))
+        counts, details = self[:5], self.details
+        more, more_details = other[:5], other.details
+        added = (a if b is None else b if a is None else a + b for a, b in zip(counts, more, strict=True))
+        return Usage._make([*added, _add(details, more_details)])
+
+    def clipped(self) -> Usage:
+        """Return the same, no count above the most that the ledger takes of one call."""
+        counts, details = self[:5], self.details
+        kept = details and {kind: min(count, MAX_TOKENS) for kind, count in details.items()}
+        return Usage._make([*(None if count is None else min(count, MAX_TOKENS) for count in counts), kept])
+
+
+def _add(details: Mapping[str, int] | None, more: Mapping[str, int] | None) -> Mapping[str, int] | None:
+    if not details or not more:
+        return details or more
+    return {kind: details.get(kind, 0) + more.get(kind, 0) for kind in {**details, **more}}
 
 
 UNTOLD = Usage()
 
 
-def are_counts(usage: Usage) -> bool:
-    """Tell whether each field is a whole number of tokens or None: a provider's JSON may hold anything there."""
-    for count in usage:  # noqa: SIM110 - a generator would double the time
-        if count is not None and (type(count) is not int or not 0 <= count <= MAX_TOKENS):
-            return False
-    return True
+def whole(value: Any) -> int | None:
+    """Read a count as providers and gateways write it, 12.0 and "12" included; None for what can be none."""
+    is_digits = type(value) is str and len(value) <= _MAX_DIGITS and value.isascii() and value.isdigit()
+    if is_digits or (type(value) is float and value.is_integer()):
+        value = int(value)
+    return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
 
 
-def fit_together(usage: Usage) -> bool:
-    """Tell whether no subset is larger than its whole: else the price of the rest would be negative."""
-    input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens = usage
-    if input_tokens is not None and (
-        input_tokens > MAX_TOKENS
-        or (cache_read_tokens is not None and cache_read_tokens > input_tokens)
-        or (cache_write_tokens is not None and cache_write_tokens > input_tokens)
-    ):
-        return False
-    return output_tokens is None or (reasoning_tokens or 0) <= output_tokens <= MAX_TOKENS
+def fitted(usage: Usage) -> tuple[Usage, bool]:
+    """Cut subsets to their whole, else the price of the rest would be negative; True where one had to be cut."""
+    given, made, read, written, reasoned, details = usage
+    if given is not None:
+        given = min(given, MAX_TOKENS)
+        read = read and min(read, given)
+        written = written and min(written, given - (read or 0))
+    if made is not None:
+        made = min(made, MAX_TOKENS)
+        reasoned = reasoned and min(reasoned, made)
+    rooms = {
+        "input": max((given or 0) - (read or 0) - (written or 0), 0),
+        "output": made or 0,
+        "cache_read": read or 0,
+        "cache_write": written or 0,
+    }
+    kept = details and {kind: count for kind, count in _take_room(details, rooms).items() if count}
+    fit = Usage(given, made, read, written, reasoned, kept or None)
+    return fit, fit[:5] != usage[:5] or (kept or {}) != {kind: n for kind, n in (details or {}).items() if n}
 
 
-def override(earlier: Usage, later: Usage) -> Usage:
-    """Take each count from the later telling, where it has one."""
-    return Usage(*(a if b is None else b for a, b in zip(earlier, later, strict=True)))
+def _take_room(details: Mapping[str, int], rooms: dict[str, int]) -> dict[str, int]:
+    taken = {}
+    for kind, count in details.items():
+        part_of = PART_OF.get(kind)
+        if part_of is not None:
+            taken[kind] = min(count, rooms[part_of])
+            rooms[part_of] -= taken[kind]
+        else:
+            taken[kind] = count
+    return taken

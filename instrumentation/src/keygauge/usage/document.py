@@ -9,45 +9,49 @@ from msgspec.json import Decoder
 
 UTF8_BOM: Final = b"\xef\xbb\xbf"
 
-LLAMA_CPP: Final = b'"tokens_evaluated"'
+TOKENS: Final = b"okens"  # of llama.cpp, SGLang and TGI
 USAGE: Final = b'"usage'  # also the start of Gemini's "usageMetadata"
-ERROR: Final = b'"error"'
-_NO_ERRORS = (b'"error":null', b'"error": null')
+ERROR: Final = b"error"
+_NO_ERRORS = (b'error":null', b'error": null')
 NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
 _SPACE: Final = " \t\r\n"
 _decode = json.JSONDecoder().raw_decode
 
 
 class _Part(TypedDict, total=False):
+    delta: Any
     finish_reason: Any
     finishReason: Any
-
-
-class _Outline(TypedDict, total=False):
-    """The members that `shapes` look at. All others, above all the text, are skipped and not built."""
-
-    candidates: list[_Part]
-    choices: list[_Part]
-    delta: Any
-    done: Any
-    error: Any
-    eval_count: Any
-    event_type: Any
-    message: Any
-    meta: Any
-    metadata: Any
-    model: Any
-    modelVersion: Any
-    prompt_eval_count: Any
-    response: Any
-    stop: Any
-    tokens_evaluated: Any
-    tokens_predicted: Any
-    type: Any
+    text: Any
     usage: Any
-    usageMetadata: Any
 
 
+class _Item(TypedDict, total=False):
+    type: Any
+
+
+class _Response(TypedDict, total=False):
+    id: Any
+    meta: Any
+    model: Any
+    output: list[_Item]
+    usage: Any
+
+
+# The members that `providers` look at. All others, above all the text, are skipped and not built.
+_MEMBERS: Final = (
+    *("amazon-bedrock-invocationMetrics", "delta", "details", "done", "error", "eval_count", "event_type"),
+    *("finish_reason", "id", "interaction", "jsonrpc", "message", "meta", "meta_info", "metadata", "model"),
+    *("modelVersion", "object", "prompt_eval_count", "responseId", "status", "stop", "tokens_evaluated"),
+    *("tokens_predicted", "type", "usage", "usageMetadata", "x_groq"),
+)
+_LARGE_MEMBERS: Final[dict[str, Any]] = {
+    "candidates": list[_Part],
+    "choices": list[_Part],
+    "output": list[_Item],
+    "response": _Response,
+}
+_Outline = TypedDict("_Outline", {**dict.fromkeys(_MEMBERS, Any), **_LARGE_MEMBERS}, total=False)  # type: ignore[misc]
 _decode_outline = Decoder(_Outline).decode
 
 # The searches below run for every chunk that passes. For bytes `rfind` takes half the time of `find` and a quarter of
@@ -71,9 +75,13 @@ def may_be_ollama(document: bytes | bytearray) -> bool:
     return document.rfind(b'eval_count"') >= 0
 
 
-def may_be_llama_cpp(document: bytes | bytearray) -> bool:
-    """Tell whether a document may hold the counts of the llama.cpp server's own API."""
-    return document.rfind(LLAMA_CPP) >= 0
+def may_be_local(document: bytes | bytearray) -> bool:
+    """Tell whether a document may hold the counts of llama.cpp's, SGLang's or TGI's own API."""
+    return (
+        document.rfind(b'"tokens_evaluated"') >= 0
+        or document.rfind(b'"generated_tokens"') >= 0
+        or (document.rfind(b'"meta_info"') >= 0)
+    )
 
 
 def may_be_cohere_v1(document: bytes | bytearray) -> bool:

@@ -38,6 +38,26 @@ class DecodedReader:
         """Whether what was decoded told an error."""
         return self._reader.failed
 
+    @property
+    def has_content(self) -> bool:
+        """Whether anything of the answer has passed; of what cannot be decoded, anything may be."""
+        return self._decode is None or self._reader.has_content
+
+    @property
+    def events(self) -> int:
+        """The events that were decoded."""
+        return self._reader.events
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all usage is told."""
+        return self._reader.is_final
+
+    @property
+    def answer(self) -> str | None:
+        """The id of the answer."""
+        return self._reader.answer
+
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
         if self._decode is None or not chunk:
@@ -75,39 +95,52 @@ def decode_for(reader: Reader, content_encoding: bytes) -> Reader:
 
 
 def _decode_gzip() -> Decode:
-    return _inflate(zlib.decompressobj(wbits=16 + zlib.MAX_WBITS))
+    inflator = _gunzip()
 
-
-def _inflate(inflator: Any) -> Decode:
     def decode(chunk: bytes, give: Give) -> None:
-        while True:
-            piece = inflator.decompress(chunk, _PIECE_BYTES)
-            if piece:
-                give(piece)
-            chunk = inflator.unconsumed_tail
-            if not chunk and len(piece) < _PIECE_BYTES:
-                break
-        if inflator.unused_data:
-            raise zlib.error("data after the end of the stream")
+        nonlocal inflator
+        while chunk:
+            if inflator.eof:  # RFC 1952: several members may follow each other, and zeros that fill up a block
+                chunk = chunk.lstrip(b"\0")
+                inflator = _gunzip() if chunk else inflator
+            if chunk:
+                _inflate(inflator, chunk, give)
+                chunk = inflator.unused_data
 
     return decode
 
 
+def _gunzip() -> Any:
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+
+
+def _inflate(inflator: Any, chunk: bytes, give: Give) -> None:
+    while True:
+        piece = inflator.decompress(chunk, _PIECE_BYTES)
+        if piece:
+            give(piece)
+        chunk = inflator.unconsumed_tail
+        if inflator.eof or (not chunk and len(piece) < _PIECE_BYTES):
+            return
+
+
 def _decode_deflate() -> Decode:
     start = b""
-    inflate: Decode | None = None
+    inflator: Any = None
 
     def decode(chunk: bytes, give: Give) -> None:
-        nonlocal start, inflate
-        if inflate is None:
+        nonlocal start, inflator
+        if inflator is None:
             start += chunk
             if len(start) < 2:  # noqa: PLR2004 - the header of RFC 1950 has two bytes
                 return
             # "deflate" means RFC 1950, but some servers send bare RFC 1951.
             is_zlib = start[0] & 0x0F == zlib.DEFLATED and int.from_bytes(start[:2], "big") % 31 == 0
-            inflate = _inflate(zlib.decompressobj(wbits=zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS))
+            inflator = zlib.decompressobj(wbits=zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS)
             chunk, start = start, b""
-        inflate(chunk, give)
+        _inflate(inflator, chunk, give)
+        if inflator.unused_data:
+            raise zlib.error("data after the end of the stream")
 
     return decode
 

@@ -1,23 +1,25 @@
 """The two answers seen most, a chat completion and a message, read and checked in one step.
 
-Whatever is out of the ordinary in one is left to `shapes` and `tally`, which read any answer: a count or an end that is
-missing, a count that cannot be, other members than these. What both read they read alike.
+Whatever is out of the ordinary in one is left to `providers` and `accumulator`, which read any answer: a count or an
+end that is missing, a count that cannot be, other members than these. What both read they read alike.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from msgspec import UNSET, Meta, Struct
+from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
 from keygauge.usage.counts import MAX_TOKENS, Usage
-from keygauge.usage.providers import anthropic, mistral, openai
+from keygauge.usage.providers import anthropic, openai
 from keygauge.usage.providers.model import MAX_CHARACTERS
+from keygauge.usage.providers.names import provider_of
 from keygauge.usage.reading import Reading
 
 _Count = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
 _Name = Annotated[str, Meta(min_length=1, max_length=MAX_CHARACTERS)]
+_None = Literal[0] | None  # of a kind that is rare
 
 
 class _Choice(Struct, gc=False):
@@ -26,19 +28,36 @@ class _Choice(Struct, gc=False):
 
 class _PromptDetails(Struct, gc=False):
     cached_tokens: _Count | None = None
-    cache_write_tokens: _Count | None = None
+    cache_write_tokens: _None = None
+    cache_creation_tokens: _None = None
+    audio_tokens: _None = None
+    image_tokens: _None = None
 
 
 class _CompletionDetails(Struct, gc=False):
-    reasoning_tokens: Literal[0] | None = None  # to xAI they are beside the others
+    reasoning_tokens: _Count | None = None
+    audio_tokens: _None = None
+    image_tokens: _None = None
+
+
+class _ToolUse(Struct, gc=False):
+    web_search_requests: _None = None
 
 
 class _ChatUsage(Struct, gc=False):
     prompt_tokens: _Count
     completion_tokens: _Count
+    total_tokens: int
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
-    prompt_audio_seconds: object = UNSET  # Mistral's
+    # Those of single providers are read with care.
+    prompt_cache_hit_tokens: None = None
+    cached_tokens: None = None
+    cache_read_input_tokens: None = None
+    reasoning_tokens: None = None
+    num_search_queries: _None = None
+    num_sources_used: _None = None
+    server_tool_use: _ToolUse | None = None
 
 
 class _Chat(Struct, gc=False):
@@ -51,12 +70,20 @@ class _OutputDetails(Struct, gc=False):
     thinking_tokens: _Count | None = None
 
 
+class _CacheCreation(Struct, gc=False):
+    ephemeral_1h_input_tokens: _Count | None = None
+
+
 class _MessageUsage(Struct, gc=False):
     input_tokens: _Count
     output_tokens: _Count
     cache_read_input_tokens: _Count | None = None
     cache_creation_input_tokens: _Count | None = None
+    cache_creation: _CacheCreation | None = None
     output_tokens_details: _OutputDetails | None = None
+    server_tool_use: _ToolUse | None = None
+    iterations: None = None
+    total_tokens: None = None
 
 
 class _Message(Struct, gc=False):
@@ -84,18 +111,24 @@ def read(body: bytes | bytearray) -> Reading | None:
 
 def _read_chat(chat: _Chat) -> Reading | None:
     usage = chat.usage
+    given, made = usage.prompt_tokens, usage.completion_tokens
+    if usage.total_tokens > given + made or given + made > MAX_TOKENS:
+        return None
     details = usage.prompt_tokens_details
     reasoned = usage.completion_tokens_details
-    given = usage.prompt_tokens
-    read = written = None
+    read = written = thought = None
     if details is not None:
         read, written = details.cached_tokens, details.cache_write_tokens
-        if (read or 0) > given or (written or 0) > given:
+        if written is None:
+            written = details.cache_creation_tokens
+        if (read or 0) > given:
             return None
-    is_mistral = chat.model.startswith(mistral.FAMILIES) or usage.prompt_audio_seconds is not UNSET
-    thought = None if reasoned is None else reasoned.reasoning_tokens
-    counts = _new(Usage, (given, usage.completion_tokens, read, written, thought))
-    return _new(Reading, (counts, chat.model, mistral.PROVIDER if is_mistral else openai.PROVIDER, "reported", None))
+    if reasoned is not None:
+        thought = reasoned.reasoning_tokens
+        if (thought or 0) > made:
+            return None
+    counts = _new(Usage, (given, made, read, written, thought, None))
+    return _new(Reading, (counts, chat.model, provider_of(chat.model) or openai.PROVIDER, "reported", None))
 
 
 def _read_message(message: _Message) -> Reading | None:
@@ -104,7 +137,10 @@ def _read_message(message: _Message) -> Reading | None:
     given = usage.input_tokens + (read or 0) + (written or 0)
     details = usage.output_tokens_details
     thought = None if details is None else details.thinking_tokens
-    if given > MAX_TOKENS or (thought or 0) > usage.output_tokens:
+    for_an_hour = None if usage.cache_creation is None else usage.cache_creation.ephemeral_1h_input_tokens
+    if given > MAX_TOKENS or (thought or 0) > usage.output_tokens or (for_an_hour or 0) > (written or 0):
         return None
-    counts = _new(Usage, (given, usage.output_tokens, read, written, thought))
-    return _new(Reading, (counts, message.model, anthropic.PROVIDER, "reported", None))
+    more = {"cache_write_1h": for_an_hour} if for_an_hour else None
+    counts = _new(Usage, (given, usage.output_tokens, read, written, thought, more))
+    provider = provider_of(message.model) or anthropic.PROVIDER
+    return _new(Reading, (counts, message.model, provider, "reported", None))

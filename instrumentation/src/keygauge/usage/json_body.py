@@ -1,44 +1,48 @@
-"""A JSON body: held whole up to a bound, past it only its two ends."""
+"""A JSON body: held whole up to a bound, past it without its large members."""
 
 from __future__ import annotations
 
 from keygauge.usage import fast_path
 from keygauge.usage.accumulator import Accumulator
-from keygauge.usage.document import UTF8_BOM, may_be_cohere_v1, may_be_llama_cpp, may_be_ollama, may_have_usage, parse
+from keygauge.usage.document import UTF8_BOM, may_be_cohere_v1, may_be_local, may_be_ollama, may_have_usage, parse
 from keygauge.usage.reading import Missing, Reading
-from keygauge.usage.truncated_json import abridge
+from keygauge.usage.truncated_json import TruncatedJson
 
 MAX_BODY_BYTES = 2**20
-HEAD_BYTES = 2**12
-TAIL_BYTES = 2**14
 
 
 def _matters(body: bytes | bytearray) -> bool:
     return (
         may_have_usage(body)
         or may_be_ollama(body)
-        or may_be_llama_cpp(body)
+        or may_be_local(body)
         or may_be_cohere_v1(body)
         or body.rfind(b'"choices"') >= 0  # OpenAI's without usage: the model is named all the same
+        or body.rfind(b'"status"') >= 0  # one that goes on in the background: its id is of interest
     )
 
 
 class BodyReader:
     """Read one document, parsed at its end and only if it can tell usage."""
 
-    __slots__ = ("_head", "_held")
+    __slots__ = ("_held", "_large", "answer", "is_final", "wants_id")
 
     failed = False  # its status says so
+    has_content = True
+    events = 0
 
     def __init__(self) -> None:
-        self._head = b""  # of a body past the bound; `_held` is its tail then
         self._held: bytes | bytearray = b""
+        self._large: TruncatedJson | None = None  # the body, where it is past the bound
+        self.answer: str | None = None
+        self.is_final = False
+        self.wants_id = False  # the usual answers are read without
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
         if type(chunk) is not bytes:
             chunk = bytes(chunk)
-        if not self._held and len(chunk) <= MAX_BODY_BYTES:
+        if not self._held and self._large is None and len(chunk) <= MAX_BODY_BYTES:
             self._held = chunk  # the usual body is one chunk: not copied
             return
         for start in range(0, len(chunk), MAX_BODY_BYTES):
@@ -46,33 +50,37 @@ class BodyReader:
 
     def close(self, *, complete: bool) -> Reading:
         """Tell what was read. A body said to be cut counts if it is whole nevertheless."""
-        reading = None if self._head else fast_path.read(self._held)
+        reading = None if self._large is not None or self.wants_id else fast_path.read(self._held)
         return self._close(complete=complete) if reading is None else reading
 
     def _close(self, *, complete: bool) -> Reading:
-        tally = Accumulator()
-        reason = self._fill(tally)
-        self._head = self._held = b""
-        return tally.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
+        accumulator = Accumulator()
+        reason = self._fill(accumulator)
+        self.answer = accumulator.id
+        self._held, self._large = b"", None
+        return accumulator.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
 
     def _hold(self, chunk: bytes) -> None:
+        if self._large is not None:
+            self._large.feed(chunk)
+            return
         if not isinstance(self._held, bytearray):
             self._held = bytearray(self._held)
-        held = self._held
-        held += chunk
-        if not self._head and len(held) > MAX_BODY_BYTES:
-            self._head = bytes(held[:HEAD_BYTES])
-        if self._head and len(held) > 2 * TAIL_BYTES:  # twice, so that small chunks are not a move each
-            del held[:-TAIL_BYTES]
+        self._held += chunk
+        if len(self._held) > MAX_BODY_BYTES:
+            self._large = TruncatedJson()
+            self._large.feed(self._held)
+            self._held = b""
 
-    def _fill(self, tally: Accumulator) -> Missing | None:
-        body = self._held
-        if self._head:
-            body = abridge(self._head, body[-TAIL_BYTES:])
+    def _fill(self, accumulator: Accumulator) -> Missing | None:
+        large = self._large
+        if large is not None and large.is_lost:
+            return "too_large"
+        body = self._held if large is None else large.kept
         if not _matters(body):
-            return "too_large" if self._head else None
+            return None
         document = parse(body.removeprefix(UTF8_BOM))
         if document is None:
-            return "too_large" if self._head else "not_json"
-        tally.take(document)
-        return "too_large" if self._head and not tally.tells else None
+            return "not_json" if large is None else "too_large"
+        accumulator.take(document)
+        return None

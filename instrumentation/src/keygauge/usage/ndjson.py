@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from keygauge.usage.document import may_be_cohere_v1, may_be_error, may_be_ollama, may_have_usage
+from keygauge.usage.document import may_be_cohere_v1, may_be_error, may_be_local, may_be_ollama, may_have_usage
 from keygauge.usage.stream import Framing, StreamReader
 
 
@@ -13,10 +13,37 @@ def _keep_line(line: bytearray) -> bytearray:
 
 
 def _matters(line: bytes | bytearray) -> bool:
-    return may_be_ollama(line) or may_have_usage(line) or may_be_cohere_v1(line) or may_be_error(line)
+    return (
+        may_be_ollama(line)
+        or may_have_usage(line)
+        or may_be_cohere_v1(line)
+        or may_be_local(line)
+        or may_be_error(line)
+    )
 
 
-_LINES = Framing(boundary=re.compile(rb"\n"), ends=(b"\n",), overlap_bytes=1, unframe=_keep_line, matters=_matters)
+def _count(lines: bytes) -> int:
+    return lines.count(b"\n")
+
+
+def _has_data(line: bytearray) -> bool:
+    return bool(line.strip())
+
+
+def _is_error(_: bytearray) -> bool:
+    return False  # its document says so
+
+
+_LINES = Framing(
+    boundary=re.compile(rb"\n"),
+    ends=(b"\n",),
+    overlap_bytes=1,
+    unframe=_keep_line,
+    matters=_matters,
+    count=_count,
+    has_data=_has_data,
+    is_error=_is_error,
+)
 
 
 def read_lines() -> StreamReader:

@@ -9,7 +9,7 @@ from keygauge.usage.counts import Usage
 Missing = Literal[
     "no_usage",  # the answer was read and names no counts
     "not_json",  # its bytes are not what its content type says
-    "bad_counts",  # it names counts that cannot be: negative, no whole numbers, subsets larger than their whole
+    "bad_counts",  # it names counts that cannot be (negative, no numbers, more than their whole): those are left out
     "too_large",  # the part that would tell is past a bound
     "cut",  # it ended before it told, or before it told all
     "undecodable",  # its content encoding is broken, or nothing on this machine decodes it
@@ -19,7 +19,7 @@ Missing = Literal[
 class Reading(NamedTuple):
     """The usage of one answer; `missing` says why when the status is not `reported`.
 
-    `partial`: the answer was cut; the counts are what it had told until then, so a lower bound.
+    `partial`: the answer was cut, or told counts that cannot be; what is left is a lower bound.
     """
 
     usage: Usage | None
@@ -35,6 +35,22 @@ class Reader(Protocol):
     @property
     def failed(self) -> bool:
         """Whether a stream told an error in place of its end."""
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything of the answer itself has passed; comments, pings and opening events have nothing of it."""
+
+    @property
+    def events(self) -> int:
+        """How many events of a stream have passed, comments left out."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all usage is told that is to come, as far as the answer says."""
+
+    @property
+    def answer(self) -> str | None:
+        """The id of the answer, once it is known."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent; other buffers than bytes, which some hosts send, are copied."""

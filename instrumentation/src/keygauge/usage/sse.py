@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-from keygauge.usage.document import ERROR, LLAMA_CPP, NULLS, USAGE, may_be_error
+from keygauge.usage.document import ERROR, NULLS, TOKENS, USAGE, may_be_error
 from keygauge.usage.stream import Framing, StreamReader
 
 # \r\n, \n and \r each end a line: a line is empty where either follows a \n, or a \r follows a \r. Where a chunk ends
 # amid a run of them, the rest comes before the next event, as empty lines that say nothing. That the pattern starts
 # with a set of characters makes the search 15 times as fast as one that starts with a group.
 _BLANK_LINES = re.compile(rb"[\r\n](?:(?<=\n)[\r\n]|\r)[\r\n]*")
+_DATA = re.compile(rb"(?:^|[\r\n])data:")
+_ERROR_LINE = re.compile(rb"(?:^|[\r\n])(?:error:|event: ?error[\r\n])")
 
 
 def _join_data(event: bytearray) -> bytearray:
@@ -23,7 +25,20 @@ def _matters(event: bytes | bytearray) -> bool:
     at = event.rfind(USAGE)
     if at >= 0 and not (event.startswith(NULLS, at) and event.rfind(USAGE, 0, at) < 0):
         return True
-    return event.rfind(LLAMA_CPP) >= 0 or (event.rfind(ERROR) >= 0 and may_be_error(event))
+    return event.rfind(TOKENS) >= 0 or (event.rfind(ERROR) >= 0 and may_be_error(event))
+
+
+def _count(events: bytes) -> int:
+    # A line's end is never within JSON.
+    return events.count(b"\ndata:") + events.startswith(b"data:")
+
+
+def _has_data(event: bytearray) -> bool:
+    return event.startswith(b"data:") or _DATA.search(event) is not None
+
+
+def _is_error(event: bytearray) -> bool:
+    return event.rfind(ERROR) >= 0 and _ERROR_LINE.search(event) is not None
 
 
 _EVENTS = Framing(
@@ -32,6 +47,9 @@ _EVENTS = Framing(
     overlap_bytes=1,
     unframe=_join_data,
     matters=_matters,
+    count=_count,
+    has_data=_has_data,
+    is_error=_is_error,
 )
 
 

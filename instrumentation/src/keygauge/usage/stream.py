@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from keygauge.usage import providers
 from keygauge.usage.accumulator import Accumulator
-from keygauge.usage.document import UTF8_BOM, parse
-from keygauge.usage.reading import Reading
+from keygauge.usage.document import UTF8_BOM, may_have_usage, parse
+from keygauge.usage.reading import Missing, Reading
+from keygauge.usage.truncated_json import TruncatedJson
 
-MAX_FRAME_BYTES = 2**20
+MAX_FRAME_BYTES = 2**20  # of a longer frame the large members are left out
 _MODEL_LOOKS = 4  # documents at the start that are parsed for the model alone (Azure names none in its first)
 
 
@@ -21,23 +23,28 @@ class Framing(NamedTuple):
     ends: tuple[bytes, ...]  # the usual boundaries: a chunk that ends so leaves no frame unfinished
     overlap_bytes: int  # of a boundary that may stand at the end of a chunk and not yet be one
     unframe: Callable[[bytearray], bytearray]  # the document in a frame; empty when there is none
-    matters: Callable[[bytes | bytearray], bool]  # False is certain: the frame tells no usage
+    matters: Callable[[bytes | bytearray], bool]  # False is certain: the frame tells no usage and no error
+    count: Callable[[bytes], int]  # the frames with a document in a chunk of whole ones
+    has_data: Callable[[bytearray], bool]
+    is_error: Callable[[bytearray], bool]  # by what stands beside its document
 
 
 class StreamReader:
     """Read frames as they pass; those that cannot tell usage cost one search."""
 
     __slots__ = (
+        "_accumulator",
         "_begun",
         "_ends",
         "_framing",
         "_held",
         "_is_idle",
+        "_large",
         "_looks",
+        "_lost",
         "_matters",
-        "_skips",
-        "_tally",
-        "_too_large",
+        "events",
+        "has_content",
     )
 
     def __init__(self, framing: Framing) -> None:
@@ -46,52 +53,64 @@ class StreamReader:
         self._matters = framing.matters
         self._held = bytearray()
         self._looks = _MODEL_LOOKS
-        self._tally = Accumulator()
+        self._accumulator = Accumulator()
         self._begun = False  # past the byte order mark
-        self._skips = False  # inside a frame past the bound
-        self._too_large = False
+        self._large: TruncatedJson | None = None  # the frame, where it is past the bound
+        self._lost: Missing | None = None  # why usage that a frame may have told is not known
         self._is_idle = False  # nothing held, no model sought: whole frames without a marker may pass unseen
+        self.events = 0
+        self.has_content = False
 
     @property
     def failed(self) -> bool:
         """Whether it told an error."""
-        return self._tally.failed
+        return self._accumulator.failed
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all usage is told."""
+        return self._accumulator.is_final
+
+    @property
+    def answer(self) -> str | None:
+        """The id of the answer."""
+        return self._accumulator.id
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
         if type(chunk) is not bytes:
             chunk = bytes(chunk)
         if self._is_idle and chunk.endswith(self._ends) and not self._matters(chunk):
+            self.events += self._framing.count(chunk)
             return
         for start in range(0, len(chunk), MAX_FRAME_BYTES):
             self._hold(chunk[start : start + MAX_FRAME_BYTES])
-        self._is_idle = not self._held and not self._looks
+        self._is_idle = not self._held and not self._looks and self.has_content
 
     def close(self, *, complete: bool) -> Reading:
         """Tell what was read. A last frame without its end counts if its document is whole."""
-        if self._held and not self._skips:
-            self._take(self._held)
+        if self._held or self._large is not None:
+            self._end_frame(self._held)
         self._held = bytearray()
-        return self._tally.read(complete=complete, reason="too_large" if self._too_large else None)
+        reason = self._lost if complete or self._lost == "too_large" else None
+        return self._accumulator.read(complete=complete, reason=reason)
 
     def _hold(self, chunk: bytes) -> None:
         held = self._held
-        start = max(len(held) - self._framing.overlap_bytes, 0)  # what lies before was searched already
+        overlap_bytes = self._framing.overlap_bytes
+        start = max(len(held) - overlap_bytes, 0)  # what lies before was searched already
         held += chunk
         if not self._begun and not self._begin():
             return
         done = 0
         while boundary := self._framing.boundary.search(held, start):
-            if boundary.start() - done > MAX_FRAME_BYTES:
-                self._too_large = True
-            elif not self._skips:
-                self._take(held[done : boundary.start()])
-            self._skips = False
+            self._end_frame(held[done : boundary.start()])
             done = start = boundary.end()
         del held[:done]
-        if len(held) > MAX_FRAME_BYTES + self._framing.overlap_bytes:
-            del held[: -self._framing.overlap_bytes]
-            self._skips = self._too_large = True
+        if len(held) > MAX_FRAME_BYTES + overlap_bytes or (self._large is not None and len(held) > overlap_bytes):
+            self._large = self._large or TruncatedJson()
+            self._large.feed(held[:-overlap_bytes])
+            del held[:-overlap_bytes]
 
     def _begin(self) -> bool:
         held = self._held
@@ -102,13 +121,27 @@ class StreamReader:
         self._begun = True
         return True
 
+    def _end_frame(self, frame: bytearray) -> None:
+        large, self._large = self._large, None
+        if large is not None:
+            large.feed(frame)
+            frame = large.kept
+            self._lost = self._lost or ("too_large" if large.is_lost else None)
+        self._take(frame)
+
     def _take(self, frame: bytearray) -> None:
-        if not self._looks and not self._matters(frame):
+        framing = self._framing
+        has_data = framing.has_data(frame)
+        self.events += has_data
+        matters = self._matters(frame)
+        if matters and framing.is_error(frame):
+            self._accumulator.failed = True
+        if not has_data or not (self._looks or matters or not self.has_content):
             return
-        text = self._framing.unframe(frame)
-        if not text:
-            return
-        document = parse(text)
+        document = parse(framing.unframe(frame))
         if document is not None:
-            self._tally.take(document)
-        self._looks = 0 if self._tally.model else max(self._looks - 1, 0)
+            self._accumulator.take(document)
+        elif may_have_usage(frame):
+            self._lost = self._lost or "not_json"
+        self.has_content = self.has_content or providers.has_content(document)
+        self._looks = 0 if self._accumulator.model else max(self._looks - 1, 0)

@@ -11,8 +11,8 @@ from psycopg.rows import class_row
 from keygauge.key import new_id
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import not_found
 from keygauge_keyservice.journal import audit, change_feed
-from keygauge_keyservice.web.problem import not_found
 
 Status = Literal["active", "suspended"]
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from psycopg.errors import UniqueViolation
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.limits.definitions import Limit, Owner, terms
-from keygauge_keyservice.web.problem import Problem, not_found
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from flask import Blueprint, request
 
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, nullable, obj, operation, query, ref
+from keygauge_keyservice.errors import FieldError, invalid
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.web.bearer_auth import operator_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import FieldError, invalid
 
 blueprint = Blueprint("api_audit", __name__, url_prefix="/v1/audit")
 

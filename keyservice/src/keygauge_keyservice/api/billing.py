@@ -23,13 +23,14 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.billing import billing, invoice_export
+from keygauge_keyservice.errors import FieldError, invalid
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.web import fields as given_fields
 from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.fields import Fields
+from keygauge_keyservice.web.export import as_csv
 from keygauge_keyservice.web.idempotency import idempotent
-from keygauge_keyservice.web.problem import FieldError, invalid
 
 blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
 
@@ -50,7 +51,7 @@ def read() -> dict[str, Any] | Response:
         if account_id is not None:
             accounts.require(connection, account_id)
         if form == "csv":
-            return invoice_export.csv(billing.list_invoices(connection, account_id))
+            return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, account_id)))
         invoices = billing.list_invoices(connection, account_id, after=after, limit=limit)
         current = billing.find_statement(connection, account_id) if account_id else None
     return {

@@ -25,14 +25,15 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.api.selection import PARAMETERS, read_selection
+from keygauge_keyservice.csv_stream import usd, write_csv
+from keygauge_keyservice.errors import FieldError, Problem, invalid
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.usage import call_log
 from keygauge_keyservice.usage.usage import UsageError, quarters
 from keygauge_keyservice.web.bearer_auth import operator_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import usd, write_csv
-from keygauge_keyservice.web.fields import Fields, page
-from keygauge_keyservice.web.problem import FieldError, Problem, invalid
+from keygauge_keyservice.web.fields import page
 
 blueprint = Blueprint("api_calls", __name__, url_prefix="/v1/calls")
 
@@ -54,7 +55,7 @@ def list_page() -> dict[str, Any] | Response:
     except UsageError as error:
         raise Problem(422, "invalid", str(error)) from error
     if form == "csv":
-        return _csv(call_log.read_all(services(), **chosen))
+        return _csv(call_log.read_all(services().connection, **chosen))
     return {"calls": [_document(call) for call in found.calls], "next": str(found.next) if found.next else None}
 
 
@@ -68,7 +69,9 @@ def _chosen() -> tuple[call_log.CallFilter, str]:
     account_id = selection["account_id"]
     if account_id is None:
         raise invalid(FieldError("account", "missing", "is required"))
-    return call_log.CallFilter(**{**selection, "account_id": account_id, "status": status, "ip": ip}), form
+    return call_log.CallFilter(
+        **{**selection, "account_id": account_id, "status": status, "ip": ip, "is_partial": False}
+    ), form
 
 
 def _document(call: call_log.LoggedCall) -> dict[str, Any]:

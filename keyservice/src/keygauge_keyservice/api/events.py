@@ -11,11 +11,11 @@ from flask import Blueprint, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from keygauge_keyservice.api.schema import INTEGER, TEXT, array, enum, obj, operation, query
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger import ingest
 from keygauge_keyservice.ledger.event import Refusal
 from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("api_events", __name__, url_prefix="/v1/events")
 
@@ -33,12 +33,14 @@ _is_number = re.compile(r"[0-9]{1,19}", re.ASCII).fullmatch
 def take() -> dict[str, Any]:
     """Take a batch of a spool's events; the answer stands for what is committed."""
     started = perf_counter()
-    spool, first, owner = _spool(), _first(), _owner()
+    spool, first, owner, oldest = _spool(), _number("first"), _owner(), None
+    if "oldest" in request.args:
+        oldest = _number("oldest")
     lines = _lines(_body())
-    with services().connection() as connection:
+    with services().replica_connection() as connection:
         services().prices.refresh(connection)
         try:
-            receipt = ingest.take_batch(connection, spool, first, lines, services().prices, owner=owner)
+            receipt = ingest.take_batch(connection, spool, first, lines, services().prices, owner=owner, oldest=oldest)
         except ingest.SpoolClaimedError as error:
             raise Problem(409, "spool_claimed", f"{error}: keep the events and send them later.") from error
     services().ledger_metrics.record(receipt, duration_s=perf_counter() - started)
@@ -63,11 +65,11 @@ def _owner() -> str | None:
     return owner
 
 
-def _first() -> int:
-    first = request.args.get("first", "")
-    if not _is_number(first) or int(first) > NUMBER_MAX:
-        raise _bad_batch("first: give the number of the first line, a whole number from 0 to 2^53")
-    return int(first)
+def _number(name: str) -> int:
+    number = request.args.get(name, "")
+    if not _is_number(number) or int(number) > NUMBER_MAX:
+        raise _bad_batch(f"{name}: give the number of an event in its spool, a whole number from 0 to 2^53")
+    return int(number)
 
 
 def _body() -> bytes:
@@ -135,6 +137,12 @@ PATHS = {
                         {**INTEGER, "minimum": 0, "maximum": NUMBER_MAX},
                         "the first line's number",
                         required=True,
+                    ),
+                    query(
+                        "oldest",
+                        {**INTEGER, "minimum": 0, "maximum": NUMBER_MAX},
+                        "the number of the first event that the sender still has; a ledger that misses some since then "
+                        "(it was restored) takes nothing and answers where to go on",
                     ),
                     query("owner", TEXT, "the spool of the process that sends; one that dies is taken over after 3 s"),
                 ],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint
 
+from keygauge.kinds import BY_ONE, PART_OF
 from keygauge_keyservice.api.schema import INTEGER, NAME, PAGE, TEXT, TIME, array, nullable, obj, operation, ref
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.pricing import own_prices
@@ -66,7 +66,7 @@ def _document(price: OwnPrice) -> dict[str, Any]:
         "provider": price.provider,
         "account": price.account_id,
         "valid_from": price.valid_from.isoformat(),
-        "tiers": [asdict(rates) | {"above": None if rates.above < 0 else rates.above} for rates in price.tiers],
+        "tiers": [rates.to_json() for rates in price.tiers],
         "created_at": price.created_at.isoformat(),
     }
 
@@ -75,10 +75,14 @@ _ABOVE = nullable({**INTEGER, "minimum": 0, "maximum": ABOVE_MAX})
 _RATE = {**INTEGER, "minimum": 0, "maximum": RATE_MAX, "description": "whole nano-USD per million tokens"}
 _REQUEST = {**INTEGER, "minimum": 0, "maximum": REQUEST_RATE_MAX, "description": "whole nano-USD per million calls"}
 _RATES = {**dict.fromkeys(("input", "output", "cache_read", "cache_write", "reasoning"), _RATE), "request": _REQUEST}
+_PIECE = {**_REQUEST, "description": "whole nano-USD per million"}
+_DETAILS = {kind: _PIECE if kind in BY_ONE else _RATE for kind in PART_OF}  # only those that the price has
 
 SCHEMAS = {
-    "PriceTier": obj({"above": _ABOVE, **_RATES}),
-    "GivenPriceTier": obj({}, {"above": _ABOVE, **{name: nullable(rate) for name, rate in _RATES.items()}}),
+    "PriceTier": obj({"above": _ABOVE, **_RATES}, _DETAILS),
+    "GivenPriceTier": obj(
+        {}, {"above": _ABOVE, **{name: nullable(rate) for name, rate in (_RATES | _DETAILS).items()}}
+    ),
     "Price": obj(
         {
             "version": TEXT,

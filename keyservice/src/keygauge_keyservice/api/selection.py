@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from keygauge_keyservice.api.schema import TEXT, TIME, enum, query
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.usage.usage import Selection
-from keygauge_keyservice.web.fields import Fields
 
 _RANGE = timedelta(days=30)  # when no start is given
 

@@ -13,6 +13,9 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nullable, obj, operation, query, ref
 from keygauge_keyservice.api.selection import PARAMETERS, read_selection
 from keygauge_keyservice.billing.forecast import find_forecast
+from keygauge_keyservice.csv_stream import usd, write_csv
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_pace
@@ -21,9 +24,6 @@ from keygauge_keyservice.usage.quota import Quota, find_quotas
 from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.web.bearer_auth import operator_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.csv import usd, write_csv
-from keygauge_keyservice.web.fields import Fields
-from keygauge_keyservice.web.problem import Problem
 
 blueprint = Blueprint("api_usage", __name__, url_prefix="/v1/usage")
 

@@ -11,8 +11,8 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, connected
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.money import parse_usd
-from keygauge_keyservice.web.csv import usd
 
 _NANOUSD = 10**9
 _USD_MAX = 10**6

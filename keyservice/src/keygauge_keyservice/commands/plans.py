@@ -11,7 +11,7 @@ from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.commands import limits
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.web.fields import Fields
+from keygauge_keyservice.fields import Fields
 
 
 def register(subparsers: Subparsers) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -51,7 +51,7 @@ def own(price: OwnPrice) -> Entry:
 
 def document(entry: Entry) -> dict[str, Any]:
     """Write an entry as JSON does; rates are whole nano-USD per million tokens or calls."""
-    tiers = [asdict(rates) | {"above": None if rates.above < 0 else rates.above} for rates in entry.tiers]
+    tiers = [rates.to_json() for rates in entry.tiers]
     since = entry.valid_from and entry.valid_from.isoformat()
     return vars(entry) | {"valid_from": since, "tiers": tiers}
 

@@ -15,16 +15,17 @@ from keygauge_keyservice.commands import price_list
 from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.ledger import rerate
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.price_terms import parse_tiers
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.web.csv import usd
 
 _DAYS_MAX = 3660
 _TIER_HELP = (
-    "US dollars per million tokens (input, output, cache_read, cache_write, reasoning) or per call (request): "
+    "US dollars per million tokens (input, output, cache_read, cache_write, reasoning, cache_write_1h, input_audio, "
+    "output_audio, …), per call (request), or each (images, seconds, web_searches, …): "
     "input=2.5,output=10; repeat it for calls of more input tokens, e.g. 200000:input=5,output=20"
 )
 

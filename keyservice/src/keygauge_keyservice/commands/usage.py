@@ -15,11 +15,11 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import connected
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import Quota, find_quotas
 from keygauge_keyservice.usage.sums import UsageSums
-from keygauge_keyservice.web.csv import usd
 
 _COLUMNS = ("requests", "limited", "errors", "input tokens", "output tokens", "cost (USD)", "p50 (s)", "p95 (s)")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,11 +10,9 @@ from typing import Any
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from keygauge_keyservice.database import Connection
+from keygauge_keyservice.database import Connect, Connection
 
 PAGE_MAX = 500
-
-Connect = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(frozen=True)

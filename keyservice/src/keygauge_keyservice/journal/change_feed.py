@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.journal import epoch as epochs
 
 KEPT = 100_000  # changes; a replica further behind starts afresh
 _PAGE = 1_000  # changes per beat
@@ -14,12 +15,16 @@ _LOCK = 0x6B67_0002
 
 @dataclass(frozen=True)
 class Changes:
-    """What a replica has not seen: its next cursor, changed keys, whether there are more, or to forget all."""
+    """What a replica has not seen: its next cursor, changed keys, whether there are more, or to forget all.
+
+    The cursor is one of the epoch's; in another it means nothing.
+    """
 
     cursor: int
     key_ids: list[str]
     more: bool = False
     afresh: bool = False
+    epoch: str = field(default="", compare=False)
 
 
 def record_keys(connection: Connection, key_ids: Sequence[str]) -> None:
@@ -59,26 +64,29 @@ def record_plan(connection: Connection, plan_id: str) -> None:
     _prune(connection)
 
 
-def read(connection: Connection, cursor: int | None) -> Changes:
+def read(connection: Connection, cursor: int | None, *, epoch: str | None = None) -> Changes:
     """Return the changes after a cursor. Read the keys' entries afterwards, so that they are at least as new.
 
-    A cursor that is older than the oldest change kept, or newer than the newest (a restored backup), starts afresh.
+    A cursor of another epoch, older than the oldest change kept or newer than the newest starts afresh. Numbers are
+    used again after a restore, so only the epoch tells; without one (older middleware) it is taken for this one.
     """
     rows = connection.execute(
-        "/* feed.read */ SELECT bounds.oldest, bounds.newest, changed.number, changed.key_id FROM "
-        "(SELECT coalesce(min(number), 1) AS oldest, coalesce(max(number), 0) AS newest FROM key_change) AS bounds "
+        f"/* feed.read */ SELECT bounds.*, changed.number, changed.key_id FROM "  # noqa: S608 - a constant
+        f"(SELECT coalesce(min(number), 1) AS oldest, coalesce(max(number), 0) AS newest, {epochs.COLUMNS} "
+        "FROM key_change) AS bounds "
         "LEFT JOIN (SELECT number, key_id FROM key_change WHERE number > %s ORDER BY number LIMIT %s) AS changed "
         "ON true ORDER BY changed.number",
         (cursor, _PAGE),  # nothing is greater than NULL: a replica that starts has no keys to change
     ).fetchall()
-    oldest, newest = rows[0]["oldest"], rows[0]["newest"]
+    oldest, newest, current = rows[0]["oldest"], rows[0]["newest"], epochs.of(rows[0])
     if cursor is None:
-        return Changes(newest, [])
-    if not oldest - 1 <= cursor <= newest:
-        return Changes(newest, [], afresh=True)
+        return Changes(newest, [], epoch=current)
+    if (epoch or current) != current or not oldest - 1 <= cursor <= newest:
+        return Changes(newest, [], afresh=True, epoch=current)
     changed = [row for row in rows if row["number"] is not None]
     last = changed[-1]["number"] if changed else cursor
-    return Changes(last, list(dict.fromkeys(row["key_id"] for row in changed)), more=last < newest)
+    key_ids = list(dict.fromkeys(row["key_id"] for row in changed))
+    return Changes(last, key_ids, more=last < newest, epoch=current)
 
 
 def _lock(connection: Connection) -> None:

@@ -8,6 +8,7 @@ from msgspec import DecodeError
 from msgspec.json import Decoder
 
 from keygauge_keyservice.ledger.event import (
+    KINDS_MAX,
     OUTCOMES,
     STREAMS,
     TEXT_LENGTH_MAX,
@@ -51,5 +52,6 @@ def _are_sound(events: Sequence[Event], window: Window) -> bool:
         OUTCOMES.issuperset({event.outcome for event in events})
         and USAGE_STATUSES.issuperset({event.usage_status for event in events})
         and STREAMS.issuperset({event.stream for event in events})
+        and all(event.details is None or len(event.details) <= KINDS_MAX for event in events)
         and window.start_us <= min(times) <= max(times) < window.end_us
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
 
@@ -25,6 +26,9 @@ STATUS_MIN, STATUS_MAX = 100, 999  # HTTP's three digits: hosts do send more tha
 _Status: TypeAlias = Annotated[int, Meta(ge=STATUS_MIN, le=STATUS_MAX)]
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 _Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=TOKENS_MAX)]
+_KIND = r"^[a-z][a-z0-9_]{0,39}\Z"  # of usage: not only those known here, for replicas may be newer
+_Kind: TypeAlias = Annotated[str, Meta(pattern=_KIND)]
+KINDS_MAX = 32
 
 
 class Event(NamedTuple):
@@ -55,6 +59,7 @@ class Event(NamedTuple):
     outcome: str
     limit: str | None
     trace_id: str | None
+    details: dict[_Kind, _Tokens] | None
 
 
 class Refusal(StrEnum):
@@ -81,11 +86,15 @@ class Window(NamedTuple):
     end_us: int
 
 
-FIELD_TYPES = tuple(frozenset(get_args(hint) or (hint,)) for hint in get_type_hints(Event).values())
+FIELD_TYPES = tuple(
+    frozenset(get_origin(choice) or choice for choice in get_args(hint) or (hint,))
+    for hint in get_type_hints(Event).values()
+)
 OUTCOMES = frozenset(get_args(Outcome))
 USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
 STREAMS = frozenset((None, "sse", "websocket"))
 _decode = json.JSONDecoder().raw_decode
+_is_kind = re.compile(_KIND).search
 
 
 def read_line(line: bytes, *, window: Window) -> Event | Refusal:
@@ -108,7 +117,7 @@ def read_line(line: bytes, *, window: Window) -> Event | Refusal:
     event = Event._make(values)
     if not (_is_short_and_plain(line) or all(map(_text_fits, values))):
         return Refusal.BAD_TEXT
-    return _check_values(event, window) or _check_counts(event) or event
+    return _check_values(event, window) or _check_counts(event) or _check_details(event.details) or event
 
 
 @lru_cache(maxsize=4096)
@@ -156,3 +165,16 @@ def _check_counts(event: Event) -> Refusal | None:
     if min(tokens) < 0:
         return Refusal.NEGATIVE_TOKENS
     return Refusal.ABSURD_SIZE if max(counts) > COUNT_MAX or max(tokens) > TOKENS_MAX else None
+
+
+def _check_details(details: dict[Any, Any] | None) -> Refusal | None:
+    if not details:
+        return None
+    if len(details) > KINDS_MAX or not all(map(_is_kind, details)):
+        return Refusal.BAD_CHOICE
+    counts = details.values()
+    if any(type(count) is not int for count in counts):
+        return Refusal.WRONG_TYPE
+    if min(counts) < 0:
+        return Refusal.NEGATIVE_TOKENS
+    return Refusal.ABSURD_SIZE if max(counts) > TOKENS_MAX else None

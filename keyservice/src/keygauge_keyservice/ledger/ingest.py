@@ -78,12 +78,14 @@ def take_batch(
     price: Price,
     *,
     owner: str | None = None,
+    oldest: int | None = None,
     now: datetime | None = None,
 ) -> Receipt:
     """Take the lines of a spool that are not yet in the ledger; the same batch again changes nothing.
 
-    `owner` is the sender, where it says who it is. The connection must be outside of any transaction: when this
-    returns, all is committed.
+    `owner` is the sender, where it says who it is, and `oldest` the number of the first event that it still has: where
+    the ledger misses some of those (it was restored to a moment before), it takes nothing and tells where to go on.
+    The connection must be outside of any transaction: when this returns, all is committed.
 
     Raises:
         SpoolClaimedError: another owner sent this spool within the last seconds; nothing is taken.
@@ -91,7 +93,7 @@ def take_batch(
     now = now or datetime.now(UTC)
     window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
     read = read_lines(lines, window=window)
-    receipt = take_events(connection, spool, first, read, price, owner=owner)
+    receipt = take_events(connection, spool, first, read, price, owner=owner, oldest=oldest)
     if receipt.refused:
         _log.warning("spool %s: %d events refused, first %s", spool, len(receipt.refused), _first_refusals(receipt))
     return receipt
@@ -105,6 +107,7 @@ def take_events(
     price: Price,
     *,
     owner: str | None = None,
+    oldest: int | None = None,
 ) -> Receipt:
     """Take events that are checked but for their keys; `read[i]` has the number `first + i` in its spool.
 
@@ -120,6 +123,8 @@ def take_events(
     checked = [_check_key(entry, accounts) for entry in read]
     with connection.transaction():
         cursor = _lock_cursor(connection, spool, owner)
+        if oldest is not None and max(cursor, oldest) < first:
+            return Receipt(next=max(cursor, oldest), accepted=0, refused=(), duplicates=0, missing=0, newest_us=None)
         numbered = enumerate(checked, first)
         fresh = [(number, entry) for number, entry in numbered if number >= cursor and isinstance(entry, Event)]
         sums = rollup.Sums()

@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 
 from keygauge.pricing.rates import Rates, cost_nanousd
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
-from keygauge_keyservice.pricing.public_prices import Cost, PublicPrices
+from keygauge_keyservice.pricing.priced import Priced
+from keygauge_keyservice.pricing.public_prices import Cost, PublicPrices, is_metered
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,9 +36,9 @@ class PriceBook:
         self._own = {model: sorted(listed, key=_rank, reverse=True) for model, listed in own.items()}
         self._state = state
 
-    def __call__(self, event: Event) -> Cost | None:
+    def __call__(self, event: Priced) -> Cost | None:
         """Price one call; None when the model or its tokens are not known."""
-        if self._own and event.model is not None and not (event.input_tokens is None and event.output_tokens is None):
+        if self._own and event.model is not None and is_metered(event):
             own = self.find_own(event.account, event.provider, event.model, event.time_us)
             if own is not None:
                 return Cost(cost_nanousd(own.tiers, event), own.version)

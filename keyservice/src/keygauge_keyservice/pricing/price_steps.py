@@ -7,8 +7,8 @@ from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from keygauge.protocol import PriceName
 from keygauge_keyservice.pricing.price_book import PriceBook
-from keygauge_keyservice.sync.message import PriceName
 
 BEFORE = timedelta(hours=2)  # how old a call may be that a replica prices
 AHEAD = timedelta(hours=24)  # a replica asks again before these are over
@@ -19,7 +19,8 @@ _MICROSECOND = timedelta(microseconds=1)
 def price_steps(book: PriceBook, name: PriceName, *, now: datetime | None = None) -> list[list[Any]]:
     """Return `[from_us, version, tiers]` by time, the first for all before too; none where no price is known.
 
-    Each tier is [above, input, output, cache_read, cache_write, reasoning, request]. A step without tiers has no price.
+    Each tier is [above, input, output, cache_read, cache_write, reasoning, request, {kind: rate}]. A step without tiers
+    has no price.
     """
     now = now or datetime.now(UTC)
     first, last = now - BEFORE, now + AHEAD

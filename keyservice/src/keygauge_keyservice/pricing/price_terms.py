@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from keygauge.kinds import BY_ONE, PART_OF
 from keygauge.pricing.rates import Rates
+from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.money import parse_usd
-from keygauge_keyservice.web.fields import Fields
 
 RATE_MAX = 10**12  # nano-USD per million tokens: 1,000 dollars; a call of 10^9 tokens still fits a bigint
 REQUEST_RATE_MAX = 10**17  # nano-USD per million calls: 100 dollars a call
 TIERS_MAX = 10
 ABOVE_MAX = 10**9
 _MILLION = 10**6
-_KINDS = ("input", "output", "cache_read", "cache_write", "reasoning", "request")
+_KINDS = ("input", "output", "cache_read", "cache_write", "reasoning")
+_BY_ONE = BY_ONE | {"request"}
 
 
 def read_tiers(fields: Fields) -> list[Rates]:
@@ -22,13 +24,13 @@ def read_tiers(fields: Fields) -> list[Rates]:
     if fields.errors:
         return tiers
     if not tiers:
-        fields.fail("tiers", "missing", "give at least one tier")
+        fields.fail("tiers", "missing", "must have at least one tier")
         return tiers
     return _ordered(fields, tiers)
 
 
 def parse_tiers(texts: list[str]) -> list[Rates]:
-    """Read `[ABOVE:]KIND=USD,…` texts: US dollars per million tokens of a kind, or per call for `request`.
+    """Read `[ABOVE:]KIND=USD,…` texts: US dollars per million of a kind, or each of `request` and `BY_ONE`.
 
     Raises:
         Problem: 422, with what is wrong.
@@ -40,9 +42,10 @@ def parse_tiers(texts: list[str]) -> list[Rates]:
 
 
 def _read_rates(fields: Fields) -> Rates:
-    rate = {name: fields.integer(name, least=0, most=RATE_MAX, nullable=True) for name in _KINDS[:-1]}
+    rate = {name: fields.integer(name, least=0, most=RATE_MAX, nullable=True) for name in _KINDS}
     above = fields.integer("above", least=0, most=ABOVE_MAX, nullable=True)
     request = fields.integer("request", least=0, most=REQUEST_RATE_MAX, nullable=True)
+    own = {kind: fields.integer(kind, least=0, most=_most(kind), nullable=True) for kind in PART_OF}
     given, made = rate["input"] or 0, rate["output"] or 0
     # A kind of token without a rate of its own costs what the kind it belongs to costs.
     return Rates(
@@ -53,16 +56,21 @@ def _read_rates(fields: Fields) -> Rates:
         cache_write=given if rate["cache_write"] is None else rate["cache_write"],
         reasoning=made if rate["reasoning"] is None else rate["reasoning"],
         request=request or 0,
+        details={kind: value for kind, value in own.items() if value is not None},
     )
+
+
+def _most(kind: str) -> int:
+    return REQUEST_RATE_MAX if kind in BY_ONE else RATE_MAX
 
 
 def _ordered(fields: Fields, tiers: list[Rates]) -> list[Rates]:
     """Sort by size; the smallest tier holds for every call that no larger one takes."""
     tiers = sorted(tiers, key=lambda rates: rates.above)
     if len({rates.above for rates in tiers}) < len(tiers):
-        fields.fail("tiers", "same_size", "two tiers begin above the same number of input tokens")
+        fields.fail("tiers", "same_size", "must not have two tiers with the same `above`")
     if tiers[0].above > 0:
-        fields.fail("tiers", "no_first_tier", "give a tier without 'above', for the smallest calls")
+        fields.fail("tiers", "no_first_tier", "must have one tier without `above`, for the smallest requests")
     return [replace(tiers[0], above=-1), *tiers[1:]]
 
 
@@ -71,7 +79,7 @@ def _document(text: str) -> dict[str, object]:
     document: dict[str, object] = {"above": _whole(above)} if colon else {}
     for term in terms.split(","):
         kind, _, usd = term.partition("=")
-        document[kind] = parse_usd(usd, times=_MILLION if kind == "request" else 1)
+        document[kind] = parse_usd(usd, times=_MILLION if kind in _BY_ONE else 1)
     return document
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
 from typing import NamedTuple, TypeAlias
@@ -22,8 +23,8 @@ from genai_prices.types import (
 )
 
 from keygauge.pricing.rates import Rates, cost_nanousd
-from keygauge_keyservice.ledger.event import Event
-from keygauge_keyservice.public_models import find_model
+from keygauge_keyservice.pricing.priced import Priced
+from keygauge_keyservice.pricing.public_models import find_model
 
 _NANOUSD = 10**9
 _MILLION = 10**6
@@ -37,12 +38,17 @@ class Cost(NamedTuple):
     price_version: str
 
 
-Price: TypeAlias = Callable[[Event], Cost | None]
+Price: TypeAlias = Callable[[Priced], Cost | None]
 
 
 Constraint: TypeAlias = StartDateConstraint | TimeOfDateConstraint
 Schedule: TypeAlias = Sequence[tuple[Constraint | None, Sequence[Rates]]]
 """A model's prices: when they hold (None is always) and the rates by input size, both with the preferred one last."""
+
+
+def is_metered(event: Priced) -> bool:
+    """Tell whether anything is known that a call used."""
+    return event.input_tokens is not None or event.output_tokens is not None or bool(event.details)
 
 
 class PublicPrices:
@@ -54,9 +60,9 @@ class PublicPrices:
         # Not genai-prices' own look-up: its caches keep every name ever asked for.
         self._find = lru_cache(models_max)(_find_schedule)
 
-    def __call__(self, event: Event) -> Cost | None:
+    def __call__(self, event: Priced) -> Cost | None:
         """Price one call; None when the model or its tokens are not known."""
-        if event.model is None or (event.input_tokens is None and event.output_tokens is None):
+        if event.model is None or not is_metered(event):
             return None
         tiers = self.tiers_at(event.provider, event.model, event.time_us)
         return Cost(cost_nanousd(tiers, event), self.version) if tiers else None
@@ -103,8 +109,8 @@ def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
 
 
 def _tiers(price: ModelPrice) -> list[Rates]:
-    """Turn a model's prices into rates, smallest input first; none when it is not sold by the token."""
-    if price.input_mtok is None and price.output_mtok is None:
+    """Turn a model's prices into rates, smallest input first; none when it is sold by nothing that calls count."""
+    if price.input_mtok is None and price.output_mtok is None and not _details(price, -1):
         return []
     starts = {tier.start for value in vars(price).values() if isinstance(value, TieredPrices) for tier in value.tiers}
     return [_rates(price, above) for above in (-1, *sorted(starts))]
@@ -121,7 +127,35 @@ def _rates(price: ModelPrice, above: int) -> Rates:
         cache_write=_rate(price.cache_write_mtok, above, input_rate),
         reasoning=_rate(price.output_reasoning_mtok, above, output_rate),
         request=_rate(price.requests_kcount, above, 0) * 1000,
+        details=_details(price, above),
     )
+
+
+_DETAILS: Sequence[tuple[str, str, Fraction]] = (  # kind, its name in the list, and how many of that are a million
+    ("input_audio", "input_audio_mtok", Fraction(1)),
+    ("input_image", "input_image_mtok", Fraction(1)),
+    ("input_video", "input_video_mtok", Fraction(1)),
+    ("cache_read_audio", "cache_audio_read_mtok", Fraction(1)),
+    ("cache_read_image", "cache_image_read_mtok", Fraction(1)),
+    ("cache_write_1h", "cache_write_1h_mtok", Fraction(1)),
+    ("output_audio", "output_audio_mtok", Fraction(1)),
+    ("output_image", "output_image_mtok", Fraction(1)),
+    ("output_video", "output_video_mtok", Fraction(1)),
+    ("web_searches", "web_searches_kcount", Fraction(1000)),
+    ("file_searches", "storage_searches_kcount", Fraction(1000)),
+    ("seconds", "audio_hours", Fraction(_MILLION, 3600)),
+    ("seconds", "input_audio_hours", Fraction(_MILLION, 3600)),
+    ("characters", "input_mchars", Fraction(1)),
+    ("pages", "input_document_kpages", Fraction(1000)),
+)
+
+
+def _details(price: ModelPrice, above: int) -> dict[str, int]:
+    return {
+        kind: round(_rate(value, above, 0) * times)
+        for kind, name, times in _DETAILS
+        if (value := getattr(price, name)) is not None
+    }
 
 
 def _rate(price: Decimal | TieredPrices | None, above: int, default: int) -> int:

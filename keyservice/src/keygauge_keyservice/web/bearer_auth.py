@@ -9,8 +9,8 @@ from typing import ParamSpec, TypeVar
 
 from flask import request
 
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import Problem
 
 OPERATOR = "operator"  # the actor of changes made with the admin token
 

@@ -11,8 +11,8 @@ from flask import request
 from psycopg.types.json import Jsonb
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.problem import FieldError, Problem, invalid
 
 KEPT_S = 86_400
 _LENGTH_MAX = 200

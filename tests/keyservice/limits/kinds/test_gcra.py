@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keygauge.protocol import Acquisition, Return
 from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.kinds import gcra
 from keygauge_keyservice.limits.kinds.gcra import Flow
 from keygauge_keyservice.limits.limit_terms import parse_limit
-from keygauge_keyservice.sync.message import Acquisition, Return
-from keygauge_keyservice.web.problem import Problem
 
 START_US = 1_800_000_000_000_000
 SECOND_US = 1_000_000

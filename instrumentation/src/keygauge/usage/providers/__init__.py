@@ -2,47 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from keygauge.usage.providers import anthropic, bedrock, cohere, gemini, llama_cpp, ollama, openai
-from keygauge.usage.providers.found import Found, Stage
+from keygauge.usage.providers import anthropic, bedrock, cohere, gemini, groq, llama_cpp, ollama, openai, sglang, tgi
+from keygauge.usage.providers.found import Found, Stage, Told, inside
 from keygauge.usage.providers.model import name_of
 
-__all__ = ["Found", "Stage", "find", "find_model", "is_error"]
+__all__ = ["Found", "Stage", "Told", "find", "find_id", "find_model", "has_content", "is_error"]
+
+_ERROR_TYPES = ("error", "response.failed")
+_ERROR_REASONS = ("error", "ERROR", "ERROR_TOXIC")
+_SILENT_TYPES = (  # events before the first that has anything of the answer in it
+    *("ping", "message_start", "content_block_start", "message-start", "content-start", "stream-start"),
+    *("response.created", "response.in_progress", "response.queued", "response.output_item.added"),
+    *("response.content_part.added", "interaction.start", "content.start", "session.created", "session.updated"),
+)
 
 
-def find(document: object) -> Found | None:
-    """Find the usage in a parsed document; None when it tells none."""
+def find(document: object) -> Sequence[Found]:
+    """Find the usage in a parsed document; empty where it tells none. Several where it is an array of answers."""
     if isinstance(document, dict):
-        return _find_outside(document) or _find_inside(document)
+        found = _find_outside(document) or _find_inside(document)
+        return () if found is None else (found,)
     if isinstance(document, list):
         return gemini.read_list(document)
-    return None
+    return ()
 
 
 def find_model(document: object) -> str | None:
     """Find the model's name in a document without usage."""
     if not isinstance(document, dict):
         return None
-    for holder in (document, document.get("message"), document.get("response")):
+    for holder in (document, document.get("message"), document.get("response"), document.get("interaction")):
         if isinstance(holder, dict) and (model := name_of(holder.get("model") or holder.get("modelVersion"))):
             return model
+    return None
+
+
+def find_id(document: object) -> str | None:
+    """Find the id of the answer that a document is."""
+    for holder in (document, inside(document, "response")):
+        name = holder.get("id") or holder.get("responseId") if isinstance(holder, dict) else None
+        if isinstance(name, str) and name:
+            return name
     return None
 
 
 def is_error(document: object) -> bool:
     """Tell whether a document of a stream stands where the answer's rest should: each provider's word for "failed".
 
-    `error` is OpenAI's, Gemini's and Ollama's, the type "error" Anthropic's and that of OpenAI's Responses.
+    `error` is OpenAI's, Gemini's and Ollama's, the type "error" Anthropic's and that of OpenAI's Responses, the object
+    "error" vLLM's, the finish reason Cohere's and OpenRouter's. In JSON-RPC (MCP) an error is an answer like any other.
     """
-    if not isinstance(document, dict):
+    if not isinstance(document, dict) or "jsonrpc" in document:
         return False
     error = document.get("error")
-    return (isinstance(error, dict | str) and bool(error)) or document.get("type") in ("error", "response.failed")
+    if isinstance(error, dict | str) and error:
+        return True
+    if document.get("type") in _ERROR_TYPES or document.get("object") == "error":
+        return True
+    reasons = [document.get("finish_reason"), inside(document, "delta").get("finish_reason")]
+    choices = document.get("choices")
+    if isinstance(choices, list):
+        reasons += [choice.get("finish_reason") for choice in choices if isinstance(choice, dict)]
+    return any(reason in _ERROR_REASONS for reason in reasons if isinstance(reason, str))
+
+
+def has_content(document: object) -> bool:
+    """Tell whether an event has anything of the answer in it, so that a client sees its first token."""
+    if not isinstance(document, dict):
+        return True
+    kind = document.get("type") or document.get("event_type")
+    if isinstance(kind, str):
+        return kind not in _SILENT_TYPES and not kind.startswith("keepalive")
+    choices = document.get("choices")
+    if not isinstance(choices, list):
+        return True
+    return any(map(_says_something, choices))
+
+
+def _says_something(choice: Any) -> bool:
+    if not isinstance(choice, dict):
+        return True
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        return bool(choice.get("text")) or delta is None
+    return any(value for name, value in delta.items() if name != "role")
 
 
 def _find_outside(document: dict[str, Any]) -> Found | None:
-    usage = document.get("usage")
+    usage = document.get("usage") or groq.usage_of(document) or _usage_of_choice(document)
     if isinstance(usage, dict):
         return _find_usage(document, usage)
     if "usageMetadata" in document:
@@ -53,12 +103,24 @@ def _find_outside(document: dict[str, Any]) -> Found | None:
         return llama_cpp.read(document)
     if "meta" in document:
         return cohere.read_meta(document)
-    return None
+    if "meta_info" in document:
+        return sglang.read(document)
+    return tgi.read(document)
+
+
+def _usage_of_choice(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the usage that Moonshot puts into a choice of the last chunk."""
+    choices = document.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    usage = choice.get("usage") if isinstance(choice, dict) else None
+    return usage if isinstance(usage, dict) else None
 
 
 def _find_usage(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
     if "prompt_tokens" in usage or "completion_tokens" in usage:
         return openai.read_chat(document, usage)
+    if "total_input_tokens" in usage or "total_output_tokens" in usage:
+        return gemini.read_interaction(document, usage)
     if anthropic.is_shape(document, usage):
         return anthropic.read(document, usage)
     if "input_tokens" in usage or "output_tokens" in usage:
@@ -67,7 +129,9 @@ def _find_usage(document: dict[str, Any], usage: dict[str, Any]) -> Found | None
         return bedrock.read(usage)
     if "billed_units" in usage or "tokens" in usage:
         return cohere.read(usage)
-    return None
+    if "total_tokens" in usage:  # embeddings of some
+        return openai.read_chat(document, usage)
+    return openai.read_seconds(document, usage) if "seconds" in usage else None
 
 
 def _find_inside(document: dict[str, Any]) -> Found | None:
@@ -79,8 +143,10 @@ def _find_inside(document: dict[str, Any]) -> Found | None:
         return cohere.read_end(document)
     if isinstance(kind, str) and kind.startswith("response."):
         return openai.read_envelope(document)
-    if document.get("event_type") == "stream-end":
+    event = document.get("event_type")
+    if event == "stream-end":
         return cohere.read_stream_end(document)
-    if "metadata" in document:
-        return bedrock.read_metadata(document)
-    return None
+    interaction = document.get("interaction")
+    if isinstance(interaction, dict) and isinstance(usage := interaction.get("usage"), dict):
+        return gemini.read_interaction(interaction, usage)
+    return bedrock.read_metadata(document) or bedrock.read_metrics(document)

@@ -1,5 +1,9 @@
 """Anthropic Messages, whole and streamed: `message_start` has the input, each `message_delta` the output so far.
 
+`input_tokens` are those that no cache had to do with. All counts are cumulative: where a later event tells 0 or less,
+the larger number holds. Compaction tells the use of each of `iterations`, of which the outer counts leave out all but
+the messages. A stream that fails has an event of type `error`.
+
 https://docs.claude.com/en/api/messages and https://docs.claude.com/en/docs/build-with-claude/streaming
 """
 
@@ -7,11 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.counts import Usage
-from keygauge.usage.providers.found import Found, Stage
+from keygauge.usage.counts import whole
+from keygauge.usage.providers.found import Found, Stage, Told, inside
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "anthropic"
+MODELS = ("claude",)
 
 
 def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
@@ -24,20 +29,23 @@ def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
 
 
 def read(document: dict[str, Any], usage: dict[str, Any], *, stage: Stage = "final") -> Found:
-    """Read a message or a `message_delta`. `input_tokens` are those that no cache had to do with."""
-    details = usage.get("output_tokens_details")
+    """Read a message or a `message_delta`."""
+    told = Told(
+        usage.get("input_tokens"),
+        usage.get("output_tokens"),
+        usage.get("cache_read_input_tokens"),
+        usage.get("cache_creation_input_tokens"),
+        inside(usage, "output_tokens_details").get("thinking_tokens"),
+        details=_details(usage),
+    )
+    name = document.get("id")
     return Found(
-        Usage(
-            usage.get("input_tokens"),
-            usage.get("output_tokens"),
-            usage.get("cache_read_input_tokens"),
-            usage.get("cache_creation_input_tokens"),
-            details.get("thinking_tokens") if isinstance(details, dict) else None,
-        ),
+        _with_compactions(told, usage.get("iterations")),
         PROVIDER,
         name_of(document.get("model")),
         stage,
-        excludes_cache=True,
+        cache_is_beside=True,
+        answer=name if isinstance(name, str) else None,
     )
 
 
@@ -47,3 +55,20 @@ def read_start(event: dict[str, Any]) -> Found | None:
     if not isinstance(message, dict) or not isinstance(usage := message.get("usage"), dict):
         return None
     return read(message, usage, stage="opening")
+
+
+def _details(usage: dict[str, Any]) -> dict[str, Any]:
+    told = {
+        "cache_write_1h": inside(usage, "cache_creation").get("ephemeral_1h_input_tokens"),
+        "web_searches": inside(usage, "server_tool_use").get("web_search_requests"),
+    }
+    return {kind: count for kind, count in told.items() if count}
+
+
+def _with_compactions(told: Told, iterations: Any) -> Told:
+    """Add what compacting the conversation took: it is billed, and not in the outer counts."""
+    for one in iterations if isinstance(iterations, list) else ():
+        if isinstance(one, dict) and one.get("type") == "compaction":
+            given, made = whole(one.get("input_tokens")) or 0, whole(one.get("output_tokens")) or 0
+            told = told._replace(input=(whole(told.input) or 0) + given, output=(whole(told.output) or 0) + made)
+    return told

@@ -1,31 +1,48 @@
-"""Amazon Bedrock Converse, and the metadata event of its stream where a gateway passes it on as JSON.
+"""Amazon Bedrock Converse, and the metadata event of its stream, as events of its own or passed on as JSON.
+
+`inputTokens` leave cached ones out. Answers do not name the model: the path does. InvokeModel answers as the model's
+maker does, in a stream inside base64 `bytes`; Amazon's own models tell `amazon-bedrock-invocationMetrics` at its end.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from keygauge.usage.counts import Usage
-from keygauge.usage.providers.found import Found
+from keygauge.usage.counts import whole
+from keygauge.usage.providers.found import Found, Told
 
 PROVIDER = "aws.bedrock"
+_METRICS = "amazon-bedrock-invocationMetrics"
+_MODEL = re.compile(
+    r"^(?:[a-z-]+\.)?(?:ai21|amazon|anthropic|cohere|deepseek|luma|meta|mistral|openai|qwen|stability|twelvelabs|writer)\."
+)
+
+
+def is_model(model: str) -> bool:
+    """Tell whether a model goes by a name of Bedrock's, with or without a region."""
+    return _MODEL.match(model) is not None
 
 
 def read(usage: dict[str, Any]) -> Found:
-    """Read `inputTokens`, which leave cached ones out. Converse does not name the model."""
+    """Read a `TokenUsage`."""
+    kept = usage.get("cacheDetails")
+    kept = [one for one in kept if isinstance(one, dict) and one.get("ttl") == "1h"] if isinstance(kept, list) else []
+    hours = sum(whole(one.get("inputTokens")) or 0 for one in kept)
     return Found(
-        Usage(
+        Told(
             usage.get("inputTokens"),
             usage.get("outputTokens"),
             usage.get("cacheReadInputTokens"),
             usage.get("cacheWriteInputTokens"),
+            details={"cache_write_1h": hours} if hours > 0 else {},
         ),
         PROVIDER,
         None,
         "final",
-        excludes_cache=True,
+        cache_is_beside=True,
     )
 
 
@@ -34,3 +51,17 @@ def read_metadata(event: dict[str, Any]) -> Found | None:
     metadata = event.get("metadata")
     usage = metadata.get("usage") if isinstance(metadata, dict) else None
     return read(usage) if isinstance(usage, dict) and "inputTokens" in usage else None
+
+
+def read_metrics(event: dict[str, Any]) -> Found | None:
+    """Read the metrics that InvokeModel puts into the last chunk of any model's stream."""
+    metrics = event.get(_METRICS)
+    if not isinstance(metrics, dict):
+        return None
+    told = Told(
+        metrics.get("inputTokenCount"),
+        metrics.get("outputTokenCount"),
+        metrics.get("cacheReadInputTokenCount"),
+        metrics.get("cacheWriteInputTokenCount"),
+    )
+    return Found(told, PROVIDER, None, "final", cache_is_beside=True)

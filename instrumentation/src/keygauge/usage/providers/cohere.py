@@ -1,5 +1,8 @@
 """Cohere, versions 1 and 2: the units billed, or where there are none the tokens the model saw.
 
+Version 2 tells `cached_tokens` beside both; they are part of the input. Searches and classifications are billed each.
+Its answers do not name the model: the request does. A stream that failed ends with the finish reason `ERROR`.
+
 https://docs.cohere.com/reference/chat and https://docs.cohere.com/v1/reference/chat
 """
 
@@ -7,18 +10,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.counts import Usage
-from keygauge.usage.providers.found import Found
+from keygauge.usage.providers.found import Found, Told
 
 PROVIDER = "cohere"
+MODELS = ("command", "embed-english", "embed-multilingual", "embed-v4", "rerank-", "c4ai-aya")
 
 
 def read(usage: dict[str, Any]) -> Found | None:
-    """Read `billed_units`, else `tokens`. Cohere's answers do not name the model."""
+    """Read `billed_units`, else `tokens`."""
     for name in ("billed_units", "tokens"):
         counts = usage.get(name)
-        if isinstance(counts, dict) and ("input_tokens" in counts or "output_tokens" in counts):
-            return Found(Usage(counts.get("input_tokens"), counts.get("output_tokens")), PROVIDER, None, "final")
+        if isinstance(counts, dict) and any(unit in counts for unit in ("input_tokens", "output_tokens", "images")):
+            details = {"images": images} if (images := counts.get("images")) else {}
+            told = Told(
+                counts.get("input_tokens"), counts.get("output_tokens"), usage.get("cached_tokens"), details=details
+            )
+            return Found(told, PROVIDER, None, "final")
     return None
 
 

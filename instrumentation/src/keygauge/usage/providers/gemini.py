@@ -1,54 +1,89 @@
-"""Gemini generateContent and streamGenerateContent (events, or one JSON array).
+"""Gemini generateContent and streamGenerateContent (events, or one JSON array), its embeddings, and Interactions.
 
-https://ai.google.dev/api/generate-content#UsageMetadata
+Thoughts count beside the candidates, tool results beside the prompt, cached tokens in it. Each chunk of a stream tells
+counts so far; some tell thoughts in the first one only. Interactions tell the same as `total_…_tokens`.
+
+https://ai.google.dev/api/generate-content#UsageMetadata and https://ai.google.dev/api/interactions-api
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.counts import Usage
-from keygauge.usage.providers.found import Found, Stage
+from keygauge.usage.providers.found import Found, Stage, Told
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "gcp.gemini"
+MODELS = ("gemini-", "models/gemini", "imagen-", "veo-")
+_MODALITIES = {"AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
 
 
 def read(document: dict[str, Any]) -> Found | None:
-    """Read `usageMetadata`: thoughts count beside the candidates, tool results beside the prompt, cached ones in it."""
+    """Read `usageMetadata`."""
     usage = document.get("usageMetadata")
     if not isinstance(usage, dict):
         return None
-    thoughts = usage.get("thoughtsTokenCount")
     return Found(
-        Usage(
-            _sum(usage.get("promptTokenCount"), usage.get("toolUsePromptTokenCount")),
-            _sum(usage.get("candidatesTokenCount"), thoughts),
+        Told(
+            usage.get("promptTokenCount"),
+            usage.get("candidatesTokenCount"),
             usage.get("cachedContentTokenCount"),
             None,
-            thoughts,
+            usage.get("thoughtsTokenCount"),
+            usage.get("toolUsePromptTokenCount"),
+            usage.get("totalTokenCount"),
+            _details(usage),
         ),
         PROVIDER,
         name_of(document.get("modelVersion")),
         _stage(document),
+        reasoning_is_beside=True,
     )
 
 
-def read_list(documents: list[Any]) -> Found | None:
-    """Read an array of answers, each of which tells the counts so far: the last that tells any counts."""
-    for document in reversed(documents):
-        if isinstance(document, dict) and (found := read(document)) is not None:
-            return found
-    return None
+def read_list(documents: list[Any]) -> list[Found]:
+    """Read an array of answers, each of which tells the counts so far."""
+    found = [read(document) for document in documents if isinstance(document, dict)]
+    return [one for one in found if one is not None]
 
 
-def _sum(count: Any, more: Any) -> Any:
-    # What is no count must stay so, and be refused later.
-    if count is None or more is None:
-        return more if count is None else count
-    if type(count) is not int or count < 0:
-        return count
-    return more if type(more) is not int or more < 0 else count + more
+def read_interaction(document: dict[str, Any], usage: dict[str, Any]) -> Found:
+    """Read an interaction's `usage`."""
+    return Found(
+        Told(
+            usage.get("total_input_tokens"),
+            usage.get("total_output_tokens"),
+            usage.get("total_cached_tokens"),
+            None,
+            usage.get("total_thought_tokens", usage.get("total_reasoning_tokens")),
+            usage.get("total_tool_use_tokens"),
+            usage.get("total_tokens"),
+        ),
+        PROVIDER,
+        name_of(document.get("model")),
+        "final",
+        reasoning_is_beside=True,
+    )
+
+
+def _details(usage: dict[str, Any]) -> dict[str, Any]:
+    cached = _by_modality(usage.get("cacheTokensDetails"))
+    told: dict[str, Any] = {}
+    for kind, count in _by_modality(usage.get("promptTokensDetails")).items():
+        from_cache = cached.get(kind)
+        told[f"input_{kind}"] = count - from_cache if from_cache and from_cache <= count else count
+    told |= {f"cache_read_{kind}": count for kind, count in cached.items() if kind != "video"}
+    told |= {f"output_{kind}": count for kind, count in _by_modality(usage.get("candidatesTokensDetails")).items()}
+    return told
+
+
+def _by_modality(details: Any) -> dict[str, int]:
+    counts = {}
+    for one in details if isinstance(details, list) else ():
+        modality = one.get("modality") if isinstance(one, dict) else None
+        if isinstance(modality, str) and modality in _MODALITIES and type(count := one.get("tokenCount")) is int:
+            counts[_MODALITIES[modality]] = count
+    return counts
 
 
 def _stage(document: dict[str, Any]) -> Stage:

@@ -1,21 +1,17 @@
-"""Mistral: OpenAI's shape, told apart by what only Mistral says.
+"""Mistral: OpenAI's shape; transcriptions and audio prompts tell `prompt_audio_seconds`.
 
 https://docs.mistral.ai/api/endpoint/chat
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
-PROVIDER = "mistral_ai"
+PROVIDER: Final = "mistral_ai"
+AUDIO_SECONDS: Final = "prompt_audio_seconds"
 
 # The names of its own API; elsewhere these models go by others ("mistralai/…", "mistral:7b").
-FAMILIES = (
+MODELS: Final = (
     *("mistral-", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-", "voxtral-"),
     *("open-mistral-", "open-mixtral-"),
 )
-
-
-def is_shape(usage: dict[str, Any], model: str | None) -> bool:
-    """Tell whether an OpenAI-shaped answer is Mistral's."""
-    return "prompt_audio_seconds" in usage or (model is not None and model.startswith(FAMILIES))

@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 
 from keygauge_keyservice.accounts import invitations, members
 from keygauge_keyservice.portal import auth
-from keygauge_keyservice.portal.tables import export
+from keygauge_keyservice.web import export
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("member_table", __name__)

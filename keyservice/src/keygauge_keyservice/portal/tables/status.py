@@ -11,9 +11,9 @@ from flask import Blueprint, Response
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.portal import auth, notices
-from keygauge_keyservice.portal.tables import export
 from keygauge_keyservice.usage import quota
 from keygauge_keyservice.usage.live_rates import find_pace
+from keygauge_keyservice.web import export
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("standing", __name__)

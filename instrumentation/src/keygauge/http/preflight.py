@@ -1,0 +1,73 @@
+"""A browser's question whether it may send a request (Fetch standard, CORS): it carries no key, no body and no effect.
+
+It passes without a key only where a CORS layer of the host answers it. Anywhere else it is a call like any other: the
+host would run it in full.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from keygauge.http import router
+from keygauge.http.layers import Layer
+
+_ASKS = frozenset({b"origin", b"access-control-request-method"})
+
+
+def is_preflight(method: str, headers: Collection[tuple[bytes, bytes]]) -> bool:
+    """Tell whether a request is such a question; one that declares a body is none."""
+    if method != "OPTIONS":
+        return False
+    told = dict(headers)
+    return told.keys() >= _ASKS and b"transfer-encoding" not in told and told.get(b"content-length", b"0") == b"0"
+
+
+def is_preflight_environ(environ: Mapping[str, Any]) -> bool:
+    """Tell the same of a WSGI request."""
+    return (
+        environ.get("REQUEST_METHOD") == "OPTIONS"
+        and "HTTP_ORIGIN" in environ
+        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+        and "HTTP_TRANSFER_ENCODING" not in environ
+        and environ.get("CONTENT_LENGTH") in {None, "", "0"}
+    )
+
+
+def is_answered(layers: Iterable[Layer]) -> bool:
+    """Tell whether one of the layers that a request passes answers preflights, so that none reaches a handler."""
+    return any(_answers(layer) for layer in layers)
+
+
+def _answers(layer: Layer) -> bool:
+    app = layer.app
+    if _is_cors(app) or getattr(app, "cors_config", None) is not None:  # Litestar's
+        return True
+    if type(app).__module__.startswith("django.core.handlers."):
+        return _django_answers(layer.path)
+    if hasattr(app, "url_map"):
+        return router.answers_options(app, layer.path, layer.environ)
+    if isinstance(app, _falcon_apps()):
+        is_routed = router.match(app, layer.path, "OPTIONS") not in (None, router.NOTHING)
+        return is_routed and any(map(_is_cors, app._unprepared_middleware))  # noqa: SLF001 - it tells nobody else
+    return any(_is_cors(added.cls) for added in getattr(app, "user_middleware", ()))
+
+
+def _is_cors(layer: Any) -> bool:
+    name: str = getattr(layer, "__qualname__", None) or type(layer).__name__
+    return "cors" in name.lower()
+
+
+def _django_answers(path: str) -> bool:
+    """Tell whether django-cors-headers is installed, and for this path."""
+    settings = sys.modules["django.conf"].settings
+    if not any(name.startswith("corsheaders.") for name in settings.MIDDLEWARE):
+        return False
+    return re.match(getattr(settings, "CORS_URLS_REGEX", ""), path) is not None
+
+
+def _falcon_apps() -> Any:
+    falcon = sys.modules.get("falcon.app")
+    return (falcon.App,) if falcon else ()

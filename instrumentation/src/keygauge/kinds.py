@@ -1,0 +1,27 @@
+"""Kinds of use beyond the five counts of every call: rarely there, each with a rate of its own where it is priced."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PART_OF: Final[dict[str, str | None]] = {  # what a kind's tokens are counted in already; None: not in tokens at all
+    "input_audio": "input",
+    "input_image": "input",
+    "input_video": "input",
+    "cache_read_audio": "cache_read",
+    "cache_read_image": "cache_read",
+    "cache_write_1h": "cache_write",  # kept for an hour, not for five minutes
+    "output_audio": "output",
+    "output_image": "output",
+    "output_video": "output",
+    "web_searches": None,
+    "file_searches": None,
+    "images": None,
+    "seconds": None,  # of audio or video
+    "characters": None,
+    "pages": None,
+}
+"""`input_audio` and its like are of the input that no cache had to do with; what a cache gave is a kind of its own."""
+
+BY_ONE: Final = frozenset({"web_searches", "file_searches", "images", "seconds", "pages"})
+"""What people price by the piece; all else they price by the million."""

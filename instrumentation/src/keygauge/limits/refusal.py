@@ -1,0 +1,30 @@
+"""Why a call is refused: the outcome that is counted and the code that its caller reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keygauge.call import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call is refused: the outcome counted, the code told, and when to come again."""
+
+    outcome: Outcome
+    code: str
+    limit: str | None = None
+    retry_after_s: float | None = None
+
+
+MISSING = Refusal("unknown", "key_missing")
+CONFLICT = Refusal("unknown", "key_conflict")
+BAD_CAP = Refusal("limited", "bad_output_cap")
+UNKNOWN = Refusal("unknown", "key_invalid")
+REVOKED = Refusal("revoked", "key_invalid")
+EXPIRED = Refusal("expired", "key_invalid")
+WRONG_IP = Refusal("forbidden", "ip_not_allowed")
+WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
+WRONG_MODEL = Refusal("forbidden", "model_not_allowed")
+UNREADABLE = Refusal("forbidden", "request_unreadable")
+UNAVAILABLE = Refusal("unavailable", "key_service_unavailable", retry_after_s=1)

@@ -1,0 +1,73 @@
+"""Sends spools' events to the ledger, batch by batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from keygauge.settings import Settings
+from keygauge.spool.segment import Batch, SpoolReader
+from keygauge.sync.client import ServiceClient, ServiceError
+
+_log = logging.getLogger(__name__)
+
+_TIMEOUT_S = 10.0
+_POISON = frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST})
+
+
+class Sender:
+    """One connection to the ledger, for one thread; `owner` is the spool of the process that sends."""
+
+    def __init__(self, settings: Settings, owner: str, *, on_drop: Callable[[str], None]) -> None:
+        assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
+        assert settings.service_token is not None  # noqa: S101 - as above
+        self.client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
+        self._owner = owner
+        self._on_drop = on_drop
+
+    def send(self, backlog: SpoolReader) -> bool:
+        """Send the next batch of a spool; False when there is none.
+
+        Raises:
+            ServiceError: the ledger did not take it; the same is sent next time.
+        """
+        batch = backlog.batch()
+        if batch is None:
+            return False
+        try:
+            next_number = self._post(backlog, batch)
+        except ServiceError as error:
+            if error.status not in _POISON:
+                raise
+            next_number = self._post_one_by_one(backlog, batch)
+        backlog.acknowledge(next_number, batch)
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.client.close()
+
+    def _post(self, backlog: SpoolReader, batch: Batch) -> int:
+        """Return the number of the first event that is not in the ledger; it may lie before the batch."""
+        spool_id, oldest = backlog.spool_id, min(backlog.oldest(), batch.first)
+        path = f"/v1/events?spool={spool_id}&first={batch.first}&oldest={oldest}&owner={self._owner}"
+        answer = self.client.post(path, b"".join(batch.lines), "application/x-ndjson")
+        for refused in answer["refused"]:
+            _log.warning("The ledger refused event %s of spool %s: %s", refused["number"], spool_id, refused["code"])
+            self._on_drop("refused")
+        return int(answer["next"])
+
+    def _post_one_by_one(self, backlog: SpoolReader, batch: Batch) -> int:
+        """Send a batch that was refused as a whole line by line, so that one bad line costs only itself."""
+        for number, line in enumerate(batch.lines, batch.first):
+            try:
+                next_number = self._post(backlog, Batch(number, [line]))
+                if next_number <= number:
+                    return next_number
+            except ServiceError as error:
+                if error.status not in _POISON:
+                    raise
+                _log.warning("The ledger refused event %s of spool %s: %s", number, backlog.spool_id, error)
+                self._on_drop("refused")
+        return batch.first + len(batch.lines)

@@ -1,0 +1,12 @@
+"""DeepSeek: OpenAI's shape; `prompt_tokens` are the sum of cache hits and misses.
+
+https://api-docs.deepseek.com/api/create-chat-completion
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROVIDER: Final = "deepseek"
+MODELS: Final = ("deepseek-",)
+CACHE_READ: Final = "prompt_cache_hit_tokens"

@@ -1,0 +1,12 @@
+"""Moonshot AI: OpenAI's shape with `cached_tokens` beside `prompt_tokens`, which include them.
+
+https://platform.moonshot.ai/docs/api/chat
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROVIDER: Final = "moonshot_ai"
+MODELS: Final = ("kimi-", "moonshot-")
+CACHE_READ: Final = "cached_tokens"

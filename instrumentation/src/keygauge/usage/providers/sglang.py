@@ -1,0 +1,21 @@
+"""SGLang's own `/generate`: counts so far in `meta_info` of every chunk.
+
+https://docs.sglang.ai/basic_usage/native_api.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keygauge.usage.providers.found import Found, Told, inside
+
+
+def read(document: dict[str, Any]) -> Found | None:
+    """Read `meta_info`."""
+    meta = inside(document, "meta_info")
+    if "prompt_tokens" not in meta and "completion_tokens" not in meta:
+        return None
+    told = Told(meta.get("prompt_tokens"), meta.get("completion_tokens"), meta.get("cached_tokens"))
+    name = meta.get("id")
+    stage = "final" if meta.get("finish_reason") else "running"
+    return Found(told, None, None, stage, answer=name if isinstance(name, str) else None)  # type: ignore[arg-type]

@@ -1,0 +1,27 @@
+"""xAI: OpenAI's shape, but reasoning tokens count beside `completion_tokens`; the total gives that away.
+
+https://docs.x.ai/docs/api-reference#chat-completions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from keygauge.usage.counts import whole
+
+PROVIDER: Final = "x_ai"
+MODELS: Final = ("grok-",)
+SEARCHES: Final = "num_sources_used"
+
+
+def tells_reasoning_beside(model: str | None, usage: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
+    """Tell whether reasoning is to be added to the output."""
+    reasoning = whole(details.get("reasoning_tokens")) if details else None
+    if not reasoning:
+        return False
+    total = whole(usage.get("total_tokens"))
+    given, made = whole(usage.get("prompt_tokens")) or 0, whole(usage.get("completion_tokens")) or 0
+    if total is not None:
+        return total == given + made + reasoning
+    return reasoning > made or (model is not None and model.startswith(MODELS))

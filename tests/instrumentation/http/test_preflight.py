@@ -1,0 +1,184 @@
+"""A browser's preflight: free where a CORS layer answers it, and nowhere a way past the key."""
+
+import falcon
+import pytest
+from django.conf import settings as django_settings
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+from fastapi import FastAPI
+from flask import Flask
+from hosts import configure_django
+from litestar import Litestar, post
+from litestar.config.cors import CORSConfig
+from quart import Quart
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+SITE = "https://site.example"
+ASKS = {"origin": SITE, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+CORS = Middleware(CORSMiddleware, allow_origins=[SITE], allow_methods=["POST"], allow_headers=["authorization"])
+
+
+@pytest.fixture
+def ran():
+    """What handlers were given to do."""
+    return []
+
+
+@pytest.fixture
+def raw(ran):
+    """An ASGI app that answers whatever the method."""
+
+    async def raw(scope, receive, send):
+        ran.append((await receive())["body"])
+        await PlainTextResponse("done")(scope, receive, send)
+
+    return raw
+
+
+def starlette(raw):
+    return Starlette(routes=[Mount("/chat", raw)])
+
+
+def fastapi(raw):
+    app = FastAPI()
+    app.mount("/chat", raw)
+    return app
+
+
+@pytest.mark.parametrize("make", [starlette, fastapi, lambda raw: raw])
+@pytest.mark.parametrize("body", [b"", b'{"model": "m"}'])
+async def test_preflight_that_no_layer_answers_needs_a_key(guard, visit, raw, ran, make, body):
+    answer = await visit(guard(make(raw)), path="/chat", method="OPTIONS", headers=ASKS, content=body)
+    assert (answer.status_code, answer.json()["code"], ran) == (401, "key_missing", [])
+
+
+@pytest.mark.parametrize("inside", [True, False])
+async def test_preflight_reaches_a_cors_layer(guard, visit, raw, ran, inside):
+    if inside:  # of the app, as add_middleware puts it
+        app = Starlette(routes=[Mount("/chat", raw)], middleware=[CORS])
+    else:
+        app = CORSMiddleware(fastapi(raw), **CORS.kwargs)
+    answer = await visit(guard(app), path="/chat", method="OPTIONS", headers=ASKS)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"], ran) == (200, SITE, [])
+
+
+async def test_preflight_reaches_the_cors_layer_of_its_own_route_only(guard, visit, raw, ran):
+    app = guard(
+        Starlette(
+            routes=[Mount("/open", Starlette(routes=[Mount("/chat", raw)], middleware=[CORS])), Mount("/chat", raw)]
+        )
+    )
+    assert (await visit(app, path="/open/chat", method="OPTIONS", headers=ASKS)).status_code == 200
+    assert (await visit(app, path="/chat", method="OPTIONS", headers=ASKS)).status_code == 401
+    route = guard(Starlette(routes=[Route("/chat", raw, middleware=[CORS], methods=["OPTIONS", "POST"])]))
+    assert (await visit(route, path="/chat", method="OPTIONS", headers=ASKS)).status_code == 200
+    assert ran == []
+
+
+@pytest.mark.parametrize("declared", [{"content-length": "14"}, {"transfer-encoding": "chunked"}])
+async def test_a_body_makes_it_a_call_like_any_other(guard, visit, raw, ran, declared):
+    app = guard(CORSMiddleware(raw, **CORS.kwargs))
+
+    async def chunks():
+        yield b'{"model": "m"}'
+
+    answer = await visit(app, path="/chat", method="OPTIONS", headers={**ASKS, **declared}, content=chunks())
+    assert (answer.status_code, ran) == (401, [])
+
+
+async def test_a_body_that_is_not_declared_does_not_arrive(guard, raw, ran):
+    class CorsOfTheirOwn:
+        def __init__(self, app):
+            self.app = app
+
+        async def __call__(self, scope, receive, send):
+            await self.app(scope, receive, send)
+
+    async def receive():
+        return {"type": "http.request", "body": b'{"model": "m"}', "more_body": False}
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(name.encode(), value.encode()) for name, value in ASKS.items()]
+    scope = {"type": "http", "method": "OPTIONS", "path": "/chat", "headers": headers, "client": ("192.0.2.1", 1)}
+    await guard(CorsOfTheirOwn(raw))(scope, receive, send)
+    assert ran == [b""]
+    assert sent[0]["status"] == 200
+
+
+async def test_litestar_and_quart_answer_by_themselves(guard, visit):
+    @post("/chat")
+    async def chat() -> str:
+        raise AssertionError
+
+    app = guard(
+        Litestar([chat], cors_config=CORSConfig(allow_origins=[SITE]), openapi_config=None, logging_config=None)
+    )
+    assert (await visit(app, path="/chat", method="OPTIONS", headers=ASKS)).status_code == 204
+    app = guard(Litestar([chat], openapi_config=None, logging_config=None))
+    assert (await visit(app, path="/chat", method="OPTIONS", headers=ASKS)).status_code == 401
+    quart = Quart("host")
+    quart.add_url_rule("/chat", "chat", chat, methods=["POST"])
+    quart.add_url_rule("/any", "any", chat, methods=["POST", "OPTIONS"])
+    assert (await visit(guard(quart), path="/chat", method="OPTIONS", headers=ASKS)).status_code == 200
+    assert (await visit(guard(quart), path="/any", method="OPTIONS", headers=ASKS)).status_code == 401
+
+
+def test_flask_answers_by_itself_where_the_view_does_not(guard_wsgi, visit_wsgi, ran):
+    app = Flask("host")
+
+    def chat():
+        ran.append(1)
+        return "done"
+
+    app.add_url_rule("/chat", "chat", chat, methods=["POST"])
+    app.add_url_rule("/any", "any", chat, methods=["POST", "OPTIONS"])
+    api = guard_wsgi(app.wsgi_app)
+    assert visit_wsgi(api, path="/chat", method="OPTIONS", headers=ASKS).status_code == 200
+    assert visit_wsgi(api, path="/any", method="OPTIONS", headers=ASKS).status_code == 401
+    assert visit_wsgi(api, path="/chat", method="OPTIONS", headers=ASKS, content=b"x").status_code == 401
+    assert ran == []
+
+
+def test_falcon_answers_where_it_has_a_cors_layer(guard_wsgi, visit_wsgi, ran):
+    class Chat:
+        def on_post(self, request, response):
+            ran.append(1)
+
+    statuses = []
+    for cors_enable in (True, False):
+        app = falcon.App(cors_enable=cors_enable)
+        app.add_route("/chat", Chat())
+        app.add_sink(lambda *_, **__: ran.append(1), "/sink")
+        api = guard_wsgi(app)
+        statuses += [
+            visit_wsgi(api, path=path, method="OPTIONS", headers=ASKS).status_code for path in ("/chat", "/sink")
+        ]
+    assert (statuses, ran) == ([200, 401, 401, 401], [])
+
+
+async def test_view_of_django_needs_a_key(guard, guard_wsgi, visit, visit_wsgi):
+    configure_django()
+    api, api_wsgi = guard(get_asgi_application()), guard_wsgi(get_wsgi_application())
+    for body in (b"", b"x"):
+        answer = await visit(api, path="/items/1", method="OPTIONS", headers=ASKS, content=body)
+        assert answer.status_code == 401
+        assert visit_wsgi(api_wsgi, path="/items/1", method="OPTIONS", headers=ASKS, content=body).status_code == 401
+
+
+def test_cors_layer_of_django_answers_for_its_paths(guard_wsgi, visit_wsgi, monkeypatch):
+    configure_django()
+    monkeypatch.setattr(django_settings, "MIDDLEWARE", ["corsheaders.middleware.CorsMiddleware"])
+    monkeypatch.setattr(django_settings, "CORS_ALLOWED_ORIGINS", [SITE], raising=False)
+    monkeypatch.setattr(django_settings, "CORS_URLS_REGEX", "^/stream$", raising=False)
+    api = guard_wsgi(get_wsgi_application())
+    answer = visit_wsgi(api, path="/stream", method="OPTIONS", headers=ASKS)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"], answer.text) == (200, SITE, "")
+    assert visit_wsgi(api, path="/items/1", method="OPTIONS", headers=ASKS).status_code == 401

@@ -1,0 +1,132 @@
+import socket
+import time
+from threading import Thread
+from typing import NamedTuple
+
+import pytest
+import uvicorn
+
+from keygauge_keyservice.serving import connection
+from keygauge_keyservice.serving.bridge import Bridge
+
+LARGE = b"x" * (8 << 20)
+
+
+def app(environ, start_response):
+    body = environ["wsgi.input"].read()
+    answer = LARGE if environ["PATH_INFO"] == "/large" else b"%d" % len(body)
+    start_response("200 OK", [("Content-Length", str(len(answer)))])
+    return [answer]
+
+
+class Served(NamedTuple):
+    address: tuple
+    connections: set
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """The port of a server whose clients get little time."""
+    monkeypatch.setattr(connection, "HEAD_S", 0.3)
+    monkeypatch.setattr(connection, "BODY_S", 0.6)
+    monkeypatch.setattr(connection, "WRITE_S", 0.5)
+    options = uvicorn.Config(
+        Bridge(app, threads=1, queue=4),
+        http=connection.protocol(connections_max=8),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=1,
+    )
+    server = uvicorn.Server(options)
+    listener = socket.create_server(("127.0.0.1", 0))
+    thread = Thread(target=server.run, args=([listener],))
+    thread.start()
+    yield Served(listener.getsockname(), server.server_state.connections)
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def client(served):
+    with socket.create_connection(served.address, timeout=100) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"\r\n", b"GET / HTTP/1.1\r\nA: b", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1"]
+)
+def test_an_unfinished_request_has_an_end(client, sent):
+    client.sendall(sent)
+    assert read_all(client).startswith((b"HTTP/1.1 408", b""))
+
+
+def test_a_client_that_trickles_gets_no_more_time(client):
+    client.settimeout(0.1)
+    client.sendall(b"GET / HTTP/1.1\r\n")
+    received = b""
+    for _ in range(20):
+        try:
+            client.sendall(b"a: b\r\n")
+            received += client.recv(1000)
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    assert received.startswith(b"HTTP/1.1 408")
+
+
+def test_a_head_has_a_largest_size(client):
+    client.sendall(b"GET / HTTP/1.1\r\n" + b"a: bbbbbbb\r\n" * 6_000)
+    assert read_all(client).startswith(b"HTTP/1.1 431")
+
+
+def test_a_client_that_does_not_read_is_dropped(served):
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(100)
+        client.connect(served.address)
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda: len(served.connections) == 1)
+        assert answered(served.address) == b"0"  # the one thread is free
+        wait_until(lambda: not served.connections)
+        assert len(read_all(client)) < len(LARGE)
+
+
+def test_the_longest_waiting_leave_when_too_many_come(served):
+    waiting = [socket.create_connection(served.address, timeout=100) for _ in range(8)]
+    assert answered(served.address) == b"0"
+    assert read_all(waiting[0]) == b""
+    for client in waiting:
+        client.close()
+
+
+def test_a_body_arrives_whole_however_it_is_sent(served):
+    body = b"y" * 200_000
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:70_000], body[70_000:])) + b"0\r\n\r\n"
+    assert answered(served.address, b"Content-Length: 200000\r\n\r\n" + body) == b"200000"
+    assert answered(served.address, b"Transfer-Encoding: chunked\r\n\r\n" + chunks) == b"200000"
+
+
+def wait_until(holds):
+    until = time.monotonic() + 100
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def answered(address, rest=b"\r\n"):
+    with socket.create_connection(address, timeout=100) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + rest)
+        return read_all(client).partition(b"\r\n\r\n")[2]
+
+
+def read_all(client):
+    received = b""
+    try:
+        while data := client.recv(1 << 16):
+            received += data
+    except ConnectionResetError:
+        pass
+    return received

@@ -1,0 +1,114 @@
+"""PostgreSQL servers of a distribution's package, made, copied, promoted and killed as an operator's are."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+_USER = "postgres"
+
+
+def binaries():
+    """The newest installed server's programs, or None."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parent if found else None
+
+
+class Cluster:
+    """One server with its data directory; root runs it as another user, as PostgreSQL demands."""
+
+    def __init__(self, *, settings=""):
+        self.directory = Path(tempfile.mkdtemp(prefix="keygauge-cluster-"))
+        self.data = self.directory / "data"
+        self.port = _free_port()
+        self._settings = settings
+        if os.geteuid() == 0:
+            shutil.chown(self.directory, _USER)
+
+    def make(self, *options):
+        """Make a new database cluster and start it."""
+        self.run(
+            "initdb", "-D", self.data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N", *options
+        )
+        self.configure()
+        return self.start()
+
+    def configure(self):
+        """Write settings that hold for a server of its own port."""
+        with (self.data / "postgresql.auto.conf").open("a") as file:
+            file.write(
+                f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"
+                f"max_connections = 50\n{self._settings}\n"
+            )
+
+    def url(self, database="postgres", *, port=None):
+        return f"postgresql://{_USER}@127.0.0.1:{port or self.port}/{database}"
+
+    def start(self):
+        self.run("pg_ctl", "-D", self.data, "-l", self.directory / "log", "-w", "-s", "start")
+        return self
+
+    def stop(self, mode="fast"):
+        self.run("pg_ctl", "-D", self.data, "-w", "-s", "-m", mode, "stop", check=False)
+
+    def kill(self):
+        """End it as a power cut does."""
+        pid = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:  # its children notice by themselves
+            try:
+                psycopg.connect(self.url(), connect_timeout=1).close()
+            except psycopg.OperationalError:
+                return
+            time.sleep(0.05)
+
+    def promote(self):
+        self.run("pg_ctl", "-D", self.data, "-w", "-s", "promote")
+
+    def save(self):
+        """Copy the data of a server that is stopped."""
+        self.run("cp", "-a", self.data, self.directory / "saved", program=True)
+
+    def restore(self):
+        """Put the copy in the place of the data."""
+        shutil.rmtree(self.data)
+        self.run("cp", "-a", self.directory / "saved", self.data, program=True)
+
+    def standby(self, *, settings=""):
+        """Make and start a standby of this server."""
+        standby = Cluster(settings=settings)
+        source = f"host=127.0.0.1 port={self.port} user={_USER} application_name=standby"
+        self.run("pg_basebackup", "-D", standby.data, "-d", source, "-R", "-c", "fast")
+        standby.configure()
+        return standby.start()
+
+    def execute(self, statement, database="postgres"):
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def delete(self):
+        self.stop("immediate")
+        shutil.rmtree(self.directory)
+
+    def run(self, name, *arguments, check=True, program=False):
+        command = [name if program else binaries() / name, *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", "--reuid", _USER, "--regid", _USER, "--clear-groups", *command]
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, timeout=60, cwd=self.directory, check=False
+        )
+        assert not check or done.returncode == 0, done.stderr + done.stdout
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
