@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from keygauge.call import CURRENT, Call
-from keygauge.clock import SECOND, now_ns
+from keygauge.clock import now_ns
 from keygauge.http import event_loop, router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
@@ -16,7 +16,6 @@ from keygauge.http.lifespan import Lifespan
 from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight
 from keygauge.http.problem import answer
-from keygauge.limits.admission import WaitUntil
 from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
 from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
@@ -83,7 +82,6 @@ class KeyGaugeMiddleware:
             settings = Settings(mode="observe", spool_dir=Path())  # of no use: nothing starts
             self._process = _Unset(error)
         self._proxies = parse_networks(settings.trusted_proxies)
-        self._wait_ns = int(settings.wait_s * SECOND)
         self._headers = headers_for(settings.credential_header)
         self._open = OpenPaths(settings.open_paths).has_scope
         router.follow()
@@ -176,25 +174,27 @@ class KeyGaugeMiddleware:
         token: bytes | Conflict | None,
         decision: Decision,
     ) -> Refusal | None:
-        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        """Decide on a cold key, on units that are not held, or by the body: with the key service's word."""
         call = responder.call
-        until_ns = call.started_ns + self._wait_ns
-        while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, NeedsBody):
-                responder.read_route()
-                try:
-                    call.estimate = (
-                        await responder.estimate(waits=decision.needs_model) if decision.needs_body else Estimate()
-                    )
-                except EstimateError:
-                    return authorizer.refuse_cap(call)
-                until_ns = now_ns() + self._wait_ns
-            elif isinstance(decision, WaitUntil):
-                await event_loop.wake_at(decision.at_ns)
-            elif not await event_loop.has_ended(decision, until_ns):
-                return authorizer.give_up(call)
-            decision = authorizer.decide(call, token)
-        return decision
+        since_ns = call.started_ns
+        try:
+            while decision is not None and not isinstance(decision, Refusal):
+                if isinstance(decision, NeedsBody):
+                    responder.read_route()
+                    try:
+                        waits = decision.needs_model
+                        call.estimate = await responder.estimate(waits=waits) if decision.needs_body else Estimate()
+                    except EstimateError:
+                        return authorizer.refuse_cap(call)
+                    since_ns = now_ns()
+                elif now_ns() >= (until_ns := authorizer.waits_until_ns(since_ns)):
+                    return authorizer.give_up(call)
+                else:
+                    await event_loop.end_of(decision, until_ns)
+                decision = authorizer.decide(call, token)
+            return decision
+        finally:
+            authorizer.leave(call)
 
     def _observe(self, runtime: Runtime, call: Call, scope: Scope) -> None:
         if self._identify is None:

@@ -35,7 +35,7 @@ class Settings:
         spool_dir: where events wait until they are in the ledger; on a disk that outlives the process.
         mode: `enforce` refuses calls; `observe` counts them and refuses none.
         open_paths: paths that need no key and are not metered; a trailing `*` matches all that begins so.
-        wait_s: the longest that a request waits for the key service, for a cold key or a dry lease.
+        wait_s: the longest that a request waits for a key service that does not answer.
         spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
         spool_keep_s: how long events that the ledger took are kept, in case that it is restored to a moment before.
         service_name: the name of the metered service.

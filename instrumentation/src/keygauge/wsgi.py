@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -15,11 +16,11 @@ from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight_environ
 from keygauge.http.problem import answer
 from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
-from keygauge.limits.admission import WaitUntil
-from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody, PendingHeartbeat
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
 from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
+from keygauge.limits.waiter import Wait
 from keygauge.networks import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
@@ -74,7 +75,6 @@ class KeyGaugeMiddleware:
         self._identify = identify
         self._process = Process(settings)
         self._proxies = parse_networks(settings.trusted_proxies)
-        self._wait_ns = int(settings.wait_s * SECOND)
         headers = headers_for(settings.credential_header)
         self._headers = [(f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in sorted(headers)]
         self._open = OpenPaths(settings.open_paths).has_environ
@@ -139,25 +139,27 @@ class KeyGaugeMiddleware:
         token: bytes | Conflict | None,
         decision: Decision,
     ) -> Refusal | None:
-        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        """Decide on a cold key, on units that are not held, or by the body: with the key service's word."""
         call = responder.call
-        until_ns = call.started_ns + self._wait_ns
-        while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, NeedsBody):
-                responder.read_route()
-                try:
-                    call.estimate = (
-                        responder.estimate(waits=decision.needs_model) if decision.needs_body else Estimate()
-                    )
-                except EstimateError:
-                    return authorizer.refuse_cap(call)
-                until_ns = now_ns() + self._wait_ns
-            elif isinstance(decision, WaitUntil):
-                time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
-            elif not _ended(decision, until_ns):
-                return authorizer.give_up(call)
-            decision = authorizer.decide(call, token)
-        return decision
+        since_ns = call.started_ns
+        try:
+            while decision is not None and not isinstance(decision, Refusal):
+                if isinstance(decision, NeedsBody):
+                    responder.read_route()
+                    try:
+                        waits = decision.needs_model
+                        call.estimate = responder.estimate(waits=waits) if decision.needs_body else Estimate()
+                    except EstimateError:
+                        return authorizer.refuse_cap(call)
+                    since_ns = now_ns()
+                elif now_ns() >= (until_ns := authorizer.waits_until_ns(since_ns)):
+                    return authorizer.give_up(call)
+                else:
+                    _end_of(decision, until_ns)
+                decision = authorizer.decide(call, token)
+            return decision
+        finally:
+            authorizer.leave(call)
 
     def _observe(self, runtime: Runtime, call: Call, environ: Environ) -> None:
         if self._identify is None:
@@ -177,9 +179,8 @@ def _credential(environ: Environ, headers: list[tuple[str, bytes]]) -> bytes | C
     return find(fields, frozenset(name for name, _ in fields))
 
 
-def _ended(coming: PendingHeartbeat, deadline_ns: int) -> bool:
-    """Wait for a round in this thread; False when time is up or the key service did not answer."""
-    try:
-        return coming.result(max(deadline_ns - now_ns(), 0) / SECOND)
-    except TimeoutError:
-        return False
+def _end_of(wait: Wait, until_ns: int) -> None:
+    """Wait in this thread."""
+    at_ns = until_ns if wait.at_ns is None else min(wait.at_ns, until_ns)
+    with suppress(TimeoutError):
+        wait.woken.result(max(at_ns - now_ns(), 0) / SECOND)

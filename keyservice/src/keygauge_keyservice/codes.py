@@ -8,7 +8,7 @@ from collections.abc import Mapping
 CODES: Mapping[str, str] = {
     "account_not_found": "Account not found",
     "bad_batch": "Malformed batch of events",
-    "bad_beat": "Malformed heartbeat",
+    "bad_heartbeat": "Malformed heartbeat",
     "bad_filter": "Invalid filter",
     "bad_form": "Invalid form",
     "bad_note": "Invalid note",
@@ -20,6 +20,7 @@ CODES: Mapping[str, str] = {
     "batch_too_large": "Batch too large",
     "busy": "Key service busy",
     "call_not_found": "Request not found",
+    "channel_not_found": "Notification not found",
     "cross_site": "Form from another site",
     "database_unavailable": "Database unavailable",
     "in_progress": "First request not finished",
@@ -28,10 +29,12 @@ CODES: Mapping[str, str] = {
     "invalid_json": "Invalid JSON",
     "invitation_not_found": "Invitation not found",
     "invoice_not_found": "Invoice not found",
+    "ip_not_allowed": "IP address not allowed",
     "key_deleted": "Key deleted",
     "key_not_found": "Key not found",
     "key_reused": "Idempotency key reused",
     "last_owner": "Last owner",
+    "locked_by_operator": "Restricted by the operator",
     "member_exists": "Member already exists",
     "member_not_found": "Member not found",
     "method_not_allowed": "Method not allowed",
@@ -44,15 +47,27 @@ CODES: Mapping[str, str] = {
     "spool_claimed": "Spool in use",
     "stale_form": "Form out of date",
     "table_not_found": "Table not found",
+    "too_many_at_once": "Too many requests at once",
     "unauthorized": "Unauthorized",
     "unsupported_encoding": "Unsupported content encoding",
     "unsupported_media_type": "Unsupported media type",
     "viewer": "Read-only access",
+    "wrong_pepper": "Another pepper than before",
 }
 
 FIELD_CODES = frozenset(
     (
-        *("bad_email", "bad_length", "missing", "no_first_tier", "same_name", "same_size", "unknown_field", "wrong"),
+        *(
+            "bad_email",
+            "bad_length",
+            "missing",
+            "no_first_tier",
+            "same_name",
+            "same_size",
+            "too_common",
+            "unknown_field",
+            "wrong",
+        ),
         *("wrong_choice", "wrong_cursor", "wrong_list", "wrong_name", "wrong_number", "wrong_role", "wrong_slug"),
         *("wrong_text", "wrong_time", "wrong_type", "wrong_unit", "wrong_window"),
     )

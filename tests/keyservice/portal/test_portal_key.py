@@ -3,7 +3,7 @@ import re
 import pytest
 
 from keygauge.key import digest, parse
-from keygauge_keyservice.heartbeat_message import LookUp
+from keygauge.protocol import LookUp
 from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.sync import key_entries
 
@@ -39,7 +39,7 @@ def test_terms_are_kept_and_shown(connection, signed_in, customer, path):
     assert key.routes == ["/v1/chat/completions", "/v1/files*"]
     assert key.expires_at.isoformat() == "2031-01-01T00:00:00+00:00"
     page = signed_in.get(answer.location).text
-    assert "Kept" in page
+    assert "Changes saved" in page
     assert "the shop" in page
     signed_in.post(path, TERMS | {"expires_on": "", "networks": "", "rotate_every_days": "", "app": ""})
     key = keys.require(connection, customer.key.id)
@@ -85,12 +85,12 @@ def test_secret_is_rotated_with_grace_and_shown_once(connection, settings, signe
     token = re.search(r'<code id="token">(kg_[^<]+)</code>', answer.text)[1]
     assert parse(token) == customer.key.id
     for one in (token, customer.token):
-        assert key_entries.look_up(connection, [LookUp(customer.key.id, digest(one))], settings.peppers)
+        assert key_entries.look_up(connection, [LookUp(customer.key.id, digest(one).hex())], settings.peppers)
     again = signed_in.client.post(f"{path}/rotate", data=form | {"grace": "0"})
     assert "not rotated again" in signed_in.get(again.location).text
     assert len(rotation.list_secrets(connection, customer.key.id)) == 2
     assert token not in signed_in.get(path).text
-    assert "works until" in signed_in.get(path).text
+    assert "Valid until" in signed_in.get(path).text
 
 
 @pytest.mark.parametrize("form", [{"grace": "5"}, {"grace": ""}, {"grace": "0", "form_id": "x"}])

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from keygauge.clock import SECOND, now_ns
+from keygauge.clock import MS, SECOND, now_ns
+from keygauge.limits.waiter import Wait
 
-_COARSE_S = 0.002  # an event loop's timer may be so late
+_COARSE_NS = 2 * MS  # an event loop's timer may be so late
 
 
 def is_running() -> bool:
@@ -33,12 +34,15 @@ async def in_thread(do: Callable[[], object]) -> None:
         await trio.to_thread.run_sync(do)
 
 
-async def wake_at(moment_ns: int) -> None:
-    """Sleep until a moment, but not past it as event loops do, by up to a millisecond: on a schedule that adds up."""
+async def end_of(wait: Wait, until_ns: int) -> None:
+    """Wait, at most until a moment; not past what the wait names, as event loops do: on a schedule that adds up."""
+    if wait.at_ns is None or wait.at_ns > until_ns:
+        await has_ended(wait.woken, until_ns)
+        return
+    await has_ended(wait.woken, wait.at_ns - _COARSE_NS)
     trio = _trio()
     sleep = asyncio.sleep if trio is None else trio.sleep
-    await sleep(max((moment_ns - now_ns()) / SECOND - _COARSE_S, 0))
-    while now_ns() < moment_ns:
+    while now_ns() < wait.at_ns and not wait.woken.done():
         await sleep(0)
 
 

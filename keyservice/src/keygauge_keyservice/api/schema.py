@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+import msgspec
+
 Schema: TypeAlias = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
@@ -15,12 +17,18 @@ SLUG: Schema = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,39}$"}
 
 _PROBLEMS = {
     401: "The bearer token is missing or wrong.",
+    403: "It may not be used from this address.",
     404: "There is no such thing.",
     409: "It is not in a state that allows this.",
     413: "The body is too large.",
     422: "The request is wrong; nothing was changed.",
     503: "The database is not available.",
 }
+
+
+def components(*kinds: type) -> dict[str, Schema]:
+    """Describe types of messages, and those within them, each by its name."""
+    return msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")[1]
 
 
 def ref(name: str) -> Schema:
