@@ -13,8 +13,8 @@ from keygauge_dashboards.alerts.prometheus import alerts
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panel_types import STATUS_COLOURS
 from keygauge_dashboards.grafana.panels import COLUMNS, HIDDEN, MIXED, SCHEMA_VERSION, TAG
-from keygauge_dashboards.grafana.uids import KEY_PAGE
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE
 
 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # it would rather have the v2 schema
     from grafana_foundation_sdk.models.dashboard import Dashboard

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from keygauge import service_metrics as service
 from keygauge.metrics import DECISIONS, KEY, OUTCOME, REQUESTS, label
 from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, Alert, Record, between, subject
-from keygauge_dashboards.grafana.uids import KEY_PAGE, LIMITS_PAGE
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     JOB,
@@ -22,6 +21,7 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, LIMITS_PAGE
 
 DAY_S = 86_400
 NO_KEY = "anonymous|invalid|other"  # what stands for a key where there is none of its own

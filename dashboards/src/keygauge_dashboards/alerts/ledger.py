@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keygauge_dashboards.alerts.alert import subject
-from keygauge_dashboards.grafana.uids import KEY_PAGE
+from keygauge_dashboards.uids import KEY_PAGE
 
 DATA_SOURCE = "keygauge-postgresql"
 

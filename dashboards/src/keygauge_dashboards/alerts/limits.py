@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from keygauge import service_metrics as service
 from keygauge.metrics import COST_MISSING, KEY, MODEL, REQUESTS, STATUS, label
 from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between, subject
-from keygauge_dashboards.grafana.uids import KEY_PAGE, LIMITS_PAGE, MODELS_PAGE
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     JOB,
@@ -21,6 +20,7 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, LIMITS_PAGE, MODELS_PAGE
 
 _SUBJECT = "{{ $labels.limit }} of account {{ $labels.account }}{{ with $labels.key }}, key {{ . }}{{ end }}"
 _BUDGET = Match(service.PERIOD, "!=", "")

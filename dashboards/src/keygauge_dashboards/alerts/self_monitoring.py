@@ -8,7 +8,6 @@ from keygauge import service_metrics as service
 from keygauge.metrics import BEAT_AGE, DURATION, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, label
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts.alert import COUNT, SHARE, Alert, subject
-from keygauge_dashboards.grafana.uids import HEALTH_PAGE
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     INSTANCE,
@@ -22,6 +21,7 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import HEALTH_PAGE
 
 KEY_SERVICE = "keyservice"  # its job in collector/prometheus.yaml
 NOT_IN_LEDGER = "anonymous|invalid"  # calls without a good key are counted, but nobody pays for them

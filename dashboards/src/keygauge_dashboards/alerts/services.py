@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from keygauge.metrics import DURATION, REQUESTS, STATUS_CLASS, Metric
 from keygauge_dashboards.alerts.alert import SHARE, Alert, Record, subject
-from keygauge_dashboards.grafana.uids import ERRORS_PAGE
 from keygauge_dashboards.promql.queries import EVERYTHING, JOB, is_, like, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import ERRORS_PAGE
 
 
 def records(thresholds: Thresholds) -> list[Record]:

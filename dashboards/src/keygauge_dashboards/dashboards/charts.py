@@ -20,9 +20,9 @@ from keygauge_dashboards.grafana.panel_types import (
     table,
 )
 from keygauge_dashboards.grafana.panels import Prometheus, View
-from keygauge_dashboards.grafana.uids import ERRORS_PAGE, KEY_PAGE, LOG_PAGE
 from keygauge_dashboards.promql.queries import RATE, Match, gained, is_, like, or_zero, quantile, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import ERRORS_PAGE, KEY_PAGE, LOG_PAGE
 
 SERVER_ERROR = like(STATUS, "5..")
 LIMITED = is_(STATUS, "429")

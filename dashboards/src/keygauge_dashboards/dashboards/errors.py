@@ -17,9 +17,9 @@ from keygauge_dashboards.dashboards.charts import (
 from keygauge_dashboards.grafana.base import dashboard, drill
 from keygauge_dashboards.grafana.panel_types import heatmap, limits, lines, matrix, ranking, stat
 from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
-from keygauge_dashboards.grafana.uids import ERRORS_PAGE, LOG_PAGE
 from keygauge_dashboards.promql.queries import JOB, RATE, gained, named, quantile, ratio, select
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import ERRORS_PAGE, LOG_PAGE
 
 UID = ERRORS_PAGE
 _NO_ERRORS = "no request was answered with 5xx"

@@ -10,9 +10,9 @@ from keygauge_dashboards.alerts.prometheus import alerts
 from keygauge_dashboards.grafana.base import ledger, link
 from keygauge_dashboards.grafana.panel_types import field, hidden, keep, states, table
 from keygauge_dashboards.grafana.panels import Json, Prometheus, View
-from keygauge_dashboards.grafana.uids import ERRORS_PAGE, KEY_PAGE, LIMITS_PAGE
 from keygauge_dashboards.promql.queries import ALERTS, SINCE, by_
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import ERRORS_PAGE, KEY_PAGE, LIMITS_PAGE
 
 _ACCOUNT_ID, _KEY_ID = "account_id", "key_id"
 _COLUMNS = {

@@ -24,7 +24,6 @@ from keygauge_dashboards.alerts.self_monitoring import NOT_IN_LEDGER, drift
 from keygauge_dashboards.grafana.base import dashboard, ledger
 from keygauge_dashboards.grafana.panel_types import hidden, levels, limits, lines, numbers, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.grafana.uids import HEALTH_PAGE
 from keygauge_dashboards.promql.queries import (
     ENV,
     EVERYTHING,
@@ -40,6 +39,7 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import HEALTH_PAGE
 
 UID = HEALTH_PAGE
 

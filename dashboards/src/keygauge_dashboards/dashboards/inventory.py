@@ -7,8 +7,8 @@ from typing import Any
 from keygauge_dashboards.grafana.base import dashboard, ledger, link
 from keygauge_dashboards.grafana.panel_types import field, hidden, limits, stat, states, table
 from keygauge_dashboards.grafana.panels import Page, Section, View
-from keygauge_dashboards.grafana.uids import KEY_PAGE, KEYS_PAGE
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, KEYS_PAGE
 
 UID = KEYS_PAGE
 _BOUNDS = ("may call", "may ask", "may come from")

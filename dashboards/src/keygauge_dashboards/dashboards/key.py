@@ -22,9 +22,9 @@ from keygauge_dashboards.dashboards.limits import limits_table
 from keygauge_dashboards.grafana.base import dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import coloured, field, limits, lines, stat, states, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.grafana.uids import KEY_PAGE, LOG_PAGE
 from keygauge_dashboards.promql.queries import JOB, RATE, gained, like, named, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, LOG_PAGE
 
 UID = KEY_PAGE
 

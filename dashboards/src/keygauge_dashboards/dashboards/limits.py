@@ -10,7 +10,6 @@ from keygauge_dashboards.dashboards.charts import legend, to_key
 from keygauge_dashboards.grafana.base import dashboard, drill, link
 from keygauge_dashboards.grafana.panel_types import field, gauge, hidden, keep, limits, lines, ranking, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.grafana.uids import LIMITS_PAGE, LOG_PAGE
 from keygauge_dashboards.promql.queries import (
     Match,
     by_,
@@ -26,6 +25,7 @@ from keygauge_dashboards.promql.queries import (
     used_up_in,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import LIMITS_PAGE, LOG_PAGE
 
 UID = LIMITS_PAGE
 

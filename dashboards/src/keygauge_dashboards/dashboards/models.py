@@ -16,8 +16,8 @@ from keygauge_dashboards.dashboards.charts import (
 from keygauge_dashboards.grafana.base import dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import field, limits, lines, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.grafana.uids import LOG_PAGE, MODELS_PAGE
 from keygauge_dashboards.promql.queries import gained, or_zero, quantile, rate
+from keygauge_dashboards.uids import LOG_PAGE, MODELS_PAGE
 
 UID = MODELS_PAGE
 

@@ -35,15 +35,6 @@ from keygauge_dashboards.dashboards.firing import firing, firing_alerts
 from keygauge_dashboards.grafana.base import PER_SECOND, dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import field, hidden, limits, lines, numbers, ranking, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.grafana.uids import (
-    ERRORS_PAGE,
-    KEY_PAGE,
-    KEYS_PAGE,
-    LIMITS_PAGE,
-    LOG_PAGE,
-    MODELS_PAGE,
-    OVERVIEW,
-)
 from keygauge_dashboards.promql.queries import (
     gained,
     limit_share,
@@ -57,6 +48,15 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import (
+    ERRORS_PAGE,
+    KEY_PAGE,
+    KEYS_PAGE,
+    LIMITS_PAGE,
+    LOG_PAGE,
+    MODELS_PAGE,
+    OVERVIEW,
+)
 
 UID = OVERVIEW
 

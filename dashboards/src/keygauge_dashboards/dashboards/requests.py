@@ -6,7 +6,7 @@ from keygauge_dashboards.dashboards.charts import calls
 from keygauge_dashboards.grafana.base import STATUS_CLASS, dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import STATUS_COLOURS, bars, coloured, field, table
 from keygauge_dashboards.grafana.panels import Page, Section, View
-from keygauge_dashboards.grafana.uids import LOG_PAGE
+from keygauge_dashboards.uids import LOG_PAGE
 
 UID = LOG_PAGE
 TRACE = "trace"  # the variable that exemplars fill in

@@ -11,7 +11,8 @@ from typing import Any
 from keygauge_dashboards.alerts.alert import SOURCE
 from keygauge_dashboards.grafana.annotations import annotation_list
 from keygauge_dashboards.grafana.panels import Json, Page, Section, Sql, View
-from keygauge_dashboards.grafana.uids import (
+from keygauge_dashboards.grafana.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, NO_MODEL, variables
+from keygauge_dashboards.uids import (
     ERRORS_PAGE,
     HEALTH_PAGE,
     KEY_PAGE,
@@ -21,7 +22,6 @@ from keygauge_dashboards.grafana.uids import (
     MODELS_PAGE,
     OVERVIEW,
 )
-from keygauge_dashboards.grafana.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, NO_MODEL, variables
 
 PER_SECOND = "reqps"
 
