@@ -176,9 +176,9 @@ def settings(settings, idp):
     return replace(settings, oidc=Provider(idp.issuer, "keygauge", CLIENT_SECRET, "Example"))
 
 
-def leave(visitor, address="/sign-in/sso"):
+def leave(visitor, address="/sign-in/sso", **options):
     """Go to the provider, and return the address it sends back to."""
-    begun = visitor.get(address)
+    begun = visitor.get(address, **options)
     assert begun.status_code == 303
     back = requests.get(begun.location, allow_redirects=False, timeout=100)
     assert back.status_code == 302, back.text
@@ -340,7 +340,7 @@ def test_an_address_that_was_taken_is_invited_elsewhere_and_comes_in(idp, visito
     assert "Accept with" in visitor.get(f"/invitation/{link}").text
     idp.email = "victim@example.com"
     with_consent = {"headers": {"Sec-Fetch-Site": "same-origin"}}
-    location = visitor.get(f"/sign-in/sso?invitation={link}", **with_consent).location
+    location = leave(visitor, f"/sign-in/sso?invitation={link}", **with_consent)
     assert come_back(visitor, location).status_code == 303
     assert customer.account.name in visitor.get("/").text
     visitor.client.delete_cookie("keygauge_session")
@@ -354,7 +354,7 @@ def test_a_strangers_link_joins_no_account(idp, visitor, connection, customer):
     )
     idp.email = "victim@example.com"
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Referer": "https://evil.example/"}, {}):
-        location = visitor.get(f"/sign-in/sso?invitation={link}", headers=headers).location
+        location = leave(visitor, f"/sign-in/sso?invitation={link}", headers=headers)
         assert come_back(visitor, location).status_code == 403
     assert members.list_memberships(connection, "victim@example.com") == []
 
@@ -364,7 +364,7 @@ def test_an_invitation_for_another_address_is_not_accepted(idp, visitor, connect
         connection, account_id=customer.account.id, email="victim@example.com", role="member", actor="op"
     )
     idp.email = "thief@example.com"
-    location = visitor.get(f"/sign-in/sso?invitation={link}", headers={"Sec-Fetch-Site": "same-origin"}).location
+    location = leave(visitor, f"/sign-in/sso?invitation={link}", headers={"Sec-Fetch-Site": "same-origin"})
     assert come_back(visitor, location).status_code == 403
     assert invitations.find(connection, link) is not None
 
