@@ -52,6 +52,7 @@ CODES: Mapping[str, str] = {
     "unsupported_encoding": "Unsupported content encoding",
     "unsupported_media_type": "Unsupported media type",
     "viewer": "Read-only access",
+    "wrong_address": "Invitation for another address",
     "wrong_pepper": "Another pepper than before",
 }
 
