@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from keygauge import doctor
 from keygauge.cli import main
 from keygauge.settings import Settings
 from keygauge.spool.spool import Spool
@@ -177,3 +178,16 @@ def test_a_port_that_speaks_something_else_is_found(report, monkeypatch):
         thread.join()
     assert "does not answer in HTTP" in text
     assert "KEYGAUGE_SERVICE_URL" in text
+
+
+def test_after_a_restore_it_tells_since_when_events_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_MODE", "observe")
+    monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path))
+    monkeypatch.setenv("KEYGAUGE_SERVICE_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("KEYGAUGE_SERVICE_TOKEN", "test-service-token-0123456789")
+    spool = Spool(tmp_path, "http://127.0.0.1:1", most_bytes=100_000, keep_s=3600, on_drop=print)
+    spool.append(b"[1790000000000000,1]\n")
+    spool.close(empty=True, epoch="one")
+    told = [finding.text for finding in doctor.examine(after_restore=True)]
+    assert any("events since 2026-09-21 14:13:20 UTC are kept here, in 1 spools" in text for text in told)
+    assert not any("are kept" in finding.text for finding in doctor.examine())

@@ -132,3 +132,24 @@ def test_without_a_database_the_process_still_tells_its_own_counts():
     app.extensions["keygauge"].close()
     assert "keygauge_service_requests_total" in answer.text
     assert "keygauge_key_info" not in answer.text
+
+
+def test_with_very_many_keys_a_scrape_stays_below_a_megabyte_and_has_those_used_last(client, operator, connection):
+    connection.execute("INSERT INTO plan (id, name) VALUES ('many', 'many')")
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period) "
+        "VALUES ('many', 'monthly', 'key', 'token', 1, 'month')"
+    )
+    connection.execute(
+        "INSERT INTO account (id, name, plan_id) "
+        "SELECT 'a' || n, repeat('n', 100), 'many' FROM generate_series(1, 2000) n"
+    )
+    connection.execute(
+        "INSERT INTO key (id, account_id, name, environment, last_used_at) "
+        "SELECT 'k' || n, 'a' || n, repeat('n', 100), 'live', timestamptz '2026-01-01' + n * interval '1 s' "
+        "FROM generate_series(1, 2000) n"
+    )
+    scrape = client.get("/metrics", headers=operator).text
+    assert len(scrape) < 1_000_000
+    assert '"k2000"' in scrape
+    assert '"k1"' not in scrape

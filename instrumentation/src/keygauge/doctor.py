@@ -9,11 +9,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from keygauge.command import Subparsers
 from keygauge.settings import Settings, SettingsError
-from keygauge.spool.spool import strangers
+from keygauge.spool.spool import kept_since, strangers
 from keygauge.telemetry import setup
 
 _TIMEOUT_S = 3.0
@@ -33,10 +34,13 @@ class Finding:
 def register(subparsers: Subparsers) -> None:
     """Add the command to the `keygauge` command."""
     parser = subparsers.add_parser("doctor", help="check the settings, the key service, the token and the spool")
+    parser.add_argument(
+        "--after-restore", action="store_true", help="tell too which events this host has for a restored ledger"
+    )
     parser.set_defaults(run=_run)
 
 
-def examine() -> Iterator[Finding]:
+def examine(*, after_restore: bool = False) -> Iterator[Finding]:
     """Look at everything a metered service needs, in the order it needs it."""
     try:
         settings = Settings.from_environment()
@@ -52,15 +56,17 @@ def examine() -> Iterator[Finding]:
         return
     if spool.is_good:
         yield from _strangers(settings)
+        if after_restore:
+            yield _kept(settings)
     reached = _service(settings.service_url)
     yield reached
     if reached.is_good:
         yield _token(settings.service_url, settings.service_token or "")
 
 
-def _run(_: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     findings = []
-    for finding in examine():
+    for finding in examine(after_restore=arguments.after_restore):
         findings.append(finding)
         print(f"{'ok  ' if finding.is_good else 'FAIL'}  {finding.text}", flush=True)  # noqa: T201 - a command's output
     return 0 if all(finding.is_good for finding in findings) else 1
@@ -100,6 +106,16 @@ def _strangers(settings: Settings) -> Iterator[Finding]:
         )
         text = f"spools of killed processes that wait for another key service, {address}: {count}; {way_out}"
         yield Finding(is_good=True, text=text)
+
+
+def _kept(settings: Settings) -> Finding:
+    """Tell since when events are kept here, which a ledger that was restored gets again."""
+    spools = kept_since(settings.spool_dir)
+    if not spools:
+        return Finding(is_good=True, text="no events are kept on this host")
+    since = datetime.fromtimestamp(min(spools.values()) / 1e6, UTC)
+    kept = f"events since {since:%Y-%m-%d %H:%M:%S} UTC are kept here, in {len(spools)} spools"
+    return Finding(is_good=True, text=f"{kept}: the ledger gets those that it misses")
 
 
 def _service(url: str) -> Finding:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
-from keygauge_keyservice import database
+from keygauge_keyservice import database, retention
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import partition, replica_check
-from keygauge_keyservice.ledger.event import AGE_MAX
 from keygauge_keyservice.notices.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -134,12 +133,4 @@ def _prepare(connection: Connection) -> None:
 
 
 def _prune(connection: Connection, retention_days: int) -> None:
-    oldest = datetime.now(UTC) - timedelta(days=retention_days)
-    for month in partition.drop_before(connection, oldest):
-        _log.info("dropped the single calls of %s: past their %d days", f"{month:%Y-%m}", retention_days)
-    connection.execute("/* spool.forget_hours */ DELETE FROM spool_hour WHERE hour < %s", (oldest,))
-    # A cursor stays as long as its spool's events, sent again, could be taken again.
-    connection.execute(
-        "/* spool.forget */ DELETE FROM spool WHERE greatest(updated_at, reported_at) < %s",
-        (datetime.now(UTC) - AGE_MAX - timedelta(days=2),),
-    )
+    retention.prune(connection, datetime.now(UTC), retention_days=retention_days)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,7 +41,7 @@ from keygauge_keyservice.web.context import services
 
 _log = logging.getLogger(__name__)
 
-ROWS_MAX = 20_000  # keys, and limits: more than that is a matter for SQL and the ledger's views
+ROWS_MAX = 800  # keys, and limits, those used last first: more are a matter for the replicas' metrics and for SQL
 _SECOND_US = 1_000_000
 
 blueprint = Blueprint("monitoring", __name__)
@@ -69,7 +69,8 @@ class KeyCollector(Collector):
         """Read everything in three queries."""
         try:
             with self.connect() as connection:
-                keys, limits, check = _keys(connection), _limits(connection), replica_check.find_check(connection)
+                keys = _keys(connection)
+                limits, check = _limits(connection, keys), replica_check.find_check(connection)
         except UNAVAILABLE as error:
             _log.warning("keys and limits are not in this scrape: %s", type(error).__name__)
             return
@@ -156,12 +157,13 @@ def _keys(connection: Connection) -> list[dict[str, Any]]:
         "account.plan_id AS plan, expires_at, last_used_at, "
         "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
         "AS status FROM key JOIN account ON account.id = key.account_id "
-        "WHERE key.status <> 'deleted' ORDER BY key.created_at DESC LIMIT %s",
+        "WHERE key.status <> 'deleted' ORDER BY key.last_used_at DESC NULLS LAST, key.created_at DESC LIMIT %s",
         (ROWS_MAX,),
     ).fetchall()
 
 
-def _limits(connection: Connection) -> list[dict[str, Any]]:
+def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Read the limits of these keys and of their accounts first, and of other accounts as far as they fit."""
     return connection.execute(
         "/* monitoring.limits */ SELECT limits.*, head, cells, ends, "
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
@@ -171,11 +173,15 @@ def _limits(connection: Connection) -> list[dict[str, Any]]:
         "UNION ALL SELECT plan_limit.id || ':' || key.id, account.id, key.id, "
         "plan_limit.name, unit, amount, window_s, period, smooth "
         "FROM account JOIN plan_limit USING (plan_id) JOIN key ON key.account_id = account.id "
-        "WHERE subject = 'key' AND unit <> 'concurrent' AND key.status <> 'deleted' "
+        "WHERE subject = 'key' AND unit <> 'concurrent' AND key.id = ANY(%(keys)s) "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, key.account_id, key.id, "
         "plan_limit.name, unit, amount, window_s, period, smooth "
         "FROM key JOIN plan_limit ON plan_limit.key_id = key.id "
-        "WHERE unit <> 'concurrent' AND key.status <> 'deleted') AS limits "
-        "LEFT JOIN limit_state USING (id) LIMIT %s",
-        (ROWS_MAX,),
+        "WHERE unit <> 'concurrent' AND key.id = ANY(%(keys)s)) AS limits "
+        "LEFT JOIN limit_state USING (id) ORDER BY limits.account = ANY(%(accounts)s) DESC LIMIT %(most)s",
+        {
+            "keys": [row["id"] for row in keys],
+            "accounts": list({row["account"] for row in keys}),
+            "most": ROWS_MAX,
+        },
     ).fetchall()

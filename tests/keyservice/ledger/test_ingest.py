@@ -187,3 +187,20 @@ def test_a_spool_that_is_ahead_and_has_what_is_missing_is_sent_back(connection, 
     receipt = take(7, lines[7:], oldest=7)
     assert (receipt.next, receipt.accepted, receipt.missing) == (40, 33, 3)
     assert tokens_of(connection) == [*range(4), *range(7, 40)]
+
+
+def test_an_event_that_postgresql_cannot_hold_is_set_aside_and_the_rest_goes_in(connection, take, lines):
+    connection.execute("ALTER TABLE event ADD CONSTRAINT odd CHECK (input_tokens <> 13) NOT VALID")
+    receipt = take(0, lines)
+    assert (receipt.next, receipt.accepted, receipt.refused) == (40, 39, ((13, Refusal.UNSTORABLE),))
+    assert tokens_of(connection) == [number for number in range(40) if number != 13]
+    assert requests_of(connection) == 39
+    again = take(0, lines)
+    assert (again.accepted, again.duplicates) == (0, 40)
+
+
+def test_a_name_too_long_for_an_index_is_set_aside(connection, take, make_line):
+    hostile = "".join(chr(0x1F300 + number % 600) for number in range(512))
+    lines = [make_line(0), make_line(60, route=hostile, model=hostile[::-1]), make_line(120)]
+    receipt = take(0, lines)
+    assert (receipt.next, receipt.accepted) in {(3, 2), (3, 3)}  # one that compresses well fits

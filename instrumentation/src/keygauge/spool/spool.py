@@ -12,7 +12,7 @@ from threading import Lock
 from time import monotonic, time
 from uuid import uuid4
 
-from keygauge.spool.segment import Segment, segment_path, segments
+from keygauge.spool.segment import Segment, SpoolReader, segment_path, segments
 
 _SEGMENT_BYTES = 8 * 1024 * 1024
 _SEGMENTS = 16  # that a full spool has, at the least: what is acknowledged of one still takes its place on disk
@@ -272,6 +272,13 @@ def clear_kept(directory: Path, address: str, *, epoch: str | None, keep_s: floa
             path.unlink(missing_ok=True)
         elif told in {"", address} and epoch not in {None, kept_epoch}:
             path.replace(_lock_path(directory, path.stem))
+
+
+def kept_since(directory: Path) -> dict[str, int]:
+    """Return the time, in microseconds since 1970 UTC, of each spool's first event, for spools that have one."""
+    ids = {path.name.partition(".")[0] for path in directory.glob("*.ndjson")}
+    times = {spool_id: SpoolReader(directory, spool_id).oldest_time_us() for spool_id in ids}
+    return {spool_id: time_us for spool_id, time_us in times.items() if time_us is not None}
 
 
 def _address(path: Path) -> str:

@@ -51,7 +51,7 @@ def create(
             raise Problem(
                 409, "member_exists", f"{email} is already a member. Change their role instead, or use another address."
             )
-        connection.execute("/* invitations.prune */ DELETE FROM invitation WHERE ends_at <= clock_timestamp()")
+        connection.execute("/* invitations.prune */ DELETE FROM invitation WHERE ends_at <= statement_timestamp()")
         connection.execute(
             "/* invitations.replace */ DELETE FROM invitation WHERE email = %s AND account_id IS NOT DISTINCT FROM %s",
             (email, account_id),

@@ -27,7 +27,7 @@ def admit(connection: Connection, *, email: str, ip: str, device: str | None = N
     # After the address: every try takes the two in this order, so none waits for one that waits for it.
     connection.execute("/* guesses.lock_ip */ SELECT pg_advisory_xact_lock(hashtextextended(%s, 1))", (ip,))
     connection.execute(
-        "/* guesses.prune */ DELETE FROM sign_in_failure WHERE at < clock_timestamp() - make_interval(secs => %s)",
+        "/* guesses.prune */ DELETE FROM sign_in_failure WHERE at < statement_timestamp() - make_interval(secs => %s)",
         (WINDOW_S,),
     )
     bounds = {"per_both": PER_EMAIL_AND_IP, "per_email": PER_EMAIL, "per_ip": PER_IP}

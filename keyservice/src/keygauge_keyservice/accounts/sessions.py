@@ -27,7 +27,7 @@ class Session:
 def start(connection: Connection, member_id: int) -> str:
     """Begin a session and return its cookie's value; sessions that ended are deleted on the way."""
     token = secrets.token_urlsafe(_TOKEN_BYTES)
-    connection.execute("/* sessions.prune */ DELETE FROM session WHERE ends_at <= clock_timestamp()")
+    connection.execute("/* sessions.prune */ DELETE FROM session WHERE ends_at <= statement_timestamp()")
     connection.execute(
         "/* sessions.start */ INSERT INTO session (hash, member_id, csrf_token, ends_at) "
         "VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))",

@@ -77,6 +77,7 @@ class Refusal(StrEnum):
     NEGATIVE_TOKENS = "negative_tokens"
     ABSURD_SIZE = "absurd_size"
     UNKNOWN_KEY = "unknown_key"  # no such key in that account
+    UNSTORABLE = "unstorable"  # PostgreSQL cannot hold it
 
 
 class Window(NamedTuple):

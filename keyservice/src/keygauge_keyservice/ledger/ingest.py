@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+import psycopg
 from psycopg.pq import TransactionStatus
 
 from keygauge_keyservice.database import Connection
@@ -50,6 +51,10 @@ ON CONFLICT (spool_id, hour) DO UPDATE SET
     taken_at = excluded.taken_at"""
 
 
+# What PostgreSQL says of a value: no use in sending it again. A name may be too long for an index.
+_UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+
+
 class LedgerError(RuntimeError):
     """A batch cannot be taken as asked."""
 
@@ -68,6 +73,17 @@ class Receipt:
     duplicates: int  # lines below the cursor: taken before
     missing: int  # numbers between the cursor and the first line: dropped by the sender
     newest_us: int | None  # time of the newest event taken
+
+    def plus(self, later: Receipt) -> Receipt:
+        """Return what became of this batch and the one after it."""
+        return Receipt(
+            later.next,
+            self.accepted + later.accepted,
+            self.refused + later.refused,
+            self.duplicates + later.duplicates,
+            self.missing + later.missing,
+            max((one.newest_us for one in (self, later) if one.newest_us is not None), default=None),
+        )
 
 
 def take_batch(
@@ -111,12 +127,40 @@ def take_events(
 ) -> Receipt:
     """Take events that are checked but for their keys; `read[i]` has the number `first + i` in its spool.
 
+    An event that PostgreSQL cannot hold is refused by itself, and the rest is taken.
+
     Raises:
         LedgerError: the connection is in a transaction, so nothing would be durable on return.
         SpoolClaimedError: as above.
     """
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise LedgerError("the connection is in a transaction: a batch is acknowledged only when it is committed")
+    try:
+        return _take(connection, spool, first, read, price, owner=owner, oldest=oldest)
+    except _UNSTORABLE as error:
+        if not read:
+            raise
+        if len(read) == 1:
+            _log.warning("spool %s: event %d cannot be stored: %s", spool, first, type(error).__name__)
+            return _take(connection, spool, first, [Refusal.UNSTORABLE], price, owner=owner, oldest=oldest)
+    middle = len(read) // 2
+    before = take_events(connection, spool, first, read[:middle], price, owner=owner, oldest=oldest)
+    if before.next < first:
+        return before
+    return before.plus(take_events(connection, spool, first + middle, read[middle:], price, owner=owner, oldest=oldest))
+
+
+def _take(
+    connection: Connection,
+    spool: str,
+    first: int,
+    read: Sequence[Event | Refusal],
+    price: Price,
+    *,
+    owner: str | None,
+    oldest: int | None,
+) -> Receipt:
+    """Take events in one transaction, all or none."""
     sound = [entry for entry in read if isinstance(entry, Event)]
     months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in {event.time_us // _DAY_US for event in sound}}
     accounts = _prepare(connection, {event.key for event in sound}, months)

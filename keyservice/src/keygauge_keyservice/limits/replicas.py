@@ -15,7 +15,7 @@ def see(connection: Connection, message: Heartbeat) -> int:
     """
     if message.cursor is None:  # a replica that starts: time to forget those that ended
         connection.execute(
-            "/* replicas.prune */ DELETE FROM replica WHERE seen_at < clock_timestamp() - interval '1 day'"
+            "/* replicas.prune */ DELETE FROM replica WHERE seen_at < statement_timestamp() - interval '1 day'"
         )
     row = connection.execute(
         "/* replicas.see */ WITH seen AS ("

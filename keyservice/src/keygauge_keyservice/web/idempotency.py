@@ -62,7 +62,7 @@ def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Answer | 
     """
     connection.execute(
         "/* idempotency.prune */ DELETE FROM idempotency "
-        "WHERE created_at < clock_timestamp() - make_interval(secs => %s)",
+        "WHERE created_at < statement_timestamp() - make_interval(secs => %s)",
         (KEPT_S,),
     )
     cursor = connection.execute(

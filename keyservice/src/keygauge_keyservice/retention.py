@@ -1,0 +1,59 @@
+"""How long what grows is kept: one policy for every table, carried out once a day."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from psycopg import sql
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.ledger import partition
+from keygauge_keyservice.ledger.event import AGE_MAX
+
+_log = logging.getLogger(__name__)
+
+_ROWS = 10_000  # deleted in one statement, so that none locks for long
+_DAY = timedelta(days=1)
+
+
+class Kept(NamedTuple):
+    """A table's rows are deleted when the time in its column is longer ago; None: as long as single calls."""
+
+    table: str
+    column: str
+    period: timedelta | None
+
+
+KEPT = (
+    Kept("spool_hour", "hour", None),
+    Kept("key_address", "last_at", None),
+    # A cursor stays as long as its spool's events, sent again, could be taken again.
+    Kept("spool", "updated_at", AGE_MAX + 2 * _DAY),
+    Kept("lease", "ends_at", _DAY),
+    Kept("replica", "seen_at", _DAY),
+    Kept("idempotency", "created_at", 2 * _DAY),
+    Kept("session", "ends_at", _DAY),
+    Kept("invitation", "ends_at", 30 * _DAY),
+    Kept("sign_in_failure", "at", _DAY),
+    Kept("audit", "at", 3660 * _DAY),
+)
+
+
+def prune(connection: Connection, now: datetime, *, retention_days: int) -> None:
+    """Delete what is past its time; the connection commits each statement by itself."""
+    calls = timedelta(days=retention_days)
+    for month in partition.drop_before(connection, now - calls):
+        _log.info("dropped the single calls of %s: past their %d days", f"{month:%Y-%m}", retention_days)
+    for kept in KEPT:
+        _delete_before(connection, kept, now - (calls if kept.period is None else kept.period))
+
+
+def _delete_before(connection: Connection, kept: Kept, oldest: datetime) -> None:
+    statement = sql.SQL(
+        "/* retention.prune */ DELETE FROM {table} WHERE ctid = ANY(ARRAY("
+        "SELECT ctid FROM {table} WHERE {column} < %s LIMIT %s))"
+    ).format(table=sql.Identifier(kept.table), column=sql.Identifier(kept.column))
+    while connection.execute(statement, (oldest, _ROWS)).rowcount == _ROWS:
+        pass

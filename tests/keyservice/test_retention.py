@@ -1,0 +1,86 @@
+"""What grows: a year on a virtual clock leaves of each table what its period says, and no more."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from psycopg import sql
+
+from keygauge_keyservice import retention
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+VALUES = {
+    "spool": "INSERT INTO spool (id, next, updated_at) SELECT 's' || %(day)s, 1, %(at)s",
+    "spool_hour": "INSERT INTO spool_hour (spool_id, hour) SELECT 's', %(at)s",
+    "key_address": "INSERT INTO key_address SELECT id, '192.0.2.' || %(day)s, %(at)s, %(at)s FROM key LIMIT 1",
+    "lease": "INSERT INTO lease (state_id, replica, bucket, units, ends_at) SELECT 'x', 'r', 0, 1, %(at)s",
+    "replica": "INSERT INTO replica SELECT 'r' || %(day)s, 's', 'h', 'v', 'enforce', %(at)s, %(at)s",
+    "idempotency": "INSERT INTO idempotency SELECT %(day)s::text::bytea, '', NULL, NULL, %(at)s",
+    "sign_in_failure": "INSERT INTO sign_in_failure SELECT 'e', 'i', %(at)s",
+    "audit": "INSERT INTO audit (at, actor, action, subject) SELECT %(at)s, 'a', 'a', 's'",
+}
+
+
+@pytest.fixture
+def count(connection):
+    def count(table):
+        statement = sql.SQL("SELECT count(*) AS rows FROM {}").format(sql.Identifier(table))
+        return connection.execute(statement).fetchone()["rows"]
+
+    return count
+
+
+@pytest.mark.usefixtures("metered")
+def test_a_year_leaves_what_the_periods_say(connection, count):
+    before = {table: count(table) for table in VALUES}
+    for day in range(365):
+        now = START + timedelta(days=day)
+        for statement in VALUES.values():
+            connection.execute(statement, {"day": day, "at": now})
+        retention.prune(connection, now, retention_days=30)
+    kept = {table: count(table) - before[table] for table in VALUES}
+    assert kept == {
+        "spool": 365,  # what is sent again must not be taken again: events may be 400 days old
+        "spool_hour": 31,
+        "key_address": 31,
+        "lease": 2,
+        "replica": 2,
+        "idempotency": 3,
+        "sign_in_failure": 2,
+        "audit": 365,
+    }
+
+
+def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
+    """A new table that is filled by traffic must be thought of: it is in the policy, or in this list."""
+    growing = {kept.table for kept in retention.KEPT}
+    for_good = {
+        *(
+            "account",
+            "key",
+            "key_secret",
+            "member",
+            "plan",
+            "plan_limit",
+            "price",
+            "invoice",
+            "pepper",
+        ),  # made by people
+        *("rollup", "margin"),  # what bills rest on
+        *("event", "key_change", "limit_state", "spent_form"),  # partitions, a bound, one per limit, a session's
+        *("chore", "ledger_check", "migration", "member_preference", "membership"),  # one row each
+        *("notice_channel", "notice", "notice_delivery"),  # the notices' own
+    }
+    rows = connection.execute(
+        "SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+        "WHERE nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition"
+    )
+    assert {row["relname"] for row in rows} - growing - for_good == set()
+
+
+def test_more_rows_than_one_statement_deletes_are_deleted(connection, count, monkeypatch):
+    monkeypatch.setattr(retention, "_ROWS", 10)
+    connection.execute(
+        "INSERT INTO sign_in_failure SELECT 'e', 'i', %s FROM generate_series(1, 25)", (START - timedelta(days=9),)
+    )
+    retention.prune(connection, START, retention_days=30)
+    assert count("sign_in_failure") == 0
