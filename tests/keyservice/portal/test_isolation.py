@@ -49,7 +49,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_keys.delete api_keys.rotate api_plans.create api_plans.list_page api_plans.read api_plans.replace_limits
         api_prices.add api_prices.list_page api_usage.read""",
     "a metered key": "api_me.read",
-    "the service token": "api_beat.receive api_events.take api_reports.receive",
+    "the service token": "api_heartbeat.receive api_events.take api_reports.receive",
 }
 WHO = {who: set(endpoints.split()) for who, endpoints in WHO.items()}
 REFUSED = {  # what each role is refused
