@@ -168,7 +168,7 @@ def test_member_of_another_account_reads_and_changes_nothing(app, connection, si
 
 @pytest.mark.parametrize("role", REFUSED)
 def test_role_gets_no_further_than_it_may(app, connection, customer, visitor, role):
-    email, password = f"{role}2@acme.example", "x" * 20
+    email, password = f"{role}2@acme.example", "a password of twenty"
     options = {"account_id": customer.account.id, "email": email, "password": password, "role": role}
     members.create(connection, **options, actor="test")
     visitor.client.post("/sign-in", data={"email": email, "password": password})
