@@ -99,7 +99,7 @@ def test_spool_bound_is_read(monkeypatch):
     assert Settings.from_environment(**GOOD).spool_bytes == 65_536
 
 
-@pytest.mark.parametrize(("text", "is_on"), [("1", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(("text", "is_on"), [("1", True), ("0", False), ("", None)])
 def test_a_switch_is_read(monkeypatch, text, is_on):
     monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", text)
     assert Settings.from_environment(**GOOD).estimate_usage is is_on

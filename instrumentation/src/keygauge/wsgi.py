@@ -101,10 +101,10 @@ class KeyGaugeMiddleware:
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         runtime.aggregator.started(call)
-        if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], call)
         mount = environ.get("SCRIPT_NAME", "")
         responder = WsgiResponder(environ, self.app, start_response, mount, call=call, runtime=runtime)
+        if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], responder)
         try:
             authorizer = runtime.authorizer
             if authorizer is None or self._identify is not None:

@@ -14,6 +14,7 @@ from keygauge.http.responder import LEFT, Responder
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.telemetry import tracing
+from keygauge.usage.messages import MessageReader, may_tell
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -22,6 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SWITCHED = 101
+_FAILURES = frozenset({1011, 1012, 1013, 1014})  # RFC 6455 and its registry: what a server ends a session with
 
 
 class AsgiResponder(Responder, eq=False):
@@ -33,6 +35,9 @@ class AsgiResponder(Responder, eq=False):
     _receive: Receive
     _send: Send
 
+    def _path(self) -> str:
+        return str(self.scope.get("path", ""))
+
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""
         return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)
@@ -40,6 +45,8 @@ class AsgiResponder(Responder, eq=False):
 
 class HttpResponder(AsgiResponder, eq=False):
     """An HTTP request and its answer."""
+
+    _awaits_trailers: bool = False
 
     async def estimate(self) -> Estimate:
         """Read the body's beginning and estimate what the call will use; the app gets it all the same.
@@ -73,6 +80,7 @@ class HttpResponder(AsgiResponder, eq=False):
         body = message.get("body")
         if body:
             self.call.request_bytes += len(body)
+            self._note_sent(body)
         elif message["type"] == "http.disconnect":
             self._is_gone = True  # the app may still end its answer by itself
         return message
@@ -87,10 +95,12 @@ class HttpResponder(AsgiResponder, eq=False):
             body = message.get("body")
             if body:
                 self._read(body)
-            if not message.get("more_body", False):
+            if not message.get("more_body", False) and not self._awaits_trailers:
                 self.end(complete=not self._is_gone)
         elif kind == "http.response.start":
             message = self._start(message)
+        elif kind == "http.response.trailers":
+            self._take_trailers(message)
         elif kind == "http.response.pathsend":  # the server sends a file by itself
             self.end(complete=True)
         try:
@@ -98,6 +108,14 @@ class HttpResponder(AsgiResponder, eq=False):
         except OSError:  # ASGI 2.4: how a server says that the client left
             self._is_gone = True
             raise
+
+    def _take_trailers(self, message: Message) -> None:
+        """Read what comes after the body; the last of it ends the answer."""
+        if self._answer is not None:
+            told = {name.lower(): value for name, value in message.get("headers", ())}
+            self._answer.headers = {**self._answer.headers, **told}
+        if not message.get("more_trailers", False):
+            self.end(complete=not self._is_gone)
 
     def _start(self, message: Message) -> Message:
         call = self.call
@@ -109,7 +127,8 @@ class HttpResponder(AsgiResponder, eq=False):
             told = dict(headers)
             if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
                 told = {name.lower(): value for name, value in headers}
-            self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
+            self._expect(told)
+            self._awaits_trailers = message.get("trailers", False)
             authorizer = self.runtime.authorizer
             fields: Fields = authorizer.fields(call, told) if authorizer else []
             return {**message, "headers": headers + fields} if fields else message
@@ -161,6 +180,10 @@ class WebSocketResponder(AsgiResponder, eq=False):
             call.messages += 1
             if not call.first_byte_ns:
                 call.first_byte_ns = now_ns()
+            text = message.get("text")
+            if text is not None and may_tell(text):
+                self._reader = self._reader or MessageReader()
+                self.runtime.attempt("read", self._reader.feed, text.encode())
         elif kind == "websocket.accept":
             call.status = _SWITCHED
             call.stream = "websocket"
@@ -169,6 +192,8 @@ class WebSocketResponder(AsgiResponder, eq=False):
             call.status = message["status"]
         elif kind == "websocket.close":
             call.status = call.status or 403
+            if message.get("code") in _FAILURES:
+                self._break(f"websocket_{message['code']}")
             self.end(complete=True)
         try:
             await self._send(message)
