@@ -7,7 +7,7 @@ TESTS ?=
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench dashboards format env up clean
+.PHONY: help demo test check bench docs dashboards format env up clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,12 +29,13 @@ demo: $(BIN)/.demo ## run everything on this machine, with live traffic
 test: $(BIN)/.dev ## run all tests
 	$(BIN)/pytest -n auto --dist loadgroup $(TESTS)
 
-check: $(BIN)/.dev ## lint, types, layers, generated files
+check: $(BIN)/.dev ## lint, types, layers, generated files, documentation
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/keygauge dashboards check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(BIN)/.dev ## format the code
 	$(BIN)/ruff check --fix-only --quiet .
@@ -42,6 +43,9 @@ format: $(BIN)/.dev ## format the code
 
 bench: $(BIN)/.dev ## print ratios against peers (BENCH=overhead)
 	$(BIN)/python -m bench.$(BENCH)
+
+docs: $(BIN)/.dev ## serve the documentation while it is written
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 dashboards: $(BIN)/.dev ## regenerate dashboards, rules and provisioning
 	$(BIN)/keygauge dashboards build
@@ -55,4 +59,4 @@ up: .env ## the whole stack in containers
 	docker compose up --build
 
 clean: ## remove the environment and the demo's state
-	rm -rf $(VENV) $(VENV)-* .demo
+	rm -rf $(VENV) $(VENV)-* .demo build

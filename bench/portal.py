@@ -127,7 +127,7 @@ def main() -> None:
         pages |= {path: measure(member, path) for path in OF_MEMBER}
         pages["/calls/…"] = measure(member, call)
         pages |= {path: measure(operator, path) for path in OF_OPERATOR}
-        app.extensions["keygauge"].pool.close()
+        app.extensions["keygauge"].close()
     print(f"{'':42}   least  median     p95 ms   weight kB")
     for path, found in pages.items():
         times = f"{found['least_ms']:8.1f}{found['median_ms']:8.1f}{found['p95_ms']:8.1f}"

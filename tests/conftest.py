@@ -100,7 +100,7 @@ def app(settings):
     app = create_app(settings)
     app.testing = True
     yield app
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_check_fails_until_the_files_are_built(run, tmp_path, capsys):
 
 def test_check_fails_when_a_file_was_edited(run, tmp_path):
     run("build", "--folder", tmp_path)
-    with (tmp_path / "docs/dashboards.md").open("a") as page:
+    with (tmp_path / "docs/reference/dashboards.md").open("a") as page:
         page.write("my own words")
     assert run("check", "--folder", tmp_path) == 1
 
@@ -52,7 +52,7 @@ def test_own_burns_replace_the_ones_given(run, tmp_path):
     run("build", "--folder", tmp_path, "--thresholds", own)
     rules = (tmp_path / "dashboards/generated/prometheus/keygauge.rules.yaml").read_text()
     assert set(re.findall(r"window: (\w+)", rules)) == {"2h"}
-    page = (tmp_path / "docs/dashboards.md").read_text()
+    page = (tmp_path / "docs/reference/dashboards.md").read_text()
     assert "failed:ratio_rate2h" in page
     assert "ratio_rate3d" not in page
 

@@ -177,7 +177,7 @@ def test_hostile_name_is_picked_like_any_other(connection, name):
 
 def test_queries_of_the_runbook_can_be_executed(grafana, root):
     queries = re.findall(
-        r'^\$ psql "\$KEYGAUGE_DATABASE_URL" -c "(.+)"$', (root / "docs/runbook.md").read_text(), re.MULTILINE
+        r'^\$ psql "\$KEYGAUGE_DATABASE_URL" -c "(.+)"$', (root / "docs/operate/runbook.md").read_text(), re.MULTILINE
     )
     assert len(queries) > 20
     for query in queries:

@@ -212,9 +212,9 @@ def serve(servers):
     return serve
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def key_service(postgresql, _template, tmp_path_factory):
-    """A key service for all tests of a module, which make keys of their own."""
+    """A key service for all tests that only use it, each with keys of its own."""
     with fresh_database(postgresql, _template) as url:
         stack = Stack(url, tmp_path_factory.mktemp("stack"))
         try:

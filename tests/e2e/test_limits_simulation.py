@@ -1,7 +1,7 @@
 """The replicas' and the key service's own decisions, joined by a simulated network and a virtual clock.
 
 Messages are delayed, reordered, doubled and lost; replicas crash, pause and have clocks of their own, or one for two of
-them. The numbers are those of the invariants in docs/limits.md.
+them. The numbers are those of the invariants in docs/concepts/limits.md.
 """
 
 import os
@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from keygauge.limits.admission import Admission, NeedsUnits, Reservation, WaitUntil
+from keygauge.limits.admission import Admission, Reservation, Short
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 from keygauge.limits.refusal import Refusal
@@ -80,7 +80,7 @@ class Store:
                 granted.append(leases.Granted(name, number, grant, now_us))
             self.states[name] = state
         return {
-            **heartbeat.lease_sync(granted),
+            **heartbeat.trade(granted),
             "replicas": replicas,
             "t_max_ms": heartbeat.T_MAX_MS,
             "more": False,
@@ -151,7 +151,7 @@ class World(RuleBasedStateMachine):
         self.skews = [skews[0], skews[0], skews[2]]
         self.replicas = [self._replica(number) for number in range(self.REPLICAS)]
         self.requests, self.answers = [], []
-        self.waiting = []  # calls that come again at a moment
+        self.waiting = []  # calls that decide again, woken or not
         self.admitted = []  # (moment, units)
         self.names = self.REPLICAS
 
@@ -169,10 +169,10 @@ class World(RuleBasedStateMachine):
         for _ in range(times):
             self.decide(replica)
 
-    def decide(self, replica, *, is_late=False):
+    def decide(self, replica, *, is_late=False, waiter=None):
         since_ns = 0 if is_late else replica.admission.clock()
         before = [replica.held(limit) for limit in range(len(self.limits))]
-        decision = replica.admission.admit(replica.key, since_ns)
+        decision = replica.admission.admit(replica.key, since_ns, waiter)
         spent = [held - replica.held(limit) for limit, held in enumerate(before)]
         if decision is None:
             assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
@@ -180,12 +180,11 @@ class World(RuleBasedStateMachine):
             self.admit(1)
         else:
             assert not any(spent)  # 6
-            if isinstance(decision, NeedsUnits):
-                replica.admission.ask(decision)
-            elif isinstance(decision, WaitUntil):
-                self.waiting.append((replica, decision.at_ns))
+            if isinstance(decision, Short):
+                self.waiting.append((replica, decision))
             else:
                 assert isinstance(decision, Refusal)
+                assert waiter is None or not any(waiter in lease_pool.waiting for lease_pool in replica.lease_pools)
 
     def admit(self, units):
         self.admitted.append((self.real_ns, units))
@@ -242,7 +241,23 @@ class World(RuleBasedStateMachine):
         number %= len(self.replicas)
         if number == 1:
             self.names += 1
+            gone = self.replicas[number]
+            self.waiting = [call for call in self.waiting if call[0] is not gone]
             self.replicas[number] = self._replica(number, self.names)
+
+    @precondition(lambda self: self.waiting)
+    @rule(place=st.integers(0, 20))
+    def leave(self, place):
+        """A call that waits is cancelled, or gives up."""
+        replica, short = self.waiting.pop(place % len(self.waiting))
+        replica.admission.leave(short.waiter)
+
+    @invariant()
+    def only_calls_that_wait_are_waited_for(self):
+        for replica in getattr(self, "replicas", ()):
+            waiters = {short.waiter for caller, short in self.waiting if caller is replica}
+            for lease_pool in replica.lease_pools:
+                assert set(lease_pool.waiting) <= waiters
 
     def check_windows(self):
         newest, _ = self.admitted[-1]
@@ -271,17 +286,16 @@ class World(RuleBasedStateMachine):
 
 
 class Requests(World):
-    """Calls that wait for the start of a lease, too."""
+    """Calls that wait, too."""
 
     @precondition(lambda self: self.waiting)
     @rule(place=st.integers(0, 20), pauses=st.booleans(), is_late=st.booleans())
     def call_again(self, place, pauses, is_late):
-        """A call that waited for the start of a lease is woken up then, or later."""
-        replica, due_ns = self.waiting.pop(place % len(self.waiting))
-        if not pauses:
-            self.real_ns = max(self.real_ns, due_ns - replica.skew_ns)
-        if replica.admission.clock() >= due_ns:
-            self.decide(replica, is_late=is_late)
+        """A call that waited decides again, at the moment that it was told or another."""
+        replica, short = self.waiting.pop(place % len(self.waiting))
+        if short.wait.at_ns is not None and not pauses:
+            self.real_ns = max(self.real_ns, short.wait.at_ns - replica.skew_ns)
+        self.decide(replica, is_late=is_late, waiter=short.waiter)
 
     @rule(number=st.integers(0, 2), ms=st.lists(st.integers(0, 90), min_size=4, max_size=4), is_late=st.booleans())
     def come(self, number, ms, is_late):
@@ -307,9 +321,9 @@ class Requests(World):
         waiting = len(self.waiting)
         self.decide(self.replicas[number])
         self.heartbeat(number=number, there_ms=ms[0], back_ms=ms[1])
-        self.decide(self.replicas[number], is_late=is_late)
-        if len(self.waiting) > waiting:
-            self.call_again(place=waiting, pauses=False, is_late=is_late)
+        for _ in range(2):
+            if len(self.waiting) > waiting:
+                self.call_again(place=waiting, pauses=False, is_late=is_late)
         self.heartbeat(number=number, there_ms=ms[2], back_ms=ms[3])
 
 
@@ -353,15 +367,23 @@ class Tokens(World):
 
     @rule(number=st.integers(0, 2), units=st.integers(1, 30))
     def call(self, number, units):
-        replica = self.replicas[number % len(self.replicas)]
+        self.reserve(self.replicas[number % len(self.replicas)], units)
+
+    @precondition(lambda self: self.waiting)
+    @rule(place=st.integers(0, 20))
+    def call_again(self, place):
+        replica, short = self.waiting.pop(place % len(self.waiting))
+        self.reserve(replica, replica.lease_pools[0].waiting[short.waiter], short.waiter)
+
+    def reserve(self, replica, units, waiter=None):
         claims = [(lease_pool, units) for lease_pool in replica.lease_pools]
-        decision = replica.admission.reserve(claims, replica.admission.clock())
+        decision = replica.admission.reserve(claims, replica.admission.clock(), waiter)
         if isinstance(decision, Reservation):
             assert sum(part for _, _, part in decision.parts) == units * len(claims)
             self.admit(units)
             self._open().append((replica, decision, units, len(self.admitted) - 1))
-        elif isinstance(decision, NeedsUnits):
-            replica.admission.ask(decision)
+        elif isinstance(decision, Short):
+            self.waiting.append((replica, decision))
 
     def _open(self):
         if not hasattr(self, "calls"):

@@ -94,8 +94,8 @@ def test_no_call_fails_while_a_key_is_rotated_with_grace(stack, owned, page, eve
     with running(old):
         old.wait_for(200, since=0)
         page.goto(f"/keys/{key.id}")
-        page.get_by_label("The old secret ends").select_option("After an hour")
-        page.get_by_role("button", name="Rotate").click()
+        page.get_by_label("Old secret expires").select_option("In 1 hour")
+        page.get_by_role("button", name="Rotate key").click()
         rotated = page.locator("#token").inner_text()
         assert rotated != token
         assert rotated.startswith(f"kg_live_{key.id}_")
@@ -116,9 +116,10 @@ def test_key_that_is_switched_off_is_refused_within_its_bound(stack, owned, page
         for _ in range(TRIES):
             for name, status in (("Disable", 401), ("Enable", 200)):
                 row = page.get_by_role("row", name=key.name)
+                row.get_by_text("Actions", exact=True).click()
                 pressed = time.monotonic()
                 row.get_by_role("button", name=name).click()
-                expect(page.get_by_role("status")).to_contain_text("is disabled" if name == "Disable" else "is enabled")
+                expect(page.get_by_role("status")).to_contain_text("disabled." if name == "Disable" else "enabled.")
                 delays[name].append(client.wait_for(status, since=pressed) - pressed)
             if all(min(found) <= BOUND_S for found in delays.values()):
                 break

@@ -15,7 +15,7 @@ from test_limits_simulation import LONG, MS, SECOND, T_MAX_NS, Store
 
 from keygauge.call import Call
 from keygauge.key import digest, generate
-from keygauge.limits.admission import Admission, WaitUntil
+from keygauge.limits.admission import Admission
 from keygauge.limits.authorizer import Authorizer
 from keygauge.limits.refusal import Refusal
 from keygauge.sync.lease_sync import LeaseSync
@@ -33,7 +33,7 @@ class Process:
         self.admission.key_cache.put([entry], wanted=frozenset([entry["id"]]))
         self.admission.key_cache.learn(digest(TOKEN), entry["id"], 1)
         heartbeat = SimpleNamespace(admission=self.admission, costing=None, next_round=Future)
-        self.authorizer = Authorizer(heartbeat, enforces=True)
+        self.authorizer = Authorizer(heartbeat, enforces=True, wait_s=0.25)
         self.lease_sync = LeaseSync(self.admission, clock=clock)
 
 
@@ -57,12 +57,13 @@ class World:
         call = Call(method="GET", ip=None, time_ns=0, started_ns=self.now_ns)
         decision = process.authorizer.decide(call, TOKEN.encode())
         while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, WaitUntil):
+            if decision.at_ns is not None:
                 self.now_ns = max(self.now_ns, decision.at_ns)
             else:
                 self.heartbeat(process)
             self.now_ns += self.dice.randrange(self.wake_ns)
             decision = process.authorizer.decide(call, TOKEN.encode())
+        process.authorizer.leave(call)
         if decision is not None:
             return decision
         self.late_ns = max(self.late_ns, self.now_ns - call.started_ns)

@@ -107,14 +107,14 @@ def send(port, token, count):
     return Counter(get(port, path, token) for path in paths)
 
 
-def units_taken(stack):
+def units_taken(stack, key):
     """The month's units that are out or spent."""
     with psycopg.connect(stack.database_url) as connection:
         query = (
-            "SELECT cells[1] FROM limit_state JOIN plan_limit ON limit_state.id LIKE plan_limit.id || ':%' "
-            "WHERE plan_limit.name = 'monthly_requests'"
+            "SELECT cells[1] FROM limit_state JOIN plan_limit ON limit_state.id LIKE plan_limit.id || ':%%' "
+            "WHERE plan_limit.name = 'monthly_requests' AND limit_state.account_id = %s"
         )
-        return connection.execute(query).fetchone()[0]
+        return connection.execute(query, (key.account_id,)).fetchone()[0]
 
 
 @pytest.mark.timeout(600)
@@ -146,14 +146,13 @@ def test_graceful_reload_loses_nothing(check, name):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["uvicorn, 2 workers", "gunicorn sync, preload", "granian"])
-def test_prometheus_pulls_each_worker_by_a_port_of_its_own(cold_stack, serve, monkeypatch, name):
-    cold_stack.start_service()
-    key, token = cold_stack.create_key(plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60))
+def test_prometheus_pulls_each_worker_by_a_port_of_its_own(key_service, serve, name):
+    key, token = key_service.create_key(plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60))
     ports = free_ports(20)
     port, process = serve(
         SERVERS[name],
         {"small.py": APP},
-        cold_stack,
+        key_service,
         OTEL_EXPORTER_OTLP_METRICS_ENDPOINT="",
         KEYGAUGE_PROMETHEUS_PORTS=f"{ports[0]}-{ports[-1]}",
     )
@@ -189,18 +188,17 @@ def terminate_workers(process):
 
 
 @pytest.fixture
-def check(cold_stack, collector, serve, tmp_path):
+def check(key_service, collector, serve, tmp_path):
     """Serve by a command, send requests, end the server; compare."""
-    return partial(check_counts, cold_stack, collector, serve, tmp_path)
+    return partial(check_counts, key_service, collector, serve, tmp_path)
 
 
-def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=False, end=terminate):
-    cold_stack.start_service()
-    key, token = cold_stack.create_key(
+def check_counts(key_service, collector, serve, tmp_path, command, *, reloads=False, end=terminate):
+    key, token = key_service.create_key(
         plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60),
         plans.Limit(name="monthly_requests", unit="request", amount=1_000_000, period="month"),
     )
-    port, process = serve(command, {"small.py": APP}, cold_stack)
+    port, process = serve(command, {"small.py": APP}, key_service)
     with ThreadPoolExecutor(CLIENTS) as clients:
         answers = clients.map(lambda _: send(port, token, REQUESTS // CLIENTS), range(CLIENTS))
         if reloads:  # in the midst of them
@@ -209,10 +207,10 @@ def check_counts(cold_stack, collector, serve, tmp_path, command, *, reloads=Fal
         sent = sum(answers, Counter())
     assert sent == {200: REQUESTS}, (tmp_path / "server.log").read_text()[-2000:]
     end(process)
-    events = cold_stack.ledger(key.id, "status, input_tokens, output_tokens")
+    events = key_service.ledger(key.id, "status, input_tokens, output_tokens")
     assert Counter(events) == {(200, 11, 7): REQUESTS}
     assert collector.total("keygauge.requests", **{"keygauge.key.id": key.id}) == REQUESTS
     assert collector.total("keygauge.tokens") == 18 * REQUESTS
     assert collector.total("keygauge.request.duration") == REQUESTS
     assert list((tmp_path / "spool").iterdir()) == []
-    assert units_taken(cold_stack) == REQUESTS  # every lease went back, with what was not spent of it
+    assert units_taken(key_service, key) == REQUESTS  # every lease went back, with what was not spent of it

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 from test_limits_simulation import EPOCH_US, MS, PROFILE, T_MAX_NS, Replica, World
 
-from keygauge.limits.admission import NeedsUnits, Reservation, WaitUntil
+from keygauge.limits.admission import Reservation, Short
 from keygauge.limits.concurrency import ConcurrencyPool
 from keygauge.limits.limit import Limit
 from keygauge.limits.refusal import Refusal
@@ -56,7 +56,7 @@ class SlotStore:
                 number = self.last
                 self.leases[number] = {"replica": replica, "units": grant.units, "ends_us": grant.ends_us}
             granted.append(leases.Granted(item["limit"], number, grant, now_us))
-        traded = heartbeat.lease_sync(granted, [concurrency.Kept(lease, scarce) for lease in kept])
+        traded = heartbeat.trade(granted, [concurrency.Kept(lease, scarce) for lease in kept])
         return {**traded, "replicas": replicas, "t_max_ms": heartbeat.T_MAX_MS, "more": False}
 
 
@@ -82,18 +82,27 @@ class Calls(World):
 
     @rule(number=st.integers(0, 2), times=st.integers(1, 4))
     def call(self, number, times):
-        replica = self.replicas[number % len(self.replicas)]
         for _ in range(times):
-            decision = replica.admission.reserve([(replica.lease_pools[0], 1)], replica.admission.clock())
-            if isinstance(decision, Reservation):
-                assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
-                self.calls.append((replica, decision))
-                slots_held = sum(x.units for x in replica.lease_pools[0].leases if x.is_live(replica.admission.clock()))
-                assert sum(caller is replica for caller, _ in self.calls) <= slots_held  # those not counted come first
-            elif isinstance(decision, NeedsUnits):
-                replica.admission.ask(decision)
-            else:
-                assert isinstance(decision, Refusal | WaitUntil)
+            self.reserve(self.replicas[number % len(self.replicas)])
+
+    @precondition(lambda self: self.waiting)
+    @rule(place=st.integers(0, 20))
+    def call_again(self, place):
+        replica, short = self.waiting.pop(place % len(self.waiting))
+        self.reserve(replica, short.waiter)
+
+    def reserve(self, replica, waiter=None):
+        (held,) = replica.lease_pools
+        decision = replica.admission.reserve([(held, 1)], replica.admission.clock(), waiter)
+        if isinstance(decision, Reservation):
+            assert self.real_ns < replica.reached_ns + T_MAX_NS  # 9
+            self.calls.append((replica, decision))
+            slots_held = sum(lease.units for lease in held.leases if lease.is_live(replica.admission.clock()))
+            assert sum(caller is replica for caller, _ in self.calls) <= slots_held  # those not counted come first
+        elif isinstance(decision, Short):
+            self.waiting.append((replica, decision))
+        else:
+            assert isinstance(decision, Refusal)
 
     @precondition(lambda self: self.calls)
     @rule(place=st.integers(0, 20))
@@ -108,6 +117,7 @@ class Calls(World):
             self.names += 1
             gone = self.replicas[number]
             self.calls = [call for call in self.calls if call[0] is not gone]
+            self.waiting = [call for call in self.waiting if call[0] is not gone]
             self.replicas[number] = self._replica(number, self.names)
 
     @rule(number=st.integers(0, 2), step_ms=st.sampled_from([1000, 1000, 5000, 9300, 9600, 9900, 10_100]))

@@ -609,3 +609,31 @@ async def call(app, token, path="/", *, then=None, send=None):
     }
     await app(scope, receive, send or take)
     return sent
+
+
+async def test_refusal_is_readable_by_a_page_of_another_origin(guard, visit):
+    answer = await visit(guard(host()), headers={"origin": "https://site.example"})
+    assert answer.status_code == 401
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-origin" not in (await visit(guard(host()))).headers
+
+
+async def test_bearer_of_the_host_goes_beside_our_key(service, guard, visit):
+    _, token = service.key()
+    headers = {"authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x", "x-api-key": token}
+    assert (await visit(guard(host()), headers=headers)).status_code == 200
+
+
+async def test_keys_may_have_a_header_of_their_own(service, guard, visit, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-KeyGauge-Key")
+    _, token = service.key()
+    app = guard(host())
+    assert (
+        await visit(app, headers={"x-keygauge-key": token, "authorization": "Bearer kg_of-the-host"})
+    ).status_code == 200
+    assert (await visit(app, token)).json()["code"] == "key_missing"
+
+
+async def test_health_of_model_servers_is_open(guard, visit):
+    app = guard(Starlette(routes=[Route(path, hello) for path in ("/health", "/ping", "/hello")]))
+    assert [(await visit(app, path=path)).status_code for path in ("/health", "/ping", "/hello")] == [200, 200, 401]

@@ -1,13 +1,14 @@
 """Keys that may not do everything, in front of a real key service."""
 
 import asyncio
+import gzip
 import threading
 
 import pytest
 from flask import Flask, request
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from keygauge import current
 from keygauge.settings import SettingsError
@@ -73,6 +74,59 @@ async def test_key_is_refused_for_other_models(service, api, visit):
     assert (await visit(api, token, "/hello")).status_code == 200  # uses no model
     events = service.events(7)
     assert [(event["outcome"], event["error"]) for event in events[2:6]] == [("forbidden", "model_not_allowed")] * 4
+
+
+@pytest.fixture
+def proxy(guard):
+    """An app that reads its model from the path, the query, a form, or JSON however it is sent."""
+    routes = [
+        Route("/engines/{model}/completions", hello, methods=["GET", "POST"]),
+        Route("/run/{model_id:path}", hello, methods=["GET", "POST"]),
+        Mount("/sub/{tenant}", routes=[Route("/call/{engine}", hello, methods=["GET", "POST"])]),
+        Route("/hello", hello, methods=["GET", "POST"]),
+    ]
+    return guard(Starlette(routes=routes))
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "code"),
+    [
+        ("/engines/good/completions", {}, None),
+        ("/engines/other/completions", {}, "model_not_allowed"),
+        ("/run/org/good", {}, None),
+        ("/run/good/x", {}, "model_not_allowed"),
+        ("/sub/good/call/other", {}, "model_not_allowed"),
+        ("/sub/other/call/good", {}, None),
+        ("/hello?model=other", {"json": {"model": "good"}}, "model_not_allowed"),
+        ("/hello?model=good", {"json": {"model": "good"}}, None),
+        ("/hello", {"data": {"model": "good"}}, None),
+        ("/hello", {"data": {"model": "other"}}, "model_not_allowed"),
+        ("/hello", {"data": {"model": "good"}, "files": {"file": b"x"}}, None),
+        ("/hello", {"data": {"model": "other"}, "files": {"file": b"x"}}, "model_not_allowed"),
+        ("/hello", {"content": b'{"MODEL": "other", "model": "good"}'}, "model_not_allowed"),
+        ("/hello", {"content": b'{"model": "other", "model": "good"}'}, "model_not_allowed"),
+        (
+            "/hello",
+            {"content": gzip.compress(b'{"model": "good"}', mtime=0), "headers": {"content-encoding": "gzip"}},
+            None,
+        ),
+        ("/hello", {"content": b'{"model": "good"}', "headers": {"content-encoding": "br"}}, "request_unreadable"),
+        ("/hello", {"content": b"model is good"}, "request_unreadable"),
+        ("/hello", {"content": b'{"model": "good", "x": "%s"}' % (b"x" * 2**20)}, "request_unreadable"),
+    ],
+)
+async def test_every_place_that_names_a_model_is_held_against_the_key(service, proxy, visit, path, options, code):
+    _, token = service.key(models=["good", "org/good"])
+    answer = await visit(proxy, token, path, method="POST", **options)
+    assert (answer.json()["code"] if answer.status_code != 200 else None) == code
+
+
+async def test_a_body_that_hides_its_cap_is_refused_where_tokens_are_limited(service, proxy, visit):
+    hidden = {"content": b'{"max_tokens": 5}', "headers": {"content-encoding": "br"}}
+    tpm = {"name": "tpm", "unit": "token", "amount": 100_000, "window_s": 60}
+    for limit, status in ((tpm, 400), ({**tpm, "dry_run": True}, 200), (None, 200)):
+        _, token = service.key(limit) if limit else service.key()
+        assert (await visit(proxy, token, method="POST", **hidden)).status_code == status
 
 
 async def test_scopes_reach_the_app(service, api, visit):
@@ -163,3 +217,21 @@ def test_wsgi_refuses_other_models_alike(service, guard_wsgi, visit_wsgi):
     refused = visit_wsgi(api, token, "/chat", method="POST", json={"model": "gpt-4o"})
     assert (refused.status_code, refused.json()["code"]) == (403, "model_not_allowed")
     assert visit_wsgi(api, token).text == "hello"
+
+
+def test_wsgi_reads_every_place_alike(service, guard_wsgi, visit_wsgi):
+    app = Flask("api")
+    app.add_url_rule("/run/<path:model>", "run", view_func=lambda model: model, methods=["POST"])
+    api = guard_wsgi(app)
+    _, token = service.key(models=["org/good"])
+    assert visit_wsgi(api, token, "/run/org/good", method="POST").text == "org/good"
+    for path, options in (
+        ("/run/org/other", {}),
+        ("/run/org/good?model=other", {}),
+        ("/run/org/good", {"data": {"model": "other"}}),
+        ("/run/org/good", {"content": b'{"Model": "other"}'}),
+    ):
+        refused = visit_wsgi(api, token, path, method="POST", **options)
+        assert (refused.status_code, refused.json()["code"]) == (403, "model_not_allowed"), path
+    unreadable = visit_wsgi(api, token, "/run/org/good", method="POST", content=b"x")
+    assert (unreadable.status_code, unreadable.json()["code"]) == (400, "request_unreadable")

@@ -120,3 +120,11 @@ def test_an_open_path_that_no_call_can_have_is_named():
 def test_a_text_in_place_of_a_list_opens_no_path():
     with pytest.raises(SettingsError, match="KEYGAUGE_OPEN_PATHS has 'd'"):
         Settings(**{**GOOD, "open_paths": tuple("/docs*")})
+
+
+def test_a_header_that_no_call_can_have_is_named(monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-KeyGauge-Key")
+    assert Settings.from_environment(**GOOD).credential_header == "X-KeyGauge-Key"
+    monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-Key: ")
+    with pytest.raises(SettingsError, match="KEYGAUGE_CREDENTIAL_HEADER"):
+        Settings.from_environment(**GOOD)

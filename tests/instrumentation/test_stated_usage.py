@@ -159,7 +159,7 @@ async def no_model(request):
 
 
 @pytest.mark.parametrize("estimates", [True, False])
-async def test_answer_that_tells_no_usage_is_estimated_a_document_by_choice_only(service, guard, visit, monkeypatch, estimates):
+async def test_answer_that_tells_no_usage_is_estimated(service, guard, visit, monkeypatch, estimates):
     if estimates:
         monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", "1")
     _, token = service.key()

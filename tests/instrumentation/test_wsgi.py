@@ -341,3 +341,30 @@ def test_failing_identify_costs_a_label_not_the_call(visit_wsgi, tmp_path):
 def test_identify_goes_with_observe_mode_only(guard_wsgi):
     with pytest.raises(SettingsError, match="observe"):
         guard_wsgi(answering([]), identify=lambda environ: None)
+
+
+@pytest.mark.parametrize("rest", [[b" world"], (part for part in [b" world"])])
+def test_what_is_written_is_sent_also_where_the_server_has_no_write(service, guard_wsgi, rest):
+    def app(environ, start_response):
+        write = start_response("200 OK", [("content-type", "text/plain"), ("content-length", "11")])
+        write(b"hel")
+        write(b"lo")
+        return rest
+
+    _, token = service.key()
+    environ = {"HTTP_AUTHORIZATION": f"Bearer {token}", "wsgi.input": io.BytesIO()}
+    setup_testing_defaults(environ)
+    answer = guard_wsgi(app)(environ, lambda *_: None)
+    assert b"".join(answer) == b"hello world"
+    answer.close()
+    (event,) = service.events(1)
+    assert (event["status"], event["response_bytes"], event["error"]) == (200, 11, None)
+
+
+def test_keys_may_have_a_header_of_their_own(service, guard_wsgi, visit_wsgi, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-KeyGauge-Key")
+    _, token = service.key()
+    app = guard_wsgi(answering([b"{}"]))
+    assert visit_wsgi(app, headers={"x-keygauge-key": token, "authorization": "Bearer kg_1"}).status_code == 200
+    refused = visit_wsgi(app, token, headers={"origin": "https://site.example"})
+    assert (refused.json()["code"], refused.headers["access-control-allow-origin"]) == ("key_missing", "*")

@@ -17,6 +17,6 @@ def test_a_database_without_migrations_is_not_ready(empty_database_url):
     )
     app = create_app(settings)
     answer = app.test_client().get("/readyz")
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
     assert answer.status_code == 503
     assert answer.json["code"] == "migrations_pending"

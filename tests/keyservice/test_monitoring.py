@@ -138,11 +138,11 @@ def test_without_a_database_the_process_still_tells_its_own_counts():
         database_url="postgresql://127.0.0.1:1/none", service_token="s" * 20, admin_token="a" * 20, peppers=PEPPERS
     )
     app = create_app(settings)
-    app.extensions["keygauge"].pool.timeout = 0.2
+    app.extensions["keygauge"].page_pool.timeout = 0.2
     client = app.test_client()
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
     answer = client.get("/metrics")
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
     assert "keygauge_service_requests_total" in answer.text
     assert "keygauge_key_info" not in answer.text

@@ -1,4 +1,4 @@
-"""docs/dashboards.md: what every panel answers, with its query and unit, for readers without a Grafana."""
+"""docs/reference/dashboards.md: what every panel answers, with its query and unit, for readers without a Grafana."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _view(view: View) -> str:
 
 
 def _linked(alert: str) -> str:
-    return f"[{alert}](runbook.md#{alert.lower()})"
+    return f"[{alert}](../operate/runbook.md#{alert.lower()})"
 
 
 def _target(target: Target) -> str:
@@ -55,7 +55,7 @@ def _alerts(every: list[Alert]) -> str:
 
 def _ledger_alerts() -> str:
     rows = (
-        f"**[{alert.name}](runbook.md#{alert.name.lower()})** {alert.severity}: every row is an alert.\n\n"
+        f"**[{alert.name}](../operate/runbook.md#{alert.name.lower()})** {alert.severity}: every row is an alert.\n\n"
         f"```sql\n{alert.query}\n```\n"
         for alert in ledger_alerts()
     )
@@ -66,4 +66,5 @@ def _rows(every: list[Alert]) -> Iterator[str]:
     for alert in every:
         name = " ".join((alert.name, *alert.labels.values()))
         condition = alert.expression.replace("|", "\\|")
-        yield f"| [{name}](runbook.md#{alert.name.lower()}) | {alert.severity} | {alert.hold} | `{condition}` |\n"
+        heading = f"../operate/runbook.md#{alert.name.lower()}"
+        yield f"| [{name}]({heading}) | {alert.severity} | {alert.hold} | `{condition}` |\n"

@@ -28,7 +28,7 @@ def generate(thresholds: Thresholds, runbook: str = RUNBOOK) -> dict[Path, str]:
         _PROVISIONING / "datasources/keygauge.yaml": data_sources(),
         _PROVISIONING / "alerting/keygauge.yaml": ledger_rules(runbook),
         _PROVISIONING / "dashboards/keygauge.yaml": dashboard_folder(),
-        Path("docs/dashboards.md"): catalogue(thresholds),
+        Path("docs/reference/dashboards.md"): catalogue(thresholds),
     }
 
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn, cast
 
 from keygauge.call import CURRENT, Call
-from keygauge.clock import SECOND, now_ns
-from keygauge.http import router
+from keygauge.clock import now_ns
+from keygauge.http import event_loop, router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
 from keygauge.http.lifespan import Lifespan
+from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight
 from keygauge.http.problem import answer
-from keygauge.limits.admission import WaitUntil
-from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody, PendingHeartbeat
-from keygauge.limits.credential import Conflict, find
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
+from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
 from keygauge.networks import parse_networks
@@ -28,7 +27,6 @@ from keygauge.telemetry import tracing
 
 Identify = Callable[[Scope], str | None]
 
-_COARSE_S = 0.002  # an event loop's timer may be so late
 MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
 _EXCHANGES: dict[str, type[HttpResponder | WebSocketResponder]] = {
     "http": HttpResponder,
@@ -79,21 +77,20 @@ class KeyGaugeMiddleware:
             )
             self._process = Process(settings)
         except SettingsError as error:
-            if not _is_serving():
+            if not event_loop.is_running():  # it takes what is raised then for an app without a lifespan
                 raise
             settings = Settings(mode="observe", spool_dir=Path())  # of no use: nothing starts
             self._process = _Unset(error)
         self._proxies = parse_networks(settings.trusted_proxies)
-        self._wait_ns = int(settings.wait_s * SECOND)
-        self._open_paths = frozenset(path for path in settings.open_paths if not path.endswith("*"))
-        self._open_prefixes = tuple(path[:-1] for path in settings.open_paths if path.endswith("*"))
+        self._headers = headers_for(settings.credential_header)
+        self._open = OpenPaths(settings.open_paths).has_scope
         router.follow()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         make = _EXCHANGES.get(scope["type"])
         path = scope.get("path", "")
-        if make is None or MARK in scope or path in self._open_paths or path.startswith(self._open_prefixes):
+        if make is None or MARK in scope or self._open(scope):
             await self._pass_on(scope, receive, send)
             return
         runtime = self._process.runtime or self._process.start()
@@ -116,7 +113,7 @@ class KeyGaugeMiddleware:
                 refusal = None
             else:
                 headers = scope["headers"]
-                token = find(headers)
+                token = find(headers, self._headers)
                 is_free = token is None and is_preflight(call.method, headers) and responder.is_answered()
                 decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
@@ -127,7 +124,11 @@ class KeyGaugeMiddleware:
                 if call.template is None:
                     responder.read_route()
                 await responder.refuse(
-                    answer(refusal, cast("Authorizer", authorizer).fields(call) if refusal.limit else [])
+                    answer(
+                        refusal,
+                        cast("Authorizer", authorizer).fields(call) if refusal.limit else [],
+                        is_cross_origin=responder.is_cross_origin,
+                    )
                 )
                 return
             outer = CURRENT.set(call)
@@ -163,8 +164,8 @@ class KeyGaugeMiddleware:
 
     async def _stop(self) -> None:
         if self._process.runtime is not None:
-            await asyncio.to_thread(self._process.stop)
-            await asyncio.to_thread(flush)
+            await event_loop.in_thread(self._process.stop)
+            await event_loop.in_thread(flush)
 
     async def _wait(
         self,
@@ -173,23 +174,27 @@ class KeyGaugeMiddleware:
         token: bytes | Conflict | None,
         decision: Decision,
     ) -> Refusal | None:
-        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        """Decide on a cold key, on units that are not held, or by the body: with the key service's word."""
         call = responder.call
-        until_ns = call.started_ns + self._wait_ns
-        while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, NeedsBody):
-                responder.read_route()
-                try:
-                    call.estimate = await responder.estimate() if decision.needs_body else Estimate()
-                except EstimateError:
-                    return authorizer.refuse_cap(call)
-                until_ns = now_ns() + self._wait_ns
-            elif isinstance(decision, WaitUntil):
-                await _wake_at(decision.at_ns)
-            elif not await _ended(decision, until_ns):
-                return authorizer.give_up(call)
-            decision = authorizer.decide(call, token)
-        return decision
+        since_ns = call.started_ns
+        try:
+            while decision is not None and not isinstance(decision, Refusal):
+                if isinstance(decision, NeedsBody):
+                    responder.read_route()
+                    try:
+                        waits = decision.needs_model
+                        call.estimate = await responder.estimate(waits=waits) if decision.needs_body else Estimate()
+                    except EstimateError:
+                        return authorizer.refuse_cap(call)
+                    since_ns = now_ns()
+                elif now_ns() >= (until_ns := authorizer.waits_until_ns(since_ns)):
+                    return authorizer.give_up(call)
+                else:
+                    await event_loop.end_of(decision, until_ns)
+                decision = authorizer.decide(call, token)
+            return decision
+        finally:
+            authorizer.leave(call)
 
     def _observe(self, runtime: Runtime, call: Call, scope: Scope) -> None:
         if self._identify is None:
@@ -222,41 +227,5 @@ class _Unset:
         """Stop nothing."""
 
 
-def _is_serving() -> bool:
-    """Tell whether a server runs already: it takes what is raised then for an app without a lifespan."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 def _forwarded_for(scope: Scope) -> str:
     return ",".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
-
-
-async def _wake_at(moment_ns: int) -> None:
-    """Sleep until a moment, but not past it as event loops do, by up to a millisecond: on a schedule that adds up."""
-    await asyncio.sleep((moment_ns - now_ns()) / SECOND - _COARSE_S)
-    while now_ns() < moment_ns:  # noqa: ASYNC110 - no event marks a moment
-        await asyncio.sleep(0)
-
-
-async def _ended(coming: PendingHeartbeat, deadline_ns: int) -> bool:
-    """Wait for a round without holding the event loop; False when time is up or the key service did not answer."""
-    loop = asyncio.get_running_loop()
-    waiter: asyncio.Future[bool] = loop.create_future()
-
-    def wake(ended: PendingHeartbeat) -> None:
-        def settle() -> None:
-            if not waiter.done():
-                waiter.set_result(ended.result())
-
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle)
-
-    coming.add_done_callback(wake)
-    try:
-        return await asyncio.wait_for(waiter, max(deadline_ns - now_ns(), 0) / SECOND)
-    except TimeoutError:
-        return False

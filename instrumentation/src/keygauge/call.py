@@ -72,6 +72,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     trace_id: str | None = None
     usage: Usage | None = None
     usage_status: UsageStatus = "none"
+    waiter: Any = None  # its place in the queues of its limits, while it waits for units
 
     def record_usage(
         self,

@@ -10,6 +10,7 @@ from typing import Literal
 
 Environment = Literal["live", "test"]
 
+PREFIX = b"kg_"  # of every key
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 12
 _SECRET_LENGTH = 32

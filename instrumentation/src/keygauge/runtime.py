@@ -59,7 +59,12 @@ class Runtime:
         self._meter: CostMeter | None = None
         if settings.service_url:
             self._heartbeat = Heartbeat(settings, on_fault=self.aggregator.fault)
-            self.authorizer = Authorizer(self._heartbeat, enforces=settings.mode == "enforce", providers=self.providers)
+            self.authorizer = Authorizer(
+                self._heartbeat,
+                enforces=settings.mode == "enforce",
+                wait_s=settings.wait_s,
+                providers=self.providers,
+            )
             self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
             self._heartbeat.start()
             self._open_spool(settings, self._heartbeat)

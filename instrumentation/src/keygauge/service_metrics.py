@@ -53,14 +53,14 @@ LEDGER_CHECKED = Metric(
     "keygauge.ledger.checked.timestamp", "gauge", "s", (), "When the ledger was last compared with its replicas"
 )
 SERVICE_REQUESTS = Metric(
-    "keygauge.sync.client.requests",
+    "keygauge.service.requests",
     "counter",
     "{request}",
     (ROUTE, METHOD, STATUS),
     "Requests the key service answered",
 )
 SERVICE_DURATION = Metric(
-    "keygauge.sync.client.request.duration",
+    "keygauge.service.request.duration",
     "histogram",
     "s",
     (ROUTE,),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,13 +36,14 @@ class Settings:
         spool_dir: where events wait until they are in the ledger; on a disk that outlives the process.
         mode: `enforce` refuses calls; `observe` counts them and refuses none.
         open_paths: paths that need no key and are not metered; a trailing `*` matches all that begins so.
-        wait_s: the longest that a request waits for the key service, for a cold key or a dry lease.
+        wait_s: the longest that a request waits for a key service that does not answer.
         spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
         spool_keep_s: how long events that the ledger took are kept, in case that it is restored to a moment before.
         service_name: the name of the metered service.
         estimate_usage: estimate the tokens of a model's answer that tells none, and mark the call so; None: of a stream
             only, which a client may leave before its usage; False: of none.
         providers: whose answers a route gives, as (pattern, provider); a trailing `*` matches all that begins so.
+        credential_header: the one header that holds our keys, where others are the host's; None: the usual ones.
         trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
     """
 
@@ -49,7 +51,8 @@ class Settings:
     service_token: str | None = field(default=None, repr=False)
     spool_dir: Path
     mode: Mode = "enforce"
-    open_paths: tuple[str, ...] = ("/healthz", "/metrics", "/metrics/")
+    open_paths: tuple[str, ...] = ("/healthz", "/health", "/ping", "/metrics", "/metrics/")
+    credential_header: str | None = None
     wait_s: float = 0.25
     spool_bytes: int = 256 * 1024 * 1024
     spool_keep_s: float = 3600.0
@@ -70,6 +73,10 @@ class Settings:
         if type(self.spool_bytes) is not int or self.spool_bytes < SPOOL_BYTES_MIN:
             raise SettingsError(
                 f"KEYGAUGE_SPOOL_BYTES is {self.spool_bytes}: give a whole number of bytes, at least {SPOOL_BYTES_MIN}"
+            )
+        if self.credential_header is not None and not _is_field_name(self.credential_header):
+            raise SettingsError(
+                f"KEYGAUGE_CREDENTIAL_HEADER is {self.credential_header!r}: give one header's name, e.g. X-KeyGauge-Key"
             )
         for path in self.open_paths:  # of a text in place of a list, the letters: its `*` would open every path
             if not path.startswith("/"):
@@ -127,6 +134,7 @@ class Settings:
             "service_token": os.environ.get("KEYGAUGE_SERVICE_TOKEN") or None,
             "spool_dir": Path(os.environ.get("KEYGAUGE_SPOOL_DIR") or _default_spool_dir()),
             "mode": os.environ.get("KEYGAUGE_MODE") or "enforce",
+            "credential_header": os.environ.get("KEYGAUGE_CREDENTIAL_HEADER") or None,
             "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
         }
         switches = {name: _switch(name) for name in _SWITCHES}
@@ -147,6 +155,9 @@ class Settings:
         read |= {name: value for name, value in given.items() if value is not None}
         read["spool_dir"] = Path(str(read["spool_dir"]))
         return cls(**read)  # type: ignore[arg-type]  # __post_init__ checks what was read
+
+
+_is_field_name = re.compile(r"[A-Za-z0-9-]+").fullmatch
 
 
 def _default_spool_dir() -> str:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.http import request_body, router
+from keygauge.http import router
 from keygauge.http.client_address import client_ip
+from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight_environ
 from keygauge.http.problem import answer
 from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
-from keygauge.limits.admission import WaitUntil
-from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody, PendingHeartbeat
-from keygauge.limits.credential import Conflict, find
+from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
+from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
+from keygauge.limits.waiter import Wait
 from keygauge.networks import parse_networks
 from keygauge.runtime import Process, Runtime
 from keygauge.settings import Mode, Settings, SettingsError
@@ -27,12 +29,6 @@ from keygauge.telemetry import tracing
 Identify = Callable[[Environ], str | None]
 
 MARK = "keygauge.call"  # in the environ: an outer KeyGauge has this request already
-_HEADERS = (
-    ("HTTP_AUTHORIZATION", b"authorization"),
-    ("HTTP_X_API_KEY", b"x-api-key"),
-    ("HTTP_API_KEY", b"api-key"),
-    ("HTTP_X_GOOG_API_KEY", b"x-goog-api-key"),
-)
 
 
 class KeyGaugeMiddleware:
@@ -79,16 +75,14 @@ class KeyGaugeMiddleware:
         self._identify = identify
         self._process = Process(settings)
         self._proxies = parse_networks(settings.trusted_proxies)
-        self._wait_ns = int(settings.wait_s * SECOND)
-        open_paths = [path.encode().decode("latin-1") for path in settings.open_paths]  # as PEP 3333 has them
-        self._open_paths = frozenset(path for path in open_paths if not path.endswith("*"))
-        self._open_prefixes = tuple(path[:-1] for path in open_paths if path.endswith("*"))
+        headers = headers_for(settings.credential_header)
+        self._headers = [(f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in sorted(headers)]
+        self._open = OpenPaths(settings.open_paths).has_environ
         router.follow()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
-        path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-        if MARK in environ or path in self._open_paths or path.startswith(self._open_prefixes):
+        if MARK in environ or self._open(environ):
             return self.app(environ, start_response)
         runtime = self._process.runtime or self._process.start()
         call = environ[MARK] = Call(
@@ -111,18 +105,22 @@ class KeyGaugeMiddleware:
                 self._observe(runtime, call, environ)
                 refusal = None
             else:
-                token = _credential(environ)
+                token = _credential(environ, self._headers)
                 is_free = token is None and is_preflight_environ(environ) and responder.is_answered()
                 decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
                     refusal = decision
                 else:
-                    refusal = self._wait(authorizer, responder, token, decision, environ)
+                    refusal = self._wait(authorizer, responder, token, decision)
             if refusal is not None:
                 if call.template is None:
                     responder.read_route()
                 return responder.refuse(
-                    answer(refusal, cast("Authorizer", authorizer).fields(call) if refusal.limit else [])
+                    answer(
+                        refusal,
+                        cast("Authorizer", authorizer).fields(call) if refusal.limit else [],
+                        is_cross_origin=responder.is_cross_origin,
+                    )
                 )
             outer = CURRENT.set(call)
             try:
@@ -140,25 +138,28 @@ class KeyGaugeMiddleware:
         responder: WsgiResponder,
         token: bytes | Conflict | None,
         decision: Decision,
-        environ: Environ,
     ) -> Refusal | None:
-        """Decide on a cold key, a dry lease, or by the body: with the key service's word, within `wait_s`."""
+        """Decide on a cold key, on units that are not held, or by the body: with the key service's word."""
         call = responder.call
-        until_ns = call.started_ns + self._wait_ns
-        while decision is not None and not isinstance(decision, Refusal):
-            if isinstance(decision, NeedsBody):
-                responder.read_route()
-                try:
-                    call.estimate = request_body.estimate_input(environ) if decision.needs_body else Estimate()
-                except EstimateError:
-                    return authorizer.refuse_cap(call)
-                until_ns = now_ns() + self._wait_ns
-            elif isinstance(decision, WaitUntil):
-                time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
-            elif not _ended(decision, until_ns):
-                return authorizer.give_up(call)
-            decision = authorizer.decide(call, token)
-        return decision
+        since_ns = call.started_ns
+        try:
+            while decision is not None and not isinstance(decision, Refusal):
+                if isinstance(decision, NeedsBody):
+                    responder.read_route()
+                    try:
+                        waits = decision.needs_model
+                        call.estimate = responder.estimate(waits=waits) if decision.needs_body else Estimate()
+                    except EstimateError:
+                        return authorizer.refuse_cap(call)
+                    since_ns = now_ns()
+                elif now_ns() >= (until_ns := authorizer.waits_until_ns(since_ns)):
+                    return authorizer.give_up(call)
+                else:
+                    _end_of(decision, until_ns)
+                decision = authorizer.decide(call, token)
+            return decision
+        finally:
+            authorizer.leave(call)
 
     def _observe(self, runtime: Runtime, call: Call, environ: Environ) -> None:
         if self._identify is None:
@@ -169,18 +170,17 @@ class KeyGaugeMiddleware:
             runtime.fault("identify")
 
 
-def _credential(environ: Environ) -> bytes | Conflict | None:
+def _credential(environ: Environ, headers: list[tuple[str, bytes]]) -> bytes | Conflict | None:
     fields = []
-    for key, name in _HEADERS:  # a comprehension would be a call more
+    for key, name in headers:  # a comprehension would be a call more
         value = environ.get(key)
         if value is not None:
             fields.append((name, value.encode("latin-1", "replace")))
-    return find(fields)
+    return find(fields, frozenset(name for name, _ in fields))
 
 
-def _ended(coming: PendingHeartbeat, deadline_ns: int) -> bool:
-    """Wait for a round in this thread; False when time is up or the key service did not answer."""
-    try:
-        return coming.result(max(deadline_ns - now_ns(), 0) / SECOND)
-    except TimeoutError:
-        return False
+def _end_of(wait: Wait, until_ns: int) -> None:
+    """Wait in this thread."""
+    at_ns = until_ns if wait.at_ns is None else min(wait.at_ns, until_ns)
+    with suppress(TimeoutError):
+        wait.woken.result(max(at_ns - now_ns(), 0) / SECOND)

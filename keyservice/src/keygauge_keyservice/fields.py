@@ -26,7 +26,7 @@ class Fields:
         self._read: set[str] = set()
         self.errors: list[FieldError] = []
         if not isinstance(document, dict):
-            self.errors.append(FieldError(path or "body", "wrong_type", "give a JSON object"))
+            self.errors.append(FieldError(path or "body", "wrong_type", "must be a JSON object"))
 
     def __contains__(self, name: str) -> bool:
         return name in self._document
@@ -35,21 +35,21 @@ class Fields:
         """Read a name that people see: 1 to 100 printable characters."""
         value = self._take(field, default)
         if value is not None and not _is_name(value):
-            self._fail(field, "wrong_name", f"give 1 to {NAME_LENGTH_MAX} printable characters")
+            self._fail(field, "wrong_name", f"must have 1 to {NAME_LENGTH_MAX} printable characters")
         return cast("str", value)
 
     def text(self, field: str, *, length_max: int) -> str | None:
         """Read a printable text that may be absent."""
         value = self._take(field, None, nullable=True)
         if value is not None and not (isinstance(value, str) and value.isprintable() and len(value) <= length_max):
-            self._fail(field, "wrong_text", f"give at most {length_max} printable characters")
+            self._fail(field, "wrong_text", f"must have at most {length_max} printable characters")
         return cast("str | None", value)
 
     def slug(self, field: str, *, default: str | None = None) -> str:
         """Read an id that people choose."""
         value = self._take(field, default)
         if value is not None and not (isinstance(value, str) and _is_slug(value)):
-            self._fail(field, "wrong_slug", "give 1 to 40 of a-z, 0-9, _ and -, starting with a letter or digit")
+            self._fail(field, "wrong_slug", "must be 1 to 40 of a-z, 0-9, _ and -, and start with a letter or digit")
         return cast("str", value)
 
     def choice(
@@ -58,7 +58,7 @@ class Fields:
         """Read one of some words."""
         value = self._take(field, default, nullable=nullable)
         if value is not None and not (isinstance(value, str) and value in choices):
-            self._fail(field, "wrong_choice", f"give one of {', '.join(choices)}")
+            self._fail(field, "wrong_choice", f"must be one of {', '.join(choices)}")
         return value
 
     def choices(self, field: str, choices: Collection[str]) -> tuple[str, ...]:
@@ -66,21 +66,23 @@ class Fields:
         value = self._take(field, "")
         words = tuple(value.split(",")) if isinstance(value, str) and value else ()
         if not isinstance(value, str) or not set(words) <= set(choices) or len(set(words)) < len(words):
-            self._fail(field, "wrong_choice", f"give some of {', '.join(choices)}, each once, with commas between them")
+            self._fail(
+                field, "wrong_choice", f"must be a comma-separated list of {', '.join(choices)}, each at most once"
+            )
         return words
 
     def integer(self, field: str, *, least: int, most: int = INTEGER_MAX, nullable: bool = False) -> Any:
         """Read a whole number."""
         value = self._take(field, None, nullable=nullable)
         if value is not None and not (type(value) is int and least <= value <= most):
-            self._fail(field, "wrong_number", f"give a whole number from {least} to {most}")
+            self._fail(field, "wrong_number", f"must be an integer from {least} to {most}")
         return value
 
     def flag(self, field: str, *, default: bool) -> bool:
         """Read true or false."""
         value = self._take(field, default)
         if not isinstance(value, bool):
-            self._fail(field, "wrong_type", "give true or false")
+            self._fail(field, "wrong_type", "must be true or false")
         return cast("bool", value)
 
     def time(self, field: str) -> datetime | None:
@@ -90,7 +92,7 @@ class Fields:
             return None
         moment = _moment(value)
         if moment is None:
-            self._fail(field, "wrong_time", f"give a time such as 2030-01-31T12:00:00Z, from {YEAR_MIN} on, or null")
+            self._fail(field, "wrong_time", f"must be null or a time from {YEAR_MIN} on, such as 2030-01-31T12:00:00Z")
         return moment
 
     def texts(self, field: str, take: Callable[[str], str], *, most: int, hint: str) -> list[str]:
@@ -99,14 +101,14 @@ class Fields:
         if value is None:
             return []
         if not isinstance(value, list) or len(value) > most:
-            self._fail(field, "wrong_list", f"give a list of at most {most} {hint}")
+            self._fail(field, "wrong_list", f"must be a list of at most {most} items, each {hint}")
             return []
         taken: dict[str, None] = {}
         for index, text in enumerate(value):
             try:
                 taken[take(text if isinstance(text, str) else "")] = None
             except ValueError:
-                self._fail(f"{field}[{index}]", "wrong_text", f"give {hint}")
+                self._fail(f"{field}[{index}]", "wrong_text", f"must be {hint}")
         return list(taken)
 
     def each(self, field: str, read: Callable[[Fields], _T], *, most: int) -> list[_T]:
@@ -115,7 +117,7 @@ class Fields:
         if value is None:
             return []
         if not isinstance(value, list) or len(value) > most:
-            self._fail(field, "wrong_list", f"give a list of at most {most} objects")
+            self._fail(field, "wrong_list", f"must be a list of at most {most} objects")
             return []
         items = [Fields(item, f"{self._path}{field}[{index}].") for index, item in enumerate(value)]
         results = [read(item) for item in items]
@@ -131,7 +133,7 @@ class Fields:
     def finish(self) -> None:
         """Add an error for each field that nobody read."""
         for field in self._document.keys() - self._read:
-            self._fail(str(field)[:NAME_LENGTH_MAX], "unknown_field", "there is no such field here")
+            self._fail(str(field)[:NAME_LENGTH_MAX], "unknown_field", "unknown field")
 
     def check(self) -> None:
         """Refuse the request when anything in it is wrong.

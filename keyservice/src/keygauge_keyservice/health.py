@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from flask import Blueprint
+from time import monotonic
+
+from flask import Blueprint, current_app
 
 from keygauge_keyservice import database
 from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.keys import pepper_check
+from keygauge_keyservice.secret import PepperError
 from keygauge_keyservice.web.context import services
+
+_READY_S = 1.0  # for so long it is not looked at again: strangers must not keep the database busy by asking
+_READY_UNTIL = "keygauge_ready_until"
 
 blueprint = Blueprint("health", __name__)
 
@@ -20,8 +27,15 @@ def live() -> dict[str, str]:
 @blueprint.get("/readyz")
 def ready() -> dict[str, str]:
     """Tell that the database answers and has this version's tables: send traffic only then."""
-    with services().connection() as connection:
-        missing = database.pending(connection)
-    if missing:
-        raise Problem(503, "migrations_pending", f"{len(missing)} migrations are missing: run 'keygauge migrate'.")
+    known = current_app.extensions
+    if monotonic() >= known.get(_READY_UNTIL, 0.0):
+        with services().replica_connection() as connection:
+            if missing := database.pending(connection):
+                detail = f"{len(missing)} migrations are missing: run 'keygauge migrate'."
+                raise Problem(503, "migrations_pending", detail)
+            try:
+                pepper_check.compare(connection, services().settings.peppers)
+            except PepperError as error:
+                raise Problem(503, "wrong_pepper", str(error)) from error
+        known[_READY_UNTIL] = monotonic() + _READY_S
     return {"status": "ok"}

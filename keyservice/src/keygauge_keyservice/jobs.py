@@ -15,6 +15,7 @@ from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import partition, replica_check
 from keygauge_keyservice.ledger.event import AGE_MAX
+from keygauge_keyservice.notices.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,14 @@ def chores(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> l
         Job("close periods", timedelta(hours=1), _close),
         Job("prepare partitions", timedelta(hours=1), _prepare),
         Job("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
+    ]
+
+
+def notice_jobs(worker: Worker) -> list[Job]:
+    """Return what tells owners of their accounts; receivers may be slow, so they get a thread of their own."""
+    return [
+        Job("find notices", timedelta(minutes=1), lambda connection: _find(worker, connection)),
+        Job("deliver notices", timedelta(seconds=5), lambda connection: _deliver(worker, connection)),
     ]
 
 
@@ -105,6 +114,14 @@ def _compare(connection: Connection) -> None:
         found = replica_check.check(connection, datetime.now(UTC) - replica_check.PERIOD)
     if found.missing_requests or found.missing_tokens or found.surplus_requests or found.surplus_tokens:
         _log.warning("the ledger and its replicas disagree (see keygauge ledger reconcile): %s", found)
+
+
+def _find(worker: Worker, connection: Connection) -> None:
+    worker.find(connection, now=datetime.now(UTC))
+
+
+def _deliver(worker: Worker, connection: Connection) -> None:
+    worker.deliver(connection, now=datetime.now(UTC))
 
 
 def _close(connection: Connection) -> None:

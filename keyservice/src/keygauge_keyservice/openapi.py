@@ -73,6 +73,7 @@ def document(parts: Sequence[Part]) -> dict[str, Any]:
             "schemas": schemas,
             "securitySchemes": {
                 "operator": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_ADMIN_TOKEN"},
+                "key": {"type": "http", "scheme": "bearer", "description": "an API key, for what is its own"},
                 "replica": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_SERVICE_TOKEN"},
             },
         },

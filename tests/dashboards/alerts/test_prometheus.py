@@ -491,12 +491,12 @@ def test_every_recorded_series_is_read():
 
 
 def test_alerts_and_the_runbook_name_each_other(root):
-    headings = re.findall(r"^## (.+)$", (root / "docs/runbook.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (.+)$", (root / "docs/operate/runbook.md").read_text(), re.MULTILINE)
     assert sorted(headings) == sorted({alert.name for alert in (*alerts(Thresholds()), *ledger_alerts())})
 
 
 def test_runbook_tells_what_it_means_why_and_what_to_run(root):
-    sections = (root / "docs/runbook.md").read_text().split("\n## ")[1:]
+    sections = (root / "docs/operate/runbook.md").read_text().split("\n## ")[1:]
     for section in sections:
         assert "**Means:**" in section
         assert "**Likely causes:**" in section

@@ -131,7 +131,8 @@ def test_ratio_is_a_valid_expression():
 
 def test_commands_of_the_runbook_ask_for_what_there_is(root):
     known = _series()
-    commands = re.findall(r"query instant \$PROMETHEUS '(.+)'$", (root / "docs/runbook.md").read_text(), re.MULTILINE)
+    runbook = (root / "docs/operate/runbook.md").read_text()
+    commands = re.findall(r"query instant \$PROMETHEUS '(.+)'$", runbook, re.MULTILINE)
     assert commands
     for command in commands:
         for node in _nodes(command):

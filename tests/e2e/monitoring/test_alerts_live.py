@@ -29,7 +29,7 @@ from keygauge_keyservice.ledger import replica_check
 pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(900)]
 
 MODEL = "gpt-4o-mini"
-RUNBOOK = (Path(__file__).parents[3] / "docs/runbook.md").read_text()
+RUNBOOK = (Path(__file__).parents[3] / "docs/operate/runbook.md").read_text()
 HEADINGS = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
 PAUSE_S = 0.05
 FIRES_S, RESOLVES_S = 150, 150  # most of it in reserve: 10 and 12 on an idle machine

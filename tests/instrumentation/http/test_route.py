@@ -145,13 +145,13 @@ class Routes:
         raise TypeError
 
 
-@pytest.mark.parametrize("router", [object(), Routes(), None, {"GET": []}, lambda: None])
+@pytest.mark.parametrize("router", [object(), Routes(), {"GET": []}, lambda: None])
 async def test_a_router_that_is_not_known_is_not_told(router):
     assert await seen(Elsewhere(router), "/items") == (None, None)
 
 
-def test_an_app_without_a_router_is_not_told():
-    assert route.find({"type": "http", "path": "/"}, object()) is None
+def test_an_app_without_a_router_has_no_routes():
+    assert route.find({"type": "http", "path": "/"}, object()) == "_unmatched"
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,41 @@ def test_a_cap_that_makes_no_sense_is_refused(document):
         read(document)
 
 
-@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"[" * 100_000, b"\xff\xfe", b'"text"'])
+@pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"\xff\xfe", b'"text"'])
 def test_a_body_that_tells_nothing_is_estimated_by_its_length(body):
     told = estimate(body, length=len(body), path="/x")
     assert told == Estimate(input_tokens=-(-len(body) // 4), unread=bool(body))
+
+
+def test_a_body_too_deep_for_us_may_hide_anything():
+    body = b"[" * 100_000
+    told = estimate(body, length=len(body), path="/x")
+    assert (told.unread, told.hidden, told.models) == (True, True, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b'{"model": "a", "model": "b"}', ("a", "b")),
+        (b'{"model": "a", "MODEL": "b", "Model": "a"}', ("a", "b")),
+        (b'{"mod\\u0065l": "a"}', ("a",)),
+        (b'{"model": "a", "models": ["b", "c"]}', ("a", "b", "c")),
+        (b'{"session": {"model": "a"}, "tools": [{"model": "no"}], "metadata": {"model": "no"}}', ("a",)),
+    ],
+)
+def test_every_model_that_a_server_may_read_is_named(body, named):
+    told = estimate(body, length=len(body), path="/v1/x")
+    assert (told.named, told.hidden) == (named, False)
+
+
+@pytest.mark.parametrize("body", [b'{"model": {"id": "a"}}', b'{"model": 7}', b'{"model": ["a", 7]}'])
+def test_a_model_that_is_no_text_is_hidden(body):
+    assert estimate(body, length=len(body), path="/v1/x").hidden
+
+
+def test_caps_count_twice_and_in_capitals():
+    body = b'{"max_tokens": 5, "max_tokens": 9, "MAX_TOKENS": 700, "n": 1, "N": 2}'
+    assert estimate(body, length=len(body), path="/v1/x").output_tokens == 1400
 
 
 def test_a_body_beyond_the_bound_is_not_parsed():

@@ -1,6 +1,6 @@
 import pytest
 
-from keygauge_keyservice.accounts import accounts, members, plans, sessions
+from keygauge_keyservice.accounts import accounts, members, passwords, plans, sessions
 from keygauge_keyservice.errors import Problem
 
 PASSWORD = "correct horse battery"
@@ -19,8 +19,8 @@ def test_member_is_found_by_any_spelling_of_the_address(connection, account):
     assert member.email == "ada@example.com"
     found_id, password_hash = members.find_credentials(connection, "ADA@example.com")
     assert found_id == member.id
-    assert members.verify(password_hash, PASSWORD)
-    assert not members.verify(password_hash, PASSWORD + "!")
+    assert passwords.verify(password_hash, PASSWORD)
+    assert not passwords.verify(password_hash, PASSWORD + "!")
 
 
 def test_password_is_kept_as_argon2id_and_in_no_audit_entry(connection, account):
@@ -58,7 +58,7 @@ def test_unusable_address_or_password_is_refused(connection, account, email, pas
 
 def test_no_password_matches_a_member_who_does_not_exist(connection):
     assert members.find_credentials(connection, "nobody@example.com") is None
-    assert not members.verify(None, PASSWORD)
+    assert not passwords.verify(None, PASSWORD)
 
 
 def test_another_password_ends_all_sessions(connection, account):
@@ -67,8 +67,8 @@ def test_another_password_ends_all_sessions(connection, account):
     members.set_password(connection, "ADA@example.com", "another fine password", actor="test")
     assert sessions.find(connection, token) is None
     _, password_hash = members.find_credentials(connection, "ada@example.com")
-    assert members.verify(password_hash, "another fine password")
-    assert not members.verify(password_hash, PASSWORD)
+    assert passwords.verify(password_hash, "another fine password")
+    assert not passwords.verify(password_hash, PASSWORD)
     with pytest.raises(Problem) as refused:
         members.set_password(connection, "nobody@example.com", PASSWORD, actor="test")
     assert refused.value.code == "member_not_found"

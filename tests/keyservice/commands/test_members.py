@@ -3,7 +3,7 @@ import io
 import pytest
 
 from keygauge.cli import main
-from keygauge_keyservice.accounts import accounts, members, plans
+from keygauge_keyservice.accounts import accounts, members, passwords, plans
 
 PASSWORD = "correct horse battery"
 
@@ -34,7 +34,7 @@ def account(connection):
 
 def signs_in(connection, email, password):
     _, password_hash = members.find_credentials(connection, email)
-    return members.verify(password_hash, password)
+    return passwords.verify(password_hash, password)
 
 
 def test_generated_password_is_alone_on_standard_output_and_signs_in(run, connection, account):

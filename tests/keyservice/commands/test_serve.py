@@ -5,10 +5,12 @@ import time
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event, Thread
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
+from ports import free_port
 
 from keygauge.cli import main
 
@@ -58,7 +60,7 @@ def test_silent_clients_hold_no_thread(serve, sent):
 
 
 def test_a_hangup_refuses_nobody(serve):
-    process, url = serve("--workers", "2")
+    process, url = serve()
     before = workers_of(process.pid)
     callers = [Caller(url) for _ in range(4)]
     for _ in range(2):
@@ -73,10 +75,29 @@ def test_a_hangup_refuses_nobody(serve):
 
 def test_a_worker_that_dies_is_replaced(serve):
     process, url = serve()
-    [worker] = workers_of(process.pid)
-    os.kill(worker, signal.SIGKILL)
-    wait_for_other_workers(process.pid, [worker])
+    workers = workers_of(process.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    wait_for_other_workers(process.pid, workers)
     assert "ok" in read(f"{url}/healthz")
+    assert "password" in read(f"{url}/sign-in")
+
+
+def test_replicas_can_have_an_address_of_their_own(serve):
+    private = f"127.0.0.1:{free_port()}"
+    _, url = serve("--replica-address", private)
+    assert status(f"{url}/sign-in") == 200
+    assert status(f"http://{private}/sign-in") == 404
+    assert status(f"{url}/v1/beat", b"{}") == 404
+    assert status(f"http://{private}/v1/beat", b"{}") == 401
+    assert status(f"http://{private}/healthz") == 200
+
+
+def test_pages_see_the_clients_address(serve, tmp_path):
+    _, url = serve()
+    forged = Request(f"{url}/metrics", headers={"X-Keygauge-Client": '{"client": ["127.0.0.1", 1]}', "Host": "x"})
+    assert status(forged) == 401
+    assert status(f"{url}/metrics") == 200
 
 
 def test_workers_end_with_a_killed_supervisor(serve):
@@ -143,6 +164,14 @@ class Caller:
             self.answers += 1
             time.sleep(0.005)
         connection.close()
+
+
+def status(request, body=None):
+    try:
+        with urlopen(request, body, timeout=60) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
 
 
 def address(url):

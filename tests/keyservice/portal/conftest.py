@@ -40,7 +40,8 @@ class Visitor:
         page = self.client.get(path).text
         return dict(re.findall(r'<input type="hidden" name="(csrf|form_id)" value="([^"]+)"', page))
 
-    def post(self, path, form=None, *, page="/keys"):
+    def post(self, path, form=None, *, page=None):
+        page = page or ("/keys/new" if path == "/keys" else "/keys")
         return self.client.post(path, data=self.hidden(page) | (form or {}))
 
 

@@ -3,11 +3,12 @@
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from keygauge_keyservice.accounts import invitations, login_throttle, members
-from keygauge_keyservice.app import API
+from keygauge_keyservice.accounts import invitations, login_throttle, members, passwords
+from keygauge_keyservice.app import API, create_app
 from keygauge_keyservice.openapi import document
 
 HTTPS = {"base_url": "https://keys.example"}
@@ -48,10 +49,11 @@ def test_signing_in_again_ends_the_session_before(app, visitor, customer):
 
 
 def test_cookie_over_https_can_be_set_by_this_host_alone(visitor, customer):
-    [cookie] = visitor.sign_in(customer, **HTTPS).headers.getlist("Set-Cookie")
-    assert cookie.startswith("__Host-keygauge_session=")
-    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
-    assert "Domain" not in cookie
+    cookies = visitor.sign_in(customer, **HTTPS).headers.getlist("Set-Cookie")
+    assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-keygauge_session", "__Host-keygauge_device"]
+    for cookie in cookies:
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
     assert visitor.get("/keys", **HTTPS).status_code == 200
     visitor.client.set_cookie("keygauge_session", "from-a-sister-domain", domain="keys.example")
     assert visitor.get("/keys", **HTTPS).status_code == 200
@@ -90,12 +92,57 @@ def test_unknown_address_takes_as_long_as_a_wrong_password(visitor, customer):
 
     known_s, unknown_s = fastest_s(customer.member.email), fastest_s("nobody@example.com")
     started = time.perf_counter()
-    members.verify(None, "wrong")
+    passwords.verify(None, "wrong")
     hashing_s = time.perf_counter() - started
     assert min(known_s, unknown_s) > hashing_s / 3  # both hash: what differs is far less than that
 
 
+def test_nobody_is_locked_out_of_a_browser_that_was_used_before(app, visitor, customer):
+    assert visitor.sign_in(customer).status_code == 303
+    stranger = app.test_client()
+    form = {"email": customer.member.email, "password": "wrong"}
+    for _ in range(login_throttle.PER_EMAIL_AND_IP + 1):  # from the same office
+        stranger.post("/sign-in", data=form)
+    assert stranger.post("/sign-in", data=form | {"password": customer.password}).status_code == 429
+    assert visitor.sign_in(customer).status_code == 303
+
+
+def test_a_known_browser_does_not_guess_without_end(visitor, customer):
+    visitor.sign_in(customer)
+    statuses = [visitor.sign_in(customer, password="wrong").status_code for _ in range(login_throttle.PER_DEVICE + 1)]
+    assert statuses[-2:] == [422, 429]
+
+
+def test_a_browser_known_to_one_address_is_not_known_to_another(visitor, customer, stranger):
+    visitor.sign_in(stranger)
+    statuses = [visitor.sign_in(customer, password="wrong").status_code for _ in range(6)]
+    assert statuses[-1] == 429
+
+
+def test_a_network_of_ipv6_is_one_address(connection):
+    def admit(number):
+        ip = f"2001:db8::{number:x}"
+        return login_throttle.admit(connection, email="ada@example.com", ip=ip)
+
+    assert [admit(number) for number in range(login_throttle.PER_EMAIL_AND_IP + 1)][-1] is False
+
+
 # Links
+
+
+def test_links_and_redirects_lead_to_the_configured_address(settings, customer):
+    app = create_app(replace(settings, public_url="https://keys.acme.com"))
+    browser = app.test_client()
+    try:
+        form = {"email": customer.member.email, "password": customer.password}
+        assert browser.post("/sign-in", data=form, **HTTPS).status_code == 303
+        hidden = dict(re.findall(r'name="(csrf)" value="([^"]+)"', browser.get("/members", **HTTPS).text))
+        form = hidden | {"email": "new@example.com", "role": "viewer"}
+        answer = browser.post("/members", data=form, headers={"X-Forwarded-Host": "evil.example"}, **HTTPS)
+        assert "https://keys.acme.com/invitation/" in answer.text
+        assert "evil.example" not in answer.text
+    finally:
+        app.extensions["keygauge"].close()
 
 
 def test_no_answer_leads_to_the_host_that_a_request_claims(visitor, signed_in, customer):

@@ -14,17 +14,23 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         health.live health.ready monitoring.expose openapi.read portal.assets.read portal.sign_in.show
         portal.sign_in.submit portal.sign_in.set_theme portal.invitation.show portal.invitation.accept
         portal.single_sign_on.begin portal.single_sign_on.finish""",
-    "a member, about itself": "portal.sign_in.leave portal.password.show_password portal.password.change_password",
+    "a member, about itself": """
+        portal.sign_in.leave portal.password.show_password portal.password.change_password
+        portal.password.save_preferences""",
     "every member, about the account": """
         portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show
-        portal.key_table.export portal.key_table.export_json
-        portal.usage.export portal.usage.read portal.stats.show portal.calls.show portal.calls.read
+        portal.key_table.export portal.key_table.export_json portal.notifications.show
+        portal.usage_table.export_csv portal.usage_table.export_json
+        portal.calls.show portal.calls.read
         portal.calls.export portal.calls.export_json portal.audit.show portal.audit.export portal.audit.read
         portal.members.show portal.billing.show portal.billing.read portal.billing.export portal.billing.read_one
-        portal.billing.export_one portal.standing.export_csv portal.standing.export_json
+        portal.billing.export_one portal.billing.show_one portal.billing.export_focus
+        portal.standing.export_csv portal.standing.export_json
         portal.member_table.export_csv portal.member_table.export_json""",
     "who may change": """
-        portal.keys.create portal.keys.set_status portal.keys.confirm_delete portal.keys.delete portal.key.change
+        portal.notifications.add portal.notifications.test portal.notifications.remove
+        portal.keys.create portal.keys.create_page portal.keys.change_many
+        portal.keys.set_status portal.keys.confirm_delete portal.keys.delete portal.key.change
         portal.key.rotate portal.key.replace_limits""",
     "owners": """
         portal.members.invite portal.members.set_role portal.members.confirm_remove portal.members.remove
@@ -33,7 +39,8 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.operator.show portal.operator.create portal.operator.read portal.operator.change_plan
         portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
         portal.operator.find_keys portal.operator.list_plans portal.operator.list_prices portal.operator.add_price
-        portal.operator.export portal.operator.export_json""",
+        portal.operator.export portal.operator.export_json portal.operator.search
+        portal.operator.change_plans portal.operator.confirm_suspend""",
     "the admin token": """
         api_accounts.create api_accounts.list_page api_accounts.read api_accounts.change api_audit.list_page
         api_attention.read api_members.list_page api_members.list_invitations
@@ -41,6 +48,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
         api_keys.delete api_keys.rotate api_plans.create api_plans.list_page api_plans.read api_plans.replace_limits
         api_prices.add api_prices.list_page api_usage.read""",
+    "a metered key": "api_me.read",
     "the service token": "api_beat.receive api_events.take api_reports.receive",
 }
 WHO = {who: set(endpoints.split()) for who, endpoints in WHO.items()}
@@ -117,7 +125,8 @@ def test_documented_tokens_are_those_said_here(app):
         for rule in app.url_map.iter_rules()
         for method in rule.methods
     }
-    tokens = {"the admin token": [{"operator": []}], "the service token": [{"replica": []}], "everyone": []}
+    tokens = {"the admin token": [{"operator": []}], "the service token": [{"replica": []}]}
+    tokens |= {"a metered key": [{"key": []}], "everyone": []}
     for path, item in document(API)["paths"].items():
         for method, operation in item.items():
             endpoint = endpoints[path, method.upper()]

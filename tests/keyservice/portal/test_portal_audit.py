@@ -27,10 +27,10 @@ def test_entries_are_chosen_and_come_in_pages(connection, signed_in, customer):
             connection, account_id=customer.account.id, actor="x", action="note.add", subject="s", after={"n": number}
         )
     first = signed_in.get("/audit?action=note").text
-    assert first.count("Support note<") == 50
+    assert first.count("Support note added<") == 50
     assert "Key created" not in first
     older = first.split('href="/audit?before=')[1].split('"')[0].replace("&amp;", "&")
-    assert signed_in.get(f"/audit?before={older}").text.count("Support note<") == 10
+    assert signed_in.get(f"/audit?before={older}").text.count("Support note added<") == 10
     assert "Key created" in signed_in.get(f"/audit?subject={customer.key.id}").text
 
 
@@ -48,10 +48,10 @@ def test_page_says_in_words_what_was_changed_and_the_files_keep_the_codes(connec
     write("plan.set_price", monthly_nanousd=499 * 10**9)
     page = re.sub(r"<[^>]+>", "", signed_in.get("/audit").text)
     for words in (
-        *("Limits of the key set", "1,200 requests per minute for each key, model m only", "another version"),
+        *("Key limits updated", "1,200 requests per minute, per key, model m only", "another version"),
         *("Expires: 5 Dec 2026, 10:30 UTC", "Endpoints: all", "Networks: 10.0.0.0/8, ::1", "Used by: none"),
-        *("Reminder to rotate: every 30 days", "Old secret ends: after 1 day", "Old secret ends: at once"),
-        *("input $1.00, output $2.00", "Price a month: $499.00"),
+        *("Rotation reminder: every 30 days", "Old secret expires: after 1 day", "Old secret expires: immediately"),
+        *("input $1.00, output $2.00", "Monthly price: $499.00"),
     ):
         assert words in page, words
     assert not re.search(r"\b(key|plan|price)\.[a-z_]+|_s\b|_nanousd|T10:30", page)

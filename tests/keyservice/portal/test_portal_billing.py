@@ -21,7 +21,7 @@ def test_page_tells_plan_next_invoice_and_history(connection, billed, signed_in)
     plans.create(connection, plan_id="vip", name="VIP", limits=[], actor="test")
     accounts.change_plan(connection, billed.account.id, "vip", actor="op@example.com")
     page = signed_in.get("/billing").text
-    for text in ("Plan VIP", "only calls are billed", "April 2026", "$49.00", "not pro-rated", "op@example.com"):
+    for text in ("VIP plan", "usage only", "April 2026", "$49.00", "not prorated", "op@example.com"):
         assert text in page
     statement = billing.find_statement(connection, billed.account.id)
     assert f"{statement.next_invoice_at:%-d %b %Y}" in page
@@ -48,4 +48,4 @@ def test_invoices_of_others_are_not_found(connection, billed, stranger, app, vis
     connection.execute("DELETE FROM invoice WHERE account_id = %s", (stranger.account.id,))
     assert visitor.get("/billing/invoices/2026-04.json").status_code == 404
     assert visitor.get("/billing/invoices.json").json["invoices"] == []
-    assert "None yet" in visitor.get("/billing").text
+    assert "No invoices yet" in visitor.get("/billing").text

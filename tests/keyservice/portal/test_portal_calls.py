@@ -63,7 +63,7 @@ def test_calls_that_are_rare_among_many_are_looked_for_step_by_step(signed_in, c
     record(customer, {"time_us": start_us, "ip": "192.0.2.9"})
     address, pages = f"/calls?{RANGE}&ip=192.0.2.9", 0
     while not times(page := signed_in.get(address).text):
-        assert "No calls like these since 20 May 2026" in page
+        assert "No matching requests since 20 May 2026" in page
         address, pages = re.search(r'href="(/calls\?[^"]*after=[^"]*)">Look', page)[1].replace("&amp;", "&"), pages + 1
     assert pages == 2
     assert times(page) == [noon.isoformat()]

@@ -73,7 +73,7 @@ def test_ticks_are_round_and_reach_the_top(top, ticks):
 def test_importing_the_chart_leaves_no_hook_behind():
     """In a process of its own, where each warning is an error and a module is missing, as optional ones are."""
     program = (
-        "import contextlib, sys, keygauge_keyservice.portal.chart\n"
+        "import contextlib, sys, keygauge_keyservice.portal.charts.chart\n"
         "with contextlib.suppress(ModuleNotFoundError): import no_such_module\n"
         "import anthropic, openai\n"
         "assert 'PluginImportFixer' not in {type(finder).__name__ for finder in sys.meta_path}"

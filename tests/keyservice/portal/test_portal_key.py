@@ -39,7 +39,7 @@ def test_terms_are_kept_and_shown(connection, signed_in, customer, path):
     assert key.routes == ["/v1/chat/completions", "/v1/files*"]
     assert key.expires_at.isoformat() == "2031-01-01T00:00:00+00:00"
     page = signed_in.get(answer.location).text
-    assert "Kept" in page
+    assert "Changes saved" in page
     assert "the shop" in page
     signed_in.post(path, TERMS | {"expires_on": "", "networks": "", "rotate_every_days": "", "app": ""})
     key = keys.require(connection, customer.key.id)
@@ -90,7 +90,7 @@ def test_secret_is_rotated_with_grace_and_shown_once(connection, settings, signe
     assert "not rotated again" in signed_in.get(again.location).text
     assert len(rotation.list_secrets(connection, customer.key.id)) == 2
     assert token not in signed_in.get(path).text
-    assert "works until" in signed_in.get(path).text
+    assert "Valid until" in signed_in.get(path).text
 
 
 @pytest.mark.parametrize("form", [{"grace": "5"}, {"grace": ""}, {"grace": "0", "form_id": "x"}])

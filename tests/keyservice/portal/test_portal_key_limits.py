@@ -100,6 +100,6 @@ def test_two_limits_alike_get_two_names(connection, customer, post):
 def test_wrong_row_is_shown_again_and_nothing_changes(connection, customer, post, row):
     answer = post(("6", "request", "60"), row)
     assert answer.status_code == 422
-    assert "Nothing was changed" in answer.text
+    assert "Changes not saved" in answer.text
     assert "<script>" not in answer.text
     assert kept(connection, customer) == []

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from keygauge import key as key_format
-from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys import key_limits, keys
 
 
 def token_in(page):
@@ -41,7 +41,7 @@ def test_token_is_shown_once_and_kept_nowhere(connection, signed_in, customer, c
 
 
 def test_reloading_the_new_keys_page_makes_no_other(connection, signed_in, customer):
-    form = signed_in.hidden() | {"name": "checkout", "environment": "live"}
+    form = signed_in.hidden("/keys/new") | {"name": "checkout", "environment": "live"}
     assert signed_in.client.post("/keys", data=form).status_code == 200
     again = signed_in.client.post("/keys", data=form)
     assert again.location == "/keys?notice=sent-before"
@@ -69,8 +69,38 @@ def test_lifetime_becomes_an_expiry(connection, signed_in):
 def test_bad_form_makes_no_key_and_says_so(connection, signed_in, customer, form):
     answer = signed_in.post("/keys", form)
     assert answer.status_code == 422
-    assert "Give a name of 1 to 100" in answer.text
+    assert "Key not created" in answer.text
     assert len(keys.list_keys(connection, customer.account.id)) == 1
+
+
+def test_key_is_created_with_permissions_and_limits(connection, signed_in, customer):
+    form = {"name": "narrow", "environment": "test", "lifetime": "30", "models": "gpt-4o\nclaude-*", "app": "the shop"}
+    limit = {"amount-0": "5", "unit-0": "request", "per-0": "60"}
+    token = re.search(r'<code id="token">(kg_[^<]+)</code>', signed_in.post("/keys", form | limit).text)[1]
+    key = keys.find(connection, token.split("_")[2])
+    assert (key.models, key.app, key.environment) == (["gpt-4o", "claude-*"], "the shop", "test")
+    assert [(limit.amount, limit.window_s) for limit in key_limits.find(connection, key.id)] == [(5, 60)]
+    wrong = signed_in.post("/keys", form | {"networks": "10.0.0.0/99", "amount-0": "many"})
+    assert wrong.status_code == 422
+    assert "10.0.0.0/99" in wrong.text
+    assert len(keys.list_keys(connection, customer.account.id)) == 2
+
+
+def test_selected_keys_are_disabled_together_and_deleted_after_a_question(connection, signed_in, customer, settings):
+    made = [
+        keys.create(connection, peppers=settings.peppers, account_id=customer.account.id, name=name, actor="test")[0]
+        for name in ("one", "two")
+    ]
+    chosen = {"key": [key.id for key in made]}
+    done = signed_in.post("/keys/selected", chosen | {"action": "disabled"})
+    assert "2 keys disabled." in signed_in.get(done.location).text
+    assert {keys.find(connection, key.id).status for key in made} == {"disabled"}
+    asked = signed_in.post("/keys/selected", chosen | {"action": "deleted"})
+    assert "Delete 2 keys?" in asked.text
+    assert {keys.find(connection, key.id).status for key in made} == {"disabled"}
+    signed_in.post("/keys/selected", chosen | {"action": "deleted", "confirmed": "1"})
+    assert {keys.find(connection, key.id).status for key in made} == {"deleted"}
+    assert keys.find(connection, customer.key.id).status == "active"
 
 
 @pytest.mark.parametrize(
@@ -96,9 +126,9 @@ def test_key_is_disabled_enabled_and_deleted_with_the_member_as_actor(connection
         answer = signed_in.post(f"{path}/status", {"status": status})
         assert keys.require(connection, customer.key.id).status == status
         assert wording in signed_in.get(answer.location).text
-    assert "cannot be undone" in signed_in.get(f"{path}/delete").text
+    assert "can't be undone" in signed_in.get(f"{path}/delete").text
     answer = signed_in.post(f"{path}/delete")
-    assert "is deleted" in signed_in.get(answer.location).text
+    assert "deleted." in signed_in.get(answer.location).text
     assert keys.require(connection, customer.key.id).status == "deleted"
     actors = connection.execute("SELECT actor FROM audit WHERE subject = %s ORDER BY id", (customer.key.id,)).fetchall()
     assert [row["actor"] for row in actors] == ["test", *[customer.member.email] * 3]
@@ -130,7 +160,7 @@ def test_viewer_looks_but_changes_nothing(app, connection, make_customer, signed
     viewer.sign_in(viewer_account)
     page = viewer.get("/keys").text
     assert viewer_account.key.name in page
-    assert "Create a key" not in page
+    assert "Create key" not in page
     path = f"/keys/{viewer_account.key.id}"
     assert viewer.post("/keys", {"name": "x", "environment": "live", "form_id": "0" * 32}).status_code == 403
     assert viewer.post(f"{path}/status", {"status": "disabled"}).status_code == 403

@@ -42,10 +42,10 @@ def test_last_90_days_are_summed(signed_in, customer, record):
     call = {"time_us": now_us, "duration_us": 250_000}
     record(customer, *[call] * 8, call | {"status": 500}, call | {"status": 429, "outcome": "limited"})
     page = signed_in.get("/").text
-    assert "10 in all" in page
+    assert "10 total" in page
     assert "250 ms" in page
-    assert '<span class="number">10%</span><span class="note">1 calls' in page
-    assert 'id="chart-tokens-wide"' in page
+    assert '<span class="number">10%</span><span class="note">1 errors' in page
+    assert 'id="chart-requests-wide"' in page
 
 
 def test_newcomer_is_shown_the_way(connection, signed_in, customer):
@@ -86,10 +86,10 @@ def test_gauge_tells_how_full_it_is(fields, used, remaining, level):
     ("limit", "text"),
     [
         (Limit(name="rpm", unit="request", amount=600, window_s=60), "600 requests per minute"),
-        (Limit(name="tpm", unit="token", amount=900, window_s=60, subject="key"), "900 tokens per minute for each key"),
+        (Limit(name="tpm", unit="token", amount=900, window_s=60, subject="key"), "900 tokens per minute, per key"),
         (Limit(name="x", unit="request", amount=5, window_s=90), "5 requests per 90 seconds"),
         (Limit(name="x", unit="nanousd", amount=10**9, window_s=3600), "$1.00 per hour"),
-        (Limit(name="x", unit="concurrent", amount=8), "8 requests at once"),
+        (Limit(name="x", unit="concurrent", amount=8), "8 concurrent requests"),
         (Limit(name="x", unit="request", amount=1, window_s=60), "1 request per minute"),
         (Limit(name="x", unit="token", amount=10**6, period="day"), "1,000,000 tokens per day"),
         (Limit(name="x", unit="nanousd", amount=20 * 10**9, period="month"), "$20.00 per month"),
@@ -127,10 +127,10 @@ def key(**fields):
         (key(expires_at=NOW + timedelta(days=30)), None),
         (
             key(rotate_every_days=1, rotated_at=NOW - timedelta(days=2)),
-            "“prod” was last rotated on 19 Nov 2026: it is due.",
+            "“prod” is due for rotation. It was last rotated on 19 Nov 2026.",
         ),
-        (key(last_used_at=NOW - timedelta(days=61)), "“prod” has not been used for 60 days: disable it?"),
-        (key(last_used_at=None), "“prod” has not been used for 60 days: disable it?"),
+        (key(last_used_at=NOW - timedelta(days=61)), "“prod” has not been used for 60 days."),
+        (key(last_used_at=None), "“prod” has not been used for 60 days."),
         (key(last_used_at=None, status="disabled"), None),
         (key(last_used_at=None, created_at=NOW), None),
     ],
@@ -145,12 +145,12 @@ def test_key_that_needs_attention_is_named(app, listed, remark):
     ("fields", "remark"),
     [
         ({}, None),
-        ({"used": 16_000}, "80% of the request quota “monthly” is used this month."),
-        ({"used": 16_000, "key_id": "k"}, "80% of the request quota “monthly” of “prod” is used this month."),
-        ({"unit": "nanousd", "used": 20_000, "period": "day"}, "100% of the budget “monthly” is used today."),
+        ({"used": 16_000}, "80% of the request quota “monthly” used this month."),
+        ({"used": 16_000, "key_id": "k"}, "80% of the request quota “monthly” of “prod” used this month."),
+        ({"unit": "nanousd", "used": 20_000, "period": "day"}, "100% of the budget “monthly” used today."),
         (
             {"unit": "nanousd", "used": 18_000, "credit_nanousd": 5},
-            "90% of the budget of credits “monthly” is used this month.",
+            "90% of the credit budget “monthly” used this month.",
         ),
         ({"amount": 0, "used": 0}, None),
     ],
@@ -167,9 +167,9 @@ def test_repeated_mistakes_and_new_addresses_are_named(signed_in, customer, reco
     assert "4xx" not in signed_in.get("/").text
     record(customer, *[{"time_us": now_us, "status": 400, "ip": "198.51.100.66"}] * 25)
     page = signed_in.get("/").text
-    assert "25 calls of “Acme key” were wrong (4xx) in the last 24 hours, 100% of them." in page
-    assert "“Acme key” was used from a new address, 198.51.100.66: was that you?" in page
-    assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;range=24h" in page
+    assert "“Acme key” had 25 client errors (4xx) in the last 24 hours (100% of its requests)." in page
+    assert "“Acme key” was used from a new IP address: 198.51.100.66." in page
+    assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;exact=1&amp;range=24h" in page
 
 
 def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, record, client, operator):

@@ -55,7 +55,7 @@ def test_wrong_password_and_unknown_address_get_the_same_answer(visitor, custome
 def test_nonsense_is_refused_like_a_wrong_password(visitor, email):
     answer = visitor.client.post("/sign-in", data={"email": email, "password": "x" * 2000})
     assert answer.status_code == 422
-    assert "is wrong" in answer.text
+    assert "Incorrect e-mail address or password" in answer.text
 
 
 def test_guessing_locks_even_the_right_password_out(visitor, customer):
@@ -121,7 +121,7 @@ def test_forms_of_other_sites_are_refused(visitor, customer, headers):
 def test_changes_without_the_sessions_csrf_token_are_refused(signed_in, path, csrf):
     answer = signed_in.client.post(path, data={} if csrf is None else {"csrf": csrf})
     assert answer.status_code == 403
-    assert "out of date" in answer.text
+    assert "This form has expired" in answer.text
     assert signed_in.get("/keys").status_code == 200
 
 
@@ -165,7 +165,7 @@ def test_unknown_address_is_a_page_for_people_and_a_problem_for_programs(visitor
     if path.startswith("/v1/"):
         assert answer.content_type == "application/problem+json"
     else:
-        assert "To the overview" in answer.text
+        assert "Go to overview" in answer.text
         assert "Content-Security-Policy" in answer.headers
     for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
         assert visitor.get(path, headers=headers).content_type == "application/problem+json"

@@ -1,4 +1,5 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -16,6 +17,12 @@ def day(text):
     [
         ({}, "2026-10-23", "2026-11-22", "day"),
         ({"range": "24h"}, "2026-11-20T03:00", "2026-11-21T03:00", "hour"),
+        ({"range": "today"}, "2026-11-21", "2026-11-22", "hour"),
+        ({"range": "yesterday"}, "2026-11-20", "2026-11-21", "hour"),
+        ({"range": "this-month"}, "2026-11-01", "2026-12-01", "day"),
+        ({"range": "last-month"}, "2026-10-01", "2026-11-01", "day"),
+        ({"range": "7d", "from": "2026-01-01", "to": "2026-01-02"}, "2026-11-15", "2026-11-22", "day"),
+        ({"range": "custom", "from": "2026-11-20", "to": "2026-11-21"}, "2026-11-20", "2026-11-22", "hour"),
         ({"range": "7d"}, "2026-11-15", "2026-11-22", "day"),
         ({"range": "90d"}, "2026-08-24", "2026-11-22", "day"),
         ({"range": "nonsense"}, "2026-10-23", "2026-11-22", "day"),
@@ -45,10 +52,33 @@ def test_range_follows_the_address_and_the_bars_the_range(arguments, start, end,
 def test_bad_dates_are_told_and_the_default_is_shown(arguments):
     shown = date_range.read(arguments, now=NOW)
     assert shown.preset == "30d"
-    assert "Shown are the last 30 days" in shown.error
+    assert "Showing the last 30 days" in shown.error
 
 
 def test_address_leads_back_to_the_same_range():
     for arguments in ({"range": "90d"}, {"from": "2026-01-01", "to": "2026-12-31"}):
         shown = date_range.read(arguments, now=NOW)
         assert date_range.read(shown.query, now=NOW) == shown
+
+
+@pytest.mark.parametrize(
+    ("preset", "start", "end"),
+    [
+        ("today", "2026-11-20", "2026-11-20T02:35:10"),
+        ("yesterday", "2026-11-19", "2026-11-20"),
+        ("this-month", "2026-10-01", "2026-10-21T02:35:10"),
+        ("last-month", "2026-09-01", "2026-10-01"),
+        ("7d", "2026-11-08", "2026-11-14T02:35:10"),
+    ],
+)
+def test_period_before_is_as_long_as_what_has_passed(preset, start, end):
+    before = date_range.of_preset(preset, now=NOW).previous(now=NOW)
+    assert (before.start, before.end) == (day(start), day(end))
+
+
+def test_days_begin_and_end_in_the_zone_across_a_change_of_clocks():
+    zone = ZoneInfo("Europe/Berlin")
+    shown = date_range.read({"from": "2026-10-25", "to": "2026-10-25"}, now=NOW, zone=zone)
+    assert (shown.start, shown.end) == (day("2026-10-24T22:00"), day("2026-10-25T23:00"))
+    assert (shown.first_day, shown.last_day) == (date(2026, 10, 25), date(2026, 10, 25))
+    assert date_range.read(shown.query, now=NOW, zone=zone) == shown

@@ -31,7 +31,7 @@ def served(monkeypatch):
     monkeypatch.setattr(connection, "BODY_S", 0.6)
     monkeypatch.setattr(connection, "WRITE_S", 0.5)
     options = uvicorn.Config(
-        Bridge(app, name="test", threads=1, queue=4),
+        Bridge(app, threads=1, queue=4),
         http=connection.protocol(connections_max=8),
         ws="none",
         lifespan="off",

@@ -70,7 +70,7 @@ def test_forwarded_address_counts_as_far_as_proxies_are_trusted(settings, connec
     app = create_app(type(settings)(**vars(settings) | {"proxies": proxies}))
     forwarded = {"X-Forwarded-For": "203.0.113.5, 198.51.100.9"}
     app.test_client().post("/sign-in", data={"email": "a@b.example", "password": "x"}, headers=forwarded)
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
     assert connection.execute("SELECT ip FROM sign_in_failure").fetchone()["ip"] == seen
 
 

@@ -75,9 +75,9 @@ def test_a_body_that_is_too_large_is_refused(client):
 
 
 def test_no_database_is_503_with_a_retry(client, app, caplog):
-    app.extensions["keygauge"].pool.timeout = 0.2
+    app.extensions["keygauge"].page_pool.timeout = 0.2
     answer = client.get("/database")
-    app.extensions["keygauge"].pool.close()
+    app.extensions["keygauge"].close()
     assert answer.status_code == 503
     assert answer.json["code"] == "database_unavailable"
     assert answer.headers["Retry-After"] == "1"

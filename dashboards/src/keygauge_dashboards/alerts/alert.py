@@ -9,7 +9,7 @@ from typing import Literal
 from keygauge.metrics import KEY, label
 
 SOURCE = 'source="keygauge"'  # on every alert of ours, for routes and dashboards
-RUNBOOK = "docs/runbook.md"  # where nobody says another address
+RUNBOOK = "docs/operate/runbook.md"  # where nobody says another address
 
 NAMED_KEY = "{{ $labels.name }} ({{ $labels." + label(KEY) + " }})"
 SHARE = "{{ $value | humanizePercentage }}"

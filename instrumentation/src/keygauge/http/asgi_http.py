@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import parse_qs
 
 from keygauge.clock import now_ns
 from keygauge.http import preflight, route
+from keygauge.http.layers import Walk
 from keygauge.http.problem import Answer
 from keygauge.http.request_body import Empty, RequestBody
 from keygauge.http.responder import LEFT, Responder
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
+from keygauge.limits.model_names import in_address
 from keygauge.telemetry import tracing
 from keygauge.usage.messages import MessageReader, may_tell
 
@@ -42,25 +43,39 @@ class AsgiResponder(Responder, eq=False):
         """Return the route that the host has for the request; None where that cannot be told."""
         return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)
 
+    @property
+    def is_cross_origin(self) -> bool:
+        """Tell whether a browser asks for a page of another origin, or may do."""
+        return any(name == b"origin" for name, _ in self.scope["headers"])
+
+    def follow(self) -> Walk:
+        """Follow the request through the host, as it will pass it on."""
+        return route.follow(self.scope, self.app, noted=self.call.matched)
+
+    def _address(self) -> dict[str, Any]:
+        """Return what the address says: path, query, and the path's parameters."""
+        query = self.scope.get("query_string", b"").decode("latin-1")
+        return {"path": self.path, "query": query, "params": self._params}
+
 
 class HttpResponder(AsgiResponder, eq=False):
     """An HTTP request and its answer."""
 
     _awaits_trailers: bool = False
 
-    async def estimate(self) -> Estimate:
-        """Read the body's beginning and estimate what the call will use; the app gets it all the same.
+    async def estimate(self, *, waits: bool) -> Estimate:
+        """Read the body's beginning, where the decision `waits` for it, and estimate what the call will use.
 
         Raises:
             EstimateError: a declared cap makes no sense.
         """
         request_body = RequestBody(self._receive)
         self._receive = request_body.receive
-        return await request_body.estimate(path=self.scope["path"], headers=self.scope["headers"])
+        return await request_body.estimate(self.scope["headers"], waits=waits, **self._address())
 
     def is_answered(self) -> bool:
         """Tell whether the host answers this preflight without a handler; it gets no body, which HTTP/2 may hide."""
-        if not preflight.is_answered(route.passed(self.scope, self.app)):
+        if not preflight.is_answered(self.follow().layers):
             return False
         self._receive = Empty(self._receive).receive
         return True
@@ -144,10 +159,9 @@ class WebSocketResponder(AsgiResponder, eq=False):
         """Tell that a handshake is no preflight."""
         return False
 
-    async def estimate(self) -> Estimate:
+    async def estimate(self, *, waits: bool) -> Estimate:  # noqa: ARG002 - a handshake has no body
         """Know of a session beforehand which model its address names, as OpenAI's do; "" is one that nobody may use."""
-        query = parse_qs(self.scope.get("query_string", b"").decode("latin-1"))
-        return Estimate(named=tuple(query.get("model", [""])))
+        return Estimate(named=in_address(**self._address()) or ("",))
 
     async def refuse(self, answer: Answer) -> None:
         """Refuse the handshake in the app's place: with the whole answer where the server can, else with its 403."""

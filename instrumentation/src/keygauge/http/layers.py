@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 _INNER = ("app", "_app", "asgi_app", "wsgi_app", "application", "other_asgi_app")
 _WRAPPED = ("__self__", "__wrapped__", "func")  # a method's, a decorated function's, a partial's
+_ROUTERS = ("router", "routes", "_router", "url_map", "add_route")
 _MOST = 64
 
 
@@ -17,6 +19,19 @@ class Layer(NamedTuple):
     app: Any
     path: str
     environ: dict[str, Any] | None = None  # of WSGI
+
+
+@dataclass
+class Walk:
+    """The way of a request through the layers, as far as it was followed.
+
+    `noted` is what a router inside is known to have matched, `params` are the path's parameters.
+    """
+
+    noted: str | None = None
+    layers: list[Layer] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    template: str | None = None
 
 
 def find(app: Any, is_host: Callable[[Any], bool]) -> tuple[Any, list[Any]]:
@@ -33,6 +48,11 @@ def find(app: Any, is_host: Callable[[Any], bool]) -> tuple[Any, list[Any]]:
                 known.add(id(inner))
                 waiting.append(inner)
     return None, passed
+
+
+def are_without_routes(layers: Iterable[Any]) -> bool:
+    """Tell whether none of some layers has a router of its own: what is served then has no routes."""
+    return all(getattr(layer, name, None) is None for layer in layers for name in _ROUTERS)
 
 
 def _inside(layer: Any) -> Iterator[Any]:

@@ -31,9 +31,9 @@ class Lifespan:
         try:
             await app(scope, self._pass_in, self._pass_out)
         except Exception as error:
-            if self._has_answered:
+            if self._has_begun or _insists(self._receive):
                 raise
-            _log.debug("The app takes no part in the lifespan: %r", error)
+            _log.warning("The app takes no part in the lifespan: %r", error)
         if not self._has_answered:
             await self._stand_in()
 
@@ -56,3 +56,9 @@ class Lifespan:
         await self._send({"type": "lifespan.startup.complete"})
         await self._receive()
         await self._pass_out({"type": "lifespan.shutdown.complete"})
+
+
+def _insists(receive: Receive) -> bool:
+    """Tell whether the server wants apps with a lifespan only, as `uvicorn --lifespan on` does."""
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    return getattr(config, "lifespan", None) == "on"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Protocol
+from urllib.parse import unquote
 
 from msgspec import Struct
 
 from keygauge.call import Call
 from keygauge.limits.estimate import BYTES_PER_TOKEN
+from keygauge.limits.model_names import in_address
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.reading import Missing
@@ -85,7 +87,8 @@ def _named_model(call: Call, answer: Answer) -> str | None:
         return None
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
-    return request_model.find(answer.sent_first, answer.sent_last, answer.path)
+    in_body = request_model.find(answer.sent_first, answer.sent_last)
+    return in_body or next((unquote(name) for name in in_address(answer.path)), None)
 
 
 def _estimate(call: Call, answer: Answer, policy: Policy, missing: Missing | None) -> None:

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from keygauge.call import UNMATCHED
 from keygauge.http import router
 from keygauge.http.layers import Layer
 
@@ -51,7 +50,7 @@ def _answers(layer: Layer) -> bool:
     if hasattr(app, "url_map"):
         return router.answers_options(app, layer.path, layer.environ)
     if isinstance(app, _falcon_apps()):
-        is_routed = router.match(app, layer.path, "OPTIONS") not in {None, UNMATCHED}
+        is_routed = router.match(app, layer.path, "OPTIONS") not in (None, router.NOTHING)
         return is_routed and any(map(_is_cors, app._unprepared_middleware))  # noqa: SLF001 - it tells nobody else
     return any(_is_cors(added.cls) for added in getattr(app, "user_middleware", ()))
 

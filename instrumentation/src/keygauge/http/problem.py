@@ -38,6 +38,11 @@ _KINDS = {
         "Model not allowed",
         "This key may not use this model, or the call does not say which: its owner can change that.",
     ),
+    "request_unreadable": (
+        400,
+        "Request not readable",
+        "This key has limits by model, tokens or cost: send a JSON object or a form, not compressed and up to 1 MiB.",
+    ),
     "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
     "concurrency_limited": (
         429,
@@ -69,11 +74,15 @@ _KINDS = {
 }
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')
 _INVALID_CHALLENGE = (b"www-authenticate", b'Bearer realm="api", error="invalid_token"')
+_CORS = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
 _LONGEST_RETRY_S = 60  # SDKs sleep this long at most: a longer wait is not for a retry
 
 
-def answer(refusal: Refusal, fields: Fields) -> Answer:
-    """Write the answer to a refused call; `fields` are its limits' header fields."""
+def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False) -> Answer:
+    """Write the answer to a refused call; `fields` are its limits' header fields.
+
+    A page of another origin may read it: it tells nothing but what became of the key that the page itself sent.
+    """
     status, title, detail = _KINDS[refusal.code]
     problem: dict[str, object] = {
         "type": f"urn:keygauge:problem:{refusal.code}",
@@ -84,6 +93,8 @@ def answer(refusal: Refusal, fields: Fields) -> Answer:
         "code": refusal.code,
     }
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"), *fields]
+    if is_cross_origin:
+        headers += _CORS
     if refusal.limit is not None:
         problem["limit"] = refusal.limit
     if status == 401:  # noqa: PLR2004 - HTTP

@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from keygauge.limits.estimate import BODY_BYTES_MAX, Estimate, estimate
+from keygauge.limits.estimate import Estimate, estimate
+from keygauge.limits.request_fields import BODY_BYTES_MAX
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -26,13 +27,33 @@ class RequestBody:
         """Return the next message, those read ahead first."""
         return self._read.popleft() if self._read else await self._receive()
 
-    async def estimate(self, *, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Estimate:
+    async def estimate(self, headers: Iterable[tuple[bytes, bytes]], *, waits: bool, **address: Any) -> Estimate:
         """Read up to a bound and estimate what the call will use.
+
+        A body that is declared longer is left to the app, and so is one whose client waits to be asked for it, unless
+        the decision `waits` for it.
 
         Raises:
             EstimateError: a declared cap makes no sense.
         """
+        told = {name: value.decode("latin-1") for name, value in headers}
+        declared = told.get(b"content-length", "")
+        size = int(declared) if declared.isdecimal() else 0
         parts: list[bytes] = []
+        if size <= BODY_BYTES_MAX and (waits or not _is_expected(told.get(b"expect", ""))):
+            size = await self._read_ahead(parts, declared=size)
+        elif size == 0:
+            size = BODY_BYTES_MAX + 1
+        return estimate(
+            b"".join(parts),
+            length=size,
+            content_type=told.get(b"content-type", ""),
+            content_encoding=told.get(b"content-encoding", ""),
+            **address,
+        )
+
+    async def _read_ahead(self, parts: list[bytes], *, declared: int) -> int:
+        """Read up to the bound; return the size that the body has, or is to be taken for where it goes on."""
         size, more = 0, True
         while more and size <= BODY_BYTES_MAX:
             message = await self._receive()
@@ -41,8 +62,7 @@ class RequestBody:
             parts.append(part)
             size += len(part)
             more = message["type"] == "http.request" and message.get("more_body", False)
-        body = b"".join(parts)
-        return estimate(body, length=max(size, _declared(headers)) if more else size, path=path)
+        return max(size, declared, BODY_BYTES_MAX + 1) if more else size
 
 
 class Empty:
@@ -64,26 +84,58 @@ class Empty:
         return message
 
 
-def estimate_input(environ: MutableMapping[str, Any]) -> Estimate:
-    """Estimate what a WSGI call will use; a body that is short enough is read and put back.
+def estimate_input(environ: MutableMapping[str, Any], *, waits: bool = True, **address: Any) -> Estimate:
+    """Estimate what a WSGI call will use; what is read of its body is put back. `waits` as of `RequestBody.estimate`.
 
     Raises:
         EstimateError: a declared cap makes no sense.
     """
+    body, length = b"", _length(environ)
+    if length <= BODY_BYTES_MAX and (waits or not _is_expected(environ.get("HTTP_EXPECT", ""))):
+        body, length = _read_input(environ, length)
+    elif length == 0:
+        length = BODY_BYTES_MAX + 1
+    return estimate(
+        body,
+        length=length,
+        content_type=environ.get("CONTENT_TYPE") or "",
+        content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
+        **address,
+    )
+
+
+def _length(environ: MutableMapping[str, Any]) -> int:
     text = environ.get("CONTENT_LENGTH") or ""
-    length = int(text) if text.isascii() and text.isdigit() else 0
-    body = b""
-    if 0 < length <= BODY_BYTES_MAX:
-        body = environ["wsgi.input"].read(length)
-        environ["wsgi.input"] = io.BytesIO(body)
-        length = len(body)
-    elif not text and environ.get("wsgi.input_terminated"):  # it comes in chunks, and ends by itself
-        rest = environ["wsgi.input"]
-        body = rest.read(BODY_BYTES_MAX + 1)
-        length = len(body)
-        whole = length <= BODY_BYTES_MAX
-        environ["wsgi.input"] = io.BytesIO(body) if whole else io.BufferedReader(_Replay(body, rest))
-    return estimate(body, length=length, path=environ.get("PATH_INFO", ""))
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def _read_input(environ: MutableMapping[str, Any], length: int) -> tuple[bytes, int]:
+    """Read a body that is short enough, and put it back: what was read, and the length to count with.
+
+    Where a stream ends by itself the app may read all of it, whatever length is declared; where it does not, an app
+    that reads what comes in chunks reads more than we may.
+    """
+    stream = environ["wsgi.input"]
+    if environ.get("wsgi.input_terminated") or _is_buffered(stream):  # hypercorn has read the whole body
+        body = stream.read(BODY_BYTES_MAX + 1)
+        is_whole = len(body) <= BODY_BYTES_MAX
+        environ["wsgi.input"] = io.BytesIO(body) if is_whole else io.BufferedReader(_Replay(body, stream))
+        return body, len(body)
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        return b"", BODY_BYTES_MAX + 1
+    body = stream.read(length) if length else b""
+    environ["wsgi.input"] = io.BytesIO(body) if length else stream
+    return body, len(body)
+
+
+def _is_buffered(stream: Any) -> bool:
+    """Tell whether a server has read the whole body before."""
+    return isinstance(getattr(stream, "_stream", stream), io.BytesIO)
+
+
+def _is_expected(text: str) -> bool:
+    """Tell whether a client waits to be told to send its body (RFC 9110, 10.1.1)."""
+    return text.strip().lower() == "100-continue"
 
 
 class _Replay(io.RawIOBase):
@@ -102,11 +154,3 @@ class _Replay(io.RawIOBase):
         part = self._head.read(len(buffer)) or self._rest.read(len(buffer))
         buffer[: len(part)] = part
         return len(part)
-
-
-def _declared(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return the length that the client declared for a body that is not read to its end; 1 more than the bound else."""
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return BODY_BYTES_MAX + 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ParamSpec, Protocol
+from typing import Any, ParamSpec, Protocol
 
 from msgspec import Struct
 
 from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
+from keygauge.http.layers import Walk
 from keygauge.http.metering import Answer, meter
 from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry.aggregator import Aggregator
@@ -57,6 +58,7 @@ class Responder(Struct, kw_only=True, eq=False):
     runtime: Recorder
     _answer: Answer | None = None
     _is_answered: bool = False  # a held call, in full
+    _params: dict[str, Any] | None = None  # of the path, as far as it was followed
     _is_gone: bool = False  # the client, before the answer's end
     _is_over: bool = False  # the event has passed that clients read no further than
     _reader: Reader | None = None  # of the answer's body, or a session's messages
@@ -180,10 +182,15 @@ class Responder(Struct, kw_only=True, eq=False):
 
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""
-        call = self.call
-        call.path = self._path()
-        call.template = self.find_route()
-        call.route = call.template or UNMATCHED
+        self.call.path = self._path()
+        walk = self.follow()
+        self._params = walk.params
+        self.call.template = walk.template
+        self.call.route = walk.template or UNMATCHED
+
+    def follow(self) -> Walk:
+        """Follow the request through the host, as it will pass it on."""
+        raise NotImplementedError
 
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from keygauge.call import UNMATCHED
 from keygauge.http import layers, router
-from keygauge.http.layers import Layer
+from keygauge.http.layers import Layer, Walk
 
 Scope = Mapping[str, Any]
 
@@ -25,23 +25,19 @@ def find(scope: Scope, app: Any, *, path: str | None = None, noted: str | None =
     host's router is not one that is known.
     """
     noted = noted or scope.get("path_template")  # Litestar leaves its own
+    if "app_root_path" not in scope and (taken := noted or _taken(scope)):
+        return taken
+    return follow(scope if path is None else {**scope, "path": path}, app, noted=noted).template
+
+
+def follow(scope: Scope, app: Any, *, noted: str | None = None) -> Walk:
+    """Follow a request through the host's layers and routers, as they will pass it on."""
+    walk = Walk(noted)
     try:
-        if "app_root_path" not in scope and (taken := noted or _taken(scope)):
-            return taken
-        host, start = _start(scope, app)
-        return _walk(host, start if path is None else {**start, "path": path}, noted, [])
+        walk.template = _walk(*_start(scope, app), walk)
     except Exception:  # noqa: BLE001 - a router that is not as we know it is one we do not know
-        return None
-
-
-def passed(scope: Scope, app: Any) -> list[Layer]:
-    """Return the layers that a request passes on its way to the route that takes it."""
-    found: list[Layer] = []
-    try:
-        _walk(*_start(scope, app), None, found)
-    except Exception:  # noqa: BLE001 - as above
-        return []
-    return found
+        walk.template = None
+    return walk
 
 
 def path_seen(scope: Scope) -> str:
@@ -77,33 +73,40 @@ def _start(scope: Scope, app: Any) -> tuple[Any, dict[str, Any]]:
     return scope.get("app") or app, start
 
 
-def _walk(app: Any, scope: dict[str, Any], noted: str | None, passed: list[Layer]) -> str | None:
+def _walk(app: Any, scope: dict[str, Any], walk: Walk) -> str | None:
     """Match as the app will, down to the last mount."""
     host, between = layers.find(app, _is_host)
-    passed += [Layer(layer, path_seen(scope)) for layer in (*between, host)]
+    walk.layers += [Layer(layer, path_seen(scope)) for layer in (*between, host)]
     routes = _routes(host)
     if routes is None:
-        return noted or router.match(host, path_seen(scope), scope.get("method", "GET"))
+        if host is None and layers.are_without_routes(between):
+            return walk.noted or UNMATCHED
+        match = router.match(host, path_seen(scope), scope.get("method", "GET"))
+        if match is not None:
+            walk.params.update(scope.get("path_params") or {}, **match.params)
+        return walk.noted or (match and match.template)
     if root_path := getattr(host, "root_path", None):  # FastAPI's own
         scope = {**scope, "root_path": root_path}
     partial = None
     for matcher, route in _each(routes):
         match, child = matcher.matches(scope)
         if match.name == "FULL":
-            return _enter(route, {**scope, **child}, noted, passed)
+            return _enter(route, {**scope, **child}, walk)
         if match.name == "PARTIAL" and partial is None:  # the right path with another method: it is the route's to say
             partial = (route, {**scope, **child})
-    return _enter(*partial, noted, passed) if partial else UNMATCHED
+    return _enter(*partial, walk) if partial else UNMATCHED
 
 
-def _enter(route: Any, scope: dict[str, Any], noted: str | None, passed: list[Layer]) -> str | None:
+def _enter(route: Any, scope: dict[str, Any], walk: Walk) -> str | None:
     if isinstance(route, _starlette("Mount")):
-        inner = _walk(route.app, scope, noted, passed)
+        inner = _walk(route.app, scope, walk)
         mount: str = route.path_format.removesuffix(_MOUNTED)
         return mount + (_MOUNTED if inner in {None, UNMATCHED} else str(inner))
     if isinstance(route, _starlette("Host")):
-        return _walk(route.app, scope, noted, passed)
-    passed += [Layer(layer, path_seen(scope)) for layer in layers.find(getattr(route, "app", None), _is_host)[1]]
+        return _walk(route.app, scope, walk)
+    wrappers = layers.find(getattr(route, "app", None), _is_host)[1]
+    walk.layers += [Layer(layer, path_seen(scope)) for layer in wrappers]
+    walk.params.update(scope.get("path_params") or {})
     return _path(route) or UNMATCHED
 
 

@@ -11,10 +11,22 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from keygauge.call import CURRENT, UNMATCHED
 from keygauge.telemetry import tracing
+
+_Found = tuple[Any, dict[str, Any]]  # a template, and the path's parameters
+
+
+class Match(NamedTuple):
+    """A route that a router found for a request."""
+
+    template: str
+    params: dict[str, Any]
+
+
+NOTHING = Match(UNMATCHED, {})
 
 
 @dataclass(frozen=True)
@@ -75,43 +87,56 @@ def is_known(host: Any) -> bool:
     return _matcher(host) is not None
 
 
-def match(host: Any, path: str, method: str, environ: dict[str, Any] | None = None) -> str | None:
-    """Return the template that a host's router would match, UNMATCHED where nothing does.
+def match(host: Any, path: str, method: str, environ: dict[str, Any] | None = None) -> Match | None:
+    """Return what a host's router would match; the path begins below the host's mount.
 
-    The path begins below the host's mount. None where the router is not known, or does not decide by the path alone.
+    None where the router is not known, or does not decide by the path alone.
     """
     ask = _matcher(host)
     if ask is None:
         return None
     try:
-        return ask(host, path, method, environ)
+        template, params = ask(host, path, method, environ)
     except Exception:  # noqa: BLE001 - no such route, wrong method, a redirect: each framework raises its own
-        return None if _looks_elsewhere(host) else UNMATCHED
+        return None if _looks_elsewhere(host) else NOTHING
+    return Match(str(template), params or {})
 
 
-def _matcher(host: Any) -> _Matcher | None:
+def _matcher(host: Any) -> Callable[..., _Found] | None:
     for is_kind, ask in _MATCHERS:
         if is_kind(host):
             return ask
     return None
 
 
-def _werkzeug(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> str:
+def _werkzeug(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> _Found:
     """Ask Flask as it asks itself, and Quart by the path."""
-    return str(_rule(host, path, method, environ).rule)
-
-
-def _rule(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> Any:
     if environ is None:
-        return host.url_map.bind("localhost").match(path, method=method, return_rule=True)[0]
-    adapter = host.create_url_adapter(host.request_class(environ, populate_request=False))
-    return adapter.match(method=method, return_rule=True)[0]
+        adapter = host.url_map.bind("localhost", path_info=path)
+    else:
+        adapter = host.create_url_adapter(host.request_class(environ, populate_request=False))
+    return adapter.match(method=method, return_rule=True)  # type: ignore[no-any-return]  # not of ours
+
+
+def _django(_host: Any, path: str, *_: object) -> _Found:
+    match = sys.modules["django.urls"].get_resolver().resolve(path)
+    return f"/{match.route}", match.kwargs
+
+
+def _litestar(host: Any, path: str, method: str, _: object) -> _Found:
+    *_, params, template = host.asgi_router.handle_routing(path=path, method=method)
+    return template, params
+
+
+def _falcon(host: Any, path: str, *_: object) -> _Found:
+    *_, params, template = host._router.find(path)  # noqa: SLF001 - the app's own `find` is not public
+    return template, params
 
 
 def answers_options(host: Any, path: str, environ: dict[str, Any] | None) -> bool:
     """Tell whether Flask or Quart answers OPTIONS of a path by itself, without the view."""
     try:
-        return bool(_rule(host, path, "OPTIONS", environ).provide_automatic_options)
+        return bool(_werkzeug(host, path, "OPTIONS", environ)[0].provide_automatic_options)
     except Exception:  # noqa: BLE001 - as in `match`
         return False
 
@@ -123,22 +148,11 @@ def _looks_elsewhere(host: Any) -> bool:
     )
 
 
-_Matcher = Callable[[Any, str, str, dict[str, Any] | None], str]
-
-_MATCHERS: tuple[tuple[Callable[[Any], bool], _Matcher], ...] = (
-    (lambda host: hasattr(host, "url_map") and hasattr(host, "create_url_adapter"), _werkzeug),
-    (
-        lambda host: type(host).__module__.startswith("django.core.handlers."),
-        lambda _host, path, *_: f"/{sys.modules['django.urls'].get_resolver().resolve(path).route}",
-    ),
-    (
-        lambda host: hasattr(host, "asgi_router") and hasattr(host.asgi_router, "handle_routing"),
-        lambda host, path, method, _: str(host.asgi_router.handle_routing(path=path, method=method)[-1]),
-    ),
-    (
-        lambda host: type(host).__module__.startswith("falcon."),
-        lambda host, path, *_: str(host._router.find(path)[-1]),  # noqa: SLF001 - its `find` is not public
-    ),
+_MATCHERS: tuple[tuple[Callable[[Any], bool], Callable[..., _Found]], ...] = (
+    (lambda host: hasattr(host, "url_map") and hasattr(host, "create_url_adapter"), _werkzeug),  # Flask and Quart
+    (lambda host: type(host).__module__.startswith("django.core.handlers."), _django),
+    (lambda host: hasattr(getattr(host, "asgi_router", None), "handle_routing"), _litestar),
+    (lambda host: type(host).__module__.startswith("falcon."), _falcon),
 )
 
 

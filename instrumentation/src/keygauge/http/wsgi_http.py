@@ -7,12 +7,14 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from keygauge.call import CURRENT, UNMATCHED
-from keygauge.http import preflight, wsgi_route
+from keygauge.http import preflight, request_body, wsgi_route
+from keygauge.http.layers import Walk
 from keygauge.http.problem import Answer
 from keygauge.http.responder import Responder
+from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.telemetry import tracing
 
@@ -35,10 +37,16 @@ class WsgiResponder(Responder, eq=False):
     _script_name: str  # as it came; mounts add to that of the environ
     _expected: int | None = None  # bytes that the answer's body is to have
     _write: Write | None = None
+    _written: list[bytes] = field(default_factory=list)  # by `write`, for a server that has none
+
+    @property
+    def is_cross_origin(self) -> bool:
+        """Tell whether a browser asks for a page of another origin, or may do."""
+        return "HTTP_ORIGIN" in self._environ
 
     def is_answered(self) -> bool:
         """Tell whether the host answers this preflight without a handler; it gets no body."""
-        if not preflight.is_answered(wsgi_route.passed(self._environ, self.app)):
+        if not preflight.is_answered(self.follow().layers):
             return False
         self._environ["wsgi.input"] = io.BytesIO()
         return True
@@ -57,10 +65,12 @@ class WsgiResponder(Responder, eq=False):
         headers = self._begin(status, headers)
         write = self._start(status, headers) if exc_info is None else self._start(status, headers, exc_info)
         self._write = write
-        return self._write_on
+        return self._write_on if callable(write) else self._hold_back
 
     def pass_on(self, chunks: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server is to send: the app's chunks, read as they pass, none held back."""
+        if self._written:
+            chunks = Chained(self._written, chunks)
         if (
             isinstance(chunks, list | tuple) and not self.call.is_held
         ):  # servers treat these apart, to tell a Content-Length of their own
@@ -81,12 +91,26 @@ class WsgiResponder(Responder, eq=False):
         """Hold on to a chunk of the request that the app reads."""
         self._note_sent(chunk)
 
+    def estimate(self, *, waits: bool) -> Estimate:
+        """Read the body's beginning, where the decision `waits` for it, and estimate what the call will use.
+
+        Raises:
+            EstimateError: a declared cap makes no sense.
+        """
+        environ = self._environ
+        path, query = wsgi_route.path_seen(environ), environ.get("QUERY_STRING", "")
+        return request_body.estimate_input(environ, waits=waits, path=path, query=query, params=self._params)
+
+    def follow(self) -> Walk:
+        """Follow the request through the host, as it will pass it on."""
+        return wsgi_route.follow(self._environ, self.app)
+
     def find_route(self) -> str | None:
         """Return the route that the host has for the request, and where the app is mounted before: SCRIPT_NAME grew."""
         script_name = self._environ.get("SCRIPT_NAME", "")
         matched = self.call.matched
         if matched is None and script_name == self._script_name:
-            return wsgi_route.find(self._environ, self.app)
+            return self.follow().template
         return matched if matched in {None, UNMATCHED} else f"{script_name.removeprefix(self._script_name)}{matched}"
 
     def read(self, chunk: bytes) -> None:
@@ -126,6 +150,10 @@ class WsgiResponder(Responder, eq=False):
         """Be the `write` that PEP 3333 keeps for old apps."""
         self.read(chunk)
         return self._write(chunk) if self._write else None
+
+    def _hold_back(self, chunk: bytes) -> None:
+        """Be the `write` of a server that returns none, as granian and hypercorn: its chunks come before the others."""
+        self._written.append(chunk)
 
     def _is_file(self, chunks: object) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
@@ -176,6 +204,24 @@ class PassingAnswer:
         finally:
             CURRENT.reset(outer)
             self._responder.close()
+
+
+class Chained:
+    """An answer's chunks after those that the app gave to `write`."""
+
+    def __init__(self, written: list[bytes], chunks: Iterable[bytes]) -> None:
+        self._written = written
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._written
+        yield from self._chunks
+
+    def close(self) -> None:
+        """Close the app's iterable."""
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            close()
 
 
 class CountedInput(Struct, eq=False):

@@ -7,7 +7,7 @@ from typing import Any
 
 from keygauge.call import UNMATCHED
 from keygauge.http import layers, router
-from keygauge.http.layers import Layer
+from keygauge.http.layers import Layer, Walk
 
 
 def noted(environ: Mapping[str, Any]) -> str | None:
@@ -18,25 +18,17 @@ def noted(environ: Mapping[str, Any]) -> str | None:
     return UNMATCHED if request.url_rule is None else str(request.url_rule.rule)
 
 
-def find(environ: Mapping[str, Any], app: Any) -> str | None:
-    """Return the template that the host will match, UNMATCHED where no route takes the request.
+def follow(environ: Mapping[str, Any], app: Any) -> Walk:
+    """Follow a request through the host's layers, as they will pass it on.
 
-    None where the host's router is not one that is known.
+    Its template is UNMATCHED where no route takes the request, None where the host's router is not one that is known.
     """
+    walk = Walk()
     try:
-        return _walk(app, dict(environ), [])
+        walk.template = _walk(app, dict(environ), walk)
     except Exception:  # noqa: BLE001 - a router that is not as we know it is one we do not know
-        return None
-
-
-def passed(environ: Mapping[str, Any], app: Any) -> list[Layer]:
-    """Return the layers that a request passes on its way to the route that takes it."""
-    found: list[Layer] = []
-    try:
-        _walk(app, dict(environ), found)
-    except Exception:  # noqa: BLE001 - as above
-        return []
-    return found
+        walk.template = None
+    return walk
 
 
 def path_seen(environ: Mapping[str, Any]) -> str:
@@ -45,15 +37,17 @@ def path_seen(environ: Mapping[str, Any]) -> str:
     return path.encode("latin-1", "replace").decode(errors="replace")
 
 
-def _walk(app: Any, environ: dict[str, Any], passed: list[Layer]) -> str | None:
+def _walk(app: Any, environ: dict[str, Any], walk: Walk) -> str | None:
     host, between = layers.find(app, _is_host)
-    passed += [Layer(layer, path_seen(environ), dict(environ)) for layer in (*between, host)]
+    walk.layers += [Layer(layer, path_seen(environ), dict(environ)) for layer in (*between, host)]
     if router.is_known(host):
-        return router.match(host, path_seen(environ), environ.get("REQUEST_METHOD", "GET"), environ)
+        match = router.match(host, path_seen(environ), environ.get("REQUEST_METHOD", "GET"), environ)
+        walk.params.update(match.params if match else {})
+        return match and match.template
     if host is None:
-        return None
+        return UNMATCHED if layers.are_without_routes(between) else None
     mount, inner = _dispatch(host, environ)
-    below = _walk(inner, environ, passed)
+    below = _walk(inner, environ, walk)
     return below if below in {None, UNMATCHED} else f"{mount}{below}"
 
 

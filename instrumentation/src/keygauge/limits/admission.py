@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -12,20 +12,17 @@ from keygauge.limits.key_cache import Key, KeyCache
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.refusal import EXPIRED, REVOKED, UNAVAILABLE, Refusal
+from keygauge.limits.waiter import Wait, Waiter
+
+_MOST_WAITERS = 10_000  # calls that wait for units; more are answered with 503
 
 
 @dataclass(frozen=True, slots=True)
-class NeedsUnits:
-    """The leases of these limits do not cover the call: `ask` for more, then decide again."""
+class Short:
+    """The leases do not cover the call: `wait`, then decide again as this `waiter`."""
 
-    wanted: tuple[tuple[LeasePool, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WaitUntil:
-    """A unit was granted that may be spent from a moment on: wait, then decide again."""
-
-    at_ns: int
+    wait: Wait
+    waiter: Waiter
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +51,7 @@ class Admission:
         self.authority_ns = 0
         self.away = False  # the last beat was not answered
         self.asking: set[LeasePool] = set()  # those that the next beat asks more for
+        self._waiting: dict[Waiter, Sequence[Claim]] = {}
         self.held: set[LeasePool] = set()  # those with leases
         self.due: set[LeasePool] = set()  # of these, those with something to tell before a lease ends
 
@@ -68,54 +66,57 @@ class Admission:
             return EXPIRED
         return None
 
-    def admit(self, key: Key, since_ns: int) -> Refusal | NeedsUnits | WaitUntil | None:
+    def admit(self, key: Key, since_ns: int, waiter: Waiter | None = None) -> Refusal | Short | None:
         """Spend one unit of every limit of a key whose limits are all plain, or of none; None is yes.
 
-        The call came at `since_ns`.
+        The call came at `since_ns`; `waiter` is its own where it waited.
         """
         lease_pools = key.lease_pools
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
-                return UNAVAILABLE
+                return self._refuse(UNAVAILABLE, waiter)
             leases = []
             for lease_pool in lease_pools:
+                if lease_pool.waiting:
+                    return self._queue(lease_pools, now, since_ns, waiter)
                 for lease in lease_pool.leases:
                     if lease.available > 0 and lease.start_ns <= now < lease.deadline_ns:
                         leases.append(lease)
                         break
                 else:
-                    return self._short([(lease_pool, 1) for lease_pool in lease_pools], now)
+                    return self._queue(lease_pools, now, since_ns, waiter)
             for lease_pool, lease in zip(lease_pools, leases):  # noqa: B905 - as long as each other
                 lease.available -= 1
                 lease_pool.spent += 1
                 if lease.exact:
                     lease.note(now, since_ns)
                     self._tell(lease_pool)
-                elif (
-                    not lease_pool.asked
-                    and lease.available * 2 < lease.units
-                    and lease is lease_pool.leases[-1]  # the older ones are spent first
-                    and lease.units > 1
-                ):
-                    self._ask(lease_pool)
+                elif lease_pool.spent >= lease_pool.ask_at:
+                    self._refill(lease_pool, now)
             return None
 
-    def reserve(self, claims: Sequence[Claim], since_ns: int) -> Refusal | NeedsUnits | WaitUntil | Reservation:
-        """Take units of every limit, or of none, for a call that came at `since_ns`."""
+    def reserve(
+        self, claims: Sequence[Claim], since_ns: int, waiter: Waiter | None = None
+    ) -> Refusal | Short | Reservation:
+        """Take units of every limit, or of none, for a call that came at `since_ns`; `waiter` is its own."""
         with self.lock:
             now = self.clock()
             if now >= self.authority_ns:
-                return UNAVAILABLE
-            for lease_pool, units in claims:
-                if units > lease_pool.limit.amount > 0 and not lease_pool.limit.dry_run:
-                    return Refusal(lease_pool.limit.refusal, "request_exceeds_limit", lease_pool.limit.name)
-            taken = [lease_pool.gather(units, now) for lease_pool, units in claims]
-            missing = [claim for claim, parts in zip(claims, taken, strict=True) if parts is None]
-            noted = [note for lease_pool, units in missing if (note := self._note(lease_pool, units, now))]
-            if len(noted) < len(missing):
-                return self._short([claim for claim in missing if not self._passes(*claim)], now)
-            return self._take(claims, taken, tuple(noted), now, since_ns)
+                return self._refuse(UNAVAILABLE, waiter)
+            return self._reserve(claims, now, since_ns, waiter)
+
+    def leave(self, waiter: Waiter) -> None:
+        """Take a call out of the queues: it was refused, gave up, or is gone."""
+        with self.lock:
+            self._leave(waiter)
+
+    def fail(self) -> None:
+        """Note that the key service did not answer; the calls that wait decide again."""
+        with self.lock:
+            self.away = True
+            for waiter in self._waiting:
+                waiter.wake()
 
     def settle(self, reservation: Reservation, *, tokens: int | None, cost_nanousd: int | None = None) -> None:
         """End a call's reservation: what it used is known now, None where it is not."""
@@ -129,19 +130,13 @@ class Admission:
                 lease.settle(units, part, now)
                 if lease.exact or lease_pool.closing:
                     self.due.add(lease_pool)
+                if lease_pool.ended(units - part):
+                    self.wake()
                 left[lease_pool] = None if rest is None else rest - part
             for lease_pool, rest in left.items():
                 if rest:
                     self._charge(lease_pool, rest, now)
-                if lease_pool.ended():
-                    self.wake()
-
-    def ask(self, dry: NeedsUnits) -> None:
-        """Have the next beat ask for more of limits that a request waits for."""
-        with self.lock:
-            for lease_pool, units in dry.wanted:
-                lease_pool.waiting += units
-                self._ask(lease_pool)
+                lease_pool.wake_covered(now)
 
     def owes(self) -> bool:
         """Tell whether calls used more than they had reserved, and no lease has paid for it."""
@@ -149,14 +144,64 @@ class Admission:
             return any(lease_pool.debt for lease_pool in self.asking)
 
     def _ask(self, lease_pool: LeasePool) -> None:
-        lease_pool.asked = True
         self.asking.add(lease_pool)
         self.wake()
+
+    def _refill(self, lease_pool: LeasePool, now: int) -> None:
+        """Ask for more before a call has to wait: with the next regular beat where what is held lasts until then."""
+        if lease_pool.is_urgent(now):
+            self.wake()
+        self.asking.add(lease_pool)
 
     def _tell(self, lease_pool: LeasePool) -> None:
         """Have the next beat tell when a unit for use at once was spent."""
         self.due.add(lease_pool)
         self.wake()
+
+    def _queue(
+        self, lease_pools: Iterable[LeasePool], now: int, since_ns: int, waiter: Waiter | None
+    ) -> Refusal | Short | None:
+        decision = self._reserve([(lease_pool, 1) for lease_pool in lease_pools], now, since_ns, waiter)
+        return None if isinstance(decision, Reservation) else decision
+
+    def _reserve(
+        self, claims: Sequence[Claim], now: int, since_ns: int, waiter: Waiter | None
+    ) -> Refusal | Short | Reservation:
+        for lease_pool, units in claims:
+            if units > lease_pool.limit.amount > 0 and not lease_pool.limit.dry_run:
+                refusal = Refusal(lease_pool.limit.refusal, "request_exceeds_limit", lease_pool.limit.name)
+                return self._refuse(refusal, waiter)
+        taken = [lease_pool.gather(units, now, waiter) for lease_pool, units in claims]
+        missing = [claim for claim, parts in zip(claims, taken, strict=True) if parts is None]
+        noted = [note for lease_pool, units in missing if (note := self._note(lease_pool, units, now))]
+        if len(noted) < len(missing):
+            return self._short(claims, [claim for claim in missing if not self._passes(*claim)], now, waiter)
+        reservation = self._take(claims, taken, tuple(noted), now, since_ns)
+        self._leave(waiter)
+        return reservation
+
+    def _refuse(self, refusal: Refusal, waiter: Waiter | None) -> Refusal:
+        self._leave(waiter)
+        return refusal
+
+    def _enter(self, waiter: Waiter, claims: Sequence[Claim]) -> None:
+        """Give a call its place in the queues of all its limits, or leave it there."""
+        held = {lease_pool for lease_pool, _ in claims if not lease_pool.limit.dry_run}
+        for lease_pool, _ in self._waiting.get(waiter, ()):
+            if lease_pool not in held:
+                lease_pool.waiting.pop(waiter, None)
+        self._waiting[waiter] = claims
+        for lease_pool, units in claims:
+            if lease_pool in held:
+                lease_pool.waiting[waiter] = units
+
+    def _leave(self, waiter: Waiter | None) -> None:
+        if waiter is None:
+            return
+        now = self.clock()
+        for lease_pool, _ in self._waiting.pop(waiter, ()):
+            lease_pool.waiting.pop(waiter, None)
+            lease_pool.wake_covered(now)
 
     def _take(
         self,
@@ -183,8 +228,8 @@ class Admission:
                 if lease.exact and not lease.reserved:
                     self._tell(lease_pool)
             lease_pool.count(units, now)
-            if not lease_pool.asked and lease_pool.is_low(parts[-1][0], now):
-                self._ask(lease_pool)
+            if lease_pool.is_low(now):
+                self._refill(lease_pool, now)
         return Reservation(tuple(reserved), noted)
 
     def _passes(self, lease_pool: LeasePool, units: int) -> bool:
@@ -222,26 +267,29 @@ class Admission:
         if units:
             self._ask(lease_pool)
 
-    def _short(self, claims: Sequence[Claim], now: int) -> Refusal | NeedsUnits | WaitUntil:
-        """Say what becomes of a call that leases do not cover."""
-        dry, start = [], 0
-        for lease_pool, units in claims:
-            if lease_pool.gather(units, now) is None:
-                begins = lease_pool.claim(now) if units == 1 else None
-                start = max(start, begins or 0)
-                if begins is None:
-                    dry.append((lease_pool, units))
-        if not dry:
-            return WaitUntil(start)
-        denied = [lease_pool for lease_pool, _ in dry if now < lease_pool.denied_until_ns]
+    def _short(
+        self, claims: Sequence[Claim], missing: Sequence[Claim], now: int, waiter: Waiter | None
+    ) -> Refusal | Short:
+        """Say what becomes of a call that leases do not cover: it waits, unless it was denied units for good."""
+        if waiter is None:
+            if len(self._waiting) >= _MOST_WAITERS:
+                return UNAVAILABLE
+            waiter = Waiter(now)
+        self._enter(waiter, claims)
+        starts, ends, denied = [], [], []
+        for lease_pool, _ in missing:
+            if (start_ns := lease_pool.starts_ns(waiter, now)) is not None:
+                starts.append(start_ns)
+            elif not lease_pool.is_denied(now):
+                self._ask(lease_pool)
+            elif (end_ns := lease_pool.patience_ends_ns(waiter)) > now:
+                ends.append(end_ns)
+            else:
+                denied.append(lease_pool)
         if denied:
-            if all(lease_pool.is_patient(now) for lease_pool in denied):
-                return WaitUntil(max(lease_pool.denied_until_ns for lease_pool in denied))
-            last = max(denied, key=lambda lease_pool: lease_pool.retry_ns)
-            return Refusal(
-                outcome=last.limit.refusal,
-                code=last.limit.refusal_code,
-                limit=last.limit.name,
-                retry_after_s=max(last.retry_ns - now, 0) / SECOND,
-            )
-        return NeedsUnits(tuple(dry))
+            last = max(denied, key=lambda lease_pool: lease_pool.retry_after_ns(now))
+            after_s = last.retry_after_ns(now) / SECOND
+            return self._refuse(Refusal(last.limit.refusal, last.limit.refusal_code, last.limit.name, after_s), waiter)
+        if ends:
+            return Short(waiter.wait(min(ends)), waiter)
+        return Short(waiter.wait(max(starts) if len(starts) == len(missing) else None), waiter)

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from keygauge import key as key_format
 from keygauge.call import INVALID, Call
-from keygauge.clock import now_ns
-from keygauge.limits.admission import Admission, NeedsUnits, Reservation, WaitUntil
+from keygauge.clock import SECOND, now_ns
+from keygauge.limits.admission import Admission, Reservation, Short
 from keygauge.limits.cost import Costing
 from keygauge.limits.credential import Conflict
 from keygauge.limits.estimate import Estimate
@@ -24,11 +24,13 @@ from keygauge.limits.refusal import (
     MISSING,
     UNAVAILABLE,
     UNKNOWN,
+    UNREADABLE,
     WRONG_IP,
     WRONG_MODEL,
     WRONG_ROUTE,
     Refusal,
 )
+from keygauge.limits.waiter import Wait
 from keygauge.pricing.rates import Rates
 from keygauge.usage.provider_rules import ProviderRules
 
@@ -42,8 +44,8 @@ class Sync(Protocol):
     admission: Admission
     costing: Costing
 
-    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat:
-        """Ask for a key that is not known here."""
+    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat | None:
+        """Ask for a key that is not known here; None: too many are asked for."""
 
     def look_up_again(self, digest: bytes, key_id: str) -> None:
         """Ask with the next regular heartbeat for a key whose entry may be out of date."""
@@ -58,16 +60,18 @@ class Sync(Protocol):
 class NeedsBody:
     """The key's limits need the route, or what the body tells: `read` them, then decide again."""
 
-    __slots__ = ("needs_body",)
+    __slots__ = ("needs_body", "needs_model")
 
-    def __init__(self, *, needs_body: bool) -> None:
-        self.needs_body = needs_body
+    def __init__(self, key: Key) -> None:
+        self.needs_body = key.needs_body
+        self.needs_model = key.needs_model
 
 
-# None: admitted. A round: decide again when it has ended; soon: at that moment; unread: with route and estimate.
-Decision = Refusal | PendingHeartbeat | WaitUntil | NeedsBody | None
+# None: admitted. Decide again after the wait; unread: with route and estimate.
+Decision = Refusal | Wait | NeedsBody | None
 
 _ANY = Estimate()
+_LONGEST_NS = 5 * SECOND  # a call waits no longer, though the key service answers
 
 
 def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
@@ -92,8 +96,9 @@ class Authorizer:
     Where it does not enforce, it says who calls and refuses nobody.
     """
 
-    def __init__(self, sync: Sync, *, enforces: bool, providers: ProviderRules | None = None) -> None:
+    def __init__(self, sync: Sync, *, enforces: bool, wait_s: float, providers: ProviderRules | None = None) -> None:
         self._sync = sync
+        self._wait_ns = int(wait_s * SECOND)
         self._admission = sync.admission
         self._costing = sync.costing
         self._enforces = enforces
@@ -120,9 +125,19 @@ class Authorizer:
             return self._admit(call, key, secret)
         return self._look_up(call, token, digest)
 
+    def waits_until_ns(self, since_ns: int) -> int:
+        """Return how long a call may wait that does since a moment: not for long while the key service is away."""
+        return since_ns + (self._wait_ns if self._admission.away else max(self._wait_ns, _LONGEST_NS))
+
     def give_up(self, call: Call) -> Refusal | None:
         """Decide when the key service did not answer in time."""
         return self._refuse(call, UNAVAILABLE)
+
+    def leave(self, call: Call) -> None:
+        """Note that a call waits no more, however that ended."""
+        if call.waiter is not None:
+            self._admission.leave(call.waiter)
+            call.waiter = None
 
     def refuse_cap(self, call: Call) -> Refusal | None:
         """Decide on a request that declares an output cap that makes no sense."""
@@ -176,34 +191,42 @@ class Authorizer:
         if key.is_restricted and (restricted := self._restrict(call, key)) is not None:
             return restricted
         if key.is_plain:
-            decision: Decision | NeedsUnits = self._admission.admit(key, call.started_ns)
+            decision: Decision | Short = self._admission.admit(key, call.started_ns, call.waiter)
         else:
             decision = self._reserve(call, key)
         if decision is None:
             return None
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
-        return self._ask(decision) if isinstance(decision, NeedsUnits) else decision
+        if isinstance(decision, Short):
+            call.waiter = decision.waiter
+            return decision.wait
+        return decision
 
     def _restrict(self, call: Call, key: Key) -> Refusal | NeedsBody | None:
         """Hold a call against the endpoints and models that its key is for."""
         if call.estimate is None:
-            return NeedsBody(needs_body=key.needs_body)
+            return NeedsBody(key)
         if not key.key_policy.admits_route(call.template):
             return self._refuse(call, WRONG_ROUTE)
+        if key.needs_model and (call.estimate.unread or call.estimate.hidden):
+            return self._refuse(call, UNREADABLE)
         if not key.key_policy.admits_models(call.estimate):
             return self._refuse(call, WRONG_MODEL)
         return None
 
-    def _reserve(self, call: Call, key: Key) -> Refusal | NeedsUnits | WaitUntil | NeedsBody | PendingHeartbeat | None:
+    def _reserve(self, call: Call, key: Key) -> Refusal | Short | NeedsBody | Wait | None:
         """Take what the call may use, once its route and body are known."""
         if call.estimate is None and (key.needs_body or key.needs_route):
-            return NeedsBody(needs_body=key.needs_body)
+            return NeedsBody(key)
         estimate: Estimate = call.estimate or _ANY
+        if estimate.hidden and key.is_capped:
+            return UNREADABLE
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):
             return prices
-        decision = self._admission.reserve(key.claims(call.template, estimate, prices), call.started_ns)
+        claims = key.claims(call.template, estimate, prices)
+        decision = self._admission.reserve(claims, call.started_ns, call.waiter)
         if not isinstance(decision, Reservation):
             return decision
         if decision.parts:
@@ -214,9 +237,7 @@ class Authorizer:
                 call.limit, call.outcome = name, outcome
         return None
 
-    def _price(
-        self, call: Call, key: Key, estimate: Estimate
-    ) -> tuple[Sequence[Rates], ...] | Refusal | PendingHeartbeat:
+    def _price(self, call: Call, key: Key, estimate: Estimate) -> tuple[Sequence[Rates], ...] | Refusal | Wait:
         """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
         found = []
         for model in estimate.named:
@@ -226,18 +247,12 @@ class Authorizer:
                 coming = self._sync.next_round()
                 if self._costing.want(key.tariff, provider, model):
                     self._sync.wake()
-                    return coming
+                    return Wait(coming)
             if tiers:
                 found.append(tiers)
         if len(found) < len(estimate.named) and (limit := key.refuses_unpriced(call.template, estimate)):
             return Refusal("forbidden", "price_unknown", limit)
         return tuple(found)
-
-    def _ask(self, dry: NeedsUnits) -> PendingHeartbeat:
-        """Take the round first: what is asked after that is carried by it or by a later one, never by an earlier."""
-        coming = self._sync.next_round()
-        self._admission.ask(dry)
-        return coming
 
     def _look_up(self, call: Call, token: bytes, digest: bytes) -> Decision:
         """Ask for a key that is not known here; a wrong checksum never reaches the key service."""
@@ -247,7 +262,8 @@ class Authorizer:
             key_id = None
         if key_id is None:
             return self._refuse(call, UNKNOWN)
-        return self._sync.look_up(digest, key_id)
+        coming = self._sync.look_up(digest, key_id)
+        return self._refuse(call, UNAVAILABLE) if coming is None else Wait(coming)
 
     def _refuse(self, call: Call, refusal: Refusal) -> Refusal | None:
         call.outcome = refusal.outcome

@@ -8,10 +8,10 @@ from keygauge.clock import MS, SECOND
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
+from keygauge.limits.waiter import Waiter
 
 _AGAIN_NS = 30 * MS  # a slot may come free at any moment: ask again after so long, while a call waits
-_PATIENCE_NS = 100 * MS  # for so long: less than a call's own wait, past which the key service seems to be away
-_REFUSED_NS = 100 * MS  # … and when calls are refused
+PATIENCE_NS = 250 * MS  # for so long, each call by itself
 _PEAK_NS = 5 * SECOND  # slots are held for as many calls as there were at once in so long, or twice that
 _RENEWED_NS = SECOND  # how often the key service is told that slots are held still
 
@@ -52,7 +52,7 @@ class ConcurrencyLease(Lease):
 class ConcurrencyPool(LeasePool):
     """The slots of one limit. A call whose slot the key service no longer counts keeps others from being admitted."""
 
-    __slots__ = ("before", "fresh", "lost", "patient_ns", "peak", "turn_ns")
+    __slots__ = ("before", "lost", "peak", "turn_ns")
 
     KIND = ConcurrencyLease
 
@@ -63,12 +63,10 @@ class ConcurrencyPool(LeasePool):
         self.peak = 0  # calls at once, since `turn_ns` less `_PEAK_NS`
         self.before = 0  # … and in the time before that
         self.turn_ns = 0
-        self.fresh = 0  # slots granted just now, which the calls that wait for them have not taken yet
-        self.patient_ns = 0  # until then a call waits for a slot rather than be refused
 
-    def gather(self, units: int, now_ns: int) -> list[tuple[Lease, int]] | None:
-        """Return where to take slots from; None where calls are in all of them."""
-        return super().gather(units, now_ns) if self.available(now_ns) >= units else None
+    def gather(self, units: int, now_ns: int, waiter: Waiter | None = None) -> list[tuple[Lease, int]] | None:
+        """Return where to take slots from; None where calls are in all of them, or wait for those that are free."""
+        return super().gather(units, now_ns, waiter) if self.available(now_ns) >= units else None
 
     def available(self, now_ns: int) -> int:
         """Count the slots that are free for sure."""
@@ -78,28 +76,38 @@ class ConcurrencyPool(LeasePool):
         """Count the free slots, and this process's part of those that were left."""
         return max(0, self.available(now_ns) + (self.rest if self.rest_lasts(now_ns) else 0))
 
-    def count(self, units: int, now_ns: int) -> None:
+    def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - as any allowance
         """Note that a call came in."""
         self._turn(now_ns)
-        self.fresh = max(0, self.fresh - units)
         self.peak = max(self.peak, self._busy())
 
-    def is_low(self, lease: Lease, now_ns: int) -> bool:  # noqa: ARG002 - as any allowance
+    def is_low(self, now_ns: int) -> bool:
         """Tell whether to ask for more before a call has to wait."""
-        return not self.small and now_ns >= self.denied_until_ns and self._spare() < 0
+        return not self.small and not self.is_denied(now_ns) and self._spare() < 0
 
-    def ended(self) -> bool:
+    def is_urgent(self, now_ns: int) -> bool:
+        """Tell whether the next call would have to wait."""
+        return self.available(now_ns) <= 0
+
+    def ended(self, units: int) -> bool:  # noqa: ARG002 - as any allowance
         """Note that a slot came free; where slots are scarce it goes back at once, for others may wait for it."""
-        self.denied_until_ns = self.patient_ns = 0
-        return self.small
+        return self.small and not self.waiting
 
-    def is_patient(self, now_ns: int) -> bool:
-        """Tell whether a call waits: a slot of a call that ended a moment ago may be on its way back."""
-        return now_ns < self.patient_ns
+    def patience_ends_ns(self, waiter: Waiter) -> int:
+        """Return how long a call waits for a slot: one of a call that ended a moment ago may be on its way back."""
+        return waiter.since_ns + PATIENCE_NS
+
+    def is_denied(self, now_ns: int) -> bool:
+        """Tell whether to ask for none now: the key service has none, or all are held here."""
+        return super().is_denied(now_ns) or self._units(now_ns) >= self.limit.amount
 
     def refuses(self, now_ns: int) -> bool:
         """Tell whether there was no slot, not long ago."""
-        return now_ns < self.retry_ns and not self.is_patient(now_ns)
+        return now_ns < self.retry_ns or self._units(now_ns) >= self.limit.amount
+
+    def retry_after_ns(self, now_ns: int) -> int:  # noqa: ARG002 - as any allowance
+        """Return when a call that is refused may come again: when a slot comes free nobody knows."""
+        return SECOND
 
     def overdraw(self, units: int, now_ns: int, *, asks: bool) -> Lease | None:  # noqa: ARG002 - as any allowance
         """Let a call of a trial pass without a slot; it is under way all the same."""
@@ -112,34 +120,23 @@ class ConcurrencyPool(LeasePool):
         """Tell whether calls are under way that the key service does not count; it is told before others come in."""
         return now_ns >= self.denied_until_ns and self.available(now_ns) < 0
 
-    def grant(self, lease: Lease, now_ns: int, *, reset_ns: int, covers: bool) -> None:
-        """Take slots in."""
-        super().grant(lease, now_ns, reset_ns=reset_ns, covers=covers)
-        self.patient_ns = 0
-        self.fresh = lease.units
-
-    def deny(self, now_ns: int, retry_ns: int) -> None:  # noqa: ARG002 - as any allowance
-        """Remember a refusal, not for long."""
-        self.waiting = 0
-        self.rest = 0
-        self.asked = False
-        if now_ns >= self.retry_ns or not self.patient_ns:
-            self.patient_ns = now_ns + _PATIENCE_NS
-        self.denied_until_ns = now_ns + (_AGAIN_NS if self.is_patient(now_ns) else _REFUSED_NS)
+    def _wait(self, now_ns: int, retry_ns: int) -> None:  # noqa: ARG002 - when a slot comes free nobody knows
+        self.denied_until_ns = now_ns + _AGAIN_NS
         self.retry_ns = now_ns + SECOND
 
     def demand(self, now_ns: int) -> tuple[int, int]:
         """Tell how many slots to ask for, and how many of them calls wait for, or are in already."""
-        waiting = self.waiting + self._uncounted(now_ns)
-        ahead = 0 if self.small else max(0, -self._spare())
-        return max(1, waiting + ahead), waiting
+        missing = self.missing(now_ns)
+        ahead = 0 if self.small else max(0, -self._spare() - missing)
+        units = max(0, min(missing + ahead, self.limit.amount - self._units(now_ns)))
+        return units, min(units, missing)
 
     def give_back(self, now_ns: int, *, everything: bool = False) -> list[dict[str, Any]]:
         """Drop slots that are not needed; return the leases that are empty thereby."""
         self._turn(now_ns)
         self.lost = [lease for lease in self.lost if lease.reserved]
-        fresh = self.fresh if now_ns - self.granted_ns < _AGAIN_NS else 0
-        spare = max(0, self.available(now_ns) - fresh) if self.small else self._spare()
+        free = self.available(now_ns) - self.awaited()
+        spare = free if self.small else min(free, self._spare())
         if everything:
             spare = sum(lease.units for lease in self.leases)
         back = []
@@ -174,6 +171,9 @@ class ConcurrencyPool(LeasePool):
             self.before = self.peak if now_ns < self.turn_ns + _PEAK_NS else 0
             self.peak = 0
             self.turn_ns = now_ns + _PEAK_NS
+
+    def _units(self, now_ns: int) -> int:
+        return sum(lease.units for lease in self.leases if lease.is_live(now_ns))
 
     def _busy(self) -> int:
         return sum(lease.reserved for lease in [*self.leases, *self.lost])

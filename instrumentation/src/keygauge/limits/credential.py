@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
+from keygauge.key import PREFIX
+
 
 class Conflict(Enum):
     """Two different credentials came in one request (RFC 6750, 3.1: an invalid request)."""
@@ -15,26 +17,31 @@ class Conflict(Enum):
 
 CONFLICT: Final = Conflict.CONFLICT
 
-_HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
+HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
 
-def find(headers: Iterable[tuple[bytes, bytes]]) -> bytes | Conflict | None:
-    """Return the one credential of the request, CONFLICT when two differ, None when there is none.
+def headers_for(name: str | None) -> frozenset[bytes]:
+    """Return the names of the headers that may hold a key: the one that is set, or the usual ones."""
+    return HEADERS if name is None else frozenset({name.lower().encode()})
 
-    Header names are lower case, as ASGI has them. The same credential in two headers is one credential.
+
+def find(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes] = HEADERS) -> bytes | Conflict | None:
+    """Return the credential of a request, None when there is none, CONFLICT when two of our keys differ.
+
+    Header names are lower case, as ASGI has them. Beside one of our keys, what has not their format is the host's own.
     """
-    token: bytes | None = None
+    found: dict[bytes, None] = {}
     for name, value in headers:
-        if name not in _HEADERS:
+        if name not in names:
             continue
         given = value.strip()
         if name == b"authorization":
             if given[:7].lower() != b"bearer ":
                 continue  # Basic and the like belong to the host
             given = given[7:].strip()
-        if not given:
-            continue
-        if token is not None and token != given:
-            return CONFLICT
-        token = given
-    return token
+        if given:
+            found[given] = None
+    if len(found) <= 1:
+        return next(iter(found), None)
+    own = [token for token in found if token.startswith(PREFIX)]
+    return CONFLICT if len(own) != 1 else own[0]

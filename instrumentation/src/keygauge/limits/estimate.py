@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from keygauge.limits.limit import Limit
+from keygauge.limits.model_names import cut, in_address
+from keygauge.limits.request_fields import BODY_BYTES_MAX, Fields, Members, read
 from keygauge.pricing.rates import Rates, rates_of
 
-BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
 TOKENS_MAX = 10_000_000  # no model writes as many: who declares more has made a mistake
 _ANSWERS_MAX = 1_000
 _INPUT_MAX = 1_000_000
 BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
 _OUTPUT_DEFAULT = 1_024
-_MODEL_LENGTH_MAX = 200
-_UNITS_MAX = 2**53 - 1  # of a limit: see docs/protocol.md
+_UNITS_MAX = 2**53 - 1  # of a limit: see docs/reference/protocol.md
 
-# How providers spell the cap of the output and the number of answers; Gemini's are inside `generationConfig`.
-_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "max_tokens_to_sample")
-_ANSWERS = ("n", "candidateCount", "candidate_count", "best_of")
-_INSIDE = ("generationConfig", "generation_config", "options", "inferenceConfig", "textGenerationConfig")
-_INSIDE_CAPS = (*_CAPS, "maxTokens", "maxTokenCount", "num_predict")
-_in_path = re.compile(r"/models?/([^/:]+)").search
+# In lower case: how providers spell the cap of the output and the number of answers; Gemini's are inside another.
+_CAPS = frozenset(
+    {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxoutputtokens", "max_tokens_to_sample"}
+)
+_ANSWERS = frozenset({"n", "candidatecount", "candidate_count", "best_of"})
+_INSIDE = frozenset({"generationconfig", "generation_config", "options", "inferenceconfig", "textgenerationconfig"})
+_INSIDE_CAPS = _CAPS | {"maxtokens", "maxtokencount", "num_predict"}
+_CHOICES = "models"  # a list to choose from
+_MODELS = frozenset({"model", "model_id", "modelid", "model_name", "engine"})
+_SESSIONS = frozenset({"session", "response"})  # OpenAI's Realtime names its model there
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A call before it happens. `output_tokens` are for all answers, None where no cap is declared.
 
-    `named` are all models that path and body name: one of them cannot hide the other. A body that is `unread`, since it
-    is long, compressed or no JSON, may name any.
+    `named` are all models that address and body name: one of them cannot hide the other. A body that is `unread`, since
+    it is long, or neither JSON nor a form, may name any. In one that is `hidden` the app may read what we do not.
     """
 
     model: str | None = None
@@ -42,11 +44,12 @@ class Estimate:
     answers: int = 1
     named: tuple[str, ...] = ()
     unread: bool = False
+    hidden: bool = False
 
     @property
     def models(self) -> tuple[str, ...] | None:
         """Return the models it may be for; None: any."""
-        return None if self.unread else self.named
+        return None if self.unread or self.hidden else self.named
 
     def units(self, limit: Limit, prices: Sequence[Sequence[Rates]] = ()) -> int:
         """Return what the call takes of a limit; an output that is not declared never exceeds the limit by itself.
@@ -74,53 +77,91 @@ class EstimateError(ValueError):
     """A cap or a number of answers that makes no sense; the message names the field."""
 
 
-def estimate(body: bytes, *, length: int, path: str) -> Estimate:
+def estimate(
+    body: bytes,
+    *,
+    length: int,
+    path: str,
+    query: str = "",
+    params: Mapping[str, Any] | None = None,
+    content_type: str = "",
+    content_encoding: str = "",
+) -> Estimate:
     """Estimate a call; `length` is the body's, of which `body` may be just the beginning.
 
     Raises:
         EstimateError: a declared cap or number of answers is no whole number in bounds.
     """
     input_tokens = min(_INPUT_MAX, -(-length // BYTES_PER_TOKEN))
-    document = _read(body) if length == len(body) <= BODY_BYTES_MAX else None
-    found = _in_path(path)
-    named = (found[1],) if found else ()
-    if document is None:
-        model = found[1] if found else None
-        return Estimate(model=model, input_tokens=input_tokens, named=named, unread=length > 0)
-    answers = max([1, *_numbers(document, _ANSWERS, _ANSWERS_MAX)])
-    caps = _numbers(document, _CAPS, TOKENS_MAX)
-    for name in _INSIDE:
-        inside = document.get(name)
-        if isinstance(inside, dict):
-            caps += _numbers(inside, _INSIDE_CAPS, TOKENS_MAX, f"{name}.")
-            answers = max([answers, *_numbers(inside, _ANSWERS, _ANSWERS_MAX, f"{name}.")])
-    model = document.get("model")
-    if isinstance(model, str):
-        named = (model[:_MODEL_LENGTH_MAX], *named)
+    is_whole = length == len(body) <= BODY_BYTES_MAX
+    fields = read(body, content_type=content_type, content_encoding=content_encoding) if is_whole else Fields()
+    declared = _Declared()
+    if fields.document is not None:
+        declared.read(fields.document)
+    if fields.form is not None:
+        declared.read(fields.form, is_form=True)
+    named = cut((*declared.models, *in_address(path, query, params)))
     return Estimate(
         model=named[0] if named else None,
         input_tokens=input_tokens,
-        output_tokens=max(caps) * answers if caps else None,
-        answers=answers,
+        output_tokens=max(declared.caps) * declared.answers if declared.caps else None,
+        answers=declared.answers,
         named=named,
+        unread=length > 0 and fields.document is None and fields.form is None,
+        hidden=fields.hidden or declared.hidden,
     )
 
 
-def _read(body: bytes) -> dict[str, Any] | None:
-    try:
-        document = json.loads(body) if body else None
-    except (ValueError, RecursionError):  # the host will say what is wrong with it
-        return None
-    return document if isinstance(document, dict) else None
+class _Declared:
+    """What a body declares, all of its readings and all of their members together: the largest cap, every model."""
+
+    def __init__(self) -> None:
+        self.models: list[str] = []
+        self.caps: list[int] = []
+        self.answers = 1
+        self.hidden = False
+
+    def read(self, members: Members, *, is_form: bool = False) -> None:
+        for name, value in members:
+            lower = name.lower()
+            if lower in _MODELS:
+                self._name(value)
+            elif lower == _CHOICES:
+                for one in value if type(value) is list else [value]:
+                    self._name(one)
+            elif lower in _CAPS:
+                self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
+            elif lower in _ANSWERS:
+                self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
+            elif isinstance(value, Members):
+                self._look_inside(name, value)
+
+    def _look_inside(self, outer: str, members: Members) -> None:
+        if outer.lower() in _SESSIONS:
+            for name, value in members:
+                if name.lower() in _MODELS:
+                    self._name(value)
+        if outer.lower() not in _INSIDE:
+            return
+        for name, value in members:
+            if name.lower() in _INSIDE_CAPS:
+                self.caps += _number(f"{outer}.{name}", value, TOKENS_MAX)
+            elif name.lower() in _ANSWERS:
+                self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
+
+    def _name(self, value: object) -> None:
+        """Take a model; what is no text may name one to the app."""
+        if isinstance(value, str):
+            self.models.append(value)
+        elif value is not None:
+            self.hidden = True
 
 
-def _numbers(document: dict[str, Any], names: tuple[str, ...], most: int, path: str = "") -> list[int]:
-    numbers = []
-    for name in names:
-        value = document.get(name)
-        if value is None or (name == "num_predict" and value in (-1, -2)):  # Ollama: no cap
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-            raise EstimateError(f"{path}{name} is no whole number from 0 to {most}")
-        numbers.append(value)
-    return numbers
+def _number(name: str, value: object, most: int, *, is_form: bool = False) -> list[int]:
+    if value is None or (name.endswith("num_predict") and value in (-1, -2)):  # Ollama: no cap
+        return []
+    if is_form and not isinstance(value, int):  # a field of another meaning
+        return []
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise EstimateError(f"{name} is no whole number from 0 to {most}")
+    return [value]

@@ -40,6 +40,8 @@ class Key:
     is_plain: bool  # each call takes one unit of each limit
     needs_route: bool
     needs_body: bool  # to tell the model or the tokens
+    needs_model: bool  # to be told, or the call is refused
+    is_capped: bool  # by tokens, cost or model, and refused beyond
     needs_price: bool
 
     def claims(
@@ -142,8 +144,9 @@ class KeyCache:
             is_plain=all(limit.is_plain for limit in limits),
             needs_route=any(limit.route is not None for limit in limits),
             needs_price=any(limit.unit == "nanousd" for limit in limits),
-            needs_body=key_policy.models is not None
-            or any(limit.unit in ("token", "nanousd") or limit.model is not None for limit in limits),
+            is_capped=any(limit.needs_body and not limit.dry_run for limit in limits),
+            needs_model=key_policy.models is not None,
+            needs_body=key_policy.models is not None or any(limit.needs_body for limit in limits),
         )
 
     def _lease_pool(self, limit: Limit) -> LeasePool:

@@ -17,7 +17,6 @@ class Lease:
 
     __slots__ = (
         "available",
-        "claims",
         "deadline_ns",
         "exact",
         "id",
@@ -40,7 +39,6 @@ class Lease:
         self.start_ns = start_ns
         self.exact = exact
         self.margin_ns = min(_MARGIN_NS, max(deadline_ns - now_ns, 0) // 3)
-        self.claims = 0  # requests that wait for the start
         self.last_ns = 0  # when the last unit was spent
         self.is_late = False  # a call waited for long: others are to know exactly when a unit was spent
         self.reserved = 0  # units of calls under way

@@ -8,11 +8,15 @@ from typing import Any
 from keygauge.clock import SECOND
 from keygauge.limits.lease import PATIENCE_NS, Lease
 from keygauge.limits.limit import Limit
+from keygauge.limits.spend_rate import SpendRate
+from keygauge.limits.waiter import Waiter
 
 _EARLY_NS = PATIENCE_NS // 4  # where a call was refused, the next may ask so long before units come free
-_SHORTEST_NS = SECOND // 10  # a rate is not read from less: the first call would look like a flood
 _BUSY_CALLS = 4  # a second: below, each call asks for itself and nothing is held for calls that may not come
+_AHEAD_S = 2.0  # of the rate seen is held ahead: the regular heartbeats refill it before any call waits
 _LEASES = 16  # a rate's lease lasts no longer than the window divided by this: what is held longer is wasted
+_GROWTH = 2  # the next lease of a caller that spent its last one and waits already is so many times as large
+_NEVER = 2**63
 _BUDGET_CALLS = 8  # so many calls of a slow caller are served by one lease of a budget, …
 _BUDGET_PART = 4096  # … or this part of it, whichever is more: what a crash may burn
 _MOST_UNITS = 2**53 - 1
@@ -23,8 +27,12 @@ class LeasePool:
 
     __slots__ = (
         "__weakref__",  # a keyring lets go of it with the last key that has it
+        "_call_rate",
+        "_newest",
+        "_spend_rate",
+        "_urgent_at",
         "alone",
-        "asked",
+        "ask_at",
         "calls",
         "closing",
         "debt",
@@ -47,12 +55,16 @@ class LeasePool:
         self.limit = limit
         self.leases: list[Lease] = []
         self.closing: list[Lease] = []  # given back but for calls under way
-        self.asked = False  # a beat that asks for more is due or under way
         self.small = False  # the key service gives single units only
-        self.waiting = 0  # units that requests found missing since the last answer
+        self.waiting: dict[Waiter, int] = {}  # the calls that wait and their units, first come first
         self.debt = 0  # units used beyond reservations: taken from the next grant
-        self.calls = 0  # that reserved those, where calls take more than one
-        self.spent = 0  # units since the last grant
+        self.calls = 0  # that took units, ever; not counted where each takes one
+        self.spent = 0  # units taken and not given back, ever
+        self.ask_at = _NEVER  # ask for more when so many are spent, before a call has to wait
+        self._urgent_at = _NEVER  # … and do not wait for the next regular heartbeat
+        self._newest: Lease | None = None
+        self._spend_rate = SpendRate()
+        self._call_rate = SpendRate()
         self.rest = 0  # this process's part of what the limit had left after the last grant
         self.alone = False  # no other process was alive at the last grant
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
@@ -61,8 +73,10 @@ class LeasePool:
         self.retry_ns = 0  # … and the caller need not come before
         self.reset_ns = 0
 
-    def gather(self, units: int, now_ns: int) -> list[tuple[Lease, int]] | None:
-        """Return where to take units from now; None where the leases do not cover them."""
+    def gather(self, units: int, now_ns: int, waiter: Waiter | None = None) -> list[tuple[Lease, int]] | None:
+        """Return where to take units from now; None where the leases do not cover them, after the calls that wait."""
+        if self.waiting and waiter not in self.waiting and self.available(now_ns) < units + self.awaited():
+            return None
         parts = []
         for lease in self.leases:
             if lease.available > 0 and lease.is_live(now_ns):
@@ -74,28 +88,75 @@ class LeasePool:
         return None if units else parts
 
     def available(self, now_ns: int) -> int:
-        """Count the units that can be spent now: a lower bound of what the limit has left."""
+        """Count the units that can be spent now or soon: a lower bound of what the limit has left."""
         total = 0
         for lease in self.leases:
             if now_ns < lease.deadline_ns:
                 total += lease.available
         return total
 
+    def awaited(self) -> int:
+        """Count the units that calls wait for."""
+        return sum(self.waiting.values())
+
+    def missing(self, now_ns: int) -> int:
+        """Count the units that calls wait for and no lease covers, and those that were used beyond reservations."""
+        return max(0, self.awaited() + self.debt - self.available(now_ns))
+
+    def starts_ns(self, waiter: Waiter, now_ns: int) -> int | None:
+        """Return when leases that start later cover a waiting call, after those that came before it."""
+        starting = [lease for lease in self.leases if now_ns < lease.start_ns and lease.available]
+        if not starting:
+            return None
+        need = sum(lease.available for lease in starting) - self.available(now_ns)
+        for other, units in self.waiting.items():
+            need += units
+            if other is waiter:
+                break
+        for lease in sorted(starting, key=lambda lease: lease.start_ns):
+            need -= lease.available
+            if need <= 0:
+                return lease.start_ns
+        return None
+
+    def wake_covered(self, now_ns: int) -> None:
+        """Wake the calls that the leases cover, first come first."""
+        left = self.available(now_ns) if self.waiting else 0
+        for waiter, units in self.waiting.items():
+            left -= units
+            if left < 0:
+                return
+            waiter.wake()
+
+    def wake_all(self) -> None:
+        """Wake the calls that wait: there is no more for them now."""
+        for waiter in self.waiting:
+            waiter.wake()
+
+    def patience_ends_ns(self, waiter: Waiter) -> int:  # noqa: ARG002 - other kinds of limit wait
+        """Return how long a call waits that the key service denied units."""
+        return 0
+
     def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - other kinds of limit need the moment
         """Note that a call took units."""
         self.spent += units
         self.calls += 1
 
-    def is_low(self, lease: Lease, now_ns: int) -> bool:
-        """Tell whether to ask for more before a call has to wait; `lease` is the last one that was taken from."""
-        return not lease.exact and self.available(now_ns) < self.spent
+    def is_low(self, now_ns: int) -> bool:  # noqa: ARG002 - as `count`
+        """Tell whether to ask for more before a call has to wait."""
+        return self.spent >= self.ask_at
 
-    def ended(self) -> bool:
-        """Note that a call has ended; tell whether what it gave back goes back to the key service at once."""
-        return False
+    def is_urgent(self, now_ns: int) -> bool:  # noqa: ARG002 - as `count`
+        """Tell whether to ask now, once: what is held may not last until the next regular heartbeat."""
+        if self.spent < self._urgent_at:
+            self.ask_at = self._urgent_at
+            return False
+        self.ask_at = _NEVER
+        return True
 
-    def is_patient(self, now_ns: int) -> bool:  # noqa: ARG002 - other kinds of limit need the moment
-        """Tell whether a call that was denied units waits and asks again."""
+    def ended(self, units: int) -> bool:
+        """Note that a call has ended and left units; tell whether they go back to the key service at once."""
+        self.spent -= units
         return False
 
     def remaining(self, now_ns: int) -> int:
@@ -114,9 +175,17 @@ class LeasePool:
         """Tell whether this process's part of what was left is still there for sure."""
         return self.alone or self.limit.period is not None or now_ns - self.granted_ns < SECOND
 
-    def refuses(self, now_ns: int) -> bool:
-        """Tell whether the key service said no, not long ago."""
+    def is_denied(self, now_ns: int) -> bool:
+        """Tell whether to ask for none now: the key service said no, not long ago."""
         return now_ns < self.denied_until_ns
+
+    def refuses(self, now_ns: int) -> bool:
+        """Tell whether a call would be refused that finds no units held."""
+        return self.is_denied(now_ns)
+
+    def retry_after_ns(self, now_ns: int) -> int:
+        """Return when a call that is refused may come again, from now."""
+        return max(self.retry_ns - now_ns, 0)
 
     def overdraw(self, units: int, now_ns: int, *, asks: bool) -> Lease | None:  # noqa: ARG002 - as `count`
         """Let a call of a trial take what is not there: the next grant pays, so that a trial makes no call wait."""
@@ -129,35 +198,34 @@ class LeasePool:
         """Tell whether there is nothing to tell the key service."""
         return not (self.leases or self.closing)
 
-    def claim(self, now_ns: int) -> int | None:
-        """Return when a lease starts that another waiting request may count on."""
-        for lease in self.leases:
-            if now_ns < lease.start_ns and lease.claims < lease.available:
-                lease.claims += 1
-                return lease.start_ns
-        return None
-
     def grant(self, lease: Lease, now_ns: int, *, reset_ns: int, covers: bool) -> None:
-        """Take a granted lease in; `covers` tells that it is all that was asked for."""
+        """Take a granted lease in; `covers` tells that it is all that calls waited for."""
         self.leases = [held for held in self.leases if held.is_of_use(now_ns)]
         self.leases.append(lease)
         if self.debt:
             paid = min(self.debt, lease.available)
             lease.available -= paid
             self.debt -= paid
-        self.spent = self.calls = self.waiting = 0
+        self._newest = lease
         self.granted_ns = now_ns
         self.reset_ns = reset_ns
-        self.asked = False
         self.denied_until_ns = 0
-        if not covers and lease.exact:
+        self._watch(now_ns)
+        if not covers:
             self._wait(now_ns, reset_ns)
+
+    def _watch(self, now_ns: int) -> None:
+        """Ask for more when a quarter of what is held is spent, and at once when a quarter is left."""
+        held = self.available(now_ns)
+        if not held or (self._newest is not None and self._newest.exact):
+            self.ask_at = self._urgent_at = _NEVER
+        else:
+            self.ask_at = self.spent + max(1, held // 4)
+            self._urgent_at = self.spent + max(1, held - held // 4)
 
     def deny(self, now_ns: int, retry_ns: int) -> None:
         """Remember a refusal."""
-        self.waiting = 0
         self.rest = 0
-        self.asked = False
         self._wait(now_ns, retry_ns)
 
     def _wait(self, now_ns: int, retry_ns: int) -> None:
@@ -167,23 +235,44 @@ class LeasePool:
         self.denied_until_ns = again_ns if again_ns < now_ns + SECOND + PATIENCE_NS else now_ns + SECOND
 
     def rate_per_s(self, now_ns: int) -> float:
-        """Tell how fast units went since the last grant."""
-        return self.spent * SECOND / max(now_ns - self.granted_ns, _SHORTEST_NS)
+        """Tell how fast units go."""
+        return self._spend_rate.per_s(self.spent, now_ns)
 
     def demand(self, now_ns: int) -> tuple[int, int]:
-        """Tell how many units to ask for, and how many of them calls wait for.
+        """Tell how many units to ask for, and how many of them calls wait for; none where leases cover all.
 
-        Ahead of the calls: a second's worth of the rate seen, or a lease's, where the caller is busy; of a budget,
-        whose leases live longer, some calls' worth in any case.
+        Nothing that is told here is forgotten when it was asked for: calls that wait do so until they have their units.
         """
-        waiting = min(_MOST_UNITS, self.waiting + self.debt)
+        self._spend_rate.look(self.spent, now_ns)
+        self._call_rate.look(self.calls, now_ns)
+        missing = self.missing(now_ns)
+        spare = max(0, self.available(now_ns) - self.awaited() - self.debt)
+        ahead = max(0, self._ahead(missing, now_ns) - spare)
+        return min(_MOST_UNITS, missing + ahead), min(_MOST_UNITS, missing)
+
+    def _ahead(self, missing: int, now_ns: int) -> int:
+        """Tell how many units to hold for calls that will come.
+
+        Two seconds' worth of the rate seen, or a lease's, where the caller is busy, and more where even that turns out
+        to be too little; of a budget, whose leases live longer, some calls' worth in any case.
+        """
         ahead = 0
-        calls = self.spent if self.limit.unit == "request" else self.calls
-        if not self.small and calls * SECOND >= _BUSY_CALLS * max(now_ns - self.granted_ns, _SHORTEST_NS):
-            ahead = math.ceil(self.rate_per_s(now_ns) * min(1.0, (self.limit.window_s or _LEASES) / _LEASES))
+        if not self.small:
+            if self._is_busy(now_ns):
+                window_s = self.limit.window_s
+                ahead_s = min(_AHEAD_S, window_s / _LEASES) if window_s else _AHEAD_S
+                ahead = math.ceil(self.rate_per_s(now_ns) * ahead_s)
+            newest = self._newest
+            if missing and newest and not newest.available and now_ns - self.granted_ns < SECOND // _BUSY_CALLS:
+                ahead = max(ahead, _GROWTH * newest.units - missing)
         if self.limit.period:
-            ahead = max(ahead, _BUDGET_CALLS * waiting, self.limit.amount // _BUDGET_PART)
-        return min(_MOST_UNITS, max(1, waiting + ahead)), waiting
+            ahead = max(ahead, _BUDGET_CALLS * missing, self.limit.amount // _BUDGET_PART)
+        return ahead
+
+    def _is_busy(self, now_ns: int) -> bool:
+        if self.limit.unit == "request":
+            return self.rate_per_s(now_ns) >= _BUSY_CALLS
+        return self._call_rate.per_s(self.calls, now_ns) >= _BUSY_CALLS
 
     def give_back(self, now_ns: int, *, everything: bool = False) -> list[dict[str, Any]]:
         """Take out leases that are over or near their end, or all; return what to tell the key service."""
@@ -211,7 +300,7 @@ class LeasePool:
             self.leases.remove(lease)
             self.closing.append(lease)
             return {"lease": lease.id, "used": lease.close()}
-        if everything or lease.available > int(self.rate_per_s(now_ns) * left_ns / SECOND):
+        if everything or (not self.waiting and lease.available > int(self.rate_per_s(now_ns) * left_ns / SECOND)):
             self.leases.remove(lease)
             return {"lease": lease.id, "unspent": lease.available}
         return None

@@ -61,6 +61,11 @@ class Limit:
         )
 
     @property
+    def needs_body(self) -> bool:
+        """Tell whether it counts by what a call's body says."""
+        return self.unit in {"token", "nanousd"} or self.model is not None
+
+    @property
     def is_scoped(self) -> bool:
         """Tell whether it counts only some of the calls."""
         return self.route is not None or self.model is not None

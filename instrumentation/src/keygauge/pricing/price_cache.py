@@ -17,7 +17,7 @@ from keygauge.pricing.rates import Counts, Rates, cost_nanousd
 
 _MOST_KEPT = 4096  # names with a price, and as many without
 _MOST_NEW = 100  # names asked for the first time in one beat: each is a search in the key service
-_MOST_ASKED = 500  # names in one beat: see docs/protocol.md
+_MOST_ASKED = 500  # names in one beat: see docs/reference/protocol.md
 _MOST_WAITING = 10_000  # calls that wait for a price
 _KEPT_NS = 6 * 3600 * SECOND  # a price is told for a day ahead
 

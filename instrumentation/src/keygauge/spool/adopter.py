@@ -15,7 +15,7 @@ from keygauge.sync.client import ServiceError
 
 _log = logging.getLogger(__name__)
 
-_CLAIM_S = 3.0  # for which a spool is kept for the process that sent it last; see docs/protocol.md
+_CLAIM_S = 3.0  # for which a spool is kept for the process that sent it last; see docs/reference/protocol.md
 
 
 class Adopter:

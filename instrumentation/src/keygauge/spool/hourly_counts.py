@@ -12,7 +12,7 @@ _HOUR_S = 3_600
 _HOUR_NS = _HOUR_S * 1_000_000_000
 _MOST_HOURS = 1_000  # six weeks: no stream is open for longer
 _MOST_WAITING = 4_096  # calls not yet counted, each held in memory: a few seconds of one busy process
-_MOST_TOLD = 500  # hours in one report: see docs/protocol.md
+_MOST_TOLD = 500  # hours in one report: see docs/reference/protocol.md
 
 Sums: TypeAlias = tuple[int, int, int]
 """Calls, input tokens, output tokens."""

@@ -1,4 +1,4 @@
-"""Tells the key service what this process counted, by hour: the ledger is compared with it. See docs/protocol.md."""
+"""Reports to the key service what this process counted, by hour, so that the ledger can be compared with it."""
 
 from __future__ import annotations
 

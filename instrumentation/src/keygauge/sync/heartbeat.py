@@ -24,7 +24,8 @@ from keygauge.sync.lease_sync import LeaseSync
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MOST = 500  # look-ups in one beat: see docs/protocol.md
+_MOST = 500  # look-ups in one beat: see docs/reference/protocol.md
+_MOST_LOOK_UPS = 10_000  # that wait for a heartbeat
 _TIMEOUT_S = 2.0
 _LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a beat that was not answered
@@ -71,9 +72,14 @@ class Heartbeat:
         """Beat now."""
         self._due.set()
 
-    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat:
-        """Ask for a key that is not known here; callers that ask for the same one share the answer."""
+    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat | None:
+        """Ask for a key that is not known here; callers that ask for the same one share the answer.
+
+        None: too many are asked for.
+        """
         with self._lock:
+            if len(self._look_ups) >= _MOST_LOOK_UPS:
+                return None
             self._look_ups[digest] = key_id
             asked = self._round
         self.wake()
@@ -82,10 +88,11 @@ class Heartbeat:
     def look_up_again(self, digest: bytes, key_id: str) -> None:
         """Ask with the next regular beat for a key whose entry may be out of date: all replicas may have to at once."""
         with self._lock:
-            self._look_ups[digest] = key_id
+            if len(self._look_ups) < _MOST_LOOK_UPS:
+                self._look_ups[digest] = key_id
 
     def next_round(self) -> PendingHeartbeat:
-        """Return the round that carries what `Admission` asks for now."""
+        """Return the round that carries what is asked for now."""
         with self._lock:
             return self._round
 
@@ -137,9 +144,19 @@ class Heartbeat:
             self._on_fault("beat")
         finally:
             self._ended_ns = now_ns()
-            self.admission.away = not answered
+            if answered:
+                self.admission.away = False
+            else:
+                self._fail()
             ended.set_result(answered)
         return answered
+
+    def _fail(self) -> None:
+        """Have all calls that wait decide again, those too that came while the beat was under way."""
+        self.admission.fail()
+        with self._lock:
+            coming, self._round = self._round, Future()
+        coming.set_result(False)
 
     def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
         prices, names = self.prices.offer()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count, islice
@@ -14,18 +15,18 @@ from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
 
 _SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular beat will do
-_MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/protocol.md
+_MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/reference/protocol.md
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What an offer asks: units by limit, and to keep leases that have so many slots, by lease.
+    """What an offer asks: units that calls wait for by limit, and to keep leases that have so many slots, by lease.
 
     It is sent after `sent_ns`.
     """
 
     sent_ns: int
-    units: dict[str, tuple[LeasePool, int]]
+    waiting: dict[str, tuple[LeasePool, int]]
     slots: dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]
 
 
@@ -50,11 +51,7 @@ class LeaseSync:
             now = admission.clock()
             returns = self._returns(now, everything=stopping)
             held = self._holds(now, everything=stopping)
-            asking = [] if stopping else list(islice(admission.asking, _MOST))
-            admission.asking.difference_update(asking)
-            if admission.asking:
-                admission.wake()
-            demands = [(lease_pool, *lease_pool.demand(now)) for lease_pool in asking]
+            demands = [] if stopping else self._demands(now)
         message: dict[str, Any] = {
             "acquire": [
                 {"limit": lease_pool.limit.id, "units": units, "waiting": waiting}
@@ -66,12 +63,13 @@ class LeaseSync:
             message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
         if self._clock is not None:
             message["clock"] = {"name": self._clock, "us": now // 1000}
-        return message, Asked(now, {lease_pool.limit.id: (lease_pool, units) for lease_pool, units, _ in demands}, held)
+        return message, Asked(
+            now, {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting in demands}, held
+        )
 
     def give_up(self, asked: Asked) -> None:
-        """Note that an offer was not answered: what was asked may be asked again. The caller holds the lock."""
-        for lease_pool, _ in asked.units.values():
-            lease_pool.asked = False
+        """Note that an offer was not answered: the next one asks again. The caller holds the lock."""
+        self._admission.asking.update(lease_pool for lease_pool, _ in asked.waiting.values())
 
     def take(self, answer: dict[str, Any], asked: Asked) -> None:
         """Take in what the answer grants and denies; the caller holds the lock.
@@ -82,10 +80,9 @@ class LeaseSync:
         admission = self._admission
         now = admission.clock()
         sent_ns = asked.sent_ns
-        self.give_up(asked)  # those that are not in the answer
         self._keep(answer, sent_ns, asked)
         for grant in answer["grants"]:
-            lease_pool, units = asked.units[grant["limit"]]
+            lease_pool, waiting = asked.waiting[grant["limit"]]
             lease_pool.small = grant["small"]
             lease_pool.share = lease_pool.limit.amount // answer["replicas"]
             lease_pool.alone = answer["replicas"] == 1
@@ -98,14 +95,39 @@ class LeaseSync:
                 start_ns=_start(grant, now, sent_ns),
                 exact=grant["exact"],
             )
-            lease_pool.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= units)
+            lease_pool.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= waiting)
             self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns + MS)
         for denial in answer["denials"]:
-            lease_pool, _ = asked.units[denial["limit"]]
+            lease_pool, _ = asked.waiting[denial["limit"]]
             lease_pool.small = denial["small"]
             lease_pool.deny(now, sent_ns + denial["retry_ms"] * MS)
+        self._wake(asked, {grant["limit"] for grant in answer["grants"]}, now)
         if not answer["more"]:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
+
+    def _demands(self, now: int) -> list[tuple[LeasePool, int, int]]:
+        """Choose what to ask for: where, how many units, and how many of them calls wait for."""
+        admission = self._admission
+        asking = list(islice(admission.asking, _MOST))
+        admission.asking.difference_update(asking)
+        if admission.asking:
+            admission.wake()
+        wanted = [(lease_pool, *lease_pool.demand(now)) for lease_pool in asking if not lease_pool.is_denied(now)]
+        return [(lease_pool, units, waiting) for lease_pool, units, waiting in wanted if units]
+
+    def _wake(self, asked: Asked, granted: Collection[str], now: int) -> None:
+        """Have the calls that wait decide again where there is something new for them, and ask at once for the rest."""
+        admission = self._admission
+        for number, (lease_pool, _) in asked.waiting.items():
+            if number not in granted or lease_pool.is_denied(now):
+                lease_pool.wake_all()
+                if lease_pool.waiting:  # some wait on: see when to ask again
+                    heappush(self._turns, (lease_pool.denied_until_ns, next(self._number), lease_pool))
+                continue
+            lease_pool.wake_covered(now)
+            if lease_pool.missing(now):
+                admission.asking.add(lease_pool)
+                admission.wake()
 
     def _keep(self, answer: dict[str, Any], sent_ns: int, asked: Asked) -> None:
         """Note which leases of slots are held still, and which the key service does not know any more."""
@@ -130,7 +152,10 @@ class LeaseSync:
         """Look at the leases whose turn it is: with very many keys, a look at all would hold up the calls."""
         admission = self._admission
         while self._turns and self._turns[0][0] <= now:
-            admission.due.add(heappop(self._turns)[2])
+            lease_pool = heappop(self._turns)[2]
+            admission.due.add(lease_pool)
+            if lease_pool.waiting:
+                admission.asking.add(lease_pool)
         admission.due |= admission.held if everything else self._slots
         returns: list[dict[str, Any]] = []
         while admission.due and len(returns) < _MOST:
@@ -146,8 +171,7 @@ class LeaseSync:
     def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]:
         """Choose the leases of slots to keep, those that end soonest first."""
         for slots in self._slots:
-            if slots.owes(now) and not slots.asked:
-                slots.asked = True
+            if slots.owes(now):
                 self._admission.asking.add(slots)
         due = [
             (lease.deadline_ns, slots, lease)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row
 
-from keygauge_keyservice.accounts import members
+from keygauge_keyservice.accounts import members, passwords
 from keygauge_keyservice.accounts.members import AnyRole, Member
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid
@@ -43,13 +43,13 @@ def create(
     """
     email = members.normalise_email(email)
     if not members.is_email(email):
-        raise invalid(FieldError("email", "bad_email", "give an e-mail address"))
+        raise invalid(FieldError("email", "bad_email", "must be an e-mail address"))
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with connection.transaction():
         member = members.find_by_email(connection, email)
         if member is not None and (member.account_id, member.role) != (account_id, role):
             raise Problem(
-                409, "member_exists", f"{email} is a member already: change the role, or give another address."
+                409, "member_exists", f"{email} is already a member. Change their role instead, or use another address."
             )
         connection.execute("/* invitations.prune */ DELETE FROM invitation WHERE ends_at <= clock_timestamp()")
         connection.execute(
@@ -112,8 +112,9 @@ def accept(connection: Connection, token: str, password: str) -> Member:
     Raises:
         Problem: 404, the link was used or has ended; 409, the address is a member elsewhere; 422, the password.
     """
-    members.check_password(password)
-    password_hash = members.hash_password(password)  # before the transaction: it takes a while
+    if errors := passwords.errors(password):
+        raise invalid(*errors)
+    password_hash = passwords.hash_password(password)  # before the transaction: it takes a while
     with connection.transaction(), connection.cursor(row_factory=class_row(Invitation)) as cursor:
         invited = cursor.execute(
             "/* invitations.accept */ DELETE FROM invitation WHERE hash = %s AND ends_at > clock_timestamp() "
@@ -121,7 +122,9 @@ def accept(connection: Connection, token: str, password: str) -> Member:
             (_hash(token),),
         ).fetchone()
         if invited is None:
-            raise Problem(404, "invitation_not_found", "This link was used or has ended: ask for another one.")
+            raise Problem(
+                404, "invitation_not_found", "This invitation has expired or was already used. Ask for a new one."
+            )
         return members.join(connection, invited.account_id, invited.email, invited.role, password_hash)
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
-from argon2 import PasswordHasher
-from argon2.exceptions import VerificationError
 from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
-from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.accounts import accounts, passwords
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid, not_found
 from keygauge_keyservice.journal import audit
@@ -20,12 +17,9 @@ from keygauge_keyservice.journal import audit
 Role = Literal["owner", "member", "viewer"]
 AnyRole = Literal["owner", "member", "viewer", "operator"]
 
-PASSWORD_LENGTH_MIN = 12
-PASSWORD_LENGTH_MAX = 1024  # hashing costs time by length
 _EMAIL_LENGTH_MAX = 254  # RFC 5321
 
 _email = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+").fullmatch
-_hasher = PasswordHasher()  # argon2id with the parameters of RFC 9106
 
 
 @dataclass(frozen=True)
@@ -63,12 +57,12 @@ def create(
     """
     email = normalise_email(email)
     if (account_id is None) != (role == "operator"):
-        raise invalid(FieldError("role", "wrong_role", "operators, and only they, belong to no account"))
+        raise invalid(FieldError("role", "wrong_role", "operators cannot belong to an account; every other role must"))
     _check(email, password)
     with connection.transaction():
         if account_id is not None:
             accounts.require(connection, account_id)
-        return _insert(connection, account_id, email, role, hash_password(password), actor=actor)
+        return _insert(connection, account_id, email, role, passwords.hash_password(password), actor=actor)
 
 
 def join(connection: Connection, account_id: str | None, email: str, role: AnyRole, password_hash: str) -> Member:
@@ -82,7 +76,7 @@ def join(connection: Connection, account_id: str | None, email: str, role: AnyRo
         if member is None:
             return _insert(connection, account_id, email, role, password_hash, actor=email)
         if member.account_id != account_id:
-            raise Problem(409, "member_exists", f"{email} is a member elsewhere.")
+            raise Problem(409, "member_exists", f"{email} is already a member of another account.")
         return _set_hash(connection, member, password_hash, actor=email)
 
 
@@ -137,7 +131,7 @@ def set_password(connection: Connection, email: str, password: str, *, actor: st
         member = find_by_email(connection, email)
         if member is None:
             raise not_found("member", email)
-        return _set_hash(connection, member, hash_password(password), actor=actor)
+        return _set_hash(connection, member, passwords.hash_password(password), actor=actor)
 
 
 def set_role(connection: Connection, account_id: str, member_id: int, role: Role, *, actor: str) -> Member:
@@ -195,31 +189,6 @@ def find_credentials(connection: Connection, email: str) -> tuple[int, str] | No
     return None if row is None else (row["id"], row["password_hash"])
 
 
-def verify(password_hash: str | None, password: str) -> bool:
-    """Tell whether a password is right; without a hash the answer is no, and takes as long."""
-    nobodys_hash = _nobodys_hash()  # made at the first call, whoever it is for
-    try:
-        _hasher.verify(password_hash or nobodys_hash, password)
-    except VerificationError:
-        return False
-    return password_hash is not None
-
-
-def hash_password(password: str) -> str:
-    """Hash a password as argon2id; it takes a while."""
-    return _hasher.hash(password)
-
-
-def check_password(password: str) -> None:
-    """Refuse a password that is not usable.
-
-    Raises:
-        Problem: 422.
-    """
-    if errors := _password_errors(password):
-        raise invalid(*errors)
-
-
 def is_email(text: str) -> bool:
     """Tell whether a text may be an e-mail address."""
     return len(text) <= _EMAIL_LENGTH_MAX and text.isprintable() and _email(text) is not None
@@ -231,15 +200,9 @@ def normalise_email(email: str) -> str:
 
 
 def _check(email: str, password: str) -> None:
-    errors = [] if is_email(email) else [FieldError("email", "bad_email", "give an e-mail address")]
-    if errors := errors + _password_errors(password):
+    errors = [] if is_email(email) else [FieldError("email", "bad_email", "must be an e-mail address")]
+    if errors := errors + passwords.errors(password):
         raise invalid(*errors)
-
-
-def _password_errors(password: str) -> list[FieldError]:
-    if PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
-        return []
-    return [FieldError("password", "bad_length", f"give {PASSWORD_LENGTH_MIN} to {PASSWORD_LENGTH_MAX} characters")]
 
 
 def _insert(
@@ -252,7 +215,7 @@ def _insert(
             (account_id, email, role, password_hash),
         ).fetchall()
     except UniqueViolation:
-        raise Problem(409, "member_exists", f"There is a member {email!r} already.") from None
+        raise Problem(409, "member_exists", f"{email} is already a member.") from None
     after = {"email": email, "role": role}
     audit.append(
         connection, account_id=account_id, actor=actor, action="member.create", subject=str(row["id"]), after=after
@@ -285,7 +248,7 @@ def _lock(connection: Connection, account_id: str, member_id: int, *, leaves: bo
         raise not_found("member", str(member_id))
     others = [one for one in found.values() if one.role == "owner" and one.id != member_id]
     if leaves and found[member_id].role == "owner" and not others:
-        raise Problem(409, "last_owner", "An account keeps an owner: make someone else one first.")
+        raise Problem(409, "last_owner", "An account needs an owner. Promote someone else first.")
     return found[member_id]
 
 
@@ -296,8 +259,3 @@ def _end_invitations(connection: Connection, member: Member) -> None:
         "WHERE account_id = %(account_id)s AND (email = %(email)s OR created_by = %(email)s)",
         {"account_id": member.account_id, "email": member.email},
     )
-
-
-@cache
-def _nobodys_hash() -> str:
-    return _hasher.hash("no password matches this one, its answer is thrown away")

@@ -94,11 +94,11 @@ class SignOn:
             OidcError: the answer is not the attempt's, was refused, cannot be trusted, or has no verified address.
         """
         if not attempt.state or not hmac.compare_digest(attempt.state.encode(), arguments.get("state", "").encode()):
-            raise OidcError(403, "This sign-in did not begin in this browser, or too long ago: try again.")
+            raise OidcError(403, "This sign-in attempt has expired or was started in another browser. Try again.")
         if "error" in arguments or "code" not in arguments:
-            raise OidcError(403, "The sign-in was broken off: try again, or use your password.")
+            raise OidcError(403, "The sign-in was canceled. Try again, or use your password.")
         if arguments.get("iss", self.provider.issuer) != self.provider.issuer:  # RFC 9207
-            raise OidcError(403, "The answer came from another provider, so nothing was done.")
+            raise OidcError(403, "The response came from a different provider. Try again.")
         client = self._client(redirect_uri)
         try:
             token = client.fetch_token(
@@ -113,9 +113,11 @@ class SignOn:
         except requests.ConnectionError as error:
             raise _away(self.provider) from error
         except _FAILURES as error:
-            raise OidcError(403, "The provider's answer could not be trusted: try again.") from error
+            raise OidcError(403, "The provider's response could not be verified. Try again.") from error
         if claims.get("email_verified") is not True or not isinstance(claims.get("email"), str):
-            raise OidcError(403, "The provider does not vouch for your e-mail address: verify it there first.")
+            raise OidcError(
+                403, "Your e-mail address is not verified with the provider. Verify it there, then try again."
+            )
         return str(claims["email"])
 
     def _client(self, redirect_uri: str) -> OAuth2Session:
@@ -177,5 +179,5 @@ def _fetch(address: str) -> dict[str, Any]:
 def _away(provider: Provider) -> OidcError:
     return OidcError(
         503,
-        f"{provider.name} cannot be reached now: use your password, or try again in a moment.",
+        f"{provider.name} is unavailable. Use your password, or try again in a moment.",
     )

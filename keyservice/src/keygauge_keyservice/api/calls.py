@@ -69,7 +69,9 @@ def _chosen() -> tuple[call_log.CallFilter, str]:
     account_id = selection["account_id"]
     if account_id is None:
         raise invalid(FieldError("account", "missing", "is required"))
-    return call_log.CallFilter(**{**selection, "account_id": account_id, "status": status, "ip": ip}), form
+    return call_log.CallFilter(
+        **{**selection, "account_id": account_id, "status": status, "ip": ip, "is_partial": False}
+    ), form
 
 
 def _document(call: call_log.LoggedCall) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def take() -> dict[str, Any]:
     if "oldest" in request.args:
         oldest = _number("oldest")
     lines = _lines(_body())
-    with services().connection() as connection:
+    with services().replica_connection() as connection:
         services().prices.refresh(connection)
         try:
             receipt = ingest.take_batch(connection, spool, first, lines, services().prices, owner=owner, oldest=oldest)

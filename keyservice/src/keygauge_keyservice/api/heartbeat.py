@@ -23,7 +23,7 @@ blueprint = Blueprint("api_beat", __name__, url_prefix="/v1/beat")
 def receive() -> Response:
     """Apply a beat."""
     message = heartbeat_message.parse(_document())
-    with services().connection() as connection:
+    with services().replica_connection() as connection:
         answer = heartbeat.answer(connection, message, peppers=services().settings.peppers, prices=services().prices)
     return Response(json.dumps(answer, separators=(",", ":")), content_type="application/json")
 

@@ -36,7 +36,7 @@ def replace(key_id: str) -> dict[str, Any]:
     limits = read_key_limits(given)
     given.check()
     with services().connection() as connection:
-        return _document(key_limits.replace(connection, key_id, limits, actor=OPERATOR))
+        return _document(key_limits.replace(connection, key_id, limits, actor=OPERATOR, by_operator=True))
 
 
 def _document(limits: Sequence[Limit]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ def create(account_id: str) -> tuple[dict[str, Any], int]:
             account_id=account_id,
             environment=environment,
             actor=OPERATOR,
+            by_operator=True,
             **terms,
         )
         return {"key": _document(key), "token": token}, 201
@@ -85,9 +86,13 @@ def change(key_id: str) -> dict[str, Any]:
     terms = key_terms.read_terms(given, is_new=False)
     given.check()
     with services().connection() as connection:
-        key = keys.change(connection, key_id, actor=OPERATOR, **terms) if terms else keys.require(connection, key_id)
+        key = (
+            keys.change(connection, key_id, actor=OPERATOR, by_operator=True, **terms)
+            if terms
+            else keys.require(connection, key_id)
+        )
         if status is not None:
-            key = keys.set_status(connection, key_id, status, actor=OPERATOR)
+            key = keys.set_status(connection, key_id, status, actor=OPERATOR, by_operator=True)
         return _document(key)
 
 

@@ -21,7 +21,7 @@ blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
 def receive() -> dict[str, Any]:
     """Keep a report."""
     report = replica_counts.parse(_document())
-    with services().connection() as connection:
+    with services().replica_connection() as connection:
         replica_counts.keep(connection, report)
     return {}
 

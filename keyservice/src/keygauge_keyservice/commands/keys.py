@@ -21,7 +21,7 @@ from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
+from keygauge_keyservice.keys import key_limits, key_terms, keys, pepper_check, rotation
 from keygauge_keyservice.limits.definitions import Limit
 
 _LISTS = {
@@ -108,6 +108,7 @@ def _create(arguments: argparse.Namespace) -> int:
     with told_plainly():
         peppers = config.peppers()
     with connected() as connection:
+        pepper_check.compare(connection, peppers)
         key, token = keys.create(
             connection,
             peppers=peppers,
@@ -116,6 +117,7 @@ def _create(arguments: argparse.Namespace) -> int:
             environment=arguments.environment,
             expires_at=arguments.expires_at,
             actor=ACTOR,
+            by_operator=True,
             **terms,
         )
     Console(stderr=True).print(f"Key {key.id}: copy it now, it is not shown again.", highlight=False)
@@ -133,7 +135,7 @@ def _rename(arguments: argparse.Namespace) -> int:
 def _change(arguments: argparse.Namespace) -> int:
     terms = _terms(arguments)
     with connected() as connection:
-        _show([keys.change(connection, arguments.key, actor=ACTOR, **terms)])
+        _show([keys.change(connection, arguments.key, actor=ACTOR, by_operator=True, **terms)])
     return 0
 
 
@@ -146,7 +148,7 @@ def _limits(arguments: argparse.Namespace) -> int:
 def _set_limits(arguments: argparse.Namespace) -> int:
     given = [replace(limit, subject="key") for limit in limits.parse(arguments.limit)]
     with connected() as connection:
-        _show_limits(key_limits.replace(connection, arguments.key, given, actor=ACTOR))
+        _show_limits(key_limits.replace(connection, arguments.key, given, actor=ACTOR, by_operator=True))
     return 0
 
 
@@ -158,6 +160,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
         rotation_id = given.slug("rotation_id")
         given.check()
     with connected() as connection:
+        pepper_check.compare(connection, peppers)
         done = rotation.rotate(
             connection, arguments.key, peppers=peppers, rotation_id=rotation_id, grace_s=grace_s, actor=ACTOR
         )
@@ -172,13 +175,13 @@ def _rotate(arguments: argparse.Namespace) -> int:
 
 def _disable(arguments: argparse.Namespace) -> int:
     with connected() as connection:
-        _show([keys.set_status(connection, arguments.key, "disabled", actor=ACTOR)])
+        _show([keys.set_status(connection, arguments.key, "disabled", actor=ACTOR, by_operator=True)])
     return 0
 
 
 def _enable(arguments: argparse.Namespace) -> int:
     with connected() as connection:
-        _show([keys.set_status(connection, arguments.key, "active", actor=ACTOR)])
+        _show([keys.set_status(connection, arguments.key, "active", actor=ACTOR, by_operator=True)])
     return 0
 
 

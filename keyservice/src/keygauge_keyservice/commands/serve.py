@@ -9,13 +9,15 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice import config, database
+from keygauge_keyservice import config, database, embedded
 from keygauge_keyservice.commands.session import told_plainly
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.serving.supervisor import Group, StartError, Supervisor
 
 _THREADS = 8  # no more than the pool has connections
@@ -34,44 +36,83 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8080, help="the port to listen at (default: %(default)s)")
     parser.add_argument(
+        "--replica-address",
+        type=_address,
+        metavar="HOST:PORT",
+        help="serve replicas (heartbeats, events, reports) here and only here, such as at a private address; "
+        "without it they share the other one, though neither processes nor database connections",
+    )
+    parser.add_argument(
         "--workers",
         type=_count,
         default=1,
-        help="processes (default: %(default)s, which serves hundreds of replicas; more where one CPU is busy)",
+        help="processes for replicas, and as many for pages and API (default: %(default)s, which serves hundreds of "
+        "replicas; more where one CPU is busy)",
     )
     parser.add_argument("--threads", type=_count, default=_THREADS, help="per process (default: %(default)s)")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    listener = _listen(arguments.host, arguments.port)
+    listener = _inherited() or _listen(arguments.host, arguments.port)
+    private = _listen(*arguments.replica_address) if arguments.replica_address else None
     with told_plainly():
         config.retention_days()
+        config.notice_worker()
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
         with database.connect(given.database_url) as connection:
             database.migrate(connection)
+            pepper_check.check(connection, given.peppers)
     if given.admin_token_is_new:
         kept = config.data_directory() / "admin_token"
         print(f"Admin token, shown this once and kept in {kept}: {given.admin_token}", file=sys.stderr)  # noqa: T201
     environ = os.environ | {"KEYGAUGE_DATABASE_URL": given.database_url}
-    with _shared_metrics() as directory:
-        groups = [Group("api", arguments.workers, arguments.threads, [listener])]
-        environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    with _passing_directory() as directory:
+        environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # workers count in files: each scrape sees the sum of all
+        groups = _groups(arguments, listener, private, directory)
         try:
-            Supervisor(groups, environ=environ, on_exit=lambda pid: _forget(directory, pid)).run()
+            Supervisor(
+                groups, environ=environ, on_exit=lambda pid: _forget(directory, pid), on_turn=_database_watch()
+            ).run()
         except StartError as error:
             raise CommandError(str(error)) from error
     return 0
 
 
+def _groups(
+    arguments: argparse.Namespace, public: socket.socket, private: socket.socket | None, directory: Path
+) -> list[Group]:
+    """Say which processes listen where: those of replicas hand on the rest, or have an address of their own."""
+    workers, threads = arguments.workers, arguments.threads
+    if private:
+        return [Group("replicas", workers, threads, [private]), Group("pages", workers, threads, [public])]
+    path = directory / "pages.sock"
+    local = socket.socket(socket.AF_UNIX)
+    local.bind(str(path))
+    local.listen(_BACKLOG)
+    return [Group("replicas", workers, threads, [public], pages=str(path)), Group("pages", workers, threads, [local])]
+
+
+def _database_watch() -> Callable[[], None]:
+    """Return what starts the embedded PostgreSQL anew where it was killed; nothing where it is another's."""
+    if os.environ.get("KEYGAUGE_DATABASE_URL"):
+        return lambda: None
+    return embedded.Watch(config.embedded_directory()).look
+
+
+def _inherited() -> socket.socket | None:
+    """Return the socket that systemd hands over, if it does."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not os.environ.get("LISTEN_FDS"):
+        return None
+    return socket.socket(fileno=_FIRST_INHERITED)
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    """Take the socket that systemd hands over, or open one; this comes first, so that a taken port changes nothing.
+    """Open a socket; this comes first, so that a taken port changes nothing.
 
     Raises:
         CommandError: the address cannot be listened at.
     """
-    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS"):
-        return socket.socket(fileno=_FIRST_INHERITED)
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not count
     try:
@@ -88,19 +129,26 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def _shared_metrics() -> Iterator[str]:
-    """Let workers count in files of one directory, so that a scrape of any of them sees the sum of all."""
-    directory = tempfile.mkdtemp(prefix="keygauge-metrics-")
+def _passing_directory() -> Iterator[Path]:
+    """Make a directory that only this user can enter, for as long as the service runs."""
+    directory = Path(tempfile.mkdtemp(prefix="keygauge-"))
     try:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _forget(directory: str, pid: int) -> None:
+def _forget(directory: Path, pid: int) -> None:
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - it looks for the variable
 
-    mark_process_dead(pid, directory)  # type: ignore[no-untyped-call]  # it ships no types
+    mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]  # it ships no types
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: give HOST:PORT")
+    return host.strip("[]"), _port(port)
 
 
 def _port(text: str) -> int:

@@ -14,6 +14,7 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.embedded import EmbeddedError
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.secret import PepperError
 
 ACTOR = "operator"  # whoever may run commands here
 
@@ -25,7 +26,7 @@ def told_plainly() -> Iterator[None]:
         yield
     except Problem as error:
         raise CommandError(error.detail) from error
-    except (SettingsError, EmbeddedError) as error:
+    except (SettingsError, EmbeddedError, PepperError) as error:
         raise CommandError(str(error)) from error
     except psycopg.OperationalError as error:
         cause = str(error).partition("\n")[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal, TypeAlias
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from keygauge_keyservice.database import Connection
@@ -21,6 +23,25 @@ class FoundAccount:
     created_at: datetime
     keys: int
     last_used_at: datetime | None
+    requests: int  # of the last 30 days, as all that follows
+    errors: int
+    cost_nanousd: int
+
+
+AccountSort: TypeAlias = Literal["name", "plan", "status", "created", "keys", "used", "requests", "errors", "cost"]
+ACCOUNT_SORTS: dict[AccountSort, str] = {
+    "name": "lower(account.name)",
+    "plan": "plan_id",
+    "status": "account.status",
+    "created": "account.created_at",
+    "keys": "keys",
+    "used": "last_used_at",
+    "requests": "requests",
+    "errors": "errors",
+    "cost": "cost_nanousd",
+}
+_DAY_S = 86_400
+_ID_LENGTH = 12
 
 
 @dataclass(frozen=True)
@@ -38,19 +59,59 @@ class FoundKey:
     last_used_at: datetime | None
 
 
-def find_accounts(connection: Connection, query: str, *, limit: int) -> list[FoundAccount]:
-    """Return accounts whose name, id or member's address contains a text, by name; all where it is empty."""
+_ACCOUNTS = """/* directory.accounts */
+WITH recent AS (
+    SELECT account_id, sum(requests)::bigint AS requests, sum(cost_nanousd)::bigint AS cost_nanousd,
+        sum(client_errors + server_errors)::bigint AS errors
+    FROM margin
+    WHERE length_s = %(day_s)s AND breakdown = 'status' AND inside = '' AND bucket >= now() - interval '30 days'
+    GROUP BY account_id
+), used AS (
+    SELECT account_id, count(*) FILTER (WHERE status <> 'deleted') AS keys, max(last_used_at) AS last_used_at
+    FROM key GROUP BY account_id
+)
+SELECT account.id, account.name, plan_id, account.status, account.created_at, coalesce(keys, 0) AS keys, last_used_at,
+    coalesce(requests, 0) AS requests, coalesce(errors, 0) AS errors, coalesce(cost_nanousd, 0) AS cost_nanousd
+FROM account LEFT JOIN used ON used.account_id = account.id LEFT JOIN recent ON recent.account_id = account.id
+WHERE (%(plan)s::text IS NULL OR plan_id = %(plan)s) AND (%(status)s::text IS NULL OR account.status = %(status)s)
+AND (%(query)s = '' OR position(lower(%(query)s) IN lower(account.name)) > 0 OR account.id = %(query)s
+    OR EXISTS (SELECT FROM member WHERE member.account_id = account.id
+        AND position(lower(%(query)s) IN email) > 0)
+    OR (%(key_id)s <> '' AND EXISTS (
+        SELECT FROM key WHERE key.account_id = account.id AND starts_with(key.id, %(key_id)s))))
+ORDER BY {order} NULLS LAST, account.id LIMIT %(limit)s OFFSET %(offset)s"""
+
+
+def find_accounts(
+    connection: Connection,
+    query: str,
+    *,
+    limit: int,
+    offset: int = 0,
+    plan: str | None = None,
+    status: str | None = None,
+    sort: AccountSort = "name",
+    is_descending: bool = False,
+) -> list[FoundAccount]:
+    """Return accounts whose name, id, member's address or key's beginning a text tells; all where it is empty."""
+    order = sql.SQL(ACCOUNT_SORTS[sort] + (" DESC" if is_descending else ""))
+    values = {
+        "query": query,
+        "key_id": key_id_of(query),
+        "plan": plan,
+        "status": status,
+        "limit": limit,
+        "offset": offset,
+        "day_s": _DAY_S,
+    }
     with connection.cursor(row_factory=class_row(FoundAccount)) as cursor:
-        return cursor.execute(
-            "/* directory.accounts */ SELECT account.id, account.name, plan_id, account.status, account.created_at, "
-            "used.keys, used.last_used_at FROM account "
-            "CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE key.status <> 'deleted') AS keys, "
-            "max(last_used_at) AS last_used_at FROM key WHERE key.account_id = account.id) AS used "
-            "WHERE %(query)s = '' OR position(lower(%(query)s) IN lower(account.name)) > 0 OR account.id = %(query)s "
-            "OR EXISTS (SELECT FROM member WHERE member.account_id = account.id "
-            "AND position(lower(%(query)s) IN email) > 0) ORDER BY lower(account.name), account.id LIMIT %(limit)s",
-            {"query": query, "limit": limit},
-        ).fetchall()
+        return cursor.execute(sql.SQL(_ACCOUNTS).format(order=order), values).fetchall()
+
+
+def key_id_of(text: str) -> str:
+    """Return the id in a key that somebody pasted, or in its beginning; the secret is dropped."""
+    parts = text.strip().split("_")
+    return parts[2][:_ID_LENGTH] if len(parts) > 2 and parts[0] == "kg" else ""  # noqa: PLR2004 - kg_live_ID
 
 
 def find_keys(connection: Connection, query: str, *, limit: int) -> list[FoundKey]:
@@ -61,8 +122,9 @@ def find_keys(connection: Connection, query: str, *, limit: int) -> list[FoundKe
             "account.name AS account_name, last_used_at FROM key JOIN account ON account.id = key.account_id "
             "WHERE %(query)s = '' OR position(lower(%(query)s) IN lower(key.name)) > 0 "
             "OR position(lower(%(query)s) IN lower(app)) > 0 OR position(%(query)s IN key.id) > 0 "
+            "OR (%(key_id)s <> '' AND starts_with(key.id, %(key_id)s)) "
             "ORDER BY last_used_at DESC NULLS LAST, key.id LIMIT %(limit)s",
-            {"query": query, "limit": limit},
+            {"query": query, "key_id": key_id_of(query), "limit": limit},
         ).fetchall()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from keygauge_keyservice.database import Connection
@@ -21,15 +22,18 @@ def find(connection: Connection, key_id: str) -> list[Limit]:
     return definitions.of_keys(connection, [key_id]).get(key_id, [])
 
 
-def replace(connection: Connection, key_id: str, limits: Sequence[Limit], *, actor: str) -> list[Limit]:
+def replace(
+    connection: Connection, key_id: str, limits: Sequence[Limit], *, actor: str, by_operator: bool = False
+) -> list[Limit]:
     """Give a key other limits of its own, at once; those that keep name and measure keep the use counted so far.
 
     Raises:
-        Problem: 404; 409, the key is deleted.
+        Problem: 404; 403, an operator set one of them and another would change it; 409, the key is deleted.
     """
     with connection.transaction():
         key = keys.lock(connection, key_id)
         old = find(connection, key_id)
+        limits = _owned(old, limits, by_operator=by_operator)
         definitions.replace(connection, Owner(key_id=key_id), old, limits)
         audit.append(
             connection,
@@ -42,3 +46,15 @@ def replace(connection: Connection, key_id: str, limits: Sequence[Limit], *, act
         )
         change_feed.record_keys(connection, [key_id])
         return find(connection, key_id)
+
+
+def _owned(old: Sequence[Limit], limits: Sequence[Limit], *, by_operator: bool) -> list[Limit]:
+    """Return the limits with whose they are: an operator's stay as they are unless an operator changes them."""
+    if by_operator:
+        return [dataclasses.replace(limit, by_operator=True) for limit in limits]
+    theirs = {limit.name: limit for limit in old if limit.by_operator}
+    given = {limit.name: limit for limit in limits}
+    for name, limit in theirs.items():
+        if name not in given or dataclasses.replace(given[name], by_operator=True, id=limit.id) != limit:
+            raise keys.locked_by_operator(f"The limit {name}")
+    return [dataclasses.replace(limit, by_operator=limit.name in theirs) for limit in limits]

@@ -46,22 +46,22 @@ def normalise_network(text: str) -> str:
 
 
 def _scopes(given: Fields) -> Any:
-    hint = "words of a-z, 0-9, and _ . : - inside"
+    hint = "a word of the characters a-z, 0-9 and _ . : -"
     return lambda field: given.texts(field, _matched(_is_scope), most=SCOPES_MAX, hint=hint)
 
 
 def _routes(given: Fields) -> Any:
-    hint = "route templates such as /v1/chat/completions, or /v1/files* for all that begin so"
+    hint = "a route such as /v1/chat/completions, or a prefix such as /v1/files*"
     return lambda field: given.texts(field, _matched(_is_route), most=ROUTES_MAX, hint=hint)
 
 
 def _models(given: Fields) -> Any:
-    hint = "models such as gpt-4o-mini, or claude-* for all that begin so"
+    hint = "a model such as gpt-4o-mini, or a prefix such as claude-*"
     return lambda field: given.texts(field, _matched(_is_model), most=MODELS_MAX, hint=hint)
 
 
 def _networks(given: Fields) -> Any:
-    hint = "addresses or networks such as 192.0.2.0/24 or 2001:db8::/32"
+    hint = "an IP address or network such as 192.0.2.0/24 or 2001:db8::/32"
     return lambda field: given.texts(field, normalise_network, most=NETWORKS_MAX, hint=hint)
 
 

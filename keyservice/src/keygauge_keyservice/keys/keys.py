@@ -19,6 +19,8 @@ from keygauge_keyservice.secret import Peppers
 
 Status = Literal["active", "disabled", "deleted"]
 
+# Whoever restricted a key by these is the one to lift it; name, app and the reminder restrict nothing.
+_RESTRICTIONS = ("expires_at", "scopes", "routes", "networks", "models")
 _ACTIONS = {"active": "key.enable", "disabled": "key.disable"}
 
 
@@ -51,6 +53,8 @@ class Key(Terms):
     last_used_at: datetime | None
     last_used_ip: str | None
     last_used_route: str | None
+    locked_status: bool = False  # disabled by an operator
+    locked_terms: Sequence[str] = ()  # set by an operator
 
     @property
     def rotation_due_at(self) -> datetime | None:
@@ -60,7 +64,7 @@ class Key(Terms):
 
 COLUMNS = sql.SQL(
     "id, account_id, name, app, environment, status, created_at, created_by, expires_at, deleted_at, scopes, routes, "
-    "networks, models, rotate_every_days, last_used_at, last_used_ip, last_used_route, "
+    "networks, models, rotate_every_days, last_used_at, last_used_ip, last_used_route, locked_status, locked_terms, "
     "coalesce((SELECT max(key_secret.created_at) FROM key_secret WHERE key_id = key.id), created_at) AS rotated_at"
 )
 _FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").format(columns=COLUMNS)
@@ -72,7 +76,8 @@ _LIST = sql.SQL(
 ).format(columns=COLUMNS)
 _CHANGE = """/* keys.change */
 UPDATE key SET name = %(name)s, app = %(app)s, expires_at = %(expires_at)s, scopes = %(scopes)s, routes = %(routes)s,
-    networks = %(networks)s, models = %(models)s, rotate_every_days = %(rotate_every_days)s
+    networks = %(networks)s, models = %(models)s, rotate_every_days = %(rotate_every_days)s,
+    locked_terms = %(locked_terms)s
 WHERE id = %(id)s"""
 
 
@@ -83,9 +88,12 @@ def create(
     account_id: str,
     environment: key_format.Environment = "live",
     actor: str,
+    by_operator: bool = False,
     **terms: Any,
 ) -> tuple[Key, str]:
     """Issue a key with `Terms`; the token is in the answer and nowhere else.
+
+    `by_operator`: nobody else lifts what restricts it.
 
     Raises:
         Problem: 404, there is no such account.
@@ -100,7 +108,8 @@ def create(
             "VALUES (%s, %s, %s, %s, %s)",
             (key_id, account_id, given.name, environment, actor),
         )
-        connection.execute(_CHANGE, {**_values(given), "id": key_id})
+        locked = [name for name in _RESTRICTIONS if by_operator and getattr(given, name)]
+        connection.execute(_CHANGE, {**_values(given), "id": key_id, "locked_terms": locked})
         connection.execute(
             "/* keys.create_secret */ INSERT INTO key_secret (key_id, number, hash, pepper_version) "
             "VALUES (%s, 1, %s, %s)",
@@ -137,35 +146,49 @@ def list_keys(
         return cursor.execute(_LIST, {"account_id": account_id, "after": after, "limit": limit}).fetchall()
 
 
-def set_status(connection: Connection, key_id: str, status: Literal["active", "disabled"], *, actor: str) -> Key:
+def set_status(
+    connection: Connection,
+    key_id: str,
+    status: Literal["active", "disabled"],
+    *,
+    actor: str,
+    by_operator: bool = False,
+) -> Key:
     """Disable a key or enable it again; replicas follow within about a second.
 
     Raises:
-        Problem: 404, or 409 when the key is deleted.
+        Problem: 404; 403, an operator disabled it and another would enable it; 409, the key is deleted.
     """
     with connection.transaction():
         before = lock(connection, key_id)
-        if before.status == status:
+        if before.locked_status and not by_operator:
+            raise locked_by_operator("This key")
+        is_locked = by_operator and status == "disabled"
+        if (before.status, before.locked_status) == (status, is_locked):
             return before
-        connection.execute("/* keys.set_status */ UPDATE key SET status = %s WHERE id = %s", (status, key_id))
+        connection.execute(
+            "/* keys.set_status */ UPDATE key SET status = %s, locked_status = %s WHERE id = %s",
+            (status, is_locked, key_id),
+        )
         audit.append(connection, account_id=before.account_id, actor=actor, action=_ACTIONS[status], subject=key_id)
         return changed(connection, key_id)
 
 
-def change(connection: Connection, key_id: str, *, actor: str, **terms: Any) -> Key:
+def change(connection: Connection, key_id: str, *, actor: str, by_operator: bool = False, **terms: Any) -> Key:
     """Change some `Terms` of a key; replicas follow within about a second.
 
     Raises:
-        Problem: 404, or 409 when the key is deleted.
+        Problem: 404; 403, an operator set one of them and another would change it; 409, the key is deleted.
     """
     with connection.transaction():
         before = lock(connection, key_id)
         wanted = replace(before, **terms)
         told, wished = _told(before), _told(wanted)
         different = [name for name in wished if told[name] != wished[name]]
-        if not different:
+        locked = _locked(before, wanted, different, by_operator=by_operator)
+        if not different and set(locked) == set(before.locked_terms):
             return before
-        connection.execute(_CHANGE, {**_values(wanted), "id": key_id})
+        connection.execute(_CHANGE, {**_values(wanted), "id": key_id, "locked_terms": locked})
         audit.append(
             connection,
             account_id=before.account_id,
@@ -215,6 +238,21 @@ def changed(connection: Connection, key_id: str) -> Key:
     key = require(connection, key_id)
     change_feed.record_keys(connection, [key_id])
     return key
+
+
+def locked_by_operator(what: str) -> Problem:
+    """Say that an operator set something."""
+    return Problem(403, "locked_by_operator", f"{what} was restricted by the operator: ask them to change it.")
+
+
+def _locked(before: Key, wanted: Terms, different: Sequence[str], *, by_operator: bool) -> list[str]:
+    """Return which terms are an operator's after a change; what an operator empties is anyone's again."""
+    theirs = set(before.locked_terms)
+    if not by_operator:
+        if theirs & set(different):
+            raise locked_by_operator("This key")
+        return list(before.locked_terms)
+    return [name for name in _RESTRICTIONS if getattr(wanted, name) and (name in theirs or name in different)]
 
 
 def _values(terms: Terms) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Limit:
     output_default: int | None = None  # tokens reserved for a call that declares no cap
     when_unpriced: WhenUnpriced = "admit"  # of cost: calls of models without a price
     credit_nanousd: int | None = None
+    by_operator: bool = False  # of a key's own limits: only an operator changes it
     id: int | None = None  # given by the database
 
     @property
@@ -54,7 +55,7 @@ class Owner:
 
 _COLUMNS = (
     *("name", "subject", "unit", "amount", "window_s", "period", "when_down", "dry_run", "smooth"),
-    *("route", "model", "output_default", "when_unpriced", "credit_nanousd"),
+    *("route", "model", "output_default", "when_unpriced", "credit_nanousd", "by_operator"),
 )
 _READ = f"id, {', '.join(_COLUMNS)}"
 
@@ -99,7 +100,7 @@ def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: 
         connection.execute(
             "/* plan_limits.update */ UPDATE plan_limit SET amount = %(amount)s, when_down = %(when_down)s, "
             "dry_run = %(dry_run)s, output_default = %(output_default)s, when_unpriced = %(when_unpriced)s, "
-            "credit_nanousd = %(credit_nanousd)s "
+            "credit_nanousd = %(credit_nanousd)s, by_operator = %(by_operator)s "
             "WHERE (plan_id = %(plan_id)s OR key_id = %(key_id)s) AND name = %(name)s",
             asdict(limit) | asdict(owner),
         )
@@ -108,7 +109,9 @@ def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: 
 
 def terms(limit: Limit) -> dict[str, Any]:
     """Return a limit as the audit trail tells it."""
-    return {name: value for name, value in asdict(limit).items() if name != "id" and value is not None}
+    return {
+        name: value for name, value in asdict(limit).items() if name not in {"id", "by_operator"} and value is not None
+    }
 
 
 def _by_owner(rows: Iterable[dict[str, Any]]) -> dict[str, list[Limit]]:

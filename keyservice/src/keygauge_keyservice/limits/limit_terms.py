@@ -61,7 +61,7 @@ def parse_limit(text: str) -> Limit:
 
 def limit_document(limit: Limit) -> dict[str, Any]:
     """Write a limit as it is read, in credits where it is told in those."""
-    hidden = ("id",) if limit.unit == "nanousd" else ("id", "when_unpriced", "credit_nanousd")
+    hidden = ("id", "by_operator") + (() if limit.unit == "nanousd" else ("when_unpriced", "credit_nanousd"))
     document = {name: value for name, value in asdict(limit).items() if name not in hidden}
     if limit.credit_nanousd:
         document |= {"unit": CREDIT, "amount": limit.amount // limit.credit_nanousd}
@@ -99,26 +99,24 @@ def _read_terms(fields: Fields) -> Limit:
 def _check(fields: Fields, limit: Limit) -> Limit:
     is_money = limit.unit in ("nanousd", CREDIT)  # no set: what was read may be a list
     if limit.output_default is not None and not (is_money or limit.unit == "token"):
-        fields.fail("output_default", "wrong_unit", "goes with limits of tokens or of cost")
+        fields.fail("output_default", "wrong_unit", "only applies to token and cost limits")
     if limit.when_unpriced == "refuse" and not is_money:
-        fields.fail("when_unpriced", "wrong_unit", "goes with limits of cost")
+        fields.fail("when_unpriced", "wrong_unit", "only applies to cost limits")
     if (limit.credit_nanousd is not None) != (limit.unit == CREDIT):
-        fields.fail("credit_nanousd", "wrong_unit", "goes with limits in credits: so many nano-USD each")
+        fields.fail("credit_nanousd", "wrong_unit", "is required for limits in credits, and only applies to them")
     given = (limit.window_s is not None) + (limit.period is not None)
     if limit.unit == "concurrent" and given:
-        fields.fail("unit", "wrong_window", "a limit of concurrent requests has neither window_s nor period")
+        fields.fail("unit", "wrong_window", "a concurrency limit cannot have window_s or period")
     if limit.unit == "concurrent" and limit.when_down != "closed":
-        fields.fail("when_down", "wrong_unit", "a limit of concurrent requests is always closed")
+        fields.fail("when_down", "wrong_unit", "a concurrency limit must be closed")
     if limit.smooth and limit.window_s is None:
-        fields.fail("smooth", "wrong_window", "goes with a rate, which has a window_s")
+        fields.fail("smooth", "wrong_window", "only applies to rate limits, which have a window_s")
     if limit.smooth and limit.unit != "request":
-        fields.fail(
-            "smooth", "wrong_unit", "goes with requests: of tokens or cost a call takes more than a pace allows"
-        )
+        fields.fail("smooth", "wrong_unit", "only applies to request limits")
     if limit.smooth and limit.amount is not None and limit.amount > SMOOTH_PER_S_MAX * (limit.window_s or 0) > 0:
-        fields.fail("smooth", "wrong_number", f"goes with {SMOOTH_PER_S_MAX:,} requests a second at most")
+        fields.fail("smooth", "wrong_number", f"allows at most {SMOOTH_PER_S_MAX:,} requests per second")
     if limit.unit != "concurrent" and given != 1:
-        fields.fail("window_s", "wrong_window", "give window_s or period, and not both")
+        fields.fail("window_s", "wrong_window", "set either window_s or period")
     return limit
 
 
@@ -128,7 +126,7 @@ def _in_nanousd(fields: Fields, limit: Limit) -> Limit:
         return limit
     amount = limit.amount * (limit.credit_nanousd or 0)
     if amount > INTEGER_MAX:
-        fields.fail("amount", "wrong_number", f"give fewer credits, or smaller ones: {INTEGER_MAX} nano-USD at most")
+        fields.fail("amount", "wrong_number", f"is too large: the total can be at most {INTEGER_MAX} nano-USD")
     return replace(limit, unit="nanousd", amount=amount)
 
 
@@ -144,7 +142,11 @@ def _option(text: str) -> tuple[str, object]:
 def _nanousd(text: str, field: str) -> int:
     amount = parse_usd(text)
     if isinstance(amount, str) or amount < 0:
-        raise invalid(FieldError(field, "wrong_number", "give US dollars, such as 25.50, with nine decimals at most"))
+        raise invalid(
+            FieldError(
+                field, "wrong_number", "must be an amount in US dollars with at most nine decimals, such as 25.50"
+            )
+        )
     return amount
 
 

@@ -13,14 +13,15 @@ from keygauge_keyservice.portal.pages import (
     key,
     keys,
     members,
+    notifications,
     operator_prices,
     overview,
+    own_settings,
     sign_in,
     single_sign_on,
-    stats,
     usage,
 )
-from keygauge_keyservice.portal.tables import key_table, member_table, status
+from keygauge_keyservice.portal.tables import key_table, member_table, status, usage_table
 
 
 def create_portal() -> Blueprint:
@@ -35,18 +36,19 @@ def create_portal() -> Blueprint:
         key,
         key_table,
         usage,
-        stats,
+        usage_table,
         calls,
         billing,
         audit,
         members,
         member_table,
+        notifications,
         status,
         operator_prices,  # … and all of the operator's pages
+        own_settings,
         assets,
     ):
         portal.register_blueprint(page.blueprint)
-    portal.register_blueprint(members.password)
     auth.install(portal)
     headers.install(portal)
     error_pages.install(portal)

@@ -13,48 +13,50 @@ from keygauge_keyservice.portal import formatting
 from keygauge_keyservice.portal.pages import overview
 
 _ACTIONS = {
-    "account.activate": "Account made active",
+    "account.activate": "Account reactivated",
     "account.create": "Account created",
-    "account.look": "Pages looked at by an operator",
+    "account.look": "Viewed as customer by an operator",
     "account.suspend": "Account suspended",
-    "key.change": "Key changed",
+    "channel.create": "Notification added",
+    "channel.delete": "Notification removed",
+    "key.change": "Key updated",
     "key.create": "Key created",
     "key.delete": "Key deleted",
     "key.disable": "Key disabled",
     "key.enable": "Key enabled",
     "key.rename": "Key renamed",
-    "key.replace_limits": "Limits of the key set",
-    "key.rotate": "Secret rotated",
+    "key.replace_limits": "Key limits updated",
+    "key.rotate": "Key rotated",
     "member.create": "Member added",
-    "member.invite": "Person invited",
+    "member.invite": "Member invited",
     "member.remove": "Member removed",
-    "member.set_password": "Password set",
+    "member.set_password": "Password changed",
     "member.set_role": "Role changed",
-    "member.uninvite": "Invitation withdrawn",
-    "note.add": "Support note",
+    "member.uninvite": "Invitation canceled",
+    "note.add": "Support note added",
     "plan.change": "Plan changed",
     "plan.create": "Plan created",
-    "plan.replace_limits": "Limits of the plan set",
-    "plan.set_price": "Price of the plan set",
-    "price.rerate": "Past calls priced anew",
+    "plan.replace_limits": "Plan limits updated",
+    "plan.set_price": "Plan price updated",
+    "price.rerate": "Past requests repriced",
     "price.set": "Price set",
 }
 _NAMES = {
-    "app": "Used by",
-    "credit_nanousd": "Worth of a credit",
+    "app": "Application",
+    "credit_nanousd": "Credit value",
     "email": "E-mail address",
     "expires_at": "Expires",
-    "grace_s": "Old secret ends",
-    "monthly_nanousd": "Price a month",
+    "grace_s": "Old secret expires",
+    "monthly_nanousd": "Monthly price",
     "networks": "Networks",
-    "rotate_every_days": "Reminder to rotate",
+    "rotate_every_days": "Rotation reminder",
     "routes": "Endpoints",
     "secret": "Secret number",
     "text": "",
     "tiers": "Per million tokens",
-    "valid_from": "From",
+    "valid_from": "Valid from",
 }
-_NOTHING = {"limits": "no own ones", "expires_at": "never", "networks": "everywhere", "routes": "all", "models": "all"}
+_NOTHING = {"expires_at": "Never", "networks": "All", "routes": "All", "models": "All"}
 _RATES = ("input", "output", "cache_read")
 
 
@@ -82,7 +84,7 @@ def _name(name: str) -> str:
 
 def _lines(name: str, value: object) -> list[str]:
     if value is None or value == []:
-        return [_NOTHING.get(name, "none")]
+        return [_NOTHING.get(name, "None")]
     if isinstance(value, list):
         return [_one(name, one) for one in value] if isinstance(value[0], dict) else [", ".join(map(str, value))]
     return [_one(name, value)]
@@ -102,7 +104,7 @@ def _number(name: str, value: int) -> str:
     if name.endswith("_nanousd"):
         return formatting.money(value)
     if name == "grace_s":
-        return f"after {formatting.span(value)}" if value else "at once"
+        return f"after {formatting.span(value)}" if value else "immediately"
     return f"every {value} days" if name == "rotate_every_days" else formatting.count(value)
 
 

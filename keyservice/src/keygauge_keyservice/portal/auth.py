@@ -14,10 +14,10 @@ from keygauge_keyservice.accounts import sessions
 from keygauge_keyservice.accounts.members import Member
 from keygauge_keyservice.accounts.sessions import Session
 from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.portal import cookies
 from keygauge_keyservice.web.context import services
 
 _COOKIE = "keygauge_session"
-_COOKIE_HTTPS = f"__Host-{_COOKIE}"  # browsers take it from this very host alone (RFC 6265bis, 4.1.3.2)
 _PUBLIC = frozenset(
     (
         *("portal.sign_in.show", "portal.sign_in.submit", "portal.sign_in.set_theme", "portal.assets.read"),
@@ -58,7 +58,7 @@ def require_change() -> Member:
     """
     member = current_member()
     if not member.may_change:
-        raise Problem(403, "viewer", "You may look at this account but not change it: ask its owner.")
+        raise Problem(403, "viewer", "You have read-only access to this account. Ask an owner to change your role.")
     return member
 
 
@@ -70,7 +70,7 @@ def require_manager() -> Member:
     """
     member = current_member()
     if not member.may_manage:
-        raise Problem(403, "no_owner", "Only an owner of this account may do that.")
+        raise Problem(403, "no_owner", "Only owners of this account can do this.")
     return member
 
 
@@ -81,8 +81,7 @@ def signed_in() -> Session | None:
 
 def find_session() -> Session | None:
     """Return the session of the request's cookie, or None."""
-    token = request.cookies.get(_cookie())
-    if not token:
+    if not (token := cookies.read(_COOKIE)):
         return None
     with services().connection() as connection:
         return sessions.find(connection, token)
@@ -90,34 +89,28 @@ def find_session() -> Session | None:
 
 def give_cookie(response: BaseResponse, token: str) -> None:
     """Sign a browser in."""
-    response.set_cookie(
-        _cookie(), token, max_age=sessions.LIFETIME_S, httponly=True, samesite="Lax", secure=request.is_secure
-    )
+    cookies.give(response, _COOKIE, token, max_age_s=sessions.LIFETIME_S)
 
 
 def take_cookie(response: BaseResponse) -> None:
     """Sign a browser out."""
-    response.delete_cookie(_cookie(), httponly=True, samesite="Lax", secure=request.is_secure)
-
-
-def _cookie() -> str:
-    return _COOKIE_HTTPS if request.is_secure else _COOKIE
+    cookies.take(response, _COOKIE)
 
 
 def _admit() -> BaseResponse | None:
     g.session = None
     is_change = request.method not in _SAFE_METHODS
     if is_change and not _is_same_origin():
-        raise Problem(403, "cross_site", "This form was sent by another site, so nothing was done.")
+        raise Problem(403, "cross_site", "This form was submitted from another site and was rejected.")
     if is_change and any("\0" in value for value in request.form.values()):
-        raise Problem(422, "bad_form", "The form has a character that no text may have: go back and type it anew.")
+        raise Problem(422, "bad_form", "The form contains an invalid character. Go back and correct it.")
     if request.endpoint in _PUBLIC:
         return None
     g.session = find_session()
     if g.session is None:
         return _to_sign_in()
     if is_change and not _is_csrf_token(request.form.get("csrf", ""), g.session):
-        raise Problem(403, "stale_form", "This form is out of date: go back, reload the page and send it again.")
+        raise Problem(403, "stale_form", "This form has expired. Go back, reload the page and submit it again.")
     return _confine(g.session.member)
 
 
@@ -125,7 +118,7 @@ def _confine(member: Member) -> BaseResponse | None:
     """Keep members out of the operators' pages, and operators who look at no account out of an account's."""
     if request.blueprint == _OPERATORS:
         if not member.is_operator:
-            raise Problem(404, "not_found", "There is no such page.")
+            raise Problem(404, "not_found", "This page doesn't exist.")
         return None
     if member.account_id is None and request.blueprint not in _EVERYONES:
         return cast("Response", redirect(url_for("portal.operator.show"), 303))
@@ -155,7 +148,7 @@ def _is_same_origin() -> bool:
     if fetch_site is not None:  # browsers set it over https and on localhost, also behind a proxy that changes Host
         return fetch_site in {"same-origin", "none"}
     origin = request.headers.get("Origin")
-    return origin is None or urlsplit(origin).netloc == request.host
+    return origin is None or urlsplit(origin).netloc == cookies.public_host()
 
 
 def _to_sign_in() -> Response:

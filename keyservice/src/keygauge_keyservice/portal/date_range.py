@@ -1,17 +1,30 @@
-"""The range of time a page shows, as its address says it: a preset or two dates, in UTC."""
+"""The range of time a page shows, as its address says it: a preset or two dates, in the reader's time zone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from keygauge_keyservice.usage.usage import Bucket
 
-PRESETS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
+PRESETS = {
+    "today": "Today",
+    "yesterday": "Yesterday",
+    "24h": "Last 24 hours",
+    "7d": "Last 7 days",
+    "30d": "Last 30 days",
+    "90d": "Last 90 days",
+    "this-month": "This month",
+    "last-month": "Last month",
+}
+CUSTOM = "custom"
 _PRESET_DEFAULT = "30d"
+_ZONE_DEFAULT = ZoneInfo("UTC")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _HOURLY_MAX, _DAILY_MAX, _WEEKLY_MAX = 3 * _DAY, 100 * _DAY, 2 * 366 * _DAY
+_BUCKETS_MAX = {"hour": 14 * _DAY, "day": 400 * _DAY, "week": 3660 * _DAY, "month": 3660 * _DAY}
 _MINUTE = "%Y-%m-%dT%H:%M"
 _LENGTH_MAX = 10 * 366 * _DAY
 
@@ -24,6 +37,7 @@ class DateRange:
     end: datetime
     preset: str | None = None
     error: str | None = None  # why the dates given are not what is shown
+    zone: ZoneInfo = _ZONE_DEFAULT
 
     @property
     def bucket(self) -> Bucket:
@@ -36,54 +50,99 @@ class DateRange:
         return "week" if length <= _WEEKLY_MAX else "month"
 
     @property
+    def buckets(self) -> list[Bucket]:
+        """Return the widths of bars that make a legible chart of the range."""
+        return [bucket for bucket, most in _BUCKETS_MAX.items() if self.end - self.start <= most]  # type: ignore[misc]
+
+    @property
+    def first_day(self) -> date:
+        """Return the first day that is shown, at least in part."""
+        return self.start.astimezone(self.zone).date()
+
+    @property
+    def last_moment(self) -> datetime:
+        """Return the last moment that is shown."""
+        return self.end - timedelta(microseconds=1)
+
+    @property
     def last_day(self) -> date:
         """Return the last day that is shown, at least in part."""
-        return (self.end - timedelta(microseconds=1)).date()
+        return self.last_moment.astimezone(self.zone).date()
 
     @property
     def query(self) -> dict[str, str]:
         """Return the range as parts of an address."""
         if self.preset:
             return {"range": self.preset}
-        if any(moment.time() != time() for moment in (self.start, self.end)):
-            return {"from": f"{self.start:{_MINUTE}}", "to": f"{self.end:{_MINUTE}}"}
-        return {"from": self.start.date().isoformat(), "to": self.last_day.isoformat()}
+        ends = [moment.astimezone(self.zone) for moment in (self.start, self.end)]
+        if any(moment.time() != time() for moment in ends):
+            return {"from": f"{ends[0]:{_MINUTE}}", "to": f"{ends[1]:{_MINUTE}}"}
+        return {"from": self.first_day.isoformat(), "to": self.last_day.isoformat()}
+
+    def previous(self, *, now: datetime) -> DateRange:
+        """Return the period to compare with: as much of the one before as has passed of this one."""
+        passed = min(self.end, max(now, self.start + _HOUR)) - self.start
+        if self.preset in {"this-month", "last-month"}:
+            start = _month(self.start.astimezone(self.zone), -1)
+        else:
+            start = self.start - (self.end - self.start)
+        return DateRange(start, min(start + passed, self.start), zone=self.zone)
 
 
-def read(arguments: Mapping[str, str], *, now: datetime) -> DateRange:
+def read(arguments: Mapping[str, str], *, now: datetime, zone: ZoneInfo = _ZONE_DEFAULT) -> DateRange:
     """Read a range from an address; what is wrong there is told and the default shown instead."""
-    if "from" in arguments or "to" in arguments:
-        return _custom(arguments.get("from", ""), arguments.get("to", ""), now)
     preset = arguments.get("range", "")
-    return of_preset(preset if preset in PRESETS else _PRESET_DEFAULT, now=now)
+    if preset in PRESETS:  # a form sends its dates beside it
+        return of_preset(preset, now=now, zone=zone)
+    if "from" in arguments or "to" in arguments:
+        return _custom(arguments.get("from", ""), arguments.get("to", ""), now, zone)
+    return of_preset(_PRESET_DEFAULT, now=now, zone=zone)
 
 
-def of_preset(preset: str, *, now: datetime) -> DateRange:
-    """Return a preset's range: whole hours or whole UTC days, the current one included."""
-    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+def of_preset(preset: str, *, now: datetime, zone: ZoneInfo = _ZONE_DEFAULT) -> DateRange:
+    """Return a preset's range: whole hours, days or months of the zone, the current one included."""
+    local = now.astimezone(zone)
     if preset == "24h":
-        end = hour + _HOUR
-        return DateRange(end - _DAY, end, preset)
-    end = hour.replace(hour=0) + _DAY
-    return DateRange(end - int(preset.removesuffix("d")) * _DAY, end, preset)
+        end = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + _HOUR
+        return DateRange(end - _DAY, end, preset, zone=zone)
+    if preset in {"this-month", "last-month"}:
+        number = -1 if preset == "last-month" else 0
+        return DateRange(_month(local, number), _month(local, number + 1), preset, zone=zone)
+    if preset == "yesterday":
+        return DateRange(_midnight(local.date() - _DAY, zone), _midnight(local.date(), zone), preset, zone=zone)
+    days = 1 if preset == "today" else int(preset.removesuffix("d"))
+    end_day = local.date() + _DAY
+    return DateRange(_midnight(end_day - days * _DAY, zone), _midnight(end_day, zone), preset, zone=zone)
 
 
-def _custom(first: str, last: str, now: datetime) -> DateRange:
+def _custom(first: str, last: str, now: datetime, zone: ZoneInfo) -> DateRange:
     try:
         if "T" in first:  # a bar's moments: the second is the first one that is not in it
-            start, end = (datetime.strptime(text, _MINUTE).replace(tzinfo=UTC) for text in (first, last))
+            start, end = (
+                datetime.strptime(text, _MINUTE).replace(tzinfo=zone).astimezone(UTC) for text in (first, last)
+            )
         else:
-            start = datetime.combine(date.fromisoformat(first), time(), UTC)
-            end = datetime.combine(date.fromisoformat(last), time(), UTC) + _DAY
+            start = _midnight(date.fromisoformat(first), zone)
+            end = _midnight(date.fromisoformat(last) + _DAY, zone)
     except (ValueError, OverflowError):
-        return _fallback("Give both dates as year-month-day.", now)
+        return _fallback("Enter both dates as YYYY-MM-DD.", now, zone)
     if start >= end:
-        return _fallback("The first day is after the last one.", now)
+        return _fallback("The start date must be before the end date.", now, zone)
     if end - start > _LENGTH_MAX:
-        return _fallback("Give a range of ten years or less.", now)
-    return DateRange(start, end)
+        return _fallback("The range can be at most 10 years.", now, zone)
+    return DateRange(start, end, zone=zone)
 
 
-def _fallback(error: str, now: datetime) -> DateRange:
-    span = of_preset(_PRESET_DEFAULT, now=now)
-    return DateRange(span.start, span.end, span.preset, f"{error} Shown are the last {PRESETS[_PRESET_DEFAULT]}.")
+def _fallback(error: str, now: datetime, zone: ZoneInfo) -> DateRange:
+    shown = of_preset(_PRESET_DEFAULT, now=now, zone=zone)
+    return replace(shown, error=f"{error} Showing the last 30 days.")
+
+
+def _month(local: datetime, number: int) -> datetime:
+    """Return the first moment of the month that is so many after a moment's."""
+    year, month = divmod(local.year * 12 + local.month - 1 + number, 12)
+    return _midnight(date(year, month + 1, 1), local.tzinfo)  # type: ignore[arg-type]  # a zone
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -19,16 +19,16 @@ from keygauge_keyservice.web.problem import of_framework, of_http
 _log = logging.getLogger(__name__)
 
 _DATABASE_ERRORS = (psycopg.OperationalError, PoolTimeout, TooManyRequests)
-_UNMATCHED = {404: "There is no page at this address.", 405: "This address is a form's: open its page instead."}
+_UNMATCHED = {404: "This page doesn't exist.", 405: "This address only accepts form submissions."}
 _TITLES = {
     403: "Not allowed",
-    404: "Nothing here",
-    405: "Nothing to see here",
-    409: "That did not fit",
-    413: "Too much",
-    422: "That did not work",
-    500: "Something failed",
-    503: "Back in a moment",
+    404: "Page not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Request too large",
+    422: "Invalid request",
+    500: "Something went wrong",
+    503: "Temporarily unavailable",
 }
 
 
@@ -48,7 +48,7 @@ def _install_for_unmatched(state: BlueprintSetupState) -> None:
 
 
 def _page(status: int, detail: str) -> tuple[str, int]:
-    title = _TITLES.get(status, "That did not work")
+    title = _TITLES.get(status, "Something went wrong")
     return render_template("portal/fault.html", is_fault=True, status=status, title=title, detail=detail), status
 
 
@@ -75,9 +75,9 @@ def _of_unmatched(error: HTTPException) -> Response:
 
 def _of_database(error: Exception) -> tuple[str, int]:
     _log.error("the database did not answer: %s", type(error).__name__)
-    return _page(503, "The database is not available. Reload the page in a moment.")
+    return _page(503, "The database is unavailable. Try again in a moment.")
 
 
 def _of_fault(error: Exception) -> tuple[str, int]:
     _log.error("a page failed", exc_info=error)
-    return _page(500, "The portal failed; the operator finds the cause in its log.")
+    return _page(500, "An unexpected error occurred. If it persists, contact the operator of this service.")

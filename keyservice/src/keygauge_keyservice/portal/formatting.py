@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
-from flask import Blueprint, request
+from babel.dates import format_date, format_skeleton, format_time
+from babel.numbers import format_currency, format_decimal
+from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
-from keygauge_keyservice.portal import assets, auth
+from keygauge_keyservice.portal import assets, auth, cookies, reader
 from keygauge_keyservice.web.context import services
 
 _THOUSAND = 1000
@@ -17,9 +21,31 @@ _CENT, _MINIMUM = Decimal("0.01"), Decimal("0.0001")
 _SECOND_US = 1_000_000
 
 
+_SKELETONS = {  # of the same patterns, in the order that a language has
+    "EEE": "E",
+    "d MMM": "MMMd",
+    "MMM yyyy": "yMMM",
+    "EEE d MMM yyyy": "yMMMEd",
+    "d MMM yyyy": "yMMMd",
+    "MMMM yyyy": "yMMMM",
+}
+_STRFTIME = {  # of the patterns that charts use, for English, where they cost a tenth
+    "HH:mm": "%H:%M",
+    "EEE HH:mm": "%a %H:%M",
+    "d MMM": "%-d %b",
+    "MMM yyyy": "%b %Y",
+    "EEE d MMM yyyy, HH:mm": "%a %-d %b %Y, %H:%M",
+    "EEE d MMM yyyy": "%a %-d %b %Y",
+    "'Week of' d MMM yyyy": "Week of %-d %b %Y",
+    "MMMM yyyy": "%B %Y",
+    "d MMM HH:mm:ss": "%-d %b %H:%M:%S",
+    "d MMM yyyy HH:mm:ss": "%-d %b %Y %H:%M:%S",
+}
+
+
 def count(number: int) -> str:
     """Write all digits: 8,750."""
-    return f"{number:,}"
+    return f"{number:,}" if reader.is_english() else format_decimal(number, locale=reader.locale())
 
 
 def short(number: float) -> str:
@@ -29,7 +55,7 @@ def short(number: float) -> str:
             break
         number /= _THOUSAND
     digits = f"{number:.1f}" if abs(number) < 99.95 and unit else f"{number:.0f}"  # noqa: PLR2004 - three digits
-    return digits.removesuffix(".0") + unit
+    return _localise(digits.removesuffix(".0")) + unit
 
 
 def money(nanousd: int) -> str:
@@ -37,8 +63,24 @@ def money(nanousd: int) -> str:
     dollars = Decimal(nanousd).scaleb(-9)
     if 0 < abs(dollars) < _MINIMUM:
         return "< $0.0001"
-    step = _CENT if abs(dollars) >= 1 or not dollars else _MINIMUM
-    return f"${dollars.quantize(step, ROUND_HALF_EVEN):,}"
+    return _dollars(dollars, _CENT if abs(dollars) >= 1 or not dollars else _MINIMUM)
+
+
+def cents(nanousd: int) -> str:
+    """Write what is billed, in US dollars rounded half to even to cents: $0.07."""
+    return _dollars(Decimal(nanousd).scaleb(-9), _CENT)
+
+
+def _dollars(dollars: Decimal, step: Decimal) -> str:
+    rounded = dollars.quantize(step, ROUND_HALF_EVEN)
+    if reader.is_english():
+        return f"-${-rounded:,}" if rounded < 0 else f"${rounded:,}"
+    pattern = None if step == _CENT else reader.locale().currency_formats["standard"].pattern.replace("0.00", "0.0000")
+    return format_currency(rounded, "USD", pattern, locale=reader.locale(), currency_digits=False)
+
+
+def _localise(digits: str) -> str:
+    return digits if reader.is_english() else digits.replace(".", reader.locale().number_symbols["latn"]["decimal"])
 
 
 def credits_of(nanousd: int, worth_nanousd: int) -> str:
@@ -67,7 +109,7 @@ def unit_name(unit: str, credit_nanousd: int | None = None) -> str:
     """Name a limit's unit beside an amount; nothing beside money."""
     if credit_nanousd:
         return "credits"
-    return {"nanousd": "", "concurrent": "requests"}.get(unit, f"{unit}s")
+    return {"nanousd": "", "concurrent": "concurrent requests"}.get(unit, f"{unit}s")
 
 
 def share(part: int, whole: int) -> str:
@@ -84,7 +126,7 @@ def duration(duration_us: float) -> str:
     """Write a time span: 340 ms, 1.2 s."""
     if duration_us < _SECOND_US:
         return f"{duration_us / 1000:.0f} ms"
-    return f"{duration_us / _SECOND_US:.1f} s"
+    return f"{_localise(f'{duration_us / _SECOND_US:.1f}')} s"
 
 
 def span(seconds: int) -> str:
@@ -96,14 +138,55 @@ def span(seconds: int) -> str:
     return f"{seconds} seconds"
 
 
+def change(now: float, before: float) -> str:
+    """Write how a number compares with the one before: +12%, -3%, nothing where there was none."""
+    if not before:
+        return ""
+    percent = round(100 * (now - before) / before)
+    return f"{percent:+,}%" if percent else "no change"
+
+
+def zone_name(moment: datetime, zone: ZoneInfo | None = None) -> str:
+    """Name the zone at a moment: UTC, CET, UTC+05:45."""
+    local = moment.astimezone(zone or reader.zone())
+    name = local.strftime("%Z")
+    return name if name.isalpha() else f"UTC{local.isoformat()[-6:]}"
+
+
+def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> str:
+    """Write a moment by a pattern of Unicode's: EEE d MMM yyyy, HH:mm."""
+    local = moment.astimezone(zone or reader.zone())
+    if reader.is_english():
+        return local.strftime(_STRFTIME[pattern])
+    days, _, times = pattern.removeprefix("'Week of' ").partition("HH")
+    if not times:
+        return format_skeleton(_SKELETONS[days.strip(" ,")], local, tzinfo=local.tzinfo, locale=reader.locale())
+    is_12h = "h" in reader.locale().time_formats["short"].pattern
+    time = format_time(
+        local, f"{'h' if is_12h else 'HH'}{times}{' a' if is_12h else ''}", local.tzinfo, reader.locale()
+    )
+    return f"{time_label(moment, days.strip(' ,'), zone)}, {time}" if days else time
+
+
 def day(moment: datetime) -> str:
-    """Write a UTC day: 21 Nov 2026."""
-    return f"{moment.astimezone(UTC):%-d %b %Y}"
+    """Write a day: 21 Nov 2026."""
+    local = moment.astimezone(reader.zone())
+    return f"{local:%-d %b %Y}" if reader.is_english() else format_date(local, "medium", reader.locale())
+
+
+def utc_day(moment: datetime) -> str:
+    """Write a day of a billing period, which is UTC's: 21 Nov 2026."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%-d %b %Y}" if reader.is_english() else format_date(utc, "medium", reader.locale())
 
 
 def clock(moment: datetime) -> str:
     """Write a moment with its zone: 21 Nov 2026, 02:35 UTC."""
-    return f"{moment.astimezone(UTC):%-d %b %Y, %H:%M} UTC"
+    local = moment.astimezone(reader.zone())
+    if reader.is_english():
+        return f"{local:%-d %b %Y, %H:%M} {zone_name(moment)}"
+    time = format_time(local, "short", tzinfo=local.tzinfo, locale=reader.locale())
+    return f"{day(moment)}, {time} {zone_name(moment)}"
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
@@ -116,6 +199,11 @@ def ago(moment: datetime, now: datetime | None = None) -> str:
     return "just now"
 
 
+def host(address: str) -> str:
+    """Return the host of a web address, whose path may hold a secret."""
+    return urlsplit(address).hostname or address
+
+
 def install(portal: Blueprint) -> None:
     """Give the templates these filters, the assets' addresses, the session and the chosen theme."""
     portal.record_once(_add_filters)
@@ -123,17 +211,18 @@ def install(portal: Blueprint) -> None:
 
 
 def _add_filters(state: BlueprintSetupState) -> None:
-    filters = (count, short, money, duration, day, clock, ago)
+    filters = (count, short, money, cents, duration, day, utc_day, clock, ago, time_label, zone_name, host)
     state.app.jinja_env.filters.update({function.__name__: function for function in filters})
     state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context
 
 
 def _context() -> dict[str, object]:
-    theme = request.cookies.get("keygauge_theme")
+    theme = cookies.read("keygauge_theme")
     return {
         "api_url": services().settings.api_url,
         "asset": assets.address,
         "me": auth.signed_in(),
         "share": share,
+        "zone": reader.zone(),
         "theme": theme if theme in {"light", "dark"} else None,
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
+
+from keygauge_keyservice.portal import cookies
 
 _POLICY = "; ".join(
     (
@@ -30,6 +32,6 @@ def add(response: Response) -> Response:
     """Add the headers to one answer."""
     response.headers.update(_HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")  # a shared computer's back button shows nothing
-    if request.is_secure:
+    if cookies.is_encrypted():
         response.headers["Strict-Transport-Security"] = "max-age=31536000"
     return response

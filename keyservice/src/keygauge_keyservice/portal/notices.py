@@ -60,13 +60,13 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
     for one in quotas:
         if one.amount and one.used >= NEAR * one.amount:
             unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"
-            unit = "budget of credits" if one.credit_nanousd else unit
+            unit = "credit budget" if one.credit_nanousd else unit
             whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
             share = formatting.share(one.used, one.amount)
             yield Remark(
                 "quota",
                 one.key_id,
-                f"{share} of the {unit} “{one.name}”{whose} is used {PERIODS[one.period]}.",
+                f"{share} of the {unit} “{one.name}”{whose} used {PERIODS[one.period]}.",
                 url_for("portal.usage.show", key=one.key_id),
             )
 
@@ -74,12 +74,12 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
 def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
     """Remark on keys that are used from where they were not before."""
     for one in fresh:
-        where = f"a new address, {one.ip}" if one.ips == 1 else f"{one.ips} new addresses, {one.ip} among them"
+        where = f"a new IP address: {one.ip}" if one.ips == 1 else f"{one.ips} new IP addresses, including {one.ip}"
         yield Remark(
             "new_address",
             one.key_id,
-            f"“{one.key_name}” was used from {where}: was that you?",
-            url_for("portal.calls.show", key=one.key_id, ip=one.ip, range="24h"),
+            f"“{one.key_name}” was used from {where}.",
+            url_for("portal.calls.show", key=one.key_id, ip=one.ip, exact=1, range="24h"),
         )
 
 
@@ -91,8 +91,8 @@ def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
             yield Remark(
                 "client_errors",
                 part.group,
-                f"{formatting.count(wrong)} calls of “{names[part.group]}” were wrong (4xx) in the last 24 hours, "
-                f"{formatting.share(wrong, part.requests)} of them.",
+                f"“{names[part.group]}” had {formatting.count(wrong)} client errors (4xx) in the last 24 hours "
+                f"({formatting.share(wrong, part.requests)} of its requests).",
                 url_for("portal.calls.show", key=part.group, status="4xx", range="24h"),
             )
 
@@ -114,6 +114,9 @@ def _of_key(key: Key, now: datetime) -> Iterator[tuple[Kind, str]]:
     if key.status != "active":
         return
     if key.rotation_due_at is not None and key.rotation_due_at <= now:
-        yield "rotation_due", f"“{key.name}” was last rotated on {formatting.day(key.rotated_at)}: it is due."
+        yield (
+            "rotation_due",
+            f"“{key.name}” is due for rotation. It was last rotated on {formatting.day(key.rotated_at)}.",
+        )
     if (key.last_used_at or key.created_at) < now - _UNUSED:
-        yield "unused", f"“{key.name}” has not been used for {_UNUSED.days} days: disable it?"
+        yield "unused", f"“{key.name}” has not been used for {_UNUSED.days} days."

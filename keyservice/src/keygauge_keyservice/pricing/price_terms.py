@@ -24,7 +24,7 @@ def read_tiers(fields: Fields) -> list[Rates]:
     if fields.errors:
         return tiers
     if not tiers:
-        fields.fail("tiers", "missing", "give at least one tier")
+        fields.fail("tiers", "missing", "must have at least one tier")
         return tiers
     return _ordered(fields, tiers)
 
@@ -68,9 +68,9 @@ def _ordered(fields: Fields, tiers: list[Rates]) -> list[Rates]:
     """Sort by size; the smallest tier holds for every call that no larger one takes."""
     tiers = sorted(tiers, key=lambda rates: rates.above)
     if len({rates.above for rates in tiers}) < len(tiers):
-        fields.fail("tiers", "same_size", "two tiers begin above the same number of input tokens")
+        fields.fail("tiers", "same_size", "must not have two tiers with the same `above`")
     if tiers[0].above > 0:
-        fields.fail("tiers", "no_first_tier", "give a tier without 'above', for the smallest calls")
+        fields.fail("tiers", "no_first_tier", "must have one tier without `above`, for the smallest requests")
     return [replace(tiers[0], above=-1), *tiers[1:]]
 
 

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import IO, Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from keygauge_keyservice.api.events import BATCH_BYTES_MAX
-from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.serving.asgi import Message, Receive, Scope, Send, refuse
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 WSGIApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 _MEMORY_BYTES = 64 << 10  # of a body; the rest is on disk
 _BODY_BYTES_MAX = BATCH_BYTES_MAX + 1  # one more than any request may have: the app refuses it by that
 _PIECE_BYTES = 64 << 10
-_BUSY = json.dumps(Problem(503, "busy", "The key service is busy; try again.").document()).encode()
 
 
 class Bridge:
     """Runs one app; of the requests that are there, `threads` are in it and at most `queue` wait."""
 
-    def __init__(self, app: WSGIApp, *, name: str, threads: int, queue: int) -> None:
+    def __init__(self, app: WSGIApp, *, threads: int, queue: int) -> None:
         self._app = app
         self._inside_max = threads + queue
         self._inside = 0
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=f"keygauge-{name}")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="keygauge")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -41,7 +36,7 @@ class Bridge:
             if not await _read(scope, receive, body):
                 return
             if self._inside >= self._inside_max:
-                await _refuse(send)
+                await refuse(send, 503, "busy", "The key service is busy; try again.")
                 return
             self._inside += 1
             try:
@@ -101,10 +96,10 @@ class Answer:
                 ready.clear()
         self._wait_for({"type": "http.response.body", "body": bytes(ready), "more_body": False})
 
-    def _wait_for(self, message: MutableMapping[str, Any]) -> None:
+    def _wait_for(self, message: Message) -> None:
         asyncio.run_coroutine_threadsafe(self._forward(message), self.loop).result()
 
-    async def _forward(self, message: MutableMapping[str, Any]) -> None:
+    async def _forward(self, message: Message) -> None:
         if self._left is None:
             self._left = self.loop.create_task(self._receive())  # type: ignore[arg-type]  # ours is a coroutine
         await self._send(message)
@@ -132,16 +127,6 @@ async def _read(scope: Scope, receive: Receive, body: IO[bytes]) -> bool:
 def _told_length(scope: Scope) -> int:
     text = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return int(text)  # the parser took it for a number
-
-
-async def _refuse(send: Send) -> None:
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(_BUSY)).encode()),
-        (b"retry-after", b"1"),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": _BUSY})
 
 
 def _environ(scope: Scope, body: IO[bytes]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
+from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment, Role
 
 _WORKER = "keygauge_keyservice.serving.worker"
 _log = logging.getLogger(__name__)
@@ -31,10 +31,11 @@ class StartError(RuntimeError):
 class Group:
     """Workers that do the same."""
 
-    name: str
+    role: Role
     workers: int
     threads: int
     listeners: Sequence[socket.socket]
+    pages: str | None = None
 
 
 @dataclass(eq=False)
@@ -51,11 +52,17 @@ class Supervisor:
     """Runs groups of workers until it is told to end."""
 
     def __init__(
-        self, groups: Sequence[Group], *, environ: Mapping[str, str], on_exit: Callable[[int], None] = lambda _: None
+        self,
+        groups: Sequence[Group],
+        *,
+        environ: Mapping[str, str],
+        on_exit: Callable[[int], None] = lambda _: None,
+        on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._groups = groups
         self._environ = environ
         self._on_exit = on_exit
+        self._on_turn = on_turn
         self._children: list[_Child] = []
         self._start_at: list[tuple[float, Group]] = []
         self._received: list[int] = []
@@ -71,6 +78,7 @@ class Supervisor:
         was_ready = False
         while not {signal.SIGTERM, signal.SIGINT} & set(self._received):
             self._wait(wake_up)
+            self._on_turn()
             was_ready = was_ready or all(child.is_ready for child in self._children)
             if not was_ready and self._start_at:
                 self._end()
@@ -91,7 +99,7 @@ class Supervisor:
     def _start(self, group: Group, *, replaces: list[_Child]) -> None:
         ours, theirs = socket.socketpair()
         descriptors = tuple(listener.fileno() for listener in group.listeners)
-        assignment = Assignment(descriptors, theirs.fileno(), group.threads)
+        assignment = Assignment(group.role, descriptors, theirs.fileno(), group.threads, group.pages)
         process = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", _WORKER, assignment.write()],
             env=dict(self._environ),
@@ -125,7 +133,7 @@ class Supervisor:
         self._on_exit(child.process.pid)
         if child.kill_at is not None:
             return
-        _log.error("worker %s (%d) ended with %d", child.group.name, child.process.pid, status)
+        _log.error("worker %s (%d) ended with %d", child.group.role, child.process.pid, status)
         if not child.replaces:  # else those whom it was to replace go on
             self._start_at.append((time.monotonic() + (0.0 if child.is_ready else _AGAIN_S), child.group))
 

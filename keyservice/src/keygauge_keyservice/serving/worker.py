@@ -14,14 +14,19 @@ import uvicorn
 from keygauge_keyservice import config
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.jobs import JobRunner, chores
+from keygauge_keyservice.jobs import JobRunner, chores, notice_jobs
+from keygauge_keyservice.serving.asgi import App
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
 from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
+from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
+from keygauge_keyservice.serving.front import Front, Turns
 
 _LEAVE_S = 1.5  # longer than replicas wait between two heartbeats, whose answer tells them to connect anew
+_NOTICES_S = 5.0
 _QUEUE = 200  # requests that wait for a thread
 _ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events makes as many objects; none of them is part of a cycle
+_NICENESS = 5  # pages leave the CPU to heartbeats where there is not enough of it
 _CLOSE = (b"connection", b"close")
 
 
@@ -55,9 +60,7 @@ def run(assignment: Assignment) -> None:
     supervisor = socket.socket(fileno=assignment.supervisor)
     supervisor.settimeout(0)
     _allow_descriptors(2 * CONNECTIONS_MAX)  # a connection and, while a large body comes, its file
-    settings = Settings.from_environment()
-    JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
-    app = Bridge(create_app(settings), name="api", threads=assignment.threads, queue=_QUEUE)
+    app = _app(assignment)
     gc.collect()
     gc.freeze()  # what lives as long as the worker is not looked through again and again
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
@@ -75,6 +78,17 @@ def run(assignment: Assignment) -> None:
         timeout_graceful_shutdown=GRACEFUL_S,
     )
     Worker(options, supervisor).run([socket.socket(fileno=listener) for listener in assignment.listeners])
+
+
+def _app(assignment: Assignment) -> App:
+    settings = Settings.from_environment()
+    bridge = Bridge(create_app(settings), threads=assignment.threads, queue=_QUEUE)
+    if assignment.role == "replicas":
+        return Front(replicas=bridge, pages=Forwarder(assignment.pages) if assignment.pages else None)
+    os.nice(_NICENESS)
+    JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
+    JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
+    return Forwarded(Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies)))
 
 
 def _allow_descriptors(wanted: int) -> None:

@@ -23,7 +23,10 @@ _is_status = re.compile(r"[1-9](xx|[0-9]{2})", re.ASCII).fullmatch
 
 
 class CallFilter(TypedDict):
-    """Which calls: those of an account from `start`, before `end`; the rest narrows them further."""
+    """Which calls: those of an account from `start`, before `end`; the rest narrows them further.
+
+    `is_partial`: route and model are parts of those to find, in any case, and ip is the beginning of one.
+    """
 
     account_id: str
     start: datetime
@@ -33,6 +36,7 @@ class CallFilter(TypedDict):
     status: NotRequired[str | None]  # one, such as 429, or a class, such as 4xx
     model: NotRequired[str | None]
     ip: NotRequired[str | None]
+    is_partial: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,12 @@ SELECT {_COLUMNS}
 FROM event
 WHERE account_id = %(account_id)s AND time >= %(start)s AND time < %(end)s
 AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
-AND (%(route)s::text IS NULL OR route = %(route)s)
+AND (%(route)s::text IS NULL OR route = %(route)s
+    OR (%(is_partial)s AND position(lower(%(route)s) IN lower(route)) > 0))
 AND (%(status_from)s::smallint IS NULL OR status BETWEEN %(status_from)s AND %(status_to)s)
-AND (%(model)s::text IS NULL OR model = %(model)s)
-AND (%(ip)s::text IS NULL OR ip = %(ip)s)
+AND (%(model)s::text IS NULL OR model = %(model)s
+    OR (%(is_partial)s AND position(lower(%(model)s) IN lower(model)) > 0))
+AND (%(ip)s::text IS NULL OR ip = %(ip)s OR (%(is_partial)s AND starts_with(ip, %(ip)s)))
 AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
 AND (%(edge_id)s::uuid IS NULL OR (time, id) >= (%(edge_time)s::timestamptz, %(edge_id)s))
 ORDER BY time DESC, id DESC
@@ -184,6 +190,7 @@ def _parameters(selected: CallFilter, after: Place | None, limit: int) -> dict[s
         "route": None,
         "model": None,
         "ip": None,
+        "is_partial": False,
         **selected,
         "status_from": int(status.replace("x", "0")) if status else None,
         "status_to": int(status.replace("x", "9")) if status else None,

@@ -86,13 +86,17 @@ _FROM_ROLLUP = sql.SQL(
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Whose calls, narrowed to a key, a route and a model where they are given, and told apart by what."""
+    """Whose calls, narrowed to a key, a route and a model where they are given, and told apart by what.
+
+    `only` keeps some groups of the first dimension that they are told apart by.
+    """
 
     account_id: str | None
     key: str | None
     route: str | None
     model: str | None
     group_by: tuple[Grouping, ...]
+    only: tuple[str, ...] | None = None
 
     @cached_property
     def filters(self) -> dict[str, str]:
@@ -148,14 +152,19 @@ def merge(sums: Sums, other: Mapping[str, Any]) -> None:
 def _margin_query(question: Question) -> sql.Composed:
     inside, part = question.cut or (None, _STATUS)
     columns = {"account": _COLUMNS["account"], inside: sql.SQL("inside"), part: sql.SQL("part")}
-    return _compose(
-        "usage.margins", "margin", [columns[name] for name in question.group_by], _MARGIN_SUMS, _FROM_MARGIN
-    )
+    names = [columns[name] for name in question.group_by]
+    return _compose("usage.margins", "margin", names, _MARGIN_SUMS, _selected(question, names, _FROM_MARGIN))
 
 
 def _rollup_query(question: Question) -> sql.Composed:
     columns = [_COLUMNS[name] for name in question.group_by]
-    return _compose("usage.rollups", "rollup", columns, _ROLLUP_SUMS, _FROM_ROLLUP)
+    return _compose("usage.rollups", "rollup", columns, _ROLLUP_SUMS, _selected(question, columns, _FROM_ROLLUP))
+
+
+def _selected(question: Question, names: Sequence[sql.SQL], selected: sql.Composable) -> sql.Composable:
+    if question.only is None:
+        return selected
+    return sql.SQL("{} AND {} = ANY(%(only)s::text[])").format(selected, names[0])
 
 
 def _compose(
@@ -179,6 +188,7 @@ def _parameters(question: Question, part: Sequence[tuple[int, TimeCover]]) -> di
         "model": question.model,
         "breakdown": f"{inside}>{name}" if inside else name,
         "inside": question.filters.get(inside) if inside else "",
+        "only": None if question.only is None else list(question.only),
         "spans": [number for number, _ in part],
         "firsts": [time_cover.first for _, time_cover in part],
         "lasts": [time_cover.last for _, time_cover in part],

@@ -129,9 +129,12 @@ def series(
     bucket: Bucket,
     zone: str = "UTC",
     group_by: GroupBy = (),
+    only: Sequence[str] | None = None,
     **selection: Unpack[Selection],
 ) -> list[Point]:
     """Add up the selected calls by bucket of local time, and by group: one point for each pair, empty ones too.
+
+    `only` keeps these groups of the first dimension.
 
     Raises:
         UsageError: there is no such time zone, or the points would be too many.
@@ -140,7 +143,7 @@ def series(
     _bound_points(start, end, bucket, groups=1)
     starts = _find_starts(connection, start, end, bucket, zone)
     edges = [start, *starts[1:], end]
-    found = _add_up(connection, selection, list(pairwise(edges)), group_by=_dimensions(group_by))
+    found = _add_up(connection, selection, list(pairwise(edges)), group_by=_dimensions(group_by), only=only)
     groups: Sequence[Names] = sorted({names for _, names in found}) if group_by else [()]
     _bound_points(start, end, bucket, groups=len(groups))
     return [
@@ -178,6 +181,7 @@ def _add_up(
     spans: Sequence[tuple[datetime, datetime]],
     *,
     group_by: tuple[Grouping, ...],
+    only: Sequence[str] | None = None,
 ) -> dict[tuple[int, Names], Sums]:
     """Return the sums by span (its index) and group; a group without a call in a span is left out."""
     question = Question(
@@ -186,6 +190,7 @@ def _add_up(
         route=selection.get("route"),
         model=selection.get("model"),
         group_by=group_by,
+        only=None if only is None else tuple(only),
     )
     time_covers = [
         (number, time_cover) for number, span in enumerate(spans) for time_cover in cut(*span, question.lengths_s)

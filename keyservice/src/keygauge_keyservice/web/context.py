@@ -1,4 +1,4 @@
-"""What every view needs: settings, the pool, the metrics and the prices, reachable from the current app."""
+"""What every view needs: settings, the pools, the metrics and the prices, reachable from the current app."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ class Context:
     """The parts that the views of one app share."""
 
     settings: Settings
-    pool: Pool
+    replica_pool: Pool
+    page_pool: Pool  # of all others: what pages ask for keeps no heartbeat waiting
     registry: CollectorRegistry
     prices: PriceBook
     ledger_metrics: LedgerMetrics
@@ -33,14 +34,31 @@ class Context:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """Give one connection in a transaction: committed at the end, rolled back on an exception; rows are dicts."""
-        if self.pool.closed:  # the first request after the fork
-            self.pool.open()
-        with self.pool.connection() as connection:
+        with _connection(self.page_pool) as connection:
             yield connection
+
+    @contextmanager
+    def replica_connection(self) -> Iterator[Connection]:
+        """Give one for what replicas ask, likewise."""
+        with _connection(self.replica_pool) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close the pools."""
+        self.replica_pool.close()
+        self.page_pool.close()
 
     def attach(self, app: Flask) -> None:
         """Make these the services of an app."""
         app.extensions[_NAME] = self
+
+
+@contextmanager
+def _connection(pool: Pool) -> Iterator[Connection]:
+    if pool.closed:  # the first request after the fork
+        pool.open()
+    with pool.connection() as connection:
+        yield connection
 
 
 def services() -> Context:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 
 from keygauge_keyservice.csv_stream import write_csv
 
+_BOM = "\ufeff"  # spreadsheets of some systems read UTF-8 only behind it
+
 
 def as_csv(name: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
-    """Answer with rows under their names, as a file called after the table."""
+    """Answer with rows under their names, as a file called after the table; `?bom=1` puts a byte order mark first."""
     return Response(
-        write_csv(names, rows),
+        _marked(write_csv(names, rows)) if request.args.get("bom") == "1" else write_csv(names, rows),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
     )
@@ -23,6 +25,11 @@ def as_csv(name: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Re
 def as_json(name: str, rows: Iterable[Mapping[str, Any]]) -> Response:
     """Answer with rows as objects in a list called after the table."""
     return jsonify({name: [{field: _plain(value) for field, value in row.items()} for row in rows]})
+
+
+def _marked(pieces: Iterator[str]) -> Iterator[str]:
+    yield _BOM
+    yield from pieces
 
 
 def _plain(value: object) -> object:

@@ -24,7 +24,7 @@ def body() -> Fields:
     except RecursionError:  # a body of brackets only
         document = None
     if document is None:
-        raise Problem(422, "invalid_json", "The body is not JSON.")
+        raise Problem(422, "invalid_json", "The request body is not valid JSON.")
     return Fields(document)
 
 
@@ -36,10 +36,10 @@ def page(*, most: int = 500) -> tuple[str | None, int]:
     """
     text = request.args.get("limit", "100")
     if not _is_page_size(text) or int(text) > most:
-        raise invalid(FieldError("limit", "wrong_number", f"give a whole number from 1 to {most}"))
+        raise invalid(FieldError("limit", "wrong_number", f"must be an integer from 1 to {most}"))
     after = request.args.get("after")
     if after is not None and ("\0" in after or len(after) > NAME_LENGTH_MAX):
-        raise invalid(FieldError("after", "wrong_cursor", "give the 'next' of the page before"))
+        raise invalid(FieldError("after", "wrong_cursor", "must be the `next` value of the previous page"))
     return after, int(text)
 
 
@@ -52,5 +52,5 @@ def number_after(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= _ID_MAX):
-        raise invalid(FieldError("after", "wrong_cursor", "give the 'next' of the page before"))
+        raise invalid(FieldError("after", "wrong_cursor", "must be the `next` value of the previous page"))
     return int(text)

@@ -8,13 +8,13 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, render_template, request
 
 from keygauge_keyservice.accounts import members
-from keygauge_keyservice.csv_stream import write_csv
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.journal.audit import Entry
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import audit_text, auth
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("audit", __name__)
 
@@ -51,11 +51,7 @@ def export() -> Response:
     """Answer with all chosen entries as CSV."""
     found = audit.read_all(services().connection, auth.current_account_id(), **_chosen())
     names = ["at_utc", "actor", "action", "subject", "before", "after"]
-    return Response(
-        write_csv(names, ([entry.at, *_texts(entry)] for entry in found)),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
-    )
+    return as_csv("audit", names, ([entry.at, *_texts(entry)] for entry in found))
 
 
 @blueprint.get("/audit.json")
@@ -85,7 +81,7 @@ def _texts(entry: Entry) -> list[str]:
 def _chosen() -> dict[str, str | None]:
     chosen = {name: request.args.get(name) or None for name in ("action", "subject")}
     if any(len(text or "") > _TEXT_LENGTH_MAX for text in chosen.values()):
-        raise Problem(422, "bad_filter", "Filters are words of an action, and ids.")
+        raise Problem(422, "bad_filter", f"Filters can have at most {_TEXT_LENGTH_MAX} characters.")
     return chosen
 
 
@@ -94,5 +90,5 @@ def _before() -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= _ID_MAX):
-        raise Problem(422, "bad_filter", "before: give the `next` of the page before.")
+        raise Problem(422, "bad_filter", "before: use the `next` value of the previous page.")
     return int(text)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 
 from flask import Blueprint, Response, jsonify, render_template
 
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice.accounts import accounts, plans
-from keygauge_keyservice.billing import billing, invoice_export
-from keygauge_keyservice.billing.billing import Invoice
+from keygauge_keyservice.billing import billing, focus, forecast, invoice_export
+from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.portal.pages import overview
+from keygauge_keyservice.usage import usage
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 
@@ -28,13 +31,15 @@ def show() -> str:
     account_id = auth.current_account_id()
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
+        statement = billing.find_statement(connection, account_id)
         return render_template(
             "portal/billing.html",
+            prices=_prices(connection, account_id, statement),
             plan=plans.require(connection, account.plan_id),
             plan_names={plan.id: plan.name for plan in plans.list_plans(connection)},
             monthly_nanousd=billing.find_plan_price(connection, account.plan_id),
             describe=overview.describe,
-            statement=billing.find_statement(connection, account_id),
+            statement=statement,
             invoices=billing.list_invoices(connection, account_id),
             changes=audit.find_entries(connection, account_id, action="plan.change", limit=_CHANGES),
             today=datetime.now(UTC).date(),
@@ -72,13 +77,74 @@ def read_one(month: str) -> Response:
         return jsonify(invoice_export.document(_require(connection, month)))
 
 
+@blueprint.get("/invoices/<month>")
+def show_one(month: str) -> str:
+    """Show one invoice with its line items, for the screen and for paper."""
+    with services().connection() as connection:
+        invoice = _require(connection, month)
+        start, end = forecast.month_of(datetime.combine(invoice.period, time(), UTC))
+        lines = usage.breakdown(connection, by="model", account_id=invoice.account_id, start=start, end=end)
+        return render_template(
+            "portal/invoice.html",
+            account=accounts.require(connection, invoice.account_id),
+            invoice=invoice,
+            month=month,
+            start=start,
+            last_day=(end - timedelta(days=1)).date(),
+            plan_name=plan.name if (plan := plans.find(connection, invoice.plan_id)) else invoice.plan_id,
+            lines=lines,
+            later_nanousd=sum(line.cost_nanousd for line in lines) - invoice.usage_nanousd,
+        )
+
+
+@blueprint.get("/focus/<month>.csv")
+def export_focus(month: str) -> Response:
+    """Answer with a month's cost and usage in the columns of FOCUS."""
+    period = _period(month)
+    if period is None:
+        raise Problem(404, "invoice_not_found", "Enter the month as YYYY-MM.")
+    with services().connection() as connection:
+        account = accounts.require(connection, auth.current_account_id())
+        start, end = forecast.month_of(datetime.combine(period, time(), UTC))
+        closed = next((one for one in billing.list_invoices(connection, account.id) if one.period == period), None)
+        plan = plans.require(connection, closed.plan_id if closed else account.plan_id)
+        price = closed.plan_nanousd if closed else billing.find_plan_price(connection, plan.id) or 0
+        rows = list(focus.find_rows(connection, account, start=start, end=end, plan_name=plan.name, plan_nanousd=price))
+    return as_csv(f"focus-{month}", focus.COLUMNS, rows)
+
+
+@dataclass(frozen=True)
+class _Price:
+    """What a model costs the account now; `rates` are None where no price is known."""
+
+    model: str
+    rates: Rates | None
+    is_tiered: bool
+
+
+def _prices(connection: Connection, account_id: str, statement: Statement) -> list[_Price]:
+    """Return the prices in force of the models that were used this month."""
+    parts = usage.breakdown(connection, by="model", account_id=account_id, start=statement.start, end=statement.end)
+    book, now_us = services().prices, int(datetime.now(UTC).timestamp() * 1_000_000)
+    book.refresh(connection)
+    found = {part.group: book.find_tiers(account_id, None, part.group, now_us) for part in parts if part.group}
+    return [
+        _Price(model, tiers[1][0] if tiers else None, bool(tiers) and len(tiers[1]) > 1)  # type: ignore[index]
+        for model, tiers in sorted(found.items())
+    ]
+
+
+def _period(month: str) -> date | None:
+    try:
+        return date.fromisoformat(f"{month}-01")
+    except ValueError:
+        return None
+
+
 def _require(connection: Connection, month: str) -> Invoice:
     """Return the account's invoice of a month, such as 2026-11."""
-    try:
-        period = date.fromisoformat(f"{month}-01")
-    except ValueError:
-        period = None
+    period = _period(month)
     for invoice in billing.list_invoices(connection, auth.current_account_id()):
         if invoice.period == period:
             return invoice
-    raise Problem(404, "invoice_not_found", "There is no invoice of that month.")
+    raise Problem(404, "invoice_not_found", "There is no invoice for this month.")

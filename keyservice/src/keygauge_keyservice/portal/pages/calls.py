@@ -9,37 +9,43 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
-from keygauge_keyservice.csv_stream import usd, write_csv
+from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
-from keygauge_keyservice.portal import auth, date_range
+from keygauge_keyservice.portal import auth, date_range, own_keys, reader
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.pages.keys import require_own
+from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.usage import call_log
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
 from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("calls", __name__)
 
 _PAGE = 50
-_STATUSES = {"2xx": "Answered", "4xx": "Refused or wrong (4xx)", "429": "Limited (429)", "5xx": "Failed (5xx)"}
+_STATUSES = {
+    "2xx": "Successful (2xx)",
+    "4xx": "Client errors (4xx)",
+    "429": "Rate limited (429)",
+    "5xx": "Server errors (5xx)",
+}
 _OUTCOMES = {
     "admitted": "Admitted",
-    "limited": "Refused: rate limit",
-    "quota": "Refused: quota used up",
-    "revoked": "Refused: key disabled or deleted",
-    "expired": "Refused: key expired",
-    "forbidden": "Refused: not allowed for this key",
-    "unavailable": "Refused: limits not known at that moment",
-    "would_limit": "Admitted, though a limit that is only tried would refuse",
-    "degraded": "Admitted by a safe share, while the key service was away",
+    "limited": "Rejected: rate limit exceeded",
+    "quota": "Rejected: quota exceeded",
+    "revoked": "Rejected: key disabled or deleted",
+    "expired": "Rejected: key expired",
+    "forbidden": "Rejected: not permitted for this key",
+    "unavailable": "Rejected: limits unavailable",
+    "would_limit": "Admitted: would exceed a dry-run limit",
+    "degraded": "Admitted: key service unreachable",
 }
-_STREAMS = {"sse": "event stream", "websocket": "WebSocket"}
-_FILTERS = ("key", "status", "model", "route", "ip")
+_STREAMS = {"sse": "Server-sent events", "websocket": "WebSocket"}
+_FILTERS = ("key", "status", "model", "route", "ip", "exact")
 _LENGTHS_MAX = {"model": TEXT_LENGTH_MAX, "route": TEXT_LENGTH_MAX, "ip": 64}
 _NAMES = [name.name for name in fields(LoggedCall)]
 
@@ -47,13 +53,16 @@ _NAMES = [name.name for name in fields(LoggedCall)]
 @blueprint.get("/calls")
 def show() -> str | Response:
     """Show a page of the log; one that is asked for again and has not changed is not sent."""
-    shown = date_range.read(request.args, now=datetime.now(UTC))
+    shown = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone())
     given = _given()
     account_id = auth.current_account_id()
     with services().connection() as connection:
+        listed = keys.list_keys(connection, account_id)
+        labels = own_keys.labels(listed)
+        if "key" in given:
+            given["key"] = own_keys.id_of(given["key"], labels)
         key = require_own(connection, given["key"]) if "key" in given else None
         page = _page(connection, _selected(shown, key, given))
-        listed = keys.list_keys(connection, account_id)
         names = _names(connection, {one.id: one.name for one in listed}, page.calls)
     parts = {"page": page, "names": names, "place": call_log.place_of}
     if "live" in request.args:
@@ -63,7 +72,7 @@ def show() -> str | Response:
         date_range=shown,
         presets=date_range.PRESETS,
         key=key,
-        keys=listed,
+        key_labels=labels,
         statuses=_STATUSES,
         given=given,
         query=shown.query | given,
@@ -79,10 +88,10 @@ def read(place: str) -> str:
         with services().connection() as connection:
             call = call_log.find(connection, auth.current_account_id(), Place.parse(place))
             if call is None:
-                raise Problem(404, "call_not_found", "There is no such call.")
+                raise Problem(404, "call_not_found", "Request not found.")
             key = require_own(connection, call.key_id)
     except UsageError as error:
-        raise Problem(404, "call_not_found", "There is no such call.") from error
+        raise Problem(404, "call_not_found", "Request not found.") from error
     return render_template("portal/call.html", call=call, key=key, outcomes=_OUTCOMES, streams=_STREAMS)
 
 
@@ -91,17 +100,13 @@ def export() -> Response:
     """Answer with all chosen calls as CSV."""
     rows = ([usd(value) if name == "cost_nanousd" else value for name, value in vars(call).items()] for call in _all())
     names = ["cost_usd" if name == "cost_nanousd" else name for name in _NAMES]
-    return Response(
-        write_csv(names, rows),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="calls.csv"'},
-    )
+    return as_csv("requests", names, rows)
 
 
 @blueprint.get("/calls.json")
 def export_json() -> Response:
     """Answer with a page of the chosen calls as JSON."""
-    shown, given = date_range.read(request.args, now=datetime.now(UTC)), _given()
+    shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
         key = require_own(connection, given["key"]) if "key" in given else None
         page = _page(connection, _selected(shown, key, given), limit=call_log.PAGE_MAX)
@@ -110,7 +115,7 @@ def export_json() -> Response:
 
 
 def _all() -> Iterator[LoggedCall]:
-    shown, given = date_range.read(request.args, now=datetime.now(UTC)), _given()
+    shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
         key = require_own(connection, given["key"]) if "key" in given else None
         selected = _selected(shown, key, given)
@@ -127,7 +132,7 @@ def _unless_known(rows: str, page: call_log.Page) -> Response:
 
 
 def _given() -> dict[str, str]:
-    return {name: request.args[name] for name in _FILTERS if request.args.get(name)}
+    return {name: text for name in _FILTERS if (text := request.args.get(name, "").strip())}
 
 
 def _selected(shown: DateRange, key: Key | None, given: Mapping[str, str]) -> CallFilter:
@@ -144,9 +149,8 @@ def _narrow(given: Mapping[str, str]) -> CallFilter:
     texts = {name: given.get(name, "").strip() or None for name in ("model", "route", "ip")}
     for name, text in texts.items():
         if text and ("\0" in text or len(text) > _LENGTHS_MAX[name]):
-            raise Problem(422, "bad_filter", f"{name}: give one as a call of the log has it.")
-    narrowed: CallFilter = {"status": given.get("status"), **texts}  # type: ignore[typeddict-item]  # a part
-    return narrowed
+            raise Problem(422, "bad_filter", f"{name}: use at most {_LENGTHS_MAX[name]} characters.")
+    return {"status": given.get("status"), "is_partial": "exact" not in given, **texts}  # type: ignore[typeddict-item]  # a part
 
 
 def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -> call_log.Page:
@@ -160,5 +164,5 @@ def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -
 def _names(connection: Connection, names: dict[str, str], shown: Sequence[LoggedCall]) -> dict[str, str]:
     """Add the names of deleted keys that made some of the calls."""
     for key_id in {call.key_id for call in shown} - names.keys():
-        names[key_id] = require_own(connection, key_id).name
+        names[key_id] = f"{require_own(connection, key_id).name} (deleted)"
     return names

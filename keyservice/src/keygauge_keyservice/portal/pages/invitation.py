@@ -1,4 +1,4 @@
-"""The page behind a one-time link: choose a password and come in."""
+"""The page behind a one-time link: choose a password and join."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("invitation", __name__)
 
-_GONE = "This link was used or has ended: ask for another one."
+_GONE = "This invitation has expired or was already used. Ask for a new one."
 
 
 @blueprint.get("/invitation/<token>")
@@ -31,7 +31,7 @@ def accept(token: str) -> Response | tuple[str, int]:
     with services().connection() as connection:
         invited = _require(connection, token)
         if password != request.form.get("again", ""):
-            return _page(connection, invited, wrong="The two passwords are not the same."), 422
+            return _page(connection, invited, wrong="The passwords don't match."), 422
     try:
         with services().connection() as connection:
             member = invitations.accept(connection, token, password)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -15,20 +14,22 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
-from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.limits.limit_terms import read_key_limits
-from keygauge_keyservice.portal import audit_text, auth
-from keygauge_keyservice.portal.pages import limit_form, overview
-from keygauge_keyservice.portal.pages.keys import is_form_id, require_own
+from keygauge_keyservice.portal import audit_text, auth, date_range, reader
+from keygauge_keyservice.portal.charts import timeline
+from keygauge_keyservice.portal.charts.metric import METRICS
+from keygauge_keyservice.portal.own_keys import require_own
+from keygauge_keyservice.portal.pages import key_form, limit_form, overview
+from keygauge_keyservice.portal.pages.keys import is_form_id
 from keygauge_keyservice.portal.pages.limit_form import Row
-from keygauge_keyservice.usage import quota
+from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("key", __name__, url_prefix="/keys/<key_id>")
 
-_GRACES_S = {"0": "At once", "3600": "After an hour", "86400": "After a day", "604800": "After a week"}
-_LISTS = ("scopes", "routes", "networks", "models")
+_GRACES_S = {"0": "Immediately", "3600": "In 1 hour", "86400": "In 24 hours", "604800": "In 7 days"}
 _HISTORY = 10
+_NOTICES = frozenset(("changed", "sent-before", "active", "disabled"))
 
 
 @blueprint.get("")
@@ -43,13 +44,15 @@ def change(key_id: str) -> Response | tuple[str, int]:
     member = auth.require_change()
     with services().connection() as connection:
         key = require_own(connection, key_id)
-    given = Fields(_document(request.form, key))
+    document, day = key_form.document(request.form), request.form.get("expires_on", "").strip()
+    if day != key_form.of_key(key)["expires_on"]:  # else the time of day is kept
+        document["expires_at"] = f"{day}T00:00:00+00:00" if day else None
+    given = Fields(document)
     terms = key_terms.read_terms(given, is_new=False)
     if given.errors:
-        errors = {error.field.partition("[")[0]: error.detail for error in given.errors}
-        return _page(key_id, given=request.form, errors=errors), 422
+        return _page(key_id, given=request.form, errors=key_form.errors(given)), 422
     with services().connection() as connection:
-        keys.change(connection, key_id, actor=member.email, **terms)
+        keys.change(connection, key_id, actor=member.email, by_operator=member.is_operator, **terms)
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 
@@ -62,11 +65,10 @@ def replace_limits(key_id: str) -> Response | tuple[str, int]:
         rows, given = limit_form.read(request.form, key_limits.find(connection, key_id))
     limits = read_key_limits(given)
     if given.errors:
-        wrong = [f"{error.field.removeprefix('limits')}: {error.detail}" for error in given.errors]
-        return _page(key_id, rows=rows, wrong_limits=wrong), 422
+        return _page(key_id, rows=rows, wrong_limits=limit_form.errors(given)), 422
     with services().connection() as connection:
         keys.lock(connection, key_id)
-        key_limits.replace(connection, key_id, limits, actor=member.email)
+        key_limits.replace(connection, key_id, limits, actor=member.email, by_operator=member.is_operator)
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 
@@ -76,7 +78,7 @@ def rotate(key_id: str) -> str | Response:
     member = auth.require_change()
     form_id, grace = request.form.get("form_id", ""), request.form.get("grace", "")
     if grace not in _GRACES_S or not is_form_id(form_id):
-        raise Problem(422, "bad_form", "Choose from the list when the old secret ends.")
+        raise Problem(422, "bad_form", "Choose when the old secret expires.")
     with services().connection() as connection:
         require_own(connection, key_id)
         if not sessions.spend_form(connection, auth.current_session(), form_id):
@@ -108,6 +110,10 @@ def _page(
         limits = key_limits.find(connection, key_id)
         quotas = [one for one in quota.find_quotas(connection, key.account_id) if one.key_id == key_id]
         history = audit.find_entries(connection, key.account_id, subject=key_id, limit=_HISTORY)
+        month = date_range.of_preset("30d", now=datetime.now(UTC), zone=reader.zone())
+        selection = usage.Selection(account_id=key.account_id, start=month.start, end=month.end, key_id=key_id)
+        points = usage.series(connection, bucket="day", zone=month.zone.key, **selection)
+        totals = usage.totals(connection, **selection)
     return render_template(
         "portal/key.html",
         key=key,
@@ -121,35 +127,14 @@ def _page(
         wrong_limits=wrong_limits,
         units=limit_form.units(),
         pers=limit_form.pers,
-        given=given or _form(key),
+        given=given or key_form.of_key(key),
+        totals=totals,
+        chart=timeline.draw_metric("key", METRICS["requests"], points, "day", zone=month.zone, links=())
+        if totals.requests
+        else "",
         errors=errors or {},
         graces=_GRACES_S,
         form_id=secrets.token_hex(16),
-        notice=request.args.get("notice"),
+        notice=notice if (notice := request.args.get("notice")) in _NOTICES else None,
         now=datetime.now(UTC),
     )
-
-
-def _form(key: Key) -> dict[str, str]:
-    """Write a key's terms as the form's fields."""
-    return {
-        "name": key.name,
-        "app": key.app or "",
-        "expires_on": key.expires_at.astimezone(UTC).date().isoformat() if key.expires_at else "",
-        "rotate_every_days": str(key.rotate_every_days or ""),
-        **{name: "\n".join(getattr(key, name)) for name in _LISTS},
-    }
-
-
-def _document(form: Mapping[str, str], key: Key) -> dict[str, Any]:
-    """Write the form's fields as the API would get them."""
-    days, day = form.get("rotate_every_days", "").strip(), form.get("expires_on", "").strip()
-    document: dict[str, Any] = {
-        "name": form.get("name", "").strip(),
-        "app": form.get("app", "").strip() or None,
-        "rotate_every_days": int(days) if days.isascii() and days.isdigit() and len(days) < 9 else days or None,  # noqa: PLR2004 - an int
-        **{name: [line.strip() for line in form.get(name, "").splitlines() if line.strip()] for name in _LISTS},
-    }
-    if day != _form(key)["expires_on"]:  # else the time of day is kept
-        document["expires_at"] = f"{day}T00:00:00+00:00" if day else None
-    return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
@@ -13,40 +14,52 @@ from werkzeug.wrappers import Response
 from keygauge.key import Environment
 from keygauge_keyservice.accounts import accounts, sessions
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import Problem, not_found
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.keys import key_search, keys
-from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.keys import key_limits, key_search, key_terms, keys
 from keygauge_keyservice.limits import definitions
+from keygauge_keyservice.limits.limit_terms import read_key_limits
 from keygauge_keyservice.portal import auth
-from keygauge_keyservice.portal.pages import overview
+from keygauge_keyservice.portal.own_keys import require_own
+from keygauge_keyservice.portal.pages import key_form, limit_form, overview
 from keygauge_keyservice.portal.tables import key_table
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("keys", __name__, url_prefix="/keys")
 
-_LIFETIMES_DAYS = {"": None, "30": 30, "90": 90, "365": 365}
+_LIFETIMES = {"": "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 1 year"}
+_SELECTED_MAX = 500
 is_form_id = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
-_NOTICES = {"active": "is enabled", "disabled": "is disabled", "deleted": "is deleted"}
+_NOTICES = {"active": "enabled", "disabled": "disabled", "deleted": "deleted"}
 
 
 @blueprint.get("")
 def show() -> str:
-    """List the keys, with the form for another one."""
+    """List the keys."""
     return _page()
+
+
+@blueprint.get("/new")
+def create_page() -> str:
+    """Show the form for another key."""
+    auth.require_change()
+    return _form()
 
 
 @blueprint.post("")
 def create() -> str | Response | tuple[str, int]:
     """Create a key and show its token: in this answer and never again."""
-    member = auth.require_change()
-    fields = Fields({"name": request.form.get("name", "").strip(), "environment": request.form.get("environment")})
-    name = fields.name("name")
+    member, form = auth.require_change(), request.form
+    lifetime, form_id = form.get("lifetime", ""), form.get("form_id", "")
+    fields = Fields(key_form.document(form) | {"environment": form.get("environment")})
     environment: Environment = fields.choice("environment", get_args(Environment), default="live")
-    lifetime_days = _LIFETIMES_DAYS.get(request.form.get("lifetime", ""))
-    form_id = request.form.get("form_id", "")
-    if fields.errors or not is_form_id(form_id):
-        return _page(wrong_name=request.form.get("name", "")), 422
+    terms = key_terms.read_terms(fields, is_new=True)
+    rows, given = limit_form.read(form, ())
+    limits = read_key_limits(given)
+    if fields.errors or given.errors or lifetime not in _LIFETIMES or not is_form_id(form_id):
+        return _form(
+            errors=key_form.errors(fields), rows=rows, wrong_limits=limit_form.errors(given), is_wrong=True
+        ), 422
     with services().connection() as connection:
         if not sessions.spend_form(connection, auth.current_session(), form_id):
             return redirect(url_for("portal.keys.show", notice="sent-before"), 303)
@@ -54,12 +67,30 @@ def create() -> str | Response | tuple[str, int]:
             connection,
             peppers=services().settings.peppers,
             account_id=auth.current_account_id(),
-            name=name,
             environment=environment,
-            expires_at=datetime.now(UTC) + timedelta(days=lifetime_days) if lifetime_days else None,
             actor=member.email,
+            **terms | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
         )
+        if limits:
+            key_limits.replace(connection, key.id, limits, actor=member.email)
     return render_template("portal/key_created.html", key=key, token=token)
+
+
+@blueprint.post("/selected")
+def change_many() -> str | Response:
+    """Disable, enable or, once it is confirmed, delete all selected keys."""
+    member, action = auth.require_change(), request.form.get("action", "")
+    chosen = request.form.getlist("key")[:_SELECTED_MAX]
+    with services().connection() as connection:
+        found = [require_own(connection, key_id) for key_id in chosen]
+        if action == "deleted" and found and "confirmed" not in request.form:
+            return render_template("portal/keys_delete.html", keys=found)
+        for key in found:
+            if action == "deleted":
+                keys.delete(connection, key.id, actor=member.email)
+            elif action in {"active", "disabled"}:
+                keys.set_status(connection, key.id, action, actor=member.email)  # type: ignore[arg-type]  # one of them
+    return redirect(url_for("portal.keys.show", notice=action if found else None, count=len(found) or None), 303)
 
 
 @blueprint.post("/<key_id>/status")
@@ -69,7 +100,9 @@ def set_status(key_id: str) -> Response:
     status: Literal["active", "disabled"] = "active" if request.form.get("status") == "active" else "disabled"
     with services().connection() as connection:
         require_own(connection, key_id)
-        keys.set_status(connection, key_id, status, actor=member.email)
+        keys.set_status(connection, key_id, status, actor=member.email, by_operator=member.is_operator)
+    if request.form.get("next") == "key":
+        return redirect(url_for("portal.key.show", key_id=key_id, notice=status), 303)
     return _back(key_id, status)
 
 
@@ -92,19 +125,28 @@ def delete(key_id: str) -> Response:
     return _back(key_id, "deleted")
 
 
-def require_own(connection: Connection, key_id: str) -> Key:
-    """Return a key of the member's account, deleted ones too.
+def _form(
+    *,
+    errors: Mapping[str, str] | None = None,
+    rows: Sequence[limit_form.Row] = (),
+    wrong_limits: Sequence[str] = (),
+    is_wrong: bool = False,
+) -> str:
+    return render_template(
+        "portal/key_new.html",
+        given=request.form,
+        errors=errors or {},
+        rows=[*rows, *limit_form.SPARE_ROWS],
+        wrong_limits=wrong_limits,
+        is_wrong=is_wrong,
+        units=limit_form.units(),
+        pers=limit_form.pers,
+        lifetimes=_LIFETIMES,
+        form_id=secrets.token_hex(16),
+    )
 
-    Raises:
-        Problem: 404, there is no such key here; another account's looks the same.
-    """
-    key = keys.find(connection, key_id) if key_id.isalnum() else None
-    if key is None or key.account_id != auth.current_account_id():
-        raise not_found("key", key_id)
-    return key
 
-
-def _page(*, wrong_name: str | None = None) -> str:
+def _page() -> str:
     account_id = auth.current_account_id()
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
@@ -130,8 +172,6 @@ def _page(*, wrong_name: str | None = None) -> str:
         page=page,
         has_more=len(listed) > key_table.PAGE,
         notice=notice,
-        wrong_name=wrong_name,
-        form_id=secrets.token_hex(16),
         now=datetime.now(UTC),
     )
 
@@ -144,7 +184,10 @@ def _notice(connection: Connection) -> str | None:
     """Say what the page before this one did; an address made up by others says nothing false."""
     notice = request.args.get("notice", "")
     if notice == "sent-before":
-        return "That form was sent before, so no other key was created."
+        return "This form was already submitted, so no other key was created."
+    number = request.args.get("count", "")
+    if notice in _NOTICES and number.isascii() and number.isdigit() and len(number) < 5:  # noqa: PLR2004 - a few
+        return f"{number} {'key' if number == '1' else 'keys'} {_NOTICES[notice]}."
     try:
         key = require_own(connection, request.args.get("key", ""))
     except Problem:

@@ -14,7 +14,7 @@ from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, read_key_limits
 
-_UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "requests at once"}
+_UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "concurrent requests"}
 _PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "day": "day (UTC)", "month": "month (UTC)"}
 _KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
 _NANO = 10**9
@@ -41,6 +41,11 @@ def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], Fiel
     """Return the rows that were sent, and their limits as the API would get them."""
     rows = [row for row in _given(form) if row.amount]
     return rows, Fields({"limits": _documents(rows, {limit.name: limit for limit in old})})
+
+
+def errors(given: Fields) -> list[str]:
+    """Write what is wrong with the limits."""
+    return [f"{error.field.removeprefix('limits')}: {error.detail}" for error in given.errors]
 
 
 def rows_of(limits: Sequence[Limit]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The members page: who may see and change the account, invitations by one-time link, and one's own password."""
+"""The members page: who may see and change the account, and invitations by one-time link."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import get_args
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import invitations, login_throttle, members, sessions
+from keygauge_keyservice.accounts import invitations, members
 from keygauge_keyservice.accounts.members import Role
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("members", __name__, url_prefix="/members")
 
-_ROLES = {"owner": "Owner: all, members too", "member": "Member: keys", "viewer": "Viewer: looks"}
+_ROLES = {"owner": "Owner: full access", "member": "Member: manage keys", "viewer": "Viewer: read-only"}
 _NOTICES = {
-    "role": "The role is changed.",
-    "removed": "The member is removed; all sessions have ended.",
-    "withdrawn": "The invitation has ended.",
+    "role": "Role saved.",
+    "removed": "Member removed and signed out on all devices.",
+    "withdrawn": "Invitation canceled.",
 }
 
 
@@ -41,7 +41,7 @@ def invite() -> str | tuple[str, int]:
             )
     except Problem as problem:
         return _page(wrong=problem.detail, email=email), problem.status
-    link = url_for("portal.invitation.show", token=token, _external=True)
+    link = cookies.public_link("portal.invitation.show", token=token)
     return render_template("portal/member_invited.html", invited=invited, link=link)
 
 
@@ -112,37 +112,3 @@ def _sane(number: int) -> int:
 
 def _back(notice: str) -> Response:
     return redirect(url_for("portal.members.show", notice=notice), 303)
-
-
-password = Blueprint("password", __name__, url_prefix="/password")
-
-
-@password.get("")
-def show_password() -> str:
-    """Show the form for another password of one's own."""
-    return render_template("portal/password.html")
-
-
-@password.post("")
-def change_password() -> Response | tuple[str, int]:
-    """Change one's own password; every session ends, this one goes on."""
-    member, ip = auth.current_member(), request.remote_addr or ""
-    new = request.form.get("new", "")
-    if new != request.form.get("again", ""):
-        return render_template("portal/password.html", wrong="The two new passwords are not the same."), 422
-    with services().connection() as connection:
-        is_admitted = login_throttle.admit(connection, email=member.email, ip=ip)
-        credentials = members.find_credentials(connection, member.email)
-    old = request.form.get("old", "")[: members.PASSWORD_LENGTH_MAX]
-    if not is_admitted or not members.verify(credentials[1] if credentials else None, old):
-        return render_template("portal/password.html", wrong="The old password is wrong, or was too often."), 422
-    try:
-        with services().connection() as connection:
-            members.set_password(connection, member.email, new, actor=member.email)
-            login_throttle.forgive(connection, email=member.email, ip=ip)
-            token = sessions.start(connection, member.id)
-    except Problem as problem:
-        return render_template("portal/password.html", wrong=problem.detail), problem.status
-    response = redirect(url_for("portal.members.show" if member.account_id else "portal.operator.show"), 303)
-    auth.give_cookie(response, token)
-    return response

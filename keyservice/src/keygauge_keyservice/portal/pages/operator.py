@@ -15,6 +15,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import directory, keys
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.portal.pages import overview
+from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("operator", __name__, url_prefix="/operator")
@@ -22,8 +23,7 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 _PAGE = 50
 _NOTES = 10
 _NOTE_LENGTH_MAX = 2000
-_QUERY_LENGTH_MAX = 100
-_NOTICES = {"plan": "The plan is changed.", "status": "The status is changed.", "note": "The note is kept."}
+_NOTICES = {"plan": "Plan changed.", "status": "Status changed.", "note": "Note added."}
 
 
 @blueprint.get("")
@@ -32,13 +32,31 @@ def show() -> str:
     return _page()
 
 
+@blueprint.post("/search")
+def search() -> Response:
+    """Search by a text that may be a whole API key: no part of its secret gets into an address."""
+    page = "find_keys" if request.form.get("page") == "find_keys" else "show"
+    query = account_table.query_text(request.form.get("q", ""))
+    return redirect(url_for(f"portal.operator.{page}", q=query or None), 303)
+
+
+@blueprint.post("/accounts/plan")
+def change_plans() -> Response:
+    """Put all selected accounts on another plan."""
+    actor = auth.current_member().email
+    with services().connection() as connection:
+        for account_id in request.form.getlist("account"):
+            accounts.change_plan(connection, account_id, request.form.get("plan", ""), actor=actor)
+    return redirect(url_for("portal.operator.show", notice="plan"), 303)
+
+
 @blueprint.post("/accounts")
 def create() -> Response | tuple[str, int]:
     """Make an account."""
     given = Fields({"name": request.form.get("name", "").strip(), "plan": request.form.get("plan")})
     name, plan_id = given.name("name"), given.slug("plan")
     if given.errors:
-        return _page(wrong="Give a name of 1 to 100 printable characters, and a plan."), 422
+        return _page(wrong="Enter a name of 1 to 100 printable characters and choose a plan."), 422
     with services().connection() as connection:
         account = accounts.create(connection, name=name, plan_id=plan_id, actor=auth.current_member().email)
     return redirect(url_for("portal.operator.read", account_id=account.id), 303)
@@ -69,6 +87,14 @@ def change_plan(account_id: str) -> Response:
     return _back(account_id, "plan")
 
 
+@blueprint.get("/accounts/<account_id>/suspend")
+def confirm_suspend(account_id: str) -> str:
+    """Ask before an account is suspended."""
+    with services().connection() as connection:
+        account = accounts.require(connection, account_id)
+    return render_template("portal/operator_suspend.html", account=account)
+
+
 @blueprint.post("/accounts/<account_id>/status")
 def set_status(account_id: str) -> Response:
     """Suspend an account or make it active again."""
@@ -85,7 +111,7 @@ def add_note(account_id: str) -> Response:
     """Keep a support note in the account's audit record."""
     text = request.form.get("text", "").strip()
     if not 1 <= len(text) <= _NOTE_LENGTH_MAX or "\0" in text:
-        raise Problem(422, "bad_note", f"Give 1 to {_NOTE_LENGTH_MAX} characters.")
+        raise Problem(422, "bad_note", f"Enter 1 to {_NOTE_LENGTH_MAX} characters.")
     with services().connection() as connection:
         accounts.require(connection, account_id)
         audit.append(
@@ -138,23 +164,32 @@ def list_plans() -> str:
 
 
 def _page(*, wrong: str | None = None) -> str:
+    table = account_table.read(request.args)
     with services().connection() as connection:
-        found = directory.find_accounts(connection, query_text(), limit=_PAGE)
+        found = directory.find_accounts(
+            connection,
+            table.query,
+            limit=account_table.PAGE + 1,
+            offset=(table.page - 1) * account_table.PAGE,
+            **table.selection,
+        )
         listed = plans.list_plans(connection)
     return render_template(
         "portal/operator.html",
-        found=found,
+        found=found[: account_table.PAGE],
+        has_more=len(found) > account_table.PAGE,
+        table=table,
         plans=listed,
         plan_names={plan.id: plan.name for plan in listed},
-        query=query_text(),
-        page=_PAGE,
+        query=table.address,
+        notice=_NOTICES.get(request.args.get("notice", "")),
         wrong=wrong,
     )
 
 
 def query_text() -> str:
     """Return what is searched for."""
-    return request.args.get("q", "").strip()[:_QUERY_LENGTH_MAX]
+    return account_table.query_text(request.args.get("q", ""))
 
 
 def _back(account_id: str, notice: str) -> Response:

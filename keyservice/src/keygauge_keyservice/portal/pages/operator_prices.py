@@ -12,7 +12,6 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.billing import billing
-from keygauge_keyservice.csv_stream import write_csv
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import directory
@@ -20,10 +19,12 @@ from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.money import parse_usd
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.portal.pages.operator import blueprint, query_text
+from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import read_tiers
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.export import as_csv
 
 _KINDS = ("input", "output", "cache_read")
 _ROWS_MAX = 10_000
@@ -64,11 +65,7 @@ def export(table: str) -> Response:
     with services().connection() as connection:
         found = _rows(connection, table)
     names = list(found[0]) if found else ["id"]
-    return Response(
-        write_csv(names, [list(row.values()) for row in found]),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{table}.csv"'},
-    )
+    return as_csv(table, names, [list(row.values()) for row in found])
 
 
 @blueprint.get("/<any(accounts, keys, plans, prices):table>.json")
@@ -108,7 +105,9 @@ def _rate(text: str) -> int | str:
 
 def _rows(connection: Connection, table: str) -> list[dict[str, Any]]:
     if table == "accounts":
-        return [vars(one) for one in directory.find_accounts(connection, query_text(), limit=_ROWS_MAX)]
+        table_ = account_table.read(request.args)
+        found = directory.find_accounts(connection, table_.query, limit=_ROWS_MAX, **table_.selection)
+        return [vars(one) for one in found]
     if table == "keys":
         return [vars(one) for one in directory.find_keys(connection, query_text(), limit=_ROWS_MAX)]
     if table == "prices":

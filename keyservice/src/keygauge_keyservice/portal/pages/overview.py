@@ -1,9 +1,10 @@
-"""The overview: plan, quotas, what needs attention, and the last ninety days."""
+"""The overview: requests, plan, quotas, what needs attention, and the last thirty days."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Response, render_template, request
 
@@ -11,12 +12,15 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.portal import auth, date_range, formatting, notices
+from keygauge_keyservice.portal import auth, date_range, formatting, notices, reader
 from keygauge_keyservice.portal.charts import timeline
+from keygauge_keyservice.portal.charts.metric import METRICS
+from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.notices import NEAR, PERIODS
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.quota import Quota
+from keygauge_keyservice.usage.usage import Point
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("overview", __name__)
@@ -66,7 +70,7 @@ def show() -> str:
     """Show how the account stands."""
     now = datetime.now(UTC)
     account_id = auth.current_account_id()
-    month, quarter = date_range.of_preset("30d", now=now), date_range.of_preset("90d", now=now)
+    month = date_range.of_preset("30d", now=now, zone=reader.zone())
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
@@ -75,23 +79,42 @@ def show() -> str:
         pace = find_pace(connection, account_id, now=now)
         listed = keys.list_keys(connection, account_id)
         remarks = notices.find_with(connection, account_id, quotas, listed, now=now)
-        totals = usage.totals(connection, account_id=account_id, start=quarter.start, end=quarter.end)
-        points = usage.series(connection, account_id=account_id, start=month.start, end=month.end, bucket=month.bucket)
+        before = month.previous(now=now)
+        totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
+        earlier = usage.totals(connection, account_id=account_id, start=before.start, end=before.end)
+        points = usage.series(
+            connection, account_id=account_id, start=month.start, end=month.end, bucket="day", zone=month.zone.key
+        )
+    gauges = [gauge(found) for found in quotas if found.key_id is None]
+    charts = ("requests", "tokens") if totals.tokens else ("requests",)
     return render_template(
         "portal/overview.html",
         account=account,
         plan=plan,
         rates=[rate(limit) for limit in plan.limits if limit.period is None],
-        gauges=[gauge(found) for found in quotas if found.key_id is None],
+        gauges=gauges,
+        full=[one for one in gauges if one.level != "fine"],
         statement=statement,
-        remarks=remarks,
+        remarks=[one for one in remarks if one.kind != "quota" or one.key_id],
         keys=listed,
         paces=paces(pace),
         totals=totals,
-        days=(quarter.end - quarter.start).days,
-        chart=timeline.draw_tokens(points, month.bucket) if totals.requests else "",
-        month_tokens=sum(point.tokens for point in points),
+        earlier=earlier,
+        days=_days(account.created_at, points, month, now),
+        charts=[
+            (METRICS[name], timeline.draw_metric(name, METRICS[name], points, "day", zone=month.zone))
+            for name in charts
+            if totals.requests
+        ],
+        change=formatting.change,
     )
+
+
+def _days(created_at: datetime, points: Sequence[Point], month: DateRange, now: datetime) -> float:
+    """Return over how many days a month's use is averaged: not those before the account, or before its first call."""
+    first = next((point.start for point in points if point.requests), month.start)
+    begun = max(month.start, min(created_at, first))
+    return max(1.0, (min(now, month.end) - begun) / timedelta(days=1))
 
 
 @blueprint.get("/live")
@@ -141,8 +164,8 @@ def gauge(found: Quota) -> Gauge:
 
 def describe(limit: Limit, *, is_own: bool = False) -> str:
     """Write a limit with what it is confined to: 20,000 requests per month, model gpt-4o only."""
-    text = rate(limit).removesuffix(" for each key" if is_own else "")
-    return text + _only(limit) + (", tried only" if limit.dry_run else "")
+    text = rate(limit).removesuffix(", per key" if is_own else "")
+    return text + _only(limit) + (" (dry run)" if limit.dry_run else "")
 
 
 def _only(limit: Limit | Quota) -> str:
@@ -151,11 +174,11 @@ def _only(limit: Limit | Quota) -> str:
 
 
 def rate(limit: Limit) -> str:
-    """Write a limit: 600 requests per minute, 1 request at once, $20.00 per month."""
+    """Write a limit: 600 requests per minute, 1 concurrent request, $20.00 per month."""
     unit = formatting.unit_name(limit.unit, limit.credit_nanousd)
     amount = f"{formatting.amount(limit.amount, limit.unit, limit.credit_nanousd)} {unit}".strip()
     if limit.amount == 1 and not limit.credit_nanousd:
         amount = amount.removesuffix("s")
     window = limit.period or _SPANS_S.get(limit.window_s or 0, f"{limit.window_s} seconds")
-    pace = "at once" if limit.unit == "concurrent" else f"per {window}"
-    return f"{amount} {pace}{' for each key' if limit.subject == 'key' else ''}"
+    pace = "" if limit.unit == "concurrent" else f" per {window}"
+    return f"{amount}{pace}{', per key' if limit.subject == 'key' else ''}"

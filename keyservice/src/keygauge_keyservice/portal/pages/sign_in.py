@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import login_throttle, members, sessions
-from keygauge_keyservice.portal import auth
+from keygauge_keyservice.accounts import login_throttle, members, passwords, sessions
+from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("sign_in", __name__)
 
-_WRONG = "The e-mail address or the password is wrong."
-_TOO_MANY = f"Too many tries. Wait {login_throttle.WINDOW_S // 60} minutes, then try again."
+_WRONG = "Incorrect e-mail address or password."
+_TOO_MANY = f"Too many attempts. Try again in {login_throttle.WINDOW_S // 60} minutes."
 _THEMES = ("light", "dark")
 _THEME_AGE_S = 365 * 86400
 
@@ -32,25 +32,26 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
     """Sign in; an unknown address is answered like a wrong password, and as slowly."""
     email = members.normalise_email(request.form.get("email", ""))
     password = request.form.get("password", "")
-    if not members.is_email(email) or len(password) > members.PASSWORD_LENGTH_MAX:
+    if not members.is_email(email) or len(password) > passwords.LENGTH_MAX:
         return _refuse(_WRONG, 422, email)
-    ip = request.remote_addr or ""
+    ip, device = request.remote_addr or "", cookies.known_device(email)
     with services().connection() as connection:
-        is_admitted = login_throttle.admit(connection, email=email, ip=ip)
+        is_admitted = login_throttle.admit(connection, email=email, ip=ip, device=device)
         credentials = members.find_credentials(connection, email)
     if not is_admitted:
         return _refuse(_TOO_MANY, 429, email)
     member_id, password_hash = credentials or (0, None)
-    if not members.verify(password_hash, password):  # outside of the transaction: it takes a while
+    if not passwords.verify(password_hash, password):  # outside of the transaction: it takes a while
         return _refuse(_WRONG, 422, email)
     before = auth.find_session()
     with services().connection() as connection:
-        login_throttle.forgive(connection, email=email, ip=ip)
+        login_throttle.forgive(connection, email=email, ip=ip, device=device)
         if before is not None:
             sessions.end(connection, before)
         token = sessions.start(connection, member_id)
     response = redirect(local_page(request.form.get("next")), 303)
     auth.give_cookie(response, token)
+    cookies.remember_device(response, email)
     return response
 
 
@@ -70,9 +71,7 @@ def set_theme() -> Response:
     response = redirect(local_page(request.form.get("next")), 303)
     theme = request.form.get("theme")
     if theme in _THEMES:
-        response.set_cookie(
-            "keygauge_theme", theme, max_age=_THEME_AGE_S, httponly=True, samesite="Lax", secure=request.is_secure
-        )
+        cookies.give(response, "keygauge_theme", theme, max_age_s=_THEME_AGE_S)
     return response
 
 

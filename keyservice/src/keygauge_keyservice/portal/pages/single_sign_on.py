@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import asdict
 
-from flask import Blueprint, make_response, redirect, request, url_for
-from itsdangerous import BadData, URLSafeTimedSerializer
+from flask import Blueprint, make_response, redirect, request
+from itsdangerous import BadData
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import members, sessions
 from keygauge_keyservice.accounts.oidc import NO_ATTEMPT, Attempt, OidcError, SignOn
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.portal.pages import sign_in
 from keygauge_keyservice.web.context import services
 
@@ -22,7 +21,6 @@ blueprint = Blueprint("single_sign_on", __name__, url_prefix="/sign-in/sso")
 _log = logging.getLogger(__name__)
 _COOKIE = "keygauge_sso"
 _ATTEMPT_S = 600
-_PURPOSE = hashlib.sha256(b"keygauge: attempts to sign in").digest()
 
 
 @blueprint.get("")
@@ -34,9 +32,7 @@ def begin() -> Response | tuple[str, int, dict[str, str]]:
         return _refuse(error)
     response = redirect(address, 303)
     kept = asdict(attempt) | {"next": sign_in.local_page(request.args.get("next"))}
-    response.set_cookie(
-        _COOKIE, _signer().dumps(kept), max_age=_ATTEMPT_S, httponly=True, samesite="Lax", secure=request.is_secure
-    )
+    cookies.give(response, _COOKIE, cookies.signer("sso").dumps(kept), max_age_s=_ATTEMPT_S)
     return response
 
 
@@ -44,7 +40,7 @@ def begin() -> Response | tuple[str, int, dict[str, str]]:
 def finish() -> Response | tuple[str, int, dict[str, str]]:
     """Come back: who the provider vouches for is signed in, when that is a member."""
     try:
-        kept = _signer().loads(request.cookies.get(_COOKIE, ""), max_age=_ATTEMPT_S)
+        kept = cookies.signer("sso").loads(cookies.read(_COOKIE), max_age=_ATTEMPT_S)
     except BadData:
         kept = asdict(NO_ATTEMPT)
     target = sign_in.local_page(kept.pop("next", None))
@@ -56,7 +52,7 @@ def finish() -> Response | tuple[str, int, dict[str, str]]:
     else:
         response = redirect(target, 303)
         auth.give_cookie(response, token)
-    response.delete_cookie(_COOKIE, httponly=True, samesite="Lax", secure=request.is_secure)
+    cookies.take(response, _COOKIE)
     return response
 
 
@@ -64,27 +60,19 @@ def _start(email: str) -> str:
     with services().connection() as connection:
         member = members.find_by_email(connection, email)
         if member is None:
-            raise OidcError(403, f"{email} is no member here: ask an owner of your account for an invitation.")
+            raise OidcError(403, f"{email} is not a member. Ask an owner of your account for an invitation.")
         return sessions.start(connection, member.id)
 
 
 def _require() -> SignOn:
     sign_on = services().sign_on
     if sign_on is None:
-        raise Problem(404, "not_found", "There is no such page.")
+        raise Problem(404, "not_found", "This page doesn't exist.")
     return sign_on
 
 
-def _signer() -> URLSafeTimedSerializer:
-    """Return the signer of attempts; its key is derived from the newest pepper, which all processes share."""
-    peppers = services().settings.peppers
-    return URLSafeTimedSerializer(
-        peppers.hash(_PURPOSE, peppers.newest), salt="sso", signer_kwargs={"digest_method": hashlib.sha256}
-    )
-
-
 def _redirect_uri() -> str:
-    return url_for("portal.single_sign_on.finish", _external=True)
+    return cookies.public_link("portal.single_sign_on.finish")
 
 
 def _refuse(error: OidcError) -> tuple[str, int, dict[str, str]]:

@@ -1,191 +1,157 @@
-"""The usage page: totals, charts and tables of a range, for one key or all, and the same as CSV and JSON."""
+"""The usage page: a metric over time, by group, in a chart or a table, compared with the period before."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, jsonify, render_template, request, url_for
+from flask import Blueprint, render_template, url_for
 
+from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import forecast
-from keygauge_keyservice.csv_stream import usd, write_csv
-from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.keys.keys import Key
-from keygauge_keyservice.portal import auth, date_range
+from keygauge_keyservice.portal import auth, date_range, formatting, own_keys
 from keygauge_keyservice.portal.charts import timeline
+from keygauge_keyservice.portal.charts.metric import METRICS, credits_metric
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.pages.keys import require_own
+from keygauge_keyservice.portal.usage_view import CHARTS, FILTERS, GROUPINGS, View, read_view, select
 from keygauge_keyservice.usage import usage
-from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.usage.usage import Bucket, Part, Point, Selection
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("usage", __name__)
 
-_HOURLY_MAX = timedelta(days=7)
-_ROWS_MAX = 20  # of a table; the CSV has them all
-_GROUPINGS: dict[str, Grouping] = {"model": "model", "endpoint": "route", "key": "key"}
-_SUMS = (
-    *("requests", "limited", "client_errors", "server_errors", "input_tokens", "output_tokens"),
-    *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
-)
-_FIGURES = (*_SUMS, "average_duration_s")
+_GROUPS_MAX = 5  # with a colour of their own
+_ROWS_MAX = 20  # of a table; the export has them all
+BUCKETS: dict[Bucket, str] = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
+_NEXT = {"key": "model", "model": "key", "endpoint": "key"}  # what a group that is looked into is told apart by
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a breakdown: how a group is named, and where a link leads that shows only its calls."""
+    """One line of a breakdown, with the same group in the period before and where a link leads that shows it alone."""
 
+    group: str
     name: str
-    tally: UsageSums
-    key_id: str | None = None
+    sums: UsageSums
+    before: UsageSums
+    address: str | None = None
+    tone: str = "tone-other"
 
 
 @blueprint.get("/usage")
 def show() -> str:
-    """Show the range that the address names."""
-    shown = date_range.read(request.args, now=datetime.now(UTC))
+    """Show the view that the address names."""
+    now = datetime.now(UTC)
     with services().connection() as connection:
-        key = _key(connection)
-        selection = _selection(shown, key)
         listed = keys.list_keys(connection, auth.current_account_id())
-        totals = usage.totals(connection, **selection)
-        points = usage.series(connection, bucket=shown.bucket, **selection) if totals.requests else []
-        hours = usage.series(connection, bucket="hour", **selection) if points and _is_hourly(shown) else points
-        expected = forecast.find_forecast(connection, selection["account_id"], key_id=key.id if key else None)
-        models = usage.breakdown(connection, by="model", **selection)
-        routes = usage.breakdown(connection, by="route", **selection)
-        by_key = [] if key else _named(connection, usage.breakdown(connection, by="key", **selection))
-    given = {"key": key.id} if key else {}
-    links, hourly_links = links_to_calls(points, shown, given), links_to_calls(hours, shown, given)
-    hourly: Bucket = "hour" if _is_hourly(shown) else shown.bucket
+        view = read_view(now, own_keys.labels(listed))
+        selection = select(connection, view)
+        before = Selection(**{**selection, **_ends(view.shown.previous(now=now))})  # type: ignore[typeddict-item]
+        plan = plans.require(connection, accounts.require(connection, auth.current_account_id()).plan_id)
+        totals, earlier = usage.totals(connection, **selection), usage.totals(connection, **before)
+        by = view.group if view.group != "none" else "model"
+        parts = usage.breakdown(connection, by=GROUPINGS[by], **selection) if totals.requests else []
+        then = usage.breakdown(connection, by=GROUPINGS[by], **before) if parts else []
+        rows = _rows(view, by, parts, then, own_keys.name_keys(connection, listed, parts) if by == "key" else {})
+        points = usage.series(connection, bucket=view.bucket, zone=view.shown.zone.key, **selection) if parts else []
+        tops = [row.group for row in rows[:_GROUPS_MAX]] if view.group != "none" else []
+        grouped = (
+            usage.series(
+                connection,
+                bucket=view.bucket,
+                zone=view.shown.zone.key,
+                group_by=GROUPINGS[by],
+                only=tops,
+                **selection,
+            )
+            if tops and points
+            else []
+        )
+        expected = forecast.find_forecast(connection, selection["account_id"], key_id=selection.get("key_id"), now=now)
+        key = keys.require(connection, view.filters["key"]) if "key" in view.filters else None
+    credit = next((limit.credit_nanousd for limit in plan.limits if limit.credit_nanousd), None)
+    metrics = METRICS | ({"credits": credits_metric(credit)} if credit else {})
+    metric = metrics.get(view.metric, METRICS["requests"])
+    links = links_to_calls(points, view.shown, view.filters)
+    groups = [(row.group, row.name, row.tone) for row in rows[: len(tops)]]
+    layers = timeline.layers_of(metric, points, grouped, groups)
     return render_template(
         "portal/usage.html",
-        date_range=shown,
+        view=view,
+        date_range=view.shown,
         presets=date_range.PRESETS,
+        metrics=metrics,
+        metric=metric,
+        groupings=GROUPINGS,
+        charts=CHARTS,
+        buckets={bucket: BUCKETS[bucket] for bucket in view.shown.buckets},
+        by=by,
         key=key,
+        key_labels=own_keys.labels(listed),
         keys=listed,
         totals=totals,
-        points=points,
-        total_chart=timeline.draw_total(points, shown.bucket, links=links),
-        tokens_chart=timeline.draw_tokens(points, shown.bucket, links=links, is_half=True),
-        requests_chart=timeline.draw_requests(hours, hourly, links=hourly_links),
-        requests_bucket=hourly,
-        requests_per_hour=totals.requests_per_minute * 60,
-        forecast=expected,
-        cost_chart=timeline.draw_cost(points, shown.bucket, links=links) if totals.cost_nanousd else "",
-        links=links,
-        tables=_tables(models, routes, by_key),
-        unpriced=[part.group or "no model" for part in models if part.is_unpriced],
-        title_of=lambda point: timeline.title(point.start, shown.bucket),
-        query=shown.query | ({"key": key.id} if key else {}),
+        earlier=earlier,
+        rows=rows,
         rows_max=_ROWS_MAX,
+        is_first=not earlier.requests,
+        points=points,
+        layers=layers,
+        chart=""
+        if view.chart == "table"
+        else timeline.draw_layers(
+            "usage",
+            metric,
+            layers,
+            points,
+            view.bucket,
+            zone=view.shown.zone,
+            links=links,
+            is_area=view.chart == "area",
+        ),
+        links=links,
+        title_of=lambda point: timeline.title(point.start, view.bucket, view.shown.zone),
+        change=formatting.change,
+        unpriced=[part.group or "no model" for part in parts if part.is_unpriced] if by == "model" else [],
+        forecast=expected,
+        query=view.query,
+        calls_query=view.shown.query | calls_query(view.filters),
     )
 
 
-@blueprint.get("/usage.csv")
-def export() -> Response:
-    """Answer with one of the page's tables as CSV: over time, by model, by endpoint or by key."""
-    names, rows = _table()
-    shown = date_range.read(request.args, now=datetime.now(UTC))
-    name = f"usage-{request.args.get('table', 'time')}-{shown.start:%Y%m%d}-{shown.last_day:%Y%m%d}.csv"
-    return Response(
-        write_csv(names, rows),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
-
-
-@blueprint.get("/usage.json")
-def read() -> Response:
-    """Answer with the same table as JSON."""
-    names, rows = _table()
-    documents = [dict(zip(names, row, strict=True)) for row in rows]
-    for document in documents:
-        document["cost_usd"] = str(document["cost_usd"])
-    return jsonify({"rows": documents})
-
-
-def links_to_calls(points: Sequence[Point], shown: DateRange, given: Mapping[str, str]) -> list[str]:
+def links_to_calls(points: Sequence[Point], shown: DateRange, filters: Mapping[str, str]) -> list[str]:
     """Return for each bar the address of its calls."""
     starts = [max(point.start, shown.start) for point in points]
-    spans = (
-        [DateRange(start, end) for start, end in zip(starts, [*starts[1:], shown.end], strict=True)] if points else []
-    )
-    return [f"{url_for('portal.calls.show')}?{urlencode(one.query | dict(given))}" for one in spans]
+    ends = [*starts[1:], shown.end]
+    spans = [DateRange(start, end, zone=shown.zone) for start, end in zip(starts, ends, strict=True)] if points else []
+    given = calls_query(filters)
+    return [f"{url_for('portal.calls.show')}?{urlencode(one.query | given)}" for one in spans]
 
 
-def _is_hourly(shown: DateRange) -> bool:
-    """Tell whether requests are drawn by the hour though the range is too long for other figures by the hour."""
-    return shown.end - shown.start <= _HOURLY_MAX
+def calls_query(filters: Mapping[str, str]) -> dict[str, str]:
+    """Write a view's filters as the log of calls has them."""
+    given = {"route" if name == "endpoint" else name: value for name, value in filters.items()}
+    return given | ({"exact": "1"} if given.keys() & {"route", "model"} else {})
 
 
-def _table() -> tuple[list[str], list[list[Any]]]:
-    shown = date_range.read(request.args, now=datetime.now(UTC))
-    if shown.error:
-        raise Problem(422, "bad_range", shown.error)
-    table = request.args.get("table", "time")
-    with services().connection() as connection:
-        selection = _selection(shown, _key(connection))
-        if table == "time":
-            points = usage.series(connection, bucket=shown.bucket, **selection)
-            rows: Iterable[tuple[Sequence[str], UsageSums]] = [([point.start.isoformat()], point) for point in points]
-            names = [f"{shown.bucket}_utc"]
-        elif table == "hour" and _is_hourly(shown):
-            rows = [
-                ([point.start.isoformat()], point) for point in usage.series(connection, bucket="hour", **selection)
-            ]
-            names = ["hour_utc"]
-        elif table == "model-time":
-            trends = usage.series(connection, bucket=shown.bucket, group_by="model", **selection)
-            rows = [([point.start.isoformat(), point.group or ""], point) for point in trends]
-            names = [f"{shown.bucket}_utc", "model"]
-        elif table in _GROUPINGS:
-            parts = usage.breakdown(connection, by=_GROUPINGS[table], **selection)
-            names = ["key_id", "key"] if table == "key" else [table]
-            named = _named(connection, parts) if table == "key" else [Row(part.group, part) for part in parts]
-            rows = [([row.key_id, row.name] if row.key_id else [row.name], row.tally) for row in named]
-        else:
-            raise Problem(404, "table_not_found", f"There is no table {table!r}.")
-    lines = [
-        [*group, *(getattr(tally, figure) for figure in _FIGURES), usd(tally.cost_nanousd)] for group, tally in rows
+def _rows(view: View, by: str, parts: Sequence[Part], earlier: Sequence[Part], names: Mapping[str, str]) -> list[Row]:
+    before = {part.group: part for part in earlier}
+    nothing = UsageSums()
+    return [
+        Row(
+            part.group,
+            names.get(part.group) or part.group or "No model",
+            part,
+            before.get(part.group, nothing),
+            view.address(**{by: part.group, "group": _NEXT[by]}) if by in FILTERS and part.group else None,
+            f"tone-{rank}" if rank <= _GROUPS_MAX else "tone-other",
+        )
+        for rank, part in enumerate(parts, 1)
     ]
-    return [*names, *_FIGURES, "cost_usd"], lines
 
 
-def _selection(shown: DateRange, key: Key | None) -> Selection:
-    return Selection(
-        account_id=auth.current_account_id(),
-        start=shown.start,
-        end=shown.end,
-        key_id=key.id if key else None,
-    )
-
-
-def _key(connection: Connection) -> Key | None:
-    key_id = request.args.get("key")
-    return require_own(connection, key_id) if key_id else None
-
-
-def _named(connection: Connection, parts: Sequence[Part]) -> list[Row]:
-    """Put the keys' names to their ids, deleted keys' too."""
-    names = {key.id: key.name for key in keys.list_keys(connection, auth.current_account_id())}
-    for part in parts:
-        if part.group not in names:
-            names[part.group] = f"{require_own(connection, part.group).name} (deleted)"
-    return [Row(names[part.group], part, part.group) for part in parts]
-
-
-def _tables(models: Sequence[Part], routes: Sequence[Part], by_key: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    tables = [
-        ("model", [Row(part.group or "no model", part) for part in models]),
-        ("endpoint", [Row(part.group, part) for part in routes]),
-        ("key", list(by_key)),
-    ]
-    return [(name, rows) for name, rows in tables if rows]
+def _ends(shown: DateRange) -> dict[str, datetime]:
+    return {"start": shown.start, "end": shown.end}

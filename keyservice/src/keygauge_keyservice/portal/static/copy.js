@@ -12,7 +12,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
       setTimeout(() => button.classList.remove("done"), 2000);
     } catch {
       getSelection().selectAllChildren(source);
-      notice.textContent = "The browser did not allow it: the text is selected, copy it with your keyboard.";
+      notice.textContent = "The browser blocked copying. The text is selected: press Ctrl+C or ⌘C.";
     }
   });
 }

@@ -6,12 +6,12 @@ for (const part of document.querySelectorAll("[data-live]")) {
   let etag = "";
   let paused = false;
   if (button) {
-    button.textContent = "Live: pause";
+    button.textContent = "Pause";
     button.setAttribute("role", "button");
     button.addEventListener("click", (event) => {
       event.preventDefault();
       paused = !paused;
-      button.textContent = paused ? "Paused: go on" : "Live: pause";
+      button.textContent = paused ? "Resume" : "Pause";
     });
   }
   setInterval(async () => {

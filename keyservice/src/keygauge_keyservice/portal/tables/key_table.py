@@ -9,12 +9,12 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
 
-from keygauge_keyservice.csv_stream import write_csv
 from keygauge_keyservice.keys import key_search
 from keygauge_keyservice.keys.key_search import FILTERS, QUERY_LENGTH_MAX, SORTS, Search, Sort
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("key_table", __name__)
 
@@ -42,11 +42,7 @@ class Column:
 def export() -> Response:
     """Answer with the keys that match as CSV."""
     rows = [[" ".join(value) if isinstance(value, list) else value for value in one.values()] for one in _documents()]
-    return Response(
-        write_csv([*_NAMES, "limits"], rows),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": 'attachment; filename="keys.csv"'},
-    )
+    return as_csv("keys", [*_NAMES, "limits"], rows)
 
 
 @blueprint.get("/keys.json")

@@ -1,0 +1,105 @@
+"""Passwords: kept as argon2id, a few hashed at once, and refused where they are easy to guess."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import Lock, Semaphore
+
+from argon2 import PasswordHasher
+from argon2.exceptions import VerificationError
+from zxcvbn import zxcvbn
+
+from keygauge_keyservice.errors import FieldError, Problem
+
+LENGTH_MIN = 12
+LENGTH_MAX = 1024  # hashing costs time by length
+_SCORE_MIN = 2  # of zxcvbn: more than a million guesses; the ten thousand most common passwords have less than 2
+_SCORED_LENGTH_MAX = 40  # scoring costs time by length too
+_LINE_MAX = 4  # fewer than a process has threads
+_TURN_S = 10.0
+
+_hasher = PasswordHasher()  # argon2id with the parameters of RFC 9106
+
+
+class Line:
+    """A few hash at once, as each takes a CPU and 64 MiB for a while; a few more wait, the rest is sent away."""
+
+    def __init__(self, *, at_once: int, line_max: int = _LINE_MAX, turn_s: float = _TURN_S) -> None:
+        self._turns = Semaphore(at_once)
+        self._turn_s = turn_s
+        self._inside_max = at_once + line_max
+        self._inside = 0
+        self._lock = Lock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn.
+
+        Raises:
+            Problem: 503, too many wait, or it took too long.
+        """
+        with self._lock:
+            is_admitted = self._inside < self._inside_max
+            self._inside += is_admitted
+        if not is_admitted:
+            raise _busy()
+        try:
+            if not self._turns.acquire(timeout=self._turn_s):
+                raise _busy()
+            try:
+                yield
+            finally:
+                self._turns.release()
+        finally:
+            with self._lock:
+                self._inside -= 1
+
+
+_line = Line(at_once=max(1, (os.cpu_count() or 1) // 2))
+
+
+def hash_password(password: str) -> str:
+    """Hash a password as argon2id; it takes a while.
+
+    Raises:
+        Problem: 503, too many are being hashed.
+    """
+    with _line.turn():
+        return _hasher.hash(password)
+
+
+def verify(password_hash: str | None, password: str) -> bool:
+    """Tell whether a password is right; without a hash the answer is no, and takes as long.
+
+    Raises:
+        Problem: 503, too many are being hashed.
+    """
+    with _line.turn():
+        nobodys_hash = _nobodys_hash()  # made at the first call, whoever it is for
+        try:
+            _hasher.verify(password_hash or nobodys_hash, password)
+        except VerificationError:
+            return False
+        return password_hash is not None
+
+
+def errors(password: str) -> list[FieldError]:
+    """Return what is wrong with a new password."""
+    if not LENGTH_MIN <= len(password) <= LENGTH_MAX:
+        return [FieldError("password", "bad_length", f"must have {LENGTH_MIN} to {LENGTH_MAX} characters")]
+    if zxcvbn(password[:_SCORED_LENGTH_MAX])["score"] < _SCORE_MIN:
+        return [FieldError("password", "too_common", "is easy to guess: use a few unrelated words")]
+    return []
+
+
+def _busy() -> Problem:
+    detail = "Too many people are signing in at this moment; try again in a few seconds."
+    return Problem(503, "busy", detail, headers={"Retry-After": "3"})
+
+
+@cache
+def _nobodys_hash() -> str:
+    return _hasher.hash("no password matches this one, its answer is thrown away")

@@ -1,0 +1,140 @@
+"""Channels: where an account wants to be told what."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, TypeAlias, get_args
+from urllib.parse import urlsplit
+
+from psycopg.rows import class_row
+
+from keygauge_keyservice.accounts import members
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import FieldError, invalid, not_found
+from keygauge_keyservice.journal import audit
+
+Form: TypeAlias = Literal["email", "webhook", "slack", "discord"]
+Kind: TypeAlias = Literal["quota", "new_address", "expiring", "unused", "key_disabled", "invoice"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+CHANNELS_MAX = 20
+_TARGET_LENGTH_MAX = 500
+_SECRET_BYTES = 24
+_HOSTS = {"slack": "hooks.slack.com", "discord": "discord.com"}
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Where to tell an account some kinds of things."""
+
+    id: int
+    account_id: str
+    form: Form
+    target: str
+    secret: str | None = field(repr=False)
+    kinds: list[str]
+    created_by: str
+    created_at: datetime
+
+
+def create(
+    connection: Connection, *, account_id: str, form: str, target: str, kinds: Sequence[str], actor: str
+) -> Channel:
+    """Add a channel; a webhook gets a secret that it signs with.
+
+    Raises:
+        Problem: 422, the target or the kinds are wrong.
+    """
+    target = members.normalise_email(target) if form == "email" else target.strip()
+    with connection.transaction():
+        if errors := _errors(connection, account_id, form, target, kinds):
+            raise invalid(*errors)
+        secret = f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}" if form == "webhook" else None
+        with connection.cursor(row_factory=class_row(Channel)) as cursor:
+            [made] = cursor.execute(
+                "/* channels.create */ INSERT INTO notice_channel "
+                "(account_id, form, target, secret, kinds, created_by) VALUES (%s, %s, %s, %s, %s, %s) RETURNING *",
+                (account_id, form, target, secret, sorted(set(kinds)), actor),
+            ).fetchall()
+        after = {"form": form, "target": _shown(target), "kinds": made.kinds}
+        audit.append(
+            connection, account_id=account_id, actor=actor, action="channel.create", subject=str(made.id), after=after
+        )
+    return made
+
+
+def list_channels(connection: Connection, account_id: str) -> list[Channel]:
+    """Return an account's channels, oldest first."""
+    with connection.cursor(row_factory=class_row(Channel)) as cursor:
+        return cursor.execute(
+            "/* channels.list */ SELECT * FROM notice_channel WHERE account_id = %s ORDER BY id", (account_id,)
+        ).fetchall()
+
+
+def require(connection: Connection, account_id: str, channel_id: int) -> Channel:
+    """Return a channel of an account.
+
+    Raises:
+        Problem: 404, there is no such channel in it.
+    """
+    for channel in list_channels(connection, account_id):
+        if channel.id == channel_id:
+            return channel
+    raise not_found("channel", str(channel_id))
+
+
+def delete(connection: Connection, account_id: str, channel_id: int, *, actor: str) -> None:
+    """Remove a channel, and what it was not told yet.
+
+    Raises:
+        Problem: 404, there is no such channel in the account.
+    """
+    with connection.transaction():
+        channel = require(connection, account_id, channel_id)
+        connection.execute("/* channels.delete */ DELETE FROM notice_channel WHERE id = %s", (channel_id,))
+        before = {"form": channel.form, "target": _shown(channel.target)}
+        audit.append(
+            connection,
+            account_id=account_id,
+            actor=actor,
+            action="channel.delete",
+            subject=str(channel_id),
+            before=before,
+        )
+
+
+def _errors(connection: Connection, account_id: str, form: str, target: str, kinds: Sequence[str]) -> list[FieldError]:
+    errors = []
+    if form not in get_args(Form):
+        return [FieldError("form", "wrong_choice", f"must be one of {', '.join(get_args(Form))}")]
+    if not kinds or not set(kinds) <= set(KINDS):
+        errors.append(FieldError("kinds", "wrong_choice", f"must be at least one of {', '.join(KINDS)}"))
+    if len(list_channels(connection, account_id)) >= CHANNELS_MAX:
+        errors.append(FieldError("form", "wrong_list", f"an account can have at most {CHANNELS_MAX} channels"))
+    if form == "email":
+        if target not in {member.email for member in members.list_members(connection, account_id)}:
+            errors.append(FieldError("target", "bad_email", "must be the e-mail address of a member of this account"))
+    elif not _is_web_address(target, host=_HOSTS.get(form)):
+        whose = f"https://{_HOSTS[form]}/" if form in _HOSTS else "https://"
+        errors.append(FieldError("target", "wrong_text", f"must be an address that begins with {whose}"))
+    return errors
+
+
+def _is_web_address(target: str, *, host: str | None) -> bool:
+    if len(target) > _TARGET_LENGTH_MAX or not target.isascii() or not target.isprintable() or " " in target:
+        return False
+    try:
+        parts = urlsplit(target)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_web = parts.scheme == "https" and bool(parts.hostname) and not parts.username and not parts.password
+    return is_web and (host is None or parts.hostname == host)
+
+
+def _shown(target: str) -> str:
+    """Return a target for the audit record: of a web address the host, as its path may hold a secret."""
+    return urlsplit(target).hostname or target if target.startswith("https:") else target

@@ -1,0 +1,95 @@
+"""What there is to tell an account: found from what is known anyway, each thing under a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from keygauge_keyservice.accounts.accounts import Account
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.journal import audit
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.ledger import addresses
+from keygauge_keyservice.notices.channels import Kind
+from keygauge_keyservice.usage import quota
+from keygauge_keyservice.usage.quota import Quota
+
+THRESHOLDS = (100, 95, 80, 50)  # percent of a quota or budget
+_EXPIRES_SOON = timedelta(days=14)
+_UNUSED = timedelta(days=60)
+_RECENT = timedelta(days=2)  # of what happened: it is told within this time, or not at all
+_PERIODS = {"day": "today", "month": "this month"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something to tell; `name` is the same for the same thing, so that it is told once."""
+
+    kind: Kind
+    name: str
+    subject: str
+    text: str
+    is_silent: bool = False  # a higher threshold tells it
+
+
+def find(connection: Connection, account: Account, *, now: datetime) -> Iterator[Found]:
+    """Yield all there is to tell an account."""
+    listed = keys.list_keys(connection, account.id)
+    names = {key.id: key.name for key in listed}
+    for one in quota.find_quotas(connection, account.id, now=now):
+        yield from of_quota(one, names)
+    for key in listed:
+        yield from of_key(key, now=now)
+    for fresh in addresses.find_new(connection, account.id, now=now):
+        yield Found(
+            "new_address",
+            f"new_address:{fresh.key_id}:{fresh.ip}:{now:%Y-%m-%d}",
+            f"API key “{fresh.key_name}” was used from a new IP address",
+            f"The key was used from {fresh.ip}. If this wasn't you, disable or rotate the key.",
+        )
+    for entry in audit.find_entries(connection, account.id, action="key.disable", limit=20):
+        if entry.at > now - _RECENT:
+            name = names.get(entry.subject, entry.subject)
+            subject = f"API key “{name}” was disabled"
+            yield Found("key_disabled", f"key_disabled:{entry.id}", subject, f"{entry.actor} disabled the key.")
+    for invoice in billing.list_invoices(connection, account.id, limit=1):
+        if invoice.closed_at > now - _RECENT:
+            amount = f"${Decimal(invoice.total_nanousd).scaleb(-9):,.2f}"
+            subject = f"Your invoice for {invoice.period:%B %Y} is available"
+            yield Found("invoice", f"invoice:{invoice.period}", subject, f"The total is {amount}.")
+
+
+def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
+    """Yield the thresholds that a quota has passed in its period: the highest is told, those below count as told."""
+    if not one.amount:
+        return
+    percent = 100 * one.used / one.amount
+    unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"
+    whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
+    passed = [threshold for threshold in THRESHOLDS if percent >= threshold]
+    for threshold in passed:
+        text = "Further requests are rejected." if threshold == THRESHOLDS[0] else "Requests are rejected at 100%."
+        yield Found(
+            "quota",
+            f"quota:{one.name}:{one.key_id or ''}:{one.resets_at:%Y-%m-%dT%H}:{threshold}",
+            f"{threshold}% of the {unit} “{one.name}”{whose} used {_PERIODS[one.period]}",
+            f"{text} The {unit} resets on {one.resets_at:%-d %b %Y, %H:%M} UTC.",
+            is_silent=threshold != passed[0],
+        )
+
+
+def of_key(key: Key, *, now: datetime) -> Iterator[Found]:
+    """Yield what a key's dates tell."""
+    if key.expires_at is not None and now < key.expires_at <= now + _EXPIRES_SOON:
+        subject = f"API key “{key.name}” expires on {key.expires_at:%-d %b %Y}"
+        yield Found(
+            "expiring", f"expiring:{key.id}:{key.expires_at:%Y-%m-%d}", subject, "Create or rotate a key in time."
+        )
+    last = key.last_used_at or key.created_at
+    if key.status == "active" and last < now - _UNUSED:
+        subject = f"API key “{key.name}” has not been used for {_UNUSED.days} days"
+        yield Found("unused", f"unused:{key.id}:{last:%Y-%m-%d}", subject, "If it is no longer needed, disable it.")

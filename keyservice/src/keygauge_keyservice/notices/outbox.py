@@ -1,0 +1,142 @@
+"""The outbox: each notice once, its deliveries claimed by one process at a time and tried again until they arrive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg.rows import class_row
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.notices.webhook import Message
+
+# After each attempt that failed; past the last one a delivery is given up, after three days and a half.
+RETRIES = tuple(timedelta(minutes=minutes) for minutes in (0.25, 2, 10, 60, 240, 720, 1440, 2880))
+_CLAIMED = timedelta(minutes=2)  # longer than a delivery may take; whoever dies in the middle leaves it to the next
+_BATCH = 20
+_ERROR_LENGTH_MAX = 300
+_LISTED = 50
+
+_ADD = """/* outbox.add */
+WITH added AS (
+    INSERT INTO notice (account_id, kind, name, subject, text)
+    VALUES (%(account_id)s, %(kind)s, %(name)s, %(subject)s, %(text)s)
+    ON CONFLICT (account_id, name) DO NOTHING RETURNING id
+), queued AS (
+    INSERT INTO notice_delivery (notice_id, channel_id)
+    SELECT added.id, channel.id FROM added CROSS JOIN notice_channel AS channel
+    WHERE channel.account_id = %(account_id)s AND %(kind)s = ANY(channel.kinds) AND NOT %(is_silent)s
+)
+SELECT id FROM added"""
+_CLAIM = """/* outbox.claim */
+UPDATE notice_delivery AS delivery SET attempts = attempts + 1, next_at = %(now)s + %(claimed)s
+FROM notice, notice_channel AS channel
+WHERE delivery.id IN (
+    SELECT id FROM notice_delivery WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+AND notice.id = delivery.notice_id AND channel.id = delivery.channel_id
+RETURNING delivery.id::text, delivery.attempts, notice.account_id, notice.kind, notice.subject, notice.text,
+    notice.created_at, channel.form, channel.target, channel.secret"""
+_LIST = """/* outbox.list */
+SELECT delivery.id::text, notice.subject, notice.created_at, channel.form, channel.target, attempts, next_at,
+    delivered_at, error
+FROM notice_delivery AS delivery JOIN notice ON notice.id = notice_id
+JOIN notice_channel AS channel ON channel.id = channel_id
+WHERE channel.account_id = %(account_id)s ORDER BY notice.created_at DESC, delivery.id LIMIT %(limit)s"""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A delivery that this process is to try now."""
+
+    message: Message
+    attempts: int
+    form: str
+    target: str
+    secret: str | None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a delivery went; `next_at` is None where it is over."""
+
+    id: str
+    subject: str
+    created_at: datetime
+    form: str
+    target: str
+    attempts: int
+    next_at: datetime | None
+    delivered_at: datetime | None
+    error: str | None
+
+
+def add(
+    connection: Connection,
+    *,
+    account_id: str,
+    kind: str,
+    name: str,
+    subject: str,
+    text: str,
+    is_silent: bool = False,
+) -> bool:
+    """Queue a notice for all channels that want its kind, unless one of this name was; tell whether it is new.
+
+    `is_silent`: it only counts as told, as the lower thresholds do that are passed at once.
+    """
+    values = {"account_id": account_id, "kind": kind, "name": name, "subject": subject, "text": text}
+    return connection.execute(_ADD, values | {"is_silent": is_silent}).fetchone() is not None
+
+
+def add_test(connection: Connection, *, account_id: str, channel_id: int) -> None:
+    """Queue a test for one channel."""
+    connection.execute(
+        "/* outbox.test */ WITH added AS (INSERT INTO notice (account_id, kind, name, subject, text) "
+        "VALUES (%(account_id)s, 'test', 'test:' || gen_random_uuid(), 'Test notification', "
+        "'Notifications for this account arrive here.') RETURNING id) "
+        "INSERT INTO notice_delivery (notice_id, channel_id) SELECT id, %(channel_id)s FROM added",
+        {"account_id": account_id, "channel_id": channel_id},
+    )
+
+
+def claim(connection: Connection, *, now: datetime) -> list[Claimed]:
+    """Take deliveries that are due; nobody else tries them before the claim ends."""
+    values = {"now": now, "claimed": _CLAIMED, "batch": _BATCH}
+    return [_claimed(row, now) for row in connection.execute(_CLAIM, values)]
+
+
+def succeed(connection: Connection, delivery_id: str, *, now: datetime) -> None:
+    """Mark a delivery as arrived."""
+    connection.execute(
+        "/* outbox.succeed */ UPDATE notice_delivery SET delivered_at = %s, next_at = NULL, error = NULL WHERE id = %s",
+        (now, delivery_id),
+    )
+
+
+def fail(connection: Connection, claimed: Claimed, error: str, *, now: datetime) -> None:
+    """Put a delivery off that did not arrive, or give it up."""
+    is_over = claimed.attempts > len(RETRIES)
+    connection.execute(
+        "/* outbox.fail */ UPDATE notice_delivery SET next_at = %s, error = %s WHERE id = %s",
+        (None if is_over else now + RETRIES[claimed.attempts - 1], error[:_ERROR_LENGTH_MAX], claimed.message.id),
+    )
+
+
+def list_deliveries(connection: Connection, account_id: str, *, limit: int = _LISTED) -> list[Delivery]:
+    """Return an account's latest deliveries, newest first."""
+    with connection.cursor(row_factory=class_row(Delivery)) as cursor:
+        return cursor.execute(_LIST, {"account_id": account_id, "limit": limit}).fetchall()
+
+
+def _claimed(row: dict[str, Any], now: datetime) -> Claimed:
+    message = Message(
+        id=row["id"],
+        at=now,
+        created_at=row["created_at"],
+        account_id=row["account_id"],
+        kind=row["kind"],
+        subject=row["subject"],
+        text=row["text"],
+    )
+    return Claimed(message, row["attempts"], row["form"], row["target"], row["secret"])

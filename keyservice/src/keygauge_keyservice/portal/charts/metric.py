@@ -1,0 +1,94 @@
+"""What a usage chart can show: each metric with how it is read, written and stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from keygauge_keyservice.portal import formatting
+from keygauge_keyservice.usage.sums import UsageSums
+
+_US_PER_MS = 1000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A part of a metric, one colour of its stack; `tone` is a class of the stylesheet."""
+
+    name: str
+    tone: str
+    read: Callable[[UsageSums], int]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that usage adds up to; `is_stacked`: groups of it add up to the whole."""
+
+    title: str
+    read: Callable[[UsageSums], int]
+    layers: Sequence[Layer]
+    write: Callable[[int], str] = formatting.count
+    write_tick: Callable[[int], str] = formatting.short
+    is_stacked: bool = True
+
+
+def failed(sums: UsageSums) -> int:
+    """Return the requests that failed, through the client or the server, those refused by a limit apart."""
+    return sums.client_errors + sums.server_errors
+
+
+def average_us(sums: UsageSums) -> int:
+    """Return the average latency in microseconds, 0 without requests."""
+    return round(sums.duration_us / sums.requests) if sums.requests else 0
+
+
+_SUCCESSFUL = Layer("Successful", "tone-answered", lambda sums: sums.requests - sums.limited - failed(sums))
+_LIMITED = Layer("Rate limited", "tone-limited", lambda sums: sums.limited)
+_CLIENT_ERRORS = Layer("Client errors", "tone-limited", lambda sums: sums.client_errors)
+_SERVER_ERRORS = Layer("Server errors", "tone-failed", lambda sums: sums.server_errors)
+
+METRICS = {
+    "requests": Metric(
+        "Requests",
+        lambda sums: sums.requests,
+        (_SUCCESSFUL, _LIMITED, Layer("Errors", "tone-failed", failed)),
+    ),
+    "tokens": Metric(
+        "Tokens",
+        lambda sums: sums.tokens,
+        (
+            Layer("Input", "tone-input", lambda sums: sums.input_tokens - sums.cache_read_tokens),
+            Layer("Cached input", "tone-4", lambda sums: sums.cache_read_tokens),
+            Layer("Output", "tone-output", lambda sums: sums.output_tokens),
+        ),
+    ),
+    "cost": Metric(
+        "Cost",
+        lambda sums: sums.cost_nanousd,
+        (Layer("Cost", "tone-cost", lambda sums: sums.cost_nanousd),),
+        formatting.money,
+        formatting.dollars,
+    ),
+    "errors": Metric("Errors", failed, (_CLIENT_ERRORS, _SERVER_ERRORS)),
+    "limited": Metric("Rate limited", lambda sums: sums.limited, (_LIMITED,)),
+    "latency": Metric(
+        "Average latency",
+        average_us,
+        (Layer("Average latency", "tone-answered", average_us),),
+        formatting.duration,
+        lambda us: formatting.duration(us) if us % _US_PER_MS == 0 else "",
+        is_stacked=False,
+    ),
+}
+
+
+def credits_metric(credit_nanousd: int) -> Metric:
+    """Return cost told in credits of a plan."""
+
+    def read(sums: UsageSums) -> int:
+        return sums.cost_nanousd
+
+    def write(nanousd: int) -> str:
+        return formatting.credits_of(nanousd, credit_nanousd)
+
+    return Metric("Credits", read, (Layer("Credits", "tone-cost", read),), write, write)

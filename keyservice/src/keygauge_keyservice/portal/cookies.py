@@ -1,0 +1,83 @@
+"""The portal's cookies: for this very host alone where pages travel encrypted, and signed where they say something."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import request, url_for
+from itsdangerous import BadData, URLSafeTimedSerializer
+from werkzeug.wrappers import Response
+
+from keygauge_keyservice.web.context import services
+
+_DEVICE = "keygauge_device"
+_DEVICE_S = 365 * 86_400
+_PURPOSE = hashlib.sha256(b"keygauge: signed cookies").digest()
+
+
+def give(response: Response, name: str, value: str, *, max_age_s: int) -> None:
+    """Set a cookie that no script reads; over https browsers take it from this host alone (RFC 6265bis, 4.1.3.2)."""
+    response.set_cookie(
+        _full(name), value, max_age=max_age_s, httponly=True, samesite="Lax", secure=is_encrypted(), path="/"
+    )
+
+
+def read(name: str) -> str:
+    """Return a cookie's value, or nothing."""
+    return request.cookies.get(_full(name), "")
+
+
+def take(response: Response, name: str) -> None:
+    """Delete a cookie."""
+    response.delete_cookie(_full(name), httponly=True, samesite="Lax", secure=is_encrypted(), path="/")
+
+
+def signer(purpose: str) -> URLSafeTimedSerializer:
+    """Return a signer for one purpose; its key is derived from the newest pepper, which all processes share."""
+    peppers = services().settings.peppers
+    key = peppers.hash(_PURPOSE, peppers.newest)
+    return URLSafeTimedSerializer(key, salt=purpose, signer_kwargs={"digest_method": hashlib.sha256})
+
+
+def known_device(email: str) -> str | None:
+    """Return this browser's name, where the address was used to sign in with it before."""
+    try:
+        told: Any = signer("device").loads(read(_DEVICE), max_age=_DEVICE_S)
+    except BadData:
+        return None
+    return told["device"] if told["email"] == _hashed(email) else None
+
+
+def remember_device(response: Response, email: str) -> None:
+    """Let this browser be known to an address that has signed in."""
+    told = {"device": known_device(email) or secrets.token_hex(16), "email": _hashed(email)}
+    give(response, _DEVICE, signer("device").dumps(told), max_age_s=_DEVICE_S)
+
+
+def is_encrypted() -> bool:
+    """Tell whether browsers see this page over https, as the public address says where there is one."""
+    public = services().settings.public_url
+    return urlsplit(public).scheme == "https" if public else request.is_secure
+
+
+def public_host() -> str:
+    """Return host and port as browsers see them."""
+    public = services().settings.public_url
+    return urlsplit(public).netloc if public else request.host
+
+
+def public_link(endpoint: str, **values: Any) -> str:
+    """Return a page's address for people elsewhere: of the configured service, whatever host the request names."""
+    public = services().settings.public_url
+    return public.rstrip("/") + url_for(endpoint, **values) if public else url_for(endpoint, _external=True, **values)
+
+
+def _full(name: str) -> str:
+    return f"__Host-{name}" if is_encrypted() else name
+
+
+def _hashed(email: str) -> str:
+    return hashlib.sha256(email.encode()).hexdigest()

@@ -1,0 +1,41 @@
+"""The form of a key's terms: written from a key, and read as the API would get them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any
+
+from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.keys.keys import Key
+
+_LISTS = ("scopes", "routes", "networks", "models")
+_DIGITS_MAX = 8
+
+
+def of_key(key: Key) -> dict[str, str]:
+    """Write a key's terms as the form's fields."""
+    return {
+        "name": key.name,
+        "app": key.app or "",
+        "expires_on": key.expires_at.astimezone(UTC).date().isoformat() if key.expires_at else "",
+        "rotate_every_days": str(key.rotate_every_days or ""),
+        **{name: "\n".join(getattr(key, name)) for name in _LISTS},
+    }
+
+
+def document(form: Mapping[str, str]) -> dict[str, Any]:
+    """Write the form's fields as the API would get them, all but the day of expiry."""
+    days = form.get("rotate_every_days", "").strip()
+    is_number = days.isascii() and days.isdigit() and len(days) <= _DIGITS_MAX
+    return {
+        "name": form.get("name", "").strip(),
+        "app": form.get("app", "").strip() or None,
+        "rotate_every_days": int(days) if is_number else days or None,
+        **{name: [line.strip() for line in form.get(name, "").splitlines() if line.strip()] for name in _LISTS},
+    }
+
+
+def errors(fields: Fields) -> dict[str, str]:
+    """Return what is wrong by the form's field."""
+    return {error.field.partition("[")[0]: error.detail for error in fields.errors}

@@ -1,0 +1,101 @@
+"""The notifications page: where the account is told what, and how the latest deliveries went."""
+
+from __future__ import annotations
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.notices import channels, outbox
+from keygauge_keyservice.notices.channels import Channel
+from keygauge_keyservice.portal import auth
+from keygauge_keyservice.web.context import services
+
+blueprint = Blueprint("notifications", __name__, url_prefix="/notifications")
+
+FORMS = {"email": "E-mail", "webhook": "Webhook", "slack": "Slack", "discord": "Discord"}
+KINDS = {
+    "quota": "Quota or budget at 50, 80, 95 and 100%",
+    "new_address": "Key used from a new IP address",
+    "expiring": "Key about to expire",
+    "unused": "Key unused for 60 days",
+    "key_disabled": "Key disabled",
+    "invoice": "Invoice available",
+}
+_NOTICES = {
+    "added": "Notification added.",
+    "removed": "Notification removed.",
+    "tested": "Test sent. See deliveries below.",
+}
+_ID_MAX = 2**63 - 1
+
+
+@blueprint.get("")
+def show() -> str:
+    """List channels and deliveries."""
+    return _page()
+
+
+@blueprint.post("")
+def add() -> Response | tuple[str, int]:
+    """Add a channel."""
+    member = auth.require_change()
+    try:
+        with services().connection() as connection:
+            made = channels.create(
+                connection,
+                account_id=auth.current_account_id(),
+                form=request.form.get("form", ""),
+                target=request.form.get("target", ""),
+                kinds=request.form.getlist("kinds"),
+                actor=member.email,
+            )
+    except Problem as problem:
+        return _page(errors=[f"{error.field}: {error.detail}" for error in problem.errors]), problem.status
+    if made.secret:
+        return _page(secret=made.secret), 200
+    return redirect(url_for("portal.notifications.show", notice="added"), 303)
+
+
+@blueprint.post("/<int:channel_id>/test")
+def test(channel_id: int) -> Response:
+    """Send a test through a channel."""
+    auth.require_change()
+    with services().connection() as connection:
+        channel = _require(connection, channel_id)
+        outbox.add_test(connection, account_id=channel.account_id, channel_id=channel.id)
+    return redirect(url_for("portal.notifications.show", notice="tested"), 303)
+
+
+@blueprint.post("/<int:channel_id>/remove")
+def remove(channel_id: int) -> Response:
+    """Remove a channel."""
+    member = auth.require_change()
+    with services().connection() as connection:
+        channel = _require(connection, channel_id)
+        channels.delete(connection, channel.account_id, channel.id, actor=member.email)
+    return redirect(url_for("portal.notifications.show", notice="removed"), 303)
+
+
+def _require(connection: Connection, channel_id: int) -> Channel:
+    return channels.require(connection, auth.current_account_id(), min(channel_id, _ID_MAX))
+
+
+def _page(*, errors: list[str] | None = None, secret: str | None = None) -> str:
+    account_id = auth.current_account_id()
+    with services().connection() as connection:
+        listed = channels.list_channels(connection, account_id)
+        deliveries = outbox.list_deliveries(connection, account_id)
+    return render_template(
+        "portal/notifications.html",
+        channels=listed,
+        deliveries=deliveries,
+        forms=FORMS,
+        kinds=KINDS,
+        errors=errors,
+        given=request.form if errors else {},
+        chosen=request.form.getlist("kinds") if errors else list(KINDS),
+        secret=secret,
+        notice=_NOTICES.get(request.args.get("notice", "")),
+    )

@@ -1,0 +1,72 @@
+"""A member's own settings: time zone, format of dates and numbers, and the password."""
+
+from __future__ import annotations
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from keygauge_keyservice.accounts import login_throttle, members, passwords, preferences, sessions
+from keygauge_keyservice.accounts.preferences import Preferences
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.portal import auth, cookies, reader
+from keygauge_keyservice.web.context import services
+
+blueprint = Blueprint("password", __name__, url_prefix="/password")
+
+
+@blueprint.get("")
+def show_password() -> str:
+    """Show the forms."""
+    return _page()
+
+
+@blueprint.post("/preferences")
+def save_preferences() -> Response | tuple[str, int]:
+    """Keep a time zone and a format; empty ones are the browser's."""
+    name, locale = request.form.get("zone", "").strip(), request.form.get("locale", "")
+    if name and reader.find_zone(name) is None:
+        return _page(wrong_zone=True), 422
+    chosen = Preferences(name or None, locale if locale in reader.FORMATS else None)
+    with services().connection() as connection:
+        preferences.save(connection, auth.current_member().id, chosen)
+    return redirect(url_for("portal.password.show_password", notice="saved"), 303)
+
+
+@blueprint.post("")
+def change_password() -> Response | tuple[str, int]:
+    """Change one's own password; every session ends, this one goes on."""
+    member, ip = auth.current_member(), request.remote_addr or ""
+    new = request.form.get("new", "")
+    if new != request.form.get("again", ""):
+        return _page(wrong="The passwords don't match."), 422
+    with services().connection() as connection:
+        device = cookies.known_device(member.email)
+        is_admitted = login_throttle.admit(connection, email=member.email, ip=ip, device=device)
+        credentials = members.find_credentials(connection, member.email)
+    old = request.form.get("old", "")[: passwords.LENGTH_MAX]
+    if not is_admitted or not passwords.verify(credentials[1] if credentials else None, old):
+        return _page(wrong="The current password is incorrect, or there were too many attempts."), 422
+    try:
+        with services().connection() as connection:
+            members.set_password(connection, member.email, new, actor=member.email)
+            login_throttle.forgive(connection, email=member.email, ip=ip, device=device)
+            token = sessions.start(connection, member.id)
+    except Problem as problem:
+        return _page(wrong=problem.detail), problem.status
+    response = redirect(url_for("portal.password.show_password", notice="saved"), 303)
+    auth.give_cookie(response, token)
+    return response
+
+
+def _page(*, wrong: str | None = None, wrong_zone: bool = False) -> str:
+    with services().connection() as connection:
+        chosen = preferences.find(connection, auth.current_member().id)
+    return render_template(
+        "portal/password.html",
+        wrong=wrong,
+        wrong_zone=wrong_zone,
+        chosen=Preferences(request.form.get("zone"), chosen.locale) if wrong_zone else chosen,
+        zones=sorted(reader.zones()),
+        formats=reader.FORMATS,
+        is_saved=request.args.get("notice") == "saved",
+    )

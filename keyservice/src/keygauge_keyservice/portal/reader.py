@@ -1,0 +1,98 @@
+"""Whoever reads a page: the time zone and language that numbers and times are written in.
+
+A member's own choice comes first, then the browser's: its languages, and the zone that a script keeps in a cookie.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from babel import Locale
+from flask import g, has_request_context, request
+
+from keygauge_keyservice.accounts import preferences
+from keygauge_keyservice.accounts.preferences import Preferences
+from keygauge_keyservice.web.context import services
+
+UTC_ZONE = ZoneInfo("UTC")
+ENGLISH = "en"
+FORMATS = {
+    ENGLISH: "31 Jan 2026, 18:00 · 1,234.56",
+    "en_US": "Jan 31, 2026, 6:00 PM · 1,234.56",
+    "de": "31. Jan. 2026, 18:00 · 1.234,56",
+    "fr": "31 janv. 2026, 18:00 · 1 234,56",
+    "es": "31 ene 2026, 18:00 · 1.234,56",
+    "pt_BR": "31 de jan. de 2026, 18:00 · 1.234,56",
+    "ja": "2026/01/31 18:00 · 1,234.56",
+    "zh_Hans": "2026年1月31日 18:00 · 1,234.56",
+}
+_ZONE_COOKIE = "keygauge_zone"
+_NO_PREFERENCES = Preferences(None, None)
+
+
+def zone() -> ZoneInfo:
+    """Return the reader's time zone, UTC where nothing is known of it."""
+    if not has_request_context():
+        return UTC_ZONE
+    if "zone" not in g:
+        g.zone = find_zone(_preferences().zone) or find_zone(request.cookies.get(_ZONE_COOKIE)) or UTC_ZONE
+    found: ZoneInfo = g.zone
+    return found
+
+
+def locale() -> Locale:
+    """Return the locale of the reader's numbers and times, English where the browser asks for none we know."""
+    if not has_request_context():
+        return parse_locale(ENGLISH)
+    if "locale" not in g:
+        g.locale = parse_locale(_preferences().locale or _of_browser())
+    found: Locale = g.locale
+    return found
+
+
+def is_english() -> bool:
+    """Tell whether numbers and times are written in the plain English way, which needs no tables."""
+    return str(locale()) == ENGLISH
+
+
+def find_zone(name: str | None) -> ZoneInfo | None:
+    """Return a zone by its IANA name, or None."""
+    if not name or name not in zones():
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return None
+
+
+@cache
+def zones() -> frozenset[str]:
+    """Return the names of all time zones."""
+    return frozenset(available_timezones())
+
+
+@cache
+def parse_locale(name: str) -> Locale:
+    """Return a locale by its name."""
+    return Locale.parse(name)
+
+
+def _preferences() -> Preferences:
+    session = g.get("session")
+    if session is None:
+        return _NO_PREFERENCES
+    if "preferences" not in g:
+        with services().connection() as connection:
+            g.preferences = preferences.find(connection, session.member.id)
+    found: Preferences = g.preferences
+    return found
+
+
+def _of_browser() -> str:
+    wanted = [name.replace("-", "_") for name, _ in request.accept_languages]
+    for name in wanted:
+        for known in (name, name.partition("_")[0]):
+            if known in FORMATS:
+                return known
+    return ENGLISH

@@ -1,0 +1,88 @@
+"""What a usage page or file shows: the range, metric, groups, bars and filters that its address asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlencode
+
+from flask import request, url_for
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.portal import auth, date_range, own_keys, reader
+from keygauge_keyservice.portal.charts.metric import METRICS
+from keygauge_keyservice.portal.date_range import DateRange
+from keygauge_keyservice.usage.query import Grouping
+from keygauge_keyservice.usage.usage import Bucket, Selection
+
+GROUPINGS: dict[str, Grouping] = {"model": "model", "endpoint": "route", "key": "key", "status": "status"}
+CHARTS = {"bars": "Bars", "area": "Area", "table": "Table"}
+FILTERS = ("key", "model", "endpoint")
+_TEXT_LENGTH_MAX = 200
+
+
+@dataclass(frozen=True)
+class View:
+    """What the address asks for; parts that make no sense count as absent."""
+
+    shown: DateRange
+    metric: str
+    group: str
+    bucket: Bucket
+    chart: str
+    filters: Mapping[str, str]
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Return the view as parts of an address, without what is the default."""
+        chosen = {"metric": self.metric, "group": self.group, "chart": self.chart}
+        defaults = {"metric": "requests", "group": "none", "chart": "bars"}
+        parts = {name: value for name, value in chosen.items() if value != defaults[name]}
+        if self.bucket != self.shown.bucket:
+            parts["bucket"] = self.bucket
+        return self.shown.query | dict(self.filters) | parts
+
+    def address(self, **changes: str | None) -> str:
+        """Return the address of this view with some parts changed, or dropped where they are None."""
+        parts = {name: value for name, value in {**self.query, **changes}.items() if value is not None}
+        return f"{url_for('portal.usage.show')}?{urlencode(parts)}"
+
+
+def read_view(now: datetime, labels: Mapping[str, str]) -> View:
+    """Read what the address asks for; keys are given by id or by a label of `labels`."""
+    given = request.args
+    shown = date_range.read(given, now=now, zone=reader.zone())
+    filters = {
+        name: text[:_TEXT_LENGTH_MAX] for name in FILTERS if (text := given.get(name, "").strip()) and "\0" not in text
+    }
+    if "key" in filters:
+        filters["key"] = own_keys.id_of(filters["key"], labels)
+    return View(
+        shown=shown,
+        metric=_one_of({*METRICS, "credits"}, given.get("metric"), "requests"),
+        group=_one_of(GROUPINGS, given.get("group"), "none"),
+        bucket=next((one for one in shown.buckets if one == given.get("bucket")), shown.bucket),
+        chart=_one_of(CHARTS, given.get("chart"), "bars"),
+        filters=filters,
+    )
+
+
+def select(connection: Connection, view: View) -> Selection:
+    """Return the calls that a view counts; the key must be the account's own.
+
+    Raises:
+        Problem: 404, there is no such key here.
+    """
+    selection = Selection(account_id=auth.current_account_id(), start=view.shown.start, end=view.shown.end)
+    if "key" in view.filters:
+        selection["key_id"] = own_keys.require_own(connection, view.filters["key"]).id
+    if "model" in view.filters:
+        selection["model"] = view.filters["model"]
+    if "endpoint" in view.filters:
+        selection["route"] = view.filters["endpoint"]
+    return selection
+
+
+def _one_of(known: Container[str], text: str | None, default: str) -> str:
+    return text if text is not None and text in known else default

@@ -1,0 +1,115 @@
+"""Hand requests that are not for this process to the one that has the pages, over a socket of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import h11
+
+from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
+
+_CLIENT = b"x-keygauge-client"  # the address, the server's own and the scheme; a client's own header is dropped
+_HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"expect", b"proxy-connection"))
+_INSIDE_MAX = 500
+_PIECE_BYTES = 64 << 10
+_SCOPE = ("client", "server", "scheme")
+
+
+class Forwarder:
+    """An ASGI app that is another process's: it holds no thread, however slow the client or the page is."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._inside >= _INSIDE_MAX:
+            await refuse(send, 503, "busy", "The key service is busy; try again.")
+            return
+        self._inside += 1
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._path)
+            try:
+                await self._exchange(scope, receive, send, reader, writer)
+            finally:
+                writer.close()
+        finally:
+            self._inside -= 1
+
+    async def _exchange(
+        self, scope: Scope, receive: Receive, send: Send, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        connection = h11.Connection(h11.CLIENT)
+        sending = asyncio.create_task(_send_request(connection, scope, receive, writer))
+        try:
+            await _pass_answer(connection, send, reader)
+        finally:
+            sending.cancel()
+
+
+class Forwarded:
+    """An ASGI app behind a forwarder: it sees the client that the forwarder saw."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http" and not scope["client"]:  # over the socket of this machine
+            told = next((value for name, value in scope["headers"] if name == _CLIENT), b"{}")
+            scope |= json.loads(told)
+        await self._app(scope, receive, send)
+
+
+async def _send_request(
+    connection: h11.Connection, scope: Scope, receive: Receive, writer: asyncio.StreamWriter
+) -> None:
+    target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    request = h11.Request(method=scope["method"], target=target, headers=_headers(scope))
+    writer.write(connection.send(request) or b"")
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            writer.close()
+            return
+        if message["body"]:
+            writer.write(connection.send(h11.Data(message["body"])) or b"")
+            await writer.drain()
+        more = message["more_body"]
+    writer.write(connection.send(h11.EndOfMessage()) or b"")
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    writer.close()  # nobody reads on: the page need not be written to its end
+
+
+def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    told = json.dumps({name: scope[name] for name in _SCOPE}).encode()
+    return [
+        *((name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP and name != _CLIENT),
+        (_CLIENT, told),
+    ]
+
+
+async def _pass_answer(connection: h11.Connection, send: Send, reader: asyncio.StreamReader) -> None:
+    while True:
+        event = connection.next_event()
+        if event is h11.NEED_DATA:
+            connection.receive_data(await reader.read(_PIECE_BYTES))
+        elif isinstance(event, h11.Response):
+            headers = list(_without_hops(event.headers))
+            await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
+        elif isinstance(event, h11.Data):
+            await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
+        elif isinstance(event, h11.EndOfMessage):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+
+
+def _without_hops(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+    drop: Any = {*_HOP_BY_HOP, b"transfer-encoding", b"date"}
+    return ((name, value) for name, value in headers if name not in drop)

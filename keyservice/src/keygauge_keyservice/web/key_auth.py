@@ -1,0 +1,58 @@
+"""The metered key itself as a credential: whoever holds it may ask about it, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+
+from flask import request
+
+from keygauge import key as key_format
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.heartbeat_message import LookUp
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.sync import key_entries
+from keygauge_keyservice.web.context import services
+
+
+def require_key(connection: Connection) -> Key:
+    """Return the key whose token the request carries, as `Authorization: Bearer` or `x-api-key`.
+
+    Raises:
+        Problem: 401, no such key works; 403, it may not be used from this address.
+    """
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    token = given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
+    key_id = key_format.parse(token)
+    wanted = [LookUp(key_id, key_format.digest(token))] if key_id else []
+    found = key_entries.look_up(connection, wanted, services().settings.peppers)
+    key = keys.find(connection, found[0].key_id) if found else None
+    if key is None or not _works(connection, key):
+        raise Problem(
+            401,
+            "unauthorized",
+            "The API key is missing, incorrect, disabled or expired.",
+            headers={"WWW-Authenticate": 'Bearer realm="keygauge"'},
+        )
+    if not _is_allowed(request.remote_addr, key):
+        raise Problem(403, "ip_not_allowed", "This API key can't be used from this IP address.")
+    return key
+
+
+def _works(connection: Connection, key: Key) -> bool:
+    is_over = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
+    return key.status == "active" and not is_over and accounts.require(connection, key.account_id).status == "active"
+
+
+def _is_allowed(address: str | None, key: Key) -> bool:
+    if not key.networks:
+        return True
+    try:
+        ip = ip_address(address or "")
+    except ValueError:
+        return False
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return any(ip in ip_network(network) for network in key.networks)

@@ -1,0 +1,84 @@
+"""The ASGI middleware on both event loops."""
+
+import asyncio
+from concurrent.futures import Future
+from threading import Timer
+
+import pytest
+import trio
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from keygauge.clock import SECOND, now_ns
+from keygauge.http import event_loop
+
+LOOPS = {"asyncio": lambda do: asyncio.run(do()), "trio": trio.run}
+
+
+@pytest.fixture(params=LOOPS)
+def run(request):
+    return LOOPS[request.param]
+
+
+async def hello(request):
+    return PlainTextResponse("hello")
+
+
+def test_calls_are_answered_and_counted(service, guard, visit, run):
+    app = guard(Starlette(routes=[Route("/hello", hello)]))
+    _, token = service.key({"name": "rpm", "unit": "request", "amount": 2, "window_s": 60})
+
+    async def visits():
+        return [(await visit(app, token)).status_code for _ in range(3)]  # the first waits for the key service
+
+    assert run(visits) == [200, 200, 429]
+    assert len(service.events(3)) == 3
+
+
+def test_life_begins_and_ends(guard, run):
+    inbox, sent = [{"type": "lifespan.shutdown"}, {"type": "lifespan.startup"}], []
+    app = guard(Starlette())
+
+    async def receive():
+        return inbox.pop()
+
+    async def send(message):
+        sent.append((message["type"], app._process.runtime is not None))
+
+    async def live():
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+
+    run(live)
+    assert sent == [("lifespan.startup.complete", True), ("lifespan.shutdown.complete", False)]
+
+
+@pytest.mark.parametrize(("ends_s", "wait_s", "told"), [(0.0, 5, True), (0.02, 5, True), (None, 0.01, False)])
+def test_what_another_thread_ends_is_waited_for(run, ends_s, wait_s, told):
+    coming = Future()
+    if ends_s is not None:
+        Timer(ends_s, coming.set_result, [True]).start()
+
+    async def wait():
+        return await event_loop.has_ended(coming, now_ns() + int(wait_s * SECOND))
+
+    assert run(wait) is told
+    if ends_s is None:
+        coming.set_result(True)  # nobody waits any more
+
+
+def test_sleep_ends_at_its_moment_and_not_before(run):
+    moment = now_ns() + SECOND // 100
+
+    async def sleep():
+        await event_loop.wake_at(moment)
+        return now_ns()
+
+    assert run(sleep) >= moment
+
+
+def test_loop_is_known(run):
+    async def ask():
+        return event_loop.is_running()
+
+    assert (run(ask), event_loop.is_running()) == (True, False)

@@ -1,0 +1,193 @@
+"""Calls that wait for units keep their place; a clock that is set, and heartbeats that are answered by hand."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+from keygauge.clock import MS, SECOND
+from keygauge.limits.admission import Admission, Reservation, Short
+from keygauge.limits.concurrency import PATIENCE_NS, ConcurrencyPool
+from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.limit import Limit
+from keygauge.limits.refusal import UNAVAILABLE, Refusal
+from keygauge.sync.lease_sync import LeaseSync
+
+
+class Process:
+    def __init__(self, *lease_pools):
+        self.now_ns = 100 * SECOND
+        self.woken = 0
+        self.admission = Admission(wake=self.wake, clock=lambda: self.now_ns)
+        self.admission.authority_ns = 2 * self.now_ns
+        self.lease_sync = LeaseSync(self.admission)
+        self.lease_pools = lease_pools
+        self.key = SimpleNamespace(lease_pools=lease_pools)
+        self.number = 0
+
+    def wake(self):
+        self.woken += 1
+
+    def admit(self, waiter=None):
+        return self.admission.admit(self.key, self.now_ns, waiter)
+
+    def reserve(self, units, waiter=None):
+        return self.admission.reserve([(x, units) for x in self.lease_pools], self.now_ns, waiter)
+
+    def ask(self):
+        """Write a heartbeat; return what it asks for, by limit, and the heartbeat."""
+        message, asked = self.lease_sync.offer()
+        return {x["limit"]: (x["units"], x["waiting"]) for x in message["acquire"]}, asked
+
+    def answer(self, asked, **granted):
+        """Answer it: units by limit, None for a refusal."""
+        grants, denials = [], []
+        for limit, units in granted.items():
+            self.number += 1
+            grant = {"limit": limit, "lease": str(self.number), "units": units, "start_us": 0, "left_ms": 3000}
+            grant |= {"exact": False, "small": False, "remaining": 9, "reset_ms": 3000}
+            denial = {"limit": limit, "retry_ms": 30_000, "remaining": 0, "reset_ms": 30_000, "small": False}
+            grants += [grant] if units else []
+            denials += [] if units else [denial]
+        answer = {"grants": grants, "denials": denials, "replicas": 1, "t_max_ms": 10_000, "more": False}
+        with self.admission.lock:
+            self.lease_sync.take(answer, asked)
+
+
+def rate(name="rpm", unit="request", amount=10**8):
+    return LeasePool(Limit(name, name, unit, amount, 60, None))
+
+
+def test_what_is_asked_while_a_heartbeat_is_under_way_is_asked_with_the_next_one():
+    process = Process(rate())
+    first = [process.admit() for _ in range(3)]
+    demand, asked = process.ask()
+    assert demand == {"rpm": (3, 3)}
+    later = [process.admit() for _ in range(5)]
+    process.answer(asked, rpm=3)
+    assert [short.wait.woken.done() for short in [*first, *later]] == [True] * 3 + [False] * 5
+    assert [process.admit(short.waiter) for short in first] == [None] * 3
+    demand, asked = process.ask()
+    assert demand["rpm"][1] == 5
+    process.answer(asked, rpm=demand["rpm"][0])
+    assert [process.admit(short.waiter) for short in later] == [None] * 5
+
+
+def test_the_ask_grows_twofold_while_calls_wait():
+    process = Process(rate())
+    asked_for = []
+    for _ in range(8):
+        waiting = [process.admit() for _ in range(16)]
+        waiting = [short for short in waiting if isinstance(short, Short)]
+        demand, asked = process.ask()
+        asked_for.append(demand["rpm"][0])
+        process.now_ns += 5 * MS
+        process.answer(asked, rpm=demand["rpm"][0])
+        assert [process.admit(short.waiter) for short in waiting] == [None] * len(waiting)
+        while process.lease_pools[0].available(process.now_ns):
+            assert process.admit() is None
+    assert asked_for[0] == 16
+    assert all(later >= 2 * earlier for earlier, later in pairwise(asked_for))
+
+
+def test_a_grant_smaller_than_what_waits_refuses_the_rest():
+    process = Process(rate())
+    waiting = [process.admit() for _ in range(5)]
+    _, asked = process.ask()
+    process.answer(asked, rpm=2)
+    decisions = [process.admit(short.waiter) for short in waiting]
+    assert decisions[:2] == [None] * 2
+    assert {decision.code for decision in decisions[2:]} == {"rate_limited"}
+    assert not process.lease_pools[0].waiting
+
+
+def test_a_call_that_is_gone_is_waited_for_no_more():
+    process = Process(rate())
+    short = process.admit()
+    process.admission.leave(short.waiter)
+    assert process.ask()[0] == {}
+
+
+def test_a_later_call_takes_only_what_those_before_it_leave():
+    process = Process(rate("tpm", "token"))
+    large = process.reserve(1000)
+    _, asked = process.ask()
+    process.answer(asked, tpm=1100)
+    small = process.reserve(500)
+    assert isinstance(small, Short)
+    assert isinstance(process.reserve(100), Short)  # nor past that one
+    assert isinstance(process.reserve(1000, large.waiter), Reservation)
+
+
+def test_units_that_come_back_wake_the_calls_that_wait():
+    process = Process(rate("tpm", "token"))
+    process.reserve(1000)
+    _, asked = process.ask()
+    process.answer(asked, tpm=1000)
+    reservation = process.reserve(1000, next(iter(process.lease_pools[0].waiting)))
+    short = process.reserve(600)
+    assert not short.wait.woken.done()
+    process.admission.settle(reservation, tokens=10)
+    assert short.wait.woken.done()
+    assert isinstance(process.reserve(600, short.waiter), Reservation)
+
+
+def test_a_call_keeps_its_units_of_one_limit_while_it_waits_for_another():
+    process = Process(rate(), rate("month"))
+    first = process.admit()
+    demand, asked = process.ask()
+    assert demand == {"rpm": (1, 1), "month": (1, 1)}
+    process.answer(asked, rpm=1)
+    second = process.admit()
+    assert isinstance(process.admit(first.waiter), Short)
+    demand, asked = process.ask()
+    assert {limit: waiting for limit, (_, waiting) in demand.items()} == {"rpm": 1, "month": 2}
+    process.answer(asked, rpm=1, month=2)
+    assert process.admit(first.waiter) is None
+    assert process.admit(second.waiter) is None
+
+
+def test_calls_decide_again_when_the_key_service_does_not_answer_and_are_asked_for_again():
+    process = Process(rate())
+    short = process.admit()
+    demand, asked = process.ask()
+    with process.admission.lock:
+        process.lease_sync.give_up(asked)
+    process.admission.fail()
+    assert process.admission.away
+    assert short.wait.woken.done()
+    assert isinstance(process.admit(short.waiter), Short)
+    assert process.ask()[0] == demand
+
+
+def test_past_its_authority_a_call_that_waited_is_refused_and_leaves():
+    process = Process(rate())
+    short = process.admit()
+    process.now_ns *= 2
+    assert process.admit(short.waiter) is UNAVAILABLE
+    assert not process.lease_pools[0].waiting
+
+
+def test_each_call_is_patient_for_itself():
+    process = Process(ConcurrencyPool(Limit("1:a", "at_once", "concurrent", 1, None, None)))
+    first = process.reserve(1)
+    _, asked = process.ask()
+    process.answer(asked, **{"1:a": 1})
+    under_way = process.reserve(1, first.waiter)
+    waiting = process.reserve(1)
+    assert waiting.wait.at_ns == process.now_ns + PATIENCE_NS
+    process.now_ns += PATIENCE_NS // 2
+    later = process.reserve(1)
+    process.admission.settle(under_way, tokens=None)  # another ends meanwhile, and a third call takes its slot
+    assert isinstance(process.reserve(1, waiting.waiter), Reservation)
+    process.now_ns += PATIENCE_NS // 2
+    assert isinstance(process.reserve(1, later.waiter), Short)
+    process.now_ns += PATIENCE_NS // 2
+    refusal = process.reserve(1, later.waiter)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.retry_after_s) == ("concurrency_limited", 1)
+    assert process.ask()[0] == {}  # all slots are held here: there is nothing to ask for
+
+
+def test_no_more_than_ten_thousand_calls_wait():
+    process = Process(rate())
+    assert all(isinstance(process.admit(), Short) for _ in range(10_000))
+    assert process.admit() is UNAVAILABLE

@@ -1,0 +1,82 @@
+"""The readings of a body: what one app reads in it counts, though another would not."""
+
+import gzip
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.limits.request_fields import BODY_BYTES_MAX, Fields, read
+
+URLENCODED = "application/x-www-form-urlencoded; charset=utf-8"
+MULTIPART = 'multipart/form-data; boundary="b"'
+JSON = b'{"model": "a"}'
+
+
+def part(head, body):
+    return b"--b\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + body + b"\r\n"
+
+
+def test_json_is_read_whatever_it_is_called():
+    for content_type in ("", "application/json", "text/plain", "application/octet-stream"):
+        assert read(JSON, content_type=content_type) == Fields([("model", "a")])
+
+
+def test_a_form_is_read_as_a_form_too():
+    fields = read(b'{"model":"a","x":"&model=b&n=2"}', content_type=URLENCODED)
+    assert fields.document == [("model", "a"), ("x", "&model=b&n=2")]
+    assert fields.form[1:] == [("model", "b"), ("n", '2"}')]
+    assert read(b"model=a&n=2", content_type=URLENCODED) == Fields(None, [("model", "a"), ("n", 2)])
+
+
+def test_a_multipart_form_is_read_past_its_files():
+    file = part(b'name="file"; filename="model.wav"\r\nContent-Type: audio/wav', b"\x00\xffname=other")
+    body = part(b'name="model"', b"whisper-1") + file + part(b"name=n", b"3") + b"--b--\r\n"
+    fields = read(body, content_type=MULTIPART)
+    assert [fields.form[0], fields.form[2]] == [("model", "whisper-1"), ("n", 3)]
+    assert not fields.hidden
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        part(b'name="model"\r\nContent-Transfer-Encoding: base64', b"YQ=="),
+        part(b"name='model'", b"a"),
+        part(b"name*=utf-8''model; name=x", b"a"),
+        part(b'name="x"', b'a\n--b\nContent-Disposition: form-data; name="model"\n\nb') + b"--b--",
+        b"Content-Disposition: form-data; name=model",
+    ],
+)
+def test_a_multipart_form_that_reads_in_two_ways_is_hidden(body):
+    fields = read(body, content_type=MULTIPART)
+    assert fields.hidden or ("model", "a") in fields.form or ("model", "b") in fields.form
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "X-GZIP", " deflate"])
+def test_a_compressed_body_is_inflated(encoding):
+    body = zlib.compress(JSON) if "deflate" in encoding else gzip.compress(JSON, mtime=0)
+    assert read(body, content_encoding=encoding).document == [("model", "a")]
+    raw = zlib.compressobj(wbits=-15)
+    assert read(raw.compress(JSON) + raw.flush(), content_encoding="deflate").document == [("model", "a")]
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (JSON, "gzip"),
+        (JSON, "br"),
+        (JSON, "gzip, gzip"),
+        (gzip.compress(JSON, mtime=0)[:-1], "gzip"),
+        (gzip.compress(JSON, mtime=0) + gzip.compress(JSON, mtime=0), "gzip"),
+        (gzip.compress(b" " * (BODY_BYTES_MAX + 1), mtime=0), "gzip"),
+    ],
+    ids=["not gzip", "br", "twice", "cut", "two members", "bomb"],
+)
+def test_what_cannot_be_inflated_hides_everything(body, encoding):
+    assert read(body, content_encoding=encoding) == Fields(hidden=True)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["", URLENCODED, MULTIPART, "multipart/form-data"]))
+def test_nothing_that_is_sent_raises(body, content_type):
+    read(body, content_type=content_type)

@@ -1,0 +1,91 @@
+"""A key asks about itself, and learns nothing of others."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.keys import key_limits, keys
+from keygauge_keyservice.ledger import ingest
+from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+
+
+@pytest.fixture
+def owned(connection, settings):
+    """A key with its token, on a plan with a rate and a quota, and a limit of its own."""
+    limits = [
+        Limit(name="rpm", unit="request", amount=600, window_s=60),
+        Limit(name="monthly", unit="request", amount=1000, period="month"),
+        Limit(name="slots", unit="concurrent", amount=5),
+    ]
+    plans.create(connection, plan_id="pro", name="Pro", limits=limits, actor="test")
+    account = accounts.create(connection, name="Acme", plan_id="pro", actor="test")
+    made = keys.create(
+        connection, peppers=settings.peppers, account_id=account.id, name="shop", models=["gpt-4o"], actor="test"
+    )
+    own = [Limit(name="daily", unit="token", amount=5000, period="day", subject="key")]
+    key_limits.replace(connection, made[0].id, own, actor="test")
+    return made
+
+
+def ask(client, token, **query):
+    return client.get("/v1/me", headers={"Authorization": f"Bearer {token}"}, query_string=query)
+
+
+def test_key_learns_its_permissions_limits_and_usage(client, connection, owned, make_event):
+    key, token = owned
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+    ours = make_event()._replace(account=key.account_id, key=key.id, time_us=now_us)
+    other = ours._replace(key="another-key1")
+    connection.execute("INSERT INTO key (id, account_id, name) VALUES ('another-key1', %s, 'x')", (key.account_id,))
+    ingest.take_events(connection, "ab" * 16, 0, [ours, other], PublicPrices())
+    told = ask(client, token, to=(datetime.now(UTC) + timedelta(minutes=15)).isoformat()).json
+    assert (told["key"]["id"], told["key"]["models"], told["plan"]["name"]) == (key.id, ["gpt-4o"], "Pro")
+    assert (told["usage"]["requests"], told["usage"]["input_tokens"]) == (1, 100)
+    limits = {limit["name"]: limit for limit in told["limits"]}
+    assert set(limits) == {"rpm", "monthly", "slots", "daily"}
+    assert (limits["rpm"]["used"], limits["rpm"]["remaining"]) == (2, 598)
+    assert (limits["monthly"]["remaining"], limits["monthly"]["resets_at"][8:10]) == (1000, "01")
+    assert (limits["slots"]["used"], limits["daily"]["subject"]) == (None, "key")
+    assert "another-key1" not in str(told)
+
+
+def test_api_key_header_works_too(client, owned):
+    assert client.get("/v1/me", headers={"x-api-key": owned[1]}).json["key"]["id"] == owned[0].id
+
+
+@pytest.mark.parametrize("spoil", [str.upper, lambda token: token[:-1], lambda token: "", lambda token: "nonsense"])
+def test_what_is_no_key_is_refused(client, owned, spoil):
+    answer = ask(client, spoil(owned[1]))
+    assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
+
+
+def test_key_that_does_not_work_is_refused(client, connection, owned):
+    key, token = owned
+    keys.set_status(connection, key.id, "disabled", actor="test")
+    assert ask(client, token).status_code == 401
+    keys.set_status(connection, key.id, "active", actor="test")
+    keys.change(connection, key.id, actor="test", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert ask(client, token).status_code == 401
+    keys.change(connection, key.id, actor="test", expires_at=None)
+    assert ask(client, token).status_code == 200
+    accounts.set_status(connection, key.account_id, "suspended", actor="test")
+    assert ask(client, token).status_code == 401
+
+
+def test_key_is_refused_from_elsewhere(client, connection, owned):
+    key, token = owned
+    keys.change(connection, key.id, actor="test", networks=["10.0.0.0/8"])
+    assert ask(client, token).json["code"] == "ip_not_allowed"
+    keys.change(connection, key.id, actor="test", networks=["127.0.0.0/8"])
+    assert ask(client, token).status_code == 200
+
+
+def test_tokens_of_others_are_no_keys(client, operator):
+    assert client.get("/v1/me", headers=operator).status_code == 401
+
+
+@pytest.mark.parametrize("query", [{"from": "x"}, {"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}])
+def test_bad_range_is_refused(client, owned, query):
+    assert ask(client, owned[1], **query).status_code == 422
