@@ -97,7 +97,7 @@ def test_no_secret_is_in_anything_that_a_stack_writes(cold_stack, receiver, even
     answers = pages + "".join(call(stack, one) for one in tokens)
     answers += httpx.get(f"{stack.service_url}/v1/keys/{token}", headers=operator).text
     eventually(lambda: len(stack.ledger(key.id)) > 10, expected=True)
-    metrics = httpx.get(f"{stack.service_url}/metrics").text
+    metrics = httpx.get(f"{stack.service_url}/metrics", headers=operator).text
     written = {"answers": answers, "database": dump(stack), "metrics": metrics}
     eventually(lambda: any(key.id.encode() in body for body in receiver.bodies), expected=True)
     stack.service.kill()  # from here on events stay in the spool

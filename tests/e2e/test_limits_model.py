@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from keygauge_keyservice.clock_reading import Reading
-from keygauge_keyservice.heartbeat_message import Return
+from keygauge.protocol import ClockReading, Return
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.kinds import sliding_window
 from keygauge_keyservice.limits.kinds.sliding_window import Log
@@ -118,7 +117,7 @@ def take_return(state, message, rules):
         return
     units, end = (row[2], row[3]) if row else (unspent, state.now + 1)
     ago_us = (sent - spent) * TICK_US if spent >= 0 else None
-    told = leases.spent_before(Return(str(number), 0, ago_us, is_exact=True), read(replica, sent, rules))
+    told = leases.spent_before(Return(str(number), 0, ago_us, exact=True), read(replica, sent, rules))
     refund = Refund(us(end), min(unspent, units), units - min(unspent, units), us(end), ago_us, told)
     if not rules["returns_once"]:
         refund = Refund(state.log.ends[-1] if state.log.ends else 0, unspent, 0, us(state.now + 1))
@@ -133,7 +132,7 @@ def put(state, replica, held):
 
 def read(replica, now, rules):
     """What a replica's clock showed."""
-    return Reading("a host", CLOCK_US + (now if rules["reads_one_clock"] else now + 3 * replica) * TICK_US)
+    return ClockReading("a host", CLOCK_US + (now if rules["reads_one_clock"] else now + 3 * replica) * TICK_US)
 
 
 def us(now):

@@ -23,9 +23,8 @@ from keygauge.limits.admission import Admission, Reservation, Short
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 from keygauge.limits.refusal import Refusal
+from keygauge.protocol import Acquisition, ClockReading, Return
 from keygauge.sync.lease_sync import LeaseSync
-from keygauge_keyservice.clock_reading import Reading
-from keygauge_keyservice.heartbeat_message import Acquisition, Return
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.grant import Counter
 from keygauge_keyservice.limits.kinds.gcra import Flow
@@ -56,7 +55,7 @@ class Store:
     def exchange(self, replica, message, real_ns, replicas):
         now_us = EPOCH_US + real_ns // 1000
         clock = message.get("clock")
-        reading = Reading(clock["name"], clock["us"]) if clock else None
+        reading = ClockReading(clock["name"], clock["us"]) if clock else None
         returns = [
             Return(x["lease"], x.get("unspent", 0), x.get("ago_us"), x.get("used"), "exact" in x)
             for x in message["return"]

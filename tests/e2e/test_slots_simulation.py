@@ -13,7 +13,7 @@ from keygauge.limits.admission import Reservation, Short
 from keygauge.limits.concurrency import ConcurrencyPool
 from keygauge.limits.limit import Limit
 from keygauge.limits.refusal import Refusal
-from keygauge_keyservice.heartbeat_message import Acquisition
+from keygauge.protocol import Acquisition
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.kinds import concurrency
 from keygauge_keyservice.sync import heartbeat

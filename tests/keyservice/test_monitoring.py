@@ -3,10 +3,10 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from keygauge.protocol import Acquisition
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.heartbeat_message import Acquisition
 from keygauge_keyservice.keys import key_limits, keys
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.secret import Peppers
@@ -15,9 +15,9 @@ PEPPERS = Peppers.parse("1:" + "44" * 32)
 
 
 @pytest.fixture
-def samples(client):
+def samples(client, replica):
     def read(**headers):
-        answer = client.get("/metrics", headers=headers)
+        answer = client.get("/metrics", headers=replica | headers)
         assert answer.status_code == 200
         return [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
 
@@ -89,7 +89,7 @@ def test_the_budget_of_a_single_key_is_told_too(samples, account, key, connectio
     assert pick(samples(), "keygauge_limit_max", **labels) == [5 * 10**9]
 
 
-def test_requests_are_counted_by_route_and_never_by_path(samples, client, operator):
+def test_requests_are_counted_by_route_and_never_by_path(samples, client, operator, replica):
     client.get("/v1/keys/abc", headers=operator)
     client.get("/v1/keys/def", headers=operator)
     client.get("/made/up")
@@ -101,35 +101,21 @@ def test_requests_are_counted_by_route_and_never_by_path(samples, client, operat
     assert pick(read, name, http_route="_unmatched", **labels) == [1]
     assert pick(read, name, http_request_method="_OTHER") == [1]
     assert pick(read, "keygauge_service_request_duration_seconds_count", http_route="/v1/keys/<key_id>") == [2]
-    assert "abc" not in client.get("/metrics").text
+    assert "abc" not in client.get("/metrics", headers=replica).text
 
 
 @pytest.mark.parametrize(
-    ("headers", "address", "status"),
+    ("headers", "status"),
     [
-        ({}, "127.0.0.1", 200),
-        ({}, "10.1.2.3", 401),
-        ({}, "not an address", 401),
-        ({}, "::1", 200),
-        ({"Host": "127.0.0.1:8080"}, "127.0.0.1", 200),
-        ({"Host": "[::1]:8080"}, "127.0.0.1", 200),
-        ({"Host": "LocalHost:8080"}, "127.0.0.1", 200),
-        ({"Host": "keys.example"}, "127.0.0.1", 401),
-        ({"Host": "localhost.example:80"}, "127.0.0.1", 401),
-        ({"Host": "127.0.0.1:80.example"}, "127.0.0.1", 401),
-        ({"Host": "keys.example", "Authorization": "Bearer test-service-token-0123456789"}, "127.0.0.1", 200),
-        ({"X-Forwarded-For": "10.1.2.3"}, "127.0.0.1", 401),
-        ({"X-Forwarded-Proto": "https"}, "127.0.0.1", 401),
-        ({"X-Real-IP": "10.1.2.3"}, "127.0.0.1", 401),
-        ({"Forwarded": "for=10.1.2.3"}, "127.0.0.1", 401),
-        ({"Via": "1.1 proxy"}, "127.0.0.1", 401),
-        ({"Authorization": "Bearer test-service-token-0123456789"}, "10.1.2.3", 200),
-        ({"Authorization": "Bearer test-admin-token-0123456789"}, "10.1.2.3", 200),
-        ({"Authorization": "Bearer wrong"}, "10.1.2.3", 401),
+        ({}, 401),
+        ({"Host": "127.0.0.1:8080"}, 401),  # what a proxy on this machine sends unless it is told otherwise
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Bearer test-service-token-0123456789"}, 200),
+        ({"Authorization": "Bearer test-admin-token-0123456789"}, 200),
     ],
 )
-def test_other_machines_need_a_token(client, headers, address, status):
-    answer = client.get("/metrics", headers=headers, environ_base={"REMOTE_ADDR": address})
+def test_everybody_needs_a_token(client, headers, status):
+    answer = client.get("/metrics", headers=headers, environ_base={"REMOTE_ADDR": "127.0.0.1"})
     assert answer.status_code == status
 
 
@@ -142,7 +128,7 @@ def test_without_a_database_the_process_still_tells_its_own_counts():
     client = app.test_client()
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
-    answer = client.get("/metrics")
+    answer = client.get("/metrics", headers={"Authorization": f"Bearer {'s' * 20}"})
     app.extensions["keygauge"].close()
     assert "keygauge_service_requests_total" in answer.text
     assert "keygauge_key_info" not in answer.text

@@ -139,7 +139,7 @@ class KeyGaugeMiddleware:
         except BaseException as error:
             responder.end(complete=False, error=error)
             raise
-        responder.end(complete=False, last=True)
+        responder.finish()
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Leave to the host what is not to be counted here; the start and end of its life are ours too."""

@@ -123,7 +123,7 @@ def _service(url: str) -> Finding:
 def _token(url: str, token: str) -> Finding:
     """Send a beat that is empty, which changes nothing: it is refused as such only after its token was accepted."""
     try:
-        status = _status(f"{url.rstrip('/')}/v1/beat", token=token, body=b"{}")
+        status = _status(f"{url.rstrip('/')}/v1/heartbeat", token=token, body=b"{}")
     except (OSError, http.client.HTTPException, ValueError):
         return Finding(is_good=False, text="the key service did not take a beat: look at its log")
     if status == _UNAUTHORIZED:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 CODES: Mapping[str, str] = {
     "account_not_found": "Account not found",
     "bad_batch": "Malformed batch of events",
-    "bad_beat": "Malformed heartbeat",
+    "bad_heartbeat": "Malformed heartbeat",
     "bad_filter": "Invalid filter",
     "bad_form": "Invalid form",
     "bad_note": "Invalid note",
@@ -52,6 +52,7 @@ CODES: Mapping[str, str] = {
     "unsupported_encoding": "Unsupported content encoding",
     "unsupported_media_type": "Unsupported media type",
     "viewer": "Read-only access",
+    "wrong_address": "Invitation for another address",
     "wrong_pepper": "Another pepper than before",
 }
 

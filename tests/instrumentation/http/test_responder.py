@@ -1,143 +1,184 @@
-"""What becomes of a call at its end: whatever of KeyGauge fails then, it is in the ledger and in the metrics, once."""
+"""Who ended a call, and what of it was sent: alike on ASGI and WSGI."""
 
 import asyncio
-import json
+import io
+from contextlib import suppress
+from wsgiref.util import FileWrapper, setup_testing_defaults
 
 import pytest
-from opentelemetry.context import Context
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-import keygauge
-from keygauge.http.asgi_http import AsgiResponder
-from keygauge.http.responder import Responder
-from keygauge.http.wsgi_http import WsgiResponder
-from keygauge.limits.authorizer import Authorizer
-from keygauge.spool.hourly_counts import HourlyCounts
-from keygauge.spool.spool import Spool
-from keygauge.telemetry import tracing
-from keygauge.telemetry.aggregator import Aggregator
-from keygauge.telemetry.cost_meter import Costing, CostMeter
-from keygauge.telemetry.counters import Counters
-from keygauge.telemetry.labels import Cardinality
-from keygauge.usage.json_body import BodyReader
-
-RPM = {"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60}
-TPM = {"name": "tpm", "unit": "token", "amount": 1_000_000, "window_s": 60}
-BUDGET = {"name": "budget", "unit": "nanousd", "amount": 10**12, "period": "month"}
-ANSWER = {"model": "gpt-4o", "object": "chat.completion", "usage": {"prompt_tokens": 7, "completion_tokens": 3}}
-SENT = {"model": "gpt-4o", "max_tokens": 5, "messages": []}
+START = {"type": "http.response.start", "status": 200, "headers": []}
+PART = {"type": "http.response.body", "body": b"part", "more_body": True}
+GONE = {"type": "http.disconnect"}
+INCOMPLETE = (500, "incomplete_response")
+LEFT = (499, "client_disconnected")
 
 
-class FaultError(Exception):
-    """What is injected."""
+def sending(*messages):
+    async def app(scope, receive, send):
+        for message in messages:
+            await send(message)
+
+    return app
 
 
-def fail(*_, **__):
-    raise FaultError
+async def drive(app, token, *, method="GET", inbox=(), send=None, kind="http"):
+    """Call an app as a server does, with what the client sends; return what the app sends."""
+    sent, inbox = [], list(inbox)
+
+    async def receive():
+        if inbox:
+            return inbox.pop(0)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def keep(message):
+        sent.append(message)
+
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    scope = {"type": kind, "method": method, "path": "/", "headers": headers, "client": ("192.0.2.1", 1)}
+    scope |= {"query_string": b"", "extensions": {"websocket.http.response": {}}}
+    with suppress(RuntimeError, OSError):
+        await app(scope, receive, send or keep)
+    return sent
 
 
-@pytest.fixture(params=["asgi", "wsgi"])
-def served(request, service, guard, guard_wsgi, visit, visit_wsgi):
-    """Make one call of a model by a key with limits of every unit; returns the answer and the middleware."""
-
-    def serve(*, tamper=lambda call: None):
-        _, token = service.key(RPM, TPM, BUDGET)
-        if request.param == "asgi":
-
-            async def chat(request):
-                await request.body()
-                tamper(keygauge.current())
-                return JSONResponse(ANSWER)
-
-            app = guard(Starlette(routes=[Route("/hello", chat, methods=["POST"])]))
-            return asyncio.run(visit(app, token, method="POST", json=SENT)), app
-
-        def chat_wsgi(environ, start_response):
-            tamper(keygauge.current())
-            environ["wsgi.input"].read()
-            start_response("200 OK", [("content-type", "application/json")])
-            return [json.dumps(ANSWER).encode()]
-
-        app = guard_wsgi(chat_wsgi)
-        return visit_wsgi(app, token, method="POST", json=SENT), app
-
-    return serve
-
-
-def trace(call):
-    """Make the call part of a trace."""
-    call.context = Context()
-
-
-def requests_counted(middleware):
-    cells = middleware._process.runtime.aggregator.cells()
-    return sum(cell.requests for cell in cells if cell.series.outcome == "admitted")
-
-
-@pytest.fixture(autouse=True)
-def fresh_counts(monkeypatch):
-    """Count from zero: the aggregator is the process's."""
-    monkeypatch.setattr("keygauge.runtime._Counted.aggregator", None)
-
-
-STEPS = {
-    "route of asgi": (AsgiResponder, "_route"),
-    "route of wsgi": (WsgiResponder, "_route"),
-    "reading": (BodyReader, "feed"),
-    "usage": (BodyReader, "close"),
-    "estimate": (Responder, "_estimate"),
-    "error": (Responder, "_name_error"),
-    "reservation": (Authorizer, "mark_estimated"),
-    "limits": (Authorizer, "settle"),
-    "prices": (CostMeter, "charge"),
-    "cost": (Costing, "settle"),
-    "labels": (Cardinality, "fold"),
-    "sums": (Counters, "add"),
-    "span": (tracing, "describe"),
-    "hours": (HourlyCounts, "add"),
-    "count of hours": (HourlyCounts, "count_waiting"),
-}
-UNREAD = {"reading", "usage"}  # the tokens are not known then, and the call is all the same
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_fault_in_any_step_loses_neither_event_nor_metric(step, served, service, monkeypatch):
-    monkeypatch.setattr(*STEPS[step], fail)
-    answer, app = served(tamper=trace)
-    assert (answer.status_code, answer.json()) == (200, ANSWER)
+def ended(service):
     (event,) = service.events(1)
-    assert (event["status"], event["outcome"]) == (200, "admitted")
-    assert (event["input_tokens"], event["output_tokens"]) == ((None, None) if step in UNREAD else (7, 3))
-    assert requests_counted(app) == 1
-
-
-@pytest.mark.parametrize("step", ["record", "append"])
-def test_event_and_metric_do_not_need_each_other(step, served, service, monkeypatch):
-    monkeypatch.setattr(*{"record": (Aggregator, "record"), "append": (Spool, "append")}[step], fail)
-    answer, app = served()
-    assert answer.status_code == 200
-    assert requests_counted(app) == (0 if step == "record" else 1)
-    assert len(service.events(1, timeout_s=10 if step == "record" else 0)) == (1 if step == "record" else 0)
-    assert app._process.runtime.aggregator.faults() == {"record" if step == "record" else "event": 1}
+    return event["status"], event["error"]
 
 
 @pytest.mark.parametrize(
-    ("field", "nonsense"),
+    ("messages", "told"),
     [
-        ("model", 4),
-        ("provider", ["openai"]),
-        ("error", b"bytes"),
-        ("usage", "many"),
-        ("limit", ["rpm"]),
-        ("trace_id", object()),
+        ([], INCOMPLETE),
+        ([PART], INCOMPLETE),
+        ([{**PART, "more_body": False}], INCOMPLETE),
+        ([START], INCOMPLETE),
+        ([START, PART], INCOMPLETE),
+        ([{**START, "status": 404}], (404, "incomplete_response")),
+        ([START, {**PART, "more_body": False}], (200, None)),
     ],
 )
-def test_nonsense_that_an_app_puts_into_its_call_costs_that_field_alone(field, nonsense, served, service):
-    answer, app = served(tamper=lambda call: setattr(call, field, nonsense))
-    assert answer.status_code == 200
+async def test_app_that_is_done_without_a_whole_answer_has_failed(service, guard, messages, told):
+    _, token = service.key()
+    await drive(guard(sending(*messages)), token)
+    assert await asyncio.to_thread(ended, service) == told
+
+
+@pytest.mark.parametrize("inside", [True, False])
+async def test_client_that_leaves_its_upload_is_told_at_every_place(service, guard, inside):
+    async def upload(request: Request):
+        return PlainTextResponse(str(len(await request.body())))
+
+    _, token = service.key()
+    app = Starlette(routes=[Route("/", upload, methods=["POST"])])
+    if inside:
+        made = []
+        app.add_middleware(lambda inner: made.append(guard(inner)) or made[0])
+    else:
+        app = guard(app)
+    upload_begun = {"type": "http.request", "body": b"x", "more_body": True}
+    with suppress(Exception):
+        await drive(app, token, method="POST", inbox=[upload_begun, GONE])
+    assert await asyncio.to_thread(ended, service) == LEFT
+
+
+async def test_client_that_left_is_the_reason_for_an_answer_that_stops(service, guard):
+    async def app(scope, receive, send):
+        await send(START)
+        await send(PART)
+        await receive()
+
+    _, token = service.key()
+    await drive(guard(app), token, inbox=[GONE])
+    assert await asyncio.to_thread(ended, service) == (200, "client_disconnected")
+
+
+async def test_nothing_counts_as_sent_once_uvicorn_has_seen_the_client_leave(service, guard):
+    class Cycle:
+        disconnected = False
+
+        async def send(self, message):
+            self.disconnected = message.get("body") == b"part"
+
+    _, token = service.key()
+    app = guard(sending(START, PART, {**PART, "body": b"more"}, {**PART, "more_body": False}))
+    await drive(app, token, send=Cycle().send)
+    (event,) = await asyncio.to_thread(service.events, 1)
+    assert (event["response_bytes"], event["error"]) == (4, "client_disconnected")
+
+
+ACCEPT = {"type": "websocket.accept"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        ([{"type": "websocket.close", "code": 1008}], (403, None)),
+        (
+            [
+                {"type": "websocket.http.response.start", "status": 401, "headers": []},
+                {"type": "websocket.http.response.body", "body": b"no"},
+            ],
+            (401, None),
+        ),
+        ([ACCEPT], (101, None)),
+        ([ACCEPT, {"type": "websocket.send", "text": "x"}], (101, None)),
+        ([], INCOMPLETE),
+    ],
+)
+async def test_sessions_are_ended_by_the_app(service, guard, messages, told):
+    _, token = service.key()
+    await drive(guard(sending(*messages)), token, kind="websocket")
+    assert await asyncio.to_thread(ended, service) == told
+
+
+async def test_files_and_heads_have_the_size_that_is_sent(service, guard, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    file = guard(sending(START, {"type": "http.response.pathsend", "path": str(path)}))
+    _, token = service.key()
+    for method in ("GET", "HEAD"):
+        await drive(file, token, method=method)
+    await drive(guard(sending(START, {**PART, "more_body": False})), token, method="HEAD")
+    events = await asyncio.to_thread(service.events, 3)
+    assert sorted(event["response_bytes"] for event in events) == [0, 0, 10]
+    assert {event["error"] for event in events} == {None}
+
+
+def call_wsgi(app, token, **environ):
+    environ = {"HTTP_AUTHORIZATION": f"Bearer {token}", "wsgi.input": io.BytesIO(), **environ}
+    setup_testing_defaults(environ)
+    answer = app(environ, lambda *_: None)
+    body = b"".join(answer)
+    if hasattr(answer, "close"):
+        answer.close()
+    return body
+
+
+@pytest.mark.parametrize("make", [list, iter])
+def test_wsgi_app_that_never_starts_its_answer_has_failed(service, guard_wsgi, make):
+    _, token = service.key()
+    call_wsgi(guard_wsgi(lambda environ, start_response: make([b"x"])), token)
+    assert ended(service) == INCOMPLETE
+
+
+@pytest.mark.parametrize(("method", "size"), [("GET", 7), ("HEAD", 0)])
+def test_wsgi_file_has_the_size_that_is_sent(service, guard_wsgi, tmp_path, method, size):
+    (tmp_path / "file").write_bytes(b"0123456789")
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        file = (tmp_path / "file").open("rb")
+        file.seek(3)
+        return environ["wsgi.file_wrapper"](file)
+
+    _, token = service.key()
+    call_wsgi(guard_wsgi(app), token, **{"REQUEST_METHOD": method, "wsgi.file_wrapper": FileWrapper})
     (event,) = service.events(1)
-    assert (event["status"], event["request_bytes"]) == (200, len(answer.request.content))
-    cells = app._process.runtime.aggregator.cells()
-    assert sum(cell.requests for cell in cells) == 1
+    assert (event["response_bytes"], event["error"]) == (size, None)

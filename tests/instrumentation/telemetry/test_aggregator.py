@@ -349,7 +349,7 @@ def test_sums_over_series_are_sums_over_calls(made, most):
     assert total(aggregator) == len(made)
     for field in ("request_bytes", "response_bytes", "messages"):
         assert total(aggregator, field) == sum(getattr(call, field) for call in made)
-    for field in Usage._fields:
+    for field in Usage._fields[: Usage._fields.index("details")]:
         assert total(aggregator, field) == sum(getattr(call.usage, field) or 0 for call in made if call.usage)
     assert set(aggregator.active().values()) == {0}
     for cell in aggregator.cells():

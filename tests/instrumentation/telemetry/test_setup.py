@@ -126,6 +126,7 @@ def record_everything(aggregator, **fields):
     call = make_call(**times, **labels, **sizes, **fields)
     aggregator.started(call)
     aggregator.record(call)
+    aggregator.add_unpriced(next(iter(aggregator.cells())))
     aggregator.record(make_call(key="k2", status=700))
     aggregator.fault("x")
     aggregator.dropped("spool_full", 1)

@@ -82,3 +82,11 @@ def test_members_are_listed_by_account(connection, account):
         "ada@example.com",
         "zoe@example.com",
     ]
+
+
+def test_an_address_has_a_password_for_each_account(connection, account):
+    other = accounts.create(connection, name="Other", plan_id=account.plan_id, actor="test")
+    for account_id, password in ((account.id, PASSWORD), (other.id, "another fine password")):
+        members.create(connection, account_id=account_id, email="ada@example.com", password=password, actor="test")
+    hashes = [password_hash for _, password_hash in members.list_credentials(connection, "ada@example.com")]
+    assert [passwords.verify(one, PASSWORD) for one in hashes] == [True, False]

@@ -30,7 +30,7 @@ def test_every_operation_answers_as_documented(app, client, operator, replica):
     walked = [one for one in operations if one.path != "/v1/events"]  # lines of JSON: schemathesis writes none
     assert len(walked) > 20
     for operation in walked:
-        _try_out(operation, replica if operation.path == "/v1/beat" else operator)
+        _try_out(operation, replica if operation.path == "/v1/heartbeat" else operator)
 
 
 def _try_out(operation, headers):

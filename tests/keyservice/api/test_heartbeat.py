@@ -7,7 +7,7 @@ HEAD = {"replica": "a" * 32, "service": "api", "host": "a1", "version": "0.1.0",
 
 
 def test_a_heartbeat_is_answered(client, replica):
-    answer = client.post("/v1/beat", json=HEAD, headers=replica)
+    answer = client.post("/v1/heartbeat", json=HEAD, headers=replica)
     assert answer.status_code == 200
     assert answer.json == {
         "cursor": 0,
@@ -27,12 +27,12 @@ def test_a_heartbeat_is_answered(client, replica):
 
 
 def test_fields_of_newer_replicas_are_passed_over(client, replica):
-    assert client.post("/v1/beat", json=HEAD | {"mood": "good"}, headers=replica).status_code == 200
+    assert client.post("/v1/heartbeat", json=HEAD | {"mood": "good"}, headers=replica).status_code == 200
 
 
 def test_only_replicas_may_heartbeat(client, operator):
-    assert client.post("/v1/beat", json=HEAD).status_code == 401
-    assert client.post("/v1/beat", json=HEAD, headers=operator).status_code == 401
+    assert client.post("/v1/heartbeat", json=HEAD).status_code == 401
+    assert client.post("/v1/heartbeat", json=HEAD, headers=operator).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_only_replicas_may_heartbeat(client, operator):
     ],
 )
 def test_a_wrong_heartbeat_is_refused_as_a_whole(client, replica, connection, change):
-    answer = client.post("/v1/beat", data=json.dumps(HEAD | change), headers=replica)
+    answer = client.post("/v1/heartbeat", data=json.dumps(HEAD | change), headers=replica)
     assert answer.status_code == 422
-    assert answer.json["code"] == "bad_beat"
+    assert answer.json["code"] == "bad_heartbeat"
     assert answer.json["errors"]
     assert connection.execute("SELECT FROM replica").fetchall() == []
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
 def test_a_body_that_is_no_heartbeat_is_refused(client, replica, body):
-    answer = client.post("/v1/beat", data=body, headers=replica)
+    answer = client.post("/v1/heartbeat", data=body, headers=replica)
     assert answer.status_code == 422
-    assert answer.json["code"] == "bad_beat"
+    assert answer.json["code"] == "bad_heartbeat"

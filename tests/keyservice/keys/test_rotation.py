@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keygauge.key import digest, parse
+from keygauge.protocol import LookUp
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.heartbeat_message import LookUp
 from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import key_entries
@@ -32,7 +32,7 @@ def rotate(connection, key):
 
 
 def is_known(connection, token):
-    return bool(key_entries.look_up(connection, [LookUp(parse(token), digest(token))], PEPPERS))
+    return bool(key_entries.look_up(connection, [LookUp(parse(token), digest(token).hex())], PEPPERS))
 
 
 def test_new_secret_belongs_to_the_same_key(connection, key, rotate):

@@ -198,7 +198,7 @@ def test_api_is_the_tokens_alone(app, client, connection, marked, token):
     assert state(connection) == before
 
 
-@pytest.mark.parametrize("path", ["/v1/beat", "/v1/events"])
+@pytest.mark.parametrize("path", ["/v1/heartbeat", "/v1/events"])
 def test_replicas_door_is_closed_to_the_admin_token(client, operator, path):
     assert client.post(path, json={}, headers=operator).status_code == 401
 

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from keygauge.key import digest, parse
-from keygauge_keyservice.heartbeat_message import LookUp
+from keygauge.protocol import LookUp
 from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.sync import key_entries
 
@@ -85,7 +85,7 @@ def test_secret_is_rotated_with_grace_and_shown_once(connection, settings, signe
     token = re.search(r'<code id="token">(kg_[^<]+)</code>', answer.text)[1]
     assert parse(token) == customer.key.id
     for one in (token, customer.token):
-        assert key_entries.look_up(connection, [LookUp(customer.key.id, digest(one))], settings.peppers)
+        assert key_entries.look_up(connection, [LookUp(customer.key.id, digest(one).hex())], settings.peppers)
     again = signed_in.client.post(f"{path}/rotate", data=form | {"grace": "0"})
     assert "not rotated again" in signed_in.get(again.location).text
     assert len(rotation.list_secrets(connection, customer.key.id)) == 2

@@ -18,7 +18,7 @@ from flask import Flask, jsonify, request
 from joserfc.jwk import KeySet, RSAKey
 from werkzeug.serving import make_server
 
-from keygauge_keyservice.accounts import members
+from keygauge_keyservice.accounts import invitations, members
 from keygauge_keyservice.accounts.oidc import Provider
 from keygauge_keyservice.app import create_app
 
@@ -176,9 +176,9 @@ def settings(settings, idp):
     return replace(settings, oidc=Provider(idp.issuer, "keygauge", CLIENT_SECRET, "Example"))
 
 
-def leave(visitor, address="/sign-in/sso"):
+def leave(visitor, address="/sign-in/sso", **options):
     """Go to the provider, and return the address it sends back to."""
-    begun = visitor.get(address)
+    begun = visitor.get(address, **options)
     assert begun.status_code == 303
     back = requests.get(begun.location, allow_redirects=False, timeout=100)
     assert back.status_code == 302, back.text
@@ -309,6 +309,74 @@ def test_provider_that_is_away_leaves_the_password(settings, visitor, customer, 
     assert (answer.status_code, "is unavailable" in answer.text) == (503, True)
     assert other.sign_in(customer).status_code == 303
     app.extensions["keygauge"].close()
+
+
+@pytest.fixture
+def hijack(connection, make_customer):
+    """An account whose owner invited a stranger's address and accepted that himself."""
+    attacker = make_customer("Evil")
+
+    def hijack(email):
+        _, link = invitations.create(
+            connection, account_id=attacker.account.id, email=email, role="viewer", actor=attacker.member.email
+        )
+        return invitations.accept(connection, link, "chosen by the attacker")
+
+    return hijack
+
+
+def test_nobody_is_led_into_an_account_that_took_the_address(idp, visitor, hijack):
+    hijack("victim@example.com")
+    idp.email = "victim@example.com"
+    assert come_back(visitor, leave(visitor)).status_code == 403
+    assert not is_signed_in(visitor)
+
+
+def test_an_address_that_was_taken_is_invited_elsewhere_and_comes_in(idp, visitor, hijack, connection, customer):
+    hijack("victim@example.com")
+    _, link = invitations.create(
+        connection, account_id=customer.account.id, email="victim@example.com", role="member", actor="op"
+    )
+    assert "Accept with" in visitor.get(f"/invitation/{link}").text
+    idp.email = "victim@example.com"
+    with_consent = {"headers": {"Sec-Fetch-Site": "same-origin"}}
+    location = leave(visitor, f"/sign-in/sso?invitation={link}", **with_consent)
+    assert come_back(visitor, location).status_code == 303
+    assert customer.account.name in visitor.get("/").text
+    visitor.client.delete_cookie("keygauge_session")
+    assert come_back(visitor, leave(visitor)).status_code == 303
+    assert customer.account.name in visitor.get("/").text
+
+
+def test_a_strangers_link_joins_no_account(idp, visitor, connection, customer):
+    _, link = invitations.create(
+        connection, account_id=customer.account.id, email="victim@example.com", role="member", actor="evil"
+    )
+    idp.email = "victim@example.com"
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Referer": "https://evil.example/"}, {}):
+        location = leave(visitor, f"/sign-in/sso?invitation={link}", headers=headers)
+        assert come_back(visitor, location).status_code == 403
+    assert members.list_memberships(connection, "victim@example.com") == []
+
+
+def test_an_invitation_for_another_address_is_not_accepted(idp, visitor, connection, customer):
+    _, link = invitations.create(
+        connection, account_id=customer.account.id, email="victim@example.com", role="member", actor="op"
+    )
+    idp.email = "thief@example.com"
+    location = leave(visitor, f"/sign-in/sso?invitation={link}", headers={"Sec-Fetch-Site": "same-origin"})
+    assert come_back(visitor, location).status_code == 403
+    assert invitations.find(connection, link) is not None
+
+
+def test_a_password_member_connects_single_sign_on_once(idp, visitor, hijack, app):
+    member = hijack("victim@example.com")  # here the victim chose the password
+    idp.email = member.email
+    form = {"email": member.email, "password": "chosen by the attacker"}
+    assert visitor.client.post("/sign-in", data=form).status_code == 303
+    assert come_back(visitor, leave(visitor)).status_code == 303
+    other = type(visitor)(app.test_client())
+    assert come_back(other, leave(other)).status_code == 303
 
 
 def test_operator_comes_in_too(idp, visitor, connection):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.pricing.rates import Rates, cost_nanousd
-from keygauge_keyservice.heartbeat_message import PriceName
+from keygauge.protocol import PriceName
 from keygauge_keyservice.journal import change_feed
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.price_book import PriceBook

@@ -2,11 +2,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import psycopg
 import pytest
 
 from keygauge.key import digest, generate
-from keygauge_keyservice import database, heartbeat_message
+from keygauge.protocol import Heartbeat
+from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.pricing.price_book import PriceBook
@@ -51,9 +53,9 @@ def send(connection):
 
 def send_on(connection, replica=ONE, **parts):
     head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
-    return heartbeat.answer(
-        connection, heartbeat_message.parse(head | parts), peppers=PEPPERS, prices=PriceBook(PublicPrices())
-    )
+    message = msgspec.convert(head | parts, Heartbeat)
+    answer = heartbeat.answer(connection, message, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+    return msgspec.to_builtins(answer)
 
 
 def acquire(limit, units):
@@ -116,14 +118,15 @@ def test_an_expired_secret_is_not_found(send, key, connection):
 
 def test_a_hash_of_another_pepper_is_found_and_one_of_a_lost_pepper_is_not(connection, key):
     wanted = {"look_up": [{"key": key[0].id, "digest": digest(key[1]).hex()}]}
-    message = heartbeat_message.parse(
-        {"replica": ONE, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None} | wanted
+    message = msgspec.convert(
+        {"replica": ONE, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None} | wanted,
+        Heartbeat,
     )
     newer = Peppers({**PEPPERS.by_version, 2: b"x" * 32})
     lost = Peppers({2: b"x" * 32})
     with connection.transaction():
-        assert len(heartbeat.answer(connection, message, peppers=newer, prices=None)["found"]) == 1
-        assert len(heartbeat.answer(connection, message, peppers=lost, prices=None)["unknown"]) == 1
+        assert len(heartbeat.answer(connection, message, peppers=newer, prices=None).found) == 1
+        assert len(heartbeat.answer(connection, message, peppers=lost, prices=None).unknown) == 1
 
 
 def test_a_disabled_key_is_in_the_feed(send, connection, key):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 from keygauge.clock import now_ns
@@ -43,6 +44,10 @@ class AsgiResponder(Responder, eq=False):
         """Return the route that the host has for the request; None where that cannot be told."""
         return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)
 
+    def finish(self) -> None:
+        """End with the app, if the call has not ended before."""
+        self.end(complete=False, last=True)
+
     @property
     def is_cross_origin(self) -> bool:
         """Tell whether a browser asks for a page of another origin, or may do."""
@@ -62,6 +67,11 @@ class HttpResponder(AsgiResponder, eq=False):
     """An HTTP request and its answer."""
 
     _awaits_trailers: bool = False
+    _cycle: Any = None  # uvicorn's, which knows when the client left, though the app does not ask
+
+    def __post_init__(self) -> None:
+        cycle = getattr(self._send, "__self__", None)
+        self._cycle = cycle if hasattr(cycle, "disconnected") else None
 
     async def estimate(self, *, waits: bool) -> Estimate:
         """Read the body's beginning, where the decision `waits` for it, and estimate what the call will use.
@@ -106,18 +116,21 @@ class HttpResponder(AsgiResponder, eq=False):
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
         """
         kind = message["type"]
+        if self._cycle is not None and self._cycle.disconnected:
+            self._is_gone = True
         if kind == "http.response.body":
-            body = message.get("body")
+            body = message.get("body") if self.call.status else None  # before its start it is no answer
             if body:
                 self._read(body)
-            if not message.get("more_body", False) and not self._awaits_trailers:
+            if self.call.status and not message.get("more_body", False) and not self._awaits_trailers:
                 self.end(complete=not self._is_gone)
         elif kind == "http.response.start":
             message = self._start(message)
         elif kind == "http.response.trailers":
             self._take_trailers(message)
         elif kind == "http.response.pathsend":  # the server sends a file by itself
-            self.end(complete=True)
+            self.call.response_bytes = 0 if self.call.method == "HEAD" else _file_size(message["path"])
+            self.end(complete=not self._is_gone)
         try:
             await self._send(message)
         except OSError:  # ASGI 2.4: how a server says that the client left
@@ -155,6 +168,10 @@ class HttpResponder(AsgiResponder, eq=False):
 class WebSocketResponder(AsgiResponder, eq=False):
     """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
 
+    def finish(self) -> None:
+        """End with the app: a session that it leaves open the server closes."""
+        self.end(complete=self.call.status == _SWITCHED, last=True)
+
     def is_answered(self) -> bool:
         """Tell that a handshake is no preflight."""
         return False
@@ -182,28 +199,37 @@ class WebSocketResponder(AsgiResponder, eq=False):
         if message["type"] == "websocket.receive":
             self.call.request_bytes += _size(message)
         elif message["type"] == "websocket.disconnect":
-            self.end(complete=True)
+            self._is_gone = True
+            self.end(complete=bool(self.call.status))
         return message
+
+    def _pass_message(self, message: Message) -> None:
+        call = self.call
+        call.response_bytes += _size(message)
+        call.messages += 1
+        if not call.first_byte_ns:
+            call.first_byte_ns = now_ns()
+        text = message.get("text")
+        if text is not None and may_tell(text):
+            self._reader = self._reader or MessageReader()
+            self.runtime.attempt("read", self._reader.feed, text.encode())
 
     async def send(self, message: Message) -> None:
         """Pass a message of the app on, counted."""
         kind = message["type"]
         call = self.call
         if kind == "websocket.send":
-            call.response_bytes += _size(message)
-            call.messages += 1
-            if not call.first_byte_ns:
-                call.first_byte_ns = now_ns()
-            text = message.get("text")
-            if text is not None and may_tell(text):
-                self._reader = self._reader or MessageReader()
-                self.runtime.attempt("read", self._reader.feed, text.encode())
+            self._pass_message(message)
         elif kind == "websocket.accept":
             call.status = _SWITCHED
             call.stream = "websocket"
             self.runtime.aggregator.stream_opened("websocket")
         elif kind == "websocket.http.response.start":
             call.status = message["status"]
+        elif kind == "websocket.http.response.body":
+            call.response_bytes += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.end(complete=True)
         elif kind == "websocket.close":
             call.status = call.status or 403
             if message.get("code") in _FAILURES:
@@ -214,6 +240,13 @@ class WebSocketResponder(AsgiResponder, eq=False):
         except OSError:
             self._is_gone = True
             raise
+
+
+def _file_size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:  # the server will say so
+        return 0
 
 
 def _size(message: Message) -> int:

@@ -93,17 +93,24 @@ class Responder(Struct, kw_only=True, eq=False):
         self.runtime.settle(call)
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
-        """Say how the call ended where not as its answer said: an app that breaks off has failed, whatever it sent."""
+        """Say who ended the call where not as its answer said, from what was seen.
+
+        A client that left first is the reason for all that follows. An app that raises, or is done without a whole
+        answer, has failed, whatever it sent. Anything else that breaks off is the server's doing.
+        """
         call = self.call
-        if call.status == 0:
-            call.status = _FAILED if isinstance(error, Exception) else LEFT
-        elif isinstance(error, Exception) and not self._is_gone:
-            self._break(type(error).__qualname__)
-        if error is not None:
+        if self._is_gone and not complete:
+            call.error = "client_disconnected" if error is None or not call.status else type(error).__qualname__
+            call.status = call.status or LEFT
+        elif error is not None and not isinstance(error, Exception):
+            call.status = call.status or LEFT
             call.error = type(error).__qualname__
-        elif not complete and not call.is_broken:
-            call.error = "client_disconnected"
-        elif call.status >= _FAILED and call.error is None:
+        elif error is not None or not complete or call.status == 0:
+            name = "incomplete_response" if error is None else type(error).__qualname__
+            call.status = call.status or _FAILED
+            self._break(name)
+            call.error = name if error is not None else call.error or name
+        elif call.error is None:
             call.error = str(call.status)
 
     def _break(self, error: str) -> None:
@@ -114,9 +121,9 @@ class Responder(Struct, kw_only=True, eq=False):
 
     def _note_answer(self, *, complete: bool) -> None:
         """Note that a held call's answer is over."""
-        if complete and not self._is_answered:
-            self._is_answered = True
-            self.call.ended_ns = now_ns()
+        if not self._is_answered:
+            self._is_answered = complete
+            self.call.ended_ns = self.call.ended_ns or now_ns()
 
     def _expect(self, headers: Mapping[bytes, bytes] | Mapping[str, str]) -> None:
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
@@ -149,6 +156,8 @@ class Responder(Struct, kw_only=True, eq=False):
         where all usage is told by then.
         """
         call = self.call
+        if call.method == "HEAD" or self._is_gone:  # it is not sent
+            return
         call.response_bytes += len(body)
         reader = self._reader
         if reader is not None:

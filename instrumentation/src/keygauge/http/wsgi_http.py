@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -79,7 +80,7 @@ class WsgiResponder(Responder, eq=False):
             self.end(complete=True)
             return chunks
         if self._is_file(chunks):  # the server sends it by itself, perhaps by sendfile(2)
-            self.call.response_bytes = self._expected or 0
+            self.call.response_bytes = self._file_size(chunks)
             self.end(complete=True)
             return chunks
         return PassingAnswer(self, chunks)
@@ -126,6 +127,7 @@ class WsgiResponder(Responder, eq=False):
     def close(self) -> None:
         """End with the server's `close()`: a client that left, unless there was nothing to send."""
         is_empty = self.call.method == "HEAD" or self.call.status in _BODILESS or self._expected == 0
+        self._is_gone = self._is_gone or not is_empty
         self.end(complete=is_empty, last=True)
 
     def _begin(self, status: str, headers: Headers) -> Headers:
@@ -154,6 +156,16 @@ class WsgiResponder(Responder, eq=False):
     def _hold_back(self, chunk: bytes) -> None:
         """Be the `write` of a server that returns none, as granian and hypercorn: its chunks come before the others."""
         self._written.append(chunk)
+
+    def _file_size(self, wrapper: Any) -> int:
+        """Tell how much of a file the server sends: what is declared, or the rest of the file."""
+        if self.call.method == "HEAD" or self._expected is not None:
+            return 0 if self.call.method == "HEAD" else self._expected or 0
+        try:
+            file = wrapper.filelike
+            return os.fstat(file.fileno()).st_size - int(file.tell())
+        except (AttributeError, OSError, ValueError):  # no file of the system's
+            return 0
 
     def _is_file(self, chunks: object) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")

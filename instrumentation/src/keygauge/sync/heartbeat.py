@@ -174,7 +174,7 @@ class Heartbeat:
             **traded,
         }
         try:
-            answer = self._client.post("/v1/beat", json.dumps(message).encode(), "application/json")
+            answer = self._client.post("/v1/heartbeat", json.dumps(message).encode(), "application/json")
         except ServiceError:
             with self.admission.lock:
                 self._lease_sync.give_up(asked)

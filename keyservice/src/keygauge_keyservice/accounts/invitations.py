@@ -39,15 +39,15 @@ def create(
     An earlier invitation of the same address ends.
 
     Raises:
-        Problem: 409, the address is a member elsewhere; 422, it is none.
+        Problem: 409, the address is a member of this account with another role; 422, it is none.
     """
     email = members.normalise_email(email)
     if not members.is_email(email):
         raise invalid(FieldError("email", "bad_email", "must be an e-mail address"))
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with connection.transaction():
-        member = members.find_by_email(connection, email)
-        if member is not None and (member.account_id, member.role) != (account_id, role):
+        member = members.find_membership(connection, account_id, email)
+        if member is not None and member.role != role:
             raise Problem(
                 409, "member_exists", f"{email} is already a member. Change their role instead, or use another address."
             )
@@ -110,22 +110,44 @@ def accept(connection: Connection, token: str, password: str) -> Member:
     """Make the invited person a member with a password, or give the member another one; the link is spent.
 
     Raises:
-        Problem: 404, the link was used or has ended; 409, the address is a member elsewhere; 422, the password.
+        Problem: 404, the link was used or has ended; 422, the password.
     """
     if errors := passwords.errors(password):
         raise invalid(*errors)
     password_hash = passwords.hash_password(password)  # before the transaction: it takes a while
-    with connection.transaction(), connection.cursor(row_factory=class_row(Invitation)) as cursor:
+    with connection.transaction():
+        invited = _spend(connection, token)
+        return members.join(connection, invited.account_id, invited.email, invited.role, password_hash)
+
+
+def accept_verified(connection: Connection, token: str, email: str) -> Member:
+    """Make the person whom the identity provider vouches for a member; a password that others chose ends.
+
+    Raises:
+        Problem: 403, another address is invited; 404, the link was used or has ended.
+    """
+    password_hash = passwords.hash_password(secrets.token_urlsafe(_TOKEN_BYTES))  # nobody knows it
+    with connection.transaction():
+        invited = _spend(connection, token)
+        if invited.email != email:
+            raise Problem(403, "wrong_address", "This invitation is for another address.")
+        member = members.join(connection, invited.account_id, invited.email, invited.role, password_hash)
+        members.verify(connection, member)
+        return member
+
+
+def _spend(connection: Connection, token: str) -> Invitation:
+    with connection.cursor(row_factory=class_row(Invitation)) as cursor:
         invited = cursor.execute(
             "/* invitations.accept */ DELETE FROM invitation WHERE hash = %s AND ends_at > clock_timestamp() "
             "RETURNING id, account_id, email, role, created_by, ends_at",
             (_hash(token),),
         ).fetchone()
-        if invited is None:
-            raise Problem(
-                404, "invitation_not_found", "This invitation has expired or was already used. Ask for a new one."
-            )
-        return members.join(connection, invited.account_id, invited.email, invited.role, password_hash)
+    if invited is None:
+        raise Problem(
+            404, "invitation_not_found", "This invitation has expired or was already used. Ask for a new one."
+        )
+    return invited
 
 
 def _hash(token: str) -> bytes:

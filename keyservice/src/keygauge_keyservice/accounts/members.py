@@ -62,22 +62,31 @@ def create(
     with connection.transaction():
         if account_id is not None:
             accounts.require(connection, account_id)
-        return _insert(connection, account_id, email, role, passwords.hash_password(password), actor=actor)
+        made = _insert(connection, account_id, email, role, passwords.hash_password(password), actor=actor)
+        _verify(connection, made)  # who may run this knows the person
+        return made
 
 
 def join(connection: Connection, account_id: str | None, email: str, role: AnyRole, password_hash: str) -> Member:
-    """Make an invited person a member, or give the member another password and end all sessions.
-
-    Raises:
-        Problem: 409, the address has become a member elsewhere.
-    """
+    """Make an invited person a member, or give the member of this account another password and end all sessions."""
     with connection.transaction():
-        member = find_by_email(connection, email)
+        member = find_membership(connection, account_id, email)
         if member is None:
             return _insert(connection, account_id, email, role, password_hash, actor=email)
-        if member.account_id != account_id:
-            raise Problem(409, "member_exists", f"{email} is already a member of another account.")
         return _set_hash(connection, member, password_hash, actor=email)
+
+
+def verify(connection: Connection, member: Member) -> None:
+    """Note that the identity provider vouched for a member's address; from now on single sign-on enters."""
+    with connection.transaction():
+        if _verify(connection, member):
+            audit.append(
+                connection,
+                account_id=member.account_id,
+                actor=member.email,
+                action="member.verify",
+                subject=str(member.id),
+            )
 
 
 def list_members(
@@ -112,15 +121,30 @@ def require(connection: Connection, account_id: str, member_id: int) -> Member:
 
 
 def find_by_email(connection: Connection, email: str) -> Member | None:
-    """Return a member by the normalised address, or None."""
+    """Return the oldest membership of a normalised address, or None."""
+    return next(iter(list_memberships(connection, email)), None)
+
+
+def find_membership(connection: Connection, account_id: str | None, email: str) -> Member | None:
+    """Return an address's membership of an account, or as an operator, or None."""
+    found = (member for member in list_memberships(connection, email) if member.account_id == account_id)
+    return next(found, None)
+
+
+def list_memberships(connection: Connection, email: str, *, only_verified: bool = False) -> list[Member]:
+    """Return the memberships of a normalised address, oldest first."""
     with connection.cursor(row_factory=class_row(Member)) as cursor:
         return cursor.execute(
-            "/* members.find_by_email */ SELECT id, account_id, email, role FROM member WHERE email = %s", (email,)
-        ).fetchone()
+            "/* members.list_memberships */ SELECT id, account_id, email, role FROM member "
+            "WHERE email = %s AND (is_verified OR NOT %s) ORDER BY id",
+            (email, only_verified),
+        ).fetchall()
 
 
-def set_password(connection: Connection, email: str, password: str, *, actor: str) -> Member:
-    """Give a member another password and end all of the member's sessions.
+def set_password(
+    connection: Connection, email: str, password: str, *, actor: str, member_id: int | None = None
+) -> Member:
+    """Give an address another password, for one of its memberships or all, and end the sessions.
 
     Raises:
         Problem: 404, there is no such member; 422, the password is not usable.
@@ -128,10 +152,13 @@ def set_password(connection: Connection, email: str, password: str, *, actor: st
     email = normalise_email(email)
     _check(email, password)
     with connection.transaction():
-        member = find_by_email(connection, email)
-        if member is None:
+        found = [one for one in list_memberships(connection, email) if member_id is None or one.id == member_id]
+        if not found:
             raise not_found("member", email)
-        return _set_hash(connection, member, passwords.hash_password(password), actor=actor)
+        password_hash = passwords.hash_password(password)
+        for member in found:
+            _set_hash(connection, member, password_hash, actor=actor)
+    return found[0]
 
 
 def set_role(connection: Connection, account_id: str, member_id: int, role: Role, *, actor: str) -> Member:
@@ -180,13 +207,19 @@ def remove(connection: Connection, account_id: str, member_id: int, *, actor: st
     return member
 
 
-def find_credentials(connection: Connection, email: str) -> tuple[int, str] | None:
-    """Return a member's id and password hash by e-mail address, or None."""
-    row = connection.execute(
-        "/* members.find_credentials */ SELECT id, password_hash FROM member WHERE email = %s",
+def find_credentials(connection: Connection, email: str, *, member_id: int | None = None) -> tuple[int, str] | None:
+    """Return id and password hash of an address's oldest membership, or of one of them, or None."""
+    found = list_credentials(connection, email)
+    return next((one for one in found if member_id is None or one[0] == member_id), None)
+
+
+def list_credentials(connection: Connection, email: str) -> list[tuple[int, str]]:
+    """Return ids and password hashes of an address's memberships, oldest first."""
+    rows = connection.execute(
+        "/* members.list_credentials */ SELECT id, password_hash FROM member WHERE email = %s ORDER BY id",
         (normalise_email(email),),
-    ).fetchone()
-    return None if row is None else (row["id"], row["password_hash"])
+    )
+    return [(row["id"], row["password_hash"]) for row in rows]
 
 
 def is_email(text: str) -> bool:
@@ -221,6 +254,13 @@ def _insert(
         connection, account_id=account_id, actor=actor, action="member.create", subject=str(row["id"]), after=after
     )
     return Member(row["id"], account_id, email, role)
+
+
+def _verify(connection: Connection, member: Member) -> bool:
+    cursor = connection.execute(
+        "/* members.verify */ UPDATE member SET is_verified = true WHERE id = %s AND NOT is_verified", (member.id,)
+    )
+    return cursor.rowcount == 1
 
 
 def _set_hash(connection: Connection, member: Member, password_hash: str, *, actor: str) -> Member:

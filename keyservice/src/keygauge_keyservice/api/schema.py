@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+import msgspec
+
 Schema: TypeAlias = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
@@ -22,6 +24,11 @@ _PROBLEMS = {
     422: "The request is wrong; nothing was changed.",
     503: "The database is not available.",
 }
+
+
+def components(*kinds: type) -> dict[str, Schema]:
+    """Describe types of messages, and those within them, each by its name."""
+    return msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")[1]
 
 
 def ref(name: str) -> Schema:

@@ -49,6 +49,7 @@ def register(subparsers: Subparsers) -> None:
         help="processes for replicas, and as many for pages and API (default: %(default)s, which serves hundreds of "
         "replicas; more where one CPU is busy)",
     )
+    parser.add_argument("--show-admin-token", action="store_true", help="print the admin token when it is generated")
     parser.add_argument("--threads", type=_count, default=_THREADS, help="per process (default: %(default)s)")
     parser.set_defaults(run=_run)
 
@@ -64,8 +65,8 @@ def _run(arguments: argparse.Namespace) -> int:
             database.migrate(connection)
             pepper_check.check(connection, given.peppers)
     if given.admin_token_is_new:
-        kept = config.data_directory() / "admin_token"
-        print(f"Admin token, shown this once and kept in {kept}: {given.admin_token}", file=sys.stderr)  # noqa: T201
+        shown = f": {given.admin_token}" if arguments.show_admin_token else ""  # logs are read by many
+        print(f"A new admin token is in {config.data_directory() / 'admin_token'}{shown}", file=sys.stderr)  # noqa: T201
     environ = os.environ | {"KEYGAUGE_DATABASE_URL": given.database_url}
     with _passing_directory() as directory:
         environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # workers count in files: each scrape sees the sum of all

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge_keyservice.clock_reading import Reading
+from keygauge.protocol import Acquisition, ClockReading, Hold, Return
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.heartbeat_message import Acquisition, Hold, Return
 from keygauge_keyservice.limits.grant import Counter, Grant
 from keygauge_keyservice.limits.kinds import concurrency, gcra, quota, sliding_window
 from keygauge_keyservice.limits.kinds.concurrency import Kept
@@ -45,7 +44,7 @@ class Refund:
     spent: int
     ends_us: int  # after this they are burnt
     ago_us: int | None = None  # the last unit was spent so long ago, or longer
-    reading: Reading | None = None  # it was spent before this, by a clock of the replica
+    reading: ClockReading | None = None  # it was spent before this, by a clock of the replica
 
 
 @dataclass(frozen=True)
@@ -63,13 +62,13 @@ def exchange(
     returns: Sequence[Return] = (),
     acquisitions: Sequence[Acquisition] = (),
     holds: Sequence[Hold] = (),
-    reading: Reading | None = None,
+    reading: ClockReading | None = None,
     replicas: int,
 ) -> Exchanged:
     """Take leases back and give leases out, in the caller's transaction; those that are not known are passed over."""
     refunds = _take_back(connection, replica, returns, reading)
     wanted = _open(connection, acquisitions) if acquisitions else {}
-    held = [hold for hold in holds if _is_lease_id(hold.lease_id)]
+    held = [hold for hold in holds if _is_lease_id(hold.lease)]
     states = _lock(connection, sorted({*refunds, *wanted, *concurrency.find(connection, replica, held)}))
     if not states:
         return Exchanged()
@@ -139,7 +138,7 @@ def decide(
     *,
     now_us: int,
     replicas: int,
-    reading: Reading | None = None,
+    reading: ClockReading | None = None,
 ) -> Grant[Any]:
     """Grant what a limit's terms allow; `terms` are its amount, window and period."""
     asked = {"now_us": now_us, "want": wanted.units, "waiting": wanted.waiting, "replicas": replicas}
@@ -163,18 +162,18 @@ def places(wanted: Acquisition, terms: Mapping[str, Any], out: int, *, now_us: i
     )
 
 
-def spent_before(item: Return, reading: Reading | None) -> Reading | None:
+def spent_before(item: Return, reading: ClockReading | None) -> ClockReading | None:
     """Return the moment before which the last unit of a lease was spent, where it may be told to others."""
-    if reading is None or item.ago_us is None or not item.is_exact:
+    if reading is None or item.ago_us is None or not item.exact:
         return None
-    return Reading(reading.clock, max(1, reading.us - item.ago_us + 1))
+    return ClockReading(reading.name, max(1, reading.us - item.ago_us + 1))
 
 
 def _take_back(
-    connection: Connection, replica: str, returns: Sequence[Return], reading: Reading | None
+    connection: Connection, replica: str, returns: Sequence[Return], reading: ClockReading | None
 ) -> dict[str, list[Refund]]:
     """Tell what leases returned may refund. A return sent twice finds its lease deleted, or as small as it makes it."""
-    known = {int(item.lease_id): item for item in returns if _is_lease_id(item.lease_id)}
+    known = {int(item.lease): item for item in returns if _is_lease_id(item.lease)}
     refunds: dict[str, list[Refund]] = {}
     for row in _shrink(connection, replica, [item for item in known.values() if item.used is not None]):
         refunds.setdefault(row["state_id"], []).append(Refund(row["bucket"], row["unspent"], 0, row["ends_us"]))
@@ -188,7 +187,7 @@ def _take_back(
     )
     for row in rows:
         item = known[row["id"]]
-        unspent = min(item.unspent, row["units"])
+        unspent = min(item.unspent or 0, row["units"])
         refund = Refund(
             row["bucket"],
             unspent,
@@ -213,14 +212,14 @@ def _shrink(connection: Connection, replica: str, returns: Sequence[Return]) -> 
         "FROM told WHERE lease.id = told.id "
         "RETURNING state_id, bucket, greatest(told.units - used, 0) AS unspent, "
         "(extract(epoch FROM told.ends_at) * 1000000)::bigint AS ends_us",
-        ([int(item.lease_id) for item in returns], [item.used for item in returns], replica, _CALL_S),
+        ([int(item.lease) for item in returns], [item.used for item in returns], replica, _CALL_S),
     ).fetchall()
 
 
 def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[str, Acquisition]:
     """Return what is wanted by limit, for the limits that exist, each with a row from now on."""
     _prune(connection)
-    wanted = {item.limit_id: item for item in acquisitions if _is_limit_id(item.limit_id)}
+    wanted = {item.limit: item for item in acquisitions if _is_limit_id(item.limit)}
     rows = connection.execute(
         "/* leases.open */ WITH known AS ("
         "SELECT wanted.id, account.id AS account_id FROM unnest(%s::text[]) AS wanted (id) "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from keygauge.protocol import Heartbeat
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.heartbeat_message import HeartbeatMessage
 
 T_MAX_MS = 10_000  # how long a replica may trust what it knows, from the moment it asked
 
 
-def see(connection: Connection, message: HeartbeatMessage) -> int:
+def see(connection: Connection, message: Heartbeat) -> int:
     """Note that a replica is alive, and return how many are, this one included.
 
     A beat that takes or keeps no lease need not wait for the disk: what it writes may be lost in a crash.
@@ -32,7 +32,7 @@ def see(connection: Connection, message: HeartbeatMessage) -> int:
             "host": message.host,
             "version": message.version,
             "mode": message.mode,
-            "lasting": bool(message.acquisitions or message.holds),
+            "lasting": bool(message.acquire or message.hold),
         },
     ).fetchone()
     return 1 + int(row["others"]) if row else 1

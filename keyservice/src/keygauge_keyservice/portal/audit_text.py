@@ -32,6 +32,7 @@ _ACTIONS = {
     "member.remove": "Member removed",
     "member.set_password": "Password changed",
     "member.set_role": "Role changed",
+    "member.verify": "Address verified by single sign-on",
     "member.uninvite": "Invitation canceled",
     "note.add": "Support note added",
     "plan.change": "Plan changed",

@@ -151,6 +151,14 @@ def _is_same_origin() -> bool:
     return origin is None or urlsplit(origin).netloc == cookies.public_host()
 
 
+def is_from_our_page() -> bool:
+    """Tell whether a link was followed on one of our pages, so that its reader wanted it; in doubt it was not."""
+    fetch_site = request.headers.get("Sec-Fetch-Site")
+    if fetch_site is not None:
+        return fetch_site == "same-origin"
+    return urlsplit(request.headers.get("Referer", "")).netloc == cookies.public_host()
+
+
 def _to_sign_in() -> Response:
     target = request.full_path.rstrip("?") if request.method == "GET" else None
     location = url_for("portal.sign_in.show", next=None if target == "/" else target)

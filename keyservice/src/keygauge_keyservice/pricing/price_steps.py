@@ -7,7 +7,7 @@ from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from keygauge_keyservice.heartbeat_message import PriceName
+from keygauge.protocol import PriceName
 from keygauge_keyservice.pricing.price_book import PriceBook
 
 BEFORE = timedelta(hours=2)  # how old a call may be that a replica prices

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
 
-REPLICA_PATHS = frozenset(("/v1/beat", "/v1/events", "/v1/reports"))
+REPLICA_PATHS = frozenset(("/v1/heartbeat", "/v1/events", "/v1/reports"))
 _HEALTH_PATHS = frozenset(("/healthz", "/readyz"))  # a balancer must not take the service away because pages are slow
 AT_ONCE = 4  # of one visitor
 _LINE_MAX = 100

@@ -5,24 +5,14 @@ from __future__ import annotations
 import hmac
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from keygauge.protocol import Found, KeyEntry, LimitTerms, LookUp, Secret
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.heartbeat_message import LookUp
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.secret import PepperError, Peppers
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A secret that a digest belongs to."""
-
-    digest: bytes
-    key_id: str
-    number: int
 
 
 def look_up(connection: Connection, look_ups: Sequence[LookUp], peppers: Peppers) -> list[Found]:
@@ -30,15 +20,15 @@ def look_up(connection: Connection, look_ups: Sequence[LookUp], peppers: Peppers
     rows = connection.execute(
         "/* entries.look_up */ SELECT key_id, number, hash, pepper_version FROM key_secret "
         "WHERE key_id = ANY(%s) AND (expires_at IS NULL OR expires_at > clock_timestamp())",
-        ([wanted.key_id for wanted in look_ups],),
+        ([wanted.key for wanted in look_ups],),
     )
     secrets: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         secrets.setdefault(row["key_id"], []).append(row)
-    return [found for wanted in look_ups if (found := _match(wanted, secrets.get(wanted.key_id, []), peppers))]
+    return [found for wanted in look_ups if (found := _match(wanted, secrets.get(wanted.key, []), peppers))]
 
 
-def load(connection: Connection, key_ids: Sequence[str]) -> list[dict[str, Any]]:
+def load(connection: Connection, key_ids: Sequence[str]) -> list[KeyEntry]:
     """Return the entries of keys, deleted ones too."""
     if not key_ids:
         return []
@@ -54,56 +44,57 @@ def load(connection: Connection, key_ids: Sequence[str]) -> list[dict[str, Any]]
     limits = definitions.of_plans(connection, {row["plan"] for row in rows})
     own = definitions.of_keys(connection, key_ids)
     return [
-        {
+        KeyEntry(
             **row,
-            "secrets": secrets.get(row["id"], []),
-            "limits": [
+            secrets=secrets.get(row["id"], []),
+            limits=[
                 _terms(limit, account_id=row["account"], key_id=row["id"])
                 for limit in [*limits.get(row["plan"], []), *own.get(row["id"], [])]
             ],
-        }
+        )
         for row in rows
     ]
 
 
 def _match(wanted: LookUp, secrets: Sequence[dict[str, Any]], peppers: Peppers) -> Found | None:
+    digest = bytes.fromhex(wanted.digest)
     if not secrets:  # as much work as for a key that exists
-        hmac.compare_digest(peppers.hash(wanted.digest, peppers.newest), wanted.digest)
+        hmac.compare_digest(peppers.hash(digest, peppers.newest), digest)
         return None
     for secret in secrets:
         try:
-            if peppers.matches(wanted.digest, version=secret["pepper_version"], expected=secret["hash"]):
-                return Found(wanted.digest, wanted.key_id, secret["number"])
+            if peppers.matches(digest, version=secret["pepper_version"], expected=secret["hash"]):
+                return Found(wanted.digest, wanted.key, secret["number"])
         except PepperError as error:  # one key's, not the whole beat's
-            _log.error("key %s cannot be checked: %s", wanted.key_id, error)
+            _log.error("key %s cannot be checked: %s", wanted.key, error)
     return None
 
 
-def _secrets(connection: Connection, key_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+def _secrets(connection: Connection, key_ids: Sequence[str]) -> dict[str, list[Secret]]:
     rows = connection.execute(
         "/* entries.secrets */ SELECT key_id, number, floor(extract(epoch FROM expires_at))::bigint AS expires_at "
         "FROM key_secret WHERE key_id = ANY(%s) AND (expires_at IS NULL OR expires_at > clock_timestamp()) "
         "ORDER BY number",
         (list(key_ids),),
     )
-    secrets: dict[str, list[dict[str, Any]]] = {}
+    secrets: dict[str, list[Secret]] = {}
     for row in rows:
-        secrets.setdefault(row.pop("key_id"), []).append(row)
+        secrets.setdefault(row["key_id"], []).append(Secret(row["number"], row["expires_at"]))
     return secrets
 
 
-def _terms(limit: definitions.Limit, *, account_id: str, key_id: str) -> dict[str, Any]:
-    return {
-        "id": f"{limit.id}:{account_id if limit.subject == 'account' else key_id}",
-        "name": limit.name,
-        "unit": limit.unit,
-        "amount": limit.amount,
-        "window_s": limit.window_s,
-        "period": limit.period,
-        "when_down": limit.when_down,
-        "dry_run": limit.dry_run,
-        "route": limit.route,
-        "model": limit.model,
-        "output_default": limit.output_default,
-        "when_unpriced": limit.when_unpriced,
-    }
+def _terms(limit: definitions.Limit, *, account_id: str, key_id: str) -> LimitTerms:
+    return LimitTerms(
+        id=f"{limit.id}:{account_id if limit.subject == 'account' else key_id}",
+        name=limit.name,
+        unit=limit.unit,
+        amount=limit.amount,
+        window_s=limit.window_s,
+        period=limit.period,
+        when_down=limit.when_down,
+        dry_run=limit.dry_run,
+        route=limit.route,
+        model=limit.model,
+        output_default=limit.output_default,
+        when_unpriced=limit.when_unpriced,
+    )

@@ -8,10 +8,10 @@ from ipaddress import ip_address, ip_network
 from flask import request
 
 from keygauge import key as key_format
+from keygauge.protocol import LookUp
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.heartbeat_message import LookUp
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.sync import key_entries
@@ -27,9 +27,9 @@ def require_key(connection: Connection) -> Key:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
     key_id = key_format.parse(token)
-    wanted = [LookUp(key_id, key_format.digest(token))] if key_id else []
+    wanted = [LookUp(key_id, key_format.digest(token).hex())] if key_id else []
     found = key_entries.look_up(connection, wanted, services().settings.peppers)
-    key = keys.find(connection, found[0].key_id) if found else None
+    key = keys.find(connection, found[0].key) if found else None
     if key is None or not _works(connection, key):
         raise Problem(
             401,

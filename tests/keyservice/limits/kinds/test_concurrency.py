@@ -1,6 +1,7 @@
+import msgspec
 import pytest
 
-from keygauge_keyservice import heartbeat_message
+from keygauge.protocol import Heartbeat
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits.kinds import concurrency
 from keygauge_keyservice.pricing.price_book import PriceBook
@@ -26,8 +27,9 @@ def send(connection):
     def send(replica=ONE, **parts):
         head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
         with connection.transaction():
-            message = heartbeat_message.parse(head | parts)
-            return heartbeat.answer(connection, message, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+            message = msgspec.convert(head | parts, Heartbeat)
+            answer = heartbeat.answer(connection, message, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+            return msgspec.to_builtins(answer)
 
     return send
 
@@ -112,8 +114,8 @@ def test_replicas_that_share_leave_slots_for_each_other():
 @pytest.mark.parametrize("hold", [{}, {"lease": "1"}, {"lease": "1", "units": 0}, {"lease": 1, "units": 1}])
 def test_a_wrong_hold_is_refused(hold):
     head = {"replica": ONE, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
-    with pytest.raises(Exception, match="hold"):
-        heartbeat_message.parse(head | {"hold": [hold]})
+    with pytest.raises(msgspec.ValidationError, match="hold"):
+        msgspec.convert(head | {"hold": [hold]}, Heartbeat)
 
 
 def test_a_hold_of_no_number_is_passed_over(send):

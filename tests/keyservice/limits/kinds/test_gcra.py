@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keygauge.protocol import Acquisition, Return
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.heartbeat_message import Acquisition, Return
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.kinds import gcra
 from keygauge_keyservice.limits.kinds.gcra import Flow

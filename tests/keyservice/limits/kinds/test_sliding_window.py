@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge_keyservice.clock_reading import Reading
+from keygauge.protocol import ClockReading
 from keygauge_keyservice.limits.kinds import sliding_window
 from keygauge_keyservice.limits.kinds.sliding_window import Log
 
@@ -155,23 +155,23 @@ def test_a_small_limit_is_given_for_use_at_once():
 def stamped(*, amount=1, clock="a host"):
     """Return the log of one unit, spent before 5,001 us of a clock; that was told 40 ms later."""
     given = sliding_window.grant(NEW, now_us=START_US, amount=amount, window_s=1, want=1)
-    reading = Reading(clock, 5_001)
+    reading = ClockReading(clock, 5_001)
     return given.state.tighten(1, given.ends_us, spent_us=START_US + 40_002, window_s=1, reading=reading)
 
 
 def test_a_replica_of_the_same_clock_is_told_the_start_by_it():
     asked = {"now_us": START_US + 990_000, "amount": 1, "window_s": 1, "want": 1}
-    given = sliding_window.grant(stamped(), **asked, reading=Reading("a host", 935_001))
+    given = sliding_window.grant(stamped(), **asked, reading=ClockReading("a host", 935_001))
     assert (given.units, given.wait_us) == (1, 5_001 + SECOND_US - 935_001)
     assert given.start_us == asked["now_us"]  # nothing to wait for but that
-    given = sliding_window.grant(stamped(), **asked, reading=Reading("another", 935_001))
+    given = sliding_window.grant(stamped(), **asked, reading=ClockReading("another", 935_001))
     assert (given.units, given.wait_us, given.start_us) == (1, 0, START_US + 40_002 + SECOND_US)
     assert sliding_window.grant(stamped(), **asked).start_us == START_US + 40_002 + SECOND_US
 
 
 def test_a_clock_that_cannot_be_the_same_is_not_believed():
     given = sliding_window.grant(
-        stamped(), now_us=START_US + 990_000, amount=1, window_s=1, want=1, reading=Reading("a host", 95_000_000)
+        stamped(), now_us=START_US + 990_000, amount=1, window_s=1, want=1, reading=ClockReading("a host", 95_000_000)
     )
     assert (given.wait_us, given.start_us) == (0, START_US + 40_002 + SECOND_US)
 
@@ -181,7 +181,7 @@ def test_readings_of_one_clock_only_are_kept():
     assert (log.clock, log.stamps) == ("a host", (5_001,))
     given = sliding_window.grant(log, now_us=START_US + 50_000, amount=2, window_s=1, want=1)
     later = given.state.tighten(
-        1, given.ends_us, spent_us=START_US + 60_000, window_s=1, reading=Reading("another", 77)
+        1, given.ends_us, spent_us=START_US + 60_000, window_s=1, reading=ClockReading("another", 77)
     )
     assert (later.clock, later.stamps) == ("another", (0, 77))
     assert later.since(START_US + 60_000) == NEW

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keygauge.protocol import Hold
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.heartbeat_message import Hold
 from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Counter, Grant
 from keygauge_keyservice.limits.replicas import T_MAX_MS
@@ -63,7 +63,7 @@ def find(connection: Connection, replica: str, holds: Sequence[Hold]) -> set[str
         return set()
     rows = connection.execute(
         "/* slots.find */ SELECT DISTINCT state_id FROM lease WHERE id = ANY(%s) AND replica = %s AND bucket = %s",
-        ([int(hold.lease_id) for hold in holds], replica, BUCKET),
+        ([int(hold.lease) for hold in holds], replica, BUCKET),
     )
     return {row["state_id"] for row in rows}
 
@@ -80,7 +80,7 @@ def keep(connection: Connection, replica: str, holds: Sequence[Hold]) -> list[di
         "RETURNING lease.id, state_id",
         (
             LIFE_US,
-            [int(hold.lease_id) for hold in holds],
+            [int(hold.lease) for hold in holds],
             [hold.units for hold in holds],
             replica,
             BUCKET,

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, repeat
 
-from keygauge_keyservice.clock_reading import Reading
+from keygauge.protocol import ClockReading
 from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Grant
 
@@ -69,11 +69,11 @@ class Log:
         """Move every end up to the grid: each unit counts a little longer, never shorter."""
         return _sum((_up(end, width_us), units) for end, units, _ in self._entries())
 
-    def read_by(self, reading: Reading | None, now_us: int) -> Log:
+    def read_by(self, reading: ClockReading | None, now_us: int) -> Log:
         """Move ends that are known by a clock to where they are by now at the latest, given what it showed before."""
         return _sum((self._end(end, stamp, reading, now_us), units) for end, units, stamp in self._entries())
 
-    def waits(self, reading: Reading | None, now_us: int, *, start_us: int, window_us: int) -> tuple[int, int]:
+    def waits(self, reading: ClockReading | None, now_us: int, *, start_us: int, window_us: int) -> tuple[int, int]:
         """Return how long to wait for what a window that ends at `start_us` does not see: from now, and by a clock."""
         by_now = by_clock = 0
         for end, _, stamp in self._entries():
@@ -95,7 +95,9 @@ class Log:
         here = self.find(end, width_us(window_s))
         return self if here is None else self.take(units, here)
 
-    def tighten(self, units: int, end: int, *, spent_us: int, window_s: int, reading: Reading | None = None) -> Log:
+    def tighten(
+        self, units: int, end: int, *, spent_us: int, window_s: int, reading: ClockReading | None = None
+    ) -> Log:
         """Note that units given with an end were spent before a moment: they count until a window after that.
 
         `reading` is that moment by a clock of the replica. Of other clocks nothing is known from then on.
@@ -107,8 +109,8 @@ class Log:
         log = self.take(units, here)
         if reading is None:
             return log.add(units, spent_us)
-        if log.clock != reading.clock:
-            log = Log(log.ends, log.cells, clock=reading.clock)
+        if log.clock != reading.name:
+            log = Log(log.ends, log.cells, clock=reading.name)
         return log.add(units, spent_us, stamp=reading.us)
 
     def opens_us(self, amount: int, window_us: int) -> int:
@@ -123,8 +125,8 @@ class Log:
     def _by_end(self) -> dict[int, tuple[int, int]]:
         return {end: (units, stamp) for end, units, stamp in self._entries()}
 
-    def _end(self, end: int, stamp: int, reading: Reading | None, now_us: int) -> int:
-        if not stamp or reading is None or reading.clock != self.clock:
+    def _end(self, end: int, stamp: int, reading: ClockReading | None, now_us: int) -> int:
+        if not stamp or reading is None or reading.name != self.clock:
             return end
         last = stamp + now_us - reading.us
         return last if abs(last - end) < _APART_US else end
@@ -154,7 +156,7 @@ def grant(
     want: int,
     replicas: int = 1,
     waiting: int = 1,
-    reading: Reading | None = None,
+    reading: ClockReading | None = None,
 ) -> Grant[Log]:
     """Give what the limit allows of the units wanted, and say when more comes free.
 

@@ -53,4 +53,12 @@ def _require(connection: Connection, token: str) -> Invitation:
 
 def _page(connection: Connection, invited: Invitation, *, wrong: str | None = None) -> str:
     account = accounts.require(connection, invited.account_id) if invited.account_id else None
-    return render_template("portal/invitation.html", invited=invited, account=account, wrong=wrong)
+    sign_on = services().sign_on
+    return render_template(
+        "portal/invitation.html",
+        invited=invited,
+        account=account,
+        wrong=wrong,
+        provider=sign_on.provider.name if sign_on else None,
+        token=(request.view_args or {})["token"],
+    )

@@ -42,13 +42,13 @@ def change_password() -> Response | tuple[str, int]:
     with services().connection() as connection:
         device = cookies.known_device(member.email)
         is_admitted = login_throttle.admit(connection, email=member.email, ip=ip, device=device)
-        credentials = members.find_credentials(connection, member.email)
+        credentials = members.find_credentials(connection, member.email, member_id=member.id)
     old = request.form.get("old", "")[: passwords.LENGTH_MAX]
     if not is_admitted or not passwords.verify(credentials[1] if credentials else None, old):
         return _page(wrong="The current password is incorrect, or there were too many attempts."), 422
     try:
         with services().connection() as connection:
-            members.set_password(connection, member.email, new, actor=member.email)
+            members.set_password(connection, member.email, new, actor=member.email, member_id=member.id)
             login_throttle.forgive(connection, email=member.email, ip=ip, device=device)
             token = sessions.start(connection, member.id)
     except Problem as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -15,6 +16,7 @@ blueprint = Blueprint("sign_in", __name__)
 
 _WRONG = "Incorrect e-mail address or password."
 _TOO_MANY = f"Too many attempts. Try again in {login_throttle.WINDOW_S // 60} minutes."
+_MEMBERSHIPS_MAX = 4  # of one address, each with a password of its own: trying one takes a while
 _THEMES = ("light", "dark")
 _THEME_AGE_S = 365 * 86400
 
@@ -37,11 +39,13 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
     ip, device = request.remote_addr or "", cookies.known_device(email)
     with services().connection() as connection:
         is_admitted = login_throttle.admit(connection, email=email, ip=ip, device=device)
-        credentials = members.find_credentials(connection, email)
+        credentials = members.list_credentials(connection, email)[:_MEMBERSHIPS_MAX]
     if not is_admitted:
         return _refuse(_TOO_MANY, 429, email)
-    member_id, password_hash = credentials or (0, None)
-    if not passwords.verify(password_hash, password):  # outside of the transaction: it takes a while
+    tried: Sequence[tuple[int, str | None]] = credentials or [(0, None)]
+    # Outside of the transaction: it takes a while.
+    member_id = next((one for one, password_hash in tried if passwords.verify(password_hash, password)), None)
+    if member_id is None:
         return _refuse(_WRONG, 422, email)
     before = auth.find_session()
     with services().connection() as connection:

@@ -9,7 +9,7 @@ from flask import Blueprint, make_response, redirect, request
 from itsdangerous import BadData
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import members, sessions
+from keygauge_keyservice.accounts import invitations, members, sessions
 from keygauge_keyservice.accounts.oidc import NO_ATTEMPT, Attempt, OidcError, SignOn
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, cookies
@@ -31,7 +31,11 @@ def begin() -> Response | tuple[str, int, dict[str, str]]:
     except OidcError as error:
         return _refuse(error)
     response = redirect(address, 303)
-    kept = asdict(attempt) | {"next": sign_in.local_page(request.args.get("next"))}
+    kept = asdict(attempt) | {
+        "next": sign_in.local_page(request.args.get("next")),
+        # Not from a stranger's link, which would put its reader into the stranger's account.
+        "invitation": request.args.get("invitation") if auth.is_from_our_page() else None,
+    }
     cookies.give(response, _COOKIE, cookies.signer("sso").dumps(kept), max_age_s=_ATTEMPT_S)
     return response
 
@@ -43,10 +47,10 @@ def finish() -> Response | tuple[str, int, dict[str, str]]:
         kept = cookies.signer("sso").loads(cookies.read(_COOKIE), max_age=_ATTEMPT_S)
     except BadData:
         kept = asdict(NO_ATTEMPT)
-    target = sign_in.local_page(kept.pop("next", None))
+    target, invitation = sign_in.local_page(kept.pop("next", None)), kept.pop("invitation", None)
     try:
-        email = _require().finish(Attempt(**kept), _redirect_uri(), request.args)
-        token = _start(members.normalise_email(email))
+        email = members.normalise_email(_require().finish(Attempt(**kept), _redirect_uri(), request.args))
+        token = _start(email, invitation)
     except OidcError as error:
         response: Response = make_response(_refuse(error))
     else:
@@ -56,12 +60,26 @@ def finish() -> Response | tuple[str, int, dict[str, str]]:
     return response
 
 
-def _start(email: str) -> str:
+def _start(email: str, invitation: str | None) -> str:
+    """Enter by an invitation, the membership that this browser is signed in to, or one that was verified before."""
+    before = auth.find_session()
     with services().connection() as connection:
-        member = members.find_by_email(connection, email)
-        if member is None:
-            raise OidcError(403, f"{email} is not a member. Ask an owner of your account for an invitation.")
-        return sessions.start(connection, member.id)
+        if invitation:
+            try:
+                return sessions.start(connection, invitations.accept_verified(connection, invitation, email).id)
+            except Problem as problem:
+                raise OidcError(problem.status, problem.detail) from problem
+        if before is not None and before.member.email == email:
+            members.verify(connection, before.member)
+            return sessions.start(connection, before.member.id)
+        found = members.list_memberships(connection, email, only_verified=True)
+        if not found:
+            raise OidcError(
+                403,
+                f"{email} is not a member. Ask an owner of your account for an invitation; "
+                "if you have a password, sign in with it, then use single sign-on once in the same browser.",
+            )
+        return sessions.start(connection, found[0].id)
 
 
 def _require() -> SignOn:
