@@ -98,3 +98,16 @@ def test_wrong_thresholds_are_refused(run, tmp_path, text):
 def test_thresholds_that_are_not_there_are_named(run, tmp_path):
     with pytest.raises(CommandError, match=r"no\.yaml cannot be read"):
         run("build", "--folder", tmp_path, "--thresholds", tmp_path / "no.yaml")
+
+
+def test_alerts_lead_to_ones_own_grafana_and_have_ones_own_label(run, tmp_path):
+    run("build", "--folder", tmp_path, "--grafana", "https://grafana.example/", "--owner", "platform")
+    rules = (tmp_path / "dashboards/generated/prometheus/keygauge.rules.yaml").read_text()
+    assert "dashboard_url: https://grafana.example/d/keygauge-key?" in rules
+    assert set(re.findall(r"owner: (\w+)", rules)) == {"platform"}
+
+
+@pytest.mark.parametrize("option", ["--runbook", "--grafana"])
+def test_address_that_is_not_whole_is_refused(run, tmp_path, option):
+    with pytest.raises(CommandError, match="give an address in full"):
+        run("build", "--folder", tmp_path, option, "docs/runbook.md")

@@ -20,7 +20,7 @@ from keygauge_dashboards.alerts.alert import SOURCE
 from keygauge_dashboards.alerts.prometheus import records
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panels import Prometheus
-from keygauge_dashboards.promql.queries import ALERTS, ENV, JOB, UP
+from keygauge_dashboards.promql.queries import ALERTS, ENV, JOB, SINCE, UP
 from keygauge_dashboards.thresholds import Thresholds
 
 STEP_S = 30
@@ -29,18 +29,23 @@ ONE = {
     "env": "live",
     "job": "api",
     "account": "a1",
+    "owner": "a1",
     "key": "k1",
     "endpoint": "/v1/chat/completions",
     "model": "gpt-4o-mini",
 }
-EVERY = dict.fromkeys(ONE, All(custom=".*")) | {"account": All(("a1", "a2")), "key": All(("k1", "k2", "anonymous"))}
+EVERY = dict.fromkeys(ONE, All(custom=".*")) | {
+    "account": All(("a1", "a2")),
+    "owner": All(("a1", "a2")),
+    "key": All(("k1", "k2", "anonymous")),
+}
 VALUES = {
     metrics.KEY: ("k1", "k2", "anonymous"),
     metrics.ROUTE: ("/v1/chat/completions",),
     metrics.MODEL: ("gpt-4o-mini",),
     metrics.STATUS: ("200", "403", "429", "500"),
     metrics.TOKEN_TYPE: ("input", "output"),
-    metrics.OUTCOME: ("admitted", "limited"),
+    metrics.OUTCOME: ("admitted", "limited", "revoked"),
     metrics.STATUS_CLASS: ("2xx", "4xx", "5xx"),
 }
 _LEVELS = {service_metrics.KEY_INFO: (1, 0), service_metrics.LIMIT_USED: (60, 0.3)}  # at first, and growth a step
@@ -136,9 +141,12 @@ def _samples(now):
     for record in records(Thresholds()):
         yield from _line(record.name, {JOB: "api", metrics.KEY: "k1"}, now, lambda _: 0.01)
     yield from _line(UP, {JOB: "keyservice", "instance": "i1"}, now, lambda _: 1)
+    yield from _line(UP, {JOB: "collector", "instance": "i1"}, now, lambda _: 0)
     source = SOURCE.replace('"', "").split("=")
     alert = {"alertname": "KeyRateLimited", "alertstate": "firing", "severity": "ticket", "keygauge_key_id": "k1"}
     yield from _line(ALERTS, {**alert, source[0]: source[1]}, now, lambda _: 1)
+    del alert["alertstate"]
+    yield from _line(SINCE, {**alert, source[0]: source[1]}, now, lambda _: now - 600)
 
 
 def _series(metric, labels, now):

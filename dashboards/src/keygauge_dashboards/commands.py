@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from keygauge.command import CommandError, Subparsers
-from keygauge_dashboards.alerts.alert import RUNBOOK
+from keygauge_dashboards.alerts.alert import Links
 from keygauge_dashboards.generate import generate, stale, write
 from keygauge_dashboards.thresholds import Thresholds, read
 
@@ -23,7 +23,9 @@ def register(subparsers: Subparsers) -> None:
         verb = verbs.add_parser(name, help=text)
         verb.add_argument("--folder", type=Path, default=Path(), help="the project's folder (default: the current one)")
         verb.add_argument("--thresholds", type=Path, metavar="FILE", help="your own thresholds, as YAML")
-        verb.add_argument("--runbook", default=RUNBOOK, metavar="URL", help="where the alerts link to, your runbook")
+        verb.add_argument("--grafana", default=Links.grafana, metavar="URL", help="your Grafana, for links from alerts")
+        verb.add_argument("--runbook", default=Links.runbook, metavar="URL", help="your runbook, for links from alerts")
+        verb.add_argument("--owner", default=Links.owner, metavar="NAME", help="the label `owner` of all alerts")
         verb.set_defaults(run=run)
 
 
@@ -41,10 +43,19 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _generate(arguments: argparse.Namespace) -> dict[Path, str]:
+    links = Links(_url("grafana", arguments), _url("runbook", arguments), arguments.owner)
     if arguments.thresholds is None:
-        return generate(Thresholds(), arguments.runbook)
+        return generate(Thresholds(), links)
     try:
         text = arguments.thresholds.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"thresholds: {arguments.thresholds} cannot be read: {error}") from error
-    return generate(read(text), arguments.runbook)
+    return generate(read(text), links)
+
+
+def _url(name: str, arguments: argparse.Namespace) -> str:
+    """Return an address that can be followed from wherever an alert is read."""
+    url = str(getattr(arguments, name)).rstrip("/")
+    if not url.startswith(("https://", "http://")):
+        raise CommandError(f"--{name} is {url!r}: give an address in full, such as https://wiki.example/keygauge")
+    return url

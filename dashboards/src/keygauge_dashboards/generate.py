@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from keygauge_dashboards.alerts.alert import RUNBOOK
+from keygauge_dashboards.alerts.alert import Links
 from keygauge_dashboards.catalogue import catalogue
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.provisioning import dashboard_folder, data_sources, ledger_rules, rules
@@ -14,19 +14,20 @@ from keygauge_dashboards.thresholds import Thresholds
 GENERATED = Path("dashboards/generated")
 _DASHBOARDS = GENERATED / "grafana/dashboards"
 _PROVISIONING = GENERATED / "grafana/provisioning"
+_DEFAULT = Links()
 
 
-def generate(thresholds: Thresholds, runbook: str = RUNBOOK) -> dict[Path, str]:
-    """Return the text of every generated file by its path below the project's folder; alerts link to the runbook."""
+def generate(thresholds: Thresholds, links: Links = _DEFAULT) -> dict[Path, str]:
+    """Return the text of every generated file by its path below the project's folder; alerts lead to `links`."""
     dashboards = {
         _DASHBOARDS / f"{page.uid}.json": json.dumps(page.json(), indent=2, sort_keys=True) + "\n"
-        for page in pages(thresholds)
+        for page in pages(thresholds, links.runbook)
     }
     return {
         **dashboards,
-        GENERATED / "prometheus/keygauge.rules.yaml": rules(thresholds, runbook),
+        GENERATED / "prometheus/keygauge.rules.yaml": rules(thresholds, links),
         _PROVISIONING / "datasources/keygauge.yaml": data_sources(),
-        _PROVISIONING / "alerting/keygauge.yaml": ledger_rules(runbook),
+        _PROVISIONING / "alerting/keygauge.yaml": ledger_rules(links),
         _PROVISIONING / "dashboards/keygauge.yaml": dashboard_folder(),
         Path("docs/reference/dashboards.md"): catalogue(thresholds),
     }

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 import yaml
 
+from keygauge_dashboards.alerts.alert import Links
 from keygauge_dashboards.alerts.ledger import ledger_alerts
 from keygauge_dashboards.generate import GENERATED
 from keygauge_dashboards.provisioning import ledger_rules
@@ -71,7 +72,7 @@ def test_rules_are_flat_as_the_loader_wants_them(root):
 
 def test_templates_are_written_as_the_loader_takes_them():
     """Grafana keeps annotations as they are, and expands $NAME in labels: those have none."""
-    for group in yaml.safe_load(ledger_rules("https://runbook.example"))["groups"]:
+    for group in yaml.safe_load(ledger_rules(Links()))["groups"]:
         for rule in group["rules"]:
             written = " ".join(rule["annotations"].values())
             assert re.findall(r"\{\{ (\S+) \}\}", written)

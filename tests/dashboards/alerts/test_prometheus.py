@@ -25,6 +25,7 @@ from keygauge.metrics import (
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts.ledger import ledger_alerts
 from keygauge_dashboards.alerts.prometheus import alerts, records
+from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.generate import GENERATED
 from keygauge_dashboards.promql.queries import ALERTS, UP
 from keygauge_dashboards.thresholds import Thresholds
@@ -412,7 +413,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.alert}: {case.state}")
 def test_alert_fires_when_it_should(case, run, root, tmp_path):
-    common = {"alertname": case.alert, "alertstate": "firing", "source": "keygauge"}
+    common = {"alertname": case.alert, "alertstate": "firing", "source": "keygauge", "owner": "api"}
     expected = [{"labels": _series(ALERTS, {**common, **labels}), "value": 1} for labels in case.fires]
     firing = _series(ALERTS, {"alertname": case.alert, "alertstate": "firing"})
     rules = _rules_of(case.alert, root)
@@ -459,8 +460,57 @@ def test_every_alert_has_a_firing_and_a_silent_case():
 def test_messages_use_labels_that_the_alert_has():
     for alert in alerts(Thresholds()):
         given = {name for case in CASES if case.alert == alert.name for labels in case.fires for name in labels}
-        used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description))
+        used = set(re.findall(r"\$labels\.(\w+)", alert.summary + alert.description + alert.page))
         assert used - given <= {"key", "receiver"}, alert.name  # those that may be empty
+
+
+def test_every_alert_says_what_it_means_and_leads_to_what_it_is_about(root):
+    known = {page.uid: {item["name"] for item in page.variables} for page in pages(Thresholds())}
+    for rule in _committed(root):
+        told = rule["annotations"]
+        assert told["impact"].endswith(".")
+        assert rule["labels"]["owner"] == "api"
+        assert told["runbook_url"].startswith("http://127.0.0.1:3000/")
+        grafana, uid, query = re.fullmatch(r"(http://[^/]+)/d/([\w-]+)\?(.+)", told["dashboard_url"]).groups()
+        assert grafana == "http://127.0.0.1:3000"
+        assert set(re.findall(r"var-(\w+)=", query)) <= known[uid]
+
+
+def test_address_of_an_alert_is_about_its_subject_whatever_its_name(run, tmp_path, root):
+    """A name of a model or key is written as an address has it."""
+    series = requests("200", "0+90x30", key="k&1 %") | requests("429", "0+10x30", key="k&1 %")
+    rule = next(rule for rule in _committed(root) if rule["alert"] == "KeyRateLimited")
+    told = rule["annotations"]
+    page = told["dashboard_url"].replace("{{ $labels.keygauge_key_id | urlquery }}", "k%261+%25")
+    expected = {
+        **told,
+        "summary": "Key k&1 % (k&1 %) runs into its limits",
+        "description": told["description"]
+        .replace("{{ $value | humanizePercentage }}", "10%")
+        .replace("{{ $labels.job }}", "api"),
+        "dashboard_url": page,
+    }
+    labels = {**rule["labels"], **JOB, label(KEY): "k&1 %", "name": "k&1 %"}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(_rules_of("KeyRateLimited", root)))
+    case = {"eval_time": "20m", "alertname": "KeyRateLimited"}
+    test = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "alert_rule_test": [{**case, "exp_alerts": [{"exp_labels": labels, "exp_annotations": expected}]}],
+            }
+        ],
+    }
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(test))
+    run("promtool", "test", "rules", tmp_path / "test.yaml")
+
+
+def _committed(root):
+    groups = yaml.safe_load((root / RULES).read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"] if "alert" in rule]
 
 
 def test_rules_are_valid(run, root):

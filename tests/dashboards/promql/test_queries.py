@@ -14,13 +14,27 @@ from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, QueryError,
 from keygauge_dashboards.thresholds import Thresholds
 
 HISTOGRAM_PARTS = ("_bucket", "_count", "_sum")
-ALERT_LABELS = {"alertname", "alertstate", "severity", "source"}
+ALERT_LABELS = {
+    "alertname",
+    "alertstate",
+    "severity",
+    "source",
+    "owner",
+    "account",
+    "key",
+    "id",
+    "limit",
+    "name",
+    JOB,
+    label(KEY),
+}
 
 
 def _series():
     """Every series there may be, with its labels."""
     known = {
         queries.ALERTS: ALERT_LABELS,
+        queries.SINCE: ALERT_LABELS - {"alertstate"},
         queries.UP: {JOB},
         **{record.name: {JOB, label(KEY)} for record in records(Thresholds())},
     }
@@ -84,7 +98,7 @@ def test_every_metric_and_label_is_one_that_the_code_emits(expression):
         assert selector.name in known
         given |= known[selector.name]
         assert {matcher.name for matcher in selector.matchers.matchers} <= known[selector.name]
-    given |= set(re.findall(r'label_replace\([^"]*?.*?, "(\w+)", "\$1"', expression))
+    given |= set(re.findall(r'"(\w+)", "\$1", "', expression))
     for node in nodes:
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
             assert set(node.modifier.labels) <= given

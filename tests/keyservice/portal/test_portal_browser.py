@@ -136,7 +136,7 @@ def test_toolbar_applies_on_change(chromium, address, used):
         page.get_by_label("Key", exact=True).fill(used.key.name)
         page.get_by_label("Key", exact=True).press("Tab")
         page.wait_for_url("**key=Acme*")
-        page.get_by_label("Group by").select_option("Model")
+        page.get_by_label("Group by").select_option("model")
         page.wait_for_url("**group=model*")
         expect(page.get_by_role("heading", name="Requests per day by model")).to_be_visible()
         page.get_by_label("From").fill((datetime.now(UTC) - timedelta(days=9)).strftime("%Y-%m-%d"))

@@ -369,12 +369,16 @@ def test_heartbeats_at_the_same_time_never_grant_more_than_the_limit_in_any_wind
     budget = plans.Limit(name="daily", unit="request", amount=300, period="day")
     plans.replace_limits(connection, "free", [limit, budget], actor="test")
     rate, daily = (f"{item.id}:{account.id}" for item in plans.require(connection, "free").limits)
-    spends, totals, until = [], [], time.monotonic() + seconds
+    spends, totals, began = [], [], time.monotonic()
+
+    def is_over(now):
+        """Much was spent: on a busy machine that takes longer, as leases end before they arrive."""
+        return (now > began + seconds and sum(totals) >= 300 and len(spends) > amount / 3) or now > began + 60
 
     def replica(number):
         with database.connect(database_url) as own:
             order = [rate, daily] if number % 2 else [daily, rate]
-            while (sent := time.monotonic()) < until:
+            while not is_over(sent := time.monotonic()):
                 with own.transaction():
                     answer = send_on(
                         own, str(number) * 32, cursor=0, acquire=[{"limit": item, "units": 3} for item in order]
@@ -422,7 +426,7 @@ def test_a_heartbeat_that_waits_for_a_lock_uses_the_time_after_it(connection, ac
 def wait_for_blocked(url):
     with database.connect(url) as watcher:
         watcher.autocommit = True
-        for _ in range(500):
+        for _ in range(5000):
             row = watcher.execute(
                 "SELECT count(*) AS blocked FROM pg_stat_activity "
                 "WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from keygauge import service_metrics as service
 from keygauge.metrics import DECISIONS, KEY, OUTCOME, REQUESTS, label
-from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, Alert, Record, between
+from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, Alert, Record, between, subject
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     JOB,
@@ -21,6 +21,7 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, LIMITS_PAGE
 
 DAY_S = 86_400
 NO_KEY = "anonymous|invalid|other"  # what stands for a key where there is none of its own
@@ -59,6 +60,8 @@ def _usage_spike(thresholds: Thresholds) -> Alert:
         summary=f"Key {NAMED_KEY} is used far more than usual",
         description='{{ $value | printf "%.1f" }} times its average of 7 days within the last hour: '
         "a launch, a loop or a stolen key.",
+        impact="The key's quota, budget and the upstream's rate limits may be used up by one client.",
+        page=subject(KEY_PAGE, key=label(KEY)),
     )
 
 
@@ -72,6 +75,8 @@ def _new_key_hot(thresholds: Thresholds) -> Alert:
         hold="5m",
         summary=f"New key {NAMED_KEY} is used heavily",
         description=f"{COUNT} requests within the last hour by a key that was not used a day ago.",
+        impact="A mistake or a thief may use up the account's budget before the owner notices.",
+        page=subject(KEY_PAGE, key=label(KEY)),
     )
 
 
@@ -84,6 +89,8 @@ def _revoked_key_used() -> Alert:
         hold="0m",
         summary=f"Key {NAMED_KEY} is disabled or deleted and still in use",
         description=f"{COUNT} refused calls within 15 minutes: a client was forgotten, or the key has leaked.",
+        impact="Every such call is refused; a client that was forgotten is down for its users.",
+        page=subject(KEY_PAGE, key=label(KEY)),
     )
 
 
@@ -97,6 +104,8 @@ def _auth_failure_burst(thresholds: Thresholds) -> Alert:
         hold="2m",
         summary="{{ $labels.job }} refuses many credentials",
         description=f"{COUNT} calls within 5 minutes had no valid key: somebody guesses, or a deploy lost its key.",
+        impact="Refused calls cost little, but a client of a customer may be down, or somebody guesses keys.",
+        page=subject(LIMITS_PAGE, job=JOB),
     )
 
 
@@ -112,6 +121,8 @@ def _key_expiring(thresholds: Thresholds) -> Iterator[Alert]:
             hold="5m",
             summary=f"Key {{{{ $labels.name }}}} ({{{{ $labels.id }}}}) expires within {days} days",
             description='{{ $value | printf "%.1f" }} days are left: rotate it with a grace period.',
+            impact="From then on all calls with this key are refused.",
+            page=subject(KEY_PAGE, key=service.ID),
             labels={"days": days},
         )
 
@@ -125,6 +136,8 @@ def _key_unused(thresholds: Thresholds) -> Alert:
         hold="1h",
         summary="Key {{ $labels.name }} ({{ $labels.id }}) has not been used for long",
         description='Last used {{ $value | printf "%.0f" }} days ago: a key that nobody needs is a risk for nothing.',
+        impact="None today; a key that nobody watches is the one that leaks unnoticed.",
+        page=subject(KEY_PAGE, key=service.ID),
     )
 
 

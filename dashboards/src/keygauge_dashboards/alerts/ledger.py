@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keygauge_dashboards.alerts.alert import subject
+from keygauge_dashboards.uids import KEY_PAGE
+
 DATA_SOURCE = "keygauge-postgresql"
 
 # A key that has been used for a while is used from an address that it was not used from within 7 days.
@@ -36,6 +39,8 @@ class LedgerAlert:
     query: str
     summary: str
     description: str
+    impact: str
+    page: str  # as an alert's
     labels: tuple[str, ...]  # the text columns
 
 
@@ -49,6 +54,8 @@ def ledger_alerts() -> list[LedgerAlert]:
             query=_NEW_CLIENT_IP,
             summary="Key {{ $labels.key }} is used from a new address",
             description="{{ $labels.ip }} has not used it within 7 days: a new host, or a stolen key.",
+            impact="If the key is stolen, a stranger uses the account's quota and reads what it may read.",
+            page=subject(KEY_PAGE, key="key"),
             labels=("account", "key", "ip"),
         )
     ]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from keygauge import service_metrics as service
 from keygauge.metrics import COST_MISSING, KEY, MODEL, REQUESTS, STATUS, label
-from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between
+from keygauge_dashboards.alerts.alert import COUNT, NAMED_KEY, SHARE, Alert, Severity, between, subject
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     JOB,
@@ -20,6 +20,7 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, LIMITS_PAGE, MODELS_PAGE
 
 _SUBJECT = "{{ $labels.limit }} of account {{ $labels.account }}{{ with $labels.key }}, key {{ . }}{{ end }}"
 _BUDGET = Match(service.PERIOD, "!=", "")
@@ -39,6 +40,8 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             hold="1m",
             summary=f"{level:.0%} of {_SUBJECT} is used",
             description=f"{SHARE} is used; at 100% calls are refused until the period ends.",
+            impact="At 100% the account's calls are refused with 429 until the period ends.",
+            page=subject(LIMITS_PAGE, account=service.ACCOUNT),
             labels={"level": f"{level:.0%}"},
         )
     yield _forecast("QuotaExhaustsBeforeReset", _NO_MONEY, thresholds)
@@ -50,6 +53,8 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             hold="1m",
             summary=f"{level:.0%} of the cost budget {_SUBJECT} is spent",
             description=f"{SHARE} is spent; at 100% calls are refused until the period ends.",
+            impact="At 100% the account's calls are refused with 429 until the period ends.",
+            page=subject(LIMITS_PAGE, account=service.ACCOUNT),
             labels={"level": f"{level:.0%}"},
         )
     yield _forecast("CostForecast", _MONEY, thresholds)
@@ -74,6 +79,8 @@ def _key_rate_limited(thresholds: Thresholds) -> Alert:
         summary=f"Key {NAMED_KEY} runs into its limits",
         description=f"{SHARE} of the key's requests of the last 5 minutes were answered with 429 by "
         "{{ $labels.job }}: its client does not back off, or its plan is too small.",
+        impact="The customer's users meet errors or wait; the API itself is well.",
+        page=subject(KEY_PAGE, key=label(KEY)),
     )
 
 
@@ -88,6 +95,8 @@ def _model_unpriced() -> Alert:
         hold="1m",
         summary=f"{{{{ $labels.job }}}} answers with {{{{ $labels.{label(MODEL)} }}}}, which has no price",
         description=f"{COUNT} calls of the last hour are under a cost limit that cannot tell what they cost.",
+        impact="Budgets are charged what was reserved, which may be too much, and bills lack these calls' cost.",
+        page=subject(MODELS_PAGE, model=label(MODEL)),
     )
 
 
@@ -109,4 +118,6 @@ def _forecast(name: str, unit: Match, thresholds: Thresholds) -> Alert:
         hold="30m",
         summary=f"{_SUBJECT} will be used up before its period ends",
         description=f"If use goes on as in the last 6 hours it will be {SHARE} of the limit at the end of the period.",
+        impact="From the moment it is used up the account's calls are refused with 429.",
+        page=subject(LIMITS_PAGE, account=service.ACCOUNT),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from keygauge import service_metrics as service
 from keygauge.metrics import BEAT_AGE, DURATION, EVENTS_DROPPED, KEY, REASON, REQUESTS, SPOOL_AGE, label
 from keygauge_dashboards import collector_metrics
-from keygauge_dashboards.alerts.alert import COUNT, SHARE, Alert
+from keygauge_dashboards.alerts.alert import COUNT, SHARE, Alert, subject
 from keygauge_dashboards.promql.queries import (
     EVERYTHING,
     INSTANCE,
@@ -21,6 +21,7 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import HEALTH_PAGE
 
 KEY_SERVICE = "keyservice"  # its job in collector/prometheus.yaml
 NOT_IN_LEDGER = "anonymous|invalid"  # calls without a good key are counted, but nobody pays for them
@@ -49,6 +50,8 @@ def _instrument_silent(thresholds: Thresholds) -> Alert:
         summary="{{ $labels.job }} is not heard any more",
         description="{{ with $labels.instance }}{{ . }} reaches no key service: from 10 seconds on it refuses calls."
         "{{ else }}It had metrics within 6 hours and has none now.{{ end }}",
+        impact="A process that hears no key service refuses calls after 10 seconds; one that is gone serves nobody.",
+        page=subject(HEALTH_PAGE, job=JOB),
     )
 
 
@@ -62,6 +65,8 @@ def _spool_growing(thresholds: Thresholds) -> Alert:
         summary="{{ $labels.job }} cannot deliver its usage",
         description="The oldest event on {{ $labels.instance }} has waited for "
         "{{ $value | humanizeDuration }}. Nothing is lost while the disk has room; quotas and bills lag behind.",
+        impact="Quotas and bills lag behind; when the disk is full, usage is lost.",
+        page=subject(HEALTH_PAGE, job=JOB),
     )
 
 
@@ -76,6 +81,8 @@ def _events_dropped() -> Alert:
         hold="1m",
         summary="{{ $labels.job }} loses usage",
         description=f"{COUNT} calls within 10 minutes are in no quota or bill ({{{{ $labels.{label(REASON)} }}}}).",
+        impact="These calls are on no bill, and no quota counts them.",
+        page=subject(HEALTH_PAGE, job=JOB),
     )
 
 
@@ -94,6 +101,8 @@ def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
         summary="The ledger and the replicas disagree",
         description=f"{COUNT} requests of the last day are {{{{ $labels.reason }}}} in the ledger, by what the "
         "processes counted themselves.",
+        impact="Bills and quotas may be wrong by as many requests.",
+        page=subject(HEALTH_PAGE),
         labels={"books": "replicas"},
     )
     yield Alert(
@@ -103,6 +112,8 @@ def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
         hold="30m",
         summary="The ledger and the metrics disagree",
         description=f"{SHARE} of the last hour's requests are in one and not in the other.",
+        impact="Either bills or the dashboards are wrong.",
+        page=subject(HEALTH_PAGE),
         labels={"books": "metrics"},
     )
 
@@ -115,6 +126,8 @@ def _ledger_unchecked(thresholds: Thresholds) -> Alert:
         hold="5m",
         summary="The ledger is not compared with its replicas any more",
         description="The last comparison was {{ $value | humanizeDuration }} ago: drift would not be seen.",
+        impact="Lost or doubled usage would stay unnoticed.",
+        page=subject(HEALTH_PAGE),
     )
 
 
@@ -138,6 +151,8 @@ def _collector_dropping() -> Alert:
         summary="The collector loses or refuses metrics",
         description=f"{COUNT} points within 10 minutes at {{{{ $labels.receiver }}}}{{{{ $labels.exporter }}}}: "
         "its memory, its queue or its backend is at the limit.",
+        impact="Dashboards and alerts lack what is dropped; the ledger does not.",
+        page=subject(HEALTH_PAGE),
     )
 
 
@@ -150,4 +165,6 @@ def _key_service_down() -> Alert:
         hold="1m",
         summary="No key service answers",
         description="Replicas go on for 10 seconds after their last beat, then they refuse calls with 503.",
+        impact="All calls are refused with 503, and nobody can sign in to the portal.",
+        page=subject(HEALTH_PAGE),
     )

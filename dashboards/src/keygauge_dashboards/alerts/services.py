@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keygauge.metrics import DURATION, REQUESTS, STATUS_CLASS, Metric
-from keygauge_dashboards.alerts.alert import SHARE, Alert, Record
+from keygauge_dashboards.alerts.alert import SHARE, Alert, Record, subject
 from keygauge_dashboards.promql.queries import EVERYTHING, JOB, is_, like, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import ERRORS_PAGE
 
 
 def records(thresholds: Thresholds) -> list[Record]:
@@ -35,6 +36,8 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             summary=f"{{{{ $labels.job }}}} burns its error budget at {burn.factor:g} times the pace at which it lasts",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} were answered with 5xx; "
             f"{budget:.2%} may be.",
+            impact="Customers' calls fail; the objective of the period will be missed.",
+            page=subject(ERRORS_PAGE, job=JOB),
             labels={"window": burn.long},
         )
     for burn in thresholds.burns:
@@ -47,6 +50,8 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             summary="{{ $labels.job }} is too slow too often",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} took longer than "
             f"{thresholds.slow_s:g} s; {budget:.0%} may.",
+            impact="Customers wait; the objective of the period will be missed.",
+            page=subject(ERRORS_PAGE, job=JOB),
             labels={"window": burn.long},
         )
 

@@ -1,94 +1,261 @@
-"""Charts of requests, errors and durations that more than one dashboard shows."""
+"""Panels that more than one dashboard shows."""
 
 from __future__ import annotations
 
-from keygauge.metrics import COST, DURATION, MODEL, REQUESTS, ROUTE, STATUS, TOKEN_TYPE, TOKENS, label
-from keygauge_dashboards.grafana.base import PER_SECOND
-from keygauge_dashboards.grafana.panel_types import bars, coloured, limits, lines
+from typing import Any
+
+from keygauge.metrics import COST, DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKENS, label
+from keygauge_dashboards.grafana.base import PER_SECOND, drill, ledger, link
+from keygauge_dashboards.grafana.panel_types import (
+    BY_NAME,
+    STATUS_COLOURS,
+    bars,
+    coloured,
+    field,
+    hidden,
+    limits,
+    lines,
+    numbers,
+    status,
+    table,
+)
 from keygauge_dashboards.grafana.panels import Prometheus, View
-from keygauge_dashboards.promql.queries import RATE, gained, is_, like, or_zero, quantile, rate, ratio
+from keygauge_dashboards.promql.queries import RATE, Match, gained, is_, like, or_zero, quantile, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import ERRORS_PAGE, KEY_PAGE, LOG_PAGE
 
 SERVER_ERROR = like(STATUS, "5..")
 LIMITED = is_(STATUS, "429")
+FAILED = ratio(gained(REQUESTS, SERVER_ERROR, window=RATE), gained(REQUESTS, window=RATE))
+DOLLARS = "currencyUSD"
+QUANTILES = {"p50": "blue", "p95": "purple", "p99": "orange"}
 
-_CLASSES = {
-    "ok": like(STATUS, "[123].."),
-    "client error": like(STATUS, "4.[0-8]|4[013-9]9"),
-    "rate-limited": LIMITED,
-    "server error": SERVER_ERROR,
+_CLASSES: dict[str, Match] = {
+    "2xx": like(STATUS, "[123].."),
+    "4xx": like(STATUS, "4.[0-8]|4[013-9]9"),
+    "429": LIMITED,
+    "5xx": SERVER_ERROR,
 }
-_COLOURS = {"ok": "green", "client_error": "yellow", "rate-limited": "orange", "server_error": "red"}
+
+_TOTALS = """\
+/* charts.totals */
+WITH used AS (
+    SELECT sum(requests) AS requests, sum(input_tokens) AS input, sum(output_tokens) AS output,
+        sum(cost_nanousd) / 1e9 AS cost,
+        extract(epoch FROM $__timeTo()::timestamptz - $__timeFrom()::timestamptz) / 60 AS minutes
+    FROM {usage_by_model}
+)
+SELECT coalesce(requests, 0)::float8 AS "Requests", coalesce(requests / minutes, 0)::float8 AS "Requests/min",
+    coalesce(input, 0)::float8 AS "Input tokens", coalesce(output, 0)::float8 AS "Output tokens",
+    coalesce((input + output) / minutes, 0)::float8 AS "Tokens/min",
+    coalesce((input + output) / nullif(requests, 0), 0)::float8 AS "Tokens/request",
+    coalesce(input::float8 / nullif(output, 0), 0) AS "Input per output token", coalesce(cost, 0)::float8 AS "Cost"
+FROM used"""
+
+_REQUESTS = """\
+/* charts.requests */
+SELECT $__timeGroup(bucket, $__interval) AS time, sum(requests - failed - limited - refused) AS "2xx",
+    sum(refused) AS "4xx", sum(limited) AS "429", sum(failed) AS "5xx"
+FROM {usage_by_endpoint}
+GROUP BY 1
+ORDER BY 1"""
+
+_TOKENS = """\
+/* charts.tokens */
+SELECT $__timeGroup(bucket, $__interval) AS time, sum(input_tokens - cache_read_tokens) AS "input",
+    sum(cache_read_tokens) AS "cached input", sum(output_tokens) AS "output"
+FROM {usage_by_model}
+GROUP BY 1
+ORDER BY 1"""
+
+_BY_MODEL = """\
+/* charts.{what} */
+SELECT $__timeGroup(bucket, $__interval) AS time, coalesce(nullif(name, ''), '{no_model}') AS metric,
+    sum({column}) AS value
+FROM {usage_by_model}
+GROUP BY 1, 2
+ORDER BY 1, 2"""
+
+_CALLS = """\
+/* charts.calls */
+SELECT time, key_id, coalesce((SELECT name FROM grafana.key WHERE key.id = event.key_id), key_id) AS key,
+    route AS endpoint, status, coalesce(limit_name, error) AS error, model, duration_us / 1e6 AS latency,
+    input_tokens + output_tokens AS tokens, cost_nanousd / 1e9 AS cost, ip, trace_id AS trace
+FROM grafana.event
+WHERE $__timeFilter(time) AND {picked_calls}{more}
+ORDER BY time DESC, id DESC
+LIMIT {most}"""
 
 
-def answers() -> View:
+def requests_per_second() -> View:
     """Show requests by kind of answer."""
-    return bars(
-        "How is the traffic answered?",
-        "Requests a second by kind of answer.",
-        [Prometheus(or_zero(rate(REQUESTS, match)), legend) for legend, match in _CLASSES.items()],
+    view = lines(
+        "Requests/s by status",
+        "How is the traffic answered? 2xx is everything below 400; 429 is refused by a limit.",
+        [Prometheus(or_zero(rate(REQUESTS, match)), kind) for kind, match in _CLASSES.items()],
         unit=PER_SECOND,
-        calcs=("mean", "max"),
-        overrides=coloured(**_COLOURS),
+        stacked=True,
+        overrides=coloured(STATUS_COLOURS),
     )
+    return drill(view, "Calls with this status", LOG_PAGE, status="${__series.name}")
 
 
-def failures(thresholds: Thresholds) -> View:
+def error_rate(thresholds: Thresholds) -> View:
     """Show the share of errors by endpoint."""
     share = ratio(*(gained(REQUESTS, *where, by=(ROUTE,), window=RATE) for where in ((SERVER_ERROR,), ())))
-    return lines(
-        "Which endpoints fail?",
-        "Share of each endpoint's requests answered with 5xx; dashed: the warning and the critical share.",
+    view = lines(
+        "Error rate by endpoint",
+        "Which endpoints answer with 5xx? Dashed: the warning and the critical share.",
         [Prometheus(share, legend(ROUTE))],
         unit="percentunit",
         colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
         alerts=("ErrorBudgetBurn",),
     )
+    return drill(view, "Failed calls of this endpoint", LOG_PAGE, endpoint=_label(ROUTE), status="5xx")
 
 
-def durations() -> View:
-    """Show quantiles of durations."""
-    return lines(
-        "How long do requests take?",
-        "Quantiles of the time from arrival to the last byte, over all keys: durations know no key.",
+def latency(uid: str = ERRORS_PAGE) -> View:
+    """Show quantiles of durations; a click leads to `uid`."""
+    view = lines(
+        "Latency",
+        "How long do requests take, from arrival to the last byte? Over all keys: durations know no key.",
         [Prometheus(quantile(share / 100, DURATION), f"p{share}") for share in (50, 95, 99)],
         unit=DURATION.unit,
+        overrides=coloured(QUANTILES),
         alerts=("LatencyBurn",),
     )
+    return drill(view, "Latency by endpoint" if uid == ERRORS_PAGE else "Calls", uid)
 
 
-def tokens_a_second() -> View:
-    """Show tokens by type."""
-    return lines(
-        "How many tokens a second?",
-        "Tokens used a second, by type.",
-        [Prometheus(rate(TOKENS, by=(TOKEN_TYPE,)), legend(TOKEN_TYPE))],
-        unit="short",
-    )
-
-
-def tokens_by_model() -> View:
-    """Show tokens by model."""
-    return bars(
-        "Which models use the tokens?",
-        "Input and output tokens used a second, by model.",
-        [Prometheus(rate(TOKENS, by=(MODEL,)), legend(MODEL))],
-        unit="short",
-        calcs=("mean", "max"),
-    )
-
-
-def spending() -> View:
+def cost_per_hour(**view: Any) -> View:
     """Show the speed at which money is spent, by model."""
-    return bars(
-        "How fast is money spent?",
-        "US dollars an hour by model, as the services count it; the ledger has the last word.",
+    drawn = lines(
+        "Cost/h by model",
+        "How fast is money spent, in US dollars an hour, as the services count it?",
         [Prometheus(f"3600 * {rate(COST, by=(MODEL,))}", legend(MODEL))],
-        unit="currencyUSD",
-        calcs=("mean", "max"),
+        unit=DOLLARS,
+        stacked=True,
+        colour=BY_NAME,
+        **view,
     )
+    return drill(drawn, "Calls of this model", LOG_PAGE, model=_label(MODEL))
+
+
+def tokens_per_minute(**view: Any) -> View:
+    """Show tokens by model."""
+    drawn = lines(
+        "Tokens/min by model",
+        "Which models use the tokens, input and output together?",
+        [Prometheus(f"60 * {rate(TOKENS, by=(MODEL,))}", legend(MODEL))],
+        unit="short",
+        stacked=True,
+        colour=BY_NAME,
+        **view,
+    )
+    return drill(drawn, "Calls of this model", LOG_PAGE, model=_label(MODEL))
+
+
+def totals() -> View:
+    """Show the sums and averages of the time range."""
+    ones = {"Cost": DOLLARS}
+    short = ("Requests/min", "Tokens/min", "Tokens/request", "Input per output token")
+    return numbers(
+        "Totals of the time range",
+        "How much was used in the picked time range, in all and per minute, and what did it cost?",
+        [ledger(_TOTALS)],
+        unit="short",
+        width=24,
+        overrides=[
+            *(field(name, unit=unit) for name, unit in ones.items()),
+            *(field(name, decimals=1) for name in short),
+        ],
+    )
+
+
+def requests_over_time(**view: Any) -> View:
+    """Show exact requests by kind of answer, an hour or more in each bar."""
+    drawn = bars(
+        "Requests",
+        "How many requests were made in each hour, or in each longer bar of a long range (UTC), by kind of answer?",
+        [ledger(_REQUESTS, over_time=True)],
+        unit="short",
+        bar="1h",
+        overrides=coloured(STATUS_COLOURS),
+        **view,
+    )
+    return drill(drawn, "Calls with this status", LOG_PAGE, status="${__series.name}")
+
+
+def tokens_over_time(**view: Any) -> View:
+    """Show exact input and output tokens."""
+    return bars(
+        "Tokens",
+        "How many tokens were used in each bar (UTC)? Input that came from the provider's cache is apart.",
+        [ledger(_TOKENS, over_time=True)],
+        unit="short",
+        overrides=coloured({"input": "blue", "cached input": "light-blue", "output": "purple"}),
+        **view,
+    )
+
+
+def by_model(title: str, description: str, column: str, *, unit: str, what: str, **view: Any) -> View:
+    """Show sums of a column of the usage by model."""
+    drawn = bars(
+        title,
+        description,
+        [ledger(_BY_MODEL, over_time=True, what=what, column=column)],
+        unit=unit,
+        colour=BY_NAME,
+        **view,
+    )
+    return drill(drawn, "Calls of this model", LOG_PAGE, model="${__series.name}")
+
+
+def cost_by_model(**view: Any) -> View:
+    """Show exact cost by model."""
+    column = "cost_nanousd / 1e9"
+    return by_model("Cost by model", "What did each model cost?", column, unit=DOLLARS, what="cost", **view)
+
+
+def calls(title: str, description: str, *, most: int, more: str = "", height: int = 10, paged: bool = False) -> View:
+    """List single calls; `more` conditions narrow them."""
+    newer = link("Older calls than this", LOG_PAGE, before="${__value.raw}")
+    return table(
+        title,
+        description,
+        ledger(_CALLS, most=most, more=more),
+        width=24,
+        height=height,
+        paged=paged,
+        widths=_CALL_WIDTHS,
+        fixed=_CALL_FIXED,
+        overrides=[
+            *hidden("key_id"),
+            field("time", links=[newer]),
+            field("key", links=[link("Open the key", KEY_PAGE, key="${__data.fields.key_id}")]),
+            field("trace", links=[link("Calls of this trace", LOG_PAGE, trace="${__value.raw}")]),
+            field("latency", unit="s"),
+            field("tokens", unit="short"),
+            field("cost", unit=DOLLARS, decimals=4),
+            status("status"),
+        ],
+    )
+
+
+# No more than what a screen of 1,280 pixels leaves beside Grafana's menu.
+_CALL_WIDTHS = {"key": 85, "endpoint": 115, "error": 85, "model": 95, "ip": 85}
+_CALL_FIXED = {"time": 165, "status": 55, "latency": 70, "tokens": 60, "cost": 70, "trace": 45}
+
+
+def to_key(view: View) -> View:
+    """Lead from a key's bar or line to its dashboard."""
+    return drill(view, "Open the key", KEY_PAGE, key=_label(KEY))
 
 
 def legend(attribute: str) -> str:
     """Name lines by a label."""
     return f"{{{{{label(attribute)}}}}}"
+
+
+def _label(attribute: str) -> str:
+    return f"${{__field.labels.{label(attribute)}}}"

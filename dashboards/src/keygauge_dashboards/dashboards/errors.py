@@ -1,100 +1,91 @@
-"""The Errors and latency dashboard: are the objectives met, and if not, where is it lost?"""
+"""The Errors dashboard: are the objectives met, and if not, where is it lost?"""
 
 from __future__ import annotations
 
-from keygauge.metrics import DURATION, ERROR, REQUESTS, ROUTE, STATUS, label
-from keygauge_dashboards.alerts.services import failed_share, slow_share
-from keygauge_dashboards.dashboards.charts import SERVER_ERROR, durations, failures, legend
-from keygauge_dashboards.grafana.base import frame
-from keygauge_dashboards.grafana.panel_types import bars, heatmap, limits, lines, matrix, stat
-from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import JOB, RATE, gained, quantile, select
-from keygauge_dashboards.thresholds import Thresholds
+from dataclasses import replace
 
-UID = "keygauge-errors"
+from keygauge.metrics import DURATION, ERROR, KEY, MODEL, REQUESTS, ROUTE, STATUS, label
+from keygauge_dashboards.alerts.services import failed_share, slow_share
+from keygauge_dashboards.dashboards.charts import (
+    SERVER_ERROR,
+    error_rate,
+    latency,
+    legend,
+    requests_per_second,
+    to_key,
+)
+from keygauge_dashboards.grafana.base import dashboard, drill
+from keygauge_dashboards.grafana.panel_types import heatmap, limits, lines, matrix, ranking, stat
+from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import JOB, RATE, gained, named, quantile, ratio, select
+from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import ERRORS_PAGE, LOG_PAGE
+
+UID = ERRORS_PAGE
+_NO_ERRORS = "no request was answered with 5xx"
 
 
 def errors(thresholds: Thresholds) -> Page:
     """Make the dashboard."""
-    return frame(
+    return dashboard(
         UID,
-        "API keys: errors and latency",
-        "The objectives of each service, how fast their budgets burn, and which endpoints burn them.",
+        "Errors and latency",
+        "Are the objectives of each service met, and if not, by which endpoints, models and keys?",
         [
-            Section("Objectives", _objectives(thresholds)),
             Section("Errors", _errors(thresholds)),
             Section("Latency", _latency()),
+            Section("Objectives", _objectives(thresholds)),
         ],
     )
 
 
-def _objectives(thresholds: Thresholds) -> list[View]:
-    failing, slow = 1 - thresholds.availability_objective, 1 - thresholds.speed_objective
-    windows = list(dict.fromkeys(burn.long for burn in thresholds.burns))
-    failed, slowed = (f'{name(windows[-1])}{{{JOB}=~"$job"}}' for name in (failed_share, slow_share))
-    return [
-        stat(
-            "How much of the error budget is left?",
-            f"Of the last {windows[-1]}'s budget: {failing:.2%} of requests may be answered with 5xx.",
-            Prometheus(f"min(1 - {failed} / {failing:.6g})", instant=True),
-            unit="percentunit",
-            colours=_left(),
-            width=4,
-            alerts=("ErrorBudgetBurn",),
-        ),
-        stat(
-            "How much of the speed budget is left?",
-            f"Of the last {windows[-1]}'s budget: {slow:.0%} of requests may take longer than {thresholds.slow_s:g} s.",
-            Prometheus(f"min(1 - {slowed} / {slow:.6g})", instant=True),
-            unit="percentunit",
-            colours=_left(),
-            width=4,
-            alerts=("LatencyBurn",),
-        ),
-        lines(
-            "How fast does the error budget burn?",
-            "1 uses it up exactly in its period; the alerts fire at "
-            + ", ".join(f"{burn.factor:g} ({burn.long})" for burn in thresholds.burns)
-            + ".",
-            [Prometheus(f'max({failed_share(window)}{{{JOB}=~"$job"}}) / {failing:.6g}', window) for window in windows],
-            unit="none",
-            colours=limits(1, thresholds.burns[0].factor),
-            alerts=("ErrorBudgetBurn",),
-        ),
-        lines(
-            "How fast does the speed budget burn?",
-            "1 uses it up exactly in its period.",
-            [Prometheus(f'max({slow_share(window)}{{{JOB}=~"$job"}}) / {slow:.6g}', window) for window in windows],
-            unit="none",
-            colours=limits(1, thresholds.burns[0].factor),
-            alerts=("LatencyBurn",),
-        ),
-    ]
-
-
-def _left() -> dict[str, object]:
-    steps = [{"color": "red", "value": None}, {"color": "yellow", "value": 0}, {"color": "green", "value": 0.5}]
-    return {"thresholds": {"mode": "absolute", "steps": steps}}
-
-
 def _errors(thresholds: Thresholds) -> list[View]:
+    shares = ratio(*(gained(REQUESTS, *where, by=(MODEL,), window=RATE) for where in ((SERVER_ERROR,), ())))
+    by_kind = gained(REQUESTS, SERVER_ERROR, by=(ERROR,), window=RATE)
     return [
-        failures(thresholds),
-        bars(
-            "What are the errors?",
-            "Requests answered with 5xx up to each point, since four scrapes before: by exception or refusal.",
-            [
+        requests_per_second(),
+        error_rate(thresholds),
+        drill(
+            lines(
+                "Error rate by model",
+                "Which models fail? Of a call that failed it is the one that was asked for.",
+                [Prometheus(shares, legend(MODEL))],
+                unit="percentunit",
+                colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
+            ),
+            "Failed calls of this model",
+            LOG_PAGE,
+            model="${__series.name}",
+            status="5xx",
+        ),
+        drill(
+            lines(
+                "Errors by kind",
+                "What are the errors: exceptions, refusals of ours, statuses? Those of four scrapes up to each point.",
+                [Prometheus(by_kind, legend(ERROR))],
+                unit="short",
+                calcs=("max", "lastNotNull"),
+                stacked=True,
+                empty_is_fine=_NO_ERRORS,
+            ),
+            "Failed calls",
+            LOG_PAGE,
+            status="5xx",
+        ),
+        to_key(
+            ranking(
+                "Errors by key",
+                "Which ten keys got most 5xx in the picked time range?",
                 Prometheus(
-                    gained(REQUESTS, SERVER_ERROR, by=(ERROR, ROUTE), window=RATE), f"{legend(ERROR)} {legend(ROUTE)}"
-                )
-            ],
-            unit="short",
-            calcs=("max", "lastNotNull"),
-            empty_is_fine="there are no errors when all is well",
+                    named(f"topk(10, {gained(REQUESTS, SERVER_ERROR, by=(KEY,))} > 0)"), "{{name}}", instant=True
+                ),
+                unit="short",
+                empty_is_fine=_NO_ERRORS,
+            )
         ),
         matrix(
-            "Which endpoint answers what?",
-            "Requests in the picked time range by endpoint and status.",
+            "Requests by endpoint and status",
+            "Which endpoint answers what, in the picked time range?",
             Prometheus(gained(REQUESTS, by=(ROUTE, STATUS)), instant=True, table=True),
             row=label(ROUTE),
             column=label(STATUS),
@@ -106,17 +97,82 @@ def _errors(thresholds: Thresholds) -> list[View]:
 def _latency() -> list[View]:
     buckets = f"sum by (le) (increase({select(DURATION, part='_bucket')}[{RATE}]))"
     return [
+        latency(LOG_PAGE),
+        drill(
+            lines(
+                "Latency by endpoint (p95)",
+                "Which endpoints are slow?",
+                [Prometheus(quantile(0.95, DURATION, by=(ROUTE,)), legend(ROUTE))],
+                unit=DURATION.unit,
+            ),
+            "Calls of this endpoint",
+            LOG_PAGE,
+            endpoint="${__series.name}",
+        ),
         heatmap(
-            "How are durations spread?",
-            "Requests by duration over time; dots are exemplars, which lead to a trace.",
+            "Latency distribution",
+            "How are durations spread over time? Dots are exemplars, which lead to a call.",
             Prometheus(buckets, "{{le}}", heatmap=True),
             unit=DURATION.unit,
         ),
-        durations(),
-        lines(
-            "Which endpoints are slow?",
-            "95th percentile by endpoint.",
-            [Prometheus(quantile(0.95, DURATION, by=(ROUTE,)), legend(ROUTE))],
-            unit=DURATION.unit,
+    ]
+
+
+def _objectives(thresholds: Thresholds) -> list[View]:
+    failing, slow = round(1 - thresholds.availability_objective, 9), round(1 - thresholds.speed_objective, 9)
+    windows = list(dict.fromkeys(burn.long for burn in thresholds.burns))
+    fires = ", ".join(f"{burn.factor:g} ({burn.long})" for burn in thresholds.burns)
+    return [
+        _budget(
+            "Error budget left",
+            f"What is left of the last {windows[-1]}'s budget, {failing:.2%} of requests to be answered with 5xx?",
+            f'{failed_share(windows[-1])}{{{JOB}=~"$job"}} / {failing:g}',
+            alerts=("ErrorBudgetBurn",),
+        ),
+        _burn(
+            "Error budget burn rate",
+            f"How fast does it burn? At 1 it lasts just as long as its period; alerts fire at {fires}.",
+            [Prometheus(f'max({failed_share(window)}{{{JOB}=~"$job"}}) / {failing:g}', window) for window in windows],
+            thresholds,
+            alerts=("ErrorBudgetBurn",),
+        ),
+        _budget(
+            "Latency budget left",
+            f"What is left of the last {windows[-1]}'s budget, {slow:.0%} of requests over {thresholds.slow_s:g} s?",
+            f'{slow_share(windows[-1])}{{{JOB}=~"$job"}} / {slow:g}',
+            alerts=("LatencyBurn",),
+        ),
+        _burn(
+            "Latency budget burn rate",
+            "How fast does it burn? At 1 it lasts just as long as its period.",
+            [Prometheus(f'max({slow_share(window)}{{{JOB}=~"$job"}}) / {slow:g}', window) for window in windows],
+            thresholds,
+            alerts=("LatencyBurn",),
         ),
     ]
+
+
+def _budget(title: str, description: str, spent: str, *, alerts: tuple[str, ...]) -> View:
+    steps: list[Json] = [
+        {"color": "red", "value": None},
+        {"color": "yellow", "value": 0},
+        {"color": "green", "value": 0.5},
+    ]
+    colours = {"thresholds": {"mode": "absolute", "steps": steps}}
+    view = stat(
+        title,
+        description,
+        Prometheus(f"min(1 - {spent})", instant=True),
+        unit="percentunit",
+        colours=colours,
+        no_value="not known yet",
+        alerts=alerts,
+    )
+    return replace(view, height=6)
+
+
+def _burn(
+    title: str, description: str, targets: list[Prometheus], thresholds: Thresholds, *, alerts: tuple[str, ...]
+) -> View:
+    colours = limits(1, thresholds.burns[0].factor)
+    return lines(title, description, targets, unit="none", colours=colours, width=6, height=6, alerts=alerts)

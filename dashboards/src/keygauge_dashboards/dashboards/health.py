@@ -1,4 +1,4 @@
-"""The Instrument health dashboard: is KeyGauge itself well, and do its two books agree?"""
+"""The Health dashboard: is KeyGauge itself well, and do ledger and metrics agree?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from keygauge.metrics import (
     FAULTS,
     KEY,
     MODEL,
-    REASON,
     REQUESTS,
     ROUTE,
     SERIES_FOLDED,
@@ -22,16 +21,14 @@ from keygauge.metrics import (
 )
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts.self_monitoring import NOT_IN_LEDGER, drift
-from keygauge_dashboards.dashboards.charts import legend
-from keygauge_dashboards.grafana.base import frame, ledger
-from keygauge_dashboards.grafana.panel_types import levels, limits, lines, numbers, stat, table
+from keygauge_dashboards.grafana.base import dashboard, ledger
+from keygauge_dashboards.grafana.panel_types import hidden, levels, limits, lines, numbers, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.promql.queries import (
     ENV,
     EVERYTHING,
     INSTANCE,
     JOB,
-    RATE,
     UP,
     gained,
     is_,
@@ -42,12 +39,14 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import HEALTH_PAGE
 
-UID = "keygauge-health"
+UID = HEALTH_PAGE
 
 _REPLICAS = """\
 /* health.replicas */
-SELECT service, host, id AS replica, version, mode, started_at AS started, seen_at AS seen, now() - seen_at AS silent
+SELECT service, host, left(id, 8) AS replica, version, mode, started_at AS started,
+    extract(epoch FROM now() - seen_at)::float8 AS "silent for"
 FROM grafana.replica
 ORDER BY seen_at DESC
 LIMIT 200"""
@@ -72,137 +71,101 @@ WITH whole AS (
 ), part AS (
     SELECT requests, input_tokens, output_tokens, cost_nanousd
     FROM grafana.rollup CROSS JOIN whole
-    WHERE bucket >= first AND bucket < last AND {picked}
+    WHERE bucket >= first AND bucket < last
     UNION ALL
     SELECT 1, input_tokens, output_tokens, cost_nanousd
     FROM grafana.event CROSS JOIN whole
-    WHERE $__timeFilter(time) AND (time < first OR time >= last) AND {picked}
+    WHERE $__timeFilter(time) AND (time < first OR time >= last)
 )
-SELECT {sum} AS "by the ledger"
+SELECT {sum} AS "ledger"
 FROM part"""
 
-_OF_KEYS = {KEY: "$key"}  # the ledger knows no job and no environment
 _SERIES = select(REQUESTS, scope={ENV: "$env", JOB: "$job"})
 _BY_PROCESS = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
+_LOST = (
+    ("Events dropped", "How many calls will be in no quota and on no bill? Zero is right.", EVENTS_DROPPED),
+    ("Faults", "How many failures of its own did the middleware keep from its hosts? Zero is right.", FAULTS),
+)
 
 
 def health(thresholds: Thresholds) -> Page:
     """Make the dashboard."""
-    return frame(
+    return dashboard(
         UID,
-        "API keys: instrument health",
-        "Beats, spools, losses, series, the ledger's lag, and whether ledger and metrics agree.",
+        "KeyGauge health",
+        "Is KeyGauge itself well: heartbeats, spools, losses, series, and do ledger and metrics agree?",
         [
-            Section("Do the books agree?", _books(thresholds)),
+            Section("Now", _now(thresholds)),
             Section("Processes", _processes(thresholds)),
-            Section("Losses and bounds", _losses()),
+            Section("Ledger and metrics", [*_totals(), *_ledger()]),
+            Section("Series and collector", _series()),
         ],
     )
 
 
-def _books(thresholds: Thresholds) -> list[View]:
-    return [*_verdicts(thresholds), *_totals(), *_courses()]
-
-
-def _verdicts(thresholds: Thresholds) -> list[View]:
+def _now(thresholds: Thresholds) -> list[View]:
     differing = f"sum(max by ({service.REASON}) ({select(service.LEDGER_DRIFT_REQUESTS)}))"
     return [
         stat(
-            "How far are ledger and replicas apart?",
-            "Requests of the last day that a process counted and the ledger lacks, or the reverse; zero is right.",
+            "Replica check",
+            "How many requests of the last day do processes and ledger count otherwise? Zero is right.",
             Prometheus(differing, instant=True),
             unit="short",
             colours=limits(critical=1),
-            width=6,
             alerts=("LedgerDrift",),
         ),
         stat(
-            "When was that compared?",
-            "Time since the key service last compared the ledger with the processes' own counts, as every minute.",
-            Prometheus(f"time() - max({select(service.LEDGER_CHECKED)})"),
+            "Last replica check",
+            "How long ago did the key service compare the ledger with the processes' own counts, as every minute?",
+            Prometheus(f"time() - max({select(service.LEDGER_CHECKED)})", instant=True),
             unit="s",
             colours=limits(180, thresholds.unchecked_s),
-            width=6,
             alerts=("LedgerUnchecked",),
         ),
         stat(
-            "How far are ledger and metrics apart?",
-            "Share of the requests with a key in the picked time range that is in one book and not in the other. What "
-            "was counted before Prometheus looked for the first time is in the ledger only.",
-            Prometheus(drift("$__range"), instant=True),
+            "Ledger against metrics",
+            "Which share of the last hour's requests with a key is in one and not in the other? Prometheus must "
+            "have seen the whole hour.",
+            Prometheus(drift("1h"), instant=True),
             unit="percentunit",
             colours=limits(thresholds.drift_share / 2, thresholds.drift_share),
-            width=6,
             alerts=("LedgerDrift",),
         ),
         stat(
-            "How far behind is the ledger?",
-            "Age of the newest event when its batch was taken.",
+            "Ledger lag",
+            "How old was the newest event when its batch was taken?",
             Prometheus(f"max({select(service.LEDGER_LAG)})"),
             unit="s",
             colours=limits(30, thresholds.spool_age_s),
-            width=6,
         ),
-    ]
-
-
-def _totals() -> list[View]:
-    keyed = unlike(KEY, NOT_IN_LEDGER)
-    books = (
-        ("requests", "short", gained(REQUESTS, keyed, scope=_OF_KEYS), "requests"),
-        ("input tokens", "short", gained(TOKENS, keyed, is_(TOKEN_TYPE, "input"), scope=_OF_KEYS), "input_tokens"),
-        ("output tokens", "short", gained(TOKENS, keyed, is_(TOKEN_TYPE, "output"), scope=_OF_KEYS), "output_tokens"),
-        ("cost", "currencyUSD", gained(COST, keyed, scope=_OF_KEYS), "cost_nanousd / 1e9"),
-    )
-    return [
-        numbers(
-            f"Do the books agree on {what}?",
-            f"The {what} of the picked keys in the picked time range by the metrics and by the ledger.",
-            [
-                Prometheus(counted, "by the metrics", instant=True),
-                ledger(_TOTALS, sum=f"coalesce(sum({taken}), 0)"),
-            ],
-            unit=unit,
-            width=6,
-        )
-        for what, unit, counted, taken in books
-    ]
-
-
-def _courses() -> list[View]:
-    counted = rate(REQUESTS, unlike(KEY, NOT_IN_LEDGER), scope=EVERYTHING)
-    drifts = (("requests", service.LEDGER_DRIFT_REQUESTS), ("tokens", service.LEDGER_DRIFT_TOKENS))
-    return [
-        lines(
-            "When did ledger and replicas differ?",
-            "Requests and tokens of the last day that the ledger lacks (missing) or has too many (surplus).",
-            [
-                Prometheus(f"max by ({service.REASON}) ({select(metric)})", f"{what} {legend(service.REASON)}")
-                for what, metric in drifts
-            ],
+        *(
+            stat(
+                title,
+                question,
+                Prometheus(or_zero(gained(metric)), instant=True),
+                unit="short",
+                colours=limits(critical=1),
+                alerts=("EventsDropped",) if metric is EVENTS_DROPPED else (),
+            )
+            for title, question, metric in _LOST
+        ),
+        stat(
+            "Collector losses",
+            "How many points did the collector refuse, fail to send or fail to queue? Zero is right.",
+            Prometheus(
+                " + ".join(or_zero(gained(metric, scope=EVERYTHING)) for metric in collector_metrics.ALL), instant=True
+            ),
             unit="short",
-            calcs=("max", "lastNotNull"),
+            colours=limits(critical=1),
+            alerts=("CollectorDropping",),
         ),
-        lines(
-            "What do the two books count?",
-            "Requests a second with a key by the metrics, and events a second taken by the ledger.",
-            [Prometheus(counted, "metrics"), Prometheus(rate(service.LEDGER_EVENTS), "ledger")],
-            unit="reqps",
-        ),
-        lines(
-            "How long does a batch take?",
-            "95th percentile of the time the key service needs for a batch of events.",
-            [Prometheus(quantile(0.95, service.LEDGER_BATCH_DURATION), "p95")],
-            unit="s",
-        ),
-        table(
-            "Which process lost or doubled what?",
-            "Hours of processes whose own count is not the ledger's. What waits is on its way; what is missing is not.",
-            ledger(_DIFFERENCES),
-            width=24,
-            overrides=[levels(name, limits(critical=1)) for name in ("missing", "surplus")],
-            empty_is_fine="every process and the ledger agree",
-            alerts=("LedgerDrift",),
+        stat(
+            "Parts down",
+            "How many targets does Prometheus not reach?",
+            Prometheus(or_zero(f"count({UP} == 0)"), instant=True),
+            unit="none",
+            colours=limits(critical=1),
+            alerts=("KeyServiceDown",),
         ),
     ]
 
@@ -210,78 +173,120 @@ def _courses() -> list[View]:
 def _processes(thresholds: Thresholds) -> list[View]:
     return [
         lines(
-            "Who does not hear the key service?",
-            "Time since each process' last beat was answered; from 10 seconds on it refuses calls.",
+            "Heartbeat age",
+            "Who does not hear the key service? From ten seconds on a process refuses calls.",
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(10, thresholds.beat_age_s),
             alerts=("InstrumentSilent",),
         ),
         lines(
-            "How many events wait?",
-            "Events on the processes' disks that are not yet in the ledger.",
+            "Spooled events",
+            "How many events on the processes' disks are not yet in the ledger?",
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_EVENTS)})", _BY_PROCESS)],
             unit="short",
         ),
         lines(
-            "How long have they waited?",
-            "Age of the oldest event on each process' disk.",
+            "Spool age",
+            "How long has the oldest event waited on each process' disk?",
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(60, thresholds.spool_age_s),
             alerts=("SpoolGrowing",),
         ),
         table(
-            "Which processes beat?", "The processes that the key service knows, newest beat first.", ledger(_REPLICAS)
-        ),
-        lines(
-            "Which parts are up?",
-            "Targets that Prometheus reaches: 1 is up.",
-            [Prometheus(f"min by ({JOB}) ({UP})", f"{{{{{JOB}}}}}")],
-            unit="none",
-            calcs=("min", "lastNotNull"),
-            width=12,
-            alerts=("KeyServiceDown",),
+            "Processes",
+            "Which processes does the key service know, and when did each last send its heartbeat?",
+            ledger(_REPLICAS),
+            width=24,
+            height=6,
+            paged=True,
+            widths={"service": 100, "host": 100, "replica": 90, "started": 165},
+            overrides=[levels("silent for", limits(10, thresholds.beat_age_s), unit="s", decimals=0)],
         ),
     ]
 
 
-def _losses() -> list[View]:
+def _totals() -> list[View]:
+    keyed = unlike(KEY, NOT_IN_LEDGER)
+    books = (
+        ("Requests", "short", gained(REQUESTS, keyed, scope=EVERYTHING), "requests"),
+        ("Input tokens", "short", gained(TOKENS, keyed, is_(TOKEN_TYPE, "input"), scope=EVERYTHING), "input_tokens"),
+        ("Output tokens", "short", gained(TOKENS, keyed, is_(TOKEN_TYPE, "output"), scope=EVERYTHING), "output_tokens"),
+        ("Cost", "currencyUSD", gained(COST, keyed, scope=EVERYTHING), "cost_nanousd / 1e9"),
+    )
     return [
-        lines(
-            "What was lost?",
-            "Events dropped and faults kept from the host up to each point, since four scrapes before; zero is right.",
-            [
-                Prometheus(gained(EVENTS_DROPPED, by=(REASON,), window=RATE), f"dropped: {legend(REASON)}"),
-                Prometheus(gained(FAULTS, by=(REASON,), window=RATE), f"fault: {legend(REASON)}"),
+        numbers(
+            title,
+            "What do metrics and ledger have of the last hour, of all keys and services?",
+            [Prometheus(counted, "metrics", instant=True), ledger(_TOTALS, sum=f"coalesce(sum({taken}), 0)")],
+            unit=unit,
+            width=6,
+            last="1h",
+        )
+        for title, unit, counted, taken in books
+    ]
+
+
+def _ledger() -> list[View]:
+    counted = rate(REQUESTS, unlike(KEY, NOT_IN_LEDGER), scope=EVERYTHING)
+    return [
+        table(
+            "Differences by process",
+            "Which process lost or doubled what, and when? What waits is on its way; what is missing is not.",
+            ledger(_DIFFERENCES),
+            width=24,
+            height=4,
+            widths={"hour": 155, "service": 100, "host": 90},
+            overrides=[
+                *(levels(name, limits(critical=1)) for name in ("missing", "surplus")),
+                *hidden("replica"),
             ],
-            unit="short",
-            empty_is_fine="nothing is lost when all is well",
-            alerts=("EventsDropped",),
+            empty_is_fine="every process and the ledger agree",
+            alerts=("LedgerDrift",),
         ),
         lines(
-            "How many series are there?",
-            "Series of the request counter, how many values its labels have, and requests a second counted as 'other' "
-            "because a bound was met.",
+            "Requests/s: metrics and ledger",
+            "What do the metrics count with a key, and what does the ledger take?",
+            [Prometheus(counted, "metrics"), Prometheus(rate(service.LEDGER_EVENTS), "ledger")],
+            unit="reqps",
+            width=12,
+        ),
+        lines(
+            "Ledger batch duration (p95)",
+            "How long does the key service need for a batch of events?",
+            [Prometheus(quantile(0.95, service.LEDGER_BATCH_DURATION), "p95")],
+            unit="s",
+            width=12,
+        ),
+    ]
+
+
+def _series() -> list[View]:
+    return [
+        lines(
+            "Series",
+            "How many series has the request counter, and how many values have its labels?",
             [
                 Prometheus(f"count by ({JOB}) ({_SERIES})", f"series: {{{{{JOB}}}}}"),
                 *(
                     Prometheus(f"count(group by ({label(attribute)}) ({_SERIES}))", what)
                     for what, attribute in (("keys", KEY), ("endpoints", ROUTE), ("models", MODEL))
                 ),
-                Prometheus(or_zero(rate(SERIES_FOLDED)), "folded"),
             ],
             unit="short",
         ),
         lines(
-            "What does the collector lose?",
-            "Points a second refused at the collector's door, not sent or not queued.",
-            [
-                Prometheus(rate(metric, scope=EVERYTHING), metric.description.lower())
-                for metric in collector_metrics.ALL
-            ],
-            unit="cps",
-            empty_is_fine="there is no collector where Prometheus scrapes the services",
-            alerts=("CollectorDropping",),
+            "Folded requests/s",
+            "How many requests are counted as 'other' because a bound on series was met?",
+            [Prometheus(or_zero(rate(SERIES_FOLDED)), "folded")],
+            unit="reqps",
+        ),
+        lines(
+            "Parts up",
+            "Which parts does Prometheus reach? 1 is up.",
+            [Prometheus(f"min by ({JOB}) ({UP})", f"{{{{{JOB}}}}}")],
+            unit="none",
+            calcs=("min",),
         ),
     ]

@@ -1,23 +1,40 @@
-"""The Key inventory dashboard: which keys there are, and which of them want care."""
+"""The Key inventory dashboard: which keys there are, and which of them need attention."""
 
 from __future__ import annotations
 
-from keygauge_dashboards.dashboards import key
-from keygauge_dashboards.grafana.base import drill, frame, ledger
-from keygauge_dashboards.grafana.panel_types import donut, field, states, table
+from typing import Any
+
+from keygauge_dashboards.grafana.base import dashboard, ledger, link
+from keygauge_dashboards.grafana.panel_types import field, hidden, limits, stat, states, table
 from keygauge_dashboards.grafana.panels import Page, Section, View
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, KEYS_PAGE
 
-UID = "keygauge-keys"
+UID = KEYS_PAGE
 _BOUNDS = ("may call", "may ask", "may come from")
+_STATES = {"active": "green", "disabled": "orange", "suspended": "red"}
 
-_STATES = """\
-/* inventory.states */
-SELECT status, count(*) AS keys
+_COUNT = """\
+/* inventory.{what} */
+SELECT count(*)::float8 AS keys
 FROM grafana.key
-WHERE account_id = {accounts} AND status <> 'deleted'
-GROUP BY 1
-ORDER BY 1"""
+WHERE account_id = {accounts} AND id = {keys} AND {condition}"""
+
+_EXPIRING = "status = 'active' AND expires_at BETWEEN now() AND now() + interval '{days} days'"
+_UNUSED = "status = 'active' AND coalesce(last_used_at, created_at) < now() - interval '{days} days'"
+_OVERDUE = "status = 'active' AND rotated_at + rotate_every_days * interval '1 day' < now()"
+
+_ATTENTION = """\
+/* inventory.attention */
+SELECT id, name AS key, account_name AS account, environment, reason, since
+FROM grafana.key CROSS JOIN LATERAL (VALUES
+    ('expires soon', expires_at, {expiring}),
+    ('not used', coalesce(last_used_at, created_at), {unused}),
+    ('secret overdue', rotated_at + rotate_every_days * interval '1 day', {overdue})
+) AS reason(reason, since, holds)
+WHERE account_id = {accounts} AND id = {keys} AND holds
+ORDER BY reason, since
+LIMIT 500"""
 
 _ALL = """\
 /* inventory.all */
@@ -27,24 +44,6 @@ FROM grafana.key
 WHERE account_id = {accounts} AND id = {keys} AND status <> 'deleted'
 ORDER BY account_name, name
 LIMIT 1000"""
-
-_EXPIRING = """\
-/* inventory.expiring */
-SELECT id, name AS key, account_name AS account, environment, expires_at AS expires, last_used_at AS "last used"
-FROM grafana.key
-WHERE account_id = {accounts} AND id = {keys} AND status = 'active'
-    AND expires_at BETWEEN now() AND now() + interval '{days} days'
-ORDER BY expires_at
-LIMIT 200"""
-
-_UNUSED = """\
-/* inventory.unused */
-SELECT id, name AS key, account_name AS account, environment, last_used_at AS "last used", created_at AS created
-FROM grafana.key
-WHERE account_id = {accounts} AND id = {keys} AND status = 'active'
-    AND coalesce(last_used_at, created_at) < now() - interval '{days} days'
-ORDER BY last_used_at NULLS FIRST
-LIMIT 200"""
 
 # The fewer bounds a key has, the higher; what it did in the time range tells which bounds would not have hurt.
 _OPEN = """\
@@ -69,32 +68,15 @@ ORDER BY (key.routes = '{}')::integer + (key.models = '{}')::integer + (key.netw
     + (key.expires_at IS NULL)::integer DESC, key.environment, key.account_name, key.name
 LIMIT 200"""
 
-_OVERDUE = """\
-/* inventory.overdue */
-SELECT id, name AS key, account_name AS account, environment, rotated_at AS "secret since",
-    rotate_every_days * 86400 AS "rotate every",
-    extract(epoch FROM now() - rotated_at)::float8 - rotate_every_days * 86400 AS "overdue for"
-FROM grafana.key
-WHERE account_id = {accounts} AND id = {keys} AND status = 'active'
-    AND rotated_at + rotate_every_days * interval '1 day' < now()
-ORDER BY "overdue for" DESC
-LIMIT 200"""
-
-_NEW = """\
-/* inventory.new */
-SELECT id, name AS key, account_name AS account, environment, created_at AS created, last_used_at AS "last used"
-FROM grafana.key
-WHERE account_id = {accounts} AND id = {keys} AND status <> 'deleted'
-    AND $__timeFilter(created_at)
-ORDER BY created_at DESC
-LIMIT 200"""
-
 _CHANGES = """\
 /* inventory.changes */
-SELECT change.at, change.action, coalesce(key.name, change.subject) AS subject, account.name AS account
+SELECT change.at, change.action AS event, coalesce(key.name, owner.name,
+        CASE WHEN split_part(change.action, '.', 1) IN ('account', 'key', 'plan') THEN change.subject END) AS target,
+    account.name AS account
 FROM grafana.change
 LEFT JOIN grafana.account ON account.id = change.account_id
 LEFT JOIN grafana.key ON key.id = change.subject
+LEFT JOIN grafana.account AS owner ON owner.id = change.subject
 WHERE $__timeFilter(change.at) AND (change.account_id IS NULL OR change.account_id = {accounts})
 ORDER BY change.at DESC
 LIMIT 500"""
@@ -102,90 +84,125 @@ LIMIT 500"""
 
 def inventory(thresholds: Thresholds) -> Page:
     """Make the dashboard."""
-    return frame(
+    return dashboard(
         UID,
-        "API keys: inventory and hygiene",
-        "Which keys there are; which expire, lie unused, may do too much or are new; what was changed.",
+        "Key inventory",
+        "Which keys are there, which need attention, and what was changed?",
         [
-            Section("Keys", _keys()),
-            Section("What wants care", _care(thresholds)),
-            Section("What happened", _happened()),
+            Section("Attention", [*_counts(thresholds), _attention(thresholds)]),
+            Section("Keys", [_every(), _open()]),
+            Section("Changes", [_changed()]),
         ],
         since="now-30d",
+        refresh="5m",
     )
 
 
-def _keys() -> list[View]:
-    every = table(
-        "Which keys are there?",
-        "All living keys of the picked accounts; a click opens the key.",
-        ledger(_ALL),
-        width=18,
-        overrides=[states("status", active="green", disabled="orange", suspended="red")],
-    )
-    return [
-        donut("How many keys are in which state?", "Living keys by state.", ledger(_STATES), unit="short", width=6),
-        _open(every),
-    ]
+def _conditions(thresholds: Thresholds) -> dict[str, Any]:
+    return {
+        "expiring": _EXPIRING.replace("{days}", str(max(thresholds.expiry_days))),
+        "unused": _UNUSED.replace("{days}", str(thresholds.unused_days)),
+        "overdue": _OVERDUE,
+    }
 
 
-def _care(thresholds: Thresholds) -> list[View]:
+def _counts(thresholds: Thresholds) -> list[View]:
+    conditions = _conditions(thresholds)
     soon = max(thresholds.expiry_days)
+    asked: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
+        ("Active keys", "How many keys can be used?", "active", "status = 'active'", {}),
+        (
+            f"Expiring in {soon} days",
+            "Of how many keys will calls be refused soon? Rotate them with a grace period.",
+            "expiring",
+            conditions["expiring"],
+            {"colours": limits(1), "alerts": ("KeyExpiring",)},
+        ),
+        (
+            f"Unused for {thresholds.unused_days} days",
+            "How many active keys does nobody need?",
+            "unused",
+            conditions["unused"],
+            {"colours": limits(1), "alerts": ("KeyUnused",)},
+        ),
+        (
+            "Secrets overdue",
+            "How many secrets are older than their owners wanted them to become?",
+            "overdue",
+            conditions["overdue"],
+            {"colours": limits(1)},
+        ),
+    )
     return [
-        _open(
-            table(
-                f"Which keys expire within {soon} days?",
-                "Living keys whose calls will be refused soon: rotate them with a grace period.",
-                ledger(_EXPIRING, days=soon),
-                empty_is_fine="no key expires soon",
-                alerts=("KeyExpiring",),
-            )
-        ),
-        _open(
-            table(
-                f"Which keys have not been used for {thresholds.unused_days} days?",
-                "Active keys that nobody needs; an empty last use means never.",
-                ledger(_UNUSED, days=thresholds.unused_days),
-                empty_is_fine="every key is in use",
-                alerts=("KeyUnused",),
-            )
-        ),
-        _open(
-            table(
-                "Which keys may do more than they do?",
-                "Active keys without a bound on endpoints, models, addresses or time, the least bound first, and what "
-                "they called and asked, by whole days, in the picked time range: give them just that.",
-                ledger(_OPEN),
-                width=24,
-                overrides=[
-                    *(states(name, all="orange", anywhere="orange") for name in _BOUNDS),
-                    field("expires", noValue="never"),
-                ],
-                empty_is_fine="every key is bound to what it does",
-            )
-        ),
-        _open(
-            table(
-                "Which keys should have a new secret?",
-                "Active keys whose secret is older than their owner wanted it to become.",
-                ledger(_OVERDUE),
-                overrides=[field("rotate every", unit="s"), field("overdue for", unit="s")],
-                empty_is_fine="every secret is young enough",
-            )
-        ),
+        stat(title, question, ledger(_COUNT, what=what, condition=condition), unit="none", no_value="0", **more)
+        for title, question, what, condition, more in asked
     ]
 
 
-def _happened() -> list[View]:
-    return [
-        _open(table("Which keys are new?", "Keys made in the picked time range.", ledger(_NEW))),
-        table(
-            "What was changed?",
-            "Changes of keys, accounts and plans, newest first; by whom is in the portal.",
-            ledger(_CHANGES),
-        ),
+def _attention(thresholds: Thresholds) -> View:
+    return _of_keys(
+        "Keys that need attention",
+        "Which keys expire soon, lie unused, or have a secret that is overdue, and since or until when?",
+        ledger(_ATTENTION, **_conditions(thresholds)),
+        height=5,
+        overrides=[
+            states("reason", **{"expires soon": "orange", "secret overdue": "orange", "not used": "blue"}),
+            field("since", displayName="when", unit="dateTimeFromNow"),
+        ],
+        empty_is_fine="no key needs attention",
+    )
+
+
+def _every() -> View:
+    dates = ("created", "expires", "last used")
+    return _of_keys(
+        "Keys",
+        "Which keys are there, whose, on which plan, and when were they last used?",
+        ledger(_ALL),
+        overrides=[states("status", **_STATES), *(field(name, unit="dateTimeFromNow") for name in dates)],
+        paged=True,
+    )
+
+
+def _open() -> View:
+    return _of_keys(
+        "Keys that may do more than they do",
+        "Which active keys have no bound on endpoints, models, addresses or time, the least bound first, and what did "
+        "they call and ask for in the picked time range, by whole days? Give them just that.",
+        ledger(_OPEN),
+        overrides=[
+            *(states(name, all="orange", anywhere="orange") for name in _BOUNDS),
+            field("expires", noValue="never", unit="dateTimeFromNow"),
+        ],
+        paged=True,
+        empty_is_fine="every key is bound to what it does",
+    )
+
+
+def _changed() -> View:
+    return table(
+        "Changes",
+        "What was done to keys, accounts and plans, newest first? By whom is in the portal.",
+        ledger(_CHANGES),
+        width=24,
+        paged=True,
+        widths={"at": 155, "event": 150, "target": 150, "account": 150},
+    )
+
+
+def _of_keys(title: str, description: str, target: Any, *, overrides: list[Any], height: int = 9, **view: Any) -> View:
+    """List keys, each with a link to its dashboard."""
+    opened = [
+        *hidden("id"),
+        field("key", links=[link("Open the key", KEY_PAGE, key="${__data.fields.id}")]),
     ]
-
-
-def _open(view: View) -> View:
-    return drill(view, "Open the key", key.UID, key="${__data.fields.id}")
+    return table(
+        title,
+        description,
+        target,
+        width=24,
+        height=height,
+        widths={"key": 125, "account": 125, "last used": 125, "created": 110, "expires": 90, "may come from": 105},
+        overrides=[*opened, *overrides],
+        **view,
+    )

@@ -1,193 +1,222 @@
-"""The Key detail dashboard: everything about one key, down to its last calls."""
+"""The Key dashboard: everything about one key, down to its last calls; nothing on it is about another."""
 
 from __future__ import annotations
 
-from keygauge import service_metrics as service
-from keygauge.metrics import DECISIONS, KEY, LIMIT, OUTCOME, label
+from keygauge.metrics import DECISIONS, DURATION, KEY, LIMIT, OUTCOME, REQUESTS, label
 from keygauge_dashboards.alerts.keys import NORM, USE
-from keygauge_dashboards.dashboards import requests
-from keygauge_dashboards.dashboards.charts import answers, durations, failures, legend, tokens_by_model
-from keygauge_dashboards.grafana.base import KEY_PAGE, drill, frame, ledger
-from keygauge_dashboards.grafana.panel_types import bars, field, levels, limits, lines, ranking, stat, states, table
-from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import JOB, Match, like, limit_share, named, owned, rate, used_up_in
+from keygauge_dashboards.dashboards.charts import (
+    DOLLARS,
+    FAILED,
+    LIMITED,
+    QUANTILES,
+    calls,
+    cost_by_model,
+    error_rate,
+    legend,
+    requests_over_time,
+    requests_per_second,
+    tokens_over_time,
+    totals,
+)
+from keygauge_dashboards.dashboards.limits import limits_table
+from keygauge_dashboards.grafana.base import dashboard, drill, ledger, link
+from keygauge_dashboards.grafana.panel_types import coloured, field, limits, lines, stat, states, table
+from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import JOB, RATE, gained, like, named, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, LOG_PAGE
 
 UID = KEY_PAGE
 
 _HEADER = """\
 /* key.header */
 SELECT name AS key, account_name AS account, plan_id AS plan, environment, status, created_at AS created,
-    expires_at AS expires, last_used_at AS "last used", last_used_route AS "last endpoint"
+    expires_at AS expires, last_used_at AS "last used", last_used_ip AS "last address"
 FROM grafana.key
-WHERE account_id = {accounts} AND id = {keys} AND status <> 'deleted'
-ORDER BY last_used_at DESC NULLS LAST
-LIMIT 200"""
+WHERE account_id = {accounts} AND id = {keys}"""
 
-_QUOTAS = """\
-/* key.quotas */
-SELECT quota.account_id AS account, coalesce(key.name, 'all keys') AS key, limit_name AS "limit", unit, period,
-    used, amount, used::float8 / nullif(amount, 0) AS share, greatest(amount - used, 0) AS "left", resets_at AS resets
-FROM grafana.quota LEFT JOIN grafana.key ON key.id = quota.key_id
-WHERE quota.account_id = {accounts} AND (quota.key_id IS NULL OR quota.key_id = {keys})
-ORDER BY share DESC NULLS LAST
-LIMIT 200"""
+_LATENCY = """\
+/* key.latency */
+SELECT bucket AS time, p50, p95, p99
+FROM grafana.latency($__timeFrom()::timestamptz, $__timeTo()::timestamptz, '$__interval', {lists})
+ORDER BY 1"""
+
+_P95 = """\
+/* key.p95 */
+SELECT p95
+FROM grafana.latency($__timeFrom()::timestamptz, $__timeTo()::timestamptz, '36500 days', {lists})
+ORDER BY bucket DESC
+LIMIT 1"""
 
 _COST = """\
-/* key.cost */
-SELECT $__timeGroup(bucket, '$bucket') AS time, coalesce(nullif(name, ''), 'no model') AS metric,
-    sum(cost_nanousd) / 1e9 AS cost
-FROM {usage_by_model}
-GROUP BY 1, 2
-ORDER BY 1, 2"""
+/* key.total_cost */
+SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
+FROM {usage_by_model}"""
 
 _ENDPOINTS = """\
 /* key.endpoints */
-SELECT name AS endpoint, sum(requests) AS requests, sum(failed) AS failed,
-    sum(limited) AS limited, sum(duration_us) / 1e6 / sum(requests) AS "mean duration",
-    sum(input_tokens + output_tokens) AS tokens, sum(cost_nanousd) / 1e9 AS cost
+SELECT name AS endpoint, sum(requests) AS requests, sum(failed) AS "5xx", sum(limited) AS "429",
+    sum(duration_us) / 1e6 / sum(requests) AS "mean latency", sum(input_tokens + output_tokens) AS tokens,
+    sum(cost_nanousd) / 1e9 AS cost
 FROM {usage_by_endpoint}
 GROUP BY name
 ORDER BY requests DESC
 LIMIT 100"""
 
-_LAST = """\
-/* key.last_calls */
-SELECT time, route AS endpoint, status, error, model, duration_us / 1e6 AS duration,
-    input_tokens + output_tokens AS tokens, ip, trace_id AS trace
+_ADDRESSES = """\
+/* key.addresses */
+SELECT ip AS address, count(*) AS requests, count(*) FILTER (WHERE status IN (400, 401, 403)) AS refused,
+    min(time) AS first, max(time) AS last
 FROM grafana.event
 WHERE $__timeFilter(time) AND {picked_calls}
-ORDER BY time DESC
-LIMIT 50"""
+GROUP BY ip
+ORDER BY requests DESC
+LIMIT 100"""
 
 
 def key(thresholds: Thresholds) -> Page:
     """Make the dashboard."""
-    return frame(
+    return dashboard(
         UID,
-        "API key: detail",
-        "One key (or a few): its plan, limits, traffic, errors, tokens, cost and last calls.",
+        "Key",
+        "Everything about one key: its limits, traffic, errors, tokens, cost and last calls.",
         [
-            Section("The key", _header()),
-            Section("Limits", _limits(thresholds)),
-            Section("Requests, errors, duration", [answers(), failures(thresholds), durations(), _norm()]),
-            Section("Tokens and cost", _tokens()),
-            Section("Calls", _calls()),
+            Section("Key", [_header(), *_state(thresholds)]),
+            Section("Limits", [limits_table(thresholds, width=16), _refused()]),
+            Section("Traffic, errors, latency", [requests_per_second(), error_rate(thresholds), _latency(), _norm()]),
+            Section(
+                "Tokens and cost",
+                [
+                    totals(),
+                    tokens_over_time(),
+                    cost_by_model(),
+                    requests_over_time(),
+                ],
+            ),
+            Section("Endpoints, addresses, calls", [_endpoints(), _addresses(), _calls()]),
         ],
     )
 
 
-def _header() -> list[View]:
-    return [
-        table(
-            "Which keys are these?",
-            "Owner, plan, state, expiry and last use of the picked keys.",
-            ledger(_HEADER),
-            width=24,
-            overrides=[states("status", active="green", disabled="orange", suspended="red")],
-        )
-    ]
+def _header() -> View:
+    return table(
+        "Key",
+        "Whose key is this, on which plan, in which state, and who used it last?",
+        ledger(_HEADER),
+        width=24,
+        height=3,
+        widths={"key": 130, "account": 130, "created": 100, "expires": 90, "last used": 110, "last address": 110},
+        overrides=[
+            states("status", active="green", disabled="orange", suspended="red", deleted="red"),
+            *(field(name, unit="dateTimeFromNow") for name in ("created", "expires", "last used")),
+            field("expires", noValue="never"),
+        ],
+    )
 
 
-def _limits(thresholds: Thresholds) -> list[View]:
-    refused = rate(DECISIONS, like(OUTCOME, "limited|quota"), by=(LIMIT, OUTCOME))
+def _state(thresholds: Thresholds) -> list[View]:
+    limited = ratio(gained(REQUESTS, LIMITED, window=RATE), gained(REQUESTS, window=RATE))
     return [
-        ranking(
-            "How much of each limit is used?",
-            "Share of every limit and quota that is used in its current period; 100% means refusals.",
-            Prometheus(f"sort_desc({owned(limit_share())})", "{{name}}: {{limit}}", instant=True),
+        stat(
+            "Error rate",
+            "Which share of the key's requests is answered with 5xx?",
+            Prometheus(FAILED),
             unit="percentunit",
-            colours=limits(thresholds.quota_warning, thresholds.quota_critical),
-            full=1,
-            width=6,
-            alerts=("QuotaHigh", "CostBudget"),
+            colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
+            course=True,
+            height=5,
+            no_value="-",
         ),
         stat(
-            "When is the first quota used up?",
-            "Time until the first daily or monthly quota is used up, if use goes on as in the last hour.",
-            Prometheus(f"min({used_up_in(Match(service.PERIOD, '!=', ''))}) < {90 * 86_400}", instant=True),
-            unit="s",
-            colours=_soon_is_bad(),
-            no_value="not soon",
-            width=4,
-            height=8,
-            empty_is_fine="no quota grows fast enough to be used up within 90 days",
-            alerts=("QuotaExhaustsBeforeReset", "CostForecast"),
-        ),
-        table(
-            "When do quotas reset?",
-            "Budgets of the current UTC day or month: used, left, and when the period ends.",
-            ledger(_QUOTAS),
-            width=8,
-            overrides=[
-                levels(
-                    "share", limits(thresholds.quota_warning, thresholds.quota_critical), unit="percentunit", decimals=1
-                )
-            ],
-        ),
-        bars(
-            "What is refused by which limit?",
-            "Calls a second answered with 429, by limit.",
-            [Prometheus(refused, f"{legend(LIMIT)} {legend(OUTCOME)}")],
-            unit="reqps",
-            calcs=("mean", "max"),
-            width=6,
-            empty_is_fine="nothing is refused when clients keep to their limits",
+            "Rate-limited share",
+            "Which share of the key's requests is answered with 429?",
+            Prometheus(limited),
+            unit="percentunit",
+            colours=limits(thresholds.limited_share, 0.5),
+            course=True,
+            height=5,
+            no_value="-",
             alerts=("KeyRateLimited",),
         ),
+        stat(
+            "p95 latency",
+            "In which time were 95 of 100 of the key's requests answered in full?",
+            ledger(_P95),
+            unit=DURATION.unit,
+            colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
+            no_value="-",
+            height=5,
+        ),
+        stat("Cost", "What did the key's tokens cost in the picked time range?", ledger(_COST), unit=DOLLARS, height=5),
     ]
 
 
-def _soon_is_bad() -> Json:
-    steps = [
-        {"color": "red", "value": None},
-        {"color": "yellow", "value": 86_400},
-        {"color": "green", "value": 604_800},
-    ]
-    return {"thresholds": {"mode": "absolute", "steps": steps}}
+def _refused() -> View:
+    refused = rate(DECISIONS, like(OUTCOME, "limited|quota"), by=(LIMIT,))
+    view = lines(
+        "Rate limited/s by limit",
+        "Which limit refuses the key's calls?",
+        [Prometheus(refused, legend(LIMIT))],
+        unit="reqps",
+        stacked=True,
+        empty_is_fine="no limit refused a call",
+    )
+    return drill(view, "Refused calls", LOG_PAGE, status="429")
+
+
+def _latency() -> View:
+    view = lines(
+        "Latency",
+        "How long do the key's requests take? Of ranges over six hours a point is a quarter of an hour or longer.",
+        [ledger(_LATENCY, over_time=True)],
+        unit=DURATION.unit,
+        overrides=coloured(QUANTILES),
+    )
+    return drill(view, "Calls", LOG_PAGE)
 
 
 def _norm() -> View:
     use, norm = (f'{name}{{{JOB}=~"$job", {label(KEY)}=~"$key"}}' for name in (USE, NORM))
     return lines(
-        "Is it used as ever?",
-        "Requests within the last hour, and the average of that over seven days.",
+        "Requests in an hour, and usually",
+        "Is the key used as usual? Requests of the last hour at each moment, and the average of that over seven days.",
         [
             Prometheus(named(f"sum by ({label(KEY)}) ({use})"), "{{name}}"),
-            Prometheus(named(f"sum by ({label(KEY)}) ({norm})"), "{{name}}: its norm"),
+            Prometheus(named(f"sum by ({label(KEY)}) ({norm})"), "{{name}}: usually"),
         ],
         unit="short",
-        calcs=("lastNotNull", "max"),
         width=24,
+        height=6,
+        empty_is_fine="Prometheus has recorded no hour of this key yet",
         alerts=("UsageSpike", "NewKeyHot"),
     )
 
 
-def _tokens() -> list[View]:
-    return [
-        tokens_by_model(),
-        bars(
-            "What does it cost over time?",
-            "Cost in each bar (UTC) by model in US dollars, from the ledger.",
-            [ledger(_COST, over_time=True)],
-            unit="currencyUSD",
-        ),
-        table(
-            "Which endpoints are called?",
-            "Requests, failures, mean duration, tokens and cost by endpoint, from the ledger.",
-            ledger(_ENDPOINTS),
-            width=8,
-            overrides=[field("mean duration", unit="s", decimals=2), field("cost", unit="currencyUSD")],
-        ),
-    ]
-
-
-def _calls() -> list[View]:
-    last = table(
-        "What were the last calls?",
-        "The 50 newest calls; a click opens the whole log.",
-        ledger(_LAST),
-        width=24,
-        overrides=[levels("status", limits(400, 500)), field("duration", unit="s", decimals=3)],
+def _endpoints() -> View:
+    return table(
+        "Endpoints",
+        "Which endpoints does the key call, how well are they answered, and what do they cost?",
+        ledger(_ENDPOINTS),
+        widths={"endpoint": 130},
+        fixed={"5xx": 45, "429": 50, "tokens": 60, "cost": 60},
+        overrides=[
+            field("endpoint", links=[link("Calls of this endpoint", LOG_PAGE, endpoint="${__value.raw}")]),
+            field("mean latency", unit="s", decimals=2),
+            field("tokens", unit="short"),
+            field("cost", unit=DOLLARS, decimals=2),
+        ],
     )
-    return [drill(last, "Open the log", requests.UID)]
+
+
+def _addresses() -> View:
+    return table(
+        "Client addresses",
+        "From where is the key used? An address that is new, or refused again and again, is worth a look.",
+        ledger(_ADDRESSES),
+        widths={"address": 110},
+        overrides=[field(name, unit="dateTimeFromNow") for name in ("first", "last")],
+    )
+
+
+def _calls() -> View:
+    return calls("Last calls", "Which were the key's fifty newest calls?", most=50)

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from keygauge.metrics import FIRST_TOKEN, MODEL, OUTPUT_TOKEN, SUBSET, TOKENS_DETAIL
-from keygauge_dashboards.dashboards.charts import legend, spending, tokens_by_model
-from keygauge_dashboards.grafana.base import frame, ledger
-from keygauge_dashboards.grafana.panel_types import bars, donut, field, lines, table
+from keygauge.metrics import COST_MISSING, FIRST_TOKEN, MODEL, OUTPUT_TOKEN, SUBSET, TOKENS_DETAIL
+from keygauge_dashboards.dashboards.charts import (
+    DOLLARS,
+    by_model,
+    cost_by_model,
+    cost_per_hour,
+    legend,
+    tokens_over_time,
+    tokens_per_minute,
+    totals,
+)
+from keygauge_dashboards.grafana.base import dashboard, drill, ledger, link
+from keygauge_dashboards.grafana.panel_types import field, limits, lines, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import quantile, rate
+from keygauge_dashboards.promql.queries import gained, or_zero, quantile, rate
+from keygauge_dashboards.uids import LOG_PAGE, MODELS_PAGE
 
-UID = "keygauge-models"
+UID = MODELS_PAGE
 
-_TOKENS = """\
-/* models.tokens */
-SELECT $__timeGroup(bucket, '$bucket') AS time, sum(input_tokens - cache_read_tokens) AS "input",
-    sum(cache_read_tokens) AS "input from cache", sum(output_tokens) AS "output"
-FROM {usage_by_model}
-GROUP BY 1
-ORDER BY 1"""
+_MONTH = """\
+/* models.month */
+SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
+FROM grafana.usage('model', date_trunc('month', now(), 'UTC'), now(), '1d', NULL)
+WHERE {picked}"""
+
+# As much a day as in the seven days before, until the month ends.
+_FORECAST = """\
+/* models.forecast */
+SELECT coalesce(sum(cost_nanousd) FILTER (WHERE bucket >= month.first), 0) / 1e9
+    + coalesce(sum(cost_nanousd) FILTER (WHERE bucket >= now() - interval '7 days'), 0) / 1e9 / 7
+    * extract(epoch FROM month.first + interval '1 month' - now())::float8 / 86400 AS cost
+FROM (SELECT date_trunc('month', now(), 'UTC') AS first) AS month
+LEFT JOIN LATERAL (
+    SELECT bucket, cost_nanousd
+    FROM grafana.usage('model', least(month.first, now() - interval '7 days'), now(), '15m', NULL)
+    WHERE {picked}
+) AS used ON true
+GROUP BY month.first"""
+
+_CACHED = """\
+/* models.cached */
+SELECT coalesce(sum(cache_read_tokens)::float8 / nullif(sum(input_tokens), 0), 0) AS share
+FROM {usage_by_model}"""
 
 _SHARES = """\
 /* models.shares */
 WITH used AS (
-    SELECT coalesce(nullif(name, ''), 'no model') AS model, sum(requests) AS requests,
+    SELECT coalesce(nullif(name, ''), '{no_model}') AS model, sum(requests) AS requests,
         row_number() OVER (ORDER BY sum(requests) DESC) AS place
     FROM {usage_by_model}
     GROUP BY 1
@@ -36,99 +61,118 @@ ORDER BY 2 DESC"""
 
 _LEADERBOARD = """\
 /* models.leaderboard */
-SELECT coalesce(nullif(name, ''), 'no model') AS model, sum(requests) AS requests,
-    sum(input_tokens) AS "input", sum(output_tokens) AS "output",
+SELECT coalesce(nullif(name, ''), '{no_model}') AS model, sum(requests) AS requests,
+    sum(failed)::float8 / sum(requests) AS "error rate", sum(input_tokens) AS input, sum(output_tokens) AS output,
     sum(input_tokens)::float8 / nullif(sum(output_tokens), 0) AS "input per output",
-    sum(cache_read_tokens)::float8 / nullif(sum(input_tokens), 0) AS "from cache",
-    sum(cost_nanousd) / 1e9 AS cost,
-    sum(cost_nanousd) / 1e6 / nullif(sum(input_tokens + output_tokens), 0) AS "cost per 1k tokens"
+    sum(cache_read_tokens)::float8 / nullif(sum(input_tokens), 0) AS cached, sum(cost_nanousd) / 1e9 AS cost,
+    sum(cost_nanousd) / 1e3 / nullif(sum(input_tokens + output_tokens), 0) AS "cost per million"
 FROM {usage_by_model}
 GROUP BY 1
 ORDER BY cost DESC, requests DESC
 LIMIT 100"""
 
-_COST = """\
-/* models.cost */
-SELECT $__timeGroup(bucket, '$bucket') AS time, coalesce(nullif(name, ''), 'no model') AS metric,
-    sum(cost_nanousd) / 1e9 AS cost
-FROM {usage_by_model}
-GROUP BY 1, 2
-ORDER BY 1, 2"""
-
 
 def models() -> Page:
     """Make the dashboard."""
-    return frame(
+    return dashboard(
         UID,
-        "API keys: models, tokens and cost",
-        "Which models are used, what they cost, and how fast their answers flow.",
-        [Section("Tokens and cost", _tokens()), Section("Models", _models()), Section("As it flows", _flow())],
+        "Models and cost",
+        "Which models are used, what do they cost, and how fast do their answers flow?",
+        [
+            Section("Cost", _cost()),
+            Section("Time range", [totals(), *_over_time()]),
+            Section("Models", _models()),
+            Section("Flow", _live()),
+        ],
         since="now-30d",
     )
 
 
-def _tokens() -> list[View]:
+def _cost() -> list[View]:
     return [
-        bars(
-            "How many tokens over time?",
-            "Tokens in each bar (UTC), from the ledger's roll-ups; input from the provider's cache is shown apart.",
-            [ledger(_TOKENS, over_time=True)],
-            unit="short",
-            width=12,
+        stat(
+            "Cost this month (UTC)",
+            "What did this month's tokens cost so far?",
+            ledger(_MONTH),
+            unit=DOLLARS,
+            no_value="0",
         ),
-        bars(
-            "What do the models cost over time?",
-            "Cost in each bar (UTC) by model in US dollars, from the ledger.",
-            [ledger(_COST, over_time=True)],
-            unit="currencyUSD",
-            width=12,
+        stat(
+            "Cost forecast, this month",
+            "What will the month have cost if the days to come are like the last seven?",
+            ledger(_FORECAST),
+            unit=DOLLARS,
+            no_value="0",
+        ),
+        stat(
+            "Cached input",
+            "Which share of the input came from the providers' caches, which is cheaper?",
+            ledger(_CACHED),
+            unit="percentunit",
+        ),
+        stat(
+            "Unpriced requests",
+            "How many requests under a limit of cost were of models without a price? What they reserved stays charged.",
+            Prometheus(or_zero(gained(COST_MISSING)), instant=True),
+            unit="short",
+            colours=limits(1),
+            alerts=("ModelUnpriced",),
+        ),
+    ]
+
+
+def _over_time() -> list[View]:
+    return [
+        tokens_over_time(width=12),
+        cost_by_model(width=12),
+        by_model(
+            "Requests by model", "How often was each model called?", "requests", unit="short", what="requests", width=24
         ),
     ]
 
 
 def _models() -> list[View]:
-    return [
-        donut(
-            "Which models are asked most?",
-            "Share of requests by model; the eight most asked and all others together.",
-            ledger(_SHARES),
-            unit="short",
-        ),
-        table(
-            "What does each model take and cost?",
-            "Tokens, ratio of input to output, share from the cache, cost, and cost per thousand tokens.",
-            ledger(_LEADERBOARD),
-            width=16,
-            overrides=[
-                field("input per output", decimals=1),
-                field("from cache", unit="percentunit", decimals=0),
-                field("cost", unit="currencyUSD"),
-                field("cost per 1k tokens", unit="currencyUSD", decimals=4),
-            ],
-        ),
+    board = table(
+        "Models",
+        "What does each model take and cost, which share of its calls failed, and what do a million tokens cost?",
+        ledger(_LEADERBOARD),
+        width=24,
+        widths={"model": 150, "cost per million": 110, "input per output": 110, "error rate": 80},
+        overrides=[
+            field("model", links=[link("Calls of this model", LOG_PAGE, model="${__value.raw}")]),
+            *(field(name, unit="short") for name in ("requests", "input", "output")),
+            field("error rate", unit="percentunit", decimals=2),
+            field("input per output", decimals=1),
+            field("cached", unit="percentunit", decimals=0),
+            *(field(name, unit=DOLLARS, decimals=2) for name in ("cost", "cost per million")),
+        ],
+    )
+    return [board]
+
+
+def _live() -> list[View]:
+    flows = [
+        lines(
+            title,
+            description,
+            [Prometheus(quantile(0.95, metric, by=(MODEL,)), legend(MODEL))],
+            unit=metric.unit,
+            empty_is_fine="no answer was streamed",
+        )
+        for title, description, metric in (
+            ("Time to first token (p95)", "How long do streamed answers keep one waiting, by model?", FIRST_TOKEN),
+            ("Time per output token (p95)", "How fast do streamed answers flow, by model?", OUTPUT_TOKEN),
+        )
     ]
-
-
-def _flow() -> list[View]:
     return [
+        *(drill(view, "Calls of this model", LOG_PAGE, model="${__series.name}") for view in flows),
         lines(
-            "How long to the first token?",
-            "95th percentile by model, of streamed answers.",
-            [Prometheus(quantile(0.95, FIRST_TOKEN, by=(MODEL,)), legend(MODEL))],
-            unit=FIRST_TOKEN.unit,
-        ),
-        lines(
-            "How long does each further token take?",
-            "95th percentile by model, of streamed answers.",
-            [Prometheus(quantile(0.95, OUTPUT_TOKEN, by=(MODEL,)), legend(MODEL))],
-            unit=OUTPUT_TOKEN.unit,
-        ),
-        lines(
-            "What is inside the tokens?",
-            "Tokens a second that came from a cache, went into one, or were spent on reasoning; all inside the totals.",
-            [Prometheus(rate(TOKENS_DETAIL, by=(SUBSET,)), legend(SUBSET))],
+            "Cached and reasoning tokens/min",
+            "How many tokens are read from a cache, written to one, or spent on reasoning? All are inside the totals.",
+            [Prometheus(f"60 * {rate(TOKENS_DETAIL, by=(SUBSET,))}", legend(SUBSET))],
             unit="short",
+            empty_is_fine="no such tokens were used",
         ),
-        replace(tokens_by_model(), width=12),
-        replace(spending(), width=12),
+        tokens_per_minute(),
+        cost_per_hour(),
     ]

@@ -1,29 +1,41 @@
-"""The Overview dashboard: is the API well, who uses it, and what must somebody look at now?"""
+"""The Overview dashboard: is the API well, what fires, and who uses it?"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from keygauge.metrics import DURATION, KEY, MODEL, REQUESTS, TOKENS, label
-from keygauge_dashboards.alerts.alert import SOURCE
-from keygauge_dashboards.alerts.keys import NO_KEY
-from keygauge_dashboards.dashboards import key
-from keygauge_dashboards.dashboards.charts import (
-    LIMITED,
-    SERVER_ERROR,
-    answers,
-    durations,
-    failures,
-    legend,
-    spending,
-    tokens_a_second,
+from keygauge.metrics import (
+    DURATION,
+    KEY,
+    MODEL,
+    REQUEST_SIZE,
+    REQUESTS,
+    RESPONSE_SIZE,
+    STREAM,
+    STREAM_ACTIVE,
+    STREAM_DURATION,
+    STREAM_MESSAGES,
+    TOKENS,
 )
-from keygauge_dashboards.grafana.base import PER_SECOND, drill, frame, ledger
-from keygauge_dashboards.grafana.panel_types import bars, keep, limits, ranking, stat, states, table
+from keygauge_dashboards.alerts.keys import NO_KEY
+from keygauge_dashboards.dashboards.charts import (
+    DOLLARS,
+    FAILED,
+    LIMITED,
+    cost_per_hour,
+    error_rate,
+    latency,
+    legend,
+    requests_over_time,
+    requests_per_second,
+    to_key,
+    tokens_over_time,
+    tokens_per_minute,
+    totals,
+)
+from keygauge_dashboards.dashboards.firing import firing, firing_alerts
+from keygauge_dashboards.grafana.base import PER_SECOND, dashboard, drill, ledger, link
+from keygauge_dashboards.grafana.panel_types import field, hidden, limits, lines, numbers, ranking, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.promql.queries import (
-    ALERTS,
-    RATE,
     gained,
     limit_share,
     named,
@@ -31,12 +43,22 @@ from keygauge_dashboards.promql.queries import (
     quantile,
     rate,
     ratio,
+    select,
+    total,
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import (
+    ERRORS_PAGE,
+    KEY_PAGE,
+    KEYS_PAGE,
+    LIMITS_PAGE,
+    LOG_PAGE,
+    MODELS_PAGE,
+    OVERVIEW,
+)
 
-UID = "keygauge-overview"
-
+UID = OVERVIEW
 
 _COST_TODAY = """\
 /* overview.cost_today */
@@ -44,152 +66,239 @@ SELECT coalesce(sum(cost_nanousd), 0) / 1e9 AS cost
 FROM grafana.usage('model', date_trunc('day', now(), 'UTC'), now() + interval '1 day', '1d', NULL)
 WHERE {picked}"""
 
-_TOKENS = """\
-/* overview.tokens */
-SELECT $__timeGroup(bucket, '$bucket') AS time, sum(input_tokens) AS "input", sum(output_tokens) AS "output"
-FROM {usage_by_model}
-GROUP BY 1
-ORDER BY 1"""
+_KEYS = """\
+/* overview.keys */
+SELECT key_id, coalesce(min(key.name), key_id) AS key, min(key.account_name) AS account, sum(requests) AS requests,
+    sum(failed) AS "5xx", sum(limited) AS "429", sum(input_tokens) AS input, sum(output_tokens) AS output,
+    sum(input_tokens + output_tokens) AS "total tokens",
+    sum(input_tokens + output_tokens)::float8 / sum(requests) AS "tokens/request", sum(cost_nanousd) / 1e9 AS cost
+FROM (SELECT * FROM {usage_by_model}) AS used LEFT JOIN grafana.key ON key.id = used.key_id
+GROUP BY key_id
+ORDER BY requests DESC
+LIMIT 100"""
+
+_NINETY_DAYS = """\
+/* overview.ninety_days */
+SELECT sum(requests)::float8 / 90 AS "Requests/day", sum(duration_us) / 1e6 / sum(requests) AS "Mean latency",
+    sum(failed)::float8 / sum(requests) AS "Error rate", sum(limited)::float8 AS "Rate limited",
+    sum(input_tokens + output_tokens)::float8 / 90 AS "Tokens/day", sum(cost_nanousd) / 1e9 / 90 AS "Cost/day"
+FROM grafana.usage('route', $__timeFrom()::timestamptz, $__timeTo()::timestamptz, '1d', NULL)
+WHERE {picked}"""
 
 
-def overview(thresholds: Thresholds) -> Page:
+def overview(thresholds: Thresholds, runbook: str) -> Page:
     """Make the dashboard."""
-    return frame(
+    return dashboard(
         UID,
-        "API keys: overview",
-        "Traffic, errors, latency, tokens, cost, limits and alerts of the API, over all keys or some.",
+        "Overview",
+        "Is the API well, what fires, and who uses it?",
         [
             Section("Now", _now(thresholds)),
-            Section("Requests, errors, duration", _red(thresholds)),
-            Section("Who and what", _who(thresholds)),
-            Section("Tokens, money and alerts", _tokens()),
+            Section("Alerts", [firing_alerts(runbook)]),
+            Section("Traffic, errors, latency", [requests_per_second(), error_rate(thresholds), latency()]),
+            Section(
+                "Tokens and cost", [tokens_per_minute(height=9), cost_per_hour(height=9), tokens_over_time(height=9)]
+            ),
+            Section("Keys and models", _who(thresholds)),
+            Section("Usage", [totals(), requests_over_time(width=24, height=7), _ninety_days()]),
+            Section("Streams and payloads", _streams()),
         ],
     )
 
 
 def _now(thresholds: Thresholds) -> list[View]:
-    errors = limits(thresholds.error_share_warning, thresholds.error_share_critical)
+    active = f"count({gained(REQUESTS, unlike(KEY, NO_KEY), by=(KEY,))} > 0) or vector(0)"
     return [
-        stat(
-            "How many requests a second?",
-            "Requests answered a second, whatever the status.",
-            Prometheus(rate(REQUESTS)),
-            unit=PER_SECOND,
+        drill(
+            stat(
+                "Requests/s",
+                "How many requests are answered a second, whatever the status?",
+                Prometheus(rate(REQUESTS)),
+                unit=PER_SECOND,
+                course=True,
+                height=5,
+            ),
+            "Calls",
+            LOG_PAGE,
+        ),
+        drill(
+            stat(
+                "Error rate",
+                "Which share is answered with 5xx? Refusals (401, 403, 429) are not our errors.",
+                Prometheus(FAILED),
+                unit="percentunit",
+                colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
+                course=True,
+                height=5,
+                alerts=("ErrorBudgetBurn",),
+            ),
+            "Errors",
+            ERRORS_PAGE,
+        ),
+        drill(
+            stat(
+                "p95 latency",
+                "In which time are 95 of 100 requests answered in full? Over all keys: durations know no key.",
+                Prometheus(quantile(0.95, DURATION)),
+                unit=DURATION.unit,
+                colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
+                course=True,
+                height=5,
+                alerts=("LatencyBurn",),
+            ),
+            "Latency",
+            ERRORS_PAGE,
+        ),
+        drill(
+            stat(
+                "Tokens/min",
+                "How many tokens are used a minute, input and output together?",
+                Prometheus(f"60 * {rate(TOKENS)}"),
+                unit="short",
+                course=True,
+                height=5,
+                no_value="0",
+            ),
+            "Models",
+            MODELS_PAGE,
+        ),
+        drill(
+            stat(
+                "Cost today (UTC)",
+                "What did today's tokens cost, in US dollars?",
+                ledger(_COST_TODAY),
+                unit=DOLLARS,
+                no_value="0",
+            ),
+            "Cost by model",
+            MODELS_PAGE,
+        ),
+        drill(
+            stat(
+                f"Limits over {thresholds.quota_warning:.0%}",
+                "How many limits and quotas are nearly used up in their current period?",
+                Prometheus(or_zero(f"count({limit_share()} > {thresholds.quota_warning})"), instant=True),
+                unit="none",
+                colours=limits(1),
+                alerts=("QuotaHigh", "CostBudget"),
+            ),
+            "Limits and quotas",
+            LIMITS_PAGE,
         ),
         stat(
-            "How many fail by our fault?",
-            "Share of requests answered with 5xx. Refusals (401, 403, 429) are not our errors.",
-            Prometheus(ratio(gained(REQUESTS, SERVER_ERROR, window=RATE), gained(REQUESTS, window=RATE))),
-            unit="percentunit",
-            colours=errors,
-            alerts=("ErrorBudgetBurn",),
-        ),
-        stat(
-            "How slow are slow requests?",
-            "95 of 100 requests take less, from arrival to the last byte. Over all keys: durations know no key.",
-            Prometheus(quantile(0.95, DURATION)),
-            unit=DURATION.unit,
-            colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
-            alerts=("LatencyBurn",),
-        ),
-        stat(
-            "How many tokens in this range?",
-            "Input and output tokens used in the picked time range; cached and reasoning tokens are inside.",
-            Prometheus(gained(TOKENS), instant=True),
-            unit="short",
-            no_value="0",
-        ),
-        stat(
-            "What did today cost?",
-            "Cost of today's tokens (UTC), from the ledger, in US dollars.",
-            ledger(_COST_TODAY),
-            unit="currencyUSD",
-            no_value="0",
-        ),
-        stat(
-            "How many keys are active?",
-            "Keys that made a request in the picked time range; calls without a valid key are not among them.",
-            Prometheus(f"count({gained(REQUESTS, unlike(KEY, NO_KEY), by=(KEY,))} > 0) or vector(0)", instant=True),
-            unit="none",
-        ),
-        stat(
-            f"How many limits are over {thresholds.quota_warning:.0%}?",
-            "Limits and quotas of which more than this share is used in their current period.",
-            Prometheus(or_zero(f"count({limit_share()} > {thresholds.quota_warning})"), instant=True),
-            unit="none",
-            colours=limits(1, 5),
-            alerts=("QuotaHigh", "CostBudget"),
-        ),
-        stat(
-            "How many alerts fire?",
-            "KeyGauge's alerts that fire now, as Prometheus evaluates them.",
-            Prometheus(or_zero(f'count({ALERTS}{{alertstate="firing", {SOURCE}}})'), instant=True),
+            "Pages and tickets",
+            "How many alerts fire now that somebody must look after? All, with those for the record, are below.",
+            Prometheus(or_zero(f"count({firing('page|ticket')})"), instant=True),
             unit="none",
             colours=limits(1, 3),
+        ),
+        drill(
+            stat(
+                "Keys in use",
+                "How many keys made a request in the picked time range?",
+                Prometheus(active, instant=True),
+                unit="none",
+            ),
+            "Keys",
+            KEYS_PAGE,
         ),
     ]
 
 
-def _red(thresholds: Thresholds) -> list[View]:
-    return [answers(), failures(thresholds), durations()]
-
-
 def _who(thresholds: Thresholds) -> list[View]:
     limited = ratio(gained(REQUESTS, LIMITED, by=(KEY,)), gained(REQUESTS, by=(KEY,)))
+    models = ranking(
+        "Top models by tokens",
+        "Which ten models used most tokens in the picked time range, input and output together?",
+        Prometheus(f"topk(10, {gained(TOKENS, by=(MODEL,))})", legend(MODEL), instant=True),
+        unit="short",
+    )
     return [
-        _of_keys(
+        to_key(
             ranking(
-                "Which keys ask most?",
-                "The ten keys with most requests in the picked time range.",
+                "Top keys by requests",
+                "Which ten keys made most requests in the picked time range?",
                 Prometheus(named(f"topk(10, {gained(REQUESTS, by=(KEY,))})"), "{{name}}", instant=True),
                 unit="short",
                 alerts=("UsageSpike", "NewKeyHot"),
             )
         ),
-        ranking(
-            "Which models use most tokens?",
-            "The ten models with most tokens, input and output, in the picked time range.",
-            Prometheus(f"topk(10, {gained(TOKENS, by=(MODEL,))})", legend(MODEL), instant=True),
-            unit="short",
-        ),
-        _of_keys(
+        drill(models, "Calls of this model", LOG_PAGE, model="${__series.name}"),
+        to_key(
             ranking(
-                "Which keys run into their limits?",
-                "Share of a key's requests answered with 429 in the picked time range, the ten highest.",
-                Prometheus(named(f"topk(10, {limited})"), "{{name}}", instant=True),
+                "Rate-limited share by key",
+                "Which ten keys got most 429s for their requests in the picked time range?",
+                Prometheus(named(f"topk(10, {limited} > 0)"), "{{name}}", instant=True),
                 unit="percentunit",
                 colours=limits(thresholds.limited_share, 0.5),
+                full=1,
+                empty_is_fine="no key was rate limited",
                 alerts=("KeyRateLimited",),
             )
         ),
+        table(
+            "Keys",
+            "What did each key use in the picked time range, the hundred with most requests?",
+            ledger(_KEYS),
+            width=24,
+            widths={"key": 130, "account": 130, "cost": 80, "tokens/request": 90, "total tokens": 80},
+            overrides=[
+                *hidden("key_id"),
+                field("key", links=[link("Open the key", KEY_PAGE, key="${__data.fields.key_id}")]),
+                *(field(name, unit="short") for name in ("requests", "5xx", "429", "input", "output", "total tokens")),
+                field("tokens/request", decimals=0),
+                field("cost", unit=DOLLARS, decimals=2),
+            ],
+        ),
     ]
 
 
-def _tokens() -> list[View]:
-    firing = f'{ALERTS}{{alertstate="firing", {SOURCE}}}'
+def _ninety_days() -> View:
+    return numbers(
+        "Last 90 days",
+        "What is usual: the averages of ninety days, whatever the picked time range?",
+        [ledger(_NINETY_DAYS)],
+        unit="short",
+        width=24,
+        last="90d",
+        overrides=[
+            field("Mean latency", unit="s", decimals=2),
+            field("Error rate", unit="percentunit", decimals=2),
+            field("Cost/day", unit=DOLLARS),
+        ],
+    )
+
+
+def _streams() -> list[View]:
     return [
-        replace(tokens_a_second(), width=6),
-        replace(spending(), width=6),
-        bars(
-            "How many tokens over time?",
-            "Input and output tokens in each bar (UTC), from the ledger's roll-ups: exact, and far back.",
-            [ledger(_TOKENS, over_time=True)],
+        lines(
+            "Open streams",
+            "How many server-sent event streams and WebSockets are open?",
+            [Prometheus(total(STREAM_ACTIVE, select(STREAM_ACTIVE), (STREAM,)), legend(STREAM))],
             unit="short",
             width=6,
         ),
-        table(
-            "What is firing?",
-            "KeyGauge's firing alerts; the runbook has a heading for each.",
-            Prometheus(firing, instant=True, table=True),
+        lines(
+            "Stream duration (p95)",
+            "How long are streams open, 95 of 100 of each kind?",
+            [Prometheus(quantile(0.95, STREAM_DURATION, by=(STREAM,)), legend(STREAM))],
+            unit="s",
             width=6,
-            transformations=keep(
-                alertname="Alert", severity="Severity", job="Service", account="Account", name="Key", limit="Limit"
-            ),
-            overrides=[states("Severity", page="red", ticket="orange", info="blue")],
-            empty_is_fine="nothing fires when all is well",
+            empty_is_fine="no stream ended",
+        ),
+        lines(
+            "Stream messages/s",
+            "How many messages are sent on streams a second?",
+            [Prometheus(rate(STREAM_MESSAGES, by=(STREAM,)), legend(STREAM))],
+            unit="cps",
+            width=6,
+            empty_is_fine="no stream was opened",
+        ),
+        lines(
+            "Payload",
+            "How many bytes of bodies come in and go out a second?",
+            [Prometheus(rate(REQUEST_SIZE), "requests"), Prometheus(rate(RESPONSE_SIZE), "responses")],
+            unit="Bps",
+            width=6,
         ),
     ]
-
-
-def _of_keys(view: View) -> View:
-    return drill(view, "Open the key", key.UID, key=f"${{__field.labels.{label(KEY)}}}")

@@ -26,11 +26,12 @@ ORDER BY change.at DESC
 LIMIT 200"""
 
 
-def marks(source: str) -> list[Json]:
-    """Return the annotations; `source` is the label that tells our alerts from others."""
+def annotation_list(source: str, *, of_accounts: bool) -> list[Json]:
+    """Return the annotations; `source` tells our alerts from others, `of_accounts` whether accounts can be picked."""
+    changes = [_sql("Keys and limits", "purple", _CHANGES.replace("{accounts}", f"ANY ({ACCOUNTS})"))]
     return [
         _sql("Deploys", "blue", _DEPLOYS),
-        _sql("Keys and limits", "purple", _CHANGES.replace("{accounts}", f"ANY ({ACCOUNTS})")),
+        *(changes if of_accounts else ()),
         {
             "name": "Pages",
             "datasource": PROMETHEUS,

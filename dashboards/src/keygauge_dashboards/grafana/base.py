@@ -1,44 +1,72 @@
-"""What all dashboards share: variables, annotations, conditions of SQL, and links from one to the next."""
+"""What all dashboards share: their uids and variables, conditions of SQL, and links from one to the next."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from keygauge_dashboards.alerts.alert import SOURCE
-from keygauge_dashboards.grafana.annotations import marks
+from keygauge_dashboards.grafana.annotations import annotation_list
 from keygauge_dashboards.grafana.panels import Json, Page, Section, Sql, View
-from keygauge_dashboards.grafana.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, variables
+from keygauge_dashboards.grafana.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, NO_MODEL, variables
+from keygauge_dashboards.uids import (
+    ERRORS_PAGE,
+    HEALTH_PAGE,
+    KEY_PAGE,
+    KEYS_PAGE,
+    LIMITS_PAGE,
+    LOG_PAGE,
+    MODELS_PAGE,
+    OVERVIEW,
+)
 
 PER_SECOND = "reqps"
-KEY_PAGE = "keygauge-key"  # the uid of the Key detail dashboard, to which others lead
-_KEPT = ("datasource", "postgresql", "env", "job", "account", "key", "endpoint", "model", "bucket")
+
+_CALLS = ("endpoint", "model")
+_SERVICES = ("job", "env")
+_SOURCES = ("datasource", "postgresql")
+_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    OVERVIEW: ("account", "key", *_CALLS, *_SERVICES),
+    KEY_PAGE: ("key", "owner", *_CALLS, *_SERVICES),
+    MODELS_PAGE: ("account", "key", *_CALLS, *_SERVICES),
+    LIMITS_PAGE: ("account", "key", *_SERVICES),
+    ERRORS_PAGE: ("account", "key", *_CALLS, *_SERVICES),
+    KEYS_PAGE: ("account", "key"),
+    LOG_PAGE: ("account", "key", *_CALLS, "status", "trace", "before"),
+    HEALTH_PAGE: _SERVICES,
+}
+_LINKED = "&keygauge-kept"  # in an address, until the dashboard that it stands on is known
 
 _PICKED = f"account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})"
+STATUS_CLASS = (
+    "CASE WHEN status = 429 THEN '429' WHEN status >= 500 THEN '5xx' WHEN status >= 400 THEN '4xx' ELSE '2xx' END"
+)
+_LEDGER_ONLY = "From the ledger, which knows no service and no environment."
 
 
-def frame(
-    uid: str,
-    title: str,
-    description: str,
-    sections: Sequence[Section],
-    *,
-    since: str = "now-6h",
-    more_variables: Sequence[Json] = (),
+def dashboard(
+    uid: str, title: str, description: str, sections: Sequence[Section], *, since: str = "now-6h", refresh: str = "30s"
 ) -> Page:
     """Make a dashboard of the suite."""
-    return Page(
+    names = _VARIABLES[uid]
+    hidden = tuple(f"ledger_{name}" for name in _CALLS if name in names)
+    page = Page(
         uid=uid,
-        title=title,
+        title=f"API keys / {title}",
         description=description,
-        sections=sections,
-        variables=[*variables(), *more_variables],
-        annotations=marks(SOURCE),
+        sections=[replace(one, views=[_say_source(view, names) for view in one.views]) for one in sections],
+        variables=variables((*names, *hidden, *_SOURCES)),
+        annotations=annotation_list(SOURCE, of_accounts=bool({"account", "owner"} & set(names))),
         since=since,
+        refresh=refresh,
     )
+    return _on_its_page(page, names)
 
 
-def ledger(query: str, *, over_time: bool = False, **values: object) -> Sql:
+def ledger(query: str, *, over_time: bool = False, **values: Any) -> Sql:
     """Ask the ledger; `{accounts}`, `{keys}`, `{picked}` and `{picked_calls}` stand for what is picked."""
     known = {
         "accounts": f"ANY ({ACCOUNTS})",
@@ -47,10 +75,71 @@ def ledger(query: str, *, over_time: bool = False, **values: object) -> Sql:
         "picked_calls": f"{_PICKED}\n    AND {_is('route', ENDPOINTS)} AND {_is('model', MODELS)}",
         "usage_by_model": _usage("model"),
         "usage_by_endpoint": _usage("route"),
+        "lists": f"{ACCOUNTS}, {KEYS},\n    {ENDPOINTS}, {MODELS}",
+        "status_class": STATUS_CLASS,
+        "no_model": NO_MODEL,
     }
-    for name, value in {**known, "bar": "$bucket" if over_time else "1d", **values}.items():
+    for name, value in {**known, "bar": "$__interval" if over_time else "1d", **values}.items():
         query = query.replace(f"{{{name}}}", str(value))
     return Sql(query, over_time)
+
+
+def drill(view: View, title: str, uid: str, **picked: str) -> View:
+    """Let a click on a point or bar open another dashboard."""
+    return replace(view, defaults={**view.defaults, "links": [link(title, uid, **picked)]})
+
+
+def link(title: str, uid: str, **picked: str) -> Json:
+    """Lead to a dashboard, with the time range, the data sources and what was picked."""
+    chosen = "".join(f"&var-{name}={value}" for name, value in picked.items())
+    return {"title": title, "url": f"/d/{uid}?${{__url_time_range}}{_LINKED}{chosen}"}
+
+
+def _on_its_page(page: Page, names: tuple[str, ...]) -> Page:
+    """Fill in what depends on the variables there are: those that links keep, and whose accounts queries mean."""
+
+    def keep(found: re.Match[str]) -> str:
+        uid, picked = found[1], re.findall(r"&var-(\w+)=", found[2])
+        shared = [name for name in (*names, *_SOURCES) if name in (*_VARIABLES[uid], *_SOURCES) and name != "owner"]
+        kept = "".join(f"&${{{name}:queryparam}}" for name in shared if name not in picked)
+        return f"/d/{uid}?${{__url_time_range}}{kept}{found[2]}"
+
+    def fill(content: Json) -> Json:
+        text = re.sub(rf"/d/([\w-]+)\?\$\{{__url_time_range\}}{_LINKED}([^\"]*)", keep, json.dumps(content))
+        if "owner" in names:
+            text = text.replace("${account:", "${owner:").replace("$account", "$owner")
+        filled: Json = json.loads(text)
+        return filled
+
+    def owned(view: View) -> View:
+        parts = fill(
+            {
+                "targets": [
+                    getattr(target, "query", None) or getattr(target, "expression", "") for target in view.targets
+                ],
+                "defaults": view.defaults,
+                "overrides": list(view.overrides),
+                "links": list(view.links),
+            }
+        )
+        targets = [
+            replace(target, query=text) if isinstance(target, Sql) else replace(target, expression=text)
+            for target, text in zip(view.targets, parts.pop("targets"), strict=True)
+        ]
+        return replace(view, targets=targets, **parts)
+
+    return replace(
+        page,
+        sections=[replace(one, views=list(map(owned, one.views))) for one in page.sections],
+        annotations=[fill(one) for one in page.annotations],
+    )
+
+
+def _say_source(view: View, names: tuple[str, ...]) -> View:
+    """Say where the picked service does not reach."""
+    if "job" not in names or not any(isinstance(target, Sql) for target in view.targets):
+        return view
+    return replace(view, description=f"{view.description} {_LEDGER_ONLY}")
 
 
 def _usage(what: str) -> str:
@@ -63,15 +152,3 @@ def _usage(what: str) -> str:
 def _is(column: str, names: str) -> str:
     """Compare a column with picked names, in which Grafana writes a double quote with a backslash."""
     return f"grafana.as_picked({column}) = ANY ({names})"
-
-
-def drill(view: View, title: str, uid: str, **picked: str) -> View:
-    """Let a click on a value open another dashboard."""
-    return replace(view, defaults={**view.defaults, "links": [link(title, uid, **picked)]})
-
-
-def link(title: str, uid: str, **picked: str) -> Json:
-    """Lead to a dashboard, with the time range, the data sources and what was picked."""
-    kept = [f"${{{name}:queryparam}}" for name in _KEPT if name not in picked]
-    chosen = [f"var-{name}={value}" for name, value in picked.items()]
-    return {"title": title, "url": f"/d/{uid}?" + "&".join(["${__url_time_range}", *kept, *chosen])}

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keygauge_dashboards.grafana.panels import Json, Target, View
 
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
 _COLOURED = {"type": "color-text"}  # without it a cell shows its text without the colour
+_IN_ORDER = {"mode": "palette-classic"}
+BY_NAME = {"mode": "palette-classic-by-name"}  # so a model has one colour on every panel
+STATUS_COLOURS = {"2xx": "green", "4xx": "yellow", "429": "orange", "5xx": "red"}
+BAR = "15m"  # the ledger's roll-ups are as long
+BARS = 31  # so that a month has a bar a day
+# Where axes end if nothing is greater, by unit: of an axis without it all that is zero makes 10,000 %.
+_SOFT_MAX = {"percentunit": 0.02, "currencyUSD": 0.01, "s": 0.1}
 
 
 def limits(warning: float | None = None, critical: float | None = None) -> Json:
@@ -21,6 +28,11 @@ def limits(warning: float | None = None, critical: float | None = None) -> Json:
     return {"thresholds": {"mode": "absolute", "steps": steps}}
 
 
+def plain() -> Json:
+    """Colour no value: what is neither good nor bad."""
+    return {"thresholds": {"mode": "absolute", "steps": [{"color": "text", "value": None}]}}
+
+
 def stat(
     title: str,
     description: str,
@@ -28,41 +40,42 @@ def stat(
     *,
     unit: str,
     colours: Json | None = None,
-    width: int = 3,
     no_value: str = "-",
+    course: bool = False,
     height: int = 4,
     **view: Any,
 ) -> View:
-    """Show one number and its recent course."""
-    defaults = {"color": {"mode": "thresholds"}, "noValue": no_value, **(colours or limits())}
+    """Show one number; with a height of 5 there is room for its recent course below it."""
+    defaults = {"color": {"mode": "thresholds"}, "noValue": no_value, **(colours or plain())}
     options = {
         "colorMode": "value",
-        "graphMode": "area",
+        "graphMode": "area" if course else "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": _last(),
         "showPercentChange": False,
         "textMode": "value",
-        "wideLayout": True,
+        "wideLayout": False,
     }
-    return View("stat", title, description, [target], unit, width, height, options, defaults, **view)
+    return View("stat", title, description, [target], unit, 6, height, options, defaults, **view)
 
 
 def numbers(
-    title: str, description: str, targets: Sequence[Target], *, unit: str, width: int, height: int = 4, **view: Any
+    title: str, description: str, targets: Sequence[Target], *, unit: str, width: int, height: int = 3, **view: Any
 ) -> View:
     """Show some numbers side by side, each with its name."""
     options = {
         "colorMode": "none",
         "graphMode": "none",
-        "justifyMode": "auto",
-        "orientation": "horizontal",
+        "justifyMode": "center",
+        "orientation": "vertical",
         "reduceOptions": _last(),
         "showPercentChange": False,
+        "text": {"titleSize": 12, "valueSize": 22},
         "textMode": "value_and_name",
-        "wideLayout": True,
+        "wideLayout": False,
     }
-    return View("stat", title, description, targets, unit, width, height, options, limits(), **view)
+    return View("stat", title, description, targets, unit, width, height, options, plain(), **view)
 
 
 def lines(
@@ -71,17 +84,28 @@ def lines(
     targets: Sequence[Target],
     *,
     unit: str,
-    calcs: Sequence[str] = ("mean", "max"),
+    calcs: Sequence[str] = ("max",),
+    colour: Json = _IN_ORDER,
     colours: Json | None = None,
+    stacked: bool = False,
     width: int = 8,
+    height: int = 8,
     **view: Any,
 ) -> View:
-    """Draw lines over time."""
-    custom = {"drawStyle": "line", "fillOpacity": 8, "lineWidth": 1, "showPoints": "never", "spanNulls": False}
+    """Draw lines over time, or areas on top of each other."""
+    custom = {
+        "drawStyle": "line",
+        "fillOpacity": 60 if stacked else 8,
+        "lineWidth": 0 if stacked else 1,  # lines of what is 0 would lie on top of all
+        "showPoints": "never",
+        "spanNulls": False,
+        "stacking": {"group": "A", "mode": "normal" if stacked else "none"},
+        "axisSoftMax": _SOFT_MAX.get(unit, 1),
+    }
     if colours:
         custom["thresholdsStyle"] = {"mode": "dashed"}
-    defaults = {"color": {"mode": "palette-classic"}, "min": 0, "custom": custom, **(colours or limits())}
-    return View("timeseries", title, description, targets, unit, width, 8, _over_time(calcs), defaults, **view)
+    defaults = {"color": colour, "min": 0, "custom": custom, **(colours or limits())}
+    return View("timeseries", title, description, targets, unit, width, height, _over_time(calcs), defaults, **view)
 
 
 def bars(
@@ -92,18 +116,27 @@ def bars(
     unit: str,
     calcs: Sequence[str] = ("sum",),
     width: int = 8,
+    height: int = 8,
+    bar: str = BAR,
+    colour: Json = _IN_ORDER,
     **view: Any,
 ) -> View:
-    """Draw stacked bars over time."""
+    """Draw stacked bars, each from its beginning on, some thirty in the time range."""
     custom = {
+        "barAlignment": 1,
+        "barWidthFactor": 0.9,
         "drawStyle": "bars",
-        "fillOpacity": 70,
+        "fillOpacity": 80,
         "lineWidth": 0,
         "showPoints": "never",
         "stacking": {"group": "A", "mode": "normal"},
+        "axisSoftMax": _SOFT_MAX.get(unit, 1),
     }
-    defaults = {"color": {"mode": "palette-classic"}, "min": 0, "custom": custom, **limits()}
-    return View("timeseries", title, description, targets, unit, width, 8, _over_time(calcs), defaults, **view)
+    defaults = {"color": colour, "min": 0, "custom": custom, **limits()}
+    options = _over_time(calcs)
+    return View(
+        "timeseries", title, description, targets, unit, width, height, options, defaults, bar=bar, points=BARS, **view
+    )
 
 
 def ranking(
@@ -115,42 +148,51 @@ def ranking(
     colours: Json | None = None,
     full: float | None = None,
     width: int = 8,
+    height: int = 8,
     **view: Any,
 ) -> View:
     """Compare things by one number each; `full` is the value of a whole bar."""
     options = {
-        "displayMode": "gradient",
-        "maxVizHeight": 300,
+        "displayMode": "basic",
+        "maxVizHeight": 32,
         "minVizHeight": 16,
         "minVizWidth": 8,
-        "namePlacement": "auto",
+        "namePlacement": "left",
         "orientation": "horizontal",
         "reduceOptions": _last(),
         "showUnfilled": True,
-        "sizing": "auto",
+        "sizing": "manual",
         "valueMode": "color",
     }
-    mode = "thresholds" if colours else "continuous-BlPu"
-    defaults = {"color": {"mode": mode}, "min": 0, **({"max": full} if full else {}), **(colours or limits())}
-    return View("bargauge", title, description, [target], unit, width, 8, options, defaults, **view)
+    colour: Json = {"mode": "thresholds"} if colours else {"mode": "fixed", "fixedColor": "blue"}
+    defaults = {"color": colour, "min": 0, **({"max": full} if full else {}), **(colours or limits())}
+    if unit == "short":
+        defaults["decimals"] = 0  # an increase of 6.02 is 6 that lie not quite within the range
+    return View("bargauge", title, description, [target], unit, width, height, options, defaults, **view)
 
 
-def table(title: str, description: str, target: Target, *, unit: str = "none", width: int = 12, **view: Any) -> View:
-    """List rows."""
-    options = {"cellHeight": "sm", "showHeader": True}
-    defaults = {"custom": {"align": "auto", "filterable": True}, **limits()}
-    return View("table", title, description, [target], unit, width, 8, options, defaults, **view)
-
-
-def log(title: str, description: str, target: Target, *, width: int, height: int, **view: Any) -> View:
-    """List many rows, page by page."""
-    options = {
-        "cellHeight": "sm",
-        "footer": {"countRows": False, "enablePagination": True, "fields": "", "reducer": ["sum"], "show": False},
-        "showHeader": True,
-    }
-    defaults = {"custom": {"align": "auto", "filterable": True}, **limits()}
-    return View("table", title, description, [target], "none", width, height, options, defaults, **view)
+def table(
+    title: str,
+    description: str,
+    target: Target,
+    *,
+    width: int = 12,
+    height: int = 8,
+    widths: Mapping[str, int] | None = None,
+    fixed: Mapping[str, int] | None = None,
+    paged: bool = False,
+    **view: Any,
+) -> View:
+    """List rows. Widths are in pixels: `widths` the least, `fixed` for good; what is left is shared by the others."""
+    footer = {"countRows": False, "enablePagination": paged, "fields": "", "reducer": ["sum"], "show": False}
+    options = {"cellHeight": "sm", "footer": footer, "showHeader": True}
+    defaults = {"custom": {"align": "auto", "filterable": False, "minWidth": 70}, **limits()}
+    overrides = [*(field(name, custom__minWidth=least) for name, least in (widths or {}).items())]
+    overrides += [field(name, custom__width=width) for name, width in (fixed or {}).items()]
+    overrides += view.pop("overrides", ())
+    return View(
+        "table", title, description, [target], "none", width, height, options, defaults, overrides=overrides, **view
+    )
 
 
 def matrix(
@@ -158,9 +200,11 @@ def matrix(
 ) -> View:
     """Cross two labels."""
     options = {"cellHeight": "sm", "showHeader": True}
-    defaults = {"custom": {"align": "auto", "filterable": False}, "decimals": 0, **limits()}
+    custom = {"align": "auto", "filterable": False, "minWidth": 60}
+    defaults = {"custom": custom, "decimals": 0, **limits()}
     crossed = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "zero"}
     shaped = [{"id": "groupingToMatrix", "options": crossed}]
+    view["overrides"] = [field(f"{row}\\{column}", displayName="", custom__minWidth=170)]
     return View(
         "table", title, description, [target], unit, width, 8, options, defaults, transformations=shaped, **view
     )
@@ -169,13 +213,13 @@ def matrix(
 def donut(title: str, description: str, target: Target, *, unit: str, width: int = 8, **view: Any) -> View:
     """Show the parts of a whole, one row each."""
     options = {
-        "displayLabels": ["percent"],
-        "legend": {"displayMode": "table", "placement": "right", "showLegend": True, "values": ["value", "percent"]},
+        "displayLabels": [],
+        "legend": {"displayMode": "list", "placement": "right", "showLegend": True, "values": ["percent"]},
         "pieType": "donut",
         "reduceOptions": {"calcs": [], "fields": "", "values": True},
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    defaults = {"color": {"mode": "palette-classic"}, **limits()}
+    defaults = {"color": BY_NAME, **limits()}
     return View("piechart", title, description, [target], unit, width, 8, options, defaults, **view)
 
 
@@ -217,16 +261,35 @@ def states(name: str, **colours: str) -> Json:
     return field(name, mappings=[{"type": "value", "options": options}], custom__cellOptions=_COLOURED)
 
 
+def hidden(*names: str) -> list[Json]:
+    """Keep columns out of sight, for links to read; Grafana 11 reads the one property, later ones the other."""
+    everywhere = {"legend": True, "tooltip": True, "viz": True}
+    return [field(name, custom__hidden=True, custom__hideFrom=everywhere) for name in names]
+
+
+def gauge(name: str, colours: Json, **properties: Any) -> Json:
+    """Fill the cells of a column by `limits`, from 0 to 1."""
+    shown = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+    return field(name, **colours, color={"mode": "thresholds"}, min=0, max=1, custom__cellOptions=shown, **properties)
+
+
+def status(name: str) -> Json:
+    """Colour a column of statuses as everywhere."""
+    steps = [
+        {"color": STATUS_COLOURS[kind], "value": value}
+        for kind, value in (("2xx", None), ("4xx", 400), ("429", 429), ("4xx", 430), ("5xx", 500))
+    ]
+    return levels(name, {"thresholds": {"mode": "absolute", "steps": steps}})
+
+
 def levels(name: str, colours: Json, **properties: Any) -> Json:
     """Colour the numbers of a column by `limits`."""
     return field(name, **colours, color={"mode": "thresholds"}, custom__cellOptions=_COLOURED, **properties)
 
 
-def coloured(**colours: str) -> list[Json]:
+def coloured(colours: Mapping[str, str]) -> list[Json]:
     """Give series fixed colours, by name."""
-    return [
-        field(name.replace("_", " "), color={"mode": "fixed", "fixedColor": colour}) for name, colour in colours.items()
-    ]
+    return [field(name, color={"mode": "fixed", "fixedColor": colour}) for name, colour in colours.items()]
 
 
 def keep(*names: str, **renamed: str) -> list[Json]:
@@ -244,6 +307,6 @@ def _last() -> Json:
 
 def _over_time(calcs: Sequence[str]) -> Json:
     return {
-        "legend": {"calcs": list(calcs), "displayMode": "table", "placement": "bottom", "showLegend": True},
+        "legend": {"calcs": list(calcs), "displayMode": "list", "placement": "bottom", "showLegend": True},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }

@@ -30,7 +30,6 @@ _LEGACY_DASHBOARD = ("__inputs", "gnetId", "hideControls", "rows", "sharedCrossh
 _LEGACY_PANEL = ("cacheTimeout", "editable", "error", "height", "hideTimeOverride", "minSpan", "span")
 _LEGACY_ROW = ("fieldConfig", "targets", "transformations", "links", "maxDataPoints", "transparent")
 _LEGACY_VARIABLE = ("useTags", "tagsQuery", "tagValuesQuery")
-_OF_INTERVALS = ("auto", "auto_min", "auto_count")
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,12 @@ Target: TypeAlias = Prometheus | Sql
 
 @dataclass(frozen=True)
 class View:
-    """One panel before it is placed: `title` says what it answers; width in columns of 24, height in cells of 30 px."""
+    """One panel before it is placed.
+
+    `title` is a short noun with its unit, `description` the question it answers; width in columns of 24, height in
+    cells of 30 px. `last` fixes the panel's own range, such as 90d, whatever the dashboard's is. A bar is no shorter
+    than `bar`, and there are no more than `points`.
+    """
 
     kind: str
     title: str
@@ -73,6 +77,9 @@ class View:
     links: Sequence[Json] = ()
     empty_is_fine: str = ""  # why no data is a good answer, if it is
     alerts: Sequence[str] = ()  # names of those that watch what is shown
+    last: str = ""
+    bar: str = ""
+    points: int | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class Page:
     variables: Sequence[Json]
     annotations: Sequence[Json] = ()
     since: str = "now-6h"
+    refresh: str = "30s"
 
     def views(self) -> Iterator[View]:
         """Give the panels in reading order."""
@@ -108,14 +116,16 @@ class Page:
             tags=[TAG],
             editable=False,
             graphTooltip=core.GRAPH_TOOLTIP_MODE_SHARED_CROSSHAIR,
-            refresh="30s",
+            refresh=self.refresh,
             schemaVersion=SCHEMA_VERSION,
             time=core.Time(self.since, "now"),
             timezone="browser",
             timePicker=_TimePicker(refreshIntervals=["10s", "30s", "1m", "5m"], timeOptions=[]),
             annotations=core.Annotations(list=list(self.annotations)),
             templating=core.Templating(list=list(self.variables)),
-            links=[core.DashboardLink(title="API keys", tags=[TAG], asDropdown=True, includeVars=True, keepTime=True)],
+            links=[
+                core.DashboardLink(title="Dashboards", tags=[TAG], asDropdown=True, includeVars=True, keepTime=True)
+            ],
             panels=list(_place(self.sections)),
         ).auto_panel_ids()
         return _modern(json.loads(json.dumps(dashboard, cls=DashboardEncoder)))
@@ -164,7 +174,9 @@ def _panel(view: View, position: core.GridPos) -> _Panel:
         title=view.title,
         description=_described(view),
         gridPos=position,
-        maxDataPoints=None,
+        maxDataPoints=view.points,
+        interval=view.bar or None,
+        timeFrom=view.last or None,
         dataSource=sources[0] if all(source == sources[0] for source in sources) else MIXED,
         targets=targets,
         transformations=list(view.transformations),
@@ -219,17 +231,13 @@ def sql_target(query: str, reference: str = "A", *, over_time: bool = False) -> 
 
 
 def variable(name: str, kind: str, query: Any, *, chosen: str | None = None, **options: Any) -> Json:
-    """Write a dashboard variable: kind datasource, query, interval or textbox; `chosen` is its value at first."""
+    """Write a dashboard variable: kind datasource, query, custom or textbox; `chosen` is its value at first."""
     template = core.Template(name=name, type=kind, query=query, **options)
-    content: Json = _without(template.to_json_data(), () if kind == "interval" else _OF_INTERVALS)
+    content: Json = _without(template.to_json_data(), ("auto", "auto_min", "auto_count"))
     content["current"] = {"text": "All", "value": "$__all"} if content["includeAll"] else {}
-    if content.get("auto"):
-        content["current"] = {"text": "auto", "value": f"$__auto_interval_{name}"}
     if chosen is not None:
         content["current"] = {"text": chosen, "value": chosen}
-        content["options"] = [
-            {"text": text, "value": text, "selected": text == chosen} for text in str(query).split(",")
-        ]
+        content["options"] = [{"text": chosen, "value": chosen, "selected": True}]
     return content
 
 

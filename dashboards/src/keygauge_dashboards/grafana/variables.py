@@ -1,4 +1,4 @@
-"""The variables that every dashboard has: chosen once, kept from page to page.
+"""The variables of the dashboards: chosen once, kept from page to page.
 
 Endpoint and model come twice. PromQL matches what is picked as a regular expression, and "All" matches the absence of a
 label, too. SQL compares with a list of names, since any name can be quoted: a hidden variable has those names of the
@@ -7,12 +7,16 @@ ledger that the visible one matches.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 from keygauge import service_metrics as service
-from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, label
+from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, Metric, label
 from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
-from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, like, select
+from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, SCOPE, like, select
 
 _ANYTHING = ".*"  # matches the absence of a label too; never put it into a list of SQL
+STATUS_CLASSES = ("2xx", "4xx", "429", "5xx")  # 2xx are all below 400
 NO_MODEL = "no model"  # stands for the model of calls that have none
 
 # The lists that SQL compares with. One may be empty, and IN () is no SQL: `= ANY` an empty array is.
@@ -29,31 +33,31 @@ WHERE breakdown = '{breakdown}' AND inside = '' AND length_s = 86400
 ORDER BY 1"""
 
 
-def variables() -> list[Json]:
-    """Return data sources, environment, job, account, key, endpoint, model and the width of bars."""
-    return [
-        variable("datasource", "datasource", "prometheus", label="Prometheus"),
-        variable("postgresql", "datasource", "grafana-postgresql-datasource", label="PostgreSQL"),
-        _query("env", "Environment", f"label_values({REQUESTS.prometheus_name}, {ENV})", allValue=_ANYTHING),
-        _query("job", "Service", f"label_values({select(REQUESTS, scope={ENV: '$env'})}, {JOB})", allValue=_ANYTHING),
-        _account(),
-        _key(),
-        _query("endpoint", "Endpoint", f"label_values({_of_job(ROUTE)})", allValue=_ANYTHING),
-        _query("model", "Model", f"label_values({_of_job(MODEL)})", allValue=_ANYTHING),
-        _ledger("endpoint", "route"),
-        _ledger("model", "model"),
-        _bars(),
-    ]
+def variables(names: Collection[str]) -> list[Json]:
+    """Return those of the suite's variables in the order of reading; the data sources come last."""
+    every = {
+        "account": _account(),
+        "key": _key() if "account" in names else _one_key(),
+        "owner": _owner(),
+        "endpoint": _query("endpoint", "Endpoint", _seen(REQUESTS, ROUTE, names), allValue=_ANYTHING),
+        "model": _query("model", "Model", _seen(TOKENS, MODEL, names), allValue=_ANYTHING),
+        "ledger_endpoint": _ledger("endpoint", "route"),
+        "ledger_model": _ledger("model", "model"),
+        "status": variable(
+            "status", "custom", ",".join(STATUS_CLASSES), label="Status", includeAll=True, multi=True, refresh=0
+        ),
+        "trace": variable("trace", "textbox", "", label="Trace id", chosen=""),
+        "before": variable("before", "textbox", "", label="Before (ms)", chosen=""),
+        "job": _query("job", "Service", f"label_values({REQUESTS.prometheus_name}, {JOB})", allValue=_ANYTHING),
+        "env": _query("env", "Environment", f"label_values({_of(JOB)}, {ENV})", allValue=_ANYTHING),
+        "datasource": variable("datasource", "datasource", "prometheus", label="Prometheus"),
+        "postgresql": variable("postgresql", "datasource", "grafana-postgresql-datasource", label="PostgreSQL"),
+    }
+    return [written for name, written in every.items() if name in names]
 
 
-def _bars() -> Json:
-    """Let some thirty bars fill the time range, each of whole quarters of an hour, as the ledger has them.
-
-    A fixed day would begin its only bar before a range of some hours, where nobody sees it.
-    """
-    return variable(
-        "bucket", "interval", "15m,30m,1h,6h,1d", label="Bars of", auto=True, autoCount=30, autoMin="30m", refresh=2
-    )
+def _of(*narrowed: str) -> str:
+    return select(REQUESTS, scope={attribute: SCOPE[attribute] for attribute in narrowed})
 
 
 def _account() -> Json:
@@ -85,6 +89,25 @@ def _key() -> Json:
     )
 
 
+def _one_key() -> Json:
+    """Show one key's name, mean its id; the newest call's key is not known here, so the first by name is the first."""
+    name = f"group by ({service.ID}, {service.NAME}) ({_lately(service.KEY_INFO.prometheus_name)})"
+    pattern = rf'/\b{service.ID}="(?<value>[^"]+)".*\b{service.NAME}="(?<text>[^"]+)"/'
+    return _query("key", "Key", f"query_result({name})", regex=pattern, includeAll=False, multi=False, sort=1)
+
+
+def _owner() -> Json:
+    """Know the account of the key, whose limits hold for it too."""
+    info = _lately(select(service.KEY_INFO, like(service.ID, "$key"), scope=EVERYTHING))
+    return _query(
+        "owner",
+        "Owner",
+        f"query_result(group by ({service.ACCOUNT}) ({info}))",
+        regex=rf'/\b{service.ACCOUNT}="([^"]+)"/',
+        hide=HIDDEN,
+    )
+
+
 def _lately(info: str) -> str:
     """Take those that are gone, too: what they used is in the ledger still, and "All" must not leave it out.
 
@@ -109,21 +132,21 @@ def _ledger(name: str, breakdown: str) -> Json:
     )
 
 
-def _of_job(attribute: str) -> str:
-    metric = TOKENS if attribute == MODEL else REQUESTS
-    return f"{select(metric, scope={ENV: '$env', JOB: '$job', KEY: '$key'})}, {label(attribute)}"
+def _seen(metric: Metric, attribute: str, names: Collection[str]) -> str:
+    """Ask for the values of a label where the page's other variables lead to."""
+    narrowed = {one: SCOPE[one] for one in (ENV, JOB, KEY) if SCOPE[one].strip("$") in names}
+    return f"label_values({select(metric, scope=narrowed)}, {label(attribute)})"
 
 
-def _query(name: str, text: str, query: str, **options: str) -> Json:
+def _query(name: str, text: str, query: str, **options: Any) -> Json:
     """Make a variable of a PromQL query; it follows the time range."""
+    many: Json = {"includeAll": True, "multi": True}
     return variable(
         name,
         "query",
         {"qryType": 5, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
         label=text,
         dataSource=PROMETHEUS,
-        includeAll=True,
-        multi=True,
         refresh=2,
-        **options,
+        **(many | options),
     )

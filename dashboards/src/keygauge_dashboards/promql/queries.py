@@ -13,6 +13,7 @@ JOB = "job"  # of the metered service; the scrape gives it, or the collector fro
 INSTANCE = "instance"  # one of its processes
 ENV = "deployment_environment_name"  # of the metered service's resource; absent where it says nothing of it
 ALERTS = "ALERTS"  # the series Prometheus keeps of its alerts
+SINCE = "ALERTS_FOR_STATE"  # … and of when their conditions became true
 UP = "up"  # the series Prometheus keeps of its targets
 RATE = "$__rate_interval"
 RANGE = "$__range"

@@ -10,8 +10,8 @@ $$;
 -- is in `others`. Where bars are of a day or wider and `others` (or NULL) leaves nothing out, whole days come as one row each.
 DROP FUNCTION grafana.usage(text, timestamptz, timestamptz, interval, text);
 CREATE FUNCTION grafana.usage(what text, first timestamptz, last timestamptz, bar interval, others text[])
-RETURNS TABLE (bucket timestamptz, account_id text, key_id text, name text, requests bigint, failed bigint, limited bigint,
-               input_tokens bigint, output_tokens bigint, cache_read_tokens bigint, cost_nanousd bigint, duration_us bigint)
+RETURNS TABLE (bucket timestamptz, account_id text, key_id text, name text, requests bigint, failed bigint, refused bigint,
+               limited bigint, input_tokens bigint, output_tokens bigint, cache_read_tokens bigint, cost_nanousd bigint, duration_us bigint)
 LANGUAGE sql STABLE AS $$
 WITH span AS MATERIALIZED (
     SELECT CASE WHEN is_whole THEN least(date_bin('1 day', first + interval '1 day' - interval '1 microsecond', 'epoch'), last)
@@ -26,15 +26,60 @@ WITH span AS MATERIALIZED (
         )) AS is_whole
     ) AS picked
 )
-SELECT m.bucket, m.account_id, m.inside, m.part, m.requests, m.server_errors, m.limited, m.input_tokens, m.output_tokens,
-       m.cache_read_tokens, m.cost_nanousd, m.duration_us
+SELECT m.bucket, m.account_id, m.inside, m.part, m.requests, m.server_errors, m.client_errors, m.limited,
+       m.input_tokens, m.output_tokens, m.cache_read_tokens, m.cost_nanousd, m.duration_us
 FROM grafana.margin AS m CROSS JOIN span
 WHERE m.length_s = 86400 AND m.breakdown = 'key>' || what AND m.bucket >= span.days_from AND m.bucket < span.days_to
 UNION ALL
 SELECT r.bucket, r.account_id, r.key_id, CASE what WHEN 'model' THEN r.model ELSE r.route END, r.requests,
-       CASE r.status_class WHEN 5 THEN r.requests ELSE 0 END, r.limited, r.input_tokens, r.output_tokens,
-       r.cache_read_tokens, r.cost_nanousd, r.duration_us
+       CASE r.status_class WHEN 5 THEN r.requests ELSE 0 END, CASE r.status_class WHEN 4 THEN r.requests - r.limited ELSE 0 END,
+       r.limited, r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cost_nanousd, r.duration_us
 FROM grafana.rollup AS r CROSS JOIN span
 WHERE (r.bucket >= first AND r.bucket < span.days_from OR r.bucket >= greatest(span.days_from, span.days_to) AND r.bucket < last)
     AND (others IS NULL OR grafana.as_picked(CASE what WHEN 'model' THEN r.route ELSE r.model END) = ANY (others))
+$$;
+
+-- A quantile in seconds of durations that were counted by bucket; within a bucket they are taken to lie evenly.
+CREATE FUNCTION grafana.quantile(counts bigint[], share float8) RETURNS float8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+WITH bucket AS (
+    SELECT place, number, sum(number) OVER (ORDER BY place) AS up_to, share * sum(number) OVER () AS wanted,
+           '{0,0.005,0.01,0.025,0.05,0.075,0.1,0.25,0.5,0.75,1,2.5,5,7.5,10,20,40,80,160,300,300}'::float8[] AS bounds
+    FROM unnest(counts) WITH ORDINALITY AS count(number, place)
+)
+SELECT bounds[place] + (bounds[place + 1] - bounds[place]) * (wanted - (up_to - number))::float8 / number
+FROM bucket
+WHERE number > 0 AND up_to >= wanted
+ORDER BY place
+LIMIT 1
+$$;
+
+-- Latency in seconds over time of what is picked: call by call where the range is short, else from the roll-ups.
+CREATE FUNCTION grafana.latency(first timestamptz, last timestamptz, bar interval, accounts text[], keys text[], endpoints text[],
+                                models text[])
+RETURNS TABLE (bucket timestamptz, p50 float8, p95 float8, p99 float8)
+LANGUAGE sql STABLE AS $$
+SELECT date_bin(greatest(bar, '10 s'), time, 'epoch'), q[1], q[2], q[3]
+FROM (
+    SELECT date_bin(greatest(bar, '10 s'), time, 'epoch') AS time,
+           percentile_cont('{0.5,0.95,0.99}'::float8[]) WITHIN GROUP (ORDER BY duration_us / 1e6) AS q
+    FROM grafana.event
+    WHERE last - first <= interval '6 hours' AND time >= first AND time < last AND account_id = ANY (accounts)
+        AND key_id = ANY (keys) AND grafana.as_picked(route) = ANY (endpoints) AND grafana.as_picked(model) = ANY (models)
+    GROUP BY 1
+) AS calls
+UNION ALL
+SELECT start, grafana.quantile(counts, 0.5), grafana.quantile(counts, 0.95), grafana.quantile(counts, 0.99)
+FROM (
+    SELECT start, array_agg(number ORDER BY place) AS counts
+    FROM (
+        SELECT date_bin(greatest(bar, '15 min'), r.bucket, 'epoch') AS start, place, sum(number)::bigint AS number
+        FROM grafana.rollup AS r CROSS JOIN unnest(r.duration_counts) WITH ORDINALITY AS count(number, place)
+        WHERE last - first > interval '6 hours' AND r.bucket >= first AND r.bucket < last AND r.account_id = ANY (accounts)
+            AND r.key_id = ANY (keys) AND grafana.as_picked(r.route) = ANY (endpoints)
+            AND grafana.as_picked(r.model) = ANY (models)
+        GROUP BY 1, 2
+    ) AS placed
+    GROUP BY 1
+) AS counted
 $$;

@@ -1,0 +1,105 @@
+"""The table of firing alerts, of Prometheus and of Grafana, with links to what they are about."""
+
+from __future__ import annotations
+
+from keygauge import service_metrics as service
+from keygauge.metrics import KEY, label
+from keygauge_dashboards.alerts.alert import SOURCE, anchor
+from keygauge_dashboards.alerts.ledger import ledger_alerts
+from keygauge_dashboards.alerts.prometheus import alerts
+from keygauge_dashboards.grafana.base import ledger, link
+from keygauge_dashboards.grafana.panel_types import field, hidden, keep, states, table
+from keygauge_dashboards.grafana.panels import Json, Prometheus, View
+from keygauge_dashboards.promql.queries import ALERTS, SINCE, by_
+from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import ERRORS_PAGE, KEY_PAGE, LIMITS_PAGE
+
+_ACCOUNT_ID, _KEY_ID = "account_id", "key_id"
+_COLUMNS = {
+    "alertname": "Alert",
+    "severity": "Severity",
+    "Value": "Since",
+    service.ACCOUNT_NAME: "Account",
+    service.NAME: "Key",
+    service.LIMIT: "Limit",
+    "job": "Service",
+    "runbook": "Runbook",
+    service.ACCOUNT: _ACCOUNT_ID,
+    "of_key": _KEY_ID,
+}
+
+# A row of each alert's query is an alert. It is told once in a quarter of an hour, so that is its beginning.
+_LEDGER = """\
+/* overview.ledger_alerts */
+SELECT '{name}' AS alertname, '{severity}' AS severity, extract(epoch FROM now()) * 1000 AS "Value",
+    coalesce(owner.account_name, fired.account) AS account_name, coalesce(owner.name, fired.key) AS name,
+    NULL AS "limit", NULL AS job, '{name}' AS runbook, fired.account AS account, fired.key AS of_key
+FROM (
+{rows}
+) AS fired LEFT JOIN grafana.key AS owner ON owner.id = fired.key
+WHERE fired.account = {accounts} AND fired.key = {keys}
+LIMIT 20"""
+
+
+def firing(severity: str = ".+") -> str:
+    """Select the alerts of KeyGauge that fire."""
+    return f'{ALERTS}{{alertstate="firing", severity=~"{severity}", {SOURCE}}}'
+
+
+def firing_alerts(runbook: str) -> View:
+    """List what fires."""
+    rows = table(
+        "Firing alerts",
+        "What fires, since when, and whom is it about? The key leads to its dashboard, the runbook says what to do.",
+        Prometheus(_with_names(), instant=True, table=True),
+        width=24,
+        height=7,
+        widths={"Alert": 190, "Severity": 70, "Since": 120, "Account": 130, "Key": 130, "Limit": 120, "Service": 100},
+        transformations=[{"id": "merge", "options": {}}, *keep(**_COLUMNS)],
+        overrides=[
+            *hidden(_ACCOUNT_ID),
+            *hidden(_KEY_ID),
+            states("Severity", page="red", ticket="orange", info="blue"),
+            field("Since", unit="dateTimeFromNow"),
+            field("Key", links=[link("Open the key", KEY_PAGE, key=f"${{__data.fields.{_KEY_ID}}}")]),
+            field(
+                "Limit", links=[link("Limits of the account", LIMITS_PAGE, account=f"${{__data.fields.{_ACCOUNT_ID}}}")]
+            ),
+            field("Service", links=[link("Errors of the service", ERRORS_PAGE, job="${__value.raw}")]),
+            _runbooks(runbook),
+        ],
+        empty_is_fine="no alert fires",
+        alerts=tuple(alert.name for alert in ledger_alerts()),
+    )
+    more = [
+        ledger(_LEDGER, name=alert.name, severity=alert.severity, rows=alert.query.partition("\n")[2])
+        for alert in ledger_alerts()
+    ]
+    return View(**{**vars(rows), "targets": [*rows.targets, *more]})
+
+
+def _with_names() -> str:
+    """Tell since when each alert fires in milliseconds, with the names of its account and key."""
+    since = f"{SINCE}{{{SOURCE}}} * 1000 and ignoring (alertstate) {firing()}"
+    for name in (service.KEY, service.ID, label(KEY)):
+        since = f'label_replace({since}, "of_key", "$1", "{name}", "(.+)")'
+    key = _names(service.NAME, service.ID, "of_key")
+    account = _names(service.ACCOUNT_NAME, service.ACCOUNT, service.ACCOUNT)
+    for names, on, extra in ((key, "of_key", service.NAME), (account, service.ACCOUNT, service.ACCOUNT_NAME)):
+        since = f"({since}) * on ({on}) group_left ({extra}) {names} or ignoring ({extra}) ({since})"
+    since = f'label_replace({since}, "runbook", "$1", "alertname", "(.+)")'
+    return f"max{by_(*(column for column in _COLUMNS if column != 'Value'))} ({since})"
+
+
+def _names(name: str, by: str, on: str) -> str:
+    """Give each id one name, also while replicas of the key service tell an old and a new one."""
+    info = f'label_replace({service.KEY_INFO.prometheus_name}, "{on}", "$1", "{by}", "(.+)")'
+    return f"topk by ({on}) (1, max by ({on}, {name}) ({info}))"
+
+
+def _runbooks(runbook: str) -> Json:
+    """Lead to an alert's heading: its text is the heading's anchor."""
+    names = dict.fromkeys([*(one.name for one in alerts(Thresholds())), *(one.name for one in ledger_alerts())])
+    mappings = {name: {"text": anchor(name), "index": index} for index, name in enumerate(names)}
+    to = {"title": "Runbook", "url": f"{runbook}#${{__value.text}}", "targetBlank": True}
+    return field("Runbook", links=[to], mappings=[{"type": "value", "options": mappings}])

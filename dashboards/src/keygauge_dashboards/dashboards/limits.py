@@ -1,0 +1,179 @@
+"""The Limits dashboard: who is close to a limit, who will be, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keygauge import service_metrics as service
+from keygauge.metrics import DECISIONS, KEY, LIMIT, OUTCOME
+from keygauge_dashboards.dashboards.charts import legend, to_key
+from keygauge_dashboards.grafana.base import dashboard, drill, link
+from keygauge_dashboards.grafana.panel_types import field, gauge, hidden, keep, limits, lines, ranking, table
+from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
+from keygauge_dashboards.promql.queries import (
+    Match,
+    by_,
+    gained,
+    is_,
+    like,
+    limit_share,
+    named,
+    owned,
+    rate,
+    select,
+    unlike,
+    used_up_in,
+)
+from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import LIMITS_PAGE, LOG_PAGE
+
+UID = LIMITS_PAGE
+
+_BUDGET = Match(service.PERIOD, "!=", "")
+_KEPT = by_(service.ACCOUNT, service.KEY, service.LIMIT, service.UNIT)
+_USED, _MOST, _RESET = (
+    f"max{_KEPT} ({select(metric)})" for metric in (service.LIMIT_USED, service.LIMIT_MAX, service.LIMIT_RESET)
+)
+_GROWTH = f"max{_KEPT} (deriv({select(service.LIMIT_USED, _BUDGET)}[1h]))"
+_FAR_S = 90 * 86_400
+_YES_OR_NO = [
+    {"type": "value", "options": {"0": {"text": "no", "color": "green"}, "1": {"text": "yes", "color": "red"}}}
+]
+_NANOUSD = "nanousd"
+_UNITS = {
+    unit: {"text": text}
+    for unit, text in (
+        (_NANOUSD, "US dollars"),
+        ("request", "requests"),
+        ("token", "tokens"),
+        ("concurrent", "at once"),
+    )
+}
+_WIDTHS = {"Account": 130, "Key": 110, "Limit": 130, "Used": 150, "Unit": 80, "Runs out first": 100}
+_OWNER = "{{account_name}}, {{name}}: {{limit}}"
+_REFUSED = like(OUTCOME, "limited|quota")
+_NO_LIMIT = unlike(OUTCOME, "admitted|limited|quota")
+
+
+def limits_page(thresholds: Thresholds) -> Page:
+    """Make the dashboard."""
+    return dashboard(
+        UID,
+        "Limits and quotas",
+        "Who is close to a limit, who will be before it resets, and who is refused?",
+        [
+            Section("Limits", [limits_table(thresholds), _course(thresholds)]),
+            Section("Refused", _refused()),
+        ],
+    )
+
+
+def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
+    """List limits, the fullest first, with what is left and when they are used up and reset."""
+    is_whole = width == 24  # noqa: PLR2004 - the columns of a page
+    owner = {service.ACCOUNT_NAME: "Account", service.NAME: "Key"} if is_whole else {service.NAME: "Of"}
+    columns = {**owner, service.LIMIT: "Limit", service.UNIT: "Unit"}
+    asked = {
+        "Used": owned(f"({_USED} / ({_MOST} > 0))"),
+        "Left": f"({_left(is_(service.UNIT, _NANOUSD))}) / 1e9 or {_left(unlike(service.UNIT, _NANOUSD))}",
+        "Used up in": f"({used_up_in(_BUDGET)}) < {_FAR_S}",
+        "Resets in": f"{_RESET} - time() > 0",
+        "Runs out first": f"{_GROWTH} * ({_RESET} - time()) > bool ({_MOST} - {_USED})",
+    }
+    values = {f"Value #{letter}": name for letter, name in zip("ABCDE", asked, strict=True)}
+    aside = {service.ACCOUNT: "account_id", service.KEY: "key_id"}
+    every = table(
+        "Limits",
+        "How full is each limit, and is a quota used up before it resets if use goes on as in the last hour?",
+        Prometheus("", table=True),
+        width=width,
+        height=10 if is_whole else 8,
+        widths=_WIDTHS if is_whole else {"Of": 90, "Limit": 110, "Used": 110},
+        transformations=[
+            {"id": "merge", "options": {}},
+            *keep(**columns, **values, **aside),
+            {"id": "sortBy", "options": {"fields": {}, "sort": [{"field": "Used", "desc": True}]}},
+        ],
+        overrides=[
+            *hidden(*aside.values()),
+            field("Account", links=[link("Limits of the account", UID, account="${__data.fields.account_id}")]),
+            field("Limit", links=[link("Refused calls", LOG_PAGE, account="${__data.fields.account_id}", status="429")])
+            if is_whole
+            else field("Limit", links=[link("Refused calls", LOG_PAGE, status="429")]),
+            gauge("Used", limits(thresholds.quota_warning, thresholds.quota_critical), unit="percentunit", decimals=1),
+            field("Unit", mappings=[{"type": "value", "options": _UNITS}]),
+            field("Left", unit="short"),
+            field("Used up in", unit="s", decimals=1, noValue="not soon"),
+            field("Resets in", unit="s", decimals=1),
+            field("Runs out first", mappings=_YES_OR_NO, custom__cellOptions={"type": "color-text"}),
+        ],
+        empty_is_fine="there are no limits",
+        alerts=("QuotaHigh", "CostBudget", "QuotaExhaustsBeforeReset", "CostForecast"),
+    )
+    return replace(every, targets=[Prometheus(query, instant=True, table=True) for query in asked.values()])
+
+
+def _left(unit: Match) -> str:
+    most, used = (select(metric, unit) for metric in (service.LIMIT_MAX, service.LIMIT_USED))
+    return f"max{_KEPT} ({most}) - max{_KEPT} ({used})"
+
+
+def _course(thresholds: Thresholds) -> View:
+    view = lines(
+        "Used share of quotas",
+        "How did daily and monthly quotas and budgets fill, the twenty fullest? A fall to zero is a reset.",
+        [Prometheus(owned(f"topk(20, {limit_share(_BUDGET)})"), _OWNER)],
+        unit="percentunit",
+        calcs=("lastNotNull",),
+        colours=limits(thresholds.quota_warning, thresholds.quota_critical),
+        width=24,
+        empty_is_fine="there are no quotas",
+    )
+    return drill(view, "Limits of the account", UID, account="${__field.labels.account}")
+
+
+def _refused() -> list[View]:
+    share = f"topk(10, {gained(DECISIONS, _REFUSED, by=(KEY,))} > 0)"
+    return [
+        drill(
+            lines(
+                "Rate limited/s by limit",
+                "Which limits refuse calls?",
+                [Prometheus(rate(DECISIONS, _REFUSED, by=(LIMIT,)), legend(LIMIT))],
+                unit="reqps",
+                stacked=True,
+                empty_is_fine="no limit refused a call",
+                alerts=("KeyRateLimited",),
+            ),
+            "Refused calls",
+            LOG_PAGE,
+            status="429",
+        ),
+        to_key(
+            ranking(
+                "Rate-limited calls by key",
+                "Which ten keys were refused most by limits in the picked time range?",
+                Prometheus(named(share), "{{name}}", instant=True),
+                unit="short",
+                empty_is_fine="no key was rate limited",
+            )
+        ),
+        drill(
+            lines(
+                "Refused/s by reason",
+                "What is refused though no limit is used up: unknown, expired and revoked keys, and forbidden calls?",
+                [
+                    Prometheus(
+                        rate(DECISIONS, unlike(OUTCOME, "admitted|limited|quota"), by=(OUTCOME,)), legend(OUTCOME)
+                    )
+                ],
+                unit="reqps",
+                stacked=True,
+                empty_is_fine="every call had a good key",
+                alerts=("AuthFailureBurst", "RevokedKeyUsed"),
+            ),
+            "Refused calls",
+            LOG_PAGE,
+            status="4xx",
+        ),
+    ]
