@@ -105,6 +105,18 @@ def test_a_switch_is_read(monkeypatch, text, is_on):
     assert Settings.from_environment(**GOOD).estimate_usage is is_on
 
 
+def test_providers_are_read_by_path(monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/v1/chat/*=deepseek, /a=b=vllm,")
+    assert Settings.from_environment(**GOOD).providers == (("/v1/chat/*", "deepseek"), ("/a=b", "vllm"))
+
+
+@pytest.mark.parametrize("text", ["deepseek", "chat=deepseek", "/v1=", "/v1"])
+def test_a_rule_that_is_none_is_told(monkeypatch, text):
+    monkeypatch.setenv("KEYGAUGE_PROVIDERS", f"/good=openai,{text}")
+    with pytest.raises(SettingsError, match=f"'{text}': give PATH=PROVIDER"):
+        Settings.from_environment(**GOOD)
+
+
 @pytest.mark.parametrize("name", ["KEYGAUGE_ESTIMATE_USAGE", "KEYGAUGE_PROMETHEUS", "KEYGAUGE_LOG_FIELDS"])
 def test_a_switch_that_is_neither_on_nor_off_is_named(monkeypatch, name):
     monkeypatch.setenv(name, "true")

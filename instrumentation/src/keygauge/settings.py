@@ -11,7 +11,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from keygauge.networks import parse_networks
-from keygauge.usage import provider_rules
 
 Mode = Literal["enforce", "observe"]
 
@@ -173,12 +172,13 @@ def _switch(name: str) -> bool:
 
 
 def _provider_rules(text: str) -> tuple[tuple[str, str], ...]:
-    try:
-        return tuple(provider_rules.parse(rule for rule in text.split(",") if rule.strip()))
-    except ValueError as error:
-        raise SettingsError(
-            f"KEYGAUGE_PROVIDERS has {str(error)!r}: give PATH=PROVIDER, e.g. /v1/chat/*=deepseek"
-        ) from error
+    rules = []
+    for rule in filter(None, map(str.strip, text.split(","))):
+        pattern, equals, provider = (part.strip() for part in rule.rpartition("="))
+        if not equals or not pattern.startswith("/") or not provider:
+            raise SettingsError(f"KEYGAUGE_PROVIDERS has {rule!r}: give PATH=PROVIDER, e.g. /v1/chat/*=deepseek")
+        rules.append((pattern, provider))
+    return tuple(rules)
 
 
 def _number(name: str, text: str) -> float:

@@ -25,20 +25,5 @@ class ProviderRules:
         return self.find(route, path) or provider_of(model)
 
 
-def parse(texts: Iterable[str]) -> list[tuple[str, str]]:
-    """Read `PATTERN=PROVIDER` texts.
-
-    Raises:
-        ValueError: one of them is none; the message says which.
-    """
-    rules = []
-    for text in texts:
-        pattern, equals, provider = (part.strip() for part in text.rpartition("="))
-        if not equals or not pattern.startswith("/") or not provider:
-            raise ValueError(text)
-        rules.append((pattern, provider))
-    return rules
-
-
 def _matches(pattern: str, place: str) -> bool:
     return place.startswith(pattern[:-1]) if pattern.endswith("*") else place == pattern
