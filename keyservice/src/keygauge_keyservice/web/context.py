@@ -9,6 +9,7 @@ from typing import cast
 
 from flask import Flask, current_app
 from prometheus_client import CollectorRegistry
+from psycopg.errors import ReadOnlySqlTransaction
 
 from keygauge_keyservice.accounts.oidc import SignOn
 from keygauge_keyservice.config import Settings
@@ -58,7 +59,11 @@ def _connection(pool: Pool) -> Iterator[Connection]:
     if pool.closed:  # the first request after the fork
         pool.open()
     with pool.connection() as connection:
-        yield connection
+        try:
+            yield connection
+        except ReadOnlySqlTransaction:  # that server was the primary: the next connection may find the new one
+            connection.close()
+            raise
 
 
 def services() -> Context:
