@@ -177,3 +177,10 @@ def test_a_port_that_speaks_something_else_is_found(report, monkeypatch):
         thread.join()
     assert "does not answer in HTTP" in text
     assert "KEYGAUGE_SERVICE_URL" in text
+
+
+@pytest.mark.usefixtures("service")
+def test_servers_that_rewrite_the_clients_address_are_told_of(report, monkeypatch):
+    assert "note  uvicorn takes the client's address" in report(code=0)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    assert "FAIL  FORWARDED_ALLOW_IPS is '*'" in report(code=1)

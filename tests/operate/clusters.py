@@ -26,7 +26,7 @@ class Cluster:
     def __init__(self, *, settings=""):
         self.directory = Path(tempfile.mkdtemp(prefix="keygauge-cluster-"))
         self.data = self.directory / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self._settings = settings
         if os.geteuid() == 0:
             shutil.chown(self.directory, _USER)
@@ -108,7 +108,8 @@ class Cluster:
         assert not check or done.returncode == 0, done.stderr + done.stdout
 
 
-def _free_port():
+def free_port():
+    """Find a port that nobody listens at."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]

@@ -1,6 +1,7 @@
 """The key service and a metered app over a PostgreSQL that the test may stop, restore and replace."""
 
 import os
+from dataclasses import replace
 from threading import Thread
 
 import httpx
@@ -18,6 +19,7 @@ from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)
 SERVICE_TOKEN = "test-service-token-0123456789"
+ADMIN_TOKEN = "test-admin-token-012345"
 RPM = plans.Limit(name="rpm", unit="request", amount=100_000, window_s=60)
 
 
@@ -47,10 +49,7 @@ class Installation:
 
     def up(self):
         """Start the key service, at the address it had."""
-        settings = Settings(
-            database_url=self.url, service_token=SERVICE_TOKEN, admin_token="test-admin-token-012345", peppers=PEPPERS
-        )
-        self.app = create_app(settings)
+        self.app = create_app(_settings(self.url))
         self._server = make_server("127.0.0.1", self.port, self.app, threaded=True)
         self.port = self._server.port
         Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -60,7 +59,7 @@ class Installation:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-            self.app.extensions["keygauge"].pool.close()
+            self.app.extensions["keygauge"].close()
             self._server = None
 
     def connect(self):
@@ -114,6 +113,24 @@ class Installation:
 def _answer(environ, start_response):
     start_response("200 OK", [("content-type", "text/plain"), ("content-length", "2")])
     return [b"ok"]
+
+
+@pytest.fixture
+def install_read_only():
+    """Make the app of a key service that only shows: (url) -> app."""
+    made = []
+
+    def install(url):
+        made.append(create_app(replace(_settings(url), read_only=True)))
+        return made[-1]
+
+    yield install
+    for app in made:
+        app.extensions["keygauge"].close()
+
+
+def _settings(url):
+    return Settings(database_url=url, service_token=SERVICE_TOKEN, admin_token=ADMIN_TOKEN, peppers=PEPPERS)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from keygauge.command import Subparsers
+from keygauge.http import forwarding
 from keygauge.settings import Settings, SettingsError
 from keygauge.spool.spool import strangers
 from keygauge.telemetry import setup
@@ -28,6 +29,7 @@ class Finding:
 
     is_good: bool
     text: str
+    mark: str = ""  # in place of the usual one
 
 
 def register(subparsers: Subparsers) -> None:
@@ -47,6 +49,8 @@ def examine() -> Iterator[Finding]:
     spool = _spool(settings)
     yield spool
     yield _metrics()
+    for is_good, text in forwarding.examine(settings.trusted_proxies):
+        yield Finding(is_good=is_good, text=text, mark="note" if is_good else "FAIL")
     if settings.service_url is None:
         yield Finding(is_good=True, text="no key service: calls are observed only")
         return
@@ -62,7 +66,7 @@ def _run(_: argparse.Namespace) -> int:
     findings = []
     for finding in examine():
         findings.append(finding)
-        print(f"{'ok  ' if finding.is_good else 'FAIL'}  {finding.text}", flush=True)  # noqa: T201 - a command's output
+        print(f"{finding.mark or ('ok  ' if finding.is_good else 'FAIL')}  {finding.text}", flush=True)  # noqa: T201 - a command's output
     return 0 if all(finding.is_good for finding in findings) else 1
 
 

@@ -26,6 +26,7 @@ from keygauge_keyservice.api import (
     usage,
 )
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
 from keygauge_keyservice.portal import create_portal
 from keygauge_keyservice.pricing.price_book import PriceBook
@@ -61,11 +62,12 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app = Flask(__name__, static_folder=None)  # the portal's files have addresses of their own
     app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
-    pool = database.pool(settings.database_url)
+    pool = database.pool(settings.database_url, read_only=settings.read_only)
     page_pool = database.pool(
         settings.database_url,
         connections_max=database.PAGE_CONNECTIONS_MAX,
         statement_timeout_ms=database.PAGE_STATEMENT_TIMEOUT_MS,
+        read_only=settings.read_only,
     )
     sign_on = SignOn(settings.oidc) if settings.oidc else None
     services = Context(settings, pool, page_pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
@@ -75,6 +77,8 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     compression.install(app)
     handle_problems(app)
     app.before_request(_refuse_nul)
+    if settings.read_only:
+        app.before_request(_refuse_changes)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(monitoring.blueprint)
     for part in API:
@@ -84,6 +88,11 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=settings.proxies)  # type: ignore[method-assign]  # as Flask says
     return app
+
+
+def _refuse_changes() -> None:
+    if request.method not in {"GET", "HEAD", "OPTIONS"}:
+        raise Problem(503, "read_only", "This key service only shows: it reads from a standby of the database.")
 
 
 def _refuse_nul() -> None:

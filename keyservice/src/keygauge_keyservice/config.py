@@ -51,6 +51,7 @@ class Settings:
 
     public_url: str | None = None  # where people reach the portal: links and redirects lead there, whatever Host says
     oidc: Provider | None = None  # where people may sign in to the portal, beside their passwords
+    read_only: bool = False  # pages and reports from a standby; everything that writes is refused
     proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
 
     @classmethod
@@ -71,6 +72,7 @@ class Settings:
             peppers=peppers(environ),
             admin_token_is_new=admin_token_is_new,
             oidc=_provider(environ),
+            read_only=environ.get("KEYGAUGE_READ_ONLY") == "1",
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
             api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
             public_url=_web_address(environ, "KEYGAUGE_PUBLIC_URL", "https://keys.acme.com"),

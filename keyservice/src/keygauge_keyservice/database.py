@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib import resources
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -19,45 +20,113 @@ REPLICA_CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` 
 PAGE_CONNECTIONS_MAX = (
     6  # … for the portal and the rest of the API: less, so that they leave PostgreSQL's CPU to replicas
 )
-_WAIT_S = 3.0  # for a free connection, before a request is answered with 503
+_WAIT_S = 1.5  # for a connection, before a request is answered with 503; replicas wait for 2 s
+_RECONNECT_S = 0.25  # after which a request may make the next try
 _STATEMENT_TIMEOUT_MS = 15_000
 PAGE_STATEMENT_TIMEOUT_MS = 8_000
 _LOCK = 0x6B67_0001  # the advisory lock of the migrations; the feed has another
 
-
-def _options(statement_timeout_ms: int) -> str:
-    # Compiling thirty sums takes longer than the sums: no JIT.
-    return f"-c TimeZone=UTC -c jit=off -c statement_timeout={statement_timeout_ms}"
-
-
-_SESSION = {
+# A server that is gone without a word is given up within seconds.
+_CONNECTION = {
     "application_name": "keygauge",
-    "connect_timeout": 5,
-    "options": _options(_STATEMENT_TIMEOUT_MS),
+    "client_encoding": "utf8",
+    "connect_timeout": 3,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
     "row_factory": dict_row,
 }
+# What a role or a database may have set otherwise. It is set by a statement, as poolers do not take the start-up
+# parameter `options`. Compiling thirty sums takes longer than the sums: no JIT. What is acknowledged is on disk.
+_SET = """/* session.set */ SELECT
+    set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, YMD', false),
+    set_config('IntervalStyle', 'postgres', false), set_config('standard_conforming_strings', 'on', false),
+    set_config('bytea_output', 'hex', false), set_config('search_path', '"$user", public', false),
+    set_config('default_transaction_isolation', 'read committed', false), set_config('jit', 'off', false),
+    set_config('statement_timeout', %s, false), set_config('synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END,
+        false)"""
+
+# Every way in which PostgreSQL says "not now": away, ending, read-only, full, out of time or in doubt.
+UNAVAILABLE = (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError)
+
+
+class EncodingError(psycopg.OperationalError):
+    """The database cannot hold every text."""
 
 
 def connect(url: str) -> Connection:
-    """Open one connection with the session's settings."""
-    return psycopg.connect(url, **_SESSION)  # type: ignore[arg-type]  # a dictionary of different options
+    """Open one connection with the session's settings.
+
+    Raises:
+        EncodingError: the database is not in UTF-8.
+    """
+    connection: Connection = psycopg.connect(url, **_options())
+    try:
+        _configure(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def pool(
-    url: str, *, connections_max: int = REPLICA_CONNECTIONS_MAX, statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS
+    url: str,
+    *,
+    connections_max: int = REPLICA_CONNECTIONS_MAX,
+    statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS,
+    read_only: bool = False,
 ) -> Pool:
-    """Make a pool that is still closed: a fork must not inherit its connections and threads."""
+    """Make a pool that is still closed: a fork must not inherit its connections and threads.
+
+    Connections are looked at before they are given out, so that those that broke meanwhile cost nobody an answer. Tries
+    to reconnect end soon, since whoever asks next makes another: the pool's own are made less and less often.
+    """
+
+    def configure(connection: Connection) -> None:
+        _configure(connection, statement_timeout_ms)
+        connection.read_only = read_only or None
+
     return ConnectionPool(
         url,
         connection_class=Connection,
-        kwargs=_SESSION | {"options": _options(statement_timeout_ms)},
+        kwargs=_options(),
+        configure=configure,
+        check=ConnectionPool.check_connection,
         min_size=1,
         max_size=connections_max,
         timeout=_WAIT_S,
         max_waiting=100,
-        reconnect_timeout=30.0,
+        reconnect_timeout=_RECONNECT_S,
         open=False,
     )
+
+
+def is_read_only(connection: Connection) -> bool:
+    """Tell whether the database cannot be written to: it is a standby, or set so."""
+    row = connection.execute(
+        "/* session.read_only */ SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS found"
+    ).fetchone()
+    return bool(row and row["found"])
+
+
+def _options() -> dict[str, Any]:
+    """Return how to connect; KEYGAUGE_DATABASE_PREPARE=0 is for poolers that do not know of prepared statements."""
+    if os.environ.get("KEYGAUGE_DATABASE_PREPARE") == "0":
+        return {**_CONNECTION, "prepare_threshold": None}
+    return dict(_CONNECTION)
+
+
+def _configure(connection: Connection, statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in {"UTF8", None}:
+        raise EncodingError(
+            f"the database is encoded in {encoding}, which cannot hold every text: make another, "
+            "CREATE DATABASE keygauge ENCODING 'UTF8' TEMPLATE template0, and load a pg_dump of this one into it"
+        )
+    connection.execute(_SET, (str(statement_timeout_ms),))
+    connection.commit()
 
 
 def migrate(connection: Connection) -> list[str]:
@@ -69,7 +138,8 @@ def migrate(connection: Connection) -> list[str]:
             "/* migration.create */ CREATE TABLE IF NOT EXISTS migration "
             "(name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        missing = [name for name in migrations() if name not in _applied(connection)]
+        applied = _applied(connection)
+        missing = [name for name in migrations() if name not in applied]
         for name in missing:
             connection.execute(_script(name))
             connection.execute("/* migration.record */ INSERT INTO migration (name) VALUES (%s)", (name,))

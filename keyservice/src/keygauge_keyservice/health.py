@@ -7,6 +7,8 @@ from time import monotonic
 from flask import Blueprint, current_app
 
 from keygauge_keyservice import database
+from keygauge_keyservice.config import Settings
+from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.secret import PepperError
@@ -26,16 +28,23 @@ def live() -> dict[str, str]:
 
 @blueprint.get("/readyz")
 def ready() -> dict[str, str]:
-    """Tell that the database answers and has this version's tables: send traffic only then."""
+    """Tell that the database answers, can be written to and has this version's tables: send traffic only then."""
     known = current_app.extensions
     if monotonic() >= known.get(_READY_UNTIL, 0.0):
         with services().replica_connection() as connection:
-            if missing := database.pending(connection):
-                detail = f"{len(missing)} migrations are missing: run 'keygauge migrate'."
-                raise Problem(503, "migrations_pending", detail)
-            try:
-                pepper_check.compare(connection, services().settings.peppers)
-            except PepperError as error:
-                raise Problem(503, "wrong_pepper", str(error)) from error
+            _check(connection, services().settings)
         known[_READY_UNTIL] = monotonic() + _READY_S
     return {"status": "ok"}
+
+
+def _check(connection: Connection, settings: Settings) -> None:
+    if not settings.read_only and database.is_read_only(connection):
+        raise Problem(503, "database_read_only", "The database is a standby, or read-only: see docs/backup.md.")
+    if missing := database.pending(connection):
+        raise Problem(503, "migrations_pending", f"{len(missing)} migrations are missing: run 'keygauge migrate'.")
+    if settings.read_only:  # it looks at no key, and can let the database know nothing
+        return
+    try:
+        pepper_check.compare(connection, settings.peppers)
+    except PepperError as error:
+        raise Problem(503, "wrong_pepper", str(error)) from error

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event, Thread
 
-import psycopg
-
 from keygauge_keyservice import database
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
@@ -66,7 +64,7 @@ def do_due(connection: Connection, todo: Sequence[Job]) -> list[str]:
         if connection.execute(_CLAIM, (chore.name, chore.every)).fetchone():
             try:
                 chore.do(connection)
-            except (psycopg.OperationalError, partition.PartitionError) as error:
+            except (*database.UNAVAILABLE, partition.PartitionError) as error:
                 _log.warning("%s: put off: %s", chore.name, error)
                 connection.execute(_PUT_OFF, (max(chore.every - _RETRY, timedelta(0)), chore.name))
             else:
@@ -101,7 +99,7 @@ class JobRunner:
                     while not self._stop.is_set():
                         do_due(connection, self._todo)
                         self._stop.wait(self._interval_s)
-            except psycopg.OperationalError as error:
+            except database.UNAVAILABLE as error:
                 _log.warning("chores wait for the database: %s", type(error).__name__)
                 self._stop.wait(self._interval_s)
             except Exception:  # noqa: BLE001 - a fault of ours must not end all chores

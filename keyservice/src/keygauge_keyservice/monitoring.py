@@ -10,14 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import psycopg
 from flask import Blueprint, Response, request
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from psycopg_pool import PoolTimeout, TooManyRequests
 
 from keygauge.metrics import Metric, label
 from keygauge.service_metrics import (
@@ -32,7 +30,7 @@ from keygauge.service_metrics import (
     LIMIT_RESET,
     LIMIT_USED,
 )
-from keygauge_keyservice.database import Connection
+from keygauge_keyservice.database import UNAVAILABLE, Connection
 from keygauge_keyservice.ledger import replica_check
 from keygauge_keyservice.limits.grant import Counter
 from keygauge_keyservice.limits.kinds import quota, sliding_window
@@ -72,7 +70,7 @@ class KeyCollector(Collector):
         try:
             with self.connect() as connection:
                 keys, limits, check = _keys(connection), _limits(connection), replica_check.find_check(connection)
-        except (psycopg.OperationalError, PoolTimeout, TooManyRequests) as error:
+        except UNAVAILABLE as error:
             _log.warning("keys and limits are not in this scrape: %s", type(error).__name__)
             return
         yield from _key_families(keys)

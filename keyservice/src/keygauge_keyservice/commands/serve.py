@@ -17,6 +17,7 @@ from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import config, database, embedded
 from keygauge_keyservice.commands.session import told_plainly
 from keygauge_keyservice.config import Settings
+from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.serving.supervisor import Group, StartError, Supervisor
 
@@ -51,6 +52,11 @@ def register(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--show-admin-token", action="store_true", help="print the admin token when it is generated")
     parser.add_argument("--threads", type=_count, default=_THREADS, help="per process (default: %(default)s)")
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="show pages and reports from a standby of the database; replicas and changes are refused",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -62,12 +68,17 @@ def _run(arguments: argparse.Namespace) -> int:
         config.notice_worker()
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
         with database.connect(given.database_url) as connection:
-            database.migrate(connection)
-            pepper_check.check(connection, given.peppers)
+            if arguments.read_only:
+                _require_tables(connection)
+            else:
+                database.migrate(connection)
+                pepper_check.check(connection, given.peppers)
     if given.admin_token_is_new:
         shown = f": {given.admin_token}" if arguments.show_admin_token else ""  # logs are read by many
         print(f"A new admin token is in {config.data_directory() / 'admin_token'}{shown}", file=sys.stderr)  # noqa: T201
     environ = os.environ | {"KEYGAUGE_DATABASE_URL": given.database_url}
+    if arguments.read_only:
+        environ["KEYGAUGE_READ_ONLY"] = "1"
     with _passing_directory() as directory:
         environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # workers count in files: each scrape sees the sum of all
         groups = _groups(arguments, listener, private, directory)
@@ -78,6 +89,11 @@ def _run(arguments: argparse.Namespace) -> int:
         except StartError as error:
             raise CommandError(str(error)) from error
     return 0
+
+
+def _require_tables(connection: Connection) -> None:
+    if missing := database.pending(connection):
+        raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate' on the primary")
 
 
 def _groups(

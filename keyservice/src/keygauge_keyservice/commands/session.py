@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
-
 from keygauge.command import CommandError
 from keygauge_keyservice import config, database
 from keygauge_keyservice.config import SettingsError
@@ -28,7 +26,9 @@ def told_plainly() -> Iterator[None]:
         raise CommandError(error.detail) from error
     except (SettingsError, EmbeddedError, PepperError) as error:
         raise CommandError(str(error)) from error
-    except psycopg.OperationalError as error:
+    except database.EncodingError as error:
+        raise CommandError(str(error)) from error
+    except database.UNAVAILABLE as error:
         cause = str(error).partition("\n")[0]
         raise CommandError(f"the database failed ({cause}): is KEYGAUGE_DATABASE_URL right?") from error
 

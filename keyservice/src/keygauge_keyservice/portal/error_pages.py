@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 
-import psycopg
 from flask import Blueprint, g, make_response, render_template, request
 from flask.blueprints import BlueprintSetupState
-from psycopg_pool import PoolTimeout, TooManyRequests
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from keygauge_keyservice.database import UNAVAILABLE
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, headers
 from keygauge_keyservice.web.problem import of_framework, of_http
 
 _log = logging.getLogger(__name__)
 
-_DATABASE_ERRORS = (psycopg.OperationalError, PoolTimeout, TooManyRequests)
 _UNMATCHED = {404: "This page doesn't exist.", 405: "This address only accepts form submissions."}
 _TITLES = {
     403: "Not allowed",
@@ -36,7 +34,7 @@ def install(portal: Blueprint) -> None:
     """Answer every error of the portal's pages with a page."""
     portal.register_error_handler(Problem, _of_problem)
     portal.register_error_handler(HTTPException, _of_http)
-    for error in _DATABASE_ERRORS:
+    for error in UNAVAILABLE:
         portal.register_error_handler(error, _of_database)
     portal.register_error_handler(Exception, _of_fault)
     portal.record_once(_install_for_unmatched)
@@ -67,15 +65,15 @@ def _of_unmatched(error: HTTPException) -> Response:
     wanted = request.accept_mimetypes
     if request.path.startswith("/v1/") or wanted["text/html"] <= wanted["application/json"]:
         return of_http(error)
-    with suppress(*_DATABASE_ERRORS):  # the page is as well without the links of those who are signed in
+    with suppress(*UNAVAILABLE):  # the page is as well without the links of those who are signed in
         g.session = auth.find_session()
     status = error.code or 404
     return headers.add(make_response(*_page(status, _UNMATCHED[status])))
 
 
-def _of_database(error: Exception) -> tuple[str, int]:
+def _of_database(error: Exception) -> tuple[str, int, dict[str, str]]:
     _log.error("the database did not answer: %s", type(error).__name__)
-    return _page(503, "The database is unavailable. Try again in a moment.")
+    return *_page(503, "The database is unavailable. Try again in a moment."), {"Retry-After": "1"}
 
 
 def _of_fault(error: Exception) -> tuple[str, int]:

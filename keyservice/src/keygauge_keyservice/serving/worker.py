@@ -86,8 +86,9 @@ def _app(assignment: Assignment) -> App:
     if assignment.role == "replicas":
         return Front(replicas=bridge, pages=Forwarder(assignment.pages) if assignment.pages else None)
     os.nice(_NICENESS)
-    JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
-    JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
+    if not settings.read_only:
+        JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
+        JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
     return Forwarded(Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies)))
 
 

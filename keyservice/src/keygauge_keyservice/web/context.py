@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from flask import Flask, current_app
 from prometheus_client import CollectorRegistry
+from psycopg.errors import ReadOnlySqlTransaction
 
 from keygauge_keyservice.accounts.oidc import SignOn
+from keygauge_keyservice.accounts.tokens import TokenBook
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection, Pool
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
@@ -43,6 +46,11 @@ class Context:
         with _connection(self.replica_pool) as connection:
             yield connection
 
+    @cached_property
+    def tokens(self) -> TokenBook:
+        """The tokens of services and operators, as this process knows them."""
+        return TokenBook(self.replica_connection)
+
     def close(self) -> None:
         """Close the pools."""
         self.replica_pool.close()
@@ -58,7 +66,11 @@ def _connection(pool: Pool) -> Iterator[Connection]:
     if pool.closed:  # the first request after the fork
         pool.open()
     with pool.connection() as connection:
-        yield connection
+        try:
+            yield connection
+        except ReadOnlySqlTransaction:  # that server was the primary: the next connection may find the new one
+            connection.close()
+            raise
 
 
 def services() -> Context:

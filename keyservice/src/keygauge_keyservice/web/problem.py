@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 
-import psycopg
 from flask import Flask, Response
-from psycopg_pool import PoolTimeout, TooManyRequests
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from keygauge_keyservice.codes import OF_FRAMEWORK
+from keygauge_keyservice.database import UNAVAILABLE
 from keygauge_keyservice.errors import Problem
 
 _log = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ def handle_problems(app: Flask) -> None:
     """Answer every error of an app with problem+json; nothing of an unexpected one leaks."""
     app.register_error_handler(Problem, respond)
     app.register_error_handler(HTTPException, of_http)
-    for error in (psycopg.OperationalError, PoolTimeout, TooManyRequests):
+    for error in UNAVAILABLE:
         app.register_error_handler(error, _of_database)
     app.register_error_handler(Exception, _of_fault)
 

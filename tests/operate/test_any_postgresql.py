@@ -1,0 +1,107 @@
+"""Whatever PostgreSQL people have: poolers, encodings, and settings of roles and databases."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from operate.clusters import free_port
+from polling import until
+
+from keygauge_keyservice import database
+from keygauge_keyservice.database import EncodingError
+
+ODD_SETTINGS = {
+    "datestyle": "'German, DMY'",
+    "timezone": "'Asia/Kolkata'",
+    "intervalstyle": "'iso_8601'",
+    "bytea_output": "'escape'",
+    "standard_conforming_strings": "off",
+    "search_path": "pg_catalog",
+    "default_transaction_isolation": "'serializable'",
+    "synchronous_commit": "off",
+}
+
+
+def test_settings_of_the_database_do_not_matter(cluster, install):
+    for name, value in ODD_SETTINGS.items():
+        cluster.execute(f"ALTER DATABASE postgres SET {name} = {value}")
+    works(install(cluster.url()))
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_text_is_refused_with_the_way_out(cluster, encoding):
+    cluster.execute(f"CREATE DATABASE old ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    with pytest.raises(EncodingError, match=f"encoded in {encoding}.*ENCODING 'UTF8'"):
+        database.connect(cluster.url("old"))
+
+
+@pytest.fixture
+def pooler(cluster):
+    """pgbouncer in transaction mode before the cluster; its address."""
+    if (program := shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")) is None:
+        reason = "pgbouncer is not installed: apt-get install pgbouncer"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    port = free_port()
+    settings = cluster.directory / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\npostgres = host=127.0.0.1 port={cluster.port} user=postgres\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\n"
+    )
+    settings.chmod(0o644)
+    identity = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.geteuid() == 0 else []
+    process = subprocess.Popen(
+        [*identity, program, str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cluster.directory
+    )
+    until(lambda: answers(port))
+    yield cluster.url(port=port)
+    process.send_signal(signal.SIGINT)
+    process.wait(10)
+
+
+def answers(port):
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_everything_works_through_pgbouncer_in_transaction_mode(cluster, pooler, install, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_DATABASE_PREPARE", "0")
+    cluster.execute("ALTER DATABASE postgres SET datestyle = 'German, DMY'")
+    works(install(pooler))
+
+
+def works(installation):
+    """Serve calls at once, count them, and tell when they were."""
+    account = installation.account()
+    key, token = installation.key(account)
+    for _ in range(10):
+        assert installation.call(token) == 200
+    until(lambda: installation.events() == 10)
+    client = installation.app.test_client()
+    admin = {"Authorization": "Bearer test-admin-token-012345"}
+    for _ in range(8):  # a statement that is used often is prepared where that is asked for
+        used = client.get(f"/v1/keys/{key}", headers=admin).json["last_used_at"]
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(used)) < timedelta(minutes=1)
+        assert client.get(f"/v1/usage?account={account}", headers=admin).status_code == 200
+    installation.disable(key)
+    until(lambda: installation.call(token) == 401)
+
+
+def test_a_migration_reads_what_is_applied_once(cluster):
+    statements = []
+
+    class Watching(psycopg.Cursor):
+        def execute(self, query, *args, **options):
+            statements.append(str(query))
+            return super().execute(query, *args, **options)
+
+    with database.connect(cluster.url()) as connection:
+        connection.cursor_factory = Watching
+        database.migrate(connection)
+        database.migrate(connection)
+    assert sum("migration.list" in statement for statement in statements) == 2

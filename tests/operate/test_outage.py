@@ -1,0 +1,100 @@
+"""A PostgreSQL that is killed, read-only or behind connections that broke: 503 while it is so, and not longer."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from polling import until
+
+ADMIN = {"Authorization": "Bearer test-admin-token-012345"}
+
+
+@pytest.fixture
+def installation(cluster, install):
+    return install(cluster.url())
+
+
+@pytest.fixture
+def get(installation):
+    """Ask the key service: (path) -> the answer."""
+    return lambda path="/v1/accounts": installation.app.test_client().get(path, headers=ADMIN)
+
+
+def busy(get, count=8):
+    """Use so many connections at once."""
+    with ThreadPoolExecutor(count) as threads:
+        return [answer.status_code for answer in threads.map(lambda _: get(), range(4 * count))]
+
+
+def test_no_connection_that_broke_costs_an_answer(cluster, get):
+    assert set(busy(get)) == {200}
+    cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'keygauge'")
+    assert set(busy(get)) == {200}
+
+
+def test_it_answers_within_a_second_after_postgresql_came_back(cluster, get):
+    assert set(busy(get)) == {200}
+    for _ in range(2):
+        cluster.kill()
+        until(lambda: get().status_code != 200)  # its processes notice one by one
+        answer = get()
+        assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
+        assert answer.headers["Retry-After"] == "1"
+        for _ in range(6):  # so long that the pool's own tries are far apart
+            assert get().status_code == 503
+        cluster.start()
+        came_back = time.monotonic()
+        until(lambda: get().status_code == 200)
+        assert time.monotonic() - came_back < 1.5
+
+
+def test_a_read_only_database_is_not_ready_and_answers_changes_with_503(cluster, installation, get):
+    installation.account()
+    assert get("/readyz").status_code == 200
+    cluster.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+    cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'keygauge'")
+    until(lambda: get("/readyz").status_code == 503)
+    assert get("/readyz").json["code"] == "database_read_only"
+    answer = installation.app.test_client().post("/v1/accounts", headers=ADMIN, json={"name": "A", "plan": "plan"})
+    assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
+    assert answer.headers["Retry-After"] == "1"
+    assert get().status_code == 200
+
+
+def test_reports_are_served_from_a_standby(cluster, installation, install_read_only):
+    account = installation.account()
+    standby = cluster.standby()
+    try:
+        client = install_read_only(standby.url()).test_client()
+        ready = client.get("/readyz")
+        assert ready.status_code == 200, ready.text
+        listed = client.get("/v1/accounts", headers=ADMIN).json
+        assert [found["id"] for found in listed["accounts"]] == [account]
+        answer = client.post("/v1/accounts", headers=ADMIN, json={"name": "B", "plan": "plan"})
+        assert (answer.status_code, answer.json["code"]) == (503, "read_only")
+    finally:
+        standby.delete()
+
+
+def test_synchronous_standby_takes_over_and_nothing_is_lost(cluster, installation):
+    _, token = installation.key(installation.account())
+    standby = cluster.standby()
+    try:
+        cluster.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        cluster.execute("SELECT pg_reload_conf()")
+        until(lambda: cluster.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
+        for _ in range(20):
+            assert installation.call(token) == 200
+        until(lambda: installation.events() == 20)
+        installation.down()
+        cluster.kill()
+        standby.promote()
+        installation.url = standby.url()
+        assert installation.events() == 20
+        installation.up()
+        for _ in range(5):
+            until(lambda: installation.call(token) == 200)
+        until(lambda: installation.events() >= 25)
+    finally:
+        installation.end()
+        standby.delete()
