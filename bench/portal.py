@@ -37,7 +37,14 @@ PASSWORD = "a password of twenty"
 OF_MEMBER = (
     *("/", "/live", "/keys", "/keys/key0", "/keys/key0/delete", "/usage", "/usage?range=24h", "/usage?range=7d"),
     *("/usage?range=90d", "/usage?range=90d&key=key0", "/usage?from=2026-01-01&to=2026-12-31"),
-    *("/usage.csv?range=90d", "/usage.json?range=90d&table=key", "/stats", "/stats?range=90d", "/calls"),
+    *("/usage.csv?range=90d", "/usage.json?range=90d&table=key", "/usage?group=key&metric=tokens"),
+    *(
+        "/usage?range=90d&group=model&metric=cost",
+        "/notifications",
+        "/billing/focus/2026-11.csv",
+        "/keys/new",
+        "/calls",
+    ),
     *("/calls?range=90d&status=5xx", "/calls?range=90d&key=key199", "/calls?range=90d&ip=192.0.2.7", "/calls.json"),
     *("/calls?range=90d&ip=203.0.113.99", "/calls?range=90d&model=rare", "/calls?range=90d&key=key0&status=418"),
     *("/audit", "/audit?action=member", "/members", "/members.json", "/billing", "/password"),

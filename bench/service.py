@@ -123,7 +123,7 @@ def serve(database_url: str) -> Iterator[str]:
         service = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
         url = f"http://127.0.0.1:{port}"
         try:
-            wait_until(lambda: is_ready(url), "the key service is ready")
+            wait_until(lambda: is_ready(url), "the key service is ready", timeout_s=120)
             yield url
         finally:
             service.terminate()

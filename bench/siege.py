@@ -45,7 +45,7 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
 SILENT = 200
 RELOADS = 16
 EMAIL, PASSWORD = "owner@busy.example", "a password of twenty"
-BEGINNINGS = (b"", b"GET /healthz HTTP/1.1\r\nHost: x", b"POST /v1/beat HTTP/1.1\r\nContent-Length: 99\r\n\r\n{")
+BEGINNINGS = (b"", b"GET /healthz HTTP/1.1\r\nHost: x", b"POST /v1/heartbeat HTTP/1.1\r\nContent-Length: 99\r\n\r\n{")
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -143,7 +143,7 @@ def beat(url: str, until: float) -> list[float]:
     message = {"replica": uuid4().hex, "service": "bench", "host": "bench", "version": "0", "mode": "enforce"}
     while time.monotonic() < until:
         started = time.perf_counter()
-        answer = client.post("/v1/beat", json.dumps(message).encode(), "application/json")
+        answer = client.post("/v1/heartbeat", json.dumps(message).encode(), "application/json")
         took.append((time.perf_counter() - started) * 1e3)
         message["cursor"] = answer["cursor"]
         time.sleep(0.1)

@@ -7,6 +7,7 @@ them. The numbers are those of the invariants in docs/concepts/limits.md.
 import os
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -36,6 +37,17 @@ SECOND = 1_000 * MS
 EPOCH_US = 1_800_000_000_000_000
 T_MAX_NS = heartbeat.T_MAX_MS * MS
 CALL_US = 3_600_000_000
+
+
+def told(granted, kept=()):
+    """What a heartbeat's answer says of leases, as JSON has it."""
+    return msgspec.to_builtins(
+        {
+            "held": [heartbeat.held(item) for item in kept],
+            "grants": [heartbeat.grant(item) for item in granted if item.lease_id is not None],
+            "denials": [heartbeat.denial(item) for item in granted if item.lease_id is None],
+        }
+    )
 
 
 class Store:
@@ -79,7 +91,7 @@ class Store:
                 granted.append(leases.Granted(name, number, grant, now_us))
             self.states[name] = state
         return {
-            **heartbeat.trade(granted),
+            **told(granted),
             "replicas": replicas,
             "t_max_ms": heartbeat.T_MAX_MS,
             "more": False,
@@ -88,7 +100,7 @@ class Store:
     def _take_back(self, replica, returns, now_us, reading):
         refunds = {}
         for item in returns:
-            row = self.leases.get(int(item.lease_id))
+            row = self.leases.get(int(item.lease))
             if row is None or row["replica"] != replica:
                 continue
             if item.used is not None:
@@ -98,7 +110,7 @@ class Store:
                     refunds.setdefault(row["state"], []).append(refund)
                     row |= {"units": min(row["units"], item.used), "ends_us": now_us + CALL_US}
                 continue
-            del self.leases[int(item.lease_id)]
+            del self.leases[int(item.lease)]
             unspent = min(item.unspent, row["units"])
             spent = leases.spent_before(item, reading)
             refund = leases.Refund(row["bucket"], unspent, row["units"] - unspent, row["ends_us"], item.ago_us, spent)

@@ -7,7 +7,7 @@ replica's clock: a replica that is cut off for longer than that may not admit, b
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
-from test_limits_simulation import EPOCH_US, MS, PROFILE, T_MAX_NS, Replica, World
+from test_limits_simulation import EPOCH_US, MS, PROFILE, T_MAX_NS, Replica, World, told
 
 from keygauge.limits.admission import Reservation, Short
 from keygauge.limits.concurrency import ConcurrencyPool
@@ -56,8 +56,8 @@ class SlotStore:
                 number = self.last
                 self.leases[number] = {"replica": replica, "units": grant.units, "ends_us": grant.ends_us}
             granted.append(leases.Granted(item["limit"], number, grant, now_us))
-        traded = heartbeat.trade(granted, [concurrency.Kept(lease, scarce) for lease in kept])
-        return {**traded, "replicas": replicas, "t_max_ms": heartbeat.T_MAX_MS, "more": False}
+        leased = told(granted, [concurrency.Kept(lease, scarce) for lease in kept])
+        return {**leased, "replicas": replicas, "t_max_ms": heartbeat.T_MAX_MS, "more": False}
 
 
 class Calls(World):

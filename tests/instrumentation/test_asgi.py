@@ -287,7 +287,7 @@ async def test_exception_in_mid_stream_passes_and_is_counted(service, guard):
     cells = [cell.series for cell in app._process.runtime.aggregator.cells()]
     assert {(series.status, series.error) for series in cells if series.key == made.id} == {(500, "RuntimeError")}
     assert (event["status"], event["error"], event["stream"]) == (500, "RuntimeError", "sse")
-    assert event["usage_status"] == "none"
+    assert (event["usage_status"], event["output_tokens"]) == ("estimated", event["messages"])
 
 
 @pytest.mark.parametrize(

@@ -191,3 +191,10 @@ def test_after_a_restore_it_tells_since_when_events_are_kept(tmp_path, monkeypat
     told = [finding.text for finding in doctor.examine(after_restore=True)]
     assert any("events since 2026-09-21 14:13:20 UTC are kept here, in 1 spools" in text for text in told)
     assert not any("are kept" in finding.text for finding in doctor.examine())
+
+
+@pytest.mark.usefixtures("service")
+def test_servers_that_rewrite_the_clients_address_are_told_of(report, monkeypatch):
+    assert "note  uvicorn takes the client's address" in report(code=0)
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    assert "FAIL  FORWARDED_ALLOW_IPS is '*'" in report(code=1)

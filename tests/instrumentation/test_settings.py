@@ -99,10 +99,22 @@ def test_spool_bound_is_read(monkeypatch):
     assert Settings.from_environment(**GOOD).spool_bytes == 65_536
 
 
-@pytest.mark.parametrize(("text", "is_on"), [("1", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(("text", "is_on"), [("1", True), ("0", False), ("", None)])
 def test_a_switch_is_read(monkeypatch, text, is_on):
     monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", text)
     assert Settings.from_environment(**GOOD).estimate_usage is is_on
+
+
+def test_providers_are_read_by_path(monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/v1/chat/*=deepseek, /a=b=vllm,")
+    assert Settings.from_environment(**GOOD).providers == (("/v1/chat/*", "deepseek"), ("/a=b", "vllm"))
+
+
+@pytest.mark.parametrize("text", ["deepseek", "chat=deepseek", "/v1=", "/v1"])
+def test_a_rule_that_is_none_is_told(monkeypatch, text):
+    monkeypatch.setenv("KEYGAUGE_PROVIDERS", f"/good=openai,{text}")
+    with pytest.raises(SettingsError, match=f"'{text}': give PATH=PROVIDER"):
+        Settings.from_environment(**GOOD)
 
 
 @pytest.mark.parametrize("name", ["KEYGAUGE_ESTIMATE_USAGE", "KEYGAUGE_PROMETHEUS", "KEYGAUGE_LOG_FIELDS"])

@@ -159,7 +159,7 @@ async def no_model(request):
 
 
 @pytest.mark.parametrize("estimates", [True, False])
-async def test_answer_that_tells_no_usage_is_estimated_by_choice_only(service, guard, visit, monkeypatch, estimates):
+async def test_answer_that_tells_no_usage_is_estimated(service, guard, visit, monkeypatch, estimates):
     if estimates:
         monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", "1")
     _, token = service.key()
@@ -169,7 +169,7 @@ async def test_answer_that_tells_no_usage_is_estimated_by_choice_only(service, g
         await visit(app, token, path, method="POST", content=b"x" * 41)
     stream_event, document, refusal, other = service.events(4)
     estimated, none = ("estimated", 11, 6, "gpt-4o-mini"), ("none", None, None, "gpt-4o-mini")
-    assert told(stream_event) == (estimated if estimates else none)
+    assert told(stream_event) == estimated
     estimated_document = ("estimated", 11, -(-document["response_bytes"] // 4), "gpt-4o-mini")
     assert told(document) == (estimated_document if estimates else none)
     assert told(refusal) == none

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from keygauge_dashboards import uids
 from keygauge_dashboards.alerts.alert import Alert
 from keygauge_dashboards.alerts.ledger import ledger_alerts
 from keygauge_dashboards.alerts.prometheus import alerts
@@ -19,6 +20,15 @@ dashboard's variables in them.
 """
 
 
+# Of the demo's traffic, from the page's folder.
+_PICTURES = {
+    uids.OVERVIEW: "../dashboard-overview.png",
+    uids.KEY_PAGE: "../dashboard-key.png",
+    uids.MODELS_PAGE: "../dashboard-models.png",
+    uids.LIMITS_PAGE: "../dashboard-limits.png",
+}
+
+
 def catalogue(thresholds: Thresholds) -> str:
     """Write the page."""
     parts = [_INTRODUCTION, *(_page(page) for page in pages(thresholds)), _alerts(alerts(thresholds)), _ledger_alerts()]
@@ -27,7 +37,9 @@ def catalogue(thresholds: Thresholds) -> str:
 
 def _page(page: Page) -> str:
     sections = (f"### {section.title}\n\n" + "\n".join(map(_view, section.views)) for section in page.sections)
-    return f"## {page.title}\n\n{page.description} Its uid is `{page.uid}`.\n\n" + "\n".join(sections)
+    picture = _PICTURES.get(page.uid)
+    shown = f"![{page.title}]({picture})\n\n" if picture else ""
+    return f"## {page.title}\n\n{page.description} Its uid is `{page.uid}`.\n\n{shown}" + "\n".join(sections)
 
 
 def _view(view: View) -> str:

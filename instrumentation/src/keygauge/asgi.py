@@ -9,7 +9,7 @@ from typing import NoReturn, cast
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import now_ns
-from keygauge.http import event_loop, router
+from keygauge.http import event_loop, forwarding, router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
 from keygauge.http.lifespan import Lifespan
@@ -81,6 +81,7 @@ class KeyGaugeMiddleware:
                 raise
             settings = Settings(mode="observe", spool_dir=Path())  # of no use: nothing starts
             self._process = _Unset(error)
+        self._trusted_proxies = settings.trusted_proxies
         self._proxies = parse_networks(settings.trusted_proxies)
         self._headers = headers_for(settings.credential_header)
         self._open = OpenPaths(settings.open_paths).has_scope
@@ -157,6 +158,7 @@ class KeyGaugeMiddleware:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": f"KeyGauge: {error}"})
             return
+        forwarding.warn_of_uvicorn(receive, self._trusted_proxies)
         try:
             await Lifespan(receive, send, self._stop).run(self.app, scope)
         finally:

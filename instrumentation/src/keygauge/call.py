@@ -48,6 +48,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     error: str | None = None  # an exception's class or a refusal's code
     estimate: Any = None  # of what it will use; None until its body is read, where that is needed
     is_budgeted: bool = False  # a limit of cost is for it
+    is_free: bool = False  # it used nothing, whatever its answer shows
     is_broken: bool = False  # it failed after its answer had begun
     is_held: bool = False  # it is settled when the app is done with it, not with its answer's end
     first_byte_ns: int = 0  # 0 until the first body byte of the answer
@@ -58,6 +59,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     missing: str | None = None  # why a successful answer told no usage
     model: str | None = None  # as the answer named it
     outcome: Outcome = "admitted"
+    path: str = ""  # known where a decision needs the route
     provider: str | None = None
     request_bytes: int = 0
     reservation: Any = None  # what it took of its limits, until settled

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from keygauge.command import Subparsers
+from keygauge.http import forwarding
 from keygauge.settings import Settings, SettingsError
 from keygauge.spool.spool import kept_since, strangers
 from keygauge.telemetry import setup
@@ -29,6 +30,7 @@ class Finding:
 
     is_good: bool
     text: str
+    mark: str = ""  # in place of the usual one
 
 
 def register(subparsers: Subparsers) -> None:
@@ -51,6 +53,8 @@ def examine(*, after_restore: bool = False) -> Iterator[Finding]:
     spool = _spool(settings)
     yield spool
     yield _metrics()
+    for is_good, text in forwarding.examine(settings.trusted_proxies):
+        yield Finding(is_good=is_good, text=text, mark="note" if is_good else "FAIL")
     if settings.service_url is None:
         yield Finding(is_good=True, text="no key service: calls are observed only")
         return
@@ -68,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
     findings = []
     for finding in examine(after_restore=arguments.after_restore):
         findings.append(finding)
-        print(f"{'ok  ' if finding.is_good else 'FAIL'}  {finding.text}", flush=True)  # noqa: T201 - a command's output
+        print(f"{finding.mark or ('ok  ' if finding.is_good else 'FAIL')}  {finding.text}", flush=True)  # noqa: T201 - a command's output
     return 0 if all(finding.is_good for finding in findings) else 1
 
 

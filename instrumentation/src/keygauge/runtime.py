@@ -31,6 +31,8 @@ from keygauge.telemetry import setup, tracing
 from keygauge.telemetry.aggregator import TURN_S, Aggregator
 from keygauge.telemetry.cost_meter import CostMeter
 from keygauge.telemetry.instruments import instrument
+from keygauge.usage import operations
+from keygauge.usage.provider_rules import ProviderRules
 
 P = ParamSpec("P")
 
@@ -46,7 +48,9 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.aggregator = _aggregator()
-        self.estimates = settings.estimate_usage
+        self.answers = operations.Answers()
+        self.estimates = settings.estimates
+        self.providers = ProviderRules(settings.providers)
         self.authorizer: Authorizer | None = None
         self._heartbeat: Heartbeat | None = None
         self._spool: Spool | None = None
@@ -55,7 +59,12 @@ class Runtime:
         self._meter: CostMeter | None = None
         if settings.service_url:
             self._heartbeat = Heartbeat(settings, on_fault=self.aggregator.fault)
-            self.authorizer = Authorizer(self._heartbeat, enforces=settings.mode == "enforce", wait_s=settings.wait_s)
+            self.authorizer = Authorizer(
+                self._heartbeat,
+                enforces=settings.mode == "enforce",
+                wait_s=settings.wait_s,
+                providers=self.providers,
+            )
             self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
             self._heartbeat.start()
             self._open_spool(settings, self._heartbeat)

@@ -39,7 +39,9 @@ class Settings:
         spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
         spool_keep_s: how long events that the ledger took are kept, in case that it is restored to a moment before.
         service_name: the name of the metered service.
-        estimate_usage: estimate the tokens of a model's answer that tells none, and mark the call so; else it has none.
+        estimate_usage: estimate the tokens of a model's answer that tells none, and mark the call so; None: of a stream
+            only, which a client may leave before its usage; False: of none.
+        providers: whose answers a route gives, as (pattern, provider); a trailing `*` matches all that begins so.
         credential_header: the one header that holds our keys, where others are the host's; None: the usual ones.
         trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
     """
@@ -55,7 +57,8 @@ class Settings:
     spool_keep_s: float = 3600.0
     service_name: str = "unknown_service"
     trusted_proxies: tuple[str, ...] = ()
-    estimate_usage: bool = False
+    estimate_usage: bool | None = None
+    providers: tuple[tuple[str, str], ...] = ()
     host: str = field(default_factory=socket.gethostname)
 
     def __post_init__(self) -> None:
@@ -102,6 +105,13 @@ class Settings:
             )
 
     @property
+    def estimates(self) -> frozenset[str]:
+        """Name the kinds of answers whose usage is estimated where they tell none."""
+        if self.estimate_usage is None:
+            return frozenset({"streams"})
+        return frozenset({"streams", "documents"}) if self.estimate_usage else frozenset()
+
+    @property
     def service_address(self) -> str:
         """Return the key service's address, the same for all ways to write it; empty where there is none."""
         if not self.service_url:
@@ -127,7 +137,10 @@ class Settings:
             "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
         }
         switches = {name: _switch(name) for name in _SWITCHES}
-        read["estimate_usage"] = switches["KEYGAUGE_ESTIMATE_USAGE"]
+        if os.environ.get("KEYGAUGE_ESTIMATE_USAGE"):
+            read["estimate_usage"] = switches["KEYGAUGE_ESTIMATE_USAGE"]
+        if rules := os.environ.get("KEYGAUGE_PROVIDERS"):
+            read["providers"] = _provider_rules(rules)
         if paths := os.environ.get("KEYGAUGE_OPEN_PATHS"):
             read["open_paths"] = tuple(path.strip() for path in paths.split(",") if path.strip())
         if proxies := os.environ.get("KEYGAUGE_TRUSTED_PROXIES"):
@@ -156,6 +169,16 @@ def _switch(name: str) -> bool:
     if text not in {"0", "1"}:
         raise SettingsError(f"{name} is {text!r}: give 1, or 0 for off")
     return text == "1"
+
+
+def _provider_rules(text: str) -> tuple[tuple[str, str], ...]:
+    rules = []
+    for rule in filter(None, map(str.strip, text.split(","))):
+        pattern, equals, provider = (part.strip() for part in rule.rpartition("="))
+        if not equals or not pattern.startswith("/") or not provider:
+            raise SettingsError(f"KEYGAUGE_PROVIDERS has {rule!r}: give PATH=PROVIDER, e.g. /v1/chat/*=deepseek")
+        rules.append((pattern, provider))
+    return tuple(rules)
 
 
 def _number(name: str, text: str) -> float:

@@ -10,7 +10,7 @@ from typing import cast
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.http import router
+from keygauge.http import forwarding, router
 from keygauge.http.client_address import client_ip
 from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight_environ
@@ -84,7 +84,7 @@ class KeyGaugeMiddleware:
         """Serve one request."""
         if MARK in environ or self._open(environ):
             return self.app(environ, start_response)
-        runtime = self._process.runtime or self._process.start()
+        runtime = self._process.runtime or self._start(environ, start_response)
         call = environ[MARK] = Call(
             method=environ.get("REQUEST_METHOD", "GET"),
             ip=environ.get("REMOTE_ADDR") or None,
@@ -95,10 +95,10 @@ class KeyGaugeMiddleware:
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         runtime.aggregator.started(call)
-        if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], call)
         mount = environ.get("SCRIPT_NAME", "")
         responder = WsgiResponder(environ, self.app, start_response, mount, call=call, runtime=runtime)
+        if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], responder)
         try:
             authorizer = runtime.authorizer
             if authorizer is None or self._identify is not None:
@@ -131,6 +131,11 @@ class KeyGaugeMiddleware:
         except BaseException as error:
             responder.end(complete=False, error=error)
             raise
+
+    def _start(self, environ: Environ, start_response: StartResponse) -> Runtime:
+        if self._proxies:
+            forwarding.warn_of_underscores(environ, start_response)
+        return self._process.start()
 
     def _wait(
         self,

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from keygauge.clock import SECOND, now_ns
 from keygauge.http import event_loop
+from keygauge.limits.waiter import Wait
 
 LOOPS = {"asyncio": lambda do: asyncio.run(do()), "trio": trio.run}
 
@@ -71,7 +72,7 @@ def test_sleep_ends_at_its_moment_and_not_before(run):
     moment = now_ns() + SECOND // 100
 
     async def sleep():
-        await event_loop.wake_at(moment)
+        await event_loop.end_of(Wait(Future(), moment), moment + SECOND)
         return now_ns()
 
     assert run(sleep) >= moment

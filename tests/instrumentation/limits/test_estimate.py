@@ -37,9 +37,28 @@ def test_every_spelling_of_the_cap_is_read(document, output):
 
 
 @pytest.mark.parametrize(
+    ("document", "output"),
+    [
+        ({"max_new_tokens": 9}, 9),
+        ({"parameters": {"max_new_tokens": 9}}, 9),
+        ({"sampling_params": {"max_new_tokens": 9, "n": 2}}, 18),
+        ({"max_gen_len": 9, "best_of": 3}, 27),
+        ({"n_predict": 9}, 9),
+        ({"num_predict": 9}, 9),
+        ({"n_predict": -1}, None),
+        ({"max_tokens": -1}, None),
+        ({"max_tokens": -1, "max_completion_tokens": 9}, 9),
+        ({"options": {"num_predict": -2}}, None),
+    ],
+)
+def test_every_spelling_of_a_cap_is_read(document, output):
+    assert read(document).output_tokens == output
+
+
+@pytest.mark.parametrize(
     "document",
     [
-        {"max_tokens": -1},
+        {"max_tokens": -3},
         {"max_tokens": 10**9},
         {"max_tokens": "many"},
         {"max_tokens": True},

@@ -49,7 +49,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_keys.delete api_keys.rotate api_plans.create api_plans.list_page api_plans.read api_plans.replace_limits
         api_prices.add api_prices.list_page api_usage.read""",
     "a metered key": "api_me.read",
-    "the service token": "api_beat.receive api_events.take api_reports.receive",
+    "the service token": "api_heartbeat.receive api_events.take api_reports.receive",
 }
 WHO = {who: set(endpoints.split()) for who, endpoints in WHO.items()}
 REFUSED = {  # what each role is refused
@@ -168,7 +168,7 @@ def test_member_of_another_account_reads_and_changes_nothing(app, connection, si
 
 @pytest.mark.parametrize("role", REFUSED)
 def test_role_gets_no_further_than_it_may(app, connection, customer, visitor, role):
-    email, password = f"{role}2@acme.example", "x" * 20
+    email, password = f"{role}2@acme.example", "a password of twenty"
     options = {"account_id": customer.account.id, "email": email, "password": password, "role": role}
     members.create(connection, **options, actor="test")
     visitor.client.post("/sign-in", data={"email": email, "password": password})

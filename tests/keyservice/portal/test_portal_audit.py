@@ -49,7 +49,7 @@ def test_page_says_in_words_what_was_changed_and_the_files_keep_the_codes(connec
     page = re.sub(r"<[^>]+>", "", signed_in.get("/audit").text)
     for words in (
         *("Key limits updated", "1,200 requests per minute, per key, model m only", "another version"),
-        *("Expires: 5 Dec 2026, 10:30 UTC", "Endpoints: all", "Networks: 10.0.0.0/8, ::1", "Used by: none"),
+        *("Expires: 5 Dec 2026, 10:30 UTC", "Endpoints: All", "Networks: 10.0.0.0/8, ::1", "Application: None"),
         *("Rotation reminder: every 30 days", "Old secret expires: after 1 day", "Old secret expires: immediately"),
         *("input $1.00, output $2.00", "Monthly price: $499.00"),
     ):

@@ -1,6 +1,7 @@
 import csv
 import io
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -49,3 +50,43 @@ def test_invoices_of_others_are_not_found(connection, billed, stranger, app, vis
     assert visitor.get("/billing/invoices/2026-04.json").status_code == 404
     assert visitor.get("/billing/invoices.json").json["invoices"] == []
     assert "No invoices yet" in visitor.get("/billing").text
+
+
+def test_invoice_has_line_items_that_add_up_and_a_page_to_print(connection, billed, signed_in, record, noon):
+    may = int(noon.timestamp() * 1_000_000)
+    record(billed, {"time_us": may}, {"time_us": may, "model": "claude-sonnet-4-6"}, {"time_us": may, "model": "house"})
+    billing.close_periods(connection, now=datetime(2026, 6, 2, tzinfo=UTC))
+    page = signed_in.get("/billing/invoices/2026-05").text
+    for text in (
+        "Pro plan, 1 month",
+        "gpt-4o-mini",
+        "claude-sonnet-4-6",
+        "house",
+        "31 May 2026 (UTC)",
+        billed.account.name,
+    ):
+        assert text in page
+    assert "not billed" not in page
+    record(billed, {"time_us": may})
+    assert "Recorded after the invoice was issued, not billed" in signed_in.get("/billing/invoices/2026-05").text
+    assert signed_in.get("/billing/invoices/2026-13").status_code == 404
+
+
+def test_focus_rows_add_up_to_the_invoice_to_the_last_nano_dollar(connection, billed, signed_in, record, noon):
+    may = int(noon.timestamp() * 1_000_000)
+    day_us = 86_400_000_000
+    record(billed, {"time_us": may}, {"time_us": may + day_us}, {"time_us": may, "model": "claude-sonnet-4-6"})
+    billing.close_periods(connection, now=datetime(2026, 6, 2, tzinfo=UTC))
+    rows = list(csv.DictReader(io.StringIO(signed_in.get("/billing/focus/2026-05.csv").text)))
+    total = sum(round(Decimal(row["BilledCost"]) * 10**9) for row in rows)
+    assert total == billing.list_invoices(connection, billed.account.id)[0].total_nanousd
+    assert {row["ChargeCategory"] for row in rows} == {"Purchase", "Usage"}
+    assert len(rows) == 1 + 3  # the plan, and each day's models
+    used = next(row for row in rows if row["SkuId"] == "claude-sonnet-4-6")
+    assert (used["ChargePeriodStart"], used["BillingCurrency"]) == ("2026-05-20T00:00:00Z", "USD")
+
+
+def test_prices_of_the_models_in_use_are_told(signed_in, customer, record):
+    record(customer, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)})
+    page = signed_in.get("/billing").text
+    assert page.index("$0.1500") < page.index("$0.0750") < page.index("$0.6000")

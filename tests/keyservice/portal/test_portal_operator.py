@@ -1,8 +1,9 @@
 import re
+from datetime import UTC, datetime
 
 import pytest
 
-from keygauge_keyservice.accounts import accounts, members
+from keygauge_keyservice.accounts import accounts, members, plans
 from keygauge_keyservice.pricing import own_prices
 
 PASSWORD = "the operator's password"
@@ -125,3 +126,31 @@ def test_operators_tables_come_as_csv_and_json(operating, customer, table):
     assert operating.get(f"/operator/{table}.csv").text.count("\n") == len(found) + 1
     assert operating.get(f"/operator/{table}.json?q=%25").status_code == 200
     assert operating.get("/operator/secrets.json").status_code == 404
+
+
+@pytest.mark.parametrize("page", ["show", "find_keys"])
+def test_pasted_key_finds_its_owner_and_its_secret_gets_into_no_address(operating, customer, stranger, page):
+    answer = operating.post("/operator/search", {"q": customer.token, "page": page}, page="/operator")
+    assert answer.location.endswith(f"?q=kg_live_{customer.key.id}")
+    found = operating.get(answer.location).text
+    assert (customer.account.name in found, stranger.account.name in found) == (True, False)
+    assert customer.token not in found
+    assert customer.account.name in operating.get(f"/operator?q=kg_live_{customer.key.id[:5]}").text
+
+
+def test_accounts_are_sorted_filtered_and_moved_together(connection, operating, customer, stranger, record):
+    plans.create(connection, plan_id="vip", name="VIP", limits=[], actor="test")
+    record(stranger, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)}, {"status": 500})
+    by_requests = operating.get("/operator?sort=-requests").text
+    assert by_requests.index(stranger.account.name) < by_requests.index(customer.account.name)
+    chosen = {"account": [customer.account.id, stranger.account.id], "plan": "vip"}
+    operating.post("/operator/accounts/plan", chosen, page="/operator")
+    assert {account.plan_id for account in accounts.list_accounts(connection)} == {"vip"}
+    assert "No matching accounts" in operating.get("/operator?plan=pro").text
+    assert customer.account.name in operating.get("/operator?plan=vip&status=active").text
+
+
+def test_account_is_suspended_after_a_question(connection, operating, customer):
+    path = f"/operator/accounts/{customer.account.id}"
+    assert f"Suspend {customer.account.name}?" in operating.get(f"{path}/suspend").text
+    assert accounts.require(connection, customer.account.id).status == "active"

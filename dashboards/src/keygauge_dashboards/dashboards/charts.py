@@ -228,7 +228,6 @@ def calls(title: str, description: str, *, most: int, more: str = "", height: in
         height=height,
         paged=paged,
         widths=_CALL_WIDTHS,
-        fixed=_CALL_FIXED,
         overrides=[
             *hidden("key_id"),
             field("time", links=[newer]),
@@ -242,9 +241,8 @@ def calls(title: str, description: str, *, most: int, more: str = "", height: in
     )
 
 
-# No more than what a screen of 1,280 pixels leaves beside Grafana's menu.
-_CALL_WIDTHS = {"key": 85, "endpoint": 115, "error": 85, "model": 95, "ip": 85}
-_CALL_FIXED = {"time": 165, "status": 55, "latency": 70, "tokens": 60, "cost": 70, "trace": 45}
+# What a screen of 1,280 pixels leaves beside Grafana's menu, less 95 for each of the others.
+_CALL_WIDTHS = {"time": 165, "status": 55, "latency": 70, "tokens": 60, "cost": 70, "trace": 45}
 
 
 def to_key(view: View) -> View:

@@ -54,7 +54,7 @@ def firing_alerts(runbook: str) -> View:
         Prometheus(_with_names(), instant=True, table=True),
         width=24,
         height=7,
-        widths={"Alert": 190, "Severity": 70, "Since": 120, "Account": 130, "Key": 130, "Limit": 120, "Service": 100},
+        widths={"Alert": 190, "Severity": 75, "Since": 130, "Service": 100},
         transformations=[{"id": "merge", "options": {}}, *keep(**_COLUMNS)],
         overrides=[
             *hidden(_ACCOUNT_ID),

@@ -42,6 +42,8 @@ from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import HEALTH_PAGE
 
 UID = HEALTH_PAGE
+_DIFFERENCE_WIDTHS = {"hour": 165, "counted": 65, "in the ledger": 95, "waiting": 65, "missing": 65, "surplus": 65}
+_DIFFERENCE_WIDTHS |= {"missing tokens": 110, "surplus tokens": 110}
 
 _REPLICAS = """\
 /* health.replicas */
@@ -201,7 +203,7 @@ def _processes(thresholds: Thresholds) -> list[View]:
             width=24,
             height=6,
             paged=True,
-            widths={"service": 100, "host": 100, "replica": 90, "started": 165},
+            widths={"replica": 85, "version": 70, "mode": 75, "started": 165, "silent for": 80},
             overrides=[levels("silent for", limits(10, thresholds.beat_age_s), unit="s", decimals=0)],
         ),
     ]
@@ -237,7 +239,7 @@ def _ledger() -> list[View]:
             ledger(_DIFFERENCES),
             width=24,
             height=4,
-            widths={"hour": 155, "service": 100, "host": 90},
+            widths=_DIFFERENCE_WIDTHS,
             overrides=[
                 *(levels(name, limits(critical=1)) for name in ("missing", "surplus")),
                 *hidden("replica"),

@@ -11,6 +11,8 @@ from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import KEY_PAGE, KEYS_PAGE
 
 UID = KEYS_PAGE
+_WIDTHS = {"environment": 95, "plan": 75, "status": 80, "created": 105, "expires": 90, "last used": 130, "reason": 115}
+_WIDTHS |= {"called": 60, "asked": 60, "may come from": 110, "since": 130}
 _BOUNDS = ("may call", "may ask", "may come from")
 _STATES = {"active": "green", "disabled": "orange", "suspended": "red"}
 
@@ -186,7 +188,7 @@ def _changed() -> View:
         ledger(_CHANGES),
         width=24,
         paged=True,
-        widths={"at": 155, "event": 150, "target": 150, "account": 150},
+        widths={"at": 175},
     )
 
 
@@ -202,7 +204,7 @@ def _of_keys(title: str, description: str, target: Any, *, overrides: list[Any],
         target,
         width=24,
         height=height,
-        widths={"key": 125, "account": 125, "last used": 125, "created": 110, "expires": 90, "may come from": 105},
+        widths=_WIDTHS,
         overrides=[*opened, *overrides],
         **view,
     )

@@ -66,7 +66,7 @@ LIMIT 100"""
 _ADDRESSES = """\
 /* key.addresses */
 SELECT ip AS address, count(*) AS requests, count(*) FILTER (WHERE status IN (400, 401, 403)) AS refused,
-    min(time) AS first, max(time) AS last
+    max(time) AS last
 FROM grafana.event
 WHERE $__timeFilter(time) AND {picked_calls}
 GROUP BY ip
@@ -104,8 +104,8 @@ def _header() -> View:
         "Whose key is this, on which plan, in which state, and who used it last?",
         ledger(_HEADER),
         width=24,
-        height=3,
-        widths={"key": 130, "account": 130, "created": 100, "expires": 90, "last used": 110, "last address": 110},
+        height=4,
+        widths={"plan": 80, "environment": 100, "status": 75, "created": 110, "expires": 80, "last used": 135},
         overrides=[
             states("status", active="green", disabled="orange", suspended="red", deleted="red"),
             *(field(name, unit="dateTimeFromNow") for name in ("created", "expires", "last used")),
@@ -123,8 +123,6 @@ def _state(thresholds: Thresholds) -> list[View]:
             Prometheus(FAILED),
             unit="percentunit",
             colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
-            course=True,
-            height=5,
             no_value="-",
         ),
         stat(
@@ -133,8 +131,6 @@ def _state(thresholds: Thresholds) -> list[View]:
             Prometheus(limited),
             unit="percentunit",
             colours=limits(thresholds.limited_share, 0.5),
-            course=True,
-            height=5,
             no_value="-",
             alerts=("KeyRateLimited",),
         ),
@@ -145,9 +141,8 @@ def _state(thresholds: Thresholds) -> list[View]:
             unit=DURATION.unit,
             colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
             no_value="-",
-            height=5,
         ),
-        stat("Cost", "What did the key's tokens cost in the picked time range?", ledger(_COST), unit=DOLLARS, height=5),
+        stat("Cost", "What did the key's tokens cost in the picked time range?", ledger(_COST), unit=DOLLARS),
     ]
 
 
@@ -197,8 +192,7 @@ def _endpoints() -> View:
         "Endpoints",
         "Which endpoints does the key call, how well are they answered, and what do they cost?",
         ledger(_ENDPOINTS),
-        widths={"endpoint": 130},
-        fixed={"5xx": 45, "429": 50, "tokens": 60, "cost": 60},
+        widths={"requests": 70, "5xx": 45, "429": 50, "mean latency": 95, "tokens": 60, "cost": 60},
         overrides=[
             field("endpoint", links=[link("Calls of this endpoint", LOG_PAGE, endpoint="${__value.raw}")]),
             field("mean latency", unit="s", decimals=2),
@@ -213,8 +207,8 @@ def _addresses() -> View:
         "Client addresses",
         "From where is the key used? An address that is new, or refused again and again, is worth a look.",
         ledger(_ADDRESSES),
-        widths={"address": 110},
-        overrides=[field(name, unit="dateTimeFromNow") for name in ("first", "last")],
+        widths={"requests": 75, "refused": 65, "last": 130},
+        overrides=[field("last", unit="dateTimeFromNow")],
     )
 
 

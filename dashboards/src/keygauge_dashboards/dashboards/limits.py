@@ -49,7 +49,8 @@ _UNITS = {
         ("concurrent", "at once"),
     )
 }
-_WIDTHS = {"Account": 130, "Key": 110, "Limit": 130, "Used": 150, "Unit": 80, "Runs out first": 100}
+_WIDTHS = {"Used": 130, "Unit": 85, "Left": 70, "Used up in": 85, "Resets in": 85, "Runs out first": 110}
+_ONLY_WHOLE = ("Unit", "Runs out first")  # columns for which the key's page has no room
 _OWNER = "{{account_name}}, {{name}}: {{limit}}"
 _REFUSED = like(OUTCOME, "limited|quota")
 _NO_LIMIT = unlike(OUTCOME, "admitted|limited|quota")
@@ -72,7 +73,7 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
     """List limits, the fullest first, with what is left and when they are used up and reset."""
     is_whole = width == 24  # noqa: PLR2004 - the columns of a page
     owner = {service.ACCOUNT_NAME: "Account", service.NAME: "Key"} if is_whole else {service.NAME: "Of"}
-    columns = {**owner, service.LIMIT: "Limit", service.UNIT: "Unit"}
+    columns = {**owner, service.LIMIT: "Limit", **({service.UNIT: "Unit"} if is_whole else {})}
     asked = {
         "Used": owned(f"({_USED} / ({_MOST} > 0))"),
         "Left": f"({_left(is_(service.UNIT, _NANOUSD))}) / 1e9 or {_left(unlike(service.UNIT, _NANOUSD))}",
@@ -80,7 +81,9 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
         "Resets in": f"{_RESET} - time() > 0",
         "Runs out first": f"{_GROWTH} * ({_RESET} - time()) > bool ({_MOST} - {_USED})",
     }
-    values = {f"Value #{letter}": name for letter, name in zip("ABCDE", asked, strict=True)}
+    if not is_whole:
+        del asked["Runs out first"]
+    values = {f"Value #{letter}": name for letter, name in zip("ABCDE", asked, strict=False)}
     aside = {service.ACCOUNT: "account_id", service.KEY: "key_id"}
     every = table(
         "Limits",
@@ -88,7 +91,7 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
         Prometheus("", table=True),
         width=width,
         height=10 if is_whole else 8,
-        widths=_WIDTHS if is_whole else {"Of": 90, "Limit": 110, "Used": 110},
+        widths={name: width for name, width in _WIDTHS.items() if is_whole or name not in _ONLY_WHOLE},
         transformations=[
             {"id": "merge", "options": {}},
             *keep(**columns, **values, **aside),

@@ -20,6 +20,16 @@ from keygauge_dashboards.promql.queries import gained, or_zero, quantile, rate
 from keygauge_dashboards.uids import LOG_PAGE, MODELS_PAGE
 
 UID = MODELS_PAGE
+_WIDTHS = {
+    "requests": 75,
+    "error rate": 80,
+    "input": 70,
+    "output": 70,
+    "input per output": 115,
+    "cached": 65,
+    "cost": 70,
+}
+_WIDTHS |= {"cached": 65, "cost": 70, "cost per million": 115}
 
 _MONTH = """\
 /* models.month */
@@ -137,7 +147,7 @@ def _models() -> list[View]:
         "What does each model take and cost, which share of its calls failed, and what do a million tokens cost?",
         ledger(_LEADERBOARD),
         width=24,
-        widths={"model": 150, "cost per million": 110, "input per output": 110, "error rate": 80},
+        widths=_WIDTHS,
         overrides=[
             field("model", links=[link("Calls of this model", LOG_PAGE, model="${__value.raw}")]),
             *(field(name, unit="short") for name in ("requests", "input", "output")),

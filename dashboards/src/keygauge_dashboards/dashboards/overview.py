@@ -59,6 +59,8 @@ from keygauge_dashboards.uids import (
 )
 
 UID = OVERVIEW
+_KEY_WIDTHS = {"requests": 75, "5xx": 50, "429": 55, "input": 65, "output": 65, "cost": 70}
+_KEY_WIDTHS |= {"total tokens": 90, "tokens/request": 105}
 
 _COST_TODAY = """\
 /* overview.cost_today */
@@ -115,8 +117,6 @@ def _now(thresholds: Thresholds) -> list[View]:
                 "How many requests are answered a second, whatever the status?",
                 Prometheus(rate(REQUESTS)),
                 unit=PER_SECOND,
-                course=True,
-                height=5,
             ),
             "Calls",
             LOG_PAGE,
@@ -128,8 +128,6 @@ def _now(thresholds: Thresholds) -> list[View]:
                 Prometheus(FAILED),
                 unit="percentunit",
                 colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
-                course=True,
-                height=5,
                 alerts=("ErrorBudgetBurn",),
             ),
             "Errors",
@@ -142,8 +140,6 @@ def _now(thresholds: Thresholds) -> list[View]:
                 Prometheus(quantile(0.95, DURATION)),
                 unit=DURATION.unit,
                 colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
-                course=True,
-                height=5,
                 alerts=("LatencyBurn",),
             ),
             "Latency",
@@ -155,8 +151,6 @@ def _now(thresholds: Thresholds) -> list[View]:
                 "How many tokens are used a minute, input and output together?",
                 Prometheus(f"60 * {rate(TOKENS)}"),
                 unit="short",
-                course=True,
-                height=5,
                 no_value="0",
             ),
             "Models",
@@ -241,7 +235,7 @@ def _who(thresholds: Thresholds) -> list[View]:
             "What did each key use in the picked time range, the hundred with most requests?",
             ledger(_KEYS),
             width=24,
-            widths={"key": 130, "account": 130, "cost": 80, "tokens/request": 90, "total tokens": 80},
+            widths=_KEY_WIDTHS,
             overrides=[
                 *hidden("key_id"),
                 field("key", links=[link("Open the key", KEY_PAGE, key="${__data.fields.key_id}")]),

@@ -86,8 +86,7 @@ def _summary() -> list[View]:
             "Client addresses",
             "From where do calls come? Repeated 400, 401 or 403 are worth a look.",
             ledger(_ADDRESSES, of_status=_OF_STATUS),
-            widths={"address": 110, "last": 100},
-            fixed={"refused": 65, "429": 50, "keys": 50},
+            widths={"requests": 70, "refused": 60, "429": 45, "keys": 45, "last": 125},
             overrides=[
                 field("last", unit="dateTimeFromNow"),
                 field("refused", links=[link("Refused calls", UID, status="4xx")]),

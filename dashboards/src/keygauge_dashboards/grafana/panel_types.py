@@ -41,15 +41,14 @@ def stat(
     unit: str,
     colours: Json | None = None,
     no_value: str = "-",
-    course: bool = False,
     height: int = 4,
     **view: Any,
 ) -> View:
-    """Show one number; with a height of 5 there is room for its recent course below it."""
+    """Show one number; its course is on a chart below."""
     defaults = {"color": {"mode": "thresholds"}, "noValue": no_value, **(colours or plain())}
     options = {
         "colorMode": "value",
-        "graphMode": "area" if course else "none",
+        "graphMode": "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": _last(),
@@ -179,16 +178,14 @@ def table(
     width: int = 12,
     height: int = 8,
     widths: Mapping[str, int] | None = None,
-    fixed: Mapping[str, int] | None = None,
     paged: bool = False,
     **view: Any,
 ) -> View:
-    """List rows. Widths are in pixels: `widths` the least, `fixed` for good; what is left is shared by the others."""
+    """List rows. `widths` are those of narrow columns in pixels; the others share what is left."""
     footer = {"countRows": False, "enablePagination": paged, "fields": "", "reducer": ["sum"], "show": False}
     options = {"cellHeight": "sm", "footer": footer, "showHeader": True}
     defaults = {"custom": {"align": "auto", "filterable": False, "minWidth": 70}, **limits()}
-    overrides = [*(field(name, custom__minWidth=least) for name, least in (widths or {}).items())]
-    overrides += [field(name, custom__width=width) for name, width in (fixed or {}).items()]
+    overrides = [field(name, custom__width=width) for name, width in (widths or {}).items()]
     overrides += view.pop("overrides", ())
     return View(
         "table", title, description, [target], "none", width, height, options, defaults, overrides=overrides, **view

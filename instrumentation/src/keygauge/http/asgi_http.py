@@ -16,6 +16,7 @@ from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.limits.model_names import in_address
 from keygauge.telemetry import tracing
+from keygauge.usage.messages import MessageReader, may_tell
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -24,6 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SWITCHED = 101
+_FAILURES = frozenset({1011, 1012, 1013, 1014})  # RFC 6455 and its registry: what a server ends a session with
 
 
 class AsgiResponder(Responder, eq=False):
@@ -34,6 +36,9 @@ class AsgiResponder(Responder, eq=False):
     app: App
     _receive: Receive
     _send: Send
+
+    def _path(self) -> str:
+        return str(self.scope.get("path", ""))
 
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""
@@ -61,6 +66,7 @@ class AsgiResponder(Responder, eq=False):
 class HttpResponder(AsgiResponder, eq=False):
     """An HTTP request and its answer."""
 
+    _awaits_trailers: bool = False
     _cycle: Any = None  # uvicorn's, which knows when the client left, though the app does not ask
 
     def __post_init__(self) -> None:
@@ -99,6 +105,7 @@ class HttpResponder(AsgiResponder, eq=False):
         body = message.get("body")
         if body:
             self.call.request_bytes += len(body)
+            self._note_sent(body)
         elif message["type"] == "http.disconnect":
             self._is_gone = True  # the app may still end its answer by itself
         return message
@@ -115,10 +122,12 @@ class HttpResponder(AsgiResponder, eq=False):
             body = message.get("body") if self.call.status else None  # before its start it is no answer
             if body:
                 self._read(body)
-            if self.call.status and not message.get("more_body", False):
+            if self.call.status and not message.get("more_body", False) and not self._awaits_trailers:
                 self.end(complete=not self._is_gone)
         elif kind == "http.response.start":
             message = self._start(message)
+        elif kind == "http.response.trailers":
+            self._take_trailers(message)
         elif kind == "http.response.pathsend":  # the server sends a file by itself
             self.call.response_bytes = 0 if self.call.method == "HEAD" else _file_size(message["path"])
             self.end(complete=not self._is_gone)
@@ -127,6 +136,14 @@ class HttpResponder(AsgiResponder, eq=False):
         except OSError:  # ASGI 2.4: how a server says that the client left
             self._is_gone = True
             raise
+
+    def _take_trailers(self, message: Message) -> None:
+        """Read what comes after the body; the last of it ends the answer."""
+        if self._answer is not None:
+            told = {name.lower(): value for name, value in message.get("headers", ())}
+            self._answer.headers = {**self._answer.headers, **told}
+        if not message.get("more_trailers", False):
+            self.end(complete=not self._is_gone)
 
     def _start(self, message: Message) -> Message:
         call = self.call
@@ -138,7 +155,8 @@ class HttpResponder(AsgiResponder, eq=False):
             told = dict(headers)
             if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
                 told = {name.lower(): value for name, value in headers}
-            self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
+            self._expect(told)
+            self._awaits_trailers = message.get("trailers", False)
             authorizer = self.runtime.authorizer
             fields: Fields = authorizer.fields(call, told) if authorizer else []
             return {**message, "headers": headers + fields} if fields else message
@@ -185,15 +203,23 @@ class WebSocketResponder(AsgiResponder, eq=False):
             self.end(complete=bool(self.call.status))
         return message
 
+    def _pass_message(self, message: Message) -> None:
+        call = self.call
+        call.response_bytes += _size(message)
+        call.messages += 1
+        if not call.first_byte_ns:
+            call.first_byte_ns = now_ns()
+        text = message.get("text")
+        if text is not None and may_tell(text):
+            self._reader = self._reader or MessageReader()
+            self.runtime.attempt("read", self._reader.feed, text.encode())
+
     async def send(self, message: Message) -> None:
         """Pass a message of the app on, counted."""
         kind = message["type"]
         call = self.call
         if kind == "websocket.send":
-            call.response_bytes += _size(message)
-            call.messages += 1
-            if not call.first_byte_ns:
-                call.first_byte_ns = now_ns()
+            self._pass_message(message)
         elif kind == "websocket.accept":
             call.status = _SWITCHED
             call.stream = "websocket"
@@ -206,6 +232,8 @@ class WebSocketResponder(AsgiResponder, eq=False):
                 self.end(complete=True)
         elif kind == "websocket.close":
             call.status = call.status or 403
+            if message.get("code") in _FAILURES:
+                self._break(f"websocket_{message['code']}")
             self.end(complete=True)
         try:
             await self._send(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, Protocol
 
 from msgspec import Struct
@@ -10,11 +10,12 @@ from msgspec import Struct
 from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
 from keygauge.http.layers import Walk
+from keygauge.http.metering import Answer, meter
 from keygauge.limits.authorizer import Authorizer
-from keygauge.limits.estimate import BYTES_PER_TOKEN
 from keygauge.telemetry.aggregator import Aggregator
-from keygauge.usage import Reader, Usage, kind_of, reader_for
-from keygauge.usage.reading import Missing
+from keygauge.usage import Reader, kind_of, operations, reader_for
+from keygauge.usage.json_body import BodyReader
+from keygauge.usage.provider_rules import ProviderRules
 
 LEFT = 499  # the status of a call whose client left before the answer began
 _REFUSED = 400
@@ -25,6 +26,7 @@ _LAST_EVENTS = (
     b'"message_stop"}\n\n',
     b'"message_stop" }\n\n',
 )  # OpenAI, Anthropic
+_SENT_BYTES = 2048
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
 P = ParamSpec("P")
@@ -35,7 +37,9 @@ class Recorder(Protocol):
 
     aggregator: Aggregator
     authorizer: Authorizer | None
-    estimates: bool
+    answers: operations.Answers
+    estimates: frozenset[str]
+    providers: ProviderRules
 
     def settle(self, call: Call) -> None:
         """Count an ended call and write its event; called once per request."""
@@ -52,11 +56,14 @@ class Responder(Struct, kw_only=True, eq=False):
 
     call: Call
     runtime: Recorder
+    _answer: Answer | None = None
     _is_answered: bool = False  # a held call, in full
-    _is_document: bool = False  # the answer is one of JSON
     _params: dict[str, Any] | None = None  # of the path, as far as it was followed
     _is_gone: bool = False  # the client, before the answer's end
-    _reader: Reader | None = None  # of an HTTP answer
+    _is_over: bool = False  # the event has passed that clients read no further than
+    _reader: Reader | None = None  # of the answer's body, or a session's messages
+    _sent_first: bytes = b""  # the request's beginning, and its last chunk
+    _sent_last: bytes = b""
     _settled: bool = False
 
     def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
@@ -72,6 +79,8 @@ class Responder(Struct, kw_only=True, eq=False):
             return
         if self._is_answered:
             complete, error = True, None
+        elif self._is_over and not isinstance(error, Exception):
+            complete = True
         self._settled = True
         call.ended_ns = call.ended_ns or now_ns()
         attempt = self.runtime.attempt
@@ -116,12 +125,16 @@ class Responder(Struct, kw_only=True, eq=False):
             self._is_answered = complete
             self.call.ended_ns = self.call.ended_ns or now_ns()
 
-    def _expect(self, content_type: bytes | str | None, content_encoding: bytes | str | None) -> None:
+    def _expect(self, headers: Mapping[bytes, bytes] | Mapping[str, str]) -> None:
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
-        self._reader = reader_for(content_type, content_encoding)
+        names = ("content-type", "content-encoding")
+        content_type, encoding = (headers.get(name) or headers.get(name.encode()) for name in names)  # type: ignore[call-overload]
+        self._reader = reader_for(content_type, encoding)
         kind = kind_of(content_type)
-        self._is_document = kind.is_document
+        self._answer = Answer("", kind.is_document, headers)
+        if kind.is_document and call.method in operations.READS and isinstance(self._reader, BodyReader):
+            self._reader.wants_id = True
         if kind.is_stream:
             if call.stream is None:
                 call.stream = "sse"
@@ -130,57 +143,46 @@ class Responder(Struct, kw_only=True, eq=False):
             self.runtime.aggregator.stream_closed(call.stream)
             call.stream = None
 
+    def _note_sent(self, chunk: bytes) -> None:
+        """Hold on to the request's beginning and its last chunk: they may have to name the model."""
+        self._sent_last = chunk
+        if len(self._sent_first) < _SENT_BYTES:
+            self._sent_first += chunk  # no copy of the usual one chunk
+
     def _read(self, body: bytes) -> None:
         """Take a chunk of the answer's body as it passes.
 
-        On a stream of tokens the event that clients read no further than settles the call, whatever the app does then.
+        On a stream of tokens the event that clients read no further than settles the call, whatever the app does then,
+        where all usage is told by then.
         """
         call = self.call
         if call.method == "HEAD" or self._is_gone:  # it is not sent
             return
         call.response_bytes += len(body)
-        if not call.first_byte_ns:
+        reader = self._reader
+        if reader is not None:
+            self.runtime.attempt("read", reader.feed, body)
+        if not call.first_byte_ns and (not call.stream or reader is None or reader.has_content):
             call.first_byte_ns = now_ns()
-        if self._reader is not None:
-            self.runtime.attempt("read", self._reader.feed, body)
         if call.stream:
             call.messages += 1
             if (body if type(body) is bytes else bytes(body[-_LAST_BYTES:])).endswith(_LAST_EVENTS):
-                self.end(complete=True)
+                self._is_over = True
+                if reader is None or reader.is_final:
+                    self.end(complete=True)
 
     def _conclude(self, *, complete: bool) -> None:
-        """Write what the answer told of its usage."""
-        call = self.call
-        reader = self._reader
-        if reader is None:
-            return
-        self._reader = None
-        usage, model, provider, status, missing = reader.close(complete=complete)
-        call.model = call.model or model
-        call.provider = call.provider or provider
-        if call.usage is None:  # what the app itself stated wins
-            call.usage = usage
-            call.usage_status = status
-            if usage is None and missing is not None and self.runtime.estimates:
-                self._estimate(missing)
-            if call.model is not None or missing != "no_usage":
-                call.missing = missing
-        if reader.failed:
+        """Write what the call used."""
+        reader, self._reader = self._reader, None
+        answer = self._answer or Answer("")
+        answer.path, answer.sent_first, answer.sent_last = self._path(), self._sent_first, self._sent_last
+        meter(self.call, reader, answer, self.runtime, complete=complete)
+        if reader is not None and reader.failed:
             self._break("stream_error")
 
-    def _estimate(self, missing: Missing) -> None:
-        """Estimate what a model's answer did not tell: a message of a stream is about a token, so are four bytes."""
-        call = self.call
-        if call.status >= _REFUSED:
-            return
-        if call.stream and (call.model is not None or missing == "cut"):
-            made = call.messages
-        elif self._is_document and call.model is not None and missing == "no_usage":
-            made = -(-call.response_bytes // BYTES_PER_TOKEN)
-        else:
-            return
-        call.usage = Usage(-(-call.request_bytes // BYTES_PER_TOKEN), made)
-        call.usage_status = "estimated"
+    def _path(self) -> str:
+        """Return the request's path."""
+        raise NotImplementedError
 
     def _route(self) -> None:
         """Write the route, unless it is known from before the call, or the app has said it."""
@@ -189,6 +191,7 @@ class Responder(Struct, kw_only=True, eq=False):
 
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""
+        self.call.path = self._path()
         walk = self.follow()
         self._params = walk.params
         self.call.template = walk.template

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from keygauge.call import CURRENT, UNMATCHED, Call
+from keygauge.call import CURRENT, UNMATCHED
 from keygauge.http import preflight, request_body, wsgi_route
 from keygauge.http.layers import Walk
 from keygauge.http.problem import Answer
@@ -85,6 +85,13 @@ class WsgiResponder(Responder, eq=False):
             return chunks
         return PassingAnswer(self, chunks)
 
+    def _path(self) -> str:
+        return f"{self._environ.get('SCRIPT_NAME', '')}{self._environ.get('PATH_INFO', '')}"
+
+    def note_sent(self, chunk: bytes) -> None:
+        """Hold on to a chunk of the request that the app reads."""
+        self._note_sent(chunk)
+
     def estimate(self, *, waits: bool) -> Estimate:
         """Read the body's beginning, where the decision `waits` for it, and estimate what the call will use.
 
@@ -133,7 +140,7 @@ class WsgiResponder(Responder, eq=False):
             told = {name.lower(): value for name, value in headers}
             length = told.get("content-length")
             self._expected = None if length is None else int(length)
-            self._expect(told.get("content-type"), told.get("content-encoding"))
+            self._expect(told)
             authorizer = self.runtime.authorizer
             if authorizer is not None:
                 headers = [*headers, *authorizer.texts(call, told)]
@@ -233,7 +240,7 @@ class CountedInput(Struct, eq=False):
     """The request's body: what the app reads of it is counted, and no byte more is read."""
 
     _stream: Any
-    _call: Call
+    _responder: WsgiResponder
 
     def read(self, *size: int) -> bytes:
         """Read as the server's stream does."""
@@ -257,11 +264,13 @@ class CountedInput(Struct, eq=False):
     def _readinto(self, buffer: Any) -> int | None:
         size = self._stream.readinto(buffer)
         with contextlib.suppress(TypeError):  # None where there is nothing yet
-            self._call.request_bytes += size
+            self._responder.call.request_bytes += size
         return size  # type: ignore[no-any-return]  # a server's stream has no type
 
     def _count(self, data: bytes) -> bytes:
-        self._call.request_bytes += len(data)
+        self._responder.call.request_bytes += len(data)
+        if data:
+            self._responder.note_sent(data)
         return data
 
 

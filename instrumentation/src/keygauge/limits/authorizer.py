@@ -32,6 +32,7 @@ from keygauge.limits.refusal import (
 )
 from keygauge.limits.waiter import Wait
 from keygauge.pricing.rates import Rates
+from keygauge.usage.provider_rules import ProviderRules
 
 # ends with the heartbeat that carried what was asked before; False: the key service did not answer
 PendingHeartbeat = Future[bool]
@@ -80,7 +81,9 @@ def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
 
 def _has_failed(call: Call) -> bool:
     """Tell whether a call used nothing."""
-    return call.usage is None and call.status >= 400 and not call.is_broken  # noqa: PLR2004 - HTTP
+    if call.usage is not None:
+        return False
+    return call.is_free or (call.status >= 400 and not call.is_broken)  # noqa: PLR2004 - HTTP
 
 
 def _is_money(lease_pool: LeasePool, *_: object) -> bool:
@@ -93,12 +96,13 @@ class Authorizer:
     Where it does not enforce, it says who calls and refuses nobody.
     """
 
-    def __init__(self, sync: Sync, *, enforces: bool, wait_s: float) -> None:
+    def __init__(self, sync: Sync, *, enforces: bool, wait_s: float, providers: ProviderRules | None = None) -> None:
         self._sync = sync
         self._wait_ns = int(wait_s * SECOND)
         self._admission = sync.admission
         self._costing = sync.costing
         self._enforces = enforces
+        self._providers = providers or ProviderRules()
 
     def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
         """Decide, and write into the call whose it is and the outcome; never waits."""
@@ -237,10 +241,11 @@ class Authorizer:
         """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
         found = []
         for model in estimate.named:
-            tiers = self._costing.find(key.tariff, model, call.time_ns)
+            provider = self._providers.of_request(call.route, call.path, model)
+            tiers = self._costing.find(key.tariff, provider, model, call.time_ns)
             if tiers is None:
                 coming = self._sync.next_round()
-                if self._costing.want(key.tariff, model):
+                if self._costing.want(key.tariff, provider, model):
                     self._sync.wake()
                     return Wait(coming)
             if tiers:

@@ -32,14 +32,14 @@ class Costing:
         name = Name(tariff, provider, printable(call.model))
         return self._prices.cost(name, call.time_ns // 1000, usage, then)
 
-    def find(self, tariff: str | None, model: str, time_ns: int) -> tuple[Rates, ...] | None:
+    def find(self, tariff: str | None, provider: str | None, model: str, time_ns: int) -> tuple[Rates, ...] | None:
         """Return the rates of a model that a request names; none where it has no price, None where to ask for it."""
-        price = self._prices.find(Name(tariff, None, printable(model)))
+        price = self._prices.find(Name(tariff, provider, printable(model)))
         return None if price is None else price.tiers_at(time_ns // 1000)
 
-    def want(self, tariff: str | None, model: str) -> bool:
+    def want(self, tariff: str | None, provider: str | None, model: str) -> bool:
         """Have the next beat ask for a model's rates; False where too many are asked for."""
-        return self._prices.want(Name(tariff, None, printable(model)))
+        return self._prices.want(Name(tariff, provider, printable(model)))
 
     def settle(self, admission: Admission, reservation: Reservation, call: Call, *, failed: bool) -> None:
         """Settle what a call had reserved of limits of cost: its cost, or all of it where its usage is not known."""

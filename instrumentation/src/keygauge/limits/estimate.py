@@ -20,11 +20,20 @@ _UNITS_MAX = 2**53 - 1  # of a limit: see docs/reference/protocol.md
 
 # In lower case: how providers spell the cap of the output and the number of answers; Gemini's are inside another.
 _CAPS = frozenset(
-    {"max_tokens", "max_completion_tokens", "max_output_tokens", "maxoutputtokens", "max_tokens_to_sample"}
+    {
+        *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample", "maxoutputtokens"),
+        *("max_new_tokens", "max_gen_len", "max_length", "maxtokens", "maxtokencount"),
+        *("n_predict", "num_predict"),  # llama.cpp's and Ollama's
+    }
 )
+_NO_CAPS = (-1, -2)  # as far as the model goes
 _ANSWERS = frozenset({"n", "candidatecount", "candidate_count", "best_of"})
-_INSIDE = frozenset({"generationconfig", "generation_config", "options", "inferenceconfig", "textgenerationconfig"})
-_INSIDE_CAPS = _CAPS | {"maxtokens", "maxtokencount", "num_predict"}
+_INSIDE = frozenset(
+    {
+        *("generationconfig", "generation_config", "inferenceconfig", "textgenerationconfig"),
+        *("options", "parameters", "sampling_params"),  # Ollama's, TGI's and SGLang's
+    }
+)
 _CHOICES = "models"  # a list to choose from
 _MODELS = frozenset({"model", "model_id", "modelid", "model_name", "engine"})
 _SESSIONS = frozenset({"session", "response"})  # OpenAI's Realtime names its model there
@@ -130,7 +139,7 @@ class _Declared:
                 for one in value if type(value) is list else [value]:
                     self._name(one)
             elif lower in _CAPS:
-                self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
+                self._cap(name, value, is_form=is_form)
             elif lower in _ANSWERS:
                 self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
             elif isinstance(value, Members):
@@ -144,10 +153,15 @@ class _Declared:
         if outer.lower() not in _INSIDE:
             return
         for name, value in members:
-            if name.lower() in _INSIDE_CAPS:
-                self.caps += _number(f"{outer}.{name}", value, TOKENS_MAX)
+            if name.lower() in _CAPS:
+                self._cap(f"{outer}.{name}", value)
             elif name.lower() in _ANSWERS:
                 self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
+
+    def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
+        """Take a cap; one that says that there is none is none."""
+        if type(value) is not int or value not in _NO_CAPS:
+            self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
 
     def _name(self, value: object) -> None:
         """Take a model; what is no text may name one to the app."""
@@ -158,7 +172,7 @@ class _Declared:
 
 
 def _number(name: str, value: object, most: int, *, is_form: bool = False) -> list[int]:
-    if value is None or (name.endswith("num_predict") and value in (-1, -2)):  # Ollama: no cap
+    if value is None:
         return []
     if is_form and not isinstance(value, int):  # a field of another meaning
         return []

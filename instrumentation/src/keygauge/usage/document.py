@@ -9,11 +9,11 @@ from msgspec.json import Decoder
 
 UTF8_BOM: Final = b"\xef\xbb\xbf"
 
-TOKENS: Final = b"okens"  # of llama.cpp, SGLang and TGI
+TOKEN: Final = b"oken"  # in every usage that counts tokens, as "prompt_tokens", "inputTokens" or "promptTokenCount"
 USAGE: Final = b'"usage'  # also the start of Gemini's "usageMetadata"
 ERROR: Final = b"error"
 _NO_ERRORS = (b'error":null', b'error": null')
-NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
+_NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
 _SPACE: Final = " \t\r\n"
 _decode = json.JSONDecoder().raw_decode
 
@@ -61,7 +61,7 @@ _decode_outline = Decoder(_Outline).decode
 def may_have_usage(document: bytes | bytearray) -> bool:
     """Tell whether a member "usage…" that is not null may be in a document."""
     at = document.rfind(USAGE)
-    return at >= 0 and not (document.startswith(NULLS, at) and document.rfind(USAGE, 0, at) < 0)
+    return at >= 0 and not (document.startswith(_NULLS, at) and document.rfind(USAGE, 0, at) < 0)
 
 
 def may_be_error(document: bytes | bytearray) -> bool:

@@ -22,8 +22,8 @@ def _matters(line: bytes | bytearray) -> bool:
     )
 
 
-def _count(lines: bytes) -> int:
-    return lines.count(b"\n")
+def _count_plain(lines: bytes) -> int:
+    return -1 if _matters(lines) else lines.count(b"\n")
 
 
 def _has_data(line: bytearray) -> bool:
@@ -40,7 +40,7 @@ _LINES = Framing(
     overlap_bytes=1,
     unframe=_keep_line,
     matters=_matters,
-    count=_count,
+    count_plain=_count_plain,
     has_data=_has_data,
     is_error=_is_error,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from keygauge.usage.document import ERROR, NULLS, TOKENS, USAGE, may_be_error
+from keygauge.usage.document import ERROR, TOKEN, may_be_error
 from keygauge.usage.stream import Framing, StreamReader
 
 # \r\n, \n and \r each end a line: a line is empty where either follows a \n, or a \r follows a \r. Where a chunk ends
@@ -21,16 +21,14 @@ def _join_data(event: bytearray) -> bytearray:
 
 
 def _matters(event: bytes | bytearray) -> bool:
-    # The searches are here and in what is called: a call takes as long as one, and most events pass without.
-    at = event.rfind(USAGE)
-    if at >= 0 and not (event.startswith(NULLS, at) and event.rfind(USAGE, 0, at) < 0):
-        return True
-    return event.rfind(TOKENS) >= 0 or (event.rfind(ERROR) >= 0 and may_be_error(event))
+    return event.rfind(TOKEN) >= 0 or (event.rfind(ERROR) >= 0 and may_be_error(event))
 
 
-def _count(events: bytes) -> int:
-    # A line's end is never within JSON.
-    return events.count(b"\ndata:") + events.startswith(b"data:")
+def _count_plain(events: bytes) -> int:
+    # The searches are here: a call takes as long as one, and most events pass without.
+    if events.rfind(TOKEN) >= 0 or events.rfind(ERROR) >= 0:
+        return -1
+    return events.count(b"\ndata:") + (events[:5] == b"data:")  # a line's end is never within JSON
 
 
 def _has_data(event: bytearray) -> bool:
@@ -47,7 +45,7 @@ _EVENTS = Framing(
     overlap_bytes=1,
     unframe=_join_data,
     matters=_matters,
-    count=_count,
+    count_plain=_count_plain,
     has_data=_has_data,
     is_error=_is_error,
 )

@@ -24,7 +24,7 @@ class Framing(NamedTuple):
     overlap_bytes: int  # of a boundary that may stand at the end of a chunk and not yet be one
     unframe: Callable[[bytearray], bytearray]  # the document in a frame; empty when there is none
     matters: Callable[[bytes | bytearray], bool]  # False is certain: the frame tells no usage and no error
-    count: Callable[[bytes], int]  # the frames with a document in a chunk of whole ones
+    count_plain: Callable[[bytes], int]  # documents in a chunk of whole frames; -1 where one may matter
     has_data: Callable[[bytearray], bool]
     is_error: Callable[[bytearray], bool]  # by what stands beside its document
 
@@ -35,6 +35,7 @@ class StreamReader:
     __slots__ = (
         "_accumulator",
         "_begun",
+        "_count_plain",
         "_ends",
         "_framing",
         "_held",
@@ -50,6 +51,7 @@ class StreamReader:
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
         self._ends = framing.ends
+        self._count_plain = framing.count_plain
         self._matters = framing.matters
         self._held = bytearray()
         self._looks = _MODEL_LOOKS
@@ -80,9 +82,11 @@ class StreamReader:
         """Take the next chunk as it is sent."""
         if type(chunk) is not bytes:
             chunk = bytes(chunk)
-        if self._is_idle and chunk.endswith(self._ends) and not self._matters(chunk):
-            self.events += self._framing.count(chunk)
-            return
+        if self._is_idle and chunk.endswith(self._ends):
+            count = self._count_plain(chunk)
+            if count >= 0:
+                self.events += count
+                return
         for start in range(0, len(chunk), MAX_FRAME_BYTES):
             self._hold(chunk[start : start + MAX_FRAME_BYTES])
         self._is_idle = not self._held and not self._looks and self.has_content

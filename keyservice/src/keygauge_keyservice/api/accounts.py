@@ -22,7 +22,7 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.web import fields
-from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 
@@ -38,7 +38,7 @@ def create() -> tuple[dict[str, Any], int]:
     name, plan_id = given.name("name"), given.slug("plan")
     given.check()
     with services().connection() as connection:
-        return _document(accounts.create(connection, name=name, plan_id=plan_id, actor=OPERATOR)), 201
+        return _document(accounts.create(connection, name=name, plan_id=plan_id, actor=actor())), 201
 
 
 @blueprint.get("")
@@ -74,9 +74,9 @@ def change(account_id: str) -> dict[str, Any]:
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         if plan_id is not None:
-            account = accounts.change_plan(connection, account_id, plan_id, actor=OPERATOR)
+            account = accounts.change_plan(connection, account_id, plan_id, actor=actor())
         if status is not None:
-            account = accounts.set_status(connection, account_id, status, actor=OPERATOR)
+            account = accounts.set_status(connection, account_id, status, actor=actor())
         return _document(account)
 
 

@@ -27,7 +27,7 @@ from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.web import fields as given_fields
-from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 from keygauge_keyservice.web.idempotency import idempotent
@@ -97,7 +97,7 @@ def set_price(plan_id: str) -> dict[str, Any]:
     price = given.integer("monthly_nanousd", least=0, most=PRICE_MAX, nullable=True)
     given.check()
     with services().connection() as connection:
-        billing.set_plan_price(connection, plan_id, price, actor=OPERATOR)
+        billing.set_plan_price(connection, plan_id, price, actor=actor())
     return {"monthly_nanousd": price}
 
 

@@ -12,9 +12,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from keygauge_keyservice.api.schema import INTEGER, TEXT, array, enum, obj, operation, query
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.ledger import ingest
+from keygauge_keyservice.ledger import ingest, spool_service
 from keygauge_keyservice.ledger.event import Refusal
-from keygauge_keyservice.web.bearer_auth import replica_only
+from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("api_events", __name__, url_prefix="/v1/events")
@@ -39,6 +39,8 @@ def take() -> dict[str, Any]:
     lines = _lines(_body())
     with services().replica_connection() as connection:
         services().prices.refresh(connection)
+        spool_service.claim(connection, spool, service())
+        connection.commit()  # a batch begins outside of any transaction
         try:
             receipt = ingest.take_batch(connection, spool, first, lines, services().prices, owner=owner, oldest=oldest)
         except ingest.SpoolClaimedError as error:

@@ -12,7 +12,7 @@ from keygauge_keyservice.keys import key_limits
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, limit_document, read_key_limits
 from keygauge_keyservice.web import fields
-from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 
@@ -36,7 +36,7 @@ def replace(key_id: str) -> dict[str, Any]:
     limits = read_key_limits(given)
     given.check()
     with services().connection() as connection:
-        return _document(key_limits.replace(connection, key_id, limits, actor=OPERATOR, by_operator=True))
+        return _document(key_limits.replace(connection, key_id, limits, actor=actor(), by_operator=True))
 
 
 def _document(limits: Sequence[Limit]) -> dict[str, Any]:

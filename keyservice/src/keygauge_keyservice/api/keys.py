@@ -26,7 +26,7 @@ from keygauge_keyservice.api.schema import (
 )
 from keygauge_keyservice.keys import key_terms, keys, rotation
 from keygauge_keyservice.web import fields
-from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 
@@ -50,7 +50,7 @@ def create(account_id: str) -> tuple[dict[str, Any], int]:
             peppers=services().settings.peppers,
             account_id=account_id,
             environment=environment,
-            actor=OPERATOR,
+            actor=actor(),
             by_operator=True,
             **terms,
         )
@@ -87,12 +87,12 @@ def change(key_id: str) -> dict[str, Any]:
     given.check()
     with services().connection() as connection:
         key = (
-            keys.change(connection, key_id, actor=OPERATOR, by_operator=True, **terms)
+            keys.change(connection, key_id, actor=actor(), by_operator=True, **terms)
             if terms
             else keys.require(connection, key_id)
         )
         if status is not None:
-            key = keys.set_status(connection, key_id, status, actor=OPERATOR, by_operator=True)
+            key = keys.set_status(connection, key_id, status, actor=actor(), by_operator=True)
         return _document(key)
 
 
@@ -112,7 +112,7 @@ def rotate(key_id: str) -> tuple[dict[str, Any], int]:
             peppers=services().settings.peppers,
             rotation_id=rotation_id,
             grace_s=grace_s,
-            actor=OPERATOR,
+            actor=actor(),
         )
         secrets = [_secret(secret) for secret in rotation.list_secrets(connection, key_id)]
     return {"key": _document(done.key), "token": done.token, "secrets": secrets}, 201 if done.token else 200
@@ -124,7 +124,7 @@ def rotate(key_id: str) -> tuple[dict[str, Any], int]:
 def delete(key_id: str) -> tuple[str, int]:
     """Delete a key."""
     with services().connection() as connection:
-        keys.delete(connection, key_id, actor=OPERATOR)
+        keys.delete(connection, key_id, actor=actor())
     return "", 204
 
 

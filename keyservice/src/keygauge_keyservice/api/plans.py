@@ -25,7 +25,7 @@ from keygauge_keyservice.api.schema import (
 )
 from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, UNITS, WINDOW_S_MAX, limit_document, read_limits
 from keygauge_keyservice.web import fields
-from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 
@@ -41,7 +41,7 @@ def create() -> tuple[dict[str, Any], int]:
     plan_id, name, limits = given.slug("id"), given.name("name"), read_limits(given)
     given.check()
     with services().connection() as connection:
-        return _document(plans.create(connection, plan_id=plan_id, name=name, limits=limits, actor=OPERATOR)), 201
+        return _document(plans.create(connection, plan_id=plan_id, name=name, limits=limits, actor=actor())), 201
 
 
 @blueprint.get("")
@@ -71,7 +71,7 @@ def replace_limits(plan_id: str) -> dict[str, Any]:
     limits = read_limits(given)
     given.check()
     with services().connection() as connection:
-        return _document(plans.replace_limits(connection, plan_id, limits, actor=OPERATOR))
+        return _document(plans.replace_limits(connection, plan_id, limits, actor=actor()))
 
 
 def _document(plan: plans.Plan) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import ABOVE_MAX, RATE_MAX, REQUEST_RATE_MAX, TIERS_MAX, read_tiers
 from keygauge_keyservice.web import fields
-from keygauge_keyservice.web.bearer_auth import OPERATOR, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 
@@ -54,7 +54,7 @@ def add() -> tuple[dict[str, Any], int]:
             valid_from=valid_from,
             provider=provider,
             account_id=account_id,
-            actor=OPERATOR,
+            actor=actor(),
         )
     return _document(price), 201
 

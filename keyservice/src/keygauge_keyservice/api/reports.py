@@ -8,8 +8,8 @@ from flask import Blueprint
 
 from keygauge.protocol import Report
 from keygauge_keyservice.api.schema import components, obj, operation, ref
-from keygauge_keyservice.ledger import replica_counts
-from keygauge_keyservice.web.bearer_auth import replica_only
+from keygauge_keyservice.ledger import replica_counts, spool_service
+from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import message
 
@@ -22,6 +22,7 @@ def receive() -> dict[str, Any]:
     """Keep a report."""
     report = message(Report, code="bad_report")
     with services().replica_connection() as connection:
+        spool_service.claim(connection, report.spool, service())
         replica_counts.keep(connection, report)
     return {}
 

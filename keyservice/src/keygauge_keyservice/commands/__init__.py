@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from keygauge.command import Subparsers
-from keygauge_keyservice.commands import accounts, billing, keys, ledger, members, migrate, plans, prices, serve, usage
+from keygauge_keyservice.commands import (
+    accounts,
+    billing,
+    keys,
+    ledger,
+    members,
+    migrate,
+    plans,
+    prices,
+    serve,
+    tokens,
+    usage,
+)
 
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the `keygauge` command."""
-    for noun in (serve, migrate, plans, prices, accounts, members, keys, usage, billing, ledger):
+    for noun in (serve, migrate, plans, prices, accounts, members, keys, tokens, usage, billing, ledger):
         noun.register(subparsers)

@@ -32,8 +32,8 @@ AccountSort: TypeAlias = Literal["name", "plan", "status", "created", "keys", "u
 ACCOUNT_SORTS: dict[AccountSort, str] = {
     "name": "lower(account.name)",
     "plan": "plan_id",
-    "status": "account.status",
-    "created": "account.created_at",
+    "status": "status",
+    "created": "created_at",
     "keys": "keys",
     "used": "last_used_at",
     "requests": "requests",

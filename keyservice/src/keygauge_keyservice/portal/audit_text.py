@@ -32,6 +32,8 @@ _ACTIONS = {
     "member.remove": "Member removed",
     "member.set_password": "Password changed",
     "member.set_role": "Role changed",
+    "token.create": "Token created",
+    "token.revoke": "Token revoked",
     "member.verify": "Address verified by single sign-on",
     "member.uninvite": "Invitation canceled",
     "note.add": "Support note added",

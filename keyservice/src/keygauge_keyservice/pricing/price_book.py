@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from keygauge.pricing.rates import Rates, cost_nanousd
@@ -69,11 +69,11 @@ class PriceBook:
         own = {price.valid_from for price in self._own_of(account_id, provider, model)}
         return own | set(self._public.changes(provider, model, days))
 
-    def _own_of(self, account_id: str | None, provider: str | None, model: str) -> Iterator[OwnPrice]:
+    def _own_of(self, account_id: str | None, provider: str | None, model: str) -> list[OwnPrice]:
+        """Return those that may hold; one for a single provider too, where nobody knows yet who will answer."""
         name = provider.lower() if provider else None
-        for price in self._own.get(model.lower(), ()):
-            if price.account_id in {None, account_id} and price.provider in {None, name}:
-                yield price
+        listed = [price for price in self._own.get(model.lower(), ()) if price.account_id in {None, account_id}]
+        return [price for price in listed if price.provider in {None, name}] or ([] if name else listed)
 
 
 def _rank(price: OwnPrice) -> tuple[bool, bool, datetime, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from flask import Flask, current_app
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from psycopg.errors import ReadOnlySqlTransaction
 
 from keygauge_keyservice.accounts.oidc import SignOn
+from keygauge_keyservice.accounts.tokens import TokenBook
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection, Pool
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
@@ -43,6 +45,11 @@ class Context:
         """Give one for what replicas ask, likewise."""
         with _connection(self.replica_pool) as connection:
             yield connection
+
+    @cached_property
+    def tokens(self) -> TokenBook:
+        """The tokens of services and operators, as this process knows them."""
+        return TokenBook(self.replica_connection)
 
     def close(self) -> None:
         """Close the pools."""

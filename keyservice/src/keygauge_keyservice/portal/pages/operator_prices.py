@@ -81,7 +81,7 @@ def _page(*, wrong: list[str] | None = None) -> str:
         found = own_prices.list_prices(connection)
     return render_template(
         "portal/operator_prices.html",
-        own_prices=found,
+        prices=found,
         wrong=wrong,
         given=request.form if wrong else {},
         is_added=request.args.get("notice") == "added",

@@ -97,7 +97,6 @@ def show() -> str:
         earlier=earlier,
         rows=rows,
         rows_max=_ROWS_MAX,
-        is_first=not earlier.requests,
         points=points,
         layers=layers,
         chart=""

@@ -1,0 +1,54 @@
+"""Servers that take the client's address from what a header says, before KeyGauge sees the request."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+_log = logging.getLogger(__name__)
+
+_UVICORN_ENVIRON = ("FORWARDED_ALLOW_IPS", "UVICORN_FORWARDED_ALLOW_IPS")
+_UVICORN_WAY_OUT = "start uvicorn with --no-proxy-headers and name your proxies in KEYGAUGE_TRUSTED_PROXIES"
+_UNDERSCORES = "takes X_Forwarded_For for X-Forwarded-For: let your proxy drop header names with an underscore"
+
+
+def warn_of_uvicorn(receive: Callable[..., Any], trusted: Collection[str]) -> None:
+    """Warn at the start where uvicorn believes others than the proxies that KeyGauge is told of.
+
+    `receive` is that of the lifespan, which uvicorn's own object with its settings answers.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    if not getattr(config, "proxy_headers", False):
+        return
+    allowed = getattr(config, "forwarded_allow_ips", "")
+    hosts = {host.strip() for host in (allowed.split(",") if isinstance(allowed, str) else allowed)}
+    if not hosts <= set(trusted):
+        _log.warning(
+            "uvicorn takes the client's address from X-Forwarded-For of %s, and keys bound to networks go by it: %s",
+            ",".join(sorted(hosts)),
+            _UVICORN_WAY_OUT,
+        )
+
+
+def warn_of_underscores(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> None:
+    """Warn at a process's first WSGI request where a client may write the header that a trusted proxy writes."""
+    server = str(environ.get("SERVER_SOFTWARE", "")) or getattr(start_response, "__module__", "")
+    name = server.lower().partition(".")[0]
+    if name in {"granian", "hypercorn"}:
+        _log.warning("%s %s", name, _UNDERSCORES)
+
+
+def examine(trusted: Collection[str]) -> Iterator[tuple[bool, str]]:
+    """Say what the environment and the servers that are installed make of the client's address: (is good, text)."""
+    for name in _UVICORN_ENVIRON:
+        if "*" in os.environ.get(name, ""):
+            yield False, f"{name} is '*': every client may claim any address; {_UVICORN_WAY_OUT}"
+    if find_spec("uvicorn") is not None:
+        text = "uvicorn takes the client's address from X-Forwarded-For of 127.0.0.1 unless told otherwise"
+        yield True, f"{text}: for keys bound to networks, {_UVICORN_WAY_OUT}"
+    for server in ("granian", "hypercorn"):
+        if trusted and find_spec(server) is not None:
+            yield True, f"{server} with a WSGI app {_UNDERSCORES}"

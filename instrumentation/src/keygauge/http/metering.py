@@ -1,0 +1,111 @@
+"""What a call used: as its app stated it, as its answer told it, or as it is estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from keygauge.call import Call
+from keygauge.limits.estimate import BYTES_PER_TOKEN
+from keygauge.limits.model_names import in_address
+from keygauge.usage import Reader, Usage, header_counts, operations, request_model
+from keygauge.usage.provider_rules import ProviderRules
+from keygauge.usage.reading import Missing
+
+_REFUSED = 400
+
+
+class Policy(Protocol):
+    """What a process knows of how to meter."""
+
+    answers: operations.Answers
+    estimates: frozenset[str]
+    providers: ProviderRules
+
+
+class Answer(Struct, gc=False):
+    """What passed of a call's request and answer, beside its body."""
+
+    path: str
+    is_document: bool = False  # of JSON
+    headers: Mapping[bytes, bytes] | Mapping[str, str] = {}
+    sent_first: bytes = b""  # the request's first chunk, and its last
+    sent_last: bytes = b""
+
+
+def meter(call: Call, reader: Reader | None, answer: Answer, policy: Policy, *, complete: bool) -> None:
+    """Write into a call what it used; what the app stated itself wins."""
+    is_stated = call.usage is not None
+    shape, missing = None, None
+    if reader is not None:
+        shape, missing = _read(call, reader, complete=complete, is_stated=is_stated)
+    if call.status < _REFUSED:
+        if call.usage is None and (told := header_counts.read(answer.headers)):
+            call.usage, call.usage_status, missing = told, "reported", None
+        if not is_stated and not _consumes(call, reader, answer, policy):
+            call.usage, call.usage_status, call.is_free, missing = None, "none", True, None
+        else:
+            call.model = call.model or _named_model(call, answer)
+            if not is_stated and (reader is None or reader.has_content or not reader.failed):
+                _estimate(call, answer, policy, missing)
+    if not is_stated and (call.model is not None or missing != "no_usage"):
+        call.missing = missing
+    if call.provider is None and (call.model is not None or call.usage is not None):
+        call.provider = policy.providers.find(call.route, answer.path) or shape
+
+
+def _read(call: Call, reader: Reader, *, complete: bool, is_stated: bool) -> tuple[str | None, Missing | None]:
+    usage, model, provider, status, missing = reader.close(complete=complete)
+    if reader.events:
+        call.messages = reader.events
+    call.model = call.model or model
+    if not is_stated:
+        call.usage, call.usage_status = usage, status
+    return provider, missing
+
+
+def _consumes(call: Call, reader: Reader | None, answer: Answer, policy: Policy) -> bool:
+    """Tell whether a call used what its answer shows."""
+    name = reader.answer if reader is not None else None
+    if call.method in operations.READS:
+        if call.usage is None:
+            return call.stream is not None
+        return policy.answers.is_first(name, shown=operations.is_shown(answer.path))
+    if operations.is_free(answer.path):
+        return False
+    if call.usage is None and name is not None:
+        policy.answers.expect(name)
+    return True
+
+
+def _named_model(call: Call, answer: Answer) -> str | None:
+    """Find the model of an answer that names none."""
+    if call.usage is None and not operations.names_a_model(answer.path):
+        return None
+    if call.estimate is not None and call.estimate.model:
+        return str(call.estimate.model)
+    in_body = request_model.find(answer.sent_first, answer.sent_last)
+    return in_body or next((unquote(name) for name in in_address(answer.path)), None)
+
+
+def _estimate(call: Call, answer: Answer, policy: Policy, missing: Missing | None) -> None:
+    """Estimate what an answer did not tell: an event of a stream is about a token, so are four bytes."""
+    usage = call.usage
+    is_cut = missing == "cut" and call.stream == "sse" and "streams" in policy.estimates
+    if usage is not None:
+        if is_cut and call.usage_status == "partial" and (usage.output_tokens or 0) < call.messages:
+            call.usage, call.usage_status = usage._replace(output_tokens=call.messages), "estimated"
+        return
+    if call.stream == "sse" and "streams" in policy.estimates:
+        if call.model is None and not operations.names_a_model(answer.path):
+            return
+        made = call.messages
+    elif "documents" in policy.estimates and answer.is_document and call.model is not None and missing == "no_usage":
+        made = -(-call.response_bytes // BYTES_PER_TOKEN)
+    else:
+        return
+    given = -(-call.request_bytes // BYTES_PER_TOKEN) if call.estimate is None else call.estimate.input_tokens
+    call.usage, call.usage_status = Usage(given, made), "estimated"

@@ -1,0 +1,89 @@
+"""Which operations consume: an answer that shows usage is not one that used it.
+
+Reading a stored answer, polling a batch or listing runs shows what another call used. So does cancelling one, and
+counting tokens uses none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from threading import Lock
+from typing import Final
+
+READS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+
+_ID: Final = "[^/]+"
+_SHOWN: Final = (  # by a read
+    rf"/responses/{_ID}(?:/input_items)?",
+    rf"/chat/completions(?:/{_ID})?(?:/messages)?",
+    rf"/(?:messages/)?batch(?:es|_prediction_jobs)?(?:/{_ID})?(?:/results)?",
+    rf"/threads/{_ID}/runs(?:/{_ID})?(?:/steps)?(?:/{_ID})?",
+    rf"/(?:fine_tuning|batch|fine-tuning)/jobs(?:/{_ID})?(?:/{_ID})?",
+    rf"/evals(?:/{_ID})?(?:/runs)?(?:/{_ID})?(?:/output_items)?(?:/{_ID})?",
+    rf"/v\d\w*/files(?:/{_ID})?(?:/content)?",
+    rf"/videos(?:/{_ID})?(?:/content)?",
+    rf"/interactions/{_ID}",
+    rf"/(?:models|tunedModels|batches|operations|cachedContents|model-invocation-jobs?|async-invoke|embed-jobs)(?:/{_ID})*",
+    rf"/(?:generation|predictions|conversations|organization|usage|costs)(?:/{_ID})*",
+)
+_FREE: Final = (  # of those that write
+    rf"/(?:responses|batches|messages/batches|threads/{_ID}/runs|batch/jobs|fine_tuning/jobs)/{_ID}(?:/|:)cancel",
+    rf"/(?:batches|messages/batches|batch/jobs|fine_tuning/jobs|v\d\w*/(?:files|uploads))(?:/{_ID})*",
+    rf"/chat/completions/{_ID}",
+    r"/messages/count_tokens|/responses/input_tokens|/tokenize|/detokenize|/api/(?:show|pull|create|copy)",
+    rf"/models/{_ID}:(?:countTokens|computeTokens|batchGenerateContent|asyncBatchEmbedContent)|/model/{_ID}/count-tokens",
+)
+_is_shown = re.compile(rf"(?:{'|'.join(_SHOWN)})/?$").search
+_is_free = re.compile(rf"(?:{'|'.join(_FREE)})/?$").search
+_names_a_model = re.compile(
+    r"/(?:audio|chat|completions?|converse|embed|embeddings|engines|generate|images|invoke|messages|models?|rerank|responses|"
+    r"videos)(?:[/:-]|$)|:(?:\w*[gG]enerateContent|\w*[eE]mbedContents?|predict)$"
+).search
+
+
+def is_shown(path: str) -> bool:
+    """Tell whether reading a path shows what another call used."""
+    return _is_shown(path) is not None
+
+
+def is_free(path: str) -> bool:
+    """Tell whether writing to a path uses nothing by itself."""
+    return _is_free(path) is not None
+
+
+def names_a_model(path: str) -> bool:
+    """Tell whether an operation is a model's, so that the `model` in its request is one."""
+    return _names_a_model(path) is not None
+
+
+class Answers:
+    """The answers seen lately, by id: each is charged once, whoever reads it how often."""
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._lock = Lock()
+        self._awaited: OrderedDict[str, None] = OrderedDict()
+        self._charged: OrderedDict[str, None] = OrderedDict()
+
+    def expect(self, name: str) -> None:
+        """Note an answer that is made in the background: the first read that shows its usage is charged."""
+        with self._lock:
+            self._remember(self._awaited, name)
+
+    def is_first(self, name: str | None, *, shown: bool) -> bool:
+        """Tell whether what a read tells is to be charged: an answer that was awaited, or one not seen before."""
+        if name is None:
+            return not shown
+        with self._lock:
+            is_awaited = name in self._awaited
+            self._awaited.pop(name, None)
+            is_new = name not in self._charged
+            self._remember(self._charged, name)
+            return is_awaited or (is_new and not shown)
+
+    def _remember(self, kept: OrderedDict[str, None], name: str) -> None:
+        kept[name] = None
+        kept.move_to_end(name)
+        if len(kept) > self._most:
+            kept.popitem(last=False)

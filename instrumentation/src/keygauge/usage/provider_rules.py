@@ -1,0 +1,29 @@
+"""The operator's word on whose answers a route gives, e.g. `/v1/chat/*=deepseek`: what cannot be guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keygauge.usage.providers.names import provider_of, provider_of_path
+
+
+class ProviderRules:
+    """Providers by route; the longest pattern wins, a trailing `*` matches all that begins so."""
+
+    def __init__(self, rules: Iterable[tuple[str, str]] = ()) -> None:
+        self._rules = sorted(rules, key=lambda rule: len(rule[0]), reverse=True)
+
+    def find(self, route: str, path: str) -> str | None:
+        """Return the provider that a rule has for a route or path, else the one whose path it is."""
+        for pattern, provider in self._rules:
+            if any(_matches(pattern, place) for place in (route, path)):
+                return provider
+        return provider_of_path(path)
+
+    def of_request(self, route: str, path: str, model: str) -> str | None:
+        """Return whose answer a request will get, as far as that can be known."""
+        return self.find(route, path) or provider_of(model)
+
+
+def _matches(pattern: str, place: str) -> bool:
+    return place.startswith(pattern[:-1]) if pattern.endswith("*") else place == pattern

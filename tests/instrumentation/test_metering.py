@@ -1,0 +1,233 @@
+"""What a call used, served: whose model it is, which operations consume, what is estimated, what stands elsewhere."""
+
+import json
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+RESPONSE = {
+    "id": "resp_1",
+    "object": "response",
+    "model": "gpt-4.1",
+    "usage": {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7},
+}
+
+
+def answering(document=None, *, media_type=None, chunks=None, headers=None):
+    async def answer(request):
+        await request.body()
+        if chunks is not None:
+            return StreamingResponse(iter(chunks), media_type=media_type or "text/event-stream")
+        if callable(document):
+            return JSONResponse(document())
+        return Response(json.dumps(document), media_type=media_type or "application/json", headers=headers)
+
+    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST", "DELETE"])])
+
+
+@pytest.fixture
+def event_of(service, guard, visit):
+    async def event_of(host, path="/v1/chat/completions", method="POST", **sent):
+        _, token = service.key()
+        app = guard(host)
+        await visit(app, token, path, method=method, **sent)
+        app._process.stop()
+        return service.events(1)[-1]
+
+    return event_of
+
+
+def told(event):
+    return event["usage_status"], event["input_tokens"], event["output_tokens"]
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "provider"),
+    [
+        ("gpt-4o", "/v1/chat/completions", "openai"),
+        ("house", "/v1/chat/completions", "openai"),
+        ("deepseek-chat", "/v1/chat/completions", "deepseek"),
+        ("grok-4", "/v1/chat/completions", "x_ai"),
+        ("glm-4.6", "/v1/chat/completions", "zai"),
+        ("groq/llama-3.3-70b", "/v1/chat/completions", "groq"),
+        ("us.anthropic.claude-sonnet-4-20250514-v1:0", "/v1/chat/completions", "aws.bedrock"),
+        ("gpt-4o", "/openai/deployments/mine/chat/completions", "azure.ai.openai"),
+        ("gpt-4o", "/own/chat", "vllm"),
+    ],
+)
+async def test_provider_is_told_by_rule_path_name_and_shape(event_of, monkeypatch, model, path, provider):
+    monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/own/*=vllm, /own/other=tgi")
+    event = await event_of(answering({"model": model, "choices": [], "usage": USAGE}), path)
+    assert (event["provider"], event["model"]) == (provider, model)
+
+
+async def test_stored_answers_are_charged_once_however_often_they_are_read(service, guard, visit):
+    _, token = service.key()
+    app = guard(answering(RESPONSE))
+    for method, path in [
+        ("POST", "/v1/responses"),
+        *[("GET", "/v1/responses/resp_1")] * 3,
+        ("POST", "/v1/responses/resp_1/cancel"),
+        ("GET", "/my/own/reading"),
+    ]:
+        assert (await visit(app, token, path, method=method)).status_code == 200
+    app._process.stop()
+    assert [event["output_tokens"] for event in service.events(6)] == [4, None, None, None, None, None]
+
+
+async def test_an_answer_that_only_reads_give_is_charged_once(service, guard, visit):
+    _, token = service.key()
+    app = guard(answering({**RESPONSE, "id": "resp_2"}))
+    for _ in range(3):
+        await visit(app, token, "/my/own/generator")
+    app._process.stop()
+    assert [event["output_tokens"] for event in service.events(3)] == [4, None, None]
+
+
+async def test_an_answer_made_in_the_background_is_charged_when_it_is_first_read(service, guard, visit):
+    _, token = service.key()
+    answers = iter([{**RESPONSE, "status": "queued", "usage": None}, RESPONSE, RESPONSE])
+    app = guard(answering(lambda: next(answers)))
+    await visit(app, token, "/v1/responses", method="POST", json={"background": True})
+    for _ in range(2):
+        await visit(app, token, "/v1/responses/resp_1")
+    app._process.stop()
+    assert [event["output_tokens"] for event in service.events(3)] == [None, 4, None]
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "answer", "model"),
+    [
+        (
+            "/v2/chat",
+            {"json": {"model": "command-r-plus"}},
+            {"usage": {"tokens": {"input_tokens": 3}}},
+            "command-r-plus",
+        ),
+        ("/v1/images/generations", {"json": {"model": "gpt-image-1"}}, {"usage": {"input_tokens": 3}}, "gpt-image-1"),
+        ("/v1/audio/speech", {"json": {"model": "tts-1", "input": "x" * 99}}, None, "tts-1"),
+        ("/v1/audio/transcriptions", {"data": {"model": "whisper-1"}, "files": {"file": b"x" * 99}}, {}, "whisper-1"),
+        ("/v1beta/models/gemini-embedding-001:embedContent", {"json": {}}, {"embedding": {}}, "gemini-embedding-001"),
+        (
+            "/model/us.amazon.nova-lite-v1:0/converse",
+            {"json": {}},
+            {"usage": {"inputTokens": 3}},
+            "us.amazon.nova-lite-v1:0",
+        ),
+        ("/cars", {"json": {"model": "Golf"}}, {"price": 3}, None),
+    ],
+)
+async def test_a_model_that_only_the_request_names_is_counted(event_of, path, sent, answer, model):
+    media_type = "audio/mpeg" if answer is None else None
+    event = await event_of(answering(answer, media_type=media_type), path, **sent)
+    assert event["model"] == model
+
+
+async def test_a_stream_that_is_left_is_estimated(event_of):
+    chunk = {"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": "Hi"}}]}
+    comments = b": keep-alive\n\n" * 50
+    events = f"data: {json.dumps(chunk)}\n\n".encode() * 200
+    assert told(await event_of(answering(chunks=[comments, events]), content=b"x" * 40)) == ("estimated", 10, 200)
+
+
+async def test_a_message_that_breaks_off_is_estimated_by_its_events(event_of):
+    start = {"type": "message_start", "message": {"model": "claude", "usage": {"input_tokens": 25, "output_tokens": 1}}}
+    delta = {"type": "content_block_delta", "delta": {"text": "Hi"}}
+    events = [f"data: {json.dumps(one)}\n\n".encode() for one in [start, *[delta] * 30]]
+    assert told(await event_of(answering(chunks=events))) == ("estimated", 25, 31)
+
+
+async def test_a_stream_of_something_else_is_not_estimated(event_of):
+    event = await event_of(answering(chunks=[b"data: news\n\n"] * 9), "/news", method="GET")
+    assert (*told(event), event["messages"]) == ("none", None, None, 9)
+
+
+async def test_counts_in_headers_are_read(event_of):
+    headers = {"x-prompt-tokens": "5", "x-generated-tokens": "6"}
+    assert told(await event_of(answering([{"generated_text": "x"}], headers=headers))) == ("reported", 5, 6)
+
+
+async def test_counts_in_trailers_are_read(service, guard, visit):
+    _, token = service.key()
+
+    async def host(scope, receive, send):
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+        await send({"type": "http.response.body", "body": b"{}"})
+        trailers = [(b"X-Prompt-Tokens", b"5"), (b"x-generated-tokens", b"6")]
+        await send({"type": "http.response.trailers", "headers": trailers})
+
+    app = guard(host)
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat",
+        "headers": [(b"authorization", b"Bearer " + token.encode())],
+    }
+    await app(scope, receive, send)
+    app._process.stop()
+    assert told(service.events(1)[0]) == ("reported", 5, 6)
+    assert sent[-1] == "http.response.trailers"
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        b'error: {"message": "overloaded"}\n\n',
+        b'event: error\ndata: {"message": "x"}\n\n',
+        b'data: {"object": "error", "message": "x", "code": 40303}\n\n',
+        b'data: {"choices": [{"finish_reason": "error"}]}\n\n',
+        b'data: {"type": "message-end", "delta": {"finish_reason": "ERROR", "usage": {"tokens": {}}}}\n\n',
+    ],
+)
+async def test_a_stream_that_tells_an_error_has_failed(event_of, last):
+    chunk = b'data: {"model": "m", "choices": [{"delta": {"content": "x"}}]}\n\n'
+    event = await event_of(answering(chunks=[chunk, last]))
+    assert (event["status"], event["error"]) == (500, "stream_error")
+
+
+async def test_an_error_in_json_rpc_is_an_answer(event_of):
+    chunk = b'event: message\ndata: {"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "x"}}\n\n'
+    event = await event_of(answering(chunks=[chunk]), "/mcp")
+    assert (event["status"], event["error"], event["usage_status"]) == (200, None, "none")
+
+
+async def test_time_to_first_token_is_that_of_the_first_content(service, guard):
+    _, token = service.key()
+    seen = []
+
+    async def host(scope, receive, send):
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        role = b'data: {"model": "m", "choices": [{"delta": {"role": "assistant", "content": ""}}]}\n\n'
+        content = b'data: {"model": "m", "choices": [{"delta": {"content": "Hi"}}]}\n\n'
+        for chunk in (b": keep-alive\n\n", b'data: {"type": "ping"}\n\n', role, content):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            seen.append(scope["keygauge"].first_byte_ns > 0)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        pass
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/chat",
+        "headers": [(b"authorization", b"Bearer " + token.encode())],
+    }
+    await guard(host)(scope, receive, send)
+    assert seen == [False, False, False, True]

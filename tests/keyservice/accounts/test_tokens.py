@@ -1,0 +1,98 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge.cli import main
+from keygauge_keyservice.accounts import tokens
+
+
+@pytest.fixture(autouse=True)
+def _no_delay(monkeypatch):
+    monkeypatch.setattr(tokens, "_FRESH_S", -1)
+
+
+@pytest.fixture
+def make(connection):
+    def make(kind="admin", name="deploy", **options):
+        return tokens.create(connection, kind=kind, name=name, actor="test", **options)
+
+    return make
+
+
+def bearer(secret):
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def test_two_tokens_of_one_name_are_valid_until_revoked(client, connection, make):
+    (old, old_secret), (_, new_secret) = make(), make()
+    assert [client.get("/v1/accounts", headers=bearer(one)).status_code for one in (old_secret, new_secret)] == [
+        200
+    ] * 2
+    tokens.revoke(connection, old.id, actor="test")
+    assert client.get("/v1/accounts", headers=bearer(old_secret)).status_code == 401
+    assert client.get("/v1/accounts", headers=bearer(new_secret)).status_code == 200
+
+
+def test_an_expired_or_invented_token_is_refused(client, make):
+    _, secret = make(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    for one in (secret, "kga_invented", "kgs_", ""):
+        assert client.get("/v1/accounts", headers=bearer(one)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("scope", "plan", "price"), [("read", 403, 403), ("keys", 403, 403), ("billing", 403, 422), ("all", 422, 422)]
+)
+def test_a_scope_bounds_what_a_token_changes(client, make, scope, plan, price):
+    _, secret = make(scope=scope)
+    assert client.get("/v1/plans", headers=bearer(secret)).status_code == 200
+    assert client.post("/v1/plans", json={}, headers=bearer(secret)).status_code == plan
+    assert client.post("/v1/prices", json={}, headers=bearer(secret)).status_code == price
+
+
+def test_neither_kind_stands_for_the_other(client, make):
+    _, of_service = make(kind="service", name="shop")
+    _, of_admin = make()
+    assert client.get("/v1/accounts", headers=bearer(of_service)).status_code == 401
+    assert client.post("/v1/heartbeat", json={}, headers=bearer(of_admin)).status_code == 401
+    assert client.post("/v1/heartbeat", json={}, headers=bearer(of_service)).status_code == 422
+
+
+def test_changes_are_in_the_audit_log_by_name(client, connection, make):
+    token, secret = make(name="deploy")
+    plan = {"id": "free", "name": "Free", "limits": []}
+    assert client.post("/v1/plans", json=plan, headers=bearer(secret)).status_code == 201
+    row = connection.execute("SELECT actor FROM audit WHERE action = 'plan.create'").fetchone()
+    assert row["actor"] == "token deploy"
+    client.get("/v1/plans", headers=bearer(secret))
+    [listed] = tokens.list_tokens(connection)
+    assert (listed.id, listed.last_used_at is not None) == (token.id, True)
+
+
+def test_a_spool_belongs_to_the_service_whose_token_opened_it(client, make, replica):
+    secrets = {name: make(kind="service", name=name)[1] for name in ("shop", "search")}
+    rotated = make(kind="service", name="shop")[1]
+
+    def send(headers):
+        return client.post("/v1/events?spool=ab&first=0", data=b"[]\n", headers=headers).status_code
+
+    assert send(bearer(secrets["shop"])) == 200
+    assert send(bearer(rotated)) == 200
+    assert send(bearer(secrets["search"])) == 403
+    assert send(replica) == 403
+    assert client.post("/v1/events?spool=cd&first=0", data=b"[]\n", headers=replica).status_code == 200
+
+
+def test_the_command_makes_lists_and_revokes(database_url, monkeypatch, capsys, client):
+    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
+    assert main(["tokens", "create", "admin", "ci", "--scope", "read"]) == 0
+    made = capsys.readouterr()
+    secret, token_id = made.out.strip(), made.err.split()[1].rstrip(":")
+    assert client.get("/v1/plans", headers=bearer(secret)).status_code == 200
+    assert main(["tokens", "revoke", token_id]) == 0
+    assert client.get("/v1/plans", headers=bearer(secret)).status_code == 401
+    capsys.readouterr()
+    assert main(["tokens", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "ci" in listed
+    assert secret not in listed
+    assert main(["tokens", "create", "service", "shop", "--scope", "read"]) == 1

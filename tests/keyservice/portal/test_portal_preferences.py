@@ -1,0 +1,41 @@
+"""Times and numbers are written as their reader wants: by choice, else as the browser says."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from keygauge_keyservice.keys import keys
+
+
+@pytest.fixture
+def dated(connection, customer):
+    keys.change(connection, customer.key.id, actor="test", expires_at=datetime(2030, 1, 31, 20, 30, tzinfo=UTC))
+    return f"/keys/{customer.key.id}"
+
+
+def save(signed_in, **form):
+    return signed_in.post("/password/preferences", form, page="/password")
+
+
+def test_zone_and_format_are_kept_for_the_member(signed_in, dated):
+    assert "31 Jan 2030, 20:30 UTC" in signed_in.get(dated).text
+    assert save(signed_in, zone="Asia/Kathmandu", locale="de").status_code == 303
+    page = signed_in.get(dated).text
+    assert "01.02.2030, 02:15 UTC+05:45" in page
+    assert "Times are in Asia/Kathmandu" in page
+    save(signed_in, zone="", locale="")
+    assert "31 Jan 2030, 20:30 UTC" in signed_in.get(dated).text
+
+
+def test_browser_says_where_there_is_no_choice(signed_in, dated):
+    signed_in.client.set_cookie("keygauge_zone", "America/New_York")
+    page = signed_in.get(dated, headers={"Accept-Language": "en-US,en;q=0.9"}).text.replace("\u202f", " ")
+    assert "Jan 31, 2030, 3:30 PM EST" in page
+
+
+@pytest.mark.parametrize("zone", ["Nowhere/Else", "../etc/passwd", "UTC+5"])
+def test_zone_that_does_not_exist_is_refused_and_a_cookie_of_it_ignored(signed_in, dated, zone):
+    answer = save(signed_in, zone=zone)
+    assert (answer.status_code, "Enter an IANA time zone" in answer.text) == (422, True)
+    signed_in.client.set_cookie("keygauge_zone", zone)
+    assert "31 Jan 2030, 20:30 UTC" in signed_in.get(dated).text
