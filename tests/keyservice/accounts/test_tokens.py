@@ -1,9 +1,11 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from keygauge.cli import main
 from keygauge_keyservice.accounts import tokens
+from keygauge_keyservice.app import create_app
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,14 @@ def test_neither_kind_stands_for_the_other(client, make):
     assert client.get("/v1/accounts", headers=bearer(of_service)).status_code == 401
     assert client.post("/v1/heartbeat", json={}, headers=bearer(of_admin)).status_code == 401
     assert client.post("/v1/heartbeat", json={}, headers=bearer(of_service)).status_code == 422
+
+
+def test_one_token_of_the_environment_may_be_both(settings):
+    app = create_app(replace(settings, service_token=settings.admin_token))
+    client, headers = app.test_client(), bearer(settings.admin_token)
+    assert client.get("/v1/accounts", headers=headers).status_code == 200
+    assert client.post("/v1/heartbeat", json={}, headers=headers).status_code == 422
+    app.extensions["keygauge"].close()
 
 
 def test_changes_are_in_the_audit_log_by_name(client, connection, make):

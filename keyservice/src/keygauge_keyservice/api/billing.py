@@ -95,6 +95,8 @@ def set_price(plan_id: str) -> dict[str, Any]:
     """Set what a plan costs a month."""
     given = given_fields.body()
     price = given.integer("monthly_nanousd", least=0, most=PRICE_MAX, nullable=True)
+    if "monthly_nanousd" not in given:  # an empty body must not take a price away
+        given.fail("monthly_nanousd", "missing", "is required; null if the plan has no price")
     given.check()
     with services().connection() as connection:
         billing.set_plan_price(connection, plan_id, price, actor=actor())

@@ -113,7 +113,8 @@ def _check(fields: Fields, limit: Limit) -> Limit:
         fields.fail("smooth", "wrong_window", "only applies to rate limits, which have a window_s")
     if limit.smooth and limit.unit != "request":
         fields.fail("smooth", "wrong_unit", "only applies to request limits")
-    if limit.smooth and limit.amount is not None and limit.amount > SMOOTH_PER_S_MAX * (limit.window_s or 0) > 0:
+    numbers = isinstance(limit.amount, int) and isinstance(limit.window_s, int)  # what was read may be anything
+    if limit.smooth and numbers and limit.amount > SMOOTH_PER_S_MAX * (limit.window_s or 0) > 0:
         fields.fail("smooth", "wrong_number", f"allows at most {SMOOTH_PER_S_MAX:,} requests per second")
     if limit.unit != "concurrent" and given != 1:
         fields.fail("window_s", "wrong_window", "set either window_s or period")

@@ -84,8 +84,8 @@ def _caller() -> Caller:
 
 
 def _require(*kinds: Kind) -> Caller:
-    caller = _find()
-    if caller is None or caller.kind not in kinds:
+    caller = next((one for one in _callers() if one.kind in kinds), None)
+    if caller is None:
         raise Problem(
             401,
             "unauthorized",
@@ -96,18 +96,18 @@ def _require(*kinds: Kind) -> Caller:
     return caller
 
 
-def _find() -> Caller | None:
+def _callers() -> list[Caller]:
+    """Return whose token was given: both, where the environment has one for both."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     settings = services().settings
-    # Both are compared, even where the scheme is wrong, so that the time tells nothing.
-    is_admin = hmac.compare_digest(given.encode(), settings.admin_token.encode())
-    is_service = hmac.compare_digest(given.encode(), settings.service_token.encode())
+    known: dict[Kind, str] = {"admin": settings.admin_token, "service": settings.service_token}
+    # All are compared, even where the scheme is wrong, so that the time tells nothing.
+    found = [Caller(kind) for kind, token in known.items() if hmac.compare_digest(given.encode(), token.encode())]
     if scheme.lower() != "bearer":
-        return None
-    if is_admin or is_service:
-        return Caller("admin" if is_admin else "service")
-    token = services().tokens.find(given)
-    return None if token is None else Caller(token.kind, token.name, token.scope)
+        return []
+    if not found and (token := services().tokens.find(given)) is not None:
+        found = [Caller(token.kind, token.name, token.scope)]
+    return found
 
 
 def _require_scope(caller: Caller) -> None:

@@ -1,0 +1,107 @@
+"""What gets past a check that reads something else than the app does, tried on real servers."""
+
+import socket
+
+import pytest
+
+APP = '''
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+
+from keygauge import asgi as keygauge_asgi
+from keygauge import wsgi as keygauge_wsgi
+
+
+async def done(scope, receive, send):
+    """Do whatever is asked, by any method and on any path."""
+    body = await Request(scope, receive).body()
+    await PlainTextResponse(b"done " + body)(scope, receive, send)
+
+
+asgi = keygauge_asgi.KeyGaugeMiddleware(Starlette(routes=[Mount("/sub", done), Mount("/", done)]))
+
+
+def all_of(stream):
+    while part := stream.read(1000):
+        yield part
+
+
+def done_wsgi(environ, start_response):
+    """Do whatever is asked, reading all that comes."""
+    is_sized = environ.get("CONTENT_LENGTH") and not environ.get("wsgi.input_terminated")
+    stream = environ["wsgi.input"]
+    body = stream.read(int(environ["CONTENT_LENGTH"])) if is_sized else b"".join(all_of(stream))
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"done " + body]
+
+
+wsgi = keygauge_wsgi.KeyGaugeMiddleware(done_wsgi)
+'''
+GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "-k"]
+SERVERS = {
+    "uvicorn": ["uvicorn", "small:asgi", "--port", "{port}"],
+    "hypercorn": ["hypercorn", "small:asgi", "--bind", "127.0.0.1:{port}"],
+    "hypercorn trio": ["hypercorn", "small:asgi", "-k", "trio", "--bind", "127.0.0.1:{port}"],
+    "granian": ["granian", "small:asgi", "--interface", "asgi", "--port", "{port}"],
+    "gunicorn": [*GUNICORN, "gthread", "small:wsgi"],
+    "hypercorn wsgi": ["hypercorn", "wsgi:small:wsgi", "--bind", "127.0.0.1:{port}"],
+    "granian wsgi": ["granian", "small:wsgi", "--interface", "wsgi", "--port", "{port}"],
+    "waitress": ["waitress-serve", "--listen", "127.0.0.1:{port}", "small:wsgi"],
+}
+ASKS = "Origin: https://site.example\r\nAccess-Control-Request-Method: POST"
+OTHER = '{"model": "other"}'
+SIZE = f"Content-Length: {len(OTHER)}"
+
+
+def chunked(body):
+    return f"{len(body):x}\r\n{body}\r\n0\r\n\r\n"
+
+
+WITHOUT_A_KEY = {
+    "preflight": ("OPTIONS /sub/chat", ASKS, ""),
+    "preflight with a body": ("OPTIONS /sub/chat", f"{ASKS}\r\n{SIZE}", OTHER),
+    "preflight in chunks": ("OPTIONS /chat", f"{ASKS}\r\nTransfer-Encoding: chunked", chunked(OTHER)),
+    "script name": ("GET /chat", "SCRIPT_NAME: /healthz\r\nScript-Name: /healthz\r\nX-Script-Name: /healthz", ""),
+    "root path": ("GET /healthz/chat", "Daphne-Root-Path: /healthz\r\nX-Forwarded-Prefix: /healthz", ""),
+}
+FOR_ANOTHER_MODEL = {
+    "body": ("POST /chat", SIZE, OTHER),
+    "chunks": ("POST /chat", "Transfer-Encoding: chunked", chunked(OTHER)),
+    "chunks that are declared empty": ("POST /chat", "Content-Length: 0\r\nTransfer-Encoding: chunked", chunked(OTHER)),
+    "chunks by another spelling": ("POST /chat", "Transfer-Encoding: Chunked", chunked(OTHER)),
+    "query": ("POST /chat?model=other", "Content-Length: 17", '{"model": "good"}'),
+    "path": ("POST /openai/deployments/other/chat", "Content-Length: 17", '{"model": "good"}'),
+    "form": ("POST /chat", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 11", "model=other"),
+    "capitals": ("POST /chat", "Content-Length: 35", '{"MODEL": "other", "model": "good"} '[:35]),
+    "encoding": ("POST /chat", f"Content-Encoding: br\r\n{SIZE}", OTHER),
+}
+
+
+def send(port, line, headers, body):
+    """Send a request as it is written, and return the whole answer."""
+    head = f"{line} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n{headers}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(f"{head}{body}".encode())
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    return answer.decode()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", SERVERS)
+def test_nothing_gets_past(key_service, serve, name):
+    _, token = key_service.create_key(models=["good"])
+    port, _ = serve(SERVERS[name], {"small.py": APP}, key_service)
+    key = f"Authorization: Bearer {token}"
+    good = send(port, "POST /chat", f"{key}\r\nContent-Length: 17", '{"model": "good"}')
+    assert good.startswith("HTTP/1.1 200")
+    assert 'done {"model": "good"}' in good
+    answers = {what: send(port, *request) for what, request in WITHOUT_A_KEY.items()}
+    for what, (line, headers, body) in FOR_ANOTHER_MODEL.items():
+        answers[what] = send(port, line, f"{key}\r\n{headers}", body)
+    assert {what: answer for what, answer in answers.items() if "done" in answer or " 200" in answer[:13]} == {}
+    failed = {what for what, answer in answers.items() if answer.startswith("HTTP/1.1 5")}
+    assert failed <= {"script name"}  # gunicorn itself, as the path does not begin with it
