@@ -269,6 +269,7 @@ class World(RuleBasedStateMachine):
             waiters = {short.waiter for caller, short in self.waiting if caller is replica}
             for lease_pool in replica.lease_pools:
                 assert set(lease_pool.waiting) <= waiters
+                assert lease_pool.awaited == sum(lease_pool.waiting.values())
 
     def check_windows(self):
         newest, _ = self.admitted[-1]

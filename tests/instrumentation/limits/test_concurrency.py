@@ -65,10 +65,10 @@ def test_a_slot_is_kept_for_the_call_that_waits_for_it():
     slots = ConcurrencyPool(Limit("1:a", "at_once", "concurrent", 3, None, None))
     slots.small = True
     waiter = Waiter(0)
-    slots.waiting[waiter] = 1
+    slots.enter(waiter, 1)
     slots.grant(ConcurrencyLease("7", 1, 10 * SECOND, now_ns=0), 0, reset_ns=0, covers=True)
     assert slots.give_back(MS) == []
-    del slots.waiting[waiter]
+    slots.leave(waiter, MS)
     assert slots.give_back(2 * MS) == [{"lease": "7", "unspent": 1}]
 
 

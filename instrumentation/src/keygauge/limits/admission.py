@@ -154,9 +154,10 @@ class Admission:
         self.asking.add(lease_pool)
 
     def _tell(self, lease_pool: LeasePool) -> None:
-        """Have the next beat tell when a unit for use at once was spent."""
+        """Have the next beat tell when a unit for use at once was spent, at once where others may wait for that."""
         self.due.add(lease_pool)
-        self.wake()
+        if not lease_pool.roomy:
+            self.wake()
 
     def _queue(
         self, lease_pools: Iterable[LeasePool], now: int, since_ns: int, waiter: Waiter | None
@@ -189,19 +190,17 @@ class Admission:
         held = {lease_pool for lease_pool, _ in claims if not lease_pool.limit.dry_run}
         for lease_pool, _ in self._waiting.get(waiter, ()):
             if lease_pool not in held:
-                lease_pool.waiting.pop(waiter, None)
+                lease_pool.leave(waiter, self.clock())
         self._waiting[waiter] = claims
         for lease_pool, units in claims:
             if lease_pool in held:
-                lease_pool.waiting[waiter] = units
+                lease_pool.enter(waiter, units)
 
     def _leave(self, waiter: Waiter | None) -> None:
-        if waiter is None:
-            return
-        now = self.clock()
-        for lease_pool, _ in self._waiting.pop(waiter, ()):
-            lease_pool.waiting.pop(waiter, None)
-            lease_pool.wake_covered(now)
+        if waiter is not None:
+            now = self.clock()
+            for lease_pool, _ in self._waiting.pop(waiter, ()):
+                lease_pool.leave(waiter, now)
 
     def _take(
         self,
@@ -276,20 +275,21 @@ class Admission:
                 return UNAVAILABLE
             waiter = Waiter(now)
         self._enter(waiter, claims)
-        starts, ends, denied = [], [], []
+        waiter.lacks = [lease_pool for lease_pool, _ in missing]
+        starts, agains, denied = [], [], []
         for lease_pool, _ in missing:
             if (start_ns := lease_pool.starts_ns(waiter, now)) is not None:
                 starts.append(start_ns)
             elif not lease_pool.is_denied(now):
                 self._ask(lease_pool)
-            elif (end_ns := lease_pool.patience_ends_ns(waiter)) > now:
-                ends.append(end_ns)
+            elif (again_ns := lease_pool.again_ns(waiter, now)) is not None:
+                agains.append(again_ns)
             else:
                 denied.append(lease_pool)
         if denied:
             last = max(denied, key=lambda lease_pool: lease_pool.retry_after_ns(now))
             after_s = last.retry_after_ns(now) / SECOND
             return self._refuse(Refusal(last.limit.refusal, last.limit.refusal_code, last.limit.name, after_s), waiter)
-        if ends:
-            return Short(waiter.wait(min(ends)), waiter)
+        if agains:
+            return Short(waiter.wait(min(agains)), waiter)
         return Short(waiter.wait(max(starts) if len(starts) == len(missing) else None), waiter)

@@ -11,7 +11,8 @@ from keygauge.limits.limit import Limit
 from keygauge.limits.waiter import Waiter
 
 _AGAIN_NS = 30 * MS  # a slot may come free at any moment: ask again after so long, while a call waits
-PATIENCE_NS = 250 * MS  # for so long, each call by itself
+PATIENCE_NS = 250 * MS  # for so long, each call by itself, …
+_LATEST_NS = 100 * MS  # … and until it was denied a slot by an answer to what was asked no longer before
 _PEAK_NS = 5 * SECOND  # slots are held for as many calls as there were at once in so long, or twice that
 _RENEWED_NS = SECOND  # how often the key service is told that slots are held still
 
@@ -93,13 +94,18 @@ class ConcurrencyPool(LeasePool):
         """Note that a slot came free; where slots are scarce it goes back at once, for others may wait for it."""
         return self.small and not self.waiting
 
-    def patience_ends_ns(self, waiter: Waiter) -> int:
-        """Return how long a call waits for a slot: one of a call that ended a moment ago may be on its way back."""
-        return waiter.since_ns + PATIENCE_NS
-
     def is_denied(self, now_ns: int) -> bool:
         """Tell whether to ask for none now: the key service has none, or all are held here."""
         return super().is_denied(now_ns) or self._units(now_ns) >= self.limit.amount
+
+    def again_ns(self, waiter: Waiter, now_ns: int) -> int | None:
+        """Return when a call decides again: a slot of a call that ended a moment ago may be on its way back."""
+        end_ns = waiter.since_ns + PATIENCE_NS
+        if self._units(now_ns) >= self.limit.amount:
+            return end_ns if now_ns < end_ns else None
+        if now_ns < end_ns:
+            return min(end_ns, self.denied_until_ns)
+        return None if self.denied_ns >= end_ns - _LATEST_NS else self.denied_until_ns
 
     def refuses(self, now_ns: int) -> bool:
         """Tell whether there was no slot, not long ago."""
@@ -135,7 +141,7 @@ class ConcurrencyPool(LeasePool):
         """Drop slots that are not needed; return the leases that are empty thereby."""
         self._turn(now_ns)
         self.lost = [lease for lease in self.lost if lease.reserved]
-        free = self.available(now_ns) - self.awaited()
+        free = self.available(now_ns) - self.awaited
         spare = free if self.small else min(free, self._spare())
         if everything:
             spare = sum(lease.units for lease in self.leases)

@@ -6,7 +6,7 @@ from keygauge.clock import MS
 
 PATIENCE_NS = 250 * MS  # the key service may grant a unit for use at once so long before it may be spent
 LATE_NS = PATIENCE_NS // 2  # a call that waits so long for its unit is late by what messages took, before it too
-_MARGIN_NS = 500 * MS  # what will not be spent goes back so long before the end, while it still can
+_MARGIN_NS = 1_100 * MS  # what will not be spent goes back so long before the end: with a regular heartbeat
 
 
 class Lease:
@@ -51,6 +51,11 @@ class Lease:
     def is_of_use(self, now_ns: int) -> bool:
         """Tell whether units of it may be spent yet, settled, or told of."""
         return self.exact or (now_ns < self.deadline_ns and bool(self.available or self.reserved))
+
+    @property
+    def is_spent(self) -> bool:
+        """Tell whether it ends by itself: nothing of it can be spent or given back, and nobody wants to know when."""
+        return not (self.exact or self.available or self.reserved or self.refund)
 
     def spend(self, units: int, *, reserve: bool) -> None:
         """Spend units; those of a reservation are settled later."""

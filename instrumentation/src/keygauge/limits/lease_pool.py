@@ -30,12 +30,16 @@ class LeasePool:
         "_call_rate",
         "_newest",
         "_spend_rate",
+        "_take_rate",
+        "_taken",
         "_urgent_at",
         "alone",
         "ask_at",
+        "awaited",
         "calls",
         "closing",
         "debt",
+        "denied_ns",
         "denied_until_ns",
         "granted_ns",
         "leases",
@@ -43,6 +47,7 @@ class LeasePool:
         "reset_ns",
         "rest",
         "retry_ns",
+        "roomy",
         "share",
         "small",
         "spent",
@@ -57,25 +62,30 @@ class LeasePool:
         self.closing: list[Lease] = []  # given back but for calls under way
         self.small = False  # the key service gives single units only
         self.waiting: dict[Waiter, int] = {}  # the calls that wait and their units, first come first
+        self.awaited = 0  # … the sum of these
         self.debt = 0  # units used beyond reservations: taken from the next grant
         self.calls = 0  # that took units, ever; not counted where each takes one
         self.spent = 0  # units taken and not given back, ever
         self.ask_at = _NEVER  # ask for more when so many are spent, before a call has to wait
         self._urgent_at = _NEVER  # … and do not wait for the next regular heartbeat
         self._newest: Lease | None = None
+        self._taken = 0  # units taken, ever; not counted where each call takes one
         self._spend_rate = SpendRate()
+        self._take_rate = SpendRate()
         self._call_rate = SpendRate()
+        self.roomy = False  # the limit had more than half of its units left at the last grant
         self.rest = 0  # this process's part of what the limit had left after the last grant
         self.alone = False  # no other process was alive at the last grant
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
         self.granted_ns = 0
+        self.denied_ns = 0  # when that was asked to which the key service said no last
         self.denied_until_ns = 0  # the key service said no: do not ask again before
         self.retry_ns = 0  # … and the caller need not come before
         self.reset_ns = 0
 
     def gather(self, units: int, now_ns: int, waiter: Waiter | None = None) -> list[tuple[Lease, int]] | None:
-        """Return where to take units from now; None where the leases do not cover them, after the calls that wait."""
-        if self.waiting and waiter not in self.waiting and self.available(now_ns) < units + self.awaited():
+        """Return where to take units from now; None where the leases do not cover them and those who came before."""
+        if self.waiting and not self._is_turn(units, now_ns, waiter):
             return None
         parts = []
         for lease in self.leases:
@@ -95,13 +105,30 @@ class LeasePool:
                 total += lease.available
         return total
 
-    def awaited(self) -> int:
-        """Count the units that calls wait for."""
-        return sum(self.waiting.values())
+    def enter(self, waiter: Waiter, units: int) -> None:
+        """Give a call that waits for units its place, or leave it there."""
+        self.awaited += units - self.waiting.get(waiter, 0)
+        self.waiting[waiter] = units
+
+    def leave(self, waiter: Waiter, now_ns: int) -> None:
+        """Take a call out that waits no more."""
+        self.awaited -= self.waiting.pop(waiter, 0)
+        self.wake_covered(now_ns)
+
+    def _is_turn(self, units: int, now_ns: int, waiter: Waiter | None) -> bool:
+        """Tell whether the leases cover the calls that came before and this one."""
+        left = self.available(now_ns) - units
+        if left >= self.awaited - self.waiting.get(waiter, 0):  # type: ignore[arg-type]  # None waits nowhere
+            return True
+        for other, needs in self.waiting.items():
+            if left < 0 or other is waiter:
+                return left >= 0
+            left -= needs
+        return left >= 0
 
     def missing(self, now_ns: int) -> int:
         """Count the units that calls wait for and no lease covers, and those that were used beyond reservations."""
-        return max(0, self.awaited() + self.debt - self.available(now_ns))
+        return max(0, self.awaited + self.debt - self.available(now_ns))
 
     def starts_ns(self, waiter: Waiter, now_ns: int) -> int | None:
         """Return when leases that start later cover a waiting call, after those that came before it."""
@@ -126,20 +153,22 @@ class LeasePool:
             left -= units
             if left < 0:
                 return
-            waiter.wake()
+            if self in waiter.lacks:
+                waiter.wake()
 
     def wake_all(self) -> None:
         """Wake the calls that wait: there is no more for them now."""
         for waiter in self.waiting:
             waiter.wake()
 
-    def patience_ends_ns(self, waiter: Waiter) -> int:  # noqa: ARG002 - other kinds of limit wait
-        """Return how long a call waits that the key service denied units."""
-        return 0
+    def again_ns(self, waiter: Waiter, now_ns: int) -> int | None:  # noqa: ARG002 - other kinds of limit wait
+        """Return when a call decides again that the key service denied units; None: it is refused."""
+        return None
 
     def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - other kinds of limit need the moment
         """Note that a call took units."""
         self.spent += units
+        self._taken += units
         self.calls += 1
 
     def is_low(self, now_ns: int) -> bool:  # noqa: ARG002 - as `count`
@@ -244,9 +273,10 @@ class LeasePool:
         Nothing that is told here is forgotten when it was asked for: calls that wait do so until they have their units.
         """
         self._spend_rate.look(self.spent, now_ns)
+        self._take_rate.look(self._taken, now_ns)
         self._call_rate.look(self.calls, now_ns)
         missing = self.missing(now_ns)
-        spare = max(0, self.available(now_ns) - self.awaited() - self.debt)
+        spare = max(0, self.available(now_ns) - self.awaited - self.debt)
         ahead = max(0, self._ahead(missing, now_ns) - spare)
         return min(_MOST_UNITS, missing + ahead), min(_MOST_UNITS, missing)
 
@@ -258,16 +288,23 @@ class LeasePool:
         """
         ahead = 0
         if not self.small:
-            if self._is_busy(now_ns):
+            if self.roomy or self._is_busy(now_ns):
                 window_s = self.limit.window_s
                 ahead_s = min(_AHEAD_S, window_s / _LEASES) if window_s else _AHEAD_S
-                ahead = math.ceil(self.rate_per_s(now_ns) * ahead_s)
+                ahead = math.ceil(self._takes_per_s(now_ns) * ahead_s)
             newest = self._newest
-            if missing and newest and not newest.available and now_ns - self.granted_ns < SECOND // _BUSY_CALLS:
-                ahead = max(ahead, _GROWTH * newest.units - missing)
+            if missing and newest and now_ns - self.granted_ns < SECOND // _BUSY_CALLS:
+                is_spent = not newest.available or now_ns < newest.deadline_ns  # or calls wait for its last units
+                ahead = max(ahead, _GROWTH * newest.units - missing) if is_spent else ahead
         if self.limit.period:
             ahead = max(ahead, _BUDGET_CALLS * missing, self.limit.amount // _BUDGET_PART)
         return ahead
+
+    def _takes_per_s(self, now_ns: int) -> float:
+        """Tell how fast calls take units, what they give back at their end included: until then it is not there."""
+        if self.limit.unit == "request":
+            return self.rate_per_s(now_ns)
+        return self._take_rate.per_s(self._taken, now_ns)
 
     def _is_busy(self, now_ns: int) -> bool:
         if self.limit.unit == "request":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -15,12 +16,13 @@ class Wait:
 
 
 class Waiter:
-    """One waiting call, since `since_ns`. Guarded by the lock of `Admission`."""
+    """One waiting call, since `since_ns`, for units of the limits that it `lacks`. Guarded by `Admission.lock`."""
 
-    __slots__ = ("_woken", "since_ns")
+    __slots__ = ("_woken", "lacks", "since_ns")
 
     def __init__(self, since_ns: int) -> None:
         self.since_ns = since_ns
+        self.lacks: Collection[object] = ()
         self._woken: Future[bool] = Future()
 
     def wait(self, at_ns: int | None = None) -> Wait:

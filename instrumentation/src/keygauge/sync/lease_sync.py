@@ -36,13 +36,16 @@ class LeaseSync:
     def __init__(self, admission: Admission, *, clock: str | None = None) -> None:
         self._admission = admission
         self._clock = clock  # its name, for others that read it too
-        self._turns: list[tuple[int, int, LeasePool]] = []  # a heap: when to look at whose leases
+        self._turns: list[tuple[int, int, LeasePool, Lease]] = []  # a heap: when to look at whose leases
         self._number = count()  # of a turn: allowances have no order
         self._slots: set[ConcurrencyPool] = set()  # those with leases
 
     def turn_ns(self) -> int | None:
-        """Return when a lease has to go back, or is over."""
-        return self._turns[0][0] if self._turns else None
+        """Return when a lease has to go back, or is over; of those that are spent there is nothing to tell."""
+        with self._admission.lock:
+            while self._turns and self._turns[0][3].is_spent:
+                self._admission.due.add(heappop(self._turns)[2])
+            return self._turns[0][0] if self._turns else None
 
     def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], Asked]:
         """Write what this process asks for and gives back."""
@@ -84,6 +87,7 @@ class LeaseSync:
         for grant in answer["grants"]:
             lease_pool, waiting = asked.waiting[grant["limit"]]
             lease_pool.small = grant["small"]
+            lease_pool.roomy = not grant["small"] and 2 * grant["remaining"] >= lease_pool.limit.amount
             lease_pool.share = lease_pool.limit.amount // answer["replicas"]
             lease_pool.alone = answer["replicas"] == 1
             lease_pool.rest = grant["remaining"] // answer["replicas"]
@@ -96,7 +100,7 @@ class LeaseSync:
                 exact=grant["exact"],
             )
             lease_pool.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= waiting)
-            self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns + MS)
+            self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns // 2)
         for denial in answer["denials"]:
             lease_pool, _ = asked.waiting[denial["limit"]]
             lease_pool.small = denial["small"]
@@ -120,9 +124,8 @@ class LeaseSync:
         admission = self._admission
         for number, (lease_pool, _) in asked.waiting.items():
             if number not in granted or lease_pool.is_denied(now):
+                lease_pool.denied_ns = asked.sent_ns
                 lease_pool.wake_all()
-                if lease_pool.waiting:  # some wait on: see when to ask again
-                    heappush(self._turns, (lease_pool.denied_until_ns, next(self._number), lease_pool))
                 continue
             lease_pool.wake_covered(now)
             if lease_pool.missing(now):
@@ -144,18 +147,15 @@ class LeaseSync:
         if isinstance(lease_pool, ConcurrencyPool):
             self._slots.add(lease_pool)
         else:
-            heappush(self._turns, (turn_ns, next(self._number), lease_pool))
+            heappush(self._turns, (turn_ns, next(self._number), lease_pool, lease))
             over_ns = lease.deadline_ns if lease.exact else lease.deadline_ns + _SOON_NS
-            heappush(self._turns, (over_ns, next(self._number), lease_pool))
+            heappush(self._turns, (over_ns, next(self._number), lease_pool, lease))
 
     def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
         """Look at the leases whose turn it is: with very many keys, a look at all would hold up the calls."""
         admission = self._admission
-        while self._turns and self._turns[0][0] <= now:
-            lease_pool = heappop(self._turns)[2]
-            admission.due.add(lease_pool)
-            if lease_pool.waiting:
-                admission.asking.add(lease_pool)
+        while self._turns and self._turns[0][0] - self._turns[0][3].margin_ns // 2 < now:
+            admission.due.add(heappop(self._turns)[2])
         admission.due |= admission.held if everything else self._slots
         returns: list[dict[str, Any]] = []
         while admission.due and len(returns) < _MOST:

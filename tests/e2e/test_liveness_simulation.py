@@ -1,0 +1,238 @@
+"""Whoever a limit has room for is admitted within two heartbeats: many callers on a virtual clock.
+
+The decisions of processes and key service are their own; the network between them, the handlers and the clients are
+simulated. Safety is checked beside: what was admitted never exceeds a limit.
+"""
+
+import random
+from collections import deque
+from heapq import heappop, heappush
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+from test_limits_simulation import LONG, MS, SECOND, T_MAX_NS, Store
+
+from keygauge.limits.admission import Admission, Reservation, Short
+from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.limit import Limit
+from keygauge.limits.refusal import Refusal
+from keygauge.sync.lease_sync import LeaseSync
+
+INTERVAL_NS = SECOND
+TIMEOUT_NS = 2 * SECOND
+RETRY_NS = 100 * MS
+
+
+class World:
+    """Events by time."""
+
+    def __init__(self, limits, *, processes, seed, lost=0.0, slow_ms=10):
+        self.now_ns = 10**12
+        self.dice = random.Random(seed)
+        self.lost, self.slow_ms = lost, slow_ms
+        self.limits = limits
+        terms = {
+            x.id: {"amount": x.amount, "window_s": x.window_s, "period": x.period, "smooth": False} for x in limits
+        }
+        self.store = Store(terms)
+        self.admitted = []  # moment, units
+        self.refused = []
+        self.waits = []  # of each admitted call: heartbeats sent and answered meanwhile, and nanoseconds
+        self._events, self._number = [], count()
+        self.processes = [Process(self, number) for number in range(processes)]
+
+    def at(self, moment_ns, act):
+        heappush(self._events, (max(moment_ns, self.now_ns), next(self._number), act))
+
+    def run(self, seconds):
+        end_ns = self.now_ns + int(seconds * SECOND)
+        while self._events[0][0] <= end_ns:
+            self.now_ns, _, act = heappop(self._events)
+            act()
+        self.now_ns = end_ns
+
+    def way_ns(self):
+        usual = self.dice.random() < 0.98
+        return self.dice.randrange(MS, (self.slow_ms if usual else 40 * self.slow_ms) * MS)
+
+    def check(self):
+        """No window of any rate, and no quota, was ever exceeded."""
+        for limit in self.limits:
+            window, total = deque(), 0
+            for moment, tokens in sorted(self.admitted):
+                units = tokens if limit.unit == "token" else 1
+                window.append((moment, units))
+                total += units
+                while limit.window_s and moment - window[0][0] > limit.window_s * SECOND:
+                    total -= window.popleft()[1]
+                assert total <= limit.amount
+
+
+class Process:
+    """A process of a metered service: its heartbeat, and the calls that come to it."""
+
+    def __init__(self, world, number):
+        self.world = world
+        self.name = f"r{number}"
+        self.admission = Admission(wake=self.wake, clock=lambda: world.now_ns)
+        self.pools = tuple(LeasePool(limit) for limit in world.limits)
+        self.key = SimpleNamespace(lease_pools=self.pools)
+        self.sync = LeaseSync(self.admission)
+        self.beats = []  # when those that were answered were sent
+        self.failed_ns = 0
+        self._due = self._busy = False
+        self._turn = 0
+        self.admission.authority_ns = world.now_ns + T_MAX_NS
+        self._schedule(world.now_ns)
+
+    def wake(self):
+        self._due = True
+        if not self._busy:
+            self._schedule(self.world.now_ns)
+
+    def _schedule(self, moment_ns):
+        self._turn += 1
+        turn = self._turn
+        self.world.at(moment_ns, lambda: self._beat() if turn == self._turn and not self._busy else None)
+
+    def _beat(self):
+        world = self.world
+        self._due, self._busy = False, True
+        message, asked = self.sync.offer()
+        sent_ns = world.now_ns
+        if world.dice.random() < world.lost:
+            if world.dice.random() < 0.5:  # it arrives, and the answer is lost
+                world.at(sent_ns + world.way_ns(), lambda: self._arrive(message))
+            world.at(sent_ns + TIMEOUT_NS, lambda: self._fail(asked))
+            return
+        there_ns = sent_ns + world.way_ns()
+
+        def arrive():
+            answer = self._arrive(message)
+            world.at(there_ns + world.way_ns(), lambda: self._take(answer, asked, sent_ns))
+
+        world.at(there_ns, arrive)
+
+    def _arrive(self, message):
+        world = self.world
+        return world.store.exchange(self.name, message, world.now_ns, len(world.processes))
+
+    def _take(self, answer, asked, sent_ns):
+        with self.admission.lock:
+            self.sync.take(answer, asked)
+        self.admission.away = False
+        self.beats.append(sent_ns)
+        self._end(self.world.now_ns)
+
+    def _fail(self, asked):
+        with self.admission.lock:
+            self.sync.give_up(asked)
+        self.admission.fail()
+        self.failed_ns = self.world.now_ns
+        self._end(self.world.now_ns + RETRY_NS)
+
+    def _end(self, earliest_ns):
+        self._busy = False
+        turn_ns = self.sync.turn_ns() or earliest_ns + INTERVAL_NS
+        next_ns = earliest_ns if self._due else min(earliest_ns + INTERVAL_NS, turn_ns)
+        self._schedule(max(earliest_ns, next_ns))
+
+
+class Client:
+    """Calls one after the other; each takes a while to handle."""
+
+    def __init__(self, process, *, handler_ms, pause_ms=0, units=1000, used=0.05):
+        self.process, self.world = process, process.world
+        self.handler_ms, self.pause_ms, self.units, self.used = handler_ms, pause_ms, units, used
+        self.world.at(self.world.now_ns + self.world.dice.randrange(MS), self.call)
+
+    def call(self):
+        self.came_ns = self.world.now_ns
+        self.decide(None)
+
+    def decide(self, waiter):
+        admission = self.process.admission
+        if any(limit.unit == "token" for limit in self.world.limits):
+            claims = [(x, self.units if x.limit.unit == "token" else 1) for x in self.process.pools]
+            decision = admission.reserve(claims, self.came_ns, waiter)
+        else:
+            decision = admission.admit(self.process.key, self.came_ns, waiter)
+        if isinstance(decision, Short):
+            self.wait(decision)
+        elif isinstance(decision, Refusal):
+            self.world.refused.append((self.world.now_ns, decision))
+            self.world.at(self.world.now_ns + max(MS, int(decision.retry_after_s * SECOND)), self.call)
+        else:
+            self.serve(decision)
+
+    def wait(self, short):
+        world, done = self.world, []
+
+        def again():
+            if not done:
+                done.append(True)
+                self.decide(short.waiter)
+
+        short.wait.woken.add_done_callback(lambda _: world.at(world.now_ns + world.dice.randrange(2 * MS), again))
+        if short.wait.at_ns is not None:
+            world.at(short.wait.at_ns, again)
+
+    def serve(self, reservation):
+        world = self.world
+        beats = self.process.beats
+        world.waits.append((sum(sent_ns >= self.came_ns for sent_ns in beats[-100:]), world.now_ns - self.came_ns))
+        world.admitted.append((world.now_ns, self.units))
+        place = len(world.admitted) - 1
+        takes_ns = int(self.handler_ms * MS * world.dice.uniform(0.9, 1.1)) + MS // 10
+
+        def end():
+            if isinstance(reservation, Reservation):
+                used = int(self.units * self.used)
+                self.process.admission.settle(reservation, tokens=used)
+                world.admitted[place] = (world.admitted[place][0], used)
+            world.at(world.now_ns + self.pause_ms * MS, self.call)
+
+        world.at(world.now_ns + takes_ns, end)
+
+
+def rate(unit, amount, window_s=60):
+    return Limit(f"{unit}s", f"{unit}s", unit, amount, window_s, None)
+
+
+def quota(unit, amount):
+    return Limit(f"monthly {unit}s", f"monthly {unit}s", unit, amount, None, "month")
+
+
+AMPLE = {
+    "rpm": [rate("request", 10**8)],
+    "rps": [rate("request", 10**6, 1)],
+    "month": [quota("request", 10**10)],
+    "rpm+month": [rate("request", 10**8), quota("request", 10**10)],
+    "tpm": [rate("token", 5 * 10**9)],
+    "rpm+tpm+monthly": [rate("request", 10**8), rate("token", 5 * 10**9), quota("token", 10**13)],
+}
+
+
+@pytest.mark.parametrize("handler_ms", [2, 10, 500])
+@pytest.mark.parametrize(("processes", "clients"), [(1, 1), (1, 16), (2, 60)])
+@pytest.mark.parametrize("mix", AMPLE)
+def test_whoever_a_limit_has_room_for_is_admitted_within_two_heartbeats(mix, processes, clients, handler_ms):
+    for seed in range(20 if LONG else 1):
+        world = World(AMPLE[mix], processes=processes, seed=seed)
+        for number in range(clients):
+            Client(world.processes[number % processes], handler_ms=handler_ms)
+        seconds = 4 if clients * 1000 / (handler_ms + 1) > 5_000 else 8
+        world.run(seconds)
+        assert not world.refused
+        assert max(waited_ns for _, waited_ns in world.waits) <= 2 * INTERVAL_NS
+        if mix != "rps":  # whose leases do not outlast a slow answer
+            assert max(beats for beats, _ in world.waits) <= 2
+        world.check()
+        half_ns = world.now_ns - seconds * SECOND // 2
+        late = sum(moment >= half_ns for moment, _ in world.admitted)
+        possible = clients * (seconds / 2) / ((handler_ms + 0.1) / 1000)
+        assert late >= (0.25 if mix == "rps" else 0.8) * possible - clients
+        if mix != "rps":
+            for process in world.processes:
+                assert sum(sent_ns >= half_ns for sent_ns in process.beats) <= 3 * (seconds / 2) + 1
