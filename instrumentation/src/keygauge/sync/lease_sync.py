@@ -160,7 +160,10 @@ class LeaseSync:
         returns: list[dict[str, Any]] = []
         while admission.due and len(returns) < _MOST:
             lease_pool = admission.due.pop()
-            returns += lease_pool.give_back(now, everything=everything)
+            back = lease_pool.give_back(now, everything=everything)
+            returns += back
+            if back and lease_pool not in self._slots:  # a caller that is busy goes on with another
+                admission.asking.add(lease_pool)
             if lease_pool.is_empty:
                 admission.held.discard(lease_pool)
                 self._slots.discard(lease_pool)  # where it is one
