@@ -5,10 +5,12 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 import uuid
+from datetime import date
 from importlib import resources
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import jsonschema
 import psycopg
@@ -18,6 +20,8 @@ from psycopg import sql
 
 from keygauge_dashboards.provisioning import DASHBOARDS_PATH
 from keygauge_demo import remote
+from keygauge_keyservice import database
+from keygauge_keyservice.ledger import partition
 from keygauge_keyservice.secret import Peppers
 
 
@@ -232,6 +236,35 @@ def test_role_script_takes_from_grafana_what_postgresql_allows_everybody(grafana
         grafana.execute("SET default_transaction_read_only = off")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             grafana.execute(statement)
+
+
+@pytest.fixture
+def role_address(postgresql, empty_database_url, run, root, monkeypatch):
+    """Where the key service of the containers connects, on a server whose data is new."""
+    monkeypatch.setenv("KEYGAUGE_DATABASE_PASSWORD", "it's a test")
+    name = f"keygauge_{uuid.uuid4().hex[:8]}"  # roles are the whole server's, which other tests use too
+    script = (root / "collector/database_role.sql").read_text()
+    file = Path(tempfile.mkstemp(suffix=".sql")[1])
+    file.write_text(re.sub(r"\bkeygauge\b(?!_)", name, script))
+    file.chmod(0o644)
+    run("psql", empty_database_url, "--no-psqlrc", "--set=ON_ERROR_STOP=1", f"--file={file}")
+    file.unlink()
+    yield psycopg.conninfo.make_conninfo(empty_database_url, user=name, password="it's a test")
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        for undo in ("REASSIGN OWNED BY {} TO postgres", "DROP OWNED BY {}", "DROP ROLE {}"):
+            connection.execute(sql.SQL(undo).format(sql.Identifier(name)))
+
+
+def test_the_key_service_needs_no_superuser(role_address):
+    with database.connect(role_address) as connection:
+        assert database.migrate(connection)
+        rights = connection.execute(
+            "SELECT rolsuper, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+        assert set(rights.values()) == {False}
+        partition.ensure(connection, {date(2026, 5, 1)})
+        may_look = connection.execute("SELECT has_schema_privilege('keygauge_grafana', 'grafana', 'USAGE') AS may")
+        assert may_look.fetchone()["may"]
 
 
 @pytest.fixture
