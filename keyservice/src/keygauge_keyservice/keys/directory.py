@@ -59,27 +59,33 @@ class FoundKey:
     last_used_at: datetime | None
 
 
+_OF_ACCOUNT = frozenset(("name", "plan", "status", "created"))  # orders that need nothing but the accounts themselves
+# Usage is read account by account, from the index that begins with it; of one page where the order allows it.
 _ACCOUNTS = """/* directory.accounts */
-WITH recent AS (
-    SELECT account_id, sum(requests)::bigint AS requests, sum(cost_nanousd)::bigint AS cost_nanousd,
-        sum(client_errors + server_errors)::bigint AS errors
-    FROM margin
-    WHERE length_s = %(day_s)s AND breakdown = 'status' AND inside = '' AND bucket >= now() - interval '30 days'
-    GROUP BY account_id
-), used AS (
-    SELECT account_id, count(*) FILTER (WHERE status <> 'deleted') AS keys, max(last_used_at) AS last_used_at
-    FROM key GROUP BY account_id
+WITH chosen AS MATERIALIZED (
+    SELECT account.id, account.name, plan_id, account.status, account.created_at FROM account
+    WHERE (%(plan)s::text IS NULL OR plan_id = %(plan)s) AND (%(status)s::text IS NULL OR account.status = %(status)s)
+    AND (%(query)s = '' OR position(lower(%(query)s) IN lower(account.name)) > 0 OR account.id = %(query)s
+        OR EXISTS (SELECT FROM member WHERE member.account_id = account.id
+            AND position(lower(%(query)s) IN email) > 0)
+        OR (%(key_id)s <> '' AND EXISTS (
+            SELECT FROM key WHERE key.account_id = account.id AND starts_with(key.id, %(key_id)s))))
+    {page}
 )
-SELECT account.id, account.name, plan_id, account.status, account.created_at, coalesce(keys, 0) AS keys, last_used_at,
-    coalesce(requests, 0) AS requests, coalesce(errors, 0) AS errors, coalesce(cost_nanousd, 0) AS cost_nanousd
-FROM account LEFT JOIN used ON used.account_id = account.id LEFT JOIN recent ON recent.account_id = account.id
-WHERE (%(plan)s::text IS NULL OR plan_id = %(plan)s) AND (%(status)s::text IS NULL OR account.status = %(status)s)
-AND (%(query)s = '' OR position(lower(%(query)s) IN lower(account.name)) > 0 OR account.id = %(query)s
-    OR EXISTS (SELECT FROM member WHERE member.account_id = account.id
-        AND position(lower(%(query)s) IN email) > 0)
-    OR (%(key_id)s <> '' AND EXISTS (
-        SELECT FROM key WHERE key.account_id = account.id AND starts_with(key.id, %(key_id)s))))
-ORDER BY {order} NULLS LAST, account.id LIMIT %(limit)s OFFSET %(offset)s"""
+SELECT account.*, keys, last_used_at, requests, errors, cost_nanousd
+FROM chosen AS account
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE key.status <> 'deleted') AS keys, max(last_used_at) AS last_used_at
+    FROM key WHERE key.account_id = account.id
+) AS used
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(cost_nanousd), 0)::bigint AS cost_nanousd,
+        coalesce(sum(client_errors + server_errors), 0)::bigint AS errors
+    FROM margin
+    WHERE account_id = account.id AND length_s = %(day_s)s AND breakdown = 'status' AND inside = ''
+    AND bucket >= now() - interval '30 days'
+) AS recent
+ORDER BY {order} NULLS LAST, account.id {limit}"""
 
 
 def find_accounts(
@@ -95,6 +101,14 @@ def find_accounts(
 ) -> list[FoundAccount]:
     """Return accounts whose name, id, member's address or key's beginning a text tells; all where it is empty."""
     order = sql.SQL(ACCOUNT_SORTS[sort] + (" DESC" if is_descending else ""))
+    cut = sql.SQL("LIMIT %(limit)s OFFSET %(offset)s")
+    page = sql.SQL("ORDER BY {} NULLS LAST, account.id {}").format(order, cut)
+    is_cut_first = sort in _OF_ACCOUNT
+    statement = sql.SQL(_ACCOUNTS).format(
+        page=page if is_cut_first else sql.SQL(""),
+        order=order,
+        limit=sql.SQL("") if is_cut_first else cut,
+    )
     values = {
         "query": query,
         "key_id": key_id_of(query),
@@ -105,7 +119,7 @@ def find_accounts(
         "day_s": _DAY_S,
     }
     with connection.cursor(row_factory=class_row(FoundAccount)) as cursor:
-        return cursor.execute(sql.SQL(_ACCOUNTS).format(order=order), values).fetchall()
+        return cursor.execute(statement, values).fetchall()
 
 
 def key_id_of(text: str) -> str:
