@@ -103,6 +103,16 @@ def test_selected_keys_are_disabled_together_and_deleted_after_a_question(connec
     assert keys.find(connection, customer.key.id).status == "active"
 
 
+def test_selected_keys_stay_as_they_are_where_an_operator_locked_one(connection, signed_in, customer, settings):
+    given = {"peppers": settings.peppers, "account_id": customer.account.id, "actor": "test"}
+    locked, _ = keys.create(connection, name="locked", **given)
+    keys.set_status(connection, locked.id, "disabled", actor="op", by_operator=True)
+    keys.set_status(connection, customer.key.id, "disabled", actor="test")
+    answer = signed_in.post("/keys/selected", {"key": [customer.key.id, locked.id], "action": "active"})
+    assert answer.status_code == 403
+    assert {keys.find(connection, one).status for one in (customer.key.id, locked.id)} == {"disabled"}
+
+
 @pytest.mark.parametrize(
     "name",
     ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}", "'onmouseover='alert(1)", "&amp;"],

@@ -69,10 +69,11 @@ def create() -> str | Response | tuple[str, int]:
             account_id=auth.current_account_id(),
             environment=environment,
             actor=member.email,
+            by_operator=member.is_operator,
             **terms | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
         )
         if limits:
-            key_limits.replace(connection, key.id, limits, actor=member.email)
+            key_limits.replace(connection, key.id, limits, actor=member.email, by_operator=member.is_operator)
     return render_template("portal/key_created.html", key=key, token=token)
 
 
@@ -89,7 +90,8 @@ def change_many() -> str | Response:
             if action == "deleted":
                 keys.delete(connection, key.id, actor=member.email)
             elif action in {"active", "disabled"}:
-                keys.set_status(connection, key.id, action, actor=member.email)  # type: ignore[arg-type]  # one of them
+                status: Literal["active", "disabled"] = "active" if action == "active" else "disabled"
+                keys.set_status(connection, key.id, status, actor=member.email, by_operator=member.is_operator)
     return redirect(url_for("portal.keys.show", notice=action if found else None, count=len(found) or None), 303)
 
 
