@@ -132,7 +132,7 @@ def test_names_are_text_on_every_page(signed_in, name):
 
 def test_key_is_disabled_enabled_and_deleted_with_the_member_as_actor(connection, signed_in, customer):
     path = f"/keys/{customer.key.id}"
-    for status, wording in (("disabled", "is disabled"), ("active", "is enabled")):
+    for status, wording in (("disabled", "” disabled."), ("active", "” enabled.")):
         answer = signed_in.post(f"{path}/status", {"status": status})
         assert keys.require(connection, customer.key.id).status == status
         assert wording in signed_in.get(answer.location).text
