@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn, cast
 
-from keygauge.call import CURRENT, Call
+from keygauge.call import CURRENT, SCOPE_MARK, Call
 from keygauge.clock import now_ns
 from keygauge.http import event_loop, forwarding, router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
@@ -27,7 +27,7 @@ from keygauge.telemetry import tracing
 
 Identify = Callable[[Scope], str | None]
 
-MARK = "keygauge"  # in the scope: an outer KeyGauge has this request already
+MARK = SCOPE_MARK  # an outer KeyGauge has this request already
 _EXCHANGES: dict[str, type[HttpResponder | WebSocketResponder]] = {
     "http": HttpResponder,
     "websocket": WebSocketResponder,

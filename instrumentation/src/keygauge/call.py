@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import MutableMapping
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal
@@ -30,6 +32,7 @@ Outcome = Literal[
 UsageStatus = Literal["reported", "partial", "estimated", "none"]
 StreamKind = Literal["sse", "websocket"]
 
+SCOPE_MARK = "keygauge"  # in an ASGI scope: the call that its request is
 ANONYMOUS = "anonymous"  # the key id of calls that carried no key
 INVALID = "invalid"  # … whose key is garbage or not known: attackers mint no series
 UNMATCHED = "_unmatched"  # the route of calls that no route of the host took
@@ -129,4 +132,15 @@ CURRENT: ContextVar[Call | None] = ContextVar("keygauge_call", default=None)
 
 def current() -> Call:
     """Return the call being answered; outside of one, a call that nothing reads."""
-    return CURRENT.get() or Call(method="", ip=None, time_ns=0, started_ns=0)
+    call = CURRENT.get()
+    if call is None:
+        return Call(method="", ip=None, time_ns=0, started_ns=0)
+    return (_of_message() or call) if call.ended_ns else call
+
+
+def _of_message() -> Call | None:
+    """Return the call that brought the message which an MCP server answers: its tools run in the session's first."""
+    server: Any = sys.modules.get("mcp.server.lowlevel.server")
+    context = server.request_ctx.get(None) if hasattr(server, "request_ctx") else None
+    scope = getattr(getattr(context, "request", None), "scope", {})
+    return scope.get(SCOPE_MARK) if isinstance(scope, MutableMapping) else None
