@@ -41,6 +41,56 @@ def test_session_is_one_call_with_its_messages_and_usage(service, guard):
     assert event["error"] is None
 
 
+def test_usage_of_a_sessions_responses_is_summed(service, guard):
+    def response(number):
+        usage = {
+            "total_tokens": 30,
+            "input_tokens": 20,
+            "output_tokens": 10,
+            "input_token_details": {
+                "audio_tokens": 12,
+                "cached_tokens": 5,
+                "cached_tokens_details": {"audio_tokens": 4},
+            },
+            "output_token_details": {"audio_tokens": 9},
+        }
+        return {"type": "response.done", "response": {"id": f"resp_{number}", "usage": usage}}
+
+    async def realtime(websocket):
+        await websocket.accept()
+        await websocket.send_json({"type": "session.created", "session": {"model": "gpt-realtime"}})
+        for number in (1, 2):
+            await websocket.send_json({"type": "response.output_audio.delta", "delta": "AAAA"})
+            await websocket.send_json(response(number))
+        await websocket.send_json({"type": "error", "error": {"type": "invalid_request_error"}})
+        await websocket.close()
+
+    _, token = service.key()
+    client = TestClient(guard(Starlette(routes=[WebSocketRoute("/v1/realtime", realtime)])))
+    headers = {"authorization": f"Bearer {token}"}
+    with client.websocket_connect("/v1/realtime?model=gpt-realtime", headers=headers) as session:
+        for _ in range(6):
+            session.receive_json()
+    (event,) = service.events(1)
+    assert (event["usage_status"], event["input_tokens"], event["output_tokens"]) == ("reported", 40, 20)
+    assert event["details"] == {"input_audio": 16, "cache_read_audio": 8, "output_audio": 18}
+    assert (event["model"], event["provider"], event["error"]) == ("gpt-realtime", "openai", None)
+
+
+@pytest.mark.parametrize(("code", "status", "error"), [(1011, 500, "websocket_1011"), (1013, 500, "websocket_1013")])
+def test_a_session_that_the_app_ends_as_failed_has_failed(service, guard, code, status, error):
+    async def fail(websocket):
+        await websocket.accept()
+        await websocket.close(code)
+
+    _, token = service.key()
+    client = TestClient(guard(Starlette(routes=[WebSocketRoute("/fail", fail)])))
+    with client.websocket_connect("/fail", headers={"authorization": f"Bearer {token}"}) as session:
+        assert session.receive()["code"] == code
+    (event,) = service.events(1)
+    assert (event["status"], event["error"]) == (status, error)
+
+
 def test_client_that_leaves_ends_the_session(service, guard):
     _, token = service.key()
     with pytest.raises(WebSocketDisconnect):  # the host's own, passed on

@@ -40,6 +40,9 @@ class AsgiResponder(Responder, eq=False):
     def _path(self) -> str:
         return str(self.scope.get("path", ""))
 
+    def _query(self) -> str:
+        return bytes(self.scope.get("query_string", b"")).decode("latin-1")
+
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""
         return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)

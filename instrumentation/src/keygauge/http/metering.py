@@ -30,6 +30,7 @@ class Answer(Struct, gc=False):
     """What passed of a call's request and answer, beside its body."""
 
     path: str
+    query: str = ""
     is_document: bool = False  # of JSON
     headers: Mapping[bytes, bytes] | Mapping[str, str] = {}
     sent_first: bytes = b""  # the request's first chunk, and its last
@@ -88,7 +89,7 @@ def _named_model(call: Call, answer: Answer) -> str | None:
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
     in_body = request_model.find(answer.sent_first, answer.sent_last)
-    return in_body or next((unquote(name) for name in in_address(answer.path)), None)
+    return in_body or next((unquote(name) for name in in_address(answer.path, answer.query)), None)
 
 
 def _estimate(call: Call, answer: Answer, policy: Policy, missing: Missing | None) -> None:

@@ -132,7 +132,7 @@ class Responder(Struct, kw_only=True, eq=False):
         content_type, encoding = (headers.get(name) or headers.get(name.encode()) for name in names)  # type: ignore[call-overload]
         self._reader = reader_for(content_type, encoding)
         kind = kind_of(content_type)
-        self._answer = Answer("", kind.is_document, headers)
+        self._answer = Answer("", is_document=kind.is_document, headers=headers)
         if kind.is_document and call.method in operations.READS and isinstance(self._reader, BodyReader):
             self._reader.wants_id = True
         if kind.is_stream:
@@ -175,13 +175,18 @@ class Responder(Struct, kw_only=True, eq=False):
         """Write what the call used."""
         reader, self._reader = self._reader, None
         answer = self._answer or Answer("")
-        answer.path, answer.sent_first, answer.sent_last = self._path(), self._sent_first, self._sent_last
+        answer.path, answer.query = self._path(), self._query()
+        answer.sent_first, answer.sent_last = self._sent_first, self._sent_last
         meter(self.call, reader, answer, self.runtime, complete=complete)
         if reader is not None and reader.failed:
             self._break("stream_error")
 
     def _path(self) -> str:
         """Return the request's path."""
+        raise NotImplementedError
+
+    def _query(self) -> str:
+        """Return the request's query."""
         raise NotImplementedError
 
     def _route(self) -> None:

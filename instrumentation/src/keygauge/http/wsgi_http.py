@@ -88,6 +88,9 @@ class WsgiResponder(Responder, eq=False):
     def _path(self) -> str:
         return f"{self._environ.get('SCRIPT_NAME', '')}{self._environ.get('PATH_INFO', '')}"
 
+    def _query(self) -> str:
+        return str(self._environ.get("QUERY_STRING", ""))
+
     def note_sent(self, chunk: bytes) -> None:
         """Hold on to a chunk of the request that the app reads."""
         self._note_sent(chunk)

@@ -62,7 +62,7 @@ def _details(usage: dict[str, Any]) -> dict[str, Any]:
         "cache_write_1h": inside(usage, "cache_creation").get("ephemeral_1h_input_tokens"),
         "web_searches": inside(usage, "server_tool_use").get("web_search_requests"),
     }
-    return {kind: count for kind, count in told.items() if count}
+    return {kind: count for kind, count in told.items() if count is not None and count != 0}
 
 
 def _with_compactions(told: Told, iterations: Any) -> Told:

@@ -21,7 +21,8 @@ def read(usage: dict[str, Any]) -> Found | None:
     for name in ("billed_units", "tokens"):
         counts = usage.get(name)
         if isinstance(counts, dict) and any(unit in counts for unit in ("input_tokens", "output_tokens", "images")):
-            details = {"images": images} if (images := counts.get("images")) else {}
+            images = counts.get("images")
+            details = {} if images is None or images == 0 else {"images": images}
             told = Told(
                 counts.get("input_tokens"), counts.get("output_tokens"), usage.get("cached_tokens"), details=details
             )

@@ -100,7 +100,7 @@ def _details(given: Mapping[str, Any], made: Mapping[str, Any], usage: Mapping[s
     told["web_searches"] = first(usage, perplexity.SEARCHES, xai.SEARCHES)
     if told["web_searches"] is None:
         told["web_searches"] = inside(usage, "server_tool_use").get("web_search_requests")
-    return {kind: count for kind, count in told.items() if count}
+    return {kind: count for kind, count in told.items() if count is not None and count != 0}
 
 
 def _searches(output: Any) -> dict[str, int]:
