@@ -6,11 +6,15 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import warnings
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
+
+from keygauge_keyservice import embedded
 
 USER = textwrap.dedent("""
     import sys
@@ -91,3 +95,21 @@ def test_a_process_that_nobody_waited_for_is_not_in_the_list(handle_list):
         os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
         handle_list.put([dead.pid, os.getpid()])
         assert handle_list.get_and_remove(os.getpid()) == [os.getpid()]
+
+
+def test_a_killed_postgresql_is_started_again(directory):
+    server = embedded.start(directory)
+    try:
+        watch, before = embedded.Watch(directory), server.get_pid()
+        watch.look()
+        assert server.get_pid() == before
+        os.kill(before, signal.SIGKILL)
+        until = time.monotonic() + 60
+        while server.get_pid() == before:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+            watch.look()  # its children may live a moment longer, and keep another from starting
+        with psycopg.connect(server.get_uri()) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        server.cleanup()

@@ -77,8 +77,8 @@ def test_password_is_replaced(run, connection, account):
     ("arguments", "stdin", "message"),
     [
         (("create", "--account", "nobody", "--email", "a@x"), PASSWORD, "There is no account"),
-        (("create", "--account", "ACCOUNT", "--email", "nonsense"), PASSWORD, "give an e-mail address"),
-        (("create", "--account", "ACCOUNT", "--email", "a@x"), "short", "give 12 to 1024 characters"),
+        (("create", "--account", "ACCOUNT", "--email", "nonsense"), PASSWORD, "must be an e-mail address"),
+        (("create", "--account", "ACCOUNT", "--email", "a@x"), "short", "must have 12 to 1024 characters"),
         (("set-password", "--email", "a@x"), PASSWORD, "There is no member"),
         (("list", "--account", "nobody"), "", "There is no account"),
     ],
