@@ -1,0 +1,286 @@
+"""Real servers, guarded and metered, from fresh starts: what callers see, and what a call costs each process.
+
+Each start has a server, a plan, a key and limits of its own: first bursts of concurrent calls to a slow handler, then
+16 connections at full speed. A start has collapsed where it serves less than 0.8 of the median of the same server;
+answers other than 200 are refusals of ours, since no limit is ever reached. BENCH_LONG=1 tries every server with one
+and two processes and every mix of limits, three times each; the short form takes some minutes. The last line is JSON;
+CPU times are the operating system's, in microseconds per request, of the uvicorn starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import psutil
+from bench.service import PEPPER, TOKEN, is_ready, postgresql, serve, wait_until
+
+from keygauge.service_metrics import SERVICE_REQUESTS
+from keygauge_demo.port import hold
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.secret import Peppers
+
+LONG = os.environ.get("BENCH_LONG") == "1"
+CONNECTIONS = 16
+BURST = 30
+FULL_SPEED_S = 6.0 if LONG else 3.0
+WARM_UP_S = 1.0
+COLLAPSED = 0.8  # of the median
+
+APP = """
+import asyncio, os, time
+from flask import Flask
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from keygauge import asgi as keygauge_asgi, wsgi as keygauge_wsgi
+
+ANSWER = {"model": "gpt-4o", "object": "chat.completion", "choices": [],
+          "usage": {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}}
+
+async def fast(request):
+    return JSONResponse(ANSWER)
+
+async def slow(request):
+    await asyncio.sleep(0.3)
+    return JSONResponse(ANSWER)
+
+bare = Starlette(routes=[Route("/fast", fast, methods=["POST"]), Route("/slow", slow, methods=["POST"])])
+contrib = OpenTelemetryMiddleware(bare)
+asgi = keygauge_asgi.KeyGaugeMiddleware(bare)
+flask = Flask(__name__)
+flask.add_url_rule("/fast", "fast", lambda: ANSWER, methods=["POST"])
+flask.add_url_rule("/slow", "slow", lambda: time.sleep(0.3) or ANSWER, methods=["POST"])
+wsgi = keygauge_wsgi.KeyGaugeMiddleware(flask.wsgi_app)
+"""
+UVICORN = [
+    "uvicorn",
+    "served_app:asgi",
+    "--port",
+    "{port}",
+    "--log-level",
+    "warning",
+    "--no-access-log",
+    "--workers",
+    "{n}",
+]
+GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", "--workers", "{n}"]
+SERVERS = {
+    "uvicorn": UVICORN,
+    "gunicorn gthread": [*GUNICORN, "-k", "gthread", "--threads", "16", "served_app:wsgi"],
+    "gunicorn uvicorn": [*GUNICORN, "-k", "uvicorn_worker.UvicornWorker", "served_app:asgi"],
+    "gunicorn sync": [*GUNICORN, "served_app:wsgi"],
+}
+RPM = plans.Limit(name="rpm", unit="request", amount=100_000_000, window_s=60)
+MONTH = plans.Limit(name="month", unit="request", amount=10_000_000_000, period="month")
+TPM = plans.Limit(name="tpm", unit="token", amount=50_000_000_000, window_s=60)
+AT_ONCE = plans.Limit(name="at_once", unit="concurrent", amount=1_000)
+MIXES = {"rpm, month": [RPM, MONTH], "tpm": [TPM], "rpm, tpm": [RPM, TPM], "month, at once": [MONTH, AT_ONCE]}
+
+
+@dataclass
+class Start:
+    """What one start saw."""
+
+    server: str
+    requests_per_s: float
+    refused: int
+    heartbeats_per_s: float = 0.0
+    app_us: float = 0.0
+    key_service_us: float = 0.0
+    postgresql_us: float = 0.0
+
+
+class Stack:
+    """The key service and PostgreSQL, for all starts."""
+
+    def __init__(self, url: str, connection: Connection, directory: Path) -> None:
+        self.url, self.connection, self.directory = url, connection, directory
+        self.number = 0
+        processes = list(psutil.process_iter(["cmdline"]))
+        port = url.rsplit(":", 1)[1]
+        self.service = [p for p in processes if {"serve", port} <= set(p.info["cmdline"] or ())]
+        self.postgresql = [p for p in processes if any(str(directory) in part for part in p.info["cmdline"] or ())]
+
+    def make_key(self, limits: Sequence[plans.Limit]) -> str:
+        self.number += 1
+        name = f"start{self.number}"
+        plans.create(self.connection, plan_id=name, name=name, limits=limits, actor="bench")
+        account = accounts.create(self.connection, name=name, plan_id=name, actor="bench")
+        peppers = Peppers.parse(PEPPER)
+        return keys.create(self.connection, peppers=peppers, account_id=account.id, name=name, actor="bench")[1]
+
+    def heartbeats(self) -> float:
+        request = urllib.request.Request(f"{self.url}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+        with urllib.request.urlopen(request) as answer:
+            lines = answer.read().decode().splitlines()
+        name = SERVICE_REQUESTS.prometheus_name
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name) and "/v1/heartbeat" in line)
+
+
+def cpu_s(processes: Sequence[psutil.Process]) -> float:
+    """Add up the CPU that processes and their children took."""
+    total = 0.0
+    for process in {child for parent in processes for child in [parent, *parent.children(recursive=True)]}:
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total
+
+
+async def call(port: int, token: str, path: str, *, until: float, statuses: Counter[int]) -> None:
+    """Call by one connection, again and again until a moment, once at least."""
+    head = f"POST {path} HTTP/1.1\r\nHost: api\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    message = f"{head}Content-Length: 2\r\n\r\n{{}}".encode()
+    reader = writer = None
+    while True:
+        if writer is None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert reader is not None
+        writer.write(message)
+        try:
+            head_lines = (await reader.readuntil(b"\r\n\r\n")).lower()
+            await reader.readexactly(int(head_lines.split(b"content-length:")[1].split(b"\r\n")[0]))
+        except (asyncio.IncompleteReadError, ConnectionError):  # the server does not keep connections
+            statuses[0] += 1
+            writer = None
+            continue
+        statuses[int(head_lines[9:12])] += 1
+        if b"connection: close" in head_lines:
+            writer.close()
+            writer = None
+        if time.monotonic() >= until:
+            return
+
+
+async def load(port: int, token: str, path: str, *, connections: int, seconds: float = 0.0) -> Counter[int]:
+    """Call by many connections; count the answers by status, 0 for none."""
+    statuses: Counter[int] = Counter()
+    until = time.monotonic() + seconds
+    await asyncio.gather(*(call(port, token, path, until=until, statuses=statuses) for _ in range(connections)))
+    return statuses
+
+
+@contextmanager
+def run(command: Sequence[str], stack: Stack, app: str, processes: int) -> Iterator[tuple[int, psutil.Process]]:
+    """Run a server on a free port."""
+    with tempfile.TemporaryDirectory() as name, hold() as held:
+        port = held.getsockname()[1]
+        Path(name, "served_app.py").write_text(APP)
+        environ = os.environ | {
+            "KEYGAUGE_SERVICE_URL": stack.url,
+            "KEYGAUGE_SERVICE_TOKEN": TOKEN,
+            "KEYGAUGE_SPOOL_DIR": f"{name}/spool",
+            "PYTHONPATH": name,
+            "HOME": name,
+        }
+        words = [word.format(port=port, n=processes).replace(":asgi", f":{app}") for word in command]
+        program = Path(sys.executable).with_name(words[0])
+        server = subprocess.Popen([str(program), *words[1:]], cwd=name, env=environ, stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: listens(port), f"{words[0]} is ready", timeout_s=60)
+            yield port, psutil.Process(server.pid)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def listens(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5)
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return is_ready(f"http://127.0.0.1:{port}")
+    return True
+
+
+def start(stack: Stack, server: str, limits: Sequence[plans.Limit], processes: int) -> Start:
+    """Start a server, burst, then call at full speed."""
+    token = stack.make_key(limits)
+    with run(SERVERS[server], stack, "asgi", processes) as (port, process):
+        statuses: Counter[int] = Counter()
+        for _ in range(3):
+            statuses += asyncio.run(load(port, token, "/slow", connections=BURST if server != "gunicorn sync" else 4))
+        statuses += asyncio.run(load(port, token, "/fast", connections=CONNECTIONS, seconds=WARM_UP_S))
+        groups = [[process], stack.service, stack.postgresql]
+        beats, before = stack.heartbeats(), [cpu_s(group) for group in groups]
+        counted = asyncio.run(load(port, token, "/fast", connections=CONNECTIONS, seconds=FULL_SPEED_S))
+        beats = stack.heartbeats() - beats
+        costs = [(cpu_s(group) - spent) * 1e6 / counted[200] for group, spent in zip(groups, before, strict=True)]
+        refused = sum(count for status, count in (statuses + counted).items() if status not in {0, 200})
+        name = f"{server}, {processes}"
+        return Start(name, counted[200] / FULL_SPEED_S, refused, beats / FULL_SPEED_S / processes, *costs)
+
+
+def plain_per_s(stack: Stack, app: str) -> float:
+    """Tell what uvicorn serves without us."""
+    with run(UVICORN, stack, app, 1) as (port, _):
+        asyncio.run(load(port, "none", "/fast", connections=CONNECTIONS, seconds=WARM_UP_S))
+        return (
+            asyncio.run(load(port, "none", "/fast", connections=CONNECTIONS, seconds=FULL_SPEED_S))[200] / FULL_SPEED_S
+        )
+
+
+def plan_starts() -> Iterator[tuple[str, str, int]]:
+    """Choose servers, mixes and numbers of processes."""
+    for mix in MIXES:
+        for server in SERVERS if LONG else ["uvicorn", "gunicorn gthread"]:
+            for processes in (1, 2) if LONG else (1,):
+                for _ in range(3 if LONG or server == "uvicorn" else 1):
+                    yield server, mix, processes
+
+
+def main() -> None:
+    """Print one line for each start, then the sum."""
+    starts: list[Start] = []
+    with (
+        tempfile.TemporaryDirectory() as name,
+        postgresql(Path(name)) as server,
+        database.connect(server.get_uri()) as connection,
+    ):
+        database.migrate(connection)
+        with serve(server.get_uri()) as url:
+            stack = Stack(url, connection, Path(name))
+            for server_name, mix, processes in plan_starts():
+                starts.append(start(stack, server_name, MIXES[mix], processes))
+                print(f"{mix:16}", starts[-1], flush=True)
+            bare, contrib = plain_per_s(stack, "bare"), plain_per_s(stack, "contrib")
+    medians = {x.server: median(y.requests_per_s for y in starts if y.server == x.server) for x in starts}
+    uvicorn = [x for x in starts if x.server == "uvicorn, 1"]
+    result = {
+        "starts": len(starts),
+        "collapsed": sum(x.requests_per_s < COLLAPSED * medians[x.server] for x in starts),
+        "refused": sum(x.refused for x in starts),
+        "heartbeats_per_s": round(mean(x.heartbeats_per_s for x in starts), 2),
+        "requests_per_s": round(medians["uvicorn, 1"]),
+        "bare_per_s": round(bare),
+        "contrib_per_s": round(contrib),
+        "app_us": round(mean(x.app_us for x in uvicorn), 1),
+        "key_service_us": round(mean(x.key_service_us for x in uvicorn), 1),
+        "postgresql_us": round(mean(x.postgresql_us for x in uvicorn), 1),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
