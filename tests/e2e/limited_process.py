@@ -10,10 +10,10 @@ import sys
 import threading
 import time
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import suppress
 
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.limits.admission import WaitUntil
 from keygauge.limits.authorizer import Authorizer
 from keygauge.limits.refusal import Refusal
 from keygauge.settings import Settings
@@ -54,20 +54,17 @@ def call(authorizer, token, wait_s=1.0):
 
 def wait(authorizer, made, token, wait_s=1.0):
     """Have a call decided; None when admitted, else the refusal."""
-    decision = authorizer.decide(made, token)
-    until = time.monotonic() + wait_s
-    while decision is not None and not isinstance(decision, Refusal):
-        if isinstance(decision, WaitUntil):
-            time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
-        else:
-            try:
-                answered = decision.result(max(until - time.monotonic(), 0))
-            except NotYet:
-                answered = False
-            if not answered:
+    until_ns = now_ns() + round(wait_s * SECOND)
+    try:
+        while (decision := authorizer.decide(made, token)) is not None and not isinstance(decision, Refusal):
+            if now_ns() >= until_ns:
                 return authorizer.give_up(made)
-        decision = authorizer.decide(made, token)
-    return decision
+            at_ns = until_ns if decision.at_ns is None else min(decision.at_ns, until_ns)
+            with suppress(NotYet):
+                decision.woken.result(max(at_ns - now_ns(), 0) / SECOND)
+        return decision
+    finally:
+        authorizer.leave(made)
 
 
 def main():

@@ -101,6 +101,7 @@ class Servers:
             "KEYGAUGE_SERVICE_URL": stack.service_url,
             "KEYGAUGE_SERVICE_TOKEN": stack.service_token,
             "KEYGAUGE_SPOOL_DIR": str(self.spool),
+            "KEYGAUGE_SPOOL_KEEP_S": "0",  # what is left on disk is not in the ledger
             "KEYGAUGE_WAIT_S": "10",
             "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": self.collector.url,
             "HOME": str(self.directory),  # gunicorn puts a socket there
