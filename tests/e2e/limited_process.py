@@ -37,10 +37,11 @@ class Clock:
 
 
 def make_authorizer(on_fault=lambda _reason: None, **options):
-    heartbeat = Heartbeat(Settings.from_environment(**options), on_fault=on_fault)
+    settings = Settings.from_environment(**options)
+    heartbeat = Heartbeat(settings, on_fault=on_fault)
     clock = heartbeat.admission.clock = Clock()
     heartbeat.start()
-    return heartbeat, Authorizer(heartbeat, enforces=True), clock
+    return heartbeat, Authorizer(heartbeat, enforces=True, wait_s=settings.wait_s), clock
 
 
 def make_call():
