@@ -60,7 +60,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     matched: str | None = None  # what a router inside the host matched, below its mount
     messages: int = 0  # on a stream
     missing: str | None = None  # why a successful answer told no usage
-    model: str | None = None  # as the answer named it
+    model: str | None = None  # as the answer named it; of a call that failed, the one it asked for
     outcome: Outcome = "admitted"
     path: str = ""  # known where a decision needs the route
     provider: str | None = None

@@ -32,6 +32,7 @@ from keygauge.telemetry.aggregator import TURN_S, Aggregator
 from keygauge.telemetry.cost_meter import CostMeter
 from keygauge.telemetry.instruments import instrument
 from keygauge.usage import operations
+from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.provider_rules import ProviderRules
 
 P = ParamSpec("P")
@@ -49,6 +50,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.aggregator = _aggregator()
         self.answers = operations.Answers()
+        self.asked = AskedModels()
         self.estimates = settings.estimates
         self.providers = ProviderRules(settings.providers)
         self.authorizer: Authorizer | None = None

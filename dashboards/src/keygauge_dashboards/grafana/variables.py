@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any
 
 from keygauge import service_metrics as service
-from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, TOKENS, Metric, label
+from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, Metric, label
 from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
 from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, SCOPE, like, select
 
@@ -40,7 +40,7 @@ def variables(names: Collection[str]) -> list[Json]:
         "key": _key() if "account" in names else _one_key(),
         "owner": _owner(),
         "endpoint": _query("endpoint", "Endpoint", _seen(REQUESTS, ROUTE, names), allValue=_ANYTHING),
-        "model": _query("model", "Model", _seen(TOKENS, MODEL, names), allValue=_ANYTHING),
+        "model": _query("model", "Model", _seen(REQUESTS, MODEL, names), allValue=_ANYTHING),
         "ledger_endpoint": _ledger("endpoint", "route"),
         "ledger_model": _ledger("model", "model"),
         "status": variable(

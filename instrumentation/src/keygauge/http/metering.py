@@ -8,20 +8,24 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from keygauge.call import Call
+from keygauge.call import ANONYMOUS, INVALID, Call
 from keygauge.limits.estimate import BYTES_PER_TOKEN
 from keygauge.limits.model_names import in_address
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
+from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.reading import Missing
 
 _REFUSED = 400
+_FAILED = 500
+_NO_KEY = frozenset({ANONYMOUS, INVALID})
 
 
 class Policy(Protocol):
     """What a process knows of how to meter."""
 
     answers: operations.Answers
+    asked: AskedModels
     estimates: frozenset[str]
     providers: ProviderRules
 
@@ -56,6 +60,8 @@ def meter(call: Call, reader: Reader | None, answer: Answer, policy: Policy, *, 
         call.missing = missing
     if call.provider is None and (call.model is not None or call.usage is not None):
         call.provider = policy.providers.find(call.route, answer.path) or shape
+    if call.key not in _NO_KEY:
+        _name_asked(call, answer, policy)
 
 
 def _read(call: Call, reader: Reader, *, complete: bool, is_stated: bool) -> tuple[str | None, Missing | None]:
@@ -82,10 +88,29 @@ def _consumes(call: Call, reader: Reader | None, answer: Answer, policy: Policy)
     return True
 
 
+def _name_asked(call: Call, answer: Answer, policy: Policy) -> None:
+    """Name the model of a call that failed, so that failures are not hidden where one looks at a model.
+
+    What the app tried is believed; what it may never have seen only if a call for such a model went well before.
+    """
+    asked = policy.asked
+    if 0 < call.status < _REFUSED:
+        if call.model is not None and asked.is_new(call.model):
+            asked.learn(_asked_model(call, answer), call.model)
+    elif call.model is None and (name := _asked_model(call, answer)):
+        is_tried = call.outcome == "admitted" and (call.status == 0 or call.status >= _FAILED)
+        call.model = asked.find(name) or (name if is_tried else None)
+
+
 def _named_model(call: Call, answer: Answer) -> str | None:
     """Find the model of an answer that names none."""
     if call.usage is None and not operations.names_a_model(answer.path):
         return None
+    return _asked_model(call, answer)
+
+
+def _asked_model(call: Call, answer: Answer) -> str | None:
+    """Find the model that a request names, as far as it was read."""
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
     in_body = request_model.find(answer.sent_first, answer.sent_last)

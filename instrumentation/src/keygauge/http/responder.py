@@ -14,6 +14,7 @@ from keygauge.http.metering import Answer, meter
 from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.usage import Reader, kind_of, operations, reader_for
+from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.json_body import BodyReader
 from keygauge.usage.provider_rules import ProviderRules
 
@@ -38,6 +39,7 @@ class Recorder(Protocol):
     aggregator: Aggregator
     authorizer: Authorizer | None
     answers: operations.Answers
+    asked: AskedModels
     estimates: frozenset[str]
     providers: ProviderRules
 
