@@ -236,3 +236,29 @@ def test_whoever_a_limit_has_room_for_is_admitted_within_two_heartbeats(mix, pro
         if mix != "rps":
             for process in world.processes:
                 assert sum(sent_ns >= half_ns for sent_ns in process.beats) <= 3 * (seconds / 2) + 1
+
+
+@pytest.mark.parametrize("mix", ["rpm+month", "tpm"])
+def test_lost_answers_delay_calls_and_lose_none(mix):
+    for seed in range(20 if LONG else 2):
+        world = World(AMPLE[mix], processes=2, seed=seed, lost=0.1)
+        for number in range(40):
+            Client(world.processes[number % 2], handler_ms=20)
+        world.run(10)
+        assert not world.refused
+        assert max(beats for beats, _ in world.waits) <= 2
+        world.check()
+
+
+@pytest.mark.parametrize(("processes", "amount"), [(1, 300), (3, 600)])
+def test_a_limit_that_is_reached_is_used_well_and_never_exceeded(processes, amount):
+    for seed in range(20 if LONG else 1):
+        world = World([rate("request", amount, 10)], processes=processes, seed=seed)
+        for number in range(12):
+            Client(world.processes[number % processes], handler_ms=5)
+        world.run(40)
+        world.check()
+        assert world.refused
+        assert all(refusal.retry_after_s <= 10.5 for _, refusal in world.refused)
+        used = sum(moment >= world.now_ns - 30 * SECOND for moment, _ in world.admitted)
+        assert used >= 0.85 * 3 * amount
