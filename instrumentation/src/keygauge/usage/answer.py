@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from keygauge.usage.encoding import decode_for
+from keygauge.usage.event_stream import EventStreamReader
 from keygauge.usage.json_body import BodyReader
 from keygauge.usage.ndjson import read_lines
 from keygauge.usage.reading import Reader
@@ -21,6 +22,7 @@ _READERS: dict[bytes, Callable[[], Reader]] = {
     b"application/jsonl": read_lines,
     b"application/x-jsonlines": read_lines,
     b"application/stream+json": read_lines,  # Cohere v1
+    b"application/vnd.amazon.eventstream": EventStreamReader,
 }
 
 

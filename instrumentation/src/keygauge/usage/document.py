@@ -40,7 +40,7 @@ class _Response(TypedDict, total=False):
 
 # The members that `providers` look at. All others, above all the text, are skipped and not built.
 _MEMBERS: Final = (
-    *("amazon-bedrock-invocationMetrics", "delta", "details", "done", "error", "eval_count", "event_type"),
+    *("amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "error", "eval_count", "event_type"),
     *("finish_reason", "id", "interaction", "jsonrpc", "message", "meta", "meta_info", "metadata", "model"),
     *("modelVersion", "object", "prompt_eval_count", "responseId", "status", "stop", "tokens_evaluated"),
     *("tokens_predicted", "type", "usage", "usageMetadata", "x_groq"),

@@ -1,0 +1,98 @@
+"""Amazon's binary event streams, as Bedrock's ConverseStream and InvokeModelWithResponseStream answer.
+
+Each message is its length, the length of its headers and a checksum, of four bytes each, then headers, payload and a
+checksum. The payload is JSON; of InvokeModel it holds the model's own event as base64 in `bytes`.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/RESTSelectObjectAppendix.html
+"""
+
+from __future__ import annotations
+
+import binascii
+from typing import Any, Final
+
+from keygauge.usage import providers
+from keygauge.usage.accumulator import Accumulator
+from keygauge.usage.document import parse
+from keygauge.usage.reading import Missing, Reading
+
+MAX_MESSAGE_BYTES: Final = 2**20  # of a longer one nothing is read
+_PRELUDE_BYTES: Final = 12
+_CHECKSUM_BYTES: Final = 4
+_EXCEPTION: Final = b":exception-type"
+
+
+class EventStreamReader:
+    """Read messages as they pass; only the unfinished one is held."""
+
+    def __init__(self) -> None:
+        self._accumulator = Accumulator()
+        self._held = bytearray()
+        self._lost: Missing | None = None
+        self._skip_bytes = 0  # of a message past the bound
+        self.events = 0
+        self.has_content = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it told an exception."""
+        return self._accumulator.failed
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all usage is told."""
+        return self._accumulator.is_final
+
+    @property
+    def answer(self) -> str | None:
+        """The id of the answer."""
+        return self._accumulator.id
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next chunk as it is sent."""
+        skipped = min(self._skip_bytes, len(chunk))
+        self._skip_bytes -= skipped
+        held = self._held
+        held += chunk[skipped:]
+        while len(held) >= _PRELUDE_BYTES and not self._skip_bytes:
+            size = int.from_bytes(held[:4], "big")
+            if size < _PRELUDE_BYTES + _CHECKSUM_BYTES or size > MAX_MESSAGE_BYTES:
+                self._skip(size)
+            elif len(held) < size:
+                return
+            else:
+                self._take(bytes(held[:size]))
+                del held[:size]
+
+    def close(self, *, complete: bool) -> Reading:
+        """Tell what was read."""
+        self._held = bytearray()
+        return self._accumulator.read(complete=complete, reason=self._lost)
+
+    def _skip(self, size: int) -> None:
+        """Leave a message out; after one whose length cannot be, nothing can be told apart any more."""
+        is_sound = size > MAX_MESSAGE_BYTES
+        self._lost = "too_large" if is_sound else "undecodable"
+        self._skip_bytes = max(size - len(self._held), 0) if is_sound else 2**63
+        del self._held[: size if is_sound else None]
+
+    def _take(self, message: bytes) -> None:
+        headers_end = _PRELUDE_BYTES + int.from_bytes(message[4:8], "big")
+        if _EXCEPTION in message[_PRELUDE_BYTES:headers_end]:
+            self._accumulator.failed = True
+        document = _unwrap(parse(message[headers_end:-_CHECKSUM_BYTES]))
+        self.events += 1
+        if document is not None:
+            self._accumulator.take(document)
+            self.has_content = self.has_content or providers.has_content(document)
+
+
+def _unwrap(document: Any) -> Any:
+    """Return the event that InvokeModel wraps in base64."""
+    inner = document.get("bytes") if isinstance(document, dict) else None
+    if not isinstance(inner, str):
+        return document
+    try:
+        return parse(binascii.a2b_base64(inner))
+    except (ValueError, binascii.Error):
+        return None

@@ -1,0 +1,77 @@
+"""Amazon's binary event streams: messages of Converse and of InvokeModel, in chunks of any size."""
+
+import base64
+import json
+import zlib
+
+import pytest
+
+from keygauge.usage import Usage, reader_for
+from keygauge.usage.event_stream import MAX_MESSAGE_BYTES
+
+
+def message(payload, **headers):
+    head = b""
+    for name, value in headers.items():
+        field = f":{name.replace('_', '-')}".encode()
+        head += bytes([len(field)]) + field + b"\x07" + len(value).to_bytes(2, "big") + value.encode()
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    prelude = (len(head) + len(body) + 16).to_bytes(4, "big") + len(head).to_bytes(4, "big")
+    prelude += zlib.crc32(prelude).to_bytes(4, "big")
+    return prelude + head + body + zlib.crc32(prelude + head + body).to_bytes(4, "big")
+
+
+def invoked(event):
+    return message({"bytes": base64.b64encode(json.dumps(event).encode()).decode(), "p": "abc"}, event_type="chunk")
+
+
+CONVERSE = [
+    message({"role": "assistant"}, event_type="messageStart"),
+    message({"contentBlockIndex": 0, "delta": {"text": "Hi"}}, event_type="contentBlockDelta"),
+    message({"stopReason": "end_turn"}, event_type="messageStop"),
+    message({"metrics": {"latencyMs": 9}, "usage": {"inputTokens": 47, "outputTokens": 20}}, event_type="metadata"),
+]
+METRICS = {"inputTokenCount": 25, "outputTokenCount": 15}
+CLAUDE = [
+    invoked({"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 25, "output_tokens": 1}}}),
+    invoked({"type": "content_block_delta", "delta": {"text": "Hi"}}),
+    invoked({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 15}}),
+    invoked(
+        {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 25, "outputTokenCount": 15}}
+    ),
+]
+
+
+def read(stream, size, *, complete=True):
+    reader = reader_for(b"application/vnd.amazon.eventstream", None)
+    for start in range(0, len(stream), size):
+        reader.feed(stream[start : start + size])
+    return reader, reader.close(complete=complete)
+
+
+@pytest.mark.parametrize(("messages", "usage"), [(CONVERSE, Usage(47, 20)), (CLAUDE, Usage(25, 15))])
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_messages_are_read_in_any_chunks(messages, usage, size):
+    reader, reading = read(b"".join(messages), size)
+    assert (reading.usage, reading.provider, reading.status) == (usage, "aws.bedrock", "reported")
+    assert (reader.events, reader.failed) == (4, False)
+
+
+def test_a_message_past_the_bound_is_left_out_and_the_next_one_read():
+    large = message(b'{"image":"' + b"x" * MAX_MESSAGE_BYTES + b'"}', event_type="contentBlockDelta")
+    for size in (1_000, 65_536, 2 * len(large)):
+        assert read(large + b"".join(CONVERSE), size)[1].usage == Usage(47, 20)
+    assert read(large, 1_000)[1][3:] == ("none", "too_large")
+
+
+def test_a_length_that_cannot_be_ends_the_reading():
+    reader, reading = read(CONVERSE[0] + b"\0" * 40 + CONVERSE[-1], 10)
+    assert reading[3:] == ("none", "undecodable")
+    assert not reader._held
+
+
+def test_an_exception_is_an_error():
+    failed = message({"message": "Too many"}, exception_type="throttlingException", message_type="exception")
+    reader, reading = read(CLAUDE[0] + failed, 50, complete=False)
+    assert reader.failed
+    assert (reading.usage, reading.status) == (Usage(25, 1), "partial")
