@@ -11,6 +11,7 @@ from flask import Blueprint, render_template, url_for
 
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import forecast
+from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import auth, date_range, formatting, own_keys
 from keygauge_keyservice.portal.charts import timeline
@@ -71,7 +72,7 @@ def show() -> str:
             if tops and points
             else []
         )
-        expected = forecast.find_forecast(connection, selection["account_id"], key_id=selection.get("key_id"), now=now)
+        expected = _forecast(connection, selection, now) if view.metric == "cost" else None
         key = keys.require(connection, view.filters["key"]) if "key" in view.filters else None
     credit = next((limit.credit_nanousd for limit in plan.limits if limit.credit_nanousd), None)
     metrics = METRICS | ({"credits": credits_metric(credit)} if credit else {})
@@ -134,6 +135,10 @@ def calls_query(filters: Mapping[str, str]) -> dict[str, str]:
     """Write a view's filters as the log of calls has them."""
     given = {"route" if name == "endpoint" else name: value for name, value in filters.items()}
     return given | ({"exact": "1"} if given.keys() & {"route", "model"} else {})
+
+
+def _forecast(connection: Connection, selection: Selection, now: datetime) -> forecast.Forecast:
+    return forecast.find_forecast(connection, selection["account_id"], key_id=selection.get("key_id"), now=now)
 
 
 def _rows(view: View, by: str, parts: Sequence[Part], earlier: Sequence[Part], names: Mapping[str, str]) -> list[Row]:
