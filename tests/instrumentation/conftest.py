@@ -21,6 +21,18 @@ RPM = {"name": "rpm", "unit": "request", "amount": 1000, "window_s": 60}
 MONTHLY = {"name": "monthly_requests", "unit": "request", "amount": 100_000, "period": "month"}
 
 
+def bind(port, app):
+    """Serve at a port; werkzeug ends the process where something still listens there, such as a child that was forked."""
+    deadline = time.monotonic() + 100
+    while True:
+        try:
+            return make_server("127.0.0.1", port, app, threaded=True)
+        except SystemExit:
+            if time.monotonic() > deadline:
+                raise OSError(f"port {port} is taken") from None
+            time.sleep(0.05)
+
+
 class Service:
     """The key service's address, and what a test does as its operator."""
 
@@ -37,7 +49,7 @@ class Service:
         return f"http://127.0.0.1:{self.port}"
 
     def up(self):
-        self._server = make_server("127.0.0.1", self.port, self.app, threaded=True)
+        self._server = bind(self.port, self.app)
         Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def down(self):
