@@ -22,7 +22,7 @@ MONTHLY = {"name": "monthly_requests", "unit": "request", "amount": 100_000, "pe
 
 
 def bind(port, app):
-    """Serve at a port; werkzeug ends the process where something still listens there, such as a child that was forked."""
+    """Serve at a port; werkzeug exits where something still listens there, such as a child that was forked."""
     deadline = time.monotonic() + 100
     while True:
         try:
