@@ -47,7 +47,7 @@ def shell(tmp_path):
 
 
 def wait_for(port, server, log):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         assert server.poll() is None, Path(log).read_text()
         try:
@@ -59,6 +59,7 @@ def wait_for(port, server, log):
     return pytest.fail(f"nothing answers on {port}: {Path(log).read_text()}")
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_of_the_page_runs(page, shell, tmp_path):
     portal, api = free_ports(2)
