@@ -221,6 +221,15 @@ def test_group_is_looked_into_by_its_link(signed_in, customer, record):
     assert "Remove the filter model" in inside
 
 
+def test_endpoint_is_looked_into_by_its_link(signed_in, customer, record):
+    record(customer, {}, {"route": "/v1/messages"})
+    page = signed_in.get(f"/usage?{RANGE}&group=endpoint").text
+    address = re.search(r'<th scope="row"><a href="([^"]+)">/v1/messages<', page)[1].replace("&amp;", "&")
+    inside = signed_in.get(address).text
+    assert tiles(inside)["Requests"] == "1"
+    assert "Remove the filter endpoint" in inside
+
+
 def test_key_is_chosen_by_its_name(signed_in, customer, record):
     record(customer, {})
     page = signed_in.get(f"/usage?{RANGE}&key=Acme+key").text

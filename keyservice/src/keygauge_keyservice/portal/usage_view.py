@@ -18,7 +18,7 @@ from keygauge_keyservice.usage.usage import Bucket, Selection
 
 GROUPINGS: dict[str, Grouping] = {"model": "model", "endpoint": "route", "key": "key", "status": "status"}
 CHARTS = {"bars": "Bars", "area": "Area", "table": "Table"}
-FILTERS = ("key", "model", "endpoint")
+FILTERS = ("key", "model", "route")  # not "endpoint", which is an argument of url_for
 _TEXT_LENGTH_MAX = 200
 
 
@@ -79,8 +79,8 @@ def select(connection: Connection, view: View) -> Selection:
         selection["key_id"] = own_keys.require_own(connection, view.filters["key"]).id
     if "model" in view.filters:
         selection["model"] = view.filters["model"]
-    if "endpoint" in view.filters:
-        selection["route"] = view.filters["endpoint"]
+    if "route" in view.filters:
+        selection["route"] = view.filters["route"]
     return selection
 
 

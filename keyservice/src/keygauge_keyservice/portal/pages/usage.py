@@ -17,7 +17,7 @@ from keygauge_keyservice.portal import auth, date_range, formatting, own_keys
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS, credits_metric
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.usage_view import CHARTS, FILTERS, GROUPINGS, View, read_view, select
+from keygauge_keyservice.portal.usage_view import CHARTS, GROUPINGS, View, read_view, select
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.usage.usage import Bucket, Part, Point, Selection
@@ -28,6 +28,7 @@ blueprint = Blueprint("usage", __name__)
 _GROUPS_MAX = 5  # with a colour of their own
 _ROWS_MAX = 20  # of a table; the export has them all
 BUCKETS: dict[Bucket, str] = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
+_FILTER_OF = {"key": "key", "model": "model", "endpoint": "route"}
 _NEXT = {"key": "model", "model": "key", "endpoint": "key"}  # what a group that is looked into is told apart by
 
 
@@ -133,8 +134,7 @@ def links_to_calls(points: Sequence[Point], shown: DateRange, filters: Mapping[s
 
 def calls_query(filters: Mapping[str, str]) -> dict[str, str]:
     """Write a view's filters as the log of calls has them."""
-    given = {"route" if name == "endpoint" else name: value for name, value in filters.items()}
-    return given | ({"exact": "1"} if given.keys() & {"route", "model"} else {})
+    return dict(filters) | ({"exact": "1"} if filters.keys() & {"route", "model"} else {})
 
 
 def _forecast(connection: Connection, selection: Selection, now: datetime) -> forecast.Forecast:
@@ -150,7 +150,7 @@ def _rows(view: View, by: str, parts: Sequence[Part], earlier: Sequence[Part], n
             names.get(part.group) or part.group or "No model",
             part,
             before.get(part.group, nothing),
-            view.address(**{by: part.group, "group": _NEXT[by]}) if by in FILTERS and part.group else None,
+            view.address(**{_FILTER_OF[by]: part.group, "group": _NEXT[by]}) if by in _NEXT and part.group else None,
             f"tone-{rank}" if rank <= _GROUPS_MAX else "tone-other",
         )
         for rank, part in enumerate(parts, 1)
