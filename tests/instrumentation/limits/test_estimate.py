@@ -46,8 +46,7 @@ def test_every_spelling_of_the_cap_is_read(document, output):
         ({"n_predict": 9}, 9),
         ({"num_predict": 9}, 9),
         ({"n_predict": -1}, None),
-        ({"max_tokens": -1}, None),
-        ({"max_tokens": -1, "max_completion_tokens": 9}, 9),
+        ({"max_new_tokens": -1, "max_completion_tokens": 9}, 9),
         ({"options": {"num_predict": -2}}, None),
     ],
 )
@@ -58,7 +57,8 @@ def test_every_spelling_of_a_cap_is_read(document, output):
 @pytest.mark.parametrize(
     "document",
     [
-        {"max_tokens": -3},
+        {"max_tokens": -1},
+        {"n_predict": -3},
         {"max_tokens": 10**9},
         {"max_tokens": "many"},
         {"max_tokens": True},

@@ -51,15 +51,17 @@ def meter(call: Call, reader: Reader | None, answer: Answer, policy: Policy, *, 
         if call.usage is None and (told := header_counts.read(answer.headers)):
             call.usage, call.usage_status, missing = told, "reported", None
         if not is_stated and not _consumes(call, reader, answer, policy):
-            call.usage, call.usage_status, call.is_free, missing = None, "none", True, None
+            missing = missing if call.usage is None else None
+            call.usage, call.usage_status, call.is_free = None, "none", True
         else:
             call.model = call.model or _named_model(call, answer)
             if not is_stated and (reader is None or reader.has_content or not reader.failed):
                 _estimate(call, answer, policy, missing)
     if not is_stated and (call.model is not None or missing != "no_usage"):
         call.missing = missing
-    if call.provider is None and (call.model is not None or call.usage is not None):
-        call.provider = policy.providers.find(call.route, answer.path) or shape
+    if call.provider is None:
+        is_known = call.model is not None or call.usage is not None
+        call.provider = (policy.providers.find(call.route, answer.path) if is_known else None) or shape
     if call.key not in _NO_KEY:
         _name_asked(call, answer, policy)
 
@@ -80,7 +82,7 @@ def _consumes(call: Call, reader: Reader | None, answer: Answer, policy: Policy)
     if call.method in operations.READS:
         if call.usage is None:
             return call.stream is not None
-        return policy.answers.is_first(name, shown=operations.is_shown(answer.path))
+        return not operations.is_shown(answer.path) or policy.answers.take(name)
     if operations.is_free(answer.path):
         return False
     if call.usage is None and name is not None:

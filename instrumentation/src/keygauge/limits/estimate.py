@@ -26,7 +26,8 @@ _CAPS = frozenset(
         *("n_predict", "num_predict"),  # llama.cpp's and Ollama's
     }
 )
-_NO_CAPS = (-1, -2)  # as far as the model goes
+_NO_CAPS = (-1, -2)  # as far as the model goes: to servers of own machines, elsewhere it is a mistake
+_UNCAPPED = frozenset({"n_predict", "num_predict", "max_new_tokens", "max_gen_len", "max_length"})
 _ANSWERS = frozenset({"n", "candidatecount", "candidate_count", "best_of"})
 _INSIDE = frozenset(
     {
@@ -160,7 +161,8 @@ class _Declared:
 
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
         """Take a cap; one that says that there is none is none."""
-        if type(value) is not int or value not in _NO_CAPS:
+        is_none = type(value) is int and value in _NO_CAPS and name.lower().rpartition(".")[2] in _UNCAPPED
+        if not is_none:
             self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
 
     def _name(self, value: object) -> None:

@@ -58,32 +58,24 @@ def names_a_model(path: str) -> bool:
 
 
 class Answers:
-    """The answers seen lately, by id: each is charged once, whoever reads it how often."""
+    """Answers that are made in the background, by id: each is charged once, by the first read that shows its usage."""
 
     def __init__(self, most: int = 4096) -> None:
         self._most = most
         self._lock = Lock()
         self._awaited: OrderedDict[str, None] = OrderedDict()
-        self._charged: OrderedDict[str, None] = OrderedDict()
 
     def expect(self, name: str) -> None:
-        """Note an answer that is made in the background: the first read that shows its usage is charged."""
+        """Note an answer that was begun; the oldest is forgotten when there are too many."""
         with self._lock:
-            self._remember(self._awaited, name)
+            self._awaited[name] = None
+            if len(self._awaited) > self._most:
+                self._awaited.popitem(last=False)
 
-    def is_first(self, name: str | None, *, shown: bool) -> bool:
-        """Tell whether what a read tells is to be charged: an answer that was awaited, or one not seen before."""
-        if name is None:
-            return not shown
+    def take(self, name: str | None) -> bool:
+        """Tell whether an answer was awaited; from now on it is not."""
         with self._lock:
-            is_awaited = name in self._awaited
-            self._awaited.pop(name, None)
-            is_new = name not in self._charged
-            self._remember(self._charged, name)
-            return is_awaited or (is_new and not shown)
-
-    def _remember(self, kept: OrderedDict[str, None], name: str) -> None:
-        kept[name] = None
-        kept.move_to_end(name)
-        if len(kept) > self._most:
-            kept.popitem(last=False)
+            was_awaited = name in self._awaited
+            if name is not None:
+                self._awaited.pop(name, None)
+            return was_awaited
