@@ -55,6 +55,29 @@ def test_every_spelling_of_a_cap_is_read(document, output):
 
 
 @pytest.mark.parametrize(
+    ("body", "content_type", "expected"),
+    [
+        (b"x" * 800_000, "multipart/form-data; boundary=b", 1024),
+        (b"x" * 800_000, "audio/mpeg", 1024),
+        (b"x" * 400, "audio/mpeg", 100),
+        (json.dumps({"text": "hello " * 50_000}).encode(), "application/json", 75_003),
+        (json.dumps({"url": "data:image/png;base64," + "iVBO" * 100_000}).encode(), "application/json", 1024 + 9),
+        (b'{"text": "' + b"hello " * 50_000 + b'"}', "multipart/form-data; boundary=b", 75_003),
+    ],
+)
+def test_input_is_estimated_by_its_text_and_not_by_its_files(body, content_type, expected):
+    found = estimate(body, length=len(body), path="/v1/audio/transcriptions", content_type=content_type)
+    assert found.input_tokens == expected
+
+
+def test_a_file_that_is_too_large_to_read_is_not_refused_for_good():
+    found = estimate(
+        b"", length=25_000_000, path="/v1/audio/transcriptions", content_type="multipart/form-data; boundary=b"
+    )
+    assert found.units(TPM) <= TPM.amount
+
+
+@pytest.mark.parametrize(
     "document",
     [
         {"max_tokens": -1},

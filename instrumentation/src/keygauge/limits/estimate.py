@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,10 @@ _CAPS = frozenset(
         *("n_predict", "num_predict"),  # llama.cpp's and Ollama's
     }
 )
+_FILES = ("multipart/", "audio/", "image/", "video/", "application/octet-stream", "application/pdf")
+_FILE_BYTES_MIN = 8_192
+_FILE_TOKENS = 1_024  # what an image is worth to most models; what a file really took is settled
+_base64 = re.compile(rb"[A-Za-z0-9+/_-]{8192,}={0,2}").findall
 _NO_CAPS = (-1, -2)  # as far as the model goes: to servers of own machines, elsewhere it is a mistake
 _UNCAPPED = frozenset({"n_predict", "num_predict", "max_new_tokens", "max_gen_len", "max_length"})
 _ANSWERS = frozenset({"n", "candidatecount", "candidate_count", "best_of"})
@@ -102,9 +107,9 @@ def estimate(
     Raises:
         EstimateError: a declared cap or number of answers is no whole number in bounds.
     """
-    input_tokens = min(_INPUT_MAX, -(-length // BYTES_PER_TOKEN))
     is_whole = length == len(body) <= BODY_BYTES_MAX
     fields = read(body, content_type=content_type, content_encoding=content_encoding) if is_whole else Fields()
+    input_tokens = _input_tokens(body, length, fields, content_type)
     declared = _Declared()
     if fields.document is not None:
         declared.read(fields.document)
@@ -120,6 +125,15 @@ def estimate(
         unread=length > 0 and fields.document is None and fields.form is None,
         hidden=fields.hidden or declared.hidden,
     )
+
+
+def _input_tokens(body: bytes, length: int, fields: Fields, content_type: str) -> int:
+    """Estimate the input by its text: a file, by itself or as base64, is no text and counts as `_FILE_TOKENS`."""
+    if fields.document is None and content_type.strip().lower().startswith(_FILES):
+        return min(_FILE_TOKENS, -(-length // BYTES_PER_TOKEN))
+    files = [len(run) for run in _base64(body)] if fields.document is not None and length > _FILE_BYTES_MIN else []
+    tokens = -(-(length - sum(files)) // BYTES_PER_TOKEN) + _FILE_TOKENS * len(files)
+    return min(_INPUT_MAX, tokens)
 
 
 class _Declared:
