@@ -61,6 +61,12 @@ def test_bursts_are_admitted_on_a_cold_key_and_on_a_warm_one(key_service, serve,
         time.sleep(0.7)  # as leases come to their end
 
 
+def test_a_cold_key_serves_300_calls_at_once(key_service, serve):
+    _, token = key_service.create_key(RPM, TPM)
+    port, _ = serve(COMMAND, {"bursts.py": APP}, key_service, KEYGAUGE_WAIT_S="0.25")
+    assert burst(port, token, 300) == {200: 300}
+
+
 def test_calls_above_a_limit_of_concurrent_requests_are_told_so(key_service, serve):
     _, token = key_service.create_key(plans.Limit(name="at_once", unit="concurrent", amount=2))
     port, _ = serve(COMMAND, {"bursts.py": APP}, key_service, KEYGAUGE_WAIT_S="0.25")
