@@ -409,3 +409,22 @@ def test_taken_ports_are_passed_over(caplog):
         first = taken.getsockname()[1]
         assert prometheus.serve(f"{first}-{first}", CollectorRegistry()) is None
         assert "is free" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        ({}, ["otlp"]),
+        ({"OTEL_METRICS_EXPORTER": "otlp"}, ["otlp"]),
+        ({"OTEL_METRICS_EXPORTER": "prometheus"}, ["prometheus"]),
+        ({"OTEL_METRICS_EXPORTER": "otlp, prometheus"}, ["otlp", "prometheus"]),
+        ({"OTEL_METRICS_EXPORTER": "none"}, []),
+        ({"OTEL_METRICS_EXPORTER": "none", "KEYGAUGE_PROMETHEUS": "1"}, ["prometheus"]),
+        ({"OTEL_SDK_DISABLED": "true", "KEYGAUGE_PROMETHEUS": "1"}, []),
+    ],
+)
+def test_variables_of_opentelemetry_choose_the_exporters(monkeypatch, chosen, found):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    assert setup.check() == found

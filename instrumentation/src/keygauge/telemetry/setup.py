@@ -7,6 +7,8 @@ A service that sets up its own MeterProvider is left as it is: KeyGauge's metric
 - `KEYGAUGE_PROMETHEUS=1`: keep them for Prometheus to pull (needs `keygauge[prometheus]`), see `prometheus_app`;
 - `KEYGAUGE_PROMETHEUS_PORTS=127.0.0.1:9100-9131`: the same, and each worker serves its page on a free port of these.
 
+`OTEL_METRICS_EXPORTER` (`otlp`, `prometheus`, `none`, or a list) chooses among them; `OTEL_SDK_DISABLED=true` ends all.
+
 Call `configure` after a fork, once in each worker: a worker is one `service.instance.id`. One address shared by several
 workers shows Prometheus a different worker at each pull; push instead, or give the workers ports.
 """
@@ -67,7 +69,7 @@ def configure() -> MeterProvider | None:
         readers.append(_otlp_reader())
     if _is_pull_asked_for():
         readers.append(_prometheus_reader())
-    if ports := os.environ.get("KEYGAUGE_PROMETHEUS_PORTS"):
+    if (ports := os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")) and readers:
         _import("keygauge.telemetry.prometheus", "prometheus").serve(ports, _Page.registry)
     return _own_provider(readers) if readers else None
 
@@ -148,11 +150,22 @@ def host_provider() -> MeterProvider | None:
 
 
 def _is_push_asked_for() -> bool:
-    return any(os.environ.get(name) for name in _OTLP_ENDPOINTS)
+    is_chosen = "otlp" in (_exporters() or ("otlp",))
+    return not _is_disabled() and is_chosen and any(os.environ.get(name) for name in _OTLP_ENDPOINTS)
 
 
 def _is_pull_asked_for() -> bool:
-    return bool(os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")) or os.environ.get("KEYGAUGE_PROMETHEUS") == "1"
+    is_chosen = os.environ.get("KEYGAUGE_PROMETHEUS") == "1" or "prometheus" in _exporters()
+    return not _is_disabled() and (is_chosen or bool(os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")))
+
+
+def _is_disabled() -> bool:
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def _exporters() -> tuple[str, ...]:
+    """Return the exporters that OpenTelemetry's own variable chooses; none where it says nothing."""
+    return tuple(filter(None, map(str.strip, os.environ.get("OTEL_METRICS_EXPORTER", "").split(","))))
 
 
 def _own_provider(readers: list[MetricReader]) -> MeterProvider:
