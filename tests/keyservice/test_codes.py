@@ -11,7 +11,8 @@ from keygauge_keyservice.app import API
 from keygauge_keyservice.codes import CODES, FIELD_CODES, OF_FRAMEWORK
 from keygauge_keyservice.openapi import document
 
-PLACES = {"Problem": 1, "FieldError": 1, "fail": 1, "_fail": 1}  # where in a call the code stands
+PLACES = {"Problem": 1, "FieldError": 1, "fail": 1, "_fail": 1, "refuse": 2}  # where in a call the code stands
+OF_BODIES = ("message", "decode")  # their `code` is that of a body that is not as it should be
 
 
 def raised():
@@ -21,8 +22,13 @@ def raised():
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in PLACES and isinstance(node.args[PLACES[name]], ast.Constant):
-                yield name, node.args[PLACES[name]].value
+            place = PLACES.get(name)
+            if place is not None and len(node.args) > place and isinstance(node.args[place], ast.Constant):
+                yield "Problem" if name == "refuse" else name, node.args[place].value
+            if name in OF_BODIES:
+                yield from (
+                    ("Problem", given.value.value) for given in node.keywords if isinstance(given.value, ast.Constant)
+                )
             if name == "not_found":
                 yield "Problem", f"{node.args[0].value}_not_found"
 
