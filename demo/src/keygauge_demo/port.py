@@ -32,7 +32,8 @@ def hold_row(count: int) -> list[socket.socket]:
         first = hold()
         row = [first]
         try:
-            row += [hold(first.getsockname()[1] + further) for further in range(1, count)]
+            for further in range(1, count):
+                row.append(hold(first.getsockname()[1] + further))  # noqa: PERF401 - those held so far are to be closed
         except (OSError, OverflowError):  # one of them is taken, or past the last
             for held in row:
                 held.close()
