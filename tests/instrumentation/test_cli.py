@@ -30,7 +30,7 @@ def test_an_unknown_command_is_refused(capsys):
 
 @pytest.mark.parametrize(("error", "code"), [(CommandError("no way"), 1), (KeyboardInterrupt(), 130)])
 def test_a_command_that_fails_says_why_and_no_more(monkeypatch, capsys, error, code):
-    def fail():
+    def fail(**_options):
         raise error
         yield
 
