@@ -34,7 +34,8 @@ HEADINGS = re.findall(r"^## (.+)$", RUNBOOK, re.MULTILINE)
 PAUSE_S = 0.05
 FIRES_S, RESOLVES_S = 150, 150  # most of it in reserve: 10 and 12 on an idle machine
 DRIFTS_S = 300  # an hour must be known, which is a minute here, and then the alert holds for half of one
-TICKET = {"source": "keygauge", "severity": "ticket", "job": "metered"}
+EVERY = {"source": "keygauge", "owner": "api"}
+TICKET = {**EVERY, "severity": "ticket", "job": "metered"}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_errors_that_burn_the_budget_page_somebody(shared_stack, inbox, eventual
 
 
 def test_key_service_that_is_down_pages_somebody(shared_stack, inbox, eventually):
-    alert = {"alertname": "KeyServiceDown", "severity": "page", "source": "keygauge", "job": "keyservice"}
+    alert = {**EVERY, "alertname": "KeyServiceDown", "severity": "page", "job": "keyservice"}
     shared_stack.service.stop()
     try:
         eventually(lambda: inbox.last(alert), ("pager", "firing"), timeout_s=FIRES_S)
@@ -115,7 +116,7 @@ def test_key_service_that_is_down_pages_somebody(shared_stack, inbox, eventually
 def test_replica_whose_metrics_are_lost_sets_the_books_apart(shared_stack, inbox, eventually, tmp_path):
     hidden = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     hidden.start_api(KEYGAUGE_PROMETHEUS="0")
-    alert = {"alertname": "LedgerDrift", "severity": "ticket", "source": "keygauge", "books": "metrics"}
+    alert = {**EVERY, "alertname": "LedgerDrift", "severity": "ticket", "books": "metrics"}
     _, token = shared_stack.create_key()
     assert inbox.last(alert) is None  # whatever the other tests did
     try:
@@ -128,7 +129,7 @@ def test_replica_whose_metrics_are_lost_sets_the_books_apart(shared_stack, inbox
 def test_replica_whose_events_are_lost_is_missing_in_the_ledger(shared_stack, inbox, eventually, tmp_path):
     narrow = replace(shared_stack, directory=tmp_path, port_api=free_port(), api=None, service=None, clients=[])
     narrow.start_api(KEYGAUGE_PROMETHEUS="1", KEYGAUGE_SPOOL_BYTES=str(SPOOL_BYTES_MIN))
-    alert = {"alertname": "LedgerDrift", "severity": "ticket", "source": "keygauge", "books": "replicas"}
+    alert = {**EVERY, "alertname": "LedgerDrift", "severity": "ticket", "books": "replicas"}
     _, token = shared_stack.create_key()
     try:
         with calling(narrow.openai(token), "Hello"):
