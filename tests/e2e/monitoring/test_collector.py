@@ -42,6 +42,7 @@ BACKENDS = {  # how to get one, and its options
     ),
 }
 PRICE_NANOUSD = 1_250_000  # of each call
+UNPRICED = "own-model"  # but of this model's
 SUFFIXES = {"counter": "", "updowncounter": "", "gauge": "", "histogram": "_count"}
 
 
@@ -56,16 +57,16 @@ class Service:
         )
         self._provider = MeterProvider(metric_readers=[self._reader], resource=resource)
         self._aggregator = Aggregator()
-        self._aggregator.charge = lambda cell, *_: self._aggregator.add_cost(cell, PRICE_NANOUSD)
+        self._aggregator.charge = self._charge
         gauges = {metric: lambda: 1.0 for metric in metrics.ALL if metric.kind == "gauge"}
         instrument(self._provider.get_meter("keygauge"), self._aggregator, gauges=gauges)
         self._aggregator.dropped("full", 1)
         self._aggregator.fault("test")
 
-    def answer(self, count, *, key, status=200, input_tokens=7):
+    def answer(self, count, *, key, status=200, model="gpt", input_tokens=7):
         for number in range(count):
             call = Call(method="POST", ip=None, time_ns=0, started_ns=1)
-            call.key, call.route, call.model, call.provider = key, "/v1/chat", "gpt", "openai"
+            call.key, call.route, call.model, call.provider = key, "/v1/chat", model, "openai"
             call.status, call.ended_ns, call.first_byte_ns = status, 2_000_000 + number, 1_000_000
             call.error = None if status == 200 else "limited"
             call.stream, call.messages, call.missing = "sse", 3, "cut"
@@ -73,6 +74,12 @@ class Service:
             call.record_usage(input_tokens=input_tokens, output_tokens=2, cache_read_tokens=1)
             self._aggregator.started(call)
             self._aggregator.record(call)
+
+    def _charge(self, cell, call, _usage):
+        if call.model == UNPRICED:
+            self._aggregator.add_unpriced(cell)
+        else:
+            self._aggregator.add_cost(cell, PRICE_NANOUSD)
 
     def push(self):
         self._aggregator.drain()
@@ -140,6 +147,7 @@ def test_every_metric_has_the_name_and_labels_that_dashboards_ask_for(collector,
     [dropped] = [rule["regex"] for job in scrapes for rule in job.get("metric_relabel_configs", [])]
     api = service(page.otlp_url)
     api.answer(3, key="k1", status=500)
+    api.answer(1, key="k1", model=UNPRICED)
     api.push()
     for metric in metrics.ALL:
         if metric is metrics.SERIES_FOLDED:  # nothing was folded here
