@@ -1,8 +1,9 @@
 """A busy account's database: 90 days of calls of 200 keys, made by PostgreSQL itself, and kept where BENCH_STATE says.
 
-Each key uses 3 of 10 routes and 3 of 8 models, and some keys far more than others. Calls come in the order of time, as
-they do in the ledger, with the roll-ups and margins that it would have made. Indexes are made at the end, which takes a
-fraction of the time. BENCH_STATE names a folder to keep PostgreSQL's data in: what is filled there once is used again.
+Each key uses 3 of 10 routes and 3 of 8 models, and some keys far more than others. Calls come in the order of time,
+as they do in the ledger, with the roll-ups and usage aggregates that it would have made. Indexes are made at the end,
+which takes a fraction of the time. BENCH_STATE names a folder to keep PostgreSQL's data in: what is filled there once
+is used again.
 """
 
 from __future__ import annotations
@@ -67,20 +68,22 @@ SELECT date_bin('15 minutes', time, 'epoch'), account_id, key_id, route, coalesc
     )
 }]
 FROM drawn GROUP BY 1, 2, 3, 4, 5, 6"""
-MARGINS = "INSERT INTO margin SELECT * FROM margin_of_rollups(%(first)s, %(last)s, '{900,7200,86400}')"
+AGGREGATES = (
+    "INSERT INTO usage_aggregate SELECT * FROM usage_aggregate_of_rollups(%(first)s, %(last)s, '{900,7200,86400}')"
+)
 WEEKS = f"""
-INSERT INTO margin
+INSERT INTO usage_aggregate
 SELECT account_id, 604800, breakdown, inside, date_bin('7 days', bucket, 'epoch'), part, {
     ", ".join(f"sum({name})" for name in aggregate.SUMS)
 }, ARRAY[{", ".join(f"sum(duration_counts[{number + 1}])" for number in range(rollup.DURATION_COUNTS))}]
-FROM margin WHERE length_s = 86400 AND inside = '' GROUP BY 1, 2, 3, 4, 5, 6"""
-# What would be kept up row by row: all but the roll-ups' index by time, which the margins are made with.
+FROM usage_aggregate WHERE length_s = 86400 AND inside = '' GROUP BY 1, 2, 3, 4, 5, 6"""
+# What would be kept up row by row: all but the roll-ups' index by time, which the usage aggregates are made with.
 INDEXES = """
 SELECT table_class.relname AS table_name, index_class.relname AS name, indisprimary AS is_primary,
     pg_get_indexdef(indexrelid) AS made_by
 FROM pg_index JOIN pg_class AS table_class ON table_class.oid = indrelid
 JOIN pg_class AS index_class ON index_class.oid = indexrelid
-WHERE table_class.relname IN ('event', 'rollup', 'margin') AND index_class.relname <> 'rollup_bucket'"""
+WHERE table_class.relname IN ('event', 'rollup', 'usage_aggregate') AND index_class.relname <> 'rollup_bucket'"""
 
 
 @dataclass(frozen=True)
@@ -142,9 +145,9 @@ def fill(connection: Connection, count: int, start: datetime, end: datetime) -> 
                 connection.execute(EVENTS, {**part, "keys": KEYS})
                 connection.execute(LOG)
                 connection.execute(ROLLUPS)
-                connection.execute(MARGINS, {"first": day, "last": day + DAY})
+                connection.execute(AGGREGATES, {"first": day, "last": day + DAY})
         connection.execute(WEEKS)
-    for table in ("event", "rollup", "margin"):
+    for table in ("event", "rollup", "usage_aggregate"):
         connection.execute(f"VACUUM ANALYZE {table}")
     connection.autocommit = False
 

@@ -65,7 +65,7 @@ class Replica:
         self._lease = answer["grants"][0]["lease"] if answer["grants"] else None
 
     async def run(self, address: tuple[str, int], begin: float, until: float, of: int) -> None:
-        """Beat once a second, at a moment of its own."""
+        """Heartbeat once a second, at a moment of its own."""
         reader, writer = await asyncio.open_connection(*address)
         turn = begin - _WARM_UP_S + self.number / of
         while turn < until:
@@ -91,7 +91,7 @@ async def _post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body
 
 
 def measure(service: Service, limits: list[str], count: int) -> dict[str, Any]:
-    """Have so many replicas beat."""
+    """Have so many replicas heartbeat."""
     replicas = [Replica(number, limits[number % len(limits)]) for number in range(count)]
     parts = urlsplit(service.url)
     address = (parts.hostname or "", parts.port or 0)

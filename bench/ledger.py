@@ -173,7 +173,7 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
     priced = [(event, price(event)) for event in events]
     numbered = [(number, event, cost) for number, (event, cost) in enumerate(priced)]
     sums = add_up(priced)
-    margins = aggregate.columns(sums.groups)
+    usage_aggregates = aggregate.columns(sums.groups)
     partition.ensure(connection, [partition.month_of(datetime.now(UTC) - timedelta(seconds=SPAN_S))])
 
     def copy_alone() -> None:
@@ -193,7 +193,7 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
         "add_up": lambda: aggregate.columns(add_up(priced).groups),
         "copy": in_transaction(copy_alone),
         "roll_up": in_transaction(lambda: rollup.write(connection, sums)),
-        "margins": in_transaction(lambda: aggregate.write(connection, margins)),
+        "usage_aggregates": in_transaction(lambda: aggregate.write(connection, usage_aggregates)),
     }
     return {name: round(min(time_of(step) for _ in range(7)) / BATCH * 1e6, 2) for name, step in steps.items()}
 

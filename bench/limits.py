@@ -144,7 +144,7 @@ def make_authorizer(url: str) -> tuple[Heartbeat, Authorizer]:
 
 
 def admits(authorizer: Authorizer, token: bytes) -> bool:
-    """Call once, and wait where the gate says so."""
+    """Call once, and wait where the authorizer says so."""
     call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
     decision = authorizer.decide(call, token)
     while decision is not None and not isinstance(decision, Refusal):

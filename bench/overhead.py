@@ -6,7 +6,7 @@ the rounds. KeyGauge does all it does in service: a key service with PostgreSQL 
 limits, token usage read from the answer, events on disk and shipped, metrics to OpenTelemetry's SDK. slowapi has the
 same two limits in memory and writes the headers that KeyGauge writes too; `slowapi_least_us` is one limit, no headers.
 The metrics pages are collected between rounds, outside the times, and what slowapi leaves to a thread is waited for.
-What KeyGauge does off the request path in this process (histograms, between rounds here; shipping, beats) is
+What KeyGauge does off the request path in this process (histograms, between rounds here; shipping, heartbeats) is
 `keygauge_deferred_us`, CPU time a request.
 """
 

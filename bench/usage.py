@@ -28,8 +28,8 @@ PAGE = 50
 SIZES = """
 SELECT (SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits
         WHERE inhparent = 'event'::regclass) AS events,
-    pg_total_relation_size('rollup') AS rollups, pg_total_relation_size('margin') AS margins,
-    (SELECT count(*) FROM rollup) AS rollup_rows, (SELECT count(*) FROM margin) AS margin_rows"""
+    pg_total_relation_size('rollup') AS rollups, pg_total_relation_size('usage_aggregate') AS usage_aggregates,
+    (SELECT count(*) FROM rollup) AS rollup_rows, (SELECT count(*) FROM usage_aggregate) AS aggregate_rows"""
 
 
 class Pages:
@@ -119,12 +119,12 @@ def report(found: list[dict[str, list[float]]], sizes: dict[str, int]) -> None:
         "large": large,
         "medians": medians,
         "rollup_rows": sizes["rollup_rows"],
-        "margin_rows": sizes["margin_rows"],
+        "aggregate_rows": sizes["aggregate_rows"],
         "event_bytes": round(sizes["events"] / busy.MANY),
         "rollup_mb_per_million_events": round(sizes["rollups"] / busy.MANY, 1),
-        "margin_mb_per_million_events": round(sizes["margins"] / busy.MANY, 1),
+        "aggregate_mb_per_million_events": round(sizes["usage_aggregates"] / busy.MANY, 1),
         "rollup_mb_per_year": round(sizes["rollups"] / 1e6 * 365 / busy.DAYS),
-        "margin_mb_per_year": round(sizes["margins"] / 1e6 * 365 / busy.DAYS),
+        "aggregate_mb_per_year": round(sizes["usage_aggregates"] / 1e6 * 365 / busy.DAYS),
     }
     print(json.dumps(result))
 

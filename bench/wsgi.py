@@ -3,8 +3,8 @@
 Microseconds of CPU of the thread that serves, told as `bench.overhead` does: in each of many short rounds every subject
 answers the same requests, in an order that turns, and what it adds is the median over the bare app of the same round.
 KeyGauge does all it does in service; contrib makes metrics only, no spans: its cheapest setting. What KeyGauge does
-off the request path in this process (histograms between the rounds, shipping, beats) is `wsgi_deferred_us`, CPU time a
-request.
+off the request path in this process (histograms between the rounds, shipping, heartbeats) is `wsgi_deferred_us`,
+CPU time a request.
 """
 
 from __future__ import annotations

@@ -114,7 +114,8 @@ def _plant(connection, names):
         (event["route"], event["model"]),
     )
     connection.execute(
-        "INSERT INTO margin SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+        "INSERT INTO usage_aggregate SELECT * "
+        "FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
     )
     connection.execute("UPDATE key SET rotate_every_days = 30 WHERE id = 'k1'")
     connection.execute("INSERT INTO key_secret VALUES ('k1', 1, '', 1, NULL, now() - interval '40 days', NULL)")

@@ -198,8 +198,8 @@ def assert_sums_follow(url):
             "nullif(sum(input_tokens), 0)::bigint FROM rollup GROUP BY 1, 2"
         ).fetchall()
         assert rows == []
-        wanted = "SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
-        assert connection.execute(f"SELECT * FROM margin EXCEPT {wanted}").fetchall() == []
+        wanted = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+        assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {wanted}").fetchall() == []
         assert replica_check.find_differences(connection, datetime(2020, 1, 1, tzinfo=UTC), grace=timedelta(0)) == []
         compared = connection.execute("SELECT count(*) AS hours FROM spool_balance WHERE reported_requests > 0")
         assert compared.fetchone()["hours"] > 0

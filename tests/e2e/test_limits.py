@@ -415,4 +415,4 @@ def test_revocation_behind_a_cut_link_is_bounded(cluster):
     time.sleep(12)
     delay = (cluster.admitted()[-1] - revoked) / SECOND
     print(f"revoked behind a cut link: {delay:.2f} s")
-    assert 5 < delay <= 10  # T_max, from the last beat that was answered
+    assert 5 < delay <= 10  # T_max, from the last heartbeat that was answered

@@ -229,7 +229,7 @@ class World(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2), there_ms=st.integers(0, 400), back_ms=st.integers(0, 400))
     def heartbeat(self, number, there_ms, back_ms):
-        """A beat that arrives and is answered; nothing else happens meanwhile."""
+        """A heartbeat that arrives and is answered; nothing else happens meanwhile."""
         replica = self.replicas[number % len(self.replicas)]
         if replica.asked is not None:
             return

@@ -101,7 +101,7 @@ def test_no_call_fails_while_a_key_is_rotated_with_grace(stack, owned, page, eve
         assert rotated.startswith(f"kg_live_{key.id}_")
         new = Traffic(old.url, rotated)
         with running(new):
-            time.sleep(2)  # a beat and more: what was known of the key before is forgotten
+            time.sleep(2)  # a heartbeat and more: what was known of the key before is forgotten
     assert (old.statuses, new.statuses) == ({200}, {200})
     assert min(len(old.answers), len(new.answers)) > 10
     eventually(lambda: len(stack.ledger(key.id)), len(old.answers) + len(new.answers))  # under one id, in one history

@@ -53,7 +53,7 @@ class World:
 
     def call(self, process):
         """Call once; return the moment of admission, or the refusal."""
-        process.admission.authority_ns = self.now_ns + T_MAX_NS  # it beats between the calls, too
+        process.admission.authority_ns = self.now_ns + T_MAX_NS  # it heartbeats between the calls, too
         call = Call(method="GET", ip=None, time_ns=0, started_ns=self.now_ns)
         decision = process.authorizer.decide(call, TOKEN.encode())
         while decision is not None and not isinstance(decision, Refusal):

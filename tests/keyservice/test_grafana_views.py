@@ -116,7 +116,8 @@ RANGES = (
 def test_usage_is_the_sum_of_the_roll_ups_in_every_range(connection, what, narrowed, first, last, others, bar):
     connection.execute(ROLLUPS)
     connection.execute(
-        "INSERT INTO margin SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+        "INSERT INTO usage_aggregate SELECT * "
+        "FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
     )
     columns = "sum(requests) AS a, sum(failed) AS b, sum(limited) AS c, sum(input_tokens) AS d, sum(cost_nanousd) AS e"
     found = connection.execute(

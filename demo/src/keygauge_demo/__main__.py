@@ -10,7 +10,7 @@ from keygauge_demo.ending import INTERRUPTED, STOPPED
 
 
 def main() -> None:
-    """Run the demo; the exit status is 0 when the books agree."""
+    """Run the demo; the exit status is 0 when the ledger and the metrics agree."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
     from keygauge_demo import command  # noqa: PLC0415 - it takes seconds, in which Ctrl-C has to be quiet too

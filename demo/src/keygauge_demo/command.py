@@ -17,7 +17,7 @@ from keygauge_keyservice.config import SettingsError
 
 
 def main() -> None:
-    """Run the demo; the exit status is 0 when the books agree."""
+    """Run the demo; the exit status is 0 when the ledger and the metrics agree."""
     screen = Screen()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

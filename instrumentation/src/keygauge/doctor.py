@@ -141,7 +141,7 @@ def _service(url: str) -> Finding:
 
 
 def _token(url: str, token: str) -> Finding:
-    """Send a beat that is empty, which changes nothing: it is refused as such only after its token was accepted."""
+    """Send an empty heartbeat, which changes nothing: it is refused as such only after its token was accepted."""
     try:
         status = _status(f"{url.rstrip('/')}/v1/heartbeat", token=token, body=b"{}")
     except (OSError, http.client.HTTPException, ValueError):

@@ -41,7 +41,7 @@ class Settings:
     """The key service's settings; nothing secret is in its repr."""
 
     database_url: str = field(repr=False)
-    service_token: str = field(repr=False)  # replicas: beat and events only
+    service_token: str = field(repr=False)  # replicas: heartbeat and events only
     admin_token: str = field(repr=False)  # operators: everything
     peppers: Peppers = field(repr=False)
     admin_token_is_new: bool = False  # it was generated just now: show it once

@@ -61,7 +61,7 @@ class Host:
 
 
 def test_a_slot_is_kept_for_the_call_that_waits_for_it():
-    """A beat may come before that call runs again; what it leaves is given back with the next one."""
+    """A heartbeat may come before that call runs again; what it leaves is given back with the next one."""
     slots = ConcurrencyPool(Limit("1:a", "at_once", "concurrent", 3, None, None))
     slots.small = True
     waiter = Waiter(0)
@@ -186,7 +186,7 @@ async def test_a_limit_that_is_only_tried_refuses_nobody(service, guard, visit):
 
 
 async def test_slots_outlast_their_first_lease(service, guard, visit):
-    """A call longer than a lease's life keeps its slot, as the beat says that it is held."""
+    """A call longer than a lease's life keeps its slot, as the heartbeat says that it is held."""
     _, token = service.key({**AT_ONCE, "amount": 1})
     host = Host()
     app = guard(host.app)

@@ -28,17 +28,17 @@ calls = st.lists(
 @pytest.mark.usefixtures("metered")
 @given(batches=st.lists(calls, min_size=1, max_size=3))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_margins_are_the_sums_of_the_roll_ups(connection, make_event, batches):
-    connection.execute("TRUNCATE event, rollup, margin, spool")
+def test_aggregates_are_the_sums_of_the_roll_ups(connection, make_event, batches):
+    connection.execute("TRUNCATE event, rollup, usage_aggregate, spool")
     for number, batch in enumerate(batches):
         events = [make_event(**call) for call in batch]
         backfill.write_history(connection, events, PRICE, spool=f"test{number}")
-    wanted = "SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
-    assert connection.execute(f"SELECT * FROM margin EXCEPT {wanted}").fetchall() == []
-    assert connection.execute(f"{wanted} EXCEPT SELECT * FROM margin").fetchall() == []
+    wanted = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+    assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {wanted}").fetchall() == []
+    assert connection.execute(f"{wanted} EXCEPT SELECT * FROM usage_aggregate").fetchall() == []
 
 
-def test_a_batch_of_one_group_has_a_margin_for_each_breakdown(make_event):
+def test_a_batch_of_one_group_has_a_aggregate_for_each_breakdown(make_event):
     sums = rollup.Sums()
     sums.add(make_event(), None)
     assert len(add_up(sums.groups)) == 4 * 4 + 9

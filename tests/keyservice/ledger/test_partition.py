@@ -51,9 +51,9 @@ def test_events_come_in_while_old_months_are_dropped(connection, database_url, m
     assert months_of(connection) == {"event_2026_05"}
     row = connection.execute(
         "SELECT (SELECT count(*) FROM event) AS events, (SELECT sum(requests)::int FROM rollup) AS requests, "
-        "(SELECT sum(requests)::int FROM margin WHERE length_s = 86400 AND breakdown = 'key') AS in_margins"
+        "(SELECT sum(requests)::int FROM usage_aggregate WHERE length_s = 86400 AND breakdown = 'key') AS in_aggregates"
     ).fetchone()
-    assert row == {"events": len(took), "requests": len(took) + 2, "in_margins": len(took) + 2}  # the totals stay
+    assert row == {"events": len(took), "requests": len(took) + 2, "in_aggregates": len(took) + 2}  # the totals stay
 
 
 def test_an_event_of_a_dropped_month_gets_a_new_table(connection, make_event):

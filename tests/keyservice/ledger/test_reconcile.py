@@ -28,14 +28,17 @@ def test_what_was_taken_agrees(connection, taken):
     [
         ("DELETE FROM event WHERE time = (SELECT max(time) FROM event)", "events"),
         (f"UPDATE rollup SET input_tokens = input_tokens + 1 WHERE {LAST}", "rollups"),
-        (f"UPDATE margin SET cost_nanousd = 0 WHERE length_s = 900 AND breakdown = 'status' AND {LAST}", "margins"),
+        (
+            f"UPDATE usage_aggregate SET cost_nanousd = 0 WHERE length_s = 900 AND breakdown = 'status' AND {LAST}",
+            "usage_aggregates",
+        ),
     ],
 )
 def test_a_part_that_was_tampered_with_is_found(connection, taken, noon, breakage, part):
     connection.execute(breakage)
     [drift] = find_drift(connection, *taken)
     assert (drift.hour, drift.account_id) == (noon + timedelta(hours=2), "acme")
-    sums = {name: getattr(drift, name) for name in ("events", "rollups", "margins")}
+    sums = {name: getattr(drift, name) for name in ("events", "rollups", "usage_aggregates")}
     assert sums.pop(part) not in sums.values()
     assert len(set(sums.values())) == 1
 

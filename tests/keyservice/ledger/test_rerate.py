@@ -95,8 +95,8 @@ def assert_sums_follow(connection):
     ).fetchone()
     assert row["events"] == row["rollups"]
     assert row["least"] == 0
-    wanted = "SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
-    assert connection.execute(f"SELECT * FROM margin EXCEPT {wanted}").fetchall() == []
+    wanted = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
+    assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {wanted}").fetchall() == []
 
 
 def run(connection, **options):
@@ -108,7 +108,7 @@ def run(connection, **options):
 @given(calls=calls, before=prices_set, after=prices_set)
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_re_rated_costs_follow_the_prices_and_twice_is_once(connection, make_event, calls, before, after):
-    connection.execute("TRUNCATE event, rollup, margin, spool, price, audit")
+    connection.execute("TRUNCATE event, rollup, usage_aggregate, spool, price, audit")
     book = PriceBook(PublicPrices())
     for price in before:
         options = {name: value for name, value in price.items() if name not in {"first", "large"}}

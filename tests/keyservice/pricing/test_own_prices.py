@@ -81,9 +81,9 @@ def test_prices_are_set_listed_and_past_calls_re_rated(run, connection, make_eve
     cost = 90 * 2_500 + 10 * 2_500 + 200 * 3_000 + 10_000_000
     assert code == 0
     assert f"1 of 1 calls changed, +{cost / 1e9:.9f}" in shown
-    assert connection.execute("SELECT cost_nanousd FROM margin WHERE length_s = 604800 LIMIT 1").fetchone() == {
-        "cost_nanousd": cost
-    }
+    assert connection.execute(
+        "SELECT cost_nanousd FROM usage_aggregate WHERE length_s = 604800 LIMIT 1"
+    ).fetchone() == {"cost_nanousd": cost}
 
 
 def test_prices_in_force_are_listed_with_their_source(run, make_event):

@@ -399,7 +399,7 @@ def test_heartbeats_at_the_same_time_never_grant_more_than_the_limit_in_any_wind
 
 
 def test_a_heartbeat_that_waits_for_a_lock_uses_the_time_after_it(connection, account, database_url):
-    """`now()` is the transaction's start: with it a beat that waited would be granted a lease that is over."""
+    """`now()` is the transaction's start: with it a heartbeat that waited would be granted a lease that is over."""
     plans.replace_limits(
         connection, "free", [plans.Limit(name="rps", unit="request", amount=9, window_s=1)], actor="test"
     )

@@ -79,7 +79,7 @@ def added(tallies):
 @pytest.fixture
 def write(connection, make_event):
     def write(calls):
-        connection.execute("TRUNCATE event, rollup, margin, spool")
+        connection.execute("TRUNCATE event, rollup, usage_aggregate, spool")
         events = [
             make_event(**{**call, "account": call["key"][0], "key": call["key"][1]}, cache_write_tokens=None)
             for call in calls

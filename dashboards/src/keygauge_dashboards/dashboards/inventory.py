@@ -53,7 +53,7 @@ _OPEN = """\
 WITH used AS (
     SELECT inside AS key_id, count(DISTINCT part) FILTER (WHERE breakdown = 'key>route') AS routes,
         count(DISTINCT nullif(part, '')) FILTER (WHERE breakdown = 'key>model') AS models
-    FROM grafana.margin
+    FROM grafana.usage_aggregate
     WHERE account_id = {accounts} AND length_s = 86400 AND breakdown IN ('key>route', 'key>model')
         AND inside = {keys} AND requests > limited + client_errors
         AND bucket BETWEEN date_trunc('day', $__timeFrom()::timestamptz, 'UTC') AND $__timeTo()::timestamptz

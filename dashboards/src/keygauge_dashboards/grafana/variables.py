@@ -27,7 +27,7 @@ ACCOUNTS, KEYS, ENDPOINTS, MODELS = (
 _NAMES = """\
 /* variables.{name} */
 SELECT DISTINCT coalesce(nullif(part, ''), '{none}') AS name
-FROM grafana.margin
+FROM grafana.usage_aggregate
 WHERE breakdown = '{breakdown}' AND inside = '' AND length_s = 86400
     AND bucket BETWEEN $__timeFrom()::timestamptz - interval '1 day' AND $__timeTo()
 ORDER BY 1"""

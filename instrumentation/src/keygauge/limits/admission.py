@@ -45,12 +45,12 @@ class Admission:
 
     def __init__(self, *, wake: Callable[[], None], clock: Callable[[], int] = now_ns) -> None:
         self.lock = Lock()
-        self.wake = wake  # makes the next beat come at once
+        self.wake = wake  # makes the next heartbeat come at once
         self.clock = clock
         self.key_cache = KeyCache()
         self.authority_ns = 0
-        self.away = False  # the last beat was not answered
-        self.asking: set[LeasePool] = set()  # those that the next beat asks more for
+        self.away = False  # the last heartbeat was not answered
+        self.asking: set[LeasePool] = set()  # those that the next heartbeat asks more for
         self._waiting: dict[Waiter, Sequence[Claim]] = {}
         self.held: set[LeasePool] = set()  # those with leases
         self.due: set[LeasePool] = set()  # of these, those with something to tell before a lease ends
@@ -148,13 +148,13 @@ class Admission:
         self.wake()
 
     def _refill(self, lease_pool: LeasePool, now: int) -> None:
-        """Ask for more before a call has to wait: with the next regular beat where what is held lasts until then."""
+        """Ask for more before a call has to wait: with the next regular heartbeat where what is held lasts so long."""
         if lease_pool.is_urgent(now):
             self.wake()
         self.asking.add(lease_pool)
 
     def _tell(self, lease_pool: LeasePool) -> None:
-        """Have the next beat tell when a unit for use at once was spent, at once where others may wait for that."""
+        """Have a heartbeat tell when a unit for use at once was spent, at once where others may wait for that."""
         self.due.add(lease_pool)
         if not lease_pool.roomy:
             self.wake()

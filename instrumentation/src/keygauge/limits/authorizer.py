@@ -1,4 +1,4 @@
-"""The gate: from a request's credential to admitted, refused, or wait for the key service."""
+"""The authorizer: from a request's credential to admitted, refused, or wait for the key service."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class ConcurrencyLease(Lease):
         self.available -= units
 
     def renew(self, units: int, sent_ns: int, deadline_ns: int) -> None:
-        """Note that the key service keeps it, as it was told when the beat was sent."""
+        """Note that the key service keeps it, as it was told when the heartbeat was sent."""
         self.told = units
         self.renew_ns = sent_ns + _RENEWED_NS
         self.deadline_ns = max(self.deadline_ns, deadline_ns)
@@ -77,7 +77,7 @@ class ConcurrencyPool(LeasePool):
         """Count the free slots, and this process's part of those that were left."""
         return max(0, self.available(now_ns) + (self.rest if self.rest_lasts(now_ns) else 0))
 
-    def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - as any allowance
+    def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - as any lease pool
         """Note that a call came in."""
         self._turn(now_ns)
         self.peak = max(self.peak, self._busy())
@@ -90,7 +90,7 @@ class ConcurrencyPool(LeasePool):
         """Tell whether the next call would have to wait."""
         return self.available(now_ns) <= 0
 
-    def ended(self, units: int) -> bool:  # noqa: ARG002 - as any allowance
+    def ended(self, units: int) -> bool:  # noqa: ARG002 - as any lease pool
         """Note that a slot came free; where slots are scarce it goes back at once, for others may wait for it."""
         return self.small and not self.waiting
 
@@ -111,11 +111,11 @@ class ConcurrencyPool(LeasePool):
         """Tell whether there was no slot, not long ago."""
         return now_ns < self.retry_ns or self._units(now_ns) >= self.limit.amount
 
-    def retry_after_ns(self, now_ns: int) -> int:  # noqa: ARG002 - as any allowance
+    def retry_after_ns(self, now_ns: int) -> int:  # noqa: ARG002 - as any lease pool
         """Return when a call that is refused may come again: when a slot comes free nobody knows."""
         return SECOND
 
-    def overdraw(self, units: int, now_ns: int, *, asks: bool) -> Lease | None:  # noqa: ARG002 - as any allowance
+    def overdraw(self, units: int, now_ns: int, *, asks: bool) -> Lease | None:  # noqa: ARG002 - as any lease pool
         """Let a call of a trial pass without a slot; it is under way all the same."""
         lease = ConcurrencyLease("", units, 0, now_ns=now_ns)
         lease.spend(units, reserve=True)

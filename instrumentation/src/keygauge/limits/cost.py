@@ -12,14 +12,14 @@ from keygauge.usage import Usage
 
 
 class Costing:
-    """Prices calls before and after they happen, from the prices that the beat brings."""
+    """Prices calls before and after they happen, from the prices that the heartbeat brings."""
 
     def __init__(self, prices: PriceCache, key_cache: KeyCache) -> None:
         self._prices = prices
         self._key_cache = key_cache
 
     def cost(self, call: Call, usage: Usage, then: Then) -> bool:
-        """Have a call's cost told, now or with the beat that brings its price; None where the ledger has none either.
+        """Have a call's cost told, now or with the heartbeat that brings its price; None where it has no price.
 
         False: too many calls wait for prices, this one's cost will not be told.
         """
@@ -38,7 +38,7 @@ class Costing:
         return None if price is None else price.tiers_at(time_ns // 1000)
 
     def want(self, tariff: str | None, provider: str | None, model: str) -> bool:
-        """Have the next beat ask for a model's rates; False where too many are asked for."""
+        """Have the next heartbeat ask for a model's rates; False where too many are asked for."""
         return self._prices.want(Name(tariff, provider, printable(model)))
 
     def settle(self, admission: Admission, reservation: Reservation, call: Call, *, failed: bool) -> None:

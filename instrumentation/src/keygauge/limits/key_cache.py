@@ -116,7 +116,7 @@ class KeyCache:
         return self._expired.get(digest)
 
     def put(self, entries: Iterable[dict[str, Any]], *, wanted: frozenset[str]) -> None:
-        """Take in key entries of a beat's answer: those `wanted` and those known; others do not concern us."""
+        """Take in key entries of a heartbeat's answer: those `wanted` and those known; others do not concern us."""
         for entry in entries:
             if entry["id"] in wanted or entry["id"] in self.keys:
                 if len(self.keys) >= _MOST_KEYS and entry["id"] not in self.keys:

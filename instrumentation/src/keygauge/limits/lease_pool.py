@@ -26,7 +26,7 @@ class LeasePool:
     """The leases of one limit. Guarded by the lock of `Admission`."""
 
     __slots__ = (
-        "__weakref__",  # a keyring lets go of it with the last key that has it
+        "__weakref__",  # a key cache lets go of it with the last key that has it
         "_call_rate",
         "_newest",
         "_spend_rate",

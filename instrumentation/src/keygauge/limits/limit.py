@@ -32,7 +32,7 @@ class Limit:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Limit:
-        """Read a limit of the beat's answer."""
+        """Read a limit of the heartbeat's answer."""
         return cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
 
     @property

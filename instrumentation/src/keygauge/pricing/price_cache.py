@@ -1,4 +1,4 @@
-"""The rates this process knows, as the key service told them with the beat: bounded, whatever models are named.
+"""The rates this process knows, as the key service told them with the heartbeat: bounded, whatever models are named.
 
 A name that is not known yet is asked for; what waits for its rates is counted when they are there. Names without a
 price are kept apart, so that a flood of them displaces no price.
@@ -16,8 +16,8 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.pricing.rates import Counts, Rates, cost_nanousd
 
 _MOST_KEPT = 4096  # names with a price, and as many without
-_MOST_NEW = 100  # names asked for the first time in one beat: each is a search in the key service
-_MOST_ASKED = 500  # names in one beat: see docs/reference/protocol.md
+_MOST_NEW = 100  # names asked for the first time in one heartbeat: each is a search in the key service
+_MOST_ASKED = 500  # names in one heartbeat: see docs/reference/protocol.md
 _MOST_WAITING = 10_000  # calls that wait for a price
 _KEPT_NS = 6 * 3600 * SECOND  # a price is told for a day ahead
 
@@ -77,14 +77,14 @@ class PriceCache:
             return self._find(name)
 
     def want(self, name: Name) -> bool:
-        """Have the next beat ask for a price that a request waits for; False where too many are waited for."""
+        """Have the next heartbeat ask for a price that a request waits for; False where too many are waited for."""
         with self._lock:
             if len(self._urgent) < _MOST_NEW:
                 self._urgent[name] = None
             return name in self._urgent
 
     def cost(self, name: Name, time_us: int, counts: Counts, then: Then) -> bool:
-        """Price a call that started at a moment, at once or when the beat brought its rates; False: too many wait."""
+        """Price a call by its start, at once or when a heartbeat has brought its rates; False: too many wait."""
         with self._lock:
             price = self._find(name)
             if price is None:
@@ -104,7 +104,7 @@ class PriceCache:
 
     @property
     def is_urgent(self) -> bool:
-        """Tell whether the next beat should come at once: a request waits, or prices changed."""
+        """Tell whether the next heartbeat should come at once: a request waits, or prices changed."""
         return bool(self._urgent or self._old)
 
     def offer(self) -> tuple[dict[str, Any], list[Name]]:

@@ -1,4 +1,4 @@
-"""Ships this process's events to the ledger; its thread is its own: a slow ledger must not delay a beat."""
+"""Ships this process's events to the ledger; its thread is its own: a slow ledger must not delay a heartbeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The beat: each second, and at once when a request waits, ask the key service for leases and learn what changed."""
+"""The heartbeat: each second, and at once when a request waits, ask for leases and learn what changed."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from keygauge.sync.lease_sync import LeaseSync
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MOST = 500  # look-ups in one beat: see docs/reference/protocol.md
+_MOST = 500  # look-ups in one heartbeat: see docs/reference/protocol.md
 _MOST_LOOK_UPS = 10_000  # that wait for a heartbeat
 _TIMEOUT_S = 2.0
-_LAST_S = 2 * _TIMEOUT_S  # a beat that is under way, and the last one, which gives the leases back
-_RETRY_S = 0.1  # after a beat that was not answered
+_LAST_S = 2 * _TIMEOUT_S  # a heartbeat that is under way, and the last one, which gives the leases back
+_RETRY_S = 0.1  # after a heartbeat that was not answered
 
 
 class Heartbeat:
-    """A thread that beats. `reached_ns` is when the last answered beat was sent, or the start."""
+    """A thread that beats. `reached_ns` is when the last answered heartbeat was sent, or the start."""
 
     def __init__(self, settings: Settings, *, on_fault: Callable[[str], None]) -> None:
         assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
@@ -69,7 +69,7 @@ class Heartbeat:
             self._thread.join(timeout_s)
 
     def wake(self) -> None:
-        """Beat now."""
+        """Heartbeat now."""
         self._due.set()
 
     def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat | None:
@@ -86,7 +86,7 @@ class Heartbeat:
         return asked
 
     def look_up_again(self, digest: bytes, key_id: str) -> None:
-        """Ask with the next regular beat for a key whose entry may be out of date: all replicas may have to at once."""
+        """Ask again with the next regular heartbeat for a key whose entry may be out of date, as all replicas may."""
         with self._lock:
             if len(self._look_ups) < _MOST_LOOK_UPS:
                 self._look_ups[digest] = key_id
@@ -100,7 +100,7 @@ class Heartbeat:
         while True:
             if not self._stop.is_set():
                 self._due.wait(self._pause_s())
-            stopping = self._stop.is_set()  # read before the beat: what is asked later is not ours to carry
+            stopping = self._stop.is_set()  # read before the heartbeat: what is asked later is not ours to carry
             self._due.clear()
             if stopping:
                 self._wind_up()
@@ -112,7 +112,7 @@ class Heartbeat:
                 self._stop.wait(_RETRY_S)
 
     def _wind_up(self) -> None:
-        """See that the last beat finds calls settled: first what waits for a price, then what was used beyond."""
+        """See that the last heartbeat finds calls settled: first what waits for a price, then what was used beyond."""
         if self.prices.is_awaited:
             self._heartbeat(stopping=False)
         if self.admission.owes():
@@ -139,7 +139,7 @@ class Heartbeat:
             answered = self._exchange(look_ups, stopping=stopping)
         except ServiceError as error:
             self._complain(error)
-        except Exception:  # noqa: BLE001 - a fault of ours must not end the beat
+        except Exception:  # noqa: BLE001 - a fault of ours must not end the heartbeat
             _log.exception("KeyGauge's beat failed")
             self._on_fault("beat")
         finally:
@@ -152,7 +152,7 @@ class Heartbeat:
         return answered
 
     def _fail(self) -> None:
-        """Have all calls that wait decide again, those too that came while the beat was under way."""
+        """Have all calls that wait decide again, those too that came while the heartbeat was under way."""
         self.admission.fail()
         with self._lock:
             coming, self._round = self._round, Future()
@@ -206,7 +206,7 @@ class Heartbeat:
             self.wake()
 
     def _complain(self, error: ServiceError) -> None:
-        """Log the first of a row of failures; the beat's age tells how long it lasts."""
+        """Log the first of a row of failures; the heartbeat's age tells how long it lasts."""
         if not self._complained:
             self._complained = True
             _log.warning("The key service is away, trying on: %s", error)

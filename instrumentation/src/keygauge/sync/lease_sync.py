@@ -1,4 +1,4 @@
-"""The trade with the key service: leases asked for, given back, kept and taken in, as parts of the beat's messages."""
+"""Leases asked for, given back, kept and taken in, as parts of the heartbeat's messages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from keygauge.limits.concurrency import ConcurrencyLease, ConcurrencyPool
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
 
-_SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular beat will do
-_MOST = 500  # acquisitions, returns or leases kept in one beat: see docs/reference/protocol.md
+_SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular heartbeat will do
+_MOST = 500  # acquisitions, returns or leases kept in one heartbeat: see docs/reference/protocol.md
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LeaseSync:
         self._admission = admission
         self._clock = clock  # its name, for others that read it too
         self._turns: list[tuple[int, int, LeasePool, Lease]] = []  # a heap: when to look at whose leases
-        self._number = count()  # of a turn: allowances have no order
+        self._number = count()  # of a turn: lease pools have no order
         self._slots: set[ConcurrencyPool] = set()  # those with leases
 
     def turn_ns(self) -> int | None:

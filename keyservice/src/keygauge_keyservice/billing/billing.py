@@ -34,7 +34,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(cost_nanousd), 0)::bigint AS cost, coalesce(sum(requests), 0)::bigint AS requests,
         coalesce(sum(input_tokens), 0)::bigint AS input, coalesce(sum(output_tokens), 0)::bigint AS output
-    FROM margin
+    FROM usage_aggregate
     WHERE account_id = account.id AND length_s = 86400 AND breakdown = 'status' AND inside = ''
     AND bucket >= month.start AND bucket < month.stop
 ) AS used

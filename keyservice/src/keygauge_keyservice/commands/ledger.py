@@ -69,7 +69,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     if drift:
         console.print(_table_of_drift(drift))
     else:
-        console.print(f"Calls, roll-ups and margins agree in the last {arguments.hours} hours.")
+        console.print(f"Calls, roll-ups and usage_aggregates agree in the last {arguments.hours} hours.")
     if differences:
         console.print(_table_of_differences(differences))
     else:
@@ -79,10 +79,10 @@ def _reconcile(arguments: argparse.Namespace) -> int:
 
 def _table_of_drift(drift: Sequence[reconcile.Drift]) -> Table:
     table = Table("hour (UTC)", "account", title="the ledger's own parts: calls, tokens, nano-USD")
-    for name in ("events", "roll-ups", "margins"):
+    for name in ("events", "roll-ups", "usage_aggregates"):
         table.add_column(name, justify="right")
     for hour in drift:
-        sums = (", ".join(map(str, part)) for part in (hour.events, hour.rollups, hour.margins))
+        sums = (", ".join(map(str, part)) for part in (hour.events, hour.rollups, hour.usage_aggregates))
         table.add_row(f"{hour.hour:%Y-%m-%d %H:00}", hour.account_id, *sums)
     return table
 

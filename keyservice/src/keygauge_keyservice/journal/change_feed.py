@@ -9,7 +9,7 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import epoch as epochs
 
 KEPT = 100_000  # changes; a replica further behind starts afresh
-_PAGE = 1_000  # changes per beat
+_PAGE = 1_000  # changes per heartbeat
 _LOCK = 0x6B67_0002
 
 

@@ -81,7 +81,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(cost_nanousd), 0)::bigint AS cost_nanousd,
         coalesce(sum(client_errors + server_errors), 0)::bigint AS errors
-    FROM margin
+    FROM usage_aggregate
     WHERE account_id = account.id AND length_s = %(day_s)s AND breakdown = 'status' AND inside = ''
     AND bucket >= now() - interval '30 days'
 ) AS recent

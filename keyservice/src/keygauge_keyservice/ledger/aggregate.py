@@ -1,4 +1,4 @@
-"""The margins: sums by one dimension, or by one within another, in buckets of a quarter of an hour up to a week."""
+"""The usage aggregates: sums by one dimension, or by one within another, in buckets of 15 minutes to a week."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.rollup import BUCKET_S, DURATION_COUNTS, Group, array
 
 Dimension: TypeAlias = Literal["key", "route", "model", "status"]
-Margin: TypeAlias = tuple[str, int, str, str, int, str]
+UsageAggregate: TypeAlias = tuple[str, int, str, str, int, str]
 """A row's key: account, length, breakdown, inside, bucket (unix seconds), part."""
 Columns: TypeAlias = Sequence[str | list[str]]
 """Rows to add, column by column; numbers are written as PostgreSQL does."""
@@ -38,8 +38,8 @@ _CLIENT_ERROR, _SERVER_ERROR = 4, 5  # classes of status
 _digits = Struct(f"<{len(SUMS) + DURATION_COUNTS}q")
 
 _ADD = sql.SQL(
-    """/* margin.add */
-INSERT INTO margin (account_id, length_s, breakdown, inside, bucket, part, {names}, duration_counts)
+    """/* usage_aggregate.add */
+INSERT INTO usage_aggregate (account_id, length_s, breakdown, inside, bucket, part, {names}, duration_counts)
 SELECT account_id, length_s, breakdown, inside, to_timestamp(bucket_s), part, {names}, duration_counts::bigint[]
 FROM unnest(
     %s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], {types}, %s::text[]
@@ -52,43 +52,47 @@ ON CONFLICT (account_id, length_s, breakdown, inside, bucket, part) DO UPDATE SE
 ).format(
     names=sql.SQL(", ").join(map(sql.Identifier, SUMS)),
     types=sql.SQL(", ").join([sql.SQL("%s::bigint[]")] * len(SUMS)),
-    sums=sql.SQL(", ").join(sql.SQL("{0} = margin.{0} + excluded.{0}").format(sql.Identifier(name)) for name in SUMS),
+    sums=sql.SQL(", ").join(
+        sql.SQL("{0} = usage_aggregate.{0} + excluded.{0}").format(sql.Identifier(name)) for name in SUMS
+    ),
     counts=sql.SQL(", ").join(
-        sql.SQL("margin.duration_counts[{0}] + excluded.duration_counts[{0}]").format(sql.Literal(number + 1))
+        sql.SQL("usage_aggregate.duration_counts[{0}] + excluded.duration_counts[{0}]").format(sql.Literal(number + 1))
         for number in range(DURATION_COUNTS)
     ),
 )
 
 
 def columns(groups: Mapping[Group, Sequence[int]]) -> Columns:
-    """Return what a batch's roll-ups add to the margins, as `write` takes it; none for no roll-ups."""
+    """Return what a batch's roll-ups add to the usage aggregates, as `write` takes it; none for no roll-ups."""
     if not groups:
         return ()
-    margins = add_up(groups)
-    rows = [_digits.unpack(added.to_bytes(_digits.size, "little")) for added in margins.values()]
+    usage_aggregates = add_up(groups)
+    rows = [_digits.unpack(added.to_bytes(_digits.size, "little")) for added in usage_aggregates.values()]
     sums = list(zip(*rows, strict=True))[: len(SUMS)]
-    account, length_s, breakdown, inside, bucket_s, part = (list(column) for column in zip(*margins, strict=True))
+    account, length_s, breakdown, inside, bucket_s, part = (
+        list(column) for column in zip(*usage_aggregates, strict=True)
+    )
     counts = [array(row[len(SUMS) :]) for row in rows]
     return (account, array(length_s), breakdown, inside, array(bucket_s), part, *map(array, sums), counts)
 
 
 def write(connection: Connection, columns: Columns) -> None:
-    """Add a batch's roll-ups to the margins."""
+    """Add a batch's roll-ups to the usage aggregates."""
     if columns:
         connection.execute(_ADD, columns)
 
 
-def add_up(groups: Mapping[Group, Sequence[int]]) -> dict[Margin, int]:
+def add_up(groups: Mapping[Group, Sequence[int]]) -> dict[UsageAggregate, int]:
     """Add roll-ups up along their dimensions; a sum is one number whose 64-bit digits are the columns."""
-    margins: defaultdict[Margin, int] = defaultdict(int)
+    usage_aggregates: defaultdict[UsageAggregate, int] = defaultdict(int)
     for group, row in groups.items():
         added = _pack(row, group[-1])
-        for margin in margins_of(group):
-            margins[margin] += added
-    return margins
+        for usage_aggregate in aggregates_of(group):
+            usage_aggregates[usage_aggregate] += added
+    return usage_aggregates
 
 
-def margins_of(group: Group) -> list[Margin]:
+def aggregates_of(group: Group) -> list[UsageAggregate]:
     """Return the rows that a roll-up is part of."""
     bucket_s, account, key, route, model, status = group
     names = (key, route, model, f"{status}xx")

@@ -1,4 +1,4 @@
-"""The usage ledger: batches of a spool, each taken once, in one transaction with roll-ups, margins and the cursor."""
+"""The usage ledger: each batch of a spool is taken once, in one transaction with all sums and the cursor."""
 
 from __future__ import annotations
 
@@ -173,12 +173,12 @@ def _take(
         fresh = [(number, entry) for number, entry in numbered if number >= cursor and isinstance(entry, Event)]
         sums = rollup.Sums()
         with copied_events(connection, spool, _priced(fresh, price, sums)):
-            margins = aggregate.columns(sums.groups)
+            usage_aggregates = aggregate.columns(sums.groups)
             events = [event for _, event in fresh]
         end = max(cursor, first + len(read))
         with connection.pipeline():  # one wait for all
             rollup.write(connection, sums)
-            aggregate.write(connection, margins)
+            aggregate.write(connection, usage_aggregates)
             _use_keys(connection, events)
             addresses.note(connection, events)
             _move_cursor(connection, spool, end, sums)

@@ -1,4 +1,4 @@
-"""Reconciliation within the ledger: events, roll-ups and margins must tell the same, hour by hour."""
+"""Reconciliation within the ledger: events, roll-ups and usage aggregates must tell the same, hour by hour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Drift:
     account_id: str
     events: tuple[int, int, int]
     rollups: tuple[int, int, int]
-    margins: tuple[int, int, int]
+    usage_aggregates: tuple[int, int, int]
 
 
 # One statement sees one moment: batches that come meanwhile are in all three parts or in none.
@@ -33,9 +33,9 @@ FROM (
         sum(input_tokens + output_tokens), sum(cost_nanousd)
     FROM rollup WHERE bucket >= %(first)s AND bucket < %(last)s GROUP BY 2, 3
     UNION ALL
-    SELECT 'margins', date_trunc('hour', bucket, 'UTC'), account_id, sum(requests),
+    SELECT 'usage_aggregates', date_trunc('hour', bucket, 'UTC'), account_id, sum(requests),
         sum(input_tokens + output_tokens), sum(cost_nanousd)
-    FROM margin
+    FROM usage_aggregate
     WHERE length_s = 900 AND breakdown = 'status' AND inside = '' AND bucket >= %(first)s AND bucket < %(last)s
     GROUP BY 2, 3
 ) AS sums
@@ -50,7 +50,7 @@ def find_drift(connection: Connection, first: datetime, last: datetime) -> list[
         sums = (row["requests"], row["tokens"], row["cost"])
         found.setdefault((row["hour"], row["account_id"]), {})[row["part"]] = sums
     return [
-        Drift(hour, account_id, *(parts.get(name, _NOTHING) for name in ("events", "rollups", "margins")))
+        Drift(hour, account_id, *(parts.get(name, _NOTHING) for name in ("events", "rollups", "usage_aggregates")))
         for (hour, account_id), parts in found.items()
-        if len({parts.get(name, _NOTHING) for name in ("events", "rollups", "margins")}) > 1
+        if len({parts.get(name, _NOTHING) for name in ("events", "rollups", "usage_aggregates")}) > 1
     ]

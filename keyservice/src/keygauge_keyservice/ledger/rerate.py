@@ -1,4 +1,4 @@
-"""Re-rating: recompute the cost of past calls with today's prices, in events, roll-ups and margins together."""
+"""Re-rating: recompute the cost of past calls with today's prices, in events and all their sums together."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.ledger.aggregate import Margin, margins_of
+from keygauge_keyservice.ledger.aggregate import UsageAggregate, aggregates_of
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.ledger.rollup import Group, group_of
 from keygauge_keyservice.pricing.public_prices import Price
@@ -21,7 +21,7 @@ _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ACCOUNTS = """/* rerate.accounts */
-SELECT DISTINCT account_id FROM margin
+SELECT DISTINCT account_id FROM usage_aggregate
 WHERE length_s = 86400 AND breakdown = 'status' AND inside = '' AND bucket >= %(first)s AND bucket < %(last)s
 AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s) ORDER BY account_id"""
 _READ = """/* rerate.read */
@@ -49,20 +49,20 @@ FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::sm
 WHERE rollup.account_id = change.account_id AND rollup.bucket = to_timestamp(change.bucket_s)
 AND rollup.key_id = change.key_id AND rollup.route = change.route AND rollup.model = change.model
 AND rollup.status_class = change.status_class"""
-_LOCK_MARGINS = """/* rerate.lock_margins */
-SELECT FROM margin
+_LOCK_AGGREGATES = """/* rerate.lock_aggregates */
+SELECT FROM usage_aggregate
 JOIN unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[])
     AS change (account_id, length_s, breakdown, inside, bucket_s, part)
     USING (account_id, length_s, breakdown, inside, part)
-WHERE margin.bucket = to_timestamp(change.bucket_s)
-ORDER BY account_id, length_s, breakdown, inside, bucket_s, part FOR NO KEY UPDATE OF margin"""
-_ADD_TO_MARGINS = """/* rerate.add_to_margins */
-UPDATE margin SET cost_nanousd = margin.cost_nanousd + change.cost_nanousd
+WHERE usage_aggregate.bucket = to_timestamp(change.bucket_s)
+ORDER BY account_id, length_s, breakdown, inside, bucket_s, part FOR NO KEY UPDATE OF usage_aggregate"""
+_ADD_TO_AGGREGATES = """/* rerate.add_to_aggregates */
+UPDATE usage_aggregate SET cost_nanousd = usage_aggregate.cost_nanousd + change.cost_nanousd
 FROM unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
     AS change (account_id, length_s, breakdown, inside, bucket_s, part, cost_nanousd)
-WHERE margin.account_id = change.account_id AND margin.length_s = change.length_s
-AND margin.breakdown = change.breakdown AND margin.inside = change.inside
-AND margin.bucket = to_timestamp(change.bucket_s) AND margin.part = change.part"""
+WHERE usage_aggregate.account_id = change.account_id AND usage_aggregate.length_s = change.length_s
+AND usage_aggregate.breakdown = change.breakdown AND usage_aggregate.inside = change.inside
+AND usage_aggregate.bucket = to_timestamp(change.bucket_s) AND usage_aggregate.part = change.part"""
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,13 @@ def _write_events(connection: Connection, account_id: str, changes: Sequence[tup
 def _add_to_sums(connection: Connection, differences: Mapping[Group, int]) -> None:
     if not differences:
         return
-    margins: defaultdict[Margin, int] = defaultdict(int)
+    usage_aggregates: defaultdict[UsageAggregate, int] = defaultdict(int)
     for group, difference in differences.items():
-        for margin in margins_of(group):
-            margins[margin] += difference
+        for usage_aggregate in aggregates_of(group):
+            usage_aggregates[usage_aggregate] += difference
     for lock, add, changes in (
         (_LOCK_ROLLUPS, _ADD_TO_ROLLUPS, differences),
-        (_LOCK_MARGINS, _ADD_TO_MARGINS, margins),
+        (_LOCK_AGGREGATES, _ADD_TO_AGGREGATES, usage_aggregates),
     ):
         keys = [list(column) for column in zip(*changes, strict=True)]
         connection.execute(lock, keys)

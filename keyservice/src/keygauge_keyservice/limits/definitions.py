@@ -122,7 +122,7 @@ def _by_owner(rows: Iterable[dict[str, Any]]) -> dict[str, list[Limit]]:
 
 
 def _delete_except(connection: Connection, owner: Owner, names: list[str]) -> None:
-    """Delete limits with what was counted for them; rows are locked in the order in which beats lock them."""
+    """Delete limits with what was counted for them; rows are locked in the order in which heartbeats lock them."""
     connection.execute(
         "/* plan_limits.delete */ WITH gone AS ("
         "DELETE FROM plan_limit WHERE (plan_id = %(plan_id)s OR key_id = %(key_id)s) "

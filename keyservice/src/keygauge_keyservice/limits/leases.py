@@ -17,7 +17,7 @@ from keygauge_keyservice.limits.kinds.sliding_window import Log
 
 _is_limit_id = re.compile(r"([0-9]{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
-_PRUNED = 500  # ended leases per beat: more than a beat can make
+_PRUNED = 500  # ended leases per heartbeat: more than a heartbeat can make
 _KEPT_S = 5  # how long an ended lease is remembered
 _CALL_S = 3600  # how long calls under way may take to give back what they reserved and did not use
 
@@ -237,7 +237,7 @@ def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[s
 
 
 def _lock(connection: Connection, state_ids: list[str]) -> list[dict[str, Any]]:
-    """Lock rows in the order of their ids, so that beats wait for each other and never in a circle."""
+    """Lock rows in the order of their ids, so that heartbeats wait for each other and never in a circle."""
     if not state_ids:
         return []
     return connection.execute(

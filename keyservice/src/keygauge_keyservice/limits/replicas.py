@@ -11,7 +11,7 @@ T_MAX_MS = 10_000  # how long a replica may trust what it knows, from the moment
 def see(connection: Connection, message: Heartbeat) -> int:
     """Note that a replica is alive, and return how many are, this one included.
 
-    A beat that takes or keeps no lease need not wait for the disk: what it writes may be lost in a crash.
+    A heartbeat that takes or keeps no lease need not wait for the disk: what it writes may be lost in a crash.
     """
     if message.cursor is None:  # a replica that starts: time to forget those that ended
         connection.execute(

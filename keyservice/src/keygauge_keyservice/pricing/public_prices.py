@@ -55,7 +55,7 @@ class PublicPrices:
     """The price list of genai-prices, each model resolved once."""
 
     def __init__(self, *, models_max: int = _MODELS_MAX) -> None:
-        get_snapshot()  # takes a while the first time: now, not while a beat waits for it
+        get_snapshot()  # takes a while the first time: now, not while a heartbeat waits for it
         self.version = f"genai-prices {version('genai-prices')}"
         # Not genai-prices' own look-up: its caches keep every name ever asked for.
         self._find = lru_cache(models_max)(_find_schedule)

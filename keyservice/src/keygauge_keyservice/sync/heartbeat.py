@@ -1,4 +1,4 @@
-"""One beat of one replica: note it, tell it what changed, find keys, take leases back and give leases out."""
+"""One heartbeat of one replica: note it, tell it what changed, find keys, take leases back and give leases out."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _match(wanted: LookUp, secrets: Sequence[dict[str, Any]], peppers: Peppers) 
         try:
             if peppers.matches(digest, version=secret["pepper_version"], expected=secret["hash"]):
                 return Found(wanted.digest, wanted.key, secret["number"])
-        except PepperError as error:  # one key's, not the whole beat's
+        except PepperError as error:  # one key's, not the whole heartbeat's
             _log.error("key %s cannot be checked: %s", wanted.key, error)
     return None
 

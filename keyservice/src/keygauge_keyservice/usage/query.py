@@ -1,4 +1,4 @@
-"""The queries behind usage: sums of stretches of time, from the margins where they hold them, else from roll-ups."""
+"""The queries behind usage: sums over time covers, from usage aggregates where they hold them, else from roll-ups."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Names: TypeAlias = tuple[str, ...]
 Sums: TypeAlias = dict[str, Any]
 """The columns of `Tally` by name."""
 
-_PAIR = 2  # of dimensions: a margin holds no more
+_PAIR = 2  # of dimensions: a usage aggregate holds no more
 
 _FILTERS = ("key", "route", "model")
-_STATUS = "status"  # the smallest margin: what is asked for without groups adds up its few rows
+_STATUS = "status"  # the smallest usage aggregate: what is asked for without groups adds up its few rows
 _COLUMNS = {
     "account": sql.SQL("account_id"),
     "key": sql.SQL("key_id"),
@@ -34,7 +34,7 @@ _COLUMNS = {
 _COUNTS = sql.SQL(", ").join(
     sql.SQL("sum(sign * duration_counts[{}])").format(sql.Literal(number + 1)) for number in range(DURATION_COUNTS)
 )
-_MARGIN_SUMS = sql.SQL("{sums}, ARRAY[{counts}]::bigint[] AS duration_counts").format(
+_AGGREGATE_SUMS = sql.SQL("{sums}, ARRAY[{counts}]::bigint[] AS duration_counts").format(
     sums=sql.SQL(", ").join(sql.SQL("sum(sign * {0})::bigint AS {0}").format(sql.Identifier(name)) for name in SUMS),
     counts=_COUNTS,
 )
@@ -51,31 +51,31 @@ _ROLLUP_SUMS = sql.SQL("{sums}, ARRAY[{counts}]::bigint[] AS duration_counts").f
     ),
     counts=_COUNTS,
 )
-# A range of the index for each stretch, and few rows in memory for each span: grouping all by a truncated time would
+# A range of the index for each time cover, and few rows in memory for each span: grouping all by a truncated time would
 # sort them on disk.
 _QUERY = sql.SQL(
     """/* {title} */
-    WITH stretch AS MATERIALIZED (
+    WITH time cover AS MATERIALIZED (
         SELECT * FROM unnest(
             %(spans)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lengths)s::integer[],
             %(signs)s::integer[]
         ) AS given (span, first, last, length_s, sign)
     )
     SELECT span.number, part.*
-    FROM (SELECT DISTINCT span AS number FROM stretch) AS span
+    FROM (SELECT DISTINCT span AS number FROM time cover) AS span
     CROSS JOIN LATERAL (
         SELECT ARRAY[{names}]::text[] AS names, {sums}
-        FROM stretch CROSS JOIN LATERAL (
+        FROM time cover CROSS JOIN LATERAL (
             SELECT * FROM {table}
             WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
-            AND bucket >= stretch.first AND bucket < stretch.last AND {selected}
+            AND bucket >= time cover.first AND bucket < time cover.last AND {selected}
             OFFSET 0
         ) AS calls
-        WHERE stretch.span = span.number
+        WHERE time cover.span = span.number
         GROUP BY 1
     ) AS part"""
 )
-_FROM_MARGIN = sql.SQL(
+_FROM_AGGREGATE = sql.SQL(
     "length_s = stretch.length_s AND breakdown = %(breakdown)s AND (%(inside)s::text IS NULL OR inside = %(inside)s)"
 )
 _FROM_ROLLUP = sql.SQL(
@@ -116,25 +116,25 @@ class Question:
 
     @property
     def lengths_s(self) -> tuple[int, ...]:
-        """The lengths of the buckets that answer it: of margins, or the last one of roll-ups where that takes two."""
+        """The lengths of the buckets that answer it: of usage aggregates, or of roll-ups where that takes two."""
         if self.cut is None:
             return (BUCKET_S,)
         if self.cut[0] is None:
             return LENGTHS_S
         return (DAY_S, BUCKET_S) if self.account_id is not None else (BUCKET_S,)
 
-    def is_in_margin(self, time_cover: TimeCover) -> bool:
-        """Tell whether a margin holds the answer: by one dimension in all lengths, within another in days."""
+    def is_in_aggregate(self, time_cover: TimeCover) -> bool:
+        """Tell whether a usage aggregate holds the answer: by one dimension in all lengths, within another in days."""
         return self.cut is not None and (self.cut[0] is None or time_cover.length_s == DAY_S)
 
 
 def find_sums(
     connection: Connection, question: Question, time_covers: Sequence[tuple[int, TimeCover]]
 ) -> Iterator[tuple[int, Names, Sums]]:
-    """Yield sums by the number of a span, whose stretches these are, and by group; a pair of them may come twice."""
+    """Yield sums by the number of a span, whose time covers these are, and by group; a pair of them may come twice."""
     for make_query, part in (
-        (_margin_query, [item for item in time_covers if question.is_in_margin(item[1])]),
-        (_rollup_query, [item for item in time_covers if not question.is_in_margin(item[1])]),
+        (_aggregate_query, [item for item in time_covers if question.is_in_aggregate(item[1])]),
+        (_rollup_query, [item for item in time_covers if not question.is_in_aggregate(item[1])]),
     ):
         if part:
             rows = connection.execute(make_query(question), _parameters(question, part), prepare=False)
@@ -149,11 +149,13 @@ def merge(sums: Sums, other: Mapping[str, Any]) -> None:
     sums["duration_counts"] = [mine + its for mine, its in counts]
 
 
-def _margin_query(question: Question) -> sql.Composed:
+def _aggregate_query(question: Question) -> sql.Composed:
     inside, part = question.cut or (None, _STATUS)
     columns = {"account": _COLUMNS["account"], inside: sql.SQL("inside"), part: sql.SQL("part")}
     names = [columns[name] for name in question.group_by]
-    return _compose("usage.margins", "margin", names, _MARGIN_SUMS, _selected(question, names, _FROM_MARGIN))
+    return _compose(
+        "usage.usage_aggregates", "usage_aggregate", names, _AGGREGATE_SUMS, _selected(question, names, _FROM_AGGREGATE)
+    )
 
 
 def _rollup_query(question: Question) -> sql.Composed:

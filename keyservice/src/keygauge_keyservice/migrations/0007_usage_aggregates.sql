@@ -1,7 +1,7 @@
--- The margins of the roll-ups: sums by one dimension, or by one within another, in buckets of four lengths. A page reads a
+-- The usage_aggregates of the roll-ups: sums by one dimension, or by one within another, in buckets of four lengths. A page reads a
 -- few rows of each length, however long its range and however many combinations of key, route, model and status there are.
 
-CREATE TABLE margin (
+CREATE TABLE usage_aggregate (
     account_id          text NOT NULL,
     length_s            integer NOT NULL CHECK (length_s IN (900, 7200, 86400, 604800)),
     breakdown           text NOT NULL,        -- key, route, model, status; for days key>model and so on, too
@@ -24,14 +24,14 @@ CREATE TABLE margin (
     duration_counts     bigint[] NOT NULL,
     PRIMARY KEY (account_id, length_s, breakdown, inside, bucket, part)
 ) WITH (fillfactor = 70);
-CREATE INDEX margin_of_all ON margin (length_s, breakdown, bucket) WHERE inside = '';  -- for operators: every account
+CREATE INDEX usage_aggregate_of_all ON usage_aggregate (length_s, breakdown, bucket) WHERE inside = '';  -- for operators: every account
 
 -- One key's quarters of an hour: the edges of its pages' ranges.
 CREATE INDEX rollup_key ON rollup (key_id, bucket);
 
--- What the margins of some lengths must hold for whole buckets of theirs, by the roll-ups: `margin` is this, kept up with
+-- What the usage_aggregates of some lengths must hold for whole buckets of theirs, by the roll-ups: `usage_aggregate` is this, kept up with
 -- every batch.
-CREATE FUNCTION margin_of_rollups(first timestamptz, last timestamptz, lengths_s integer[]) RETURNS SETOF margin
+CREATE FUNCTION usage_aggregate_of_rollups(first timestamptz, last timestamptz, lengths_s integer[]) RETURNS SETOF usage_aggregate
 LANGUAGE sql STABLE AS $$
 SELECT account_id, length_s, breakdown, inside, start AS bucket, part,
        sum(requests)::bigint AS requests,
@@ -73,7 +73,7 @@ WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days)
 GROUP BY account_id, length_s, breakdown, inside, start, part
 $$;
 
-INSERT INTO margin SELECT * FROM margin_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}');
+INSERT INTO usage_aggregate SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}');
 
 -- The call log of one key, however rare its calls are among its account's.
 CREATE INDEX event_key_time ON event (key_id, time DESC, id DESC);

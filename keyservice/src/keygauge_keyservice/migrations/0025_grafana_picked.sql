@@ -19,16 +19,16 @@ WITH span AS MATERIALIZED (
            CASE WHEN is_whole THEN greatest(date_bin('1 day', last, 'epoch'), first) ELSE last END AS days_to
     FROM (
         SELECT bar >= interval '1 day' AND (others IS NULL OR NOT EXISTS (
-            SELECT FROM grafana.margin
+            SELECT FROM grafana.usage_aggregate
             WHERE length_s = 86400 AND inside = '' AND breakdown = CASE what WHEN 'model' THEN 'route' ELSE 'model' END
-                AND margin.bucket > first - interval '1 day' AND margin.bucket < last
+                AND usage_aggregate.bucket > first - interval '1 day' AND usage_aggregate.bucket < last
                 AND grafana.as_picked(part) <> ALL (others)
         )) AS is_whole
     ) AS picked
 )
 SELECT m.bucket, m.account_id, m.inside, m.part, m.requests, m.server_errors, m.client_errors, m.limited,
        m.input_tokens, m.output_tokens, m.cache_read_tokens, m.cost_nanousd, m.duration_us
-FROM grafana.margin AS m CROSS JOIN span
+FROM grafana.usage_aggregate AS m CROSS JOIN span
 WHERE m.length_s = 86400 AND m.breakdown = 'key>' || what AND m.bucket >= span.days_from AND m.bucket < span.days_to
 UNION ALL
 SELECT r.bucket, r.account_id, r.key_id, CASE what WHEN 'model' THEN r.model ELSE r.route END, r.requests,
