@@ -55,28 +55,28 @@ _ROLLUP_SUMS = sql.SQL("{sums}, ARRAY[{counts}]::bigint[] AS duration_counts").f
 # sort them on disk.
 _QUERY = sql.SQL(
     """/* {title} */
-    WITH time cover AS MATERIALIZED (
+    WITH time_cover AS MATERIALIZED (
         SELECT * FROM unnest(
             %(spans)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lengths)s::integer[],
             %(signs)s::integer[]
         ) AS given (span, first, last, length_s, sign)
     )
     SELECT span.number, part.*
-    FROM (SELECT DISTINCT span AS number FROM time cover) AS span
+    FROM (SELECT DISTINCT span AS number FROM time_cover) AS span
     CROSS JOIN LATERAL (
         SELECT ARRAY[{names}]::text[] AS names, {sums}
-        FROM time cover CROSS JOIN LATERAL (
+        FROM time_cover CROSS JOIN LATERAL (
             SELECT * FROM {table}
             WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
-            AND bucket >= time cover.first AND bucket < time cover.last AND {selected}
+            AND bucket >= time_cover.first AND bucket < time_cover.last AND {selected}
             OFFSET 0
         ) AS calls
-        WHERE time cover.span = span.number
+        WHERE time_cover.span = span.number
         GROUP BY 1
     ) AS part"""
 )
 _FROM_AGGREGATE = sql.SQL(
-    "length_s = stretch.length_s AND breakdown = %(breakdown)s AND (%(inside)s::text IS NULL OR inside = %(inside)s)"
+    "length_s = time_cover.length_s AND breakdown = %(breakdown)s AND (%(inside)s::text IS NULL OR inside = %(inside)s)"
 )
 _FROM_ROLLUP = sql.SQL(
     "(%(key)s::text IS NULL OR key_id = %(key)s) AND (%(route)s::text IS NULL OR route = %(route)s) "
