@@ -64,6 +64,7 @@ def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
             "price",
             "invoice",
             "pepper",
+            "token",
         ),  # made by people
         *("rollup", "usage_aggregate"),  # what bills rest on
         *("event", "key_change", "limit_state", "spent_form"),  # partitions, a bound, one per limit, a session's

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from keygauge.command import CommandError, Subparsers
@@ -61,8 +61,13 @@ def register(subparsers: Subparsers) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    listener = _inherited() or _listen(arguments.host, arguments.port)
-    private = _listen(*arguments.replica_address) if arguments.replica_address else None
+    with ExitStack() as opened:
+        listener = opened.enter_context(_inherited() or _listen(arguments.host, arguments.port))
+        private = opened.enter_context(_listen(*arguments.replica_address)) if arguments.replica_address else None
+        return _serve(arguments, listener, private)
+
+
+def _serve(arguments: argparse.Namespace, listener: socket.socket, private: socket.socket | None) -> int:
     with told_plainly():
         config.retention_days()
         config.notice_worker()

@@ -77,10 +77,10 @@ def rotate(key_id: str) -> str | Response:
     """Give the key another secret and show it: in this answer and never again."""
     member = auth.require_change()
     form_id, grace = request.form.get("form_id", ""), request.form.get("grace", "")
-    if grace not in _GRACES_S or not is_form_id(form_id):
-        raise Problem(422, "bad_form", "Choose when the old secret expires.")
     with services().connection() as connection:
         require_own(connection, key_id)
+        if grace not in _GRACES_S or not is_form_id(form_id):
+            raise Problem(422, "bad_form", "Choose when the old secret expires.")
         if not sessions.spend_form(connection, auth.current_session(), form_id):
             return redirect(url_for("portal.key.show", key_id=key_id, notice="sent-before"), 303)
         done = rotation.rotate(
