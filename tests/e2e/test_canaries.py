@@ -42,7 +42,7 @@ def use_portal(stack, key):
             )
             return portal.post(path, data=hidden | form).text
 
-        created = send("/keys", "/keys", {"name": "another", "environment": "live"})
+        created = send("/keys/new", "/keys", {"name": "another", "environment": "live"})
         rotated = send(f"/keys/{key.id}", f"/keys/{key.id}/rotate", {"grace": "3600"})
         tokens = [re.search(r'<code id="token">(kg_[^<]+)<', page)[1] for page in (created, rotated)]
         link = re.search(

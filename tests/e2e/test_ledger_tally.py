@@ -161,7 +161,7 @@ def test_what_a_full_spool_drops_is_drift(cold_stack, tmp_path):
     line = (
         f'[{now_us},"{key.account_id}","{key.id}","/a","GET",200,null,null,5,null,0,0,null,0,null,null,10,1,null,null,'
     )
-    line += 'null,"reported","admitted",null,null]\n'
+    line += 'null,"reported","admitted",null,null,null]\n'
     for _ in range(300):
         spool.append(line.encode())
         totals.count(now_us * 1_000, 10, 1)
