@@ -83,6 +83,7 @@ def test_a_hangup_refuses_nobody(serve):
 
 def test_a_worker_that_dies_is_replaced(serve):
     process, url = serve()
+    assert "password" in read(f"{url}/sign-in")  # all are ready: one that dies before fails the start
     workers = workers_of(process.pid)
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
