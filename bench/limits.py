@@ -19,8 +19,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import TimeoutError as NotYet
+from contextlib import contextmanager, suppress
 from itertools import accumulate
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
@@ -33,9 +33,8 @@ from bench.service import PEPPER, TOKEN, postgresql, serve
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.key import digest, generate
-from keygauge.limits.admission import WaitUntil
 from keygauge.limits.authorizer import Authorizer
-from keygauge.limits.refusal import Refusal
+from keygauge.limits.waiter import Wait
 from keygauge.settings import Settings
 from keygauge.sync.heartbeat import Heartbeat
 from keygauge_keyservice import database
@@ -140,20 +139,29 @@ def make_authorizer(url: str) -> tuple[Heartbeat, Authorizer]:
     settings = Settings(service_url=url, service_token=TOKEN, spool_dir=Path(tempfile.gettempdir()))
     heartbeat = Heartbeat(settings, on_fault=print)
     heartbeat.start()
-    return heartbeat, Authorizer(heartbeat, enforces=True)
+    return heartbeat, Authorizer(heartbeat, enforces=True, wait_s=settings.wait_s)
+
+
+def make_call() -> Call:
+    return Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
 
 
 def admits(authorizer: Authorizer, token: bytes) -> bool:
     """Call once, and wait where the authorizer says so."""
-    call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
-    decision = authorizer.decide(call, token)
-    while decision is not None and not isinstance(decision, Refusal):
-        if isinstance(decision, WaitUntil):
-            time.sleep(max(decision.at_ns - now_ns(), 0) / SECOND)
-        elif isinstance(decision, Future):
-            decision.result(5)
-        decision = authorizer.decide(call, token)
-    return decision is None
+    call = make_call()
+    try:
+        while isinstance(decision := authorizer.decide(call, token), Wait):
+            pause(decision, 5)
+        return decision is None
+    finally:
+        authorizer.leave(call)
+
+
+def pause(wait: Wait, most_s: float) -> None:
+    """Wait until a call may be decided on again."""
+    left_s = most_s if wait.at_ns is None else max(wait.at_ns - now_ns(), 0) / SECOND
+    with suppress(NotYet):
+        wait.woken.result(min(most_s, left_s))
 
 
 def spend(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
@@ -180,33 +188,40 @@ def spend(url: str, tokens: list[str], duration_s: float, number: int) -> Result
 def spin(authorizer: Authorizer, picks: list[bytes], duration_s: float) -> tuple[float, list[int]]:
     """Call on and on; return the admissions a second, and how long some took, in nanoseconds."""
     count, place, timed = 0, 0, array.array("q")
-    call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
+    call = make_call()
     decide = authorizer.decide
     started = now_ns()
     until = started + int(duration_s * SECOND)
     while now_ns() < until:
         for _ in range(SAMPLE):
             place += 1
-            if decide(call, picks[place % len(picks)]) is None or admits(authorizer, picks[place % len(picks)]):
+            pick = picks[place % len(picks)]
+            if decide(call, pick) is None:
                 count += 1
+            else:
+                authorizer.leave(call)
+                count += admits(authorizer, pick)
         before = time.perf_counter_ns()
         if decide(call, picks[place % len(picks)]) is None:
             timed.append(time.perf_counter_ns() - before)
             count += 1
+        else:
+            authorizer.leave(call)
     return count * SECOND / (now_ns() - started), list(timed)
 
 
 def warm_up(authorizer: Authorizer, tokens: list[bytes]) -> None:
     """Call with every key once, hundreds at a time."""
     for first in range(0, len(tokens), 200):
-        waiting = tokens[first : first + 200]
+        waiting = [(make_call(), token) for token in tokens[first : first + 200]]
         while waiting:
-            call = Call(method="GET", ip=None, time_ns=time.time_ns(), started_ns=now_ns())
-            decisions = [(token, authorizer.decide(call, token)) for token in waiting]
-            waiting = [token for token, decision in decisions if isinstance(decision, Future)]
-            for _, decision in decisions:
-                if isinstance(decision, Future):
-                    decision.result(10)
+            decided = [(call, token, authorizer.decide(call, token)) for call, token in waiting]
+            for call, _, decision in decided:
+                if isinstance(decision, Wait):
+                    pause(decision, 10)
+                else:
+                    authorizer.leave(call)
+            waiting = [(call, token) for call, token, decision in decided if isinstance(decision, Wait)]
 
 
 def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
