@@ -166,10 +166,9 @@ def test_theme_and_sign_in_lead_to_no_other_site(visitor, signed_in, target):
 
 def test_link_works_once_even_for_many_at_once(app, connection, customer):
     token = invite(connection, customer)
-    with ThreadPoolExecutor(6) as threads:
-        statuses = sorted(threads.map(lambda _: join(app, token), range(6)))
-    assert statuses[0] == 303
-    assert set(statuses[1:]) <= {404, 503}  # 503: more passwords at once than are hashed
+    with ThreadPoolExecutor(4) as threads:  # as many as may hash a password or wait for that
+        statuses = sorted(threads.map(lambda _: join(app, token), range(4)))
+    assert statuses == [303] + [404] * 3
 
 
 def test_link_ends_after_its_time_or_when_another_is_made(app, connection, customer):
