@@ -89,7 +89,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         provider: str | None = None,
         **details: int | None,
     ) -> None:
-        """State this call's usage from inside the app; may be called many times, counts add up.
+        """State this call's usage from inside the app; may be called many times, counts add up, until the call ends.
 
         `details` are counts of the kinds in `keygauge.kinds`, such as `input_audio`, `images`, `seconds`,
         `web_searches`. Those of tokens are part of the input or output, not beside them.
@@ -105,13 +105,14 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         for name, count in [*zip(Usage._fields[:-1], counts, strict=True), *told.items()]:
             if count is not None and (type(count) is not int or not 0 <= count <= MAX_TOKENS):
                 raise ValueError(f"{name} is {count!r}: give a whole number from 0 to {MAX_TOKENS}, or leave it out")
+        if self.ended_ns and not self.is_held:
+            _complain_of_late_usage()
+            return
         stated = Usage(*counts, details=told or None)
         self.usage = (stated if self.usage is None else self.usage + stated).clipped()
         self.usage_status = "reported"
         self.model = model or self.model
         self.provider = provider or self.provider
-        if self.ended_ns and not self.is_held:
-            _complain_of_late_usage()
 
     def hold(self) -> None:
         """Settle when the app is done with the call, not with its answer's last byte.

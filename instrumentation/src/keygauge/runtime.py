@@ -83,9 +83,15 @@ class Runtime:
         if authorizer is not None:
             self.attempt("estimate", authorizer.mark_estimated, call)
         if call.account is not None and self._heartbeat is not None:
-            self.attempt("event", self._write, call)
-            self.attempt("totals", self._totals.add, call)
-        self.attempt("record", self.aggregator.record, call)
+            try:
+                self._write(call)
+            except Exception:  # noqa: BLE001 - ours, never the host's
+                self.fault("event")
+            try:
+                self._totals.add(call)
+            except Exception:  # noqa: BLE001 - as above
+                self.fault("totals")
+        self.aggregator.record(call)
         if authorizer is not None:
             self.attempt("settle", authorizer.settle, call)
         if call.context is not None:
@@ -140,7 +146,7 @@ class Runtime:
         return self._shipper.age_s() if self._shipper else 0.0
 
     def _drain(self) -> None:
-        """Make the observations for histograms, and count by hour, off the request path."""
+        """Count, by series and by hour, off the request path."""
         turn_ns = now_ns()
         while not self._stopped.wait(_DRAIN_S):
             self.attempt("drain", self.aggregator.drain)

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+import keygauge
+
 START = {"type": "http.response.start", "status": 200, "headers": []}
 PART = {"type": "http.response.body", "body": b"part", "more_body": True}
 GONE = {"type": "http.disconnect"}
@@ -114,6 +116,53 @@ async def test_nothing_counts_as_sent_once_uvicorn_has_seen_the_client_leave(ser
 
 
 ACCEPT = {"type": "websocket.accept"}
+UPLOAD = {"type": "http.request", "body": b"late", "more_body": False}
+
+
+async def test_nothing_changes_a_call_once_its_event_is_written(service, guard):
+    async def app(scope, receive, send):
+        for message in (START, {**PART, "more_body": False}):
+            await send(message)
+        await receive()
+        keygauge.current().record_usage(input_tokens=5, model="late")
+        for message in ({**START, "status": 500}, {**PART, "more_body": False}):
+            await send(message)
+
+    key, token = service.key()
+    app = guard(app)
+    await drive(app, token, method="POST", inbox=[UPLOAD])
+    (event,) = await asyncio.to_thread(service.events, 1)
+    (cell,) = [cell for cell in app._process.runtime.aggregator.cells() if cell.series.key == key.id]
+    assert (event["status"], event["request_bytes"], event["response_bytes"], event["model"]) == (200, 0, 4, None)
+    assert (cell.series.status, cell.request_bytes, cell.response_bytes, cell.series.model) == (200, 0, 4, None)
+
+
+async def test_session_accepted_after_the_client_left_is_not_open(service, guard):
+    async def app(scope, receive, send):
+        await receive()
+        await send(ACCEPT)
+        await send({"type": "websocket.send", "text": "x"})
+
+    _, token = service.key()
+    app = guard(app)
+    before = app._process.start().aggregator.streams()
+    await drive(app, token, kind="websocket", inbox=[{"type": "websocket.disconnect"}])
+    assert await asyncio.to_thread(ended, service) == LEFT
+    assert app._process.runtime.aggregator.streams() == before
+
+
+def test_wsgi_body_read_into_a_buffer_is_counted_and_read(service, guard_wsgi):
+    def app(environ, start_response):
+        environ["wsgi.input"].readinto(bytearray(100))
+        start_response("200 OK", [("content-type", "application/json")])
+        return [b'{"usage": {"input_tokens": 3, "output_tokens": 1}}']
+
+    body = b'{"model": "m1"}'
+    _, token = service.key()
+    environ = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+    call_wsgi(guard_wsgi(app), token, **environ)
+    (event,) = service.events(1)
+    assert (event["request_bytes"], event["model"]) == (len(body), "m1")
 
 
 @pytest.mark.parametrize(

@@ -188,10 +188,8 @@ def test_5000_keys_keep_their_series_in_otlp(serve, start, monkeypatch):
     server = serve(Receiver)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     aggregator, provider = start()
-    call = make_call()
     for number in range(5000):
-        call.key = f"k{number}"
-        aggregator.record(call)
+        aggregator.record(make_call(key=f"k{number}"))
     provider.force_flush()
     found, _resource = read_otlp(server.received[-1][2])
     points = found[metrics.REQUESTS.name].sum.data_points
@@ -231,10 +229,8 @@ def test_5000_keys_keep_their_series_on_the_page(start, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
     aggregator, provider = start()
     assert max_series(provider) == SERIES
-    call = make_call()
     for number in range(5000):
-        call.key = f"k{number}"
-        aggregator.record(call)
+        aggregator.record(make_call(key=f"k{number}"))
     found = [s for s in samples(prometheus_text()[0].decode()) if s.name == metrics.REQUESTS.prometheus_name]
     assert (len(found), sum(sample.value for sample in found)) == (5000, 5000)
 

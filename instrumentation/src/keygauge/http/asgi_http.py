@@ -37,10 +37,9 @@ class AsgiResponder(Responder, eq=False):
     _receive: Receive
     _send: Send
 
-    def _path(self) -> str:
-        return str(self.scope.get("path", ""))
-
-    def _query(self) -> str:
+    @property
+    def query(self) -> str:
+        """The request's query."""
         return bytes(self.scope.get("query_string", b"")).decode("latin-1")
 
     def find_route(self) -> str | None:
@@ -62,8 +61,7 @@ class AsgiResponder(Responder, eq=False):
 
     def _address(self) -> dict[str, Any]:
         """Return what the address says: path, query, and the path's parameters."""
-        query = self.scope.get("query_string", b"").decode("latin-1")
-        return {"path": self.path, "query": query, "params": self._params}
+        return {"path": self.path, "query": self.query, "params": self._params}
 
 
 class HttpResponder(AsgiResponder, eq=False):
@@ -107,8 +105,9 @@ class HttpResponder(AsgiResponder, eq=False):
         message = await self._receive()
         body = message.get("body")
         if body:
-            self.call.request_bytes += len(body)
-            self._note_sent(body)
+            if not self._settled:
+                self.call.request_bytes += len(body)
+                self._note_sent(body)
         elif message["type"] == "http.disconnect":
             self._is_gone = True  # the app may still end its answer by itself
         return message
@@ -127,7 +126,7 @@ class HttpResponder(AsgiResponder, eq=False):
                 self._read(body)
             if self.call.status and not message.get("more_body", False) and not self._awaits_trailers:
                 self.end(complete=not self._is_gone)
-        elif kind == "http.response.start":
+        elif kind == "http.response.start" and not self._settled:
             message = self._start(message)
         elif kind == "http.response.trailers":
             self._take_trailers(message)
@@ -142,9 +141,8 @@ class HttpResponder(AsgiResponder, eq=False):
 
     def _take_trailers(self, message: Message) -> None:
         """Read what comes after the body; the last of it ends the answer."""
-        if self._answer is not None:
-            told = {name.lower(): value for name, value in message.get("headers", ())}
-            self._answer.headers = {**self._answer.headers, **told}
+        told = {name.lower(): value for name, value in message.get("headers", ())}
+        self.headers = {**self.headers, **told}
         if not message.get("more_trailers", False):
             self.end(complete=not self._is_gone)
 
@@ -158,7 +156,8 @@ class HttpResponder(AsgiResponder, eq=False):
             told = dict(headers)
             if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
                 told = {name.lower(): value for name, value in headers}
-            self._expect(told)
+            self.headers = told
+            self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
             self._awaits_trailers = message.get("trailers", False)
             authorizer = self.runtime.authorizer
             fields: Fields = authorizer.fields(call, told) if authorizer else []
@@ -199,14 +198,14 @@ class WebSocketResponder(AsgiResponder, eq=False):
     async def receive(self) -> Message:
         """Pass a message of the client on, counted."""
         message = await self._receive()
-        if message["type"] == "websocket.receive":
+        if message["type"] == "websocket.receive" and not self._settled:
             self.call.request_bytes += _size(message)
         elif message["type"] == "websocket.disconnect":
             self._is_gone = True
             self.end(complete=bool(self.call.status))
         return message
 
-    def _pass_message(self, message: Message) -> None:
+    def _read_message(self, message: Message) -> None:
         call = self.call
         call.response_bytes += _size(message)
         call.messages += 1
@@ -219,10 +218,19 @@ class WebSocketResponder(AsgiResponder, eq=False):
 
     async def send(self, message: Message) -> None:
         """Pass a message of the app on, counted."""
+        if not self._settled:
+            self._take(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self._is_gone = True
+            raise
+
+    def _take(self, message: Message) -> None:
         kind = message["type"]
         call = self.call
         if kind == "websocket.send":
-            self._pass_message(message)
+            self._read_message(message)
         elif kind == "websocket.accept":
             call.status = _SWITCHED
             call.stream = "websocket"
@@ -238,11 +246,6 @@ class WebSocketResponder(AsgiResponder, eq=False):
             if message.get("code") in _FAILURES:
                 self._break(f"websocket_{message['code']}")
             self.end(complete=True)
-        try:
-            await self._send(message)
-        except OSError:
-            self._is_gone = True
-            raise
 
 
 def _file_size(path: str) -> int:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import unquote
 
-from msgspec import Struct
-
 from keygauge.call import ANONYMOUS, INVALID, Call
 from keygauge.limits.estimate import BYTES_PER_TOKEN
 from keygauge.limits.model_names import in_address
@@ -30,67 +28,79 @@ class Policy(Protocol):
     providers: ProviderRules
 
 
-class Answer(Struct, gc=False):
+class Exchange(Protocol):
     """What passed of a call's request and answer, beside its body."""
 
-    path: str
-    query: str = ""
-    is_document: bool = False  # of JSON
-    headers: Mapping[bytes, bytes] | Mapping[str, str] = {}
-    sent_first: bytes = b""  # the request's first chunk, and its last
-    sent_last: bytes = b""
+    is_document: bool  # the answer, of JSON
+    headers: Mapping[bytes, bytes] | Mapping[str, str]  # of the answer
+    sent_first: bytes  # the request's beginning, and its last chunk
+    sent_last: bytes
+
+    @property
+    def path(self) -> str:
+        """The request's path, as it came."""
+
+    @property
+    def query(self) -> str:
+        """The request's query."""
 
 
-def meter(call: Call, reader: Reader | None, answer: Answer, policy: Policy, *, complete: bool) -> None:
+def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, *, complete: bool) -> None:
     """Write into a call what it used; what the app stated itself wins."""
     is_stated = call.usage is not None
     shape, missing = None, None
     if reader is not None:
-        shape, missing = _read(call, reader, complete=complete, is_stated=is_stated)
+        usage, model, shape, status, missing = reader.close(complete=complete)
+        if reader.events:
+            call.messages = reader.events
+        if call.model is None:
+            call.model = model
+        if not is_stated:
+            call.usage, call.usage_status = usage, status
     if call.status < _REFUSED:
-        if call.usage is None and (told := header_counts.read(answer.headers)):
-            call.usage, call.usage_status, missing = told, "reported", None
-        if not is_stated and not _consumes(call, reader, answer, policy):
-            missing = missing if call.usage is None else None
-            call.usage, call.usage_status, call.is_free = None, "none", True
-        else:
-            call.model = call.model or _named_model(call, answer)
-            if not is_stated and (reader is None or reader.has_content or not reader.failed):
-                _estimate(call, answer, policy, missing)
+        missing = _complete(call, reader, exchange, policy, missing, is_stated=is_stated)
     if not is_stated and (call.model is not None or missing != "no_usage"):
         call.missing = missing
     if call.provider is None:
         is_known = call.model is not None or call.usage is not None
-        call.provider = (policy.providers.find(call.route, answer.path) if is_known else None) or shape
+        call.provider = (policy.providers.find(call.route, exchange.path) if is_known else None) or shape
     if call.key not in _NO_KEY:
-        _name_asked(call, answer, policy)
+        _name_asked(call, exchange, policy)
 
 
-def _read(call: Call, reader: Reader, *, complete: bool, is_stated: bool) -> tuple[str | None, Missing | None]:
-    usage, model, provider, status, missing = reader.close(complete=complete)
-    if reader.events:
-        call.messages = reader.events
-    call.model = call.model or model
-    if not is_stated:
-        call.usage, call.usage_status = usage, status
-    return provider, missing
+def _complete(
+    call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, missing: Missing | None, *, is_stated: bool
+) -> Missing | None:
+    """Find what the body of an answer that went well did not tell; return what is missing then."""
+    if call.usage is None and (told := header_counts.read(exchange.headers)):
+        call.usage, call.usage_status, missing = told, "reported", None
+    if not is_stated and not _consumes(call, reader, exchange, policy):
+        missing = missing if call.usage is None else None
+        call.usage, call.usage_status, call.is_free = None, "none", True
+        return missing
+    if call.model is None:
+        call.model = _named_model(call, exchange)
+    is_whole = is_stated or (call.usage is not None and missing is None)
+    if not is_whole and (reader is None or reader.has_content or not reader.failed):
+        _estimate(call, exchange, policy, missing)
+    return missing
 
 
-def _consumes(call: Call, reader: Reader | None, answer: Answer, policy: Policy) -> bool:
+def _consumes(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy) -> bool:
     """Tell whether a call used what its answer shows."""
     name = reader.answer if reader is not None else None
     if call.method in operations.READS:
         if call.usage is None:
             return call.stream is not None
-        return not operations.is_shown(answer.path) or policy.answers.take(name)
-    if operations.is_free(answer.path):
+        return not operations.is_shown(exchange.path) or policy.answers.take(name)
+    if operations.is_free(exchange.path):
         return False
     if call.usage is None and name is not None:
         policy.answers.expect(name)
     return True
 
 
-def _name_asked(call: Call, answer: Answer, policy: Policy) -> None:
+def _name_asked(call: Call, exchange: Exchange, policy: Policy) -> None:
     """Name the model of a call that failed, so that failures are not hidden where one looks at a model.
 
     What the app tried is believed; what it may never have seen only if a call for such a model went well before.
@@ -98,28 +108,28 @@ def _name_asked(call: Call, answer: Answer, policy: Policy) -> None:
     asked = policy.asked
     if 0 < call.status < _REFUSED:
         if call.model is not None and asked.is_new(call.model):
-            asked.learn(_asked_model(call, answer), call.model)
-    elif call.model is None and (name := _asked_model(call, answer)):
+            asked.learn(_asked_model(call, exchange), call.model)
+    elif call.model is None and (name := _asked_model(call, exchange)):
         is_tried = call.outcome == "admitted" and (call.status == 0 or call.status >= _FAILED)
         call.model = asked.find(name) or (name if is_tried else None)
 
 
-def _named_model(call: Call, answer: Answer) -> str | None:
+def _named_model(call: Call, exchange: Exchange) -> str | None:
     """Find the model of an answer that names none."""
-    if call.usage is None and not operations.names_a_model(answer.path):
+    if call.usage is None and not operations.names_a_model(exchange.path):
         return None
-    return _asked_model(call, answer)
+    return _asked_model(call, exchange)
 
 
-def _asked_model(call: Call, answer: Answer) -> str | None:
+def _asked_model(call: Call, exchange: Exchange) -> str | None:
     """Find the model that a request names, as far as it was read."""
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
-    in_body = request_model.find(answer.sent_first, answer.sent_last)
-    return in_body or next((unquote(name) for name in in_address(answer.path, answer.query)), None)
+    in_body = request_model.find(exchange.sent_first, exchange.sent_last)
+    return in_body or next((unquote(name) for name in in_address(exchange.path, exchange.query)), None)
 
 
-def _estimate(call: Call, answer: Answer, policy: Policy, missing: Missing | None) -> None:
+def _estimate(call: Call, exchange: Exchange, policy: Policy, missing: Missing | None) -> None:
     """Estimate what an answer did not tell: an event of a stream is about a token, so are four bytes."""
     usage = call.usage
     is_cut = missing == "cut" and call.stream == "sse" and "streams" in policy.estimates
@@ -128,10 +138,10 @@ def _estimate(call: Call, answer: Answer, policy: Policy, missing: Missing | Non
             call.usage, call.usage_status = usage._replace(output_tokens=call.messages), "estimated"
         return
     if call.stream == "sse" and "streams" in policy.estimates:
-        if call.model is None and not operations.names_a_model(answer.path):
+        if call.model is None and not operations.names_a_model(exchange.path):
             return
         made = call.messages
-    elif "documents" in policy.estimates and answer.is_document and call.model is not None and missing == "no_usage":
+    elif "documents" in policy.estimates and exchange.is_document and call.model is not None and missing == "no_usage":
         made = -(-call.response_bytes // BYTES_PER_TOKEN)
     else:
         return

@@ -10,10 +10,10 @@ from msgspec import Struct
 from keygauge.call import UNMATCHED, Call
 from keygauge.clock import now_ns
 from keygauge.http.layers import Walk
-from keygauge.http.metering import Answer, meter
+from keygauge.http.metering import meter
 from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry.aggregator import Aggregator
-from keygauge.usage import Reader, kind_of, operations, reader_for
+from keygauge.usage import Reader, kind_of, operations
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.json_body import BodyReader
 from keygauge.usage.provider_rules import ProviderRules
@@ -58,14 +58,15 @@ class Responder(Struct, kw_only=True, eq=False):
 
     call: Call
     runtime: Recorder
-    _answer: Answer | None = None
+    headers: Mapping[bytes, bytes] | Mapping[str, str] = {}  # of the answer
+    is_document: bool = False  # the answer, of JSON
+    sent_first: bytes = b""  # the request's beginning, and its last chunk
+    sent_last: bytes = b""
     _is_answered: bool = False  # a held call, in full
     _params: dict[str, Any] | None = None  # of the path, as far as it was followed
     _is_gone: bool = False  # the client, before the answer's end
     _is_over: bool = False  # the event has passed that clients read no further than
     _reader: Reader | None = None  # of the answer's body, or a session's messages
-    _sent_first: bytes = b""  # the request's beginning, and its last chunk
-    _sent_last: bytes = b""
     _settled: bool = False
 
     def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
@@ -84,15 +85,23 @@ class Responder(Struct, kw_only=True, eq=False):
         elif self._is_over and not isinstance(error, Exception):
             complete = True
         self._settled = True
+        call.is_held = False
         call.ended_ns = call.ended_ns or now_ns()
-        attempt = self.runtime.attempt
+        runtime = self.runtime
         if call.stream:
-            attempt("stream", self.runtime.aggregator.stream_closed, call.stream)
-        attempt("route", self._route)
-        attempt("usage", self._conclude, complete=complete)
+            runtime.attempt("stream", runtime.aggregator.stream_closed, call.stream)
+        try:
+            if call.route == UNMATCHED:  # else it is known from before the call, or the app has said it
+                call.route = self.find_route() or UNMATCHED
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            runtime.fault("route")
+        try:
+            self._conclude(complete=complete)
+        except Exception:  # noqa: BLE001 - as above
+            runtime.fault("usage")
         if error is not None or not complete or not 0 < call.status < _FAILED:
-            attempt("error", self._name_error, error, complete=complete)
-        self.runtime.settle(call)
+            runtime.attempt("error", self._name_error, error, complete=complete)
+        runtime.settle(call)
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
         """Say who ended the call where not as its answer said, from what was seen.
@@ -127,16 +136,14 @@ class Responder(Struct, kw_only=True, eq=False):
             self._is_answered = complete
             self.call.ended_ns = self.call.ended_ns or now_ns()
 
-    def _expect(self, headers: Mapping[bytes, bytes] | Mapping[str, str]) -> None:
+    def _expect(self, content_type: bytes | str | None, encoding: bytes | str | None) -> None:
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
-        names = ("content-type", "content-encoding")
-        content_type, encoding = (headers.get(name) or headers.get(name.encode()) for name in names)  # type: ignore[call-overload]
-        self._reader = reader_for(content_type, encoding)
         kind = kind_of(content_type)
-        self._answer = Answer("", is_document=kind.is_document, headers=headers)
-        if kind.is_document and call.method in operations.READS and isinstance(self._reader, BodyReader):
-            self._reader.wants_id = True
+        self.is_document = kind.is_document
+        self._reader = reader = kind.reader(encoding)
+        if kind.is_document and call.method in operations.READS and isinstance(reader, BodyReader):
+            reader.wants_id = True
         if kind.is_stream:
             if call.stream is None:
                 call.stream = "sse"
@@ -147,9 +154,9 @@ class Responder(Struct, kw_only=True, eq=False):
 
     def _note_sent(self, chunk: bytes) -> None:
         """Hold on to the request's beginning and its last chunk: they may have to name the model."""
-        self._sent_last = chunk
-        if len(self._sent_first) < _SENT_BYTES:
-            self._sent_first += chunk  # no copy of the usual one chunk
+        self.sent_last = chunk
+        if len(self.sent_first) < _SENT_BYTES:
+            self.sent_first += chunk  # no copy of the usual one chunk
 
     def _read(self, body: bytes) -> None:
         """Take a chunk of the answer's body as it passes.
@@ -158,12 +165,15 @@ class Responder(Struct, kw_only=True, eq=False):
         where all usage is told by then.
         """
         call = self.call
-        if call.method == "HEAD" or self._is_gone:  # it is not sent
+        if self._settled or self._is_gone or call.method == "HEAD":  # told already, or not sent
             return
         call.response_bytes += len(body)
         reader = self._reader
         if reader is not None:
-            self.runtime.attempt("read", reader.feed, body)
+            try:
+                reader.feed(body)
+            except Exception:  # noqa: BLE001 - ours, never the host's
+                self.runtime.fault("read")
         if not call.first_byte_ns and (not call.stream or reader is None or reader.has_content):
             call.first_byte_ns = now_ns()
         if call.stream:
@@ -176,33 +186,27 @@ class Responder(Struct, kw_only=True, eq=False):
     def _conclude(self, *, complete: bool) -> None:
         """Write what the call used."""
         reader, self._reader = self._reader, None
-        answer = self._answer or Answer("")
-        answer.path, answer.query = self._path(), self._query()
-        answer.sent_first, answer.sent_last = self._sent_first, self._sent_last
-        meter(self.call, reader, answer, self.runtime, complete=complete)
+        meter(self.call, reader, self, self.runtime, complete=complete)
         if reader is not None and reader.failed:
             self._break("stream_error")
 
-    def _path(self) -> str:
-        """Return the request's path."""
-        raise NotImplementedError
-
-    def _query(self) -> str:
-        """Return the request's query."""
-        raise NotImplementedError
-
-    def _route(self) -> None:
-        """Write the route, unless it is known from before the call, or the app has said it."""
-        if self.call.route == UNMATCHED:
-            self.call.route = self.find_route() or UNMATCHED
-
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""
-        self.call.path = self._path()
+        self.call.path = self.path
         walk = self.follow()
         self._params = walk.params
         self.call.template = walk.template
         self.call.route = walk.template or UNMATCHED
+
+    @property
+    def path(self) -> str:
+        """The request's path, as it came."""
+        raise NotImplementedError
+
+    @property
+    def query(self) -> str:
+        """The request's query."""
+        raise NotImplementedError
 
     def follow(self) -> Walk:
         """Follow the request through the host, as it will pass it on."""

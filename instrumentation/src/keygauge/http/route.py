@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from keygauge.call import UNMATCHED
@@ -53,12 +54,17 @@ def path_seen(scope: Scope) -> str:
 def _taken(scope: Scope) -> str | None:
     """Return what Starlette (1.7 and newer) and FastAPI tell of a request that they have routed, outside of mounts."""
     route = scope.get("route")
-    if route is None or not isinstance(route, _starlette("Route", "WebSocketRoute")):
+    if route is None or not _is_leaf(route.__class__):
         return None
     context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
     if context is None:
         return _path(route)
     return _path(context) if getattr(context, "original_route", None) is route else None
+
+
+@lru_cache  # for each request; a host has few kinds of routes
+def _is_leaf(kind: type) -> bool:
+    return issubclass(kind, _starlette("Route", "WebSocketRoute"))
 
 
 def _start(scope: Scope, app: Any) -> tuple[Any, dict[str, Any]]:

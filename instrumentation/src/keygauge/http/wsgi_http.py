@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -85,15 +84,21 @@ class WsgiResponder(Responder, eq=False):
             return chunks
         return PassingAnswer(self, chunks)
 
-    def _path(self) -> str:
+    @property
+    def path(self) -> str:
+        """The request's path."""
         return f"{self._environ.get('SCRIPT_NAME', '')}{self._environ.get('PATH_INFO', '')}"
 
-    def _query(self) -> str:
+    @property
+    def query(self) -> str:
+        """The request's query."""
         return str(self._environ.get("QUERY_STRING", ""))
 
     def note_sent(self, chunk: bytes) -> None:
-        """Hold on to a chunk of the request that the app reads."""
-        self._note_sent(chunk)
+        """Count and hold on to a chunk of the request that the app reads."""
+        if chunk and not self._settled:
+            self.call.request_bytes += len(chunk)
+            self._note_sent(chunk)
 
     def estimate(self, *, waits: bool) -> Estimate:
         """Read the body's beginning, where the decision `waits` for it, and estimate what the call will use.
@@ -143,7 +148,8 @@ class WsgiResponder(Responder, eq=False):
             told = {name.lower(): value for name, value in headers}
             length = told.get("content-length")
             self._expected = None if length is None else int(length)
-            self._expect(told)
+            self.headers = told
+            self._expect(told.get("content-type"), told.get("content-encoding"))
             authorizer = self.runtime.authorizer
             if authorizer is not None:
                 headers = [*headers, *authorizer.texts(call, told)]
@@ -266,14 +272,12 @@ class CountedInput(Struct, eq=False):
 
     def _readinto(self, buffer: Any) -> int | None:
         size = self._stream.readinto(buffer)
-        with contextlib.suppress(TypeError):  # None where there is nothing yet
-            self._responder.call.request_bytes += size
+        if size:  # None where there is nothing yet
+            self._responder.note_sent(bytes(memoryview(buffer)[:size]))
         return size  # type: ignore[no-any-return]  # a server's stream has no type
 
     def _count(self, data: bytes) -> bytes:
-        self._responder.call.request_bytes += len(data)
-        if data:
-            self._responder.note_sent(data)
+        self._responder.note_sent(data)
         return data
 
 

@@ -52,6 +52,7 @@ class Spool:
         self._waiting_bytes = 0  # of the segments before the current one that are not all in the ledger
         self._bytes = 0  # of the current one
         self._acknowledged_bytes = 0  # of them, at the beginning of the oldest
+        self._free_until = 0  # the current one may grow so far unasked
         self._kept = Kept(keep_s=keep_s, most_bytes=most_bytes // 2)
         directory.mkdir(parents=True, exist_ok=True)
         self.ownership = Ownership.create(directory, self.id, address)
@@ -62,17 +63,16 @@ class Spool:
     def append(self, line: bytes) -> None:
         """Write one event, newline included, in one write; what cannot be written is dropped and counted."""
         with self._lock:
-            if self._fd == _CLOSED:
-                self._on_drop("closed")
-            elif not self._make_room(len(line)):
-                self._on_drop("spool_full")
+            end = self._bytes + len(line)
+            if end > self._free_until and (reason := self._refuse(end)):
+                self._on_drop(reason)
             elif not self._write(line):
                 self._has_met_full_disk = True
                 self._on_drop("disk")
             else:
-                self._bytes += len(line)
+                self._bytes = end
                 self.next += 1
-                if self._bytes >= self._segment_most:
+                if end >= self._segment_most:
                     self._rotate()
 
     def forget(self, finished: list[Segment], *, offset: int = 0) -> None:
@@ -84,6 +84,7 @@ class Spool:
                 self._waiting_bytes -= self._kept.add(segment.path)
             self._acknowledged_bytes = offset
             self._kept.trim()
+            self._free_until = 0
 
     def shrink(self, acknowledged: int) -> None:
         """Begin a new segment where the current one is large, or its disk full, and all of it is in the ledger."""
@@ -98,18 +99,24 @@ class Spool:
         with self._lock:
             os.close(self._fd)
             self._fd = _CLOSED
+            self._free_until = 0
             if empty and self._kept.keep_s and epoch is not None and self.next:
                 self.ownership.keep(epoch)
             elif empty:
                 self.ownership.delete_spool()
             self.ownership.release()
 
-    def _make_room(self, size_bytes: int) -> bool:
-        """Tell whether so much fits; what is kept gives way."""
-        waiting_bytes = self._waiting_bytes + self._bytes - self._acknowledged_bytes + size_bytes
+    def _refuse(self, end: int) -> str | None:
+        """Return why the current segment may not grow up to an end; what is kept gives way."""
+        if self._fd == _CLOSED:
+            return "closed"
+        waiting_bytes = self._waiting_bytes + end - self._acknowledged_bytes
         if waiting_bytes + self._kept.size_bytes > self._most_bytes:
             self._kept.trim(self._most_bytes - waiting_bytes)
-        return waiting_bytes <= self._most_bytes
+        if waiting_bytes > self._most_bytes:
+            return "spool_full"
+        self._free_until = end + self._most_bytes - waiting_bytes - self._kept.size_bytes
+        return None
 
     def _write(self, line: bytes) -> bool:
         try:
@@ -133,7 +140,7 @@ class Spool:
         self._fd = fd
         self._first = self.next
         self._waiting_bytes += self._bytes
-        self._bytes = 0
+        self._bytes = self._free_until = 0
 
 
 class Kept:

@@ -1,5 +1,6 @@
-"""Counts every call once, in memory: bounded whatever the input, with exact totals, at about a microsecond a call.
+"""Counts every call once, in memory: bounded whatever the input, with exact totals.
 
+A call that ends only joins a queue; it is counted off the request path, by `drain()`, or by whoever reads the counts.
 Each distinct combination of labels has one `Cell` of sums. Labels fold first come, first kept: the first `max_keys`
 keys have series of their own, later ones are counted under the key "other"; likewise routes, models and the rest. When
 no more combinations fit, a new one is counted in the few series of `series.rest`. A folded call is never moved, so
@@ -10,7 +11,7 @@ series of one that goes end once they were collected in full: sums of increases 
 themselves falls; `folded()` tells how many calls they had as "retired". What an SDK has seen it keeps for ever, so the
 bound is on all series there ever were; a part of it is for those that come late.
 
-Observations for histograms, and costs, wait in a queue and are made off the request path, by `drain()`.
+Observations for histograms, and costs, are made by `drain()` too.
 """
 
 from __future__ import annotations
@@ -80,11 +81,18 @@ class Aggregator:
         self._folded: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
-        self._pending: deque[tuple[Counters, Call, Usage | None]] = deque()
+        self._pending: deque[Call] = deque()
 
     def record(self, call: Call) -> None:
-        """Count a call, once, at its end."""
-        usage = call.usage
+        """Take a call, once, at its end: nothing changes it any more."""
+        self._active.discard(call)
+        pending = self._pending
+        pending.append(call)
+        if len(pending) >= _MOST_PENDING:
+            self.drain(_DRAIN_AT_ONCE)
+
+    def _count(self, call: Call) -> tuple[Counters, str | None]:
+        """Count a call; return the series it is counted in, and what failed. Under the lock."""
         labels = (
             call.key,
             call.route,
@@ -98,29 +106,22 @@ class Aggregator:
             call.stream,
             call.missing,
         )
-        self._active.discard(call)
         failed = None
-        with self._lock:
+        try:
+            cell = self._cells.get(labels)
+        except TypeError:  # a label that is not even hashable
+            cell = None
+        if cell is None:
             try:
-                cell = self._cells.get(labels)
-            except TypeError:  # a label that is not even hashable
-                cell = None
-            if cell is None:
-                try:
-                    cell = self._find(Labels._make(labels))
-                except Exception:  # noqa: BLE001 - a call is counted, whatever becomes of its labels
-                    failed, cell = "labels", self._nameless(call)
-            cell.requests += 1
-            try:
-                cell.add(call)
-            except Exception:  # noqa: BLE001 - an app may have put anything into its call
-                failed = "sums"
-        if failed is not None:
-            self.fault(failed)
-        pending = self._pending
-        pending.append((cell, call, usage))
-        if len(pending) >= _MOST_PENDING:
-            self.drain(_DRAIN_AT_ONCE)
+                cell = self._find(Labels._make(labels))
+            except Exception:  # noqa: BLE001 - a call is counted, whatever becomes of its labels
+                failed, cell = "labels", self._nameless(call)
+        cell.requests += 1
+        try:
+            cell.add(call)
+        except Exception:  # noqa: BLE001 - an app may have put anything into its call
+            failed = "sums"
+        return cell, failed
 
     def stream_opened(self, kind: StreamKind) -> None:
         """Count a stream in as open."""
@@ -153,19 +154,22 @@ class Aggregator:
             cell.unpriced += 1
 
     def drain(self, most: int | None = None) -> None:
-        """Hand waiting calls to `observe` and `charge`: all of them, or the `most` oldest."""
+        """Count waiting calls and hand them to `observe` and `charge`: all of them, or the `most` oldest."""
         pending, observe, charge = self._pending, self.observe, self.charge
         for number in range(len(pending) if most is None else most):
             if number % GIVE_WAY == GIVE_WAY - 1 and most is None:
                 time.sleep(0)
-            try:
-                cell, call, usage = pending.popleft()
-            except IndexError:  # another thread drains too
-                return
+            with self._lock:  # over both: what is not in the queue any more has been counted
+                if not pending:  # another thread drains too
+                    return
+                call = pending.popleft()
+                cell, failed = self._count(call)
+            if failed is not None:
+                self.fault(failed)
             if observe is not None:
                 self._observe(observe, cell.series, call)
-            if charge is not None and usage is not None:
-                self._charge(charge, cell, call, usage)
+            if charge is not None and call.usage is not None:
+                self._charge(charge, cell, call, call.usage)
 
     def _observe(self, observe: Observe, series: Labels, call: Call) -> None:
         try:
@@ -191,6 +195,7 @@ class Aggregator:
 
     def cells(self) -> list[Counters]:
         """Return all cells, without stopping the request path: list() of a dict's values is one step."""
+        self.drain()
         return [*self._cells.values(), *(cell for _, cell in tuple(self._leaving))]
 
     def active(self) -> dict[str, int]:
@@ -207,6 +212,7 @@ class Aggregator:
 
     def folded(self) -> dict[str, int]:
         """Return how many calls lost a label, by label; "series" when all of them."""
+        self.drain()
         return dict(self._folded)
 
     def faults(self) -> dict[str, int]:
@@ -255,6 +261,7 @@ class Aggregator:
 
     def turn(self) -> None:
         """Let busy names take the places of idle ones where there are more names than places; call each `TURN_S`."""
+        self.drain()
         full = {label: names for label, names in self._folding.ranked.items() if names.is_full}
         if not full:
             return

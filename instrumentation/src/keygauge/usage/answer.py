@@ -33,6 +33,12 @@ class Kind(NamedTuple):
     is_document: bool  # one of JSON
     is_stream: bool  # of server-sent events
 
+    def reader(self, encoding: bytes | str | None) -> Reader | None:
+        """Make the reader for one answer with this content encoding; None for a kind that carries no usage."""
+        if self.make is None or not encoding:
+            return self.make and self.make()
+        return decode_for(self.make(), encoding.encode("latin-1", "replace") if isinstance(encoding, str) else encoding)
+
 
 @lru_cache  # an app has a few content types
 def kind_of(content_type: bytes | str | None) -> Kind:
@@ -46,9 +52,4 @@ def kind_of(content_type: bytes | str | None) -> Kind:
 
 def reader_for(content_type: bytes | str | None, content_encoding: bytes | str | None) -> Reader | None:
     """Make the reader for one answer; None for a kind that carries no usage."""
-    make = kind_of(content_type).make
-    if make is None or content_encoding is None:
-        return make and make()
-    if isinstance(content_encoding, str):
-        content_encoding = content_encoding.encode("latin-1", "replace")
-    return decode_for(make(), content_encoding)
+    return kind_of(content_type).reader(content_encoding)

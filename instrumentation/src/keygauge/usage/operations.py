@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from functools import lru_cache
 from threading import Lock
 from typing import Final
 
@@ -47,6 +48,7 @@ def is_shown(path: str) -> bool:
     return _is_shown(path) is not None
 
 
+@lru_cache(maxsize=256)  # for each call that used something
 def is_free(path: str) -> bool:
     """Tell whether writing to a path uses nothing by itself."""
     return _is_free(path) is not None
