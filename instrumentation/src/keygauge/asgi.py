@@ -21,7 +21,9 @@ from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
 from keygauge.networks import parse_networks
-from keygauge.runtime import Process, Runtime, flush
+from keygauge.process import Process
+from keygauge.process_metrics import flush
+from keygauge.runtime import Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.telemetry import tracing
 
