@@ -37,6 +37,7 @@ KEPT = (
     Kept("session", "ends_at", _DAY),
     Kept("invitation", "ends_at", 30 * _DAY),
     Kept("sign_in_failure", "at", _DAY),
+    Kept("event_aside", "at", 90 * _DAY),
     Kept("audit", "at", 3660 * _DAY),
 )
 
