@@ -126,7 +126,7 @@ class HttpResponder(AsgiResponder, eq=False):
             if body:
                 self._read(body)
             if self.call.status and not message.get("more_body", False) and not self._awaits_trailers:
-                self.end(complete=not self._is_gone)
+                self.end(complete=not self._is_gone and self.call.raised is None)
         elif kind == "http.response.start":
             message = self._start(message)
         elif kind == "http.response.trailers":

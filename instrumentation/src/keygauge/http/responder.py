@@ -33,6 +33,13 @@ _LAST_BYTES = max(map(len, _LAST_EVENTS))
 P = ParamSpec("P")
 
 
+def name_of(error: BaseException) -> str:
+    """Name what was raised: in a task group, the one exception in it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return type(error).__qualname__
+
+
 class Recorder(Protocol):
     """What a process keeps of its calls, as far as a responder needs it: `runtime` in production."""
 
@@ -102,16 +109,16 @@ class Responder(Struct, kw_only=True, eq=False):
         """
         call = self.call
         if self._is_gone and not complete:
-            call.error = "client_disconnected" if error is None or not call.status else type(error).__qualname__
+            call.error = "client_disconnected" if error is None or not call.status else name_of(error)
             call.status = call.status or LEFT
         elif error is not None and not isinstance(error, Exception):
             call.status = call.status or LEFT
-            call.error = type(error).__qualname__
+            call.error = name_of(error)
         elif error is not None or not complete or call.status == 0:
-            name = "incomplete_response" if error is None else type(error).__qualname__
+            raised = call.raised if error is None else name_of(error)
             call.status = call.status or _FAILED
-            self._break(name)
-            call.error = name if error is not None else call.error or name
+            self._break(raised or "incomplete_response")
+            call.error = raised or call.error or "incomplete_response"
         elif call.error is None:
             call.error = str(call.status)
 
