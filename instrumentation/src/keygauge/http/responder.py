@@ -15,7 +15,6 @@ from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.usage import Reader, kind_of, operations, reader_for
 from keygauge.usage.asked_models import AskedModels
-from keygauge.usage.json_body import BodyReader
 from keygauge.usage.provider_rules import ProviderRules
 
 LEFT = 499  # the status of a call whose client left before the answer began
@@ -142,8 +141,6 @@ class Responder(Struct, kw_only=True, eq=False):
         self._reader = reader_for(content_type, encoding)
         kind = kind_of(content_type)
         self._answer = Answer("", is_document=kind.is_document, headers=headers)
-        if kind.is_document and call.method in operations.READS and isinstance(self._reader, BodyReader):
-            self._reader.wants_id = True
         if kind.is_stream:
             if call.stream is None:
                 call.stream = "sse"
