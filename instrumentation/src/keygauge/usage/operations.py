@@ -35,8 +35,12 @@ _FREE: Final = (  # of those that write
     r"/messages/count_tokens|/responses/input_tokens|/tokenize|/detokenize|/api/(?:show|pull|create|copy)",
     rf"/models/{_ID}:(?:countTokens|computeTokens|batchGenerateContent|asyncBatchEmbedContent)|/model/{_ID}/count-tokens",
 )
+_WITHOUT_OUTPUT: Final = (  # what they answer has no tokens
+    r"/embeddings|/embed|/v\d\w*/(?:rerank|classify|moderations)|:\w*[eE]mbedContents?|/score|/pooling",
+)
 _is_shown = re.compile(rf"(?:{'|'.join(_SHOWN)})/?$").search
 _is_free = re.compile(rf"(?:{'|'.join(_FREE)})/?$").search
+_writes_nothing = re.compile(rf"(?:{'|'.join((*_FREE, *_WITHOUT_OUTPUT))})/?$").search
 _names_a_model = re.compile(
     r"/(?:audio|chat|completions?|converse|embed|embeddings|engines|generate|images|invoke|messages|models?|rerank|responses|"
     r"videos)(?:[/:-]|$)|:(?:\w*[gG]enerateContent|\w*[eE]mbedContents?|predict)$"
@@ -51,6 +55,11 @@ def is_shown(path: str) -> bool:
 def is_free(path: str) -> bool:
     """Tell whether writing to a path uses nothing by itself."""
     return _is_free(path) is not None
+
+
+def writes_nothing(path: str) -> bool:
+    """Tell whether the answer to an operation has no tokens of its own."""
+    return _writes_nothing(path) is not None
 
 
 def names_a_model(path: str) -> bool:
