@@ -11,7 +11,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import addresses, aggregate, partition, rollup
+from keygauge_keyservice.ledger import addresses, aggregate, kinds, partition, rollup
 from keygauge_keyservice.ledger.batch import read_lines
 from keygauge_keyservice.ledger.copy import copied_events
 from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
@@ -179,6 +179,7 @@ def _take(
         with connection.pipeline():  # one wait for all
             rollup.write(connection, sums)
             aggregate.write(connection, usage_aggregates)
+            kinds.write(connection, events)
             _use_keys(connection, events)
             addresses.note(connection, events)
             _move_cursor(connection, spool, end, sums)
