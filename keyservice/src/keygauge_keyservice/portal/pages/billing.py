@@ -14,8 +14,7 @@ from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.portal import auth
-from keygauge_keyservice.portal.pages import overview
+from keygauge_keyservice.portal import auth, limit_text
 from keygauge_keyservice.pricing.price_terms import describe_details
 from keygauge_keyservice.usage import kinds, usage
 from keygauge_keyservice.web.context import services
@@ -40,7 +39,7 @@ def show() -> str:
             plan=plans.require(connection, account.plan_id),
             plan_names={plan.id: plan.name for plan in plans.list_plans(connection)},
             monthly_nanousd=billing.find_plan_price(connection, account.plan_id),
-            describe=overview.describe,
+            describe=limit_text.describe,
             statement=statement,
             invoices=billing.list_invoices(connection, account_id),
             changes=audit.find_entries(connection, account_id, action="plan.change", limit=_CHANGES),
