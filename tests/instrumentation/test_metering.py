@@ -88,6 +88,51 @@ async def test_an_answer_made_in_the_background_is_charged_when_it_is_first_read
     assert [event["output_tokens"] for event in service.events(3)] == [None, 4, None]
 
 
+async def test_a_read_that_no_table_knows_charges_an_answer_only_once(service, guard, visit):
+    _, token = service.key()
+    answers = iter([RESPONSE, RESPONSE, {**RESPONSE, "id": "resp_2"}, {**RESPONSE, "id": "resp_2"}])
+    app = guard(answering(lambda: next(answers)))
+    await visit(app, token, "/v1/responses", method="POST")
+    for _ in range(3):
+        await visit(app, token, "/own/answers")
+    app._process.stop()
+    assert [event["output_tokens"] for event in service.events(4)] == [4, None, 4, None]
+
+
+async def test_the_rest_of_an_answer_that_broke_off_is_charged_when_it_is_read(service, guard, visit):
+    _, token = service.key()
+    created = {"type": "response.created", "response": {**RESPONSE, "usage": None}}
+    delta = {"type": "response.output_text.delta", "delta": "Hi"}
+    whole = {**RESPONSE, "usage": {"input_tokens": 10, "output_tokens": 99, "total_tokens": 109}}
+
+    async def host(request):
+        await request.body()
+        if request.method == "GET":
+            return JSONResponse(whole)
+        events = [f"data: {json.dumps(one)}\n\n" for one in [created, *[delta] * 3]]
+        return StreamingResponse(iter(events), media_type="text/event-stream")
+
+    app = guard(Starlette(routes=[Route("/{path:path}", host, methods=["GET", "POST"])]))
+    await visit(app, token, "/v1/responses", method="POST", content=b"x" * 24)
+    for _ in range(2):
+        await visit(app, token, "/v1/responses/resp_1")
+    app._process.stop()
+    assert [told(event) for event in service.events(3)] == [
+        ("estimated", 6, 4),
+        ("reported", 4, 95),
+        ("none", None, None),
+    ]
+
+
+async def test_an_id_that_a_server_gives_to_every_answer_hides_none(service, guard, visit):
+    _, token = service.key()
+    app = guard(answering({"id": "chatcmpl-1", "model": "gpt-4o", "choices": [], "usage": USAGE}))
+    for _ in range(2):
+        await visit(app, token, "/v1/chat/completions", method="POST")
+    app._process.stop()
+    assert [event["output_tokens"] for event in service.events(2)] == [7, 7]
+
+
 @pytest.mark.parametrize(
     ("path", "sent", "answer", "model"),
     [

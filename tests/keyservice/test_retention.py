@@ -72,7 +72,7 @@ def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
         "told_key",  # one row per service and key
         *("rollup", "usage_aggregate"),  # what bills rest on
         *("event", "key_change", "limit_state", "spent_form"),  # partitions, a bound, one per limit, a session's
-        *("chore", "ledger_check", "migration", "member_preference", "membership"),  # one row each
+        *("job", "ledger_check", "migration", "member_preference", "membership"),  # one row each
         *("notice_channel", "notice", "notice_delivery"),  # the notices' own
     }
     rows = connection.execute(

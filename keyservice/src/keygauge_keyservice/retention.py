@@ -39,6 +39,7 @@ KEPT = (
     Kept("sign_in_failure", "at", _DAY),
     Kept("event_aside", "at", 90 * _DAY),
     Kept("audit", "at", 3660 * _DAY),
+    Kept("usage_kind", "bucket", 3660 * _DAY),  # the longest range that is answered
 )
 
 

@@ -92,7 +92,7 @@ def test_events_set_aside_are_taken_once_the_service_is_told_of_their_key(connec
     take([make_line(number) for number in range(3)])
     assert (events(connection), aside.find_told(connection)) == (0, [])
     tell("acme-live")
-    todo = [job for job in jobs.chores(retention_days=400) if job.name == "retake"]
+    todo = [job for job in jobs.maintenance_jobs(retention_days=400) if job.name == "retake"]
     assert jobs.do_due(connection, todo) == ["retake"]
     assert (events(connection), aside.count(connection)) == (3, [])
     requests = connection.execute("SELECT sum(requests)::int AS n FROM rollup").fetchone()["n"]

@@ -13,6 +13,7 @@ from keygauge.limits.estimate import BYTES_PER_TOKEN
 from keygauge.limits.model_names import in_address
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.asked_models import AskedModels
+from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.reading import Missing
 
@@ -59,6 +60,8 @@ def meter(call: Call, reader: Reader | None, answer: Answer, policy: Policy, *, 
                 _estimate(call, answer, policy, missing)
     if not is_stated and (call.model is not None or missing != "no_usage"):
         call.missing = missing
+    if reader is not None and reader.answer and call.method not in operations.READS and not call.is_free:
+        policy.answers.note(reader.answer, call.usage)
     if call.provider is None:
         is_known = call.model is not None or call.usage is not None
         call.provider = (policy.providers.find(call.route, answer.path) if is_known else None) or shape
@@ -78,15 +81,19 @@ def _read(call: Call, reader: Reader, *, complete: bool, is_stated: bool) -> tup
 
 def _consumes(call: Call, reader: Reader | None, answer: Answer, policy: Policy) -> bool:
     """Tell whether a call used what its answer shows."""
+    if call.method not in operations.READS:
+        return not operations.is_free(answer.path)
+    if call.usage is None:
+        return call.stream is not None
     name = reader.answer if reader is not None else None
-    if call.method in operations.READS:
-        if call.usage is None:
-            return call.stream is not None
-        return not operations.is_shown(answer.path) or policy.answers.take(name)
-    if operations.is_free(answer.path):
+    rest = policy.answers.rest(name, call.usage)
+    if rest is not None:
+        call.usage = rest
+        return rest != UNTOLD
+    if operations.is_shown(answer.path):
         return False
-    if call.usage is None and name is not None:
-        policy.answers.expect(name)
+    if name is not None:
+        policy.answers.note(name, call.usage)
     return True
 
 

@@ -11,6 +11,7 @@ Schema: TypeAlias = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 INTEGER: Schema = {"type": "integer"}
+COUNTS: Schema = {"type": "object", "additionalProperties": INTEGER}
 FLAG: Schema = {"type": "boolean"}
 NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 100}
 SLUG: Schema = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,39}$"}

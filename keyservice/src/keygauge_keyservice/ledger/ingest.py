@@ -14,7 +14,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import addresses, aggregate, aside, partition, rollup
+from keygauge_keyservice.ledger import addresses, aggregate, aside, kinds, partition, rollup
 from keygauge_keyservice.ledger.batch import read_lines
 from keygauge_keyservice.ledger.copy import copied_events
 from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
@@ -291,6 +291,7 @@ def _write(connection: Connection, spool: str, fresh: Sequence[tuple[int, Event]
     with connection.pipeline():  # one wait for all
         rollup.write(connection, sums)
         aggregate.write(connection, usage_aggregates)
+        kinds.write(connection, events)
         _use_keys(connection, events)
         addresses.note(connection, events)
         _move_cursor(connection, spool, end, sums)

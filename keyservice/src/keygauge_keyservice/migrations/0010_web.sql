@@ -8,3 +8,9 @@ CREATE TABLE idempotency (
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX idempotency_created ON idempotency (created_at);
+
+-- What the key service does by itself now and then, one of its processes each time.
+CREATE TABLE job (
+    name        text PRIMARY KEY,
+    done_at     timestamptz NOT NULL
+) WITH (fillfactor = 50);

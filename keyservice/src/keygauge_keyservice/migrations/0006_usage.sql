@@ -1,5 +1,5 @@
--- The usage_aggregates of the roll-ups: sums by one dimension, or by one within another, in buckets of four lengths. A page reads a
--- few rows of each length, however long its range and however many combinations of key, route, model and status there are.
+-- Sums of the roll-ups by one dimension, or by one within another, in buckets of four lengths. A page reads a few rows of
+-- each length, however long its range and however many combinations of key, route, model and status there are.
 
 CREATE TABLE usage_aggregate (
     account_id          text NOT NULL,
@@ -26,11 +26,7 @@ CREATE TABLE usage_aggregate (
 ) WITH (fillfactor = 70);
 CREATE INDEX usage_aggregate_of_all ON usage_aggregate (length_s, breakdown, bucket) WHERE inside = '';  -- for operators: every account
 
--- One key's quarters of an hour: the edges of its pages' ranges.
-CREATE INDEX rollup_key ON rollup (key_id, bucket);
-
--- What the usage_aggregates of some lengths must hold for whole buckets of theirs, by the roll-ups: `usage_aggregate` is this, kept up with
--- every batch.
+-- What the table must hold in buckets of some lengths, by the roll-ups: it is kept up with every batch.
 CREATE FUNCTION usage_aggregate_of_rollups(first timestamptz, last timestamptz, lengths_s integer[]) RETURNS SETOF usage_aggregate
 LANGUAGE sql STABLE AS $$
 SELECT account_id, length_s, breakdown, inside, start AS bucket, part,
@@ -73,7 +69,18 @@ WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days)
 GROUP BY account_id, length_s, breakdown, inside, start, part
 $$;
 
-INSERT INTO usage_aggregate SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}');
-
--- The call log of one key, however rare its calls are among its account's.
-CREATE INDEX event_key_time ON event (key_id, time DESC, id DESC);
+-- Counts of the kinds of use beyond the tokens that every call has, such as audio tokens, images and searches, by quarter
+-- of an hour and by day. Few calls have any.
+CREATE TABLE usage_kind (
+    account_id    text NOT NULL,
+    length_s      integer NOT NULL CHECK (length_s IN (900, 86400)),
+    bucket        timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    key_id        text NOT NULL,
+    route         text NOT NULL,
+    model         text NOT NULL,        -- '' where there is none
+    status_class  smallint NOT NULL,
+    kind          text NOT NULL,
+    count         bigint NOT NULL,
+    PRIMARY KEY (account_id, length_s, bucket, key_id, route, model, status_class, kind)
+) WITH (fillfactor = 70);
+CREATE INDEX usage_kind_of_all ON usage_kind (length_s, bucket);  -- for operators: every account

@@ -11,3 +11,4 @@ CREATE TABLE price (
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX price_model ON price (model);
+CREATE INDEX price_account ON price (account_id) WHERE account_id IS NOT NULL;  -- whose keys' entries say so

@@ -1,6 +1,4 @@
--- What plans cost a month, and the months that are over, as they were billed.
-
-ALTER TABLE plan ADD COLUMN monthly_nanousd bigint CHECK (monthly_nanousd >= 0);  -- NULL: nothing but the usage
+-- The months that are over, as they were billed.
 
 CREATE TABLE invoice (
     account_id      text NOT NULL REFERENCES account,
