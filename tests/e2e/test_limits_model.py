@@ -118,9 +118,9 @@ def take_return(state, message, rules):
     units, end = (row[2], row[3]) if row else (unspent, state.now + 1)
     ago_us = (sent - spent) * TICK_US if spent >= 0 else None
     told = leases.spent_before(Return(str(number), 0, ago_us, exact=True), read(replica, sent, rules))
-    refund = Refund(us(end), min(unspent, units), units - min(unspent, units), us(end), ago_us, told)
+    refund = Refund(us(end), min(unspent, units), units - min(unspent, units), ago_us, told)
     if not rules["returns_once"]:
-        refund = Refund(state.log.ends[-1] if state.log.ends else 0, unspent, 0, us(state.now + 1))
+        refund = Refund(state.log.ends[-1] if state.log.ends else 0, unspent, 0)
     log = leases.settle(state.log, [refund], {"window_s": WINDOW_S}, now_us=us(state.now))
     kept = tuple(row for row in state.leases if row[0] != number or not rules["returns_once"])
     yield state._replace(log=log, leases=kept)

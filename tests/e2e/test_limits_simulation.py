@@ -73,7 +73,7 @@ class Store:
             for x in message["return"]
         ]
         refunds = self._take_back(replica, returns, now_us, reading)
-        wanted = {x["limit"]: Acquisition(x["limit"], x["units"], x["waiting"]) for x in message["acquire"]}
+        wanted = {x["limit"]: Acquisition(**x) for x in message["acquire"]}
         granted = []
         for name in sorted({*refunds, *wanted}):
             terms = self.terms[name]
@@ -104,16 +104,14 @@ class Store:
             if row is None or row["replica"] != replica:
                 continue
             if item.used is not None:
-                if now_us < row["ends_us"]:
-                    unspent = max(row["units"] - item.used, 0)
-                    refund = leases.Refund(row["bucket"], unspent, 0, row["ends_us"])
-                    refunds.setdefault(row["state"], []).append(refund)
-                    row |= {"units": min(row["units"], item.used), "ends_us": now_us + CALL_US}
+                unspent = max(row["units"] - item.used, 0)
+                refunds.setdefault(row["state"], []).append(leases.Refund(row["bucket"], unspent, 0))
+                row |= {"units": min(row["units"], item.used), "ends_us": now_us + CALL_US}
                 continue
             del self.leases[int(item.lease)]
             unspent = min(item.unspent, row["units"])
             spent = leases.spent_before(item, reading)
-            refund = leases.Refund(row["bucket"], unspent, row["units"] - unspent, row["ends_us"], item.ago_us, spent)
+            refund = leases.Refund(row["bucket"], unspent, row["units"] - unspent, item.ago_us, spent)
             refunds.setdefault(row["state"], []).append(refund)
         return refunds
 

@@ -27,10 +27,11 @@ RETRY_NS = 100 * MS
 class World:
     """Events by time."""
 
-    def __init__(self, limits, *, processes, seed, lost=0.0, slow_ms=10):
+    def __init__(self, limits, *, processes, seed, lost=0.0, lost_answers=0.5, slow_ms=10, slowest_ms=400, wakes_ms=2):
         self.now_ns = 10**12
         self.dice = random.Random(seed)
-        self.lost, self.slow_ms = lost, slow_ms
+        self.lost, self.lost_answers = lost, lost_answers
+        self.slow_ms, self.slowest_ms, self.wakes_ms = slow_ms, slowest_ms, wakes_ms
         self.limits = limits
         terms = {
             x.id: {"amount": x.amount, "window_s": x.window_s, "period": x.period, "smooth": False} for x in limits
@@ -54,7 +55,7 @@ class World:
 
     def way_ns(self):
         usual = self.dice.random() < 0.98
-        return self.dice.randrange(MS, (self.slow_ms if usual else 40 * self.slow_ms) * MS)
+        return self.dice.randrange(MS, (self.slow_ms if usual else self.slowest_ms) * MS)
 
     def check(self):
         """No window of any rate, and no quota, was ever exceeded."""
@@ -102,7 +103,7 @@ class Process:
         message, asked = self.sync.offer()
         sent_ns = world.now_ns
         if world.dice.random() < world.lost:
-            if world.dice.random() < 0.5:  # it arrives, and the answer is lost
+            if world.dice.random() < world.lost_answers:  # it arrives, and the answer is lost
                 world.at(sent_ns + world.way_ns(), lambda: self._arrive(message))
             world.at(sent_ns + TIMEOUT_NS, lambda: self._fail(asked))
             return
@@ -174,9 +175,12 @@ class Client:
                 done.append(True)
                 self.decide(short.waiter)
 
-        short.wait.woken.add_done_callback(lambda _: world.at(world.now_ns + world.dice.randrange(2 * MS), again))
+        short.wait.woken.add_done_callback(lambda _: world.at(self._awake_ns(), again))
         if short.wait.at_ns is not None:
             world.at(short.wait.at_ns, again)
+
+    def _awake_ns(self):
+        return self.world.now_ns + self.world.dice.randrange(self.world.wakes_ms * MS)
 
     def serve(self, reservation):
         world = self.world
@@ -262,3 +266,42 @@ def test_a_limit_that_is_reached_is_used_well_and_never_exceeded(processes, amou
         assert all(refusal.retry_after_s <= 10.5 for _, refusal in world.refused)
         used = sum(moment >= world.now_ns - 30 * SECOND for moment, _ in world.admitted)
         assert used >= 0.85 * 3 * amount
+
+
+SMALL = {
+    "2 rpm": [rate("request", 2)],
+    "1 in 5 s": [rate("request", 1, 5)],
+    "3 rpm+month": [rate("request", 3), quota("request", 100)],
+    "3 tpm": [rate("token", 3000)],
+    "3 a month": [quota("request", 3)],
+}
+
+
+@pytest.mark.parametrize(
+    ("slow_ms", "wakes_ms"), [(10, 2), (300, 2), (800, 2), (10, 700), (300, 1000)], ids=lambda ms: f"{ms}ms"
+)
+@pytest.mark.parametrize("mix", SMALL)
+def test_a_busy_machine_costs_a_lone_caller_no_unit_of_a_small_limit(mix, slow_ms, wakes_ms):
+    limit = SMALL[mix][0]
+    most = limit.amount // (1000 if limit.unit == "token" else 1)
+    for seed in range(100 if LONG else 10):
+        world = World(
+            SMALL[mix], processes=1, seed=seed, slow_ms=slow_ms, slowest_ms=max(400, slow_ms), wakes_ms=wakes_ms
+        )
+        Client(world.processes[0], handler_ms=5, used=1)
+        while not world.refused:
+            world.run(0.1)
+        assert len(world.admitted) >= most
+        assert max(waited_ns for _, waited_ns in world.waits) <= 5 * SECOND
+        world.check()
+
+
+def test_a_return_that_got_lost_is_told_again():
+    """Each call reserves the whole limit, and uses a part of it that must come back for the next one."""
+    for seed in range(100 if LONG else 10):
+        world = World([quota("token", 5000)], processes=1, seed=seed, lost=0.2, lost_answers=0)
+        Client(world.processes[0], handler_ms=5, pause_ms=40_000, units=4000, used=0.01)
+        world.run(330)
+        assert not any(refusal.outcome == "quota" for _, refusal in world.refused)
+        assert len(world.admitted) >= 7
+        world.check()

@@ -7,6 +7,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from keygauge_keyservice.accounts import plans
+
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 RESPONSE = {
     "id": "resp_1",
@@ -64,6 +66,18 @@ async def test_provider_is_told_by_rule_path_name_and_shape(event_of, monkeypatc
     assert (event["provider"], event["model"]) == (provider, model)
 
 
+async def test_a_plans_rules_come_before_the_services(service, guard, visit, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/own/*=vllm")
+    (_, token), (_, other) = service.key(), service.key()
+    account = service.connection.execute("SELECT plan_id FROM account ORDER BY created_at LIMIT 1").fetchone()
+    plans.set_providers(service.connection, account["plan_id"], ["/own/*=deepseek", "/*=tgi"], actor="test")
+    app = guard(answering({"model": "house", "choices": [], "usage": USAGE}))
+    for sent, path in ((token, "/own/chat"), (token, "/v1/chat/completions"), (other, "/own/chat")):
+        await visit(app, sent, path, method="POST")
+    app._process.stop()
+    assert [event["provider"] for event in service.events(3)] == ["deepseek", "tgi", "vllm"]
+
+
 async def test_stored_answers_are_charged_once_however_often_they_are_read(service, guard, visit):
     _, token = service.key()
     app = guard(answering(RESPONSE))
@@ -86,6 +100,51 @@ async def test_an_answer_made_in_the_background_is_charged_when_it_is_first_read
         await visit(app, token, "/v1/responses/resp_1")
     app._process.stop()
     assert [event["output_tokens"] for event in service.events(3)] == [None, 4, None]
+
+
+async def test_a_read_that_no_table_knows_charges_an_answer_only_once(service, guard, visit):
+    _, token = service.key()
+    answers = iter([RESPONSE, RESPONSE, {**RESPONSE, "id": "resp_2"}, {**RESPONSE, "id": "resp_2"}])
+    app = guard(answering(lambda: next(answers)))
+    await visit(app, token, "/v1/responses", method="POST")
+    for _ in range(3):
+        await visit(app, token, "/own/answers")
+    app._process.stop()
+    assert [event["output_tokens"] for event in service.events(4)] == [4, None, 4, None]
+
+
+async def test_the_rest_of_an_answer_that_broke_off_is_charged_when_it_is_read(service, guard, visit):
+    _, token = service.key()
+    created = {"type": "response.created", "response": {**RESPONSE, "usage": None}}
+    delta = {"type": "response.output_text.delta", "delta": "Hi"}
+    whole = {**RESPONSE, "usage": {"input_tokens": 10, "output_tokens": 99, "total_tokens": 109}}
+
+    async def host(request):
+        await request.body()
+        if request.method == "GET":
+            return JSONResponse(whole)
+        events = [f"data: {json.dumps(one)}\n\n" for one in [created, *[delta] * 3]]
+        return StreamingResponse(iter(events), media_type="text/event-stream")
+
+    app = guard(Starlette(routes=[Route("/{path:path}", host, methods=["GET", "POST"])]))
+    await visit(app, token, "/v1/responses", method="POST", content=b"x" * 24)
+    for _ in range(2):
+        await visit(app, token, "/v1/responses/resp_1")
+    app._process.stop()
+    assert [told(event) for event in service.events(3)] == [
+        ("estimated", 6, 4),
+        ("reported", 4, 95),
+        ("none", None, None),
+    ]
+
+
+async def test_an_id_that_a_server_gives_to_every_answer_hides_none(service, guard, visit):
+    _, token = service.key()
+    app = guard(answering({"id": "chatcmpl-1", "model": "gpt-4o", "choices": [], "usage": USAGE}))
+    for _ in range(2):
+        await visit(app, token, "/v1/chat/completions", method="POST")
+    app._process.stop()
+    assert [event["output_tokens"] for event in service.events(2)] == [7, 7]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,12 @@ def test_migrations_apply_once(empty_database_url):
         assert database.pending(connection) == []
 
 
+def test_migrations_are_numbered_without_gaps():
+    assert [name[:5] for name in database.migrations()] == [
+        f"{n:04}_" for n in range(1, len(database.migrations()) + 1)
+    ]
+
+
 def test_migrations_started_together_apply_once(empty_database_url):
     def migrate(_):
         with database.connect(empty_database_url) as connection:

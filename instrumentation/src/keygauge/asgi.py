@@ -9,7 +9,7 @@ from typing import NoReturn, cast
 
 from keygauge.call import CURRENT, SCOPE_MARK, Call
 from keygauge.clock import now_ns
-from keygauge.http import event_loop, forwarding, router
+from keygauge.http import event_loop, forwarding, held_errors, router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
 from keygauge.http.lifespan import Lifespan
@@ -21,7 +21,9 @@ from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
 from keygauge.networks import parse_networks
-from keygauge.runtime import Process, Runtime, flush
+from keygauge.process import Process
+from keygauge.process_metrics import flush
+from keygauge.runtime import Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.telemetry import tracing
 
@@ -86,6 +88,7 @@ class KeyGaugeMiddleware:
         self._headers = headers_for(settings.credential_header)
         self._open = OpenPaths(settings.open_paths).has_scope
         router.follow()
+        held_errors.follow()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

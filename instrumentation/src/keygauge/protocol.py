@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 ENTRIES_MAX = 500  # in each list of a request
+LIFE_MS_MAX = 5_000  # a call waits no longer
 HOUR_S = 3_600
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
@@ -40,15 +41,19 @@ class LookUp(Struct, frozen=True):
 
 
 class Acquisition(Struct, frozen=True):
-    """Units of a limit that the replica asks for; calls wait for `waiting` of them."""
+    """Units of a limit that the replica asks for; calls wait for `waiting` of them.
+
+    Units for use at once may be spent for `life_ms` at least: those before ended on their way to the calls.
+    """
 
     limit: Text
     units: Units
     waiting: Count = 0
+    life_ms: Annotated[int, Meta(ge=0, le=LIFE_MS_MAX)] = 0
 
 
 class Return(Struct, frozen=True, omit_defaults=True):
-    """A lease that the replica gives back, and what it did not spend of it.
+    """A lease that the replica gives back, and what it did not spend of it, also after the lease's end.
 
     With `used` it stays open: so much of it is spent or reserved by calls under way, the rest comes back now.
     `ago_us` is when the last unit was spent, before the heartbeat was sent; `exact` lets others that read the same
@@ -138,7 +143,7 @@ class LimitTerms(Struct, frozen=True):
     when_unpriced: Literal["admit", "refuse"]
 
 
-class KeyEntry(Struct, frozen=True):
+class KeyEntry(Struct, frozen=True, omit_defaults=True):
     """What a replica knows of a key; a deleted one is told too."""
 
     id: str
@@ -155,6 +160,7 @@ class KeyEntry(Struct, frozen=True):
     networks: list[str] | None
     models: list[str] | None
     limits: list[LimitTerms]
+    providers: list[str] = []
 
 
 class Found(Struct, frozen=True):

@@ -1,22 +1,13 @@
-"""What one process runs: aggregator, spool and threads; made after a fork, at the host's start or first request."""
+"""What one middleware runs in one process: heartbeat, spool and threads; made after a fork."""
 
 from __future__ import annotations
 
-import atexit
 import logging
-import multiprocessing
-import multiprocessing.util
-import os
-import signal
 from collections.abc import Callable
-from threading import Event, Lock, Thread, current_thread, main_thread
-from types import FrameType
+from threading import Event, Thread
 from typing import ParamSpec
-from weakref import WeakSet
 
-from opentelemetry.metrics import MeterProvider, get_meter_provider
-
-from keygauge import __version__, metrics
+from keygauge import process_metrics
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.limits.authorizer import Authorizer
@@ -27,10 +18,9 @@ from keygauge.spool.reporter import Reporter
 from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
 from keygauge.sync.heartbeat import Heartbeat
-from keygauge.telemetry import setup, tracing
-from keygauge.telemetry.aggregator import TURN_S, Aggregator
+from keygauge.telemetry import tracing
+from keygauge.telemetry.aggregator import TURN_S
 from keygauge.telemetry.cost_meter import CostMeter
-from keygauge.telemetry.instruments import instrument
 from keygauge.usage import operations
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.provider_rules import ProviderRules
@@ -40,7 +30,6 @@ P = ParamSpec("P")
 _log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.5
-_FLUSH_MS = 5000.0
 _SHIP_S = 5.0  # the longest that a process's end waits for the ledger; what is left another process adopts
 
 
@@ -48,7 +37,7 @@ class Runtime:
     """The running parts behind one middleware in one process."""
 
     def __init__(self, settings: Settings) -> None:
-        self.aggregator = _aggregator()
+        self.aggregator = process_metrics.aggregator()
         self.answers = operations.Answers()
         self.asked = AskedModels()
         self.estimates = settings.estimates
@@ -72,7 +61,7 @@ class Runtime:
             self._open_spool(settings, self._heartbeat)
         self._stopped = Event()
         Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
-        _running.add(self)
+        process_metrics.runtimes.add(self)
 
     def settle(self, call: Call) -> None:
         """Write an ended call's event and count it, then settle its limits; called once per request, raises nothing.
@@ -122,7 +111,7 @@ class Runtime:
 
     def stop(self) -> None:
         """Give leases back, ship events and end the threads."""
-        _running.discard(self)
+        process_metrics.runtimes.discard(self)
         self._stopped.set()
         self.aggregator.drain()
         if self._heartbeat is not None:
@@ -177,154 +166,3 @@ class Runtime:
             on_fault=aggregator.fault,
         )
         self._shipper.start()
-
-
-class Process:
-    """The runtime of one middleware, in whichever process it finds itself."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.runtime: Runtime | None = None
-        self._stopping = Lock()
-        _processes.add(self)
-        _outlive_terminate()
-
-    def start(self) -> Runtime:
-        """Return the runtime of this process; the first call starts it, whatever thread it comes from."""
-        with _Starting.lock:
-            if self.runtime is None:
-                self.runtime = Runtime(self.settings)
-                _end_with_process()
-            return self.runtime
-
-    def stop(self) -> None:
-        """Stop, or wait for the thread that does; a later request starts anew."""
-        with self._stopping:
-            runtime, self.runtime = self.runtime, None
-            if runtime is not None:
-                runtime.stop()
-
-    def forget(self) -> None:
-        """Begin anew in a child."""
-        self.runtime = None
-        self._stopping = Lock()
-
-
-_processes: WeakSet[Process] = WeakSet()
-_running: WeakSet[Runtime] = WeakSet()
-
-
-class _Starting:
-    """One start at a time: threads of a server may bring a process's first requests at once."""
-
-    lock = Lock()
-    ends_with_process = False
-
-
-class _Counted:
-    """The one aggregator of this process, and whose meter its instruments are on."""
-
-    aggregator: Aggregator | None = None
-    provider: MeterProvider | None = None  # our own, where the host has none
-
-
-def _aggregator() -> Aggregator:
-    """Return the one aggregator of this process; its instruments are made once."""
-    if _Counted.aggregator is None:
-        provider = _provider()
-        _Counted.provider = None if provider is get_meter_provider() else provider
-        _Counted.aggregator = Aggregator(max_series=setup.max_series(provider))
-        meter = (provider or get_meter_provider()).get_meter("keygauge", __version__)
-        instrument(meter, _Counted.aggregator, gauges=_GAUGES)
-    return _Counted.aggregator
-
-
-def _provider() -> MeterProvider | None:
-    try:
-        return setup.configure()
-    except setup.TelemetryError as error:
-        _log.error("KeyGauge's metrics go nowhere: %s", error)
-        return None
-
-
-def flush() -> None:
-    """Push the last counts now: a server may end the process by a signal, past every exit handler."""
-    provider = setup.host_provider() or _Counted.provider
-    flush = getattr(provider, "force_flush", None)
-    if flush is None:
-        return
-    if _Counted.aggregator is not None:
-        _Counted.aggregator.is_ending = True
-    try:
-        flush(_FLUSH_MS)
-    except Exception:  # noqa: BLE001 - the SDK's, at the end of a process that ends anyway
-        _log.warning("The last metrics could not be pushed", exc_info=True)
-
-
-def _oldest_heartbeat_s() -> float | None:
-    return max((age for runtime in list(_running) if (age := runtime.heartbeat_age_s()) is not None), default=None)
-
-
-_GAUGES = {
-    metrics.BEAT_AGE: _oldest_heartbeat_s,
-    metrics.SPOOL_EVENTS: lambda: sum(runtime.spool_events() for runtime in list(_running)),
-    metrics.SPOOL_AGE: lambda: max((runtime.spool_age_s() for runtime in list(_running)), default=0.0),
-}
-
-
-def _forget() -> None:
-    """Begin anew in a child: threads did not come along, and leases, counts and the spool are the parent's."""
-    _Starting.ends_with_process = False
-    _Starting.lock = Lock()  # another thread of the parent may have held it
-    for process in list(_processes):
-        process.forget()
-    _running.clear()
-    if _Counted.provider is not None:
-        _Counted.aggregator = _Counted.provider = None
-    elif _Counted.aggregator is not None:  # a host's provider keeps the instruments that read this one
-        _Counted.aggregator.reset()
-
-
-def _stop_all() -> None:
-    for process in list(_processes):
-        process.stop()
-
-
-def _end_with_process() -> None:
-    """See that a child of `multiprocessing` (a worker of granian) ends well: it never comes to its exit handlers."""
-    if multiprocessing.parent_process() is not None and not _Starting.ends_with_process:
-        _Starting.ends_with_process = True
-        multiprocessing.util.Finalize(None, _end, exitpriority=0)
-
-
-def _end() -> None:
-    _stop_all()
-    flush()
-
-
-def _outlive_terminate() -> None:
-    """See that a child of `multiprocessing` ships what it has when terminated, where the host lets that kill it.
-
-    hypercorn terminates all workers as soon as the first has ended, amid their own ends.
-    """
-    if (
-        multiprocessing.parent_process() is not None
-        and current_thread() is main_thread()
-        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    ):
-        signal.signal(signal.SIGTERM, _end_before_terminate)
-
-
-def _end_before_terminate(number: int, _: FrameType | None) -> None:
-    """End in a thread of its own, as the main one may hold any lock; the next signal kills at once."""
-    signal.signal(number, signal.SIG_DFL)
-
-    def end() -> None:
-        _end()
-        os.kill(os.getpid(), number)
-
-    Thread(target=end, name="keygauge-end").start()
-
-
-os.register_at_fork(after_in_child=_forget)
-atexit.register(_stop_all)

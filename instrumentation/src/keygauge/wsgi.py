@@ -22,7 +22,8 @@ from keygauge.limits.estimate import Estimate, EstimateError
 from keygauge.limits.refusal import Refusal
 from keygauge.limits.waiter import Wait
 from keygauge.networks import parse_networks
-from keygauge.runtime import Process, Runtime
+from keygauge.process import Process
+from keygauge.runtime import Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.telemetry import tracing
 

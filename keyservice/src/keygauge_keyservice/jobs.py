@@ -11,22 +11,24 @@ from threading import Event, Thread
 from keygauge_keyservice import database, retention
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import partition, replica_check
+from keygauge_keyservice.ledger import aside, ingest, partition, replica_check
 from keygauge_keyservice.notices.worker import Worker
+from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 _log = logging.getLogger(__name__)
 
 _INTERVAL_S = 15.0
 _MONTHS_AHEAD = 2  # partitions that are ready before their first event
 
-_RETRY = timedelta(minutes=1)  # after a failure, where the chore's own time is longer
+_RETRY = timedelta(minutes=1)  # after a failure, where the job's own time is longer
 
-# Whoever moves the time on does the chore, others pass by. One who dies in the middle leaves it for the next time.
-_CLAIM = """/* chore.claim */
-INSERT INTO chore AS done (name, done_at) VALUES (%s, clock_timestamp())
+# Whoever moves the time on does the job, others pass by. One who dies in the middle leaves it for the next time.
+_CLAIM = """/* job.claim */
+INSERT INTO job AS done (name, done_at) VALUES (%s, clock_timestamp())
 ON CONFLICT (name) DO UPDATE SET done_at = excluded.done_at WHERE done.done_at <= clock_timestamp() - %s
 RETURNING name"""
-_PUT_OFF = "/* chore.put_off */ UPDATE chore SET done_at = clock_timestamp() - %s WHERE name = %s"
+_PUT_OFF = "/* job.put_off */ UPDATE job SET done_at = clock_timestamp() - %s WHERE name = %s"
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class Job:
     do: Callable[[Connection], None]
 
 
-def chores(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> list[Job]:
-    """Return all chores; `every` is how often the ledger is compared with its replicas."""
+def maintenance_jobs(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> list[Job]:
+    """Return all jobs; `every` is how often the ledger is compared with its replicas."""
     return [
         Job("reconcile", every, _compare),
+        Job("retake", timedelta(minutes=1), _retake),
         Job("close periods", timedelta(hours=1), _close),
         Job("prepare partitions", timedelta(hours=1), _prepare),
         Job("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
@@ -57,22 +60,22 @@ def notice_jobs(worker: Worker) -> list[Job]:
 
 
 def do_due(connection: Connection, todo: Sequence[Job]) -> list[str]:
-    """Do the chores that are due and that no other process does; return their names. One that fails ends no other."""
+    """Do the jobs that are due and that no other process does; return their names. One that fails ends no other."""
     done = []
-    for chore in todo:
-        if connection.execute(_CLAIM, (chore.name, chore.every)).fetchone():
+    for job in todo:
+        if connection.execute(_CLAIM, (job.name, job.every)).fetchone():
             try:
-                chore.do(connection)
+                job.do(connection)
             except (*database.UNAVAILABLE, partition.PartitionError) as error:
-                _log.warning("%s: put off: %s", chore.name, error)
-                connection.execute(_PUT_OFF, (max(chore.every - _RETRY, timedelta(0)), chore.name))
+                _log.warning("%s: put off: %s", job.name, error)
+                connection.execute(_PUT_OFF, (max(job.every - _RETRY, timedelta(0)), job.name))
             else:
-                done.append(chore.name)
+                done.append(job.name)
     return done
 
 
 class JobRunner:
-    """A thread that does the chores, on a connection of its own."""
+    """A thread that does the jobs, on a connection of its own."""
 
     def __init__(self, url: str, todo: Sequence[Job], *, interval_s: float = _INTERVAL_S) -> None:
         self._url = url
@@ -99,10 +102,10 @@ class JobRunner:
                         do_due(connection, self._todo)
                         self._stop.wait(self._interval_s)
             except database.UNAVAILABLE as error:
-                _log.warning("chores wait for the database: %s", type(error).__name__)
+                _log.warning("jobs wait for the database: %s", type(error).__name__)
                 self._stop.wait(self._interval_s)
-            except Exception:  # noqa: BLE001 - a fault of ours must not end all chores
-                _log.exception("a chore failed")
+            except Exception:  # noqa: BLE001 - a fault of ours must not end all jobs
+                _log.exception("a job failed")
                 self._stop.wait(self._interval_s)
 
 
@@ -111,6 +114,14 @@ def _compare(connection: Connection) -> None:
         found = replica_check.check(connection, datetime.now(UTC) - replica_check.PERIOD)
     if found.missing_requests or found.missing_tokens or found.surplus_requests or found.surplus_tokens:
         _log.warning("the ledger and its replicas disagree (see keygauge ledger reconcile): %s", found)
+
+
+def _retake(connection: Connection) -> None:
+    """Take events that came before their service was told of their key, as after a restore or with a new token."""
+    if ids := aside.find_told(connection):
+        book = PriceBook(PublicPrices())
+        book.refresh(connection)
+        _log.info("took %d events that had been set aside", ingest.retake(connection, ids, book, now=datetime.now(UTC)))
 
 
 def _find(worker: Worker, connection: Connection) -> None:

@@ -7,8 +7,11 @@ from wsgiref.util import FileWrapper, setup_testing_defaults
 
 import pytest
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 import keygauge
@@ -231,3 +234,83 @@ def test_wsgi_file_has_the_size_that_is_sent(service, guard_wsgi, tmp_path, meth
     call_wsgi(guard_wsgi(app), token, **{"REQUEST_METHOD": method, "wsgi.file_wrapper": FileWrapper})
     (event,) = service.events(1)
     assert (event["response_bytes"], event["error"]) == (size, None)
+
+
+async def pieces():
+    yield b"data: x\n\n"
+    raise LookupError
+
+
+def raising_at_once(request):
+    raise LookupError
+
+
+async def breaking_off(request):
+    return StreamingResponse(pieces(), media_type=request.query_params.get("type", "text/plain"))
+
+
+class PassingOn(BaseHTTPMiddleware):
+    async def dispatch(self, request, call_next):
+        return await call_next(request)
+
+
+class Mending(BaseHTTPMiddleware):
+    async def dispatch(self, request, call_next):
+        try:
+            return await call_next(request)
+        except LookupError:
+            return PlainTextResponse("instead")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "inside", "told"),
+    [
+        (breaking_off, [], (500, "LookupError")),
+        (breaking_off, [PassingOn], (500, "LookupError")),
+        (breaking_off, [PassingOn, PassingOn, Mending], (500, "LookupError")),
+        (breaking_off, [Mending, GZipMiddleware], (500, "LookupError")),
+        (raising_at_once, [Mending], (200, None)),
+    ],
+)
+@pytest.mark.parametrize("is_outside", [True, False])  # of the one that answers for what nobody caught
+async def test_an_exception_is_the_apps_behind_any_middleware(service, guard, endpoint, inside, told, is_outside):
+    app = Starlette(routes=[Route("/", endpoint)])
+    for layer in inside:
+        app.add_middleware(layer)
+    if is_outside:
+        app = guard(app)
+    else:
+        app.add_middleware(guard)
+    _, token = service.key()
+    with suppress(LookupError):
+        await drive(app, token)
+    assert await asyncio.to_thread(ended, service) == told
+
+
+async def test_an_exception_in_a_task_group_is_the_one_that_was_raised(service, guard):
+    async def app(scope, receive, send):
+        await send(START)
+        raise ExceptionGroup("a task failed", [ExceptionGroup("inside", [LookupError()])])
+
+    _, token = service.key()
+    with suppress(ExceptionGroup):
+        await drive(guard(app), token)
+    assert await asyncio.to_thread(ended, service) == (500, "LookupError")
+
+
+async def test_what_a_middleware_inside_does_with_a_whole_answer_changes_nothing(service, guard):
+    async def whole(request):
+        async def stream():
+            yield b"x"
+
+        async def work():
+            raise LookupError
+
+        return StreamingResponse(stream(), background=BackgroundTask(work))
+
+    app = Starlette(routes=[Route("/", whole)])
+    app.add_middleware(PassingOn)
+    _, token = service.key()
+    with suppress(LookupError):
+        await drive(guard(app), token)
+    assert await asyncio.to_thread(ended, service) == (200, None)

@@ -48,10 +48,42 @@ def test_every_spelling_of_the_cap_is_read(document, output):
         ({"n_predict": -1}, None),
         ({"max_new_tokens": -1, "max_completion_tokens": 9}, 9),
         ({"options": {"num_predict": -2}}, None),
+        ({"max_tokens_to_generate": 9}, 9),
+        ({"max_output_len": 9}, 9),
+        ({"parameters": {"max_new_tokens": 9, "num_return_sequences": 2}}, 18),
+        ({"max_tokens": 9, "num_generations": 4}, 36),
+        ({"session": {"max_output_tokens": "inf"}}, None),
+        ({"session": {"max_response_output_tokens": 9}}, 9),
+        ({"max_tokens": 9, "prompt": ["a", "b"], "n": 2}, 36),
+        ({"max_tokens": 9, "prompt": [[1, 2], [3]]}, 18),
+        ({"max_tokens": 9, "prompt": [1, 2, 3]}, 9),
     ],
 )
 def test_every_spelling_of_a_cap_is_read(document, output):
     assert read(document).output_tokens == output
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "units"),
+    [
+        ("GET", "/v1/models", 1),
+        ("GET", "/v1/responses/resp_1", 1),
+        ("DELETE", "/v1/threads/1", 1),
+        ("HEAD", "/", 1),
+        ("POST", "/v1/responses/resp_1/cancel", 1),
+        ("POST", "/v1/messages/count_tokens", 1),
+        ("POST", "/v1/files", 1),
+        ("POST", "/v1/batches", 1),
+        ("POST", "/v1/embeddings", 100),
+        ("POST", "/v1beta/models/gemini-embedding-001:batchEmbedContents", 100),
+        ("POST", "/v2/rerank", 100),
+        ("POST", "/v1/chat/completions", 100 + 1024),
+        ("POST", "/own", 100 + 1024),
+    ],
+)
+def test_operations_that_write_no_tokens_reserve_none(method, path, units):
+    body = json.dumps({"x": "y" * 391}).encode() if method == "POST" else b""
+    assert estimate(body, length=len(body), path=path, method=method).units(TPM) == units
 
 
 @pytest.mark.parametrize(

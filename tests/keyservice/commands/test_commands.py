@@ -162,7 +162,7 @@ def test_a_wrong_command_line_is_explained(run, arguments):
 def test_a_database_without_tables_names_the_way_out(run, monkeypatch, empty_database_url):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", empty_database_url)
     assert "keygauge migrate" in run("plans", "list", code=1)
-    assert "0001_accounts_and_keys.sql" in run("migrate")
+    assert "0001_accounts.sql" in run("migrate")
     assert "nothing to do" in run("migrate")
 
 

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keygauge_keyservice.accounts import accounts, plans
-from keygauge_keyservice.accounts.plans import Limit
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import notices
@@ -80,27 +79,6 @@ def test_gauge_tells_how_full_it_is(fields, used, remaining, level):
     shown = overview.gauge(quota(**fields))
     assert (shown.used, shown.remaining, shown.level) == (used, remaining, level)
     assert 0 <= shown.percent <= 100
-
-
-@pytest.mark.parametrize(
-    ("limit", "text"),
-    [
-        (Limit(name="rpm", unit="request", amount=600, window_s=60), "600 requests per minute"),
-        (Limit(name="tpm", unit="token", amount=900, window_s=60, subject="key"), "900 tokens per minute, per key"),
-        (Limit(name="x", unit="request", amount=5, window_s=90), "5 requests per 90 seconds"),
-        (Limit(name="x", unit="nanousd", amount=10**9, window_s=3600), "$1.00 per hour"),
-        (Limit(name="x", unit="concurrent", amount=8), "8 concurrent requests"),
-        (Limit(name="x", unit="request", amount=1, window_s=60), "1 request per minute"),
-        (Limit(name="x", unit="token", amount=10**6, period="day"), "1,000,000 tokens per day"),
-        (Limit(name="x", unit="nanousd", amount=20 * 10**9, period="month"), "$20.00 per month"),
-        (
-            Limit(name="x", unit="nanousd", amount=5 * 10**9, period="month", credit_nanousd=10**7),
-            "500 credits per month",
-        ),
-    ],
-)
-def test_rates_are_words(limit, text):
-    assert overview.rate(limit) == text
 
 
 def key(**fields):

@@ -54,7 +54,7 @@ def send(connection):
 def send_on(connection, replica=ONE, **parts):
     head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
     message = msgspec.convert(head | parts, Heartbeat)
-    answer = heartbeat.answer(connection, message, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+    answer = heartbeat.answer(connection, message, service=None, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
     return msgspec.to_builtins(answer)
 
 
@@ -125,8 +125,8 @@ def test_a_hash_of_another_pepper_is_found_and_one_of_a_lost_pepper_is_not(conne
     newer = Peppers({**PEPPERS.by_version, 2: b"x" * 32})
     lost = Peppers({2: b"x" * 32})
     with connection.transaction():
-        assert len(heartbeat.answer(connection, message, peppers=newer, prices=None).found) == 1
-        assert len(heartbeat.answer(connection, message, peppers=lost, prices=None).unknown) == 1
+        assert len(heartbeat.answer(connection, message, service=None, peppers=newer, prices=None).found) == 1
+        assert len(heartbeat.answer(connection, message, service=None, peppers=lost, prices=None).unknown) == 1
 
 
 def test_a_disabled_key_is_in_the_feed(send, connection, key):
@@ -211,12 +211,23 @@ def test_a_return_refunds_at_most_what_was_granted(send, limits, connection):
     assert use(connection, limits["monthly_requests"]) == 7
 
 
-def test_a_lease_that_ended_is_burnt(send, limits, connection):
+def test_what_was_not_spent_of_a_lease_comes_back_after_its_end_too(send, limits, connection):
     (grant,) = send(**acquire(limits["monthly_requests"], 20))["grants"]
-    connection.execute("UPDATE lease SET ends_at = clock_timestamp()")
-    send(**give_back(grant["lease"], 20))
-    assert use(connection, limits["monthly_requests"]) == 20
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '30 seconds'")
+    for _ in range(2):  # once, however often it is told
+        send(**give_back(grant["lease"], 8))
+        assert use(connection, limits["monthly_requests"]) == 12
     assert connection.execute("SELECT FROM lease").fetchall() == []
+
+
+def test_the_last_unit_is_granted_again_to_who_could_not_spend_it_in_time(send, limits, connection):
+    (grant,) = send(acquire=[{"limit": limits["rpm"], "units": 60, "waiting": 60}])["grants"]
+    assert send(acquire=[{"limit": limits["rpm"], "units": 1, "waiting": 1}])["denials"]
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '1 second'")
+    asked = {"limit": limits["rpm"], "units": 60, "waiting": 60, "life_ms": 2000}
+    (again,) = send(**give_back(grant["lease"], 60), acquire=[asked])["grants"]
+    assert again["units"] == 60
+    assert 1900 < again["left_ms"] <= 2000
 
 
 def test_a_lease_of_a_bucket_that_no_longer_counts_is_burnt(send, limits, connection):
@@ -228,7 +239,7 @@ def test_a_lease_of_a_bucket_that_no_longer_counts_is_burnt(send, limits, connec
 
 def test_ended_leases_are_deleted_as_they_are_met(send, limits, connection):
     send(**acquire(limits["rpm"], 5))
-    connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '6 seconds'")
+    connection.execute("UPDATE lease SET ends_at = clock_timestamp() - interval '61 seconds'")
     send(**acquire(limits["monthly_requests"], 1))
     assert connection.execute("SELECT units FROM lease").fetchall() == [{"units": 1}]
 
@@ -244,12 +255,13 @@ def test_a_lease_with_calls_under_way_gives_back_now_and_once_more_later(send, l
     assert use(connection, limits["monthly_requests"]) == 7
 
 
-def test_a_lease_that_ended_cannot_be_left_open(send, limits, connection):
+def test_a_lease_that_ended_is_left_open_for_calls_under_way(send, limits, connection):
     (grant,) = send(**acquire(limits["monthly_requests"], 20))["grants"]
     connection.execute("UPDATE lease SET ends_at = clock_timestamp()")
     send(**{"return": [{"lease": grant["lease"], "used": 12}]})
+    assert use(connection, limits["monthly_requests"]) == 12
     send(**give_back(grant["lease"], 12))
-    assert use(connection, limits["monthly_requests"]) == 20
+    assert use(connection, limits["monthly_requests"]) == 0
 
 
 def test_a_unit_for_use_at_once_counts_from_when_it_was_spent(send, limits, connection):
@@ -322,7 +334,7 @@ def test_a_lowered_limit_gives_nothing_above_it(send, limits, connection):
 def test_replicas_share_and_a_lone_one_gets_all(send, limits, connection):
     assert send(ONE, **acquire(limits["rpm"], 40))["grants"][0]["units"] == 40
     assert send(TWO, **acquire(limits["rpm"], 40))["grants"][0]["units"] == 5
-    connection.execute("UPDATE replica SET seen_at = seen_at - interval '6 seconds'")
+    connection.execute("UPDATE replica SET seen_at = seen_at - interval '61 seconds'")
     assert send(THREE, **acquire(limits["rpm"], 40))["grants"][0]["units"] == 15
 
 

@@ -61,7 +61,7 @@ class AsgiResponder(Responder, eq=False):
 
     def _address(self) -> dict[str, Any]:
         """Return what the address says: path, query, and the path's parameters."""
-        return {"path": self.path, "query": self.query, "params": self._params}
+        return {"path": self.path, "method": self.call.method, "query": self.query, "params": self._params}
 
 
 class HttpResponder(AsgiResponder, eq=False):
@@ -125,7 +125,7 @@ class HttpResponder(AsgiResponder, eq=False):
             if body:
                 self._read(body)
             if self.call.status and not message.get("more_body", False) and not self._awaits_trailers:
-                self.end(complete=not self._is_gone)
+                self.end(complete=not self._is_gone and self.call.raised is None)
         elif kind == "http.response.start" and not self._settled:
             message = self._start(message)
         elif kind == "http.response.trailers":
@@ -180,7 +180,7 @@ class WebSocketResponder(AsgiResponder, eq=False):
 
     async def estimate(self, *, waits: bool) -> Estimate:  # noqa: ARG002 - a handshake has no body
         """Know of a session beforehand which model its address names, as OpenAI's do; "" is one that nobody may use."""
-        return Estimate(named=in_address(**self._address()) or ("",))
+        return Estimate(named=in_address(self.path, self.query, self._params) or ("",))
 
     async def refuse(self, answer: Answer) -> None:
         """Refuse the handshake in the app's place: with the whole answer where the server can, else with its 403."""

@@ -11,6 +11,7 @@ from keygauge.limits.estimate import BYTES_PER_TOKEN
 from keygauge.limits.model_names import in_address
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.asked_models import AskedModels
+from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.reading import Missing
 
@@ -61,9 +62,13 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
         missing = _complete(call, reader, exchange, policy, missing, is_stated=is_stated)
     if not is_stated and (call.model is not None or missing != "no_usage"):
         call.missing = missing
+    if reader is not None and reader.answer and call.method not in operations.READS and not call.is_free:
+        policy.answers.note(reader.answer, call.usage)
     if call.provider is None:
         is_known = call.model is not None or call.usage is not None
-        call.provider = (policy.providers.find(call.route, exchange.path) if is_known else None) or shape
+        call.provider = (
+            policy.providers.find(call.route, exchange.path, call.providers) if is_known else None
+        ) or shape
     if call.key not in _NO_KEY:
         _name_asked(call, exchange, policy)
 
@@ -88,15 +93,19 @@ def _complete(
 
 def _consumes(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy) -> bool:
     """Tell whether a call used what its answer shows."""
+    if call.method not in operations.READS:
+        return not operations.is_free(exchange.path)
+    if call.usage is None:
+        return call.stream is not None
     name = reader.answer if reader is not None else None
-    if call.method in operations.READS:
-        if call.usage is None:
-            return call.stream is not None
-        return not operations.is_shown(exchange.path) or policy.answers.take(name)
-    if operations.is_free(exchange.path):
+    rest = policy.answers.rest(name, call.usage)
+    if rest is not None:
+        call.usage = rest
+        return rest != UNTOLD
+    if operations.is_shown(exchange.path):
         return False
-    if call.usage is None and name is not None:
-        policy.answers.expect(name)
+    if name is not None:
+        policy.answers.note(name, call.usage)
     return True
 
 

@@ -70,6 +70,11 @@ _KINDS = {
         "Output cap not understood",
         "Give max_tokens (and n, if any) as whole numbers above 0 and within what models can write.",
     ),
+    "too_many_unknown_keys": (
+        429,
+        "Too many unknown API keys",
+        "Too many keys that do not exist came from your address: check yours, and send the request again in a moment.",
+    ),
     "key_service_unavailable": (503, "API keys cannot be checked now", "Send the request again in a moment."),
 }
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')

@@ -15,7 +15,6 @@ from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.usage import Reader, kind_of, operations
 from keygauge.usage.asked_models import AskedModels
-from keygauge.usage.json_body import BodyReader
 from keygauge.usage.provider_rules import ProviderRules
 
 LEFT = 499  # the status of a call whose client left before the answer began
@@ -31,6 +30,13 @@ _SENT_BYTES = 2048
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
 P = ParamSpec("P")
+
+
+def name_of(error: BaseException) -> str:
+    """Name what was raised: in a task group, the one exception in it."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return type(error).__qualname__
 
 
 class Recorder(Protocol):
@@ -111,16 +117,16 @@ class Responder(Struct, kw_only=True, eq=False):
         """
         call = self.call
         if self._is_gone and not complete:
-            call.error = "client_disconnected" if error is None or not call.status else type(error).__qualname__
+            call.error = "client_disconnected" if error is None or not call.status else name_of(error)
             call.status = call.status or LEFT
         elif error is not None and not isinstance(error, Exception):
             call.status = call.status or LEFT
-            call.error = type(error).__qualname__
+            call.error = name_of(error)
         elif error is not None or not complete or call.status == 0:
-            name = "incomplete_response" if error is None else type(error).__qualname__
+            raised = call.raised if error is None else name_of(error)
             call.status = call.status or _FAILED
-            self._break(name)
-            call.error = name if error is not None else call.error or name
+            self._break(raised or "incomplete_response")
+            call.error = raised or call.error or "incomplete_response"
         elif call.error is None:
             call.error = str(call.status)
 
@@ -141,9 +147,7 @@ class Responder(Struct, kw_only=True, eq=False):
         call = self.call
         kind = kind_of(content_type)
         self.is_document = kind.is_document
-        self._reader = reader = kind.reader(encoding)
-        if kind.is_document and call.method in operations.READS and isinstance(reader, BodyReader):
-            reader.wants_id = True
+        self._reader = kind.reader(encoding)
         if kind.is_stream:
             if call.stream is None:
                 call.stream = "sse"

@@ -108,7 +108,8 @@ class WsgiResponder(Responder, eq=False):
         """
         environ = self._environ
         path, query = wsgi_route.path_seen(environ), environ.get("QUERY_STRING", "")
-        return request_body.estimate_input(environ, waits=waits, path=path, query=query, params=self._params)
+        address = {"path": path, "method": self.call.method, "query": query, "params": self._params}
+        return request_body.estimate_input(environ, waits=waits, **address)
 
     def follow(self) -> Walk:
         """Follow the request through the host, as it will pass it on."""

@@ -145,6 +145,7 @@ class Admission:
 
     def _ask(self, lease_pool: LeasePool) -> None:
         self.asking.add(lease_pool)
+        self.due.add(lease_pool)  # what ended unspent goes back before more is asked for
         self.wake()
 
     def _refill(self, lease_pool: LeasePool, now: int) -> None:

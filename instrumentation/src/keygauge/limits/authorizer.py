@@ -22,6 +22,7 @@ from keygauge.limits.refusal import (
     BAD_CAP,
     CONFLICT,
     MISSING,
+    TOO_MANY_KEYS,
     UNAVAILABLE,
     UNKNOWN,
     UNREADABLE,
@@ -44,8 +45,8 @@ class Sync(Protocol):
     admission: Admission
     costing: Costing
 
-    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat | None:
-        """Ask for a key that is not known here; None: too many are asked for."""
+    def look_up(self, digest: bytes, key_id: str, ip: str | None) -> PendingHeartbeat | None:
+        """Ask for a key that is not known here; None: too many are asked for, in all or by this address."""
 
     def look_up_again(self, digest: bytes, key_id: str) -> None:
         """Ask with the next regular heartbeat for a key whose entry may be out of date."""
@@ -180,6 +181,7 @@ class Authorizer:
         call.key = key.id
         call.account = key.account
         call.scopes = key.scopes
+        call.providers = key.providers
         if not key.is_open or secret not in key.secrets:
             refusal = self._admission.check(key, secret, call.time_ns)
             if refusal is None and not key.key_policy.admits_ip(call.ip):
@@ -241,7 +243,7 @@ class Authorizer:
         """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
         found = []
         for model in estimate.named:
-            provider = self._providers.of_request(call.route, call.path, model)
+            provider = self._providers.of_request(call.route, call.path, model, key.providers)
             tiers = self._costing.find(key.tariff, provider, model, call.time_ns)
             if tiers is None:
                 coming = self._sync.next_round()
@@ -262,8 +264,8 @@ class Authorizer:
             key_id = None
         if key_id is None:
             return self._refuse(call, UNKNOWN)
-        coming = self._sync.look_up(digest, key_id)
-        return self._refuse(call, UNAVAILABLE) if coming is None else Wait(coming)
+        coming = self._sync.look_up(digest, key_id, call.ip)
+        return self._refuse(call, TOO_MANY_KEYS) if coming is None else Wait(coming)
 
     def _refuse(self, call: Call, refusal: Refusal) -> Refusal | None:
         call.outcome = refusal.outcome

@@ -29,9 +29,10 @@ class ConcurrencyLease(Lease):
         self.told = units  # what the key service counts
         self.renew_ns = now_ns + _RENEWED_NS
 
-    def is_of_use(self, now_ns: int) -> bool:  # noqa: ARG002 - as any lease
-        """Tell that it is, even past its end: the key service may know it yet."""
-        return True
+    @property
+    def is_spent(self) -> bool:
+        """Tell that it is not, even past its end: the key service may know it yet."""
+        return False
 
     def settle(self, reserved: int, used: int, now_ns: int) -> None:  # noqa: ARG002 - as any lease
         """End a call; its slot is free."""

@@ -11,6 +11,7 @@ from keygauge.limits.limit import Limit
 from keygauge.limits.model_names import cut, in_address
 from keygauge.limits.request_fields import BODY_BYTES_MAX, Fields, Members, read
 from keygauge.pricing.rates import Rates, rates_of
+from keygauge.usage import operations
 
 TOKENS_MAX = 10_000_000  # no model writes as many: who declares more has made a mistake
 _ANSWERS_MAX = 1_000
@@ -19,25 +20,32 @@ BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by 
 _OUTPUT_DEFAULT = 1_024
 _UNITS_MAX = 2**53 - 1  # of a limit: see docs/reference/protocol.md
 
-# In lower case: how providers spell the cap of the output and the number of answers; Gemini's are inside another.
-_CAPS = frozenset(
-    {
-        *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample", "maxoutputtokens"),
-        *("max_new_tokens", "max_gen_len", "max_length", "maxtokens", "maxtokencount"),
-        *("n_predict", "num_predict"),  # llama.cpp's and Ollama's
-    }
+# In lower case: how servers spell the cap of the output, with the values that mean as far as the model goes, and the
+# number of answers. Where "-1" is not their word for that, it is a mistake.
+_CAPS: dict[str, frozenset[int | str]] = {
+    **dict.fromkeys(
+        (
+            *("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_tokens_to_generate"),
+            *("maxoutputtokens", "maxtokens", "maxtokencount", "max_output_len"),
+        ),
+        frozenset(),
+    ),
+    **dict.fromkeys(("n_predict", "num_predict", "max_new_tokens", "max_gen_len", "max_length"), frozenset({-1, -2})),
+    **dict.fromkeys(("max_output_tokens", "max_response_output_tokens"), frozenset({"inf"})),  # OpenAI's Realtime
+}
+_ANSWERS = frozenset(
+    {"n", "best_of", "candidatecount", "candidate_count", "num_return_sequences", "num_generations", "numresults"}
 )
+_PROMPTS = "prompt"  # several in a list are answered each
 _FILES = ("multipart/", "audio/", "image/", "video/", "application/octet-stream", "application/pdf")
 _FILE_BYTES_MIN = 8_192
 _FILE_TOKENS = 1_024  # what an image is worth to most models; what a file really took is settled
 _base64 = re.compile(rb"[A-Za-z0-9+/_-]{8192,}={0,2}").findall
-_NO_CAPS = (-1, -2)  # as far as the model goes: to servers of own machines, elsewhere it is a mistake
-_UNCAPPED = frozenset({"n_predict", "num_predict", "max_new_tokens", "max_gen_len", "max_length"})
-_ANSWERS = frozenset({"n", "candidatecount", "candidate_count", "best_of"})
 _INSIDE = frozenset(
     {
         *("generationconfig", "generation_config", "inferenceconfig", "textgenerationconfig"),
         *("options", "parameters", "sampling_params"),  # Ollama's, TGI's and SGLang's
+        "session",  # OpenAI's Realtime
     }
 )
 _CHOICES = "models"  # a list to choose from
@@ -97,6 +105,7 @@ def estimate(
     *,
     length: int,
     path: str,
+    method: str = "POST",
     query: str = "",
     params: Mapping[str, Any] | None = None,
     content_type: str = "",
@@ -115,12 +124,18 @@ def estimate(
         declared.read(fields.document)
     if fields.form is not None:
         declared.read(fields.form, is_form=True)
+    answers = declared.answers * declared.prompts
+    output = max(declared.caps) * answers if declared.caps else None
+    if operations.is_free(path):
+        input_tokens = 0
+    if method in operations.READS or operations.writes_nothing(path):
+        output = 0
     named = cut((*declared.models, *in_address(path, query, params)))
     return Estimate(
         model=named[0] if named else None,
         input_tokens=input_tokens,
-        output_tokens=max(declared.caps) * declared.answers if declared.caps else None,
-        answers=declared.answers,
+        output_tokens=output,
+        answers=answers,
         named=named,
         unread=length > 0 and fields.document is None and fields.form is None,
         hidden=fields.hidden or declared.hidden,
@@ -142,7 +157,7 @@ class _Declared:
     def __init__(self) -> None:
         self.models: list[str] = []
         self.caps: list[int] = []
-        self.answers = 1
+        self.answers = self.prompts = 1
         self.hidden = False
 
     def read(self, members: Members, *, is_form: bool = False) -> None:
@@ -157,6 +172,8 @@ class _Declared:
                 self._cap(name, value, is_form=is_form)
             elif lower in _ANSWERS:
                 self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
+            elif lower == _PROMPTS and type(value) is list and value and type(value[0]) in (str, list):
+                self.prompts = max(self.prompts, len(value))
             elif isinstance(value, Members):
                 self._look_inside(name, value)
 
@@ -175,7 +192,7 @@ class _Declared:
 
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
         """Take a cap; one that says that there is none is none."""
-        is_none = type(value) is int and value in _NO_CAPS and name.lower().rpartition(".")[2] in _UNCAPPED
+        is_none = type(value) in (int, str) and value in _CAPS[name.lower().rpartition(".")[2]]
         if not is_none:
             self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keygauge.clock import MS
 
 PATIENCE_NS = 250 * MS  # the key service may grant a unit for use at once so long before it may be spent
@@ -48,10 +50,6 @@ class Lease:
         """Tell whether its units may be spent now."""
         return self.start_ns <= now_ns < self.deadline_ns
 
-    def is_of_use(self, now_ns: int) -> bool:
-        """Tell whether units of it may be spent yet, settled, or told of."""
-        return self.exact or (now_ns < self.deadline_ns and bool(self.available or self.reserved))
-
     @property
     def is_spent(self) -> bool:
         """Tell whether it ends by itself: nothing of it can be spent or given back, and nobody wants to know when."""
@@ -83,3 +81,12 @@ class Lease:
         self.units, self.available = used, 0
         self.margin_ns = 0  # from now on settled units only go back
         return used
+
+    def report(self, now_ns: int) -> dict[str, Any]:
+        """Write what the key service is to know of it at its end: what was not spent, and when an exact one was."""
+        told: dict[str, Any] = {"lease": self.id, "unspent": self.available + self.refund}
+        if self.exact and self.last_ns:
+            told["ago_us"] = max(now_ns // 1000 - self.last_ns // 1000, 0)
+            if self.is_late:
+                told["exact"] = True
+        return told

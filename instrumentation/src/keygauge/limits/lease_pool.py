@@ -17,6 +17,8 @@ _AHEAD_S = 2.0  # of the rate seen is held ahead: the regular heartbeats refill 
 _LEASES = 16  # a rate's lease lasts no longer than the window divided by this: what is held longer is wasted
 _GROWTH = 2  # the next lease of a caller that spent its last one and waits already is so many times as large
 _NEVER = 2**63
+_LIFE_NS = SECOND // 2  # of a unit for use at once: the key service's own
+_LONGEST_LIFE_NS = 5 * SECOND
 _BUDGET_CALLS = 8  # so many calls of a slow caller are served by one lease of a budget, …
 _BUDGET_PART = 4096  # … or this part of it, whichever is more: what a crash may burn
 _MOST_UNITS = 2**53 - 1
@@ -42,7 +44,9 @@ class LeasePool:
         "denied_ns",
         "denied_until_ns",
         "granted_ns",
+        "late",
         "leases",
+        "life_ns",
         "limit",
         "reset_ns",
         "rest",
@@ -82,6 +86,8 @@ class LeasePool:
         self.denied_until_ns = 0  # the key service said no: do not ask again before
         self.retry_ns = 0  # … and the caller need not come before
         self.reset_ns = 0
+        self.late = 0  # so many leases in a row came after their end
+        self.life_ns = 0  # asked for units that calls wait for, where those before ended on their way; 0: the usual
 
     def gather(self, units: int, now_ns: int, waiter: Waiter | None = None) -> list[tuple[Lease, int]] | None:
         """Return where to take units from now; None where the leases do not cover them and those who came before."""
@@ -229,13 +235,14 @@ class LeasePool:
 
     def grant(self, lease: Lease, now_ns: int, *, reset_ns: int, covers: bool) -> None:
         """Take a granted lease in; `covers` tells that it is all that calls waited for."""
-        self.leases = [held for held in self.leases if held.is_of_use(now_ns)]
+        self.leases = [held for held in self.leases if not held.is_spent]
         self.leases.append(lease)
         if self.debt:
             paid = min(self.debt, lease.available)
             lease.available -= paid
             self.debt -= paid
         self._newest = lease
+        self.late = 0 if now_ns < lease.deadline_ns else self.late + 1
         self.granted_ns = now_ns
         self.reset_ns = reset_ns
         self.denied_until_ns = 0
@@ -276,6 +283,8 @@ class LeasePool:
         self._take_rate.look(self._taken, now_ns)
         self._call_rate.look(self.calls, now_ns)
         missing = self.missing(now_ns)
+        if self.late > 1 and missing:  # leases end on their way here; units for use at once live as long as asked
+            return min(_MOST_UNITS, missing), min(_MOST_UNITS, missing)
         spare = max(0, self.available(now_ns) - self.awaited - self.debt)
         ahead = max(0, self._ahead(missing, now_ns) - spare)
         return min(_MOST_UNITS, missing + ahead), min(_MOST_UNITS, missing)
@@ -315,29 +324,38 @@ class LeasePool:
         """Take out leases that are over or near their end, or all; return what to tell the key service."""
         settled = [lease for lease in self.closing if not lease.reserved]
         self.closing = [lease for lease in self.closing if lease.reserved]
-        back: list[dict[str, Any]] = [{"lease": lease.id, "unspent": lease.refund} for lease in settled]
+        back = [lease.report(now_ns) for lease in settled]
         for lease in list(self.leases):
-            told = self._end(lease, now_ns, everything=everything)
-            if told is not None:
-                back.append(told)
+            if self._ends(lease, now_ns, everything=everything):
+                self.leases.remove(lease)
+                back += self._end(lease, now_ns)
         return back
 
-    def _end(self, lease: Lease, now_ns: int, *, everything: bool) -> dict[str, Any] | None:
+    def _ends(self, lease: Lease, now_ns: int, *, everything: bool) -> bool:
+        """Tell whether a lease goes back: it is over, spent with the moment to tell, or more than will be spent."""
         left_ns = lease.deadline_ns - now_ns
-        if lease.exact and lease.last_ns and not lease.reserved and (left_ns <= 0 or not lease.available):
-            self.leases.remove(lease)
-            told = {"lease": lease.id, "unspent": 0, "ago_us": max(now_ns // 1000 - lease.last_ns // 1000, 0)}
-            return told | {"exact": True} if lease.is_late else told
-        if left_ns <= 0:  # burnt; calls under way keep what they reserved
-            self.leases.remove(lease)
-            return None
-        if not everything and left_ns >= lease.margin_ns:
-            return None
+        if everything or left_ns <= 0:
+            return True
+        if lease.exact and lease.last_ns and not (lease.reserved or lease.available):
+            return True
+        if left_ns >= lease.margin_ns:
+            return False
         if lease.reserved:
-            self.leases.remove(lease)
+            return True
+        return not self.waiting and lease.available > int(self.rate_per_s(now_ns) * left_ns / SECOND)
+
+    def _end(self, lease: Lease, now_ns: int) -> list[dict[str, Any]]:
+        self._adapt_life(lease, now_ns)
+        if lease.available:
+            self.denied_until_ns = 0  # was said without these units
+        if lease.reserved:
             self.closing.append(lease)
-            return {"lease": lease.id, "used": lease.close()}
-        if everything or (not self.waiting and lease.available > int(self.rate_per_s(now_ns) * left_ns / SECOND)):
-            self.leases.remove(lease)
-            return {"lease": lease.id, "unspent": lease.available}
-        return None
+            return [{"lease": lease.id, "used": lease.close()}]
+        return [lease.report(now_ns)] if lease.exact or lease.available or lease.refund else []
+
+    def _adapt_life(self, lease: Lease, now_ns: int) -> None:
+        """Ask for a longer life of units for use at once when some ended unspent, and for a shorter one later."""
+        if lease.available == lease.units and now_ns >= lease.deadline_ns:
+            self.life_ns = min(_LONGEST_LIFE_NS, 4 * max(self.life_ns, _LIFE_NS))
+        elif lease.exact and lease.last_ns and lease.deadline_ns - lease.last_ns > self.life_ns // 2:
+            self.life_ns //= 2

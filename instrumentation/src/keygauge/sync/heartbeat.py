@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from itertools import islice
 from threading import Event, Lock, Thread
 from typing import Any
 from uuid import uuid4
@@ -20,12 +19,12 @@ from keygauge.pricing.price_cache import PriceCache
 from keygauge.settings import Settings
 from keygauge.sync.client import ServiceClient, ServiceError
 from keygauge.sync.lease_sync import LeaseSync
+from keygauge.sync.look_ups import LookUp, LookUps
 
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
 _MOST = 500  # look-ups in one heartbeat: see docs/reference/protocol.md
-_MOST_LOOK_UPS = 10_000  # that wait for a heartbeat
 _TIMEOUT_S = 2.0
 _LAST_S = 2 * _TIMEOUT_S  # a heartbeat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a heartbeat that was not answered
@@ -50,7 +49,7 @@ class Heartbeat:
         self._cursor: int | None = None
         self.epoch: str | None = None  # of the database's history, which the cursor is of
         self._lock = Lock()
-        self._look_ups: dict[bytes, str] = {}
+        self._look_ups = LookUps()
         self._round: PendingHeartbeat = Future()
         self._due = Event()
         self._stop = Event()
@@ -72,15 +71,14 @@ class Heartbeat:
         """Heartbeat now."""
         self._due.set()
 
-    def look_up(self, digest: bytes, key_id: str) -> PendingHeartbeat | None:
+    def look_up(self, digest: bytes, key_id: str, ip: str | None) -> PendingHeartbeat | None:
         """Ask for a key that is not known here; callers that ask for the same one share the answer.
 
-        None: too many are asked for.
+        None: too many are asked for, or too many that do not exist from this address.
         """
         with self._lock:
-            if len(self._look_ups) >= _MOST_LOOK_UPS:
+            if not self._look_ups.add(digest, key_id, ip, now_ns()):
                 return None
-            self._look_ups[digest] = key_id
             asked = self._round
         self.wake()
         return asked
@@ -88,8 +86,7 @@ class Heartbeat:
     def look_up_again(self, digest: bytes, key_id: str) -> None:
         """Ask again with the next regular heartbeat for a key whose entry may be out of date, as all replicas may."""
         with self._lock:
-            if len(self._look_ups) < _MOST_LOOK_UPS:
-                self._look_ups[digest] = key_id
+            self._look_ups.add_known(digest, key_id)
 
     def next_round(self) -> PendingHeartbeat:
         """Return the round that carries what is asked for now."""
@@ -128,10 +125,8 @@ class Heartbeat:
 
     def _heartbeat(self, *, stopping: bool) -> bool:
         with self._lock:
-            look_ups = dict(islice(self._look_ups.items(), _MOST))
-            for digest in look_ups:
-                del self._look_ups[digest]
-            if self._look_ups:
+            look_ups = self._look_ups.take(_MOST)
+            if self._look_ups.waiting:
                 self.wake()
             ended, self._round = self._round, Future()
         answered = False
@@ -158,7 +153,7 @@ class Heartbeat:
             coming, self._round = self._round, Future()
         coming.set_result(False)
 
-    def _exchange(self, look_ups: dict[bytes, str], *, stopping: bool) -> bool:
+    def _exchange(self, look_ups: dict[bytes, LookUp], *, stopping: bool) -> bool:
         prices, names = self.prices.offer()
         traded, asked = self._lease_sync.offer(stopping=stopping)
         message = {
@@ -169,7 +164,7 @@ class Heartbeat:
             "mode": self._settings.mode,
             "cursor": self._cursor,
             "epoch": self.epoch,
-            "look_up": [{"key": key_id, "digest": digest.hex()} for digest, key_id in look_ups.items()],
+            "look_up": [{"key": item.key_id, "digest": digest.hex()} for digest, item in look_ups.items()],
             "prices": prices,
             **traded,
         }
@@ -191,16 +186,20 @@ class Heartbeat:
             _log.warning("The key service answers again")  # as loud as that it was away
         return True
 
-    def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, str]) -> None:
+    def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, LookUp]) -> None:
         """Take in what the answer says of keys."""
         key_cache = self.admission.key_cache
         if answer["afresh"]:
             key_cache.expire(self.admission.clock() + answer["t_max_ms"] * MS)
-        key_cache.put(answer["keys"], wanted=frozenset(look_ups.values()))
+        key_cache.put(answer["keys"], wanted=frozenset(item.key_id for item in look_ups.values()))
         for found in answer["found"]:
             key_cache.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
-        for digest in answer["unknown"]:
-            key_cache.mark_unknown(bytes.fromhex(digest), self.admission.clock())
+        unknown = [bytes.fromhex(digest) for digest in answer["unknown"]]
+        for digest in unknown:
+            key_cache.mark_unknown(digest, self.admission.clock())
+        if unknown:
+            with self._lock:
+                self._look_ups.mark_unknown([look_ups[digest] for digest in unknown if digest in look_ups], now_ns())
         self._cursor, self.epoch = answer["cursor"], answer.get("epoch")  # an older key service tells none
         if answer["more"]:
             self.wake()

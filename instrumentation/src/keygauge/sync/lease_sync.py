@@ -22,12 +22,13 @@ _MOST = 500  # acquisitions, returns or leases kept in one heartbeat: see docs/r
 class Asked:
     """What an offer asks: units that calls wait for by limit, and to keep leases that have so many slots, by lease.
 
-    It is sent after `sent_ns`.
+    It is sent after `sent_ns`, and gives `returns` back.
     """
 
     sent_ns: int
     waiting: dict[str, tuple[LeasePool, int]]
     slots: dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]
+    returns: list[dict[str, Any]]
 
 
 class LeaseSync:
@@ -36,9 +37,12 @@ class LeaseSync:
     def __init__(self, admission: Admission, *, clock: str | None = None) -> None:
         self._admission = admission
         self._clock = clock  # its name, for others that read it too
-        self._turns: list[tuple[int, int, LeasePool, Lease]] = []  # a heap: when to look at whose leases
+        # A heap: when to look at whose leases, or so long before if a heartbeat is due anyway.
+        self._turns: list[tuple[int, int, LeasePool, Lease, int]] = []
         self._number = count()  # of a turn: lease pools have no order
         self._slots: set[ConcurrencyPool] = set()  # those with leases
+        self._untold: list[dict[str, Any]] = []  # returns that no answered offer has carried
+        self._untold_ns = 0  # the moment from which these count back
 
     def turn_ns(self) -> int | None:
         """Return when a lease has to go back, or is over; of those that are spent there is nothing to tell."""
@@ -57,7 +61,7 @@ class LeaseSync:
             demands = [] if stopping else self._demands(now)
         message: dict[str, Any] = {
             "acquire": [
-                {"limit": lease_pool.limit.id, "units": units, "waiting": waiting}
+                {"limit": lease_pool.limit.id, "units": units, "waiting": waiting, "life_ms": lease_pool.life_ns // MS}
                 for lease_pool, units, waiting in demands
             ],
             "return": returns,
@@ -67,12 +71,16 @@ class LeaseSync:
         if self._clock is not None:
             message["clock"] = {"name": self._clock, "us": now // 1000}
         return message, Asked(
-            now, {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting in demands}, held
+            now, {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting in demands}, held, returns
         )
 
     def give_up(self, asked: Asked) -> None:
-        """Note that an offer was not answered: the next one asks again. The caller holds the lock."""
+        """Note that an offer was not answered: the next one asks and gives back again. The caller holds the lock.
+
+        A lease is taken back once, however often its return arrives.
+        """
         self._admission.asking.update(lease_pool for lease_pool, _ in asked.waiting.values())
+        self._put_off(asked.returns, asked.sent_ns)
 
     def take(self, answer: dict[str, Any], asked: Asked) -> None:
         """Take in what the answer grants and denies; the caller holds the lock.
@@ -147,17 +155,17 @@ class LeaseSync:
         if isinstance(lease_pool, ConcurrencyPool):
             self._slots.add(lease_pool)
         else:
-            heappush(self._turns, (turn_ns, next(self._number), lease_pool, lease))
+            heappush(self._turns, (turn_ns, next(self._number), lease_pool, lease, lease.margin_ns // 2))
             over_ns = lease.deadline_ns if lease.exact else lease.deadline_ns + _SOON_NS
-            heappush(self._turns, (over_ns, next(self._number), lease_pool, lease))
+            heappush(self._turns, (over_ns, next(self._number), lease_pool, lease, 0))
 
     def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
         """Look at the leases whose turn it is: with very many keys, a look at all would hold up the calls."""
         admission = self._admission
-        while self._turns and self._turns[0][0] - self._turns[0][3].margin_ns // 2 < now:
+        while self._turns and self._turns[0][0] - self._turns[0][4] <= now:
             admission.due.add(heappop(self._turns)[2])
         admission.due |= admission.held if everything else self._slots
-        returns: list[dict[str, Any]] = []
+        returns = self._take_untold(now)
         while admission.due and len(returns) < _MOST:
             lease_pool = admission.due.pop()
             back = lease_pool.give_back(now, everything=everything)
@@ -167,9 +175,19 @@ class LeaseSync:
             if lease_pool.is_empty:
                 admission.held.discard(lease_pool)
                 self._slots.discard(lease_pool)  # where it is one
-        if admission.due:
+        self._put_off(returns[_MOST:], now)
+        if admission.due or self._untold:
             admission.wake()
         return returns[:_MOST]
+
+    def _put_off(self, returns: list[dict[str, Any]], now: int) -> None:
+        self._untold, self._untold_ns = self._take_untold(now) + returns, now
+
+    def _take_untold(self, now: int) -> list[dict[str, Any]]:
+        """Return what is to be told again, the moments in it counted back from now."""
+        later_us = now // 1000 - self._untold_ns // 1000
+        untold, self._untold = self._untold, []
+        return [told | {"ago_us": told["ago_us"] + later_us} if "ago_us" in told else told for told in untold]
 
     def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]:
         """Choose the leases of slots to keep, those that end soonest first."""

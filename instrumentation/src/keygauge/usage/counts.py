@@ -32,6 +32,14 @@ class Usage(NamedTuple):
         added = (a if b is None else b if a is None else a + b for a, b in zip(counts, more, strict=True))
         return Usage._make([*added, _add(details, more_details)])
 
+    def beyond(self, other: Usage) -> Usage:
+        """Return what is more than in another; what is not more is not told."""
+        counts, details = self[:5], self.details or {}
+        known, known_details = other[:5], other.details or {}
+        more = (None if a is None or a <= (b or 0) else a - (b or 0) for a, b in zip(counts, known, strict=True))
+        kinds = {kind: count - known_details.get(kind, 0) for kind, count in details.items()}
+        return Usage._make([*more, {kind: count for kind, count in kinds.items() if count > 0} or None])
+
     def clipped(self) -> Usage:
         """Return the same, no count above the most that the ledger takes of one call."""
         counts, details = self[:5], self.details

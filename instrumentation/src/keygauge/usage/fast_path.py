@@ -6,7 +6,7 @@ end that is missing, a count that cannot be, other members than these. What both
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol
 
 from msgspec import Meta, Struct
 from msgspec.json import Decoder
@@ -20,6 +20,12 @@ from keygauge.usage.reading import Reading
 _Count = Annotated[int, Meta(ge=0, le=MAX_TOKENS)]
 _Name = Annotated[str, Meta(min_length=1, max_length=MAX_CHARACTERS)]
 _None = Literal[0] | None  # of a kind that is rare
+
+
+class Named(Protocol):
+    """Who is told the id of an answer."""
+
+    answer: str | None
 
 
 class _Choice(Struct, gc=False):
@@ -63,6 +69,7 @@ class _ChatUsage(Struct, gc=False):
 class _Chat(Struct, gc=False):
     model: _Name
     usage: _ChatUsage
+    id: str | None = None
     choices: list[_Choice] = []
 
 
@@ -84,29 +91,36 @@ class _MessageUsage(Struct, gc=False):
     server_tool_use: _ToolUse | None = None
     iterations: None = None
     total_tokens: None = None
+    prompt_tokens: None = None
+    completion_tokens: None = None
 
 
 class _Message(Struct, gc=False):
     type: Literal["message"]
     model: _Name
     usage: _MessageUsage
+    id: str | None = None
 
 
 # A named tuple's own `__new__` is a function in Python and takes four times as long.
 _new: Final = tuple.__new__
+_TAIL_BYTES: Final = 1024  # where answers tell their usage
 _decode_chat: Final = Decoder(_Chat).decode
 _decode_message: Final = Decoder(_Message).decode
 
 
-def read(body: bytes | bytearray) -> Reading | None:
-    """Read a whole body; None: it is not one of the two, or not ordinary."""
-    is_chat = body.rfind(b'"prompt_tokens"') >= 0
-    if not is_chat and (body.rfind(b'"input_tokens"') < 0 or body.rfind(b'"completion_tokens"') >= 0):
+def read(body: bytes | bytearray, reader: Named | None = None) -> Reading | None:
+    """Read a whole body, and name the answer to its reader; None: it is not one of the two, or not ordinary."""
+    is_chat = body.rfind(b'"prompt_tokens"', -_TAIL_BYTES) >= 0
+    if not is_chat and body.rfind(b'"input_tokens"', -_TAIL_BYTES) < 0:
         return None
     try:
-        return _read_chat(_decode_chat(body)) if is_chat else _read_message(_decode_message(body))
+        answer: _Chat | _Message = _decode_chat(body) if is_chat else _decode_message(body)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
+    if reader is not None:
+        reader.answer = answer.id
+    return _read_chat(answer) if is_chat else _read_message(answer)  # type: ignore[arg-type]
 
 
 def _read_chat(chat: _Chat) -> Reading | None:

@@ -25,7 +25,7 @@ def _matters(body: bytes | bytearray) -> bool:
 class BodyReader:
     """Read one document, parsed at its end and only if it can tell usage."""
 
-    __slots__ = ("_held", "_large", "answer", "is_final", "wants_id")
+    __slots__ = ("_held", "_large", "answer", "is_final")
 
     failed = False  # its status says so
     has_content = True
@@ -36,7 +36,6 @@ class BodyReader:
         self._large: TruncatedJson | None = None  # the body, where it is past the bound
         self.answer: str | None = None
         self.is_final = False
-        self.wants_id = False  # the usual answers are read without
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
@@ -50,7 +49,7 @@ class BodyReader:
 
     def close(self, *, complete: bool) -> Reading:
         """Tell what was read. A body said to be cut counts if it is whole nevertheless."""
-        reading = None if self._large is not None or self.wants_id else fast_path.read(self._held)
+        reading = None if self._large is not None else fast_path.read(self._held, self)
         return self._close(complete=complete) if reading is None else reading
 
     def _close(self, *, complete: bool) -> Reading:

@@ -7,10 +7,11 @@ counting tokens uses none.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from functools import lru_cache
 from threading import Lock
 from typing import Final
+
+from keygauge.usage.counts import UNTOLD, Usage
 
 READS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
@@ -35,8 +36,12 @@ _FREE: Final = (  # of those that write
     r"/messages/count_tokens|/responses/input_tokens|/tokenize|/detokenize|/api/(?:show|pull|create|copy)",
     rf"/models/{_ID}:(?:countTokens|computeTokens|batchGenerateContent|asyncBatchEmbedContent)|/model/{_ID}/count-tokens",
 )
+_WITHOUT_OUTPUT: Final = (  # what they answer has no tokens
+    r"/embeddings|/embed|/v\d\w*/(?:rerank|classify|moderations)|:\w*[eE]mbedContents?|/score|/pooling",
+)
 _is_shown = re.compile(rf"(?:{'|'.join(_SHOWN)})/?$").search
 _is_free = re.compile(rf"(?:{'|'.join(_FREE)})/?$").search
+_writes_nothing = re.compile(rf"(?:{'|'.join((*_FREE, *_WITHOUT_OUTPUT))})/?$").search
 _names_a_model = re.compile(
     r"/(?:audio|chat|completions?|converse|embed|embeddings|engines|generate|images|invoke|messages|models?|rerank|responses|"
     r"videos)(?:[/:-]|$)|:(?:\w*[gG]enerateContent|\w*[eE]mbedContents?|predict)$"
@@ -54,30 +59,41 @@ def is_free(path: str) -> bool:
     return _is_free(path) is not None
 
 
+def writes_nothing(path: str) -> bool:
+    """Tell whether the answer to an operation has no tokens of its own."""
+    return _writes_nothing(path) is not None
+
+
 def names_a_model(path: str) -> bool:
     """Tell whether an operation is a model's, so that the `model` in its request is one."""
     return _names_a_model(path) is not None
 
 
 class Answers:
-    """Answers that are made in the background, by id: each is charged once, by the first read that shows its usage."""
+    """What is charged of each answer, by its id: showing it again costs no more than what was not told before.
+
+    So an answer made in the background is charged by the first read that shows its usage, and a stream that broke off
+    by the read that shows the rest.
+    """
 
     def __init__(self, most: int = 4096) -> None:
         self._most = most
         self._lock = Lock()
-        self._awaited: OrderedDict[str, None] = OrderedDict()
+        self._charged: dict[str, Usage] = {}  # oldest first
 
-    def expect(self, name: str) -> None:
-        """Note an answer that was begun; the oldest is forgotten when there are too many."""
+    def note(self, name: str, usage: Usage | None) -> None:
+        """Note what an answer was charged with; the oldest is forgotten when there are too many."""
         with self._lock:
-            self._awaited[name] = None
-            if len(self._awaited) > self._most:
-                self._awaited.popitem(last=False)
+            self._charged.pop(name, None)
+            self._charged[name] = usage or UNTOLD
+            if len(self._charged) > self._most:
+                del self._charged[next(iter(self._charged))]
 
-    def take(self, name: str | None) -> bool:
-        """Tell whether an answer was awaited; from now on it is not."""
+    def rest(self, name: str | None, usage: Usage) -> Usage | None:
+        """Return what an answer's usage has beyond what was charged, which is charged now; None: it is not known."""
         with self._lock:
-            was_awaited = name in self._awaited
-            if name is not None:
-                self._awaited.pop(name, None)
-            return was_awaited
+            charged = None if name is None else self._charged.get(name)
+            if name is None or charged is None:
+                return None
+            self._charged[name] = usage
+        return usage.beyond(charged)

@@ -18,7 +18,7 @@ from keygauge_keyservice.limits.kinds.sliding_window import Log
 _is_limit_id = re.compile(r"([0-9]{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 _PRUNED = 500  # ended leases per heartbeat: more than a heartbeat can make
-_KEPT_S = 5  # how long an ended lease is remembered
+_KEPT_S = 60  # how long an ended lease is remembered: a replica may tell late what it did not spend of it
 _CALL_S = 3600  # how long calls under way may take to give back what they reserved and did not use
 
 
@@ -42,7 +42,6 @@ class Refund:
     bucket: int
     unspent: int
     spent: int
-    ends_us: int  # after this they are burnt
     ago_us: int | None = None  # the last unit was spent so long ago, or longer
     reading: ClockReading | None = None  # it was spent before this, by a clock of the replica
 
@@ -58,6 +57,7 @@ class Exchanged:
 def exchange(
     connection: Connection,
     *,
+    service: str | None,
     replica: str,
     returns: Sequence[Return] = (),
     acquisitions: Sequence[Acquisition] = (),
@@ -65,9 +65,12 @@ def exchange(
     reading: ClockReading | None = None,
     replicas: int,
 ) -> Exchanged:
-    """Take leases back and give leases out, in the caller's transaction; those that are not known are passed over."""
+    """Take leases back and give leases out, in the caller's transaction; those that are not known are passed over.
+
+    A `service` spends limits of keys that it was told of only; None: whoever calls from within.
+    """
     refunds = _take_back(connection, replica, returns, reading)
-    wanted = _open(connection, acquisitions) if acquisitions else {}
+    wanted = _open(connection, service, acquisitions) if acquisitions else {}
     held = [hold for hold in holds if _is_lease_id(hold.lease)]
     states = _lock(connection, sorted({*refunds, *wanted, *concurrency.find(connection, replica, held)}))
     if not states:
@@ -114,7 +117,7 @@ def settle(state: State, refunds: Sequence[Refund], terms: Mapping[str, Any], *,
     """Apply what was returned."""
     window_s = terms["window_s"]
     for refund in refunds:
-        if now_us < refund.ends_us and refund.unspent:
+        if refund.unspent:
             if isinstance(state, Counter):
                 state = state.refund(refund.unspent, head=refund.bucket)
             elif isinstance(state, Flow):
@@ -147,7 +150,10 @@ def decide(
         return quota.grant(state, amount=amount, period=terms["period"], **asked)
     if isinstance(state, Flow):
         return gcra.grant(state, amount=amount, window_s=terms["window_s"], **asked)
-    return sliding_window.grant(state, amount=amount, window_s=terms["window_s"], reading=reading, **asked)
+    life_us = wanted.life_ms * 1_000
+    return sliding_window.grant(
+        state, amount=amount, window_s=terms["window_s"], reading=reading, life_us=life_us, **asked
+    )
 
 
 def places(wanted: Acquisition, terms: Mapping[str, Any], out: int, *, now_us: int, replicas: int) -> Grant[Counter]:
@@ -176,13 +182,13 @@ def _take_back(
     known = {int(item.lease): item for item in returns if _is_lease_id(item.lease)}
     refunds: dict[str, list[Refund]] = {}
     for row in _shrink(connection, replica, [item for item in known.values() if item.used is not None]):
-        refunds.setdefault(row["state_id"], []).append(Refund(row["bucket"], row["unspent"], 0, row["ends_us"]))
+        refunds.setdefault(row["state_id"], []).append(Refund(row["bucket"], row["unspent"], 0))
     ended = [number for number, item in known.items() if item.used is None]
     if not ended:
         return refunds
     rows = connection.execute(
         "/* leases.take_back */ DELETE FROM lease WHERE id = ANY(%s) AND replica = %s "
-        "RETURNING id, state_id, bucket, units, (extract(epoch FROM ends_at) * 1000000)::bigint AS ends_us",
+        "RETURNING id, state_id, bucket, units",
         (ended, replica),
     )
     for row in rows:
@@ -192,7 +198,6 @@ def _take_back(
             row["bucket"],
             unspent,
             row["units"] - unspent,
-            row["ends_us"],
             item.ago_us,
             spent_before(item, reading),
         )
@@ -205,19 +210,18 @@ def _shrink(connection: Connection, replica: str, returns: Sequence[Return]) -> 
     if not returns:
         return []
     return connection.execute(
-        "/* leases.shrink */ WITH told AS (SELECT id, units, used, ends_at FROM lease "
+        "/* leases.shrink */ WITH told AS (SELECT id, units, used FROM lease "
         "JOIN unnest(%s::bigint[], %s::bigint[]) AS told (id, used) USING (id) "
-        "WHERE replica = %s AND bucket >= 0 AND ends_at > clock_timestamp() FOR UPDATE OF lease) "
+        "WHERE replica = %s AND bucket >= 0 FOR UPDATE OF lease) "
         "UPDATE lease SET units = least(lease.units, used), ends_at = clock_timestamp() + %s * interval '1 second' "
         "FROM told WHERE lease.id = told.id "
-        "RETURNING state_id, bucket, greatest(told.units - used, 0) AS unspent, "
-        "(extract(epoch FROM told.ends_at) * 1000000)::bigint AS ends_us",
+        "RETURNING state_id, bucket, greatest(told.units - used, 0) AS unspent",
         ([int(item.lease) for item in returns], [item.used for item in returns], replica, _CALL_S),
     ).fetchall()
 
 
-def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[str, Acquisition]:
-    """Return what is wanted by limit, for the limits that exist, each with a row from now on."""
+def _open(connection: Connection, service: str | None, acquisitions: Sequence[Acquisition]) -> dict[str, Acquisition]:
+    """Return what is wanted by limit, for limits that a service may spend, each with a row from now on."""
     _prune(connection)
     wanted = {item.limit: item for item in acquisitions if _is_limit_id(item.limit)}
     rows = connection.execute(
@@ -227,11 +231,13 @@ def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[s
         "LEFT JOIN key ON subject = 'key' AND key.id = split_part(wanted.id, ':', 2) "
         "JOIN account ON account.id = "
         "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
-        "WHERE account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id), "
+        "WHERE (account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id) AND (%s::text IS NULL OR EXISTS ("
+        "SELECT FROM told_key JOIN key AS told ON told.id = told_key.key_id "
+        "WHERE told_key.service = %s AND told.account_id = account.id AND (key.id IS NULL OR told.id = key.id)))), "
         "opened AS (INSERT INTO limit_state (id, account_id) SELECT id, account_id FROM known ORDER BY id "
         "ON CONFLICT DO NOTHING) "
         "SELECT id FROM known",
-        (list(wanted),),
+        (list(wanted), service, service),
     )
     return {row["id"]: wanted[row["id"]] for row in rows}
 
@@ -308,7 +314,7 @@ def bucket(grant: Grant[Any]) -> int:
 
 
 def _prune(connection: Connection) -> None:
-    """Delete leases that ended: what was not spent of them is burnt. A replica may yet say when it spent the last.
+    """Delete leases that ended and of which no replica told: what was not spent of them is burnt.
 
     The clock's own time would be no index condition: every lease there is would be read.
     """

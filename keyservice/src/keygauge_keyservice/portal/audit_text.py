@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.portal import formatting
-from keygauge_keyservice.portal.pages import overview
+from keygauge_keyservice.portal import formatting, limit_text
 
 _ACTIONS = {
     "account.activate": "Account reactivated",
@@ -41,6 +40,7 @@ _ACTIONS = {
     "plan.create": "Plan created",
     "plan.replace_limits": "Plan limits updated",
     "plan.set_price": "Plan price updated",
+    "plan.set_providers": "Plan providers updated",
     "price.rerate": "Past requests repriced",
     "price.set": "Price set",
 }
@@ -114,7 +114,7 @@ def _number(name: str, value: int) -> str:
 def _document(name: str, value: dict[str, Any]) -> str:
     if name == "limits":
         try:
-            return overview.describe(Limit(**value))
+            return limit_text.describe(Limit(**value))
         except TypeError:  # written by another version
             pass
     if name == "tiers":

@@ -14,7 +14,7 @@ import uvicorn
 from keygauge_keyservice import config
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.jobs import JobRunner, chores, notice_jobs
+from keygauge_keyservice.jobs import JobRunner, maintenance_jobs, notice_jobs
 from keygauge_keyservice.serving.asgi import App
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
 from keygauge_keyservice.serving.bridge import Bridge
@@ -87,7 +87,7 @@ def _app(assignment: Assignment) -> App:
         return Front(replicas=bridge, pages=Forwarder(assignment.pages) if assignment.pages else None)
     os.nice(_NICENESS)
     if not settings.read_only:
-        JobRunner(settings.database_url, chores(retention_days=config.retention_days())).start()
+        JobRunner(settings.database_url, maintenance_jobs(retention_days=config.retention_days())).start()
         JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
     return Forwarded(Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies)))
 

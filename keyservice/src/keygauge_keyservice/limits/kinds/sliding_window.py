@@ -157,10 +157,11 @@ def grant(
     replicas: int = 1,
     waiting: int = 1,
     reading: ClockReading | None = None,
+    life_us: int = 0,
 ) -> Grant[Log]:
     """Give what the limit allows of the units wanted, and say when more comes free.
 
-    `reading` is of the replica's clock when it asked.
+    `reading` is of the replica's clock when it asked; units for use at once live for `life_us` at least.
     """
     window_us, width = window_s * _SECOND_US, width_us(window_s)
     log = advance(log, now_us=now_us, window_s=window_s)
@@ -175,7 +176,7 @@ def grant(
         return Grant(log, 0, 0, now_us, max(1, wait_us), is_small=small)
     room = amount - seen.since(start_us - window_us).used
     units = min(want, room) if exact else clamp(want, remaining=room, replicas=replicas, waiting=waiting)
-    end_us = start_us + min(_LIFE_US, window_us // 4) if exact else _up(now_us + width // 4, width)
+    end_us = start_us + max(life_us, min(_LIFE_US, window_us // 4)) if exact else _up(now_us + width // 4, width)
     by_now, by_clock = log.waits(reading, now_us, start_us=start_us, window_us=window_us)
     log, seen = log.add(units, end_us), seen.add(units, end_us)
     if len(log.ends) > _ENTRIES_MAX:

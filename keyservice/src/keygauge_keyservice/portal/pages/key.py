@@ -15,7 +15,7 @@ from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
 from keygauge_keyservice.limits.limit_terms import read_key_limits
-from keygauge_keyservice.portal import audit_text, auth, date_range, reader
+from keygauge_keyservice.portal import audit_text, auth, date_range, limit_text, reader
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.own_keys import require_own
@@ -121,7 +121,7 @@ def _page(
         history=history,
         audit_text=audit_text,
         limits=limits,
-        describe=overview.describe,
+        describe=limit_text.describe,
         gauges=[overview.gauge(one) for one in quotas],
         rows=[*(limit_form.rows_of(limits) if rows is None else rows), *limit_form.SPARE_ROWS],
         wrong_limits=wrong_limits,

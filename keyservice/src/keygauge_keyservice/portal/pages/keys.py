@@ -19,9 +19,9 @@ from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import key_limits, key_search, key_terms, keys
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.limits.limit_terms import read_key_limits
-from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal import auth, limit_text
 from keygauge_keyservice.portal.own_keys import require_own
-from keygauge_keyservice.portal.pages import key_form, limit_form, overview
+from keygauge_keyservice.portal.pages import key_form, limit_form
 from keygauge_keyservice.portal.tables import key_table
 from keygauge_keyservice.web.context import services
 
@@ -165,7 +165,7 @@ def _page() -> str:
         keys=listed[: key_table.PAGE],
         total=total,
         limits=limits,
-        describe=overview.describe,
+        describe=limit_text.describe,
         search=search,
         filters=key_search.FILTERS,
         columns=key_table.columns(search),

@@ -13,8 +13,7 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import directory, keys
-from keygauge_keyservice.portal import auth
-from keygauge_keyservice.portal.pages import overview
+from keygauge_keyservice.portal import auth, limit_text
 from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.web.context import services
 
@@ -160,7 +159,7 @@ def list_plans() -> str:
     with services().connection() as connection:
         counts = directory.count_accounts(connection)
         found = plans.list_plans(connection)
-    return render_template("portal/operator_plans.html", plans=found, counts=counts, rate=overview.rate)
+    return render_template("portal/operator_plans.html", plans=found, counts=counts, rate=limit_text.rate)
 
 
 def _page(*, wrong: str | None = None) -> str:

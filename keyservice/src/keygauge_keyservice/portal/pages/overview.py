@@ -11,8 +11,7 @@ from flask import Blueprint, Response, render_template, request
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.portal import auth, date_range, formatting, notices, reader
+from keygauge_keyservice.portal import auth, date_range, formatting, limit_text, notices, reader
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
@@ -26,7 +25,6 @@ from keygauge_keyservice.web.context import services
 blueprint = Blueprint("overview", __name__)
 
 _MINUTE_S = 60
-_SPANS_S = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def show() -> str:
         "portal/overview.html",
         account=account,
         plan=plan,
-        rates=[rate(limit) for limit in plan.limits if limit.period is None],
+        rates=[limit_text.rate(limit) for limit in plan.limits if limit.period is None],
         gauges=gauges,
         full=[one for one in gauges if one.level != "fine"],
         statement=statement,
@@ -133,7 +131,7 @@ def paces(now: LiveRates) -> list[PaceRow]:
     """Write the last minute, and each rate of the plan with what its last window holds."""
     rows = []
     for rate in now.rates:
-        window = _SPANS_S.get(rate.window_s, f"{rate.window_s} s")
+        window = limit_text.SPANS_S.get(rate.window_s, f"{rate.window_s} s")
         is_money = rate.unit == "nanousd"
         unit = "Cost" if is_money else f"{rate.unit.capitalize()}s"
         rows.append(PaceRow(f"{unit} per {window}", rate.used, rate.amount, is_money))
@@ -156,29 +154,7 @@ def gauge(found: Quota) -> Gauge:
         remaining=write(found.remaining),
         unit=formatting.unit_name(found.unit, found.credit_nanousd),
         period=PERIODS[found.period],
-        only=_only(found),
+        only=limit_text.only(found),
         percent=min(100.0, 100 * found.used / found.amount) if found.amount else 100.0,
         resets_at=found.resets_at,
     )
-
-
-def describe(limit: Limit, *, is_own: bool = False) -> str:
-    """Write a limit with what it is confined to: 20,000 requests per month, model gpt-4o only."""
-    text = rate(limit).removesuffix(", per key" if is_own else "")
-    return text + _only(limit) + (" (dry run)" if limit.dry_run else "")
-
-
-def _only(limit: Limit | Quota) -> str:
-    scopes = [f"{name} {value}" for name, value in (("endpoint", limit.route), ("model", limit.model)) if value]
-    return f", {' and '.join(scopes)} only" if scopes else ""
-
-
-def rate(limit: Limit) -> str:
-    """Write a limit: 600 requests per minute, 1 concurrent request, $20.00 per month."""
-    unit = formatting.unit_name(limit.unit, limit.credit_nanousd)
-    amount = f"{formatting.amount(limit.amount, limit.unit, limit.credit_nanousd)} {unit}".strip()
-    if limit.amount == 1 and not limit.credit_nanousd:
-        amount = amount.removesuffix("s")
-    window = limit.period or _SPANS_S.get(limit.window_s or 0, f"{limit.window_s} seconds")
-    pace = "" if limit.unit == "concurrent" else f" per {window}"
-    return f"{amount}{pace}{', per key' if limit.subject == 'key' else ''}"

@@ -1,0 +1,92 @@
+-- Plans, accounts, who may sign in, and the tokens of services, operators and Prometheus.
+
+CREATE TABLE plan (
+    id          text PRIMARY KEY,             -- a slug: free, pro, vip
+    name        text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    monthly_nanousd bigint CHECK (monthly_nanousd >= 0), -- what it costs a month; NULL: nothing but the usage
+    providers   text[] NOT NULL DEFAULT '{}'             -- whose answers a route gives: /v1/chat/*=deepseek
+);
+
+CREATE TABLE account (
+    id          text PRIMARY KEY,             -- 12 characters, base62
+    name        text NOT NULL,
+    plan_id     text NOT NULL REFERENCES plan,
+    status      text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'suspended')),
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- Who may sign in to the portal. An address may be a member of many accounts, each with a password of its own.
+CREATE TABLE member (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id     text REFERENCES account,   -- NULL: an operator, who sees every account
+    email          text NOT NULL,
+    role           text NOT NULL DEFAULT 'owner' CHECK (role IN ('owner', 'member', 'viewer', 'operator')),
+    password_hash  text NOT NULL,             -- argon2id
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    is_verified    boolean NOT NULL DEFAULT false,  -- an operator gave the address, or the sign-on's provider vouched for it
+    CHECK ((account_id IS NULL) = (role = 'operator'))
+);
+CREATE UNIQUE INDEX member_email ON member (email, coalesce(account_id, ''));
+
+-- How a member wants the portal to write times and numbers; NULL: as the browser asks.
+CREATE TABLE member_preference (
+    member_id  bigint PRIMARY KEY REFERENCES member ON DELETE CASCADE,
+    zone       text,
+    locale     text
+);
+
+CREATE TABLE session (
+    hash        bytea PRIMARY KEY,            -- SHA-256 of the cookie
+    member_id   bigint NOT NULL REFERENCES member ON DELETE CASCADE,
+    csrf_token  text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    ends_at     timestamptz NOT NULL,
+    account_id  text REFERENCES account       -- that an operator looks at
+);
+
+-- Forms that work once, so that reloading the page of a new key does not make another.
+CREATE TABLE spent_form (
+    session_hash  bytea NOT NULL REFERENCES session ON DELETE CASCADE,
+    form_id       text NOT NULL,
+    PRIMARY KEY (session_hash, form_id)
+);
+
+-- Failed sign-ins, to slow guessing; rows older than the window are deleted as they are met.
+CREATE TABLE sign_in_failure (
+    email       text NOT NULL,
+    ip          text NOT NULL,
+    at          timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX sign_in_failure_email ON sign_in_failure (email, at);
+CREATE INDEX sign_in_failure_ip ON sign_in_failure (ip, at);
+CREATE INDEX sign_in_failure_at ON sign_in_failure (at);
+
+-- One-time links by which people get in without mail.
+CREATE TABLE invitation (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    hash        bytea NOT NULL UNIQUE,        -- SHA-256 of the link's secret
+    account_id  text REFERENCES account,      -- NULL: of an operator
+    email       text NOT NULL,
+    role        text NOT NULL CHECK (role IN ('owner', 'member', 'viewer', 'operator')),
+    created_by  text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    ends_at     timestamptz NOT NULL,
+    CHECK ((account_id IS NULL) = (role = 'operator'))
+);
+CREATE INDEX invitation_account ON invitation (account_id);
+
+-- Bearer tokens beside the two of the environment: of services, operators and Prometheus, each named, and revoked by itself.
+CREATE TABLE token (
+    id            text PRIMARY KEY,           -- 12 characters, base62
+    kind          text NOT NULL CHECK (kind IN ('service', 'admin', 'metrics')),
+    name          text NOT NULL,              -- of the service, or of who or what acts; many tokens may share it
+    scope         text NOT NULL DEFAULT 'all' CHECK (scope IN ('read', 'keys', 'billing', 'all')),
+    hash          bytea NOT NULL UNIQUE,      -- SHA-256 of 256 random bits
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    created_by    text NOT NULL,
+    expires_at    timestamptz,
+    revoked_at    timestamptz,
+    last_used_at  timestamptz,                -- within a minute
+    CHECK (kind = 'admin' OR scope = 'all')
+);

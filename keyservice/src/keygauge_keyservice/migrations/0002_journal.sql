@@ -1,0 +1,21 @@
+-- What changed: for the replicas, and for people.
+
+-- The change feed. Numbered in commit order: writers hold an advisory transaction lock while they take a number.
+CREATE TABLE key_change (
+    number      bigint PRIMARY KEY,
+    key_id      text NOT NULL,
+    at          timestamptz NOT NULL DEFAULT now()
+);
+
+-- What was done by whom; append-only, never a secret.
+CREATE TABLE audit (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    account_id  text,
+    actor       text NOT NULL,                -- operator, or the member's e-mail
+    action      text NOT NULL,                -- key.create, key.disable, plan.change, …
+    subject     text NOT NULL,                -- the id acted on
+    before      jsonb,
+    after       jsonb
+);
+CREATE INDEX audit_account ON audit (account_id, id);

@@ -1,0 +1,137 @@
+-- The usage ledger: events as they happened, each spool's cursor, roll-ups, and the comparison with what was counted.
+
+CREATE TABLE spool (
+    id          text PRIMARY KEY,             -- one per process of the metered service
+    next        bigint NOT NULL,              -- the number of the first event not yet in the ledger
+    updated_at  timestamptz NOT NULL,
+    owner       text,                         -- the spool of the process that sent the last batch: itself, or who adopted it
+    token_name  text,                         -- of the service whose token opened it; NULL: the environment's
+    replica     text,
+    service     text,
+    host        text,
+    reported_at timestamptz                   -- when its process last told its counts; NULL: it never did
+) WITH (fillfactor = 50);
+
+CREATE TABLE event (
+    id                  uuid NOT NULL,        -- version 7, made of the event's time, spool and number
+    time                timestamptz NOT NULL, -- when the request arrived
+    account_id          text NOT NULL,
+    key_id              text NOT NULL,
+    route               text NOT NULL,        -- the template, '_unmatched' where there is none
+    method              text NOT NULL,
+    status              smallint NOT NULL,    -- as sent; 499 where the client left before an answer began
+    error               text,                 -- error.type: an exception's class or a refusal's code
+    ip                  text,
+    duration_us         bigint NOT NULL,
+    first_token_us      bigint,
+    request_bytes       bigint NOT NULL,
+    response_bytes      bigint NOT NULL,
+    stream              text,                 -- sse, websocket, or NULL
+    messages            bigint NOT NULL DEFAULT 0,
+    model               text,                 -- as the answer named it
+    provider            text,
+    input_tokens        bigint,               -- cached ones included; NULL is unknown, not 0
+    output_tokens       bigint,               -- reasoning included
+    cache_read_tokens   bigint,
+    cache_write_tokens  bigint,
+    reasoning_tokens    bigint,
+    usage_status        text NOT NULL CHECK (usage_status IN ('reported', 'partial', 'estimated', 'none')),
+    cost_nanousd        bigint,
+    price_version       text,
+    outcome             text NOT NULL,        -- admitted, limited, quota, revoked, expired, forbidden, unavailable
+    limit_name          text,
+    trace_id            text,
+    details             jsonb                 -- kinds of use beyond the five counts of tokens; NULL for nearly every call
+) PARTITION BY RANGE (time);
+-- In the order in which calls come: an index that grows at its end takes a quarter less space, and is read backwards as fast.
+CREATE INDEX event_account_time ON event (account_id, time, id);
+CREATE INDEX event_key_time ON event (key_id, time, id);  -- the call log of one key, however rare its calls are
+
+-- 15 minutes UTC x account x key x route x model x status class.
+CREATE TABLE rollup (
+    bucket              timestamptz NOT NULL,
+    account_id          text NOT NULL,
+    key_id              text NOT NULL,
+    route               text NOT NULL,
+    model               text NOT NULL,        -- '' where the call had none
+    status_class        smallint NOT NULL,    -- 2, 3, 4, 5
+    requests            bigint NOT NULL,
+    limited             bigint NOT NULL,      -- refused by a rate or a quota
+    input_tokens        bigint NOT NULL,
+    output_tokens       bigint NOT NULL,
+    cache_read_tokens   bigint NOT NULL,
+    cache_write_tokens  bigint NOT NULL,
+    reasoning_tokens    bigint NOT NULL,
+    request_bytes       bigint NOT NULL,
+    response_bytes      bigint NOT NULL,
+    cost_nanousd        bigint NOT NULL,
+    duration_us         bigint NOT NULL,      -- the sum
+    duration_counts     bigint[] NOT NULL,    -- calls per bucket of keygauge.metrics.DURATION_BUCKETS_S, the last is +Inf
+    PRIMARY KEY (account_id, bucket, key_id, route, model, status_class)
+) WITH (fillfactor = 70);
+CREATE INDEX rollup_bucket ON rollup (bucket);
+CREATE INDEX rollup_key ON rollup (key_id, bucket);  -- one key's quarters of an hour: the edges of its pages' ranges
+
+-- What each process says that it counted, beside what the ledger took of it, by hour of UTC.
+CREATE TABLE spool_hour (
+    spool_id                text NOT NULL,
+    hour                    timestamptz NOT NULL,
+    requests                bigint NOT NULL DEFAULT 0,    -- of the events taken
+    input_tokens            bigint NOT NULL DEFAULT 0,
+    output_tokens           bigint NOT NULL DEFAULT 0,
+    taken_at                timestamptz,                  -- when such events came last
+    reported_requests       bigint NOT NULL DEFAULT 0,    -- as its process counted
+    reported_input_tokens   bigint NOT NULL DEFAULT 0,
+    reported_output_tokens  bigint NOT NULL DEFAULT 0,
+    reported_at             timestamptz,                  -- when these last changed
+    written                 bigint NOT NULL DEFAULT 0,    -- the number of the spool's next event when they did
+    PRIMARY KEY (spool_id, hour)
+) WITH (fillfactor = 50);
+CREATE INDEX spool_hour_hour ON spool_hour (hour);
+
+-- Both sides of each process and hour. What a report counts and the spool still holds is waiting, for a day at most. What the
+-- ledger has beyond the last report of its process is no surplus: a process that is killed tells no last figures.
+CREATE VIEW spool_balance AS
+SELECT spool_id, service, host, replica, hour, reported_requests, requests, reported_input_tokens, input_tokens,
+       reported_output_tokens, output_tokens, greatest(taken_at, compared.reported_at) AS changed_at,
+       CASE WHEN NOT has_arrived THEN less_requests ELSE 0 END AS waiting_requests,
+       CASE WHEN has_arrived THEN less_requests ELSE 0 END AS missing_requests,
+       CASE WHEN has_arrived THEN less_tokens ELSE 0 END AS missing_tokens,
+       CASE WHEN has_reported_since THEN more_requests ELSE 0 END AS surplus_requests,
+       CASE WHEN has_reported_since THEN more_tokens ELSE 0 END AS surplus_tokens
+FROM (
+    SELECT both_sides.*, spool.service, spool.host, spool.replica,
+           spool.next >= written OR both_sides.reported_at < now() - interval '1 day' AS has_arrived,
+           spool.reported_at > coalesce(taken_at, '-infinity') AS has_reported_since,
+           greatest(reported_requests - requests, 0) AS less_requests,
+           greatest(reported_input_tokens - input_tokens, 0)
+               + greatest(reported_output_tokens - output_tokens, 0) AS less_tokens,
+           greatest(requests - reported_requests, 0) AS more_requests,
+           greatest(input_tokens - reported_input_tokens, 0)
+               + greatest(output_tokens - reported_output_tokens, 0) AS more_tokens
+    FROM spool_hour AS both_sides JOIN spool ON spool.id = spool_id
+    WHERE spool.reported_at IS NOT NULL
+) AS compared;
+
+-- The newest comparison, for /metrics; one row.
+CREATE TABLE ledger_check (
+    is_newest           boolean PRIMARY KEY DEFAULT true CHECK (is_newest),
+    at                  timestamptz NOT NULL,
+    requests            bigint NOT NULL,      -- reported in the hours compared
+    missing_requests    bigint NOT NULL,
+    missing_tokens      bigint NOT NULL,
+    surplus_requests    bigint NOT NULL,
+    surplus_tokens      bigint NOT NULL
+) WITH (fillfactor = 50);
+
+-- Events that the ledger did not take, with the reason; an operator may have them taken.
+CREATE TABLE event_aside (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    spool_id  text NOT NULL,
+    number    bigint NOT NULL,                -- in its spool
+    service   text NOT NULL,                  -- whose token brought it
+    reason    text NOT NULL,
+    key_id    text,                           -- as the event says, where it can be read
+    line      bytea NOT NULL
+);

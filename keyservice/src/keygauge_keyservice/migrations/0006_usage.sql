@@ -1,0 +1,86 @@
+-- Sums of the roll-ups by one dimension, or by one within another, in buckets of four lengths. A page reads a few rows of
+-- each length, however long its range and however many combinations of key, route, model and status there are.
+
+CREATE TABLE usage_aggregate (
+    account_id          text NOT NULL,
+    length_s            integer NOT NULL CHECK (length_s IN (900, 7200, 86400, 604800)),
+    breakdown           text NOT NULL,        -- key, route, model, status; for days key>model and so on, too
+    inside              text NOT NULL,        -- the name before the >, '' where there is none
+    bucket              timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    part                text NOT NULL,        -- the name after it: a key, a route, a model or '', 2xx to 5xx
+    requests            bigint NOT NULL,
+    limited             bigint NOT NULL,
+    client_errors       bigint NOT NULL,      -- answers of 400 to 499 that no limit caused
+    server_errors       bigint NOT NULL,
+    input_tokens        bigint NOT NULL,
+    output_tokens       bigint NOT NULL,
+    cache_read_tokens   bigint NOT NULL,
+    cache_write_tokens  bigint NOT NULL,
+    reasoning_tokens    bigint NOT NULL,
+    request_bytes       bigint NOT NULL,
+    response_bytes      bigint NOT NULL,
+    cost_nanousd        bigint NOT NULL,
+    duration_us         bigint NOT NULL,
+    duration_counts     bigint[] NOT NULL,
+    PRIMARY KEY (account_id, length_s, breakdown, inside, bucket, part)
+) WITH (fillfactor = 70);
+CREATE INDEX usage_aggregate_of_all ON usage_aggregate (length_s, breakdown, bucket) WHERE inside = '';  -- for operators: every account
+
+-- What the table must hold in buckets of some lengths, by the roll-ups: it is kept up with every batch.
+CREATE FUNCTION usage_aggregate_of_rollups(first timestamptz, last timestamptz, lengths_s integer[]) RETURNS SETOF usage_aggregate
+LANGUAGE sql STABLE AS $$
+SELECT account_id, length_s, breakdown, inside, start AS bucket, part,
+       sum(requests)::bigint AS requests,
+       sum(limited)::bigint AS limited,
+       sum(CASE status_class WHEN 4 THEN requests - limited ELSE 0 END)::bigint AS client_errors,
+       sum(CASE status_class WHEN 5 THEN requests ELSE 0 END)::bigint AS server_errors,
+       sum(input_tokens)::bigint AS input_tokens,
+       sum(output_tokens)::bigint AS output_tokens,
+       sum(cache_read_tokens)::bigint AS cache_read_tokens,
+       sum(cache_write_tokens)::bigint AS cache_write_tokens,
+       sum(reasoning_tokens)::bigint AS reasoning_tokens,
+       sum(request_bytes)::bigint AS request_bytes,
+       sum(response_bytes)::bigint AS response_bytes,
+       sum(cost_nanousd)::bigint AS cost_nanousd,
+       sum(duration_us)::bigint AS duration_us,
+       ARRAY[
+           sum(duration_counts[1]), sum(duration_counts[2]), sum(duration_counts[3]), sum(duration_counts[4]),
+           sum(duration_counts[5]), sum(duration_counts[6]), sum(duration_counts[7]), sum(duration_counts[8]),
+           sum(duration_counts[9]), sum(duration_counts[10]), sum(duration_counts[11]), sum(duration_counts[12]),
+           sum(duration_counts[13]), sum(duration_counts[14]), sum(duration_counts[15]), sum(duration_counts[16]),
+           sum(duration_counts[17]), sum(duration_counts[18]), sum(duration_counts[19]), sum(duration_counts[20])
+       ]::bigint[] AS duration_counts
+FROM rollup
+CROSS JOIN LATERAL (
+    SELECT length_s, to_timestamp(extract(epoch FROM bucket)::bigint / length_s * length_s) AS start
+    FROM unnest(lengths_s) AS length_s
+) AS span
+CROSS JOIN LATERAL (VALUES
+    ('key', '', key_id, false), ('route', '', route, false), ('model', '', model, false),
+    ('status', '', status_class || 'xx', false),
+    ('key>route', key_id, route, true), ('key>model', key_id, model, true),
+    ('key>status', key_id, status_class || 'xx', true),
+    ('route>key', route, key_id, true), ('route>model', route, model, true),
+    ('route>status', route, status_class || 'xx', true),
+    ('model>key', model, key_id, true), ('model>route', model, route, true),
+    ('model>status', model, status_class || 'xx', true)
+) AS cut (breakdown, inside, part, is_of_days)
+WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days)
+GROUP BY account_id, length_s, breakdown, inside, start, part
+$$;
+
+-- Counts of the kinds of use beyond the tokens that every call has, such as audio tokens, images and searches, by quarter
+-- of an hour and by day. Few calls have any.
+CREATE TABLE usage_kind (
+    account_id    text NOT NULL,
+    length_s      integer NOT NULL CHECK (length_s IN (900, 86400)),
+    bucket        timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    key_id        text NOT NULL,
+    route         text NOT NULL,
+    model         text NOT NULL,        -- '' where there is none
+    status_class  smallint NOT NULL,
+    kind          text NOT NULL,
+    count         bigint NOT NULL,
+    PRIMARY KEY (account_id, length_s, bucket, key_id, route, model, status_class, kind)
+) WITH (fillfactor = 70);
+CREATE INDEX usage_kind_of_all ON usage_kind (length_s, bucket);  -- for operators: every account

@@ -1,0 +1,91 @@
+"""Keys that do not exist cost those who send them, and nobody else."""
+
+from keygauge.clock import MS, SECOND
+from keygauge.sync.look_ups import LookUps
+
+NOW = 100 * SECOND
+
+
+def digest(number):
+    return number.to_bytes(32, "big")
+
+
+def add(queue, numbers, ip, now_ns=NOW):
+    return [queue.add(digest(number), f"key{number}", ip, now_ns) for number in numbers]
+
+
+def take(queue, most):
+    return [int.from_bytes(one, "big") for one in queue.take(most)]
+
+
+def test_addresses_are_carried_in_turns():
+    queue = LookUps()
+    add(queue, range(800), "192.0.2.1")
+    add(queue, [900], "192.0.2.2")
+    add(queue, [901], "192.0.2.3")
+    assert take(queue, 4) == [0, 900, 901, 1]
+    assert take(queue, 2) == [2, 3]
+
+
+def test_key_asked_for_twice_is_looked_up_once():
+    queue = LookUps()
+    assert add(queue, [1, 1], "192.0.2.1") == add(queue, [1], "192.0.2.2") * 2 == [True, True]
+    assert take(queue, 10) == [1]
+
+
+def test_address_has_a_bound_and_leaves_others_theirs():
+    queue = LookUps()
+    assert sum(add(queue, range(5_000), "192.0.2.1")) == 1_000
+    assert add(queue, [6_000], "192.0.2.2") == [True]
+
+
+def test_full_queue_makes_room_at_the_cost_of_the_longest():
+    queue = LookUps()
+    for host in range(10):
+        add(queue, range(host * 1_000, host * 1_000 + 1_000), f"192.0.2.{host}")
+    assert len(queue.waiting) == 10_000
+    assert add(queue, [20_000], "198.51.100.1") == [True]
+    assert len(queue.waiting) == 10_000
+    assert 20_000 in take(queue, 11)
+
+
+def test_guesses_are_refused_beyond_their_rate_and_forgotten():
+    queue = LookUps()
+    add(queue, range(500), "192.0.2.1")
+    queue.mark_unknown(queue.take(500).values(), NOW)
+    assert add(queue, [1_000], "192.0.2.1") == [False]
+    assert add(queue, [1_000], "192.0.2.2") == [True]
+    assert add(queue, [1_001], "192.0.2.1", NOW + 20 * MS) == [True]
+    queue.mark_unknown(queue.take(2).values(), NOW + 20 * MS)
+    assert add(queue, [1_002], "192.0.2.1", NOW + 30 * MS) == [False]
+
+
+def test_keys_that_exist_are_no_guesses():
+    queue = LookUps()
+    for start in range(0, 5_000, 500):
+        assert all(add(queue, range(start, start + 500), "192.0.2.1"))
+        queue.take(500)
+
+
+def test_network_of_ipv6_counts_as_one_address():
+    queue = LookUps()
+    addresses = [f"2001:db8::{number:x}" for number in range(50)]
+    for number, address in enumerate(addresses):
+        add(queue, [number], address)
+    queue.mark_unknown(queue.take(50).values(), NOW)
+    assert add(queue, [100], "2001:db8::ffff") == [False]
+    assert add(queue, [100], "2001:db8:0:1::1") == [True]
+
+
+def test_address_written_as_ipv6_is_the_same():
+    queue = LookUps()
+    add(queue, range(50), "192.0.2.1")
+    queue.mark_unknown(queue.take(50).values(), NOW)
+    assert add(queue, [100], "::ffff:192.0.2.1") == [False]
+
+
+def test_keys_known_before_wait_behind_nobody_and_are_never_refused():
+    queue = LookUps()
+    add(queue, range(500), "192.0.2.1")
+    queue.add_known(digest(900), "key900")
+    assert 900 in take(queue, 2)

@@ -1,0 +1,46 @@
+import pytest
+
+from keygauge_keyservice.accounts.plans import Limit
+from keygauge_keyservice.portal import limit_text
+
+
+@pytest.mark.parametrize(
+    ("limit", "text"),
+    [
+        (Limit(name="rpm", unit="request", amount=600, window_s=60), "600 requests per minute"),
+        (Limit(name="tpm", unit="token", amount=900, window_s=60, subject="key"), "900 tokens per minute, per key"),
+        (Limit(name="x", unit="request", amount=5, window_s=90), "5 requests per 90 seconds"),
+        (Limit(name="x", unit="nanousd", amount=10**9, window_s=3600), "$1.00 per hour"),
+        (Limit(name="x", unit="concurrent", amount=8), "8 concurrent requests"),
+        (Limit(name="x", unit="request", amount=1, window_s=60), "1 request per minute"),
+        (Limit(name="x", unit="token", amount=10**6, period="day"), "1,000,000 tokens per day"),
+        (Limit(name="x", unit="nanousd", amount=20 * 10**9, period="month"), "$20.00 per month"),
+        (
+            Limit(name="x", unit="nanousd", amount=5 * 10**9, period="month", credit_nanousd=10**7),
+            "500 credits per month",
+        ),
+    ],
+)
+def test_rates_are_words(limit, text):
+    assert limit_text.rate(limit) == text
+
+
+@pytest.mark.parametrize(
+    ("limit", "is_own", "text"),
+    [
+        (
+            Limit(name="x", unit="request", amount=20_000, period="month", model="gpt-4o"),
+            False,
+            "20,000 requests per month, model gpt-4o only",
+        ),
+        (
+            Limit(name="x", unit="request", amount=9, window_s=1, route="/a", model="m", dry_run=True),
+            False,
+            "9 requests per second, endpoint /a and model m only (dry run)",
+        ),
+        (Limit(name="x", unit="request", amount=9, window_s=1, subject="key"), True, "9 requests per second"),
+        (Limit(name="x", unit="request", amount=9, window_s=1, subject="key"), False, "9 requests per second, per key"),
+    ],
+)
+def test_what_a_limit_is_confined_to_is_told(limit, is_own, text):
+    assert limit_text.describe(limit, is_own=is_own) == text
