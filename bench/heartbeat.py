@@ -150,7 +150,7 @@ def count_statements(service: Service, limit: str) -> int:
         message = msgspec.convert(replica.message(), Heartbeat)
         with connection.transaction():
             book = PriceBook(PublicPrices())
-            answer = heartbeat.answer(connection, message, peppers=Peppers.parse(PEPPER), prices=book)
+            answer = heartbeat.answer(connection, message, service=None, peppers=Peppers.parse(PEPPER), prices=book)
         replica.take(msgspec.to_builtins(answer))
     connection.cursor_factory = usual
     return len(sent)
@@ -166,6 +166,8 @@ def main() -> None:
                 accounts.create(connection, name=f"a{number}", plan_id="bench_beat", actor="bench").id
                 for number in range(_ACCOUNTS)
             ]
+            connection.execute("INSERT INTO key (id, account_id, name) SELECT id, id, id FROM account")
+            connection.execute("INSERT INTO told_key (service, key_id) SELECT '', id FROM key")
             row = connection.execute("SELECT id FROM plan_limit WHERE plan_id = 'bench_beat'").fetchone()
         limits = [f"{row['id'] if row else 0}:{account}" for account in made]
         statements = count_statements(service, limits[0])

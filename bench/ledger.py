@@ -92,6 +92,7 @@ def prepare(connection: Connection) -> None:
         connection.execute(
             "INSERT INTO key (id, account_id, name) SELECT id, 'bench', id FROM unnest(%s::text[]) AS id", (KEYS,)
         )
+        connection.execute("INSERT INTO told_key (service, key_id) SELECT '', id FROM key")
         connection.execute("CREATE TABLE plain (LIKE event INCLUDING ALL) PARTITION BY RANGE (time)")
         connection.execute("CREATE TABLE plain_all PARTITION OF plain DEFAULT")
 

@@ -1,15 +1,15 @@
-"""One embedded PostgreSQL for the whole run, and a fresh migrated database for each test that asks for one."""
+"""One embedded PostgreSQL for the whole run, and a migrated database without rows for each test that asks for one."""
 
 import logging
 import os
 import shutil
-import sys
 import tempfile
 import uuid
 from pathlib import Path
 
 import psycopg
 import pytest
+from databases import Databases
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import expect, sync_playwright
@@ -18,8 +18,6 @@ from keygauge_keyservice import database, embedded
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.secret import Peppers
-
-sys.path.insert(0, str(Path(__file__).parent))  # the apps in hosts.py serve tests of several folders
 
 # How fast an example runs is the machine's affair, not a property of the code.
 hypothesis_settings.register_profile("keygauge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,13 +71,18 @@ def empty_database_url(postgresql):
     _administer(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def _databases(postgresql, _template):
+    databases = Databases(postgresql, _template)
+    yield databases
+    databases.drop()
+
+
 @pytest.fixture
-def database_url(postgresql, _template):
-    """The address of a fresh, migrated database."""
-    name = f"test_{uuid.uuid4().hex}"
-    _administer(postgresql, f"CREATE DATABASE {name} TEMPLATE {_template}")
-    yield postgresql.get_uri(database=name)
-    _administer(postgresql, f"DROP DATABASE {name} WITH (FORCE)")
+def database_url(_databases):
+    """The address of a migrated database without rows, under a name of its own."""
+    yield _databases.take()
+    _databases.give_back()
 
 
 @pytest.fixture

@@ -119,7 +119,10 @@ def _plant(connection, names):
     )
     connection.execute("UPDATE key SET rotate_every_days = 30 WHERE id = 'k1'")
     connection.execute("INSERT INTO key_secret VALUES ('k1', 1, '', 1, NULL, now() - interval '40 days', NULL)")
-    connection.execute("INSERT INTO spool VALUES ('s1', 9, now(), 'r1', 'api', 'h1', now())")
+    connection.execute(
+        "INSERT INTO spool (id, next, updated_at, replica, service, host, reported_at) "
+        "VALUES ('s1', 9, now(), 'r1', 'api', 'h1', now())"
+    )
     connection.execute(
         "INSERT INTO spool_hour (spool_id, hour, requests, taken_at, reported_requests, reported_at, written) "
         "VALUES ('s1', now(), 8, now(), 10, now(), 9)"

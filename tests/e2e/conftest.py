@@ -166,7 +166,7 @@ def fresh_database(postgresql, template):
     """A migrated database that lives longer than a test: its address."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield postgresql.get_uri(database=name)
     with psycopg.connect(postgresql.get_uri(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -54,6 +54,7 @@ class Stage:
             connection.execute(
                 "INSERT INTO key (id, account_id, name) SELECT 'key' || n, 'crash', 'k' FROM generate_series(0, 4) AS n"
             )
+            connection.execute("INSERT INTO told_key (service, key_id) SELECT '', id FROM key")
         self.service = self.start_service()
         self.writers = []
         self.begun = 0

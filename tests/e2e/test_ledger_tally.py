@@ -145,6 +145,8 @@ def test_a_killed_api_leaves_no_drift(traffic, stack, eventually):
 def test_what_a_full_spool_drops_is_drift(cold_stack, tmp_path):
     cold_stack.start_service()
     key, _ = cold_stack.create_key()
+    with database.connect(cold_stack.database_url) as connection:
+        connection.execute("INSERT INTO told_key (service, key_id) VALUES ('', %s)", (key.id,))
     settings = Settings(
         service_url=cold_stack.service_url, service_token=cold_stack.service_token, spool_dir=tmp_path / "full"
     )

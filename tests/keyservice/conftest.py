@@ -17,12 +17,13 @@ NOON = datetime(2026, 5, 20, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 def metered(connection):
-    """The accounts and keys whose events the ledger takes."""
+    """The accounts and keys whose events the ledger takes; the environment's token was told of them."""
     connection.execute("INSERT INTO plan (id, name) VALUES ('ledger', 'Ledger')")
     for account, keys in ACCOUNT_KEYS.items():
         connection.execute("INSERT INTO account (id, name, plan_id) VALUES (%s, %s, 'ledger')", (account, account))
         for key in keys:
             connection.execute("INSERT INTO key (id, account_id, name) VALUES (%s, %s, %s)", (key, account, key))
+            connection.execute("INSERT INTO told_key (service, key_id) VALUES ('', %s)", (key,))
     return ACCOUNT_KEYS
 
 

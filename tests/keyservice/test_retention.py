@@ -16,6 +16,8 @@ VALUES = {
     "replica": "INSERT INTO replica SELECT 'r' || %(day)s, 's', 'h', 'v', 'enforce', %(at)s, %(at)s",
     "idempotency": "INSERT INTO idempotency SELECT %(day)s::text::bytea, '', NULL, NULL, %(at)s",
     "sign_in_failure": "INSERT INTO sign_in_failure SELECT 'e', 'i', %(at)s",
+    "event_aside": "INSERT INTO event_aside (at, spool_id, number, service, reason, line) "
+    "SELECT %(at)s, 's', 1, '', 'r', ''",
     "audit": "INSERT INTO audit (at, actor, action, subject) SELECT %(at)s, 'a', 'a', 's'",
 }
 
@@ -46,6 +48,7 @@ def test_a_year_leaves_what_the_periods_say(connection, count):
         "replica": 2,
         "idempotency": 3,
         "sign_in_failure": 2,
+        "event_aside": 91,
         "audit": 365,
     }
 
@@ -66,6 +69,7 @@ def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
             "pepper",
             "token",
         ),  # made by people
+        "told_key",  # one row per service and key
         *("rollup", "usage_aggregate"),  # what bills rest on
         *("event", "key_change", "limit_state", "spent_form"),  # partitions, a bound, one per limit, a session's
         *("job", "ledger_check", "migration", "member_preference", "membership"),  # one row each

@@ -23,6 +23,7 @@ from keygauge_keyservice.api import (
     plans,
     prices,
     reports,
+    tokens,
     usage,
 )
 from keygauge_keyservice.config import Settings
@@ -51,6 +52,7 @@ API: tuple[openapi.Part, ...] = (
     plans,
     prices,
     reports,
+    tokens,
     usage,
 )
 

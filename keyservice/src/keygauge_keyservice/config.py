@@ -17,6 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from keygauge_keyservice import embedded
 from keygauge_keyservice.accounts.oidc import Provider
+from keygauge_keyservice.ledger.event import TOKENS_MAX
+from keygauge_keyservice.ledger.plausible import Bounds
 from keygauge_keyservice.notices.mail import MailServer
 from keygauge_keyservice.notices.webhook import Sender
 from keygauge_keyservice.notices.worker import Worker as NoticeWorker
@@ -52,6 +54,7 @@ class Settings:
     public_url: str | None = None  # where people reach the portal: links and redirects lead there, whatever Host says
     oidc: Provider | None = None  # where people may sign in to the portal, beside their passwords
     read_only: bool = False  # pages and reports from a standby; everything that writes is refused
+    bounds: Bounds = field(default_factory=Bounds)  # of the usage that services may report
     proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
 
     @classmethod
@@ -73,6 +76,7 @@ class Settings:
             admin_token_is_new=admin_token_is_new,
             oidc=_provider(environ),
             read_only=environ.get("KEYGAUGE_READ_ONLY") == "1",
+            bounds=_bounds(environ),
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
             api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
             public_url=_web_address(environ, "KEYGAUGE_PUBLIC_URL", "https://keys.acme.com"),
@@ -151,6 +155,13 @@ def notice_worker(environ: Mapping[str, str] = os.environ) -> NoticeWorker:
     except ValueError as error:
         raise SettingsError(f"KEYGAUGE_WEBHOOK_NETWORKS: {error}: give networks such as 10.0.0.0/8") from error
     return NoticeWorker(mail, Sender(allowed=allowed))
+
+
+def _bounds(environ: Mapping[str, str]) -> Bounds:
+    text = environ.get("KEYGAUGE_EVENT_TOKENS_MAX") or str(Bounds.event)
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX + 1 and 1 <= int(text) <= TOKENS_MAX):
+        raise SettingsError(f"KEYGAUGE_EVENT_TOKENS_MAX: give 1 to {TOKENS_MAX} tokens")
+    return Bounds(int(text))
 
 
 def _provider(environ: Mapping[str, str]) -> Provider | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -43,6 +44,8 @@ def cell(value: object) -> str | int | float:
         return value.isoformat()
     if isinstance(value, Decimal):
         return f"{value:f}"
+    if isinstance(value, dict):
+        return json.dumps(value)
     text = str(value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 

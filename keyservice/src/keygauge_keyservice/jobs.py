@@ -11,8 +11,10 @@ from threading import Event, Thread
 from keygauge_keyservice import database, retention
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import partition, replica_check
+from keygauge_keyservice.ledger import aside, ingest, partition, replica_check
 from keygauge_keyservice.notices.worker import Worker
+from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ def maintenance_jobs(*, retention_days: int, every: timedelta = timedelta(minute
     """Return all jobs; `every` is how often the ledger is compared with its replicas."""
     return [
         Job("reconcile", every, _compare),
+        Job("retake", timedelta(minutes=1), _retake),
         Job("close periods", timedelta(hours=1), _close),
         Job("prepare partitions", timedelta(hours=1), _prepare),
         Job("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
@@ -111,6 +114,14 @@ def _compare(connection: Connection) -> None:
         found = replica_check.check(connection, datetime.now(UTC) - replica_check.PERIOD)
     if found.missing_requests or found.missing_tokens or found.surplus_requests or found.surplus_tokens:
         _log.warning("the ledger and its replicas disagree (see keygauge ledger reconcile): %s", found)
+
+
+def _retake(connection: Connection) -> None:
+    """Take events that came before their service was told of their key, as after a restore or with a new token."""
+    if ids := aside.find_told(connection):
+        book = PriceBook(PublicPrices())
+        book.refresh(connection)
+        _log.info("took %d events that had been set aside", ingest.retake(connection, ids, book, now=datetime.now(UTC)))
 
 
 def _find(worker: Worker, connection: Connection) -> None:

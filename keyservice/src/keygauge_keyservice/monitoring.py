@@ -36,7 +36,7 @@ from keygauge_keyservice.limits.grant import Counter
 from keygauge_keyservice.limits.kinds import quota, sliding_window
 from keygauge_keyservice.limits.kinds.gcra import Flow
 from keygauge_keyservice.limits.kinds.sliding_window import Log
-from keygauge_keyservice.web.bearer_auth import require_any_token
+from keygauge_keyservice.web.bearer_auth import require_reader
 from keygauge_keyservice.web.context import services
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ blueprint = Blueprint("monitoring", __name__)
 @blueprint.get("/metrics")
 def expose() -> Response:
     """Answer Prometheus, with a token: account names are not for all, and a proxy beside us looks like this machine."""
-    require_any_token()
+    require_reader()
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return Response(encode(_registry()), content_type=content_type)
 

@@ -72,9 +72,17 @@ def document(parts: Sequence[Part]) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "operator": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_ADMIN_TOKEN"},
+                "operator": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "KEYGAUGE_ADMIN_TOKEN, or an admin token",
+                },
                 "key": {"type": "http", "scheme": "bearer", "description": "an API key, for what is its own"},
-                "replica": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_SERVICE_TOKEN"},
+                "replica": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "KEYGAUGE_SERVICE_TOKEN, or a service's",
+                },
             },
         },
     }
@@ -91,5 +99,5 @@ def _write(operation: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         **operation,
         "parameters": [*operation.get("parameters", []), IDEMPOTENCY],
-        "responses": dict(sorted({**refusals(409, 422), **operation["responses"]}.items())),
+        "responses": dict(sorted({**refusals(403, 409, 422), **operation["responses"]}.items())),
     }

@@ -106,3 +106,16 @@ def test_the_command_makes_lists_and_revokes(database_url, monkeypatch, capsys, 
     assert "ci" in listed
     assert secret not in listed
     assert main(["tokens", "create", "service", "shop", "--scope", "read"]) == 1
+
+
+def test_a_token_for_metrics_reads_those_and_nothing_else(client, make):
+    _, of_metrics = make(kind="metrics", name="prometheus")
+    _, of_service = make(kind="service", name="shop")
+    _, of_admin = make(scope="read")
+
+    def ask(path, secret, method="get"):
+        return getattr(client, method)(path, headers=bearer(secret)).status_code
+
+    assert [ask("/metrics", one) for one in (of_metrics, of_service, of_admin)] == [200, 401, 200]
+    assert [ask(path, of_metrics) for path in ("/v1/accounts", "/v1/tokens")] == [401, 401]
+    assert [ask(path, of_metrics, "post") for path in ("/v1/heartbeat", "/v1/events", "/v1/reports")] == [401] * 3

@@ -12,7 +12,7 @@ from keygauge_keyservice.api import samples
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
-FIRST = ("createPlan", "createAccount", "createKey")  # what the others are about
+FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # what the others are about
 COMMANDS = {"Shell": ("bash", "-c"), "Python": (), "JavaScript": ("node", "--input-type=module", "-e")}
 PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
 
@@ -52,7 +52,7 @@ def test_every_sample_runs(environment, connection, lang):
         else:
             ran = subprocess.run([*COMMANDS[lang], source], capture_output=True, text=True, env=os.environ, check=False)
             assert ran.returncode == 0, (source, ran.stdout, ran.stderr)
-        for variable, table in (("ACCOUNT", "account"), ("KEY", "key")):
+        for variable, table in (("ACCOUNT", "account"), ("KEY", "key"), ("TOKEN", "token")):
             if row := connection.execute(f"SELECT id FROM {table}").fetchone():
                 environment.setenv(variable, row["id"])
 

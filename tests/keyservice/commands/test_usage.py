@@ -45,6 +45,16 @@ def test_usage_is_shown_with_totals_and_budgets(run):
         assert figure in shown
 
 
+@pytest.mark.usefixtures("metered")
+def test_other_kinds_of_use_are_shown_where_there_are_any(run, connection, make_event):
+    span = ("--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
+    backfill.write_history(connection, [make_event()], PublicPrices(), spool="1")
+    assert "Other kinds" not in run("usage", "acme", *span)[1]
+    backfill.write_history(connection, [make_event(details={"input_audio": 1_234})], PublicPrices(), spool="2")
+    assert "Audio input tokens" in (shown := run("usage", "acme", *span)[1])
+    assert "1,234" in shown
+
+
 @pytest.mark.usefixtures("used")
 def test_usage_is_shown_by_any_grouping(run):
     for by, name in (("key", "acme-live"), ("route", "/v1/chat/completions"), ("status", "5xx"), ("account", "acme")):

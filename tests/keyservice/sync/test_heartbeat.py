@@ -54,7 +54,7 @@ def send(connection):
 def send_on(connection, replica=ONE, **parts):
     head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
     message = msgspec.convert(head | parts, Heartbeat)
-    answer = heartbeat.answer(connection, message, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+    answer = heartbeat.answer(connection, message, service=None, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
     return msgspec.to_builtins(answer)
 
 
@@ -135,8 +135,8 @@ def test_a_hash_of_another_pepper_is_found_and_one_of_a_lost_pepper_is_not(conne
     newer = Peppers({**PEPPERS.by_version, 2: b"x" * 32})
     lost = Peppers({2: b"x" * 32})
     with connection.transaction():
-        assert len(heartbeat.answer(connection, message, peppers=newer, prices=None).found) == 1
-        assert len(heartbeat.answer(connection, message, peppers=lost, prices=None).unknown) == 1
+        assert len(heartbeat.answer(connection, message, service=None, peppers=newer, prices=None).found) == 1
+        assert len(heartbeat.answer(connection, message, service=None, peppers=lost, prices=None).unknown) == 1
 
 
 def test_a_disabled_key_is_in_the_feed(send, connection, key):

@@ -13,6 +13,7 @@ from keygauge.sync.client import ServiceClient, ServiceError
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 10.0
+_REFUSALS_LOGGED_MAX = 5  # of one batch
 _POISON = frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST})
 
 
@@ -53,8 +54,12 @@ class Sender:
         spool_id, oldest = backlog.spool_id, min(backlog.oldest(), batch.first)
         path = f"/v1/events?spool={spool_id}&first={batch.first}&oldest={oldest}&owner={self._owner}"
         answer = self.client.post(path, b"".join(batch.lines), "application/x-ndjson")
-        for refused in answer["refused"]:
-            _log.warning("The ledger refused event %s of spool %s: %s", refused["number"], spool_id, refused["code"])
+        refused = answer["refused"]
+        for one in refused[:_REFUSALS_LOGGED_MAX]:
+            _log.warning("The ledger refused event %s of spool %s: %s", one["number"], spool_id, one["code"])
+        if len(refused) > _REFUSALS_LOGGED_MAX:
+            _log.warning("The ledger refused %d events of spool %s in all", len(refused), spool_id)
+        for _ in refused:
             self._on_drop("refused")
         return int(answer["next"])
 

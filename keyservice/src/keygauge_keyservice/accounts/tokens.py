@@ -1,4 +1,4 @@
-"""Bearer tokens of services and operators: made, listed, revoked, and recognised by their hash."""
+"""Bearer tokens of services, operators and Prometheus: made, listed, revoked, and recognised by their hash."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, invalid, not_found
 from keygauge_keyservice.journal import audit
 
-Kind = Literal["service", "admin"]
+Kind = Literal["service", "admin", "metrics"]
 Scope = Literal["read", "keys", "billing", "all"]
 
-_PREFIXES: dict[Kind, str] = {"service": "kgs_", "admin": "kga_"}
+_PREFIXES: dict[Kind, str] = {"service": "kgs_", "admin": "kga_", "metrics": "kgm_"}
 _BYTES = 32
 _FRESH_S = 2.0  # how long a revoked token may go on
 _COLUMNS = "id, kind, name, scope, created_at, created_by, expires_at, revoked_at, last_used_at"
@@ -55,9 +55,9 @@ def create(
     """Make a token; its secret is in the answer and nowhere else. More than one of a name is valid at once.
 
     Raises:
-        Problem: 422, a service's token has no narrower scope.
+        Problem: 422, only an operator's token has a scope.
     """
-    if kind == "service" and scope != "all":
+    if kind != "admin" and scope != "all":
         raise invalid(FieldError("scope", "wrong_choice", "only admin tokens have a scope"))
     secret = _PREFIXES[kind] + secrets.token_urlsafe(_BYTES)
     with connection.transaction(), connection.cursor(row_factory=class_row(Token)) as cursor:
@@ -77,11 +77,13 @@ def create(
     return made, secret
 
 
-def list_tokens(connection: Connection) -> list[Token]:
-    """Return all tokens, revoked ones too, oldest first."""
+def list_tokens(connection: Connection, *, after: str | None = None, limit: int | None = None) -> list[Token]:
+    """Return tokens by id, revoked ones too."""
     with connection.cursor(row_factory=class_row(Token)) as cursor:
         return cursor.execute(
-            f"/* tokens.list */ SELECT {_COLUMNS} FROM token ORDER BY created_at, id"  # noqa: S608 - columns
+            f"/* tokens.list */ SELECT {_COLUMNS} FROM token "  # noqa: S608 - columns
+            "WHERE %(after)s::text IS NULL OR id > %(after)s ORDER BY id LIMIT %(limit)s",
+            {"after": after, "limit": limit},
         ).fetchall()
 
 

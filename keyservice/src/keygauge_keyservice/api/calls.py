@@ -12,6 +12,7 @@ from flask import Blueprint, Response, request
 
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import (
+    COUNTS,
     INTEGER,
     PAGE,
     TEXT,
@@ -95,6 +96,7 @@ _TYPES: dict[object, Schema] = {
     UUID: {"type": "string", "format": "uuid"},
     int | None: nullable(INTEGER),
     str | None: nullable(TEXT),
+    dict[str, int] | None: nullable(COUNTS),
 }
 
 SCHEMAS = {"Call": obj({name: _TYPES[hint] for name, hint in get_type_hints(call_log.LoggedCall).items()})}

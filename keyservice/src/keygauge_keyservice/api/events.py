@@ -42,7 +42,17 @@ def take() -> dict[str, Any]:
         spool_service.claim(connection, spool, service())
         connection.commit()  # a batch begins outside of any transaction
         try:
-            receipt = ingest.take_batch(connection, spool, first, lines, services().prices, owner=owner, oldest=oldest)
+            receipt = ingest.take_batch(
+                connection,
+                spool,
+                first,
+                lines,
+                services().prices,
+                owner=owner,
+                oldest=oldest,
+                service=service() or "",
+                bounds=services().settings.bounds,
+            )
         except ingest.SpoolClaimedError as error:
             raise Problem(409, "spool_claimed", f"{error}: keep the events and send them later.") from error
     services().ledger_metrics.record(receipt, duration_s=perf_counter() - started)

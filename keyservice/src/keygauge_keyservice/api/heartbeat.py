@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from keygauge.protocol import Heartbeat, HeartbeatAnswer
 from keygauge_keyservice.api.schema import components, operation, ref
 from keygauge_keyservice.sync import heartbeat
-from keygauge_keyservice.web.bearer_auth import replica_only
+from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import message
 
@@ -21,7 +21,13 @@ def receive() -> Response:
     """Apply a heartbeat."""
     sent = message(Heartbeat, code="bad_heartbeat")
     with services().replica_connection() as connection:
-        answer = heartbeat.answer(connection, sent, peppers=services().settings.peppers, prices=services().prices)
+        answer = heartbeat.answer(
+            connection,
+            sent,
+            service=service() or "",
+            peppers=services().settings.peppers,
+            prices=services().prices,
+        )
     return Response(msgspec.json.encode(answer), content_type="application/json")
 
 

@@ -25,6 +25,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "changeKey": {"status": "disabled"},
     "replaceKeyLimits": {"limits": [_OF_KEY]},
     "rotateKey": {"rotation_id": "2026-11", "grace_s": _DAY_S},
+    "createToken": {"kind": "service", "name": "checkout"},
     "setPrice": {"model": "house-model", "tiers": [{"input": 100_000_000, "output": 400_000_000}]},
 }
 QUERIES: dict[str, dict[str, str]] = {
@@ -35,8 +36,10 @@ QUERIES: dict[str, dict[str, str]] = {
     "readBilling": {"account": "{account_id}"},
     "readUsage": {"account": "{account_id}", "group_by": "model", "from": "2026-11-01T00:00:00Z"},
 }
-ONCE = frozenset(("createAccount", "createKey", "createPlan", "setPrice"))  # sent twice they would make two
-VARIABLES = {"account_id": "ACCOUNT", "key_id": "KEY", "plan_id": "PLAN"}
+ONCE = frozenset(
+    ("createAccount", "createKey", "createPlan", "createToken", "setPrice")
+)  # sent twice they would make two
+VARIABLES = {"account_id": "ACCOUNT", "key_id": "KEY", "plan_id": "PLAN", "token_id": "TOKEN"}
 
 
 def add(paths: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:

@@ -11,13 +11,14 @@ Schema: TypeAlias = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 INTEGER: Schema = {"type": "integer"}
+COUNTS: Schema = {"type": "object", "additionalProperties": INTEGER}
 FLAG: Schema = {"type": "boolean"}
 NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 100}
 SLUG: Schema = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,39}$"}
 
 _PROBLEMS = {
     401: "The bearer token is missing or wrong.",
-    403: "It may not be used from this address.",
+    403: "It may not be used for this: it is beyond its scope, or from another address.",
     404: "There is no such thing.",
     409: "It is not in a state that allows this.",
     413: "The body is too large.",

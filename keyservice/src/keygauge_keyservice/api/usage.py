@@ -10,7 +10,19 @@ from typing import Any, cast, get_args
 from flask import Blueprint, Response, request
 
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nullable, obj, operation, query, ref
+from keygauge_keyservice.api.schema import (
+    COUNTS,
+    INTEGER,
+    TEXT,
+    TIME,
+    array,
+    enum,
+    nullable,
+    obj,
+    operation,
+    query,
+    ref,
+)
 from keygauge_keyservice.api.selection import PARAMETERS, read_selection
 from keygauge_keyservice.billing.forecast import find_forecast
 from keygauge_keyservice.csv_stream import usd, write_csv
@@ -21,7 +33,7 @@ from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_pace
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import Quota, find_quotas
-from keygauge_keyservice.usage.sums import UsageSums
+from keygauge_keyservice.usage.sums import DetailedSums
 from keygauge_keyservice.web.bearer_auth import operator_only
 from keygauge_keyservice.web.context import services
 
@@ -100,8 +112,9 @@ def _group(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict
     return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 
-def _figures(tally: UsageSums) -> dict[str, Any]:
+def _figures(tally: DetailedSums) -> dict[str, Any]:
     return {name: getattr(tally, name) for name in _SUMS} | {
+        "details": tally.details,
         "tokens": tally.tokens,
         "tokens_per_request": tally.tokens_per_request,
         "error_rate": tally.error_rate,
@@ -117,12 +130,14 @@ def _quota(quota: Quota) -> dict[str, Any]:
 
 
 def _csv(points: list[usage.Point], bucket: str, group_by: Sequence[Grouping]) -> Response:
-    names = [bucket, *group_by, *_SHOWN, "cost_usd"]
+    kinds = sorted({kind for point in points for kind in point.details})
+    names = [bucket, *group_by, *_SHOWN, *kinds, "cost_usd"]
     rows = (
         [
             point.start,
             *point.names,
             *map(_figures(point).get, _SHOWN),
+            *(point.details.get(kind, 0) for kind in kinds),
             usd(point.cost_nanousd),
         ]
         for point in points
@@ -138,6 +153,7 @@ _RATIO = nullable({"type": "number"})
 _FIGURES = {
     **dict.fromkeys((*_SUMS, "tokens"), INTEGER),
     **dict.fromkeys(_RATIOS, _RATIO),
+    "details": {**COUNTS, "description": "counts of other kinds of use, by kind: audio tokens, images, searches …"},
 }
 _NUMBER = {"type": "number"}
 _BUCKET = enum(*get_args(usage.Bucket))

@@ -1,4 +1,4 @@
-"""`keygauge ledger`: drop what is past its retention, and compare its parts."""
+"""`keygauge ledger`: drop what is past its retention, compare its parts, and take what was set aside."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from keygauge_keyservice import config
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import connected, told_plainly
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
-from keygauge_keyservice.ledger import addresses, partition, reconcile, replica_check
+from keygauge_keyservice.ledger import addresses, aside, ingest, partition, reconcile, replica_check
+from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 _HOURS_MAX = 24 * 366
 _GRACE_S_MAX = 7 * 86_400
@@ -42,6 +44,12 @@ def register(subparsers: Subparsers) -> None:
         help="leave out a replica's hour that changed within so many seconds (default: %(default)s)",
     )
     compare.set_defaults(run=_reconcile)
+    set_aside = verbs.add_parser("aside", help="list the events that were set aside, by service, reason and key")
+    set_aside.set_defaults(run=_list_aside)
+    retake = verbs.add_parser("retake", help="take a service's events that were set aside for a reason, for good")
+    retake.add_argument("reason", help="as `aside` tells it, e.g. implausible_event")
+    retake.add_argument("--service", default="", help="the name of its token (default: the environment's token)")
+    retake.set_defaults(run=_retake)
 
 
 def _prune(arguments: argparse.Namespace) -> int:
@@ -75,6 +83,33 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     else:
         console.print(f"The replicas agree with the ledger: they reported {reported:,} calls in settled hours.")
     return 1 if drift or differences else 0
+
+
+def _list_aside(_: argparse.Namespace) -> int:
+    with connected() as connection:
+        found = aside.count(connection)
+    if not found:
+        output().print("No events are set aside.")
+        return 0
+    table = Table("service", "reason", "key", "first", "last", title="events that are not in the ledger")
+    table.add_column("events", justify="right")
+    for row in found:
+        times = (f"{row[name]:%Y-%m-%d %H:%M}" for name in ("first_at", "last_at"))
+        table.add_row(
+            row["service"] or "(environment)", row["reason"], row["key_id"] or "-", *times, str(row["events"])
+        )
+    output().print(table)
+    return 0
+
+
+def _retake(arguments: argparse.Namespace) -> int:
+    with connected(autocommit=True) as connection:
+        found = aside.find(connection, service=arguments.service, reason=arguments.reason)
+        book = PriceBook(PublicPrices())
+        book.refresh(connection)
+        taken = sum(ingest.retake(connection, ids, book, now=datetime.now(UTC)) for ids in aside.batches(found))
+    output().print(f"Took {taken} of {len(found)} events.")
+    return 0 if taken == len(found) else 1
 
 
 def _table_of_drift(drift: Sequence[reconcile.Drift]) -> Table:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.pricing import own_prices
+from keygauge_keyservice.pricing import own_prices, price_terms
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
@@ -61,12 +61,14 @@ def table(entries: Iterable[Entry]) -> Table:
     shown = Table("model", "provider", "source", "account", "from (UTC)", "input above")
     for name in ("input", "output", "cache read", "cache write", "reasoning", "per call"):
         shown.add_column(name, justify="right")
+    shown.add_column("others")
     for entry in entries:
         since = f"{entry.valid_from.astimezone(UTC):%Y-%m-%d %H:%M}" if entry.valid_from else "-"
         names = (escape(entry.model), escape(entry.provider or "-"), entry.version, entry.account or "-", since)
         for number, rates in enumerate(entry.tiers):
             above = "-" if rates.above < 0 else f"{rates.above:,}"
-            shown.add_row(*(names if number == 0 else [""] * len(names)), above, *_dollars(rates))
+            cells = (above, *_dollars(rates), price_terms.describe_details(rates))
+            shown.add_row(*(names if number == 0 else [""] * len(names)), *cells)
     return shown
 
 
@@ -90,9 +92,7 @@ def _public(now: datetime) -> Iterable[Entry]:
 def _dollars(rates: Rates) -> list[str]:
     """Write rates in US dollars per million tokens, and per call."""
     kinds = (rates.input, rates.output, rates.cache_read, rates.cache_write, rates.reasoning)
-    return [*(_plain(Decimal(rate).scaleb(-9)) for rate in kinds), _plain(Decimal(rates.request).scaleb(-15))]
-
-
-def _plain(number: Decimal) -> str:
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return [
+        *(price_terms.plain(Decimal(rate).scaleb(-9)) for rate in kinds),
+        price_terms.plain(Decimal(rates.request).scaleb(-15)),
+    ]

@@ -1,4 +1,4 @@
-"""`keygauge tokens`: list, create and revoke the bearer tokens of services and operators."""
+"""`keygauge tokens`: list, create and revoke the bearer tokens of services, operators and Prometheus."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from keygauge_keyservice.commands.session import ACTOR, checked_name, connected
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands."""
-    parser = subparsers.add_parser("tokens", help="list, create and revoke tokens of services and operators")
+    parser = subparsers.add_parser(
+        "tokens", help="list, create and revoke tokens of services, operators and Prometheus"
+    )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     verbs.add_parser("list", help="list all tokens").set_defaults(run=_list)
     create = verbs.add_parser("create", help="make a token; it is printed this once, alone on standard output")
@@ -27,7 +29,7 @@ def register(subparsers: Subparsers) -> None:
         "name", help="the service, or who or what acts: many tokens may share it, such as two in a rotation"
     )
     create.add_argument(
-        "--scope", choices=get_args(tokens.Scope), default="all", help="of an admin token (%(default)s)"
+        "--scope", choices=get_args(tokens.Scope), default="all", help="what an admin token may change (%(default)s)"
     )
     create.add_argument("--expires-at", type=moment, help="e.g. 2030-01-31T12:00:00+00:00")
     create.set_defaults(run=_create)
@@ -40,7 +42,7 @@ def _list(_: argparse.Namespace) -> int:
     with connected() as connection:
         found = tokens.list_tokens(connection)
     table = Table(Column("token", min_width=12), "kind", "name", "scope", "created", "expires", "revoked", "last used")
-    for token in found:
+    for token in sorted(found, key=lambda one: one.created_at):
         moments = (token.created_at, token.expires_at, token.revoked_at, token.last_used_at)
         table.add_row(token.id, token.kind, token.name, token.scope, *map(_day, moments))
     output().print(table)

@@ -16,7 +16,7 @@ from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import connected
 from keygauge_keyservice.csv_stream import usd
-from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage import kinds, usage
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import Quota, find_quotas
 from keygauge_keyservice.usage.sums import UsageSums
@@ -57,6 +57,8 @@ def _run(arguments: argparse.Namespace) -> int:
         quotas = find_quotas(connection, arguments.account) if arguments.account else []
     console = output()
     console.print(_usage_table(arguments.by, parts, totals))
+    if totals.details:
+        console.print(_kinds_table(totals))
     if quotas:
         console.print(_quota_table(quotas))
     return 0
@@ -76,6 +78,14 @@ def _usage_table(by: Sequence[Grouping], parts: Sequence[usage.Part], totals: us
         table.add_column(name, justify="right", footer=figure)
     for part in parts:
         table.add_row(*(escape(name) or "-" for name in part.names), *_figures(part))
+    return table
+
+
+def _kinds_table(totals: usage.Totals) -> Table:
+    table = Table("kind", title="Other kinds of use")
+    table.add_column("count", justify="right")
+    for _, title, count in kinds.told(totals.details):
+        table.add_row(escape(title), f"{count:,}")
     return table
 
 

@@ -77,6 +77,9 @@ class Refusal(StrEnum):
     NEGATIVE_TOKENS = "negative_tokens"
     ABSURD_SIZE = "absurd_size"
     UNKNOWN_KEY = "unknown_key"  # no such key in that account
+    KEY_NOT_TOLD = "key_not_told"  # the service that reports it never looked the key up
+    IMPLAUSIBLE_EVENT = "implausible_event"  # see `plausible`
+    IMPLAUSIBLE_BATCH = "implausible_batch"
     UNSTORABLE = "unstorable"  # PostgreSQL cannot hold it
 
 

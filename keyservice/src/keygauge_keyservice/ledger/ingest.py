@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import groupby
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import addresses, aggregate, partition, rollup
+from keygauge_keyservice.ledger import addresses, aggregate, aside, kinds, partition, rollup
 from keygauge_keyservice.ledger.batch import read_lines
 from keygauge_keyservice.ledger.copy import copied_events
 from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
+from keygauge_keyservice.ledger.plausible import Bounds
 from keygauge_keyservice.pricing.public_prices import Cost, Price
 
 CLAIM = timedelta(
@@ -24,6 +28,7 @@ _REFUSALS_LOGGED_MAX = 5  # of one batch
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_US = 86_400_000_000
+_BOUNDS = Bounds()
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +36,11 @@ _USE_KEYS = """/* key.use */
 UPDATE key SET last_used_at = use.at, last_used_ip = use.ip, last_used_route = use.route
 FROM unnest(%s::text[], %s::timestamptz[], %s::text[], %s::text[]) AS use (id, at, ip, route)
 WHERE key.id = use.id AND (key.last_used_at IS NULL OR key.last_used_at < use.at)"""
+
+_KEYS = """/* key.accounts */
+SELECT id, account_id, told_key.key_id IS NOT NULL AS told
+FROM key LEFT JOIN told_key ON told_key.key_id = key.id AND told_key.service = %s
+WHERE id = ANY(%s)"""
 
 _LOCK = """/* spool.lock */
 INSERT INTO spool AS held (id, next, updated_at, owner) VALUES (%(spool)s, 0, clock_timestamp(), %(owner)s)
@@ -61,6 +71,27 @@ class LedgerError(RuntimeError):
 
 class SpoolClaimedError(LedgerError):
     """Another process sends this spool: of two that number their own events alike, one would lose them."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The service that sends a batch, and what it may report; `lines[i]` has the number `first + i` in its spool."""
+
+    service: str
+    first: int
+    lines: Sequence[bytes]
+    bounds: Bounds
+
+    def check(self, entries: Iterable[Event | Refusal], told: AbstractSet[str]) -> list[Event | Refusal]:
+        """Replace what the service may not report: usage of keys that it was not told of, and what is not plausible."""
+        own = [
+            Refusal.KEY_NOT_TOLD if isinstance(entry, Event) and entry.key not in told else entry for entry in entries
+        ]
+        return list(self.bounds.check(own))
+
+    def refused(self, number: int, refusal: Refusal, entry: Event | Refusal) -> aside.Refused:
+        """Return what is kept of an event that is not taken."""
+        return number, refusal, aside.key_of(entry), self.lines[number - self.first]
 
 
 @dataclass(frozen=True)
@@ -95,12 +126,15 @@ def take_batch(
     *,
     owner: str | None = None,
     oldest: int | None = None,
+    service: str | None = None,
+    bounds: Bounds = _BOUNDS,
     now: datetime | None = None,
 ) -> Receipt:
     """Take the lines of a spool that are not yet in the ledger; the same batch again changes nothing.
 
-    `owner` is the sender, where it says who it is, and `oldest` the number of the first event that it still has: where
-    the ledger misses some of those (it was restored to a moment before), it takes nothing and tells where to go on.
+    `service` is whose token came with it: what it may not report, and what cannot be read, is set aside. `owner` is the
+    sender, where it says who it is, and `oldest` the number of the first event that it still has: where the ledger
+    misses some of those (it was restored to a moment before), it takes nothing and tells where to go on.
     The connection must be outside of any transaction: when this returns, all is committed.
 
     Raises:
@@ -109,7 +143,8 @@ def take_batch(
     now = now or datetime.now(UTC)
     window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
     read = read_lines(lines, window=window)
-    receipt = take_events(connection, spool, first, read, price, owner=owner, oldest=oldest)
+    source = None if service is None else Source(service, first, lines, bounds)
+    receipt = take_events(connection, spool, first, read, price, owner=owner, oldest=oldest, source=source)
     if receipt.refused:
         _log.warning("spool %s: %d events refused, first %s", spool, len(receipt.refused), _first_refusals(receipt))
     return receipt
@@ -124,10 +159,12 @@ def take_events(
     *,
     owner: str | None = None,
     oldest: int | None = None,
+    source: Source | None = None,
 ) -> Receipt:
     """Take events that are checked but for their keys; `read[i]` has the number `first + i` in its spool.
 
-    An event that PostgreSQL cannot hold is refused by itself, and the rest is taken.
+    Without a source they come from within, and may be of any key. An event that PostgreSQL cannot hold is refused by
+    itself, and the rest is taken.
 
     Raises:
         LedgerError: the connection is in a transaction, so nothing would be durable on return.
@@ -136,18 +173,41 @@ def take_events(
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise LedgerError("the connection is in a transaction: a batch is acknowledged only when it is committed")
     try:
-        return _take(connection, spool, first, read, price, owner=owner, oldest=oldest)
+        return _take(connection, spool, first, read, price, owner=owner, oldest=oldest, source=source)
     except _UNSTORABLE as error:
         if not read:
             raise
         if len(read) == 1:
             _log.warning("spool %s: event %d cannot be stored: %s", spool, first, type(error).__name__)
-            return _take(connection, spool, first, [Refusal.UNSTORABLE], price, owner=owner, oldest=oldest)
+            unstorable = [Refusal.UNSTORABLE]
+            return _take(connection, spool, first, unstorable, price, owner=owner, oldest=oldest, source=source)
     middle = len(read) // 2
-    before = take_events(connection, spool, first, read[:middle], price, owner=owner, oldest=oldest)
+    take = partial(take_events, owner=owner, oldest=oldest, source=source)
+    before = take(connection, spool, first, read[:middle], price)
     if before.next < first:
         return before
-    return before.plus(take_events(connection, spool, first + middle, read[middle:], price, owner=owner, oldest=oldest))
+    return before.plus(take(connection, spool, first + middle, read[middle:], price))
+
+
+def retake(connection: Connection, ids: Iterable[int], price: Price, *, now: datetime) -> int:
+    """Take events that were set aside, at somebody's word; return how many. What still cannot be taken stays aside."""
+    window = Window(_to_us(now - AGE_MAX), _to_us(now + AHEAD_MAX))
+    taken = 0
+    with connection.transaction():
+        for spool, group in groupby(aside.drop(connection, ids), key=lambda row: str(row["spool_id"])):
+            rows = list(group)
+            read = read_lines([row["line"] for row in rows], window=window)
+            accounts, _ = _prepare(connection, read, None)
+            checked = [_check_key(entry, accounts) for entry in read]
+            for row, entry in zip(rows, checked, strict=True):
+                if isinstance(entry, Refusal):
+                    aside.put_back(connection, row, entry)
+            fresh = [
+                (row["number"], entry) for row, entry in zip(rows, checked, strict=True) if isinstance(entry, Event)
+            ]
+            _write(connection, spool, fresh, price, end=find_cursor(connection, spool))
+            taken += len(fresh)
+    return taken
 
 
 def _take(
@@ -159,34 +219,37 @@ def _take(
     *,
     owner: str | None,
     oldest: int | None,
+    source: Source | None,
 ) -> Receipt:
     """Take events in one transaction, all or none."""
-    sound = [entry for entry in read if isinstance(entry, Event)]
-    months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in {event.time_us // _DAY_US for event in sound}}
-    accounts = _prepare(connection, {event.key for event in sound}, months)
+    accounts, told = _prepare(connection, read, source.service if source else None)
     checked = [_check_key(entry, accounts) for entry in read]
+    if source is not None:
+        checked = source.check(checked, told)
     with connection.transaction():
         cursor = _lock_cursor(connection, spool, owner)
         if oldest is not None and max(cursor, oldest) < first:
             return Receipt(next=max(cursor, oldest), accepted=0, refused=(), duplicates=0, missing=0, newest_us=None)
         numbered = enumerate(checked, first)
         fresh = [(number, entry) for number, entry in numbered if number >= cursor and isinstance(entry, Event)]
-        sums = rollup.Sums()
-        with copied_events(connection, spool, _priced(fresh, price, sums)):
-            usage_aggregates = aggregate.columns(sums.groups)
-            events = [event for _, event in fresh]
         end = max(cursor, first + len(read))
-        with connection.pipeline():  # one wait for all
-            rollup.write(connection, sums)
-            aggregate.write(connection, usage_aggregates)
-            _use_keys(connection, events)
-            addresses.note(connection, events)
-            _move_cursor(connection, spool, end, sums)
-    refused = ((number, entry) for number, entry in enumerate(checked, first) if isinstance(entry, Refusal))
+        _write(connection, spool, fresh, price, end=end)
+        refused = [
+            (number, entry)
+            for number, entry in enumerate(checked, first)
+            if isinstance(entry, Refusal) and number >= cursor
+        ]
+        if source is not None:
+            aside.keep(
+                connection,
+                spool,
+                source.service,
+                [source.refused(number, refusal, read[number - first]) for number, refusal in refused],
+            )
     return Receipt(
         next=end,
         accepted=len(fresh),
-        refused=tuple((number, refusal) for number, refusal in refused if number >= cursor),
+        refused=tuple(refused),
         duplicates=min(max(cursor - first, 0), len(read)),
         missing=max(first - cursor, 0),
         newest_us=max((event.time_us for _, event in fresh), default=None),
@@ -199,16 +262,39 @@ def find_cursor(connection: Connection, spool: str) -> int:
     return row["next"] if row else 0
 
 
-def _prepare(connection: Connection, keys: Iterable[str], months: set[date]) -> dict[str, str]:
-    """Return each key's account, which never changes, and see to the months' partitions, before the transaction."""
+def _prepare(
+    connection: Connection, read: Sequence[Event | Refusal], service: str | None
+) -> tuple[dict[str, str], set[str]]:
+    """Return each key's account, which never changes, and which keys the service was told of.
+
+    Sees to the partitions of the events' months, before the transaction.
+    """
+    events = [entry for entry in read if isinstance(entry, Event)]
+    days = {event.time_us // _DAY_US for event in events}
+    months = {partition.month_of(_to_datetime(day * _DAY_US)) for day in days}
+    keys = list({event.key for event in events})
     with connection.pipeline(), connection.transaction():  # one wait for both
-        accounts = connection.execute(
-            "/* key.accounts */ SELECT id, account_id FROM key WHERE id = ANY(%s)", (list(keys),)
-        )
+        found = connection.execute(_KEYS, (service, keys))
         present = connection.execute(partition.PRESENT)
     if months - partition.months_of(present):
         partition.ensure(connection, months)
-    return {row["id"]: row["account_id"] for row in accounts}
+    rows = found.fetchall()
+    return {row["id"]: row["account_id"] for row in rows}, {row["id"] for row in rows if row["told"]}
+
+
+def _write(connection: Connection, spool: str, fresh: Sequence[tuple[int, Event]], price: Price, *, end: int) -> None:
+    """Write events with all sums, and move their spool's cursor to `end`."""
+    sums = rollup.Sums()
+    with copied_events(connection, spool, _priced(fresh, price, sums)):
+        usage_aggregates = aggregate.columns(sums.groups)
+        events = [event for _, event in fresh]
+    with connection.pipeline():  # one wait for all
+        rollup.write(connection, sums)
+        aggregate.write(connection, usage_aggregates)
+        kinds.write(connection, events)
+        _use_keys(connection, events)
+        addresses.note(connection, events)
+        _move_cursor(connection, spool, end, sums)
 
 
 def _check_key(entry: Event | Refusal, accounts: dict[str, str]) -> Event | Refusal:

@@ -62,6 +62,7 @@ class Exchanged:
 def exchange(
     connection: Connection,
     *,
+    service: str | None,
     replica: str,
     returns: Sequence[Return] = (),
     acquisitions: Sequence[Acquisition] = (),
@@ -72,9 +73,10 @@ def exchange(
     """Take leases back and give leases out, in the caller's transaction; those that are not known are passed over.
 
     `replicas` are alive; of these, those that use a limit share it.
+    A `service` spends limits of keys that it was told of only; None: whoever calls from within.
     """
     refunds = _take_back(connection, replica, returns, reading)
-    wanted = _open(connection, acquisitions) if acquisitions else {}
+    wanted = _open(connection, service, acquisitions) if acquisitions else {}
     held = [hold for hold in holds if _is_lease_id(hold.lease)]
     states = _lock(connection, sorted({*refunds, *wanted, *concurrency.find(connection, replica, held)}))
     if not states:
@@ -244,8 +246,8 @@ def _shrink(connection: Connection, replica: str, returns: Sequence[Return]) -> 
     ).fetchall()
 
 
-def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[str, Acquisition]:
-    """Return what is wanted by limit, for the limits that exist, each with a row from now on."""
+def _open(connection: Connection, service: str | None, acquisitions: Sequence[Acquisition]) -> dict[str, Acquisition]:
+    """Return what is wanted by limit, for limits that a service may spend, each with a row from now on."""
     _prune(connection)
     wanted = {item.limit: item for item in acquisitions if _is_limit_id(item.limit)}
     rows = connection.execute(
@@ -255,11 +257,13 @@ def _open(connection: Connection, acquisitions: Sequence[Acquisition]) -> dict[s
         "LEFT JOIN key ON subject = 'key' AND key.id = split_part(wanted.id, ':', 2) "
         "JOIN account ON account.id = "
         "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
-        "WHERE account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id), "
+        "WHERE (account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id) AND (%s::text IS NULL OR EXISTS ("
+        "SELECT FROM told_key JOIN key AS told ON told.id = told_key.key_id "
+        "WHERE told_key.service = %s AND told.account_id = account.id AND (key.id IS NULL OR told.id = key.id)))), "
         "opened AS (INSERT INTO limit_state (id, account_id) SELECT id, account_id FROM known ORDER BY id "
         "ON CONFLICT DO NOTHING) "
         "SELECT id FROM known",
-        (list(wanted),),
+        (list(wanted), service, service),
     )
     return {row["id"]: wanted[row["id"]] for row in rows}
 

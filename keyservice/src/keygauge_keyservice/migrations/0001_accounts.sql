@@ -1,4 +1,4 @@
--- Plans, accounts, who may sign in, and the tokens of services and operators.
+-- Plans, accounts, who may sign in, and the tokens of services, operators and Prometheus.
 
 CREATE TABLE plan (
     id          text PRIMARY KEY,             -- a slug: free, pro, vip
@@ -75,10 +75,10 @@ CREATE TABLE invitation (
 );
 CREATE INDEX invitation_account ON invitation (account_id);
 
--- Bearer tokens beside the two of the environment: of services and of operators, each named, and revoked by itself.
+-- Bearer tokens beside the two of the environment: of services, operators and Prometheus, each named, and revoked by itself.
 CREATE TABLE token (
     id            text PRIMARY KEY,           -- 12 characters, base62
-    kind          text NOT NULL CHECK (kind IN ('service', 'admin')),
+    kind          text NOT NULL CHECK (kind IN ('service', 'admin', 'metrics')),
     name          text NOT NULL,              -- of the service, or of who or what acts; many tokens may share it
     scope         text NOT NULL DEFAULT 'all' CHECK (scope IN ('read', 'keys', 'billing', 'all')),
     hash          bytea NOT NULL UNIQUE,      -- SHA-256 of 256 random bits

@@ -38,6 +38,14 @@ CREATE TABLE key_secret (
     UNIQUE (key_id, rotation_id)
 );
 
+-- Which service looked up which key: it reports usage of no other, spends no other's limits and hears of no other's changes.
+-- A service is the name of its tokens; the environment's token is the service without a name.
+CREATE TABLE told_key (
+    service  text NOT NULL,
+    key_id   text NOT NULL REFERENCES key ON DELETE CASCADE,
+    PRIMARY KEY (service, key_id)
+);
+
 -- What the peppers are known by, so that a service with another one says so instead of refusing every key.
 CREATE TABLE pepper (
     version      integer PRIMARY KEY,

@@ -123,3 +123,15 @@ CREATE TABLE ledger_check (
     surplus_requests    bigint NOT NULL,
     surplus_tokens      bigint NOT NULL
 ) WITH (fillfactor = 50);
+
+-- Events that the ledger did not take, with the reason; an operator may have them taken.
+CREATE TABLE event_aside (
+    id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    spool_id  text NOT NULL,
+    number    bigint NOT NULL,                -- in its spool
+    service   text NOT NULL,                  -- whose token brought it
+    reason    text NOT NULL,
+    key_id    text,                           -- as the event says, where it can be read
+    line      bytea NOT NULL
+);

@@ -68,3 +68,19 @@ CROSS JOIN LATERAL (VALUES
 WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days)
 GROUP BY account_id, length_s, breakdown, inside, start, part
 $$;
+
+-- Counts of the kinds of use beyond the tokens that every call has, such as audio tokens, images and searches, by quarter
+-- of an hour and by day. Few calls have any.
+CREATE TABLE usage_kind (
+    account_id    text NOT NULL,
+    length_s      integer NOT NULL CHECK (length_s IN (900, 86400)),
+    bucket        timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    key_id        text NOT NULL,
+    route         text NOT NULL,
+    model         text NOT NULL,        -- '' where there is none
+    status_class  smallint NOT NULL,
+    kind          text NOT NULL,
+    count         bigint NOT NULL,
+    PRIMARY KEY (account_id, length_s, bucket, key_id, route, model, status_class, kind)
+) WITH (fillfactor = 70);
+CREATE INDEX usage_kind_of_all ON usage_kind (length_s, bucket);  -- for operators: every account

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from keygauge.kinds import BY_ONE, PART_OF
 from keygauge.pricing.rates import Rates
@@ -39,6 +40,18 @@ def parse_tiers(texts: list[str]) -> list[Rates]:
     tiers = read_tiers(fields)
     fields.check()
     return tiers
+
+
+def describe_details(rates: Rates) -> str:
+    """Write the rates of other kinds in US dollars: each of `BY_ONE`, else per million."""
+    told = [(kind, Decimal(rates.details[kind])) for kind in PART_OF if kind in rates.details]
+    return ", ".join(f"{kind} {plain(rate.scaleb(-15 if kind in BY_ONE else -9))}" for kind, rate in told)
+
+
+def plain(number: Decimal) -> str:
+    """Write a number without an exponent and without zeros at its end."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _read_rates(fields: Fields) -> Rates:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from keygauge import protocol
 from keygauge.protocol import Denial, Grant, HeartbeatAnswer, Held
 from keygauge_keyservice.database import Connection
@@ -12,24 +14,32 @@ from keygauge_keyservice.limits.replicas import T_MAX_MS
 from keygauge_keyservice.pricing import price_steps
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.secret import Peppers
-from keygauge_keyservice.sync import key_entries
+from keygauge_keyservice.sync import key_entries, told_keys
 
 _MS_US = 1_000
 _SOON_MS = 1_000
 
 
 def answer(
-    connection: Connection, message: protocol.Heartbeat, *, peppers: Peppers, prices: PriceBook
+    connection: Connection, message: protocol.Heartbeat, *, service: str | None, peppers: Peppers, prices: PriceBook
 ) -> HeartbeatAnswer:
-    """Apply a heartbeat in the caller's transaction and return the protocol's answer."""
+    """Apply a heartbeat in the caller's transaction and return the protocol's answer.
+
+    A `service` hears of keys that it was told of only; None: whoever calls from within hears of all.
+    """
     alive = replicas.see(connection, message)
     # Before the entries, so that those are at least as new.
     changes = change_feed.read(connection, message.cursor, epoch=message.epoch)
     found = key_entries.look_up(connection, message.look_up, peppers) if message.look_up else []
-    keys = key_entries.load(connection, list({*changes.key_ids, *(item.key for item in found)}))
-    told = _prices(connection, message.prices, prices) if message.prices else None  # before rows of limits are locked
+    if found:
+        told_keys.tell(connection, service, {item.key for item in found})
+    changed = told_keys.of(connection, service, changes.key_ids) if changes.key_ids else []
+    keys = key_entries.load(connection, list({*changed, *(item.key for item in found)}))
+    # Before rows of limits are locked.
+    told = _prices(connection, message.prices, prices, service) if message.prices else None
     leased = leases.exchange(
         connection,
+        service=service,
         replica=message.replica,
         returns=message.returns,
         acquisitions=message.acquire,
@@ -56,10 +66,15 @@ def answer(
     )
 
 
-def _prices(connection: Connection, asked: protocol.PricesWanted, book: PriceBook) -> protocol.Prices:
+def _prices(
+    connection: Connection, asked: protocol.PricesWanted, book: PriceBook, service: str | None
+) -> protocol.Prices:
     book.refresh(connection)
     state = book.state  # before the rates, so that those are at least as new
-    return protocol.Prices(state, price_steps.answer(book, asked.want))
+    tariffs = {name.tariff for name in asked.want if name.tariff is not None}
+    own = told_keys.accounts_of(connection, service, tariffs) if tariffs else set()
+    want = [name if name.tariff in own else replace(name, tariff=None) for name in asked.want]
+    return protocol.Prices(state, price_steps.answer(book, want))
 
 
 def held(item: concurrency.Kept) -> Held:

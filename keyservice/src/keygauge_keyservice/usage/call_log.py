@@ -71,6 +71,7 @@ class LoggedCall:
     outcome: str
     limit_name: str | None
     trace_id: str | None
+    details: dict[str, int] | None  # of other kinds of use, by kind
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ class Page:
 
 _COLUMNS = """id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us,
     request_bytes, response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
-    cache_write_tokens, reasoning_tokens, usage_status, cost_nanousd, price_version, outcome, limit_name, trace_id"""
+    cache_write_tokens, reasoning_tokens, usage_status, cost_nanousd, price_version, outcome, limit_name, trace_id,
+    details"""
 _PAGE = f"""/* calls.page */
 SELECT {_COLUMNS}
 FROM event

@@ -24,7 +24,7 @@ _PAIR = 2  # of dimensions: a usage aggregate holds no more
 
 _FILTERS = ("key", "route", "model")
 _STATUS = "status"  # the smallest usage aggregate: what is asked for without groups adds up its few rows
-_COLUMNS = {
+COLUMNS = {
     "account": sql.SQL("account_id"),
     "key": sql.SQL("key_id"),
     "route": sql.SQL("route"),
@@ -151,7 +151,7 @@ def merge(sums: Sums, other: Mapping[str, Any]) -> None:
 
 def _aggregate_query(question: Question) -> sql.Composed:
     inside, part = question.cut or (None, _STATUS)
-    columns = {"account": _COLUMNS["account"], inside: sql.SQL("inside"), part: sql.SQL("part")}
+    columns = {"account": COLUMNS["account"], inside: sql.SQL("inside"), part: sql.SQL("part")}
     names = [columns[name] for name in question.group_by]
     return _compose(
         "usage.usage_aggregates", "usage_aggregate", names, _AGGREGATE_SUMS, _selected(question, names, _FROM_AGGREGATE)
@@ -159,7 +159,7 @@ def _aggregate_query(question: Question) -> sql.Composed:
 
 
 def _rollup_query(question: Question) -> sql.Composed:
-    columns = [_COLUMNS[name] for name in question.group_by]
+    columns = [COLUMNS[name] for name in question.group_by]
     return _compose("usage.rollups", "rollup", columns, _ROLLUP_SUMS, _selected(question, columns, _FROM_ROLLUP))
 
 

@@ -81,3 +81,10 @@ class UsageSums:
                 return lower_s + (upper_s - lower_s) * max(rank - below, 0) / (up_to - below)
             below, lower_s = up_to, upper_s
         return DURATION_BUCKETS_S[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetailedSums(UsageSums):
+    """Sums with the counts of other kinds of use, by kind; those that there are."""
+
+    details: Mapping[str, int] = field(default_factory=dict)

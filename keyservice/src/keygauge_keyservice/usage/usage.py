@@ -12,8 +12,9 @@ import psycopg
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.rollup import BUCKET_S
+from keygauge_keyservice.usage.kinds import find_kinds
 from keygauge_keyservice.usage.query import Grouping, Names, Question, Sums, find_sums, merge
-from keygauge_keyservice.usage.sums import UsageSums
+from keygauge_keyservice.usage.sums import DetailedSums, UsageSums
 from keygauge_keyservice.usage.time_cover import cut
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
@@ -53,7 +54,7 @@ class Selection(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Totals(UsageSums):
+class Totals(DetailedSums):
     """The sums over a range; `start` and `end` are the range used."""
 
     start: datetime
@@ -71,7 +72,7 @@ class Totals(UsageSums):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point(UsageSums):
+class Point(DetailedSums):
     """The sums of one bucket of time, and of one group where they are asked for; `start` may lie before the range."""
 
     start: datetime
@@ -84,7 +85,7 @@ class Point(UsageSums):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part(UsageSums):
+class Part(DetailedSums):
     """The sums of one group: the names of an account, key, route or model ("" for none), or 2xx to 5xx."""
 
     names: Names
@@ -106,7 +107,8 @@ def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     """Add up all selected calls."""
     start, end = quarters(selection["start"], selection["end"])
     found = _add_up(connection, selection, [(start, end)], group_by=())
-    return Totals.from_row(found.get((0, ())) or vars(UsageSums()), start=start, end=end)
+    sums = found.get((0, ())) or vars(UsageSums())
+    return Totals.from_row(sums, start=start, end=end, details=_details(sums))
 
 
 def breakdown(connection: Connection, *, by: GroupBy, **selection: Unpack[Selection]) -> list[Part]:
@@ -119,7 +121,7 @@ def breakdown(connection: Connection, *, by: GroupBy, **selection: Unpack[Select
     found = _add_up(connection, selection, [span], group_by=_dimensions(by))
     if len(found) > POINTS_MAX:
         raise UsageError(f"that is {len(found)} groups, more than {POINTS_MAX}: narrow it or tell less apart")
-    parts = [Part.from_row(sums, names=names) for (_, names), sums in found.items()]
+    parts = [Part.from_row(sums, names=names, details=_details(sums)) for (_, names), sums in found.items()]
     return sorted(parts, key=lambda part: (-part.requests, part.names))
 
 
@@ -147,8 +149,8 @@ def series(
     groups: Sequence[Names] = sorted({names for _, names in found}) if group_by else [()]
     _bound_points(start, end, bucket, groups=len(groups))
     return [
-        Point.from_row(found[number, names], start=first, names=names)
-        if (number, names) in found
+        Point.from_row(sums, start=first, names=names, details=_details(sums))
+        if (sums := found.get((number, names)))
         else Point(start=first, names=names)
         for number, first in enumerate(starts)
         for names in groups
@@ -169,6 +171,10 @@ def quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
         raise UsageError(f"give a range of at most {RANGE_MAX.days} days between {_YEAR_MIN} and {_YEAR_MAX}")
     first, last = int(start.timestamp() // BUCKET_S), -int(-end.timestamp() // BUCKET_S)
     return datetime.fromtimestamp(first * BUCKET_S, UTC), datetime.fromtimestamp(last * BUCKET_S, UTC)
+
+
+def _details(sums: Sums) -> dict[str, int]:
+    return sums.get("details") or {}
 
 
 def _dimensions(group_by: GroupBy) -> tuple[Grouping, ...]:
@@ -206,7 +212,11 @@ def _add_up(
         raise UsageError(
             "that takes too long to add up: give a shorter range, narrow it, or tell less apart"
         ) from error
-    return {pair: sums for pair, sums in found.items() if sums["requests"]}
+    found = {pair: sums for pair, sums in found.items() if sums["requests"]}
+    for pair, details in find_kinds(connection, question, spans).items():
+        if pair in found:
+            found[pair]["details"] = details
+    return found
 
 
 def _find_starts(connection: Connection, start: datetime, end: datetime, bucket: Bucket, zone: str) -> list[datetime]:

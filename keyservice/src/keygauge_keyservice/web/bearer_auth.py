@@ -58,13 +58,15 @@ def replica_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
     return guarded
 
 
-def require_any_token() -> None:
-    """Let holders of an admin token or a service token go on.
+def require_reader() -> None:
+    """Let go on who may read what is told of all accounts: tokens for metrics, of operators, or the environment's.
 
     Raises:
         Problem: 401.
     """
-    _require("admin", "service")
+    caller = _require("metrics", "admin", "service")
+    if caller.kind == "service" and caller.name is not None:
+        raise _unauthorized()
 
 
 def actor() -> str:
@@ -86,14 +88,18 @@ def _caller() -> Caller:
 def _require(*kinds: Kind) -> Caller:
     caller = next((one for one in _callers() if one.kind in kinds), None)
     if caller is None:
-        raise Problem(
-            401,
-            "unauthorized",
-            "The bearer token is missing or wrong.",
-            headers={"WWW-Authenticate": 'Bearer realm="keygauge"'},
-        )
+        raise _unauthorized()
     g.caller = caller
     return caller
+
+
+def _unauthorized() -> Problem:
+    return Problem(
+        401,
+        "unauthorized",
+        "The bearer token is missing or wrong.",
+        headers={"WWW-Authenticate": 'Bearer realm="keygauge"'},
+    )
 
 
 def _callers() -> list[Caller]:

@@ -28,7 +28,9 @@ def send(connection):
         head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
         with connection.transaction():
             message = msgspec.convert(head | parts, Heartbeat)
-            answer = heartbeat.answer(connection, message, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+            answer = heartbeat.answer(
+                connection, message, service=None, peppers=PEPPERS, prices=PriceBook(PublicPrices())
+            )
             return msgspec.to_builtins(answer)
 
     return send

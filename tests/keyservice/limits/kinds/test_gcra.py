@@ -86,7 +86,7 @@ def test_a_smooth_limit_is_kept_in_the_database(connection):
     def exchange(*acquisitions, returns=()):
         with connection.transaction():
             traded = leases.exchange(
-                connection, replica="r", acquisitions=acquisitions, returns=list(returns), replicas=1
+                connection, service=None, replica="r", acquisitions=acquisitions, returns=list(returns), replicas=1
             )
         return [(item.lease_id, item.grant.units) for item in traded.granted]
 

@@ -15,7 +15,8 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.portal import auth, limit_text
-from keygauge_keyservice.usage import usage
+from keygauge_keyservice.pricing.price_terms import describe_details
+from keygauge_keyservice.usage import kinds, usage
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 
@@ -34,6 +35,7 @@ def show() -> str:
         return render_template(
             "portal/billing.html",
             prices=_prices(connection, account_id, statement),
+            describe_rates=describe_details,
             plan=plans.require(connection, account.plan_id),
             plan_names={plan.id: plan.name for plan in plans.list_plans(connection)},
             monthly_nanousd=billing.find_plan_price(connection, account.plan_id),
@@ -92,6 +94,7 @@ def show_one(month: str) -> str:
             last_day=(end - timedelta(days=1)).date(),
             plan_name=plan.name if (plan := plans.find(connection, invoice.plan_id)) else invoice.plan_id,
             lines=lines,
+            told=kinds.told,
             later_nanousd=sum(line.cost_nanousd for line in lines) - invoice.usage_nanousd,
         )
 

@@ -18,7 +18,7 @@ from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.portal import auth, date_range, own_keys, reader
 from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.own_keys import require_own
-from keygauge_keyservice.usage import call_log
+from keygauge_keyservice.usage import call_log, kinds
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
 from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.context import services
@@ -92,7 +92,9 @@ def read(place: str) -> str:
             key = require_own(connection, call.key_id)
     except UsageError as error:
         raise Problem(404, "call_not_found", "Request not found.") from error
-    return render_template("portal/call.html", call=call, key=key, outcomes=_OUTCOMES, streams=_STREAMS)
+    return render_template(
+        "portal/call.html", call=call, key=key, outcomes=_OUTCOMES, streams=_STREAMS, told=kinds.told
+    )
 
 
 @blueprint.get("/calls.csv")

@@ -22,7 +22,7 @@ from keygauge_keyservice.portal.pages.operator import blueprint, query_text
 from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
-from keygauge_keyservice.pricing.price_terms import read_tiers
+from keygauge_keyservice.pricing.price_terms import describe_details, read_tiers
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 
@@ -82,6 +82,7 @@ def _page(*, wrong: list[str] | None = None) -> str:
     return render_template(
         "portal/operator_prices.html",
         prices=found,
+        describe_rates=describe_details,
         wrong=wrong,
         given=request.form if wrong else {},
         is_added=request.args.get("notice") == "added",

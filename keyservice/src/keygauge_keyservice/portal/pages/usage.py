@@ -18,7 +18,7 @@ from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS, credits_metric
 from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.usage_view import CHARTS, GROUPINGS, View, read_view, select
-from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage import kinds, usage
 from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.usage.usage import Bucket, Part, Point, Selection
 from keygauge_keyservice.web.context import services
@@ -96,6 +96,7 @@ def show() -> str:
         key_labels=own_keys.labels(listed),
         keys=listed,
         totals=totals,
+        kinds=kinds.told(totals.details),
         earlier=earlier,
         rows=rows,
         rows_max=_ROWS_MAX,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import auth, own_keys
 from keygauge_keyservice.portal.usage_view import GROUPINGS, View, read_view, select
 from keygauge_keyservice.usage import usage
-from keygauge_keyservice.usage.sums import UsageSums
+from keygauge_keyservice.usage.sums import DetailedSums
 from keygauge_keyservice.web import export
 from keygauge_keyservice.web.context import services
 
@@ -56,7 +56,7 @@ def _table() -> tuple[View, list[str], list[list[Any]]]:
             raise Problem(422, "bad_range", view.shown.error)
         selection, zone = select(connection, view), view.shown.zone
         names: list[str] = [view.bucket] if is_over_time else []
-        rows: Iterable[tuple[Sequence[str], UsageSums]]
+        rows: Sequence[tuple[Sequence[str], DetailedSums]]
         if table == "time":
             points = usage.series(connection, bucket=view.bucket, zone=zone.key, **selection)
             rows = [((point.start.astimezone(zone).isoformat(),), point) for point in points]
@@ -70,5 +70,14 @@ def _table() -> tuple[View, list[str], list[list[Any]]]:
             named = own_keys.name_keys(connection, listed, parts) if group == "key" else None
             rows = [((part.group, named[part.group]) if named is not None else (part.group,), part) for part in parts]
             names += ["key_id", "key"] if named is not None else [group]
-    lines = [[*texts, *(getattr(sums, figure) for figure in _FIGURES), usd(sums.cost_nanousd)] for texts, sums in rows]
-    return view, [*names, *_FIGURES, "cost_usd"], lines
+    kinds = sorted({kind for _, sums in rows for kind in sums.details})
+    lines = [
+        [
+            *texts,
+            *(getattr(sums, figure) for figure in _FIGURES),
+            *(sums.details.get(kind, 0) for kind in kinds),
+            usd(sums.cost_nanousd),
+        ]
+        for texts, sums in rows
+    ]
+    return view, [*names, *_FIGURES, *kinds, "cost_usd"], lines

@@ -1,0 +1,42 @@
+"""Which keys a service was told of: of those alone it may report usage, spend limits and learn what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from keygauge_keyservice.database import Connection
+
+
+def tell(connection: Connection, service: str | None, key_ids: Collection[str]) -> None:
+    """Note that a service showed the secrets of keys, and is told of them."""
+    if service is None:
+        return
+    connection.execute(
+        "/* told_keys.tell */ INSERT INTO told_key (service, key_id) SELECT %s, unnest(%s::text[]) "
+        "ON CONFLICT DO NOTHING",
+        (service, sorted(key_ids)),
+    )
+
+
+def of(connection: Connection, service: str | None, key_ids: Sequence[str]) -> list[str]:
+    """Return those of some keys that a service was told of."""
+    if service is None:
+        return list(key_ids)
+    rows = connection.execute(
+        "/* told_keys.of */ SELECT key_id FROM told_key WHERE service = %s AND key_id = ANY(%s)",
+        (service, list(key_ids)),
+    )
+    return [row["key_id"] for row in rows]
+
+
+def accounts_of(connection: Connection, service: str | None, account_ids: Collection[str]) -> set[str]:
+    """Return those of some accounts of which a service was told of a key."""
+    if service is None:
+        return set(account_ids)
+    rows = connection.execute(
+        "/* told_keys.accounts_of */ SELECT account_id FROM unnest(%s::text[]) AS asked (account_id) WHERE EXISTS ("
+        "SELECT FROM key JOIN told_key ON told_key.key_id = key.id "
+        "WHERE key.account_id = asked.account_id AND told_key.service = %s)",
+        (list(account_ids), service),
+    )
+    return {row["account_id"] for row in rows}

@@ -1,0 +1,76 @@
+"""How much of each kind of use beyond the tokens of every call there was, by span of time and group."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Final
+
+from psycopg import sql
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.ledger.kinds import LENGTHS_S
+from keygauge_keyservice.usage.query import COLUMNS, Names, Question
+from keygauge_keyservice.usage.time_cover import cut
+
+TITLES: Final = {
+    "input_audio": "Audio input tokens",
+    "input_image": "Image input tokens",
+    "input_video": "Video input tokens",
+    "cache_read_audio": "Cached audio tokens",
+    "cache_read_image": "Cached image tokens",
+    "cache_write_1h": "Cache writes, one hour",
+    "output_audio": "Audio output tokens",
+    "output_image": "Image output tokens",
+    "output_video": "Video output tokens",
+    "web_searches": "Web searches",
+    "file_searches": "File searches",
+    "images": "Images",
+    "seconds": "Seconds of audio or video",
+    "characters": "Characters",
+    "pages": "Pages",
+}
+
+_FIND = sql.SQL("""/* usage.kinds */
+SELECT cover.span, ARRAY[{names}]::text[] AS names, kind, sum(cover.sign * count)::bigint AS count
+FROM unnest(
+    %(spans)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lengths)s::integer[],
+    %(signs)s::integer[]
+) AS cover (span, first, last, length_s, sign)
+JOIN usage_kind ON usage_kind.length_s = cover.length_s AND bucket >= cover.first AND bucket < cover.last
+WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
+AND (%(key)s::text IS NULL OR key_id = %(key)s) AND (%(route)s::text IS NULL OR route = %(route)s)
+AND (%(model)s::text IS NULL OR model = %(model)s)
+GROUP BY 1, 2, 3 HAVING sum(cover.sign * count) > 0
+ORDER BY 4 DESC, 3""")
+
+
+def find_kinds(
+    connection: Connection, question: Question, spans: Sequence[tuple[datetime, datetime]]
+) -> dict[tuple[int, Names], dict[str, int]]:
+    """Return the counts by kind, of each span (its index) and group that has any; the largest come first."""
+    covers = list(chain.from_iterable(((n, cover) for cover in cut(*span, LENGTHS_S)) for n, span in enumerate(spans)))
+    query = _FIND.format(names=sql.SQL(", ").join(COLUMNS[name] for name in question.group_by))
+    values = {
+        "account_id": question.account_id,
+        "key": question.key,
+        "route": question.route,
+        "model": question.model,
+        "spans": [number for number, _ in covers],
+        "firsts": [cover.first for _, cover in covers],
+        "lasts": [cover.last for _, cover in covers],
+        "lengths": [cover.length_s for _, cover in covers],
+        "signs": [cover.sign for _, cover in covers],
+    }
+    found: defaultdict[tuple[int, Names], dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(query, values, prepare=False):
+        found[row["span"], tuple(row["names"])][row["kind"]] = row["count"]
+    return found
+
+
+def told(details: Mapping[str, int]) -> list[tuple[str, str, int]]:
+    """Return kinds with their titles and counts, in the order of their titles; one that is not known by its name."""
+    known = [(kind, title, details[kind]) for kind, title in TITLES.items() if kind in details]
+    return known + [(kind, kind, count) for kind, count in details.items() if kind not in TITLES]

@@ -1,0 +1,92 @@
+import pytest
+
+from keygauge_keyservice.accounts import tokens
+
+
+@pytest.fixture(autouse=True)
+def _no_delay(monkeypatch):
+    monkeypatch.setattr(tokens, "_FRESH_S", -1)
+
+
+@pytest.fixture
+def create(client, operator):
+    def create(headers=None, **fields):
+        body = {"kind": "admin", "name": "ci"} | fields
+        return client.post("/v1/tokens", json=body, headers=operator | (headers or {}))
+
+    return create
+
+
+def bearer(secret):
+    return {"Authorization": f"Bearer {secret}"}
+
+
+def test_a_token_is_made_shown_once_listed_and_revoked(client, operator, create, connection):
+    made = create(scope="read", expires_at="2099-01-31T12:00:00Z")
+    assert made.status_code == 201
+    secret, listed = made.json.pop("secret"), client.get("/v1/tokens", headers=operator)
+    document = {name: value for name, value in made.json.items() if name != "secret"}
+    assert listed.json == {"tokens": [document], "next": None}
+    assert (document["kind"], document["scope"], document["created_by"]) == ("admin", "read", "operator")
+    assert secret not in listed.text
+    assert client.get("/v1/plans", headers=bearer(secret)).status_code == 200
+    assert client.delete(f"/v1/tokens/{document['id']}", headers=operator).status_code == 204
+    assert client.get("/v1/plans", headers=bearer(secret)).status_code == 401
+    rows = connection.execute("SELECT action, actor FROM audit ORDER BY id").fetchall()
+    assert [(row["action"], row["actor"]) for row in rows] == [
+        ("token.create", "operator"),
+        ("token.revoke", "operator"),
+    ]
+
+
+def test_what_a_token_makes_is_audited_by_its_name(create, client, connection):
+    secret = create(name="deploy").json["secret"]
+    made = client.post("/v1/tokens", json={"kind": "service", "name": "shop"}, headers=bearer(secret))
+    assert (made.status_code, made.json["created_by"]) == (201, "token deploy")
+    row = connection.execute("SELECT actor FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+    assert row["actor"] == "token deploy"
+
+
+def test_a_token_sent_for_again_is_the_same_one_without_its_secret(create, client, operator):
+    first, again = (create({"Idempotency-Key": "once"}) for _ in range(2))
+    assert (again.status_code, again.json) == (201, {**first.json, "secret": None})
+    assert len(client.get("/v1/tokens", headers=operator).json["tokens"]) == 1
+
+
+@pytest.mark.parametrize("scope", ["read", "keys", "billing"])
+def test_a_narrow_token_makes_and_ends_no_tokens(create, client, scope):
+    made = create(scope=scope).json
+    headers = bearer(made["secret"])
+    assert client.post("/v1/tokens", json={"kind": "admin", "name": "more"}, headers=headers).status_code == 403
+    assert client.delete(f"/v1/tokens/{made['id']}", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "root"},
+        {"kind": None},
+        {"name": ""},
+        {"name": "a\nb"},
+        {"scope": "some"},
+        {"kind": "service", "scope": "read"},
+        {"kind": "metrics", "scope": "keys"},
+        {"expires_at": "tomorrow"},
+        {"secret": "mine"},
+    ],
+)
+def test_a_wrong_token_is_refused(create, change):
+    assert create(**change).status_code == 422
+
+
+def test_tokens_come_in_pages(create, client, operator):
+    ids = sorted(create(name=f"t{number}").json["id"] for number in range(5))
+    first = client.get("/v1/tokens?limit=3", headers=operator).json
+    rest = client.get(f"/v1/tokens?limit=3&after={first['next']}", headers=operator).json
+    assert [token["id"] for token in first["tokens"] + rest["tokens"]] == ids
+    assert rest["next"] is None
+
+
+def test_unknown_tokens_and_strangers(client, operator, replica):
+    assert client.delete("/v1/tokens/nobody", headers=operator).status_code == 404
+    assert client.get("/v1/tokens").status_code == client.get("/v1/tokens", headers=replica).status_code == 401

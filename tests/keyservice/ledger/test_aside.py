@@ -1,0 +1,123 @@
+"""Events that are not taken are lost to nobody: they wait, with the reason, for a word."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge.cli import main
+from keygauge_keyservice import jobs
+from keygauge_keyservice.ledger import aside, ingest
+from keygauge_keyservice.ledger.event import LINE_BYTES_MAX, Refusal
+from keygauge_keyservice.ledger.plausible import Bounds
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+
+pytestmark = pytest.mark.usefixtures("metered")
+
+PRICE = PublicPrices()
+
+
+@pytest.fixture
+def take(connection, noon):
+    connection.autocommit = True
+
+    def take(lines, *, first=0, **options):
+        options = {"service": "shop", "now": noon + timedelta(hours=1)} | options
+        return ingest.take_batch(connection, "a1", first, lines, PRICE, **options)
+
+    return take
+
+
+@pytest.fixture
+def tell(connection):
+    def tell(*keys, service="shop"):
+        for key in keys:
+            connection.execute("INSERT INTO told_key (service, key_id) VALUES (%s, %s)", (service, key))
+
+    return tell
+
+
+def events(connection):
+    return connection.execute("SELECT count(*) AS events FROM event").fetchone()["events"]
+
+
+def test_usage_of_keys_that_a_service_was_not_told_of_is_set_aside(connection, take, tell, make_line):
+    tell("acme-live")
+    tell("beta-live", service="search")
+    lines = [make_line(), make_line(1, account="beta", key="beta-live"), make_line(2, key="acme-test")]
+    receipt = take(lines)
+    assert (receipt.next, receipt.accepted) == (3, 1)
+    assert receipt.refused == ((1, Refusal.KEY_NOT_TOLD), (2, Refusal.KEY_NOT_TOLD))
+    counted = [(row["service"], row["reason"], row["key_id"], row["events"]) for row in aside.count(connection)]
+    assert counted == [("shop", "key_not_told", key, 1) for key in ("acme-test", "beta-live")]
+    assert take(lines).refused == ()  # sent again, nothing is set aside twice
+    assert len(aside.count(connection)) == 2
+
+
+def test_usage_beyond_what_is_plausible_is_set_aside(take, tell, make_line):
+    tell("acme-live")
+    bounds = Bounds(event=1_000)
+    large = [make_line(output_tokens=901), make_line(1, details={"images": 1_001})]
+    assert [reason for _, reason in take(large, bounds=bounds).refused] == [Refusal.IMPLAUSIBLE_EVENT] * 2
+    many = [make_line(2 + number / 1_000, output_tokens=900) for number in range(150)]
+    receipt = take([*many, make_line(9, input_tokens=0, output_tokens=0, cache_read_tokens=0)], first=2, bounds=bounds)
+    assert (receipt.accepted, {reason for _, reason in receipt.refused}) == (101, {Refusal.IMPLAUSIBLE_BATCH})
+
+
+def test_the_largest_contexts_of_models_are_plausible(take, tell, make_line):
+    tell("acme-live")
+    assert take([make_line(number, input_tokens=10_000_000) for number in range(100)]).accepted == 100
+
+
+def test_lines_that_cannot_be_read_are_kept_as_they_came(connection, take):
+    receipt = take([b"nonsense", b"x" * 100_000, json.dumps(["\0"]).encode()])
+    assert receipt.accepted == 0
+    kept = connection.execute("SELECT number, reason, line, key_id FROM event_aside ORDER BY number").fetchall()
+    assert [(row["number"], row["reason"]) for row in kept] == [
+        (0, "bad_json"),
+        (1, "line_too_long"),
+        (2, "wrong_length"),
+    ]
+    assert (kept[0]["line"], len(kept[1]["line"]), kept[0]["key_id"]) == (b"nonsense", LINE_BYTES_MAX + 1, None)
+
+
+def test_what_is_set_aside_is_bounded_and_said(connection, take, monkeypatch, caplog):
+    monkeypatch.setattr(aside, "MOST", 3)
+    take([b"nonsense"] * 5)
+    assert sum(row["events"] for row in aside.count(connection)) == 3
+    assert "2 refused events were not kept" in caplog.text
+
+
+def test_events_set_aside_are_taken_once_the_service_is_told_of_their_key(connection, take, tell, make_line):
+    take([make_line(number) for number in range(3)])
+    assert (events(connection), aside.find_told(connection)) == (0, [])
+    tell("acme-live")
+    todo = [job for job in jobs.maintenance_jobs(retention_days=400) if job.name == "retake"]
+    assert jobs.do_due(connection, todo) == ["retake"]
+    assert (events(connection), aside.count(connection)) == (3, [])
+    requests = connection.execute("SELECT sum(requests)::int AS n FROM rollup").fetchone()["n"]
+    hours = connection.execute("SELECT sum(requests)::int AS n FROM spool_hour WHERE spool_id = 'a1'").fetchone()["n"]
+    assert (requests, hours, ingest.find_cursor(connection, "a1")) == (3, 3, 3)
+
+
+def test_an_operator_lists_and_takes_them(connection, take, tell, make_line, database_url, monkeypatch, capsys):
+    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
+    tell("acme-live")
+    now = datetime.now(UTC)
+    line = make_line(time_us=round(now.timestamp() * 1e6), output_tokens=30_000_000)
+    take([line, b"nonsense"], now=now)
+    assert main(["ledger", "aside"]) == 0
+    listed = capsys.readouterr().out
+    assert "implausible_event" in listed
+    assert "bad_json" in listed
+    assert main(["ledger", "retake", "implausible_event", "--service", "shop"]) == 0
+    assert "Took 1 of 1" in capsys.readouterr().out
+    assert events(connection) == 1
+    assert main(["ledger", "retake", "bad_json", "--service", "shop"]) == 1  # it still cannot be read
+    assert [row["reason"] for row in aside.count(connection)] == ["bad_json"]
+
+
+def test_history_from_within_may_be_of_any_key(connection, take, make_line):
+    assert take([make_line()], service=None).accepted == 1
+    assert take([b"nonsense"], first=1, service=None).refused == ((1, Refusal.BAD_JSON),)
+    assert aside.count(connection) == []

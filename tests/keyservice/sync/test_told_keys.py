@@ -1,0 +1,82 @@
+"""What a service's token opens: the keys that were shown to it, and nothing of others."""
+
+import pytest
+
+from keygauge.key import digest
+from keygauge_keyservice.accounts import accounts, plans, tokens
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.secret import Peppers
+
+PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
+RPM = plans.Limit(name="rpm", unit="request", amount=60, window_s=3600)
+BY_KEY = plans.Limit(name="per_key", unit="request", amount=5, period="day", subject="key")
+
+
+@pytest.fixture
+def limits(connection):
+    plans.create(connection, plan_id="free", name="Free", limits=[RPM, BY_KEY], actor="test")
+    return {limit.name: limit.id for limit in plans.require(connection, "free").limits}
+
+
+@pytest.fixture
+def make_key(connection, limits):
+    def make(name):
+        account = accounts.create(connection, name=name, plan_id="free", actor="test")
+        return keys.create(connection, peppers=PEPPERS, account_id=account.id, name=name, actor="test")
+
+    return make
+
+
+@pytest.fixture
+def send(client, connection):
+    """`send(service, **parts)` sends a heartbeat with a token of a service."""
+    secrets = {name: tokens.create(connection, kind="service", name=name, actor="t")[1] for name in ("shop", "search")}
+
+    def send(service, **parts):
+        message = {"replica": "a" * 32, "service": "x", "host": "h", "version": "0", "mode": "enforce", "cursor": None}
+        headers = {"Authorization": f"Bearer {secrets[service]}"}
+        answer = client.post("/v1/heartbeat", json=message | parts, headers=headers)
+        assert answer.status_code == 200
+        return answer.json
+
+    return send
+
+
+def look_up(key, token):
+    return {"look_up": [{"key": key.id, "digest": digest(token).hex()}]}
+
+
+def test_changes_of_keys_are_told_to_those_only_who_showed_them(send, connection, make_key):
+    (ours, token), (theirs, _) = make_key("ours"), make_key("theirs")
+    send("shop", **look_up(ours, token))
+    for key in (ours, theirs):
+        keys.set_status(connection, key.id, "disabled", actor="test")
+    assert [key["id"] for key in send("shop", cursor=0)["keys"]] == [ours.id]
+    assert send("search", cursor=0)["keys"] == []
+
+
+def test_a_wrong_secret_tells_nothing(send, connection, make_key):
+    (ours, _), (_, other_token) = make_key("ours"), make_key("other")
+    assert send("shop", **look_up(ours, other_token))["found"] == []
+    keys.set_status(connection, ours.id, "disabled", actor="test")
+    assert send("shop", cursor=0)["keys"] == []
+
+
+def test_limits_are_spent_by_those_only_who_showed_a_key_of_theirs(send, make_key, limits):
+    (ours, token), (theirs, _) = make_key("ours"), make_key("theirs")
+    send("shop", **look_up(ours, token))
+    of_ours = [f"{limits['rpm']}:{ours.account_id}", f"{limits['per_key']}:{ours.id}"]
+    of_theirs = [f"{limits['rpm']}:{theirs.account_id}", f"{limits['per_key']}:{theirs.id}"]
+    acquire = [{"limit": limit, "units": 1} for limit in of_ours + of_theirs]
+    assert sorted(grant["limit"] for grant in send("shop", acquire=acquire)["grants"]) == sorted(of_ours)
+    assert send("search", acquire=acquire)["grants"] == []
+
+
+def test_prices_of_an_account_are_told_to_those_only_who_showed_a_key_of_it(send, client, operator, make_key):
+    (ours, token) = make_key("ours")
+    price = {"model": "house-1", "tiers": [{"input": 7}], "account": ours.account_id}
+    assert client.post("/v1/prices", json=price, headers=operator).status_code == 201
+    want = {"prices": {"state": None, "want": [{"tariff": ours.account_id, "provider": None, "model": "house-1"}]}}
+    assert send("search", **want)["prices"]["rates"] == [[]]
+    send("shop", **look_up(ours, token))
+    assert send("shop", **want)["prices"]["rates"] != [[]]
