@@ -7,6 +7,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from keygauge_keyservice.accounts import plans
+
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 RESPONSE = {
     "id": "resp_1",
@@ -62,6 +64,18 @@ async def test_provider_is_told_by_rule_path_name_and_shape(event_of, monkeypatc
     monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/own/*=vllm, /own/other=tgi")
     event = await event_of(answering({"model": model, "choices": [], "usage": USAGE}), path)
     assert (event["provider"], event["model"]) == (provider, model)
+
+
+async def test_a_plans_rules_come_before_the_services(service, guard, visit, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/own/*=vllm")
+    (_, token), (_, other) = service.key(), service.key()
+    account = service.connection.execute("SELECT plan_id FROM account ORDER BY created_at LIMIT 1").fetchone()
+    plans.set_providers(service.connection, account["plan_id"], ["/own/*=deepseek", "/*=tgi"], actor="test")
+    app = guard(answering({"model": "house", "choices": [], "usage": USAGE}))
+    for sent, path in ((token, "/own/chat"), (token, "/v1/chat/completions"), (other, "/own/chat")):
+        await visit(app, sent, path, method="POST")
+    app._process.stop()
+    assert [event["provider"] for event in service.events(3)] == ["deepseek", "tgi", "vllm"]
 
 
 async def test_stored_answers_are_charged_once_however_often_they_are_read(service, guard, visit):

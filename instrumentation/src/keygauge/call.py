@@ -64,6 +64,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     outcome: Outcome = "admitted"
     path: str = ""  # known where a decision needs the route
     provider: str | None = None
+    providers: Any = None  # the plan's rules of whose answers a route gives
     raised: str | None = None  # the exception's class, where a middleware inside holds it back
     request_bytes: int = 0
     reservation: Any = None  # what it took of its limits, until settled

@@ -143,7 +143,7 @@ class LimitTerms(Struct, frozen=True):
     when_unpriced: Literal["admit", "refuse"]
 
 
-class KeyEntry(Struct, frozen=True):
+class KeyEntry(Struct, frozen=True, omit_defaults=True):
     """What a replica knows of a key; a deleted one is told too."""
 
     id: str
@@ -160,6 +160,7 @@ class KeyEntry(Struct, frozen=True):
     networks: list[str] | None
     models: list[str] | None
     limits: list[LimitTerms]
+    providers: list[str] = []
 
 
 class Found(Struct, frozen=True):

@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from keygauge.networks import parse_networks
+from keygauge.provider_rule import parse_rule
 
 Mode = Literal["enforce", "observe"]
 
@@ -174,10 +175,10 @@ def _switch(name: str) -> bool:
 def _provider_rules(text: str) -> tuple[tuple[str, str], ...]:
     rules = []
     for rule in filter(None, map(str.strip, text.split(","))):
-        pattern, equals, provider = (part.strip() for part in rule.rpartition("="))
-        if not equals or not pattern.startswith("/") or not provider:
-            raise SettingsError(f"KEYGAUGE_PROVIDERS has {rule!r}: give PATH=PROVIDER, e.g. /v1/chat/*=deepseek")
-        rules.append((pattern, provider))
+        try:
+            rules.append(parse_rule(rule))
+        except ValueError as error:
+            raise SettingsError(f"KEYGAUGE_PROVIDERS has {error}") from error
     return tuple(rules)
 
 

@@ -96,3 +96,19 @@ def test_a_limit_is_read_from_a_command_line(text, limit):
 def test_a_wrong_limit_on_a_command_line_is_refused(text):
     with pytest.raises(Problem):
         parse_limit(text)
+
+
+def test_a_plan_tells_whose_answers_its_routes_give(connection, plan):
+    changed = plans.set_providers(connection, plan.id, ["/v1/chat/*=deepseek"], actor="test")
+    assert (changed.providers, changed.limits) == (("/v1/chat/*=deepseek",), plan.limits)
+    assert plans.set_providers(connection, plan.id, [], actor="test").providers == ()
+    with pytest.raises(Problem):
+        plans.set_providers(connection, "none", [], actor="test")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "deepseek", "v1=deepseek", "/v1=", "/v1=a b", "/v*1=a", "/v1=\n", "/v1=" + "x" * 65]
+)
+def test_a_wrong_rule_is_refused(text):
+    with pytest.raises(ValueError, match="PATH=PROVIDER"):
+        plans.checked_rule(text)

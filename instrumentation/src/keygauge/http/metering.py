@@ -64,7 +64,7 @@ def meter(call: Call, reader: Reader | None, answer: Answer, policy: Policy, *, 
         policy.answers.note(reader.answer, call.usage)
     if call.provider is None:
         is_known = call.model is not None or call.usage is not None
-        call.provider = (policy.providers.find(call.route, answer.path) if is_known else None) or shape
+        call.provider = (policy.providers.find(call.route, answer.path, call.providers) if is_known else None) or shape
     if call.key not in _NO_KEY:
         _name_asked(call, answer, policy)
 

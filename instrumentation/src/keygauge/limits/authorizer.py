@@ -181,6 +181,7 @@ class Authorizer:
         call.key = key.id
         call.account = key.account
         call.scopes = key.scopes
+        call.providers = key.providers
         if not key.is_open or secret not in key.secrets:
             refusal = self._admission.check(key, secret, call.time_ns)
             if refusal is None and not key.key_policy.admits_ip(call.ip):
@@ -242,7 +243,7 @@ class Authorizer:
         """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
         found = []
         for model in estimate.named:
-            provider = self._providers.of_request(call.route, call.path, model)
+            provider = self._providers.of_request(call.route, call.path, model, key.providers)
             tiers = self._costing.find(key.tariff, provider, model, call.time_ns)
             if tiers is None:
                 coming = self._sync.next_round()

@@ -15,6 +15,8 @@ from keygauge.limits.key_policy import KeyPolicy
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 from keygauge.pricing.rates import Rates
+from keygauge.provider_rule import parse_rule
+from keygauge.usage.provider_rules import ProviderRules
 
 _MOST_KEYS = 100_000
 _MOST_UNKNOWN = 10_000
@@ -34,6 +36,7 @@ class Key:
     lease_pools: tuple[LeasePool, ...]
     policy: Policy
     key_policy: KeyPolicy
+    providers: ProviderRules | None  # the plan's
     scopes: tuple[str, ...]  # what the key may do, for the app to ask about
     is_open: bool  # active for good, and from any address
     is_restricted: bool  # to some endpoints or models
@@ -138,6 +141,7 @@ class KeyCache:
             lease_pools=lease_pools,
             policy=Policy([lease_pool for lease_pool in lease_pools if not lease_pool.limit.dry_run]),
             key_policy=key_policy,
+            providers=_provider_rules(entry.get("providers")),
             scopes=tuple(entry.get("scopes", ())),
             is_open=entry["status"] == "active" and key_policy.networks is None and not any(expiries),
             is_restricted=key_policy.routes is not None or key_policy.models is not None,
@@ -159,6 +163,10 @@ class KeyCache:
             lease_pool.limit = limit
             lease_pool.denied_until_ns = 0
         return lease_pool
+
+
+def _provider_rules(texts: Sequence[str] | None) -> ProviderRules | None:
+    return ProviderRules(map(parse_rule, texts)) if texts else None
 
 
 def _wall_ns(unix_s: float | None) -> int | None:

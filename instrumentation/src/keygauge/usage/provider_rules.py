@@ -13,16 +13,20 @@ class ProviderRules:
     def __init__(self, rules: Iterable[tuple[str, str]] = ()) -> None:
         self._rules = sorted(rules, key=lambda rule: len(rule[0]), reverse=True)
 
-    def find(self, route: str, path: str) -> str | None:
-        """Return the provider that a rule has for a route or path, else the one whose path it is."""
+    def find(self, route: str, path: str, own: ProviderRules | None = None) -> str | None:
+        """Return whose a route or path is: by a plan's `own` rules, by these, or as the path itself tells."""
+        return (own and own.told(route, path)) or self.told(route, path) or provider_of_path(path)
+
+    def of_request(self, route: str, path: str, model: str, own: ProviderRules | None = None) -> str | None:
+        """Return whose answer a request will get, as far as that can be known."""
+        return self.find(route, path, own) or provider_of(model)
+
+    def told(self, route: str, path: str) -> str | None:
+        """Return the provider that a rule has for a route or path."""
         for pattern, provider in self._rules:
             if any(_matches(pattern, place) for place in (route, path)):
                 return provider
-        return provider_of_path(path)
-
-    def of_request(self, route: str, path: str, model: str) -> str | None:
-        """Return whose answer a request will get, as far as that can be known."""
-        return self.find(route, path) or provider_of(model)
+        return None
 
 
 def _matches(pattern: str, place: str) -> bool:

@@ -8,11 +8,23 @@ from datetime import datetime
 
 from psycopg.errors import UniqueViolation
 
+from keygauge.provider_rule import parse_rule
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.limits.definitions import Limit, Owner, terms
+
+PROVIDERS_MAX = 50  # replicas look at each at a call's end
+
+
+def checked_rule(text: str) -> str:
+    """Return a rule `PATH=PROVIDER` as it is kept.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return "=".join(parse_rule(text))
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,7 @@ class Plan:
     name: str
     created_at: datetime
     limits: tuple[Limit, ...]
+    providers: tuple[str, ...] = ()  # whose answers a route gives, as `PATH=PROVIDER`
 
 
 def create(connection: Connection, *, plan_id: str, name: str, limits: Sequence[Limit], actor: str) -> Plan:
@@ -88,14 +101,41 @@ def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit]
         return plan
 
 
+def set_providers(connection: Connection, plan_id: str, providers: Sequence[str], *, actor: str) -> Plan:
+    """Say whose answers the routes give to a plan's accounts, in place of what was said before.
+
+    Raises:
+        Problem: 404, there is no such plan.
+    """
+    with connection.transaction():
+        connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
+        before = require(connection, plan_id)
+        connection.execute(
+            "/* plans.set_providers */ UPDATE plan SET providers = %s WHERE id = %s", (list(providers), plan_id)
+        )
+        audit.append(
+            connection,
+            account_id=None,
+            actor=actor,
+            action="plan.set_providers",
+            subject=plan_id,
+            before={"providers": list(before.providers)},
+            after={"providers": list(providers)},
+        )
+        change_feed.record_plan(connection, plan_id)
+        return require(connection, plan_id)
+
+
 def _load(
     connection: Connection, plan_ids: list[str] | None, *, after: str | None = None, limit: int | None = None
 ) -> list[Plan]:
     rows = connection.execute(
-        "/* plans.load */ SELECT id, name, created_at FROM plan "
+        "/* plans.load */ SELECT id, name, created_at, providers FROM plan "
         "WHERE (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s)) AND (%(after)s::text IS NULL OR id > %(after)s) "
         "ORDER BY id LIMIT %(limit)s",
         {"ids": plan_ids, "after": after, "limit": limit},
     ).fetchall()
     limits = definitions.of_plans(connection, [row["id"] for row in rows])
-    return [Plan(**row, limits=tuple(limits.get(row["id"], ()))) for row in rows]
+    return [
+        Plan(**{**row, "providers": tuple(row["providers"])}, limits=tuple(limits.get(row["id"], ()))) for row in rows
+    ]

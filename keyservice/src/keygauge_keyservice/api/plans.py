@@ -7,6 +7,7 @@ from typing import Any
 from flask import Blueprint
 
 from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.accounts.plans import PROVIDERS_MAX, checked_rule
 from keygauge_keyservice.api.schema import (
     FLAG,
     INTEGER,
@@ -74,12 +75,36 @@ def replace_limits(plan_id: str) -> dict[str, Any]:
         return _document(plans.replace_limits(connection, plan_id, limits, actor=actor()))
 
 
+@blueprint.put("/<plan_id>/providers")
+@operator_only
+@idempotent
+def set_providers(plan_id: str) -> dict[str, Any]:
+    """Say whose answers the routes give to a plan's accounts."""
+    given = fields.body()
+    rules = given.texts("providers", checked_rule, most=PROVIDERS_MAX, hint="PATH=PROVIDER, e.g. /v1/chat/*=deepseek")
+    given.check()
+    with services().connection() as connection:
+        return _document(plans.set_providers(connection, plan_id, rules, actor=actor()))
+
+
 def _document(plan: plans.Plan) -> dict[str, Any]:
-    limits = [limit_document(limit) for limit in plan.limits]
-    return {"id": plan.id, "name": plan.name, "created_at": plan.created_at.isoformat(), "limits": limits}
+    return {
+        "id": plan.id,
+        "name": plan.name,
+        "created_at": plan.created_at.isoformat(),
+        "limits": [limit_document(limit) for limit in plan.limits],
+        "providers": list(plan.providers),
+    }
 
 
 _LIMITS = {**array(ref("Limit")), "maxItems": LIMITS_MAX}
+_PROVIDERS = {
+    **array(
+        {**TEXT, "description": "a path or a route template, `*` at its end for all that begin so, and a provider"}
+    ),
+    "maxItems": PROVIDERS_MAX,
+    "examples": [["/v1/chat/*=deepseek"]],
+}
 _PLAN_ID = path("plan_id")
 
 SCHEMAS = {
@@ -103,7 +128,7 @@ SCHEMAS = {
             "credit_nanousd": nullable({**INTEGER, "minimum": 1, "description": "of the unit credit: its worth"}),
         },
     ),
-    "Plan": obj({"id": SLUG, "name": NAME, "created_at": TIME, "limits": _LIMITS}),
+    "Plan": obj({"id": SLUG, "name": NAME, "created_at": TIME, "limits": _LIMITS, "providers": _PROVIDERS}),
 }
 
 PATHS = {
@@ -133,6 +158,16 @@ PATHS = {
             "Give a plan other limits, at once for all of its accounts",
             parameters=[_PLAN_ID],
             body=obj({"limits": _LIMITS}),
+            answer=ref("Plan"),
+            problems=(404, 422),
+        ),
+    },
+    "/v1/plans/{plan_id}/providers": {
+        "put": operation(
+            "setProviders",
+            "Say whose answers the routes give to a plan's accounts, where their models do not tell; for their price",
+            parameters=[_PLAN_ID],
+            body=obj({"providers": _PROVIDERS}),
             answer=ref("Plan"),
             problems=(404, 422),
         ),

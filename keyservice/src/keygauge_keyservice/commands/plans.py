@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from rich.markup import escape
 from rich.table import Table
 
-from keygauge.command import Subparsers
+from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.commands import limits
 from keygauge_keyservice.commands.output import output
@@ -26,6 +27,10 @@ def register(subparsers: Subparsers) -> None:
     set_limits = verbs.add_parser("set-limits", help="replace a plan's limits, at once for all of its accounts")
     set_limits.add_argument("plan")
     set_limits.set_defaults(run=_set_limits)
+    set_providers = verbs.add_parser("set-providers", help="say whose answers routes give, where models do not tell")
+    set_providers.add_argument("plan")
+    set_providers.add_argument("rule", nargs="*", help="PATH=PROVIDER, e.g. '/v1/chat/*=deepseek'; none: forget all")
+    set_providers.set_defaults(run=_set_providers)
     for verb in (create, set_limits):
         limits.add_option(verb)
 
@@ -54,9 +59,22 @@ def _set_limits(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _set_providers(arguments: argparse.Namespace) -> int:
+    try:
+        rules = [plans.checked_rule(rule) for rule in arguments.rule]
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    if len(rules) > plans.PROVIDERS_MAX:
+        raise CommandError(f"{len(rules)} rules are too many: give {plans.PROVIDERS_MAX} at most")
+    with connected() as connection:
+        _show([plans.set_providers(connection, arguments.plan, rules, actor=ACTOR)])
+    return 0
+
+
 def _show(found: list[plans.Plan]) -> None:
-    table = Table("plan", "name", *limits.COLUMNS)
+    table = Table("plan", "name", *limits.COLUMNS, "providers")
     for plan in found:
-        for limit in plan.limits or (None,):
-            table.add_row(plan.id, plan.name, *limits.cells(limit))
+        for number, limit in enumerate(plan.limits or (None,)):
+            rules = escape("\n".join(plan.providers)) if number == 0 else ""
+            table.add_row(plan.id, plan.name, *limits.cells(limit), rules)
     output().print(table)

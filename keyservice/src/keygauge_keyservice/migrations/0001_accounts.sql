@@ -4,7 +4,8 @@ CREATE TABLE plan (
     id          text PRIMARY KEY,             -- a slug: free, pro, vip
     name        text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
-    monthly_nanousd bigint CHECK (monthly_nanousd >= 0)  -- what it costs a month; NULL: nothing but the usage
+    monthly_nanousd bigint CHECK (monthly_nanousd >= 0), -- what it costs a month; NULL: nothing but the usage
+    providers   text[] NOT NULL DEFAULT '{}'             -- whose answers a route gives: /v1/chat/*=deepseek
 );
 
 CREATE TABLE account (

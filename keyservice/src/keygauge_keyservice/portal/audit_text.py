@@ -40,6 +40,7 @@ _ACTIONS = {
     "plan.create": "Plan created",
     "plan.replace_limits": "Plan limits updated",
     "plan.set_price": "Plan price updated",
+    "plan.set_providers": "Plan providers updated",
     "price.rerate": "Past requests repriced",
     "price.set": "Price set",
 }

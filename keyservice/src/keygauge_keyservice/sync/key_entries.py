@@ -36,8 +36,9 @@ def load(connection: Connection, key_ids: Sequence[str]) -> list[KeyEntry]:
         "/* entries.load */ SELECT key.id, key.account_id AS account, key.name, account.plan_id AS plan, environment, "
         "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
         "AS status, ceil(extract(epoch FROM expires_at))::bigint AS expires_at, scopes, routes, networks, models, "
-        "(SELECT price.account_id FROM price WHERE price.account_id = account.id LIMIT 1) AS tariff "
-        "FROM key JOIN account ON account.id = key.account_id WHERE key.id = ANY(%s)",
+        "plan.providers, (SELECT price.account_id FROM price WHERE price.account_id = account.id LIMIT 1) AS tariff "
+        "FROM key JOIN account ON account.id = key.account_id JOIN plan ON plan.id = account.plan_id "
+        "WHERE key.id = ANY(%s)",
         (list(key_ids),),
     ).fetchall()
     secrets = _secrets(connection, key_ids)
