@@ -239,7 +239,8 @@ def _shrink(connection: Connection, replica: str, returns: Sequence[Return]) -> 
         "/* leases.shrink */ WITH told AS (SELECT id, units, used FROM lease "
         "JOIN unnest(%s::bigint[], %s::bigint[]) AS told (id, used) USING (id) "
         "WHERE replica = %s AND bucket >= 0 FOR UPDATE OF lease) "
-        "UPDATE lease SET closed = true, units = least(lease.units, used), ends_at = clock_timestamp() + %s * interval '1 second' "
+        "UPDATE lease SET closed = true, units = least(lease.units, used), "
+        "ends_at = clock_timestamp() + %s * interval '1 second' "
         "FROM told WHERE lease.id = told.id "
         "RETURNING state_id, bucket, greatest(told.units - used, 0) AS unspent",
         ([int(item.lease) for item in returns], [item.used for item in returns], replica, _CALL_S),
