@@ -83,19 +83,31 @@ class Store:
                 if grant.units and not terms["smooth"]:
                     assert counting(grant, terms, reading, now_us) <= terms["amount"]  # 1, 10
                 state, number = grant.state, None
+                is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, now_us, grant)
                 if grant.units:
                     self.last += 1
                     number = self.last
                     row = {"state": name, "replica": replica, "units": grant.units, "ends_us": grant.ends_us}
-                    self.leases[number] = {**row, "bucket": leases.bucket(grant)}
-                granted.append(leases.Granted(name, number, grant, now_us))
+                    self.leases[number] = {**row, "bucket": leases.bucket(grant), "closed": False, "wanted_us": 0}
+                granted.append(leases.Granted(name, number, grant, now_us, replicas, is_soon))
             self.states[name] = state
         return {
             **told(granted),
             "replicas": replicas,
             "t_max_ms": heartbeat.T_MAX_MS,
             "more": False,
+            "wanted": sorted({x["state"] for x in self._open(now_us) if x["replica"] == replica and x["wanted_us"]}),
         }
+
+    def _open(self, now_us):
+        return [x for x in self.leases.values() if not x["closed"] and x["ends_us"] > now_us]
+
+    def _call_back(self, name, replica, now_us, grant):
+        live = [x for x in self._open(now_us) if x["state"] == name and x["replica"] != replica]
+        new = [x for x in live if not x["wanted_us"] or x["wanted_us"] > now_us - 5_000_000]
+        for row in live:
+            row["wanted_us"] = row["wanted_us"] or now_us
+        return any(x["ends_us"] > now_us + 4_000_000 for x in new) or (bool(new) and grant.is_small)
 
     def _take_back(self, replica, returns, now_us, reading):
         refunds = {}
@@ -106,7 +118,7 @@ class Store:
             if item.used is not None:
                 unspent = max(row["units"] - item.used, 0)
                 refunds.setdefault(row["state"], []).append(leases.Refund(row["bucket"], unspent, 0))
-                row |= {"units": min(row["units"], item.used), "ends_us": now_us + CALL_US}
+                row |= {"units": min(row["units"], item.used), "ends_us": now_us + CALL_US, "closed": True}
                 continue
             del self.leases[int(item.lease)]
             unspent = min(item.unspent, row["units"])

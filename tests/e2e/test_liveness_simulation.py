@@ -143,12 +143,16 @@ class Process:
 class Client:
     """Calls one after the other; each takes a while to handle."""
 
-    def __init__(self, process, *, handler_ms, pause_ms=0, units=1000, used=0.05):
+    def __init__(self, process, *, handler_ms, pause_ms=0, units=1000, used=0.05, calls=10**9):
         self.process, self.world = process, process.world
         self.handler_ms, self.pause_ms, self.units, self.used = handler_ms, pause_ms, units, used
+        self.calls = calls
         self.world.at(self.world.now_ns + self.world.dice.randrange(MS), self.call)
 
     def call(self):
+        if self.calls == 0:
+            return
+        self.calls -= 1
         self.came_ns = self.world.now_ns
         self.decide(None)
 
@@ -304,4 +308,21 @@ def test_a_return_that_got_lost_is_told_again():
         world.run(330)
         assert not any(refusal.outcome == "quota" for _, refusal in world.refused)
         assert len(world.admitted) >= 7
+        world.check()
+
+
+@pytest.mark.parametrize(("processes", "amount"), [(2, 1000), (5, 1000), (3, 20_000)])
+@pytest.mark.parametrize("used", [1, 0.4])
+def test_what_an_idle_process_holds_of_a_quota_is_called_back(processes, amount, used):
+    for seed in range(20 if LONG else 2):
+        unit = "request" if used == 1 else "token"
+        world = World([quota(unit, amount)], processes=processes, seed=seed)
+        for process in world.processes[1:]:
+            Client(process, handler_ms=2, units=10, used=used, calls=amount // 100)
+        Client(world.processes[0], handler_ms=2, units=10, used=used)
+        while not any(refusal.retry_after_s > 60 for _, refusal in world.refused):
+            world.run(0.5)
+        spent = sum(units if unit == "token" else 1 for _, units in world.admitted)
+        assert amount - (0 if unit == "request" else 9) <= spent <= amount
+        assert max(waited_ns for _, waited_ns in world.waits) <= 5 * SECOND
         world.check()

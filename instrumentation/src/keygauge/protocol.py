@@ -184,10 +184,12 @@ class Grant(Struct, frozen=True):
     small: bool
     remaining: Count
     reset_ms: Count
+    retry_ms: Count
+    replicas: Units
 
 
 class Denial(Struct, frozen=True):
-    """No units now; some may come free after `retry_ms`."""
+    """No units now; some may come free after `retry_ms`, sooner than `reset_ms` where others may give some back."""
 
     limit: str
     retry_ms: Count
@@ -227,6 +229,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     held: list[Held]
     grants: list[Grant]
     denials: list[Denial]
+    wanted: list[str]
 
 
 class Hour(Struct, frozen=True):

@@ -66,7 +66,7 @@ def test_a_slot_is_kept_for_the_call_that_waits_for_it():
     slots.small = True
     waiter = Waiter(0)
     slots.enter(waiter, 1)
-    slots.grant(ConcurrencyLease("7", 1, 10 * SECOND, now_ns=0), 0, reset_ns=0, covers=True)
+    slots.grant(ConcurrencyLease("7", 1, 10 * SECOND, now_ns=0), 0, reset_ns=0)
     assert slots.give_back(MS) == []
     slots.leave(waiter, MS)
     assert slots.give_back(2 * MS) == [{"lease": "7", "unspent": 1}]

@@ -19,7 +19,7 @@ def fields(*limits, held=0, rest=0, alone=True, age_s=0):
         lease_pool.alone = alone
         if held:
             lease = Lease("1", held, 100 * SECOND, now_ns=0)
-            lease_pool.grant(lease, 0, reset_ns=17 * SECOND, covers=True)
+            lease_pool.grant(lease, 0, reset_ns=17 * SECOND)
         lease_pool.rest = rest
     return {name.decode(): value.decode() for name, value in Policy(lease_pools).fields(age_s * SECOND)}
 

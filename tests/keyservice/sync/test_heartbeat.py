@@ -110,6 +110,16 @@ def test_an_unknown_key_and_a_wrong_secret_are_alike(send, key):
     assert answer["found"] == answer["keys"] == []
 
 
+def test_neither_a_key_nor_a_secret_expires_early(send, key, connection):
+    record, token = key
+    expires_at = 4_000_000_000
+    for table in ("key", "key_secret"):
+        connection.execute(f"UPDATE {table} SET expires_at = to_timestamp(%s)", (expires_at - 0.5,))
+    look_up = [{"key": record.id, "digest": digest(token).hex()}]
+    (entry,) = send(look_up=look_up)["keys"]
+    assert entry["expires_at"] == entry["secrets"][0]["expires_at"] == expires_at
+
+
 def test_an_expired_secret_is_not_found(send, key, connection):
     connection.execute("UPDATE key_secret SET expires_at = now() - interval '1 second'")
     answer = send(look_up=[{"key": key[0].id, "digest": digest(key[1]).hex()}])
@@ -228,6 +238,38 @@ def test_the_last_unit_is_granted_again_to_who_could_not_spend_it_in_time(send, 
     (again,) = send(**give_back(grant["lease"], 60), acquire=[asked])["grants"]
     assert again["units"] == 60
     assert 1900 < again["left_ms"] <= 2000
+
+
+def test_units_that_an_idle_replica_holds_are_called_back(send, limits):
+    quota = limits["monthly_requests"]
+    (held,) = send(**acquire(quota, 20_000))["grants"]
+    assert send()["wanted"] == []
+    (denial,) = send(TWO, acquire=[{"limit": quota, "units": 1, "waiting": 1}])["denials"]
+    assert denial["retry_ms"] == 1000 < denial["reset_ms"]
+    assert send()["wanted"] == [quota]
+    assert send(**give_back(held["lease"], 5))["wanted"] == []
+    (grant,) = send(TWO, acquire=[{"limit": quota, "units": 5, "waiting": 5}])["grants"]
+    assert grant["units"] == 5
+    assert grant["retry_ms"] == grant["reset_ms"]
+
+
+def test_who_was_asked_a_while_ago_spends_what_it_holds(send, limits, connection):
+    quota = limits["monthly_requests"]
+    send(**acquire(quota, 20_000))
+    asked = {"acquire": [{"limit": quota, "units": 1, "waiting": 1}]}
+    send(TWO, **asked)
+    connection.execute("UPDATE lease SET wanted_at = wanted_at - interval '6 seconds'")
+    (denial,) = send(TWO, **asked)["denials"]
+    assert denial["retry_ms"] == denial["reset_ms"]
+
+
+def test_a_limit_is_shared_by_the_replicas_that_use_it(send, limits):
+    for number in range(9):
+        send(f"{number}" * 32)
+    (grant,) = send(acquire=[{"limit": limits["rpm"], "units": 40}])["grants"]
+    assert (grant["units"], grant["replicas"], grant["small"]) == (40, 1, False)
+    (grant,) = send(TWO, acquire=[{"limit": limits["rpm"], "units": 40}])["grants"]
+    assert (grant["units"], grant["replicas"]) == (5, 2)
 
 
 def test_a_lease_of_a_bucket_that_no_longer_counts_is_burnt(send, limits, connection):

@@ -127,7 +127,7 @@ class ConcurrencyPool(LeasePool):
         """Tell whether calls are under way that the key service does not count; it is told before others come in."""
         return now_ns >= self.denied_until_ns and self.available(now_ns) < 0
 
-    def _wait(self, now_ns: int, retry_ns: int) -> None:  # noqa: ARG002 - when a slot comes free nobody knows
+    def _wait(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:  # noqa: ARG002 - when a slot comes free nobody knows
         self.denied_until_ns = now_ns + _AGAIN_NS
         self.retry_ns = now_ns + SECOND
 

@@ -17,6 +17,7 @@ _AHEAD_S = 2.0  # of the rate seen is held ahead: the regular heartbeats refill 
 _LEASES = 16  # a rate's lease lasts no longer than the window divided by this: what is held longer is wasted
 _GROWTH = 2  # the next lease of a caller that spent its last one and waits already is so many times as large
 _NEVER = 2**63
+_CALL_BACK_NS = 3 * SECOND  # so long a call waits for what others are asked to give back
 _LIFE_NS = SECOND // 2  # of a unit for use at once: the key service's own
 _LONGEST_LIFE_NS = 5 * SECOND
 _BUDGET_CALLS = 8  # so many calls of a slow caller are served by one lease of a budget, …
@@ -167,8 +168,13 @@ class LeasePool:
         for waiter in self.waiting:
             waiter.wake()
 
-    def again_ns(self, waiter: Waiter, now_ns: int) -> int | None:  # noqa: ARG002 - other kinds of limit wait
-        """Return when a call decides again that the key service denied units; None: it is refused."""
+    def again_ns(self, waiter: Waiter, now_ns: int) -> int | None:
+        """Return when a call decides again that the key service denied units; None: it is refused.
+
+        It waits a while for what other processes hold of a quota and do not spend.
+        """
+        if self.limit.period and self.retry_ns < self.reset_ns and now_ns < waiter.since_ns + _CALL_BACK_NS:
+            return self.denied_until_ns
         return None
 
     def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - other kinds of limit need the moment
@@ -233,9 +239,8 @@ class LeasePool:
         """Tell whether there is nothing to tell the key service."""
         return not (self.leases or self.closing)
 
-    def grant(self, lease: Lease, now_ns: int, *, reset_ns: int, covers: bool) -> None:
-        """Take a granted lease in; `covers` tells that it is all that calls waited for."""
-        self.leases = [held for held in self.leases if not held.is_spent]
+    def grant(self, lease: Lease, now_ns: int, *, reset_ns: int, retry_ns: int | None = None) -> None:
+        """Take a granted lease in; where it is less than calls waited for, more may come free at `retry_ns`."""
         self.leases.append(lease)
         if self.debt:
             paid = min(self.debt, lease.available)
@@ -247,8 +252,8 @@ class LeasePool:
         self.reset_ns = reset_ns
         self.denied_until_ns = 0
         self._watch(now_ns)
-        if not covers:
-            self._wait(now_ns, reset_ns)
+        if retry_ns is not None:
+            self._wait(now_ns, retry_ns, reset_ns)
 
     def _watch(self, now_ns: int) -> None:
         """Ask for more when a quarter of what is held is spent, and at once when a quarter is left."""
@@ -259,14 +264,19 @@ class LeasePool:
             self.ask_at = self.spent + max(1, held // 4)
             self._urgent_at = self.spent + max(1, held - held // 4)
 
-    def deny(self, now_ns: int, retry_ns: int) -> None:
+    def deny(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:
         """Remember a refusal."""
         self.rest = 0
-        self._wait(now_ns, retry_ns)
+        self._wait(now_ns, retry_ns, reset_ns)
 
-    def _wait(self, now_ns: int, retry_ns: int) -> None:
+    def call_back(self) -> None:
+        """Have what is not about to be spent go back: others were denied units."""
+        for lease in self.leases:
+            lease.margin_ns = max(lease.margin_ns, lease.deadline_ns)
+
+    def _wait(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:
         """Do not ask for about a second, since others may give units back; nor when a call would wait for long."""
-        self.retry_ns = self.reset_ns = retry_ns
+        self.retry_ns, self.reset_ns = retry_ns, reset_ns
         again_ns = retry_ns - (_EARLY_NS if self.small else 0)
         self.denied_until_ns = again_ns if again_ns < now_ns + SECOND + PATIENCE_NS else now_ns + SECOND
 
@@ -305,7 +315,7 @@ class LeasePool:
             if missing and newest and now_ns - self.granted_ns < SECOND // _BUSY_CALLS:
                 is_spent = not newest.available or now_ns < newest.deadline_ns  # or calls wait for its last units
                 ahead = max(ahead, _GROWTH * newest.units - missing) if is_spent else ahead
-        if self.limit.period:
+        if self.limit.period and (missing or self._takes_per_s(now_ns)):
             ahead = max(ahead, _BUDGET_CALLS * missing, self.limit.amount // _BUDGET_PART)
         return ahead
 
@@ -322,6 +332,7 @@ class LeasePool:
 
     def give_back(self, now_ns: int, *, everything: bool = False) -> list[dict[str, Any]]:
         """Take out leases that are over or near their end, or all; return what to tell the key service."""
+        self._spend_rate.look(self.spent, now_ns)
         settled = [lease for lease in self.closing if not lease.reserved]
         self.closing = [lease for lease in self.closing if lease.reserved]
         back = [lease.report(now_ns) for lease in settled]
@@ -334,7 +345,7 @@ class LeasePool:
     def _ends(self, lease: Lease, now_ns: int, *, everything: bool) -> bool:
         """Tell whether a lease goes back: it is over, spent with the moment to tell, or more than will be spent."""
         left_ns = lease.deadline_ns - now_ns
-        if everything or left_ns <= 0:
+        if everything or left_ns <= 0 or lease.is_spent:
             return True
         if lease.exact and lease.last_ns and not (lease.reserved or lease.available):
             return True
@@ -342,7 +353,8 @@ class LeasePool:
             return False
         if lease.reserved:
             return True
-        return not self.waiting and lease.available > int(self.rate_per_s(now_ns) * left_ns / SECOND)
+        soon_ns = min(left_ns, SECOND)
+        return not self.waiting and lease.available > int(self.rate_per_s(now_ns) * soon_ns / SECOND)
 
     def _end(self, lease: Lease, now_ns: int) -> list[dict[str, Any]]:
         self._adapt_life(lease, now_ns)
@@ -351,7 +363,7 @@ class LeasePool:
         if lease.reserved:
             self.closing.append(lease)
             return [{"lease": lease.id, "used": lease.close()}]
-        return [lease.report(now_ns)] if lease.exact or lease.available or lease.refund else []
+        return [lease.report(now_ns)]
 
     def _adapt_life(self, lease: Lease, now_ns: int) -> None:
         """Ask for a longer life of units for use at once when some ended unspent, and for a shorter one later."""

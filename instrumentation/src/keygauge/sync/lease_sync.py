@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count, islice
 from typing import Any
+from weakref import WeakValueDictionary
 
 from keygauge.clock import MS, SECOND
 from keygauge.limits.admission import Admission
@@ -41,6 +42,7 @@ class LeaseSync:
         self._turns: list[tuple[int, int, LeasePool, Lease, int]] = []
         self._number = count()  # of a turn: lease pools have no order
         self._slots: set[ConcurrencyPool] = set()  # those with leases
+        self._pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()  # by limit
         self._untold: list[dict[str, Any]] = []  # returns that no answered offer has carried
         self._untold_ns = 0  # the moment from which these count back
 
@@ -96,9 +98,10 @@ class LeaseSync:
             lease_pool, waiting = asked.waiting[grant["limit"]]
             lease_pool.small = grant["small"]
             lease_pool.roomy = not grant["small"] and 2 * grant["remaining"] >= lease_pool.limit.amount
-            lease_pool.share = lease_pool.limit.amount // answer["replicas"]
-            lease_pool.alone = answer["replicas"] == 1
-            lease_pool.rest = grant["remaining"] // answer["replicas"]
+            replicas = grant.get("replicas", answer["replicas"])  # an older key service counts all that are alive
+            lease_pool.share = lease_pool.limit.amount // replicas
+            lease_pool.alone = replicas == 1
+            lease_pool.rest = grant["remaining"] // replicas
             lease = lease_pool.KIND(
                 grant["lease"],
                 grant["units"],
@@ -107,12 +110,19 @@ class LeaseSync:
                 start_ns=_start(grant, now, sent_ns),
                 exact=grant["exact"],
             )
-            lease_pool.grant(lease, now, reset_ns=sent_ns + grant["reset_ms"] * MS, covers=grant["units"] >= waiting)
+            reset_ms = grant["reset_ms"]
+            retry_ns = None if grant["units"] >= waiting else sent_ns + grant.get("retry_ms", reset_ms) * MS
+            lease_pool.grant(lease, now, reset_ns=sent_ns + reset_ms * MS, retry_ns=retry_ns)
             self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns // 2)
         for denial in answer["denials"]:
             lease_pool, _ = asked.waiting[denial["limit"]]
             lease_pool.small = denial["small"]
-            lease_pool.deny(now, sent_ns + denial["retry_ms"] * MS)
+            lease_pool.deny(now, sent_ns + denial["retry_ms"] * MS, sent_ns + denial["reset_ms"] * MS)
+        for number in answer.get("wanted", ()):
+            if (held := self._pools.get(number)) is not None:
+                held.call_back()
+                admission.due.add(held)
+                admission.wake()
         self._wake(asked, {grant["limit"] for grant in answer["grants"]}, now)
         if not answer["more"]:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
@@ -152,6 +162,7 @@ class LeaseSync:
 
     def _hold(self, lease_pool: LeasePool, lease: Lease, turn_ns: int) -> None:
         self._admission.held.add(lease_pool)
+        self._pools[lease_pool.limit.id] = lease_pool
         if isinstance(lease_pool, ConcurrencyPool):
             self._slots.add(lease_pool)
         else:
@@ -165,6 +176,7 @@ class LeaseSync:
         while self._turns and self._turns[0][0] - self._turns[0][4] <= now:
             admission.due.add(heappop(self._turns)[2])
         admission.due |= admission.held if everything else self._slots
+        admission.due |= admission.asking & admission.held  # their leases may be spent
         returns = self._take_untold(now)
         while admission.due and len(returns) < _MOST:
             lease_pool = admission.due.pop()

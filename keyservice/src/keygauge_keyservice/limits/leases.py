@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from keygauge.protocol import Acquisition, ClockReading, Hold, Return
+from keygauge.protocol import ENTRIES_MAX, Acquisition, ClockReading, Hold, Return
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.grant import Counter, Grant
 from keygauge_keyservice.limits.kinds import concurrency, gcra, quota, sliding_window
 from keygauge_keyservice.limits.kinds.concurrency import Kept
 from keygauge_keyservice.limits.kinds.gcra import Flow
 from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.limits.replicas import use
 
 _is_limit_id = re.compile(r"([0-9]{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 _PRUNED = 500  # ended leases per heartbeat: more than a heartbeat can make
 _KEPT_S = 60  # how long an ended lease is remembered: a replica may tell late what it did not spend of it
+_SOON_US = 1_000_000  # who is denied units asks again after so long
 _CALL_S = 3600  # how long calls under way may take to give back what they reserved and did not use
 
 
@@ -33,6 +35,8 @@ class Granted:
     lease_id: int | None  # None: refused
     grant: Grant[Any]
     now_us: int
+    replicas: int = 1  # that use the limit
+    is_soon: bool = False  # others hold units of it that may come back
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Exchanged:
 
     granted: Sequence[Granted] = ()
     kept: Sequence[Kept] = ()
+    wanted: Sequence[str] = ()  # limits of which the replica holds units that others were denied
 
 
 def exchange(
@@ -67,6 +72,7 @@ def exchange(
 ) -> Exchanged:
     """Take leases back and give leases out, in the caller's transaction; those that are not known are passed over.
 
+    `replicas` are alive; of these, those that use a limit share it.
     A `service` spends limits of keys that it was told of only; None: whoever calls from within.
     """
     refunds = _take_back(connection, replica, returns, reading)
@@ -74,32 +80,50 @@ def exchange(
     held = [hold for hold in holds if _is_lease_id(hold.lease)]
     states = _lock(connection, sorted({*refunds, *wanted, *concurrency.find(connection, replica, held)}))
     if not states:
-        return Exchanged()
+        return Exchanged(wanted=_wanted(connection, replica))
     now_us = _now_us(connection)  # after the locks: the transaction's own time may be older than its neighbour's
     kept = concurrency.keep(connection, replica, held)
+    others = use(connection, replica, list(wanted)) if wanted else {}
+    users = {name: min(replicas, 1 + others.get(name, 0)) for name in wanted}
     out = concurrency.count(connection, [row["id"] for row in states if row["unit"] == "concurrent"])
     changed: dict[str, State] = {}
+    short: dict[str, Grant[Any]] = {}
     granted = []
     for row in states:
         if row["unit"] == "concurrent":
             if row["id"] in wanted:
-                given = places(wanted[row["id"]], row, out.get(row["id"], 0), now_us=now_us, replicas=replicas)
-                granted.append(Granted(row["id"], None, given, now_us))
+                number = users[row["id"]]
+                given = places(wanted[row["id"]], row, out.get(row["id"], 0), now_us=now_us, replicas=number)
+                granted.append(Granted(row["id"], None, given, now_us, number))
             continue
         before = state_of(row)
         state = settle(before, refunds.get(row["id"], ()), row, now_us=now_us)
         if row["id"] in wanted:
-            grant = decide(state, wanted[row["id"]], row, now_us=now_us, replicas=replicas, reading=reading)
-            granted.append(Granted(row["id"], None, grant, now_us))
+            number = users[row["id"]]
+            grant = decide(state, wanted[row["id"]], row, now_us=now_us, replicas=number, reading=reading)
+            granted.append(Granted(row["id"], None, grant, now_us, number))
             state = grant.state
+            if lacks(grant, wanted[row["id"]]):
+                short[row["id"]] = grant
         if state != before:
             changed[row["id"]] = state
     _write(connection, changed)
-    scarce = {row["id"] for row in states if concurrency.is_scarce(out.get(row["id"], 0), row["amount"], replicas)}
+    scarce = {
+        row["id"]
+        for row in states
+        if concurrency.is_scarce(out.get(row["id"], 0), row["amount"], users.get(row["id"], replicas))
+    }
+    soon = _call_back(connection, replica, short) if short else set()
     return Exchanged(
-        _hand_out(connection, replica, granted),
+        _hand_out(connection, replica, [replace(item, is_soon=item.limit_id in soon) for item in granted]),
         [Kept(str(row["id"]), row["state_id"] in scarce) for row in kept],
+        _wanted(connection, replica),
     )
+
+
+def lacks(grant: Grant[Any], wanted: Acquisition) -> bool:
+    """Tell whether calls go on waiting for units that only others can give back soon."""
+    return grant.units < max(1, wanted.waiting) and grant.reset_us > _SOON_US
 
 
 def state_of(row: Mapping[str, Any]) -> State:
@@ -193,6 +217,8 @@ def _take_back(
     )
     for row in rows:
         item = known[row["id"]]
+        if not item.unspent and item.ago_us is None:  # spent as granted
+            continue
         unspent = min(item.unspent or 0, row["units"])
         refund = Refund(
             row["bucket"],
@@ -213,7 +239,8 @@ def _shrink(connection: Connection, replica: str, returns: Sequence[Return]) -> 
         "/* leases.shrink */ WITH told AS (SELECT id, units, used FROM lease "
         "JOIN unnest(%s::bigint[], %s::bigint[]) AS told (id, used) USING (id) "
         "WHERE replica = %s AND bucket >= 0 FOR UPDATE OF lease) "
-        "UPDATE lease SET units = least(lease.units, used), ends_at = clock_timestamp() + %s * interval '1 second' "
+        "UPDATE lease SET closed = true, units = least(lease.units, used), "
+        "ends_at = clock_timestamp() + %s * interval '1 second' "
         "FROM told WHERE lease.id = told.id "
         "RETURNING state_id, bucket, greatest(told.units - used, 0) AS unspent",
         ([int(item.lease) for item in returns], [item.used for item in returns], replica, _CALL_S),
@@ -305,7 +332,36 @@ def _hand_out(connection: Connection, replica: str, granted: Sequence[Granted]) 
         ),
     )
     numbers = {row["state_id"]: row["id"] for row in rows}
-    return [Granted(item.limit_id, numbers.get(item.limit_id), item.grant, item.now_us) for item in granted]
+    return [replace(item, lease_id=numbers.get(item.limit_id)) for item in granted]
+
+
+def _call_back(connection: Connection, replica: str, short: Mapping[str, Grant[Any]]) -> set[str]:
+    """Have other replicas asked for what they hold of limits; return those of which something may come back soon.
+
+    Of a rate, most leases end by themselves as soon. Who was asked a while ago spends what it holds.
+    A row that is locked belongs to a lease that is just given back.
+    """
+    rows = connection.execute(
+        "/* leases.call_back */ WITH live AS (SELECT id, state_id, wanted_at, ends_at FROM lease "
+        "WHERE state_id = ANY(%s) AND replica <> %s AND bucket >= 0 AND NOT closed AND ends_at > clock_timestamp() "
+        "FOR UPDATE SKIP LOCKED), "
+        "told AS (UPDATE lease SET wanted_at = clock_timestamp() FROM live "
+        "WHERE lease.id = live.id AND live.wanted_at IS NULL) "
+        "SELECT state_id, bool_or(ends_at > clock_timestamp() + interval '4 seconds') AS is_long FROM live "
+        "WHERE coalesce(wanted_at > clock_timestamp() - interval '5 seconds', true) GROUP BY state_id",
+        (list(short), replica),
+    ).fetchall()
+    return {row["state_id"] for row in rows if row["is_long"] or short[row["state_id"]].is_small}
+
+
+def _wanted(connection: Connection, replica: str) -> list[str]:
+    """Return the limits of which a replica holds units that others were denied."""
+    rows = connection.execute(
+        "/* leases.wanted */ SELECT DISTINCT state_id FROM lease "
+        "WHERE replica = %s AND wanted_at IS NOT NULL AND NOT closed AND ends_at > clock_timestamp() LIMIT %s",
+        (replica, ENTRIES_MAX),
+    )
+    return [row["state_id"] for row in rows]
 
 
 def bucket(grant: Grant[Any]) -> int:

@@ -1,6 +1,8 @@
-"""The replicas: which processes of metered services are alive."""
+"""The replicas: which processes of metered services are alive, and which of them use a limit."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from keygauge.protocol import Heartbeat
 from keygauge_keyservice.database import Connection
@@ -15,7 +17,9 @@ def see(connection: Connection, message: Heartbeat) -> int:
     """
     if message.cursor is None:  # a replica that starts: time to forget those that ended
         connection.execute(
-            "/* replicas.prune */ DELETE FROM replica WHERE seen_at < statement_timestamp() - interval '1 day'"
+            "/* replicas.prune */ WITH users AS ("
+            "DELETE FROM limit_replica WHERE seen_at < statement_timestamp() - interval '1 day') "
+            "DELETE FROM replica WHERE seen_at < statement_timestamp() - interval '1 day'"
         )
     row = connection.execute(
         "/* replicas.see */ WITH seen AS ("
@@ -36,3 +40,20 @@ def see(connection: Connection, message: Heartbeat) -> int:
         },
     ).fetchone()
     return 1 + int(row["others"]) if row else 1
+
+
+def use(connection: Connection, replica: str, limit_ids: Sequence[str]) -> dict[str, int]:
+    """Note that a replica asks for units of limits, and return how many others did lately, of each that any did.
+
+    Lately is a little longer than leases live: who holds one uses the limit. Rows are written seldom.
+    """
+    rows = connection.execute(
+        "/* replicas.use */ WITH used AS (INSERT INTO limit_replica (state_id, replica, seen_at) "
+        "SELECT state_id, %(replica)s, clock_timestamp() FROM unnest(%(limits)s::text[]) AS asked (state_id) "
+        "ON CONFLICT (state_id, replica) DO UPDATE SET seen_at = EXCLUDED.seen_at "
+        "WHERE limit_replica.seen_at < EXCLUDED.seen_at - interval '5 seconds') "
+        "SELECT state_id, count(*) AS others FROM limit_replica WHERE state_id = ANY(%(limits)s) "
+        "AND replica <> %(replica)s AND seen_at > statement_timestamp() - interval '40 seconds' GROUP BY state_id",
+        {"replica": replica, "limits": sorted(limit_ids)},
+    )
+    return {row["state_id"]: row["others"] for row in rows}

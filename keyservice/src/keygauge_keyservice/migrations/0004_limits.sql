@@ -49,10 +49,13 @@ CREATE TABLE lease (
     replica     text NOT NULL,
     bucket      bigint NOT NULL,              -- a budget's period, a rate's end, a flow's head; concurrent requests: -1
     units       bigint NOT NULL,
-    ends_at     timestamptz NOT NULL
+    ends_at     timestamptz NOT NULL,
+    closed      boolean NOT NULL DEFAULT false,  -- its units are reserved by calls under way, or spent
+    wanted_at   timestamptz                   -- when another replica was denied units for the first time
 ) WITH (fillfactor = 50);
 CREATE INDEX lease_ends ON lease (ends_at);
-CREATE INDEX lease_slots ON lease (state_id) WHERE bucket = -1;
+CREATE INDEX lease_state ON lease (state_id);
+CREATE INDEX lease_wanted ON lease (replica) WHERE wanted_at IS NOT NULL;
 
 CREATE TABLE replica (
     id          text PRIMARY KEY,             -- one process of the metered service, as long as it lives
@@ -62,4 +65,11 @@ CREATE TABLE replica (
     mode        text NOT NULL,
     started_at  timestamptz NOT NULL,
     seen_at     timestamptz NOT NULL
+) WITH (fillfactor = 50);
+
+CREATE TABLE limit_replica (
+    state_id    text NOT NULL,
+    replica     text NOT NULL,                -- asked for units of this limit
+    seen_at     timestamptz NOT NULL,
+    PRIMARY KEY (state_id, replica)
 ) WITH (fillfactor = 50);

@@ -17,6 +17,7 @@ from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import key_entries, told_keys
 
 _MS_US = 1_000
+_SOON_MS = 1_000
 
 
 def answer(
@@ -61,6 +62,7 @@ def answer(
         held=[held(item) for item in leased.kept],
         grants=[grant(item) for item in leased.granted if item.lease_id is not None],
         denials=[denial(item) for item in leased.granted if item.lease_id is None],
+        wanted=list(leased.wanted),
     )
 
 
@@ -93,10 +95,18 @@ def grant(item: leases.Granted) -> Grant:
         small=item.grant.is_small,
         remaining=item.grant.remaining,
         reset_ms=-(-item.grant.reset_us // _MS_US),  # never sooner than more comes free
+        retry_ms=_retry_ms(item),
+        replicas=item.replicas,
     )
 
 
 def denial(item: leases.Granted) -> Denial:
     """Write what is denied."""
-    wait_ms = -(-item.grant.reset_us // _MS_US)
-    return Denial(item.limit_id, wait_ms, item.grant.remaining, wait_ms, small=item.grant.is_small)
+    reset_ms = -(-item.grant.reset_us // _MS_US)
+    return Denial(item.limit_id, _retry_ms(item), item.grant.remaining, reset_ms, small=item.grant.is_small)
+
+
+def _retry_ms(item: leases.Granted) -> int:
+    """Tell when to ask again: soon, as long as others may give back what they hold."""
+    reset_ms = -(-item.grant.reset_us // _MS_US)
+    return min(_SOON_MS, reset_ms) if item.is_soon else reset_ms

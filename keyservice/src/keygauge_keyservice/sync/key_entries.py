@@ -35,7 +35,7 @@ def load(connection: Connection, key_ids: Sequence[str]) -> list[KeyEntry]:
     rows = connection.execute(
         "/* entries.load */ SELECT key.id, key.account_id AS account, key.name, account.plan_id AS plan, environment, "
         "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
-        "AS status, floor(extract(epoch FROM expires_at))::bigint AS expires_at, scopes, routes, networks, models, "
+        "AS status, ceil(extract(epoch FROM expires_at))::bigint AS expires_at, scopes, routes, networks, models, "
         "plan.providers, (SELECT price.account_id FROM price WHERE price.account_id = account.id LIMIT 1) AS tariff "
         "FROM key JOIN account ON account.id = key.account_id JOIN plan ON plan.id = account.plan_id "
         "WHERE key.id = ANY(%s)",
@@ -73,7 +73,7 @@ def _match(wanted: LookUp, secrets: Sequence[dict[str, Any]], peppers: Peppers) 
 
 def _secrets(connection: Connection, key_ids: Sequence[str]) -> dict[str, list[Secret]]:
     rows = connection.execute(
-        "/* entries.secrets */ SELECT key_id, number, floor(extract(epoch FROM expires_at))::bigint AS expires_at "
+        "/* entries.secrets */ SELECT key_id, number, ceil(extract(epoch FROM expires_at))::bigint AS expires_at "
         "FROM key_secret WHERE key_id = ANY(%s) AND (expires_at IS NULL OR expires_at > clock_timestamp()) "
         "ORDER BY number",
         (list(key_ids),),
