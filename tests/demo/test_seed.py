@@ -10,7 +10,7 @@ from rich.console import Console
 from keygauge_demo import cast, history, seed
 from keygauge_demo.screen import Screen
 from keygauge_demo.settings import DemoError
-from keygauge_keyservice.accounts import accounts, members, passwords, plans
+from keygauge_keyservice.accounts import accounts, memberships, passwords, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
 
@@ -38,7 +38,7 @@ def test_cast_is_planted(connection, planted):
     assert keys.require(connection, planted.key_ids["Old CI pipeline"]).status == "disabled"
     assert keys.require(connection, planted.key_ids["Staging"]).environment == "test"
     for account in cast.ACCOUNTS:
-        _, password_hash = members.find_credentials(connection, account.email)
+        _, password_hash = memberships.find_credentials(connection, account.email)
         assert passwords.verify(password_hash, planted.password)
 
 

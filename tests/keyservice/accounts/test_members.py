@@ -1,6 +1,6 @@
 import pytest
 
-from keygauge_keyservice.accounts import accounts, members, passwords, plans, sessions
+from keygauge_keyservice.accounts import accounts, members, memberships, passwords, plans, sessions
 from keygauge_keyservice.errors import Problem
 
 PASSWORD = "correct horse battery"
@@ -17,7 +17,7 @@ def test_member_is_found_by_any_spelling_of_the_address(connection, account):
         connection, account_id=account.id, email=" Ada@Example.COM ", password=PASSWORD, actor="test"
     )
     assert member.email == "ada@example.com"
-    found_id, password_hash = members.find_credentials(connection, "ADA@example.com")
+    found_id, password_hash = memberships.find_credentials(connection, "ADA@example.com")
     assert found_id == member.id
     assert passwords.verify(password_hash, PASSWORD)
     assert not passwords.verify(password_hash, PASSWORD + "!")
@@ -57,7 +57,7 @@ def test_unusable_address_or_password_is_refused(connection, account, email, pas
 
 
 def test_no_password_matches_a_member_who_does_not_exist(connection):
-    assert members.find_credentials(connection, "nobody@example.com") is None
+    assert memberships.find_credentials(connection, "nobody@example.com") is None
     assert not passwords.verify(None, PASSWORD)
 
 
@@ -66,7 +66,7 @@ def test_another_password_ends_all_sessions(connection, account):
     token = sessions.start(connection, member.id)
     members.set_password(connection, "ADA@example.com", "another fine password", actor="test")
     assert sessions.find(connection, token) is None
-    _, password_hash = members.find_credentials(connection, "ada@example.com")
+    _, password_hash = memberships.find_credentials(connection, "ada@example.com")
     assert passwords.verify(password_hash, "another fine password")
     assert not passwords.verify(password_hash, PASSWORD)
     with pytest.raises(Problem) as refused:
@@ -88,5 +88,5 @@ def test_an_address_has_a_password_for_each_account(connection, account):
     other = accounts.create(connection, name="Other", plan_id=account.plan_id, actor="test")
     for account_id, password in ((account.id, PASSWORD), (other.id, "another fine password")):
         members.create(connection, account_id=account_id, email="ada@example.com", password=password, actor="test")
-    hashes = [password_hash for _, password_hash in members.list_credentials(connection, "ada@example.com")]
+    hashes = [password_hash for _, password_hash in memberships.list_credentials(connection, "ada@example.com")]
     assert [passwords.verify(one, PASSWORD) for one in hashes] == [True, False]

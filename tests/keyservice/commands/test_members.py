@@ -3,7 +3,7 @@ import io
 import pytest
 
 from keygauge.cli import main
-from keygauge_keyservice.accounts import accounts, members, passwords, plans
+from keygauge_keyservice.accounts import accounts, memberships, passwords, plans
 
 PASSWORD = "correct horse battery"
 
@@ -33,7 +33,7 @@ def account(connection):
 
 
 def signs_in(connection, email, password):
-    _, password_hash = members.find_credentials(connection, email)
+    _, password_hash = memberships.find_credentials(connection, email)
     return passwords.verify(password_hash, password)
 
 

@@ -207,21 +207,6 @@ def remove(connection: Connection, account_id: str, member_id: int, *, actor: st
     return member
 
 
-def find_credentials(connection: Connection, email: str, *, member_id: int | None = None) -> tuple[int, str] | None:
-    """Return id and password hash of an address's oldest membership, or of one of them, or None."""
-    found = list_credentials(connection, email)
-    return next((one for one in found if member_id is None or one[0] == member_id), None)
-
-
-def list_credentials(connection: Connection, email: str) -> list[tuple[int, str]]:
-    """Return ids and password hashes of an address's memberships, oldest first."""
-    rows = connection.execute(
-        "/* members.list_credentials */ SELECT id, password_hash FROM member WHERE email = %s ORDER BY id",
-        (normalise_email(email),),
-    )
-    return [(row["id"], row["password_hash"]) for row in rows]
-
-
 def is_email(text: str) -> bool:
     """Tell whether a text may be an e-mail address."""
     return len(text) <= _EMAIL_LENGTH_MAX and text.isprintable() and _email(text) is not None

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import groupby
@@ -19,6 +17,8 @@ from keygauge_keyservice.ledger.batch import read_lines
 from keygauge_keyservice.ledger.copy import copied_events
 from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
 from keygauge_keyservice.ledger.plausible import Bounds
+from keygauge_keyservice.ledger.receipt import Receipt
+from keygauge_keyservice.ledger.source import Source
 from keygauge_keyservice.pricing.public_prices import Cost, Price
 
 CLAIM = timedelta(
@@ -71,50 +71,6 @@ class LedgerError(RuntimeError):
 
 class SpoolClaimedError(LedgerError):
     """Another process sends this spool: of two that number their own events alike, one would lose them."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """The service that sends a batch, and what it may report; `lines[i]` has the number `first + i` in its spool."""
-
-    service: str
-    first: int
-    lines: Sequence[bytes]
-    bounds: Bounds
-
-    def check(self, entries: Iterable[Event | Refusal], told: AbstractSet[str]) -> list[Event | Refusal]:
-        """Replace what the service may not report: usage of keys that it was not told of, and what is not plausible."""
-        own = [
-            Refusal.KEY_NOT_TOLD if isinstance(entry, Event) and entry.key not in told else entry for entry in entries
-        ]
-        return list(self.bounds.check(own))
-
-    def refused(self, number: int, refusal: Refusal, entry: Event | Refusal) -> aside.Refused:
-        """Return what is kept of an event that is not taken."""
-        return number, refusal, aside.key_of(entry), self.lines[number - self.first]
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What became of a batch: everything below `next` is settled."""
-
-    next: int
-    accepted: int
-    refused: tuple[tuple[int, Refusal], ...]  # number in the spool, why
-    duplicates: int  # lines below the cursor: taken before
-    missing: int  # numbers between the cursor and the first line: dropped by the sender
-    newest_us: int | None  # time of the newest event taken
-
-    def plus(self, later: Receipt) -> Receipt:
-        """Return what became of this batch and the one after it."""
-        return Receipt(
-            later.next,
-            self.accepted + later.accepted,
-            self.refused + later.refused,
-            self.duplicates + later.duplicates,
-            self.missing + later.missing,
-            max((one.newest_us for one in (self, later) if one.newest_us is not None), default=None),
-        )
 
 
 def take_batch(

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from keygauge import service_metrics
 from keygauge.metrics import Metric, label
-from keygauge_keyservice.ledger.ingest import Receipt
+from keygauge_keyservice.ledger.receipt import Receipt
 
 
 class LedgerMetrics:

@@ -1,11 +1,11 @@
-"""A member's own settings: time zone, format of dates and numbers, and the password."""
+"""A member's own settings: time zone, format of dates and numbers, the password, and the account to see."""
 
 from __future__ import annotations
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import login_throttle, members, passwords, preferences, sessions
+from keygauge_keyservice.accounts import login_throttle, members, memberships, passwords, preferences, sessions
 from keygauge_keyservice.accounts.preferences import Preferences
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, cookies, reader
@@ -32,6 +32,22 @@ def save_preferences() -> Response | tuple[str, int]:
     return redirect(url_for("portal.password.show_password", notice="saved"), 303)
 
 
+@blueprint.post("/account")
+def switch_account() -> Response:
+    """Go on as a member of another account of one's own."""
+    session, wanted = auth.current_session(), request.form.get("member", "")
+    with services().connection() as connection:
+        reachable = memberships.list_reachable(connection, session.member)
+        member_id = next((one.member_id for one in reachable if str(one.member_id) == wanted), None)
+        if member_id is None:
+            raise Problem(404, "member_not_found", "You can't switch to this account. Sign in to it instead.")
+        sessions.end(connection, session)
+        token = sessions.start(connection, member_id)
+    response = redirect(url_for("portal.overview.show"), 303)
+    auth.give_cookie(response, token)
+    return response
+
+
 @blueprint.post("")
 def change_password() -> Response | tuple[str, int]:
     """Change one's own password; every session ends, this one goes on."""
@@ -42,7 +58,7 @@ def change_password() -> Response | tuple[str, int]:
     with services().connection() as connection:
         device = cookies.known_device(member.email)
         is_admitted = login_throttle.admit(connection, email=member.email, ip=ip, device=device)
-        credentials = members.find_credentials(connection, member.email, member_id=member.id)
+        credentials = memberships.find_credentials(connection, member.email, member_id=member.id)
     old = request.form.get("old", "")[: passwords.LENGTH_MAX]
     if not is_admitted or not passwords.verify(credentials[1] if credentials else None, old):
         return _page(wrong="The current password is incorrect, or there were too many attempts."), 422
@@ -61,10 +77,12 @@ def change_password() -> Response | tuple[str, int]:
 def _page(*, wrong: str | None = None, wrong_zone: bool = False) -> str:
     with services().connection() as connection:
         chosen = preferences.find(connection, auth.current_member().id)
+        reachable = memberships.list_reachable(connection, auth.current_member())
     return render_template(
         "portal/password.html",
         wrong=wrong,
         wrong_zone=wrong_zone,
+        reachable=reachable,
         chosen=Preferences(request.form.get("zone"), chosen.locale) if wrong_zone else chosen,
         zones=sorted(reader.zones()),
         formats=reader.FORMATS,

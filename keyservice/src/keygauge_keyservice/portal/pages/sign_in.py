@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import login_throttle, members, passwords, sessions
+from keygauge_keyservice.accounts import login_throttle, members, memberships, passwords, sessions
 from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.web.context import services
 
@@ -16,7 +16,7 @@ blueprint = Blueprint("sign_in", __name__)
 
 _WRONG = "Incorrect e-mail address or password."
 _TOO_MANY = f"Too many attempts. Try again in {login_throttle.WINDOW_S // 60} minutes."
-_MEMBERSHIPS_MAX = 4  # of one address, each with a password of its own: trying one takes a while
+_MEMBERSHIPS_MAX = 20  # of one address, each with a password of its own: trying one takes a while
 _THEMES = ("light", "dark")
 _THEME_AGE_S = 365 * 86400
 
@@ -39,7 +39,7 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
     ip, device = request.remote_addr or "", cookies.known_device(email)
     with services().connection() as connection:
         is_admitted = login_throttle.admit(connection, email=email, ip=ip, device=device)
-        credentials = members.list_credentials(connection, email)[:_MEMBERSHIPS_MAX]
+        credentials = memberships.list_credentials(connection, email)[:_MEMBERSHIPS_MAX]
     if not is_admitted:
         return _refuse(_TOO_MANY, 429, email)
     tried: Sequence[tuple[int, str | None]] = credentials or [(0, None)]

@@ -1,0 +1,53 @@
+"""The memberships of one person: an address may be a member of many accounts, each with a password of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg.rows import class_row
+
+from keygauge_keyservice.accounts.members import Member, normalise_email
+from keygauge_keyservice.database import Connection
+
+
+@dataclass(frozen=True)
+class Reachable:
+    """Another account that a member may enter without signing in again."""
+
+    member_id: int
+    account_name: str
+    role: str
+
+
+def find_credentials(connection: Connection, email: str, *, member_id: int | None = None) -> tuple[int, str] | None:
+    """Return id and password hash of the first membership of an address, or of one of them, or None."""
+    found = list_credentials(connection, email)
+    return next((one for one in found if member_id is None or one[0] == member_id), None)
+
+
+def list_credentials(connection: Connection, email: str) -> list[tuple[int, str]]:
+    """Return ids and password hashes of an address's memberships: verified ones first, which nobody else can make."""
+    rows = connection.execute(
+        "/* memberships.list_credentials */ SELECT id, password_hash FROM member WHERE email = %s "
+        "ORDER BY is_verified DESC, id",
+        (normalise_email(email),),
+    )
+    return [(row["id"], row["password_hash"]) for row in rows]
+
+
+def list_reachable(connection: Connection, member: Member) -> list[Reachable]:
+    """Return the other accounts of a member.
+
+    Only where the address was verified for both memberships: anyone may make one with somebody else's address and a
+    password of their own. Operators sign in as such.
+    """
+    with connection.cursor(row_factory=class_row(Reachable)) as cursor:
+        return cursor.execute(
+            "/* memberships.list_reachable */ "
+            "SELECT other.id AS member_id, account.name AS account_name, other.role FROM member AS own "
+            "JOIN member AS other ON other.email = own.email AND other.id <> own.id "
+            "JOIN account ON account.id = other.account_id "
+            "WHERE own.id = %s AND own.is_verified AND own.account_id IS NOT NULL AND other.is_verified "
+            "ORDER BY account.name, other.id",
+            (member.id,),
+        ).fetchall()

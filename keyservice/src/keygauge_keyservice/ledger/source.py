@@ -1,0 +1,32 @@
+"""The service that sends a batch, and what of it is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from keygauge_keyservice.ledger import aside
+from keygauge_keyservice.ledger.event import Event, Refusal
+from keygauge_keyservice.ledger.plausible import Bounds
+
+
+@dataclass(frozen=True)
+class Source:
+    """The service that sends a batch, and what it may report; `lines[i]` has the number `first + i` in its spool."""
+
+    service: str
+    first: int
+    lines: Sequence[bytes]
+    bounds: Bounds
+
+    def check(self, entries: Iterable[Event | Refusal], told: AbstractSet[str]) -> list[Event | Refusal]:
+        """Replace what the service may not report: usage of keys that it was not told of, and what is not plausible."""
+        own = [
+            Refusal.KEY_NOT_TOLD if isinstance(entry, Event) and entry.key not in told else entry for entry in entries
+        ]
+        return list(self.bounds.check(own))
+
+    def refused(self, number: int, refusal: Refusal, entry: Event | Refusal) -> aside.Refused:
+        """Return what is kept of an event that is not taken."""
+        return number, refusal, aside.key_of(entry), self.lines[number - self.first]

@@ -1,0 +1,80 @@
+"""One person, several accounts: switching between one's own, and nothing that others make of one's address."""
+
+import pytest
+
+from keygauge_keyservice.accounts import accounts, members
+
+EMAIL = "ann@people.example"
+OWN, FORGED = "a password of ann herself", "a password of the attacker"
+
+
+@pytest.fixture
+def join(connection, make_customer):
+    """`join(name)` makes an account with the same person as a member."""
+
+    def join(name, *, verified=True, password=OWN):
+        account = accounts.create(connection, name=name, plan_id="pro", actor="test")
+        made = members.create(
+            connection, account_id=account.id, email=EMAIL, password=password, role="owner", actor="test"
+        )
+        connection.execute("UPDATE member SET is_verified = %s WHERE id = %s", (verified, made.id))
+        return made
+
+    return join
+
+
+@pytest.fixture
+def sign_in(visitor):
+    def sign_in(password=OWN):
+        return visitor.client.post("/sign-in", data={"email": EMAIL, "password": password}).status_code
+
+    return sign_in
+
+
+def switch(visitor, member):
+    return visitor.post("/password/account", {"member": str(member.id)}, page="/password").status_code
+
+
+def test_a_member_of_two_accounts_switches_between_them(connection, visitor, join, sign_in):
+    one, two = join("Acme"), join("Globex")
+    assert sign_in() == 303
+    page = visitor.get("/password").text
+    assert "Switch account" in page
+    assert "Globex (owner)" in page
+    assert switch(visitor, two) == 303
+    rows = connection.execute("SELECT member_id FROM session").fetchall()
+    assert [row["member_id"] for row in rows] == [two.id]  # the session before has ended
+    assert "Acme (owner)" in visitor.get("/password").text
+    assert switch(visitor, one) == 303
+
+
+@pytest.mark.parametrize(("own", "other"), [(False, True), (True, False), (False, False)])
+def test_nobody_switches_where_the_address_was_typed_only(visitor, join, sign_in, own, other):
+    join("Evil", verified=own, password=FORGED)
+    victim = join("Acme", verified=other)
+    assert sign_in(FORGED) == 303
+    assert "Switch account" not in visitor.get("/password").text
+    assert switch(visitor, victim) == 404
+
+
+def test_nobody_switches_to_another_person_or_an_operator(connection, visitor, join, sign_in, customer):
+    join("Acme")
+    operator = members.create(
+        connection, account_id=None, email=EMAIL, password="a password of operators", role="operator", actor="test"
+    )
+    assert sign_in() == 303
+    assert [switch(visitor, member) for member in (customer.member, operator)] == [404, 404]
+
+
+def test_memberships_that_others_make_keep_nobody_from_signing_in(join, sign_in):
+    for number in range(25):
+        join(f"Evil {number}", verified=False, password=FORGED)
+    join("Acme")
+    assert sign_in() == 303
+
+
+def test_many_memberships_that_nobody_verified_still_let_their_owner_in(join, sign_in):
+    for number in range(5):
+        join(f"Evil {number}", verified=False, password=FORGED)
+    join("Acme", verified=False)
+    assert sign_in() == 303
