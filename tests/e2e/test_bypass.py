@@ -2,6 +2,7 @@
 
 import socket
 
+import environments
 import pytest
 
 APP = '''
@@ -39,6 +40,30 @@ def done_wsgi(environ, start_response):
 
 wsgi = keygauge_wsgi.KeyGaugeMiddleware(done_wsgi)
 '''
+DJANGO = '''
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse
+from django.urls import include, re_path
+from django.views.decorators.csrf import csrf_exempt
+
+from keygauge import asgi as keygauge_asgi
+from keygauge import wsgi as keygauge_wsgi
+
+settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="of a test")
+
+
+@csrf_exempt
+def done(request):
+    """Do whatever is asked, by any method and on any path."""
+    return HttpResponse(b"done " + request.read(), content_type="text/plain")
+
+
+urlpatterns = [re_path("^sub/", include([re_path("", done)])), re_path("", done)]
+asgi = keygauge_asgi.KeyGaugeMiddleware(get_asgi_application())
+wsgi = keygauge_wsgi.KeyGaugeMiddleware(get_wsgi_application())
+'''
 GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "-k"]
 SERVERS = {
     "uvicorn": ["uvicorn", "small:asgi", "--port", "{port}"],
@@ -49,6 +74,9 @@ SERVERS = {
     "hypercorn wsgi": ["hypercorn", "wsgi:small:wsgi", "--bind", "127.0.0.1:{port}"],
     "granian wsgi": ["granian", "small:wsgi", "--interface", "wsgi", "--port", "{port}"],
     "waitress": ["waitress-serve", "--listen", "127.0.0.1:{port}", "small:wsgi"],
+    "daphne": ["python", "-m", "daphne", "-p", "{port}", "small:asgi"],
+    "django on daphne": ["python", "-m", "daphne", "-p", "{port}", "site_of_django:asgi"],
+    "django on gunicorn": [*GUNICORN, "gthread", "site_of_django:wsgi"],
 }
 ASKS = "Origin: https://site.example\r\nAccess-Control-Request-Method: POST"
 OTHER = '{"model": "other"}'
@@ -90,11 +118,18 @@ def send(port, line, headers, body):
     return answer.decode()
 
 
+def packages(name):
+    """Return where the packages of an environment are: those of a server that the tests do not otherwise need."""
+    return list((environments.programs(name).parent / "lib").glob("python*/site-packages"))
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SERVERS)
 def test_nothing_gets_past(key_service, serve, name):
     _, token = key_service.create_key(models=["good"])
-    port, _ = serve(SERVERS[name], {"small.py": APP}, key_service)
+    files = {"small.py": APP, "site_of_django.py": DJANGO}
+    path = packages("daphne") if "daphne" in name else ()
+    port, _ = serve(SERVERS[name], files, key_service, path=path)
     key = f"Authorization: Bearer {token}"
     good = send(port, "POST /chat", f"{key}\r\nContent-Length: 17", '{"model": "good"}')
     assert good.startswith("HTTP/1.1 200")
