@@ -54,8 +54,8 @@ class Accumulator:
 
     @property
     def is_final(self) -> bool:
-        """Whether all has been told that the answer will tell."""
-        return self._stage == "final" and self.tells
+        """Whether all is told, provided that the answer ends now."""
+        return self._stage != "opening" and self.tells
 
     def take(self, document: object) -> None:
         """Look into one parsed document."""

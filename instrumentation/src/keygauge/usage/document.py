@@ -30,6 +30,18 @@ class _Item(TypedDict, total=False):
     type: Any
 
 
+class _Result(TypedDict, total=False):
+    tokenCount: Any
+
+
+class _Embeddings(TypedDict, total=False):
+    statistics: Any
+
+
+class _Prediction(TypedDict, total=False):
+    embeddings: _Embeddings
+
+
 class _Response(TypedDict, total=False):
     id: Any
     meta: Any
@@ -41,15 +53,41 @@ class _Response(TypedDict, total=False):
 # The members that `providers` look at. All others, above all the text, are skipped and not built.
 _MEMBERS: Final = (
     *("amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "error", "eval_count", "event_type"),
-    *("finish_reason", "id", "interaction", "jsonrpc", "message", "meta", "meta_info", "metadata", "model"),
-    *("modelVersion", "object", "prompt_eval_count", "responseId", "status", "stop", "tokens_evaluated"),
+    *(
+        "finish_reason",
+        "generation_token_count",
+        "id",
+        "inputTextTokenCount",
+        "interaction",
+        "item_id",
+        "jsonrpc",
+        "message",
+        "meta",
+        "meta_info",
+        "metadata",
+        "model",
+    ),
+    *(
+        "modelVersion",
+        "object",
+        "prompt_eval_count",
+        "prompt_token_count",
+        "responseId",
+        "serverContent",
+        "stop_reason",
+        "status",
+        "stop",
+        "tokens_evaluated",
+    ),
     *("tokens_predicted", "type", "usage", "usageMetadata", "x_groq"),
 )
 _LARGE_MEMBERS: Final[dict[str, Any]] = {
     "candidates": list[_Part],
     "choices": list[_Part],
     "output": list[_Item],
+    "predictions": list[_Prediction],
     "response": _Response,
+    "results": list[_Result],
 }
 _Outline = TypedDict("_Outline", {**dict.fromkeys(_MEMBERS, Any), **_LARGE_MEMBERS}, total=False)  # type: ignore[misc]
 _decode_outline = Decoder(_Outline).decode
@@ -76,9 +114,11 @@ def may_be_ollama(document: bytes | bytearray) -> bool:
 
 
 def may_be_local(document: bytes | bytearray) -> bool:
-    """Tell whether a document may hold the counts of llama.cpp's, SGLang's or TGI's own API."""
+    """Tell whether a document may hold the counts of llama.cpp, SGLang, TGI, Titan, Llama or Vertex embeddings."""
     return (
-        document.rfind(b'"tokens_evaluated"') >= 0
+        document.rfind(b'oken_count"') >= 0
+        or document.rfind(b'"inputTextTokenCount"') >= 0
+        or document.rfind(b'"tokens_evaluated"') >= 0
         or document.rfind(b'"generated_tokens"') >= 0
         or (document.rfind(b'"meta_info"') >= 0)
     )

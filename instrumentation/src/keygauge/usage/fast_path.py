@@ -61,6 +61,7 @@ class _ChatUsage(Struct, gc=False):
     cached_tokens: None = None
     cache_read_input_tokens: None = None
     reasoning_tokens: None = None
+    prompt_audio_seconds: _None = None
     num_search_queries: _None = None
     num_sources_used: _None = None
     server_tool_use: _ToolUse | None = None

@@ -1,4 +1,4 @@
-"""Counts that servers tell in headers or trailers: TGI, and Bedrock's InvokeModel."""
+"""Counts that servers tell in headers or trailers: TGI and its sister for embeddings, and Bedrock's InvokeModel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _FIELDS: Final = {
     "x-amzn-bedrock-output-token-count": "output_tokens",
     "x-amzn-bedrock-cache-read-input-token-count": "cache_read_tokens",
     "x-amzn-bedrock-cache-write-input-token-count": "cache_write_tokens",
+    "x-compute-tokens": "input_tokens",  # of embeddings
     "x-usage-input-tokens": "input_tokens",
     "x-usage-output-tokens": "output_tokens",
 }

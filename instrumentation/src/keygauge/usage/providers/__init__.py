@@ -101,6 +101,12 @@ def _find_outside(document: dict[str, Any]) -> Found | None:
         return ollama.read(document)
     if "tokens_evaluated" in document:
         return llama_cpp.read(document)
+    if "inputTextTokenCount" in document:
+        return bedrock.read_titan(document)
+    if "prompt_token_count" in document or "generation_token_count" in document:
+        return bedrock.read_llama(document)
+    if "predictions" in document:
+        return gemini.read_predictions(document)
     if "meta" in document:
         return cohere.read_meta(document)
     if "meta_info" in document:

@@ -2,6 +2,7 @@
 
 `inputTokens` leave cached ones out. Answers do not name the model: the path does. InvokeModel answers as the model's
 maker does, in a stream inside base64 `bytes`; Amazon's own models tell `amazon-bedrock-invocationMetrics` at its end.
+Titan and Llama have shapes of their own.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html
 """
@@ -44,6 +45,20 @@ def read(usage: dict[str, Any]) -> Found:
         "final",
         cache_is_beside=True,
     )
+
+
+def read_titan(document: dict[str, Any]) -> Found:
+    """Read an answer of Amazon's Titan: text, or an embedding."""
+    results = document.get("results")
+    counts = [one.get("tokenCount") for one in results if isinstance(one, dict)] if isinstance(results, list) else []
+    made = counts[0] if len(counts) == 1 else sum(whole(count) or 0 for count in counts) if counts else None
+    return Found(Told(document.get("inputTextTokenCount"), made), PROVIDER, None, "final")
+
+
+def read_llama(document: dict[str, Any]) -> Found:
+    """Read an answer of Meta's Llama, or a chunk of it: counts so far."""
+    told = Told(document.get("prompt_token_count"), document.get("generation_token_count"))
+    return Found(told, PROVIDER, None, "final" if document.get("stop_reason") else "running")
 
 
 def read_metadata(event: dict[str, Any]) -> Found | None:

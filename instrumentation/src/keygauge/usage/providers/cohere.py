@@ -1,6 +1,7 @@
 """Cohere, versions 1 and 2: the units billed, or where there are none the tokens the model saw.
 
-Version 2 tells `cached_tokens` beside both; they are part of the input. Searches and classifications are billed each.
+Version 2 tells `cached_tokens` beside both; they are part of the input. Searches and classifications are
+billed each, by a price per request.
 Its answers do not name the model: the request does. A stream that failed ends with the finish reason `ERROR`.
 
 https://docs.cohere.com/reference/chat and https://docs.cohere.com/v1/reference/chat

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from keygauge.usage.counts import whole
+
 Stage = Literal[
     "opening",  # of a stream: the output is still to come, so these counts alone are never all
     "running",  # so far; all, if the stream then ends as it should
@@ -55,3 +57,9 @@ def first(holder: Mapping[str, Any], *names: str) -> Any:
         if value is not None:
             return value
     return None
+
+
+def less(all_counted: Any, part: Any) -> Any:
+    """Return what is left of a count without a part of it; the count as it stands where the two do not fit."""
+    count, without = whole(all_counted), whole(part)
+    return count - without if count is not None and without is not None and without <= count else all_counted

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keygauge.usage.providers import deepseek, moonshot, perplexity, xai
-from keygauge.usage.providers.found import Found, Stage, Told, first, inside
+from keygauge.usage.providers import deepseek, mistral, moonshot, perplexity, xai
+from keygauge.usage.providers.found import Found, Stage, Told, first, inside, less
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "openai"
@@ -24,8 +24,10 @@ MODELS = (
 )
 
 
-def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found:
-    """Read `prompt_tokens` and `completion_tokens`."""
+def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
+    """Read `prompt_tokens` and `completion_tokens`; a run of the Assistants tells those of its steps again."""
+    if document.get("object") == "thread.run.step":
+        return None
     given, made = inside(usage, "prompt_tokens_details"), inside(usage, "completion_tokens_details")
     model = name_of(document.get("model"))
     cached = first(given, "cached_tokens")
@@ -39,7 +41,7 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found:
             first(given, "cache_write_tokens", "cache_creation_tokens"),
             first(made, "reasoning_tokens") if made else usage.get(perplexity.REASONING),
             None,
-            usage.get("total_tokens"),
+            usage.get("total_tokens") if mistral.seconds_of(usage) is None else None,
             _details(given, made, usage),
         ),
         PROVIDER,
@@ -94,12 +96,13 @@ def _details(given: Mapping[str, Any], made: Mapping[str, Any], usage: Mapping[s
     for kind in ("audio", "image"):
         name = f"{kind}_tokens"
         all_given, from_cache = given.get(name), cached.get(name)
-        told[f"input_{kind}"] = _less(all_given, from_cache)
+        told[f"input_{kind}"] = less(all_given, from_cache)
         told[f"cache_read_{kind}"] = from_cache
         told[f"output_{kind}"] = made.get(name)
     told["web_searches"] = first(usage, perplexity.SEARCHES, xai.SEARCHES)
     if told["web_searches"] is None:
         told["web_searches"] = inside(usage, "server_tool_use").get("web_search_requests")
+    told["seconds"] = mistral.seconds_of(usage)
     return {kind: count for kind, count in told.items() if count is not None and count != 0}
 
 
@@ -110,16 +113,12 @@ def _searches(output: Any) -> dict[str, int]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def _less(whole: Any, part: Any) -> Any:
-    return whole - part if type(whole) is type(part) is int and 0 <= part <= whole else whole
-
-
 def _rounded_up(seconds: Any) -> Any:
     return -int(-seconds // 1) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else seconds  # noqa: PLR2004
 
 
 def _id(document: dict[str, Any]) -> str | None:
-    name = document.get("id")
+    name = document.get("id") or document.get("item_id")  # of what was heard, in a Realtime session
     return name if isinstance(name, str) and name else None
 
 
