@@ -59,7 +59,7 @@ async def test_tokens_are_reserved_then_settled(service, guard, visit, path, exp
     _, token = service.key(TPD)
     app = guard(host())
     answer = await visit(app, token, path, method="POST", json={"max_tokens": 1000})
-    assert answer.headers["ratelimit-policy"] == '"tpd";q=10000;w=86400'
+    assert answer.headers["ratelimit-policy"] == '"tpd";q=10000;qu="tokens";w=86400'
     app._process.stop()
     assert used(service, "tpd") == expected
     (event,) = service.events(1)

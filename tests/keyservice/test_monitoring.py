@@ -68,6 +68,8 @@ def test_limits_are_told_as_they_are_now(samples, account, key, connection):
     acquisitions = [Acquisition(f"{ids['rpm']}:{account.id}", 20), Acquisition(f"{ids['daily']}:{key.id}", 4)]
     with connection.transaction():
         leases.exchange(connection, service=None, replica="r", returns=[], acquisitions=acquisitions, replicas=1)
+    assert set(pick(samples(), "keygauge_limit_used")) == {0}  # what replicas hold is not used
+    connection.execute("UPDATE lease SET spent = units")
     read = samples()
     assert pick(read, "keygauge_limit_used", limit="rpm", account=account.id, key="", unit="request") == [20]
     assert pick(read, "keygauge_limit_max", limit="rpm") == [60]
@@ -84,8 +86,9 @@ def test_the_budget_of_a_single_key_is_told_too(samples, account, key, connectio
     wanted = [Acquisition(f"{limit.id}:{key.id}", 10**9)]
     with connection.transaction():
         leases.exchange(connection, service=None, replica="r", returns=[], acquisitions=wanted, replicas=1)
+    connection.execute("UPDATE lease SET spent = units / 4")
     labels = {"limit": "own", "account": account.id, "key": key.id, "unit": "nanousd", "period": "month"}
-    assert pick(samples(), "keygauge_limit_used", **labels) == [10**9]
+    assert pick(samples(), "keygauge_limit_used", **labels) == [10**9 // 4]
     assert pick(samples(), "keygauge_limit_max", **labels) == [5 * 10**9]
 
 

@@ -71,6 +71,13 @@ class Return(Struct, frozen=True, omit_defaults=True):
             raise ValueError("tell `unspent` or `used`")
 
 
+class Progress(Struct, frozen=True):
+    """How many units of a lease of a quota are spent or reserved so far; for figures only, the lease goes on."""
+
+    lease: Text
+    spent: Count
+
+
 class Hold(Struct, frozen=True):
     """A lease of a concurrency limit that the replica still holds, with so many units."""
 
@@ -111,6 +118,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     look_up: Annotated[list[LookUp], Some] = []
     acquire: Annotated[list[Acquisition], Some] = []
     returns: Annotated[list[Return], Some] = field(default_factory=list, name="return")
+    progress: Annotated[list[Progress], Some] = []
     hold: Annotated[list[Hold], Some] = []
     prices: PricesWanted | None = None
 

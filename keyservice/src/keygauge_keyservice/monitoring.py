@@ -105,7 +105,7 @@ def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
     for row in rows:
         labels = [row["account"], row["key"] or "", row["name"], row["unit"], row["period"] or ""]
         counter, reset_us = _read(row)
-        used.add_metric(labels, counter.used)
+        used.add_metric(labels, max(0, counter.used - row["held"]))
         most.add_metric(labels, row["amount"])
         reset.add_metric(labels, reset_us / _SECOND_US)
     return iter((used, most, reset))
@@ -166,6 +166,8 @@ def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict
     """Read the limits of these keys and of their accounts first, and of other accounts as far as they fit."""
     return connection.execute(
         "/* monitoring.limits */ SELECT limits.*, head, cells, ends, "
+        "(SELECT coalesce(sum(units - spent), 0)::bigint FROM lease WHERE state_id = limits.id AND NOT closed "
+        "AND ends_at > statement_timestamp() AND (bucket = head OR period IS NULL)) AS held, "
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
         "SELECT plan_limit.id || ':' || account.id AS id, account.id AS account, NULL AS key, "
         "plan_limit.name, unit, amount, window_s, period, smooth "

@@ -1,3 +1,4 @@
+import http_sf
 import pytest
 
 from keygauge.clock import SECOND
@@ -55,3 +56,21 @@ def test_what_others_may_have_taken_does_not_remain(limit, alone, age_s, remaini
 
 def test_concurrent_requests_have_no_window():
     assert fields(AT_ONCE)["ratelimit-policy"] == '"at_once";q=5;qu="concurrent-requests"'
+
+
+@pytest.mark.parametrize(
+    ("limit", "policy"),
+    [
+        (Limit("1:a", "budget", "nanousd", 10**15, None, "month"), {"q": 10**8, "qu": "us-cents", "w": 2_592_000}),
+        (Limit("1:a", "budget", "nanousd", 25_509_999_999, None, "day"), {"q": 2550, "qu": "us-cents", "w": 86_400}),
+        (Limit("1:a", "tokens", "token", 2**53 - 1, None, "month"), {"q": 10**15 - 1, "qu": "tokens", "w": 2_592_000}),
+        (Limit("1:a", 'a "name" \\ é', "request", 5, 60, None), {"q": 5, "w": 60}),
+        (AT_ONCE, {"q": 5, "qu": "concurrent-requests"}),
+    ],
+)
+def test_fields_are_structured_whatever_the_limit(limit, policy):
+    told = fields(limit, RPM, held=limit.amount)
+    (name, parameters), (rpm, _) = http_sf.parse(told["ratelimit-policy"].encode(), tltype="list")
+    assert (parameters, rpm) == (policy, "rpm")
+    (remaining_name, remaining), _ = http_sf.parse(told["ratelimit"].encode(), tltype="list")
+    assert (remaining_name, remaining["r"]) == (name, policy["q"])

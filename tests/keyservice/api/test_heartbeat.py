@@ -23,6 +23,7 @@ def test_a_heartbeat_is_answered(client, replica):
         "held": [],
         "grants": [],
         "denials": [],
+        "wanted": [],
     }
 
 

@@ -15,6 +15,7 @@ from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.usage.quota import find_quotas
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
 WINDOW_US = 3_600_000_000
@@ -251,6 +252,24 @@ def test_units_that_an_idle_replica_holds_are_called_back(send, limits):
     (grant,) = send(TWO, acquire=[{"limit": quota, "units": 5, "waiting": 5}])["grants"]
     assert grant["units"] == 5
     assert grant["retry_ms"] == grant["reset_ms"]
+
+
+def test_what_is_spent_of_a_lease_that_goes_on_is_used(send, account, limits, connection):
+    def figures():
+        found = {quota.name: quota for quota in find_quotas(connection, account.id)}["monthly_requests"]
+        assert found.used + found.remaining == found.amount
+        return found.used, found.reserved
+
+    (grant,) = send(**acquire(limits["monthly_requests"], 20))["grants"]
+    assert figures() == (0, 20)
+    send(progress=[{"lease": grant["lease"], "spent": 7}])
+    assert figures() == (7, 13)
+    send(TWO, progress=[{"lease": grant["lease"], "spent": 9}])  # not its own
+    assert figures() == (7, 13)
+    send(**{"return": [{"lease": grant["lease"], "used": 12}]})  # by calls under way
+    assert figures() == (12, 0)
+    send(**give_back(grant["lease"], 2))
+    assert figures() == (10, 0)
 
 
 def test_who_was_asked_a_while_ago_spends_what_it_holds(send, limits, connection):

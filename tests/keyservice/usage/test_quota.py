@@ -42,7 +42,7 @@ def test_a_budget_tells_used_reserved_and_reset(connection, limit, make_event, n
     events.append(make_event(-40 * 86_400))  # last month's
     backfill.write_history(connection, events, PublicPrices(), spool="test")
     [found] = quota.find_quotas(connection, "acme", now=noon)
-    assert (found.amount, found.used, found.reserved, found.remaining) == (1000, 100, 20, 880)
+    assert (found.amount, found.used, found.reserved, found.remaining) == (1000, 100, 20, 900)
     assert found.counted == 7
     assert found.resets_at == datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -15,6 +15,9 @@ _TOLD = {"request": "requests", "token": "tokens"}  # the units that OpenAI's fi
 _OPENAI = [f"x-ratelimit-{word}-{name}" for word in ("limit", "remaining", "reset") for name in _TOLD.values()]
 _TEXT_NAMES = ("ratelimit", "ratelimit-policy", *_OPENAI)
 _NAMES = frozenset((*_TEXT_NAMES, *map(str.encode, _TEXT_NAMES)))
+_CENT = 10_000_000  # nano-USD
+_MOST = 10**15 - 1  # the largest integer of a structured field (RFC 9651)
+_QUOTA_UNITS = {"token": "tokens", "nanousd": "us-cents", "concurrent": "concurrent-requests"}  # else: requests
 _PERIOD_S = {"day": 86_400, "month": 2_592_000}  # a month is told as 30 days: the field has no calendar
 
 
@@ -36,7 +39,9 @@ class Policy:
                 place = next((place for place in places if limits[place].window_s), places[0])
                 constant.append((f"x-ratelimit-limit-{name}", str(limits[place].amount)))
                 told.append((2 * place, f"x-ratelimit-remaining-{name}", f"x-ratelimit-reset-{name}"))
-        self._lease_pools = lease_pools
+        self._lease_pools = [
+            (lease_pool, _CENT if lease_pool.limit.unit == "nanousd" else 1) for lease_pool in lease_pools
+        ]
         self._constant_texts: Texts = constant
         self._constant: Fields = [(name.encode(), value.encode()) for name, value in constant]
         self._format_text = ", ".join('"{}";r=%d;t=%d'.format(_name(limit).replace("%", "%%")) for limit in limits)
@@ -69,18 +74,19 @@ class Policy:
     def _numbers(self, now_ns: int) -> list[int]:
         """Count of each limit what remains, and the seconds until more comes free."""
         numbers: list[int] = []
-        for lease_pool in self._lease_pools:
+        for lease_pool, unit in self._lease_pools:
             reset_ns = lease_pool.reset_ns - now_ns
-            numbers.append(lease_pool.remaining(now_ns))
+            numbers.append(min(lease_pool.remaining(now_ns) // unit, _MOST))
             numbers.append(-(-reset_ns // SECOND) if reset_ns > 0 else 0)
         return numbers
 
 
 def _item(limit: Limit) -> str:
-    if limit.unit == "concurrent":
-        return f'"{_name(limit)}";q={limit.amount};qu="concurrent-requests"'
-    return f'"{_name(limit)}";q={limit.amount};w={limit.window_s or _PERIOD_S[limit.period or "day"]}'
+    amount = min(limit.amount // _CENT if limit.unit == "nanousd" else limit.amount, _MOST)
+    unit = f';qu="{_QUOTA_UNITS[limit.unit]}"' if limit.unit in _QUOTA_UNITS else ""
+    window = "" if limit.unit == "concurrent" else f";w={limit.window_s or _PERIOD_S[limit.period or 'day']}"
+    return f'"{_name(limit)}";q={amount}{unit}{window}'
 
 
 def _name(limit: Limit) -> str:
-    return "".join(char if char.isascii() and char.isprintable() and char != '"' else "?" for char in limit.name)
+    return "".join(char if char.isascii() and char.isprintable() and char not in '"\\' else "?" for char in limit.name)

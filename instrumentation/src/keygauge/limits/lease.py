@@ -27,6 +27,7 @@ class Lease:
         "margin_ns",
         "refund",
         "reserved",
+        "spent_told",
         "start_ns",
         "units",
     )
@@ -44,6 +45,7 @@ class Lease:
         self.last_ns = 0  # when the last unit was spent
         self.is_late = False  # a call waited for long: others are to know exactly when a unit was spent
         self.reserved = 0  # units of calls under way
+        self.spent_told = 0  # … when the key service was told of it last
         self.refund = 0  # of those, what came back after the lease was closed
 
     def is_live(self, now_ns: int) -> bool:

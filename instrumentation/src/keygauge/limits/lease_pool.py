@@ -45,6 +45,7 @@ class LeasePool:
         "denied_ns",
         "denied_until_ns",
         "granted_ns",
+        "is_followed",
         "late",
         "leases",
         "life_ns",
@@ -83,6 +84,7 @@ class LeasePool:
         self.alone = False  # no other process was alive at the last grant
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
         self.granted_ns = 0
+        self.is_followed = False  # its use is told while leases live
         self.denied_ns = 0  # when that was asked to which the key service said no last
         self.denied_until_ns = 0  # the key service said no: do not ask again before
         self.retry_ns = 0  # … and the caller need not come before
@@ -341,6 +343,15 @@ class LeasePool:
                 self.leases.remove(lease)
                 back += self._end(lease, now_ns)
         return back
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Return how much of which leases is spent, where that was not told."""
+        told = []
+        for lease in self.leases:
+            if (spent := lease.units - lease.available) != lease.spent_told:
+                lease.spent_told = spent
+                told.append({"lease": lease.id, "spent": spent})
+        return told
 
     def _ends(self, lease: Lease, now_ns: int, *, everything: bool) -> bool:
         """Tell whether a lease goes back: it is over, spent with the moment to tell, or more than will be spent."""

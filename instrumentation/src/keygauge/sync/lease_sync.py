@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -16,6 +17,7 @@ from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
 
 _SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular heartbeat will do
+_LONG_S = 300  # leases of shorter windows end soon enough to tell then what was spent
 _MOST = 500  # acquisitions, returns or leases kept in one heartbeat: see docs/reference/protocol.md
 
 
@@ -43,6 +45,7 @@ class LeaseSync:
         self._number = count()  # of a turn: lease pools have no order
         self._slots: set[ConcurrencyPool] = set()  # those with leases
         self._pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()  # by limit
+        self._quotas: deque[LeasePool] = deque()  # those whose use is told while leases live
         self._untold: list[dict[str, Any]] = []  # returns that no answered offer has carried
         self._untold_ns = 0  # the moment from which these count back
 
@@ -61,6 +64,7 @@ class LeaseSync:
             returns = self._returns(now, everything=stopping)
             held = self._holds(now, everything=stopping)
             demands = [] if stopping else self._demands(now)
+            progress = self._progress()
         message: dict[str, Any] = {
             "acquire": [
                 {"limit": lease_pool.limit.id, "units": units, "waiting": waiting, "life_ms": lease_pool.life_ns // MS}
@@ -68,6 +72,8 @@ class LeaseSync:
             ],
             "return": returns,
         }
+        if progress:
+            message["progress"] = progress
         if held:
             message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
         if self._clock is not None:
@@ -101,7 +107,7 @@ class LeaseSync:
             replicas = grant.get("replicas", answer["replicas"])  # an older key service counts all that are alive
             lease_pool.share = lease_pool.limit.amount // replicas
             lease_pool.alone = replicas == 1
-            lease_pool.rest = grant["remaining"] // replicas
+            lease_pool.rest = grant["remaining"] // (1 if lease_pool.limit.period else replicas)
             lease = lease_pool.KIND(
                 grant["lease"],
                 grant["units"],
@@ -166,6 +172,9 @@ class LeaseSync:
         if isinstance(lease_pool, ConcurrencyPool):
             self._slots.add(lease_pool)
         else:
+            if (lease_pool.limit.window_s or _LONG_S) >= _LONG_S and not lease_pool.is_followed:
+                lease_pool.is_followed = True
+                self._quotas.append(lease_pool)
             heappush(self._turns, (turn_ns, next(self._number), lease_pool, lease, lease.margin_ns // 2))
             over_ns = lease.deadline_ns if lease.exact else lease.deadline_ns + _SOON_NS
             heappush(self._turns, (over_ns, next(self._number), lease_pool, lease, 0))
@@ -191,6 +200,17 @@ class LeaseSync:
         if admission.due or self._untold:
             admission.wake()
         return returns[:_MOST]
+
+    def _progress(self) -> list[dict[str, Any]]:
+        """Tell what is spent of leases of quotas, of some at a time: people need not wait for their end."""
+        told: list[dict[str, Any]] = []
+        for _ in range(min(_MOST, len(self._quotas))):
+            lease_pool = self._quotas.popleft()
+            lease_pool.is_followed = not lease_pool.is_empty
+            if lease_pool.is_followed:
+                self._quotas.append(lease_pool)
+            told += lease_pool.progress()
+        return told[:_MOST]
 
     def _put_off(self, returns: list[dict[str, Any]], now: int) -> None:
         self._untold, self._untold_ns = self._take_untold(now) + returns, now

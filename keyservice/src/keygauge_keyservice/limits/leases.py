@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keygauge.protocol import ENTRIES_MAX, Acquisition, ClockReading, Hold, Return
+from keygauge.protocol import ENTRIES_MAX, Acquisition, ClockReading, Hold, Progress, Return
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.grant import Counter, Grant
 from keygauge_keyservice.limits.kinds import concurrency, gcra, quota, sliding_window
@@ -67,6 +67,7 @@ def exchange(
     returns: Sequence[Return] = (),
     acquisitions: Sequence[Acquisition] = (),
     holds: Sequence[Hold] = (),
+    progress: Sequence[Progress] = (),
     reading: ClockReading | None = None,
     replicas: int,
 ) -> Exchanged:
@@ -79,6 +80,7 @@ def exchange(
     wanted = _open(connection, service, acquisitions) if acquisitions else {}
     held = [hold for hold in holds if _is_lease_id(hold.lease)]
     states = _lock(connection, sorted({*refunds, *wanted, *concurrency.find(connection, replica, held)}))
+    _note_spent(connection, replica, progress)
     if not states:
         return Exchanged(wanted=_wanted(connection, replica))
     now_us = _now_us(connection)  # after the locks: the transaction's own time may be older than its neighbour's
@@ -245,6 +247,18 @@ def _shrink(connection: Connection, replica: str, returns: Sequence[Return]) -> 
         "RETURNING state_id, bucket, greatest(told.units - used, 0) AS unspent",
         ([int(item.lease) for item in returns], [item.used for item in returns], replica, _CALL_S),
     ).fetchall()
+
+
+def _note_spent(connection: Connection, replica: str, progress: Sequence[Progress]) -> None:
+    """Note what is spent of leases that go on."""
+    told = {int(item.lease): item.spent for item in progress if _is_lease_id(item.lease)}
+    if told:
+        connection.execute(
+            "/* leases.note_spent */ UPDATE lease SET spent = least(lease.units, told.spent) "
+            "FROM unnest(%s::bigint[], %s::bigint[]) AS told (id, spent) "
+            "WHERE lease.id = told.id AND replica = %s AND NOT closed",
+            (list(told), list(told.values()), replica),
+        )
 
 
 def _open(connection: Connection, service: str | None, acquisitions: Sequence[Acquisition]) -> dict[str, Acquisition]:

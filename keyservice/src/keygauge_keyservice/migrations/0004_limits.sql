@@ -49,6 +49,7 @@ CREATE TABLE lease (
     replica     text NOT NULL,
     bucket      bigint NOT NULL,              -- a budget's period, a rate's end, a flow's head; concurrent requests: -1
     units       bigint NOT NULL,
+    spent       bigint NOT NULL DEFAULT 0,    -- of these, as the replica told last
     ends_at     timestamptz NOT NULL,
     closed      boolean NOT NULL DEFAULT false,  -- its units are reserved by calls under way, or spent
     wanted_at   timestamptz                   -- when another replica was denied units for the first time

@@ -44,6 +44,7 @@ def answer(
         returns=message.returns,
         acquisitions=message.acquire,
         holds=message.hold,
+        progress=message.progress,
         reading=message.clock,
         replicas=alive,
     )

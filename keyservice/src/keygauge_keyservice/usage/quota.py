@@ -22,8 +22,8 @@ class Quota:
     period: Literal["day", "month"]
     key_id: str | None  # None: it counts the whole account
     amount: int
-    used: int  # spent or burnt
-    reserved: int  # held by replicas: spent, returned or burnt when their leases end
+    used: int  # settled, reserved by calls under way, or burnt
+    reserved: int  # held by replicas for calls to come: not used
     counted: int  # what the ledger has of them in the period: calls that no limit refused, their tokens or their cost
     resets_at: datetime
     credit_nanousd: int | None = None  # a budget of cost that people see in credits: what one is worth
@@ -32,14 +32,14 @@ class Quota:
 
     @property
     def remaining(self) -> int:
-        """What no replica holds and nobody has used."""
-        return max(0, self.amount - self.used - self.reserved)
+        """What nobody has used."""
+        return max(0, self.amount - self.used)
 
 
 _FIND = """/* quota.find */
 SELECT plan_limit.name, unit, period, amount, credit_nanousd, route, model, head, cells[1] AS used, subject.key_id,
-    (SELECT coalesce(sum(units), 0)::bigint FROM lease
-     WHERE state_id = state.id AND bucket = head AND ends_at > %(now)s) AS reserved
+    (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
+     WHERE state_id = state.id AND bucket = head AND NOT closed AND ends_at > %(now)s) AS reserved
 FROM account
 JOIN plan_limit ON period IS NOT NULL AND (
     plan_limit.plan_id = account.plan_id
