@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 from keygauge.call import CURRENT, SCOPE_MARK, Call
 from keygauge.clock import now_ns
@@ -130,7 +130,7 @@ class KeyGaugeMiddleware:
                 await responder.refuse(
                     answer(
                         refusal,
-                        cast("Authorizer", authorizer).fields(call) if refusal.limit else [],
+                        call.policy.fields(now_ns()) if refusal.limit and call.policy else [],
                         is_cross_origin=responder.is_cross_origin,
                     )
                 )

@@ -63,6 +63,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     model: str | None = None  # as the answer named it; of a call that failed, the one it asked for
     outcome: Outcome = "admitted"
     path: str = ""  # known where a decision needs the route
+    policy: Any = None  # what tells the caller its limits, where they are enforced
     provider: str | None = None
     providers: Any = None  # the plan's rules of whose answers a route gives
     raised: str | None = None  # the exception's class, where a middleware inside holds it back

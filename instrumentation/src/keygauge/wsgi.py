@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
@@ -77,6 +76,7 @@ class KeyGaugeMiddleware:
         self._process = Process(settings)
         self._proxies = parse_networks(settings.trusted_proxies)
         headers = headers_for(settings.credential_header)
+        self._names = headers
         self._headers = [(f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in sorted(headers)]
         self._open = OpenPaths(settings.open_paths).has_environ
         router.follow()
@@ -106,7 +106,7 @@ class KeyGaugeMiddleware:
                 self._observe(runtime, call, environ)
                 refusal = None
             else:
-                token = _credential(environ, self._headers)
+                token = self._credential(environ)
                 is_free = token is None and is_preflight_environ(environ) and responder.is_answered()
                 decision = None if is_free else authorizer.decide(call, token)
                 if decision is None or isinstance(decision, Refusal):
@@ -119,7 +119,7 @@ class KeyGaugeMiddleware:
                 return responder.refuse(
                     answer(
                         refusal,
-                        cast("Authorizer", authorizer).fields(call) if refusal.limit else [],
+                        call.policy.fields(now_ns()) if refusal.limit and call.policy else [],
                         is_cross_origin=responder.is_cross_origin,
                     )
                 )
@@ -167,6 +167,14 @@ class KeyGaugeMiddleware:
         finally:
             authorizer.leave(call)
 
+    def _credential(self, environ: Environ) -> bytes | Conflict | None:
+        fields = []
+        for key, name in self._headers:  # a comprehension would be a call more
+            value = environ.get(key)
+            if value is not None:
+                fields.append((name, value.encode("latin-1", "replace")))
+        return find(fields, self._names)
+
     def _observe(self, runtime: Runtime, call: Call, environ: Environ) -> None:
         if self._identify is None:
             return
@@ -174,15 +182,6 @@ class KeyGaugeMiddleware:
             call.key = self._identify(environ) or call.key
         except Exception:  # noqa: BLE001 - a failing `identify` costs a label, not the call
             runtime.fault("identify")
-
-
-def _credential(environ: Environ, headers: list[tuple[str, bytes]]) -> bytes | Conflict | None:
-    fields = []
-    for key, name in headers:  # a comprehension would be a call more
-        value = environ.get(key)
-        if value is not None:
-            fields.append((name, value.encode("latin-1", "replace")))
-    return find(fields, frozenset(name for name, _ in fields))
 
 
 def _end_of(wait: Wait, until_ns: int) -> None:

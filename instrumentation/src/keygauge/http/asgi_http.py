@@ -152,16 +152,16 @@ class HttpResponder(AsgiResponder, eq=False):
             call.status = LEFT if self._is_gone else message["status"]
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 tracing.find_inside(call)
-            headers = list(message.get("headers", ()))
+            headers: Fields = list(message.get("headers", ()))
             told = dict(headers)
             if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
                 told = {name.lower(): value for name, value in headers}
             self.headers = told
             self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
             self._awaits_trailers = message.get("trailers", False)
-            authorizer = self.runtime.authorizer
-            fields: Fields = authorizer.fields(call, told) if authorizer else []
-            return {**message, "headers": headers + fields} if fields else message
+            if call.policy is None:
+                return message
+            return {**message, "headers": headers + call.policy.fields(now_ns(), told)}
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message

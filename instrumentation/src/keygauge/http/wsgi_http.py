@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from keygauge.call import CURRENT, UNMATCHED
+from keygauge.clock import now_ns
 from keygauge.http import preflight, request_body, wsgi_route
 from keygauge.http.layers import Walk
 from keygauge.http.problem import Answer
@@ -151,9 +152,8 @@ class WsgiResponder(Responder, eq=False):
             self._expected = None if length is None else int(length)
             self.headers = told
             self._expect(told.get("content-type"), told.get("content-encoding"))
-            authorizer = self.runtime.authorizer
-            if authorizer is not None:
-                headers = [*headers, *authorizer.texts(call, told)]
+            if call.policy is not None:
+                headers = [*headers, *call.policy.texts(now_ns(), told)]
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
         return headers

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
+from hashlib import sha256
 from typing import Protocol
 
 from keygauge import key as key_format
 from keygauge.call import INVALID, Call
-from keygauge.clock import SECOND, now_ns
+from keygauge.clock import SECOND
 from keygauge.limits.admission import Admission, Reservation, Short
 from keygauge.limits.cost import Costing
 from keygauge.limits.credential import Conflict
 from keygauge.limits.estimate import Estimate
-from keygauge.limits.headers import Fields, Texts
 from keygauge.limits.key_cache import Key
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
@@ -101,6 +100,7 @@ class Authorizer:
         self._sync = sync
         self._wait_ns = int(wait_s * SECOND)
         self._admission = sync.admission
+        self._key_cache = sync.admission.key_cache
         self._costing = sync.costing
         self._enforces = enforces
         self._providers = providers or ProviderRules()
@@ -110,10 +110,10 @@ class Authorizer:
         if token is None:
             return self._refuse(call, MISSING)
         call.key = INVALID  # until it is known to be more
-        if isinstance(token, Conflict):
+        if token is Conflict.CONFLICT:
             return self._refuse(call, CONFLICT)
-        digest = hashlib.sha256(token).digest()
-        key_cache = self._admission.key_cache
+        digest = sha256(token).digest()
+        key_cache = self._key_cache
         credential = key_cache.credentials.get(digest)
         key = key_cache.keys.get(credential[0]) if credential else None
         if credential is not None and key is not None:
@@ -167,16 +167,6 @@ class Authorizer:
             self._costing.settle(self._admission, Reservation(money), call, failed=failed)
         self._admission.settle(reservation, tokens=tokens)
 
-    def fields(self, call: Call, beside: Collection[bytes] = ()) -> Fields:
-        """Write the header fields that tell the caller its limits, beside those that the answer has by itself."""
-        key = self._admission.key_cache.keys.get(call.key) if self._enforces else None
-        return key.policy.fields(now_ns(), beside) if key else []
-
-    def texts(self, call: Call, beside: Collection[str] = ()) -> Texts:
-        """Write them as text."""
-        key = self._admission.key_cache.keys.get(call.key) if self._enforces else None
-        return key.policy.texts(now_ns(), beside) if key else []
-
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
         call.key = key.id
         call.account = key.account
@@ -190,6 +180,7 @@ class Authorizer:
                 return self._refuse(call, refusal)
         if not self._enforces:
             return None
+        call.policy = key.policy
         if key.is_restricted and (restricted := self._restrict(call, key)) is not None:
             return restricted
         if key.is_plain:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from enum import Enum
 from typing import Final
 
@@ -25,23 +25,29 @@ def headers_for(name: str | None) -> frozenset[bytes]:
     return HEADERS if name is None else frozenset({name.lower().encode()})
 
 
-def find(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes] = HEADERS) -> bytes | Conflict | None:
+def find(headers: Collection[tuple[bytes, bytes]], names: frozenset[bytes] = HEADERS) -> bytes | Conflict | None:
     """Return the credential of a request, None when there is none, CONFLICT when two of our keys differ.
 
     Header names are lower case, as ASGI has them. Beside one of our keys, what has not their format is the host's own.
     """
-    found: dict[bytes, None] = {}
-    for name, value in headers:
-        if name not in names:
-            continue
-        given = value.strip()
-        if name == b"authorization":
-            if given[:7].lower() != b"bearer ":
-                continue  # Basic and the like belong to the host
-            given = given[7:].strip()
-        if given:
-            found[given] = None
+    told = dict(headers)
+    holders = names.intersection(told)
+    if len(holders) <= 1 and len(told) == len(headers):  # none is there twice: the usual request
+        for name in holders:
+            return _read(name, told[name])
+        return None
+    tokens = {_read(name, value): None for name, value in headers if name in names}
+    found = [token for token in tokens if token is not None]
     if len(found) <= 1:
-        return next(iter(found), None)
+        return found[0] if found else None
     own = [token for token in found if token.startswith(PREFIX)]
     return CONFLICT if len(own) != 1 else own[0]
+
+
+def _read(name: bytes, value: bytes) -> bytes | None:
+    given = value.strip()
+    if name == b"authorization":
+        if given[:7].lower() != b"bearer ":
+            return None  # Basic and the like belong to the host
+        given = given[7:].strip()
+    return given or None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from keygauge.usage import fast_path
 from keygauge.usage.accumulator import Accumulator
 from keygauge.usage.document import UTF8_BOM, may_be_cohere_v1, may_be_local, may_be_ollama, may_have_usage, parse
@@ -22,20 +24,16 @@ def _matters(body: bytes | bytearray) -> bool:
     )
 
 
-class BodyReader:
+class BodyReader(Struct, eq=False):
     """Read one document, parsed at its end and only if it can tell usage."""
 
-    __slots__ = ("_held", "_large", "answer", "is_final")
-
-    failed = False  # its status says so
-    has_content = True
-    events = 0
-
-    def __init__(self) -> None:
-        self._held: bytes | bytearray = b""
-        self._large: TruncatedJson | None = None  # the body, where it is past the bound
-        self.answer: str | None = None
-        self.is_final = False
+    _held: bytes | bytearray = b""
+    _large: TruncatedJson | None = None  # the body, where it is past the bound
+    answer: str | None = None
+    events: int = 0
+    failed: bool = False  # its status says so
+    has_content: bool = True
+    is_final: bool = False
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
