@@ -10,7 +10,7 @@ from keygauge.limits.estimate import TOKENS_MAX
 from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.fields import INTEGER_MAX, Fields
 from keygauge_keyservice.limits.definitions import Limit, Period, Subject, Unit, WhenDown, WhenUnpriced
-from keygauge_keyservice.money import parse_usd
+from keygauge_keyservice.money import parse_integer, parse_usd
 
 LIMITS_MAX = 20  # per plan: each is reserved on every request
 WINDOW_S_MAX = 86_400
@@ -40,14 +40,16 @@ def parse_limit(text: str) -> Limit:
     """
     name, _, terms = text.partition("=")
     terms, *options = terms.split(",")
-    amount, unit, window, subject, *_ = [*terms.split(":"), "", "", "", ""]
-    document: dict[str, object] = {"name": name, "amount": _number(amount), "unit": unit}
+    amount, unit, window, subject, *others = [*terms.split(":"), "", "", ""]
+    if any(others):
+        raise invalid(FieldError("limit", "wrong_limit", f"has too much after the subject: {others[0]!r}"))
+    document: dict[str, object] = {"name": name, "amount": parse_integer(amount), "unit": unit}
     if unit == "usd":
         document |= {"unit": "nanousd", "amount": _nanousd(amount, "amount")}
     elif unit.startswith(f"{CREDIT}@"):
         document |= {"unit": CREDIT, "credit_nanousd": _nanousd(unit.removeprefix(f"{CREDIT}@"), CREDIT)}
     if window.endswith("s"):
-        document["window_s"] = _number(window[:-1])
+        document["window_s"] = parse_integer(window[:-1])
     elif window:
         document["period"] = window
     if subject:
@@ -137,7 +139,7 @@ def _option(text: str) -> tuple[str, object]:
         return "when_down", "safe"
     if not given:
         return name, True
-    return name, _number(value) if name == "output_default" else value
+    return name, parse_integer(value) if name == "output_default" else value
 
 
 def _nanousd(text: str, field: str) -> int:
@@ -149,7 +151,3 @@ def _nanousd(text: str, field: str) -> int:
             )
         )
     return amount
-
-
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() else text

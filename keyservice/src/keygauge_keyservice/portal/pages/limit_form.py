@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -13,13 +12,11 @@ from typing import Any
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, read_key_limits
+from keygauge_keyservice.money import parse_integer, parse_usd
 
 _UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "concurrent requests"}
 _PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "day": "day (UTC)", "month": "month (UTC)"}
 _KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
-_NANO = 10**9
-_DIGITS_MAX = 18
-_is_dollars = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII).fullmatch
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def _documents(rows: Sequence[Row], old: Mapping[str, Limit]) -> list[dict[str, 
         taken.add(name)
         document: dict[str, Any] = {"name": name, "unit": row.unit, "amount": _amount(row)}
         if row.unit != "concurrent":
-            per = _number(row.per)
+            per = parse_integer(row.per)
             document |= {"window_s": per} if isinstance(per, int) else {"period": per}
         document |= {scope: text for scope, text in (("model", row.model), ("route", row.route)) if text}
         if name in old:
@@ -108,14 +105,7 @@ def _new_name(row: Row, taken: set[str]) -> str:
 
 
 def _amount(row: Row) -> int | str:
-    text = row.amount.replace(",", "").removeprefix("$").strip()
-    if row.unit == "nanousd":
-        return int(Decimal(text) * _NANO) if _is_dollars(text) else row.amount
-    return _number(text)
-
-
-def _number(text: str) -> int | str:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else text
+    return parse_usd(row.amount) if row.unit == "nanousd" else parse_integer(row.amount)
 
 
 def _row(limit: Limit) -> Row:

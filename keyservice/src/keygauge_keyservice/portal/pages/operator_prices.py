@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +27,6 @@ from keygauge_keyservice.web.export import as_csv
 
 _KINDS = ("input", "output", "cache_read")
 _ROWS_MAX = 10_000
-_is_dollars = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII).fullmatch
 
 
 @blueprint.get("/prices")
@@ -96,12 +94,8 @@ def _document(form: Mapping[str, str]) -> dict[str, Any]:
         "model": form.get("model", "").strip(),
         "provider": form.get("provider", "").strip() or None,
         "account": form.get("account", "").strip() or None,
-        "tiers": [{kind: _rate(text) for kind, text in rates.items() if text}],
+        "tiers": [{kind: parse_usd(text) for kind, text in rates.items() if text}],
     }
-
-
-def _rate(text: str) -> int | str:
-    return parse_usd(text) if _is_dollars(text) else text
 
 
 def _rows(connection: Connection, table: str) -> list[dict[str, Any]]:
