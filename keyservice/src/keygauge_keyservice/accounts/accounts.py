@@ -13,6 +13,7 @@ from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import not_found
 from keygauge_keyservice.journal import audit, change_feed
+from keygauge_keyservice.limits import carried_use
 
 Status = Literal["active", "suspended"]
 
@@ -80,7 +81,7 @@ def list_accounts(connection: Connection, *, after: str | None = None, limit: in
 
 
 def change_plan(connection: Connection, account_id: str, plan_id: str, *, actor: str) -> Account:
-    """Put an account on another plan, at once for all of its keys.
+    """Put an account on another plan, at once for all of its keys; what is used of equal periods and windows stays so.
 
     Raises:
         Problem: 404, there is no such account or plan.
@@ -90,6 +91,7 @@ def change_plan(connection: Connection, account_id: str, plan_id: str, *, actor:
         if before.plan_id == plan_id:
             return before
         plans.require(connection, plan_id)
+        carried_use.carry(connection, account_id, before=before.plan_id, after=plan_id)
         connection.execute(
             "/* accounts.change_plan */ UPDATE account SET plan_id = %s WHERE id = %s", (plan_id, account_id)
         )

@@ -92,19 +92,40 @@ def insert(connection: Connection, owner: Owner, limits: Sequence[Limit]) -> Non
 
 
 def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: Sequence[Limit]) -> None:
-    """Put limits in the place of others; one that keeps its name and measure keeps the use counted so far."""
-    before = {limit.name: limit for limit in old}
-    kept = [limit for limit in limits if limit.name in before and before[limit.name].measure == limit.measure]
-    _delete_except(connection, owner, [limit.name for limit in kept])
-    for limit in kept:
+    """Put limits in the place of others; one that keeps its measure keeps the use counted so far, renamed or not."""
+    kept = _kept(old, limits)
+    _delete_except(connection, owner, [before.name for before, _ in kept])
+    renamed = [before.id for before, after in kept if before.name != after.name]
+    if renamed:  # aside first: names may be passed on
         connection.execute(
-            "/* plan_limits.update */ UPDATE plan_limit SET amount = %(amount)s, when_down = %(when_down)s, "
-            "dry_run = %(dry_run)s, output_default = %(output_default)s, when_unpriced = %(when_unpriced)s, "
-            "credit_nanousd = %(credit_nanousd)s, by_operator = %(by_operator)s "
-            "WHERE (plan_id = %(plan_id)s OR key_id = %(key_id)s) AND name = %(name)s",
-            asdict(limit) | asdict(owner),
+            "/* plan_limits.set_aside */ UPDATE plan_limit SET name = name || ' ' || id WHERE id = ANY(%s)", (renamed,)
         )
-    insert(connection, owner, [limit for limit in limits if limit not in kept])
+    for before, after in kept:
+        connection.execute(
+            "/* plan_limits.update */ UPDATE plan_limit SET name = %(name)s, amount = %(amount)s, "
+            "when_down = %(when_down)s, dry_run = %(dry_run)s, output_default = %(output_default)s, "
+            "when_unpriced = %(when_unpriced)s, credit_nanousd = %(credit_nanousd)s, by_operator = %(by_operator)s "
+            "WHERE id = %(id)s",
+            asdict(after) | {"id": before.id},
+        )
+    new = {id(after) for _, after in kept}
+    insert(connection, owner, [limit for limit in limits if id(limit) not in new])
+
+
+def _kept(old: Sequence[Limit], limits: Sequence[Limit]) -> list[tuple[Limit, Limit]]:
+    """Pair limits with those they follow: of the same name and measure, or else of the same measure."""
+    free = {limit.name: limit for limit in old}
+    kept = [
+        (free.pop(limit.name), limit)
+        for limit in limits
+        if limit.name in free and free[limit.name].measure == limit.measure
+    ]
+    named = {id(limit) for _, limit in kept}
+    for limit in limits:
+        before = next((one for one in free.values() if one.measure == limit.measure), None)
+        if id(limit) not in named and before is not None:
+            kept.append((free.pop(before.name), limit))
+    return kept
 
 
 def terms(limit: Limit) -> dict[str, Any]:
