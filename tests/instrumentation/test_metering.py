@@ -138,6 +138,33 @@ async def test_the_rest_of_an_answer_that_broke_off_is_charged_when_it_is_read(s
     ]
 
 
+def message_of(name, given, made):
+    start = {"id": name, "model": "claude-sonnet-4-5", "usage": {"input_tokens": given, "output_tokens": 1}}
+    events = [
+        {"type": "message_start", "message": start},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": made}},
+        {"type": "message_stop"},
+    ]
+    return [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events]
+
+
+async def test_another_answer_in_the_same_stream_is_counted_too(service, guard, visit):
+    _, token = service.key()
+    app = guard(answering(chunks=[*message_of("msg_1", 10, 20), *message_of("msg_2", 30, 5), b": the end\n\n"]))
+    await visit(app, token, "/v1/messages", method="POST")
+    app._process.stop()
+    assert [told(event) for event in service.events(2)] == [("reported", 10, 20), ("reported", 30, 5)]
+
+
+async def test_an_answer_that_is_told_again_after_its_end_is_not_counted_again(service, guard, visit):
+    _, token = service.key()
+    app = guard(answering(chunks=[*message_of("msg_1", 10, 20), *message_of("msg_1", 10, 20)]))
+    await visit(app, token, "/v1/messages", method="POST")
+    app._process.stop()
+    assert [told(event) for event in service.events(1)] == [("reported", 10, 20)]
+
+
 async def test_an_id_that_a_server_gives_to_every_answer_hides_none(service, guard, visit):
     _, token = service.key()
     app = guard(answering({"id": "chatcmpl-1", "model": "gpt-4o", "choices": [], "usage": USAGE}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, ParamSpec, Protocol
 
 from msgspec import Struct
@@ -15,7 +16,9 @@ from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.usage import Reader, kind_of, operations
 from keygauge.usage.asked_models import AskedModels
+from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
+from keygauge.usage.sse import read_events
 
 LEFT = 499  # the status of a call whose client left before the answer began
 _REFUSED = 400
@@ -72,6 +75,7 @@ class Responder(Struct, kw_only=True, eq=False):
     _params: dict[str, Any] | None = None  # of the path, as far as it was followed
     _is_gone: bool = False  # the client, before the answer's end
     _is_over: bool = False  # the event has passed that clients read no further than
+    _rest: Reader | None = None  # of what follows that event
     _reader: Reader | None = None  # of the answer's body, or a session's messages
     _settled: bool = False
 
@@ -81,6 +85,7 @@ class Responder(Struct, kw_only=True, eq=False):
         A held one waits for the `last` time, when the app is done with it; its duration does not.
         """
         if self._settled:
+            self._end_rest(complete=complete)
             return
         call = self.call
         if call.is_held and error is None and not last:
@@ -170,6 +175,9 @@ class Responder(Struct, kw_only=True, eq=False):
         """
         call = self.call
         if self._settled or self._is_gone or call.method == "HEAD":  # told already, or not sent
+            if self._is_over and self._settled:
+                self._rest = self._rest or read_events()
+                self.runtime.attempt("read", self._rest.feed, body)
             return
         call.response_bytes += len(body)
         reader = self._reader
@@ -193,6 +201,26 @@ class Responder(Struct, kw_only=True, eq=False):
         meter(self.call, reader, self, self.runtime, complete=complete)
         if reader is not None and reader.failed:
             self._break("stream_error")
+
+    def _end_rest(self, *, complete: bool) -> None:
+        reader, self._rest = self._rest, None
+        if reader is not None and reader.answer is not None:
+            self.runtime.attempt("rest", self._settle_rest, reader, reader.answer, complete=complete)
+
+    def _settle_rest(self, reader: Reader, answer: str, *, complete: bool) -> None:
+        """Count another answer that followed in the same stream as a call of its own: the first is in the ledger."""
+        usage, model, provider, status, missing = reader.close(complete=complete)
+        usage = usage and (self.runtime.answers.rest(answer, usage) or usage)
+        if usage is None or usage == UNTOLD:  # the first once more
+            return
+        another = copy(self.call)
+        self.runtime.aggregator.started(another)
+        another.usage, another.usage_status, another.missing = usage, status, missing
+        another.model, another.provider = model or another.model, another.provider or provider
+        another.request_bytes = another.response_bytes = another.first_byte_ns = 0
+        another.context, another.messages, another.stream = None, reader.events, None
+        another.started_ns, another.ended_ns = another.ended_ns, now_ns()
+        self.runtime.settle(another)
 
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""

@@ -42,7 +42,7 @@ def find_model(document: object) -> str | None:
 
 def find_id(document: object) -> str | None:
     """Find the id of the answer that a document is."""
-    for holder in (document, inside(document, "response")):
+    for holder in (document, *(inside(document, name) for name in ("response", "message", "interaction"))):
         name = holder.get("id") or holder.get("responseId") if isinstance(holder, dict) else None
         if isinstance(name, str) and name:
             return name
