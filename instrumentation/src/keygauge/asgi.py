@@ -9,9 +9,10 @@ from typing import NoReturn
 
 from keygauge.call import CURRENT, SCOPE_MARK, Call
 from keygauge.clock import now_ns
-from keygauge.http import event_loop, forwarding, held_errors, router
+from keygauge.http import event_loop, forwarding, held_errors, route, router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
+from keygauge.http.layers import HostSearch
 from keygauge.http.lifespan import Lifespan
 from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight
@@ -87,6 +88,7 @@ class KeyGaugeMiddleware:
         self._proxies = parse_networks(settings.trusted_proxies)
         self._headers = headers_for(settings.credential_header)
         self._open = OpenPaths(settings.open_paths).has_scope
+        self._host = HostSearch(app, route.is_host)
         router.follow()
         held_errors.follow()
 
@@ -109,7 +111,7 @@ class KeyGaugeMiddleware:
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         runtime.aggregator.started(call)
-        responder = make(scope, path, self.app, receive, send, call=call, runtime=runtime)
+        responder = make(scope, path, self.app, self._host, receive, send, call=call, runtime=runtime)
         try:
             authorizer = runtime.authorizer
             if authorizer is None or self._identify is not None:

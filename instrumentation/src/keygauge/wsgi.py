@@ -9,8 +9,9 @@ from pathlib import Path
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
-from keygauge.http import forwarding, router
+from keygauge.http import forwarding, router, wsgi_route
 from keygauge.http.client_address import client_ip
+from keygauge.http.layers import HostSearch
 from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight_environ
 from keygauge.http.problem import answer
@@ -79,6 +80,7 @@ class KeyGaugeMiddleware:
         self._names = headers
         self._headers = [(f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in sorted(headers)]
         self._open = OpenPaths(settings.open_paths).has_environ
+        self._host = HostSearch(app, wsgi_route.is_host)
         router.follow()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -97,7 +99,7 @@ class KeyGaugeMiddleware:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         runtime.aggregator.started(call)
         mount = environ.get("SCRIPT_NAME", "")
-        responder = WsgiResponder(environ, self.app, start_response, mount, call=call, runtime=runtime)
+        responder = WsgiResponder(environ, self.app, self._host, start_response, mount, call=call, runtime=runtime)
         if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
             environ["wsgi.input"] = CountedInput(environ["wsgi.input"], responder)
         try:

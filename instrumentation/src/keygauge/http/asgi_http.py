@@ -8,7 +8,7 @@ from typing import Any
 
 from keygauge.clock import now_ns
 from keygauge.http import preflight, route
-from keygauge.http.layers import Walk
+from keygauge.http.layers import HostSearch, Walk
 from keygauge.http.problem import Answer
 from keygauge.http.request_body import Empty, RequestBody
 from keygauge.http.responder import LEFT, Responder
@@ -34,6 +34,7 @@ class AsgiResponder(Responder, eq=False):
     scope: Scope
     path: str  # as it came; Litestar cuts that of the scope
     app: App
+    host: HostSearch
     _receive: Receive
     _send: Send
 
@@ -44,6 +45,9 @@ class AsgiResponder(Responder, eq=False):
 
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""
+        scope = self.scope
+        if "route" not in scope and "app" not in scope and "router" not in scope and not self.host.finds():
+            return self.call.matched or scope.get("path_template")
         return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)
 
     def finish(self) -> None:

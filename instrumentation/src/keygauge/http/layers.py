@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from keygauge.clock import SECOND, now_ns
+
 _INNER = ("app", "_app", "asgi_app", "wsgi_app", "application", "other_asgi_app")
 _WRAPPED = ("__self__", "__wrapped__", "func")  # a method's, a decorated function's, a partial's
 _ROUTERS = ("router", "routes", "_router", "url_map", "add_route")
@@ -32,6 +34,27 @@ class Walk:
     layers: list[Layer] = field(default_factory=list)
     params: dict[str, Any] = field(default_factory=dict)
     template: str | None = None
+
+
+class HostSearch:
+    """Whether a router that can be asked is behind an app; where none is, it is looked for again after a second.
+
+    An app may be put together after the middleware was put around it.
+    """
+
+    def __init__(self, app: Any, is_host: Callable[[Any], bool], *, clock: Callable[[], int] = now_ns) -> None:
+        self._app = app
+        self._is_host = is_host
+        self._clock = clock
+        self._again_ns = 0
+        self._has_found = False
+
+    def finds(self) -> bool:
+        """Tell whether there is one."""
+        if not self._has_found and self._clock() >= self._again_ns:
+            self._has_found = find(self._app, self._is_host)[0] is not None
+            self._again_ns = self._clock() + SECOND
+        return self._has_found
 
 
 def find(app: Any, is_host: Callable[[Any], bool]) -> tuple[Any, list[Any]]:

@@ -69,7 +69,7 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
         call.provider = (
             policy.providers.find(call.route, exchange.path, call.providers) if is_known else None
         ) or shape
-    if call.key not in _NO_KEY:
+    if call.key not in _NO_KEY and (call.model is None or policy.asked.is_new(call.model)):
         _name_asked(call, exchange, policy)
 
 

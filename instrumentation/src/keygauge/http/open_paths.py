@@ -22,7 +22,7 @@ class OpenPaths:
 
     def has_scope(self, scope: Mapping[str, Any]) -> bool:
         """Tell whether an ASGI request needs no key; a root path that the client claims opens nothing."""
-        path = path_seen(scope)
+        path = path_seen(scope) if scope.get("root_path") else scope.get("path", "")
         if path not in self._whole and not path.startswith(self._prefixes):
             return False
         return all(name != _CLAIM for name, _ in scope.get("headers", ()))

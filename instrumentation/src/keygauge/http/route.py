@@ -81,7 +81,7 @@ def _start(scope: Scope, app: Any) -> tuple[Any, dict[str, Any]]:
 
 def _walk(app: Any, scope: dict[str, Any], walk: Walk) -> str | None:
     """Match as the app will, down to the last mount."""
-    host, between = layers.find(app, _is_host)
+    host, between = layers.find(app, is_host)
     walk.layers += [Layer(layer, path_seen(scope)) for layer in (*between, host)]
     routes = _routes(host)
     if routes is None:
@@ -110,7 +110,7 @@ def _enter(route: Any, scope: dict[str, Any], walk: Walk) -> str | None:
         return mount + (_MOUNTED if inner in {None, UNMATCHED} else str(inner))
     if isinstance(route, _starlette("Host")):
         return _walk(route.app, scope, walk)
-    wrappers = layers.find(getattr(route, "app", None), _is_host)[1]
+    wrappers = layers.find(getattr(route, "app", None), is_host)[1]
     walk.layers += [Layer(layer, path_seen(scope)) for layer in wrappers]
     walk.params.update(scope.get("path_params") or {})
     return _path(route) or UNMATCHED
@@ -126,7 +126,8 @@ def _each(routes: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
             yield context, getattr(context, "starlette_route", None) or context
 
 
-def _is_host(app: Any) -> bool:
+def is_host(app: Any) -> bool:
+    """Tell whether an app can be asked for its routes."""
     return _routes(app) is not None or router.is_known(app)
 
 

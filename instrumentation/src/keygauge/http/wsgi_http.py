@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from keygauge.call import CURRENT, UNMATCHED
 from keygauge.clock import now_ns
 from keygauge.http import preflight, request_body, wsgi_route
-from keygauge.http.layers import Walk
+from keygauge.http.layers import HostSearch, Walk
 from keygauge.http.problem import Answer
 from keygauge.http.responder import Responder
 from keygauge.limits.estimate import Estimate
@@ -34,6 +34,7 @@ class WsgiResponder(Responder, eq=False):
 
     _environ: Environ
     app: App
+    host: HostSearch
     _start: StartResponse
     _script_name: str  # as it came; mounts add to that of the environ
     _expected: int | None = None  # bytes that the answer's body is to have
@@ -121,7 +122,7 @@ class WsgiResponder(Responder, eq=False):
         script_name = self._environ.get("SCRIPT_NAME", "")
         matched = self.call.matched
         if matched is None and script_name == self._script_name:
-            return self.follow().template
+            return self.follow().template if self.host.finds() else None
         return matched if matched in {None, UNMATCHED} else f"{script_name.removeprefix(self._script_name)}{matched}"
 
     def read(self, chunk: bytes) -> None:

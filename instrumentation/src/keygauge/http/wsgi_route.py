@@ -38,7 +38,7 @@ def path_seen(environ: Mapping[str, Any]) -> str:
 
 
 def _walk(app: Any, environ: dict[str, Any], walk: Walk) -> str | None:
-    host, between = layers.find(app, _is_host)
+    host, between = layers.find(app, is_host)
     walk.layers += [Layer(layer, path_seen(environ), dict(environ)) for layer in (*between, host)]
     if router.is_known(host):
         match = router.match(host, path_seen(environ), environ.get("REQUEST_METHOD", "GET"), environ)
@@ -62,5 +62,6 @@ def _dispatch(dispatcher: Any, environ: dict[str, Any]) -> tuple[str, Any]:
     return mount, dispatcher.mounts.get(mount, dispatcher.app)
 
 
-def _is_host(app: Any) -> bool:
+def is_host(app: Any) -> bool:
+    """Tell whether an app can be asked for its routes, or hands requests on by their paths."""
     return router.is_known(app) or isinstance(getattr(app, "mounts", None), Mapping)
