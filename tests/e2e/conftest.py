@@ -63,13 +63,14 @@ class Stack:
     def api_url(self):
         return f"http://127.0.0.1:{self.port_api}"
 
-    def start_service(self):
+    def start_service(self, **settings):
         environ = {
             "KEYGAUGE_DATABASE_URL": self.database_url,
             "KEYGAUGE_DATA_DIR": str(self.directory / "service"),
             "KEYGAUGE_SERVICE_TOKEN": SERVICE_TOKEN,
             "KEYGAUGE_ADMIN_TOKEN": ADMIN_TOKEN,
             "KEYGAUGE_PEPPER": PEPPER,
+            **settings,
         }
         command = ("-m", "keygauge.cli", "serve", "--port", str(self.port_service))
         self.service = Process("key service", command, log=self.directory / "service.log", environ=environ)

@@ -16,8 +16,8 @@ PASSWORD = "correct horse battery"
 FORGED = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
 
 
-def invite(connection, customer, email="grace@acme.example", *, role="member", actor=None):
-    given = {"account_id": customer.account.id, "email": email, "role": role}
+def invite(connection, customer, email="grace@acme.example", *, role="member", actor=None, by_operator=False):
+    given = {"account_id": customer.account.id, "email": email, "role": role, "by_operator": by_operator}
     return invitations.create(connection, **given, actor=actor or customer.member.email)[1]
 
 
@@ -201,9 +201,9 @@ def test_owner_who_becomes_a_viewer_leaves_no_link_behind(app, connection, custo
 def test_link_does_not_raise_the_role_of_a_member(app, connection, customer):
     assert join(app, invite(connection, customer, role="owner")) == 303
     grace = members.find_by_email(connection, "grace@acme.example")
-    link = invite(connection, customer, role="owner")
+    link = invite(connection, customer, role="owner", by_operator=True)
     members.set_role(connection, customer.account.id, grace.id, "viewer", actor="test")
-    join(app, link)
+    assert join(app, link) == 404
     assert members.find_by_email(connection, "grace@acme.example").role == "viewer"
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keygauge_keyservice.accounts import accounts, members
+from keygauge_keyservice.accounts import accounts, invitations, members
 
 EMAIL = "ann@people.example"
 OWN, FORGED = "a password of ann herself", "a password of the attacker"
@@ -55,6 +55,15 @@ def test_nobody_switches_where_the_address_was_typed_only(visitor, join, sign_in
     assert sign_in(FORGED) == 303
     assert "Switch account" not in visitor.get("/password").text
     assert switch(visitor, victim) == 404
+
+
+def test_a_password_that_came_by_a_link_switches_nowhere(connection, visitor, join, sign_in):
+    taken, other = join("Acme"), join("Globex")
+    given = {"account_id": taken.account_id, "email": EMAIL, "role": "owner", "by_operator": True}
+    _, link = invitations.create(connection, **given, actor="test")
+    invitations.accept(connection, link, FORGED)  # whoever had the link
+    assert sign_in(FORGED) == 303
+    assert switch(visitor, other) == 404
 
 
 def test_nobody_switches_to_another_person_or_an_operator(connection, visitor, join, sign_in, customer):

@@ -32,14 +32,15 @@ class Invitation:
 
 
 def create(
-    connection: Connection, *, account_id: str | None, email: str, role: AnyRole, actor: str
+    connection: Connection, *, account_id: str | None, email: str, role: AnyRole, actor: str, by_operator: bool = False
 ) -> tuple[Invitation, str]:
     """Invite a person, or a member who lost the password; the link's secret is in the answer and nowhere else.
 
-    An earlier invitation of the same address ends.
+    An earlier invitation of the same address ends. For an owner only an operator makes one: whoever has the link
+    chooses the password, and no owner takes another one's place.
 
     Raises:
-        Problem: 409, the address is a member of this account with another role; 422, it is none.
+        Problem: 409, the address is a member of this account with another role, or an owner; 422, it is none.
     """
     email = members.normalise_email(email)
     if not members.is_email(email):
@@ -50,6 +51,10 @@ def create(
         if member is not None and member.role != role:
             raise Problem(
                 409, "member_exists", f"{email} is already a member. Change their role instead, or use another address."
+            )
+        if member is not None and member.role == "owner" and not by_operator:
+            raise Problem(
+                409, "member_exists", f"{email} is already an owner. Only the operator can reset an owner's password."
             )
         connection.execute("/* invitations.prune */ DELETE FROM invitation WHERE ends_at <= statement_timestamp()")
         connection.execute(

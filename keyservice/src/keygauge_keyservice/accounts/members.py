@@ -68,11 +68,15 @@ def create(
 
 
 def join(connection: Connection, account_id: str | None, email: str, role: AnyRole, password_hash: str) -> Member:
-    """Make an invited person a member, or give the member of this account another password and end all sessions."""
+    """Make an invited person a member, or give the member of this account another password and end all sessions.
+
+    Whoever had the link chose that password, so the address has to be verified anew.
+    """
     with connection.transaction():
         member = find_membership(connection, account_id, email)
         if member is None:
             return _insert(connection, account_id, email, role, password_hash, actor=email)
+        connection.execute("/* members.doubt */ UPDATE member SET is_verified = false WHERE id = %s", (member.id,))
         return _set_hash(connection, member, password_hash, actor=email)
 
 
@@ -172,8 +176,7 @@ def set_role(connection: Connection, account_id: str, member_id: int, role: Role
         if before.role == role:
             return before
         connection.execute("/* members.set_role */ UPDATE member SET role = %s WHERE id = %s", (role, member_id))
-        if before.role == "owner":
-            _end_invitations(connection, before)
+        _end_invitations(connection, before)
         audit.append(
             connection,
             account_id=account_id,

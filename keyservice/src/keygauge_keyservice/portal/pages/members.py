@@ -37,7 +37,12 @@ def invite() -> str | tuple[str, int]:
     try:
         with services().connection() as connection:
             invited, token = invitations.create(
-                connection, account_id=auth.current_account_id(), email=email, role=role, actor=member.email
+                connection,
+                account_id=auth.current_account_id(),
+                email=email,
+                role=role,
+                actor=member.email,
+                by_operator=member.is_operator,
             )
     except Problem as problem:
         return _page(wrong=problem.detail, email=email), problem.status

@@ -1,0 +1,222 @@
+"""Attacks on people's accounts, over the wire against a real key service behind no proxy."""
+
+import http.client
+import re
+from dataclasses import dataclass, field
+from http.cookies import SimpleCookie
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+from conftest import Stack, fresh_database
+
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import accounts, members, plans
+
+pytestmark = [
+    pytest.mark.xdist_group("e2e"),
+    pytest.mark.skipif("sys.platform != 'linux'", reason="other systems have one loopback address only"),
+]
+
+PUBLIC = "https://keys.acme.example"
+PASSWORD, GUESS = "correct horse battery", "a password of nobody at all"
+EVIL = {
+    "Host": "evil.example",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Proto": "http",
+    "Forwarded": "host=evil.example",
+    "X-Original-URL": "/operator/",
+}
+PLANTED = "of-the-attacker"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+
+@dataclass
+class Browser:
+    """Sends what is asked from an address of its own, and keeps cookies as a browser over https would."""
+
+    port: int
+    address: str = "127.0.0.2"
+    cookies: dict = field(default_factory=dict)
+
+    def ask(self, method, path, form=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=(self.address, 0))
+        sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())} if self.cookies else {}
+        body = None
+        if form is not None:
+            body, sent["Content-Type"] = urlencode(form), "application/x-www-form-urlencoded"
+        try:
+            connection.request(method, path, body, sent | (headers or {}))
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        for line in answer.headers.get_all("Set-Cookie") or ():
+            for name, morsel in SimpleCookie(line).items():
+                self.cookies[name] = morsel.value
+        return Answer(answer.status, answer.headers, text)
+
+    def get(self, path, **options):
+        return self.ask("GET", path, **options)
+
+    def post(self, path, form, **options):
+        return self.ask("POST", path, form, **options)
+
+    def sign_in(self, email, password=PASSWORD, **options):
+        return self.post("/sign-in", {"email": email, "password": password}, **options)
+
+    def csrf(self, page):
+        return dict(re.findall(r'<input type="hidden" name="(csrf|form_id)" value="([^"]+)"', self.get(page).text))
+
+    def invite(self, email, role="member", **options):
+        page = self.post("/members", self.csrf("/members") | {"email": email, "role": role}, **options).text
+        return re.search(r"https?://[^<\"]+/invitation/[^<\"]+", page)[0]
+
+
+@pytest.fixture(scope="module")
+def stack(postgresql, _template, tmp_path_factory):
+    with fresh_database(postgresql, _template) as url:
+        stack = Stack(url, tmp_path_factory.mktemp("attacked"))
+        with database.connect(url) as connection:
+            plans.create(connection, plan_id="pro", name="Pro", limits=[], actor="test")
+        try:
+            stack.start_service(KEYGAUGE_PUBLIC_URL=PUBLIC)
+            yield stack
+        finally:
+            stack.stop()
+
+
+@pytest.fixture
+def browser(stack):
+    return lambda address="127.0.0.2": Browser(stack.port_service, address)
+
+
+@pytest.fixture
+def owner(stack, browser):
+    """`owner(name)` makes an account and returns its owner's browser, signed in."""
+
+    def make(name):
+        with database.connect(stack.database_url) as connection:
+            account = accounts.create(connection, name=name, plan_id="pro", actor="test")
+            options = {"account_id": account.id, "email": f"owner@{name}.example", "password": PASSWORD}
+            members.create(connection, **options, role="owner", actor="test")
+        visitor = browser()
+        assert visitor.sign_in(options["email"]).status == 303
+        return visitor
+
+    return make
+
+
+def join(browser, link, password):
+    return browser.post(urlsplit(link).path, {"password": password, "again": password}).status
+
+
+def test_links_redirects_and_cookies_are_of_the_public_address(owner, browser):
+    acme = owner("hosts")
+    assert acme.invite("new@hosts.example", headers=EVIL).startswith(f"{PUBLIC}/invitation/")
+    answers = [acme.get(path, headers=EVIL) for path in ("/keys", "/members", "/sign-in", "/operator/")]
+    answers += [browser().get("/keys", headers=EVIL), browser().sign_in("owner@hosts.example", headers=EVIL)]
+    for answer in answers:
+        assert "evil.example" not in answer.text + (answer.headers["Location"] or "")
+    cookies = " ".join(answers[-1].headers.get_all("Set-Cookie"))
+    assert "__Host-keygauge_session=" in cookies
+    assert all(words in cookies for words in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"))
+    assert "Domain" not in cookies
+
+
+def test_a_planted_session_is_never_taken_over(owner, browser):
+    owner("planted")
+    victim = browser()
+    victim.cookies["__Host-keygauge_session"] = PLANTED
+    assert victim.sign_in("owner@planted.example").status == 303
+    assert victim.cookies["__Host-keygauge_session"] != PLANTED
+    attacker = browser("127.0.0.66")
+    attacker.cookies["__Host-keygauge_session"] = PLANTED
+    assert attacker.get("/keys").headers["Location"].startswith("/sign-in")
+    before = victim.cookies["__Host-keygauge_session"]
+    victim.post("/sign-out", victim.csrf("/password"))
+    attacker.cookies["__Host-keygauge_session"] = before
+    assert attacker.get("/keys").status == 303  # a copied cookie ends with the session
+
+
+def test_forms_of_other_sites_change_nothing(owner):
+    acme = owner("forms")
+    form = acme.csrf("/members") | {"email": "thief@evil.example", "role": "owner"}
+    for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+        assert acme.post("/members", form, headers=headers).status == 403
+    assert acme.post("/members", form | {"csrf": "00"}).status == 403
+    assert "thief@evil.example" not in acme.get("/members").text
+
+
+def test_guessing_is_stopped_whatever_it_claims_and_locks_nobody_else_out(owner, browser):
+    owner("locked")
+    attacker, email = browser("127.0.0.66"), "owner@locked.example"
+    statuses = [
+        attacker.sign_in(email, f"{GUESS} {number}", headers={"X-Forwarded-For": f"192.0.2.{number}"}).status
+        for number in range(7)
+    ]
+    assert statuses == [422] * 5 + [429] * 2
+    assert attacker.sign_in(email).status == 429
+    assert browser("127.0.0.2").sign_in(email).status == 303
+
+
+def test_nobody_learns_who_is_a_member(owner, browser):
+    acme, attacker = owner("oracle"), browser("127.0.0.67")
+    known, unknown = (attacker.sign_in(f"{name}@oracle.example", GUESS) for name in ("owner", "nobody"))
+    assert known.status == unknown.status == 422
+    assert known.text.replace("owner@", "nobody@") == unknown.text
+    other = owner("oracle2")
+    invited = [other.invite(email) for email in ("owner@oracle.example", "nobody@oracle.example")]
+    assert len({link.rpartition("/")[0] for link in invited}) == 1
+    assert "oracle2" not in acme.get("/members").text
+
+
+def test_an_address_that_somebody_took_stays_its_owners(owner, browser):
+    evil, acme = owner("evil"), owner("taken")
+    email = "victim@people.example"
+    attacker = browser("127.0.0.66")
+    assert join(attacker, evil.invite(email), GUESS) == 303  # in the attacker's own account, with their password
+    victim = browser()
+    assert join(victim, acme.invite(email), PASSWORD) == 303
+    assert "taken" in victim.get("/").text
+    again = browser()
+    assert again.sign_in(email).status == 303
+    assert "taken" in again.get("/").text
+    assert attacker.sign_in(email, GUESS).status == 303
+    page = attacker.get("/password").text
+    assert "Switch account" not in page
+    form = attacker.csrf("/password")
+    statuses = {attacker.post("/password/account", form | {"member": str(number)}).status for number in range(1, 30)}
+    assert statuses == {404}
+
+
+def test_a_coowner_is_not_taken_over_by_another_invitation(owner, browser):
+    acme, email = owner("coowned"), "second@coowned.example"
+    second = browser()
+    assert join(second, acme.invite(email, "owner"), PASSWORD) == 303
+    again = acme.post("/members", acme.csrf("/members") | {"email": email, "role": "owner"})
+    assert (again.status, "/invitation/" in again.text) == (409, False)
+    third, email = browser(), "third@coowned.example"
+    assert join(third, acme.invite(email), PASSWORD) == 303
+    link = acme.invite(email)  # as for a lost password, but kept until the member is an owner
+    form = r'action="/members/([0-9]+)/role"(?:(?!/role").)*?Role of third@'
+    number = re.search(form, acme.get("/members").text, re.DOTALL)
+    assert acme.post(f"/members/{number[1]}/role", acme.csrf("/members") | {"role": "owner"}).status == 303
+    assert join(browser("127.0.0.66"), link, GUESS) == 404
+    assert [one.get("/keys").status for one in (second, third)] == [200, 200]
+
+
+def test_a_request_in_the_body_of_another_is_none(owner, stack):
+    inner = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port_service, timeout=60)
+    connection.request("POST", "/nowhere", inner, {"Content-Type": "text/plain"})
+    assert connection.getresponse().read()
+    connection.request("GET", "/v1/plans")
+    answer = connection.getresponse()
+    assert (answer.status, "unauthorized" in answer.read().decode()) == (401, True)
+    connection.close()
