@@ -9,6 +9,7 @@ from keygauge.clock import SECOND
 from keygauge.limits.lease import PATIENCE_NS, Lease
 from keygauge.limits.limit import Limit
 from keygauge.limits.spend_rate import SpendRate
+from keygauge.limits.wait_queue import WaitQueue
 from keygauge.limits.waiter import Waiter
 
 _EARLY_NS = PATIENCE_NS // 4  # where a call was refused, the next may ask so long before units come free
@@ -25,8 +26,8 @@ _BUDGET_PART = 4096  # … or this part of it, whichever is more: what a crash m
 _MOST_UNITS = 2**53 - 1
 
 
-class LeasePool:
-    """The leases of one limit. Guarded by the lock of `Admission`."""
+class LeasePool(WaitQueue):
+    """The leases of one limit, and the calls that wait for more. Guarded by the lock of `Admission`."""
 
     __slots__ = (
         "__weakref__",  # a key cache lets go of it with the last key that has it
@@ -38,7 +39,6 @@ class LeasePool:
         "_urgent_at",
         "alone",
         "ask_at",
-        "awaited",
         "calls",
         "closing",
         "debt",
@@ -57,18 +57,16 @@ class LeasePool:
         "share",
         "small",
         "spent",
-        "waiting",
     )
 
     KIND = Lease  # what grants are kept as
 
     def __init__(self, limit: Limit) -> None:
+        super().__init__()
         self.limit = limit
         self.leases: list[Lease] = []
         self.closing: list[Lease] = []  # given back but for calls under way
         self.small = False  # the key service gives single units only
-        self.waiting: dict[Waiter, int] = {}  # the calls that wait and their units, first come first
-        self.awaited = 0  # … the sum of these
         self.debt = 0  # units used beyond reservations: taken from the next grant
         self.calls = 0  # that took units, ever; not counted where each takes one
         self.spent = 0  # units taken and not given back, ever
@@ -94,7 +92,7 @@ class LeasePool:
 
     def gather(self, units: int, now_ns: int, waiter: Waiter | None = None) -> list[tuple[Lease, int]] | None:
         """Return where to take units from now; None where the leases do not cover them and those who came before."""
-        if self.waiting and not self._is_turn(units, now_ns, waiter):
+        if self.waiting and not self.is_turn(units, self.available(now_ns), waiter):
             return None
         parts = []
         for lease in self.leases:
@@ -114,26 +112,10 @@ class LeasePool:
                 total += lease.available
         return total
 
-    def enter(self, waiter: Waiter, units: int) -> None:
-        """Give a call that waits for units its place, or leave it there."""
-        self.awaited += units - self.waiting.get(waiter, 0)
-        self.waiting[waiter] = units
-
     def leave(self, waiter: Waiter, now_ns: int) -> None:
         """Take a call out that waits no more."""
-        self.awaited -= self.waiting.pop(waiter, 0)
+        self.drop(waiter)
         self.wake_covered(now_ns)
-
-    def _is_turn(self, units: int, now_ns: int, waiter: Waiter | None) -> bool:
-        """Tell whether the leases cover the calls that came before and this one."""
-        left = self.available(now_ns) - units
-        if left >= self.awaited - self.waiting.get(waiter, 0):  # type: ignore[arg-type]  # None waits nowhere
-            return True
-        for other, needs in self.waiting.items():
-            if left < 0 or other is waiter:
-                return left >= 0
-            left -= needs
-        return left >= 0
 
     def missing(self, now_ns: int) -> int:
         """Count the units that calls wait for and no lease covers, and those that were used beyond reservations."""
@@ -144,11 +126,7 @@ class LeasePool:
         starting = [lease for lease in self.leases if now_ns < lease.start_ns and lease.available]
         if not starting:
             return None
-        need = sum(lease.available for lease in starting) - self.available(now_ns)
-        for other, units in self.waiting.items():
-            need += units
-            if other is waiter:
-                break
+        need = self.needs_until(waiter) + sum(lease.available for lease in starting) - self.available(now_ns)
         for lease in sorted(starting, key=lambda lease: lease.start_ns):
             need -= lease.available
             if need <= 0:
@@ -157,18 +135,8 @@ class LeasePool:
 
     def wake_covered(self, now_ns: int) -> None:
         """Wake the calls that the leases cover, first come first."""
-        left = self.available(now_ns) if self.waiting else 0
-        for waiter, units in self.waiting.items():
-            left -= units
-            if left < 0:
-                return
-            if self in waiter.lacks:
-                waiter.wake()
-
-    def wake_all(self) -> None:
-        """Wake the calls that wait: there is no more for them now."""
-        for waiter in self.waiting:
-            waiter.wake()
+        if self.waiting:
+            self.wake_first(self.available(now_ns))
 
     def again_ns(self, waiter: Waiter, now_ns: int) -> int | None:
         """Return when a call decides again that the key service denied units; None: it is refused.
