@@ -57,6 +57,7 @@ class Store:
         self.terms = terms
         self.states = {name: self._new(item) for name, item in terms.items()}
         self.leases = {}
+        self.users = {}  # limit -> replica -> when it asked last
         self.last = 0
 
     def _new(self, item):
@@ -77,11 +78,15 @@ class Store:
         granted = []
         for name in sorted({*refunds, *wanted}):
             terms = self.terms[name]
+            if name in wanted:
+                seen = self.users.setdefault(name, {})
+                seen[replica] = now_us
+                users = sum(at > now_us - 40_000_000 for at in seen.values())
             state = leases.settle(self.states[name], refunds.get(name, ()), terms, now_us=now_us)
             if name in wanted:
-                grant = leases.decide(state, wanted[name], terms, now_us=now_us, replicas=replicas, reading=reading)
+                grant = leases.decide(state, wanted[name], terms, now_us=now_us, replicas=users, reading=reading)
                 if grant.units and not terms["smooth"]:
-                    assert counting(grant, terms, reading, now_us) <= terms["amount"]  # 1, 10
+                    assert counting(state, grant, terms, reading, now_us) <= terms["amount"]  # 1, 10
                 state, number = grant.state, None
                 is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, now_us, grant)
                 if grant.units:
@@ -89,7 +94,7 @@ class Store:
                     number = self.last
                     row = {"state": name, "replica": replica, "units": grant.units, "ends_us": grant.ends_us}
                     self.leases[number] = {**row, "bucket": leases.bucket(grant), "closed": False, "wanted_us": 0}
-                granted.append(leases.Granted(name, number, grant, now_us, replicas, is_soon))
+                granted.append(leases.Granted(name, number, grant, now_us, users, is_soon))
             self.states[name] = state
         return {
             **told(granted),
@@ -128,12 +133,14 @@ class Store:
         return refunds
 
 
-def counting(grant, terms, reading, now_us):
-    """What counts against a limit at the moment from which a grant may be spent."""
+def counting(before, grant, terms, reading, now_us):
+    """What counts against a limit at the moment from which a grant may be spent, of a log as it was before."""
     if terms["window_s"] is None:
         return grant.state.used
     start_us = max(grant.start_us, now_us + grant.wait_us)
-    return grant.state.read_by(reading, now_us).since(start_us - terms["window_s"] * 1_000_000).used
+    window_us = terms["window_s"] * 1_000_000
+    seen = before.since(now_us - window_us).read_by(reading, now_us)
+    return grant.units + seen.since(start_us - window_us).used
 
 
 class Replica:

@@ -326,3 +326,16 @@ def test_what_an_idle_process_holds_of_a_quota_is_called_back(processes, amount,
         assert amount - (0 if unit == "request" else 9) <= spent <= amount
         assert max(waited_ns for _, waited_ns in world.waits) <= 5 * SECOND
         world.check()
+
+
+def test_processes_that_do_not_use_a_limit_have_no_share_of_it():
+    """Those that only send heartbeats take nothing from the share of the others."""
+    world = World([rate("request", 2000, 10)], processes=200, seed=1)
+    for process in world.processes[:10]:
+        Client(process, handler_ms=1, pause_ms=32)  # half as many calls again as the limit has room for
+    world.run(12)
+    world.check()
+    assert world.refused
+    assert all(refusal.retry_after_s <= 10.5 for _, refusal in world.refused)
+    used = sum(moment >= world.now_ns - 10 * SECOND for moment, _ in world.admitted)
+    assert used >= 0.9 * 2000
