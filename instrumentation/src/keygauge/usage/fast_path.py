@@ -67,11 +67,11 @@ class _ChatUsage(Struct, gc=False):
     server_tool_use: _ToolUse | None = None
 
 
-class _Chat(Struct, gc=False):
-    model: _Name
-    usage: _ChatUsage
+class _Chat(Struct, gc=False, kw_only=True):  # in the order of the usual answer: it is read faster
     id: str | None = None
+    model: _Name
     choices: list[_Choice] = []
+    usage: _ChatUsage
 
 
 class _OutputDetails(Struct, gc=False):
@@ -96,11 +96,11 @@ class _MessageUsage(Struct, gc=False):
     completion_tokens: None = None
 
 
-class _Message(Struct, gc=False):
+class _Message(Struct, gc=False, kw_only=True):
+    id: str | None = None
     type: Literal["message"]
     model: _Name
     usage: _MessageUsage
-    id: str | None = None
 
 
 # A named tuple's own `__new__` is a function in Python and takes four times as long.
@@ -112,16 +112,20 @@ _decode_message: Final = Decoder(_Message).decode
 
 def read(body: bytes | bytearray, reader: Named | None = None) -> Reading | None:
     """Read a whole body, and name the answer to its reader; None: it is not one of the two, or not ordinary."""
-    is_chat = body.rfind(b'"prompt_tokens"', -_TAIL_BYTES) >= 0
-    if not is_chat and body.rfind(b'"input_tokens"', -_TAIL_BYTES) < 0:
-        return None
     try:
-        answer: _Chat | _Message = _decode_chat(body) if is_chat else _decode_message(body)
+        if body.rfind(b'"prompt_tokens"', -_TAIL_BYTES) >= 0:
+            chat = _decode_chat(body)
+            if reader is not None:
+                reader.answer = chat.id
+            return _read_chat(chat)
+        if body.rfind(b'"input_tokens"', -_TAIL_BYTES) >= 0:
+            message = _decode_message(body)
+            if reader is not None:
+                reader.answer = message.id
+            return _read_message(message)
     except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
         return None
-    if reader is not None:
-        reader.answer = answer.id
-    return _read_chat(answer) if is_chat else _read_message(answer)  # type: ignore[arg-type]
+    return None
 
 
 def _read_chat(chat: _Chat) -> Reading | None:
