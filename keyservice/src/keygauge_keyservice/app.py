@@ -27,7 +27,7 @@ from keygauge_keyservice.api import (
     usage,
 )
 from keygauge_keyservice.config import Settings
-from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
 from keygauge_keyservice.portal import create_portal
 from keygauge_keyservice.pricing.price_book import PriceBook
@@ -98,6 +98,8 @@ def _refuse_changes() -> None:
 
 
 def _refuse_nul() -> None:
-    """Know no name with a NUL in it: PostgreSQL has none either."""
-    if "\0" in request.path or any("\0" in value for _, value in request.args.items(multi=True)):
+    """Know no name with a NUL in it, and take no text with one: PostgreSQL has neither."""
+    if "\0" in request.path:
         abort(404)
+    if names := {name for name, value in request.args.items(multi=True) if "\0" in value}:
+        raise invalid(*(FieldError(name, "wrong_text", "must not contain a NUL character") for name in sorted(names)))

@@ -74,7 +74,16 @@ FIELD_CODES = frozenset(
             "unknown_field",
             "wrong",
         ),
-        *("wrong_choice", "wrong_cursor", "wrong_list", "wrong_name", "wrong_number", "wrong_role", "wrong_slug"),
+        *(
+            "wrong_choice",
+            "wrong_cursor",
+            "wrong_limit",
+            "wrong_list",
+            "wrong_name",
+            "wrong_number",
+            "wrong_role",
+            "wrong_slug",
+        ),
         *("wrong_text", "wrong_time", "wrong_type", "wrong_unit", "wrong_window"),
     )
 )

@@ -245,6 +245,11 @@ def test_what_is_unknown_is_404(call, method, path, code):
     assert call(method, path, status=404)["code"] == code
 
 
+def test_text_that_cannot_be_kept_is_refused_and_named(call):
+    problem = call("GET", "/v1/accounts?limit=5&after=a%00", status=422)
+    assert [(error["field"], error["code"]) for error in problem["errors"]] == [("after", "wrong_text")]
+
+
 def test_every_change_is_in_the_audit_record(call, key, connection):
     call("PATCH", f"/v1/keys/{key['id']}", {"status": "disabled", "name": "b"})
     call("DELETE", f"/v1/keys/{key['id']}", status=204)
