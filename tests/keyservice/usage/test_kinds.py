@@ -40,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("metered")
     first=st.integers(0, 4 * 96),
     length=st.integers(1, 5 * 96),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_kinds_of_any_range_and_group_are_those_of_its_events(
     connection, make_event, calls, by, narrowed, account, first, length
 ):
