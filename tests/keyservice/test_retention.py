@@ -70,6 +70,7 @@ def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
             "token",
         ),  # made by people
         "told_key",  # one row per service and key
+        "limit_replica",  # pruned by each replica that starts
         *("rollup", "usage_aggregate"),  # what bills rest on
         *("event", "key_change", "limit_state", "spent_form"),  # partitions, a bound, one per limit, a session's
         *("job", "ledger_check", "migration", "member_preference", "membership"),  # one row each

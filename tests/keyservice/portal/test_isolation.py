@@ -47,6 +47,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_billing.read api_billing.close api_billing.read_price api_billing.set_price api_calls.list_page
         api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
         api_keys.delete api_keys.rotate api_plans.create api_plans.list_page api_plans.read api_plans.replace_limits
+        api_plans.set_providers
         api_prices.add api_prices.list_page api_tokens.create api_tokens.list_page api_tokens.revoke api_usage.read""",
     "a metered key": "api_me.read",
     "the service token": "api_heartbeat.receive api_events.take api_reports.receive",
