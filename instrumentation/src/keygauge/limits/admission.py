@@ -179,7 +179,7 @@ class Admission:
         if len(noted) < len(missing):
             return self._short(claims, [claim for claim in missing if not self._passes(*claim)], now, waiter)
         reservation = self._take(claims, taken, tuple(noted), now, since_ns)
-        self._leave(waiter)
+        self._leave(waiter, now)
         return reservation
 
     def _refuse(self, refusal: Refusal, waiter: Waiter | None) -> Refusal:
@@ -197,10 +197,10 @@ class Admission:
             if lease_pool in held:
                 lease_pool.enter(waiter, units)
 
-    def _leave(self, waiter: Waiter | None) -> None:
-        if waiter is not None:
-            now = self.clock()
-            for lease_pool, _ in self._waiting.pop(waiter, ()):
+    def _leave(self, waiter: Waiter | None, now: int | None = None) -> None:
+        if waiter is not None and (claims := self._waiting.pop(waiter, ())):
+            now = self.clock() if now is None else now
+            for lease_pool, _ in claims:
                 lease_pool.leave(waiter, now)
 
     def _take(
