@@ -99,7 +99,8 @@ def settings(database_url):
 
 
 @pytest.fixture
-def app(settings):
+def app(settings, monkeypatch):
+    monkeypatch.setattr(database, "_WAIT_S", 6)  # how soon a busy machine connects is no test's matter
     app = create_app(settings)
     app.testing = True
     yield app
