@@ -67,11 +67,12 @@ class Service:
         for number in range(count):
             call = Call(method="POST", ip=None, time_ns=0, started_ns=1)
             call.key, call.route, call.model, call.provider = key, "/v1/chat", model, "openai"
-            call.status, call.ended_ns, call.first_byte_ns = status, 2_000_000 + number, 1_000_000
+            call.status, call.first_byte_ns = status, 1_000_000
             call.error = None if status == 200 else "limited"
             call.stream, call.messages, call.missing = "sse", 3, "cut"
             call.request_bytes, call.response_bytes = 10, 20
             call.record_usage(input_tokens=input_tokens, output_tokens=2, cache_read_tokens=1)
+            call.ended_ns = 2_000_000 + number
             self._aggregator.started(call)
             self._aggregator.record(call)
 
