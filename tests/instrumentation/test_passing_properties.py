@@ -84,7 +84,7 @@ async def drive(app, token):
         sent.append(message)
 
     headers = [(b"authorization", b"Bearer " + token.encode())]
-    await app({"type": "http", "method": "GET", "path": "/", "headers": headers}, receive, send)
+    await app({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive, send)
     return sent
 
 
@@ -135,7 +135,7 @@ def test_any_wsgi_answer_passes_unchanged_and_is_read_as_unchunked(token, guard_
         answer[:] = made
         headers, chunks = made
         started = []
-        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {token}"}
+        environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {token}"}
         given = app(environ, lambda *start: started.append(start))
         assert list(given) == chunks
         if hasattr(given, "close"):
@@ -159,7 +159,7 @@ def test_memory_is_bounded_whatever_comes(token, guard_wsgi, content_type, encod
         start_response("200 OK", [("Content-Type", content_type), ("Content-Encoding", encoding)])
         return (chunk for _ in range(count))
 
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {token}"}
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "HTTP_AUTHORIZATION": f"Bearer {token}"}
     app = guard_wsgi(host)
     app(environ, lambda *_: None).close()  # all is started and imported
     count = 500  # 32 MB plain, a gigabyte decoded

@@ -18,6 +18,7 @@ _OF_KEY = {"name": "daily_cost", "unit": "nanousd", "amount": 20_000_000_000, "p
 BODIES: dict[str, dict[str, Any]] = {
     "createPlan": {"id": "pro", "name": "Pro", "limits": [_RPM, _MONTHLY]},
     "replaceLimits": {"limits": [{**_RPM, "amount": 1200}, _MONTHLY]},
+    "setProviders": {"providers": ["/v1/chat/*=deepseek"]},
     "setPlanPrice": {"monthly_nanousd": 49_000_000_000},
     "createAccount": {"name": "Acme", "plan": "pro"},
     "changeAccount": {"status": "active"},
