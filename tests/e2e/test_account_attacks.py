@@ -7,7 +7,7 @@ from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from conftest import Stack, fresh_database
+from stack import Stack, fresh_database
 
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, members, plans

@@ -159,8 +159,9 @@ def test_another_accounts_key_does_not_exist_here(connection, signed_in, strange
         assert signed_in.get(f"/keys/{key_id}/delete").status_code == 404
         assert signed_in.post(f"/keys/{key_id}/delete").status_code == 404
         assert signed_in.post(f"/keys/{key_id}/status", {"status": "disabled"}).status_code == 404
-        assert signed_in.get(f"/usage?key={key_id}").status_code == 404
-        assert signed_in.get(f"/usage.csv?key={key_id}").status_code == 404
+        in_query = 422 if key_id == "%00" else 404  # no text of the database can have it
+        assert signed_in.get(f"/usage?key={key_id}").status_code == in_query
+        assert signed_in.get(f"/usage.csv?key={key_id}").status_code == in_query
     assert keys.require(connection, stranger.key.id) == stranger.key
 
 
