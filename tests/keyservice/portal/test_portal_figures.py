@@ -69,3 +69,12 @@ def test_times_name_their_zone():
 def test_durations_have_a_unit():
     assert formatting.duration(340_000) == "340 ms"
     assert formatting.duration(1_240_000) == "1.2 s"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_worse", "kind"),
+    [("no change", True, "delta same"), ("+3%", True, "delta worse"), ("-3%", False, "delta"), ("", True, None)],
+)
+def test_a_change_has_the_colour_of_what_it_means(app, text, is_worse, kind):
+    shown = app.jinja_env.get_template("portal/parts.html").module.delta(text, is_worse, "Compared")
+    assert shown == (f'<span class="{kind}" title="Compared">{text}</span>' if kind else "")

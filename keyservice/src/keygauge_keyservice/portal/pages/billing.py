@@ -14,8 +14,7 @@ from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.portal import auth, limit_text
-from keygauge_keyservice.pricing.price_terms import describe_details
+from keygauge_keyservice.portal import auth, limit_text, price_text
 from keygauge_keyservice.usage import kinds, usage
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
@@ -35,7 +34,7 @@ def show() -> str:
         return render_template(
             "portal/billing.html",
             prices=_prices(connection, account_id, statement),
-            describe_rates=describe_details,
+            other_rates=price_text.other_rates,
             plan=plans.require(connection, account.plan_id),
             plan_names={plan.id: plan.name for plan in plans.list_plans(connection)},
             monthly_nanousd=billing.find_plan_price(connection, account.plan_id),

@@ -16,12 +16,12 @@ from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import directory
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.money import parse_usd
-from keygauge_keyservice.portal import auth
+from keygauge_keyservice.portal import auth, price_text
 from keygauge_keyservice.portal.pages.operator import blueprint, query_text
 from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
-from keygauge_keyservice.pricing.price_terms import describe_details, read_tiers
+from keygauge_keyservice.pricing.price_terms import read_tiers
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 
@@ -80,7 +80,7 @@ def _page(*, wrong: list[str] | None = None) -> str:
     return render_template(
         "portal/operator_prices.html",
         prices=found,
-        describe_rates=describe_details,
+        other_rates=price_text.other_rates,
         wrong=wrong,
         given=request.form if wrong else {},
         is_added=request.args.get("notice") == "added",

@@ -1,0 +1,21 @@
+"""Prices in words."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from keygauge.kinds import BY_ONE
+from keygauge.pricing.rates import Rates
+from keygauge_keyservice.portal import formatting
+from keygauge_keyservice.pricing.price_terms import plain
+from keygauge_keyservice.usage import kinds
+
+
+def other_rates(rates: Rates) -> str:
+    """Write the rates of kinds of use beyond the usual tokens: Web searches: $0.01 each; Images: $0.04 each."""
+    return "; ".join(
+        f"{title}: ${plain(Decimal(rate).scaleb(-15))} each"
+        if kind in BY_ONE
+        else f"{title}: {formatting.money(rate)} per million"
+        for kind, title, rate in kinds.told(rates.details)
+    )
