@@ -17,9 +17,8 @@ Pool: TypeAlias = ConnectionPool[Connection]
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
 REPLICA_CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` and a few to spare
-PAGE_CONNECTIONS_MAX = (
-    6  # … for the portal and the rest of the API: less, so that they leave PostgreSQL's CPU to replicas
-)
+# … for the portal and the rest of the API: less, so that they leave PostgreSQL's CPU to replicas
+PAGE_CONNECTIONS_MAX = 6
 _WAIT_S = 1.5  # for a connection, before a request is answered with 503; replicas wait for 2 s
 _RECONNECT_S = 0.25  # after which a request may make the next try
 _STATEMENT_TIMEOUT_MS = 15_000

@@ -74,14 +74,6 @@ def follow() -> None:
             setattr(owner, router.method, _noting(match, router))
 
 
-def unfollow() -> None:
-    """Give the frameworks their own methods back."""
-    for router in ROUTERS:
-        owner, match = router.find()
-        if hasattr(match, "keygauge_router"):
-            setattr(owner, router.method, match.__wrapped__)
-
-
 def is_known(host: Any) -> bool:
     """Tell whether `match` can ask an app's router."""
     return _matcher(host) is not None

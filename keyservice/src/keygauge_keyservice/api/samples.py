@@ -37,9 +37,8 @@ QUERIES: dict[str, dict[str, str]] = {
     "readBilling": {"account": "{account_id}"},
     "readUsage": {"account": "{account_id}", "group_by": "model", "from": "2026-11-01T00:00:00Z"},
 }
-ONCE = frozenset(
-    ("createAccount", "createKey", "createPlan", "createToken", "setPrice")
-)  # sent twice they would make two
+# Sent twice they would make two.
+ONCE = frozenset(("createAccount", "createKey", "createPlan", "createToken", "setPrice"))
 VARIABLES = {"account_id": "ACCOUNT", "key_id": "KEY", "plan_id": "PLAN", "token_id": "TOKEN"}
 
 

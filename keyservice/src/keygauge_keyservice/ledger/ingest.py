@@ -21,9 +21,8 @@ from keygauge_keyservice.ledger.receipt import Receipt
 from keygauge_keyservice.ledger.source import Source
 from keygauge_keyservice.pricing.public_prices import Cost, Price
 
-CLAIM = timedelta(
-    seconds=3
-)  # a spool is its sender's for so long after each batch; senders with events send each second
+# A spool is its sender's for so long after each batch; senders with events send each second.
+CLAIM = timedelta(seconds=3)
 _REFUSALS_LOGGED_MAX = 5  # of one batch
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
