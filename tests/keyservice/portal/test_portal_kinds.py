@@ -86,4 +86,4 @@ def test_prices_tell_their_rates(connection, signed_in, customer, record):
         connection, model="own", tiers=[rates], valid_from=now, provider=None, account_id=None, actor="x"
     )
     record(customer, {"model": "own", "time_us": int(now.timestamp() * 1e6)})
-    assert "input audio 40, images 0.03" in signed_in.get("/billing").text
+    assert "Audio input tokens: $40.00 per million; Images: $0.03 each" in signed_in.get("/billing").text
