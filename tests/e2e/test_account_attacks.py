@@ -12,10 +12,7 @@ from stack import Stack, fresh_database
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, members, plans
 
-pytestmark = [
-    pytest.mark.xdist_group("e2e"),
-    pytest.mark.skipif("sys.platform != 'linux'", reason="other systems have one loopback address only"),
-]
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="other systems have one loopback address only")
 
 PUBLIC = "https://keys.acme.example"
 PASSWORD, GUESS = "correct horse battery", "a password of nobody at all"
