@@ -17,6 +17,7 @@ from keygauge_keyservice.config import Settings
 from keygauge_keyservice.jobs import JobRunner, maintenance_jobs, notice_jobs
 from keygauge_keyservice.serving.asgi import App
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
+from keygauge_keyservice.serving.bodies import Bodies
 from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
 from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
@@ -84,12 +85,14 @@ def _app(assignment: Assignment) -> App:
     settings = Settings.from_environment()
     bridge = Bridge(create_app(settings), threads=assignment.threads, queue=_QUEUE)
     if assignment.role == "replicas":
-        return Front(replicas=bridge, pages=Forwarder(assignment.pages) if assignment.pages else None)
+        front = Front(replicas=bridge, pages=Forwarder(assignment.pages) if assignment.pages else None)
+        return Bodies(front, proxies=settings.proxies)
     os.nice(_NICENESS)
     if not settings.read_only:
         JobRunner(settings.database_url, maintenance_jobs(retention_days=config.retention_days())).start()
         JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
-    return Forwarded(Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies)))
+    front = Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies))
+    return Forwarded(Bodies(front, proxies=settings.proxies))
 
 
 def _allow_descriptors(wanted: int) -> None:
