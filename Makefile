@@ -6,6 +6,9 @@ BENCH ?= overhead
 TESTS ?=
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
+# Each program that tests start would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench docs dashboards format env up clean
 
@@ -27,7 +30,7 @@ demo: $(BIN)/.demo ## run everything on this machine, with live traffic
 	@$(BIN)/keygauge-demo
 
 test: $(BIN)/.dev ## run all tests
-	$(BIN)/pytest -n auto --dist loadgroup $(TESTS)
+	$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 check: $(BIN)/.dev ## lint, types, layers, generated files, documentation
 	$(BIN)/ruff check .

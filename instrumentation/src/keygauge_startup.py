@@ -3,6 +3,10 @@
 OpenTelemetry logs what goes wrong in its set-up (an exporter that is not installed, another instrumentation that fails)
 and serves all the same, without what it had not loaded by then. `keygauge.pth` imports this module at the interpreter's
 start, so it needs nothing of the package, which may be what fails.
+
+OpenTelemetry's distro exports everything over OTLP by default, and its set-up fails where the exporters are not
+installed. What the environment leaves open is therefore set by what is installed: no export, or the protocol that is
+there.
 """
 
 from __future__ import annotations
@@ -11,9 +15,17 @@ import functools
 import os
 import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
 _SETUP = "opentelemetry.instrumentation.auto_instrumentation"
+_SIGNALS = ("traces", "metrics", "logs")
+_PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+_HTTP, _GRPC = "otlp_proto_http", "otlp_proto_grpc"
+_NEVER_BY_DEFAULT = {"console", "prometheus"}  # exporters that no distro chooses by itself
+_NO_EXPORTER = """KeyGauge: no OpenTelemetry exporter is installed, so {signals} are not exported. To export them:
+pip install 'opentelemetry-distro[otlp]'; to leave this line out: {variables}
+"""
 _WAY_OUT = """To mend it, do one of these:
 - install the exporters that OpenTelemetry is told to use: pip install 'opentelemetry-distro[otlp]'
 - use none: OTEL_TRACES_EXPORTER=none OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none
@@ -24,19 +36,37 @@ _WAY_OUT = """To mend it, do one of these:
 
 def watch() -> None:
     """See to it that OpenTelemetry's set-up, should it run in this process, brings KeyGauge up."""
-    if os.environ.get("KEYGAUGE_MODE") == "observe" or _is_turned_off():
+    if _is_turned_off():
         return
     try:
         from wrapt import register_post_import_hook  # noqa: PLC0415 - only for those who use it
     except ImportError as error:
-        if _SETUP.replace(".", os.sep) in os.environ.get("PYTHONPATH", ""):
+        if _SETUP.replace(".", os.sep) in os.environ.get("PYTHONPATH", "") and not _observes():
             _refuse(error)
         return
     register_post_import_hook(_guard, _SETUP)
 
 
 def _guard(setup: Any) -> None:
-    setup.initialize = _closing(setup.initialize)
+    _export_by_what_is_there()
+    if not _observes():
+        setup.initialize = _closing(setup.initialize)
+
+
+def _export_by_what_is_there() -> None:
+    """Set what the environment leaves open about exports, so that the distro's defaults do not fail."""
+    opened = [signal for signal in _SIGNALS if f"OTEL_{signal.upper()}_EXPORTER" not in os.environ]
+    if not opened or "OTEL_CONFIG_FILE" in os.environ:
+        return
+    installed = {signal: entry_points(group=f"opentelemetry_{signal}_exporter").names for signal in opened}
+    if _PROTOCOL not in os.environ and all(_HTTP in names and _GRPC not in names for names in installed.values()):
+        os.environ[_PROTOCOL] = "http/protobuf"
+    without = [signal for signal, names in installed.items() if names <= _NEVER_BY_DEFAULT]
+    variables = [f"OTEL_{signal.upper()}_EXPORTER" for signal in without]
+    os.environ.update(dict.fromkeys(variables, "none"))
+    if without:
+        given = " ".join(f"{name}=none" for name in variables)
+        sys.stderr.write(_NO_EXPORTER.format(signals=", ".join(without), variables=given))
 
 
 def _closing(initialize: Callable[..., None]) -> Callable[..., None]:
@@ -51,6 +81,10 @@ def _closing(initialize: Callable[..., None]) -> Callable[..., None]:
             _refuse(RuntimeError("KeyGauge's instrumentation was not loaded, the lines above say why"))
 
     return closing
+
+
+def _observes() -> bool:
+    return os.environ.get("KEYGAUGE_MODE") == "observe"
 
 
 def _is_turned_off() -> bool:

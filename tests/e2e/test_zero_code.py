@@ -87,7 +87,7 @@ def get(port):
 
 
 FAILURES = {
-    "exporters that are not installed": ({}, "OTEL_TRACES_EXPORTER=none"),
+    "exporters that are not installed": ({"OTEL_TRACES_EXPORTER": "otlp"}, "OTEL_TRACES_EXPORTER=none"),
     "a configurator that fails": ({**NO_EXPORT, "OTEL_PYTHON_ID_GENERATOR": "nothing"}, "refuses to serve"),
     "everything turned off": ({**NO_EXPORT, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}, "was not loaded"),
     "a setting that is missing": ({**NO_EXPORT, "KEYGAUGE_SERVICE_TOKEN": ""}, "KEYGAUGE_SERVICE_TOKEN is not set"),
@@ -104,14 +104,18 @@ def test_set_up_that_fails_serves_nothing_and_says_the_way_out(serve, server, fa
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_set_up_without_exporters_guards(serve, server):
-    process, port, log = serve(server, **ENFORCE, **NO_EXPORT)
+@pytest.mark.parametrize("exporters", [NO_EXPORT, {}], ids=["none", "unset"])
+def test_set_up_without_exporters_guards(serve, server, exporters):
+    process, port, log = serve(server, **ENFORCE, **exporters)
     wait_until_ready(port, process, log)
     status, problem = get(port)
     assert (status, problem["code"]) == (401, "key_missing")
+    assert ("no OpenTelemetry exporter is installed" in log.read_text()) is (not exporters)
 
 
-def test_observed_app_is_served_whatever_fails(serve):
-    process, port, log = serve("uvicorn", KEYGAUGE_MODE="observe")
+@pytest.mark.parametrize("exporters", [{}, {"OTEL_TRACES_EXPORTER": "otlp"}], ids=["unset", "missing"])
+def test_observed_app_is_served_whatever_fails(serve, exporters):
+    process, port, log = serve("uvicorn", KEYGAUGE_MODE="observe", **exporters)
     wait_until_ready(port, process, log)
     assert get(port)[0] == 200
+    assert ("Failed to auto initialize" in log.read_text()) is bool(exporters)

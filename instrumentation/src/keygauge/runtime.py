@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import ParamSpec
 
-from keygauge import process_metrics
+from keygauge import __version__, process_metrics
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.limits.authorizer import Authorizer
@@ -59,6 +59,7 @@ class Runtime:
             self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
             self._heartbeat.start()
             self._open_spool(settings, self._heartbeat)
+        _tell_start(settings)
         self._stopped = Event()
         Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
         process_metrics.runtimes.add(self)
@@ -166,3 +167,17 @@ class Runtime:
             on_fault=aggregator.fault,
         )
         self._shipper.start()
+
+
+def _tell_start(settings: Settings) -> None:
+    """Log one line without a token; formatters of structured logs find its parts as fields of their own."""
+    source = settings.service_address or "nowhere, calls are observed only"
+    _log.info(
+        "KeyGauge %s starts: mode %s, service %s, keys and limits from %s",
+        *(__version__, settings.mode, settings.service_name, source),
+        extra={
+            "keygauge.mode": settings.mode,
+            "keygauge.service": settings.service_name,
+            "keygauge.key_service": settings.service_address,
+        },
+    )

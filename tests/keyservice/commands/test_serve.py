@@ -26,9 +26,12 @@ def read(url):
 def test_it_migrates_serves_and_ends_cleanly(serve, tmp_path):
     process, url = serve()
     assert "3.1.0" in read(f"{url}/v1/openapi.json")
+    log = ""
+    while f"Portal:        {url}\n" not in log:  # told when all workers are ready
+        log += process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     assert process.wait(100) == 0
-    log = process.stderr.read()
+    log += process.stderr.read()
     token = (tmp_path / "admin_token").read_text()
     assert token not in log
     assert str(tmp_path / "admin_token") in log

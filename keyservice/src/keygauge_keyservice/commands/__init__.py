@@ -6,6 +6,7 @@ from keygauge.command import Subparsers
 from keygauge_keyservice.commands import (
     accounts,
     billing,
+    init,
     keys,
     ledger,
     members,
@@ -20,5 +21,5 @@ from keygauge_keyservice.commands import (
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the `keygauge` command."""
-    for noun in (serve, migrate, plans, prices, accounts, members, keys, tokens, usage, billing, ledger):
+    for noun in (serve, init, migrate, plans, prices, accounts, members, keys, tokens, usage, billing, ledger):
         noun.register(subparsers)

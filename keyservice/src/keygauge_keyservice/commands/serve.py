@@ -15,6 +15,7 @@ from pathlib import Path
 
 from keygauge.command import CommandError, Subparsers
 from keygauge_keyservice import config, database, embedded
+from keygauge_keyservice.commands import welcome
 from keygauge_keyservice.commands.session import told_plainly
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
@@ -89,7 +90,11 @@ def _serve(arguments: argparse.Namespace, listener: socket.socket, private: sock
         groups = _groups(arguments, listener, private, directory)
         try:
             Supervisor(
-                groups, environ=environ, on_exit=lambda pid: _forget(directory, pid), on_turn=_database_watch()
+                groups,
+                environ=environ,
+                on_ready=lambda: welcome.tell(given, host=arguments.host, port=arguments.port),
+                on_exit=lambda pid: _forget(directory, pid),
+                on_turn=_database_watch(),
             ).run()
         except StartError as error:
             raise CommandError(str(error)) from error

@@ -56,11 +56,13 @@ class Supervisor:
         groups: Sequence[Group],
         *,
         environ: Mapping[str, str],
+        on_ready: Callable[[], None] = lambda: None,
         on_exit: Callable[[int], None] = lambda _: None,
         on_turn: Callable[[], None] = lambda: None,
     ) -> None:
         self._groups = groups
         self._environ = environ
+        self._on_ready = on_ready
         self._on_exit = on_exit
         self._on_turn = on_turn
         self._children: list[_Child] = []
@@ -79,7 +81,9 @@ class Supervisor:
         while not {signal.SIGTERM, signal.SIGINT} & set(self._received):
             self._wait(wake_up)
             self._on_turn()
-            was_ready = was_ready or all(child.is_ready for child in self._children)
+            if not was_ready and self._children and all(child.is_ready for child in self._children):
+                was_ready = True
+                self._on_ready()
             if not was_ready and self._start_at:
                 self._end()
                 raise StartError("a worker did not start: see above")

@@ -17,6 +17,7 @@ from keygauge_keyservice.config import Settings
 from keygauge_keyservice.jobs import JobRunner, maintenance_jobs, notice_jobs
 from keygauge_keyservice.serving.asgi import App
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
+from keygauge_keyservice.serving.bodies import Bodies
 from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
 from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
@@ -89,12 +90,13 @@ def _app(assignment: Assignment) -> App:
     if assignment.role == "replicas":
         heartbeats = Bridge(app, threads=_HEARTBEATS, queue=_HEARTBEAT_QUEUE)
         pages = Forwarder(assignment.pages) if assignment.pages else None
-        return Front(replicas=bridge, pages=pages, heartbeats=heartbeats)
+        return Bodies(Front(replicas=bridge, pages=pages, heartbeats=heartbeats), proxies=settings.proxies)
     os.nice(_NICENESS)
     if not settings.read_only:
         JobRunner(settings.database_url, maintenance_jobs(retention_days=config.retention_days())).start()
         JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
-    return Forwarded(Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies)))
+    front = Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies))
+    return Forwarded(Bodies(front, proxies=settings.proxies))
 
 
 def _allow_descriptors(wanted: int) -> None:

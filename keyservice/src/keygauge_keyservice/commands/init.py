@@ -1,0 +1,115 @@
+"""`keygauge init`: a plan, an account, a key and the line to add, as a starting point for a service that exists."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+
+from keygauge.command import CommandError, Subparsers
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.commands import project
+from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
+from keygauge_keyservice.config import Settings
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys import keys, pepper_check
+from keygauge_keyservice.limits.definitions import Limit
+
+_PLAN = "starter"
+_LIMITS = (
+    Limit(name="rpm", unit="request", amount=600, window_s=60),
+    Limit(name="monthly_requests", unit="request", amount=20_000, period="month"),
+)
+_FILE = "keygauge.env"
+_ANY_FRAMEWORK = "app = KeyGaugeMiddleware(app)  # from keygauge.asgi or keygauge.wsgi import KeyGaugeMiddleware"
+
+
+def register(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "init",
+        help="write a starting point for a service that exists: plan, account, key and the line to add",
+        description="Create a plan, an account and a key, write what the service needs into keygauge.env, and show the "
+        "line to add to the app that is found in the folder. No file of yours is changed. Run it where "
+        "'keygauge serve' runs, or with the same KEYGAUGE_DATABASE_URL or KEYGAUGE_DATA_DIR.",
+    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="the service's folder (default: this one)")
+    parser.add_argument("--account", metavar="NAME", help="the account's name (default: the folder's)")
+    parser.add_argument(
+        "--service-url", default="http://127.0.0.1:8080", help="where the key service is (default: %(default)s)"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    folder = arguments.folder.absolute()
+    if not folder.is_dir():
+        raise CommandError(f"{folder} is no folder: give the one that your service is in")
+    file = folder / _FILE
+    if file.exists():
+        raise CommandError(f"{file} is there already: remove it to make another key, or go on with it")
+    name = checked_name(arguments.account or folder.name or "service")
+    with told_plainly():
+        given = Settings.from_environment()
+    with connected() as connection:
+        pepper_check.compare(connection, given.peppers)
+        account = _account(connection, name)
+        key, token = keys.create(
+            connection,
+            peppers=given.peppers,
+            account_id=account.id,
+            name="init",
+            environment="test",
+            expires_at=None,
+            actor=ACTOR,
+            by_operator=True,
+        )
+        _write(file, arguments.service_url, given.service_token, token)
+    print(f"Plan {account.plan_id}, account {account.name} ({account.id}), key {key.id}.")  # noqa: T201 - a command's output
+    print(f"{file} holds the settings and the key. Keep it out of version control.\n")  # noqa: T201 - as above
+    print(_steps(folder, file))  # noqa: T201 - as above
+    return 0
+
+
+def _account(connection: Connection, name: str) -> accounts.Account:
+    """Return the account of a name, or make it, with its plan."""
+    for account in accounts.list_accounts(connection):
+        if account.name == name:
+            return account
+    if _PLAN not in {plan.id for plan in plans.list_plans(connection)}:
+        plans.create(connection, plan_id=_PLAN, name="Starter", limits=_LIMITS, actor=ACTOR)
+    return accounts.create(connection, name=name, plan_id=_PLAN, actor=ACTOR)
+
+
+def _write(file: Path, service_url: str, service_token: str, key: str) -> None:
+    """Write the file, which only this user may read.
+
+    Raises:
+        CommandError: it cannot be written; nothing is left in the database then.
+    """
+    values = {"KEYGAUGE_SERVICE_URL": service_url, "KEYGAUGE_SERVICE_TOKEN": service_token, "API_KEY": key}
+    text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise CommandError(f"{file} cannot be written ({error.strerror}): make its folder writable") from error
+
+
+def _steps(folder: Path, file: Path) -> str:
+    found = project.find(folder)
+    if found is None:
+        change = f"No app of a known framework is in {folder}. Where yours is made, add\n\n    {_ANY_FRAMEWORK}"
+        start = "# the command that you start it with"
+    else:
+        where = found.file.relative_to(folder)
+        change = f"{found.framework.name}: in {where}, after the app is made, add\n\n"
+        change += f"    {found.framework.imported}\n\n    {found.line}"
+        start = found.start(folder)
+    return (
+        f"1. {change}\n\n2. Start it:\n\n    . {shlex.quote(os.path.relpath(file))}\n    {start}\n\n"
+        "3. Call it with the key:\n\n"
+        '    curl --include http://127.0.0.1:8000/ --header "Authorization: Bearer $API_KEY"'
+    )

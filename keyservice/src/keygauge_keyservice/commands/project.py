@@ -1,0 +1,113 @@
+"""The project in a folder: which framework serves it, in which file, and the line that meters it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_FILES_MAX = 2_000
+_SIZE_MAX = 1 << 20  # of a file that is looked at, in bytes
+_DEPTH_MAX = 4
+_SKIPPED = {"node_modules", "site-packages", "tests", "test", "docs", "build", "dist", "venv", "env"}
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A framework, how its apps are made, and how one is metered: `{app}` is the app's name."""
+
+    name: str
+    made: str  # an expression for the line that makes an app
+    kind: str  # asgi or wsgi
+    line: str
+    start: str
+
+    @property
+    def imported(self) -> str:
+        """Return the import that the line needs."""
+        return f"from keygauge.{self.kind} import KeyGaugeMiddleware"
+
+
+@dataclass(frozen=True)
+class Project:
+    """An app that was found; one that a function makes has no name for a server."""
+
+    framework: Framework
+    file: Path
+    app: str
+    is_importable: bool
+
+    @property
+    def line(self) -> str:
+        """Return the line that meters it."""
+        return self.framework.line.format(app=self.app)
+
+    def start(self, folder: Path) -> str:
+        """Return the command that serves it."""
+        if not self.is_importable:
+            return "# the command that you start it with"
+        module = ".".join(self.file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
+        return self.framework.start.format(target=f"{module}:{self.app}")
+
+
+_ADD = "{app}.add_middleware(KeyGaugeMiddleware)"
+_WRAP = "{app} = KeyGaugeMiddleware({app})"
+_UVICORN, _GUNICORN = "uvicorn {target} --port 8000", "gunicorn {target} --bind 127.0.0.1:8000"
+FRAMEWORKS = (
+    Framework("FastAPI", r"(?:fastapi\.)?FastAPI\(", "asgi", _ADD, _UVICORN),
+    Framework("Litestar", r"(?:litestar\.)?Litestar\(", "asgi", _WRAP, _UVICORN),
+    Framework("Quart", r"(?:quart\.)?Quart\(", "asgi", "{app}.asgi_app = KeyGaugeMiddleware({app}.asgi_app)", _UVICORN),
+    Framework(
+        "Flask", r"(?:flask\.)?Flask\(", "wsgi", "{app}.wsgi_app = KeyGaugeMiddleware({app}.wsgi_app)", _GUNICORN
+    ),
+    Framework("Django (WSGI)", r"get_wsgi_application\(", "wsgi", _WRAP, _GUNICORN),
+    Framework("Django (ASGI)", r"get_asgi_application\(", "asgi", _WRAP, _UVICORN),
+    Framework("Falcon (ASGI)", r"falcon\.asgi\.App\(", "asgi", _WRAP, _UVICORN),
+    Framework("Falcon", r"falcon\.App\(", "wsgi", _WRAP, _GUNICORN),
+    Framework("Starlette", r"(?:starlette\.applications\.)?Starlette\(", "asgi", _ADD, _UVICORN),
+)
+
+
+def find(folder: Path) -> Project | None:
+    """Return the first app in a folder by the order of frameworks, then of files nearest to its top."""
+    texts = dict(_sources(folder))
+    for framework in FRAMEWORKS:
+        made = re.compile(rf"^([ \t]*)([A-Za-z_]\w*)(?:\s*:[^=\n]+)?\s*=\s*{framework.made}", re.MULTILINE)
+        for file, text in texts.items():
+            if found := made.search(text):
+                return Project(framework, file, found[2], is_importable=not found[1])
+    return None
+
+
+def _sources(folder: Path) -> Iterator[tuple[Path, str]]:
+    count = 0
+    for file in _files(folder):
+        count += 1
+        if count > _FILES_MAX:
+            return
+        try:
+            if file.stat().st_size <= _SIZE_MAX:
+                yield file, file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Give the Python files, those nearest to the top first."""
+    level = [folder]
+    for _ in range(_DEPTH_MAX):
+        below: list[Path] = []
+        for directory in level:
+            try:
+                entries = sorted(directory.iterdir())
+            except OSError:
+                continue
+            yield from (entry for entry in entries if entry.suffix == ".py" and entry.is_file())
+            below += [entry for entry in entries if _is_looked_into(entry)]
+        level = below
+
+
+def _is_looked_into(entry: Path) -> bool:
+    is_hidden = entry.name.startswith((".", "_")) or entry.name in _SKIPPED
+    return not is_hidden and entry.is_dir() and not entry.is_symlink() and not (entry / "pyvenv.cfg").exists()

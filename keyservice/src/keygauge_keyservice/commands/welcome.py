@@ -1,0 +1,39 @@
+"""What `keygauge serve` tells once it answers: the portal's address, the first sign-in, and what to do next."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import accounts, invitations, members
+from keygauge_keyservice.commands.session import ACTOR
+from keygauge_keyservice.config import Settings
+from keygauge_keyservice.database import Connection
+
+_FIRST = "operator@localhost"  # who signs in first, where nobody can yet
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - no address is bound here
+
+
+def tell(given: Settings, *, host: str, port: int) -> None:
+    """Write to stderr; a link that signs in is written to a terminal only, as logs are read by many."""
+    portal = given.public_url or f"http://{_ANYWHERE.get(host) or (f'[{host}]' if ':' in host else host)}:{port}"
+    lines = [("Portal", portal)]
+    with suppress(*database.UNAVAILABLE), database.connect(given.database_url) as connection:
+        if not given.read_only and not members.list_members(connection, None, limit=1):
+            lines.append(("First sign-in", _first_sign_in(connection, portal)))
+        if not accounts.list_accounts(connection):
+            lines.append(("Next", "run 'keygauge init' in your service's folder, in another terminal"))
+    for name, text in lines:
+        print(f"{name + ':':<15}{text}", file=sys.stderr)  # noqa: T201 - a command's output
+    sys.stderr.flush()
+
+
+def _first_sign_in(connection: Connection, portal: str) -> str:
+    if os.environ.get("KEYGAUGE_DATABASE_URL") or not sys.stderr.isatty():
+        return "create an operator with 'keygauge members create --email you@example.com --generate'"
+    _, token = invitations.create(
+        connection, account_id=None, email=_FIRST, role="operator", actor=ACTOR, by_operator=True
+    )
+    return f"{portal.rstrip('/')}/invitation/{token} (once, within 7 days, as {_FIRST})"
