@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH ?= overhead
 TESTS ?=
+DISTRIBUTIONS := instrumentation keyservice dashboards demo
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs dashboards format env up clean
+.PHONY: help demo test check bench docs dashboards dist format env up clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -50,6 +51,15 @@ docs: $(BIN)/.dev ## serve the documentation while it is written
 dashboards: $(BIN)/.dev ## regenerate dashboards, rules and provisioning
 	$(BIN)/keygauge dashboards build
 
+# The same commit gives the same bytes, whenever and wherever it is built.
+dist: $(BIN)/.dev ## build and check sdists and wheels in dist/, with their SHA-256
+	rm -rf dist
+	for folder in $(DISTRIBUTIONS); do \
+		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist $$folder || exit; \
+	done
+	$(BIN)/twine check --strict dist/*
+	cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS
+
 env: .env ## write .env with new secrets for the containers
 
 .env:
@@ -59,4 +69,4 @@ up: .env ## the whole stack in containers
 	docker compose up --build
 
 clean: ## remove the environment and the demo's state
-	rm -rf $(VENV) $(VENV)-* .demo build
+	rm -rf $(VENV) $(VENV)-* .demo build dist

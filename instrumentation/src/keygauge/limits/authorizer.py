@@ -96,13 +96,22 @@ class Authorizer:
     Where it does not enforce, it says who calls and refuses nobody.
     """
 
-    def __init__(self, sync: Sync, *, enforces: bool, wait_s: float, providers: ProviderRules | None = None) -> None:
+    def __init__(
+        self,
+        sync: Sync,
+        *,
+        enforces: bool,
+        wait_s: float,
+        providers: ProviderRules | None = None,
+        takes_imported: bool = False,
+    ) -> None:
         self._sync = sync
         self._wait_ns = int(wait_s * SECOND)
         self._admission = sync.admission
         self._key_cache = sync.admission.key_cache
         self._costing = sync.costing
         self._enforces = enforces
+        self._takes_imported = takes_imported
         self._providers = providers or ProviderRules()
 
     def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
@@ -253,6 +262,8 @@ class Authorizer:
             key_id = key_format.parse(token.decode("ascii"))
         except UnicodeDecodeError:
             key_id = None
+        if key_id is None and self._takes_imported and not token.startswith(key_format.PREFIX):
+            key_id = key_format.imported_id(digest)
         if key_id is None:
             return self._refuse(call, UNKNOWN)
         coming = self._sync.look_up(digest, key_id, call.ip)
