@@ -13,7 +13,7 @@ from keygauge.usage import Reader, Usage, header_counts, operations, request_mod
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
-from keygauge.usage.reading import Missing
+from keygauge.usage.reading import Missing, Others
 
 _REFUSED = 400
 _FAILED = 500
@@ -46,12 +46,14 @@ class Exchange(Protocol):
         """The request's query."""
 
 
-def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, *, complete: bool) -> None:
-    """Write into a call what it used; what the app stated itself wins."""
+def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, *, complete: bool) -> Others:
+    """Write into a call what it used; what the app stated itself wins. Return what other models used beside."""
     is_stated = call.usage is not None
     shape, missing = None, None
+    others: Others = ()
     if reader is not None:
         usage, model, shape, status, missing = reader.close(complete=complete)
+        others = reader.others
         if reader.events:
             call.messages = reader.events
         if call.model is None:
@@ -71,6 +73,7 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
         ) or shape
     if call.key not in _NO_KEY and (call.model is None or policy.asked.is_new(call.model)):
         _name_asked(call, exchange, policy)
+    return () if is_stated or call.is_free else others
 
 
 def _complete(
