@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BENCH ?= overhead
+BENCH ?=
 TESTS ?=
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
@@ -44,8 +44,8 @@ format: $(BIN)/.dev ## format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(BIN)/.dev ## print ratios against peers (BENCH=overhead)
-	$(BIN)/python -m bench.$(BENCH)
+bench: $(BIN)/.dev ## print ratios against peers, of all benchmarks or of one (BENCH=overhead)
+	$(BIN)/python -m bench$(if $(BENCH),.$(BENCH))
 
 docs: $(BIN)/.dev ## serve the documentation while it is written
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
