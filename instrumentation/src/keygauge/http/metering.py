@@ -82,7 +82,11 @@ def _complete(
     """Find what the body of an answer that went well did not tell; return what is missing then."""
     if call.usage is None and (told := header_counts.read(exchange.headers)):
         call.usage, call.usage_status, missing = told, "reported", None
-    if not is_stated and not _consumes(call, reader, exchange, policy):
+    if not is_stated and (
+        not _shows_new(call, reader, exchange, policy)
+        if call.method in operations.READS
+        else operations.is_free(exchange.path)
+    ):
         missing = missing if call.usage is None else None
         call.usage, call.usage_status, call.is_free = None, "none", True
         return missing
@@ -94,10 +98,8 @@ def _complete(
     return missing
 
 
-def _consumes(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy) -> bool:
-    """Tell whether a call used what its answer shows."""
-    if call.method not in operations.READS:
-        return not operations.is_free(exchange.path)
+def _shows_new(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy) -> bool:
+    """Tell whether a call that reads an answer is to be charged with what it shows."""
     if call.usage is None:
         return call.stream is not None
     name = reader.answer if reader is not None else None

@@ -162,9 +162,9 @@ class Responder(Struct, kw_only=True, eq=False):
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
         kind = kind_of(content_type)
-        self.is_document = kind.is_document
-        self._reader = kind.reader(encoding)
-        if kind.is_stream:
+        make, self.is_document, is_stream = kind
+        self._reader = kind.reader(encoding) if encoding else make and make()
+        if is_stream:
             if call.stream is None:
                 call.stream = "sse"
                 self.runtime.aggregator.stream_opened("sse")
