@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BENCH ?= overhead
+BENCH ?=
 TESTS ?=
 DISTRIBUTIONS := instrumentation keyservice dashboards demo
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
+
+# Each program that tests start would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench docs dashboards dist format env up clean
@@ -28,7 +31,7 @@ demo: $(BIN)/.demo ## run everything on this machine, with live traffic
 	@$(BIN)/keygauge-demo
 
 test: $(BIN)/.dev ## run all tests
-	$(BIN)/pytest -n auto --dist loadgroup $(TESTS)
+	$(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder $(TESTS)
 
 check: $(BIN)/.dev ## lint, types, layers, generated files, documentation
 	$(BIN)/ruff check .
@@ -42,8 +45,8 @@ format: $(BIN)/.dev ## format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(BIN)/.dev ## print ratios against peers (BENCH=overhead)
-	$(BIN)/python -m bench.$(BENCH)
+bench: $(BIN)/.dev ## print ratios against peers, of all benchmarks or of one (BENCH=overhead)
+	$(BIN)/python -m bench$(if $(BENCH),.$(BENCH))
 
 docs: $(BIN)/.dev ## serve the documentation while it is written
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from argon2 import PasswordHasher
 from databases import Databases
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from jinja2 import FileSystemBytecodeCache
 from playwright.sync_api import expect, sync_playwright
 
 from keygauge_keyservice import database, embedded
+from keygauge_keyservice.accounts import passwords
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.secret import Peppers
@@ -23,9 +26,39 @@ from keygauge_keyservice.secret import Peppers
 hypothesis_settings.register_profile("keygauge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("keygauge")
 
+# Hashing is slow on purpose, and no test but that of its parameters is about that.
+_SLOW_HASHER = passwords._hasher
+passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+TESTS = Path(__file__).parent
+
+# The folders whose tests take longest: they begin first, so that no worker is left with one at the end.
+LONGEST_FIRST = ("e2e", "operate", "docs", "demo", "dashboards")
+
 ADMIN_TOKEN = "test-admin-token-0123456789"
 SERVICE_TOKEN = "test-service-token-0123456789"
 PEPPERS = Peppers.parse("1:" + "11" * 32)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Two for each core: half of the time a test waits for a process that it started."""
+    return 2 * (os.cpu_count() or 1)
+
+
+@pytest.hookimpl(tryfirst=True)  # the workers' names for the groups come after
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, and keep the tests together that share a fixture of their module."""
+    items.sort(key=_rank)
+    for item in items:
+        definitions = item._fixtureinfo.name2fixturedefs.values() if hasattr(item, "_fixtureinfo") else ()
+        if any(definition[-1].scope == "module" for definition in definitions):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
+
+
+def _rank(item):
+    folder = item.path.relative_to(TESTS).parts[0]
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 @pytest.fixture(autouse=True)
@@ -98,13 +131,25 @@ def settings(database_url):
     return Settings(database_url=database_url, service_token=SERVICE_TOKEN, admin_token=ADMIN_TOKEN, peppers=PEPPERS)
 
 
+@pytest.fixture(scope="session")
+def _compiled_templates(tmp_path_factory):
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-def app(settings, monkeypatch):
+def app(settings, monkeypatch, _compiled_templates):
     monkeypatch.setattr(database, "_WAIT_S", 6)  # how soon a busy machine connects is no test's matter
     app = create_app(settings)
     app.testing = True
+    app.jinja_env.bytecode_cache = _compiled_templates
     yield app
     app.extensions["keygauge"].close()
+
+
+@pytest.fixture
+def slow_password_hasher():
+    """The hasher of passwords that the key service has outside of tests."""
+    return _SLOW_HASHER
 
 
 @pytest.fixture

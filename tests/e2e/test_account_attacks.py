@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import socket
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from urllib.parse import urlencode, urlsplit
@@ -12,10 +13,7 @@ from stack import Stack, fresh_database
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, members, plans
 
-pytestmark = [
-    pytest.mark.xdist_group("e2e"),
-    pytest.mark.skipif("sys.platform != 'linux'", reason="other systems have one loopback address only"),
-]
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="other systems have one loopback address only")
 
 PUBLIC = "https://keys.acme.example"
 PASSWORD, GUESS = "correct horse battery", "a password of nobody at all"
@@ -220,3 +218,17 @@ def test_a_request_in_the_body_of_another_is_none(owner, stack):
     answer = connection.getresponse()
     assert (answer.status, "unauthorized" in answer.read().decode()) == (401, True)
     connection.close()
+
+
+def test_forms_that_are_half_sent_in_sessions_that_were_invented_keep_nobody_out(owner, stack):
+    acme = owner("half")
+    clients = []
+    for number in range(600):
+        clients.append(socket.create_connection(("127.0.0.1", stack.port_service), timeout=60))
+        head = f"POST /sign-in HTTP/1.1\r\nHost: x\r\nCookie: keygauge_session={number}\r\nContent-Length: 9"
+        clients[-1].sendall(f"{head}\r\n\r\nemail=".encode())
+    try:
+        assert [acme.get(path).status for path in ("/keys", "/usage")] == [200] * 2
+    finally:
+        for client in clients:
+            client.close()

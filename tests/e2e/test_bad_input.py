@@ -7,8 +7,6 @@ import pytest
 
 from keygauge_keyservice.accounts.plans import Limit
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 WIDE = Limit(name="rpm", unit="request", amount=100_000, window_s=60)
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "How do I keep a nightly export short?"}]}
 BODY_BYTES = 20_000_000

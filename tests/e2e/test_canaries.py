@@ -12,8 +12,6 @@ from keygauge_keyservice import database
 from keygauge_keyservice.accounts import members
 from keygauge_keyservice.accounts.plans import Limit
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 EMAIL, PASSWORD = "owner@e2e.example", "canary-password-of-the-owner"
 WRONG, INVITED = "canary-password-that-is-wrong", "canary-password-of-the-invited"
 

@@ -5,13 +5,10 @@ import itertools
 from collections import Counter
 
 import openai
-import pytest
 
 from keygauge_demo.answers import compose, count_tokens
 from keygauge_demo.catalog import MODELS
 from keygauge_keyservice.accounts.plans import Limit
-
-pytestmark = pytest.mark.xdist_group("e2e")
 
 MODEL = "gpt-4o-mini"
 CALLERS = 6

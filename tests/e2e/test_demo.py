@@ -22,8 +22,6 @@ from ports import free_port
 from keygauge_demo import history, seed
 from keygauge_keyservice import embedded
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 FIELDS = [
     *("sent", "answered", "admitted", "limited", "ledger_events", "metric_requests"),
     *("input_tokens", "ledger_input_tokens", "metric_input_tokens"),

@@ -32,7 +32,7 @@ DRAIN_S = 150 + EVENTS / 1_000
 TOKEN = "crash-service-token-0123456789"
 WRITER = Path(__file__).with_name("ledger_writer.py")
 
-pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(600 + 10 * KILLS + EVENTS / 500)]
+pytestmark = [pytest.mark.timeout(600 + 10 * KILLS + EVENTS / 500)]
 
 _spec = importlib.util.spec_from_file_location("ledger_writer", WRITER)
 ledger_writer = importlib.util.module_from_spec(_spec)

@@ -18,8 +18,6 @@ from keygauge_keyservice import database
 from keygauge_keyservice.accounts.plans import Limit
 from keygauge_keyservice.ledger import replica_check
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 CALLS = 48
 LIMIT = 40  # of these a minute
 OWN = {"input": 1_500_000_001, "output": 7_000_000_003, "cache_read": 300_000_007, "request": 999_999_000_000}

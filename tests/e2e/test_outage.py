@@ -7,8 +7,6 @@ import pytest
 
 from keygauge_keyservice.accounts.plans import Limit
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 WIDE = Limit(name="rpm", unit="request", amount=100_000, window_s=60)
 AUTHORITY_S = 10.0  # limits.md G4: no cached key is admitted longer than this after the last heartbeat
 

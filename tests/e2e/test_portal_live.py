@@ -13,8 +13,6 @@ from keygauge_keyservice import database
 from keygauge_keyservice.accounts import members
 from keygauge_keyservice.accounts.plans import Limit
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 EMAIL, PASSWORD = "owner@e2e.example", "a password of twenty"
 BOUND_S = 1.5
 TRIES = 4  # the machine is busy: the bound must hold in one of these

@@ -12,8 +12,6 @@ import pytest
 
 from keygauge_demo import cast, seed
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 
 @pytest.fixture
 def environ(shared_stack, tmp_path):

@@ -9,8 +9,6 @@ import pytest
 from keygauge import key as key_format
 from keygauge_keyservice.accounts.plans import Limit
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 WIDE = Limit(name="rpm", unit="request", amount=100_000, window_s=60)
 ASK = [{"role": "user", "content": "How do I keep a nightly export short?"}]
 TOKENS = "status, model, provider, input_tokens, output_tokens, stream, usage_status"

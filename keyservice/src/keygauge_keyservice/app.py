@@ -56,13 +56,13 @@ API: tuple[openapi.Part, ...] = (
     usage,
 )
 
-_REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
+REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
 
 
 def create_app(settings: Settings, *, registry: CollectorRegistry | None = None) -> Flask:
     """Make the app; nothing is opened before the first request, so it may be made before a fork."""
     app = Flask(__name__, static_folder=None)  # the portal's files have addresses of their own
-    app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
+    app.config["MAX_CONTENT_LENGTH"] = REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url, read_only=settings.read_only)
     page_pool = database.pool(

@@ -26,7 +26,7 @@ from keygauge_keyservice import database
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.ledger import replica_check
 
-pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 MODEL = "gpt-4o-mini"
 RUNBOOK = (Path(__file__).parents[3] / "docs/operate/runbook.md").read_text()

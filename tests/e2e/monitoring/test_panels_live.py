@@ -22,7 +22,7 @@ from keygauge_demo import seed
 from keygauge_demo.answers import compose
 from keygauge_demo.catalog import MODELS
 
-pytestmark = [pytest.mark.xdist_group("e2e"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 TRAFFIC_S = 12
 SPAN_S = 300

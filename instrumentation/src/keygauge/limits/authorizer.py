@@ -118,8 +118,8 @@ class Authorizer:
         """Decide, and write into the call whose it is and the outcome; never waits."""
         if token is None:
             return self._refuse(call, MISSING)
-        call.key = INVALID  # until it is known to be more
         if token is Conflict.CONFLICT:
+            call.key = INVALID
             return self._refuse(call, CONFLICT)
         digest = sha256(token).digest()
         key_cache = self._key_cache
@@ -127,6 +127,7 @@ class Authorizer:
         key = key_cache.keys.get(credential[0]) if credential else None
         if credential is not None and key is not None:
             return self._admit(call, key, credential[1])
+        call.key = INVALID  # until it is known to be more
         if key_cache.is_unknown(digest, self._admission.clock()):
             return self._refuse(call, UNKNOWN)
         if (expired := key_cache.recall(digest, self._admission.clock())) is not None:
