@@ -52,7 +52,8 @@ class AsgiResponder(Responder, eq=False):
 
     def finish(self) -> None:
         """End with the app, if the call has not ended before."""
-        self.end(complete=False, last=True)
+        if not self._settled or self._rest is not None:
+            self.end(complete=False, last=True)
 
     @property
     def is_cross_origin(self) -> bool:
@@ -156,7 +157,7 @@ class HttpResponder(AsgiResponder, eq=False):
             call.status = LEFT if self._is_gone else message["status"]
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 tracing.find_inside(call)
-            headers: Fields = list(message.get("headers", ()))
+            headers: Fields = message.get("headers", ())
             told = dict(headers)
             if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
                 told = {name.lower(): value for name, value in headers}
@@ -165,7 +166,7 @@ class HttpResponder(AsgiResponder, eq=False):
             self._awaits_trailers = message.get("trailers", False)
             if call.policy is None:
                 return message
-            return {**message, "headers": headers + call.policy.fields(now_ns(), told)}
+            return {**message, "headers": [*headers, *call.policy.fields(now_ns(), told)]}
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message

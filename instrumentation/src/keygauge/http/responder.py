@@ -14,10 +14,12 @@ from keygauge.http.layers import Walk
 from keygauge.http.metering import meter
 from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry.aggregator import Aggregator
-from keygauge.usage import Reader, kind_of, operations
+from keygauge.usage import Reader, Usage, kind_of, operations
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
+from keygauge.usage.providers.names import provider_of
+from keygauge.usage.reading import Others
 from keygauge.usage.sse import read_events
 
 LEFT = 499  # the status of a call whose client left before the answer began
@@ -78,6 +80,7 @@ class Responder(Struct, kw_only=True, eq=False):
     _rest: Reader | None = None  # of what follows that event
     _reader: Reader | None = None  # of the answer's body, or a session's messages
     _settled: bool = False
+    _spent: Any = None  # what the call had reserved, once that is settled
 
     def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
         """Settle the call; the first time counts, so that background work after the answer does not.
@@ -106,13 +109,21 @@ class Responder(Struct, kw_only=True, eq=False):
                 call.route = self.find_route() or UNMATCHED
         except Exception:  # noqa: BLE001 - ours, never the host's
             runtime.fault("route")
+        others: Others = ()
         try:
-            self._conclude(complete=complete)
+            others = self._conclude(complete=complete)
         except Exception:  # noqa: BLE001 - as above
             runtime.fault("usage")
         if error is not None or not complete or not 0 < call.status < _FAILED:
             runtime.attempt("error", self._name_error, error, complete=complete)
-        runtime.settle(call)
+        self._settle(others)
+
+    def _settle(self, others: Others) -> None:
+        """Settle the call, and after it what other models used for its answer."""
+        self._spent = self.call.reservation
+        self.runtime.settle(self.call)
+        for model, usage in others:
+            self.runtime.attempt("others", self._settle_other, model, usage)
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
         """Say who ended the call where not as its answer said, from what was seen.
@@ -151,9 +162,9 @@ class Responder(Struct, kw_only=True, eq=False):
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
         kind = kind_of(content_type)
-        self.is_document = kind.is_document
-        self._reader = kind.reader(encoding)
-        if kind.is_stream:
+        make, self.is_document, is_stream = kind
+        self._reader = kind.reader(encoding) if encoding else make and make()
+        if is_stream:
             if call.stream is None:
                 call.stream = "sse"
                 self.runtime.aggregator.stream_opened("sse")
@@ -195,12 +206,21 @@ class Responder(Struct, kw_only=True, eq=False):
                 if reader is None or reader.is_final:
                     self.end(complete=True)
 
-    def _conclude(self, *, complete: bool) -> None:
-        """Write what the call used."""
+    def _conclude(self, *, complete: bool) -> Others:
+        """Write what the call used; return what other models used beside."""
         reader, self._reader = self._reader, None
-        meter(self.call, reader, self, self.runtime, complete=complete)
+        others = meter(self.call, reader, self, self.runtime, complete=complete)
         if reader is not None and reader.failed:
+            self._fail()
+        return others
+
+    def _fail(self) -> None:
+        """Count a call as failed whose answer says so, where that is known to be said of the call."""
+        call = self.call
+        if call.stream:
             self._break("stream_error")
+        elif call.method not in operations.READS and operations.names_a_model(self.path) and call.status < _REFUSED:
+            call.status, call.error, call.is_broken = _FAILED, "error_in_answer", call.usage is not None
 
     def _end_rest(self, *, complete: bool) -> None:
         reader, self._rest = self._rest, None
@@ -213,14 +233,28 @@ class Responder(Struct, kw_only=True, eq=False):
         usage = usage and (self.runtime.answers.rest(answer, usage) or usage)
         if usage is None or usage == UNTOLD:  # the first once more
             return
+        another = self._another(usage, model or self.call.model)
+        another.usage_status, another.missing, another.messages = status, missing, reader.events
+        another.provider = another.provider or provider
+        another.ended_ns = now_ns()
+        self.runtime.settle(another)
+
+    def _settle_other(self, model: str, usage: Usage) -> None:
+        """Count what another model used for the answer, by its own price, as a call of its own."""
+        another = self._another(usage, model)
+        another.provider = provider_of(model) or another.provider
+        self.runtime.settle(another)
+
+    def _another(self, usage: Usage, model: str | None) -> Call:
+        """Make a call of what is to be counted beside the call of this answer, which is in the ledger already."""
         another = copy(self.call)
         self.runtime.aggregator.started(another)
-        another.usage, another.usage_status, another.missing = usage, status, missing
-        another.model, another.provider = model or another.model, another.provider or provider
-        another.request_bytes = another.response_bytes = another.first_byte_ns = 0
-        another.context, another.messages, another.stream = None, reader.events, None
-        another.started_ns, another.ended_ns = another.ended_ns, now_ns()
-        self.runtime.settle(another)
+        another.usage, another.usage_status, another.missing, another.model = usage, "reported", None, model
+        another.request_bytes = another.response_bytes = another.first_byte_ns = another.messages = 0
+        another.context, another.stream = None, None
+        another.started_ns = another.ended_ns
+        another.reservation = self._spent and self._spent.again()
+        return another
 
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""

@@ -32,7 +32,15 @@ class Reservation:
     parts: tuple[tuple[LeasePool, Lease, int], ...]
     noted: tuple[tuple[str, Outcome], ...] = ()
 
+    def again(self) -> Reservation:
+        """Return one of nothing, from the same limits: settling it charges them with all that was used beyond."""
+        used = [
+            (lease_pool, lease, 0) for lease_pool, lease, _ in self.parts if lease_pool.limit.unit in _SETTLED_AGAIN
+        ]
+        return Reservation(tuple(used))
 
+
+_SETTLED_AGAIN = frozenset({"token", "nanousd"})
 Claim = tuple[LeasePool, int]  # units that a call takes of a limit
 
 

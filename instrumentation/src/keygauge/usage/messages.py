@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keygauge.usage.accumulator import Accumulator
 from keygauge.usage.document import USAGE, parse
-from keygauge.usage.reading import Reading
+from keygauge.usage.reading import Others, Reading
 
 _MARK = USAGE.decode()
 
@@ -28,6 +28,11 @@ class MessageReader:
     def answer(self) -> str | None:
         """The id of the first response."""
         return self._accumulator.id
+
+    @property
+    def others(self) -> Others:
+        """What other models used for the answer."""
+        return self._accumulator.others
 
     def feed(self, chunk: bytes) -> None:
         """Take the next message."""
