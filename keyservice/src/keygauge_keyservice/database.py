@@ -147,15 +147,24 @@ def migrate(connection: Connection) -> list[str]:
 
 def pending(connection: Connection) -> list[str]:
     """Return the names of the migrations that are not yet in the database."""
-    row = connection.execute("/* migration.find */ SELECT to_regclass('migration') IS NOT NULL AS found").fetchone()
-    applied = _applied(connection) if row and row["found"] else set()
+    applied = _applied_if_any(connection)
     return [name for name in migrations() if name not in applied]
+
+
+def newer(connection: Connection) -> list[str]:
+    """Return the names of the database's migrations that this version does not know."""
+    return sorted(_applied_if_any(connection).difference(migrations()))
 
 
 def migrations() -> list[str]:
     """Return the names of all migrations, in order."""
     folder = resources.files("keygauge_keyservice") / "migrations"
     return sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
+
+
+def _applied_if_any(connection: Connection) -> set[str]:
+    row = connection.execute("/* migration.find */ SELECT to_regclass('migration') IS NOT NULL AS found").fetchone()
+    return _applied(connection) if row and row["found"] else set()
 
 
 def _applied(connection: Connection) -> set[str]:
