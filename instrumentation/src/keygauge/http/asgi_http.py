@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.limits.model_names import in_address
 from keygauge.telemetry import tracing
-from keygauge.usage.messages import MessageReader, may_tell
+from keygauge.usage.counts import UNTOLD
+from keygauge.usage.messages import MessageReader, document_in
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -216,10 +218,31 @@ class WebSocketResponder(AsgiResponder, eq=False):
         call.messages += 1
         if not call.first_byte_ns:
             call.first_byte_ns = now_ns()
-        text = message.get("text")
-        if text is not None and may_tell(text):
+        document = document_in(message.get("text"), message.get("bytes"))
+        if document is not None:
             self._reader = self._reader or MessageReader()
-            self.runtime.attempt("read", self._reader.feed, text.encode())
+            self.runtime.attempt("read", self._reader.feed, document)
+        if call.reservation is not None and (document is not None or call.usage is not None):
+            self.runtime.attempt("charge", self._charge)
+
+    def _charge(self) -> None:
+        """Charge limits with what the session used since they were last charged: it may go on for hours."""
+        call, reader = self.call, self._reader
+        read = reader if isinstance(reader, MessageReader) else None
+        usage = call.usage or (read and read.usage)
+        authorizer = self.runtime.authorizer
+        if authorizer is None or not usage or usage in (UNTOLD, call.charged):
+            return
+        part = copy(call)
+        part.usage, part.usage_status = usage, "reported"
+        part.model = call.model or (read and read.model) or next(iter(in_address(self.path, self.query)), None)
+        rules = self.runtime.providers
+        part.provider = call.provider or (
+            part.model and rules.of_request(call.route, self.path, part.model, call.providers)
+        )
+        part.reservation, call.reservation = call.reservation.split()
+        call.charged = usage
+        authorizer.settle(part)
 
     async def send(self, message: Message) -> None:
         """Pass a message of the app on, counted."""
