@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from copy import copy
 from pathlib import Path
@@ -26,6 +27,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_FILES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 _SWITCHED = 101
 _FAILURES = frozenset({1011, 1012, 1013, 1014})  # RFC 6455 and its registry: what a server ends a session with
 
@@ -132,19 +134,27 @@ class HttpResponder(AsgiResponder, eq=False):
             if body:
                 self._read(body)
             if self.call.status and not message.get("more_body", False) and not self._awaits_trailers:
-                self.end(complete=not self._is_gone and self.call.raised is None)
+                self.end(complete=self._is_whole())
         elif kind == "http.response.start" and not self._settled:
             message = self._start(message)
         elif kind == "http.response.trailers":
             self._take_trailers(message)
-        elif kind == "http.response.pathsend":  # the server sends a file by itself
-            self.call.response_bytes = 0 if self.call.method == "HEAD" else _file_size(message["path"])
-            self.end(complete=not self._is_gone)
+        elif kind in _FILES:
+            self._take_file(message)
         try:
             await self._send(message)
         except OSError:  # ASGI 2.4: how a server says that the client left
+            if not self._is_gone and not self._settled:
+                self.call.response_bytes -= len(message.get("body", b""))
             self._is_gone = True
             raise
+
+    def _take_file(self, message: Message) -> None:
+        """Count what the server sends by itself: a file, or a part of an open one."""
+        size = _part_size(message) if "file" in message else _file_size(message["path"])
+        self.call.response_bytes += 0 if self._has_no_body or self._settled else size
+        if not message.get("more_body", False):
+            self.end(complete=self._is_whole())
 
     def _take_trailers(self, message: Message) -> None:
         """Read what comes after the body; the last of it ends the answer."""
@@ -164,6 +174,7 @@ class HttpResponder(AsgiResponder, eq=False):
             if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
                 told = {name.lower(): value for name, value in headers}
             self.headers = told
+            self._length = told.get(b"content-length")
             self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
             self._awaits_trailers = message.get("trailers", False)
             if call.policy is None:
@@ -280,6 +291,18 @@ def _file_size(path: str) -> int:
     try:
         return Path(path).stat().st_size
     except OSError:  # the server will say so
+        return 0
+
+
+def _part_size(message: Message) -> int:
+    """Count what a server sends of an open file: from where it is to its end, where that is not said."""
+    count, offset = message.get("count"), message.get("offset")
+    if count is not None:
+        return int(count)
+    try:
+        start = os.lseek(message["file"], 0, os.SEEK_CUR) if offset is None else offset
+        return max(os.fstat(message["file"]).st_size - start, 0)
+    except OSError:
         return 0
 
 
