@@ -14,12 +14,20 @@ def register(subparsers: Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser("migrate", help="bring the database to this version's tables; safe to run again")
     parser.add_argument(
+        "--show-roles",
+        action="store_true",
+        help="print statements that make roles with the least privileges, for psql as a superuser, and change nothing",
+    )
+    parser.add_argument(
         "--check", action="store_true", help="change nothing; list what would be applied, and exit with 1 if anything"
     )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.show_roles:
+        print(database.roles(), end="")  # noqa: T201 - for psql: no console may wrap it
+        return 0
     if arguments.check:
         return _check()
     with told_plainly(), database.connect(config.database_url()) as connection:
