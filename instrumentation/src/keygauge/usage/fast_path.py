@@ -29,7 +29,7 @@ class Named(Protocol):
 
 
 class _Choice(Struct, gc=False):
-    finish_reason: _Name
+    finish_reason: Literal["stop", "length", "tool_calls", "function_call", "content_filter"]  # none that is an error
 
 
 class _PromptDetails(Struct, gc=False):
@@ -38,16 +38,21 @@ class _PromptDetails(Struct, gc=False):
     cache_creation_tokens: _None = None
     audio_tokens: _None = None
     image_tokens: _None = None
+    video_tokens: _None = None
+    cache_creation_token_details: None = None
 
 
 class _CompletionDetails(Struct, gc=False):
     reasoning_tokens: _Count | None = None
     audio_tokens: _None = None
     image_tokens: _None = None
+    video_tokens: _None = None
 
 
 class _ToolUse(Struct, gc=False):
     web_search_requests: _None = None
+    web_fetch_requests: _None = None
+    code_execution_requests: _None = None
 
 
 class _ChatUsage(Struct, gc=False):
@@ -60,7 +65,10 @@ class _ChatUsage(Struct, gc=False):
     prompt_cache_hit_tokens: None = None
     cached_tokens: None = None
     cache_read_input_tokens: None = None
+    cache_creation_input_tokens: None = None
     reasoning_tokens: None = None
+    citation_tokens: None = None
+    connector_tokens: None = None
     prompt_audio_seconds: _None = None
     num_search_queries: _None = None
     num_sources_used: _None = None

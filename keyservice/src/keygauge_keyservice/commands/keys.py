@@ -1,4 +1,4 @@
-"""`keygauge keys`: list, create, rename, change, limit, rotate, disable, enable, delete."""
+"""`keygauge keys`: list, create, import, rename, change, limit, rotate, disable, enable, delete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keygauge.command import Subparsers
 from keygauge.key import Environment
 from keygauge_keyservice import config
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.commands import limits
+from keygauge_keyservice.commands import key_import, limits
 from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
@@ -57,6 +57,7 @@ def register(subparsers: Subparsers) -> None:
     set_limits.add_argument("key")
     limits.add_option(set_limits)
     set_limits.set_defaults(run=_set_limits)
+    key_import.add_verb(verbs)
     rename = verbs.add_parser("rename", help="give a key another name")
     rename.add_argument("key")
     rename.add_argument("name")

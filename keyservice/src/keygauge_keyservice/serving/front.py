@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, contextmanager
 from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
 from keygauge_keyservice.serving.visitor import address, visitor
 
-REPLICA_PATHS = frozenset(("/v1/heartbeat", "/v1/events", "/v1/reports"))
+_HEARTBEAT_PATH = "/v1/heartbeat"
+REPLICA_PATHS = frozenset((_HEARTBEAT_PATH, "/v1/events", "/v1/reports"))
 _HEALTH_PATHS = frozenset(("/healthz", "/readyz"))  # a balancer must not take the service away because pages are slow
 AT_ONCE = 4  # of one visitor
 _LINE_MAX = 100
@@ -19,16 +20,22 @@ _TURN_S = 10.0
 
 
 class Front:
-    """Sends what replicas ask to one app and the rest to another; None: it is not to be had here."""
+    """Sends what replicas ask to one app and the rest to another; None: it is not to be had here.
 
-    def __init__(self, *, replicas: App | None, pages: App | None) -> None:
+    Heartbeats may have one of their own, which waits for no batch of events.
+    """
+
+    def __init__(self, *, replicas: App | None, pages: App | None, heartbeats: App | None = None) -> None:
         self._replicas = replicas
         self._pages = pages
+        self._heartbeats = heartbeats or replicas
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = scope["path"]
         app = self._replicas if path in REPLICA_PATHS else self._pages
+        if path == _HEARTBEAT_PATH:
+            app = self._heartbeats
         if path in _HEALTH_PATHS:
             app = self._replicas or self._pages
         if app is None:
