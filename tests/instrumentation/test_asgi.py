@@ -346,7 +346,7 @@ async def test_app_that_cannot_send_to_a_client_that_left_has_not_failed(service
     with pytest.raises(ClientDisconnect):
         await call(guard(host()), token, "/break", send=send)
     (event,) = await settled(service, 1)
-    assert (event["status"], event["error"]) == (200, "ClientDisconnect")
+    assert (event["status"], event["error"]) == (200, "client_disconnected")
 
 
 async def test_client_that_leaves_is_settled(service, guard):

@@ -243,6 +243,11 @@ async def test_a_message_that_breaks_off_is_estimated_by_its_events(event_of):
     assert told(await event_of(answering(chunks=events))) == ("estimated", 25, 31)
 
 
+async def test_comments_alone_are_estimated_as_nothing(event_of):
+    event = await event_of(answering(chunks=[b": keep-alive\n\n" * 50]), content=b"x" * 40)
+    assert (*told(event), event["messages"]) == ("estimated", 10, 0, 0)
+
+
 async def test_a_stream_of_something_else_is_not_estimated(event_of):
     event = await event_of(answering(chunks=[b"data: news\n\n"] * 9), "/news", method="GET")
     assert (*told(event), event["messages"]) == ("none", None, None, 9)

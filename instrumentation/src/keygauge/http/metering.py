@@ -54,7 +54,7 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
     if reader is not None:
         usage, model, shape, status, missing = reader.close(complete=complete)
         others = reader.others
-        if reader.events:
+        if reader.events or not reader.has_content:  # comments are none
             call.messages = reader.events
         if call.model is None:
             call.model = model

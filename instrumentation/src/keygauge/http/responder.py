@@ -31,6 +31,7 @@ _LAST_EVENTS = (
     b'"message_stop"}\n\n',
     b'"message_stop" }\n\n',
 )  # OpenAI, Anthropic
+_BODILESS = frozenset({204, 304})
 _SENT_BYTES = 2048
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
@@ -73,7 +74,9 @@ class Responder(Struct, kw_only=True, eq=False):
     is_document: bool = False  # the answer, of JSON
     sent_first: bytes = b""  # the request's beginning, and its last chunk
     sent_last: bytes = b""
+    _has_no_body: bool = False  # HEAD, or a status without one: what the app gives is not sent
     _is_answered: bool = False  # a held call, in full
+    _length: bytes | str | None = None  # of the answer's body, as it is declared
     _params: dict[str, Any] | None = None  # of the path, as far as it was followed
     _is_gone: bool = False  # the client, before the answer's end
     _is_over: bool = False  # the event has passed that clients read no further than
@@ -133,10 +136,11 @@ class Responder(Struct, kw_only=True, eq=False):
         """
         call = self.call
         if self._is_gone and not complete:
-            call.error = "client_disconnected" if error is None or not call.status else name_of(error)
+            call.error = "client_disconnected"
             call.status = call.status or LEFT
         elif error is not None and not isinstance(error, Exception):
-            call.status = call.status or LEFT
+            is_server = isinstance(error, SystemExit | KeyboardInterrupt)  # else its task was cancelled: a client left
+            call.status = call.status or (_FAILED if is_server else LEFT)
             call.error = name_of(error)
         elif error is not None or not complete or call.status == 0:
             raised = call.raised if error is None else name_of(error)
@@ -152,6 +156,18 @@ class Responder(Struct, kw_only=True, eq=False):
         if call.status < _REFUSED:
             call.status, call.error, call.is_broken = _FAILED, error, True
 
+    def _is_whole(self) -> bool:
+        """Tell whether a body that the app has ended is one: the client is there, and has the length it was told."""
+        if self._is_gone or self.call.raised is not None:
+            return False
+        length = self._length
+        if length is None or self._has_no_body:
+            return True
+        try:
+            return self.call.response_bytes >= int(length)
+        except ValueError:  # none of ours to judge
+            return True
+
     def _note_answer(self, *, complete: bool) -> None:
         """Note that a held call's answer is over."""
         if not self._is_answered:
@@ -161,6 +177,7 @@ class Responder(Struct, kw_only=True, eq=False):
     def _expect(self, content_type: bytes | str | None, encoding: bytes | str | None) -> None:
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
+        self._has_no_body = call.method == "HEAD" or call.status in _BODILESS
         kind = kind_of(content_type)
         make, self.is_document, is_stream = kind
         self._reader = kind.reader(encoding) if encoding else make and make()
@@ -185,7 +202,7 @@ class Responder(Struct, kw_only=True, eq=False):
         where all usage is told by then.
         """
         call = self.call
-        if self._settled or self._is_gone or call.method == "HEAD":  # told already, or not sent
+        if self._settled or self._is_gone or self._has_no_body:  # told already, or not sent
             if self._is_over and self._settled:
                 self._rest = self._rest or read_events()
                 self.runtime.attempt("read", self._rest.feed, body)

@@ -34,13 +34,18 @@ class Reservation:
 
     def again(self) -> Reservation:
         """Return one of nothing, from the same limits: settling it charges them with all that was used beyond."""
-        used = [
-            (lease_pool, lease, 0) for lease_pool, lease, _ in self.parts if lease_pool.limit.unit in _SETTLED_AGAIN
-        ]
-        return Reservation(tuple(used))
+        return Reservation(tuple((lease_pool, lease, 0) for lease_pool, lease, _ in self._used()))
+
+    def split(self) -> tuple[Reservation, Reservation]:
+        """Return what is settled while a call goes on, and what is left to settle at its end."""
+        held = (part for part in self.parts if part[0].limit.unit not in _USED)
+        return Reservation(tuple(self._used())), Reservation((*held, *self.again().parts))
+
+    def _used(self) -> list[tuple[LeasePool, Lease, int]]:
+        return [part for part in self.parts if part[0].limit.unit in _USED]
 
 
-_SETTLED_AGAIN = frozenset({"token", "nanousd"})
+_USED = frozenset({"token", "nanousd"})
 Claim = tuple[LeasePool, int]  # units that a call takes of a limit
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from copy import copy
 from hashlib import sha256
 from typing import Protocol
 
@@ -161,10 +162,14 @@ class Authorizer:
 
     def settle(self, call: Call) -> None:
         """Settle what a call had reserved: what it used, nothing where it failed, all where that is not known."""
-        reservation, usage = call.reservation, call.usage
+        reservation = call.reservation
         if reservation is None:
             return
         call.reservation = None
+        usage, charged = call.usage, call.charged
+        if usage is not None and charged is not None:
+            call = copy(call)
+            call.usage = usage = usage.beyond(charged)
         failed = _has_failed(call)
         tokens = None
         if call.usage_status == "reported" and usage is not None:

@@ -74,6 +74,17 @@ class Accumulator:
             self.model = self.model or providers.find_model(document)
         self.id = self.id or providers.find_id(document)
 
+    @property
+    def usage(self) -> Usage:
+        """What was told so far."""
+        return self._sum()[0]
+
+    def end_answer(self) -> None:
+        """Take what follows as another answer, though it has no id."""
+        self._done = self.usage
+        self._counts, self._details, self._answer, self._whole_input = {}, {}, None, 0
+        self._is_bad_before, self._is_bad = self._is_bad_before or self._is_bad, False
+
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
         """Sum up; `reason` is why the reader could not see all of the answer."""
         usage, was_cut = self._sum()
@@ -95,9 +106,7 @@ class Accumulator:
 
     def _take(self, found: Found) -> None:
         if self._begins_another(found):
-            self._done, _ = self._sum()
-            self._counts, self._details, self._answer, self._whole_input = {}, {}, None, 0
-            self._is_bad_before, self._is_bad = self._is_bad_before or self._is_bad, False
+            self.end_answer()
         self.model = found.model or self.model
         self._provider = found.provider or self._provider
         self._answer = found.answer or self._answer

@@ -1,4 +1,4 @@
-"""`keygauge migrate`: bring the database to this version's tables."""
+"""`keygauge migrate`: bring the database to this version's tables, or tell what is missing."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ def register(subparsers: Subparsers) -> None:
         help="then spread the ledger over the workers of Citus by account, in so many shards: four for each of the "
         "workers' cores (default: %(const)s)",
     )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; list what would be applied, and exit with 1 if anything"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -37,6 +40,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.show_roles:
         print(database.roles(), end="")  # noqa: T201 - for psql: no console may wrap it
         return 0
+    if arguments.check:
+        return _check()
     with told_plainly(), database.connect(config.database_url()) as connection:
         applied = [f"applied {name}" for name in database.migrate(connection)]
         if arguments.citus:
@@ -61,3 +66,17 @@ def _shards(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= _SHARDS_MAX:
         raise argparse.ArgumentTypeError(f"give 1 to {_SHARDS_MAX} shards")
     return int(text)
+
+
+def _check() -> int:
+    with told_plainly(), database.connect(config.database_url()) as connection:
+        missing = database.pending(connection)
+        newer = database.newer(connection)
+    console = output()
+    for name in missing:
+        console.print(f"pending {name}", highlight=False)
+    for name in newer:
+        console.print(f"newer {name}: of a version that is not installed here", highlight=False)
+    if not missing and not newer:
+        console.print("nothing to do")
+    return 1 if missing else 0

@@ -174,6 +174,11 @@ def _camel(fields: Any) -> Any:
     return {_AFTER_A_LINE.sub(lambda letter: letter[1].upper(), name): _camel(value) for name, value in fields.items()}
 
 
+def ends_turn(document: object) -> bool:
+    """Tell whether a message of a Live session ends a turn: the next one is billed for itself, with all before it."""
+    return bool(inside(inside({"": document}, ""), "serverContent").get("turnComplete"))
+
+
 def _stage(document: dict[str, Any]) -> Stage:
     if inside(document, "serverContent").get("turnComplete"):
         return "final"
