@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, defstruct
 
 from keygauge.kinds import BY_ONE, PART_OF
 from keygauge.pricing.rates import Rates
@@ -27,7 +27,13 @@ _Rate: TypeAlias = Annotated[int, Meta(ge=0, le=RATE_MAX, description="whole nan
 _Piece: TypeAlias = Annotated[int, Meta(ge=0, le=REQUEST_RATE_MAX, description="whole nano-USD per million")]
 
 
-class PriceTier(Struct, omit_defaults=True):
+if TYPE_CHECKING:
+    _Kinds = Struct
+else:
+    _Kinds = defstruct("_Kinds", [(kind, (_Piece if kind in BY_ONE else _Rate) | None, None) for kind in PART_OF])
+
+
+class PriceTier(_Kinds, omit_defaults=True):
     """Rates for calls with more than `above` input tokens; a kind without one costs what it is part of, or nothing."""
 
     above: Annotated[int, Meta(ge=0, le=ABOVE_MAX)] | None = None
@@ -37,21 +43,6 @@ class PriceTier(Struct, omit_defaults=True):
     cache_write: _Rate | None = None
     reasoning: _Rate | None = None
     request: _Piece | None = None
-    input_audio: _Rate | None = None
-    input_image: _Rate | None = None
-    input_video: _Rate | None = None
-    cache_read_audio: _Rate | None = None
-    cache_read_image: _Rate | None = None
-    cache_write_1h: _Rate | None = None
-    output_audio: _Rate | None = None
-    output_image: _Rate | None = None
-    output_video: _Rate | None = None
-    web_searches: _Piece | None = None
-    file_searches: _Piece | None = None
-    images: _Piece | None = None
-    seconds: _Piece | None = None
-    characters: _Rate | None = None
-    pages: _Piece | None = None
 
     def rates(self) -> Rates:
         """Return all rates; a kind of token without one of its own costs what the kind it belongs to costs."""
