@@ -104,8 +104,8 @@ class Admission:
                 lease_pool.spent += 1
                 if lease.exact:
                     lease.note(now, since_ns)
-                    self._tell(lease_pool)
-                elif lease_pool.spent >= lease_pool.ask_at:
+                    self._tell(lease_pool, lease)
+                if lease_pool.spent >= lease_pool.ask_at:
                     self._refill(lease_pool, now)
             return None
 
@@ -156,21 +156,23 @@ class Admission:
         with self.lock:
             return any(lease_pool.debt for lease_pool in self.asking)
 
-    def _ask(self, lease_pool: LeasePool) -> None:
+    def ask(self, lease_pool: LeasePool) -> None:
+        """Have the next heartbeat ask for units, and send it at once unless very many processes would."""
         self.asking.add(lease_pool)
         self.due.add(lease_pool)  # what ended unspent goes back before more is asked for
-        self.wake()
+        if not lease_pool.is_crowded:
+            self.wake()
 
     def _refill(self, lease_pool: LeasePool, now: int) -> None:
         """Ask for more before a call has to wait: with the next regular heartbeat where what is held lasts so long."""
-        if lease_pool.is_urgent(now):
+        if lease_pool.is_urgent(now) and not lease_pool.is_crowded:
             self.wake()
         self.asking.add(lease_pool)
 
-    def _tell(self, lease_pool: LeasePool) -> None:
-        """Have a heartbeat tell when a unit for use at once was spent, at once where others may wait for that."""
+    def _tell(self, lease_pool: LeasePool, lease: Lease) -> None:
+        """Have a heartbeat tell when a unit was spent, at once where others may wait for that."""
         self.due.add(lease_pool)
-        if not lease_pool.roomy:
+        if not (lease_pool.roomy or lease_pool.is_crowded or lease.is_ahead):
             self.wake()
 
     def _queue(
@@ -239,7 +241,7 @@ class Admission:
                 if settles:
                     reserved.append((lease_pool, lease, part))
                 if lease.exact and not lease.reserved:
-                    self._tell(lease_pool)
+                    self._tell(lease_pool, lease)
             lease_pool.count(units, now)
             if lease_pool.is_low(now):
                 self._refill(lease_pool, now)
@@ -266,7 +268,7 @@ class Admission:
             return None
         asks = now >= lease_pool.denied_until_ns and units <= lease_pool.limit.amount
         if asks:
-            self._ask(lease_pool)
+            self.ask(lease_pool)
         return lease_pool.overdraw(units, now, asks=asks)
 
     def _charge(self, lease_pool: LeasePool, units: int, now: int) -> None:
@@ -278,7 +280,7 @@ class Admission:
                 units -= part
         lease_pool.debt += units
         if units:
-            self._ask(lease_pool)
+            self.ask(lease_pool)
 
     def _short(
         self, claims: Sequence[Claim], missing: Sequence[Claim], now: int, waiter: Waiter | None
@@ -295,7 +297,7 @@ class Admission:
             if (start_ns := lease_pool.starts_ns(waiter, now)) is not None:
                 starts.append(start_ns)
             elif not lease_pool.is_denied(now):
-                self._ask(lease_pool)
+                self.ask(lease_pool)
             elif (again_ns := lease_pool.again_ns(waiter, now)) is not None:
                 agains.append(again_ns)
             else:
