@@ -283,9 +283,10 @@ class LeasePool(WaitQueue):
         self.is_crowded = replicas >= _MANY and now_ns < self._scarce_until_ns
 
     def demand(self, now_ns: int) -> tuple[int, int, int]:
-        """Tell how many units to ask for, how many of them calls wait for, and for how long; none where leases cover all.
+        """Tell how many units to ask for, how many of them calls wait for, and how long they are to live.
 
-        Nothing that is told here is forgotten when it was asked for: calls that wait do so until they have their units.
+        None where leases cover all. Nothing that is told here is forgotten when it was asked for: calls that wait do so
+        until they have their units.
         """
         self._look(now_ns)
         self._take_rate.look(self._taken, now_ns)
