@@ -135,7 +135,10 @@ class Secret(Struct, frozen=True):
 
 
 class LimitTerms(Struct, frozen=True):
-    """A limit of a key, with an id that is this account's or this key's."""
+    """A limit of a key, with an id that is this account's or this key's.
+
+    It counts all keys of the account together, or each by itself as the `plan` says, or is the key's own.
+    """
 
     id: str
     name: str
@@ -149,6 +152,7 @@ class LimitTerms(Struct, frozen=True):
     model: str | None
     output_default: int | None
     when_unpriced: Literal["admit", "refuse"]
+    whose: Literal["account", "plan", "key"]
 
 
 class KeyEntry(Struct, frozen=True, omit_defaults=True):

@@ -11,9 +11,10 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.limits.key_cache import Key, KeyCache
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
-from keygauge.limits.refusal import EXPIRED, REVOKED, UNAVAILABLE, Refusal
+from keygauge.limits.refusal import DELETED, DISABLED, EXPIRED, REPLACED, SUSPENDED, UNAVAILABLE, Refusal
 from keygauge.limits.waiter import Wait, Waiter
 
+_STATUS = {"disabled": DISABLED, "deleted": DELETED, "suspended": SUSPENDED}
 _MOST_WAITERS = 10_000  # calls that wait for units; more are answered with 503
 
 
@@ -69,12 +70,17 @@ class Admission:
         self.due: set[LeasePool] = set()  # of these, those with something to tell before a lease ends
 
     def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:
-        """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds."""
-        if key.status != "active" or secret not in key.secrets:
-            return REVOKED
+        """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds.
+
+        The caller has shown the right secret, so it may know what became of the key.
+        """
+        if secret not in key.secrets:
+            return REPLACED
         secret_expires_ns = key.secrets[secret]
         if secret_expires_ns is not None and wall_ns >= secret_expires_ns:
-            return REVOKED
+            return REPLACED
+        if key.status != "active":
+            return _STATUS.get(key.status, DISABLED)
         if key.expires_ns is not None and wall_ns >= key.expires_ns:
             return EXPIRED
         return None
@@ -186,7 +192,8 @@ class Admission:
     ) -> Refusal | Short | Reservation:
         for lease_pool, units in claims:
             if units > lease_pool.limit.amount > 0 and not lease_pool.limit.dry_run:
-                refusal = Refusal(lease_pool.limit.refusal, "request_exceeds_limit", lease_pool.limit.name)
+                limit = lease_pool.limit
+                refusal = Refusal(limit.refusal, "request_exceeds_limit", limit.name, whose=limit.whose)
                 return self._refuse(refusal, waiter)
         taken = [lease_pool.gather(units, now, waiter) for lease_pool, units in claims]
         missing = [claim for claim, parts in zip(claims, taken, strict=True) if parts is None]
@@ -304,8 +311,8 @@ class Admission:
                 denied.append(lease_pool)
         if denied:
             last = max(denied, key=lambda lease_pool: lease_pool.retry_after_ns(now))
-            after_s = last.retry_after_ns(now) / SECOND
-            return self._refuse(Refusal(last.limit.refusal, last.limit.refusal_code, last.limit.name, after_s), waiter)
+            after_s, limit = last.retry_after_ns(now) / SECOND, last.limit
+            return self._refuse(Refusal(limit.refusal, limit.refusal_code, limit.name, after_s, limit.whose), waiter)
         if agains:
             return Short(waiter.wait(min(agains)), waiter)
         return Short(waiter.wait(max(starts) if len(starts) == len(missing) else None), waiter)
