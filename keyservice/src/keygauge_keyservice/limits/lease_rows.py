@@ -142,7 +142,7 @@ def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, i
 
 
 def call_back(connection: Connection, short: Collection[ReplicaLimit]) -> dict[ReplicaLimit, bool]:
-    """Have other replicas asked for what they hold of limits; tell of which leases are out, and whether others hold any.
+    """Have other replicas asked for what they hold of limits; tell of which leases are out, and if others hold any.
 
     Who was asked a while ago spends what it holds. What is left of a lease that ended comes with the next heartbeat. A
     row that is locked belongs to a lease that is just given back: nobody need be asked for it.
