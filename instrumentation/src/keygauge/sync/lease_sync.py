@@ -56,6 +56,11 @@ class LeaseSync:
                 self._admission.due.add(heappop(self._turns)[2])
             return self._turns[0][0] if self._turns else None
 
+    def owes(self) -> bool:
+        """Tell whether there are leases to give back that the last offer did not carry."""
+        with self._admission.lock:
+            return bool(self._untold or self._admission.due)
+
     def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], Asked]:
         """Write what this process asks for and gives back."""
         admission = self._admission

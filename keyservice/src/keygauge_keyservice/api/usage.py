@@ -30,6 +30,7 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.live_rates import find_pace
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import Quota, find_quotas
@@ -39,7 +40,7 @@ from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("api_usage", __name__, url_prefix="/v1/usage")
 
-_BUCKETS: tuple[tuple[timedelta, usage.Bucket], ...] = (
+_BUCKETS: tuple[tuple[timedelta, Bucket], ...] = (
     (timedelta(days=3), "hour"),
     (timedelta(days=100), "day"),
     (timedelta(days=700), "week"),
@@ -59,7 +60,7 @@ def read() -> dict[str, Any] | Response:
     """Answer with the totals, the series and, for one account, its budgets."""
     given = Fields(request.args.to_dict())
     selection = read_selection(given)
-    bucket = given.choice("bucket", get_args(usage.Bucket), default=_bucket(selection))
+    bucket = given.choice("bucket", get_args(Bucket), default=_bucket(selection))
     zone = given.text("zone", length_max=TEXT_LENGTH_MAX) or "UTC"
     group_by = cast("tuple[Grouping, ...]", given.choices("group_by", get_args(Grouping)))
     form = given.choice("format", ("json", "csv"), default="json")
@@ -98,7 +99,7 @@ def read() -> dict[str, Any] | Response:
     }
 
 
-def _bucket(selection: usage.Selection) -> usage.Bucket:
+def _bucket(selection: usage.Selection) -> Bucket:
     """Pick the bucket that suits a range."""
     try:
         length = selection["end"] - selection["start"]
@@ -156,7 +157,7 @@ _FIGURES = {
     "details": {**COUNTS, "description": "counts of other kinds of use, by kind: audio tokens, images, searches …"},
 }
 _NUMBER = {"type": "number"}
-_BUCKET = enum(*get_args(usage.Bucket))
+_BUCKET = enum(*get_args(Bucket))
 _NAMES = ", ".join(get_args(Grouping))
 _GROUP = {
     "group": nullable({**TEXT, "description": "its name where one dimension is told apart"}),
@@ -241,7 +242,11 @@ PATHS = {
             parameters=[
                 query("account", TEXT, "only this account's calls"),
                 query("bucket", _BUCKET, "one that suits the range where it is absent"),
-                query("zone", TEXT, "the IANA time zone whose days are counted; UTC where it is absent"),
+                query(
+                    "zone",
+                    TEXT,
+                    "the time zone whose days are counted: an IANA name, or an offset such as +03:00 (write + as %2B); UTC where it is absent",
+                ),
                 query("group_by", TEXT, f"tell apart by one or more of {_NAMES}, with commas between them"),
                 *PARAMETERS,
             ],
