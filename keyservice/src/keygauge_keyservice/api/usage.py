@@ -245,7 +245,7 @@ PATHS = {
                 query(
                     "zone",
                     TEXT,
-                    "the time zone whose days are counted: an IANA name, or an offset such as +03:00 (write + as %2B); UTC where it is absent",
+                    "the time zone whose days are counted: an IANA name or an offset (`%2B03:00`); UTC where it is absent",
                 ),
                 query("group_by", TEXT, f"tell apart by one or more of {_NAMES}, with commas between them"),
                 *PARAMETERS,
