@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BENCH ?= overhead
+BENCH ?=
 TESTS ?=
+DISTRIBUTIONS := instrumentation keyservice dashboards demo
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
 # Each program that tests start would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs dashboards format env up clean
+.PHONY: help demo test check bench docs dashboards dist format lock env up clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,14 +45,30 @@ format: $(BIN)/.dev ## format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(BIN)/.dev ## print ratios against peers (BENCH=overhead)
-	$(BIN)/python -m bench.$(BENCH)
+bench: $(BIN)/.dev ## print ratios against peers, of all benchmarks or of one (BENCH=overhead)
+	$(BIN)/python -m bench$(if $(BENCH),.$(BENCH))
 
 docs: $(BIN)/.dev ## serve the documentation while it is written
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 dashboards: $(BIN)/.dev ## regenerate dashboards, rules and provisioning
 	$(BIN)/keygauge dashboards build
+
+# The same commit gives the same bytes, whenever and wherever it is built.
+dist: $(BIN)/.dev ## build and check sdists and wheels in dist/, with their SHA-256
+	rm -rf dist
+	for folder in $(DISTRIBUTIONS); do \
+		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist $$folder || exit; \
+	done
+	$(BIN)/twine check --strict dist/*
+	cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS
+
+lock: ## write the hashes of what the images install (needs uv)
+	@for name in build keyservice demo; do \
+		uv pip compile --quiet --python-platform linux --python-version 3.13 --generate-hashes --no-header --no-annotate \
+			$(foreach name,keygauge keygauge-keyservice keygauge-dashboards keygauge-demo,--no-emit-package $(name)) \
+			--constraint constraints.txt locked/$$name.in --output-file locked/$$name.txt; \
+	done
 
 env: .env ## write .env with new secrets for the containers
 
@@ -62,4 +79,4 @@ up: .env ## the whole stack in containers
 	docker compose up --build
 
 clean: ## remove the environment and the demo's state
-	rm -rf $(VENV) $(VENV)-* .demo build
+	rm -rf $(VENV) $(VENV)-* .demo build dist

@@ -27,6 +27,7 @@ from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.sync.heartbeat import Received
 
 _REPLICAS = (10, 100, 1000)
 _ACCOUNTS = 100
@@ -150,7 +151,9 @@ def count_statements(service: Service, limit: str) -> int:
         message = msgspec.convert(replica.message(), Heartbeat)
         with connection.transaction():
             book = PriceBook(PublicPrices())
-            answer = heartbeat.answer(connection, message, service=None, peppers=Peppers.parse(PEPPER), prices=book)
+            (answer,) = heartbeat.answer(
+                connection, [Received(message, None)], peppers=Peppers.parse(PEPPER), prices=book
+            )
         replica.take(msgspec.to_builtins(answer))
     connection.cursor_factory = usual
     return len(sent)

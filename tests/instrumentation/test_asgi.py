@@ -346,7 +346,7 @@ async def test_app_that_cannot_send_to_a_client_that_left_has_not_failed(service
     with pytest.raises(ClientDisconnect):
         await call(guard(host()), token, "/break", send=send)
     (event,) = await settled(service, 1)
-    assert (event["status"], event["error"]) == (200, "ClientDisconnect")
+    assert (event["status"], event["error"]) == (200, "client_disconnected")
 
 
 async def test_client_that_leaves_is_settled(service, guard):
@@ -638,3 +638,15 @@ async def test_keys_may_have_a_header_of_their_own(service, guard, visit, monkey
 async def test_health_of_model_servers_is_open(guard, visit):
     app = guard(Starlette(routes=[Route(path, hello) for path in ("/health", "/ping", "/hello")]))
     assert [(await visit(app, path=path)).status_code for path in ("/health", "/ping", "/hello")] == [200, 200, 401]
+
+
+async def test_key_of_another_system_is_known_where_imported_keys_are(service, guard, visit, monkeypatch):
+    token = "sk-of-another-system-1"
+    given = {"peppers": service.peppers, "account_id": service.account(), "actor": "test", "name": "imported"}
+    made = keys.take_over(service.connection, key.digest(token), **given)
+    assert (await visit(guard(host()), token)).json()["code"] == "key_invalid"
+    monkeypatch.setenv("KEYGAUGE_IMPORTED_KEYS", "1")
+    app = guard(host())
+    assert (await visit(app, token)).status_code == 200
+    assert (await visit(app, f"{token}2")).json()["code"] == "key_invalid"
+    assert [event["key_id"] for event in await settled(service, 1)] == [made.id]

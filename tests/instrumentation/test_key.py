@@ -46,3 +46,10 @@ def test_digest_is_sha_256():
 def test_unknown_environment_says_what_is_allowed():
     with pytest.raises(ValueError, match="'live' or 'test'"):
         key.generate("prod")
+
+
+def test_id_of_an_imported_key_follows_from_its_digest_alone():
+    made = {key.imported_id(key.digest(f"sk-{number}")) for number in range(200)}
+    assert len(made) == 200
+    assert all(len(key_id) == 12 and set(key_id) <= set(ALPHABET) for key_id in made)
+    assert key.imported_id(bytes(32)) == key.imported_id(bytes(32))

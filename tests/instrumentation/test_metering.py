@@ -1,6 +1,7 @@
 """What a call used, served: whose model it is, which operations consume, what is estimated, what stands elsewhere."""
 
 import json
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -9,6 +10,7 @@ from starlette.routing import Route
 
 from keygauge_keyservice.accounts import plans
 
+GOLDEN = Path(__file__).parent / "usage/golden"
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 RESPONSE = {
     "id": "resp_1",
@@ -157,6 +159,31 @@ async def test_another_answer_in_the_same_stream_is_counted_too(service, guard, 
     assert [told(event) for event in service.events(2)] == [("reported", 10, 20), ("reported", 30, 5)]
 
 
+async def test_what_another_model_used_for_an_answer_is_a_call_by_its_own_price(service, guard, visit):
+    limit = {"name": "tokens", "unit": "token", "amount": 100_000, "period": "month"}
+    _, token = service.key(limit)
+    app = guard(answering(json.loads((GOLDEN / "anthropic_advisor.json").read_bytes())))
+    await visit(app, token, "/v1/messages", method="POST", json={"max_tokens": 600})
+    app._process.stop()
+    events = service.events(2)
+    assert [(event["model"], *told(event)) for event in events] == [
+        ("claude-sonnet-4-6", "reported", 412, 531),
+        ("claude-opus-4-6", "reported", 823, 1612),
+    ]
+    assert events[1]["cost_nanousd"] == 823 * 5000 + 1612 * 25_000
+    state = service.connection.execute("SELECT cells FROM limit_state").fetchone()
+    assert sum(state["cells"]) == 412 + 531 + 823 + 1612
+
+
+async def test_a_second_answer_in_a_stream_is_charged_to_limits(service, guard, visit):
+    _, token = service.key({"name": "tokens", "unit": "token", "amount": 100_000, "period": "month"})
+    app = guard(answering(chunks=[*message_of("msg_1", 10, 20), *message_of("msg_2", 3000, 500), b": the end\n\n"]))
+    await visit(app, token, "/v1/messages", method="POST")
+    app._process.stop()
+    state = service.connection.execute("SELECT cells FROM limit_state").fetchone()
+    assert sum(state["cells"]) == 10 + 20 + 3000 + 500
+
+
 async def test_an_answer_that_is_told_again_after_its_end_is_not_counted_again(service, guard, visit):
     _, token = service.key()
     app = guard(answering(chunks=[*message_of("msg_1", 10, 20), *message_of("msg_1", 10, 20)]))
@@ -216,6 +243,11 @@ async def test_a_message_that_breaks_off_is_estimated_by_its_events(event_of):
     assert told(await event_of(answering(chunks=events))) == ("estimated", 25, 31)
 
 
+async def test_comments_alone_are_estimated_as_nothing(event_of):
+    event = await event_of(answering(chunks=[b": keep-alive\n\n" * 50]), content=b"x" * 40)
+    assert (*told(event), event["messages"]) == ("estimated", 10, 0, 0)
+
+
 async def test_a_stream_of_something_else_is_not_estimated(event_of):
     event = await event_of(answering(chunks=[b"data: news\n\n"] * 9), "/news", method="GET")
     assert (*told(event), event["messages"]) == ("none", None, None, 9)
@@ -271,6 +303,34 @@ async def test_a_stream_that_tells_an_error_has_failed(event_of, last):
     chunk = b'data: {"model": "m", "choices": [{"delta": {"content": "x"}}]}\n\n'
     event = await event_of(answering(chunks=[chunk, last]))
     assert (event["status"], event["error"]) == (500, "stream_error")
+
+
+@pytest.mark.parametrize(
+    ("document", "usage"),
+    [
+        ({"error": {"code": 502, "message": "Provider returned error"}, "user_id": "u"}, ("none", None, None)),
+        ({"object": "error", "message": "x", "code": 40303}, ("none", None, None)),
+        (
+            {"id": "g", "model": "x/y", "choices": [{"finish_reason": "error"}], "usage": USAGE},
+            ("reported", 11, 7),
+        ),
+        (
+            {"id": "c", "finish_reason": "ERROR", "usage": {"tokens": {"input_tokens": 3, "output_tokens": 4}}},
+            ("reported", 3, 4),
+        ),
+    ],
+)
+async def test_an_answer_of_200_that_tells_an_error_has_failed(event_of, document, usage):
+    event = await event_of(answering(document))
+    assert (event["status"], event["error"], told(event)) == (500, "error_in_answer", usage)
+
+
+@pytest.mark.parametrize(
+    ("path", "method"), [("/v1/responses/resp_1", "GET"), ("/cars", "POST"), ("/mcp", "POST"), ("/v1/batches", "POST")]
+)
+async def test_an_error_that_an_answer_only_shows_is_none_of_the_call(event_of, path, method):
+    event = await event_of(answering({"error": {"code": "x"}, "status": "failed"}), path, method)
+    assert (event["status"], event["error"]) == (200, None)
 
 
 async def test_an_error_in_json_rpc_is_an_answer(event_of):

@@ -1,5 +1,8 @@
 """WebSocket sessions through the ASGI middleware."""
 
+import json
+import time
+
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
@@ -75,6 +78,89 @@ def test_usage_of_a_sessions_responses_is_summed(service, guard):
     assert (event["usage_status"], event["input_tokens"], event["output_tokens"]) == ("reported", 40, 20)
     assert event["details"] == {"input_audio": 16, "cache_read_audio": 8, "output_audio": 18}
     assert (event["model"], event["provider"], event["error"]) == ("gpt-realtime", "openai", None)
+
+
+TOKENS = {"name": "tokens", "unit": "token", "amount": 1_000_000, "period": "month"}
+
+
+def used(service):
+    rows = service.connection.execute("SELECT cells FROM limit_state").fetchall()
+    return sum(sum(row["cells"]) for row in rows)
+
+
+def is_charged(service, count):
+    """Wait until the key service knows that so much was used."""
+    deadline = time.monotonic() + 60
+    while used(service) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return used(service) >= count
+
+
+def hear(service, guard, messages, *, path="/v1/realtime?model=gpt-realtime", during=lambda: None):
+    """Serve one session that sends messages, and return its event."""
+
+    async def session(websocket):
+        await websocket.accept()
+        for message in messages:
+            send = websocket.send_bytes if isinstance(message, bytes) else websocket.send_json
+            await send(message)
+        await websocket.receive_text()
+        await websocket.close()
+
+    _, token = service.key(TOKENS)
+    app = guard(Starlette(routes=[WebSocketRoute("/{path:path}", session)]))
+    with TestClient(app).websocket_connect(path, headers={"authorization": f"Bearer {token}"}) as client:
+        for _ in messages:
+            client.receive()
+        during()
+        client.send_text("end")
+        client.receive()
+    app._process.stop()
+    return service.events(1)[0]
+
+
+def done(number, given, made):
+    usage = {"total_tokens": given + made, "input_tokens": given, "output_tokens": made}
+    return {"type": "response.done", "response": {"id": f"resp_{number}", "usage": usage}}
+
+
+def test_each_response_of_a_session_is_charged_while_it_goes_on(service, guard):
+    seen = []
+    messages = [done(1, 2000, 100), done(2, 30_000, 500), done(3, 50_000, 700)]
+    event = hear(service, guard, messages, during=lambda: seen.append(is_charged(service, 83_300)))
+    assert seen == [True]
+    assert (event["input_tokens"], event["output_tokens"]) == (82_000, 1300)
+    assert used(service) == 83_300
+
+
+def test_what_an_app_states_in_a_session_is_charged_once(service, guard):
+    _, token = service.key(TOKENS)
+    app = guard(host())
+    with TestClient(app).websocket_connect("/talk/blue", headers={"authorization": f"Bearer {token}"}) as session:
+        for word in ("a", "bb", "ccc" * 1000):
+            session.send_text(word)
+            session.receive_text()
+        session.receive()
+    app._process.stop()
+    assert used(service) == 1 + 2 + 3000 + 3
+
+
+def test_turns_of_a_live_session_are_summed(service, guard):
+    def turn(given, made):
+        usage = {"promptTokenCount": given, "responseTokenCount": made, "totalTokenCount": given + made}
+        return json.dumps({"serverContent": {"turnComplete": True}, "usageMetadata": usage}).encode()
+
+    event = hear(service, guard, [turn(100, 20), turn(150, 30)], path="/live?model=gemini-live-2.5-flash")
+    assert (event["input_tokens"], event["output_tokens"], event["model"]) == (250, 50, "gemini-live-2.5-flash")
+
+
+def test_transcriptions_by_the_second_are_summed(service, guard):
+    def heard(number, seconds):
+        kind = "conversation.item.input_audio_transcription.completed"
+        return {"type": kind, "item_id": f"item_{number}", "usage": {"type": "duration", "seconds": seconds}}
+
+    event = hear(service, guard, [heard(1, 9), heard(2, 4.2)])
+    assert event["details"] == {"seconds": 14}
 
 
 @pytest.mark.parametrize(("code", "status", "error"), [(1011, 500, "websocket_1011"), (1013, 500, "websocket_1013")])

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psycopg
+from polling import until
 from ports import free_port
 
 _USER = "postgres"
@@ -44,7 +45,7 @@ class Cluster:
         with (self.data / "postgresql.auto.conf").open("a") as file:
             file.write(
                 f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"
-                f"max_connections = 50\n{self._settings}\n"
+                f"max_connections = 50\nsynchronous_standby_names = ''\n{self._settings}\n"
             )
 
     def url(self, database="postgres", *, port=None):
@@ -83,11 +84,21 @@ class Cluster:
 
     def standby(self, *, settings=""):
         """Make and start a standby of this server."""
-        standby = Cluster(settings=settings)
-        source = f"host=127.0.0.1 port={self.port} user={_USER} application_name=standby"
-        self.run("pg_basebackup", "-D", standby.data, "-d", source, "-R", "-c", "fast")
-        standby.configure()
-        return standby.start()
+        return Cluster(settings=settings).follow(self)
+
+    def follow(self, primary):
+        """Start as a standby of another server, at the port this one has, with a copy of the other's data."""
+        shutil.rmtree(self.data, ignore_errors=True)
+        source = f"host=127.0.0.1 port={primary.port} user={_USER} application_name=standby"
+        primary.run("pg_basebackup", "-D", self.data, "-d", source, "-R", "-c", "fast")
+        self.configure()
+        return self.start()
+
+    def wait_for_standby(self):
+        """Acknowledge from now on only what a standby has on disk too."""
+        self.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+        self.execute("SELECT pg_reload_conf()")
+        until(lambda: self.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
 
     def execute(self, statement, database="postgres"):
         with psycopg.connect(self.url(database), autocommit=True) as connection:

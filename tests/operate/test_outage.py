@@ -108,9 +108,7 @@ def test_synchronous_standby_takes_over_and_nothing_is_lost(cluster, installatio
     _, token = installation.key(installation.account())
     standby = cluster.standby()
     try:
-        cluster.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
-        cluster.execute("SELECT pg_reload_conf()")
-        until(lambda: cluster.execute("SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'"))
+        cluster.wait_for_standby()
         for _ in range(20):
             assert installation.call(token) == 200
         until(lambda: installation.events() == 20)

@@ -46,6 +46,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     time_ns: int
     started_ns: int
     account: str | None = None
+    charged: Usage | None = None  # of its usage, what limits are charged with before its end
     context: Any = None  # the OpenTelemetry context the request ran in, for exemplars
     ended_ns: int = 0
     error: str | None = None  # an exception's class or a refusal's code

@@ -11,6 +11,7 @@ from typing import Literal
 Environment = Literal["live", "test"]
 
 PREFIX = b"kg_"  # of every key
+_IMPORTED = b"keygauge: id of an imported key"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 12
 _SECRET_LENGTH = 32
@@ -44,6 +45,11 @@ def parse(token: str) -> str | None:
     return token[_ID_START:_ID_END]
 
 
+def imported_id(digest: bytes) -> str:
+    """Return the id of a key that another system issued: it follows from the digest, as the key itself has none."""
+    return _base62(int.from_bytes(hashlib.sha256(_IMPORTED + digest).digest()), _ID_LENGTH)
+
+
 def digest(token: str) -> bytes:
     """Return SHA-256 of the key: all that leaves the process, and all that is kept."""
     return hashlib.sha256(token.encode("ascii")).digest()
@@ -54,9 +60,12 @@ def _draw(length: int) -> str:
 
 
 def _checksum(text: str) -> str:
-    number = zlib.crc32(text.encode("ascii"))
+    return _base62(zlib.crc32(text.encode("ascii")), _CRC_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
     digits = []
-    for _ in range(_CRC_LENGTH):
+    for _ in range(length):
         number, digit = divmod(number, 62)
         digits.append(_ALPHABET[digit])
     return "".join(reversed(digits))

@@ -16,6 +16,10 @@ PART_OF: Final[dict[str, str | None]] = {  # what a kind's tokens are counted in
     "output_video": "output",
     "web_searches": None,
     "file_searches": None,
+    "tool_calls": None,  # of what else a provider's tools do: code, pages fetched, remote servers
+    "search_units": None,  # Cohere's, of reranking
+    "classifications": None,
+    "citations": None,  # tokens of what was cited, beside the input
     "images": None,
     "seconds": None,  # of audio or video
     "characters": None,
@@ -23,5 +27,7 @@ PART_OF: Final[dict[str, str | None]] = {  # what a kind's tokens are counted in
 }
 """`input_audio` and its like are of the input that no cache had to do with; what a cache gave is a kind of its own."""
 
-BY_ONE: Final = frozenset({"web_searches", "file_searches", "images", "seconds", "pages"})
+BY_ONE: Final = frozenset(
+    {"web_searches", "file_searches", "tool_calls", "search_units", "classifications", "images", "seconds", "pages"}
+)
 """What people price by the piece; all else they price by the million."""

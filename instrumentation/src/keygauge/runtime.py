@@ -55,6 +55,7 @@ class Runtime:
                 enforces=settings.mode == "enforce",
                 wait_s=settings.wait_s,
                 providers=self.providers,
+                takes_imported=settings.imported_keys,
             )
             self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
             self._heartbeat.start()

@@ -19,7 +19,12 @@ Mode = Literal["enforce", "observe"]
 SPOOL_BYTES_MIN = 64 * 1024
 _KEEP_S_MAX = 7 * 86_400
 _DIGITS_MAX = 18  # of a whole number
-_SWITCHES = ("KEYGAUGE_ESTIMATE_USAGE", "KEYGAUGE_LOG_FIELDS", "KEYGAUGE_PROMETHEUS")  # all checked here
+_SWITCHES = (
+    "KEYGAUGE_ESTIMATE_USAGE",
+    "KEYGAUGE_IMPORTED_KEYS",
+    "KEYGAUGE_LOG_FIELDS",
+    "KEYGAUGE_PROMETHEUS",
+)  # all checked here
 
 
 class SettingsError(ValueError):
@@ -44,6 +49,7 @@ class Settings:
             only, which a client may leave before its usage; False: of none.
         providers: whose answers a route gives, as (pattern, provider); a trailing `*` matches all that begins so.
         credential_header: the one header that holds our keys, where others are the host's; None: the usual ones.
+        imported_keys: keys that another system issued are known too (`keygauge keys import`); else only our format is.
         trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
     """
 
@@ -53,6 +59,7 @@ class Settings:
     mode: Mode = "enforce"
     open_paths: tuple[str, ...] = ("/healthz", "/health", "/ping", "/metrics", "/metrics/")
     credential_header: str | None = None
+    imported_keys: bool = False
     wait_s: float = 0.25
     spool_bytes: int = 256 * 1024 * 1024
     spool_keep_s: float = 3600.0
@@ -138,6 +145,7 @@ class Settings:
             "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
         }
         switches = {name: _switch(name) for name in _SWITCHES}
+        read["imported_keys"] = switches["KEYGAUGE_IMPORTED_KEYS"]
         if os.environ.get("KEYGAUGE_ESTIMATE_USAGE"):
             read["estimate_usage"] = switches["KEYGAUGE_ESTIMATE_USAGE"]
         if rules := os.environ.get("KEYGAUGE_PROVIDERS"):

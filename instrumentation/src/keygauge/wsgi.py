@@ -100,8 +100,10 @@ class KeyGaugeMiddleware:
         runtime.aggregator.started(call)
         mount = environ.get("SCRIPT_NAME", "")
         responder = WsgiResponder(environ, self.app, self._host, start_response, mount, call=call, runtime=runtime)
-        if environ.get("CONTENT_LENGTH") not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], responder)
+        length = environ.get("CONTENT_LENGTH")
+        if length not in {None, "", "0"} or "HTTP_TRANSFER_ENCODING" in environ:
+            declared = int(length) if length and length.isdecimal() else None
+            environ["wsgi.input"] = CountedInput(environ["wsgi.input"], responder, declared)
         try:
             authorizer = runtime.authorizer
             if authorizer is None or self._identify is not None:

@@ -26,6 +26,7 @@ from keygauge_keyservice.api import (
     tokens,
     usage,
 )
+from keygauge_keyservice.api.schema import Part
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
@@ -37,7 +38,7 @@ from keygauge_keyservice.web.context import Context
 from keygauge_keyservice.web.problem import handle_problems
 from keygauge_keyservice.web.request_metrics import RequestMetrics
 
-API: tuple[openapi.Part, ...] = (
+API: tuple[Part, ...] = (
     accounts,
     attention,
     audit,
@@ -56,13 +57,13 @@ API: tuple[openapi.Part, ...] = (
     usage,
 )
 
-_REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
+REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
 
 
 def create_app(settings: Settings, *, registry: CollectorRegistry | None = None) -> Flask:
     """Make the app; nothing is opened before the first request, so it may be made before a fork."""
     app = Flask(__name__, static_folder=None)  # the portal's files have addresses of their own
-    app.config["MAX_CONTENT_LENGTH"] = _REQUEST_BYTES_MAX
+    app.config["MAX_CONTENT_LENGTH"] = REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url, read_only=settings.read_only)
     page_pool = database.pool(

@@ -129,8 +129,13 @@ def _configure(connection: Connection, statement_timeout_ms: int = _STATEMENT_TI
 
 
 def migrate(connection: Connection) -> list[str]:
-    """Apply the migrations that are not yet in the database, and return their names; safe to run many times at once."""
+    """Apply the migrations that are not yet in the database, and return their names; safe to run many times at once.
+
+    Where there is nothing to do, it takes no right to change tables.
+    """
     with connection.transaction():
+        if not pending(connection):
+            return []
         connection.execute("/* migration.prepare */ SET LOCAL statement_timeout = 0")
         connection.execute("/* migration.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute(
@@ -147,15 +152,29 @@ def migrate(connection: Connection) -> list[str]:
 
 def pending(connection: Connection) -> list[str]:
     """Return the names of the migrations that are not yet in the database."""
-    row = connection.execute("/* migration.find */ SELECT to_regclass('migration') IS NOT NULL AS found").fetchone()
-    applied = _applied(connection) if row and row["found"] else set()
+    applied = _applied_if_any(connection)
     return [name for name in migrations() if name not in applied]
+
+
+def newer(connection: Connection) -> list[str]:
+    """Return the names of the database's migrations that this version does not know."""
+    return sorted(_applied_if_any(connection).difference(migrations()))
 
 
 def migrations() -> list[str]:
     """Return the names of all migrations, in order."""
     folder = resources.files("keygauge_keyservice") / "migrations"
     return sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
+
+
+def roles() -> str:
+    """Return the statements that make roles with the least privileges, for a superuser to run."""
+    return (resources.files("keygauge_keyservice") / "roles.sql").read_text(encoding="utf-8")
+
+
+def _applied_if_any(connection: Connection) -> set[str]:
+    row = connection.execute("/* migration.find */ SELECT to_regclass('migration') IS NOT NULL AS found").fetchone()
+    return _applied(connection) if row and row["found"] else set()
 
 
 def _applied(connection: Connection) -> set[str]:

@@ -236,6 +236,104 @@ def test_wsgi_file_has_the_size_that_is_sent(service, guard_wsgi, tmp_path, meth
     assert (event["response_bytes"], event["error"]) == (size, None)
 
 
+async def test_parts_of_an_open_file_have_the_size_that_is_sent(service, guard, tmp_path):
+    (tmp_path / "file").write_bytes(b"0123456789")
+    part = {"type": "http.response.zerocopysend"}
+    with (tmp_path / "file").open("rb") as file:
+        messages = [
+            {**part, "file": file.fileno(), "count": 4, "more_body": True},
+            {**part, "file": file.fileno(), "offset": 4},
+        ]
+        _, token = service.key()
+        app = guard(sending(START, *messages))
+        for method in ("GET", "HEAD"):
+            await drive(app, token, method=method)
+    events = await asyncio.to_thread(service.events, 2)
+    assert [(event["status"], event["response_bytes"], event["error"]) for event in events] == [
+        (200, 10, None),
+        (200, 0, None),
+    ]
+
+
+async def test_what_a_status_without_a_body_is_given_is_not_sent(service, guard):
+    _, token = service.key()
+    await drive(guard(sending({**START, "status": 304}, {**PART, "more_body": False})), token)
+    (event,) = await asyncio.to_thread(service.events, 1)
+    assert (event["status"], event["response_bytes"], event["error"]) == (304, 0, None)
+
+
+async def test_a_chunk_that_a_client_did_not_take_was_not_sent(service, guard):
+    taken = []
+
+    async def send(message):
+        if len(taken) == 3:
+            raise OSError
+        taken.append(message)
+
+    _, token = service.key()
+    await drive(guard(sending(START, *[PART] * 9)), token, send=send)
+    (event,) = await asyncio.to_thread(service.events, 1)
+    assert (event["status"], event["response_bytes"], event["error"]) == (200, 8, "client_disconnected")
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "told"),
+    [
+        ("GET", b"4", (200, None)),
+        ("GET", b"5", INCOMPLETE),
+        ("GET", b"many", (200, None)),
+        ("HEAD", b"5", (200, None)),
+    ],
+)
+async def test_a_body_that_ends_before_its_length_is_none(service, guard, guard_wsgi, method, length, told):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", length.decode())])
+        return [b"part"] if environ["PATH_INFO"] == "/list" else iter([b"part"])
+
+    _, token = service.key()
+    start = {**START, "headers": [(b"content-length", length)]}
+    await drive(guard(sending(start, {**PART, "more_body": False})), token, method=method)
+    for path in ("/list", "/iterator"):
+        call_wsgi(guard_wsgi(app), token, REQUEST_METHOD=method, PATH_INFO=path)
+    events = await asyncio.to_thread(service.events, 3)
+    assert [(event["status"], event["error"]) for event in events] == [told] * 3
+
+
+class Broken(io.BytesIO):
+    def read(self, *size):
+        raise OSError
+
+
+@pytest.mark.parametrize("stream", [Broken(), io.BytesIO(b"part")])
+@pytest.mark.parametrize("answers", [True, False])
+def test_wsgi_client_that_leaves_its_upload_is_told(service, guard_wsgi, stream, answers):
+    def app(environ, start_response):
+        try:
+            while environ["wsgi.input"].read(100):
+                pass
+        except OSError:
+            if not answers:
+                raise
+        start_response("400 Bad Request", [])
+        return [b"cut"]
+
+    _, token = service.key()
+    stream.seek(0)
+    with suppress(OSError):
+        call_wsgi(guard_wsgi(app), token, REQUEST_METHOD="POST", CONTENT_LENGTH="99", **{"wsgi.input": stream})
+    assert ended(service) == LEFT
+
+
+def test_wsgi_worker_that_is_told_to_exit_is_no_client_that_left(service, guard_wsgi):
+    def app(environ, start_response):
+        raise SystemExit(1)
+
+    _, token = service.key()
+    with pytest.raises(SystemExit):
+        call_wsgi(guard_wsgi(app), token)
+    assert ended(service) == (500, "SystemExit")
+
+
 async def pieces():
     yield b"data: x\n\n"
     raise LookupError

@@ -22,6 +22,7 @@ class Process:
         self.lease_pools = lease_pools
         self.key = SimpleNamespace(lease_pools=lease_pools)
         self.number = 0
+        self.reset_ms = 3000
 
     def wake(self):
         self.woken += 1
@@ -43,7 +44,7 @@ class Process:
         for limit, units in granted.items():
             self.number += 1
             grant = {"limit": limit, "lease": str(self.number), "units": units, "start_us": 0, "left_ms": 3000}
-            grant |= {"exact": False, "small": False, "remaining": 9, "reset_ms": 3000}
+            grant |= {"exact": False, "small": False, "remaining": 9, "reset_ms": self.reset_ms}
             denial = {"limit": limit, "retry_ms": 30_000, "remaining": 0, "reset_ms": 30_000, "small": False}
             grants += [grant] if units else []
             denials += [] if units else [denial]
@@ -185,6 +186,36 @@ def test_each_call_is_patient_for_itself():
     assert isinstance(refusal, Refusal)
     assert (refusal.code, refusal.retry_after_s) == ("concurrency_limited", 1)
     assert process.ask()[0] == {}  # all slots are held here: there is nothing to ask for
+
+
+def test_a_busy_caller_of_a_quota_waits_for_no_new_lease():
+    process = Process(LeasePool(Limit("q", "monthly", "request", 10**6, None, "month")))
+    process.reset_ms = 30_000
+    first = process.admit()
+    process.answer(process.ask()[1], q=500)
+    assert process.admit(first.waiter) is None
+    process.now_ns += 2 * SECOND + 500 * MS  # of three
+    message, asked = process.lease_sync.offer()
+    assert message["return"] == []
+    assert [part["limit"] for part in message["acquire"]] == ["q"]
+    assert process.admit() is None  # while the heartbeat is under way
+    process.answer(asked, q=500)
+    process.now_ns += SECOND  # the first has ended
+    assert process.admit() is None
+    process.now_ns += SECOND
+    assert process.lease_sync.offer()[0]["return"] == [{"lease": "1", "unspent": 498}]
+
+
+def test_a_quota_that_others_want_units_of_is_given_back_near_the_end_of_its_lease():
+    process = Process(LeasePool(Limit("q", "monthly", "request", 10**6, None, "month")))
+    process.reset_ms = 30_000
+    first = process.admit()
+    process.answer(process.ask()[1], q=500)
+    assert process.admit(first.waiter) is None
+    process.lease_pools[0].call_back()
+    process.admission.due.add(process.lease_pools[0])
+    process.now_ns += SECOND
+    assert process.lease_sync.offer()[0]["return"] == [{"lease": "1", "unspent": 499}]
 
 
 def test_no_more_than_ten_thousand_calls_wait():

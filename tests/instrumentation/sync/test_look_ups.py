@@ -1,6 +1,9 @@
 """Keys that do not exist cost those who send them, and nobody else."""
 
+import pytest
+
 from keygauge.clock import MS, SECOND
+from keygauge.sync import look_ups
 from keygauge.sync.look_ups import LookUps
 
 NOW = 100 * SECOND
@@ -45,8 +48,59 @@ def test_full_queue_makes_room_at_the_cost_of_the_longest():
         add(queue, range(host * 1_000, host * 1_000 + 1_000), f"192.0.2.{host}")
     assert len(queue.waiting) == 10_000
     assert add(queue, [20_000], "198.51.100.1") == [True]
-    assert len(queue.waiting) == 10_000
+    assert len(queue.waiting) <= 10_000
     assert 20_000 in take(queue, 11)
+
+
+def guess(queue, addresses, now_ns=NOW):
+    """Have each address ask for a key that does not exist."""
+    for number, address in enumerate(addresses):
+        add(queue, [number], address, now_ns)
+        if number % 100 == 99:
+            queue.mark_unknown(queue.take(100).values(), now_ns)
+    queue.mark_unknown(queue.take(100).values(), now_ns)
+
+
+@pytest.mark.parametrize("address", ["10.{}.{}.1", "2001:db8:0:{:x}{:02x}::1"])
+def test_addresses_that_guess_come_after_those_that_do_not_however_many_they_are(address, monkeypatch):
+    monkeypatch.setattr(look_ups, "_MOST", 1_000)
+    queue = LookUps()
+    addresses = [address.format(number >> 8, number & 255) for number in range(1_200)]
+    guess(queue, addresses)
+    for number, guesser in enumerate(addresses):
+        add(queue, [number], guesser)
+    assert len(queue.waiting) == 1_000
+    assert add(queue, [20_000], "198.51.100.1") == [True]
+    assert len(queue.waiting) == 1_000
+    assert take(queue, 2)[0] == 20_000
+
+
+def test_a_guess_is_forgotten_after_a_minute():
+    queue = LookUps()
+    guess(queue, ["192.0.2.1"])
+    add(queue, [1], "192.0.2.1", NOW + 61 * SECOND)
+    add(queue, [2], "192.0.2.2", NOW + 61 * SECOND)
+    assert take(queue, 1) == [1]
+
+
+def test_known_keys_are_carried_whatever_waits(monkeypatch):
+    monkeypatch.setattr(look_ups, "_MOST", 1_000)
+    queue = LookUps()
+    for number in range(1_000):
+        add(queue, [number], f"10.{number >> 8}.{number & 255}.1")
+    for number in range(20_000, 20_400):
+        queue.add_known(digest(number), f"key{number}")
+    taken = take(queue, 500)
+    assert taken[:250] == list(range(20_000, 20_250))
+    assert taken[250:] == list(range(250))
+
+
+def test_memory_is_bounded_however_many_addresses_guess(monkeypatch):
+    monkeypatch.setattr(look_ups, "_MOST_SUSPECTS", 500)
+    monkeypatch.setattr(look_ups, "_MOST_GUESSERS", 300)
+    queue = LookUps()
+    guess(queue, (f"10.{number >> 8}.{number & 255}.1" for number in range(600)))
+    assert (len(queue._suspects), len(queue._guessers), len(queue.waiting)) == (500, 300, 0)
 
 
 def test_guesses_are_refused_beyond_their_rate_and_forgotten():

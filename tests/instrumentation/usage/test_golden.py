@@ -33,7 +33,9 @@ EXPECTED = {
     "bedrock_converse.json": (Usage(125, 60), None, "aws.bedrock"),
     "bedrock_converse.sse": (Usage(47, 20), None, "aws.bedrock"),
     "bedrock_converse_cached.json": (Usage(17951, 295, 17914, 0), None, "aws.bedrock"),
+    "cohere_classify.json": (Usage(details={"classifications": 2}), None, "cohere"),
     "cohere_embed.json": (Usage(2), None, "cohere"),
+    "cohere_rerank.json": (Usage(details={"search_units": 1}), None, "cohere"),
     "cohere_v1_chat.json": (Usage(17, 12), None, "cohere"),
     "cohere_v1_chat.ndjson": (Usage(17, 12), None, "cohere"),
     "cohere_v2_chat.json": (Usage(5, 418), None, "cohere"),
@@ -102,7 +104,7 @@ EXPECTED = {
         "anthropic",
     ),
     "perplexity_chat.json": (
-        Usage(33, 715, None, None, 96, {"web_searches": 21}),
+        Usage(33, 811, None, None, 96, {"web_searches": 21, "citations": 2602}),
         "sonar-deep-research",
         "perplexity",
     ),
@@ -137,11 +139,79 @@ EXPECTED = {
     "together_chat.sse": (Usage(42, 30, 16), "meta-llama/Llama-3.3-70B-Instruct-Turbo", "openai"),
     "vllm_embedding.json": (Usage(9, 0), "intfloat/e5-mistral-7b-instruct", "openai"),
     "xai_chat.sse": (Usage(41, 519, 7, None, 415), "grok-4-0709", "x_ai"),
+    "anthropic_advisor.json": (Usage(412, 531, 0, 0), "claude-sonnet-4-6", "anthropic"),
+    "anthropic_compaction_cached.json": (
+        Usage(180185, 45, 180100, 57, None, {"cache_write_1h": 7, "tool_calls": 2}),
+        "claude-opus-4-6",
+        "anthropic",
+    ),
+    "anthropic_whole_input_first.sse": (Usage(1015, 20, 1000), "glm-4.6", "zai"),
+    "bedrock_converse_openai.json": (Usage(151410, 639, 132976, 18433), None, "aws.bedrock"),
+    "bedrock_nova_invoke.json": (Usage(1038, 10, 1024, 0), None, "aws.bedrock"),
+    "gemini_grounding.json": (
+        Usage(115, 7, details={"input_image": 40, "web_searches": 2}),
+        "gemini-3-pro-preview",
+        "gcp.gemini",
+    ),
+    "gemini_imagen.json": (Usage(details={"images": 2}), None, "gcp.gemini"),
+    "gemini_interaction_modalities.json": (
+        Usage(
+            320,
+            29,
+            100,
+            None,
+            20,
+            {"input_audio": 170, "cache_read_audio": 80, "output_image": 9, "web_searches": 2},
+        ),
+        "gemini-2.5-flash",
+        "gcp.gemini",
+    ),
+    "gemini_sdk.json": (Usage(264, 16, None, None, 11, {"input_image": 258}), "gemini-2.5-flash", "gcp.gemini"),
+    "litellm_chat_cached.json": (
+        Usage(194, 2, 100, 50, details={"cache_write_1h": 30}),
+        "claude-sonnet-4-5",
+        "anthropic",
+    ),
+    "llama_cpp_completion_cached.json": (Usage(100, 5, 90), "gpt-oss-20b.gguf", None),
+    "mistral_conversation.json": (Usage(7300, 55, details={"web_searches": 1}), None, "openai"),
+    "mistral_conversation.sse": (Usage(7300, 55, details={"web_searches": 1}), "mistral-medium-2505", "mistral_ai"),
+    "mistral_ocr.json": (Usage(details={"pages": 29}), "mistral-ocr-2505-completion", "mistral_ai"),
+    "openai_image_svg.json": (Usage(50, 50, details={"input_image": 40, "output_image": 50}), None, "openai"),
+    "openai_image_urls.json": (Usage(details={"images": 2}), None, "openai"),
+    "openai_response_tools.json": (
+        Usage(331, 236, 100, 0, 10, {"web_searches": 1, "tool_calls": 1, "output_image": 196}),
+        "gpt-5-2025-08-07",
+        "openai",
+    ),
+    "openai_response_tools.sse": (
+        Usage(331, 236, 100, 0, 10, {"web_searches": 1, "tool_calls": 1, "output_image": 196}),
+        "gpt-5-2025-08-07",
+        "openai",
+    ),
+    "openai_transcription_verbose.json": (Usage(details={"seconds": 9}), None, "openai"),
+    "openai_video.json": (Usage(details={"seconds": 8}), "sora-2", "openai"),
+    "openrouter_video.json": (
+        Usage(1000, 5, 0, 0, 0, {"input_audio": 50, "input_video": 900}),
+        "google/gemini-2.5-flash",
+        "gcp.gemini",
+    ),
+    "perplexity_deep_research.json": (
+        Usage(33, 205342, None, None, 193947, {"web_searches": 21, "citations": 19028}),
+        "sonar-deep-research",
+        "perplexity",
+    ),
+    "sglang_batch.json": (Usage(13, 9, 2), None, None),
+    "sglang_chat.json": (Usage(33, 500, None, None, 400), "Qwen/Qwen3-32B", "openai"),
+    "tgi_batch.json": (Usage(2, 20), None, None),
+    "xai_image.json": (Usage(details={"images": 2}), None, "openai"),
+    "xai_response.json": (
+        Usage(20872, 4872, 9920, None, 300, {"web_searches": 7, "tool_calls": 1}),
+        "grok-4-fast",
+        "x_ai",
+    ),
 }
 TELLING_NONE = {
     "azure_chat_without_usage.sse": "gpt-4o-mini",
-    "cohere_classify.json": None,
-    "cohere_rerank.json": None,
     "openai_chat_without_usage.sse": "gpt-4o-mini",
     "openai_error.json": None,
 }
@@ -229,6 +299,20 @@ def test_byte_order_mark_is_passed_over(name):
 @pytest.mark.parametrize(("name", "model"), TELLING_NONE.items())
 def test_answer_without_usage_is_not_zero(name, model):
     assert read(name, [(GOLDEN / name).read_bytes()]) == (None, model, None, "none", "no_usage")
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "usage"),
+    [
+        ("anthropic_advisor.json", "claude-opus-4-6", Usage(823, 1612, 0, 0)),
+        ("openai_image_svg.json", "gpt-5", Usage(120, 900, None, None, 200)),
+    ],
+)
+def test_what_other_models_used_is_told_apart(name, model, usage):
+    reader = reader_for(b"application/json", None)
+    reader.feed((GOLDEN / name).read_bytes())
+    reader.close(complete=True)
+    assert list(reader.others) == [(model, usage)]
 
 
 def test_anthropic_stream_that_failed_is_partial():

@@ -42,7 +42,6 @@ def usage_of(**counts):
         ('{"usage": {"cpu": 3}}', "no_usage"),
         ('{"usageMetadata": 3}', "no_usage"),
         ('{"meta": {"billed_units": 3}}', "no_usage"),
-        ('{"meta": {"billed_units": {"search_units": 1}}}', "no_usage"),
         ('{"type": "message_start", "message": {"usage": 3}}', "no_usage"),
         ('{"type": "message-end", "delta": {"usage": 3}}', "no_usage"),
         ('{"type": "response.completed", "response": {"usage": 3}}', "no_usage"),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keygauge.key import digest
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import key_limits, keys
 from keygauge_keyservice.ledger import ingest
@@ -89,3 +90,13 @@ def test_tokens_of_others_are_no_keys(client, operator):
 @pytest.mark.parametrize("query", [{"from": "x"}, {"from": "2026-02-01T00:00:00Z", "to": "2026-01-01T00:00:00Z"}])
 def test_bad_range_is_refused(client, owned, query):
     assert ask(client, owned[1], **query).status_code == 422
+
+
+def test_an_imported_key_asks_as_one_of_ours(client, connection, owned, settings):
+    token = "sk-of-another-system-1"
+    given = {"peppers": settings.peppers, "account_id": owned[0].account_id, "actor": "test", "name": "imported"}
+    made = keys.take_over(connection, digest(token), **given)
+    connection.commit()
+    assert ask(client, token).json["key"]["id"] == made.id
+    assert ask(client, f"{token}2").status_code == 401
+    assert ask(client, "sk-\u00e9").status_code == 401

@@ -39,7 +39,8 @@ def ask(connection, plan_id, name, subject, units):
     number = next(limit.id for limit in plans.require(connection, plan_id).limits if limit.name == name)
     wanted = [Acquisition(f"{number}:{subject}", units, units)]
     with connection.transaction():
-        done = leases.exchange(connection, service=None, replica="r", acquisitions=wanted, replicas=1)
+        asked = leases.Asked(service=None, replica="r", acquisitions=wanted)
+        (done,) = leases.exchange(connection, [asked], alive=1)
     connection.execute("UPDATE lease SET spent = units")
     return done.granted[0].grant.units
 

@@ -124,6 +124,14 @@ def test_a_network_of_ipv6_is_one_address(connection):
     assert [admit(number) for number in range(login_throttle.PER_EMAIL_AND_IP + 1)][-1] is False
 
 
+def test_ipv4_addresses_are_told_apart_where_the_socket_writes_them_as_ipv6(connection):
+    def admit(number):
+        return login_throttle.admit(connection, email=f"{number}@example.com", ip="::ffff:192.0.2.1")
+
+    assert [admit(number) for number in range(login_throttle.PER_IP + 1)][-1] is False
+    assert login_throttle.admit(connection, email="ada@example.com", ip="::ffff:192.0.2.2")
+
+
 # Links
 
 

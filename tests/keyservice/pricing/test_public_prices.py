@@ -62,6 +62,24 @@ def test_a_kind_with_a_rate_of_its_own_costs_what_that_says(make_event, price, m
     assert price(plain._replace(details=details)).nanousd == price(plain).nanousd + beyond
 
 
+def test_deep_research_costs_what_its_provider_says(make_event, price):
+    research = make_event(
+        provider="perplexity",
+        model="sonar-deep-research",
+        input_tokens=33,
+        cache_read_tokens=None,
+        output_tokens=11_395 + 193_947,
+        reasoning_tokens=193_947,
+        details={"citations": 19_028, "web_searches": 21},
+    )
+    assert price(research).nanousd == 816_123_000
+
+
+def test_pieces_without_a_rate_are_unpriced_and_not_free(make_event, price):
+    drawing = make_event(provider="openai", model="gpt-image-1", input_tokens=None, output_tokens=None)
+    assert price(drawing._replace(details={"images": 3})) is None
+
+
 def test_what_is_sold_by_the_second_needs_no_tokens(make_event, price):
     event = make_event(provider="groq", model="whisper-large-v3", input_tokens=None, output_tokens=None)
     assert price(event._replace(details={"seconds": 3600})).nanousd == 111_000_000  # 0.111 dollars an hour

@@ -7,6 +7,7 @@ import pytest
 import uvicorn
 
 from keygauge_keyservice.serving import connection
+from keygauge_keyservice.serving.bodies import Bodies
 from keygauge_keyservice.serving.bridge import Bridge
 
 LARGE = b"x" * (8 << 20)
@@ -14,6 +15,9 @@ LARGE = b"x" * (8 << 20)
 
 def app(environ, start_response):
     body = environ["wsgi.input"].read()
+    if environ["PATH_INFO"] == "/stream":
+        start_response("200 OK", [])
+        return (LARGE[:70_000] for _ in range(150))
     answer = LARGE if environ["PATH_INFO"] == "/large" else b"%d" % len(body)
     start_response("200 OK", [("Content-Length", str(len(answer)))])
     return [answer]
@@ -31,7 +35,7 @@ def served(monkeypatch):
     monkeypatch.setattr(connection, "BODY_S", 0.6)
     monkeypatch.setattr(connection, "WRITE_S", 0.5)
     options = uvicorn.Config(
-        Bridge(app, threads=1, queue=4),
+        Bodies(Bridge(app, threads=1, queue=4)),
         http=connection.protocol(connections_max=8),
         ws="none",
         lifespan="off",
@@ -82,16 +86,29 @@ def test_a_head_has_a_largest_size(client):
     assert read_all(client).startswith(b"HTTP/1.1 431")
 
 
-def test_a_client_that_does_not_read_is_dropped(served):
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.settimeout(100)
-        client.connect(served.address)
-        client.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+@pytest.mark.parametrize("path", ["/large", "/stream"])
+def test_a_client_that_does_not_read_is_dropped(served, path):
+    with reading_little(served, path) as client:
         wait_until(lambda: len(served.connections) == 1)
         assert answered(served.address) == b"0"  # the one thread is free
         wait_until(lambda: not served.connections)
         assert len(read_all(client)) < len(LARGE)
+
+
+def test_clients_that_read_slowly_hold_no_thread(served, monkeypatch):
+    monkeypatch.setattr(connection, "WRITE_S", 100)
+    slow = [reading_little(served, "/stream") for _ in range(4)]
+    for _ in range(3):
+        for client in slow:
+            assert client.recv(4096)
+        assert answered(served.address) == b"0"
+    for client in slow:
+        client.close()
+
+
+def test_a_stream_arrives_whole(served):
+    answer = answered(served.address, b"\r\n", path="/stream")
+    assert answer.count(b"x") == 150 * 70_000
 
 
 def test_the_longest_waiting_leave_when_too_many_come(served):
@@ -116,17 +133,26 @@ def wait_until(holds):
         time.sleep(0.01)
 
 
-def answered(address, rest=b"\r\n"):
+def reading_little(served, path):
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(100)
+    client.connect(served.address)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
+def answered(address, rest=b"\r\n", path="/"):
     with socket.create_connection(address, timeout=100) as client:
-        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + rest)
+        client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + rest)
         return read_all(client).partition(b"\r\n\r\n")[2]
 
 
 def read_all(client):
-    received = b""
+    received = bytearray()
     try:
         while data := client.recv(1 << 16):
             received += data
     except ConnectionResetError:
         pass
-    return received
+    return bytes(received)

@@ -84,6 +84,22 @@ async def test_who_waits_too_long_is_told_to_come_back():
     assert await first == 200
 
 
+@pytest.mark.parametrize("client", ["192.0.2.1", "2001:db8::{:x}"])
+async def test_sessions_that_an_address_invents_give_it_no_more_room(client):
+    pages = App()
+    turns = Turns(pages, of_address_max=5)
+    many = [
+        asyncio.create_task(ask(turns, scope(client=client.format(number), cookie=f"keygauge_session={number}")))
+        for number in range(8)
+    ]
+    other = asyncio.create_task(ask(turns, scope(client="198.51.100.1", cookie="keygauge_session=b")))
+    await asyncio.sleep(0.01)
+    pages.let_go.set()
+    assert sorted(await asyncio.gather(*many)) == [200] * 5 + [429] * 3
+    assert await other == 200
+    assert not turns._of_address
+
+
 async def test_addresses_behind_proxies_are_told_apart():
     pages = App()
     turns = Turns(pages, proxies=1, at_once=1)

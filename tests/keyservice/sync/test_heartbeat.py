@@ -15,6 +15,7 @@ from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.sync.heartbeat import Received
 from keygauge_keyservice.usage.quota import find_quotas
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
@@ -55,7 +56,9 @@ def send(connection):
 def send_on(connection, replica=ONE, **parts):
     head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
     message = msgspec.convert(head | parts, Heartbeat)
-    answer = heartbeat.answer(connection, message, service=None, peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+    (answer,) = heartbeat.answer(
+        connection, [Received(message, None)], peppers=PEPPERS, prices=PriceBook(PublicPrices())
+    )
     return msgspec.to_builtins(answer)
 
 
@@ -136,8 +139,10 @@ def test_a_hash_of_another_pepper_is_found_and_one_of_a_lost_pepper_is_not(conne
     newer = Peppers({**PEPPERS.by_version, 2: b"x" * 32})
     lost = Peppers({2: b"x" * 32})
     with connection.transaction():
-        assert len(heartbeat.answer(connection, message, service=None, peppers=newer, prices=None).found) == 1
-        assert len(heartbeat.answer(connection, message, service=None, peppers=lost, prices=None).unknown) == 1
+        (answer,) = heartbeat.answer(connection, [Received(message, None)], peppers=newer, prices=None)
+        assert len(answer.found) == 1
+        (answer,) = heartbeat.answer(connection, [Received(message, None)], peppers=lost, prices=None)
+        assert len(answer.unknown) == 1
 
 
 def test_a_disabled_key_is_in_the_feed(send, connection, key):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.limits.model_names import in_address
 from keygauge.telemetry import tracing
-from keygauge.usage.messages import MessageReader, may_tell
+from keygauge.usage.counts import UNTOLD
+from keygauge.usage.messages import MessageReader, document_in
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -24,6 +27,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_FILES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 _SWITCHED = 101
 _FAILURES = frozenset({1011, 1012, 1013, 1014})  # RFC 6455 and its registry: what a server ends a session with
 
@@ -52,7 +56,8 @@ class AsgiResponder(Responder, eq=False):
 
     def finish(self) -> None:
         """End with the app, if the call has not ended before."""
-        self.end(complete=False, last=True)
+        if not self._settled or self._rest is not None:
+            self.end(complete=False, last=True)
 
     @property
     def is_cross_origin(self) -> bool:
@@ -129,19 +134,27 @@ class HttpResponder(AsgiResponder, eq=False):
             if body:
                 self._read(body)
             if self.call.status and not message.get("more_body", False) and not self._awaits_trailers:
-                self.end(complete=not self._is_gone and self.call.raised is None)
+                self.end(complete=self._is_whole())
         elif kind == "http.response.start" and not self._settled:
             message = self._start(message)
         elif kind == "http.response.trailers":
             self._take_trailers(message)
-        elif kind == "http.response.pathsend":  # the server sends a file by itself
-            self.call.response_bytes = 0 if self.call.method == "HEAD" else _file_size(message["path"])
-            self.end(complete=not self._is_gone)
+        elif kind in _FILES:
+            self._take_file(message)
         try:
             await self._send(message)
         except OSError:  # ASGI 2.4: how a server says that the client left
+            if not self._is_gone and not self._settled:
+                self.call.response_bytes -= len(message.get("body", b""))
             self._is_gone = True
             raise
+
+    def _take_file(self, message: Message) -> None:
+        """Count what the server sends by itself: a file, or a part of an open one."""
+        size = _part_size(message) if "file" in message else _file_size(message["path"])
+        self.call.response_bytes += 0 if self._has_no_body or self._settled else size
+        if not message.get("more_body", False):
+            self.end(complete=self._is_whole())
 
     def _take_trailers(self, message: Message) -> None:
         """Read what comes after the body; the last of it ends the answer."""
@@ -156,16 +169,17 @@ class HttpResponder(AsgiResponder, eq=False):
             call.status = LEFT if self._is_gone else message["status"]
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 tracing.find_inside(call)
-            headers: Fields = list(message.get("headers", ()))
+            headers: Fields = message.get("headers", ())
             told = dict(headers)
             if b"content-type" not in told:  # ASGI has names in lower case, Django as they were given
                 told = {name.lower(): value for name, value in headers}
             self.headers = told
+            self._length = told.get(b"content-length")
             self._expect(told.get(b"content-type"), told.get(b"content-encoding"))
             self._awaits_trailers = message.get("trailers", False)
             if call.policy is None:
                 return message
-            return {**message, "headers": headers + call.policy.fields(now_ns(), told)}
+            return {**message, "headers": [*headers, *call.policy.fields(now_ns(), told)]}
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message
@@ -215,10 +229,31 @@ class WebSocketResponder(AsgiResponder, eq=False):
         call.messages += 1
         if not call.first_byte_ns:
             call.first_byte_ns = now_ns()
-        text = message.get("text")
-        if text is not None and may_tell(text):
+        document = document_in(message.get("text"), message.get("bytes"))
+        if document is not None:
             self._reader = self._reader or MessageReader()
-            self.runtime.attempt("read", self._reader.feed, text.encode())
+            self.runtime.attempt("read", self._reader.feed, document)
+        if call.reservation is not None and (document is not None or call.usage is not None):
+            self.runtime.attempt("charge", self._charge)
+
+    def _charge(self) -> None:
+        """Charge limits with what the session used since they were last charged: it may go on for hours."""
+        call, reader = self.call, self._reader
+        read = reader if isinstance(reader, MessageReader) else None
+        usage = call.usage or (read and read.usage)
+        authorizer = self.runtime.authorizer
+        if authorizer is None or not usage or usage in (UNTOLD, call.charged):
+            return
+        part = copy(call)
+        part.usage, part.usage_status = usage, "reported"
+        part.model = call.model or (read and read.model) or next(iter(in_address(self.path, self.query)), None)
+        rules = self.runtime.providers
+        part.provider = call.provider or (
+            part.model and rules.of_request(call.route, self.path, part.model, call.providers)
+        )
+        part.reservation, call.reservation = call.reservation.split()
+        call.charged = usage
+        authorizer.settle(part)
 
     async def send(self, message: Message) -> None:
         """Pass a message of the app on, counted."""
@@ -256,6 +291,18 @@ def _file_size(path: str) -> int:
     try:
         return Path(path).stat().st_size
     except OSError:  # the server will say so
+        return 0
+
+
+def _part_size(message: Message) -> int:
+    """Count what a server sends of an open file: from where it is to its end, where that is not said."""
+    count, offset = message.get("count"), message.get("offset")
+    if count is not None:
+        return int(count)
+    try:
+        start = os.lseek(message["file"], 0, os.SEEK_CUR) if offset is None else offset
+        return max(os.fstat(message["file"]).st_size - start, 0)
+    except OSError:
         return 0
 
 

@@ -13,7 +13,7 @@ from keygauge.usage import Reader, Usage, header_counts, operations, request_mod
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
-from keygauge.usage.reading import Missing
+from keygauge.usage.reading import Missing, Others
 
 _REFUSED = 400
 _FAILED = 500
@@ -46,13 +46,15 @@ class Exchange(Protocol):
         """The request's query."""
 
 
-def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, *, complete: bool) -> None:
-    """Write into a call what it used; what the app stated itself wins."""
+def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, *, complete: bool) -> Others:
+    """Write into a call what it used; what the app stated itself wins. Return what other models used beside."""
     is_stated = call.usage is not None
     shape, missing = None, None
+    others: Others = ()
     if reader is not None:
         usage, model, shape, status, missing = reader.close(complete=complete)
-        if reader.events:
+        others = reader.others
+        if reader.events or not reader.has_content:  # comments are none
             call.messages = reader.events
         if call.model is None:
             call.model = model
@@ -71,6 +73,7 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
         ) or shape
     if call.key not in _NO_KEY and (call.model is None or policy.asked.is_new(call.model)):
         _name_asked(call, exchange, policy)
+    return () if is_stated or call.is_free else others
 
 
 def _complete(
@@ -79,7 +82,11 @@ def _complete(
     """Find what the body of an answer that went well did not tell; return what is missing then."""
     if call.usage is None and (told := header_counts.read(exchange.headers)):
         call.usage, call.usage_status, missing = told, "reported", None
-    if not is_stated and not _consumes(call, reader, exchange, policy):
+    if not is_stated and (
+        not _shows_new(call, reader, exchange, policy)
+        if call.method in operations.READS
+        else operations.is_free(exchange.path)
+    ):
         missing = missing if call.usage is None else None
         call.usage, call.usage_status, call.is_free = None, "none", True
         return missing
@@ -91,10 +98,8 @@ def _complete(
     return missing
 
 
-def _consumes(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy) -> bool:
-    """Tell whether a call used what its answer shows."""
-    if call.method not in operations.READS:
-        return not operations.is_free(exchange.path)
+def _shows_new(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy) -> bool:
+    """Tell whether a call that reads an answer is to be charged with what it shows."""
     if call.usage is None:
         return call.stream is not None
     name = reader.answer if reader is not None else None

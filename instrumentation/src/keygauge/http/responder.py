@@ -14,10 +14,12 @@ from keygauge.http.layers import Walk
 from keygauge.http.metering import meter
 from keygauge.limits.authorizer import Authorizer
 from keygauge.telemetry.aggregator import Aggregator
-from keygauge.usage import Reader, kind_of, operations
+from keygauge.usage import Reader, Usage, kind_of, operations
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
+from keygauge.usage.providers.names import provider_of
+from keygauge.usage.reading import Others
 from keygauge.usage.sse import read_events
 
 LEFT = 499  # the status of a call whose client left before the answer began
@@ -29,6 +31,7 @@ _LAST_EVENTS = (
     b'"message_stop"}\n\n',
     b'"message_stop" }\n\n',
 )  # OpenAI, Anthropic
+_BODILESS = frozenset({204, 304})
 _SENT_BYTES = 2048
 _LAST_BYTES = max(map(len, _LAST_EVENTS))
 
@@ -71,13 +74,16 @@ class Responder(Struct, kw_only=True, eq=False):
     is_document: bool = False  # the answer, of JSON
     sent_first: bytes = b""  # the request's beginning, and its last chunk
     sent_last: bytes = b""
+    _has_no_body: bool = False  # HEAD, or a status without one: what the app gives is not sent
     _is_answered: bool = False  # a held call, in full
+    _length: bytes | str | None = None  # of the answer's body, as it is declared
     _params: dict[str, Any] | None = None  # of the path, as far as it was followed
     _is_gone: bool = False  # the client, before the answer's end
     _is_over: bool = False  # the event has passed that clients read no further than
     _rest: Reader | None = None  # of what follows that event
     _reader: Reader | None = None  # of the answer's body, or a session's messages
     _settled: bool = False
+    _spent: Any = None  # what the call had reserved, once that is settled
 
     def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
         """Settle the call; the first time counts, so that background work after the answer does not.
@@ -106,13 +112,21 @@ class Responder(Struct, kw_only=True, eq=False):
                 call.route = self.find_route() or UNMATCHED
         except Exception:  # noqa: BLE001 - ours, never the host's
             runtime.fault("route")
+        others: Others = ()
         try:
-            self._conclude(complete=complete)
+            others = self._conclude(complete=complete)
         except Exception:  # noqa: BLE001 - as above
             runtime.fault("usage")
         if error is not None or not complete or not 0 < call.status < _FAILED:
             runtime.attempt("error", self._name_error, error, complete=complete)
-        runtime.settle(call)
+        self._settle(others)
+
+    def _settle(self, others: Others) -> None:
+        """Settle the call, and after it what other models used for its answer."""
+        self._spent = self.call.reservation
+        self.runtime.settle(self.call)
+        for model, usage in others:
+            self.runtime.attempt("others", self._settle_other, model, usage)
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
         """Say who ended the call where not as its answer said, from what was seen.
@@ -122,10 +136,11 @@ class Responder(Struct, kw_only=True, eq=False):
         """
         call = self.call
         if self._is_gone and not complete:
-            call.error = "client_disconnected" if error is None or not call.status else name_of(error)
+            call.error = "client_disconnected"
             call.status = call.status or LEFT
         elif error is not None and not isinstance(error, Exception):
-            call.status = call.status or LEFT
+            is_server = isinstance(error, SystemExit | KeyboardInterrupt)  # else its task was cancelled: a client left
+            call.status = call.status or (_FAILED if is_server else LEFT)
             call.error = name_of(error)
         elif error is not None or not complete or call.status == 0:
             raised = call.raised if error is None else name_of(error)
@@ -141,6 +156,18 @@ class Responder(Struct, kw_only=True, eq=False):
         if call.status < _REFUSED:
             call.status, call.error, call.is_broken = _FAILED, error, True
 
+    def _is_whole(self) -> bool:
+        """Tell whether a body that the app has ended is one: the client is there, and has the length it was told."""
+        if self._is_gone or self.call.raised is not None:
+            return False
+        length = self._length
+        if length is None or self._has_no_body:
+            return True
+        try:
+            return self.call.response_bytes >= int(length)
+        except ValueError:  # none of ours to judge
+            return True
+
     def _note_answer(self, *, complete: bool) -> None:
         """Note that a held call's answer is over."""
         if not self._is_answered:
@@ -150,10 +177,11 @@ class Responder(Struct, kw_only=True, eq=False):
     def _expect(self, content_type: bytes | str | None, encoding: bytes | str | None) -> None:
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
+        self._has_no_body = call.method == "HEAD" or call.status in _BODILESS
         kind = kind_of(content_type)
-        self.is_document = kind.is_document
-        self._reader = kind.reader(encoding)
-        if kind.is_stream:
+        make, self.is_document, is_stream = kind
+        self._reader = kind.reader(encoding) if encoding else make and make()
+        if is_stream:
             if call.stream is None:
                 call.stream = "sse"
                 self.runtime.aggregator.stream_opened("sse")
@@ -174,7 +202,7 @@ class Responder(Struct, kw_only=True, eq=False):
         where all usage is told by then.
         """
         call = self.call
-        if self._settled or self._is_gone or call.method == "HEAD":  # told already, or not sent
+        if self._settled or self._is_gone or self._has_no_body:  # told already, or not sent
             if self._is_over and self._settled:
                 self._rest = self._rest or read_events()
                 self.runtime.attempt("read", self._rest.feed, body)
@@ -195,12 +223,21 @@ class Responder(Struct, kw_only=True, eq=False):
                 if reader is None or reader.is_final:
                     self.end(complete=True)
 
-    def _conclude(self, *, complete: bool) -> None:
-        """Write what the call used."""
+    def _conclude(self, *, complete: bool) -> Others:
+        """Write what the call used; return what other models used beside."""
         reader, self._reader = self._reader, None
-        meter(self.call, reader, self, self.runtime, complete=complete)
+        others = meter(self.call, reader, self, self.runtime, complete=complete)
         if reader is not None and reader.failed:
+            self._fail()
+        return others
+
+    def _fail(self) -> None:
+        """Count a call as failed whose answer says so, where that is known to be said of the call."""
+        call = self.call
+        if call.stream:
             self._break("stream_error")
+        elif call.method not in operations.READS and operations.names_a_model(self.path) and call.status < _REFUSED:
+            call.status, call.error, call.is_broken = _FAILED, "error_in_answer", call.usage is not None
 
     def _end_rest(self, *, complete: bool) -> None:
         reader, self._rest = self._rest, None
@@ -213,14 +250,28 @@ class Responder(Struct, kw_only=True, eq=False):
         usage = usage and (self.runtime.answers.rest(answer, usage) or usage)
         if usage is None or usage == UNTOLD:  # the first once more
             return
+        another = self._another(usage, model or self.call.model)
+        another.usage_status, another.missing, another.messages = status, missing, reader.events
+        another.provider = another.provider or provider
+        another.ended_ns = now_ns()
+        self.runtime.settle(another)
+
+    def _settle_other(self, model: str, usage: Usage) -> None:
+        """Count what another model used for the answer, by its own price, as a call of its own."""
+        another = self._another(usage, model)
+        another.provider = provider_of(model) or another.provider
+        self.runtime.settle(another)
+
+    def _another(self, usage: Usage, model: str | None) -> Call:
+        """Make a call of what is to be counted beside the call of this answer, which is in the ledger already."""
         another = copy(self.call)
         self.runtime.aggregator.started(another)
-        another.usage, another.usage_status, another.missing = usage, status, missing
-        another.model, another.provider = model or another.model, another.provider or provider
-        another.request_bytes = another.response_bytes = another.first_byte_ns = 0
-        another.context, another.messages, another.stream = None, reader.events, None
-        another.started_ns, another.ended_ns = another.ended_ns, now_ns()
-        self.runtime.settle(another)
+        another.usage, another.usage_status, another.missing, another.model = usage, "reported", None, model
+        another.request_bytes = another.response_bytes = another.first_byte_ns = another.messages = 0
+        another.context, another.stream = None, None
+        another.started_ns = another.ended_ns
+        another.reservation = self._spent and self._spent.again()
+        return another
 
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""

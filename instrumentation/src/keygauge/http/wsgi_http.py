@@ -14,7 +14,7 @@ from keygauge.clock import now_ns
 from keygauge.http import preflight, request_body, wsgi_route
 from keygauge.http.layers import HostSearch, Walk
 from keygauge.http.problem import Answer
-from keygauge.http.responder import Responder
+from keygauge.http.responder import LEFT, Responder
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.telemetry import tracing
@@ -25,7 +25,6 @@ Write = Callable[[bytes], object]
 StartResponse = Callable[..., Write]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-_BODILESS = frozenset({204, 304})
 _PHRASES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 429: "Too Many Requests"}
 
 
@@ -78,7 +77,7 @@ class WsgiResponder(Responder, eq=False):
         ):  # servers treat these apart, to tell a Content-Length of their own
             for chunk in chunks:
                 self._read(chunk)
-            self.end(complete=True)
+            self.end_whole()
             return chunks
         if self._is_file(chunks):  # the server sends it by itself, perhaps by sendfile(2)
             self.call.response_bytes = self._file_size(chunks)
@@ -125,6 +124,14 @@ class WsgiResponder(Responder, eq=False):
             return self.follow().template if self.host.finds() else None
         return matched if matched in {None, UNMATCHED} else f"{script_name.removeprefix(self._script_name)}{matched}"
 
+    def note_left(self) -> None:
+        """Note that the client left its upload."""
+        self._is_gone = True
+
+    def end_whole(self) -> None:
+        """End with the app's last chunk."""
+        self.end(complete=self._is_whole())
+
     def read(self, chunk: bytes) -> None:
         """Read a chunk on its way.
 
@@ -137,19 +144,19 @@ class WsgiResponder(Responder, eq=False):
 
     def close(self) -> None:
         """End with the server's `close()`: a client that left, unless there was nothing to send."""
-        is_empty = self.call.method == "HEAD" or self.call.status in _BODILESS or self._expected == 0
+        is_empty = self._has_no_body or self._expected == 0
         self._is_gone = self._is_gone or not is_empty
         self.end(complete=is_empty, last=True)
 
     def _begin(self, status: str, headers: Headers) -> Headers:
         call = self.call
         try:
-            call.status = int(status[:3])
+            call.status = LEFT if self._is_gone else int(status[:3])
             call.matched = call.matched or wsgi_route.noted(self._environ)
             if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
                 tracing.find_inside(call)
             told = {name.lower(): value for name, value in headers}
-            length = told.get("content-length")
+            length = self._length = told.get("content-length")
             self._expected = None if length is None else int(length)
             self.headers = told
             self._expect(told.get("content-type"), told.get("content-encoding"))
@@ -204,7 +211,7 @@ class PassingAnswer:
                 self._chunks = iter(self._iterable)
             chunk = next(self._chunks)
         except StopIteration:
-            responder.end(complete=True)
+            responder.end_whole()
             raise
         except BaseException as error:
             responder.end(complete=False, error=error)
@@ -252,14 +259,15 @@ class CountedInput(Struct, eq=False):
 
     _stream: Any
     _responder: WsgiResponder
+    _left_bytes: int | None = None  # of its declared length, to be read yet
 
     def read(self, *size: int) -> bytes:
         """Read as the server's stream does."""
-        return self._count(self._stream.read(*size))
+        return self._pass(self._stream.read, *size)
 
     def readline(self, *size: int) -> bytes:
         """Read a line as the server's stream does."""
-        return self._count(self._stream.readline(*size))
+        return self._pass(self._stream.readline, *size)
 
     def readlines(self, *hint: int) -> list[bytes]:
         """Read lines as the server's stream does."""
@@ -278,7 +286,19 @@ class CountedInput(Struct, eq=False):
             self._responder.note_sent(bytes(memoryview(buffer)[:size]))
         return size  # type: ignore[no-any-return]  # a server's stream has no type
 
-    def _count(self, data: bytes) -> bytes:
+    def _pass(self, read: Callable[..., bytes], *size: int) -> bytes:
+        try:
+            data = read(*size)
+        except OSError:  # how servers say that the client left
+            self._responder.note_left()
+            raise
+        return self._count(data, ends=not data and size[:1] != (0,))
+
+    def _count(self, data: bytes, *, ends: bool = False) -> bytes:
+        if self._left_bytes is not None:
+            self._left_bytes -= len(data)
+            if ends and self._left_bytes > 0:  # or by nothing more, before the length that it declared
+                self._responder.note_left()
         self._responder.note_sent(data)
         return data
 

@@ -32,7 +32,20 @@ class Reservation:
     parts: tuple[tuple[LeasePool, Lease, int], ...]
     noted: tuple[tuple[str, Outcome], ...] = ()
 
+    def again(self) -> Reservation:
+        """Return one of nothing, from the same limits: settling it charges them with all that was used beyond."""
+        return Reservation(tuple((lease_pool, lease, 0) for lease_pool, lease, _ in self._used()))
 
+    def split(self) -> tuple[Reservation, Reservation]:
+        """Return what is settled while a call goes on, and what is left to settle at its end."""
+        held = (part for part in self.parts if part[0].limit.unit not in _USED)
+        return Reservation(tuple(self._used())), Reservation((*held, *self.again().parts))
+
+    def _used(self) -> list[tuple[LeasePool, Lease, int]]:
+        return [part for part in self.parts if part[0].limit.unit in _USED]
+
+
+_USED = frozenset({"token", "nanousd"})
 Claim = tuple[LeasePool, int]  # units that a call takes of a limit
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from copy import copy
 from hashlib import sha256
 from typing import Protocol
 
@@ -96,21 +97,30 @@ class Authorizer:
     Where it does not enforce, it says who calls and refuses nobody.
     """
 
-    def __init__(self, sync: Sync, *, enforces: bool, wait_s: float, providers: ProviderRules | None = None) -> None:
+    def __init__(
+        self,
+        sync: Sync,
+        *,
+        enforces: bool,
+        wait_s: float,
+        providers: ProviderRules | None = None,
+        takes_imported: bool = False,
+    ) -> None:
         self._sync = sync
         self._wait_ns = int(wait_s * SECOND)
         self._admission = sync.admission
         self._key_cache = sync.admission.key_cache
         self._costing = sync.costing
         self._enforces = enforces
+        self._takes_imported = takes_imported
         self._providers = providers or ProviderRules()
 
     def decide(self, call: Call, token: bytes | Conflict | None) -> Decision:
         """Decide, and write into the call whose it is and the outcome; never waits."""
         if token is None:
             return self._refuse(call, MISSING)
-        call.key = INVALID  # until it is known to be more
         if token is Conflict.CONFLICT:
+            call.key = INVALID
             return self._refuse(call, CONFLICT)
         digest = sha256(token).digest()
         key_cache = self._key_cache
@@ -118,6 +128,7 @@ class Authorizer:
         key = key_cache.keys.get(credential[0]) if credential else None
         if credential is not None and key is not None:
             return self._admit(call, key, credential[1])
+        call.key = INVALID  # until it is known to be more
         if key_cache.is_unknown(digest, self._admission.clock()):
             return self._refuse(call, UNKNOWN)
         if (expired := key_cache.recall(digest, self._admission.clock())) is not None:
@@ -151,10 +162,14 @@ class Authorizer:
 
     def settle(self, call: Call) -> None:
         """Settle what a call had reserved: what it used, nothing where it failed, all where that is not known."""
-        reservation, usage = call.reservation, call.usage
+        reservation = call.reservation
         if reservation is None:
             return
         call.reservation = None
+        usage, charged = call.usage, call.charged
+        if usage is not None and charged is not None:
+            call = copy(call)
+            call.usage = usage = usage.beyond(charged)
         failed = _has_failed(call)
         tokens = None
         if call.usage_status == "reported" and usage is not None:
@@ -253,6 +268,8 @@ class Authorizer:
             key_id = key_format.parse(token.decode("ascii"))
         except UnicodeDecodeError:
             key_id = None
+        if key_id is None and self._takes_imported and not token.startswith(key_format.PREFIX):
+            key_id = key_format.imported_id(digest)
         if key_id is None:
             return self._refuse(call, UNKNOWN)
         coming = self._sync.look_up(digest, key_id, call.ip)

@@ -30,12 +30,17 @@ def find(headers: Collection[tuple[bytes, bytes]], names: frozenset[bytes] = HEA
 
     Header names are lower case, as ASGI has them. Beside one of our keys, what has not their format is the host's own.
     """
-    told = dict(headers)
-    holders = names.intersection(told)
-    if len(holders) <= 1 and len(told) == len(headers):  # none is there twice: the usual request
-        for name in holders:
-            return _read(name, told[name])
-        return None
+    holder = None
+    for header in headers:
+        if header[0] in names:
+            if holder is not None:
+                return _find_own(headers, names)
+            holder = header
+    return None if holder is None else _read(*holder)
+
+
+def _find_own(headers: Collection[tuple[bytes, bytes]], names: frozenset[bytes]) -> bytes | Conflict | None:
+    """Return the credential of a request with several."""
     tokens = {_read(name, value): None for name, value in headers if name in names}
     found = [token for token in tokens if token is not None]
     if len(found) <= 1:

@@ -57,6 +57,15 @@ class Lease:
         """Tell whether it ends by itself: nothing of it can be spent or given back, and nobody wants to know when."""
         return not (self.exact or self.available or self.reserved or self.refund)
 
+    def call_back(self) -> None:
+        """Have it near its end from now on."""
+        self.margin_ns = max(self.margin_ns, self.deadline_ns)
+
+    @property
+    def is_called_back(self) -> bool:
+        """Tell whether others want its units."""
+        return self.margin_ns >= self.deadline_ns
+
     def spend(self, units: int, *, reserve: bool) -> None:
         """Spend units; those of a reservation are settled later."""
         self.available -= units

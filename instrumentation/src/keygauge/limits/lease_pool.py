@@ -242,7 +242,7 @@ class LeasePool(WaitQueue):
     def call_back(self) -> None:
         """Have what is not about to be spent go back: others were denied units."""
         for lease in self.leases:
-            lease.margin_ns = max(lease.margin_ns, lease.deadline_ns)
+            lease.call_back()
 
     def _wait(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:
         """Do not ask for about a second, since others may give units back; nor when a call would wait for long."""
@@ -265,9 +265,13 @@ class LeasePool(WaitQueue):
         missing = self.missing(now_ns)
         if self.late > 1 and missing:  # leases end on their way here; units for use at once live as long as asked
             return min(_MOST_UNITS, missing), min(_MOST_UNITS, missing)
-        spare = max(0, self.available(now_ns) - self.awaited - self.debt)
+        spare = max(0, self._lasting(now_ns) - self.awaited - self.debt)
         ahead = max(0, self._ahead(missing, now_ns) - spare)
         return min(_MOST_UNITS, missing + ahead), min(_MOST_UNITS, missing)
+
+    def _lasting(self, now_ns: int) -> int:
+        """Count the units that can be spent, without those of leases that are to be renewed."""
+        return self.available(now_ns) - sum(lease.available for lease in self.leases if self._renews(lease, now_ns))
 
     def _ahead(self, missing: int, now_ns: int) -> int:
         """Tell how many units to hold for calls that will come.
@@ -330,10 +334,23 @@ class LeasePool(WaitQueue):
             return True
         if left_ns >= lease.margin_ns:
             return False
+        if self._renews(lease, now_ns):
+            return False
         if lease.reserved:
             return True
         soon_ns = min(left_ns, SECOND)
         return not self.waiting and lease.available > int(self.rate_per_s(now_ns) * soon_ns / SECOND)
+
+    def _renews(self, lease: Lease, now_ns: int) -> bool:
+        """Tell whether a lease is kept to its end since calls go on: they are not to wait for the next one."""
+        if not self.limit.period or self.small or lease.exact:
+            return False
+        is_near = lease.deadline_ns - lease.margin_ns <= now_ns < lease.deadline_ns < self.reset_ns
+        return is_near and not lease.is_called_back and self._takes_per_s(now_ns) > 0
+
+    def renews(self, now_ns: int) -> bool:
+        """Tell whether to ask for the lease that is to follow one which is near its end."""
+        return any(self._renews(lease, now_ns) for lease in self.leases)
 
     def _end(self, lease: Lease, now_ns: int) -> list[dict[str, Any]]:
         self._adapt_life(lease, now_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, fields
+from sys import intern
 from typing import Any, Literal
 
 Unit = Literal["request", "token", "nanousd", "concurrent"]
@@ -32,8 +33,10 @@ class Limit:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Limit:
-        """Read a limit of the heartbeat's answer."""
-        return cls(**{field.name: value[field.name] for field in fields(cls) if field.name in value})
+        """Read a limit of the heartbeat's answer; texts that other keys' limits have too are kept once."""
+        told: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
+        shared = {name: intern(text) for name, text in told.items() if type(text) is str and name != "id"}
+        return cls(**told | shared)
 
     @property
     def refusal(self) -> Literal["limited", "quota"]:

@@ -69,6 +69,12 @@ class Rates:
             total = max(total + self._beyond(counts.details), 0)
         return (total + _MILLION // 2) // _MILLION
 
+    def is_for(self, counts: Counts) -> bool:
+        """Tell whether a call used something that these are the rates of; of a model that is free, all is."""
+        if counts.input_tokens is not None or counts.output_tokens is not None or self.request:
+            return True
+        return not (self.input or self.output) or any(kind in self.details for kind in counts.details or ())
+
     def _beyond(self, details: Mapping[str, int]) -> int:
         """Tell what kinds with rates of their own cost beyond what they are charged as part of a whole."""
         total = 0
@@ -100,6 +106,7 @@ def rates_of(tiers: Sequence[Rates], input_tokens: int) -> Rates:
     return next(rates for rates in reversed(tiers) if input_tokens > rates.above)
 
 
-def cost_nanousd(tiers: Sequence[Rates], counts: Counts) -> int:
-    """Price a call by its size."""
-    return rates_of(tiers, counts.input_tokens or 0).cost_nanousd(counts)
+def cost_nanousd(tiers: Sequence[Rates], counts: Counts) -> int | None:
+    """Price a call by its size; None where nothing that it used has a rate, which is not a cost of 0."""
+    rates = rates_of(tiers, counts.input_tokens or 0)
+    return rates.cost_nanousd(counts) if rates.is_for(counts) else None

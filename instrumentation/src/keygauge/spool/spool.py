@@ -66,14 +66,18 @@ class Spool:
             end = self._bytes + len(line)
             if end > self._free_until and (reason := self._refuse(end)):
                 self._on_drop(reason)
-            elif not self._write(line):
-                self._has_met_full_disk = True
-                self._on_drop("disk")
-            else:
-                self._bytes = end
-                self.next += 1
-                if end >= self._segment_most:
-                    self._rotate()
+                return
+            try:
+                is_whole = os.write(self._fd, line) == len(line)
+            except OSError:
+                is_whole = False
+            if not is_whole:
+                self._take_back()
+                return
+            self._bytes = end
+            self.next += 1
+            if end >= self._segment_most:
+                self._rotate()
 
     def forget(self, finished: list[Segment], *, offset: int = 0) -> None:
         """Keep or delete segments whose events are all in the ledger, as are those of the next before an offset."""
@@ -118,14 +122,12 @@ class Spool:
         self._free_until = end + self._most_bytes - waiting_bytes - self._kept.size_bytes
         return None
 
-    def _write(self, line: bytes) -> bool:
-        try:
-            if os.write(self._fd, line) == len(line):
-                return True
-            os.ftruncate(self._fd, self._bytes)  # the disk took a part of it
-        except OSError:
-            pass
-        return False
+    def _take_back(self) -> None:
+        """Drop an event of which the disk took only a part, or nothing."""
+        with suppress(OSError):
+            os.ftruncate(self._fd, self._bytes)
+        self._has_met_full_disk = True
+        self._on_drop("disk")
 
     def _open(self) -> int:
         path = segment_path(self.directory, self.id, self.next)

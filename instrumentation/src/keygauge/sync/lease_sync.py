@@ -191,7 +191,7 @@ class LeaseSync:
             lease_pool = admission.due.pop()
             back = lease_pool.give_back(now, everything=everything)
             returns += back
-            if back and lease_pool not in self._slots:  # a caller that is busy goes on with another
+            if lease_pool not in self._slots and (back or lease_pool.renews(now)):  # a busy caller goes on with another
                 admission.asking.add(lease_pool)
             if lease_pool.is_empty:
                 admission.held.discard(lease_pool)

@@ -3,99 +3,129 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
+from itertools import islice
 
+from keygauge import networks
 from keygauge.clock import SECOND
 
-_MOST = 10_000  # keys that wait for a heartbeat, in one process
+_MOST = 10_000  # keys of clients that wait for a heartbeat, in one process
 _MOST_OF_ADDRESS = 1_000
 _GUESSES_PER_S = 50  # keys that do not exist, asked for by one address; real keys cost nothing
 _GUESS_NS = SECOND // _GUESSES_PER_S
 _MOST_GUESSERS = 10_000
-_IPV6_PREFIX = 64  # a network of one customer: its 2^64 addresses count as one
+_SUSPECT_NS = 60 * SECOND  # after its last guess, a site comes after those that guessed nothing
+_MOST_SUSPECTS = 50_000
 
 
 @dataclass(slots=True)
 class LookUp:
-    """A key to look up, and the address that asked first; None: this process, for a key that it knew."""
+    """A key to look up, and the address and the site that asked first; None: this process, for a key that it knew."""
 
     digest: bytes
     key_id: str
     address: str | None
+    site: str | None = None
+
+
+class _Turns:
+    """Look-ups by address. Each address in turn has one carried, so that none waits for another's many."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str | None, deque[LookUp]] = {}
+
+    def put(self, look_up: LookUp) -> None:
+        self.queues.setdefault(look_up.address, deque()).append(look_up)
+
+    def take(self) -> Iterator[LookUp]:
+        while self.queues:
+            address = next(iter(self.queues))
+            queue = self.queues.pop(address)
+            look_up = queue.popleft()
+            if queue:
+                self.queues[address] = queue  # behind the others
+            yield look_up
 
 
 @dataclass(slots=True)
 class LookUps:
-    """Look-ups by address. Each address in turn has one carried, so that none waits for another's many."""
+    """Look-ups that wait for a heartbeat: keys known before, then those of addresses that guessed nothing, then others.
+
+    However many addresses somebody guesses from, each of them is told apart by its first guess.
+    """
 
     waiting: dict[bytes, LookUp] = field(default_factory=dict)
-    _queues: dict[str | None, deque[LookUp]] = field(default_factory=dict)
+    _known: dict[bytes, LookUp] = field(default_factory=dict)
+    _clean: _Turns = field(default_factory=_Turns)
+    _suspect: _Turns = field(default_factory=_Turns)
+    _has_no_room: bool = False  # until the next heartbeat takes some
     _guessers: dict[str | None, int] = field(default_factory=dict)  # address -> when its guesses are forgotten
+    _suspects: dict[str | None, int] = field(default_factory=dict)  # site -> when it guessed last
 
     def add(self, digest: bytes, key_id: str, ip: str | None, now_ns: int) -> bool:
         """Queue a key that a client sent; False: the address guesses, or too many wait."""
         if digest in self.waiting:
             return True
-        address = _network(ip)
+        address = networks.holder(ip)
         if self._guesses(address, now_ns) >= _GUESSES_PER_S:
             return False
-        queue = self._queues.get(address, ())
-        if len(queue) >= _MOST_OF_ADDRESS or (len(self.waiting) >= _MOST and not self._make_room(len(queue))):
+        site = networks.holder(ip, ipv6_prefix=networks.IPV6_SITE)
+        turns = self._suspect if now_ns - self._suspects.get(site, -_SUSPECT_NS) < _SUSPECT_NS else self._clean
+        if len(turns.queues.get(address, ())) >= _MOST_OF_ADDRESS:
             return False
-        self._put(LookUp(digest, key_id, address))
+        if len(self.waiting) - len(self._known) >= _MOST and not self._make_room(turns, address):
+            return False
+        self.waiting[digest] = look_up = LookUp(digest, key_id, address, site)
+        turns.put(look_up)
         return True
 
     def add_known(self, digest: bytes, key_id: str) -> None:
         """Queue a key that this process knew until a moment ago."""
-        if digest not in self.waiting and len(self.waiting) < _MOST:
-            self._put(LookUp(digest, key_id, None))
+        if digest not in self.waiting:
+            self.waiting[digest] = self._known[digest] = LookUp(digest, key_id, None)
 
     def take(self, most: int) -> dict[bytes, LookUp]:
-        """Take the look-ups that the next heartbeat carries, in turns of the addresses."""
-        taken: dict[bytes, LookUp] = {}
-        while self._queues and len(taken) < most:
-            address = next(iter(self._queues))
-            queue = self._queues.pop(address)
-            look_up = queue.popleft()
-            taken[look_up.digest] = self.waiting.pop(look_up.digest)
-            if queue:
-                self._queues[address] = queue  # behind the others
+        """Take the look-ups that the next heartbeat carries; at most half of them are of keys known before."""
+        known = list(islice(self._known.values(), max(1, most // 2)))
+        taken = {look_up.digest: look_up for look_up in known}
+        for turns in (self._clean, self._suspect):
+            for look_up in islice(turns.take(), most - len(taken)):
+                taken[look_up.digest] = look_up
+        for digest in taken:
+            del self.waiting[digest]
+            self._known.pop(digest, None)
+        self._has_no_room = False
         return taken
 
     def mark_unknown(self, look_ups: Iterable[LookUp], now_ns: int) -> None:
         """Count the keys that do not exist against those who asked for them."""
-        for address in [look_up.address for look_up in look_ups]:
-            until_ns = max(self._guessers.pop(address, now_ns), now_ns) + _GUESS_NS
-            if len(self._guessers) >= _MOST_GUESSERS:
-                del self._guessers[next(iter(self._guessers))]
-            self._guessers[address] = min(until_ns, now_ns + SECOND)
+        for look_up in look_ups:
+            until_ns = max(self._guessers.get(look_up.address, now_ns), now_ns) + _GUESS_NS
+            _remember(self._guessers, look_up.address, min(until_ns, now_ns + SECOND), _MOST_GUESSERS)
+            _remember(self._suspects, look_up.site, now_ns, _MOST_SUSPECTS)
 
     def _guesses(self, address: str | None, now_ns: int) -> int:
         return -((now_ns - self._guessers.get(address, now_ns)) // _GUESS_NS)
 
-    def _make_room(self, queued: int) -> bool:
-        """Drop the last look-up of the longest queue, where that is longer than one of this length would be."""
-        longest = max(self._queues.values(), key=len)
-        if len(longest) <= queued + 1:
+    def _make_room(self, turns: _Turns, address: str) -> bool:
+        """Drop an address that guessed; where there is none, half of the longest queue, if this one stays shorter."""
+        if turns is self._suspect or self._has_no_room:
             return False
-        del self.waiting[longest.pop().digest]
-        return True
+        if self._suspect.queues:
+            _, dropped = self._suspect.queues.popitem()
+        else:
+            longest = max(self._clean.queues.values(), key=len)
+            self._has_no_room = len(longest) <= len(turns.queues.get(address, ())) + 1
+            dropped = deque() if self._has_no_room else deque(longest.pop() for _ in range(len(longest) // 2))
+        for look_up in dropped:
+            del self.waiting[look_up.digest]
+        return not self._has_no_room
 
-    def _put(self, look_up: LookUp) -> None:
-        self.waiting[look_up.digest] = look_up
-        self._queues.setdefault(look_up.address, deque()).append(look_up)
 
-
-def _network(ip: str | None) -> str:
-    """Name whom an address belongs to; what is no address belongs to one who hides it."""
-    try:
-        address = ip_address((ip or "").partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(int(address) >> (128 - _IPV6_PREFIX))
-    return str(address)
+def _remember(memory: dict[str | None, int], name: str | None, value: int, most: int) -> None:
+    """Keep a value as the newest; the oldest goes where there are too many."""
+    memory.pop(name, None)
+    if len(memory) >= most:
+        del memory[next(iter(memory))]
+    memory[name] = value

@@ -25,9 +25,10 @@ def find_inside(call: Call) -> None:
 
     Contrib's of Flask and Django end theirs before the answer's body passes.
     """
-    find(call)
-    if call.context is not None:
-        describe(call)
+    if otel_context.get_current():
+        find(call)
+        if call.context is not None:
+            describe(call)
 
 
 def describe(call: Call) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from keygauge.usage import providers
 from keygauge.usage.counts import UNTOLD, Usage, fitted, whole
 from keygauge.usage.providers import Found, Stage, Told
 from keygauge.usage.providers.names import settle
-from keygauge.usage.reading import Missing, Reading
+from keygauge.usage.reading import Missing, Others, Reading
 
-_FIELDS = Told._fields[:-1]
+_FIELDS = Told._fields[:-2]
 
 
 class Accumulator:
@@ -26,9 +27,12 @@ class Accumulator:
         "_details",
         "_done",
         "_is_bad",
+        "_is_bad_before",
         "_last",
+        "_others",
         "_provider",
         "_stage",
+        "_whole_input",
         "failed",
         "id",
         "model",
@@ -43,9 +47,12 @@ class Accumulator:
         self._details: dict[str, int] = {}
         self._done = UNTOLD  # of the answers before this one
         self._is_bad = False
+        self._is_bad_before = False  # in an answer before this one
         self._last: Found | None = None
+        self._others: Sequence[tuple[str, Told]] = ()
         self._provider: str | None = None
         self._stage: Stage = "running"
+        self._whole_input = 0
 
     @property
     def tells(self) -> bool:
@@ -67,27 +74,46 @@ class Accumulator:
             self.model = self.model or providers.find_model(document)
         self.id = self.id or providers.find_id(document)
 
+    @property
+    def usage(self) -> Usage:
+        """What was told so far."""
+        return self._sum()[0]
+
+    def end_answer(self) -> None:
+        """Take what follows as another answer, though it has no id."""
+        self._done = self.usage
+        self._counts, self._details, self._answer, self._whole_input = {}, {}, None, 0
+        self._is_bad_before, self._is_bad = self._is_bad_before or self._is_bad, False
+
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
         """Sum up; `reason` is why the reader could not see all of the answer."""
         usage, was_cut = self._sum()
+        is_bad = self._is_bad or self._is_bad_before
         provider = settle(self._provider, self.model) if self._provider or usage is not UNTOLD else None
         if usage is UNTOLD:
-            missing = "bad_counts" if self._is_bad else reason or ("no_usage" if complete else "cut")
+            missing = "bad_counts" if is_bad else reason or ("no_usage" if complete else "cut")
             return Reading(None, self.model, provider, "none", missing)
-        if self._is_bad or was_cut:
+        if is_bad or was_cut:
             return Reading(usage, self.model, provider, "partial", "bad_counts")
         if self._stage == "final" or (complete and reason is None and self._stage == "running"):
             return Reading(usage, self.model, provider, "reported", None)
         return Reading(usage, self.model, provider, "partial", reason or "cut")
 
+    @property
+    def others(self) -> Others:
+        """What other models used for the answer."""
+        return [(model, _read_alone(told)) for model, told in self._others]
+
     def _take(self, found: Found) -> None:
         if self._begins_another(found):
-            self._done, _ = self._sum()
-            self._counts, self._details, self._answer = {}, {}, None
+            self.end_answer()
         self.model = found.model or self.model
         self._provider = found.provider or self._provider
         self._answer = found.answer or self._answer
+        self._others = found.others or self._others
         counts, details, is_bad = _check(found.told)
+        if found.cache_is_beside:
+            self._note_input(counts)
         for kept, told in ((self._counts, counts), (self._details, details)):
             for name, count in told.items():
                 kept[name] = max(count, kept.get(name, 0))
@@ -97,6 +123,14 @@ class Accumulator:
             self._is_bad = True
         elif found.stage == "final" and "input" in counts and "output" in counts:
             self._is_bad = False  # the last word told both, so a bad one before it does no harm
+
+    def _note_input(self, counts: dict[str, int]) -> None:
+        """Correct an input that was told with what a cache had to do with, before that is told beside it."""
+        cached = counts.get("cache_read", 0) + counts.get("cache_write", 0)
+        if not cached:
+            self._whole_input = max(self._whole_input, counts.get("input", 0))
+        elif "input" in counts and counts["input"] + cached <= self._whole_input == self._counts.get("input"):
+            self._counts["input"] = self._whole_input - cached
 
     def _begins_another(self, found: Found) -> bool:
         if self._stage != "final" or self._last is None:
@@ -118,7 +152,12 @@ def _check(told: Told) -> tuple[dict[str, int], dict[str, int], bool]:
     ]
     counts = {name: count for name, value in given if (count := whole(value)) is not None}
     details = {kind: count for kind, value in told.details.items() if (count := whole(value)) is not None}
-    return counts, details, len(counts) < len(given) or len(details) < len(told.details)
+    return counts, details, len(counts) < len(given) or len(details) < len(told.details) or told.is_spoiled
+
+
+def _read_alone(told: Told) -> Usage:
+    counts, details, _ = _check(told)
+    return fitted(_normal(counts, details, Found(told, None, None, cache_is_beside=True)))[0]
 
 
 def _normal(counts: dict[str, int], details: dict[str, int], how: Found) -> Usage:

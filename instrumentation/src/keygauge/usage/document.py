@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final, TypedDict
 
+from msgspec import Raw
 from msgspec.json import Decoder
 
 UTF8_BOM: Final = b"\xef\xbb\xbf"
@@ -14,6 +15,8 @@ USAGE: Final = b'"usage'  # also the start of Gemini's "usageMetadata"
 ERROR: Final = b"error"
 _NO_ERRORS = (b'error":null', b'error": null')
 _NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
+_BEGINNINGS: Final = (b'"created"', b'"predictions"', b'"task"', b'"error"')
+_HEAD_BYTES: Final = 64
 _SPACE: Final = " \t\r\n"
 _decode = json.JSONDecoder().raw_decode
 
@@ -21,17 +24,24 @@ _decode = json.JSONDecoder().raw_decode
 class _Part(TypedDict, total=False):
     delta: Any
     finish_reason: Any
-    finishReason: Any
     text: Any
     usage: Any
 
 
 class _Item(TypedDict, total=False):
+    action: Any
     type: Any
 
 
 class _Result(TypedDict, total=False):
     tokenCount: Any
+
+
+class _Candidate(TypedDict, total=False):
+    finishReason: Any
+    finish_reason: Any
+    groundingMetadata: Any
+    grounding_metadata: Any
 
 
 class _Embeddings(TypedDict, total=False):
@@ -40,6 +50,7 @@ class _Embeddings(TypedDict, total=False):
 
 class _Prediction(TypedDict, total=False):
     embeddings: _Embeddings
+    mimeType: Any
 
 
 class _Response(TypedDict, total=False):
@@ -47,43 +58,26 @@ class _Response(TypedDict, total=False):
     meta: Any
     model: Any
     output: list[_Item]
+    tool_usage: Any
     usage: Any
 
 
 # The members that `providers` look at. All others, above all the text, are skipped and not built.
+# fmt: off
 _MEMBERS: Final = (
-    *("amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "error", "eval_count", "event_type"),
-    *(
-        "finish_reason",
-        "generation_token_count",
-        "id",
-        "inputTextTokenCount",
-        "interaction",
-        "item_id",
-        "jsonrpc",
-        "message",
-        "meta",
-        "meta_info",
-        "metadata",
-        "model",
-    ),
-    *(
-        "modelVersion",
-        "object",
-        "prompt_eval_count",
-        "prompt_token_count",
-        "responseId",
-        "serverContent",
-        "stop_reason",
-        "status",
-        "stop",
-        "tokens_evaluated",
-    ),
-    *("tokens_predicted", "type", "usage", "usageMetadata", "x_groq"),
+    "amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "duration", "error",
+    "eval_count", "event_type", "finish_reason", "generation_token_count", "id", "inputTextTokenCount",
+    "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
+    "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_token_count", "responseId",
+    "seconds", "serverContent", "status", "stop", "stop_reason", "svg_usage", "task", "timings",
+    "tokens_evaluated", "tokens_predicted", "tool_usage", "type", "usage", "usageMetadata", "usage_info",
+    "usage_metadata", "x_groq",
 )
+# fmt: on
 _LARGE_MEMBERS: Final[dict[str, Any]] = {
-    "candidates": list[_Part],
+    "candidates": list[_Candidate],
     "choices": list[_Part],
+    "data": Raw,
     "output": list[_Item],
     "predictions": list[_Prediction],
     "response": _Response,
@@ -127,6 +121,11 @@ def may_be_local(document: bytes | bytearray) -> bool:
 def may_be_cohere_v1(document: bytes | bytearray) -> bool:
     """Tell whether a document may hold the counts of Cohere's version 1."""
     return document.rfind(b'"billed_units"') >= 0
+
+
+def begins_as_known(document: bytes | bytearray) -> bool:
+    """Tell whether a document without usage may be images, a transcription or an error, by how those begin."""
+    return any(document.find(name, 0, _HEAD_BYTES) >= 0 for name in _BEGINNINGS)
 
 
 def parse(document: bytes | bytearray) -> object:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
-from keygauge.usage.reading import Missing, Reader, Reading
+from keygauge.usage.reading import Missing, Others, Reader, Reading
 
 MAX_DECODED_BYTES = 2**22  # of one chunk
 _PIECE_BYTES: Final = 2**16
@@ -57,6 +57,11 @@ class DecodedReader:
     def answer(self) -> str | None:
         """The id of the answer."""
         return self._reader.answer
+
+    @property
+    def others(self) -> Others:
+        """What other models used for the answer."""
+        return self._reader.others
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from keygauge.usage import providers
 from keygauge.usage.accumulator import Accumulator
 from keygauge.usage.document import parse
-from keygauge.usage.reading import Missing, Reading
+from keygauge.usage.reading import Missing, Others, Reading
 
 MAX_MESSAGE_BYTES: Final = 2**20  # of a longer one nothing is read
 _PRELUDE_BYTES: Final = 12
@@ -47,6 +47,11 @@ class EventStreamReader:
     def answer(self) -> str | None:
         """The id of the answer."""
         return self._accumulator.id
+
+    @property
+    def others(self) -> Others:
+        """What other models used for the answer."""
+        return self._accumulator.others
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""

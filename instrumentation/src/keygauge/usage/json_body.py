@@ -6,8 +6,16 @@ from msgspec import Struct
 
 from keygauge.usage import fast_path
 from keygauge.usage.accumulator import Accumulator
-from keygauge.usage.document import UTF8_BOM, may_be_cohere_v1, may_be_local, may_be_ollama, may_have_usage, parse
-from keygauge.usage.reading import Missing, Reading
+from keygauge.usage.document import (
+    UTF8_BOM,
+    begins_as_known,
+    may_be_cohere_v1,
+    may_be_local,
+    may_be_ollama,
+    may_have_usage,
+    parse,
+)
+from keygauge.usage.reading import Missing, Others, Reading
 from keygauge.usage.truncated_json import TruncatedJson
 
 MAX_BODY_BYTES = 2**20
@@ -21,19 +29,21 @@ def _matters(body: bytes | bytearray) -> bool:
         or may_be_cohere_v1(body)
         or body.rfind(b'"choices"') >= 0  # OpenAI's without usage: the model is named all the same
         or body.rfind(b'"status"') >= 0  # one that goes on in the background: its id is of interest
+        or begins_as_known(body)
     )
 
 
-class BodyReader(Struct, eq=False):
+class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
     """Read one document, parsed at its end and only if it can tell usage."""
 
     _held: bytes | bytearray = b""
     _large: TruncatedJson | None = None  # the body, where it is past the bound
     answer: str | None = None
     events: int = 0
-    failed: bool = False  # its status says so
+    failed: bool = False  # by what it says; of calls for a model, that is one that failed
     has_content: bool = True
     is_final: bool = False
+    others: Others = ()
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""
@@ -53,7 +63,7 @@ class BodyReader(Struct, eq=False):
     def _close(self, *, complete: bool) -> Reading:
         accumulator = Accumulator()
         reason = self._fill(accumulator)
-        self.answer = accumulator.id
+        self.answer, self.failed, self.others = accumulator.id, accumulator.failed, accumulator.others
         self._held, self._large = b"", None
         return accumulator.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
 

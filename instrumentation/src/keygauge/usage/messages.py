@@ -1,10 +1,15 @@
-"""A WebSocket's messages, each a document: OpenAI's Realtime, and Responses over WebSocket."""
+"""A WebSocket's messages, each a document: OpenAI's Realtime and Responses, and Gemini's Live, whose frames are binary.
+
+What a session used is the sum of its responses, or turns, of which each tells its own.
+"""
 
 from __future__ import annotations
 
 from keygauge.usage.accumulator import Accumulator
+from keygauge.usage.counts import Usage
 from keygauge.usage.document import USAGE, parse
-from keygauge.usage.reading import Reading
+from keygauge.usage.providers import gemini
+from keygauge.usage.reading import Others, Reading
 
 _MARK = USAGE.decode()
 
@@ -25,15 +30,32 @@ class MessageReader:
         return False
 
     @property
+    def usage(self) -> Usage:
+        """What the session has used so far."""
+        return self._accumulator.usage
+
+    @property
+    def model(self) -> str | None:
+        """The model of the last response."""
+        return self._accumulator.model
+
+    @property
     def answer(self) -> str | None:
         """The id of the first response."""
         return self._accumulator.id
+
+    @property
+    def others(self) -> Others:
+        """What other models used for the answer."""
+        return self._accumulator.others
 
     def feed(self, chunk: bytes) -> None:
         """Take the next message."""
         document = parse(chunk)
         if document is not None:
             self._accumulator.take(document)
+            if gemini.ends_turn(document):
+                self._accumulator.end_answer()
 
     def close(self, *, complete: bool) -> Reading:
         """Tell what was read. A session may end at any time: what was told until then is all."""
@@ -41,6 +63,8 @@ class MessageReader:
         return self._accumulator.read(complete=True)
 
 
-def may_tell(text: str) -> bool:
-    """Tell whether a message may tell usage."""
-    return _MARK in text
+def document_in(text: str | None, data: bytes | None) -> bytes | None:
+    """Return the document of a message that may tell usage."""
+    if text is not None:
+        return text.encode() if _MARK in text else None
+    return data if data is not None and data.rfind(USAGE) >= 0 else None

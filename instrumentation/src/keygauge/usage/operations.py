@@ -7,6 +7,7 @@ counting tokens uses none.
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from functools import lru_cache
 from threading import Lock
 from typing import Final
@@ -79,15 +80,15 @@ class Answers:
     def __init__(self, most: int = 4096) -> None:
         self._most = most
         self._lock = Lock()
-        self._charged: dict[str, Usage] = {}  # oldest first
+        self._charged: OrderedDict[str, Usage] = OrderedDict()  # oldest first; a dict is slow to tell its first
 
     def note(self, name: str, usage: Usage | None) -> None:
         """Note what an answer was charged with; the oldest is forgotten when there are too many."""
         with self._lock:
-            self._charged.pop(name, None)
             self._charged[name] = usage or UNTOLD
+            self._charged.move_to_end(name)
             if len(self._charged) > self._most:
-                del self._charged[next(iter(self._charged))]
+                self._charged.popitem(last=False)
 
     def rest(self, name: str | None, usage: Usage) -> Usage | None:
         """Return what an answer's usage has beyond what was charged, which is charged now; None: it is not known."""

@@ -15,7 +15,8 @@ class ProviderRules:
 
     def find(self, route: str, path: str, own: ProviderRules | None = None) -> str | None:
         """Return whose a route or path is: by a plan's `own` rules, by these, or as the path itself tells."""
-        return (own and own.told(route, path)) or self.told(route, path) or provider_of_path(path)
+        told = (own and own.told(route, path)) or (self._rules and self.told(route, path))
+        return told or provider_of_path(path)
 
     def of_request(self, route: str, path: str, model: str, own: ProviderRules | None = None) -> str | None:
         """Return whose answer a request will get, as far as that can be known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from keygauge.usage.counts import Usage
@@ -14,6 +15,9 @@ Missing = Literal[
     "cut",  # it ended before it told, or before it told all
     "undecodable",  # its content encoding is broken, or nothing on this machine decodes it
 ]
+
+
+Others = Sequence[tuple[str, Usage]]  # names of models, and what each used
 
 
 class Reading(NamedTuple):
@@ -51,6 +55,10 @@ class Reader(Protocol):
     @property
     def answer(self) -> str | None:
         """The id of the answer, once it is known."""
+
+    @property
+    def others(self) -> Others:
+        """What other models used for the answer, once that is known: each has a price of its own."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent; other buffers than bytes, which some hosts send, are copied."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from keygauge.usage import providers
 from keygauge.usage.accumulator import Accumulator
 from keygauge.usage.document import UTF8_BOM, may_have_usage, parse
-from keygauge.usage.reading import Missing, Reading
+from keygauge.usage.reading import Missing, Others, Reading
 from keygauge.usage.truncated_json import TruncatedJson
 
 MAX_FRAME_BYTES = 2**20  # of a longer frame the large members are left out
@@ -77,6 +77,11 @@ class StreamReader:
     def answer(self) -> str | None:
         """The id of the answer."""
         return self._accumulator.id
+
+    @property
+    def others(self) -> Others:
+        """What other models used for the answer."""
+        return self._accumulator.others
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk as it is sent."""

@@ -5,8 +5,7 @@ A browser in which the member signed in before is counted by itself, so that nob
 
 from __future__ import annotations
 
-import ipaddress
-
+from keygauge import networks
 from keygauge_keyservice.database import Connection
 
 WINDOW_S = 15 * 60
@@ -56,8 +55,4 @@ def _names(email: str, ip: str, device: str | None) -> tuple[str, str]:
     """Return what a try is counted under: of an IPv6 network of 64 bits, anyone has all addresses."""
     if device is not None:
         return f"device {device}", f"device {device}"
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
-        return email, ip
-    return email, ip if address.version == 4 else str(ipaddress.ip_network((int(address), 64), strict=False))  # noqa: PLR2004
+    return email, networks.holder(ip)

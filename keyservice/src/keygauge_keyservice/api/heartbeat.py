@@ -6,8 +6,8 @@ import msgspec
 from flask import Blueprint, Response
 
 from keygauge.protocol import Heartbeat, HeartbeatAnswer
-from keygauge_keyservice.api.schema import components, operation, ref
-from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.sync.heartbeat import Received
 from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import message
@@ -20,26 +20,17 @@ blueprint = Blueprint("api_heartbeat", __name__, url_prefix="/v1/heartbeat")
 def receive() -> Response:
     """Apply a heartbeat."""
     sent = message(Heartbeat, code="bad_heartbeat")
-    with services().replica_connection() as connection:
-        answer = heartbeat.answer(
-            connection,
-            sent,
-            service=service() or "",
-            peppers=services().settings.peppers,
-            prices=services().prices,
-        )
+    answer = services().heartbeats.answer(Received(sent, service() or ""))
     return Response(msgspec.json.encode(answer), content_type="application/json")
 
 
-SCHEMAS = components(Heartbeat, HeartbeatAnswer)
-
 PATHS = {
     "/v1/heartbeat": {
-        "post": operation(
+        "post": Operation(
             "heartbeat",
             "A replica's heartbeat: changed keys, keys looked up, leases out and back",
-            body=ref("Heartbeat"),
-            answer=ref("HeartbeatAnswer"),
+            body=Heartbeat,
+            answer=HeartbeatAnswer,
             problems=(413, 422),
             security="replica",
         )

@@ -7,6 +7,7 @@ from keygauge_keyservice.commands import (
     accounts,
     billing,
     init,
+    key_import,
     keys,
     ledger,
     members,
@@ -21,5 +22,19 @@ from keygauge_keyservice.commands import (
 
 def register(subparsers: Subparsers) -> None:
     """Add the commands to the `keygauge` command."""
-    for noun in (serve, init, migrate, plans, prices, accounts, members, keys, tokens, usage, billing, ledger):
+    for noun in (
+        serve,
+        init,
+        migrate,
+        plans,
+        prices,
+        accounts,
+        members,
+        keys,
+        key_import,
+        tokens,
+        usage,
+        billing,
+        ledger,
+    ):
         noun.register(subparsers)

@@ -48,7 +48,7 @@ def register(subparsers: Subparsers) -> None:
         "--workers",
         type=_count,
         default=1,
-        help="processes for replicas, and as many for pages and API (default: %(default)s, which serves hundreds of "
+        help="processes for replicas, and as many for pages and API (default: %(default)s, which serves a thousand "
         "replicas; more where one CPU is busy)",
     )
     parser.add_argument("--show-admin-token", action="store_true", help="print the admin token when it is generated")

@@ -11,6 +11,7 @@ from keygauge_keyservice.journal import epoch as epochs
 KEPT = 100_000  # changes; a replica further behind starts afresh
 _PAGE = 1_000  # changes per heartbeat
 _LOCK = 0x6B67_0002
+_BOUNDS = f"coalesce(min(number), 1) AS oldest, coalesce(max(number), 0) AS newest, {epochs.COLUMNS}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,19 @@ def record_plan(connection: Connection, plan_id: str) -> None:
     _prune(connection)
 
 
+def read_all(connection: Connection, cursors: Sequence[tuple[int | None, str | None]]) -> list[Changes]:
+    """Return the changes after each of many cursors and their epochs; most are at the newest, which costs nothing."""
+    (row,) = connection.execute(f"/* feed.bounds */ SELECT {_BOUNDS} FROM key_change")  # noqa: S608 - a constant
+    newest, current = row["newest"], epochs.of(row)
+    found = {
+        (cursor, epoch): Changes(newest, [], epoch=current)
+        if cursor is None or (cursor == newest and epoch == current)
+        else read(connection, cursor, epoch=epoch)
+        for cursor, epoch in set(cursors)
+    }
+    return [found[pair] for pair in cursors]
+
+
 def read(connection: Connection, cursor: int | None, *, epoch: str | None = None) -> Changes:
     """Return the changes after a cursor. Read the keys' entries afterwards, so that they are at least as new.
 
@@ -71,9 +85,8 @@ def read(connection: Connection, cursor: int | None, *, epoch: str | None = None
     used again after a restore, so only the epoch tells; without one (older middleware) it is taken for this one.
     """
     rows = connection.execute(
-        f"/* feed.read */ SELECT bounds.*, changed.number, changed.key_id FROM "  # noqa: S608 - a constant
-        f"(SELECT coalesce(min(number), 1) AS oldest, coalesce(max(number), 0) AS newest, {epochs.COLUMNS} "
-        "FROM key_change) AS bounds "
+        "/* feed.read */ SELECT bounds.*, changed.number, changed.key_id FROM "  # noqa: S608 - a constant
+        f"(SELECT {_BOUNDS} FROM key_change) AS bounds "
         "LEFT JOIN (SELECT number, key_id FROM key_change WHERE number > %s ORDER BY number LIMIT %s) AS changed "
         "ON true ORDER BY changed.number",
         (cursor, _PAGE),  # nothing is greater than NULL: a replica that starts has no keys to change

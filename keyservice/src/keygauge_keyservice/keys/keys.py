@@ -98,26 +98,43 @@ def create(
     Raises:
         Problem: 404, there is no such account.
     """
+    key_id = key_format.new_id()
+    token = key_format.generate(environment, key_id)
     given = Terms(**terms)
+    locked = [name for name in _RESTRICTIONS if by_operator and getattr(given, name)]
     with connection.transaction():
-        accounts.require(connection, account_id)
-        key_id = key_format.new_id()
-        token = key_format.generate(environment, key_id)
-        connection.execute(
-            "/* keys.create */ INSERT INTO key (id, account_id, name, environment, created_by) "
-            "VALUES (%s, %s, %s, %s, %s)",
-            (key_id, account_id, given.name, environment, actor),
-        )
-        locked = [name for name in _RESTRICTIONS if by_operator and getattr(given, name)]
-        connection.execute(_CHANGE, {**_values(given), "id": key_id, "locked_terms": locked})
-        connection.execute(
-            "/* keys.create_secret */ INSERT INTO key_secret (key_id, number, hash, pepper_version) "
-            "VALUES (%s, 1, %s, %s)",
-            (key_id, peppers.hash(key_format.digest(token), peppers.newest), peppers.newest),
-        )
+        _insert(connection, key_id, given, account_id=account_id, environment=environment, locked=locked, actor=actor)
+        _insert_secret(connection, key_id, peppers, key_format.digest(token))
         after = {"environment": environment} | {name: value for name, value in _told(given).items() if value}
         audit.append(connection, account_id=account_id, actor=actor, action="key.create", subject=key_id, after=after)
         return changed(connection, key_id), token
+
+
+def take_over(
+    connection: Connection,
+    digest: bytes,
+    *,
+    peppers: Peppers,
+    account_id: str,
+    environment: key_format.Environment = "live",
+    actor: str,
+    **terms: Any,
+) -> Key | None:
+    """Make a key of one that another system issued, known by the SHA-256 of its token; None: it is here already.
+
+    Raises:
+        Problem: 404, there is no such account.
+    """
+    key_id = key_format.imported_id(digest)
+    if find(connection, key_id) is not None:
+        return None
+    given = Terms(**terms)
+    with connection.transaction():
+        _insert(connection, key_id, given, account_id=account_id, environment=environment, locked=[], actor=actor)
+        _insert_secret(connection, key_id, peppers, digest)
+        after = {"environment": environment} | {name: value for name, value in _told(given).items() if value}
+        audit.append(connection, account_id=account_id, actor=actor, action="key.import", subject=key_id, after=after)
+        return changed(connection, key_id)
 
 
 def find(connection: Connection, key_id: str) -> Key | None:
@@ -243,6 +260,31 @@ def changed(connection: Connection, key_id: str) -> Key:
 def locked_by_operator(what: str) -> Problem:
     """Say that an operator set something."""
     return Problem(403, "locked_by_operator", f"{what} was restricted by the operator: ask them to change it.")
+
+
+def _insert(
+    connection: Connection,
+    key_id: str,
+    given: Terms,
+    *,
+    account_id: str,
+    environment: key_format.Environment,
+    locked: Sequence[str],
+    actor: str,
+) -> None:
+    accounts.require(connection, account_id)
+    connection.execute(
+        "/* keys.create */ INSERT INTO key (id, account_id, name, environment, created_by) VALUES (%s, %s, %s, %s, %s)",
+        (key_id, account_id, given.name, environment, actor),
+    )
+    connection.execute(_CHANGE, {**_values(given), "id": key_id, "locked_terms": locked})
+
+
+def _insert_secret(connection: Connection, key_id: str, peppers: Peppers, digest: bytes) -> None:
+    connection.execute(
+        "/* keys.create_secret */ INSERT INTO key_secret (key_id, number, hash, pepper_version) VALUES (%s, 1, %s, %s)",
+        (key_id, peppers.hash(digest, peppers.newest), peppers.newest),
+    )
 
 
 def _locked(before: Key, wanted: Terms, different: Sequence[str], *, by_operator: bool) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from time import sleep
 
-from psycopg import sql
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import DictRow
 
@@ -34,15 +33,12 @@ def month_of(time: datetime) -> date:
 
 
 def ensure(connection: Connection, months: Iterable[date]) -> None:
-    """Make the partitions that are missing, in a transaction.
-
-    A table is made first and attached after: that waits for no reader and no writer of the other months.
-    """
+    """Make the partitions that are missing, in a transaction that waits for no reader or writer of the other months."""
     if missing := sorted(set(months) - present(connection)):
         with connection.transaction():
             connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
             for month in sorted(set(missing) - present(connection)):
-                _create(connection, month)
+                connection.execute("/* partition.create */ SELECT make_event_month(%s)", (month,))
 
 
 def prepare(connection: Connection, time: datetime, *, months_ahead: int) -> None:
@@ -79,7 +75,7 @@ def _drop(connection: Connection, month: date, tries: int) -> None:
             with connection.transaction():
                 connection.execute(_HURRY)
                 connection.execute("/* partition.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-                connection.execute(sql.SQL("/* partition.drop */ DROP TABLE IF EXISTS {}").format(_table(month)))
+                connection.execute("/* partition.drop */ SELECT drop_event_month(%s)", (month,))
         except LockNotAvailable:
             sleep(_PAUSE_S)
         else:
@@ -96,20 +92,6 @@ def present(connection: Connection) -> set[date]:
 def months_of(rows: Iterable[DictRow]) -> set[date]:
     """Read what `PRESENT` found."""
     return {datetime.strptime(row["name"], "event_%Y_%m").replace(tzinfo=UTC).date() for row in rows}
-
-
-def _create(connection: Connection, month: date) -> None:
-    table = _table(month)
-    bounds = {"table": table, "start": sql.Literal(f"{month} 00:00+00"), "end": sql.Literal(f"{_next(month)} 00:00+00")}
-    for statement in (
-        "/* partition.create */ CREATE TABLE {table} (LIKE event INCLUDING ALL)",
-        "/* partition.attach */ ALTER TABLE event ATTACH PARTITION {table} FOR VALUES FROM ({start}) TO ({end})",
-    ):
-        connection.execute(sql.SQL(statement).format(**bounds))
-
-
-def _table(month: date) -> sql.Identifier:
-    return sql.Identifier(f"event_{month:%Y_%m}")
 
 
 def _next(month: date) -> date:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from keygauge.protocol import Heartbeat
 from keygauge_keyservice.database import Connection
@@ -10,50 +10,56 @@ from keygauge_keyservice.database import Connection
 T_MAX_MS = 10_000  # how long a replica may trust what it knows, from the moment it asked
 
 
-def see(connection: Connection, message: Heartbeat) -> int:
-    """Note that a replica is alive, and return how many are, this one included.
+def see(connection: Connection, messages: Sequence[Heartbeat], *, lock_timeout_ms: int = 0) -> int:
+    """Note that replicas are alive, each named once, and return how many are, these included.
 
-    A heartbeat that takes or keeps no lease need not wait for the disk: what it writes may be lost in a crash.
+    Heartbeats that take or keep no lease need not wait for the disk: what they write may be lost in a crash. Rows are
+    waited for no longer than `lock_timeout_ms`; 0 is the statement's own time.
     """
-    if message.cursor is None:  # a replica that starts: time to forget those that ended
+    if any(message.cursor is None for message in messages):  # one that starts: time to forget those that ended
         connection.execute(
             "/* replicas.prune */ WITH users AS ("
             "DELETE FROM limit_replica WHERE seen_at < statement_timestamp() - interval '1 day') "
             "DELETE FROM replica WHERE seen_at < statement_timestamp() - interval '1 day'"
         )
+    seen = sorted((one.replica, one.service, one.host, one.version, one.mode) for one in messages)
+    columns = [list(column) for column in zip(*seen, strict=True)]
+    lasting = any(message.acquire or message.hold for message in messages)
     row = connection.execute(
-        "/* replicas.see */ WITH seen AS ("
-        "INSERT INTO replica (id, service, host, version, mode, started_at, seen_at) VALUES "
-        "(%(replica)s, %(service)s, %(host)s, %(version)s, %(mode)s, clock_timestamp(), clock_timestamp()) "
+        "/* replicas.see */ WITH settings AS MATERIALIZED (SELECT set_config('lock_timeout', %s, true), "
+        "set_config('synchronous_commit', "
+        "CASE WHEN %s THEN current_setting('synchronous_commit') ELSE 'off' END, true)), "
+        "seen AS (INSERT INTO replica (id, service, host, version, mode, started_at, seen_at) "
+        "SELECT told.*, clock_timestamp(), clock_timestamp() "
+        "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS told "
         "ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at, mode = EXCLUDED.mode "
         "WHERE replica.seen_at < EXCLUDED.seen_at - interval '500 milliseconds') "
-        "SELECT count(*) AS others, set_config('synchronous_commit', "
-        "CASE WHEN %(lasting)s THEN current_setting('synchronous_commit') ELSE 'off' END, true) FROM replica "
-        "WHERE id <> %(replica)s AND seen_at > clock_timestamp() - interval '5 seconds'",
-        {
-            "replica": message.replica,
-            "service": message.service,
-            "host": message.host,
-            "version": message.version,
-            "mode": message.mode,
-            "lasting": bool(message.acquire or message.hold),
-        },
+        "SELECT (SELECT count(*) FROM replica WHERE id <> ALL(%s) "
+        "AND seen_at > clock_timestamp() - interval '5 seconds') AS others FROM settings",
+        (str(lock_timeout_ms), lasting, *columns, columns[0]),
     ).fetchone()
-    return 1 + int(row["others"]) if row else 1
+    return len(messages) + (int(row["others"]) if row else 0)
 
 
-def use(connection: Connection, replica: str, limit_ids: Sequence[str]) -> dict[str, int]:
-    """Note that a replica asks for units of limits, and return how many others did lately, of each that any did.
+def use(connection: Connection, pairs: Collection[tuple[str, str]]) -> dict[str, int]:
+    """Note that replicas ask for units of limits, and return how many others did lately, of each that any did.
 
     Lately is a little longer than leases live: who holds one uses the limit. Rows are written seldom.
     """
+    if not pairs:
+        return {}
+    replicas, limits = zip(*sorted(pairs), strict=True)
     rows = connection.execute(
-        "/* replicas.use */ WITH used AS (INSERT INTO limit_replica (state_id, replica, seen_at) "
-        "SELECT state_id, %(replica)s, clock_timestamp() FROM unnest(%(limits)s::text[]) AS asked (state_id) "
+        "/* replicas.use */ WITH asked AS MATERIALIZED ("
+        "SELECT * FROM unnest(%s::text[], %s::text[]) AS asked (replica, state_id)), "
+        "used AS (INSERT INTO limit_replica (replica, state_id, seen_at) "
+        "SELECT replica, state_id, clock_timestamp() FROM asked "
         "ON CONFLICT (state_id, replica) DO UPDATE SET seen_at = EXCLUDED.seen_at "
         "WHERE limit_replica.seen_at < EXCLUDED.seen_at - interval '5 seconds') "
-        "SELECT state_id, count(*) AS others FROM limit_replica WHERE state_id = ANY(%(limits)s) "
-        "AND replica <> %(replica)s AND seen_at > statement_timestamp() - interval '40 seconds' GROUP BY state_id",
-        {"replica": replica, "limits": sorted(limit_ids)},
+        "SELECT state_id, count(*) AS others FROM limit_replica WHERE state_id = ANY(%s) "
+        "AND seen_at > statement_timestamp() - interval '40 seconds' "
+        "AND NOT EXISTS (SELECT FROM asked WHERE asked.state_id = limit_replica.state_id "
+        "AND asked.replica = limit_replica.replica) GROUP BY state_id",
+        (list(replicas), list(limits), sorted(set(limits))),
     )
     return {row["state_id"]: row["others"] for row in rows}

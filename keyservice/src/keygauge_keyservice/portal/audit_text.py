@@ -23,6 +23,7 @@ _ACTIONS = {
     "key.delete": "Key deleted",
     "key.disable": "Key disabled",
     "key.enable": "Key enabled",
+    "key.import": "Key imported",
     "key.rename": "Key renamed",
     "key.replace_limits": "Key limits updated",
     "key.rotate": "Key rotated",

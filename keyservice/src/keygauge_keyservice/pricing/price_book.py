@@ -41,7 +41,8 @@ class PriceBook:
         if self._own and event.model is not None and is_metered(event):
             own = self.find_own(event.account, event.provider, event.model, event.time_us)
             if own is not None:
-                return Cost(cost_nanousd(own.tiers, event), own.version)
+                cost = cost_nanousd(own.tiers, event)
+                return None if cost is None else Cost(cost, own.version)
         return self._public(event)
 
     @property

@@ -65,7 +65,8 @@ class PublicPrices:
         if event.model is None or not is_metered(event):
             return None
         tiers = self.tiers_at(event.provider, event.model, event.time_us)
-        return Cost(cost_nanousd(tiers, event), self.version) if tiers else None
+        cost = cost_nanousd(tiers, event) if tiers else None
+        return None if cost is None else Cost(cost, self.version)
 
     def tiers_at(self, provider: str | None, model: str, time_us: int) -> Sequence[Rates]:
         """Return a model's rates at a moment by input size, smallest first; none where they are not known."""
@@ -142,6 +143,7 @@ _DETAILS: Sequence[tuple[str, str, Fraction]] = (  # kind, its name in the list,
     ("output_image", "output_image_mtok", Fraction(1)),
     ("output_video", "output_video_mtok", Fraction(1)),
     ("web_searches", "web_searches_kcount", Fraction(1000)),
+    ("citations", "output_citation_mtok", Fraction(1)),
     ("file_searches", "storage_searches_kcount", Fraction(1000)),
     ("seconds", "audio_hours", Fraction(_MILLION, 3600)),
     ("seconds", "input_audio_hours", Fraction(_MILLION, 3600)),

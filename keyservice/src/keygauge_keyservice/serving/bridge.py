@@ -1,24 +1,23 @@
-"""An ASGI app that runs a WSGI app in threads: a thread is taken only once the whole request is there."""
+"""An ASGI app that runs a WSGI app in threads, which no client can hold by sending or reading slowly."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from keygauge_keyservice.api.events import BATCH_BYTES_MAX
 from keygauge_keyservice.serving.asgi import Message, Receive, Scope, Send, refuse
 
 WSGIApp: TypeAlias = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-_MEMORY_BYTES = 64 << 10  # of a body; the rest is on disk
-_BODY_BYTES_MAX = BATCH_BYTES_MAX + 1  # one more than any request may have: the app refuses it by that
 _PIECE_BYTES = 64 << 10
+
+_T = TypeVar("_T")
 
 
 class Bridge:
@@ -31,40 +30,86 @@ class Bridge:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="keygauge")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as body:
-            if not await _read(scope, receive, body):
-                return
-            if self._inside >= self._inside_max:
-                await refuse(send, 503, "busy", "The key service is busy; try again.")
-                return
-            self._inside += 1
-            try:
-                answer = Answer(receive, send, asyncio.get_running_loop())
-                environ = _environ(scope, body)
-                await answer.loop.run_in_executor(self._threads, answer.write, self._app, environ)
-            except ConnectionAbortedError:
-                return  # nobody reads on
-            finally:
-                self._inside -= 1
-            if answer.rest is not None:
-                await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-                await send({"type": "http.response.body", "body": answer.rest})
+        """Answer one request, whose body is in `scope["body"]`; without one, it is larger than the app takes."""
+        if self._inside >= self._inside_max:
+            await refuse(send, 503, "busy", "The key service is busy; try again.")
+            return
+        answer = Answer()
+        try:
+            await self._run(answer.begin, self._app, _environ(scope))
+            await self._send(answer, receive, send)
+        finally:
+            if not answer.is_closed:
+                await self._run(answer.close)
+
+    async def _send(self, answer: Answer, receive: Receive, send: Send) -> None:
+        """Send an answer as its client takes it: no thread waits for that."""
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        if not answer.is_closed:
+            await self._stream(answer, receive, send)
+        for start in range(0, len(answer.whole), _PIECE_BYTES):  # only a part waits in the connection's buffer
+            await send(_body(answer.whole[start : start + _PIECE_BYTES], more=True))
+        await send(_body(b"", more=False))
+
+    async def _stream(self, answer: Answer, receive: Receive, send: Send) -> None:
+        left = asyncio.ensure_future(receive())  # done as soon as the client has left
+        try:
+            while not answer.is_closed and not left.done():
+                await send(_body(await self._run(answer.read), more=True))
+        finally:
+            left.cancel()
+
+    async def _run(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """Run a function in a thread."""
+        self._inside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        finally:
+            self._inside -= 1
+
+
+def _body(piece: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": piece, "more_body": more}
 
 
 class Answer:
-    """An app's answer: one that tells its length is sent by the loop, any other piece by piece from the thread."""
+    """An app's answer: one that tells its length is made at once, any other piece by piece as it is read."""
 
-    def __init__(self, receive: Receive, send: Send, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+    def __init__(self) -> None:
         self.status = 500
         self.headers: list[tuple[bytes, bytes]] = []
-        self.rest: bytes | None = None
-        self._receive = receive
-        self._send = send
-        self._left: asyncio.Task[Any] | None = None  # done as soon as the client has left
+        self.whole = b""
+        self.is_closed = True
+        self._app_pieces: Iterable[bytes] = ()
+        self._rest: Iterator[bytes] = iter(())
 
-    def start(
+    def begin(self, app: WSGIApp, environ: dict[str, Any]) -> None:
+        """Run the app."""
+        self._app_pieces = app(environ, self._start)
+        self.is_closed = False
+        if any(name == b"content-length" for name, _ in self.headers):
+            self.whole = b"".join(self._app_pieces)
+            self.close()
+        else:
+            self._rest = iter(self._app_pieces)
+
+    def read(self) -> bytes:
+        """Have the app make some more; at its end the answer is closed."""
+        ready = bytearray()
+        for piece in self._rest:
+            ready += piece
+            if len(ready) >= _PIECE_BYTES:
+                return bytes(ready)
+        self.close()
+        return bytes(ready)
+
+    def close(self) -> None:
+        """Let the app release what it holds, as PEP 3333 says."""
+        self.is_closed = True
+        if (close := getattr(self._app_pieces, "close", None)) is not None:
+            close()
+
+    def _start(
         self,
         status: str,
         headers: list[tuple[str, str]],
@@ -74,62 +119,8 @@ class Answer:
         self.status = int(status[:3])
         self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
-    def write(self, app: WSGIApp, environ: dict[str, Any]) -> None:
-        """Run the app, in a thread."""
-        pieces = app(environ, self.start)
-        try:
-            if any(name == b"content-length" for name, _ in self.headers):
-                self.rest = b"".join(pieces)
-            else:
-                self._stream(pieces)
-        finally:
-            if (close := getattr(pieces, "close", None)) is not None:
-                close()
 
-    def _stream(self, pieces: Iterable[bytes]) -> None:
-        self._wait_for({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        ready = bytearray()
-        for piece in pieces:
-            ready += piece
-            if len(ready) >= _PIECE_BYTES:
-                self._wait_for({"type": "http.response.body", "body": bytes(ready), "more_body": True})
-                ready.clear()
-        self._wait_for({"type": "http.response.body", "body": bytes(ready), "more_body": False})
-
-    def _wait_for(self, message: Message) -> None:
-        asyncio.run_coroutine_threadsafe(self._forward(message), self.loop).result()
-
-    async def _forward(self, message: Message) -> None:
-        if self._left is None:
-            self._left = self.loop.create_task(self._receive())  # type: ignore[arg-type]  # ours is a coroutine
-        await self._send(message)
-        if self._left.done():
-            raise ConnectionAbortedError
-
-
-async def _read(scope: Scope, receive: Receive, body: IO[bytes]) -> bool:
-    """Read a body as far as any may be; False when the client left."""
-    if _told_length(scope) >= _BODY_BYTES_MAX:
-        return True  # the app refuses it unread
-    size, more = 0, True
-    while more and size < _BODY_BYTES_MAX:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return False
-        size += len(message["body"])
-        body.write(message["body"])
-        more = message["more_body"]
-    body.seek(0)
-    scope["body_size"] = size
-    return True
-
-
-def _told_length(scope: Scope) -> int:
-    text = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    return int(text)  # the parser took it for a number
-
-
-def _environ(scope: Scope, body: IO[bytes]) -> dict[str, Any]:
+def _environ(scope: Scope) -> dict[str, Any]:
     server, client = scope["server"] or ("localhost", None), scope["client"]
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope["method"],
@@ -142,7 +133,7 @@ def _environ(scope: Scope, body: IO[bytes]) -> dict[str, Any]:
         "REMOTE_ADDR": client[0] if client else "",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
-        "wsgi.input": body,
+        "wsgi.input": scope.get("body") or io.BytesIO(),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,

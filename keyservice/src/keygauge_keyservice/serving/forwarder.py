@@ -71,17 +71,11 @@ async def _send_request(
     target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
     request = h11.Request(method=scope["method"], target=target, headers=_headers(scope))
     writer.write(connection.send(request) or b"")
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            writer.close()
-            return
-        if message["body"]:
-            writer.write(connection.send(h11.Data(message["body"])) or b"")
+    if (body := scope.get("body")) is not None:  # without one, it is larger than the pages take: they refuse it unread
+        while piece := body.read(_PIECE_BYTES):
+            writer.write(connection.send(h11.Data(piece)) or b"")
             await writer.drain()
-        more = message["more_body"]
-    writer.write(connection.send(h11.EndOfMessage()) or b"")
+        writer.write(connection.send(h11.EndOfMessage()) or b"")
     while (await receive())["type"] != "http.disconnect":
         pass
     writer.close()  # nobody reads on: the page need not be written to its end

@@ -17,6 +17,7 @@ from keygauge_keyservice.config import Settings
 from keygauge_keyservice.jobs import JobRunner, maintenance_jobs, notice_jobs
 from keygauge_keyservice.serving.asgi import App
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment
+from keygauge_keyservice.serving.bodies import Bodies
 from keygauge_keyservice.serving.bridge import Bridge
 from keygauge_keyservice.serving.connection import CONNECTIONS_MAX, IDLE_S, protocol
 from keygauge_keyservice.serving.forwarder import Forwarded, Forwarder
@@ -25,6 +26,8 @@ from keygauge_keyservice.serving.front import Front, Turns
 _LEAVE_S = 1.5  # longer than replicas wait between two heartbeats, whose answer tells them to connect anew
 _NOTICES_S = 5.0
 _QUEUE = 200  # requests that wait for a thread
+_HEARTBEATS = 64  # that are answered together at most; they share two connections
+_HEARTBEAT_QUEUE = 1_000  # more replicas than one process serves may begin at once
 _ALLOCATIONS_PER_COLLECTION = 50_000  # a batch of events makes as many objects; none of them is part of a cycle
 _NICENESS = 5  # pages leave the CPU to heartbeats where there is not enough of it
 _CLOSE = (b"connection", b"close")
@@ -82,14 +85,18 @@ def run(assignment: Assignment) -> None:
 
 def _app(assignment: Assignment) -> App:
     settings = Settings.from_environment()
-    bridge = Bridge(create_app(settings), threads=assignment.threads, queue=_QUEUE)
+    app = create_app(settings)
+    bridge = Bridge(app, threads=assignment.threads, queue=_QUEUE)
     if assignment.role == "replicas":
-        return Front(replicas=bridge, pages=Forwarder(assignment.pages) if assignment.pages else None)
+        heartbeats = Bridge(app, threads=_HEARTBEATS, queue=_HEARTBEAT_QUEUE)
+        pages = Forwarder(assignment.pages) if assignment.pages else None
+        return Bodies(Front(replicas=bridge, pages=pages, heartbeats=heartbeats), proxies=settings.proxies)
     os.nice(_NICENESS)
     if not settings.read_only:
         JobRunner(settings.database_url, maintenance_jobs(retention_days=config.retention_days())).start()
         JobRunner(settings.database_url, notice_jobs(config.notice_worker()), interval_s=_NOTICES_S).start()
-    return Forwarded(Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies)))
+    front = Front(replicas=None, pages=Turns(bridge, proxies=settings.proxies))
+    return Forwarded(Bodies(front, proxies=settings.proxies))
 
 
 def _allow_descriptors(wanted: int) -> None:

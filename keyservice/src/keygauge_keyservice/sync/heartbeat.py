@@ -1,13 +1,20 @@
-"""One heartbeat of one replica: note it, tell it what changed, find keys, take leases back and give leases out."""
+"""Heartbeats of replicas: note them, tell what changed, find keys, take leases back and give leases out.
+
+Many are answered in one transaction, with as many statements as one of them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from keygauge import protocol
-from keygauge.protocol import Denial, Grant, HeartbeatAnswer, Held
+from keygauge.protocol import Denial, Found, Grant, HeartbeatAnswer, Held
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import change_feed
+from keygauge_keyservice.journal.change_feed import Changes
 from keygauge_keyservice.limits import leases, replicas
 from keygauge_keyservice.limits.kinds import concurrency
 from keygauge_keyservice.limits.replicas import T_MAX_MS
@@ -20,57 +27,116 @@ _MS_US = 1_000
 _SOON_MS = 1_000
 
 
-def answer(
-    connection: Connection, message: protocol.Heartbeat, *, service: str | None, peppers: Peppers, prices: PriceBook
-) -> HeartbeatAnswer:
-    """Apply a heartbeat in the caller's transaction and return the protocol's answer.
+@dataclass(frozen=True)
+class Received:
+    """A replica's heartbeat, and the service that its token is of.
 
-    A `service` hears of keys that it was told of only; None: whoever calls from within hears of all.
+    A service hears of keys that it was told of only; None: whoever calls from within hears of all.
     """
-    alive = replicas.see(connection, message)
+
+    message: protocol.Heartbeat
+    service: str | None
+
+
+def answer(
+    connection: Connection,
+    received: Sequence[Received],
+    *,
+    peppers: Peppers,
+    prices: PriceBook,
+    lock_timeout_ms: int = 0,
+) -> list[HeartbeatAnswer]:
+    """Apply heartbeats, each of another replica, in the caller's transaction and return the protocol's answers."""
+    alive = replicas.see(connection, [one.message for one in received], lock_timeout_ms=lock_timeout_ms)
     # Before the entries, so that those are at least as new.
-    changes = change_feed.read(connection, message.cursor, epoch=message.epoch)
-    found = key_entries.look_up(connection, message.look_up, peppers) if message.look_up else []
-    if found:
-        told_keys.tell(connection, service, {item.key for item in found})
-    changed = told_keys.of(connection, service, changes.key_ids) if changes.key_ids else []
-    keys = key_entries.load(connection, list({*changed, *(item.key for item in found)}))
+    changes = change_feed.read_all(connection, [(one.message.cursor, one.message.epoch) for one in received])
+    found = _find(connection, received, peppers)
+    told = _told(connection, received, changes, found)
+    entries = key_entries.load(connection, list({key for keys in told for key in keys}))
     # Before rows of limits are locked.
-    told = _prices(connection, message.prices, prices, service) if message.prices else None
-    leased = leases.exchange(
-        connection,
-        service=service,
+    rates = _prices(connection, received, prices)
+    leased = leases.exchange(connection, [_asked(one) for one in received], alive=alive)
+    return [
+        HeartbeatAnswer(
+            cursor=change.cursor,
+            epoch=change.epoch,
+            more=change.more,
+            afresh=change.afresh,
+            t_max_ms=T_MAX_MS,
+            replicas=alive,
+            found=items,
+            unknown=_unknown(one.message, items),
+            keys=[entries[key_id] for key_id in key_ids if key_id in entries],
+            prices=rate,
+            held=[held(item) for item in lease.kept],
+            grants=[grant(item) for item in lease.granted if item.lease_id is not None],
+            denials=[denial(item) for item in lease.granted if item.lease_id is None],
+            wanted=list(lease.wanted),
+        )
+        for one, change, items, key_ids, rate, lease in zip(received, changes, found, told, rates, leased, strict=True)
+    ]
+
+
+def _unknown(message: protocol.Heartbeat, found: Sequence[Found]) -> list[str]:
+    known = {item.digest for item in found}
+    return [wanted.digest for wanted in message.look_up if wanted.digest not in known]
+
+
+def _find(connection: Connection, received: Sequence[Received], peppers: Peppers) -> list[list[Found]]:
+    """Return what each replica's digests belong to."""
+    look_ups = {(item.key, item.digest): item for one in received for item in one.message.look_up}
+    if not look_ups:
+        return [[] for _ in received]
+    known = {(item.key, item.digest): item for item in key_entries.look_up(connection, look_ups.values(), peppers)}
+    return [
+        [known[item.key, item.digest] for item in one.message.look_up if (item.key, item.digest) in known]
+        for one in received
+    ]
+
+
+def _told(
+    connection: Connection, received: Sequence[Received], changes: Sequence[Changes], found: Sequence[list[Found]]
+) -> list[set[str]]:
+    """Return the keys whose entries each replica is told: those found, and of those changed what its service knows."""
+    shown: dict[str | None, set[str]] = {}
+    changed: dict[str | None, set[str]] = {}
+    for one, change, items in zip(received, changes, found, strict=True):
+        shown.setdefault(one.service, set()).update(item.key for item in items)
+        changed.setdefault(one.service, set()).update(change.key_ids)
+    for service in sorted(shown, key=str):  # one order of locks
+        if shown[service]:
+            told_keys.tell(connection, service, shown[service])
+    known = {service: set(told_keys.of(connection, service, list(ids))) for service, ids in changed.items() if ids}
+    return [
+        {item.key for item in items} | (known[one.service].intersection(change.key_ids) if change.key_ids else set())
+        for one, change, items in zip(received, changes, found, strict=True)
+    ]
+
+
+def _asked(one: Received) -> leases.Asked:
+    message = one.message
+    return leases.Asked(
+        service=one.service,
         replica=message.replica,
         returns=message.returns,
         acquisitions=message.acquire,
         holds=message.hold,
         progress=message.progress,
         reading=message.clock,
-        replicas=alive,
-    )
-    known = {item.digest for item in found}
-    return HeartbeatAnswer(
-        cursor=changes.cursor,
-        epoch=changes.epoch,
-        more=changes.more,
-        afresh=changes.afresh,
-        t_max_ms=T_MAX_MS,
-        replicas=alive,
-        found=found,
-        unknown=[wanted.digest for wanted in message.look_up if wanted.digest not in known],
-        keys=keys,
-        prices=told,
-        held=[held(item) for item in leased.kept],
-        grants=[grant(item) for item in leased.granted if item.lease_id is not None],
-        denials=[denial(item) for item in leased.granted if item.lease_id is None],
-        wanted=list(leased.wanted),
     )
 
 
-def _prices(
-    connection: Connection, asked: protocol.PricesWanted, book: PriceBook, service: str | None
-) -> protocol.Prices:
-    book.refresh(connection)
+def _prices(connection: Connection, received: Sequence[Received], book: PriceBook) -> list[protocol.Prices | None]:
+    if any(one.message.prices for one in received):
+        book.refresh(connection)
+    return [_rates(connection, one.message.prices, book, one.service) for one in received]
+
+
+def _rates(
+    connection: Connection, asked: protocol.PricesWanted | None, book: PriceBook, service: str | None
+) -> protocol.Prices | None:
+    if asked is None:
+        return None
     state = book.state  # before the rates, so that those are at least as new
     tariffs = {name.tariff for name in asked.want if name.tariff is not None}
     own = told_keys.accounts_of(connection, service, tariffs) if tariffs else set()

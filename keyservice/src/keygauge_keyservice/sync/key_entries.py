@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from keygauge.protocol import Found, KeyEntry, LimitTerms, LookUp, Secret
@@ -15,7 +15,7 @@ from keygauge_keyservice.secret import PepperError, Peppers
 _log = logging.getLogger(__name__)
 
 
-def look_up(connection: Connection, look_ups: Sequence[LookUp], peppers: Peppers) -> list[Found]:
+def look_up(connection: Connection, look_ups: Collection[LookUp], peppers: Peppers) -> list[Found]:
     """Return the secrets that digests belong to; an unknown key and a wrong secret are alike: not found."""
     rows = connection.execute(
         "/* entries.look_up */ SELECT key_id, number, hash, pepper_version FROM key_secret "
@@ -28,10 +28,10 @@ def look_up(connection: Connection, look_ups: Sequence[LookUp], peppers: Peppers
     return [found for wanted in look_ups if (found := _match(wanted, secrets.get(wanted.key, []), peppers))]
 
 
-def load(connection: Connection, key_ids: Sequence[str]) -> list[KeyEntry]:
-    """Return the entries of keys, deleted ones too."""
+def load(connection: Connection, key_ids: Sequence[str]) -> dict[str, KeyEntry]:
+    """Return the entries of keys by their ids, deleted ones too."""
     if not key_ids:
-        return []
+        return {}
     rows = connection.execute(
         "/* entries.load */ SELECT key.id, key.account_id AS account, key.name, account.plan_id AS plan, environment, "
         "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
@@ -44,8 +44,8 @@ def load(connection: Connection, key_ids: Sequence[str]) -> list[KeyEntry]:
     secrets = _secrets(connection, key_ids)
     limits = definitions.of_plans(connection, {row["plan"] for row in rows})
     own = definitions.of_keys(connection, key_ids)
-    return [
-        KeyEntry(
+    return {
+        row["id"]: KeyEntry(
             **row,
             secrets=secrets.get(row["id"], []),
             limits=[
@@ -54,7 +54,7 @@ def load(connection: Connection, key_ids: Sequence[str]) -> list[KeyEntry]:
             ],
         )
         for row in rows
-    ]
+    }
 
 
 def _match(wanted: LookUp, secrets: Sequence[dict[str, Any]], peppers: Peppers) -> Found | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +12,16 @@ from flask import Flask, current_app
 from prometheus_client import CollectorRegistry
 from psycopg.errors import ReadOnlySqlTransaction
 
+from keygauge.protocol import HeartbeatAnswer
 from keygauge_keyservice.accounts.oidc import SignOn
 from keygauge_keyservice.accounts.tokens import TokenBook
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection, Pool
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
 from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.sync.heartbeat import Received
+from keygauge_keyservice.sync.heartbeat_queue import HeartbeatQueue
 
 _NAME = "keygauge"
 
@@ -50,6 +54,22 @@ class Context:
     def tokens(self) -> TokenBook:
         """The tokens of services and operators, as this process knows them."""
         return TokenBook(self.replica_connection)
+
+    @cached_property
+    def heartbeats(self) -> HeartbeatQueue:
+        """What answers heartbeats."""
+        return HeartbeatQueue(self.replica_connection, self._answer)
+
+    def _answer(
+        self, connection: Connection, received: Sequence[Received], lock_timeout_ms: int
+    ) -> list[HeartbeatAnswer]:
+        return heartbeat.answer(
+            connection,
+            received,
+            peppers=self.settings.peppers,
+            prices=self.prices,
+            lock_timeout_ms=lock_timeout_ms,
+        )
 
     def close(self) -> None:
         """Close the pools."""

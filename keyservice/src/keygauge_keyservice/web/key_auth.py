@@ -26,9 +26,7 @@ def require_key(connection: Connection) -> Key:
     """
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
-    key_id = key_format.parse(token)
-    wanted = [LookUp(key_id, key_format.digest(token).hex())] if key_id else []
-    found = key_entries.look_up(connection, wanted, services().settings.peppers)
+    found = key_entries.look_up(connection, _wanted(token), services().settings.peppers)
     key = keys.find(connection, found[0].key) if found else None
     if key is None or not _works(connection, key):
         raise Problem(
@@ -40,6 +38,13 @@ def require_key(connection: Connection) -> Key:
     if not _is_allowed(request.remote_addr, key):
         raise Problem(403, "ip_not_allowed", "This API key can't be used from this IP address.")
     return key
+
+
+def _wanted(token: str) -> list[LookUp]:
+    if not token or not token.isascii():
+        return []
+    digest = key_format.digest(token)
+    return [LookUp(key_format.parse(token) or key_format.imported_id(digest), digest.hex())]
 
 
 def _works(connection: Connection, key: Key) -> bool:

@@ -8,6 +8,7 @@ from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
+from keygauge_keyservice.sync.heartbeat import Received
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
 ONE, TWO = "1" * 32, "2" * 32
@@ -28,8 +29,8 @@ def send(connection):
         head = {"replica": replica, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None}
         with connection.transaction():
             message = msgspec.convert(head | parts, Heartbeat)
-            answer = heartbeat.answer(
-                connection, message, service=None, peppers=PEPPERS, prices=PriceBook(PublicPrices())
+            (answer,) = heartbeat.answer(
+                connection, [Received(message, None)], peppers=PEPPERS, prices=PriceBook(PublicPrices())
             )
             return msgspec.to_builtins(answer)
 

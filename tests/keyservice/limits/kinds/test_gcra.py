@@ -85,9 +85,8 @@ def test_a_smooth_limit_is_kept_in_the_database(connection):
 
     def exchange(*acquisitions, returns=()):
         with connection.transaction():
-            traded = leases.exchange(
-                connection, service=None, replica="r", acquisitions=acquisitions, returns=list(returns), replicas=1
-            )
+            asked = leases.Asked(service=None, replica="r", acquisitions=acquisitions, returns=list(returns))
+            (traded,) = leases.exchange(connection, [asked], alive=1)
         return [(item.lease_id, item.grant.units) for item in traded.granted]
 
     ((lease, units),) = exchange(Acquisition(state_id, 1000, 1))

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from keygauge.usage.providers import anthropic, bedrock, cohere, gemini, groq, llama_cpp, ollama, openai, sglang, tgi
-from keygauge.usage.providers.found import Found, Stage, Told, inside
+from keygauge.usage.providers import (
+    anthropic,
+    bedrock,
+    cohere,
+    gemini,
+    groq,
+    llama_cpp,
+    mistral,
+    ollama,
+    openai,
+    sglang,
+    tgi,
+)
+from keygauge.usage.providers.found import Found, Stage, Told, first, inside
 from keygauge.usage.providers.model import name_of
 
 __all__ = ["Found", "Stage", "Told", "find", "find_id", "find_model", "has_content", "is_error"]
@@ -18,6 +30,20 @@ _SILENT_TYPES = (  # events before the first that has anything of the answer in 
     *("response.created", "response.in_progress", "response.queued", "response.output_item.added"),
     *("response.content_part.added", "interaction.start", "content.start", "session.created", "session.updated"),
 )
+_BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
+    "usageMetadata": gemini.read,
+    "usage_metadata": gemini.read_snake_case,
+    "usage_info": mistral.read_pages,
+    "eval_count": ollama.read,
+    "prompt_eval_count": ollama.read,
+    "tokens_evaluated": llama_cpp.read,
+    "inputTextTokenCount": bedrock.read_titan,
+    "prompt_token_count": bedrock.read_llama,
+    "generation_token_count": bedrock.read_llama,
+    "predictions": gemini.read_predictions,
+    "meta": cohere.read_meta,
+    "meta_info": sglang.read,
+}
 
 
 def find(document: object) -> Sequence[Found]:
@@ -25,9 +51,20 @@ def find(document: object) -> Sequence[Found]:
     if isinstance(document, dict):
         found = _find_outside(document) or _find_inside(document)
         return () if found is None else (found,)
-    if isinstance(document, list):
-        return gemini.read_list(document)
-    return ()
+    return gemini.read_list(document) or _find_in_list(document) if isinstance(document, list) else ()
+
+
+def _find_in_list(documents: list[Any]) -> list[Found]:
+    """Find the usage of a batch, as local servers answer one: each is an answer of its own, with or without an id."""
+    told = [document for document in documents if isinstance(document, dict) and "usage" not in document]
+    found = [(number, one) for number, document in enumerate(told) if (one := _find_local(document))]
+    return [one._replace(answer=one.answer or f"#{number}") for number, one in found]
+
+
+def _find_local(document: dict[str, Any]) -> Found | None:
+    if "tokens_evaluated" in document:
+        return llama_cpp.read(document)
+    return sglang.read(document) or tgi.read(document)
 
 
 def find_model(document: object) -> str | None:
@@ -35,7 +72,7 @@ def find_model(document: object) -> str | None:
     if not isinstance(document, dict):
         return None
     for holder in (document, document.get("message"), document.get("response"), document.get("interaction")):
-        if isinstance(holder, dict) and (model := name_of(holder.get("model") or holder.get("modelVersion"))):
+        if isinstance(holder, dict) and (model := name_of(first(holder, "model", "modelVersion", "model_version"))):
             return model
     return None
 
@@ -93,25 +130,12 @@ def _says_something(choice: Any) -> bool:
 
 def _find_outside(document: dict[str, Any]) -> Found | None:
     usage = document.get("usage") or groq.usage_of(document) or _usage_of_choice(document)
-    if isinstance(usage, dict):
-        return _find_usage(document, usage)
-    if "usageMetadata" in document:
-        return gemini.read(document)
-    if "eval_count" in document or "prompt_eval_count" in document:
-        return ollama.read(document)
-    if "tokens_evaluated" in document:
-        return llama_cpp.read(document)
-    if "inputTextTokenCount" in document:
-        return bedrock.read_titan(document)
-    if "prompt_token_count" in document or "generation_token_count" in document:
-        return bedrock.read_llama(document)
-    if "predictions" in document:
-        return gemini.read_predictions(document)
-    if "meta" in document:
-        return cohere.read_meta(document)
-    if "meta_info" in document:
-        return sglang.read(document)
-    return tgi.read(document)
+    if isinstance(usage, dict) and (found := _find_usage(document, usage)):
+        return found
+    for member, read in _BY_MEMBER.items():
+        if member in document:
+            return read(document)
+    return tgi.read(document) or openai.read_pieces(document)
 
 
 def _usage_of_choice(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -137,7 +161,7 @@ def _find_usage(document: dict[str, Any], usage: dict[str, Any]) -> Found | None
         return cohere.read(usage)
     if "total_tokens" in usage:  # embeddings of some
         return openai.read_chat(document, usage)
-    return openai.read_seconds(document, usage) if "seconds" in usage else None
+    return openai.read_seconds(document, usage["seconds"]) if "seconds" in usage else None
 
 
 def _find_inside(document: dict[str, Any]) -> Found | None:

@@ -1,8 +1,8 @@
 """Anthropic Messages, whole and streamed: `message_start` has the input, each `message_delta` the output so far.
 
 `input_tokens` are those that no cache had to do with. All counts are cumulative: where a later event tells 0 or less,
-the larger number holds. Compaction tells the use of each of `iterations`, of which the outer counts leave out all but
-the messages. A stream that fails has an event of type `error`.
+the larger number holds. `iterations` tell the use of each step: the outer counts leave out compactions, which are
+added, and the advice of other models, which is billed by their rates. A stream that fails has an event of type `error`.
 
 https://docs.claude.com/en/api/messages and https://docs.claude.com/en/docs/build-with-claude/streaming
 """
@@ -12,11 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, Stage, Told, inside
+from keygauge.usage.providers.found import Found, Stage, Told, by_kind, inside
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "anthropic"
 MODELS = ("claude",)
+_HOUR = "cache_write_1h"
+_TOOLS = {"web_search_requests": "web_searches"}
 
 
 def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
@@ -30,22 +32,16 @@ def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
 
 def read(document: dict[str, Any], usage: dict[str, Any], *, stage: Stage = "final") -> Found:
     """Read a message or a `message_delta`."""
-    told = Told(
-        usage.get("input_tokens"),
-        usage.get("output_tokens"),
-        usage.get("cache_read_input_tokens"),
-        usage.get("cache_creation_input_tokens"),
-        inside(usage, "output_tokens_details").get("thinking_tokens"),
-        details=_details(usage),
-    )
     name = document.get("id")
+    advice = [(model, _told(one)) for one in _steps(usage, "advisor_message") if (model := name_of(one.get("model")))]
     return Found(
-        _with_compactions(told, usage.get("iterations")),
+        _with_compactions(_told(usage), usage),
         PROVIDER,
         name_of(document.get("model")),
         stage,
         cache_is_beside=True,
         answer=name if isinstance(name, str) else None,
+        others=advice,
     )
 
 
@@ -57,18 +53,45 @@ def read_start(event: dict[str, Any]) -> Found | None:
     return read(message, usage, stage="opening")
 
 
+def _told(usage: dict[str, Any]) -> Told:
+    return Told(
+        usage.get("input_tokens"),
+        usage.get("output_tokens"),
+        usage.get("cache_read_input_tokens"),
+        usage.get("cache_creation_input_tokens"),
+        inside(usage, "output_tokens_details").get("thinking_tokens"),
+        details=_details(usage),
+    )
+
+
 def _details(usage: dict[str, Any]) -> dict[str, Any]:
+    tools = inside(usage, "server_tool_use")
     told = {
-        "cache_write_1h": inside(usage, "cache_creation").get("ephemeral_1h_input_tokens"),
-        "web_searches": inside(usage, "server_tool_use").get("web_search_requests"),
-    }
+        _HOUR: inside(usage, "cache_creation").get("ephemeral_1h_input_tokens"),
+    } | by_kind(tools, _TOOLS, "tool_calls")
     return {kind: count for kind, count in told.items() if count is not None and count != 0}
 
 
-def _with_compactions(told: Told, iterations: Any) -> Told:
+def _steps(usage: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    steps = usage.get("iterations")
+    return (
+        [one for one in steps if isinstance(one, dict) and one.get("type") == kind] if isinstance(steps, list) else []
+    )
+
+
+def _with_compactions(told: Told, usage: dict[str, Any]) -> Told:
     """Add what compacting the conversation took: it is billed, and not in the outer counts."""
-    for one in iterations if isinstance(iterations, list) else ():
-        if isinstance(one, dict) and one.get("type") == "compaction":
-            given, made = whole(one.get("input_tokens")) or 0, whole(one.get("output_tokens")) or 0
-            told = told._replace(input=(whole(told.input) or 0) + given, output=(whole(told.output) or 0) + made)
+    for step in _steps(usage, "compaction"):
+        more = _told(step)
+        sums = list(map(_add, (*told[:4], told.details.get(_HOUR)), (*more[:4], more.details.get(_HOUR))))
+        given, made, read, written, hours = (count for count, _ in sums)
+        details = {**told.details, _HOUR: hours} if hours else told.details
+        is_spoiled = told.is_spoiled or any(is_bad for _, is_bad in sums)
+        told = Told(given, made, read, written, told.reasoning, details=details, is_spoiled=is_spoiled)
     return told
+
+
+def _add(count: Any, more: Any) -> tuple[Any, bool]:
+    """Add to a count; True where that cannot be added."""
+    added = whole(more)
+    return ((whole(count) or 0) + added if added else count), added is None and more is not None

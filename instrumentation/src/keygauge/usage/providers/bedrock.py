@@ -1,8 +1,8 @@
 """Amazon Bedrock Converse, and the metadata event of its stream, as events of its own or passed on as JSON.
 
-`inputTokens` leave cached ones out. Answers do not name the model: the path does. InvokeModel answers as the model's
-maker does, in a stream inside base64 `bytes`; Amazon's own models tell `amazon-bedrock-invocationMetrics` at its end.
-Titan and Llama have shapes of their own.
+`inputTokens` leave cached ones out, but include them with models of OpenAI, as the total shows. Answers do not name the
+model: the path does. InvokeModel answers as the model's maker does, in a stream inside base64 `bytes`; Amazon's own
+models tell `amazon-bedrock-invocationMetrics` at its end. Titan and Llama have shapes of their own.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html
 """
@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, Told
+from keygauge.usage.providers.found import Found, Told, first, total
 
 PROVIDER = "aws.bedrock"
 _METRICS = "amazon-bedrock-invocationMetrics"
@@ -31,20 +31,15 @@ def read(usage: dict[str, Any]) -> Found:
     """Read a `TokenUsage`."""
     kept = usage.get("cacheDetails")
     kept = [one for one in kept if isinstance(one, dict) and one.get("ttl") == "1h"] if isinstance(kept, list) else []
-    hours = sum(whole(one.get("inputTokens")) or 0 for one in kept)
-    return Found(
-        Told(
-            usage.get("inputTokens"),
-            usage.get("outputTokens"),
-            usage.get("cacheReadInputTokens"),
-            usage.get("cacheWriteInputTokens"),
-            details={"cache_write_1h": hours} if hours > 0 else {},
-        ),
-        PROVIDER,
-        None,
-        "final",
-        cache_is_beside=True,
+    hours = total(one.get("inputTokens") for one in kept)
+    told = Told(
+        usage.get("inputTokens"),
+        usage.get("outputTokens"),
+        first(usage, "cacheReadInputTokens", "cacheReadInputTokenCount"),  # the latter is Nova's, invoked
+        first(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
+        details={} if hours == 0 else {"cache_write_1h": hours},
     )
+    return Found(told, PROVIDER, None, "final", cache_is_beside=not _is_cache_within(told, usage.get("totalTokens")))
 
 
 def read_titan(document: dict[str, Any]) -> Found:
@@ -80,3 +75,8 @@ def read_metrics(event: dict[str, Any]) -> Found | None:
         metrics.get("cacheWriteInputTokenCount"),
     )
     return Found(told, PROVIDER, None, "final", cache_is_beside=True)
+
+
+def _is_cache_within(told: Told, total: Any) -> bool:
+    given, made, read, written = (whole(count) or 0 for count in told[:4])
+    return 0 < read + written <= given and whole(total) == given + made

@@ -1,7 +1,7 @@
 """Cohere, versions 1 and 2: the units billed, or where there are none the tokens the model saw.
 
-Version 2 tells `cached_tokens` beside both; they are part of the input. Searches and classifications are
-billed each, by a price per request.
+Version 2 tells `cached_tokens` beside both; they are part of the input. Reranking is billed by the search unit,
+classifying by the classification, embedding by the token or the image.
 Its answers do not name the model: the request does. A stream that failed ends with the finish reason `ERROR`.
 
 https://docs.cohere.com/reference/chat and https://docs.cohere.com/v1/reference/chat
@@ -15,15 +15,16 @@ from keygauge.usage.providers.found import Found, Told
 
 PROVIDER = "cohere"
 MODELS = ("command", "embed-english", "embed-multilingual", "embed-v4", "rerank-", "c4ai-aya")
+_DETAILS = ("images", "search_units", "classifications")
+_UNITS = frozenset({"input_tokens", "output_tokens", *_DETAILS})
 
 
 def read(usage: dict[str, Any]) -> Found | None:
     """Read `billed_units`, else `tokens`."""
     for name in ("billed_units", "tokens"):
         counts = usage.get(name)
-        if isinstance(counts, dict) and any(unit in counts for unit in ("input_tokens", "output_tokens", "images")):
-            images = counts.get("images")
-            details = {} if images is None or images == 0 else {"images": images}
+        if isinstance(counts, dict) and not _UNITS.isdisjoint(counts):
+            details = {kind: count for kind in _DETAILS if (count := counts.get(kind)) is not None and count != 0}
             told = Told(
                 counts.get("input_tokens"), counts.get("output_tokens"), usage.get("cached_tokens"), details=details
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from keygauge.usage.counts import whole
@@ -26,6 +26,7 @@ class Told(NamedTuple):
     tool_input: Any = None  # beside `input`
     total: Any = None
     details: Mapping[str, Any] = NO_DETAILS
+    is_spoiled: bool = False  # something that should have been added to a count is none
 
 
 class Found(NamedTuple):
@@ -38,6 +39,7 @@ class Found(NamedTuple):
     cache_is_beside: bool = False  # `input` leaves out what a cache had to do with
     reasoning_is_beside: bool = False  # `output` leaves out what the model thought
     answer: str | None = None  # its id: several answers in one stream are summed
+    others: Sequence[tuple[str, Told]] = ()  # of other models that had part in it: their names and counts
 
 
 def inside(holder: Any, *names: str) -> Mapping[str, Any]:
@@ -63,3 +65,22 @@ def less(all_counted: Any, part: Any) -> Any:
     """Return what is left of a count without a part of it; the count as it stands where the two do not fit."""
     count, without = whole(all_counted), whole(part)
     return count - without if count is not None and without is not None and without <= count else all_counted
+
+
+def total(counts: Iterable[Any]) -> Any:
+    """Add counts up; one that can be none is returned itself, so that it is told of."""
+    added = 0
+    for value in counts:
+        count = 0 if value is None else whole(value)
+        if count is None:
+            return value
+        added += count
+    return added
+
+
+def by_kind(told: Mapping[str, Any], kinds: Mapping[str, str], other: str) -> dict[str, Any]:
+    """Add up what is told by name, by kind; `other` is that of all names which have none."""
+    parts: dict[str, list[Any]] = {}
+    for name, value in told.items():
+        parts.setdefault(kinds.get(name, other), []).append(value)
+    return {kind: count for kind, values in parts.items() if (count := total(values)) != 0}

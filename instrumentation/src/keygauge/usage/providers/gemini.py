@@ -1,22 +1,48 @@
 """Gemini generateContent and streamGenerateContent (events, or one JSON array), embeddings, Live and Interactions.
 
 Thoughts count beside the candidates, tool results beside the prompt, cached tokens in it. Each chunk of a stream tells
-counts so far; some tell thoughts in the first one only. Interactions tell the same as `total_…_tokens`.
+counts so far; some tell thoughts in the first one only. Interactions tell the same as `total_…_tokens`, and the SDK for
+Python in snake case. Grounding is billed by the search from version 3 on, before that by the prompt.
 
 https://ai.google.dev/api/generate-content#UsageMetadata and https://ai.google.dev/api/interactions-api
 """
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, Stage, Told, first, inside, less
+from keygauge.usage.providers.found import Found, Stage, Told, first, inside, less, total
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "gcp.gemini"
 MODELS = ("gemini-", "models/gemini", "imagen-", "veo-")
-_OUTPUT_DETAILS = ("candidatesTokensDetails", "responseTokensDetails")
+_BY_PROMPT = re.compile(r"gemini-[12]\b").search
+_AFTER_A_LINE = re.compile("_([a-z])")
+
+
+class _Parts(NamedTuple):
+    """Where a usage tells its tokens by modality."""
+
+    given: tuple[str, ...]
+    tools: tuple[str, ...]
+    cached: tuple[str, ...]
+    made: tuple[str, ...]
+
+
+_PARTS = _Parts(
+    ("promptTokensDetails",),
+    ("toolUsePromptTokensDetails",),
+    ("cacheTokensDetails",),
+    ("candidatesTokensDetails", "responseTokensDetails"),
+)
+_INTERACTION_PARTS = _Parts(
+    ("input_tokens_by_modality",),
+    ("tool_use_tokens_by_modality",),
+    ("cached_tokens_by_modality",),
+    ("output_tokens_by_modality",),
+)
 _MODALITIES = {"AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
 
 
@@ -25,6 +51,7 @@ def read(document: dict[str, Any]) -> Found | None:
     usage = document.get("usageMetadata")
     if not isinstance(usage, dict):
         return None
+    model = name_of(document.get("modelVersion"))
     return Found(
         Told(
             usage.get("promptTokenCount"),
@@ -34,12 +61,27 @@ def read(document: dict[str, Any]) -> Found | None:
             usage.get("thoughtsTokenCount"),
             usage.get("toolUsePromptTokenCount"),
             usage.get("totalTokenCount"),
-            _details(usage),
+            _details(usage, "tokenCount", _PARTS) | _searches(document, model),
         ),
         PROVIDER,
-        name_of(document.get("modelVersion")),
+        model,
         _stage(document),
         reasoning_is_beside=True,
+    )
+
+
+def read_snake_case(document: dict[str, Any]) -> Found | None:
+    """Read an answer as the SDK's models dump it."""
+    usage = document.get("usage_metadata")
+    if not isinstance(usage, dict) or "prompt_token_count" not in usage:
+        return None
+    candidates = document.get("candidates")
+    return read(
+        {
+            "usageMetadata": _camel(usage),
+            "modelVersion": document.get("model_version"),
+            "candidates": list(map(_camel, candidates)) if isinstance(candidates, list) else None,
+        }
     )
 
 
@@ -50,9 +92,14 @@ def read_list(documents: list[Any]) -> list[Found]:
 
 
 def read_predictions(document: dict[str, Any]) -> Found | None:
-    """Read the embeddings of Vertex: tokens of each text, and the characters that some models are billed by."""
+    """Read embeddings of Vertex: tokens of each text, and characters, which some models are billed by; or images."""
     predictions = document.get("predictions")
-    told = [inside(one, "embeddings") for one in predictions] if isinstance(predictions, list) else []
+    if not isinstance(predictions, list):
+        return None
+    images = [one for one in predictions if str(inside({"": one}, "").get("mimeType")).startswith("image/")]
+    if images:
+        return Found(Told(details={"images": len(images)}), PROVIDER, None, "final")
+    told = [inside(one, "embeddings") for one in predictions]
     counts = [whole(inside(one, "statistics").get("token_count")) for one in told]
     if not any(counts):
         return None
@@ -72,6 +119,7 @@ def read_interaction(document: dict[str, Any], usage: dict[str, Any]) -> Found:
             usage.get("total_thought_tokens", usage.get("total_reasoning_tokens")),
             usage.get("total_tool_use_tokens"),
             usage.get("total_tokens"),
+            _details(usage, "tokens", _INTERACTION_PARTS) | _grounding(usage.get("grounding_tool_count")),
         ),
         PROVIDER,
         name_of(document.get("model")),
@@ -80,24 +128,55 @@ def read_interaction(document: dict[str, Any], usage: dict[str, Any]) -> Found:
     )
 
 
-def _details(usage: dict[str, Any]) -> dict[str, Any]:
-    cached = _by_modality(usage.get("cacheTokensDetails"))
+def _details(usage: dict[str, Any], name: str, parts: _Parts) -> dict[str, Any]:
+    cached = _by_modality(first(usage, *parts.cached), name)
+    tools = _by_modality(first(usage, *parts.tools), name)
     told: dict[str, Any] = {}
-    for kind, count in _by_modality(usage.get("promptTokensDetails")).items():
-        from_cache = cached.get(kind)
-        told[f"input_{kind}"] = less(count, from_cache)
+    for kind, count in _by_modality(first(usage, *parts.given), name).items():
+        told[f"input_{kind}"] = less(count, cached.get(kind))
+    for kind, count in tools.items():
+        told[f"input_{kind}"] = total((told.get(f"input_{kind}"), count))
     told |= {f"cache_read_{kind}": count for kind, count in cached.items() if kind != "video"}
-    told |= {f"output_{kind}": count for kind, count in _by_modality(first(usage, *_OUTPUT_DETAILS)).items()}
+    told |= {f"output_{kind}": count for kind, count in _by_modality(first(usage, *parts.made), name).items()}
     return told
 
 
-def _by_modality(details: Any) -> dict[str, Any]:
+def _by_modality(details: Any, name: str) -> dict[str, Any]:
     counts = {}
     for one in details if isinstance(details, list) else ():
         modality = one.get("modality") if isinstance(one, dict) else None
-        if isinstance(modality, str) and modality in _MODALITIES and (count := one.get("tokenCount")) is not None:
-            counts[_MODALITIES[modality]] = count
+        kind = _MODALITIES.get(modality.upper()) if isinstance(modality, str) else None
+        if kind is not None and (count := one.get(name)) is not None:
+            counts[kind] = count
     return counts
+
+
+def _searches(document: dict[str, Any], model: str | None) -> dict[str, int]:
+    """Count the searches that grounding is billed by."""
+    candidates = document.get("candidates")
+    grounds = [inside(one, "groundingMetadata") for one in candidates] if isinstance(candidates, list) else []
+    queries = [query for one in grounds for query in one.get("webSearchQueries") or () if query]
+    count = min(len(queries), 1) if model is not None and _BY_PROMPT(model) else len(queries)
+    return {"web_searches": count} if count else {}
+
+
+def _grounding(told: Any) -> dict[str, Any]:
+    searches = total(one.get("count") for one in told if isinstance(one, dict)) if isinstance(told, list) else 0
+    return {} if searches == 0 else {"web_searches": searches}
+
+
+def _camel(fields: Any) -> Any:
+    """Return an object with its own names, and those inside of it, as the API has them."""
+    if isinstance(fields, list):
+        return list(map(_camel, fields))
+    if not isinstance(fields, dict):
+        return fields
+    return {_AFTER_A_LINE.sub(lambda letter: letter[1].upper(), name): _camel(value) for name, value in fields.items()}
+
+
+def ends_turn(document: object) -> bool:
+    """Tell whether a message of a Live session ends a turn: the next one is billed for itself, with all before it."""
+    return bool(inside(inside({"": document}, ""), "serverContent").get("turnComplete"))
 
 
 def _stage(document: dict[str, Any]) -> Stage:

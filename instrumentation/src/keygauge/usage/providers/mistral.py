@@ -1,8 +1,9 @@
 """Mistral: OpenAI's shape; transcriptions and audio prompts tell `prompt_audio_seconds`.
 
-Audio is billed by the second; what the total has beyond the other two are its tokens.
+Audio is billed by the second; what the total has beyond the other two are its tokens. Conversations tell what their
+connectors took: tokens that are input, and how often each was called. OCR tells `pages_processed`.
 
-https://docs.mistral.ai/api/endpoint/chat
+https://docs.mistral.ai/api/endpoint/chat, …/agents/conversations and …/ocr
 """
 
 from __future__ import annotations
@@ -11,9 +12,18 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from keygauge.usage.counts import whole
+from keygauge.usage.providers.found import Found, Told, by_kind, inside
+from keygauge.usage.providers.model import name_of
 
 PROVIDER: Final = "mistral_ai"
 _AUDIO_SECONDS: Final = "prompt_audio_seconds"
+CONNECTORS: Final = "connector_tokens"
+_CONNECTOR_KINDS: Final = {
+    "web_search": "web_searches",
+    "web_search_premium": "web_searches",
+    "document_library": "file_searches",
+    "image_generation": "images",
+}
 
 # The names of its own API; elsewhere these models go by others ("mistralai/…", "mistral:7b").
 MODELS: Final = (
@@ -29,3 +39,16 @@ def seconds_of(usage: Mapping[str, Any]) -> Any:
         parts = [whole(usage.get(name)) or 0 for name in ("prompt_tokens", "completion_tokens")]
         return None if sum(parts) == whole(usage.get("total_tokens")) else told
     return told or None
+
+
+def calls_of(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Count what connectors did, by kind."""
+    return by_kind(inside(usage, "connectors"), _CONNECTOR_KINDS, "tool_calls")
+
+
+def read_pages(document: dict[str, Any]) -> Found | None:
+    """Read the `usage_info` of OCR."""
+    pages = inside(document, "usage_info").get("pages_processed")
+    if pages is None:
+        return None
+    return Found(Told(details={"pages": pages}), PROVIDER, name_of(document.get("model")), "final")

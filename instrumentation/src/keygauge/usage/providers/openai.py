@@ -10,9 +10,13 @@ https://platform.openai.com/docs/api-reference/chat/object, …/responses/object
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypedDict
 
+from msgspec import Raw
+from msgspec.json import Decoder
+
+from keygauge.usage.counts import whole
 from keygauge.usage.providers import deepseek, mistral, moonshot, perplexity, xai
 from keygauge.usage.providers.found import Found, Stage, Told, first, inside, less
 from keygauge.usage.providers.model import name_of
@@ -22,6 +26,20 @@ MODELS = (
     *("gpt-", "chatgpt-", "o1", "o3", "o4-", "text-embedding-", "text-davinci-", "davinci-", "babbage-", "codex-"),
     *("dall-e-", "whisper-1", "tts-1", "omni-moderation", "computer-use-preview", "sora-", "ft:gpt-"),
 )
+_TOOLS: Final = {
+    "web_search_call": "web_searches",
+    "file_search_call": "file_searches",
+    "code_interpreter_call": "tool_calls",
+    "image_generation_call": "images",
+}
+
+
+class _Image(TypedDict, total=False):
+    b64_json: Raw
+    url: Raw
+
+
+_decode_data = Decoder(list[_Image]).decode
 
 
 def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
@@ -33,21 +51,24 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
     cached = first(given, "cached_tokens")
     if cached is None:
         cached = first(usage, deepseek.CACHE_READ, moonshot.CACHE_READ, "cache_read_input_tokens")
+    written = first(given, "cache_write_tokens", "cache_creation_tokens")
+    if written is None:  # as LiteLLM tells those of Anthropic
+        written = usage.get("cache_creation_input_tokens")
     return Found(
         Told(
             usage.get("prompt_tokens"),
             usage.get("completion_tokens"),
             cached,
-            first(given, "cache_write_tokens", "cache_creation_tokens"),
+            written,
             first(made, "reasoning_tokens") if made else usage.get(perplexity.REASONING),
-            None,
+            usage.get(mistral.CONNECTORS),
             usage.get("total_tokens") if mistral.seconds_of(usage) is None else None,
             _details(given, made, usage),
         ),
         PROVIDER,
         model,
         _stage(document),
-        reasoning_is_beside=xai.tells_reasoning_beside(model, usage, made),
+        reasoning_is_beside=_reasons_beside(model, usage, made),
         answer=_id(document),
     )
 
@@ -56,29 +77,43 @@ def read_response(document: dict[str, Any], usage: dict[str, Any], *, stage: Sta
     """Read `input_tokens` and `output_tokens` of a Responses object, an image, a transcription, a Realtime response."""
     given = inside(usage, "input_tokens_details", "input_token_details")
     made = inside(usage, "output_tokens_details", "output_token_details")
+    drawing = inside(document.get("tool_usage"), "image_gen")
     return Found(
         Told(
-            usage.get("input_tokens"),
-            usage.get("output_tokens"),
+            _with(usage.get("input_tokens"), drawing.get("input_tokens")),
+            _with(usage.get("output_tokens"), drawing.get("output_tokens")),
             given.get("cached_tokens"),
             given.get("cache_write_tokens"),
             made.get("reasoning_tokens"),
             None,
             usage.get("total_tokens"),
-            _details(given, made, usage) | _searches(document.get("output")),
+            _details(given, made, usage) | _tools_of(document, usage) | _drawn(drawing),
         ),
         PROVIDER if "total_tokens" in usage else None,
         name_of(document.get("model")),
         stage,
         answer=_id(document),
+        others=_drawers(document),
     )
 
 
-def read_seconds(document: dict[str, Any], usage: dict[str, Any]) -> Found:
-    """Read `{"type": "duration", "seconds": …}`: a transcription that is sold by the second."""
-    return Found(
-        Told(details={"seconds": _rounded_up(usage.get("seconds"))}), PROVIDER, name_of(document.get("model")), "final"
-    )
+def read_seconds(document: dict[str, Any], seconds: Any) -> Found:
+    """Read what is sold by the second: a transcription, a video, a Live session so far."""
+    told = Told(details={"seconds": _rounded_up(seconds)})
+    return Found(told, PROVIDER, name_of(document.get("model")), "final", answer=_id(document))
+
+
+def read_pieces(document: dict[str, Any]) -> Found | None:
+    """Read an answer without usage that is sold by the piece: images, a video, a transcription with its duration."""
+    if document.get("object") == "video":
+        return read_seconds(document, document.get("seconds"))
+    if document.get("task") in ("transcribe", "translate") and "duration" in document:
+        return read_seconds(document, document["duration"])
+    images = _images_in(document.get("data"))
+    if not images:
+        return None
+    model = name_of(document.get("model"))
+    return Found(Told(details={"images": images}), PROVIDER, model, "final", answer=_id(document))
 
 
 def read_envelope(event: dict[str, Any]) -> Found | None:
@@ -90,30 +125,96 @@ def read_envelope(event: dict[str, Any]) -> Found | None:
 
 
 def _details(given: Mapping[str, Any], made: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Count audio and images; `audio_tokens` of the input include those that were cached, where these are told."""
+    """Count audio, images and video; those of the input include what was cached, where that is told."""
     cached = inside(given, "cached_tokens_details")
     told: dict[str, Any] = {}
-    for kind in ("audio", "image"):
+    for kind in ("audio", "image", "video"):
         name = f"{kind}_tokens"
         all_given, from_cache = given.get(name), cached.get(name)
         told[f"input_{kind}"] = less(all_given, from_cache)
-        told[f"cache_read_{kind}"] = from_cache
+        told[f"cache_read_{kind}"] = from_cache if kind != "video" else None
         told[f"output_{kind}"] = made.get(name)
-    told["web_searches"] = first(usage, perplexity.SEARCHES, xai.SEARCHES)
+    told["web_searches"] = first(usage, perplexity.SEARCHES, xai.SOURCES)
     if told["web_searches"] is None:
         told["web_searches"] = inside(usage, "server_tool_use").get("web_search_requests")
     told["seconds"] = mistral.seconds_of(usage)
-    return {kind: count for kind, count in told.items() if count is not None and count != 0}
+    told["citations"] = usage.get(perplexity.CITATIONS)
+    hour = inside(given, "cache_creation_token_details").get("ephemeral_1h_input_tokens")
+    told["cache_write_1h"] = hour
+    return {kind: count for kind, count in told.items() if count is not None and count != 0} | mistral.calls_of(usage)
 
 
-def _searches(output: Any) -> dict[str, int]:
-    """Count the calls of hosted tools among a response's output."""
-    kinds = [item.get("type") for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-    counts = {"web_searches": kinds.count("web_search_call"), "file_searches": kinds.count("file_search_call")}
-    return {kind: count for kind, count in counts.items() if count}
+def _tools_of(document: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Count what hosted tools did: as it is told, else the calls among a response's output."""
+    counts = xai.tools_of(usage)
+    if counts is not None:
+        return counts
+    output = document.get("output")
+    items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+    kinds = [_TOOLS[kind] for item in items if (kind := item.get("type")) in _TOOLS and _is_billed(item)]
+    told = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    searches = inside(document.get("tool_usage"), "web_search").get("num_requests")
+    if searches is not None:
+        told["web_searches"] = searches
+    return {kind: count for kind, count in told.items() if count != 0}
+
+
+def _with(count: Any, more: Any) -> Any:
+    """Add what a tool used of tokens, which a response's own counts leave out."""
+    own, others = whole(count), whole(more)
+    return own + others if own is not None and others else count
+
+
+def _drawn(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Count what drawing images took: where its tokens are told, they are what is billed."""
+    if not whole(usage.get("output_tokens")):
+        return {}
+    given = inside(usage, "input_tokens_details").get("image_tokens")
+    made = first(inside(usage, "output_tokens_details"), "image_tokens")
+    told = {"images": 0, "input_image": given, "output_image": usage["output_tokens"] if made is None else made}
+    return {kind: count for kind, count in told.items() if count is not None}
+
+
+def _drawers(document: Mapping[str, Any]) -> Sequence[tuple[str, Told]]:
+    """Return the model that wrote an image as SVG, and what it used beside the image's own usage."""
+    usage = inside(document, "svg_usage")
+    model = name_of(usage.get("model"))
+    if model is None:
+        return ()
+    told = Told(usage.get("input_tokens"), usage.get("output_tokens"), reasoning=usage.get("reasoning_tokens"))
+    return [(model, told)]
+
+
+def _is_billed(item: Mapping[str, Any]) -> bool:
+    """Tell whether a call is one that costs: of a search's actions, opening a page does not."""
+    return bool(inside(item, "action").get("type", "search") == "search")
+
+
+def _images_in(data: Any) -> int:
+    """Count the images of an answer that has nothing else."""
+    if isinstance(data, Raw):
+        try:
+            data = _decode_data(data)
+        except ValueError:
+            return 0
+    is_all = isinstance(data, list) and all(
+        isinstance(one, dict) and ("b64_json" in one or "url" in one) for one in data
+    )
+    return len(data) if is_all else 0
+
+
+def _reasons_beside(model: str | None, usage: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
+    if perplexity.REASONING in usage and not details:
+        return perplexity.tells_reasoning_beside(model)
+    return xai.tells_reasoning_beside(model, usage, details)
 
 
 def _rounded_up(seconds: Any) -> Any:
+    if isinstance(seconds, str):
+        try:
+            seconds = float(seconds)
+        except ValueError:
+            return seconds
     return -int(-seconds // 1) if isinstance(seconds, int | float) and 0 <= seconds < 1e9 else seconds  # noqa: PLR2004
 
 

@@ -1,6 +1,6 @@
-"""Perplexity: OpenAI's shape; reasoning and the searches that are billed each stand beside the counts of tokens.
+"""Perplexity: OpenAI's shape; reasoning, citations and searches are billed beside the counts of tokens.
 
-https://docs.perplexity.ai/api-reference/chat-completions-post
+https://docs.perplexity.ai/getting-started/pricing
 """
 
 from __future__ import annotations
@@ -9,5 +9,11 @@ from typing import Final
 
 PROVIDER: Final = "perplexity"
 MODELS: Final = ("sonar",)
-REASONING: Final = "reasoning_tokens"
+REASONING: Final = "reasoning_tokens"  # SGLang tells them there too, but as a part of the completion
+CITATIONS: Final = "citation_tokens"
 SEARCHES: Final = "num_search_queries"
+
+
+def tells_reasoning_beside(model: str | None) -> bool:
+    """Tell whether reasoning is to be added to the output: deep research bills it by a rate of its own."""
+    return model is not None and model.rpartition("/")[2].startswith(MODELS)

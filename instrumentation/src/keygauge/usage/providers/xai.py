@@ -9,10 +9,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from keygauge.usage.counts import whole
+from keygauge.usage.providers.found import by_kind
 
 PROVIDER: Final = "x_ai"
 MODELS: Final = ("grok-",)
-SEARCHES: Final = "num_sources_used"
+SOURCES: Final = "num_sources_used"
+_TOOLS: Final = {
+    "web_search_calls": "web_searches",
+    "x_search_calls": "web_searches",
+    "file_search_calls": "file_searches",
+    "document_search_calls": "file_searches",
+}
 
 
 def tells_reasoning_beside(model: str | None, usage: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
@@ -25,3 +32,9 @@ def tells_reasoning_beside(model: str | None, usage: Mapping[str, Any], details:
     if total is not None:
         return total == given + made + reasoning
     return reasoning > made or (model is not None and model.startswith(MODELS))
+
+
+def tools_of(usage: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Count what server-side tools did, by kind; None where that is not told."""
+    told = usage.get("server_side_tool_usage_details")
+    return by_kind(told, _TOOLS, "tool_calls") if isinstance(told, dict) else None

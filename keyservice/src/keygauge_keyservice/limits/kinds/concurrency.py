@@ -6,11 +6,10 @@ it holds it. So the slots of a process that was killed come free by then, and me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge.protocol import Hold
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Counter, Grant
@@ -57,34 +56,31 @@ def is_scarce(out: int, amount: int, replicas: int) -> bool:
     return is_small(amount, replicas) or out >= amount
 
 
-def find(connection: Connection, replica: str, holds: Sequence[Hold]) -> set[str]:
-    """Tell of which limits a replica says that it holds slots."""
-    if not holds:
+def find(connection: Connection, held: Mapping[tuple[str, int], int]) -> set[str]:
+    """Tell of which limits replicas say that they hold slots; `held` are those by replica and lease."""
+    if not held:
         return set()
+    replicas, ids = zip(*held, strict=True)
     rows = connection.execute(
-        "/* slots.find */ SELECT DISTINCT state_id FROM lease WHERE id = ANY(%s) AND replica = %s AND bucket = %s",
-        ([int(hold.lease) for hold in holds], replica, BUCKET),
+        "/* slots.find */ SELECT DISTINCT state_id FROM lease "
+        "JOIN unnest(%s::bigint[], %s::text[]) AS told (id, replica) USING (id, replica) WHERE bucket = %s",
+        (list(ids), list(replicas), BUCKET),
     )
     return {row["state_id"] for row in rows}
 
 
-def keep(connection: Connection, replica: str, holds: Sequence[Hold]) -> list[dict[str, Any]]:
+def keep(connection: Connection, held: Mapping[tuple[str, int], int]) -> list[dict[str, Any]]:
     """Note that leases are held, with so many slots; those that ended stay ended. The limits' rows are locked."""
-    if not holds:
+    if not held:
         return []
+    replicas, ids = zip(*held, strict=True)
     return connection.execute(
         "/* slots.keep */ UPDATE lease SET units = least(lease.units, told.units), "
         "ends_at = clock_timestamp() + %s * interval '1 microsecond' "
-        "FROM unnest(%s::bigint[], %s::bigint[]) AS told (id, units) "
-        "WHERE lease.id = told.id AND replica = %s AND bucket = %s AND ends_at > clock_timestamp() "
-        "RETURNING lease.id, state_id",
-        (
-            LIFE_US,
-            [int(hold.lease) for hold in holds],
-            [hold.units for hold in holds],
-            replica,
-            BUCKET,
-        ),
+        "FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS told (id, replica, units) "
+        "WHERE lease.id = told.id AND lease.replica = told.replica AND bucket = %s AND ends_at > clock_timestamp() "
+        "RETURNING lease.id, lease.replica, state_id",
+        (LIFE_US, list(ids), list(replicas), list(held.values()), BUCKET),
     ).fetchall()
 
 

@@ -1,0 +1,162 @@
+"""Take over keys that another system issued: their SHA-256 is enough, and clients go on with the keys they have."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
+
+from msgspec import Meta
+from msgspec import field as message_field
+
+from keygauge import key as key_format
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import FieldError, Problem
+from keygauge_keyservice.field_types import Name, checked, matching
+from keygauge_keyservice.keys import key_limits, keys
+from keygauge_keyservice.keys.key_terms import NewKey
+from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, parse_limit
+from keygauge_keyservice.reading import given, read
+from keygauge_keyservice.secret import Peppers
+
+PLAIN_LENGTH_MIN = 16  # of a key that is given as it is
+_HASH_HINT = "must be the SHA-256 of the key: 64 hexadecimal digits, or base64"
+_is_hex = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+
+
+def _read_hash(text: str) -> bytes:
+    """Return a SHA-256.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    if _is_hex(text):
+        return bytes.fromhex(text)
+    digest = base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
+    if len(digest) != 32:  # noqa: PLR2004 - SHA-256
+        raise ValueError(text)
+    return digest
+
+
+def _is_strong(text: str) -> bool:
+    return text.isascii() and " " not in text and len(text) >= PLAIN_LENGTH_MIN
+
+
+class ForeignKey(NewKey, kw_only=True):
+    """A key of another system: its SHA-256 or itself, whose it is, its terms, and limits as command lines have them."""
+
+    name: Name = "imported"
+    account: Name
+    hash: Annotated[str, Meta(max_length=64, extra=checked(matching(_read_hash), "wrong_hash", _HASH_HINT))] | None = (
+        None
+    )
+    key: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1000,
+                extra=checked(
+                    matching(_is_strong),
+                    "weak_key",
+                    f"must be {PLAIN_LENGTH_MIN} or more ASCII characters without spaces",
+                ),
+            ),
+        ]
+        | None
+    ) = None
+    limits: Annotated[list[str], Meta(max_length=LIMITS_MAX)] = message_field(default_factory=list)
+    disabled: bool = False
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say why the key itself cannot be taken over."""
+        if self.hash is None and self.key is None:
+            yield FieldError("hash", "missing", "is required")
+        if self.hash is not None and self.key is not None:
+            yield FieldError("key", "two_keys", "must not stand beside a hash: give one of them")
+        if self.key is not None and self.key.startswith(key_format.PREFIX.decode()):
+            yield FieldError("key", "own_key", "must be another system's: keys that begin with kg_ are issued here")
+
+    @property
+    def digest(self) -> bytes:
+        """The key's SHA-256."""
+        return key_format.digest(self.key) if self.key is not None else _read_hash(self.hash or "")
+
+
+@dataclass
+class Imported:
+    """What an import did."""
+
+    created: list[keys.Key] = field(default_factory=list)
+    accounts: list[str] = field(default_factory=list)  # made, by name
+    present: int = 0  # here already: nothing changed of them
+
+
+def take_over(
+    connection: Connection,
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    *,
+    peppers: Peppers,
+    plan_id: str | None,
+    actor: str,
+) -> Imported:
+    """Take over keys, all or none: (where a key is told, what is told of it).
+
+    A row has `hash` or `key`, `account` (an id or a name), the terms of a key, `limits` as the command line has them,
+    and `disabled`. An account that is not there is made where a plan is given.
+
+    Raises:
+        Problem: a row makes no sense; the detail says where.
+    """
+    done = Imported()
+    known = {name: account.id for account in accounts.list_accounts(connection) for name in (account.name, account.id)}
+    for where, row in rows:
+        try:
+            _take_over(connection, dict(row), known, done, peppers=peppers, plan_id=plan_id, actor=actor)
+        except Problem as problem:
+            raise Problem(
+                problem.status, problem.code, f"{where}: {problem.detail}", errors=problem.errors
+            ) from problem
+    return done
+
+
+def _take_over(
+    connection: Connection,
+    row: dict[str, Any],
+    known: dict[str, str],
+    done: Imported,
+    *,
+    peppers: Peppers,
+    plan_id: str | None,
+    actor: str,
+) -> None:
+    told = read(ForeignKey, row | {"limits": row.get("limits") or []})
+    limits = [replace(parse_limit(text), subject="key") for text in told.limits]
+    if told.account not in known:
+        known[told.account] = _account(connection, told.account, plan_id, actor=actor)
+        done.accounts.append(told.account)
+    terms = {name: value for name, value in given(told).items() if name in NewKey.__struct_fields__}
+    key = keys.take_over(connection, told.digest, peppers=peppers, account_id=known[told.account], actor=actor, **terms)
+    if key is None:
+        done.present += 1
+        return
+    _restrict(connection, key, limits, is_disabled=told.disabled, actor=actor)
+    done.created.append(key)
+
+
+def _restrict(connection: Connection, key: keys.Key, limits: list[Limit], *, is_disabled: bool, actor: str) -> None:
+    if limits:
+        key_limits.replace(connection, key.id, limits, actor=actor, by_operator=True)
+    if is_disabled:
+        keys.set_status(connection, key.id, "disabled", actor=actor)
+
+
+def _account(connection: Connection, name: str, plan_id: str | None, *, actor: str) -> str:
+    if plan_id is None:
+        raise Problem(
+            404, "account_not_found", f"There is no account {name!r}: create it first, or give the plan for new ones."
+        )
+    return accounts.create(connection, name=name, plan_id=plan_id, actor=actor).id

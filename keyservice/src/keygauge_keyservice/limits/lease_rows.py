@@ -1,0 +1,199 @@
+"""The statements behind leases: each takes what many replicas ask in arrays, so their number does not depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from keygauge_keyservice.database import Connection
+
+Row: TypeAlias = dict[str, Any]
+ReplicaLimit: TypeAlias = tuple[str, str]
+"""A replica, and the id of a limit it uses."""
+
+_PRUNED = 500  # ended leases per heartbeat: more than a heartbeat can make
+_KEPT_S = 60  # how long an ended lease is remembered: a replica may tell late what it did not spend of it
+_CALL_S = 3600  # how long calls under way may take to give back what they reserved and did not use
+
+
+def take_back(connection: Connection, told: Collection[tuple[str, int]]) -> list[Row]:
+    """Delete leases, each given by its replica and number, and return those that there were."""
+    if not told:
+        return []
+    replicas, ids = zip(*told, strict=True)
+    return connection.execute(
+        "/* leases.take_back */ DELETE FROM lease USING unnest(%s::bigint[], %s::text[]) AS told (id, replica) "
+        "WHERE lease.id = told.id AND lease.replica = told.replica "
+        "RETURNING lease.id, lease.replica, state_id, bucket, units",
+        (list(ids), list(replicas)),
+    ).fetchall()
+
+
+def shrink(connection: Connection, used: Mapping[tuple[str, int], int]) -> list[Row]:
+    """Leave of leases what calls under way may yet give back; those calls may take an hour."""
+    if not used:
+        return []
+    replicas, ids = zip(*used, strict=True)
+    return connection.execute(
+        "/* leases.shrink */ WITH told AS (SELECT lease.id, lease.replica, units, used FROM lease "
+        "JOIN unnest(%s::bigint[], %s::text[], %s::bigint[]) AS told (id, replica, used) "
+        "ON told.id = lease.id AND told.replica = lease.replica WHERE bucket >= 0 FOR UPDATE OF lease) "
+        "UPDATE lease SET closed = true, units = least(lease.units, used), "
+        "ends_at = clock_timestamp() + %s * interval '1 second' "
+        "FROM told WHERE lease.id = told.id "
+        "RETURNING state_id, lease.replica, bucket, greatest(told.units - used, 0) AS unspent",
+        (list(ids), list(replicas), list(used.values()), _CALL_S),
+    ).fetchall()
+
+
+def note_spent(connection: Connection, spent: Mapping[tuple[str, int], int]) -> None:
+    """Note what is spent of leases that go on."""
+    if spent:
+        replicas, ids = zip(*spent, strict=True)
+        connection.execute(
+            "/* leases.note_spent */ UPDATE lease SET spent = least(lease.units, told.spent) "
+            "FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS told (id, replica, spent) "
+            "WHERE lease.id = told.id AND lease.replica = told.replica AND NOT closed",
+            (list(ids), list(replicas), list(spent.values())),
+        )
+
+
+def open_limits(
+    connection: Connection, wanted: Collection[tuple[str | None, str]], *, heartbeats: int
+) -> set[tuple[str | None, str]]:
+    """Return which services may spend which limits, of those wanted; each of these has a row from now on."""
+    _prune(connection, _PRUNED * heartbeats)
+    services, limits = zip(*wanted, strict=True)
+    rows = connection.execute(
+        "/* leases.open */ WITH known AS ("
+        "SELECT wanted.service, wanted.id, account.id AS account_id "
+        "FROM unnest(%s::text[], %s::text[]) AS wanted (service, id) "
+        "JOIN plan_limit ON plan_limit.id = split_part(wanted.id, ':', 1)::bigint "
+        "LEFT JOIN key ON subject = 'key' AND key.id = split_part(wanted.id, ':', 2) "
+        "JOIN account ON account.id = "
+        "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
+        "WHERE (account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id) "
+        "AND (wanted.service IS NULL OR EXISTS ("
+        "SELECT FROM key AS told JOIN told_key ON told_key.key_id = told.id AND told_key.service = wanted.service "
+        "WHERE told.account_id = account.id AND (key.id IS NULL OR told.id = key.id)))), "
+        "opened AS (INSERT INTO limit_state (id, account_id) SELECT DISTINCT id, account_id FROM known ORDER BY id "
+        "ON CONFLICT DO NOTHING) "
+        "SELECT service, id FROM known",
+        (list(services), list(limits)),
+    )
+    return {(row["service"], row["id"]) for row in rows}
+
+
+def lock(connection: Connection, state_ids: Sequence[str]) -> list[Row]:
+    """Lock rows in the order of their ids, so that transactions wait for each other and never in a circle."""
+    if not state_ids:
+        return []
+    return connection.execute(
+        "/* leases.lock */ "
+        "SELECT limit_state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, smooth "
+        "FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
+        "WHERE limit_state.id = ANY(%s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
+        (list(state_ids),),
+    ).fetchall()
+
+
+def now_us(connection: Connection) -> int:
+    """Read the database's clock; the transaction's own time may be older than what its neighbour wrote."""
+    row = connection.execute(
+        "/* leases.now */ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us"
+    ).fetchone()
+    return int(row["now_us"]) if row else 0
+
+
+def write(connection: Connection, states: Mapping[str, Any]) -> None:
+    """Write the shared side of limits whose rows are locked."""
+    if not states:
+        return
+    connection.execute(
+        "/* leases.write */ UPDATE limit_state "
+        "SET head = written.head, cells = written.cells::bigint[], ends = written.ends::bigint[], "
+        "clock = written.clock, stamps = written.stamps::bigint[] "
+        "FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[]) "
+        "AS written (id, head, cells, ends, clock, stamps) "
+        "WHERE limit_state.id = written.id",
+        (
+            list(states),
+            [state.head for state in states.values()],
+            [_array(state.cells) for state in states.values()],
+            [_array(state.ends) for state in states.values()],
+            [state.clock for state in states.values()],
+            [_array(state.stamps) for state in states.values()],
+        ),
+    )
+
+
+def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, int]]) -> dict[ReplicaLimit, int]:
+    """Make leases (limit, replica, bucket, units, end in microseconds) and return their numbers."""
+    if not given:
+        return {}
+    rows = connection.execute(
+        "/* leases.hand_out */ INSERT INTO lease (state_id, replica, bucket, units, ends_at) "
+        "SELECT state_id, replica, bucket, units, timestamptz 'epoch' + ends_us * interval '1 microsecond' "
+        "FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) "
+        "AS given (state_id, replica, bucket, units, ends_us) RETURNING id, replica, state_id",
+        tuple(list(column) for column in zip(*given, strict=True)),
+    )
+    return {(row["replica"], row["state_id"]): row["id"] for row in rows}
+
+
+def call_back(connection: Connection, short: Collection[ReplicaLimit]) -> dict[ReplicaLimit, bool]:
+    """Have other replicas asked for what they hold of limits; tell of which something may come back, and how late.
+
+    True where a lease lives long: of a rate, most end by themselves as soon. Who was asked a while ago spends what it
+    holds. A row that is locked belongs to a lease that is just given back.
+    """
+    if not short:
+        return {}
+    replicas, limits = zip(*short, strict=True)
+    rows = connection.execute(
+        "/* leases.call_back */ WITH short AS MATERIALIZED ("
+        "SELECT * FROM unnest(%s::text[], %s::text[]) AS short (replica, state_id)), "
+        "live AS (SELECT id, state_id, replica, wanted_at, ends_at FROM lease "
+        "WHERE state_id = ANY(%s) AND bucket >= 0 AND NOT closed AND ends_at > clock_timestamp() "
+        "AND EXISTS (SELECT FROM short WHERE short.state_id = lease.state_id AND short.replica <> lease.replica) "
+        "FOR UPDATE SKIP LOCKED), "
+        "told AS (UPDATE lease SET wanted_at = clock_timestamp() FROM live "
+        "WHERE lease.id = live.id AND live.wanted_at IS NULL) "
+        "SELECT short.replica, short.state_id, "
+        "bool_or(ends_at > clock_timestamp() + interval '4 seconds') AS is_long "
+        "FROM live JOIN short ON short.state_id = live.state_id AND short.replica <> live.replica "
+        "WHERE coalesce(wanted_at > clock_timestamp() - interval '5 seconds', true) "
+        "GROUP BY short.replica, short.state_id",
+        (list(replicas), list(limits), sorted(set(limits))),
+    )
+    return {(row["replica"], row["state_id"]): row["is_long"] for row in rows}
+
+
+def wanted(connection: Connection, replicas: Sequence[str]) -> dict[str, list[str]]:
+    """Return the limits of which replicas hold units that others were denied."""
+    rows = connection.execute(
+        "/* leases.wanted */ SELECT DISTINCT replica, state_id FROM lease "
+        "WHERE replica = ANY(%s) AND wanted_at IS NOT NULL AND NOT closed AND ends_at > clock_timestamp()",
+        (list(replicas),),
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["replica"], []).append(row["state_id"])
+    return found
+
+
+def _array(numbers: Sequence[int]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _prune(connection: Connection, most: int) -> None:
+    """Delete leases that ended and of which no replica told: what was not spent of them is burnt.
+
+    The clock's own time would be no index condition: every lease there is would be read.
+    """
+    connection.execute(
+        "/* leases.prune */ DELETE FROM lease WHERE id IN (SELECT id FROM lease "
+        "WHERE ends_at < statement_timestamp() - %s * interval '1 second' ORDER BY ends_at LIMIT %s "
+        "FOR UPDATE SKIP LOCKED)",
+        (_KEPT_S, most),
+    )

@@ -1,0 +1,105 @@
+"""Bodies of requests, received whole before a thread works for them, and with a bound on all of them together."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from typing import IO
+
+from keygauge_keyservice.api.events import BATCH_BYTES_MAX
+from keygauge_keyservice.app import REQUEST_BYTES_MAX
+from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
+from keygauge_keyservice.serving.visitor import address
+
+BYTES_MAX = 256 << 20  # of all bodies that have not arrived whole, in one process: they are on disk
+_MEMORY_BYTES = 64 << 10  # of one; the rest of it is on disk
+_SIZES_MAX = {"/v1/events": BATCH_BYTES_MAX}
+
+
+@dataclass(eq=False)
+class _Arriving:
+    """A body on its way, and from whom; its task ends where it is dropped."""
+
+    sender: str
+    task: asyncio.Task[object]
+    size: int = 0
+    is_dropped: bool = False
+
+
+class Bodies:
+    """An ASGI app that gets each request with its body in `scope["body"]`, a file, and its size in `body_size`.
+
+    A body that is declared larger than any may be stays where it is, and so does the rest of one that becomes larger:
+    the app refuses it by its size. Where too much is on its way, whoever sends most loses the body that began first.
+    """
+
+    def __init__(self, app: App, *, proxies: int = 0, bytes_max: int = BYTES_MAX) -> None:
+        self._app = app
+        self._proxies = proxies
+        self._bytes_max = bytes_max
+        self._arriving: dict[_Arriving, None] = {}
+        self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        most = _SIZES_MAX.get(scope["path"], REQUEST_BYTES_MAX) + 1
+        if _told_length(scope) >= most:
+            await self._app(scope, receive, send)
+            return
+        with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as file:
+            arriving = _Arriving(address(scope, self._proxies), _task())
+            self._arriving[arriving] = None
+            try:
+                is_whole = await self._receive(arriving, file, receive, most)
+            except asyncio.CancelledError:
+                if not arriving.is_dropped:
+                    raise
+                arriving.task.uncancel()
+                await refuse(send, 503, "busy", "Too many requests are on their way; try again.")
+                return
+            finally:
+                del self._arriving[arriving]
+                self._bytes -= arriving.size
+            if is_whole:
+                file.seek(0)
+                scope["body"], scope["body_size"] = file, arriving.size
+                await self._app(scope, receive, send)
+
+    async def _receive(self, arriving: _Arriving, file: IO[bytes], receive: Receive, most: int) -> bool:
+        """Receive a body as far as any may be; False when the client left."""
+        more = True
+        while more and arriving.size < most:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return False
+            file.write(message["body"])
+            arriving.size += len(message["body"])
+            more = message["more_body"]
+            self._bytes += len(message["body"])
+            if self._bytes > self._bytes_max:
+                self._drop_one()
+                await asyncio.sleep(0)  # it may be this one
+        return True
+
+    def _drop_one(self) -> None:
+        arriving = [one for one in self._arriving if one.size and not one.is_dropped]
+        sizes: Counter[str] = Counter()
+        for one in arriving:
+            sizes[one.sender] += one.size
+        most = max(sizes, key=lambda sender: sizes[sender])
+        dropped = next(one for one in arriving if one.sender == most)
+        dropped.is_dropped = True
+        dropped.task.cancel()
+
+
+def _task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - for the type checker: a request is answered in one
+    return task
+
+
+def _told_length(scope: Scope) -> int:
+    text = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return int(text)  # the parser took it for a number

@@ -1,0 +1,116 @@
+"""Sdists and wheels of all distributions: the same bytes each time, and what a user installs from them works."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import environments
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("instrumentation", "keyservice", "dashboards", "demo")
+BIN = Path(sys.executable).parent
+NOON = "1800000000"
+pytestmark = [pytest.mark.xdist_group("dist"), pytest.mark.timeout(900)]
+
+
+def build(folder, target, *options):
+    """Build from a copy, whose files have other times and another place."""
+    copy = target / "source" / folder
+    shutil.copytree(ROOT / folder, copy, copy_function=shutil.copy, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", target / "dist", *options, copy]
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": NOON}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def digests(directory):
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in directory.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    target = tmp_path_factory.mktemp("dist")
+    for folder in FOLDERS:
+        build(folder, target)
+    return target / "dist"
+
+
+def test_each_has_an_sdist_and_a_wheel_with_whole_metadata(dist):
+    assert len(list(dist.glob("*.whl"))) == len(list(dist.glob("*.tar.gz"))) == len(FOLDERS)
+    done = subprocess.run(
+        [BIN / "twine", "check", "--strict", *dist.iterdir()], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("folder", ["instrumentation", "dashboards"])
+def test_another_build_gives_the_same_bytes(dist, tmp_path, folder):
+    build(folder, tmp_path)
+    again = digests(tmp_path / "dist")
+    assert len(again) == 2
+    assert again.items() <= digests(dist).items()
+
+
+def pythons():
+    """Find the interpreters of this machine that are supported, by version: those on the path, and pyenv's."""
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for minor in (11, 12, 13, 14):
+        known = [shutil.which(f"python3.{minor}"), *versions.glob(f"3.{minor}.*/bin/python")]
+        usable = [path for path in known if path and can_make_environments(path)]
+        if usable:
+            yield f"3.{minor}", usable[0]
+
+
+def can_make_environments(python):
+    done = subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+PYTHONS = dict(pythons())
+SMOKE = """
+import importlib.metadata, sys
+import keygauge.asgi, keygauge.wsgi, keygauge.instrumentor
+assert "keygauge_startup" not in sys.modules
+print(importlib.metadata.version("keygauge"))
+"""
+
+
+def test_all_wheels_bring_the_whole_command(dist, tmp_path):
+    bin_directory = installed(sys.executable, dist, tmp_path / "environment", "keygauge*.whl")
+    told = subprocess.run([bin_directory / "keygauge", "--help"], capture_output=True, text=True, check=True).stdout
+    assert all(command in told for command in ("serve", "init", "doctor", "dashboards"))
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_middleware_installs_in_a_clean_environment(dist, tmp_path, version):
+    bin_directory = installed(PYTHONS[version], dist, tmp_path / "environment", "keygauge-*.whl")
+    done = subprocess.run(
+        [bin_directory / "python", "-c", SMOKE], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"keygauge-{done.stdout.strip()}-py3-none-any.whl" in digests(dist)
+    guarded = subprocess.run(
+        [bin_directory / "python", "-c", "import sys; print('keygauge_startup' in sys.modules)"],
+        env={**os.environ, "KEYGAUGE_SERVICE_URL": "http://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert guarded.stdout == "True\n"
+
+
+def installed(python, dist, directory, pattern):
+    """Install the wheels with everything that they ask for; skip where nothing can be downloaded."""
+    wheels = [wheel for wheel in dist.glob(pattern) if "demo" not in wheel.name]
+    try:
+        environments.run(python, "-m", "venv", directory)
+        pip = (directory / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        environments.run(*pip, "-c", ROOT / "constraints.txt", *wheels)
+    except subprocess.SubprocessError as error:
+        reason = f"nothing can be installed here: {getattr(error, 'stderr', None) or error}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return directory / "bin"

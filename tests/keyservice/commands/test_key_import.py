@@ -1,0 +1,141 @@
+import base64
+import hashlib
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from keygauge import key as key_format
+from keygauge.cli import main
+from keygauge.protocol import LookUp
+from keygauge_keyservice import config
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.keys import key_limits, keys
+from keygauge_keyservice.sync import key_entries
+
+TOKENS = ["sk-of-another-system-1", "sk-of-another-system-2"]
+DIGESTS = [hashlib.sha256(token.encode()).digest() for token in TOKENS]
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, database_url, tmp_path):
+    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
+    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
+
+    def run(*arguments, code=0):
+        assert main([str(argument) for argument in arguments]) == code
+        captured = capsys.readouterr()
+        return captured.err if code else captured.out
+
+    run("plans", "create", "free")
+    return run
+
+
+@pytest.fixture
+def take(run, tmp_path):
+    """`take(name, text, *options)` imports a file."""
+
+    def take(name, text, *options, code=0):
+        (tmp_path / name).write_text(text)
+        return run("keys", "import", tmp_path / name, "--plan", "free", *options, code=code)
+
+    return take
+
+
+def found(connection, token):
+    """Look a token up as a service does, which knows nothing but its digest."""
+    digest = key_format.digest(token)
+    wanted = [LookUp(key_format.imported_id(digest), digest.hex())]
+    return [keys.find(connection, item.key) for item in key_entries.look_up(connection, wanted, config.peppers())]
+
+
+def test_a_list_is_taken_over(take, connection):
+    told = take("keys.txt", "# old ones\n" + "\n".join(TOKENS) + "\n", "--account", "Acme")
+    assert "2 keys imported, 0 were here already, 1 accounts created" in told
+    assert "KEYGAUGE_IMPORTED_KEYS=1" in told
+    (account,) = accounts.list_accounts(connection)
+    for token in TOKENS:
+        (key,) = found(connection, token)
+        assert (key.account_id, key.status, key.environment) == (account.id, "active", "live")
+    assert found(connection, "sk-of-another-system-3") == []
+
+
+def test_csv_tells_owner_limits_and_expiry(take, connection):
+    rows = [
+        "hash,name,account,expires_at,limits,models,disabled",
+        f'{DIGESTS[0].hex()},one,Acme,2030-01-31T12:00:00Z,"rpm=60:request:60s;day=9:request:day,dry_run",gpt-4o;claude-*,',
+        f"{base64.b64encode(DIGESTS[1]).decode()},two,Bold,,,,true",
+    ]
+    take("keys.csv", "\n".join(rows))
+    (one,), (two,) = (found(connection, token) for token in TOKENS)
+    assert (one.name, one.expires_at, one.models) == (
+        "one",
+        datetime(2030, 1, 31, 12, tzinfo=UTC),
+        ["gpt-4o", "claude-*"],
+    )
+    limits = [(limit.name, limit.amount, limit.subject, limit.dry_run) for limit in key_limits.find(connection, one.id)]
+    assert sorted(limits) == [("day", 9, "key", True), ("rpm", 60, "key", False)]
+    assert (two.name, two.status) == ("two", "disabled")
+    assert {account.name for account in accounts.list_accounts(connection)} == {"Acme", "Bold"}
+
+
+def test_json_from_standard_input(run, connection, monkeypatch):
+    rows = [{"hash": base64.urlsafe_b64encode(DIGESTS[0]).decode().rstrip("="), "account": "Acme", "scopes": ["chat"]}]
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(rows)))
+    run("keys", "import", "-", "--format", "json", "--plan", "free")
+    assert found(connection, TOKENS[0])[0].scopes == ["chat"]
+
+
+def test_again_nothing_changes(take, connection):
+    take("keys.txt", TOKENS[0], "--account", "Acme")
+    (key,) = found(connection, TOKENS[0])
+    keys.change(connection, key.id, name="renamed", actor="test")
+    connection.commit()
+    assert "0 keys imported, 1 were here already" in take("keys.txt", TOKENS[0], "--account", "Acme")
+    assert found(connection, TOKENS[0])[0].name == "renamed"
+
+
+def test_a_dry_run_changes_nothing(take, connection):
+    assert "1 keys would be imported" in take("keys.txt", TOKENS[0], "--account", "Acme", "--dry-run")
+    assert accounts.list_accounts(connection) == []
+
+
+def test_an_imported_key_rotates_to_our_format(take, run, connection):
+    take("keys.txt", TOKENS[0], "--account", "Acme")
+    (key,) = found(connection, TOKENS[0])
+    token = run("keys", "rotate", key.id).strip()
+    assert key_format.parse(token) == key.id
+
+
+WRONG = {
+    "a short key": ("keys.txt", f"{TOKENS[0]}\nshort", "line 2: key: must be 16 or more"),
+    "one of ours": ("keys.txt", key_format.generate("live"), "line 1: key: must be another system's"),
+    "a broken hash": ("keys.csv", f"hash,name\n{DIGESTS[0].hex()[1:]},x", "line 2: hash: must be the SHA-256"),
+    "no hash": ("keys.json", '[{"name": "x"}]', "[0]: hash: is required"),
+    "both": ("keys.json", json.dumps([{"hash": DIGESTS[0].hex(), "key": TOKENS[0]}]), "beside a hash"),
+    "an unknown column": ("keys.json", json.dumps([{"key": TOKENS[0], "owner": "x"}]), "owner: "),
+    "a wrong limit": ("keys.json", json.dumps([{"key": TOKENS[0], "limits": ["rpm=x"]}]), "[0]: "),
+    "limits that are no texts": ("keys.json", json.dumps([{"key": TOKENS[0], "limits": [1]}]), "limits must be a list"),
+    "a wrong time": ("keys.csv", f"key,expires_at\n{TOKENS[0]},soon", "line 2: expires_at"),
+    "a wrong flag": ("keys.csv", f"key,disabled\n{TOKENS[0]},perhaps", "give true or false"),
+    "a short row": ("keys.csv", f"key,name,app\n{TOKENS[0]},x", "not as many columns"),
+    "no list": ("keys.json", "{}", "give a list of objects"),
+    "no JSON": ("keys.json", "[", "is no JSON"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_told_and_nothing_is_taken_over(take, connection, case):
+    name, text, told = WRONG[case]
+    error = take(name, text, "--account", "Acme", code=1)
+    assert told in error
+    assert TOKENS[0] not in error
+    assert accounts.list_accounts(connection) == []
+
+
+def test_owners_must_be_known_or_have_a_plan(run, tmp_path):
+    (tmp_path / "keys.txt").write_text(TOKENS[0])
+    assert "give the one of those with --account" in run("keys", "import", tmp_path / "keys.txt", code=1)
+    assert "There is no account 'Acme'" in run("keys", "import", tmp_path / "keys.txt", "--account", "Acme", code=1)
+    assert "cannot be read" in run("keys", "import", tmp_path / "nothing.txt", code=1)
