@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 # code -> title; `Problem` takes no other
 CODES: Mapping[str, str] = {
-    "account_suspended": "Account suspended",
     "account_not_found": "Account not found",
+    "account_suspended": "Account suspended",
     "bad_batch": "Malformed batch of events",
     "bad_heartbeat": "Malformed heartbeat",
     "bad_filter": "Invalid filter",
@@ -75,16 +75,15 @@ FIELD_CODES = frozenset(
             "same_name",
             "same_size",
             "too_common",
-            "too_many",
             "two_keys",
             "unknown_field",
             "weak_key",
             "wrong",
-            "wrong_hash",
         ),
         *(
             "wrong_choice",
             "wrong_cursor",
+            "wrong_hash",
             "wrong_limit",
             "wrong_list",
             "wrong_name",

@@ -2,128 +2,107 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from datetime import datetime
 
-from flask import Blueprint
+from flask import Blueprint, Response
+from msgspec import UNSET, Struct, UnsetType, field
 
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.schema import (
-    NAME,
-    PAGE,
-    SLUG,
-    TEXT,
-    TIME,
-    array,
-    enum,
-    nullable,
-    obj,
-    operation,
-    path,
-    ref,
-)
-from keygauge_keyservice.web import fields
+from keygauge_keyservice.accounts.account_terms import NewAccount
+from keygauge_keyservice.api.page import Page, next_of
+from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.field_types import Slug
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
+from keygauge_keyservice.web.message import answer, body, query
 
 blueprint = Blueprint("api_accounts", __name__, url_prefix="/v1/accounts")
+
+
+class AccountChange(Struct):
+    """What of an account is changed; what is not given stays."""
+
+    plan: Slug | UnsetType = UNSET
+    status: accounts.Status | UnsetType = UNSET
+
+
+class Account(Struct):
+    """A customer."""
+
+    id: str
+    name: str
+    plan_id: str = field(name="plan")
+    status: accounts.Status
+    created_at: datetime
+
+
+class AccountPage(Struct):
+    """Some accounts."""
+
+    accounts: list[Account]
+    next: str | None
 
 
 @blueprint.post("")
 @operator_only
 @idempotent
-def create() -> tuple[dict[str, Any], int]:
+def create() -> Response:
     """Make an account."""
-    given = fields.body()
-    name, plan_id = given.name("name"), given.slug("plan")
-    given.check()
+    given = body(NewAccount)
     with services().connection() as connection:
-        return _document(accounts.create(connection, name=name, plan_id=plan_id, actor=actor())), 201
+        made = accounts.create(connection, name=given.name, plan_id=given.plan, actor=actor())
+    return answer(Account, made, 201)
 
 
 @blueprint.get("")
 @operator_only
-def list_page() -> dict[str, Any]:
+def list_page() -> Response:
     """List accounts."""
-    after, limit = fields.page()
+    page = query(Page)
     with services().connection() as connection:
-        found = accounts.list_accounts(connection, after=after, limit=limit)
-    return {
-        "accounts": [_document(account) for account in found],
-        "next": found[-1].id if len(found) == limit else None,
-    }
+        found = accounts.list_accounts(connection, after=page.after, limit=page.limit)
+    return answer(AccountPage, {"accounts": found, "next": next_of(found, page.limit)})
 
 
 @blueprint.get("/<account_id>")
 @operator_only
-def read(account_id: str) -> dict[str, Any]:
+def read(account_id: str) -> Response:
     """Read an account."""
     with services().connection() as connection:
-        return _document(accounts.require(connection, account_id))
+        return answer(Account, accounts.require(connection, account_id))
 
 
 @blueprint.patch("/<account_id>")
 @operator_only
 @idempotent
-def change(account_id: str) -> dict[str, Any]:
+def change(account_id: str) -> Response:
     """Change an account's plan or status."""
-    given = fields.body()
-    plan_id = given.slug("plan") if "plan" in given else None
-    status = given.choice("status", get_args(accounts.Status)) if "status" in given else None
-    given.check()
+    given = body(AccountChange)
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
-        if plan_id is not None:
-            account = accounts.change_plan(connection, account_id, plan_id, actor=actor())
-        if status is not None:
-            account = accounts.set_status(connection, account_id, status, actor=actor())
-        return _document(account)
+        if given.plan is not UNSET:
+            account = accounts.change_plan(connection, account_id, given.plan, actor=actor())
+        if given.status is not UNSET:
+            account = accounts.set_status(connection, account_id, given.status, actor=actor())
+    return answer(Account, account)
 
-
-def _document(account: accounts.Account) -> dict[str, Any]:
-    return {
-        "id": account.id,
-        "name": account.name,
-        "plan": account.plan_id,
-        "status": account.status,
-        "created_at": account.created_at.isoformat(),
-    }
-
-
-_ACCOUNT_ID = path("account_id")
-_STATUS = enum("active", "suspended")
-
-SCHEMAS = {"Account": obj({"id": TEXT, "name": NAME, "plan": SLUG, "status": _STATUS, "created_at": TIME})}
 
 PATHS = {
     "/v1/accounts": {
-        "post": operation(
-            "createAccount",
-            "Make an account on a plan",
-            body=obj({"name": NAME, "plan": SLUG}),
-            answer=ref("Account"),
-            status=201,
-            problems=(404, 409, 422),
+        "post": Operation(
+            "createAccount", "Make an account on a plan", body=NewAccount, answer=Account, status=201, problems=(404,)
         ),
-        "get": operation(
-            "listAccounts",
-            "List accounts by id",
-            parameters=PAGE,
-            answer=obj({"accounts": array(ref("Account")), "next": nullable(TEXT)}),
-            problems=(422,),
-        ),
+        "get": Operation("listAccounts", "List accounts by id", query=Page, answer=AccountPage, problems=(422,)),
     },
     "/v1/accounts/{account_id}": {
-        "get": operation(
-            "readAccount", "Read an account", parameters=[_ACCOUNT_ID], answer=ref("Account"), problems=(404,)
-        ),
-        "patch": operation(
+        "get": Operation("readAccount", "Read an account", answer=Account, problems=(404,)),
+        "patch": Operation(
             "changeAccount",
             "Change an account's plan or status, at once for all of its keys",
-            parameters=[_ACCOUNT_ID],
-            body=obj({}, {"plan": SLUG, "status": _STATUS}),
-            answer=ref("Account"),
-            problems=(404, 422),
+            body=AccountChange,
+            answer=Account,
+            problems=(404,),
         ),
     },
 }

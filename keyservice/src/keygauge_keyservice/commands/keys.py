@@ -20,9 +20,10 @@ from keygauge_keyservice.commands import key_import, limits
 from keygauge_keyservice.commands.cli_time import moment
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.keys import key_limits, key_terms, keys, pepper_check, rotation
+from keygauge_keyservice.keys import key_limits, keys, pepper_check, rotation
+from keygauge_keyservice.keys.key_terms import KeyTerms, Rotation
 from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.reading import given, read
 
 _LISTS = {
     "models": "models it may be used for, e.g. gpt-4o-mini,claude-*",
@@ -91,10 +92,7 @@ def _terms(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in _LISTS.keys() & document.keys():
         document[name] = [part.strip() for part in document[name].split(",") if part.strip()]
     with told_plainly():
-        given = Fields(document)
-        terms = key_terms.read_terms(given, is_new=False)
-        given.check()
-    return terms
+        return given(read(KeyTerms, document))
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -147,23 +145,26 @@ def _limits(arguments: argparse.Namespace) -> int:
 
 
 def _set_limits(arguments: argparse.Namespace) -> int:
-    given = [replace(limit, subject="key") for limit in limits.parse(arguments.limit)]
+    wanted = [replace(limit, subject="key") for limit in limits.parse(arguments.limit)]
     with connected() as connection:
-        _show_limits(key_limits.replace(connection, arguments.key, given, actor=ACTOR, by_operator=True))
+        _show_limits(key_limits.replace(connection, arguments.key, wanted, actor=ACTOR, by_operator=True))
     return 0
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
     with told_plainly():
         peppers = config.peppers()
-        given = Fields({"grace": arguments.grace, "rotation_id": arguments.rotation_id or secrets.token_hex(16)})
-        grace_s = given.integer("grace", least=0, most=rotation.GRACE_S_MAX)
-        rotation_id = given.slug("rotation_id")
-        given.check()
+        rotation_id = arguments.rotation_id or secrets.token_hex(16)
+        asked = read(Rotation, {"grace_s": arguments.grace, "rotation_id": rotation_id})
     with connected() as connection:
         pepper_check.compare(connection, peppers)
         done = rotation.rotate(
-            connection, arguments.key, peppers=peppers, rotation_id=rotation_id, grace_s=grace_s, actor=ACTOR
+            connection,
+            arguments.key,
+            peppers=peppers,
+            rotation_id=asked.rotation_id,
+            grace_s=asked.grace_s,
+            actor=ACTOR,
         )
     console = Console(stderr=True)
     if done.token is None:

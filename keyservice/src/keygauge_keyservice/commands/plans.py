@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from msgspec import Struct
 from rich.markup import escape
 from rich.table import Table
 
@@ -12,7 +13,12 @@ from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.commands import limits
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.field_types import Slug
+from keygauge_keyservice.reading import read
+
+
+class _PlanId(Struct):
+    plan: Slug
 
 
 def register(subparsers: Subparsers) -> None:
@@ -44,9 +50,7 @@ def _list(_: argparse.Namespace) -> int:
 def _create(arguments: argparse.Namespace) -> int:
     given, name = limits.parse(arguments.limit), checked_name(arguments.name or arguments.plan)
     with told_plainly():
-        fields = Fields({"plan": arguments.plan})
-        fields.slug("plan")
-        fields.check()
+        read(_PlanId, {"plan": arguments.plan})
     with connected() as connection:
         _show([plans.create(connection, plan_id=arguments.plan, name=name, limits=given, actor=ACTOR)])
     return 0
