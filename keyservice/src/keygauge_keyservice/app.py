@@ -21,10 +21,12 @@ from keygauge_keyservice.api import (
     me,
     members,
     plans,
+    price_list,
     prices,
     reports,
     tokens,
     usage,
+    usage_query,
 )
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.errors import FieldError, Problem, invalid
@@ -50,10 +52,12 @@ API: tuple[openapi.Part, ...] = (
     me,
     members,
     plans,
+    price_list,
     prices,
     reports,
     tokens,
     usage,
+    usage_query,
 )
 
 REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound

@@ -71,6 +71,25 @@ class Fields:
             )
         return words
 
+    def lists(self, field: str, choices: Collection[str], *, most: int) -> list[tuple[str, ...]]:
+        """Read a list of lists of some words, each list of at least one."""
+        value = self._take(field, None)
+        if value is None:
+            return []
+        if not isinstance(value, list) or len(value) > most:
+            self._fail(field, "wrong_list", f"must be a list of at most {most} lists")
+            return []
+        for index, words in enumerate(value):
+            if (
+                not isinstance(words, list)
+                or not words
+                or not all(isinstance(word, str) and word in choices for word in words)
+                or len(set(words)) < len(words)
+            ):
+                detail = f"must be a list of {', '.join(choices)}, each at most once"
+                self._fail(f"{field}[{index}]", "wrong_choice", detail)
+        return [tuple(words) if isinstance(words, list) else () for words in value]
+
     def integer(self, field: str, *, least: int, most: int = INTEGER_MAX, nullable: bool = False) -> Any:
         """Read a whole number."""
         value = self._take(field, None, nullable=nullable)

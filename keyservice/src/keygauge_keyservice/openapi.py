@@ -35,6 +35,7 @@ _PROBLEM = obj(
 )
 _FIELD_ERROR = obj({"field": TEXT, "code": enum(*sorted(FIELD_CODES)), "detail": TEXT})
 _WRITES = frozenset(("post", "put", "patch", "delete"))
+_QUESTIONS = frozenset(("queryUsage",))  # POST, but they change nothing
 _SELF = {
     "get": {
         "operationId": "readDocument",
@@ -94,7 +95,7 @@ def _item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(operation: Mapping[str, Any]) -> Mapping[str, Any]:
-    if operation["security"] != [{"operator": []}]:
+    if operation["security"] != [{"operator": []}] or operation["operationId"] in _QUESTIONS:
         return operation
     return {
         **operation,

@@ -12,7 +12,9 @@ from keygauge_keyservice.api import samples
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
+TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "invitation", "MEMBER": "member"}
 FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # what the others are about
+LAST = ("deleteKey", "removeMember", "withdrawInvitation")
 COMMANDS = {"Shell": ("bash", "-c"), "Python": (), "JavaScript": ("node", "--input-type=module", "-e")}
 PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
 
@@ -21,7 +23,7 @@ def operations():
     """Operators' operations in an order in which they work: what is there is made first and deleted last."""
     found = {one["operationId"]: one for item in document(API)["paths"].values() for one in item.values()}
     of_operators = [name for name, one in found.items() if one["security"] == [{"operator": []}]]
-    of_operators.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name == "deleteKey"))
+    of_operators.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name in LAST))
     return [found[name] for name in of_operators]
 
 
@@ -52,7 +54,7 @@ def test_every_sample_runs(environment, connection, lang):
         else:
             ran = subprocess.run([*COMMANDS[lang], source], capture_output=True, text=True, env=os.environ, check=False)
             assert ran.returncode == 0, (source, ran.stdout, ran.stderr)
-        for variable, table in (("ACCOUNT", "account"), ("KEY", "key"), ("TOKEN", "token")):
+        for variable, table in TABLES.items():
             if row := connection.execute(f"SELECT id FROM {table}").fetchone():
                 environment.setenv(variable, row["id"])
 

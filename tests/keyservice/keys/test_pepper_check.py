@@ -41,7 +41,7 @@ def test_neither_service_nor_command_starts_with_another_pepper(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         free_port = str(probe.getsockname()[1])
-    for command in (["keys", "create", account.id, "x"], ["serve", "--port", free_port]):
+    for command in (["keys", "create", "x", "--account", account.id], ["serve", "--port", free_port]):
         assert main(command) == 1
         error = capsys.readouterr().err
         assert "pepper 1 is not the one" in error

@@ -1,4 +1,4 @@
-"""Accounts over HTTP: create, list, read, change the plan, suspend."""
+"""Accounts over HTTP: create, list, read, rename, change the plan, suspend."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 from flask import Blueprint
 
+from keygauge_keyservice import keyset
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import (
     NAME,
@@ -19,8 +20,10 @@ from keygauge_keyservice.api.schema import (
     obj,
     operation,
     path,
+    query,
     ref,
 )
+from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.web import fields
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
@@ -46,8 +49,16 @@ def create() -> tuple[dict[str, Any], int]:
 def list_page() -> dict[str, Any]:
     """List accounts."""
     after, limit = fields.page()
+    given = fields.filters()
+    chosen = {
+        "name": given.text("name", length_max=TEXT_LENGTH_MAX),
+        "plan_id": given.text("plan", length_max=TEXT_LENGTH_MAX),
+        "status": given.choice("status", get_args(accounts.Status), nullable=True),
+        "sort": given.choice("sort", keyset.names(accounts.SORTS), default="id"),
+    }
+    given.check()
     with services().connection() as connection:
-        found = accounts.list_accounts(connection, after=after, limit=limit)
+        found = accounts.list_accounts(connection, after=after, limit=limit, **chosen)
     return {
         "accounts": [_document(account) for account in found],
         "next": found[-1].id if len(found) == limit else None,
@@ -66,13 +77,16 @@ def read(account_id: str) -> dict[str, Any]:
 @operator_only
 @idempotent
 def change(account_id: str) -> dict[str, Any]:
-    """Change an account's plan or status."""
+    """Change an account's name, plan or status."""
     given = fields.body()
+    name = given.name("name") if "name" in given else None
     plan_id = given.slug("plan") if "plan" in given else None
     status = given.choice("status", get_args(accounts.Status)) if "status" in given else None
     given.check()
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
+        if name is not None:
+            account = accounts.rename(connection, account_id, name, actor=actor())
         if plan_id is not None:
             account = accounts.change_plan(connection, account_id, plan_id, actor=actor())
         if status is not None:
@@ -107,8 +121,14 @@ PATHS = {
         ),
         "get": operation(
             "listAccounts",
-            "List accounts by id",
-            parameters=PAGE,
+            "List accounts",
+            parameters=[
+                query("name", TEXT, "only accounts of this name, in any case"),
+                query("plan", TEXT, "only accounts on this plan"),
+                query("status", _STATUS, "only accounts in this state"),
+                query("sort", enum(*keyset.names(accounts.SORTS)), "the order; by id where it is absent"),
+                *PAGE,
+            ],
             answer=obj({"accounts": array(ref("Account")), "next": nullable(TEXT)}),
             problems=(422,),
         ),
@@ -119,9 +139,9 @@ PATHS = {
         ),
         "patch": operation(
             "changeAccount",
-            "Change an account's plan or status, at once for all of its keys",
+            "Change an account's name, plan or status, at once for all of its keys",
             parameters=[_ACCOUNT_ID],
-            body=obj({}, {"plan": SLUG, "status": _STATUS}),
+            body=obj({}, {"name": NAME, "plan": SLUG, "status": _STATUS}),
             answer=ref("Account"),
             problems=(404, 422),
         ),

@@ -23,6 +23,7 @@ from keygauge_keyservice.api.schema import (
     ref,
 )
 from keygauge_keyservice.billing import billing, invoice_export
+from keygauge_keyservice.billing.billing import PRICE_MAX
 from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
@@ -33,8 +34,6 @@ from keygauge_keyservice.web.export import as_csv
 from keygauge_keyservice.web.idempotency import idempotent
 
 blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
-
-PRICE_MAX = 10**15  # a million dollars a month
 
 
 @blueprint.get("/billing")

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from flask import Blueprint
 
 from keygauge.key import Environment
+from keygauge_keyservice import keyset
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import (
     INTEGER,
@@ -22,9 +23,12 @@ from keygauge_keyservice.api.schema import (
     obj,
     operation,
     path,
+    query,
     ref,
 )
-from keygauge_keyservice.keys import key_terms, keys, rotation
+from keygauge_keyservice.keys import key_limits, key_page, key_terms, keys, rotation
+from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
+from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, read_key_limits
 from keygauge_keyservice.web import fields
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
@@ -43,6 +47,7 @@ def create(account_id: str) -> tuple[dict[str, Any], int]:
     given = fields.body()
     environment = given.choice("environment", get_args(Environment), default="live")
     terms = key_terms.read_terms(given, is_new=True)
+    limits = read_key_limits(given) if "limits" in given else []
     given.check()
     with services().connection() as connection:
         key, token = keys.create(
@@ -54,6 +59,8 @@ def create(account_id: str) -> tuple[dict[str, Any], int]:
             by_operator=True,
             **terms,
         )
+        if limits:
+            key_limits.replace(connection, key.id, limits, actor=actor(), by_operator=True)
         return {"key": _document(key), "token": token}, 201
 
 
@@ -65,6 +72,27 @@ def list_page(account_id: str) -> dict[str, Any]:
     with services().connection() as connection:
         accounts.require(connection, account_id)
         found = keys.list_keys(connection, account_id, after=after, limit=limit)
+    return {"keys": [_document(key) for key in found], "next": found[-1].id if len(found) == limit else None}
+
+
+@blueprint.get("/keys")
+@operator_only
+def list_all() -> dict[str, Any]:
+    """List keys of all accounts, or of one."""
+    after, limit = fields.page()
+    given = fields.filters()
+    chosen = {
+        "account_id": given.text("account", length_max=TEXT_LENGTH_MAX),
+        "name": given.text("name", length_max=TEXT_LENGTH_MAX),
+        "status": given.choice("status", get_args(keys.Status), nullable=True),
+        "environment": given.choice("environment", get_args(Environment), nullable=True),
+        "sort": given.choice("sort", keyset.names(key_page.SORTS), default="created"),
+    }
+    given.check()
+    with services().connection() as connection:
+        if chosen["account_id"] is not None:
+            accounts.require(connection, chosen["account_id"])
+        found = key_page.list_keys(connection, after=after, limit=limit, **chosen)
     return {"keys": [_document(key) for key in found], "next": found[-1].id if len(found) == limit else None}
 
 
@@ -80,10 +108,11 @@ def read(key_id: str) -> dict[str, Any]:
 @operator_only
 @idempotent
 def change(key_id: str) -> dict[str, Any]:
-    """Change a key's terms or status: all that is given or nothing."""
+    """Change a key's terms, own limits or status: all that is given or nothing."""
     given = fields.body()
     status = given.choice("status", _SETTABLE) if "status" in given else None
     terms = key_terms.read_terms(given, is_new=False)
+    limits = read_key_limits(given) if "limits" in given else None
     given.check()
     with services().connection() as connection:
         key = (
@@ -91,6 +120,8 @@ def change(key_id: str) -> dict[str, Any]:
             if terms
             else keys.require(connection, key_id)
         )
+        if limits is not None:
+            key_limits.replace(connection, key_id, limits, actor=actor(), by_operator=True)
         if status is not None:
             key = keys.set_status(connection, key_id, status, actor=actor(), by_operator=True)
         return _document(key)
@@ -177,6 +208,8 @@ _TERMS = {
     "rotate_every_days": _DAYS,
 }
 
+_LIMITS = {**array(ref("Limit")), "maxItems": LIMITS_MAX, "description": "its own, beside those of the plan"}
+
 SCHEMAS = {
     "Key": obj(
         {
@@ -204,7 +237,7 @@ PATHS = {
             "createKey",
             "Issue a key; the token is shown this once",
             parameters=[_ACCOUNT_ID],
-            body=obj({"name": NAME}, {"environment": _ENVIRONMENT, **_TERMS}),
+            body=obj({"name": NAME}, {"environment": _ENVIRONMENT, **_TERMS, "limits": _LIMITS}),
             answer=obj({"key": ref("Key"), "token": nullable(TEXT)}),
             status=201,
             problems=(404, 409, 422),
@@ -217,15 +250,31 @@ PATHS = {
             problems=(404, 422),
         ),
     },
+    "/v1/keys": {
+        "get": operation(
+            "listAllKeys",
+            "List keys of all accounts, or of one; deleted ones only where that status is asked for",
+            parameters=[
+                query("account", TEXT, "only this account's keys"),
+                query("name", TEXT, "only keys of this name, in any case"),
+                query("status", enum(*get_args(keys.Status)), "only keys in this state"),
+                query("environment", _ENVIRONMENT, "only keys of this environment"),
+                query("sort", enum(*keyset.names(key_page.SORTS)), "the order; the oldest first where it is absent"),
+                *PAGE,
+            ],
+            answer=obj({"keys": array(ref("Key")), "next": nullable(TEXT)}),
+            problems=(404, 422),
+        )
+    },
     "/v1/keys/{key_id}": {
         "get": operation(
             "readKey", "Read a key, deleted ones too", parameters=[_KEY_ID], answer=ref("Key"), problems=(404,)
         ),
         "patch": operation(
             "changeKey",
-            "Change a key's name, terms or status",
+            "Change a key's name, terms, own limits or status",
             parameters=[_KEY_ID],
-            body=obj({}, {"name": NAME, "status": enum(*_SETTABLE), **_TERMS}),
+            body=obj({}, {"name": NAME, "status": enum(*_SETTABLE), **_TERMS, "limits": _LIMITS}),
             answer=ref("Key"),
             problems=(404, 409, 422),
         ),

@@ -86,13 +86,13 @@ def read() -> dict[str, Any] | Response:
         "bucket": bucket,
         "zone": zone,
         "group_by": ",".join(group_by) or None,
-        "totals": _figures(totals)
+        "totals": figures(totals)
         | {"requests_per_minute": totals.requests_per_minute, "tokens_per_minute": totals.tokens_per_minute},
         "points": [
-            {"start": point.start.isoformat(), **_group(group_by, point), **_figures(point)} for point in points
+            {"start": point.start.isoformat(), **group_document(group_by, point), **figures(point)} for point in points
         ],
-        "groups": [{**_group(group_by, part), **_figures(part)} for part in parts],
-        "quotas": [_quota(quota) for quota in quotas],
+        "groups": [{**group_document(group_by, part), **figures(part)} for part in parts],
+        "quotas": [quota_document(quota) for quota in quotas],
         "pace": asdict(pace) if pace else None,
         "forecast": asdict(forecast) | {"start": forecast.start.isoformat(), "end": forecast.end.isoformat()},
     }
@@ -107,12 +107,14 @@ def _bucket(selection: usage.Selection) -> usage.Bucket:
     return next(bucket for length_max, bucket in _BUCKETS if length <= length_max)
 
 
-def _group(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict[str, Any]:
+def group_document(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict[str, Any]:
+    """Write which group a point or a part is of."""
     names = told.names
     return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 
-def _figures(tally: DetailedSums) -> dict[str, Any]:
+def figures(tally: DetailedSums) -> dict[str, Any]:
+    """Write sums and what follows from them."""
     return {name: getattr(tally, name) for name in _SUMS} | {
         "details": tally.details,
         "tokens": tally.tokens,
@@ -125,7 +127,8 @@ def _figures(tally: DetailedSums) -> dict[str, Any]:
     }
 
 
-def _quota(quota: Quota) -> dict[str, Any]:
+def quota_document(quota: Quota) -> dict[str, Any]:
+    """Write a quota."""
     return asdict(quota) | {"remaining": quota.remaining, "resets_at": quota.resets_at.isoformat()}
 
 
@@ -136,7 +139,7 @@ def _csv(points: list[usage.Point], bucket: str, group_by: Sequence[Grouping]) -
         [
             point.start,
             *point.names,
-            *map(_figures(point).get, _SHOWN),
+            *map(figures(point).get, _SHOWN),
             *(point.details.get(kind, 0) for kind in kinds),
             usd(point.cost_nanousd),
         ]

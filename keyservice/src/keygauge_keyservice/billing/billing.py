@@ -18,6 +18,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.usage import usage
 
 GRACE = timedelta(days=1)
+PRICE_MAX = 10**15  # nano-USD: a million dollars a month
 
 _CLOSE = """/* billing.close */
 INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, requests, input_tokens, output_tokens,

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
+import click
 
-from keygauge.command import Subparsers
+from keygauge.command import Verb
 from keygauge_keyservice import config, database
-from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import told_plainly
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser("migrate", help="bring the database to this version's tables; safe to run again")
-    parser.add_argument(
-        "--show-roles",
-        action="store_true",
-        help="print statements that make roles with the least privileges, for psql as a superuser, and change nothing",
-    )
-    parser.set_defaults(run=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    if arguments.show_roles:
-        print(database.roles(), end="")  # noqa: T201 - for psql: no console may wrap it
-        return 0
+@click.command(
+    cls=Verb,
+    examples=("KEYGAUGE_DATABASE_URL=postgresql://… keygauge migrate", "keygauge migrate --show-roles | psql …"),
+)
+@click.option(
+    "--show-roles",
+    is_flag=True,
+    help="Print statements that make roles with the least privileges, for psql as a superuser, and change nothing.",
+)
+def migrate(*, show_roles: bool) -> None:
+    """Bring the database to this version's tables; safe to run again."""
+    if show_roles:
+        click.echo(database.roles(), nl=False)
+        return
     with told_plainly(), database.connect(config.database_url()) as connection:
         applied = database.migrate(connection)
-    console = output()
     for name in applied:
-        console.print(f"applied {name}", highlight=False)
+        click.echo(f"applied {name}")
     if not applied:
-        console.print("nothing to do")
-    return 0
+        click.echo("nothing to do")

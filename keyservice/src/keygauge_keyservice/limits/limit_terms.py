@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from keygauge.limits.estimate import TOKENS_MAX
+from keygauge_keyservice.durations import parse_duration
 from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.fields import INTEGER_MAX, Fields
 from keygauge_keyservice.limits.definitions import Limit, Period, Subject, Unit, WhenDown, WhenUnpriced
@@ -30,10 +31,10 @@ def read_limits(fields: Fields) -> list[Limit]:
 
 
 def parse_limit(text: str) -> Limit:
-    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `day` or `month`.
+    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `1h`, `day` or `month`.
 
-    Money is `usd`, or `credit@USD` for credits of so many dollars each. Options are `smooth`, `dry_run`, `safe`,
-    `route=/v1/chat`, `model=gpt-4o`, `output_default=500` and `when_unpriced=refuse`.
+    Money is `usd`, as in `$25.50:usd:month`, or `credit@USD` for credits of so many dollars each. Options are
+    `smooth`, `dry_run`, `safe`, `route=/v1/chat`, `model=gpt-4o`, `output_default=500` and `when_unpriced=refuse`.
 
     Raises:
         Problem: 422, with what is wrong.
@@ -48,8 +49,9 @@ def parse_limit(text: str) -> Limit:
         document |= {"unit": "nanousd", "amount": _nanousd(amount, "amount")}
     elif unit.startswith(f"{CREDIT}@"):
         document |= {"unit": CREDIT, "credit_nanousd": _nanousd(unit.removeprefix(f"{CREDIT}@"), CREDIT)}
-    if window.endswith("s"):
-        document["window_s"] = parse_integer(window[:-1])
+    if window and window[0].isdigit():
+        window_s = parse_duration(window)
+        document["window_s"] = window if window_s is None else window_s
     elif window:
         document["period"] = window
     if subject:

@@ -28,6 +28,11 @@ def body() -> Fields:
     return Fields(document)
 
 
+def filters() -> Fields:
+    """Return the current request's query but for its page, as the fields that narrow a list."""
+    return Fields({name: value for name, value in request.args.items() if name not in {"after", "limit"}})
+
+
 def page(*, most: int = 500) -> tuple[str | None, int]:
     """Return `after` and `limit` of the current request's query.
 
