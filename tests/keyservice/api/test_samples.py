@@ -8,6 +8,7 @@ import threading
 import pytest
 from werkzeug.serving import make_server
 
+from keygauge_keyservice.accounts import accounts, members
 from keygauge_keyservice.api import samples
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
@@ -25,6 +26,15 @@ def operations():
     of_operators = [name for name, one in found.items() if one["security"] == [{"operator": []}]]
     of_operators.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name in LAST))
     return [found[name] for name in of_operators]
+
+
+def add_people(connection):
+    (account,) = accounts.list_accounts(connection)
+    for role in ("owner", "member"):
+        password = "correct horse battery"
+        members.create(
+            connection, account_id=account.id, email=f"{role}@example.com", password=password, role=role, actor="test"
+        )
 
 
 @pytest.fixture
@@ -54,9 +64,11 @@ def test_every_sample_runs(environment, connection, lang):
         else:
             ran = subprocess.run([*COMMANDS[lang], source], capture_output=True, text=True, env=os.environ, check=False)
             assert ran.returncode == 0, (source, ran.stdout, ran.stderr)
+        if operation["operationId"] == "createAccount":
+            add_people(connection)
         for variable, table in TABLES.items():
-            if row := connection.execute(f"SELECT id FROM {table}").fetchone():
-                environment.setenv(variable, row["id"])
+            if row := connection.execute(f"SELECT id FROM {table} ORDER BY id DESC").fetchone():
+                environment.setenv(variable, str(row["id"]))
 
 
 def test_samples_are_of_operations_that_exist():

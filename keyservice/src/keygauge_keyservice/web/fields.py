@@ -42,7 +42,7 @@ def page(*, most: int = 500) -> tuple[str | None, int]:
     text = request.args.get("limit", "100")
     if not _is_page_size(text) or int(text) > most:
         raise invalid(FieldError("limit", "wrong_number", f"must be an integer from 1 to {most}"))
-    after = request.args.get("after")
+    after = request.args.get("after") or None
     if after is not None and ("\0" in after or len(after) > NAME_LENGTH_MAX):
         raise invalid(FieldError("after", "wrong_cursor", "must be the `next` value of the previous page"))
     return after, int(text)
