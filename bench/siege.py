@@ -1,11 +1,11 @@
 """Whether strangers and visitors can stop the APIs: a key service under siege, and a metered app that needs it.
 
-Against one `keygauge serve` on a ledger of BENCH_EVENTS calls (10 million; 100,000 will do for a short look), for
-BENCH_SECONDS (20): 200 silent sockets (nothing, half a head, half a body), opened anew where they are dropped; 20 wrong
-passwords a second; 16 parallel reloads of the usage page by one session. Meanwhile a metered app is called 50 times a
-second with a known key and twice a second with one that it has not seen before, and a replica sends heartbeats.
-`refused_warm` and `refused_cold` count every answer but 200; `pages_p95_ms` is of the reloads that were answered, the
-line that they wait in included.
+Against one `keygauge serve` on a ledger of a million calls, with BENCH_LONG=1 of ten million (which take half an hour
+to fill on a busy machine: BENCH_STATE keeps them), or of BENCH_EVENTS, for BENCH_SECONDS (20): 200 silent sockets
+(nothing, half a head, half a body), opened anew where they are dropped; 20 wrong passwords a second; 16 parallel
+reloads of the usage page by one session. Meanwhile a metered app is called 50 times a second with a known key and
+twice a second with one that it has not seen before, and a replica sends heartbeats. `refused_warm` and `refused_cold`
+count every answer but 200; `pages_p95_ms` is of the reloads that were answered, the line that they wait in included.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.secret import Peppers
 
+EVENTS = int(os.environ.get("BENCH_EVENTS") or (10_000_000 if os.environ.get("BENCH_LONG") == "1" else 1_000_000))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "20"))
 SILENT = 200
 RELOADS = 16
@@ -213,7 +214,7 @@ def make_keys(connection: Connection, count: int) -> list[str]:
 def main() -> None:
     with ExitStack() as stack:
         server = stack.enter_context(busy.serve())
-        filled = busy.ready(server, "siege", busy.MANY)
+        filled = busy.ready(server, "siege", EVENTS)
         with database.connect(filled.url) as connection:
             warm, *cold = make_keys(connection, 2 + int(SECONDS * 2))
         url = stack.enter_context(serve(filled.url))
@@ -228,7 +229,7 @@ def main() -> None:
         siege.end()
     result = {
         "silent_sockets": SILENT,
-        "events": busy.MANY,
+        "events": EVENTS,
         "seconds": SECONDS,
         "warm": len(warm_statuses),
         "refused_warm": sum(status != 200 for status in warm_statuses),

@@ -65,15 +65,16 @@ asgi = keygauge_asgi.KeyGaugeMiddleware(get_asgi_application())
 wsgi = keygauge_wsgi.KeyGaugeMiddleware(get_wsgi_application())
 '''
 GUNICORN = ["gunicorn", "--bind", "127.0.0.1:{port}", "-k"]
-SERVERS = {
-    "uvicorn": ["uvicorn", "small:asgi", "--port", "{port}"],
+SERVERS = {  # with what docs/how-to/frameworks.md says about the client's address
+    "uvicorn": ["uvicorn", "small:asgi", "--no-proxy-headers", "--port", "{port}"],
     "hypercorn": ["hypercorn", "small:asgi", "--bind", "127.0.0.1:{port}"],
     "hypercorn trio": ["hypercorn", "small:asgi", "-k", "trio", "--bind", "127.0.0.1:{port}"],
     "granian": ["granian", "small:asgi", "--interface", "asgi", "--port", "{port}"],
     "gunicorn": [*GUNICORN, "gthread", "small:wsgi"],
+    "gunicorn asgi": [*GUNICORN, "asgi", "small:asgi"],
     "hypercorn wsgi": ["hypercorn", "wsgi:small:wsgi", "--bind", "127.0.0.1:{port}"],
     "granian wsgi": ["granian", "small:wsgi", "--interface", "wsgi", "--port", "{port}"],
-    "waitress": ["waitress-serve", "--listen", "127.0.0.1:{port}", "small:wsgi"],
+    "waitress": ["waitress-serve", "--no-clear-untrusted-proxy-headers", "--listen", "127.0.0.1:{port}", "small:wsgi"],
     "daphne": ["python", "-m", "daphne", "-p", "{port}", "small:asgi"],
     "django on daphne": ["python", "-m", "daphne", "-p", "{port}", "site_of_django:asgi"],
     "django on gunicorn": [*GUNICORN, "gthread", "site_of_django:wsgi"],
@@ -107,6 +108,18 @@ FOR_ANOTHER_MODEL = {
 }
 
 
+INSIDE, OUTSIDE = "203.0.113.7", "198.51.100.1"
+FROM_ELSEWHERE = {
+    "nothing": "",
+    "the client's own word, with the proxy's behind": f"X-Forwarded-For: {INSIDE}, {OUTSIDE}",
+    "its own header, with the proxy's behind": f"X-Forwarded-For: {INSIDE}\r\nX-Forwarded-For: {OUTSIDE}",
+    "other headers": f"Forwarded: for={INSIDE}\r\nX-Real-IP: {INSIDE}\r\nX-Client-IP: {INSIDE}\r\nClient-IP: {INSIDE}",
+    "what only looks like it": f"X-Forwarded-For: {INSIDE}.example",
+}
+UNDERSCORES = f"X-Forwarded-For: {OUTSIDE}\r\nX_Forwarded_For: {INSIDE}"
+CONFUSED = {"granian wsgi", "hypercorn wsgi"}  # which take the one for the other: they are warned of
+
+
 def send(port, line, headers, body):
     """Send a request as it is written, and return the whole answer."""
     head = f"{line} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n{headers}\r\n\r\n"
@@ -125,11 +138,11 @@ def packages(name):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SERVERS)
-def test_nothing_gets_past(key_service, serve, name):
+def test_nothing_gets_past(key_service, serve, servers, name):
     _, token = key_service.create_key(models=["good"])
     files = {"small.py": APP, "site_of_django.py": DJANGO}
     path = packages("daphne") if "daphne" in name else ()
-    port, _ = serve(SERVERS[name], files, key_service, path=path)
+    port, _ = serve(SERVERS[name], files, key_service, path=path, KEYGAUGE_TRUSTED_PROXIES="127.0.0.1")
     key = f"Authorization: Bearer {token}"
     good = send(port, "POST /chat", f"{key}\r\nContent-Length: 17", '{"model": "good"}')
     assert good.startswith("HTTP/1.1 200")
@@ -140,3 +153,10 @@ def test_nothing_gets_past(key_service, serve, name):
     assert {what: answer for what, answer in answers.items() if "done" in answer or " 200" in answer[:13]} == {}
     failed = {what for what, answer in answers.items() if answer.startswith("HTTP/1.1 5")}
     assert failed <= {"script name"}  # gunicorn itself, as the path does not begin with it
+    _, bound = key_service.create_key(networks=["203.0.113.0/24"])
+    bound = f"Authorization: Bearer {bound}"
+    assert send(port, "GET /chat", f"{bound}\r\nX-Forwarded-For: {INSIDE}", "").startswith("HTTP/1.1 200")
+    told = dict(FROM_ELSEWHERE) if name in CONFUSED else {**FROM_ELSEWHERE, "an underscore": UNDERSCORES}
+    answers = {what: send(port, "GET /chat", f"{bound}\r\n{headers}".strip(), "") for what, headers in told.items()}
+    assert {what for what, answer in answers.items() if not answer.startswith("HTTP/1.1 403")} == set()
+    assert ("takes X_Forwarded_For for X-Forwarded-For" in servers.log.read_text()) is (name in CONFUSED)

@@ -152,9 +152,13 @@ def migrate(connection: Connection) -> list[str]:
 
 def pending(connection: Connection) -> list[str]:
     """Return the names of the migrations that are not yet in the database."""
-    row = connection.execute("/* migration.find */ SELECT to_regclass('migration') IS NOT NULL AS found").fetchone()
-    applied = _applied(connection) if row and row["found"] else set()
+    applied = _applied_if_any(connection)
     return [name for name in migrations() if name not in applied]
+
+
+def newer(connection: Connection) -> list[str]:
+    """Return the names of the database's migrations that this version does not know."""
+    return sorted(_applied_if_any(connection).difference(migrations()))
 
 
 def migrations() -> list[str]:
@@ -166,6 +170,11 @@ def migrations() -> list[str]:
 def roles() -> str:
     """Return the statements that make roles with the least privileges, for a superuser to run."""
     return (resources.files("keygauge_keyservice") / "roles.sql").read_text(encoding="utf-8")
+
+
+def _applied_if_any(connection: Connection) -> set[str]:
+    row = connection.execute("/* migration.find */ SELECT to_regclass('migration') IS NOT NULL AS found").fetchone()
+    return _applied(connection) if row and row["found"] else set()
 
 
 def _applied(connection: Connection) -> set[str]:

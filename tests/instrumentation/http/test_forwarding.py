@@ -48,5 +48,6 @@ def test_servers_that_confuse_names_are_told_of(caplog):
 def test_the_environment_is_examined(monkeypatch):
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     found = list(forwarding.examine(["10.0.0.0/8"]))
-    assert [is_good for is_good, _ in found] == [False, True, True, True]
+    assert [is_good for is_good, _ in found] == [False, True, True, True, True]
     assert "every client may claim any address" in found[0][1]
+    assert "--no-clear-untrusted-proxy-headers" in found[2][1]

@@ -1,6 +1,7 @@
 """The readings of a body: what one app reads in it counts, though another would not."""
 
 import gzip
+import time
 import zlib
 
 import pytest
@@ -46,11 +47,31 @@ def test_a_multipart_form_is_read_past_its_files():
         part(b"name*=utf-8''model; name=x", b"a"),
         part(b'name="x"', b'a\n--b\nContent-Disposition: form-data; name="model"\n\nb') + b"--b--",
         b"Content-Disposition: form-data; name=model",
+        part(b'name="model"', b"a"),  # without an end
+        part(b"x=y; " * 300 + b'name="model"', b"a") + b"--b--",
+        part(b'name="x"', b"1") * 101 + part(b'name="model"', b"a") + b"--b--",
+        b"--b \r\nContent-Disposition: form-data; name=model\r\n\r\na\r\n--b--",
     ],
 )
 def test_a_multipart_form_that_reads_in_two_ways_is_hidden(body):
     fields = read(body, content_type=MULTIPART)
     assert fields.hidden or ("model", "a") in fields.form or ("model", "b") in fields.form
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (part(b"name=x", b"1") * 20_000 + b"--b--", MULTIPART),
+        (part(b"name=x" + b"; a=b" * 200_000, b"1") + b"--b--", MULTIPART),
+        (part(b"name=x\r\n" + b"A: b\r\n" * 170_000, b"1") + b"--b--", MULTIPART),
+        (part(b"name=x", b"1") + b"--b--", MULTIPART + "; a=b" * 20_000),
+    ],
+    ids=["parts", "parameters", "fields", "content type"],
+)
+def test_a_form_that_would_take_long_is_hidden_at_once(body, content_type):
+    started = time.thread_time()
+    assert read(body, content_type=content_type).hidden
+    assert time.thread_time() - started < 0.5  # seconds of CPU: it was 50
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "X-GZIP", " deflate"])

@@ -48,7 +48,8 @@ def spool(directory, address, drops):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Report after every batch, and look for dead spools all the time."""
+    """Ship and look for dead spools all the time, and report after every batch."""
+    monkeypatch.setattr(shipper_module, "_INTERVAL_S", 0.02)
     monkeypatch.setattr(reporter_module, "_INTERVAL_S", 0)
     monkeypatch.setattr(shipper_module, "_ADOPTION_S", 0.05)
 
@@ -100,6 +101,16 @@ def test_process_that_always_has_events_to_ship_reports_in_between(service, ship
         assert ship.shipper.stop(20)
     assert paths.count("/v1/events") > 1
     assert paths[:4] == ["/v1/events", "/v1/reports", "/v1/events", "/v1/reports"]
+
+
+def test_events_that_come_with_a_batch_wait_for_the_next_round(service, ship, line):
+    ship.spool.append(line)
+    with request_started.connected_to(lambda _: ship.spool.append(line), service.app):
+        ship.shipper._ship(stopping=False)
+    assert ledger_events(service) == 1
+    assert ship.shipper.pending  # what came with the batch, and with its report
+    ship.shipper._ship(stopping=True)
+    assert ship.shipper.pending == 0
 
 
 def test_outage_under_steady_traffic_drops_nothing_while_the_rest_fits(service, ship, line):

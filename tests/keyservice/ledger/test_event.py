@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.spool import event as protocol
+from keygauge_keyservice.ledger.batch import read_lines
 from keygauge_keyservice.ledger.event import Event, Refusal, Window, read_line
 
 WINDOW = Window(0, 1 << 62)
@@ -95,3 +96,15 @@ def test_texts_of_any_language_are_taken(make_line):
 )
 def test_nothing_is_raised_whatever_the_line(line):
     assert isinstance(read_line(line, window=WINDOW), Event | Refusal)
+
+
+def test_a_line_of_an_older_or_newer_replica_is_whole(make_line):
+    line = make_line()
+    values = json.loads(line)
+    older = json.dumps(values[:-1]).encode()
+    newer = json.dumps([*values, {"of": "tomorrow"}, "x", None]).encode()
+    expected = read_line(line, window=WINDOW)
+    assert expected.details is None
+    assert read_line(older, window=WINDOW) == read_line(newer, window=WINDOW) == expected
+    assert read_line(json.dumps(values[:-2]).encode(), window=WINDOW) == Refusal.WRONG_LENGTH
+    assert read_lines([older, line, newer], window=WINDOW) == [expected] * 3

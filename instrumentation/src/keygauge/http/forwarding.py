@@ -49,6 +49,8 @@ def examine(trusted: Collection[str]) -> Iterator[tuple[bool, str]]:
     if find_spec("uvicorn") is not None:
         text = "uvicorn takes the client's address from X-Forwarded-For of 127.0.0.1 unless told otherwise"
         yield True, f"{text}: for keys bound to networks, {_UVICORN_WAY_OUT}"
+    if trusted and find_spec("waitress") is not None:
+        yield True, "waitress deletes X-Forwarded-For: start it with --no-clear-untrusted-proxy-headers"
     for server in ("granian", "hypercorn"):
         if trusted and find_spec(server) is not None:
             yield True, f"{server} with a WSGI app {_UNDERSCORES}"

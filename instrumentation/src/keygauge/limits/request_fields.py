@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from email.parser import BytesParser
-from email.policy import HTTP
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
+
+from keygauge.limits import multipart_form
 
 BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
 
 _FIELDS_MAX = 1_000
-_part_names = re.compile(rb"""(?<![a-z])name\*?\s*=\s*(?:utf-8'[^']*')?["']?model\b""", re.IGNORECASE).findall
 _is_number = re.compile(r"[+-]?\d{1,18}").fullmatch
 
 
@@ -69,20 +68,11 @@ def _form(body: bytes, _: str) -> Members | None:
 
 
 def _multipart(body: bytes, content_type: str) -> Members | None:
-    """Read the fields of a multipart form; None where one may be there that was not found, or reads in two ways."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode("latin-1", "replace")
-    members = Members()
     try:
-        for part in BytesParser(policy=HTTP).parsebytes(head + body).iter_parts():
-            if "content-transfer-encoding" in part or len(members) == _FIELDS_MAX:
-                return None
-            content = part.get_payload(decode=True)
-            text = content.decode(errors="replace") if isinstance(content, bytes) else ""
-            members.append((str(part.get_param("name", "", header="content-disposition")), _number(text)))
-    except Exception:  # noqa: BLE001 - hostile input: the parser raises many kinds
+        fields = multipart_form.read(body, content_type)
+    except Exception:  # noqa: BLE001 - hostile input: the parser of its heads raises many kinds
         return None
-    named = sum(name.lower() == "model" for name, _ in members)
-    return members if named == len(_part_names(body)) else None
+    return None if fields is None else Members((name, _number(text)) for name, text in fields)
 
 
 _FORMS = {"application/x-www-form-urlencoded": _form, "multipart/form-data": _multipart}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _READ_BYTES = 1024 * 1024
-_MOST_LINES = 2000  # in one batch
+BATCH_LINES = 2000  # at most
 
 
 class Segment(NamedTuple):
@@ -140,7 +140,7 @@ class SpoolReader:
         except FileNotFoundError:  # it gave its place to new events
             return []
         whole = data[: data.rfind(b"\n") + 1]  # a torn last line was never written whole: not an event
-        return whole.splitlines(keepends=True)[:_MOST_LINES]
+        return whole.splitlines(keepends=True)[:BATCH_LINES]
 
     def _advance(self, lines: list[bytes]) -> None:
         self.offset += sum(map(len, lines))

@@ -10,7 +10,7 @@ from time import time
 from keygauge.settings import Settings
 from keygauge.spool.adopter import Adopter
 from keygauge.spool.reporter import Reporter
-from keygauge.spool.segment import SpoolReader
+from keygauge.spool.segment import BATCH_LINES, SpoolReader
 from keygauge.spool.sender import Sender
 from keygauge.spool.spool import Spool
 from keygauge.sync.client import ServiceError
@@ -79,7 +79,7 @@ class Shipper:
             stopping = self._stop.is_set()
             try:
                 self._check_epoch()
-                self._ship()
+                self._ship(stopping=stopping)
                 self._spool.shrink(self._backlog.next)
                 self._backlog.batch()  # moves on to the new segment
                 self._forget()
@@ -102,9 +102,15 @@ class Shipper:
                 self._backlog.look_back()
         self.epoch = epoch
 
-    def _ship(self) -> None:
-        """Ship all there is. Under steady traffic that may never be so: what goes with it is done in between."""
-        while self._sender.send(self._backlog):
+    def _ship(self, *, stopping: bool) -> None:
+        """Ship what is written by now, and what comes meanwhile only by whole batches, or where this is the end.
+
+        Under steady traffic there is always another event: each batch would be of the few that came with the last one.
+        """
+        until = self._spool.next
+        while stopping or self._backlog.next < until or self.pending >= BATCH_LINES:
+            if not self._sender.send(self._backlog):
+                return
             self._forget()
             self._reporter.note_batch()
             self._reporter.report(self._sender.client, at_once=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
 from typing import Literal
 
 from psycopg.errors import UniqueViolation
@@ -19,6 +20,7 @@ AnyRole = Literal["owner", "member", "viewer", "operator"]
 
 _EMAIL_LENGTH_MAX = 254  # RFC 5321
 
+_SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
 _email = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+").fullmatch
 
 
@@ -216,8 +218,11 @@ def is_email(text: str) -> bool:
 
 
 def normalise_email(email: str) -> str:
-    """Write an address the one way it is stored and looked up."""
-    return email.strip().casefold()
+    """Write an address the one way it is stored and looked up.
+
+    Only A to Z have a small letter here: of all others some would become another's address, as the Kelvin sign a `k`.
+    """
+    return email.strip().translate(_SMALL)
 
 
 def _check(email: str, password: str) -> None:

@@ -17,6 +17,8 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
+from keygauge_keyservice.accounts.members import is_email
+
 _SCOPE = "openid email"
 _TIMEOUT_S = 5
 _METADATA_S = 3600
@@ -114,11 +116,12 @@ class SignOn:
             raise _away(self.provider) from error
         except _FAILURES as error:
             raise OidcError(403, "The provider's response could not be verified. Try again.") from error
-        if claims.get("email_verified") is not True or not isinstance(claims.get("email"), str):
+        email = claims.get("email")
+        if claims.get("email_verified") is not True or not isinstance(email, str) or not is_email(email):
             raise OidcError(
                 403, "Your e-mail address is not verified with the provider. Verify it there, then try again."
             )
-        return str(claims["email"])
+        return email
 
     def _client(self, redirect_uri: str) -> OAuth2Session:
         provider = self.provider

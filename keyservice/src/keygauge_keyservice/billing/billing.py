@@ -7,8 +7,10 @@ can empty; calls that arrive later, and re-rating, change the ledger but no clos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
 from typing import Any
 
 from keygauge_keyservice.accounts import plans
@@ -20,11 +22,9 @@ from keygauge_keyservice.usage import usage
 GRACE = timedelta(days=1)
 PRICE_MAX = 10**15  # nano-USD: a million dollars a month
 
-_CLOSE = """/* billing.close */
-INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, requests, input_tokens, output_tokens,
-    closed_at)
-SELECT account.id, month.start::date, plan.id, coalesce(plan.monthly_nanousd, 0), used.cost, used.requests, used.input,
-    used.output, %(now)s
+_DUE = """/* billing.due */
+SELECT account.id AS account_id, month.start::date AS period, month.stop, plan.id AS plan_id,
+    coalesce(plan.monthly_nanousd, 0) AS plan_nanousd
 FROM account JOIN plan ON plan.id = account.plan_id
 CROSS JOIN LATERAL (
     SELECT start AT TIME ZONE 'UTC' AS start, (start + interval '1 month') AT TIME ZONE 'UTC' AS stop
@@ -32,17 +32,24 @@ CROSS JOIN LATERAL (
         date_trunc('month', account.created_at AT TIME ZONE 'UTC'), %(now)s AT TIME ZONE 'UTC', interval '1 month'
     ) AS start
 ) AS month
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(cost_nanousd), 0)::bigint AS cost, coalesce(sum(requests), 0)::bigint AS requests,
-        coalesce(sum(input_tokens), 0)::bigint AS input, coalesce(sum(output_tokens), 0)::bigint AS output
-    FROM usage_aggregate
-    WHERE account_id = account.id AND length_s = 86400 AND breakdown = 'status' AND inside = ''
-    AND bucket >= month.start AND bucket < month.stop
-) AS used
 WHERE month.stop + %(grace)s <= %(now)s
 AND NOT EXISTS (SELECT FROM invoice WHERE account_id = account.id AND period = month.start::date)
+ORDER BY period, account_id"""
+# A statement of its own: where the ledger is spread over machines, accounts are not.
+_USED = """/* billing.used */
+SELECT account_id, sum(cost_nanousd)::bigint AS cost, sum(requests)::bigint AS requests,
+    sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output
+FROM usage_aggregate
+WHERE account_id = ANY(%(account_ids)s) AND length_s = 86400 AND breakdown = 'status' AND inside = ''
+AND bucket >= %(first)s AND bucket < %(last)s GROUP BY account_id"""
+_CLOSE = """/* billing.close */
+INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, requests, input_tokens, output_tokens,
+    closed_at)
+SELECT due.*, %s FROM unnest(%s::text[], %s::date[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
+    %s::bigint[], %s::bigint[]) AS due
 ON CONFLICT DO NOTHING
 RETURNING *"""
+_UNUSED = {"cost": 0, "requests": 0, "input": 0, "output": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +111,30 @@ def find_statement(connection: Connection, account_id: str, *, now: datetime | N
 
 def close_periods(connection: Connection, *, now: datetime | None = None) -> list[Invoice]:
     """Close every account's months that are over, each once, and return the new invoices."""
-    values = {"now": now or datetime.now(UTC), "grace": GRACE}
-    return [Invoice(**row) for row in connection.execute(_CLOSE, values)]
+    now = now or datetime.now(UTC)
+    due = connection.execute(_DUE, {"now": now, "grace": GRACE}).fetchall()
+    return [
+        invoice
+        for (first, last), rows in groupby(due, key=lambda row: (row["period"], row["stop"]))
+        for invoice in _close_month(connection, list(rows), first, last, now)
+    ]
+
+
+def _close_month(
+    connection: Connection, due: Sequence[dict[str, Any]], first: date, last: datetime, now: datetime
+) -> list[Invoice]:
+    month = {"first": datetime.combine(first, time(), UTC), "last": last}
+    account_ids = [row["account_id"] for row in due]
+    used = {row["account_id"]: row for row in connection.execute(_USED, {"account_ids": account_ids, **month})}
+    columns = zip(
+        *(
+            (row["account_id"], row["period"], row["plan_id"], row["plan_nanousd"], *(sums[name] for name in _UNUSED))
+            for row in due
+            for sums in [used.get(row["account_id"], _UNUSED)]
+        ),
+        strict=True,
+    )
+    return [Invoice(**row) for row in connection.execute(_CLOSE, [now, *(list(column) for column in columns)])]
 
 
 def list_invoices(

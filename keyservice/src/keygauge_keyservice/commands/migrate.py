@@ -1,31 +1,75 @@
-"""`keygauge migrate`: bring the database to this version's tables."""
+"""`keygauge migrate`: bring the database to this version's tables, or tell what is missing."""
 
 from __future__ import annotations
 
 import click
 
-from keygauge.command import Verb
-from keygauge_keyservice import config, database
+from keygauge.command import CommandError, Verb
+from keygauge_keyservice import citus, config, database
 from keygauge_keyservice.commands.session import told_plainly
+from keygauge_keyservice.database import Connection
+
+_SHARDS_MAX = 4_096
 
 
 @click.command(
     cls=Verb,
-    examples=("KEYGAUGE_DATABASE_URL=postgresql://… keygauge migrate", "keygauge migrate --show-roles | psql …"),
+    examples=(
+        "KEYGAUGE_DATABASE_URL=postgresql://… keygauge migrate",
+        "keygauge migrate --check",
+        "keygauge migrate --show-roles | psql …",
+    ),
 )
 @click.option(
     "--show-roles",
     is_flag=True,
     help="Print statements that make roles with the least privileges, for psql as a superuser, and change nothing.",
 )
-def migrate(*, show_roles: bool) -> None:
+@click.option(
+    "--citus",
+    "shards",
+    is_flag=False,
+    flag_value=citus.SHARDS,
+    type=click.IntRange(1, _SHARDS_MAX),
+    metavar="[SHARDS]",
+    help="Then spread the ledger over the workers of Citus by account, in so many shards: four for each of the workers' "
+    f"cores (default: {citus.SHARDS}).",
+)
+@click.option(
+    "--check", is_flag=True, help="Change nothing; list what would be applied, and exit with 1 if there is anything."
+)
+def migrate(*, show_roles: bool, shards: int | None, check: bool) -> int:
     """Bring the database to this version's tables; safe to run again."""
     if show_roles:
         click.echo(database.roles(), nl=False)
-        return
+        return 0
+    if check:
+        return _check()
     with told_plainly(), database.connect(config.database_url()) as connection:
-        applied = database.migrate(connection)
-    for name in applied:
-        click.echo(f"applied {name}")
-    if not applied:
+        applied = [f"applied {name}" for name in database.migrate(connection)]
+        if shards:
+            applied += _spread(connection, shards)
+    for line in applied or ["nothing to do"]:
+        click.echo(line)
+    return 0
+
+
+def _spread(connection: Connection, shards: int) -> list[str]:
+    try:
+        spread = [f"spread {name}" for name in citus.distribute(connection, shards=shards)]
+    except citus.CitusError as error:
+        raise CommandError(str(error)) from error
+    return [*spread, *(f"note: {complaint}" for complaint in citus.complaints(connection))]
+
+
+def _check() -> int:
+    with told_plainly(), database.connect(config.database_url()) as connection:
+        missing = database.pending(connection)
+        newer = database.newer(connection)
+    for name in missing:
+        click.echo(f"pending {name}")
+    for name in newer:
+        click.echo(f"newer {name}: of a version that is not installed here")
+    if not missing and not newer:
         click.echo("nothing to do")
+    return 1 if missing else 0

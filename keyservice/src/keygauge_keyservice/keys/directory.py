@@ -72,19 +72,21 @@ WITH chosen AS MATERIALIZED (
             SELECT FROM key WHERE key.account_id = account.id AND starts_with(key.id, %(key_id)s))))
     {page}
 )
-SELECT account.*, keys, last_used_at, requests, errors, cost_nanousd
+SELECT account.*, keys, last_used_at, coalesce(requests, 0) AS requests, coalesce(errors, 0) AS errors,
+    coalesce(cost_nanousd, 0) AS cost_nanousd
 FROM chosen AS account
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE key.status <> 'deleted') AS keys, max(last_used_at) AS last_used_at
     FROM key WHERE key.account_id = account.id
 ) AS used
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(requests), 0)::bigint AS requests, coalesce(sum(cost_nanousd), 0)::bigint AS cost_nanousd,
-        coalesce(sum(client_errors + server_errors), 0)::bigint AS errors
+LEFT JOIN (
+    SELECT account_id, sum(requests)::bigint AS requests, sum(cost_nanousd)::bigint AS cost_nanousd,
+        sum(client_errors + server_errors)::bigint AS errors
     FROM usage_aggregate
-    WHERE account_id = account.id AND length_s = %(day_s)s AND breakdown = 'status' AND inside = ''
+    WHERE account_id IN (SELECT id FROM chosen) AND length_s = %(day_s)s AND breakdown = 'status' AND inside = ''
     AND bucket >= now() - interval '30 days'
-) AS recent
+    GROUP BY account_id
+) AS recent ON recent.account_id = account.id
 ORDER BY {order} NULLS LAST, account.id {limit}"""
 
 

@@ -32,7 +32,11 @@ KINDS_MAX = 32
 
 
 class Event(NamedTuple):
-    """One call, in the order of `keygauge.event.FIELDS`; None is "not known", never 0."""
+    """One call, in the order of `keygauge.event.FIELDS`; None is "not known", never 0.
+
+    Fields are added at the end and default to None, so that a line of an older replica is whole; those that a newer
+    one has after them are passed over.
+    """
 
     time_us: int
     account: str
@@ -59,7 +63,7 @@ class Event(NamedTuple):
     outcome: str
     limit: str | None
     trace_id: str | None
-    details: dict[_Kind, _Tokens] | None
+    details: dict[_Kind, _Tokens] | None = None
 
 
 class Refusal(StrEnum):
@@ -94,6 +98,8 @@ FIELD_TYPES = tuple(
     frozenset(get_origin(choice) or choice for choice in get_args(hint) or (hint,))
     for hint in get_type_hints(Event).values()
 )
+_FIELDS = len(FIELD_TYPES)
+_FIELDS_MIN = _FIELDS - len(Event._field_defaults)  # of the first version
 OUTCOMES = frozenset(get_args(Outcome))
 USAGE_STATUSES = frozenset(("reported", "partial", "estimated", "none"))
 STREAMS = frozenset((None, "sse", "websocket"))
@@ -114,8 +120,9 @@ def read_line(line: bytes, *, window: Window) -> Event | Refusal:
         return Refusal.BAD_JSON
     if type(values) is not list:
         return Refusal.WRONG_TYPE
-    if len(values) != len(FIELD_TYPES):
+    if len(values) < _FIELDS_MIN:
         return Refusal.WRONG_LENGTH
+    values = [*values[:_FIELDS], *[None] * (_FIELDS - len(values))]
     if not _types_fit(tuple(map(type, values))):
         return Refusal.WRONG_TYPE
     event = Event._make(values)

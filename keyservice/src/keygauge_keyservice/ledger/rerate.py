@@ -40,13 +40,13 @@ SELECT FROM rollup
 JOIN unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[])
     AS change (bucket_s, account_id, key_id, route, model, status_class)
     USING (account_id, key_id, route, model, status_class)
-WHERE rollup.bucket = to_timestamp(change.bucket_s)
+WHERE rollup.account_id = %s AND rollup.bucket = to_timestamp(change.bucket_s)
 ORDER BY account_id, bucket_s, key_id, route, model, status_class FOR NO KEY UPDATE OF rollup"""
 _ADD_TO_ROLLUPS = """/* rerate.add_to_rollups */
 UPDATE rollup SET cost_nanousd = rollup.cost_nanousd + change.cost_nanousd
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::bigint[])
     AS change (bucket_s, account_id, key_id, route, model, status_class, cost_nanousd)
-WHERE rollup.account_id = change.account_id AND rollup.bucket = to_timestamp(change.bucket_s)
+WHERE rollup.account_id = %s AND rollup.account_id = change.account_id AND rollup.bucket = to_timestamp(change.bucket_s)
 AND rollup.key_id = change.key_id AND rollup.route = change.route AND rollup.model = change.model
 AND rollup.status_class = change.status_class"""
 _LOCK_AGGREGATES = """/* rerate.lock_aggregates */
@@ -54,13 +54,14 @@ SELECT FROM usage_aggregate
 JOIN unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[])
     AS change (account_id, length_s, breakdown, inside, bucket_s, part)
     USING (account_id, length_s, breakdown, inside, part)
-WHERE usage_aggregate.bucket = to_timestamp(change.bucket_s)
+WHERE usage_aggregate.account_id = %s AND usage_aggregate.bucket = to_timestamp(change.bucket_s)
 ORDER BY account_id, length_s, breakdown, inside, bucket_s, part FOR NO KEY UPDATE OF usage_aggregate"""
 _ADD_TO_AGGREGATES = """/* rerate.add_to_aggregates */
 UPDATE usage_aggregate SET cost_nanousd = usage_aggregate.cost_nanousd + change.cost_nanousd
 FROM unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
     AS change (account_id, length_s, breakdown, inside, bucket_s, part, cost_nanousd)
-WHERE usage_aggregate.account_id = change.account_id AND usage_aggregate.length_s = change.length_s
+WHERE usage_aggregate.account_id = %s AND usage_aggregate.account_id = change.account_id
+AND usage_aggregate.length_s = change.length_s
 AND usage_aggregate.breakdown = change.breakdown AND usage_aggregate.inside = change.inside
 AND usage_aggregate.bucket = to_timestamp(change.bucket_s) AND usage_aggregate.part = change.part"""
 
@@ -137,7 +138,7 @@ def _rerate_account(connection: Connection, account_id: str, day: datetime, pric
                     differences[group_of(event)] += (found[0] or 0) - (cost[0] or 0)
             _write_events(connection, account_id, changes)
             events, changed = events + len(rows), changed + len(changes)
-    _add_to_sums(connection, {group: change for group, change in differences.items() if change})
+    _add_to_sums(connection, account_id, {group: change for group, change in differences.items() if change})
     return Rerated(events, changed, sum(differences.values()))
 
 
@@ -146,7 +147,8 @@ def _write_events(connection: Connection, account_id: str, changes: Sequence[tup
         connection.execute(_WRITE, [*(list(column) for column in zip(*changes, strict=True)), account_id])
 
 
-def _add_to_sums(connection: Connection, differences: Mapping[Group, int]) -> None:
+def _add_to_sums(connection: Connection, account_id: str, differences: Mapping[Group, int]) -> None:
+    """Add to the sums of one account, which each statement names: where the ledger is spread, that tells the place."""
     if not differences:
         return
     usage_aggregates: defaultdict[UsageAggregate, int] = defaultdict(int)
@@ -158,8 +160,8 @@ def _add_to_sums(connection: Connection, differences: Mapping[Group, int]) -> No
         (_LOCK_AGGREGATES, _ADD_TO_AGGREGATES, usage_aggregates),
     ):
         keys = [list(column) for column in zip(*changes, strict=True)]
-        connection.execute(lock, keys)
-        connection.execute(add, [*keys, list(changes.values())])
+        connection.execute(lock, [*keys, account_id])
+        connection.execute(add, [*keys, list(changes.values()), account_id])
 
 
 def _event(row: Mapping[str, Any]) -> Event:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal, LiteralString, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from psycopg import sql
 
@@ -51,33 +52,26 @@ _ROLLUP_SUMS = sql.SQL("{sums}, ARRAY[{counts}]::bigint[] AS duration_counts").f
     ),
     counts=_COUNTS,
 )
-# A range of the index for each time cover, and few rows in memory for each span: grouping all by a truncated time would
-# sort them on disk.
+# Each bucket is found by an index, and its first moment tells whose span it is part of. A join on ranges would read all
+# buckets for each range, and a LATERAL for each span is beyond Citus.
 _QUERY = sql.SQL(
     """/* {title} */
-    WITH time_cover AS MATERIALIZED (
-        SELECT * FROM unnest(
-            %(spans)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lengths)s::integer[],
-            %(signs)s::integer[]
-        ) AS given (span, first, last, length_s, sign)
-    )
-    SELECT span.number, part.*
-    FROM (SELECT DISTINCT span AS number FROM time_cover) AS span
-    CROSS JOIN LATERAL (
-        SELECT ARRAY[{names}]::text[] AS names, {sums}
-        FROM time_cover CROSS JOIN LATERAL (
-            SELECT * FROM {table}
-            WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
-            AND bucket >= time_cover.first AND bucket < time_cover.last AND {selected}
-            OFFSET 0
-        ) AS calls
-        WHERE time_cover.span = span.number
-        GROUP BY 1
-    ) AS part"""
+    SELECT span AS number, ARRAY[{names}]::text[] AS names, {sums}
+    FROM unnest(%(spans)s::integer[], %(firsts)s::timestamptz[], %(lengths)s::integer[], %(signs)s::integer[])
+        AS part_of (span, first, part_length_s, sign)
+    JOIN {table} ON {same_bucket}
+    WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s) AND {when} AND {selected}
+    GROUP BY 1, 2"""
 )
+_IN_ROW = sql.SQL("bucket >= %(start)s AND bucket <= %(end)s")
+_APART = sql.SQL("bucket = ANY(%(moments)s::timestamptz[])")
 _FROM_AGGREGATE = sql.SQL(
-    "length_s = time_cover.length_s AND breakdown = %(breakdown)s AND (%(inside)s::text IS NULL OR inside = %(inside)s)"
+    "length_s = ANY(%(all_lengths)s::integer[]) AND breakdown = %(breakdown)s "
+    "AND (%(inside)s::text IS NULL OR inside = %(inside)s)"
 )
+_SAME_AGGREGATE = sql.SQL("bucket = first AND length_s = part_length_s")
+_SAME_ROLLUP = sql.SQL("bucket = first")
+_TOGETHER = 400  # buckets of different lengths that one statement asks for: more are read faster length by length
 _FROM_ROLLUP = sql.SQL(
     "(%(key)s::text IS NULL OR key_id = %(key)s) AND (%(route)s::text IS NULL OR route = %(route)s) "
     "AND (%(model)s::text IS NULL OR model = %(model)s)"
@@ -128,6 +122,35 @@ class Question:
         return self.cut is not None and (self.cut[0] is None or time_cover.length_s == DAY_S)
 
 
+@dataclass(frozen=True)
+class _Buckets:
+    """The buckets of time covers: of each its span, first moment (unix seconds), length and sign."""
+
+    rows: Sequence[tuple[int, int, int, int]]
+
+    @property
+    def lengths_s(self) -> set[int]:
+        return {length_s for _, _, length_s, _ in self.rows}
+
+    @cached_property
+    def moments(self) -> list[datetime]:
+        return [_moment(first_s) for first_s in sorted({first_s for _, first_s, _, _ in self.rows})]
+
+    @property
+    def are_in_row(self) -> bool:
+        """Whether they follow each other without a gap."""
+        lengths_s, moments = self.lengths_s, self.moments
+        if len(lengths_s) > 1:
+            return False
+        return moments[-1] - moments[0] == timedelta(seconds=min(lengths_s)) * (len(moments) - 1)
+
+    def by_length(self) -> list[_Buckets]:
+        """Return what one statement each asks for: all, or those of one length."""
+        if len(self.rows) <= _TOGETHER:
+            return [self] if self.rows else []
+        return [_Buckets([row for row in self.rows if row[2] == length_s]) for length_s in sorted(self.lengths_s)]
+
+
 def find_sums(
     connection: Connection, question: Question, time_covers: Sequence[tuple[int, TimeCover]]
 ) -> Iterator[tuple[int, Names, Sums]]:
@@ -136,9 +159,24 @@ def find_sums(
         (_aggregate_query, [item for item in time_covers if question.is_in_aggregate(item[1])]),
         (_rollup_query, [item for item in time_covers if not question.is_in_aggregate(item[1])]),
     ):
-        if part:
-            rows = connection.execute(make_query(question), _parameters(question, part), prepare=False)
-            yield from ((row.pop("number"), tuple(row.pop("names")), row) for row in rows)
+        for buckets in _buckets(part).by_length():
+            query = make_query(question, _IN_ROW if buckets.are_in_row else _APART)
+            for row in connection.execute(query, _parameters(question, buckets), prepare=False):
+                yield row.pop("number"), tuple(row.pop("names")), row
+
+
+def _buckets(part: Sequence[tuple[int, TimeCover]]) -> _Buckets:
+    return _Buckets(
+        [
+            (number, first_s, time_cover.length_s, time_cover.sign)
+            for number, time_cover in part
+            for first_s in range(time_cover.first_s, time_cover.last_s, time_cover.length_s)
+        ]
+    )
+
+
+def _moment(time_s: int) -> datetime:
+    return datetime.fromtimestamp(time_s, UTC)
 
 
 def merge(sums: Sums, other: Mapping[str, Any]) -> None:
@@ -149,18 +187,32 @@ def merge(sums: Sums, other: Mapping[str, Any]) -> None:
     sums["duration_counts"] = [mine + its for mine, its in counts]
 
 
-def _aggregate_query(question: Question) -> sql.Composed:
+def _aggregate_query(question: Question, when: sql.SQL) -> sql.Composed:
     inside, part = question.cut or (None, _STATUS)
     columns = {"account": COLUMNS["account"], inside: sql.SQL("inside"), part: sql.SQL("part")}
     names = [columns[name] for name in question.group_by]
-    return _compose(
-        "usage.usage_aggregates", "usage_aggregate", names, _AGGREGATE_SUMS, _selected(question, names, _FROM_AGGREGATE)
+    return _QUERY.format(
+        title=sql.SQL("usage.usage_aggregates"),
+        names=sql.SQL(", ").join(names),
+        sums=_AGGREGATE_SUMS,
+        table=sql.Identifier("usage_aggregate"),
+        same_bucket=_SAME_AGGREGATE,
+        when=when,
+        selected=_selected(question, names, _FROM_AGGREGATE),
     )
 
 
-def _rollup_query(question: Question) -> sql.Composed:
-    columns = [COLUMNS[name] for name in question.group_by]
-    return _compose("usage.rollups", "rollup", columns, _ROLLUP_SUMS, _selected(question, columns, _FROM_ROLLUP))
+def _rollup_query(question: Question, when: sql.SQL) -> sql.Composed:
+    names = [COLUMNS[name] for name in question.group_by]
+    return _QUERY.format(
+        title=sql.SQL("usage.rollups"),
+        names=sql.SQL(", ").join(names),
+        sums=_ROLLUP_SUMS,
+        table=sql.Identifier("rollup"),
+        same_bucket=_SAME_ROLLUP,
+        when=when,
+        selected=_selected(question, names, _FROM_ROLLUP),
+    )
 
 
 def _selected(question: Question, names: Sequence[sql.SQL], selected: sql.Composable) -> sql.Composable:
@@ -169,20 +221,9 @@ def _selected(question: Question, names: Sequence[sql.SQL], selected: sql.Compos
     return sql.SQL("{} AND {} = ANY(%(only)s::text[])").format(selected, names[0])
 
 
-def _compose(
-    title: LiteralString, table: str, names: Sequence[sql.SQL], sums: sql.Composable, selected: sql.Composable
-) -> sql.Composed:
-    return _QUERY.format(
-        title=sql.SQL(title),
-        names=sql.SQL(", ").join(names),
-        sums=sums,
-        table=sql.Identifier(table),
-        selected=selected,
-    )
-
-
-def _parameters(question: Question, part: Sequence[tuple[int, TimeCover]]) -> dict[str, Any]:
+def _parameters(question: Question, buckets: _Buckets) -> dict[str, Any]:
     inside, name = question.cut or (None, "")
+    spans, firsts, lengths_s, signs = (list(column) for column in zip(*buckets.rows, strict=True))
     return {
         "account_id": question.account_id,
         "key": question.key,
@@ -191,9 +232,12 @@ def _parameters(question: Question, part: Sequence[tuple[int, TimeCover]]) -> di
         "breakdown": f"{inside}>{name}" if inside else name,
         "inside": question.filters.get(inside) if inside else "",
         "only": None if question.only is None else list(question.only),
-        "spans": [number for number, _ in part],
-        "firsts": [time_cover.first for _, time_cover in part],
-        "lasts": [time_cover.last for _, time_cover in part],
-        "lengths": [time_cover.length_s for _, time_cover in part],
-        "signs": [time_cover.sign for _, time_cover in part],
+        "spans": spans,
+        "firsts": [_moment(first_s) for first_s in firsts],
+        "lengths": lengths_s,
+        "signs": signs,
+        "moments": buckets.moments,
+        "start": buckets.moments[0],
+        "end": buckets.moments[-1],
+        "all_lengths": sorted(buckets.lengths_s),
     }

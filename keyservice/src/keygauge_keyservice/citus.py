@@ -1,0 +1,109 @@
+"""Citus: the ledger's tables spread over machines by account; all others stay on the coordinator.
+
+Keys and limits stay local: foreign keys from them to accounts and plans are not to be had across machines.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from keygauge_keyservice.database import Connection
+
+TABLES = ("event", "rollup", "usage_aggregate", "usage_kind")
+SHARDS = 32
+# Functions whose query over these tables Citus takes only where it is planned by itself, not as part of another.
+FUNCTIONS = (
+    "usage_aggregate_of_rollups(timestamptz, timestamptz, integer[])",
+    "grafana.usage(text, timestamptz, timestamptz, interval, text[])",
+)
+
+
+class CitusError(RuntimeError):
+    """The database cannot be spread."""
+
+
+def distribute(connection: Connection, *, shards: int = SHARDS) -> list[str]:
+    """Spread the tables that are not spread yet, in one transaction, and return their names; safe to run again.
+
+    Raises:
+        CitusError: the database lacks the extension.
+    """
+    if not is_installed(connection):
+        raise CitusError(
+            "the database has no extension citus: add it to shared_preload_libraries, restart, CREATE EXTENSION citus"
+        )
+    with connection.transaction():
+        connection.execute("/* citus.prepare */ SET LOCAL statement_timeout = 0")
+        rows = connection.execute("/* citus.list */ SELECT logicalrel::regclass::text AS name FROM pg_dist_partition")
+        missing = [name for name in TABLES if name not in {row["name"] for row in rows}]
+        for name in missing:
+            _distribute(connection, name, shards)
+        for signature in FUNCTIONS:
+            plan_by_itself(connection, signature)
+    return missing
+
+
+def is_installed(connection: Connection) -> bool:
+    """Tell whether the database has the extension."""
+    row = connection.execute("/* citus.find */ SELECT FROM pg_extension WHERE extname = 'citus'").fetchone()
+    return row is not None
+
+
+def complaints(connection: Connection) -> list[str]:
+    """Return what is wrong with a database that has the extension; nothing where it has not."""
+    if not is_installed(connection):
+        return []
+    found = []
+    rows = connection.execute("/* citus.list */ SELECT logicalrel::regclass::text AS name FROM pg_dist_partition")
+    if missing := set(TABLES) - {row["name"] for row in rows}:
+        found.append(f"{', '.join(sorted(missing))}: not spread over the workers; run 'keygauge migrate --citus'")
+    row = connection.execute(
+        "/* citus.recovery */ SELECT setting::bigint AS interval_ms FROM pg_settings "
+        "WHERE name = 'citus.recover_2pc_interval'"
+    ).fetchone()
+    if row is not None and row["interval_ms"] < 0:
+        found.append(
+            "citus.recover_2pc_interval is off: transactions that a worker's end left in doubt would hold their locks "
+            "for ever; ALTER SYSTEM SET citus.recover_2pc_interval = '1min'"
+        )
+    return found
+
+
+def plan_by_itself(connection: Connection, signature: str) -> None:
+    """Replace a function in SQL, whose query becomes part of its caller's, with the same one in PL/pgSQL."""
+    row = connection.execute(
+        "/* citus.function */ SELECT pg_proc.oid::regproc::text AS name, prosrc AS query, "
+        "pg_get_function_arguments(pg_proc.oid) AS arguments, pg_get_function_result(pg_proc.oid) AS result, "
+        "lanname AS language "
+        "FROM pg_proc JOIN pg_language ON pg_language.oid = prolang WHERE pg_proc.oid = %s::regprocedure",
+        (signature,),
+    ).fetchone()
+    if row is None or row["language"] != "sql":
+        return
+    body = f"\n#variable_conflict use_column\nBEGIN\nRETURN QUERY {row['query'].strip()};\nEND\n"
+    connection.execute(
+        sql.SQL(
+            "/* citus.replace */ CREATE OR REPLACE FUNCTION {name}({arguments}) RETURNS {result} "
+            "LANGUAGE plpgsql STABLE AS {body}"
+        ).format(
+            name=sql.SQL(row["name"]),
+            arguments=sql.SQL(row["arguments"]),
+            result=sql.SQL(row["result"]),
+            body=sql.Literal(body),
+        )
+    )
+
+
+def _distribute(connection: Connection, name: str, shards: int) -> None:
+    """Spread one table; accounts lie together, so that a batch of one account's events is one worker's transaction."""
+    if name == TABLES[0]:
+        connection.execute(
+            "/* citus.distribute */ SELECT create_distributed_table("
+            "%s, 'account_id', colocate_with => 'none', shard_count => %s)",
+            (name, shards),
+        )
+    else:
+        connection.execute(
+            "/* citus.distribute */ SELECT create_distributed_table(%s, 'account_id', colocate_with => %s)",
+            (name, TABLES[0]),
+        )

@@ -1,0 +1,147 @@
+"""The Helm chart: linted, rendered with everything on and off, and held against the settings and the image."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy/helm/keygauge"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keygauge"
+VERSION = re.search(r"^version=(\S+)", (ROOT / "deploy/helm/build.sh").read_text(), re.MULTILINE)[1]
+SECRET = {"existingSecret": "keygauge"}
+ALL = {
+    "ingress.enabled": "true",
+    "ingress.host": "keys.example.com",
+    "ingress.tlsSecret": "tls",
+    "autoscaling.enabled": "true",
+    "networkPolicy.enabled": "true",
+    "serviceMonitor.enabled": "true",
+    "prometheusRule.enabled": "true",
+    "dashboards.enabled": "true",
+    "publicUrl": "https://keys.example.com",
+    "apiUrl": "https://api.example.com/v1/models",
+}
+
+
+@pytest.fixture(scope="module")
+def helm():
+    """Run helm: what it prints, or the error where it fails."""
+    known = (os.environ.get("KEYGAUGE_HELM"), shutil.which("helm"), str(CACHE / f"helm-{VERSION}"))
+    program = next((path for path in known if path and os.access(path, os.X_OK)), None)
+    if program is None:
+        reason = "no helm: deploy/helm/build.sh builds one with Go"
+        if "CI" in os.environ and os.environ.get("KEYGAUGE_HELM") != "absent":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+    def run(*arguments):
+        done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=120)
+        return done.stdout if done.returncode == 0 else done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def render(helm):
+    """Render the chart with values: its objects by kind."""
+
+    def render(**values):
+        given = [f"--set-string={name}={value}" for name, value in values.items() if value not in {"true", "false"}]
+        given += [f"--set={name}={value}" for name, value in values.items() if value in {"true", "false"}]
+        text = helm("template", "kg", CHART, *given)
+        objects = {}
+        for item in yaml.safe_load_all(text):
+            if item:
+                assert isinstance(item, dict), text
+                objects.setdefault(item["kind"], []).append(item)
+        return objects
+
+    return render
+
+
+def test_lint_finds_nothing(helm):
+    told = helm("lint", "--strict", CHART, "--set=existingSecret=keygauge")
+    assert "0 chart(s) failed" in told, told
+
+
+def test_secrets_must_be_named(helm):
+    assert "existingSecret: give the name of a Secret" in helm("template", "kg", CHART)
+
+
+def test_by_default_there_is_no_more_than_is_needed(render):
+    objects = render(**SECRET)
+    assert objects.keys() == {"Deployment", "Job", "Service", "ServiceAccount", "PodDisruptionBudget"}
+
+
+def test_everything_on_renders(render):
+    objects = render(**SECRET, **ALL)
+    assert {
+        *("Deployment", "Job", "Service", "ServiceAccount", "PodDisruptionBudget", "HorizontalPodAutoscaler"),
+        *("NetworkPolicy", "Ingress", "ServiceMonitor", "PrometheusRule", "ConfigMap"),
+    } == objects.keys()
+    generated = ROOT / "dashboards/generated"
+    assert {name for item in objects["ConfigMap"] for name in item["data"]} == {
+        file.name for file in (generated / "grafana/dashboards").glob("*.json")
+    }
+    rules = yaml.safe_load((generated / "prometheus/keygauge.rules.yaml").read_text())
+    assert objects["PrometheusRule"][0]["spec"] == rules
+    assert "replicas" not in objects["Deployment"][0]["spec"]  # the autoscaler's
+
+
+def test_pods_run_without_rights_on_a_read_only_disk(render):
+    objects = render(**SECRET)
+    for item in (*objects["Deployment"], *objects["Job"]):
+        pod = item["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert not pod["automountServiceAccountToken"]
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert (security["readOnlyRootFilesystem"], security["allowPrivilegeEscalation"]) == (True, False)
+            assert security["capabilities"] == {"drop": ["ALL"]}
+    uid = re.search(r"^USER (\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1]
+    assert objects["Deployment"][0]["spec"]["template"]["spec"]["securityContext"]["runAsUser"] == int(uid)
+
+
+def test_migrations_come_before_the_pods(render):
+    (job,) = render(**SECRET)["Job"]
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["keygauge", "migrate"]
+
+
+def test_secrets_are_references_and_settings_exist(render):
+    documented = (ROOT / "docs/reference/settings.md").read_text()
+    (deployment,) = render(**SECRET, **ALL)["Deployment"]
+    environ = {item["name"]: item for item in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert [name for name in environ if f"`{name}`" not in documented] == []
+    for name in ("DATABASE_URL", "SERVICE_TOKEN", "ADMIN_TOKEN", "PEPPER"):
+        assert "value" not in environ[f"KEYGAUGE_{name}"]
+        assert environ[f"KEYGAUGE_{name}"]["valueFrom"]["secretKeyRef"]["name"] == "keygauge"
+
+
+def test_all_that_templates_read_is_a_value_and_the_other_way_round():
+    text = "".join(file.read_text() for file in (CHART / "templates").iterdir())
+    read = set(re.findall(r"\.Values\.([A-Za-z0-9_.]+)", text))
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    missing = {path for path in read if not has(values, path.split("."))}
+    assert missing == set()
+    assert {name for name in values if not any(path.split(".")[0] == name for path in read)} == set()
+
+
+def has(values, path):
+    for name in path:
+        if not isinstance(values, dict) or name not in values:
+            return False
+        values = values[name]
+    return True
+
+
+def test_the_version_is_that_of_the_distributions():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    version = re.search(r'^version = "(.+)"', (ROOT / "keyservice/pyproject.toml").read_text(), re.MULTILINE)[1]
+    assert chart["appVersion"] == chart["version"] == version
