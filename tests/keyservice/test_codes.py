@@ -11,7 +11,14 @@ from keygauge_keyservice.app import API
 from keygauge_keyservice.codes import CODES, FIELD_CODES, OF_FRAMEWORK
 from keygauge_keyservice.openapi import document
 
-PLACES = {"Problem": 1, "FieldError": 1, "fail": 1, "_fail": 1, "refuse": 2}  # where in a call the code stands
+PLACES = {
+    "Problem": 1,
+    "FieldError": 1,
+    "checked": 1,
+    "fail": 1,
+    "_fail": 1,
+    "refuse": 2,
+}  # where in a call the code stands
 OF_BODIES = ("message", "decode")  # their `code` is that of a body that is not as it should be
 
 

@@ -28,6 +28,7 @@ from keygauge_keyservice.api import (
     usage,
     usage_query,
 )
+from keygauge_keyservice.api.schema import Part
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
@@ -39,7 +40,7 @@ from keygauge_keyservice.web.context import Context
 from keygauge_keyservice.web.problem import handle_problems
 from keygauge_keyservice.web.request_metrics import RequestMetrics
 
-API: tuple[openapi.Part, ...] = (
+API: tuple[Part, ...] = (
     accounts,
     attention,
     audit,

@@ -1,41 +1,36 @@
-"""The OpenAPI document, put together from the parts that stand beside the blueprints."""
+"""The OpenAPI document, put together from the operations that stand beside the views."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
 from keygauge_keyservice.api import samples
-from keygauge_keyservice.api.schema import IDEMPOTENCY, INTEGER, TEXT, array, enum, obj, ref, refusals
+from keygauge_keyservice.api.schema import TEXT, Operation, Part, Schema, components, parameters, ref
 from keygauge_keyservice.codes import CODES, FIELD_CODES
 
-
-class Part(Protocol):
-    """A module of the API: its blueprint, and its paths and schemas in the document."""
-
-    @property
-    def blueprint(self) -> Blueprint:
-        """The views."""
-
-    @property
-    def PATHS(self) -> Mapping[str, Mapping[str, Any]]:  # noqa: N802 - a constant of the module
-        """Path items by path."""
-
-    @property
-    def SCHEMAS(self) -> Mapping[str, Mapping[str, Any]]:  # noqa: N802 - a constant of the module
-        """Schemas by name."""
-
-
-_PROBLEM = obj(
-    {"type": TEXT, "title": TEXT, "status": INTEGER, "code": enum(*CODES), "detail": TEXT},
-    {"errors": array(ref("FieldError"))},
-)
-_FIELD_ERROR = obj({"field": TEXT, "code": enum(*sorted(FIELD_CODES)), "detail": TEXT})
 _WRITES = frozenset(("post", "put", "patch", "delete"))
-_QUESTIONS = frozenset(("queryUsage",))  # POST, but they change nothing
+_QUESTION = "queryUsage"  # a POST that changes nothing
+_REFUSALS = {
+    401: "The bearer token is missing or wrong.",
+    403: "It may not be used for this: it is beyond its scope, or from another address.",
+    404: "There is no such thing.",
+    409: "It is not in a state that allows this.",
+    413: "The body is too large.",
+    422: "The request is wrong; nothing was changed.",
+    503: "The database is not available.",
+}
+_IDEMPOTENCY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
+    "description": "sent again with the same key within a day, it is done once; secrets are null in the second answer",
+}
 _SELF = {
     "get": {
         "operationId": "readDocument",
@@ -44,6 +39,12 @@ _SELF = {
         "responses": {"200": {"description": "Done.", "content": {"application/json": {"schema": {"type": "object"}}}}},
     }
 }
+_SECURITY = {
+    "operator": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_ADMIN_TOKEN, or an admin token"},
+    "key": {"type": "http", "scheme": "bearer", "description": "an API key, for what is its own"},
+    "replica": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_SERVICE_TOKEN, or a service's"},
+}
+_parameters_of = re.compile(r"{(\w+)}").findall
 
 
 def blueprint(parts: Sequence[Part]) -> Blueprint:
@@ -59,46 +60,84 @@ def blueprint(parts: Sequence[Part]) -> Blueprint:
 
 def document(parts: Sequence[Part]) -> dict[str, Any]:
     """Put the document together."""
-    paths: dict[str, Any] = {"/v1/openapi.json": _SELF}
-    schemas: dict[str, Any] = {"Problem": _PROBLEM, "FieldError": _FIELD_ERROR}
-    for part in parts:
-        paths.update({path: _item(item) for path, item in part.PATHS.items()})
-        schemas.update(part.SCHEMAS)
+    operations = {path: item for part in parts for path, item in part.PATHS.items()}
+    paths: dict[str, Any] = {
+        path: {method: _described(method, path, operation) for method, operation in item.items()}
+        for path, item in operations.items()
+    }
     samples.add(paths)
     return {
         "openapi": "3.1.0",
         "info": {"title": "KeyGauge key service", "version": version("keygauge-keyservice")},
         "servers": [{"url": "/"}],
-        "paths": dict(sorted(paths.items())),
+        "paths": dict(sorted({"/v1/openapi.json": _SELF, **paths}.items())),
         "components": {
-            "schemas": schemas,
-            "securitySchemes": {
-                "operator": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "KEYGAUGE_ADMIN_TOKEN, or an admin token",
-                },
-                "key": {"type": "http", "scheme": "bearer", "description": "an API key, for what is its own"},
-                "replica": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "KEYGAUGE_SERVICE_TOKEN, or a service's",
-                },
-            },
+            "schemas": _schemas(operation for item in operations.values() for operation in item.values()),
+            "securitySchemes": _SECURITY,
         },
     }
 
 
-def _item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete a path's operations: every write of an operator takes an Idempotency-Key."""
-    return {method: _write(operation) if method in _WRITES else operation for method, operation in item.items()}
+def _schemas(operations: Iterable[Operation]) -> dict[str, Schema]:
+    kinds = {kind for operation in operations for kind in (operation.answer, operation.body) if kind}
+    return dict(sorted({**_ERRORS, **components(list(kinds))}.items()))
 
 
-def _write(operation: Mapping[str, Any]) -> Mapping[str, Any]:
-    if operation["security"] != [{"operator": []}] or operation["operationId"] in _QUESTIONS:
-        return operation
-    return {
-        **operation,
-        "parameters": [*operation.get("parameters", []), IDEMPOTENCY],
-        "responses": dict(sorted({**refusals(403, 409, 422), **operation["responses"]}.items())),
+def _described(method: str, path: str, operation: Operation) -> Schema:
+    problems = {401, 503, *operation.problems}
+    given = [_path_parameter(name) for name in _parameters_of(path)]
+    given += parameters(operation.query) if operation.query else []
+    if (
+        operation.security == "operator" and method in _WRITES and operation.operation_id != _QUESTION
+    ):  # every write of an operator may be sent again
+        given.append(_IDEMPOTENCY)
+        problems |= {403, 409, 422}
+    described: Schema = {
+        "operationId": operation.operation_id,
+        "summary": operation.summary,
+        "responses": _answers(operation, given) | _refusals(problems),
+        "security": [{operation.security: []}],
     }
+    if given:
+        described["parameters"] = given
+    if operation.body:
+        content: Schema = {"application/json": {"schema": ref(operation.body)}}
+        described["requestBody"] = {"required": True, "content": content}
+    if operation.lines:
+        content = {"application/x-ndjson": {"schema": TEXT}}
+        described["requestBody"] = {"required": True, "description": operation.lines, "content": content}
+    return described
+
+
+def _answers(operation: Operation, given: Sequence[Schema]) -> Schema:
+    content: Schema = {"application/json": {"schema": ref(operation.answer)}} if operation.answer else {}
+    if any(parameter["name"] == "format" for parameter in given):
+        content["text/csv"] = {"schema": TEXT}
+    answer = {"description": "Done.", **({"content": content} if content else {})}
+    return {str(status): answer for status in (operation.status, *operation.also)}
+
+
+def _refusals(statuses: Iterable[int]) -> Schema:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {str(status): {"description": _REFUSALS[status], "content": content} for status in sorted(statuses)}
+
+
+def _path_parameter(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": TEXT}
+
+
+def _object(required: Mapping[str, Schema], **optional: Schema) -> Schema:
+    return {"type": "object", "properties": {**required, **optional}, "required": list(required)}
+
+
+def _words(words: Iterable[str]) -> Schema:
+    return {"type": "string", "enum": list(words)}
+
+
+_ERRORS = {
+    "Problem": _object(
+        {"type": TEXT, "title": TEXT, "status": {"type": "integer"}, "code": _words(CODES), "detail": TEXT},
+        errors={"type": "array", "items": {"$ref": "#/components/schemas/FieldError"}},
+    ),
+    "FieldError": _object({"field": TEXT, "code": _words(sorted(FIELD_CODES)), "detail": TEXT}),
+}

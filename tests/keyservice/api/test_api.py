@@ -49,10 +49,9 @@ def test_refusals_say_how_to_sign_in(client):
 def test_a_plan_is_made_and_read(call):
     made = call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": [RPM, MONTHLY]}, status=201)
     assert [limit["name"] for limit in made["limits"]] == ["rpm", "monthly_requests"]
-    absent = dict.fromkeys(("period", "route", "model", "output_default"))
-    assert made["limits"][0] == RPM | absent | {"subject": "account", "when_down": "closed"} | dict.fromkeys(
-        ("dry_run", "smooth"), False
-    )
+    absent = dict.fromkeys(("period", "route", "model", "output_default", "credit_nanousd"))
+    chosen = {"subject": "account", "when_down": "closed", "when_unpriced": "admit"}
+    assert made["limits"][0] == RPM | absent | chosen | dict.fromkeys(("dry_run", "smooth"), False)
     assert call("GET", "/v1/plans/pro") == made
     assert call("GET", "/v1/plans") == {"plans": [made], "next": None}
     assert call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": []}, status=409)["code"] == "plan_exists"
@@ -193,7 +192,7 @@ def test_a_key_is_changed(call, key):
     assert (changed["name"], changed["status"], changed["expires_at"]) == (
         "production",
         "disabled",
-        "2031-01-01T00:00:00+00:00",
+        "2031-01-01T00:00:00Z",
     )
     assert call("PATCH", path, {"expires_at": None})["expires_at"] is None
     assert call("PATCH", path, {"status": "active"})["status"] == "active"

@@ -7,7 +7,7 @@ TERMS = {
     "networks": ["192.0.2.0/24", "2001:db8::/32"],
     "models": ["gpt-4o-mini", "claude-*", "anthropic.claude-3-haiku-20240307-v1:0"],
     "rotate_every_days": 90,
-    "expires_at": "2031-01-01T00:00:00+00:00",
+    "expires_at": "2031-01-01T00:00:00Z",
 }
 
 

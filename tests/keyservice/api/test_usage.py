@@ -36,7 +36,7 @@ def test_totals_and_points_are_told(get):
     assert answer["totals"]["server_errors"] == 1
     assert answer["totals"]["input_tokens"] == 4_800
     assert sum(point["requests"] for point in answer["points"]) == 49
-    assert answer["points"][1]["start"].endswith("T18:15:00+00:00")
+    assert answer["points"][1]["start"].endswith("T18:15:00Z")
     assert answer["quotas"] == []
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keygauge import cli
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.keys import key_limits, keys
@@ -251,7 +252,7 @@ def test_a_database_is_compared_with_this_version(run, connection, capsys):
     assert "nothing to do" in run("migrate", "--check")
     connection.execute("UPDATE migration SET name = '9999_of_tomorrow.sql' WHERE name = '0011_grafana.sql'")
     connection.commit()
-    assert main(["migrate", "--check"]) == 1
+    assert cli.main(["migrate", "--check"]) == 1
     told = capsys.readouterr().out
     assert "pending 0011_grafana.sql" in told
     assert "newer 9999_of_tomorrow.sql" in told

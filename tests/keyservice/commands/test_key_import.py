@@ -112,7 +112,7 @@ WRONG = {
     "a short key": ("keys.txt", f"{TOKENS[0]}\nshort", "line 2: key: must be 16 or more"),
     "one of ours": ("keys.txt", key_format.generate("live"), "line 1: key: must be another system's"),
     "a broken hash": ("keys.csv", f"hash,name\n{DIGESTS[0].hex()[1:]},x", "line 2: hash: must be the SHA-256"),
-    "no hash": ("keys.json", '[{"name": "x"}]', "[0]: hash: must be the SHA-256"),
+    "no hash": ("keys.json", '[{"name": "x"}]', "[0]: hash: is required"),
     "both": ("keys.json", json.dumps([{"hash": DIGESTS[0].hex(), "key": TOKENS[0]}]), "beside a hash"),
     "an unknown column": ("keys.json", json.dumps([{"key": TOKENS[0], "owner": "x"}]), "owner: "),
     "a wrong limit": ("keys.json", json.dumps([{"key": TOKENS[0], "limits": ["rpm=x"]}]), "[0]: "),

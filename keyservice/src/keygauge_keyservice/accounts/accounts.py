@@ -19,6 +19,7 @@ from keygauge_keyservice.limits import carried_use
 
 Status = Literal["active", "suspended"]
 
+Sort = Literal["id", "name", "created", "-id", "-name", "-created"]
 SORTS = {"id": "id", "name": "lower(name)", "created": "created_at"}
 
 _LIST = """/* accounts.list */ SELECT id, name, plan_id, status, created_at FROM account

@@ -3,45 +3,52 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, get_args
 
-from flask import Blueprint
+from flask import Blueprint, Response
+from msgspec import Struct, field
 
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.schema import TEXT, array, enum, nullable, obj, operation, path, ref
+from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.portal import notices
 from keygauge_keyservice.web.bearer_auth import operator_only
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.message import answer
 
 blueprint = Blueprint("api_attention", __name__, url_prefix="/v1/accounts")
 
 
+class Remark(Struct):
+    """Something that needs attention; `key` is null where it is about the account."""
+
+    kind: notices.Kind
+    key_id: str | None = field(name="key")
+    text: str
+    address: str = field(name="portal_path")
+
+
+class Attention(Struct):
+    """What needs attention."""
+
+    remarks: list[Remark]
+
+
 @blueprint.get("/<account_id>/attention")
 @operator_only
-def read(account_id: str) -> dict[str, Any]:
+def read(account_id: str) -> Response:
     """Tell what needs attention in an account, the most urgent first."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         found = notices.find(connection, account_id, now=datetime.now(UTC))
-    return {
-        "remarks": [
-            {"kind": one.kind, "key": one.key_id, "text": one.text, "portal_path": one.address} for one in found
-        ]
-    }
+    return answer(Attention, {"remarks": found})
 
-
-SCHEMAS = {
-    "Remark": obj({"kind": enum(*get_args(notices.Kind)), "key": nullable(TEXT), "text": TEXT, "portal_path": TEXT})
-}
 
 PATHS = {
     "/v1/accounts/{account_id}/attention": {
-        "get": operation(
+        "get": Operation(
             "readAttention",
             "Tell what needs attention in an account, the most urgent first: quotas that run out, keys used from new "
             "addresses, repeated 4xx, expiry, overdue rotation, disuse",
-            parameters=[path("account_id")],
-            answer=obj({"remarks": array(ref("Remark"))}),
+            answer=Attention,
             problems=(404,),
         )
     }

@@ -2,88 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from flask import Blueprint, request
+from flask import Blueprint, Response
+from msgspec import Meta, Struct, field
 
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, nullable, obj, operation, query, ref
-from keygauge_keyservice.errors import FieldError, invalid
-from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.api.page import NumberedPage, next_of
+from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.web.bearer_auth import operator_only
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.message import answer, query
 
 blueprint = Blueprint("api_audit", __name__, url_prefix="/v1/audit")
 
-_ID_MAX = 2**63 - 1
+
+class AuditQuery(NumberedPage):
+    """Which entries are asked for."""
+
+    account: Annotated[Text, Meta(description="only this account's entries")] | None = None
+    action: (
+        Annotated[Text, Meta(description="one, such as key.create, or the first word of some, such as key")] | None
+    ) = None
+    subject: Annotated[Text, Meta(description="only entries of this id")] | None = None
+
+
+class AuditEntry(Struct):
+    """One action; `before` and `after` hold only what it changed."""
+
+    id: int
+    at: datetime
+    account_id: str | None = field(name="account")
+    actor: str
+    action: str
+    subject: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class AuditPage(Struct):
+    """Some entries."""
+
+    entries: list[AuditEntry]
+    next: str | None
 
 
 @blueprint.get("")
 @operator_only
-def list_page() -> dict[str, Any]:
+def list_page() -> Response:
     """Answer with a page of entries: of an account, or of all."""
-    given = Fields(request.args.to_dict())
-    account_id = given.text("account", length_max=TEXT_LENGTH_MAX)
-    chosen = {name: given.text(name, length_max=TEXT_LENGTH_MAX) for name in ("action", "subject")}
-    after, limit = _number(given, "after", _ID_MAX, None), _number(given, "limit", audit.PAGE_MAX, 100)
-    given.check()
+    given = query(AuditQuery)
     with services().connection() as connection:
-        if account_id is not None:
-            accounts.require(connection, account_id)
-        found = audit.find_entries(connection, account_id, before_id=after, limit=limit or 0, **chosen)
-    return {
-        "entries": [_document(entry) for entry in found],
-        "next": str(found[-1].id) if len(found) == limit else None,
-    }
+        if given.account is not None:
+            accounts.require(connection, given.account)
+        found = audit.find_entries(
+            connection,
+            given.account,
+            action=given.action,
+            subject=given.subject,
+            before_id=given.after,
+            limit=given.limit,
+        )
+    return answer(AuditPage, {"entries": found, "next": next_of(found, given.limit)})
 
-
-def _number(given: Fields, field: str, most: int, default: int | None) -> int | None:
-    text = given.text(field, length_max=TEXT_LENGTH_MAX)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most):
-        raise invalid(FieldError(field, "wrong_number", f"give a whole number from 1 to {most}"))
-    return int(text)
-
-
-def _document(entry: audit.Entry) -> dict[str, Any]:
-    document = vars(entry) | {"at": entry.at.isoformat(), "account": entry.account_id}
-    del document["account_id"]
-    return document
-
-
-_CHANGE = nullable({"type": "object"})
-
-SCHEMAS = {
-    "AuditEntry": obj(
-        {
-            "id": INTEGER,
-            "at": TIME,
-            "account": nullable(TEXT),
-            "actor": TEXT,
-            "action": TEXT,
-            "subject": TEXT,
-            "before": _CHANGE,
-            "after": _CHANGE,
-        }
-    )
-}
 
 PATHS = {
     "/v1/audit": {
-        "get": operation(
+        "get": Operation(
             "listAudit",
             "What was changed by whom, newest first",
-            parameters=[
-                query("account", TEXT, "only this account's entries"),
-                query("action", TEXT, "one, such as key.create, or the first word of some, such as key"),
-                query("subject", TEXT, "only entries of this id"),
-                query("after", {"type": "string", "pattern": "^[0-9]+$"}, "the `next` of the page before"),
-                query("limit", {"type": "integer", "minimum": 1, "maximum": audit.PAGE_MAX}, "how many at most; 100"),
-            ],
-            answer=obj({"entries": array(ref("AuditEntry")), "next": nullable(TEXT)}),
+            query=AuditQuery,
+            answer=AuditPage,
             problems=(404, 422),
         )
     }

@@ -2,62 +2,85 @@
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import Annotated, Literal
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
+from msgspec import Meta, Struct
 
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.schema import (
-    INTEGER,
-    PAGE,
-    TEXT,
-    TIME,
-    array,
-    enum,
-    nullable,
-    obj,
-    operation,
-    path,
-    query,
-    ref,
-)
+from keygauge_keyservice.api.page import Page
+from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import billing, invoice_export
-from keygauge_keyservice.billing.billing import PRICE_MAX
+from keygauge_keyservice.billing.billing import PRICE_MAX, Statement
 from keygauge_keyservice.errors import FieldError, invalid
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
-from keygauge_keyservice.web import fields as given_fields
+from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 from keygauge_keyservice.web.idempotency import idempotent
+from keygauge_keyservice.web.message import answer, body, query
 
 blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
 
 
+class BillingQuery(Page):
+    """Whose invoices are asked for."""
+
+    account: Annotated[Text, Meta(description="this account; without it, everyone's closed periods")] | None = None
+    format: Annotated[Literal["json", "csv"], Meta(description="CSV has all closed periods")] = "json"
+
+
+class Invoice(Struct):
+    """A closed period; `period` is the first day of its month."""
+
+    account_id: str
+    period: date
+    plan_id: str
+    plan_nanousd: int
+    usage_nanousd: int
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    closed_at: datetime
+    total_nanousd: int
+
+
+class Billing(Struct):
+    """An account's current period, and closed ones."""
+
+    current: Statement | None
+    invoices: list[Invoice]
+    next: str | None
+
+
+class Closed(Struct):
+    """How many periods were closed."""
+
+    closed: int
+
+
+class PlanPrice(Struct):
+    """What a plan costs a month; null if it has no price."""
+
+    monthly_nanousd: Annotated[int, Meta(ge=0, le=PRICE_MAX)] | None
+
+
 @blueprint.get("/billing")
 @operator_only
-def read() -> dict[str, Any] | Response:
+def read() -> Response:
     """Answer with an account's period and a page of invoices; without an account, of everyone's; CSV has them all."""
-    after_text, limit = given_fields.page()
-    after = _after(after_text)
-    given = Fields({name: value for name, value in request.args.items() if name not in {"after", "limit"}})
-    account_id = given.text("account", length_max=TEXT_LENGTH_MAX)
-    form = given.choice("format", ("json", "csv"), default="json")
-    given.check()
+    given = query(BillingQuery)
+    after = _after(given.after)
     with services().connection() as connection:
-        if account_id is not None:
-            accounts.require(connection, account_id)
-        if form == "csv":
-            return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, account_id)))
-        invoices = billing.list_invoices(connection, account_id, after=after, limit=limit)
-        current = billing.find_statement(connection, account_id) if account_id else None
-    return {
-        "current": invoice_export.document(current) if current else None,
-        "invoices": [invoice_export.document(invoice) for invoice in invoices],
-        "next": f"{invoices[-1].period}_{invoices[-1].account_id}" if len(invoices) == limit else None,
-    }
+        if given.account is not None:
+            accounts.require(connection, given.account)
+        if given.format == "csv":
+            return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, given.account)))
+        invoices = billing.list_invoices(connection, given.account, after=after, limit=given.limit)
+        current = billing.find_statement(connection, given.account) if given.account else None
+    last = f"{invoices[-1].period}_{invoices[-1].account_id}" if len(invoices) == given.limit else None
+    return answer(Billing, {"current": current, "invoices": invoices, "next": last})
 
 
 def _after(text: str | None) -> tuple[date, str] | None:
@@ -73,94 +96,52 @@ def _after(text: str | None) -> tuple[date, str] | None:
 @blueprint.post("/billing/close")
 @operator_only
 @idempotent
-def close() -> dict[str, Any]:
+def close() -> Response:
     """Close the periods that are over."""
     with services().connection() as connection:
-        return {"closed": len(billing.close_periods(connection))}
+        return answer(Closed, {"closed": len(billing.close_periods(connection))})
 
 
 @blueprint.get("/plans/<plan_id>/price")
 @operator_only
-def read_price(plan_id: str) -> dict[str, Any]:
+def read_price(plan_id: str) -> Response:
     """Tell what a plan costs a month."""
     with services().connection() as connection:
-        return {"monthly_nanousd": billing.find_plan_price(connection, plan_id)}
+        return answer(PlanPrice, {"monthly_nanousd": billing.find_plan_price(connection, plan_id)})
 
 
 @blueprint.put("/plans/<plan_id>/price")
 @operator_only
 @idempotent
-def set_price(plan_id: str) -> dict[str, Any]:
+def set_price(plan_id: str) -> Response:
     """Set what a plan costs a month."""
-    given = given_fields.body()
-    price = given.integer("monthly_nanousd", least=0, most=PRICE_MAX, nullable=True)
-    if "monthly_nanousd" not in given:  # an empty body must not take a price away
-        given.fail("monthly_nanousd", "missing", "is required; null if the plan has no price")
-    given.check()
+    given = body(PlanPrice)
     with services().connection() as connection:
-        billing.set_plan_price(connection, plan_id, price, actor=actor())
-    return {"monthly_nanousd": price}
+        billing.set_plan_price(connection, plan_id, given.monthly_nanousd, actor=actor())
+    return answer(PlanPrice, given)
 
-
-_MONTHLY = obj({"monthly_nanousd": nullable({**INTEGER, "minimum": 0, "maximum": PRICE_MAX})})
-
-SCHEMAS = {
-    "Invoice": obj(
-        {
-            "account_id": TEXT,
-            "period": {**TEXT, "format": "date"},
-            "plan_id": TEXT,
-            **dict.fromkeys(("plan_nanousd", "usage_nanousd", "requests", "input_tokens", "output_tokens"), INTEGER),
-            "closed_at": TIME,
-            "total_nanousd": INTEGER,
-        }
-    ),
-    "Statement": obj(
-        {
-            **dict.fromkeys(("start", "end", "next_invoice_at"), TIME),
-            "plan_id": TEXT,
-            **dict.fromkeys(
-                ("plan_nanousd", "usage_nanousd", "next_invoice_nanousd", "expected_nanousd"),
-                INTEGER,
-            ),
-        }
-    ),
-}
 
 PATHS = {
     "/v1/billing": {
-        "get": operation(
+        "get": Operation(
             "readBilling",
             "The current period with the next invoice's date and amount, and the closed periods",
-            parameters=[
-                query("account", TEXT, "this account; without it, everyone's closed periods"),
-                query("format", enum("json", "csv"), "json where it is absent; CSV has all closed periods"),
-                *PAGE,
-            ],
-            answer=obj(
-                {"current": nullable(ref("Statement")), "invoices": array(ref("Invoice")), "next": nullable(TEXT)}
-            ),
+            query=BillingQuery,
+            answer=Billing,
             problems=(404, 422),
         )
     },
     "/v1/billing/close": {
-        "post": operation("closePeriods", "Close the periods that are over, each once", answer=obj({"closed": INTEGER}))
+        "post": Operation("closePeriods", "Close the periods that are over, each once", answer=Closed)
     },
     "/v1/plans/{plan_id}/price": {
-        "get": operation(
-            "readPlanPrice",
-            "What a plan costs a month",
-            parameters=[path("plan_id")],
-            answer=_MONTHLY,
-            problems=(404,),
-        ),
-        "put": operation(
+        "get": Operation("readPlanPrice", "What a plan costs a month", answer=PlanPrice, problems=(404,)),
+        "put": Operation(
             "setPlanPrice",
             "Set what a plan costs a month, for the periods closed from now on",
-            parameters=[path("plan_id")],
-            body=_MONTHLY,
-            answer=_MONTHLY,
-            problems=(404, 422),
+            body=PlanPrice,
+            answer=PlanPrice,
+            problems=(404,),
         ),
     },
 }

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 import zlib
 from time import perf_counter
-from typing import Any
+from typing import Annotated, TypeAlias
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
+from msgspec import Meta, Struct
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from keygauge_keyservice.api.schema import INTEGER, TEXT, array, enum, obj, operation, query
+from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.ledger import ingest, spool_service
 from keygauge_keyservice.ledger.event import Refusal
 from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.message import answer
 
 blueprint = Blueprint("api_events", __name__, url_prefix="/v1/events")
 
@@ -28,9 +30,48 @@ _is_spool = re.compile(r"[0-9a-f]{1,64}", re.ASCII).fullmatch
 _is_number = re.compile(r"[0-9]{1,19}", re.ASCII).fullmatch
 
 
+_Number: TypeAlias = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
+
+
+class BatchQuery(Struct):
+    """Which events a batch has."""
+
+    spool: Annotated[str, Meta(description="the spool's id")]
+    first: Annotated[_Number, Meta(description="the first line's number")]
+    oldest: (
+        Annotated[
+            _Number,
+            Meta(
+                description="the number of the first event that the sender still has; a ledger that misses some since "
+                "then (it was restored) takes nothing and answers where to go on"
+            ),
+        ]
+        | None
+    ) = None
+    owner: (
+        Annotated[str, Meta(description="the spool of the process that sends; one that dies is taken over after 3 s")]
+        | None
+    ) = None
+
+
+class RefusedEvent(Struct):
+    """An event that the ledger set aside, and why."""
+
+    number: int
+    code: Refusal
+
+
+class Receipt(Struct):
+    """What the ledger took: the next event's number, and how many were new."""
+
+    next: int
+    accepted: int
+    refused: list[RefusedEvent]
+
+
 @blueprint.post("")
 @replica_only
-def take() -> dict[str, Any]:
+def take() -> Response:
     """Take a batch of a spool's events; the answer stands for what is committed."""
     started = perf_counter()
     spool, first, owner, oldest = _spool(), _number("first"), _owner(), None
@@ -56,11 +97,8 @@ def take() -> dict[str, Any]:
         except ingest.SpoolClaimedError as error:
             raise Problem(409, "spool_claimed", f"{error}: keep the events and send them later.") from error
     services().ledger_metrics.record(receipt, duration_s=perf_counter() - started)
-    return {
-        "next": receipt.next,
-        "accepted": receipt.accepted,
-        "refused": [{"number": number, "code": code} for number, code in receipt.refused],
-    }
+    refused = [RefusedEvent(number, code) for number, code in receipt.refused]
+    return answer(Receipt, Receipt(receipt.next, receipt.accepted, refused))
 
 
 def _spool() -> str:
@@ -130,43 +168,16 @@ def _too_large() -> Problem:
     return Problem(413, "batch_too_large", f"A batch has at most {LINES_MAX} lines and {BATCH_BYTES_MAX} bytes.")
 
 
-SCHEMAS = {
-    "Receipt": obj(
-        {"next": INTEGER, "accepted": INTEGER, "refused": array(obj({"number": INTEGER, "code": enum(*Refusal)}))}
-    )
-}
-
 PATHS = {
     "/v1/events": {
-        "post": {
-            **operation(
-                "takeEvents",
-                "Take a batch of a spool's events into the ledger; sent again, it changes nothing",
-                parameters=[
-                    query("spool", TEXT, "the spool's id", required=True),
-                    query(
-                        "first",
-                        {**INTEGER, "minimum": 0, "maximum": NUMBER_MAX},
-                        "the first line's number",
-                        required=True,
-                    ),
-                    query(
-                        "oldest",
-                        {**INTEGER, "minimum": 0, "maximum": NUMBER_MAX},
-                        "the number of the first event that the sender still has; a ledger that misses some since then "
-                        "(it was restored) takes nothing and answers where to go on",
-                    ),
-                    query("owner", TEXT, "the spool of the process that sends; one that dies is taken over after 3 s"),
-                ],
-                answer={"$ref": "#/components/schemas/Receipt"},
-                problems=(409, 413, 422),
-                security="replica",
-            ),
-            "requestBody": {
-                "required": True,
-                "description": "One event a line: a JSON array in the order of `keygauge.event.FIELDS`.",
-                "content": {"application/x-ndjson": {"schema": TEXT}},
-            },
-        }
+        "post": Operation(
+            "takeEvents",
+            "Take a batch of a spool's events into the ledger; sent again, it changes nothing",
+            query=BatchQuery,
+            lines="One event a line: a JSON array in the order of `keygauge.event.FIELDS`.",
+            answer=Receipt,
+            problems=(409, 413, 422),
+            security="replica",
+        )
     }
 }

@@ -6,7 +6,7 @@ import msgspec
 from flask import Blueprint, Response
 
 from keygauge.protocol import Heartbeat, HeartbeatAnswer
-from keygauge_keyservice.api.schema import components, operation, ref
+from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.sync.heartbeat import Received
 from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
@@ -24,15 +24,13 @@ def receive() -> Response:
     return Response(msgspec.json.encode(answer), content_type="application/json")
 
 
-SCHEMAS = components(Heartbeat, HeartbeatAnswer)
-
 PATHS = {
     "/v1/heartbeat": {
-        "post": operation(
+        "post": Operation(
             "heartbeat",
             "A replica's heartbeat: changed keys, keys looked up, leases out and back",
-            body=ref("Heartbeat"),
-            answer=ref("HeartbeatAnswer"),
+            body=Heartbeat,
+            answer=HeartbeatAnswer,
             problems=(413, 422),
             security="replica",
         )

@@ -3,44 +3,114 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from flask import Blueprint, request
+from flask import Blueprint, Response
+from msgspec import Meta, Struct, field
 
+from keygauge.key import Environment
 from keygauge_keyservice.accounts import accounts, plans
-from keygauge_keyservice.api.schema import INTEGER, TEXT, TIME, array, enum, nullable, obj, operation, query, ref
+from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import forecast
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.field_types import Time
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.limits import definitions
-from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.limits.definitions import Period, Subject, Unit
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_pace
 from keygauge_keyservice.usage.quota import find_quotas
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.key_auth import require_key
+from keygauge_keyservice.web.message import answer, query
 
 blueprint = Blueprint("api_me", __name__, url_prefix="/v1/me")
 
-_TERMS = ("id", "name", "environment", "scopes", "routes", "models", "networks")
-_SUMS = (
-    *("requests", "limited", "client_errors", "server_errors", "input_tokens", "output_tokens"),
-    *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_nanousd"),
-)
+
+class UsageRange(Struct):
+    """Of which time a key asks for its usage."""
+
+    start: (
+        Annotated[Time, Meta(description="the usage's first moment; the UTC month's beginning where it is absent")]
+        | None
+    ) = field(name="from", default=None)
+    end: Annotated[Time, Meta(description="the first moment after the range; now where it is absent")] | None = field(
+        name="to", default=None
+    )
+
+
+class OwnKey(Struct):
+    """What the key may do."""
+
+    id: str
+    name: str
+    environment: Environment
+    scopes: list[str]
+    routes: list[str]
+    models: list[str]
+    networks: list[str]
+    expires_at: datetime | None
+
+
+class OwnPlan(Struct):
+    """The plan that the key's account is on."""
+
+    id: str
+    name: str
+
+
+class OwnLimit(Struct):
+    """A limit that holds for the key; what is used of it is null where only the replicas know."""
+
+    name: str
+    unit: Unit
+    amount: int
+    window_s: int | None
+    period: Period | None
+    subject: Subject
+    route: str | None
+    model: str | None
+    used: int | None = None
+    remaining: int | None = None
+    resets_at: datetime | None = None
+
+
+class OwnUsage(Struct):
+    """The key's usage; `from` and `to` are the range used, in quarters of an hour."""
+
+    start: datetime = field(name="from")
+    end: datetime = field(name="to")
+    requests: int
+    limited: int
+    client_errors: int
+    server_errors: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    reasoning_tokens: int
+    cost_nanousd: int
+
+
+class Me(Struct):
+    """What holds for the key that asks."""
+
+    key: OwnKey
+    plan: OwnPlan
+    limits: list[OwnLimit]
+    usage: OwnUsage
 
 
 @blueprint.get("")
-def read() -> dict[str, Any]:
+def read() -> Response:
     """Answer with what holds for the key that asks, and what it used."""
     now = datetime.now(UTC)
     with services().connection() as connection:
         key = require_key(connection)
-        given = Fields(request.args.to_dict())
-        end = given.time("to") or now
-        start = given.time("from") or forecast.month_of(end)[0]
-        given.check()
+        given = query(UsageRange)
+        end = given.end or now
+        start = given.start or forecast.month_of(end)[0]
         plan = plans.require(connection, accounts.require(connection, key.account_id).plan_id)
         try:
             totals = usage.totals(connection, account_id=key.account_id, key_id=key.id, start=start, end=end)
@@ -48,14 +118,8 @@ def read() -> dict[str, Any]:
             raise Problem(422, "invalid", str(error)) from error
         own = definitions.of_keys(connection, [key.id]).get(key.id, [])
         counted = _counted(connection, key, now)
-    return {
-        "key": {name: getattr(key, name) for name in _TERMS}
-        | {"expires_at": key.expires_at.isoformat() if key.expires_at else None},
-        "plan": {"id": plan.id, "name": plan.name},
-        "limits": [_limit(limit, counted) for limit in (*plan.limits, *own)],
-        "usage": {"from": totals.start.isoformat(), "to": totals.end.isoformat()}
-        | {name: getattr(totals, name) for name in _SUMS},
-    }
+    limits = [vars(limit) | counted.get((limit.subject, limit.name), {}) for limit in (*plan.limits, *own)]
+    return answer(Me, {"key": key, "plan": plan, "limits": limits, "usage": totals})
 
 
 def _counted(connection: Connection, key: Key, now: datetime) -> dict[tuple[str, str], dict[str, Any]]:
@@ -69,57 +133,18 @@ def _counted(connection: Connection, key: Key, now: datetime) -> dict[tuple[str,
             counted["key" if quota.key_id else "account", quota.name] = {
                 "used": quota.used,
                 "remaining": quota.remaining,
-                "resets_at": quota.resets_at.isoformat(),
+                "resets_at": quota.resets_at,
             }
     return counted
 
 
-def _limit(limit: Limit, counted: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
-    nothing = {"used": None, "remaining": None, "resets_at": None}  # of concurrency only the replicas know
-    told = {name: getattr(limit, name) for name in ("name", "unit", "amount", "window_s", "period", "subject")}
-    return told | {"route": limit.route, "model": limit.model} | nothing | counted.get((limit.subject, limit.name), {})
-
-
-SCHEMAS = {
-    "OwnKey": obj(
-        {
-            **dict.fromkeys(("id", "name", "environment"), TEXT),
-            **dict.fromkeys(("scopes", "routes", "models", "networks"), array(TEXT)),
-            "expires_at": nullable(TIME),
-        }
-    ),
-    "OwnLimit": obj(
-        {
-            **dict.fromkeys(("name", "unit"), TEXT),
-            "amount": INTEGER,
-            "window_s": nullable(INTEGER),
-            "period": nullable(enum("day", "month")),
-            "subject": enum("account", "key"),
-            **dict.fromkeys(("route", "model"), nullable(TEXT)),
-            **dict.fromkeys(("used", "remaining"), nullable(INTEGER)),
-            "resets_at": nullable(TIME),
-        }
-    ),
-    "OwnUsage": obj({"from": TIME, "to": TIME, **dict.fromkeys(_SUMS, INTEGER)}),
-}
-
 PATHS = {
     "/v1/me": {
-        "get": operation(
+        "get": Operation(
             "readMe",
             "What holds for the API key that asks: permissions, plan, limits with what is used and left, and its usage",
-            parameters=[
-                query("from", TIME, "the usage's first moment; the UTC month's beginning where it is absent"),
-                query("to", TIME, "the first moment after the range; now where it is absent"),
-            ],
-            answer=obj(
-                {
-                    "key": ref("OwnKey"),
-                    "plan": obj({"id": TEXT, "name": TEXT}),
-                    "limits": array(ref("OwnLimit")),
-                    "usage": ref("OwnUsage"),
-                }
-            ),
+            query=UsageRange,
+            answer=Me,
             problems=(403, 422),
             security="key",
         )

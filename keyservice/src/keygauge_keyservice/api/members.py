@@ -2,181 +2,183 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from datetime import datetime
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
+from msgspec import Struct
 
 from keygauge_keyservice.accounts import accounts, invitations, members
-from keygauge_keyservice.api.schema import INTEGER, PAGE, TEXT, TIME, array, enum, nullable, obj, operation, path, ref
-from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
-from keygauge_keyservice.web import fields
+from keygauge_keyservice.api.page import Page
+from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
+from keygauge_keyservice.web.message import answer, body, query
 
 _ID_MAX = 2**63 - 1
 
 blueprint = Blueprint("api_members", __name__, url_prefix="/v1/accounts/<account_id>")
 
 
+class Member(Struct):
+    """Who may sign in."""
+
+    id: int
+    email: str
+    role: members.Role
+
+
+class MemberPage(Struct):
+    """Some members."""
+
+    members: list[Member]
+    next: str | None
+
+
+class Invitation(Struct):
+    """Who may become a member; the link is not told."""
+
+    id: int
+    email: str
+    role: members.Role
+    created_by: str
+    ends_at: datetime
+
+
+class RoleChange(Struct):
+    """What a member may do from now on."""
+
+    role: members.Role
+
+
+class NewInvitation(Struct):
+    """Who is invited, as what."""
+
+    email: Text
+    role: members.Role
+
+
+class IssuedInvitation(Struct):
+    """An invitation that was just made; its link is null when the request is repeated."""
+
+    invitation: Invitation
+    link: str | None
+
+
+class Invitations(Struct):
+    """All open invitations."""
+
+    invitations: list[Invitation]
+
+
 @blueprint.get("/members")
 @operator_only
-def list_page(account_id: str) -> dict[str, Any]:
+def list_page(account_id: str) -> Response:
     """List an account's members."""
-    after, limit = fields.page()
+    page = query(Page)
     with services().connection() as connection:
-        found = members.list_members(connection, account_id, after=after, limit=limit)
-    return {
-        "members": [_person(one) for one in found],
-        "next": found[-1].email if len(found) == limit else None,
-    }
+        found = members.list_members(connection, account_id, after=page.after, limit=page.limit)
+    return answer(MemberPage, {"members": found, "next": found[-1].email if len(found) == page.limit else None})
 
 
 @blueprint.patch("/members/<int:member_id>")
 @operator_only
 @idempotent
-def change(account_id: str, member_id: int) -> dict[str, Any]:
+def change(account_id: str, member_id: int) -> Response:
     """Give a member another role."""
-    given = fields.body()
-    role = given.choice("role", get_args(members.Role))
-    given.check()
+    given = body(RoleChange)
     with services().connection() as connection:
-        changed = members.set_role(connection, account_id, _sane(member_id), role, actor=actor())
-    return _person(changed)
+        changed = members.set_role(connection, account_id, _sane(member_id), given.role, actor=actor())
+    return answer(Member, changed)
 
 
 @blueprint.delete("/members/<int:member_id>")
 @operator_only
 @idempotent
-def remove(account_id: str, member_id: int) -> tuple[str, int]:
+def remove(account_id: str, member_id: int) -> Response:
     """Take a member out of the account."""
     with services().connection() as connection:
         members.remove(connection, account_id, _sane(member_id), actor=actor())
-    return "", 204
+    return Response(status=204)
 
 
 @blueprint.post("/invitations")
 @operator_only
 @idempotent
-def invite(account_id: str) -> tuple[dict[str, Any], int]:
+def invite(account_id: str) -> Response:
     """Invite a person; the link is shown this once."""
-    given = fields.body()
-    email = given.text("email", length_max=TEXT_LENGTH_MAX) or ""
-    role = given.choice("role", get_args(members.Role))
-    given.check()
+    given = body(NewInvitation)
     with services().connection() as connection:
         accounts.require(connection, account_id)
         invited, token = invitations.create(
-            connection, account_id=account_id, email=email, role=role, actor=actor(), by_operator=True
+            connection, account_id=account_id, email=given.email, role=given.role, actor=actor(), by_operator=True
         )
     root = (services().settings.public_url or request.url_root).rstrip("/")
-    return {"invitation": _document(invited), "link": f"{root}/invitation/{token}"}, 201
+    return answer(IssuedInvitation, {"invitation": invited, "link": f"{root}/invitation/{token}"}, 201)
 
 
 @blueprint.delete("/invitations/<int:invitation_id>")
 @operator_only
 @idempotent
-def withdraw(account_id: str, invitation_id: int) -> tuple[str, int]:
+def withdraw(account_id: str, invitation_id: int) -> Response:
     """End an invitation; nothing happens where it was accepted."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         invitations.withdraw(connection, account_id, _sane(invitation_id), actor=actor())
-    return "", 204
-
-
-@blueprint.get("/invitations")
-@operator_only
-def list_invitations(account_id: str) -> dict[str, Any]:
-    """List invitations that may still be accepted; they end within a week, so there are few."""
-    with services().connection() as connection:
-        accounts.require(connection, account_id)
-        found = invitations.list_open(connection, account_id)
-    return {"invitations": [_document(one) for one in found]}
+    return Response(status=204)
 
 
 def _sane(number: int) -> int:
     return min(number, _ID_MAX)  # PostgreSQL has none larger
 
 
-def _person(member: members.Member) -> dict[str, Any]:
-    return {"id": member.id, "email": member.email, "role": member.role}
+@blueprint.get("/invitations")
+@operator_only
+def list_invitations(account_id: str) -> Response:
+    """List invitations that may still be accepted; they end within a week, so there are few."""
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        found = invitations.list_open(connection, account_id)
+    return answer(Invitations, {"invitations": found})
 
-
-def _document(invited: invitations.Invitation) -> dict[str, Any]:
-    return {
-        "id": invited.id,
-        "email": invited.email,
-        "role": invited.role,
-        "created_by": invited.created_by,
-        "ends_at": invited.ends_at.isoformat(),
-    }
-
-
-_ACCOUNT_ID = path("account_id")
-_MEMBER_ID, _INVITATION_ID = (
-    {**path(name), "schema": {**INTEGER, "minimum": 1}} for name in ("member_id", "invitation_id")
-)
-_ROLE = enum(*get_args(members.Role))
-_PERSON = {"id": INTEGER, "email": TEXT, "role": _ROLE}
-
-SCHEMAS = {
-    "Member": obj(_PERSON),
-    "Invitation": obj({**_PERSON, "created_by": TEXT, "ends_at": TIME}),
-}
 
 PATHS = {
     "/v1/accounts/{account_id}/members": {
-        "get": operation(
+        "get": Operation(
             "listMembers",
             "List who may sign in to an account's portal, by e-mail address",
-            parameters=[_ACCOUNT_ID, *PAGE],
-            answer=obj({"members": array(ref("Member")), "next": nullable(TEXT)}),
+            query=Page,
+            answer=MemberPage,
             problems=(404, 422),
         )
     },
     "/v1/accounts/{account_id}/invitations": {
-        "get": operation(
+        "get": Operation(
             "listInvitations",
             "List invitations that may still be accepted, by e-mail address; their links are not in it",
-            parameters=[_ACCOUNT_ID],
-            answer=obj({"invitations": array(ref("Invitation"))}),
+            answer=Invitations,
             problems=(404,),
         ),
-        "post": operation(
+        "post": Operation(
             "inviteMember",
             "Invite a person, or a member who lost the password, by a link that works once within a week; it is shown "
             "this once, and an earlier one of the same address ends",
-            parameters=[_ACCOUNT_ID],
-            body=obj({"email": TEXT, "role": _ROLE}),
-            answer=obj({"invitation": ref("Invitation"), "link": nullable(TEXT)}),
+            body=NewInvitation,
+            answer=IssuedInvitation,
             status=201,
-            problems=(404, 409, 422),
+            problems=(404,),
         ),
     },
     "/v1/accounts/{account_id}/invitations/{invitation_id}": {
-        "delete": operation(
-            "withdrawInvitation",
-            "End an invitation",
-            parameters=[_ACCOUNT_ID, _INVITATION_ID],
-            status=204,
-            problems=(404,),
-        )
+        "delete": Operation("withdrawInvitation", "End an invitation", status=204, problems=(404,))
     },
     "/v1/accounts/{account_id}/members/{member_id}": {
-        "patch": operation(
-            "changeMember",
-            "Give a member another role",
-            parameters=[_ACCOUNT_ID, _MEMBER_ID],
-            body=obj({"role": _ROLE}),
-            answer=ref("Member"),
-            problems=(404, 409, 422),
+        "patch": Operation(
+            "changeMember", "Give a member another role", body=RoleChange, answer=Member, problems=(404,)
         ),
-        "delete": operation(
-            "removeMember",
-            "Take a member out of an account, sessions and all",
-            parameters=[_ACCOUNT_ID, _MEMBER_ID],
-            status=204,
-            problems=(404, 409),
+        "delete": Operation(
+            "removeMember", "Take a member out of an account, sessions and all", status=204, problems=(404,)
         ),
     },
 }

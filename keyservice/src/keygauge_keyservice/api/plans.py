@@ -2,233 +2,195 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, TypeAlias
 
-from flask import Blueprint
+from flask import Blueprint, Response
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.accounts.plans import PROVIDERS_MAX, checked_rule
-from keygauge_keyservice.api.schema import (
-    FLAG,
-    INTEGER,
-    NAME,
-    PAGE,
-    SLUG,
-    TEXT,
-    TIME,
-    array,
-    enum,
-    nullable,
-    obj,
-    operation,
-    path,
-    ref,
-)
+from keygauge_keyservice.api.page import Page, next_of
+from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.billing.billing import PRICE_MAX
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, UNITS, WINDOW_S_MAX, limit_document, read_limits
-from keygauge_keyservice.web import fields
+from keygauge_keyservice.errors import FieldError
+from keygauge_keyservice.field_types import Name, Slug, checked
+from keygauge_keyservice.limits.limit_terms import LimitList, Limits, LimitTerms, same_names
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
+from keygauge_keyservice.web.message import answer, body, query
 
 blueprint = Blueprint("api_plans", __name__, url_prefix="/v1/plans")
+
+_Rule: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="a path or a route template, `*` at its end for all that begin so, and a provider",
+        extra=checked(checked_rule, "wrong_text", "must be PATH=PROVIDER, e.g. /v1/chat/*=deepseek"),
+    ),
+]
+
+
+_Rules: TypeAlias = Annotated[list[_Rule], Meta(max_length=PROVIDERS_MAX, examples=[["/v1/chat/*=deepseek"]])]
+_Price: TypeAlias = Annotated[int, Meta(ge=0, le=PRICE_MAX, description="a month, beside the usage")]
+
+
+class NewPlan(LimitList, kw_only=True):
+    """A plan to be made."""
+
+    id: Slug
+    name: Name
+    monthly_nanousd: _Price | None = None
+
+
+class PlanChange(Struct):
+    """What of a plan is changed; what is not given stays."""
+
+    name: Name | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+    providers: _Rules | UnsetType = UNSET
+    monthly_nanousd: _Price | UnsetType | None = UNSET
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say which limits have the same name."""
+        return same_names(self.limits or ())
+
+
+class Providers(Struct):
+    """Whose answers the routes give."""
+
+    providers: _Rules
+
+
+class Plan(Struct):
+    """What an account buys."""
+
+    id: str
+    name: str
+    created_at: datetime
+    limits: list[LimitTerms]
+    providers: list[str]
+    monthly_nanousd: int | None
+
+
+class PlanPage(Struct):
+    """Some plans."""
+
+    plans: list[Plan]
+    next: str | None
 
 
 @blueprint.post("")
 @operator_only
 @idempotent
-def create() -> tuple[dict[str, Any], int]:
+def create() -> Response:
     """Make a plan."""
-    given = fields.body()
-    plan_id, name, limits = given.slug("id"), given.name("name"), read_limits(given)
-    price = _price(given)
-    given.check()
+    given = body(NewPlan)
     with services().connection() as connection:
-        plans.create(connection, plan_id=plan_id, name=name, limits=limits, actor=actor())
-        if price is not None:
-            billing.set_plan_price(connection, plan_id, price, actor=actor())
-        return _document(plans.require(connection, plan_id)), 201
+        plans.create(connection, plan_id=given.id, name=given.name, limits=given.of_plan(), actor=actor())
+        if given.monthly_nanousd is not None:
+            billing.set_plan_price(connection, given.id, given.monthly_nanousd, actor=actor())
+        made = plans.require(connection, given.id)
+    return answer(Plan, _plan(made), 201)
 
 
 @blueprint.get("")
 @operator_only
-def list_page() -> dict[str, Any]:
+def list_page() -> Response:
     """List plans."""
-    after, limit = fields.page()
+    page = query(Page)
     with services().connection() as connection:
-        found = plans.list_plans(connection, after=after, limit=limit)
-    return {"plans": [_document(plan) for plan in found], "next": found[-1].id if len(found) == limit else None}
+        found = plans.list_plans(connection, after=page.after, limit=page.limit)
+    return answer(PlanPage, PlanPage([_plan(plan) for plan in found], next_of(found, page.limit)))
 
 
 @blueprint.get("/<plan_id>")
 @operator_only
-def read(plan_id: str) -> dict[str, Any]:
+def read(plan_id: str) -> Response:
     """Read a plan."""
     with services().connection() as connection:
-        return _document(plans.require(connection, plan_id))
+        return answer(Plan, _plan(plans.require(connection, plan_id)))
 
 
 @blueprint.patch("/<plan_id>")
 @operator_only
 @idempotent
-def change(plan_id: str) -> dict[str, Any]:
+def change(plan_id: str) -> Response:
     """Change a plan's name, limits, price or providers: all that is given or nothing."""
-    given = fields.body()
-    name = given.name("name") if "name" in given else None
-    limits = read_limits(given) if "limits" in given else None
-    rules = _rules(given) if "providers" in given else None
-    price = _price(given)
-    given.check()
+    given = body(PlanChange)
     with services().connection() as connection:
         plans.require(connection, plan_id)
-        if name is not None:
-            plans.rename(connection, plan_id, name, actor=actor())
-        if limits is not None:
+        if given.name is not UNSET:
+            plans.rename(connection, plan_id, given.name, actor=actor())
+        if given.limits is not UNSET:
+            limits = [limit.limit() for limit in given.limits]
             plans.replace_limits(connection, plan_id, limits, actor=actor())
-        if rules is not None:
-            plans.set_providers(connection, plan_id, rules, actor=actor())
-        if "monthly_nanousd" in given:
-            billing.set_plan_price(connection, plan_id, price, actor=actor())
-        return _document(plans.require(connection, plan_id))
+        if given.providers is not UNSET:
+            plans.set_providers(connection, plan_id, given.providers, actor=actor())
+        if given.monthly_nanousd is not UNSET:
+            billing.set_plan_price(connection, plan_id, given.monthly_nanousd, actor=actor())
+        return answer(Plan, _plan(plans.require(connection, plan_id)))
 
 
 @blueprint.put("/<plan_id>/limits")
 @operator_only
 @idempotent
-def replace_limits(plan_id: str) -> dict[str, Any]:
+def replace_limits(plan_id: str) -> Response:
     """Give a plan other limits."""
-    given = fields.body()
-    limits = read_limits(given)
-    given.check()
+    limits = body(LimitList).of_plan()
     with services().connection() as connection:
-        return _document(plans.replace_limits(connection, plan_id, limits, actor=actor()))
+        return answer(Plan, _plan(plans.replace_limits(connection, plan_id, limits, actor=actor())))
 
 
 @blueprint.put("/<plan_id>/providers")
 @operator_only
 @idempotent
-def set_providers(plan_id: str) -> dict[str, Any]:
+def set_providers(plan_id: str) -> Response:
     """Say whose answers the routes give to a plan's accounts."""
-    given = fields.body()
-    rules = _rules(given)
-    given.check()
+    given = body(Providers)
     with services().connection() as connection:
-        return _document(plans.set_providers(connection, plan_id, rules, actor=actor()))
+        return answer(Plan, _plan(plans.set_providers(connection, plan_id, given.providers, actor=actor())))
 
 
-def _rules(given: Fields) -> list[str]:
-    return given.texts("providers", checked_rule, most=PROVIDERS_MAX, hint="PATH=PROVIDER, e.g. /v1/chat/*=deepseek")
+def _plan(plan: plans.Plan) -> Plan:
+    limits = [LimitTerms.of(limit) for limit in plan.limits]
+    return Plan(plan.id, plan.name, plan.created_at, limits, list(plan.providers), plan.monthly_nanousd)
 
-
-def _price(given: Fields) -> int | None:
-    price: int | None = given.integer("monthly_nanousd", least=0, most=PRICE_MAX, nullable=True)
-    return price
-
-
-def _document(plan: plans.Plan) -> dict[str, Any]:
-    return {
-        "id": plan.id,
-        "name": plan.name,
-        "created_at": plan.created_at.isoformat(),
-        "limits": [limit_document(limit) for limit in plan.limits],
-        "providers": list(plan.providers),
-        "monthly_nanousd": plan.monthly_nanousd,
-    }
-
-
-_LIMITS = {**array(ref("Limit")), "maxItems": LIMITS_MAX}
-_PROVIDERS = {
-    **array(
-        {**TEXT, "description": "a path or a route template, `*` at its end for all that begin so, and a provider"}
-    ),
-    "maxItems": PROVIDERS_MAX,
-    "examples": [["/v1/chat/*=deepseek"]],
-}
-_PLAN_ID = path("plan_id")
-_PRICE = nullable({**INTEGER, "minimum": 0, "maximum": PRICE_MAX, "description": "a month, beside the usage"})
-
-SCHEMAS = {
-    "Limit": obj(
-        {
-            "name": SLUG,
-            "unit": enum(*UNITS),
-            "amount": {**INTEGER, "minimum": 0},
-        },
-        {
-            "window_s": nullable({**INTEGER, "minimum": 1, "maximum": WINDOW_S_MAX}),
-            "period": nullable(enum("day", "month")),
-            "subject": {**enum("account", "key"), "default": "account"},
-            "when_down": {**enum("closed", "safe"), "default": "closed"},
-            "dry_run": {**FLAG, "default": False},
-            "smooth": {**FLAG, "default": False},
-            "route": nullable(TEXT),
-            "model": nullable(TEXT),
-            "output_default": nullable({**INTEGER, "minimum": 1}),
-            "when_unpriced": {**enum("admit", "refuse"), "default": "admit"},
-            "credit_nanousd": nullable({**INTEGER, "minimum": 1, "description": "of the unit credit: its worth"}),
-        },
-    ),
-    "Plan": obj(
-        {
-            "id": SLUG,
-            "name": NAME,
-            "created_at": TIME,
-            "limits": _LIMITS,
-            "providers": _PROVIDERS,
-            "monthly_nanousd": _PRICE,
-        }
-    ),
-}
 
 PATHS = {
     "/v1/plans": {
-        "post": operation(
-            "createPlan",
-            "Make a plan",
-            body=obj({"id": SLUG, "name": NAME, "limits": _LIMITS}, {"monthly_nanousd": _PRICE}),
-            answer=ref("Plan"),
-            status=201,
-            problems=(409, 422),
-        ),
-        "get": operation(
-            "listPlans",
-            "List plans by id",
-            parameters=PAGE,
-            answer=obj({"plans": array(ref("Plan")), "next": nullable(TEXT)}),
-            problems=(422,),
-        ),
+        "post": Operation("createPlan", "Make a plan", body=NewPlan, answer=Plan, status=201),
+        "get": Operation("listPlans", "List plans by id", query=Page, answer=PlanPage, problems=(422,)),
     },
     "/v1/plans/{plan_id}": {
-        "get": operation("readPlan", "Read a plan", parameters=[_PLAN_ID], answer=ref("Plan"), problems=(404,)),
-        "patch": operation(
+        "get": Operation("readPlan", "Read a plan", answer=Plan, problems=(404,)),
+        "patch": Operation(
             "changePlan",
             "Change a plan's name, limits, monthly price or providers, at once for all of its accounts",
-            parameters=[_PLAN_ID],
-            body=obj({}, {"name": NAME, "limits": _LIMITS, "monthly_nanousd": _PRICE, "providers": _PROVIDERS}),
-            answer=ref("Plan"),
-            problems=(404, 422),
+            body=PlanChange,
+            answer=Plan,
+            problems=(404,),
         ),
     },
     "/v1/plans/{plan_id}/limits": {
-        "put": operation(
+        "put": Operation(
             "replaceLimits",
             "Give a plan other limits, at once for all of its accounts",
-            parameters=[_PLAN_ID],
-            body=obj({"limits": _LIMITS}),
-            answer=ref("Plan"),
-            problems=(404, 422),
+            body=LimitList,
+            answer=Plan,
+            problems=(404,),
         ),
     },
     "/v1/plans/{plan_id}/providers": {
-        "put": operation(
+        "put": Operation(
             "setProviders",
             "Say whose answers the routes give to a plan's accounts, where their models do not tell; for their price",
-            parameters=[_PLAN_ID],
-            body=obj({"providers": _PROVIDERS}),
-            answer=ref("Plan"),
-            problems=(404, 422),
+            body=Providers,
+            answer=Plan,
+            problems=(404,),
         ),
     },
 }

@@ -2,67 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from datetime import datetime
+from typing import Annotated, Literal
 
-from flask import Blueprint
+from flask import Blueprint, Response
+from msgspec import Meta, Struct
 
-from keygauge_keyservice.api.schema import PAGE, TEXT, TIME, array, enum, nullable, obj, operation, query, ref
-from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
+from keygauge_keyservice.api.page import NumberedPage
+from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.pricing import price_list
-from keygauge_keyservice.web import fields
+from keygauge_keyservice.pricing.price_terms import PriceTier
 from keygauge_keyservice.web.bearer_auth import operator_only
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.message import answer, query
 
 blueprint = Blueprint("api_price_list", __name__, url_prefix="/v1/prices/in-force")
 
 
+class PriceListQuery(NumberedPage):
+    """Which prices are asked for."""
+
+    model: Annotated[Text, Meta(description="only models whose name contains this")] | None = None
+    source: Annotated[price_list.Source, Meta(description="only own prices, or only the public list")] | None = None
+    past: Annotated[Literal["0", "1"], Meta(description="1: own prices that others have taken over from, too")] = "0"
+
+
+class PriceInForce(Struct):
+    """A model's rates, and where they are from; null is any provider, every account, since ever."""
+
+    source: price_list.Source
+    version: str
+    model: str
+    provider: str | None
+    account: str | None
+    valid_from: datetime | None
+    tiers: list[PriceTier]
+
+
+class PriceList(Struct):
+    """Some prices."""
+
+    prices: list[PriceInForce]
+    next: str | None
+
+
 @blueprint.get("")
 @operator_only
-def list_page() -> dict[str, Any]:
+def list_page() -> Response:
     """List the prices in force and those to come."""
-    after, limit = fields.page()
-    first = fields.number_after(after) or 0
-    given = fields.filters()
-    model = given.text("model", length_max=TEXT_LENGTH_MAX)
-    source = given.choice("source", get_args(price_list.Source), nullable=True)
-    past = given.choice("past", ("0", "1"), default="0")
-    given.check()
+    asked = query(PriceListQuery)
+    first = asked.after or 0
     with services().connection() as connection:
-        found = price_list.find(connection, model, source=source, has_past=past == "1")
-    page = found[first : first + limit]
-    return {
-        "prices": [price_list.document(entry) for entry in page],
-        "next": str(first + limit) if len(found) > first + limit else None,
-    }
+        found = price_list.find(connection, asked.model, source=asked.source, has_past=asked.past == "1")
+    page = found[first : first + asked.limit]
+    is_last = len(found) <= first + asked.limit
+    told = [vars(entry) | {"tiers": [rates.to_json() for rates in entry.tiers]} for entry in page]
+    return answer(PriceList, {"prices": told, "next": None if is_last else str(first + asked.limit)})
 
-
-_SOURCE = enum(*get_args(price_list.Source))
-
-SCHEMAS = {
-    "PriceInForce": obj(
-        {
-            "source": _SOURCE,
-            "version": TEXT,
-            "model": TEXT,
-            **dict.fromkeys(("provider", "account"), nullable(TEXT)),
-            "valid_from": nullable(TIME),
-            "tiers": array(ref("PriceTier")),
-        }
-    )
-}
 
 PATHS = {
     "/v1/prices/in-force": {
-        "get": operation(
+        "get": Operation(
             "listPricesInForce",
             "List the prices in force and those to come by model: own ones, and the public list",
-            parameters=[
-                query("model", TEXT, "only models whose name contains this"),
-                query("source", _SOURCE, "only own prices, or only the public list"),
-                query("past", enum("0", "1"), "1: own prices that others have taken over from, too"),
-                *PAGE,
-            ],
-            answer=obj({"prices": array(ref("PriceInForce")), "next": nullable(TEXT)}),
+            query=PriceListQuery,
+            answer=PriceList,
             problems=(422,),
         )
     }

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask import Blueprint
+from flask import Blueprint, Response
+from msgspec import Struct
 
 from keygauge.protocol import Report
-from keygauge_keyservice.api.schema import components, obj, operation, ref
+from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.ledger import replica_counts, spool_service
 from keygauge_keyservice.web.bearer_auth import replica_only, service
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.message import message
+from keygauge_keyservice.web.message import answer, message
 
 blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
 
 
+class Kept(Struct):
+    """A report is kept."""
+
+
 @blueprint.post("")
 @replica_only
-def receive() -> dict[str, Any]:
+def receive() -> Response:
     """Keep a report."""
     report = message(Report, code="bad_report")
     with services().replica_connection() as connection:
         spool_service.claim(connection, report.spool, service())
         replica_counts.keep(connection, report)
-    return {}
+    return answer(Kept, {})
 
-
-SCHEMAS = components(Report)
 
 PATHS = {
     "/v1/reports": {
-        "post": operation(
+        "post": Operation(
             "report",
             "What a process counted, for the ledger to be compared with; sent again, it changes nothing",
-            body=ref("Report"),
-            answer=obj({}),
+            body=Report,
+            answer=Kept,
             problems=(413, 422),
             security="replica",
         )

@@ -29,7 +29,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "changePlan": {"monthly_nanousd": 59_000_000_000},
     "inviteMember": {"email": "ada@example.com", "role": "member"},
     "changeMember": {"role": "viewer"},
-    "queryUsage": {"account": None, "groups": [["model"], ["key", "status"]]},
+    "queryUsage": {"account": None, "groups": ["model", "key,status"]},
     "createToken": {"kind": "service", "name": "checkout"},
     "setPrice": {"model": "house-model", "tiers": [{"input": 100_000_000, "output": 400_000_000}]},
 }

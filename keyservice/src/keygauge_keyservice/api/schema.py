@@ -1,120 +1,73 @@
-"""Building blocks of the OpenAPI parts that stand beside the blueprints."""
+"""What the OpenAPI document says of the operations that stand beside the views."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
+from flask import Blueprint
+from msgspec import Struct
 
 Schema: TypeAlias = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
-TIME: Schema = {"type": "string", "format": "date-time"}
-INTEGER: Schema = {"type": "integer"}
-COUNTS: Schema = {"type": "object", "additionalProperties": INTEGER}
-FLAG: Schema = {"type": "boolean"}
-NAME: Schema = {"type": "string", "minLength": 1, "maxLength": 100}
-SLUG: Schema = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,39}$"}
-
-_PROBLEMS = {
-    401: "The bearer token is missing or wrong.",
-    403: "It may not be used for this: it is beyond its scope, or from another address.",
-    404: "There is no such thing.",
-    409: "It is not in a state that allows this.",
-    413: "The body is too large.",
-    422: "The request is wrong; nothing was changed.",
-    503: "The database is not available.",
-}
+_REFERENCE = "#/components/schemas/{name}"
 
 
-def components(*kinds: type) -> dict[str, Schema]:
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path."""
+
+    operation_id: str
+    summary: str
+    _: KW_ONLY
+    answer: type[Struct] | None = None  # None: it has no body
+    status: int = 200
+    also: tuple[int, ...] = ()  # other statuses of the same answer
+    body: type[Struct] | None = None
+    lines: str | None = None  # of a body that is no JSON object: what a line is
+    query: type[Struct] | None = None
+    problems: tuple[int, ...] = ()
+    security: str = "operator"
+
+
+class Part(Protocol):
+    """A module of the API: its blueprint, and its operations."""
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """The views."""
+
+    @property
+    def PATHS(self) -> Mapping[str, Mapping[str, Operation]]:  # noqa: N802 - a constant of the module
+        """Operations by path and method."""
+
+
+def components(kinds: Sequence[type[Struct]]) -> dict[str, Schema]:
     """Describe types of messages, and those within them, each by its name."""
-    return msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")[1]
+    return msgspec.json.schema_components(kinds, ref_template=_REFERENCE)[1]
 
 
-def ref(name: str) -> Schema:
-    """Point at a schema of the document."""
-    return {"$ref": f"#/components/schemas/{name}"}
+def ref(kind: type[Struct]) -> Schema:
+    """Point at a type's schema."""
+    return {"$ref": _REFERENCE.format(name=kind.__name__)}
 
 
-def nullable(schema: Schema) -> Schema:
-    """Allow null too."""
-    return {"anyOf": [schema, {"type": "null"}]}
+def parameters(query: type[Struct]) -> list[Schema]:
+    """Describe the fields of a query."""
+    described = components([query])[query.__name__]
+    required = described.get("required", ())
+    return [_parameter(name, schema, required=name in required) for name, schema in described["properties"].items()]
 
 
-def array(items: Schema) -> Schema:
-    """Make a list."""
-    return {"type": "array", "items": items}
-
-
-def enum(*words: str) -> Schema:
-    """Allow some words only."""
-    return {"type": "string", "enum": list(words)}
-
-
-def obj(required: dict[str, Schema], optional: dict[str, Schema] | None = None) -> Schema:
-    """Make an object of required and optional fields."""
-    schema: Schema = {"type": "object", "properties": {**required, **(optional or {})}}
-    return {**schema, "required": list(required)} if required else schema
-
-
-def path(name: str) -> Schema:
-    """Make a parameter in the path."""
-    return {"name": name, "in": "path", "required": True, "schema": TEXT}
-
-
-def query(name: str, schema: Schema, description: str, *, required: bool = False) -> Schema:
-    """Make a parameter in the query."""
-    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
-
-
-PAGE = [
-    query("after", TEXT, "the `next` of the page before"),
-    query("limit", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}, "how many at most"),
-]
-
-
-IDEMPOTENCY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
-    "description": "sent again with the same key within a day, it is done once; secrets are null in the second answer",
-}
-
-
-def refusals(*statuses: int) -> Schema:
-    """Describe answers that say what was wrong."""
-    content = {"application/problem+json": {"schema": ref("Problem")}}
-    return {str(status): {"description": _PROBLEMS[status], "content": content} for status in statuses}
-
-
-def operation(
-    operation_id: str,
-    summary: str,
-    *,
-    answer: Schema | None = None,
-    status: int = 200,
-    also: tuple[int, ...] = (),
-    body: Schema | None = None,
-    parameters: list[Schema] | None = None,
-    problems: tuple[int, ...] = (),
-    security: str = "operator",
-) -> Schema:
-    """Describe one method of one path; without `answer` it has no body. `also`: other statuses of the same answer."""
-    content = {"content": {"application/json": {"schema": answer}}} if answer else {}
-    if any(parameter["name"] == "format" for parameter in parameters or []):
-        content["content"]["text/csv"] = {"schema": TEXT}
-    responses: Schema = {str(code): {"description": "Done.", **content} for code in (status, *also)}
-    responses |= refusals(*sorted({401, 503, *problems}))
-    described: Schema = {
-        "operationId": operation_id,
-        "summary": summary,
-        "responses": responses,
-        "security": [{security: []}],
-    }
-    if parameters:
-        described["parameters"] = parameters
-    if body:
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
-    return described
+def _parameter(name: str, schema: Schema, *, required: bool) -> Schema:
+    """Describe one field; what may be absent is never null in a query."""
+    told = {key: value for key, value in schema.items() if key != "default" or value is not None}
+    for one in told.pop("anyOf", ()):
+        if one != {"type": "null"}:
+            told |= one
+    description = told.pop("description", None)
+    described: Schema = {"name": name, "in": "query", "required": required, "schema": told}
+    return described | ({"description": description} if description else {})

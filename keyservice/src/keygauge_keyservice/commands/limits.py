@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import click
+from msgspec import structs
 
 from keygauge.command import CommandError
 from keygauge_keyservice.commands.document import Document
@@ -14,7 +15,7 @@ from keygauge_keyservice.commands.explanation import explain_term
 from keygauge_keyservice.commands.output import dollars
 from keygauge_keyservice.durations import write_duration
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.limits.limit_terms import limit_document, parse_limit
+from keygauge_keyservice.limits.limit_terms import LimitTerms, parse_limit
 
 _HELP = (
     "Repeatable: rpm=600:request:1m, monthly=20000:request:month, per_key=5:request:1s:key, at_once=4:concurrent, "
@@ -42,7 +43,7 @@ def limit_documents(texts: Sequence[str], *, subject: str | None = None) -> list
         except Problem as problem:
             told = "; ".join(explain_term(error.field, error.code, error.detail) for error in problem.errors)
             raise CommandError(f"--limit {text}: {told or problem.detail}") from problem
-        document = limit_document(limit)
+        document = structs.asdict(LimitTerms.of(limit))
         documents.append(document | {"subject": subject} if subject else document)
     return documents
 

@@ -32,8 +32,8 @@ _SHARDS_MAX = 4_096
     flag_value=citus.SHARDS,
     type=click.IntRange(1, _SHARDS_MAX),
     metavar="[SHARDS]",
-    help="Then spread the ledger over the workers of Citus by account, in so many shards: four for each of the workers' "
-    f"cores (default: {citus.SHARDS}).",
+    help="Then spread the ledger over the workers of Citus by account, in so many shards: four for each of their cores "
+    f"(default: {citus.SHARDS}).",
 )
 @click.option(
     "--check", is_flag=True, help="Change nothing; list what would be applied, and exit with 1 if there is anything."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from msgspec import Struct
+
 from keygauge.command import CommandError
 from keygauge_keyservice import config, database
 from keygauge_keyservice.accounts import accounts
@@ -12,10 +14,15 @@ from keygauge_keyservice.config import SettingsError
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.embedded import EmbeddedError
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.field_types import Name
+from keygauge_keyservice.reading import read
 from keygauge_keyservice.secret import PepperError
 
 ACTOR = "operator"  # whoever may run commands here
+
+
+class _Named(Struct):
+    name: Name
 
 
 @contextmanager
@@ -62,10 +69,7 @@ def require_tables(connection: Connection) -> None:
 def checked_name(name: str) -> str:
     """Return a name that the API would take too."""
     with told_plainly():
-        fields = Fields({"name": name})
-        fields.name("name")
-        fields.check()
-    return name
+        return read(_Named, {"name": name}).name
 
 
 def require_account(connection: Connection, given: str) -> str:

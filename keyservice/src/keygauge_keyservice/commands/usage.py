@@ -72,7 +72,13 @@ def usage(
 ) -> None:
     """Show what was used, and what is left."""
     key_id = key and find_key(api, key, account)["id"]
-    body = {"account": account_id(api, account), "key": key_id, "from": start, "to": end, "groups": [by]} | chosen
+    body = {
+        "account": account_id(api, account),
+        "key": key_id,
+        "from": start,
+        "to": end,
+        "groups": [",".join(by)],
+    } | chosen
     document = api.post("usage", "query", body=body)
     if output.form == "json":
         output.document(document)

@@ -3,25 +3,87 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Annotated, Any
+
+from msgspec import Meta
+from msgspec import field as message_field
 
 from keygauge import key as key_format
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.keys import key_limits, key_terms, keys
+from keygauge_keyservice.errors import FieldError, Problem
+from keygauge_keyservice.field_types import Name, checked, matching
+from keygauge_keyservice.keys import key_limits, keys
+from keygauge_keyservice.keys.key_terms import NewKey
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, parse_limit
+from keygauge_keyservice.reading import given, read
 from keygauge_keyservice.secret import Peppers
 
 PLAIN_LENGTH_MIN = 16  # of a key that is given as it is
 _HASH_HINT = "must be the SHA-256 of the key: 64 hexadecimal digits, or base64"
 _is_hex = re.compile(r"[0-9a-fA-F]{64}").fullmatch
+
+
+def _read_hash(text: str) -> bytes:
+    """Return a SHA-256.
+
+    Raises:
+        ValueError: the text is none.
+    """
+    if _is_hex(text):
+        return bytes.fromhex(text)
+    digest = base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
+    if len(digest) != 32:  # noqa: PLR2004 - SHA-256
+        raise ValueError(text)
+    return digest
+
+
+def _is_strong(text: str) -> bool:
+    return text.isascii() and " " not in text and len(text) >= PLAIN_LENGTH_MIN
+
+
+class ForeignKey(NewKey, kw_only=True):
+    """A key of another system: its SHA-256 or itself, whose it is, its terms, and limits as command lines have them."""
+
+    name: Name = "imported"
+    account: Name
+    hash: Annotated[str, Meta(max_length=64, extra=checked(matching(_read_hash), "wrong_hash", _HASH_HINT))] | None = (
+        None
+    )
+    key: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1000,
+                extra=checked(
+                    matching(_is_strong),
+                    "weak_key",
+                    f"must be {PLAIN_LENGTH_MIN} or more ASCII characters without spaces",
+                ),
+            ),
+        ]
+        | None
+    ) = None
+    limits: Annotated[list[str], Meta(max_length=LIMITS_MAX)] = message_field(default_factory=list)
+    disabled: bool = False
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say why the key itself cannot be taken over."""
+        if self.hash is None and self.key is None:
+            yield FieldError("hash", "missing", "is required")
+        if self.hash is not None and self.key is not None:
+            yield FieldError("key", "two_keys", "must not stand beside a hash: give one of them")
+        if self.key is not None and self.key.startswith(key_format.PREFIX.decode()):
+            yield FieldError("key", "own_key", "must be another system's: keys that begin with kg_ are issued here")
+
+    @property
+    def digest(self) -> bytes:
+        """The key's SHA-256."""
+        return key_format.digest(self.key) if self.key is not None else _read_hash(self.hash or "")
 
 
 @dataclass
@@ -71,25 +133,17 @@ def _take_over(
     plan_id: str | None,
     actor: str,
 ) -> None:
-    texts = row.pop("limits", None) or []
-    fields = Fields({"name": "imported", "environment": "live", **row})
-    digest, owner = _digest(fields), fields.name("account")
-    environment = fields.choice("environment", get_args(key_format.Environment))
-    is_disabled = fields.flag("disabled", default=False)
-    terms = key_terms.read_terms(fields, is_new=True)
-    if len(texts) > LIMITS_MAX:
-        fields.fail("limits", "too_many", f"must be at most {LIMITS_MAX}")
-    fields.check()
-    limits = [replace(parse_limit(text), subject="key") for text in texts]
-    if owner not in known:
-        known[owner] = _account(connection, owner, plan_id, actor=actor)
-        done.accounts.append(owner)
-    given = {"peppers": peppers, "account_id": known[owner], "environment": environment, "actor": actor, **terms}
-    key = keys.take_over(connection, digest, **given)
+    told = read(ForeignKey, row | {"limits": row.get("limits") or []})
+    limits = [replace(parse_limit(text), subject="key") for text in told.limits]
+    if told.account not in known:
+        known[told.account] = _account(connection, told.account, plan_id, actor=actor)
+        done.accounts.append(told.account)
+    terms = {name: value for name, value in given(told).items() if name in NewKey.__struct_fields__}
+    key = keys.take_over(connection, told.digest, peppers=peppers, account_id=known[told.account], actor=actor, **terms)
     if key is None:
         done.present += 1
         return
-    _restrict(connection, key, limits, is_disabled=is_disabled, actor=actor)
+    _restrict(connection, key, limits, is_disabled=told.disabled, actor=actor)
     done.created.append(key)
 
 
@@ -106,31 +160,3 @@ def _account(connection: Connection, name: str, plan_id: str | None, *, actor: s
             404, "account_not_found", f"There is no account {name!r}: create it first, or give the plan for new ones."
         )
     return accounts.create(connection, name=name, plan_id=plan_id, actor=actor).id
-
-
-def _digest(fields: Fields) -> bytes:
-    """Return the SHA-256 that a row tells, or that of the key itself; errors are left in `fields`."""
-    if "key" not in fields:
-        text = fields.text("hash", length_max=64) or ""
-        digest = _read_hash(text)
-        if digest is None:
-            fields.fail("hash", "wrong_hash", _HASH_HINT)
-        return digest or b""
-    token = fields.text("key", length_max=1000) or ""
-    if "hash" in fields:
-        fields.fail("key", "two_keys", "must not stand beside a hash: give one of them")
-    elif not (token.isascii() and token.isprintable() and " " not in token and len(token) >= PLAIN_LENGTH_MIN):
-        fields.fail("key", "weak_key", f"must be {PLAIN_LENGTH_MIN} or more ASCII characters without spaces")
-    elif token.startswith(key_format.PREFIX.decode()):
-        fields.fail("key", "own_key", "must be another system's: keys that begin with kg_ are issued here")
-    return b"" if fields.errors else key_format.digest(token)
-
-
-def _read_hash(text: str) -> bytes | None:
-    if _is_hex(text):
-        return bytes.fromhex(text)
-    try:
-        digest = base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return digest if len(digest) == 32 else None  # noqa: PLR2004 - SHA-256

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -9,6 +11,7 @@ from keygauge_keyservice import keyset
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys.keys import COLUMNS, Key
 
+Sort = Literal["created", "name", "last_used", "expires", "-created", "-name", "-last_used", "-expires"]
 SORTS = {
     "created": "created_at",
     "name": "lower(name)",

@@ -1,12 +1,16 @@
-"""Read a key's terms from a request body or a form, and refuse those that make no sense."""
+"""A key's terms, as requests and forms give them."""
 
 from __future__ import annotations
 
 import re
 from ipaddress import IPv6Network, ip_network
-from typing import Any
+from typing import Annotated, TypeAlias
 
-from keygauge_keyservice.fields import Fields
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from keygauge.key import Environment
+from keygauge_keyservice.field_types import Name, Slug, Time, checked, matching
+from keygauge_keyservice.keys.rotation import GRACE_S_MAX
 
 ROUTES_MAX, NETWORKS_MAX, SCOPES_MAX, MODELS_MAX = 50, 100, 50, 50  # replicas look at each on every request
 ROTATE_EVERY_DAYS_MAX = 3650
@@ -16,21 +20,6 @@ _MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 addresses, written as IPv6
 _is_route = re.compile(r"/[^\s*\x00-\x1f\x7f]{0,199}\*?", re.ASCII).fullmatch
 _is_model = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,99}\*?", re.ASCII).fullmatch
 _is_scope = re.compile(r"[a-z0-9][a-z0-9_.:-]{0,59}", re.ASCII).fullmatch
-
-
-def read_terms(given: Fields, *, is_new: bool) -> dict[str, Any]:
-    """Read those terms that are given, of a new key all; errors are left in `given`."""
-    readers = {
-        "name": given.name,
-        "app": lambda field: given.text(field, length_max=APP_LENGTH_MAX) or None,
-        "expires_at": given.time,
-        "scopes": _scopes(given),
-        "routes": _routes(given),
-        "networks": _networks(given),
-        "models": _models(given),
-        "rotate_every_days": lambda field: given.integer(field, least=1, most=ROTATE_EVERY_DAYS_MAX, nullable=True),
-    }
-    return {name: read(name) for name, read in readers.items() if name in given or (is_new and name == "name")}
 
 
 def normalise_network(text: str) -> str:
@@ -45,30 +34,73 @@ def normalise_network(text: str) -> str:
     return str(network)
 
 
-def _scopes(given: Fields) -> Any:
-    hint = "a word of the characters a-z, 0-9 and _ . : -"
-    return lambda field: given.texts(field, _matched(_is_scope), most=SCOPES_MAX, hint=hint)
+Scope: TypeAlias = Annotated[
+    str,
+    Meta(extra=checked(matching(_is_scope), "wrong_text", "must be a word of the characters a-z, 0-9 and _ . : -")),
+]
+Route: TypeAlias = Annotated[
+    str,
+    Meta(
+        extra=checked(
+            matching(_is_route),
+            "wrong_text",
+            "must be a route such as /v1/chat/completions, or a prefix such as /v1/files*",
+        )
+    ),
+]
+Model: TypeAlias = Annotated[
+    str,
+    Meta(
+        extra=checked(
+            matching(_is_model), "wrong_text", "must be a model such as gpt-4o-mini, or a prefix such as claude-*"
+        )
+    ),
+]
+Network: TypeAlias = Annotated[
+    str,
+    Meta(
+        extra=checked(
+            normalise_network,
+            "wrong_text",
+            "must be an IP address or network such as 192.0.2.0/24 or 2001:db8::/32",
+        )
+    ),
+]
 
 
-def _routes(given: Fields) -> Any:
-    hint = "a route such as /v1/chat/completions, or a prefix such as /v1/files*"
-    return lambda field: given.texts(field, _matched(_is_route), most=ROUTES_MAX, hint=hint)
+App: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=APP_LENGTH_MAX,
+        extra=checked(
+            lambda text: text or None, "wrong_text", f"must have at most {APP_LENGTH_MAX} printable characters"
+        ),
+    ),
+]
 
 
-def _models(given: Fields) -> Any:
-    hint = "a model such as gpt-4o-mini, or a prefix such as claude-*"
-    return lambda field: given.texts(field, _matched(_is_model), most=MODELS_MAX, hint=hint)
+class KeyTerms(Struct):
+    """What a key may be used for, and until when; what is not given stays as it is."""
+
+    name: Name | UnsetType = UNSET
+    app: App | UnsetType | None = UNSET
+    expires_at: Time | UnsetType | None = UNSET
+    scopes: Annotated[list[Scope], Meta(max_length=SCOPES_MAX)] | UnsetType = UNSET
+    routes: Annotated[list[Route], Meta(max_length=ROUTES_MAX)] | UnsetType = UNSET
+    networks: Annotated[list[Network], Meta(max_length=NETWORKS_MAX)] | UnsetType = UNSET
+    models: Annotated[list[Model], Meta(max_length=MODELS_MAX)] | UnsetType = UNSET
+    rotate_every_days: Annotated[int, Meta(ge=1, le=ROTATE_EVERY_DAYS_MAX)] | UnsetType | None = UNSET
 
 
-def _networks(given: Fields) -> Any:
-    hint = "an IP address or network such as 192.0.2.0/24 or 2001:db8::/32"
-    return lambda field: given.texts(field, normalise_network, most=NETWORKS_MAX, hint=hint)
+class NewKey(KeyTerms, kw_only=True):
+    """A key to be issued."""
+
+    name: Name
+    environment: Environment = "live"
 
 
-def _matched(matches: Any) -> Any:
-    def take(text: str) -> str:
-        if not matches(text):
-            raise ValueError(text)
-        return text
+class Rotation(Struct):
+    """Which rotation is asked for, and how long the old secrets stay valid, in seconds."""
 
-    return take
+    rotation_id: Slug
+    grace_s: Annotated[int, Meta(ge=0, le=GRACE_S_MAX)] = 0

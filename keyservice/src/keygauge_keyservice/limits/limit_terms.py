@@ -1,33 +1,128 @@
-"""Read a plan's limits from a request body or a command line, and refuse those that make no sense."""
+"""Limits as requests, forms and command lines give them; those that make no sense are refused."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, replace
-from typing import Any, get_args
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct, structs
 
 from keygauge.limits.estimate import TOKENS_MAX
 from keygauge_keyservice.durations import parse_duration
 from keygauge_keyservice.errors import FieldError, invalid
-from keygauge_keyservice.fields import INTEGER_MAX, Fields
+from keygauge_keyservice.field_types import Slug
 from keygauge_keyservice.limits.definitions import Limit, Period, Subject, Unit, WhenDown, WhenUnpriced
 from keygauge_keyservice.money import parse_integer, parse_usd
+from keygauge_keyservice.reading import INTEGER_MAX, read
 
 LIMITS_MAX = 20  # per plan: each is reserved on every request
 WINDOW_S_MAX = 86_400
-SCOPE_LENGTH_MAX = 200
 SMOOTH_PER_S_MAX = 50_000  # a pace is in whole microseconds: rounding takes 5 % of this
 CREDIT = "credit"  # a unit for people: nano-USD by so many
-UNITS = (*get_args(Unit), CREDIT)
+SCOPE_LENGTH_MAX = 200
+_MONEY = ("nanousd", CREDIT)
+
+_Scope: TypeAlias = Annotated[str, Meta(max_length=SCOPE_LENGTH_MAX)]
 
 
-def read_limits(fields: Fields) -> list[Limit]:
-    """Read the list `limits`; errors are left in `fields`."""
-    limits = fields.each("limits", _read_limit, most=LIMITS_MAX)
-    for name, count in Counter(limit.name for limit in limits if isinstance(limit.name, str)).items():  # else it failed
+class LimitTerms(Struct):
+    """A limit as people give it; one of cost may be in credits."""
+
+    name: Slug
+    unit: Literal[Unit, "credit"]
+    amount: Annotated[int, Meta(ge=0)]
+    window_s: Annotated[int, Meta(ge=1, le=WINDOW_S_MAX)] | None = None
+    period: Period | None = None
+    subject: Subject = "account"
+    when_down: WhenDown = "closed"
+    dry_run: bool = False
+    smooth: bool = False
+    route: _Scope | None = None
+    model: _Scope | None = None
+    output_default: Annotated[int, Meta(ge=1, le=TOKENS_MAX)] | None = None
+    when_unpriced: WhenUnpriced = "admit"
+    credit_nanousd: Annotated[int, Meta(ge=1, description="of the unit credit: its worth")] | None = None
+
+    @classmethod
+    def of(cls, limit: Limit) -> LimitTerms:
+        """Write a limit as it is given, in credits where it is told in those."""
+        terms = cls(**{name: value for name, value in asdict(limit).items() if name in cls.__struct_fields__})
+        if limit.credit_nanousd:
+            return structs.replace(terms, unit=CREDIT, amount=limit.amount // limit.credit_nanousd)
+        return terms
+
+    def limit(self) -> Limit:
+        """Return what is counted: credits are nano-USD."""
+        if self.unit != CREDIT:
+            return Limit(**structs.asdict(self))
+        return Limit(**structs.asdict(self) | {"unit": "nanousd", "amount": self.amount * (self.credit_nanousd or 0)})
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say which fields do not fit each other."""
+        yield from self._faults_of_unit()
+        yield from self._faults_of_time()
+        if self.unit == CREDIT and self.amount * (self.credit_nanousd or 0) > INTEGER_MAX:
+            detail = f"is too large: the total can be at most {INTEGER_MAX} nano-USD"
+            yield FieldError("amount", "wrong_number", detail)
+
+    def _faults_of_unit(self) -> Iterator[FieldError]:
+        if self.output_default is not None and self.unit not in (*_MONEY, "token"):
+            yield FieldError("output_default", "wrong_unit", "only applies to token and cost limits")
+        if self.when_unpriced == "refuse" and self.unit not in _MONEY:
+            yield FieldError("when_unpriced", "wrong_unit", "only applies to cost limits")
+        if (self.credit_nanousd is not None) != (self.unit == CREDIT):
+            detail = "is required for limits in credits, and only applies to them"
+            yield FieldError("credit_nanousd", "wrong_unit", detail)
+        if self.unit == "concurrent" and self.when_down != "closed":
+            yield FieldError("when_down", "wrong_unit", "a concurrency limit must be closed")
+        if self.smooth and self.unit != "request":
+            yield FieldError("smooth", "wrong_unit", "only applies to request limits")
+
+    def _faults_of_time(self) -> Iterator[FieldError]:
+        given = (self.window_s is not None) + (self.period is not None)
+        if self.unit == "concurrent" and given:
+            yield FieldError("unit", "wrong_window", "a concurrency limit cannot have window_s or period")
+        if self.unit != "concurrent" and given != 1:
+            yield FieldError("window_s", "wrong_window", "set either window_s or period")
+        if self.smooth and self.window_s is None:
+            yield FieldError("smooth", "wrong_window", "only applies to rate limits, which have a window_s")
+        if self.smooth and self.window_s is not None and self.amount > SMOOTH_PER_S_MAX * self.window_s:
+            yield FieldError("smooth", "wrong_number", f"allows at most {SMOOTH_PER_S_MAX:,} requests per second")
+
+
+Limits: TypeAlias = Annotated[list[LimitTerms], Meta(max_length=LIMITS_MAX)]
+
+
+def same_names(limits: Iterable[LimitTerms]) -> Iterator[FieldError]:
+    """Say which names are given twice."""
+    for name, count in Counter(limit.name for limit in limits).items():
         if count > 1:
-            fields.fail("limits", "same_name", f"{count} limits are named {name!r}: names differ")
-    return limits
+            yield FieldError("limits", "same_name", f"{count} limits are named {name!r}: names differ")
+
+
+def of_key(limits: Iterable[LimitTerms]) -> list[Limit]:
+    """Return limits as those of a single key."""
+    return [structs.replace(limit, subject="key").limit() for limit in limits]
+
+
+class LimitList(Struct):
+    """All limits of a plan, or a key's own."""
+
+    limits: Limits
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say which names are given twice."""
+        return same_names(self.limits)
+
+    def of_plan(self) -> list[Limit]:
+        """Return the limits of a plan."""
+        return [limit.limit() for limit in self.limits]
+
+    def of_key(self) -> list[Limit]:
+        """Return the limits of a single key."""
+        return of_key(self.limits)
 
 
 def parse_limit(text: str) -> Limit:
@@ -57,82 +152,7 @@ def parse_limit(text: str) -> Limit:
     if subject:
         document["subject"] = subject
     document |= dict(map(_option, options))
-    fields = Fields(document)
-    limit = _read_limit(fields)
-    fields.check()
-    return limit
-
-
-def limit_document(limit: Limit) -> dict[str, Any]:
-    """Write a limit as it is read, in credits where it is told in those."""
-    hidden = ("id", "by_operator") + (() if limit.unit == "nanousd" else ("when_unpriced", "credit_nanousd"))
-    document = {name: value for name, value in asdict(limit).items() if name not in hidden}
-    if limit.credit_nanousd:
-        document |= {"unit": CREDIT, "amount": limit.amount // limit.credit_nanousd}
-    return document
-
-
-def _read_limit(fields: Fields) -> Limit:
-    return _in_nanousd(fields, _check(fields, _read_terms(fields)))
-
-
-def read_key_limits(fields: Fields) -> list[Limit]:
-    """Read the list `limits` of a single key; errors are left in `fields`."""
-    return [replace(limit, subject="key") for limit in read_limits(fields)]
-
-
-def _read_terms(fields: Fields) -> Limit:
-    return Limit(
-        name=fields.slug("name"),
-        unit=fields.choice("unit", UNITS),
-        amount=fields.integer("amount", least=0),
-        window_s=fields.integer("window_s", least=1, most=WINDOW_S_MAX, nullable=True),
-        period=fields.choice("period", get_args(Period), nullable=True),
-        subject=fields.choice("subject", get_args(Subject), default="account"),
-        when_down=fields.choice("when_down", get_args(WhenDown), default="closed"),
-        dry_run=fields.flag("dry_run", default=False),
-        smooth=fields.flag("smooth", default=False),
-        route=fields.text("route", length_max=SCOPE_LENGTH_MAX),
-        model=fields.text("model", length_max=SCOPE_LENGTH_MAX),
-        output_default=fields.integer("output_default", least=1, most=TOKENS_MAX, nullable=True),
-        when_unpriced=fields.choice("when_unpriced", get_args(WhenUnpriced), default="admit"),
-        credit_nanousd=fields.integer("credit_nanousd", least=1, nullable=True),
-    )
-
-
-def _check(fields: Fields, limit: Limit) -> Limit:
-    is_money = limit.unit in ("nanousd", CREDIT)  # no set: what was read may be a list
-    if limit.output_default is not None and not (is_money or limit.unit == "token"):
-        fields.fail("output_default", "wrong_unit", "only applies to token and cost limits")
-    if limit.when_unpriced == "refuse" and not is_money:
-        fields.fail("when_unpriced", "wrong_unit", "only applies to cost limits")
-    if (limit.credit_nanousd is not None) != (limit.unit == CREDIT):
-        fields.fail("credit_nanousd", "wrong_unit", "is required for limits in credits, and only applies to them")
-    given = (limit.window_s is not None) + (limit.period is not None)
-    if limit.unit == "concurrent" and given:
-        fields.fail("unit", "wrong_window", "a concurrency limit cannot have window_s or period")
-    if limit.unit == "concurrent" and limit.when_down != "closed":
-        fields.fail("when_down", "wrong_unit", "a concurrency limit must be closed")
-    if limit.smooth and limit.window_s is None:
-        fields.fail("smooth", "wrong_window", "only applies to rate limits, which have a window_s")
-    if limit.smooth and limit.unit != "request":
-        fields.fail("smooth", "wrong_unit", "only applies to request limits")
-    numbers = isinstance(limit.amount, int) and isinstance(limit.window_s, int)  # what was read may be anything
-    if limit.smooth and numbers and limit.amount > SMOOTH_PER_S_MAX * (limit.window_s or 0) > 0:
-        fields.fail("smooth", "wrong_number", f"allows at most {SMOOTH_PER_S_MAX:,} requests per second")
-    if limit.unit != "concurrent" and given != 1:
-        fields.fail("window_s", "wrong_window", "set either window_s or period")
-    return limit
-
-
-def _in_nanousd(fields: Fields, limit: Limit) -> Limit:
-    """Turn credits into what is counted."""
-    if limit.unit != CREDIT or fields.errors:
-        return limit
-    amount = limit.amount * (limit.credit_nanousd or 0)
-    if amount > INTEGER_MAX:
-        fields.fail("amount", "wrong_number", f"is too large: the total can be at most {INTEGER_MAX} nano-USD")
-    return replace(limit, unit="nanousd", amount=amount)
+    return read(LimitTerms, document).limit()
 
 
 def _option(text: str) -> tuple[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.database import Connection
@@ -45,13 +45,6 @@ def find(
         entries += _public(now)
     wanted = (model or "").lower()
     return sorted((entry for entry in entries if wanted in entry.model.lower()), key=lambda entry: entry.model.lower())
-
-
-def document(entry: Entry) -> dict[str, Any]:
-    """Write an entry as JSON does; rates are whole nano-USD per million tokens or calls."""
-    tiers = [rates.to_json() for rates in entry.tiers]
-    since = entry.valid_from and entry.valid_from.isoformat()
-    return vars(entry) | {"valid_from": since, "tiers": tiers}
 
 
 def _own(price: OwnPrice) -> Entry:

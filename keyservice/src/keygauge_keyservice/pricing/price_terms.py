@@ -1,33 +1,91 @@
-"""Read a price from a request body or a command line, and refuse one that makes no sense."""
+"""Prices as requests, forms and command lines give them; those that make no sense are refused."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from msgspec import Meta, Struct, defstruct
 
 from keygauge.kinds import BY_ONE, PART_OF
 from keygauge.pricing.rates import Rates
-from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.errors import FieldError
+from keygauge_keyservice.field_types import Name, Text, Time
 from keygauge_keyservice.money import parse_usd
+from keygauge_keyservice.reading import read
 
 RATE_MAX = 10**12  # nano-USD per million tokens: 1,000 dollars; a call of 10^9 tokens still fits a bigint
 REQUEST_RATE_MAX = 10**17  # nano-USD per million calls: 100 dollars a call
 TIERS_MAX = 10
 ABOVE_MAX = 10**9
 _MILLION = 10**6
-_KINDS = ("input", "output", "cache_read", "cache_write", "reasoning")
 _BY_ONE = BY_ONE | {"request"}
 
+_Rate: TypeAlias = Annotated[int, Meta(ge=0, le=RATE_MAX, description="whole nano-USD per million tokens")]
+_Piece: TypeAlias = Annotated[int, Meta(ge=0, le=REQUEST_RATE_MAX, description="whole nano-USD per million")]
 
-def read_tiers(fields: Fields) -> list[Rates]:
-    """Read the list `tiers`; errors are left in `fields`."""
-    tiers = fields.each("tiers", _read_rates, most=TIERS_MAX)
-    if fields.errors:
-        return tiers
-    if not tiers:
-        fields.fail("tiers", "missing", "must have at least one tier")
-        return tiers
-    return _ordered(fields, tiers)
+
+if TYPE_CHECKING:
+    _Kinds = Struct
+else:
+    _Kinds = defstruct("_Kinds", [(kind, (_Piece if kind in BY_ONE else _Rate) | None, None) for kind in PART_OF])
+
+
+class PriceTier(_Kinds, omit_defaults=True):
+    """Rates for calls with more than `above` input tokens; a kind without one costs what it is part of, or nothing."""
+
+    above: Annotated[int, Meta(ge=0, le=ABOVE_MAX)] | None = None
+    input: _Rate | None = None
+    output: _Rate | None = None
+    cache_read: _Rate | None = None
+    cache_write: _Rate | None = None
+    reasoning: _Rate | None = None
+    request: _Piece | None = None
+
+    def rates(self) -> Rates:
+        """Return all rates; a kind of token without one of its own costs what the kind it belongs to costs."""
+        given, made = self.input or 0, self.output or 0
+        own = {kind: getattr(self, kind) for kind in PART_OF}
+        return Rates(
+            above=-1 if self.above is None else self.above,
+            input=given,
+            output=made,
+            cache_read=given if self.cache_read is None else self.cache_read,
+            cache_write=given if self.cache_write is None else self.cache_write,
+            reasoning=made if self.reasoning is None else self.reasoning,
+            request=self.request or 0,
+            details={kind: rate for kind, rate in own.items() if rate is not None},
+        )
+
+
+class PriceTerms(Struct):
+    """What a price is made of: a tier for the smallest calls, and larger ones."""
+
+    tiers: Annotated[list[PriceTier], Meta(min_length=1, max_length=TIERS_MAX)]
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say which tiers do not fit each other."""
+        sizes = sorted(-1 if tier.above is None else tier.above for tier in self.tiers)
+        if len(set(sizes)) < len(sizes):
+            yield FieldError("tiers", "same_size", "must not have two tiers with the same `above`")
+        if sizes[0] > 0:
+            yield FieldError("tiers", "no_first_tier", "must have one tier without `above`, for the smallest requests")
+
+    def rates(self) -> list[Rates]:
+        """Return the tiers by size; the smallest holds for every call that no larger one takes."""
+        first, *others = sorted((tier.rates() for tier in self.tiers), key=lambda rates: rates.above)
+        return [replace(first, above=-1), *others]
+
+
+class NewPrice(PriceTerms, kw_only=True):
+    """A price to be set: of any provider, for all accounts and from now on, where nothing else is said."""
+
+    model: Name
+    provider: Text | None = None
+    account: Text | None = None
+    valid_from: Time | None = None
 
 
 def parse_tiers(texts: list[str]) -> list[Rates]:
@@ -36,10 +94,7 @@ def parse_tiers(texts: list[str]) -> list[Rates]:
     Raises:
         Problem: 422, with what is wrong.
     """
-    fields = Fields({"tiers": [_document(text) for text in texts]})
-    tiers = read_tiers(fields)
-    fields.check()
-    return tiers
+    return read(PriceTerms, {"tiers": [_document(text) for text in texts]}).rates()
 
 
 def describe_details(rates: Rates) -> str:
@@ -52,39 +107,6 @@ def plain(number: Decimal) -> str:
     """Write a number without an exponent and without zeros at its end."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def _read_rates(fields: Fields) -> Rates:
-    rate = {name: fields.integer(name, least=0, most=RATE_MAX, nullable=True) for name in _KINDS}
-    above = fields.integer("above", least=0, most=ABOVE_MAX, nullable=True)
-    request = fields.integer("request", least=0, most=REQUEST_RATE_MAX, nullable=True)
-    own = {kind: fields.integer(kind, least=0, most=_most(kind), nullable=True) for kind in PART_OF}
-    given, made = rate["input"] or 0, rate["output"] or 0
-    # A kind of token without a rate of its own costs what the kind it belongs to costs.
-    return Rates(
-        above=-1 if above is None else above,
-        input=given,
-        output=made,
-        cache_read=given if rate["cache_read"] is None else rate["cache_read"],
-        cache_write=given if rate["cache_write"] is None else rate["cache_write"],
-        reasoning=made if rate["reasoning"] is None else rate["reasoning"],
-        request=request or 0,
-        details={kind: value for kind, value in own.items() if value is not None},
-    )
-
-
-def _most(kind: str) -> int:
-    return REQUEST_RATE_MAX if kind in BY_ONE else RATE_MAX
-
-
-def _ordered(fields: Fields, tiers: list[Rates]) -> list[Rates]:
-    """Sort by size; the smallest tier holds for every call that no larger one takes."""
-    tiers = sorted(tiers, key=lambda rates: rates.above)
-    if len({rates.above for rates in tiers}) < len(tiers):
-        fields.fail("tiers", "same_size", "must not have two tiers with the same `above`")
-    if tiers[0].above > 0:
-        fields.fail("tiers", "no_first_tier", "must have one tier without `above`, for the smallest requests")
-    return [replace(tiers[0], above=-1), *tiers[1:]]
 
 
 def _document(text: str) -> dict[str, object]:

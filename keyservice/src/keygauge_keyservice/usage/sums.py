@@ -68,6 +68,21 @@ class UsageSums:
         """Time of an average call; None without calls."""
         return self.duration_us / _US / self.requests if self.requests else None
 
+    @property
+    def p50_s(self) -> float | None:
+        """The median of the calls' times."""
+        return self.percentile_s(0.5)
+
+    @property
+    def p95_s(self) -> float | None:
+        """The time that 95 % of the calls stayed within."""
+        return self.percentile_s(0.95)
+
+    @property
+    def p99_s(self) -> float | None:
+        """The time that 99 % of the calls stayed within."""
+        return self.percentile_s(0.99)
+
     def percentile_s(self, share: float) -> float | None:
         """Estimate the time within which a share (0 to 1) of the calls were answered, as Prometheus does.
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
-from flask import request
+import msgspec
+from flask import Response, request
 from psycopg.types.json import Jsonb
 
 from keygauge_keyservice.database import Connection
@@ -19,17 +20,16 @@ _LENGTH_MAX = 200
 _SECRETS = ("token", "secret", "link")  # shown once: null in the answer to a repetition
 
 _P = ParamSpec("_P")
-Answer = tuple[dict[str, Any] | str, int]  # text is the nothing of a 204
 
 
-def idempotent(view: Callable[_P, Answer | dict[str, Any]]) -> Callable[_P, Answer]:
+def idempotent(view: Callable[_P, Response]) -> Callable[_P, Response]:
     """Do a write with an `Idempotency-Key` once, however often it is sent within a day."""
 
     @wraps(view)
-    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Answer:
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Response:
         key = request.headers.get("Idempotency-Key")
         if key is None:
-            return _whole(view(*args, **kwargs))
+            return view(*args, **kwargs)
         if not (1 <= len(key) <= _LENGTH_MAX and key.isascii() and key.isprintable()):
             raise invalid(FieldError("Idempotency-Key", "wrong_text", f"give 1 to {_LENGTH_MAX} printable characters"))
         name = hashlib.sha256(f"{request.method} {request.path}\n{key}".encode()).digest()
@@ -38,23 +38,19 @@ def idempotent(view: Callable[_P, Answer | dict[str, Any]]) -> Callable[_P, Answ
         if earlier is not None:
             return earlier
         try:
-            body, status = _whole(view(*args, **kwargs))
+            answer = view(*args, **kwargs)
         except Exception:
             with services().connection() as connection:
                 connection.execute("/* idempotency.release */ DELETE FROM idempotency WHERE hash = %s", (name,))
             raise
         with services().connection() as connection:
-            _keep(connection, name, body, status)
-        return body, status
+            _keep(connection, name, answer)
+        return answer
 
     return guarded
 
 
-def _whole(answer: Answer | dict[str, Any]) -> Answer:
-    return answer if isinstance(answer, tuple) else (answer, 200)
-
-
-def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Answer | None:
+def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Response | None:
     """Return the earlier answer; None where this is the first time.
 
     Raises:
@@ -78,14 +74,16 @@ def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Answer | 
         raise Problem(409, "in_progress", "A request with this Idempotency-Key is not done yet: look for its result.")
     if bytes(row["fingerprint"]) != fingerprint:
         raise Problem(422, "key_reused", "This Idempotency-Key came with another body before: draw a new one.")
-    return "" if row["body"] is None else row["body"], row["status"]
+    body = b"" if row["body"] is None else msgspec.json.encode(row["body"])
+    return Response(body, row["status"], content_type="application/json")
 
 
-def _keep(connection: Connection, name: bytes, body: dict[str, Any] | str, status: int) -> None:
+def _keep(connection: Connection, name: bytes, answer: Response) -> None:
     kept = None
-    if isinstance(body, dict):
+    if answer.data:
+        body = msgspec.json.decode(answer.data, type=dict[str, Any])
         kept = Jsonb({field: None if field in _SECRETS else value for field, value in body.items()})
     connection.execute(
         "/* idempotency.keep */ UPDATE idempotency SET status = %s, body = %s WHERE hash = %s",
-        (status, kept, name),
+        (answer.status_code, kept, name),
     )

@@ -1,4 +1,4 @@
-"""Read the JSON body of a request as one of the types that describe it."""
+"""Bodies and queries of requests, and bodies of answers, as the types that describe them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,45 @@ import re
 from typing import TypeVar
 
 import msgspec
-from flask import request
+from flask import Response, request
+from msgspec import Struct
 
+from keygauge_keyservice import reading
 from keygauge_keyservice.errors import FieldError, Problem
 
 _T = TypeVar("_T")
+_S = TypeVar("_S", bound=Struct)
 _place = re.compile(r" - at `\$\.?(.*)`$").search
+
+
+def body(kind: type[_S]) -> _S:
+    """Return the current request's JSON body as a `kind`.
+
+    Raises:
+        Problem: 422 with every error, or the body is not JSON.
+    """
+    try:
+        document = request.get_json(force=True, silent=True)
+    except RecursionError:  # a body of brackets only
+        document = None
+    if document is None:
+        raise Problem(422, "invalid_json", "The request body is not valid JSON.")
+    return reading.read(kind, document)
+
+
+def query(kind: type[_S]) -> _S:
+    """Return the current request's query as a `kind`.
+
+    Raises:
+        Problem: 422 with every error.
+    """
+    return reading.read_query(kind, request.args)
+
+
+def answer(kind: type[Struct], content: object, status: int = 200) -> Response:
+    """Answer with a `kind` made of the attributes or items of `content`."""
+    told = msgspec.json.encode(msgspec.convert(content, kind, from_attributes=True))
+    return Response(told, status, content_type="application/json")
 
 
 def message(kind: type[_T], *, code: str) -> _T:

@@ -11,10 +11,10 @@ from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import sessions
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.keys import key_limits, key_terms, keys, rotation
-from keygauge_keyservice.limits.limit_terms import read_key_limits
+from keygauge_keyservice.keys import key_limits, keys, rotation
+from keygauge_keyservice.keys.key_terms import KeyTerms
+from keygauge_keyservice.limits.limit_terms import LimitList
 from keygauge_keyservice.portal import audit_text, auth, date_range, limit_text, reader
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
@@ -22,6 +22,7 @@ from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.portal.pages import key_form, limit_form, overview
 from keygauge_keyservice.portal.pages.keys import is_form_id
 from keygauge_keyservice.portal.pages.limit_form import Row
+from keygauge_keyservice.reading import attempt, given
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.web.context import services
 
@@ -47,12 +48,11 @@ def change(key_id: str) -> Response | tuple[str, int]:
     document, day = key_form.document(request.form), request.form.get("expires_on", "").strip()
     if day != key_form.of_key(key)["expires_on"]:  # else the time of day is kept
         document["expires_at"] = f"{day}T00:00:00+00:00" if day else None
-    given = Fields(document)
-    terms = key_terms.read_terms(given, is_new=False)
-    if given.errors:
-        return _page(key_id, given=request.form, errors=key_form.errors(given)), 422
+    terms, errors = attempt(KeyTerms, document)
+    if terms is None:
+        return _page(key_id, given=request.form, errors=key_form.told(errors)), 422
     with services().connection() as connection:
-        keys.change(connection, key_id, actor=member.email, by_operator=member.is_operator, **terms)
+        keys.change(connection, key_id, actor=member.email, by_operator=member.is_operator, **given(terms))
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 
@@ -62,13 +62,13 @@ def replace_limits(key_id: str) -> Response | tuple[str, int]:
     member = auth.require_change()
     with services().connection() as connection:
         require_own(connection, key_id)
-        rows, given = limit_form.read(request.form, key_limits.find(connection, key_id))
-    limits = read_key_limits(given)
-    if given.errors:
-        return _page(key_id, rows=rows, wrong_limits=limit_form.errors(given)), 422
+        rows, document = limit_form.read(request.form, key_limits.find(connection, key_id))
+    limits, errors = attempt(LimitList, document)
+    if limits is None:
+        return _page(key_id, rows=rows, wrong_limits=limit_form.told(errors)), 422
     with services().connection() as connection:
         keys.lock(connection, key_id)
-        key_limits.replace(connection, key_id, limits, actor=member.email, by_operator=member.is_operator)
+        key_limits.replace(connection, key_id, limits.of_key(), actor=member.email, by_operator=member.is_operator)
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 

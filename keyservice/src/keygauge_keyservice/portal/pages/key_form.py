@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
-from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.keys.keys import Key
 
 _LISTS = ("scopes", "routes", "networks", "models")
@@ -36,6 +36,6 @@ def document(form: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def errors(fields: Fields) -> dict[str, str]:
+def told(errors: Sequence[FieldError]) -> dict[str, str]:
     """Return what is wrong by the form's field."""
-    return {error.field.partition("[")[0]: error.detail for error in fields.errors}
+    return {error.field.partition("[")[0]: error.detail for error in errors}

@@ -6,23 +6,23 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Literal, get_args
+from typing import Literal
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge.key import Environment
 from keygauge_keyservice.accounts import accounts, sessions
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.fields import Fields
-from keygauge_keyservice.keys import key_limits, key_search, key_terms, keys
+from keygauge_keyservice.keys import key_limits, key_search, keys
+from keygauge_keyservice.keys.key_terms import NewKey
 from keygauge_keyservice.limits import definitions
-from keygauge_keyservice.limits.limit_terms import read_key_limits
+from keygauge_keyservice.limits.limit_terms import LimitList
 from keygauge_keyservice.portal import auth, limit_text
 from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.portal.pages import key_form, limit_form
 from keygauge_keyservice.portal.tables import key_table
+from keygauge_keyservice.reading import attempt, given
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("keys", __name__, url_prefix="/keys")
@@ -51,14 +51,12 @@ def create() -> str | Response | tuple[str, int]:
     """Create a key and show its token: in this answer and never again."""
     member, form = auth.require_change(), request.form
     lifetime, form_id = form.get("lifetime", ""), form.get("form_id", "")
-    fields = Fields(key_form.document(form) | {"environment": form.get("environment")})
-    environment: Environment = fields.choice("environment", get_args(Environment), default="live")
-    terms = key_terms.read_terms(fields, is_new=True)
-    rows, given = limit_form.read(form, ())
-    limits = read_key_limits(given)
-    if fields.errors or given.errors or lifetime not in _LIFETIMES or not is_form_id(form_id):
+    terms, errors = attempt(NewKey, key_form.document(form) | {"environment": form.get("environment")})
+    rows, document = limit_form.read(form, ())
+    limits, wrong_limits = attempt(LimitList, document)
+    if terms is None or limits is None or lifetime not in _LIFETIMES or not is_form_id(form_id):
         return _form(
-            errors=key_form.errors(fields), rows=rows, wrong_limits=limit_form.errors(given), is_wrong=True
+            errors=key_form.told(errors), rows=rows, wrong_limits=limit_form.told(wrong_limits), is_wrong=True
         ), 422
     with services().connection() as connection:
         if not sessions.spend_form(connection, auth.current_session(), form_id):
@@ -67,13 +65,12 @@ def create() -> str | Response | tuple[str, int]:
             connection,
             peppers=services().settings.peppers,
             account_id=auth.current_account_id(),
-            environment=environment,
             actor=member.email,
             by_operator=member.is_operator,
-            **terms | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
+            **given(terms) | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
         )
-        if limits:
-            key_limits.replace(connection, key.id, limits, actor=member.email, by_operator=member.is_operator)
+        if limits.limits:
+            key_limits.replace(connection, key.id, limits.of_key(), actor=member.email, by_operator=member.is_operator)
     return render_template("portal/key_created.html", key=key, token=token)
 
 

@@ -9,10 +9,11 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from keygauge_keyservice.fields import Fields
+from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, read_key_limits
+from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, LimitTerms
 from keygauge_keyservice.money import parse_integer, parse_usd
+from keygauge_keyservice.reading import attempt
 
 _UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "concurrent requests"}
 _PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "day": "day (UTC)", "month": "month (UTC)"}
@@ -34,15 +35,15 @@ class Row:
 SPARE_ROWS = (Row(), Row())
 
 
-def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], Fields]:
+def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], dict[str, Any]]:
     """Return the rows that were sent, and their limits as the API would get them."""
     rows = [row for row in _given(form) if row.amount]
-    return rows, Fields({"limits": _documents(rows, {limit.name: limit for limit in old})})
+    return rows, {"limits": _documents(rows, {limit.name: limit for limit in old})}
 
 
-def errors(given: Fields) -> list[str]:
+def told(errors: Sequence[FieldError]) -> list[str]:
     """Write what is wrong with the limits."""
-    return [f"{error.field.removeprefix('limits')}: {error.detail}" for error in given.errors]
+    return [f"{error.field.removeprefix('limits')}: {error.detail}" for error in errors]
 
 
 def rows_of(limits: Sequence[Limit]) -> list[Row]:
@@ -116,6 +117,4 @@ def _row(limit: Limit) -> Row:
 
 def _is_enforced(unit: str) -> bool:
     per = {} if unit == "concurrent" else {"period": "day"}
-    fields = Fields({"limits": [{"name": "any", "unit": unit, "amount": 1, **per}]})
-    read_key_limits(fields)
-    return not fields.errors
+    return attempt(LimitTerms, {"name": "any", "unit": unit, "amount": 1, **per})[0] is not None

@@ -9,12 +9,13 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import accounts, members, plans, sessions
+from keygauge_keyservice.accounts.account_terms import NewAccount
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import directory, keys
 from keygauge_keyservice.portal import auth, limit_text
 from keygauge_keyservice.portal.tables import account_table
+from keygauge_keyservice.reading import attempt
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("operator", __name__, url_prefix="/operator")
@@ -52,12 +53,12 @@ def change_plans() -> Response:
 @blueprint.post("/accounts")
 def create() -> Response | tuple[str, int]:
     """Make an account."""
-    given = Fields({"name": request.form.get("name", "").strip(), "plan": request.form.get("plan")})
-    name, plan_id = given.name("name"), given.slug("plan")
-    if given.errors:
+    document = {"name": request.form.get("name", "").strip(), "plan": request.form.get("plan")}
+    given, _ = attempt(NewAccount, document)
+    if given is None:
         return _page(wrong="Enter a name of 1 to 100 printable characters and choose a plan."), 422
     with services().connection() as connection:
-        account = accounts.create(connection, name=name, plan_id=plan_id, actor=auth.current_member().email)
+        account = accounts.create(connection, name=given.name, plan_id=given.plan, actor=auth.current_member().email)
     return redirect(url_for("portal.operator.read", account_id=account.id), 303)
 
 

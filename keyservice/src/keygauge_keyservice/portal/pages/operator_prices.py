@@ -12,16 +12,15 @@ from werkzeug.wrappers import Response as BaseResponse
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.fields import Fields
 from keygauge_keyservice.keys import directory
-from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.money import parse_usd
 from keygauge_keyservice.portal import auth, price_text
 from keygauge_keyservice.portal.pages.operator import blueprint, query_text
 from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
-from keygauge_keyservice.pricing.price_terms import read_tiers
+from keygauge_keyservice.pricing.price_terms import NewPrice
+from keygauge_keyservice.reading import attempt
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 
@@ -38,20 +37,17 @@ def list_prices() -> str:
 @blueprint.post("/prices")
 def add_price() -> BaseResponse | tuple[str, int]:
     """Add a price that holds from now on."""
-    given = Fields(_document(request.form))
-    model, tiers = given.name("model"), read_tiers(given)
-    provider = given.text("provider", length_max=TEXT_LENGTH_MAX)
-    account_id = given.text("account", length_max=TEXT_LENGTH_MAX)
-    if given.errors:
-        return _page(wrong=[f"{error.field.removeprefix('tiers[0].')}: {error.detail}" for error in given.errors]), 422
+    given, errors = attempt(NewPrice, _document(request.form))
+    if given is None:
+        return _page(wrong=[f"{error.field.removeprefix('tiers[0].')}: {error.detail}" for error in errors]), 422
     with services().connection() as connection:
         own_prices.set_price(
             connection,
-            model=model,
-            tiers=tiers,
+            model=given.model,
+            tiers=given.rates(),
             valid_from=datetime.now(UTC),
-            provider=provider,
-            account_id=account_id,
+            provider=given.provider,
+            account_id=given.account,
             actor=auth.current_member().email,
         )
     return redirect(url_for("portal.operator.list_prices", notice="added"), 303)

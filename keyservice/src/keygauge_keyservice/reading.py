@@ -1,0 +1,208 @@
+"""Read JSON objects and queries as the types that describe them, and tell every error at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from msgspec import UNSET, Struct, inspect
+
+from keygauge_keyservice.errors import FieldError, invalid
+
+INTEGER_MAX = 2**53 - 1  # the largest that every JSON reader keeps exact
+YEAR_MIN = 1970  # no call is older; far from year 1, where neither Python nor the database can change zones
+_SHOWN_MAX = 100  # of the name of a field that nobody knows
+_DIGITS_MAX = 20
+
+_S = TypeVar("_S", bound=Struct)
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A type whose fields must also fit each other."""
+
+    def faults(self) -> Iterable[FieldError]:
+        """Say which do not."""
+
+
+def read(kind: type[_S], document: object) -> _S:
+    """Return a JSON object as a `kind`.
+
+    Raises:
+        Problem: 422 with every error.
+    """
+    return _whole(*attempt(kind, document))
+
+
+def read_query(kind: type[_S], query: Mapping[str, str]) -> _S:
+    """Return a query as a `kind`: integers are written in digits.
+
+    Raises:
+        Problem: 422 with every error.
+    """
+    return _whole(*_QueryReader().attempt(kind, dict(query)))
+
+
+def attempt(kind: type[_S], document: object) -> tuple[_S | None, list[FieldError]]:
+    """Return a JSON object as a `kind`, or None and what is wrong with it."""
+    return _Reader().attempt(kind, document)
+
+
+def given(message: Struct) -> dict[str, Any]:
+    """Return the fields of a message that were given: those whose default is UNSET, where they are set."""
+    return {name: value for name in message.__struct_fields__ if (value := getattr(message, name)) is not UNSET}
+
+
+def _whole(message: _S | None, errors: list[FieldError]) -> _S:
+    if message is None:
+        raise invalid(*errors)
+    return message
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self.errors: list[FieldError] = []
+
+    def attempt(self, kind: type[_S], document: object) -> tuple[_S | None, list[FieldError]]:
+        """Return an object as a `kind`, or None and the errors by their fields."""
+        message = self._object(kind, document, "")
+        errors = sorted(self.errors, key=lambda error: error.field)
+        return (None if errors else message), errors
+
+    def _object(self, kind: type[_S], document: object, path: str) -> _S | None:
+        if not isinstance(document, dict):
+            self._fail(path.rstrip(".") or "body", "wrong_type", "must be a JSON object")
+            return None
+        before, values = len(self.errors), {}
+        fields = _fields(kind)
+        for name in document.keys() - fields.keys():
+            self._fail(f"{path}{str(name)[:_SHOWN_MAX]}", "unknown_field", "unknown field")
+        for name, field in fields.items():
+            if name in document:
+                values[field.name] = self._value(field.type, document[name], f"{path}{name}")
+            elif field.required:
+                self._fail(f"{path}{name}", "missing", "is required")
+        if len(self.errors) > before:
+            return None
+        message = kind(**values)
+        if isinstance(message, Checked):
+            self.errors += [FieldError(f"{path}{one.field}", one.code, one.detail) for one in message.faults()]
+        return message
+
+    def _value(self, kind: inspect.Type, value: object, path: str) -> Any:
+        kind, extra = _plain(kind)
+        if isinstance(kind, inspect.UnionType):  # with null, else JSON has one type for a field
+            if value is None:
+                return None
+            kind, extra = _plain(next(one for one in kind.types if not isinstance(one, inspect.NoneType)))
+        if value is None:
+            self._fail(path, "missing", "is required")
+            return None
+        if isinstance(kind, inspect.StructType):
+            return self._object(kind.cls, value, f"{path}.")
+        if isinstance(kind, inspect.ListType):
+            return self._list(kind, value, path)
+        try:
+            return self._scalar(kind, value, extra)
+        except ValueError:
+            self._complain(path, kind, extra)
+            return None
+
+    def _list(self, kind: inspect.ListType, value: object, path: str) -> list[Any] | None:
+        least, most = kind.min_length or 0, kind.max_length
+        if not isinstance(value, list) or len(value) < least or (most is not None and len(value) > most):
+            size = f"at most {most}" if not least else f"{least} to {most}"
+            self._fail(path, "wrong_list", f"must be a list of {size} items")
+            return None
+        items = [self._value(kind.item_type, item, f"{path}[{index}]") for index, item in enumerate(value)]
+        is_of_objects = isinstance(_plain(kind.item_type)[0], inspect.StructType)
+        return items if is_of_objects else list(dict.fromkeys(items))
+
+    def _scalar(self, kind: inspect.Type, value: object, extra: Mapping[str, Any]) -> object:
+        """Return a value as it is kept.
+
+        Raises:
+            ValueError: it is not of this type.
+        """
+        if isinstance(kind, inspect.DateTimeType):
+            return _moment(value)
+        if not _is_a(kind, value):
+            raise ValueError
+        take: Callable[[Any], object] | None = extra.get("take")
+        return take(value) if take else value
+
+    def _complain(self, path: str, kind: inspect.Type, extra: Mapping[str, Any]) -> None:
+        """Tell that a value is not of its type."""
+        if "hint" in extra:
+            self._fail(path, extra["code"], extra["hint"])
+        elif isinstance(kind, inspect.StrType):
+            self._fail(path, "wrong_text", f"must have at most {kind.max_length} printable characters")
+        elif isinstance(kind, inspect.IntType):
+            least, most = _bounds(kind)
+            self._fail(path, "wrong_number", f"must be an integer from {least} to {most}")
+        elif isinstance(kind, inspect.LiteralType):
+            self._fail(path, "wrong_choice", f"must be one of {', '.join(map(str, kind.values))}")
+        elif isinstance(kind, inspect.DateTimeType):
+            self._fail(path, "wrong_time", f"must be a time from {YEAR_MIN} on, such as 2030-01-31T12:00:00Z")
+        else:
+            self._fail(path, "wrong_type", "must be true or false")
+
+    def _fail(self, path: str, code: str, detail: str) -> None:
+        self.errors.append(FieldError(path, code, detail))
+
+
+class _QueryReader(_Reader):
+    def _scalar(self, kind: inspect.Type, value: object, extra: Mapping[str, Any]) -> object:
+        if isinstance(kind, inspect.IntType):
+            value = _integer(value)
+        return super()._scalar(kind, value, extra)
+
+
+@cache
+def _fields(kind: type[Struct]) -> dict[str, inspect.Field]:
+    described: Any = inspect.type_info(kind)
+    return {field.encode_name: field for field in described.fields}
+
+
+def _plain(kind: inspect.Type) -> tuple[inspect.Type, Mapping[str, Any]]:
+    """Take what is said about a type off it: it, and our part of what is said."""
+    if isinstance(kind, inspect.Metadata):
+        return kind.type, kind.extra or {}
+    return kind, {}
+
+
+def _is_a(kind: inspect.Type, value: object) -> bool:
+    if isinstance(kind, inspect.StrType):
+        return isinstance(value, str) and value.isprintable() and len(value) <= (kind.max_length or len(value))
+    if isinstance(kind, inspect.IntType):
+        least, most = _bounds(kind)
+        return type(value) is int and least <= value <= most
+    if isinstance(kind, inspect.LiteralType):
+        return isinstance(value, str) and value in kind.values
+    return isinstance(kind, inspect.BoolType) and isinstance(value, bool)
+
+
+def _bounds(kind: inspect.IntType) -> tuple[int, int]:
+    return kind.ge or 0, INTEGER_MAX if kind.le is None else kind.le
+
+
+def _integer(value: object) -> int:
+    if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _DIGITS_MAX):
+        raise ValueError
+    return int(value)
+
+
+def _moment(value: object) -> datetime:
+    """Read a time of RFC 3339 with an offset; return it in UTC."""
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - what a caller of ours gave, not a fault of the code
+    try:
+        at = datetime.fromisoformat(value)
+        in_utc = at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError from error
+    if at.tzinfo is None or in_utc.year < YEAR_MIN:
+        raise ValueError
+    return in_utc

@@ -1,0 +1,128 @@
+"""Documents and queries are read as the types that describe them; every error is told at once, by its field."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import pytest
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from keygauge_keyservice.errors import FieldError, Problem
+from keygauge_keyservice.field_types import Name, NumberCursor, Slug, Text, Time
+from keygauge_keyservice.reading import attempt, given, read, read_query
+
+
+class Part(Struct):
+    id: Slug
+    count: Annotated[int, Meta(ge=1, le=9)] = 1
+
+
+class Whole(Struct):
+    name: Name
+    kind: Literal["a", "b"] = "a"
+    is_on: bool = False
+    note: Text | None = None
+    at: Time | None = field(name="from", default=None)
+    parts: Annotated[list[Part], Meta(max_length=2)] = []
+    words: Annotated[list[Text], Meta(min_length=1)] | UnsetType = UNSET
+
+    def faults(self):
+        if self.is_on and self.kind == "b":
+            yield FieldError("is_on", "wrong_unit", "only applies to a")
+
+
+class Query(Struct):
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    after: NumberCursor | None = None
+
+
+def errors(document):
+    message, found = attempt(Whole, document)
+    assert (message is None) == bool(found)
+    return {error.field: error.code for error in found}
+
+
+def test_what_is_given_is_taken():
+    document = {
+        "name": "x",
+        "from": "2030-01-31T12:00:00+02:00",
+        "parts": [{"id": "p", "count": 9}],
+        "words": ["w", "w"],
+    }
+    whole = read(Whole, document)
+    assert whole.at == datetime(2030, 1, 31, 10, tzinfo=UTC)
+    assert whole.parts == [Part("p", 9)]
+    assert whole.words == ["w"]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"name": ""}, {"name": "wrong_name"}),
+        ({"name": " x"}, {"name": "wrong_name"}),
+        ({"name": "x" * 101}, {"name": "wrong_name"}),
+        ({"name": "a\nb"}, {"name": "wrong_name"}),
+        ({"name": None}, {"name": "missing"}),
+        ({"name": 5}, {"name": "wrong_name"}),
+        ({"kind": "c"}, {"kind": "wrong_choice"}),
+        ({"kind": ["a"]}, {"kind": "wrong_choice"}),
+        ({"is_on": 1}, {"is_on": "wrong_type"}),
+        ({"note": "\0"}, {"note": "wrong_text"}),
+        ({"note": "x" * 513}, {"note": "wrong_text"}),
+        ({"from": "2030-01-31"}, {"from": "wrong_time"}),
+        ({"from": "1969-12-31T23:59:59Z"}, {"from": "wrong_time"}),
+        ({"from": "0001-01-01T00:00:00+14:00"}, {"from": "wrong_time"}),
+        ({"from": 5}, {"from": "wrong_time"}),
+        ({"parts": {}}, {"parts": "wrong_list"}),
+        ({"parts": [{"id": "p"}] * 3}, {"parts": "wrong_list"}),
+        (
+            {"parts": [{"id": "p"}, {"id": "P", "count": 0}]},
+            {"parts[1].count": "wrong_number", "parts[1].id": "wrong_slug"},
+        ),
+        ({"parts": [5]}, {"parts[0]": "wrong_type"}),
+        ({"parts": [{}]}, {"parts[0].id": "missing"}),
+        ({"parts": [{"id": "p", "count": True}]}, {"parts[0].count": "wrong_number"}),
+        ({"parts": [{"id": "p", "count": 2.0}]}, {"parts[0].count": "wrong_number"}),
+        ({"words": []}, {"words": "wrong_list"}),
+        ({"words": None}, {"words": "missing"}),
+        ({"at": "2030-01-31T12:00:00Z"}, {"at": "unknown_field"}),
+        ({"kind": "b", "is_on": True}, {"is_on": "wrong_unit"}),
+    ],
+)
+def test_what_is_wrong_is_told_by_its_field(change, found):
+    assert errors({"name": "x", **change}) == found
+
+
+def test_every_error_is_told_at_once():
+    found = {"name": "missing", "kind": "wrong_choice", "other": "unknown_field", "parts[0].id": "wrong_slug"}
+    assert errors({"kind": "c", "other": 1, "parts": [{"id": ""}]}) == found
+
+
+@pytest.mark.parametrize("document", [None, [], "x", 5])
+def test_what_is_no_object_is_refused(document):
+    assert errors(document) == {"body": "wrong_type"}
+
+
+def test_a_refusal_is_a_problem_with_all_fields():
+    with pytest.raises(Problem) as caught:
+        read(Whole, {"kind": "c"})
+    assert caught.value.status == 422
+    assert [error.field for error in caught.value.errors] == ["kind", "name"]
+
+
+def test_only_what_is_set_is_given():
+    assert "words" not in given(read(Whole, {"name": "x"}))
+    assert given(read(Whole, {"name": "x", "words": ["w"]}))["words"] == ["w"]
+
+
+def test_a_query_has_its_numbers_in_digits():
+    assert read_query(Query, {"limit": "5"}) == Query(5)
+    for text in ("0", "501", "x", "", "1" * 30, "\uff15", "+5", "1.0"):
+        with pytest.raises(Problem):
+            read_query(Query, {"limit": text})
+
+
+def test_a_cursor_of_numbers_is_one():
+    assert read_query(Query, {"after": "7"}).after == 7
+    for text in ("x", "-1", "9" * 20, "\u0663"):
+        with pytest.raises(Problem):
+            read_query(Query, {"after": text})
