@@ -1,18 +1,25 @@
 # The key service and the demo API from this repository: `docker build --target keyservice .` or `--target demo`.
-FROM python:3.13-slim-bookworm AS build
+# What is installed is checked against the hashes in locked/ ("make lock" writes them), and images against their digests.
+FROM python:3.13-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8 AS build
 WORKDIR /source
-RUN python -m venv /opt/keygauge
-COPY constraints.txt LICENSE ./
+ENV PIP_NO_CACHE_DIR=1
+COPY locked locked
+RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r locked/build.txt \
+    && python -m venv /opt/keygauge && /opt/keygauge/bin/pip install --require-hashes -r locked/keyservice.txt
+COPY LICENSE ./
 COPY instrumentation instrumentation
 COPY keyservice keyservice
-RUN /opt/keygauge/bin/pip install --no-cache-dir -c constraints.txt "./instrumentation[otlp,prometheus]" ./keyservice
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir wheels ./instrumentation ./keyservice \
+    && /opt/keygauge/bin/pip install --no-index --no-deps wheels/*.whl
 
 FROM build AS build-demo
+RUN /opt/keygauge/bin/pip install --require-hashes -r locked/demo.txt
 COPY dashboards dashboards
 COPY demo demo
-RUN /opt/keygauge/bin/pip install --no-cache-dir -c constraints.txt ./dashboards "./keyservice[embedded]" ./demo
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir demo-wheels ./dashboards ./demo \
+    && /opt/keygauge/bin/pip install --no-index --no-deps demo-wheels/*.whl
 
-FROM python:3.13-slim-bookworm AS run
+FROM python:3.13-slim-bookworm@sha256:67a1e1f215ccda113cfc024e8639049257e88f273898f595b61476d128d387e8 AS run
 ENV PATH=/opt/keygauge/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 RUN useradd --system --uid 10001 --no-create-home keygauge \
     && install --directory --owner keygauge --mode 0700 /var/lib/keygauge

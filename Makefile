@@ -11,7 +11,7 @@ SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs dashboards dist format env up clean
+.PHONY: help demo test check bench docs dashboards dist format lock env up clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,13 @@ dist: $(BIN)/.dev ## build and check sdists and wheels in dist/, with their SHA-
 	done
 	$(BIN)/twine check --strict dist/*
 	cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS
+
+lock: ## write the hashes of what the images install (needs uv)
+	@for name in build keyservice demo; do \
+		uv pip compile --quiet --python-platform linux --python-version 3.13 --generate-hashes --no-header --no-annotate \
+			$(foreach name,keygauge keygauge-keyservice keygauge-dashboards keygauge-demo,--no-emit-package $(name)) \
+			--constraint constraints.txt locked/$$name.in --output-file locked/$$name.txt; \
+	done
 
 env: .env ## write .env with new secrets for the containers
 

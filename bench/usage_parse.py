@@ -1,7 +1,7 @@
 """Time the reading of usage: microseconds added per JSON answer and per streamed event, by provider, and peak memory.
 
-Compared in the same run with `json.loads` of the same body, and with LiteLLM's own extraction where `BENCH_LITELLM` is
-a Python that has it, in an environment of its own. The last line is one JSON object.
+Compared in the same run with `json.loads` of the same body, and with LiteLLM's own extraction, in the environment that
+the tests prepare for it (`BENCH_LITELLM` names another Python that has it). The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 import tracemalloc
 from collections import defaultdict
@@ -16,6 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keygauge.usage import reader_for
+
+sys.path.append(str(Path(__file__).parents[1] / "tests/e2e"))  # how tests prepare the environments of others
+import environments
 
 ROUNDS = 9
 CALLS = 2_000
@@ -100,32 +104,45 @@ def per_event_us(first: bytes, *chunks: bytes) -> float:
 
 
 def by_provider() -> dict[str, float]:
-    """Time each provider's answers as its documentation shows them: whole ones, and streams event by event."""
+    """Time each provider's answers as its documentation shows them: whole ones, and streams event by event.
+
+    Beside that, the most that one of them held, in KiB.
+    """
     took: defaultdict[str, list[float]] = defaultdict(list)
+    held: defaultdict[str, float] = defaultdict(float)
     for path in sorted(GOLDEN.iterdir()):
         body = path.read_bytes()
         end = {".sse": b"\n\n", ".ndjson": b"\n"}.get(path.suffix)
         chunks = [body] if end is None else [part + end for part in body.split(end) if part]
         kind = "json" if end is None else "sse"
         us = best_us(lambda path=path, chunks=chunks: read(TYPES[path.suffix], *chunks), calls=200)
-        took[f"{path.stem.partition('_')[0]}_golden_{kind}_us"].append(us / len(chunks))
-    return {name: round(sum(times) / len(times), 2) for name, times in took.items()}
+        provider = path.stem.partition("_")[0]
+        took[f"{provider}_golden_{kind}_us"].append(us / len(chunks))
+        name = f"{provider}_golden_peak_kb"
+        held[name] = max(held[name], peak_kb(TYPES[path.suffix], *chunks))
+    return {name: round(sum(times) / len(times), 2) for name, times in took.items()} | held
 
 
-def peak_kb(content_type: bytes, head: bytes, tail: bytes) -> int:
-    """Return the most that is held of an answer with one member of 8 MiB, in pieces of 64 KiB."""
-    piece = b"QUJD" * 2**14
+def peak_kb(content_type: bytes, *chunks: bytes) -> float:
+    """Return the most that is held of an answer beside the chunks themselves."""
     tracemalloc.start()
-    read(content_type, head, *[piece] * (LARGE_BYTES // len(piece)), tail)
+    read(content_type, *chunks)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return round(peak / 1024)
+    return round(peak / 1024, 1)
+
+
+def large(head: bytes, tail: bytes) -> list[bytes]:
+    """Return an answer with one member of 8 MiB, in pieces of 64 KiB."""
+    piece = b"QUJD" * 2**14
+    return [head, *[piece] * (LARGE_BYTES // len(piece)), tail]
 
 
 def litellm_us() -> float | None:
-    python = os.environ.get("BENCH_LITELLM")
-    if not python:
-        print("LiteLLM is left out: BENCH_LITELLM names no Python that has it")
+    try:
+        python = os.environ.get("BENCH_LITELLM") or environments.prepare("litellm") / "python"
+    except (OSError, subprocess.SubprocessError) as error:
+        print("LiteLLM is left out, its environment cannot be made here:", error)
         return None
     script = LITELLM.replace("{rounds}", "5").replace("{calls}", "300")
     done = subprocess.run([python, "-c", script], input=json.dumps(CHAT), capture_output=True, text=True, check=False)
@@ -150,8 +167,8 @@ def main() -> None:
         "anthropic_json_us": best_us(lambda: read(TYPES[".json"], message)),
         "anthropic_sse_us": per_event_us(start + delta, delta),
         **by_provider(),
-        "large_json_peak_kb": peak_kb(TYPES[".json"], b'{"image":"', b'",' + usage),
-        "large_sse_peak_kb": peak_kb(TYPES[".sse"], b'data: {"image":"', b'",' + usage + b"\n\n"),
+        "large_json_peak_kb": peak_kb(TYPES[".json"], *large(b'{"image":"', b'",' + usage)),
+        "large_sse_peak_kb": peak_kb(TYPES[".sse"], *large(b'data: {"image":"', b'",' + usage + b"\n\n")),
         "json_loads_us": best_us(lambda: json.loads(chat)),
         "litellm_us": litellm_us(),
     }

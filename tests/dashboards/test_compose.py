@@ -9,13 +9,15 @@ import tempfile
 import tomllib
 import uuid
 from datetime import date
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path, PurePosixPath
 
 import jsonschema
 import psycopg
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from psycopg import sql
 
 from keygauge_dashboards.provisioning import DASHBOARDS_PATH
@@ -79,18 +81,65 @@ def test_dependencies_exist_and_can_be_met(services):
             assert condition["condition"] == ("service_completed_successfully" if ends else "service_healthy")
 
 
-def test_images_are_pinned(services, root):
-    for service in services.values():
-        if "build" not in service:
-            assert re.search(r":v?\d+\.\d+", service["image"]), service["image"]
-    for file in ("Dockerfile", "collector/Dockerfile"):
-        for image in re.findall(r"^FROM (\S+:\S+)", (root / file).read_text(), re.MULTILINE):
-            assert re.search(r":v?\d+\.\d+", image), image
+def test_images_are_pinned_by_digest(services, root):
+    files = [root / file for file in ("Dockerfile", "collector/Dockerfile")]
+    images = [image for file in files for image in re.findall(r"^FROM (\S+:\S+)", file.read_text(), re.MULTILINE)]
+    images += [service["image"] for service in services.values() if "build" not in service]
+    assert len(images) > 6
+    assert [
+        image for image in images if not re.fullmatch(r"[\w./-]+:v?\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", image)
+    ] == []
+    assert len({image.partition("@")[0] for image in images}) == len(set(images))  # one digest each
+
+
+def locked(root, name):
+    """Return the versions that an image installs, by name; each line must have its hashes."""
+    text = (root / f"locked/{name}.txt").read_text().replace("\\\n", "")
+    for line in text.splitlines():
+        assert re.fullmatch(r"[\w.-]+==\S+( ; [^#]+?)?( +--hash=sha256:[0-9a-f]{64})+", line), line[:80]
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["build", "keyservice", "demo"])
+def test_images_install_the_tested_versions_by_hash(root, name):
+    tested = dict(re.findall(r"^([\w.-]+)==(\S+)", (root / "constraints.txt").read_text(), re.MULTILINE))
+    versions = locked(root, name)
+    assert {(name, version) for name, version in versions.items() if tested.get(name, version) != version} == set()
+    installs = re.findall(r"pip install (.*?)(?= &&|\n|$)", (root / "Dockerfile").read_text())
+    assert f"--require-hashes -r locked/{name}.txt" in " ".join(installs)
+    assert all("--require-hashes" in install or "--no-index --no-deps" in install for install in installs)
+
+
+@pytest.mark.parametrize(
+    ("name", "distributions"),
+    [
+        ("keyservice", ["keygauge[otlp,prometheus]", "keygauge-keyservice"]),
+        (
+            "demo",
+            ["keygauge[otlp,prometheus]", "keygauge-keyservice[embedded]", "keygauge-dashboards", "keygauge-demo"],
+        ),
+    ],
+)
+def test_images_install_all_that_their_distributions_need(root, name, distributions):
+    needed, waiting = set(), [Requirement(text) for text in distributions]
+    while waiting:
+        one = waiting.pop()
+        for text in metadata.requires(one.name) or ():
+            inner = Requirement(text)
+            is_needed = any(
+                inner.marker is None or inner.marker.evaluate({"extra": extra, "python_version": "3.13"})
+                for extra in one.extras or {""}
+            )
+            if is_needed and (canonicalize_name(inner.name), *inner.extras) not in needed:
+                needed.add((canonicalize_name(inner.name), *inner.extras))
+                waiting.append(inner)
+    own = {"keygauge", "keygauge-keyservice", "keygauge-dashboards", "keygauge-demo"}
+    assert {one[0] for one in needed} - own <= set(locked(root, name))
 
 
 def test_collector_in_the_image_is_the_one_that_tests_run(root):
     builder = yaml.safe_load((root / "collector/builder.yaml").read_text())
-    assert f"collector-contrib:{builder['dist']['version']}\n" in (root / "collector/Dockerfile").read_text()
+    assert f"collector-contrib:{builder['dist']['version']}@" in (root / "collector/Dockerfile").read_text()
 
 
 def test_everything_listens_on_loopback_only(services):

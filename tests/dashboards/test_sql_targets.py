@@ -118,6 +118,10 @@ def _plant(connection, names):
         "FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
     )
     connection.execute("UPDATE key SET rotate_every_days = 30 WHERE id = 'k1'")
+    connection.execute(
+        "INSERT INTO usage_kind SELECT 'a1', 900, now(), 'k1', %s, %s, 2, 'images', 3",
+        (event["route"], event["model"]),
+    )
     connection.execute("INSERT INTO key_secret VALUES ('k1', 1, '', 1, NULL, now() - interval '40 days', NULL)")
     connection.execute(
         "INSERT INTO spool (id, next, updated_at, replica, service, host, reported_at) "

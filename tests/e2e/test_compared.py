@@ -2,6 +2,7 @@
 
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -147,8 +148,9 @@ def test_a_client_gets_the_same(servers, name):
         ports.append(free_port())
         servers.start(command, {"small.py": APP}, observed, port=ports[-1], KEYGAUGE_MODE="observe")
     differing = {}
-    for request in REQUESTS:
-        without, with_us = (send(port, request) for port in ports)
-        if without != with_us:
-            differing[request[:60]] = (without[:300], with_us[:300])
+    with ThreadPoolExecutor(len(ports)) as clients:
+        for request in REQUESTS:
+            without, with_us = clients.map(send, ports, [request] * len(ports))
+            if without != with_us:
+                differing[request[:60]] = (without[:300], with_us[:300])
     assert differing == {}

@@ -23,7 +23,7 @@ def _views(connection):
 
 def test_role_reads_every_view(grafana):
     views = _views(grafana)
-    assert len(views) == 10
+    assert len(views) == 11
     for view in views:
         grafana.execute(sql.SQL("SELECT * FROM grafana.{}").format(sql.Identifier(view)))
 
@@ -87,7 +87,7 @@ def test_migration_works_for_a_user_who_may_not_create_roles(empty_database_url)
             with database.connect(empty_database_url) as connection:
                 connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(user)))
                 assert database.migrate(connection) == database.migrations()
-                assert len(_views(connection)) == 10
+                assert len(_views(connection)) == 11
         finally:
             superuser.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(user)))
             superuser.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(user)))

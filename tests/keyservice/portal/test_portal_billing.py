@@ -75,7 +75,12 @@ def test_invoice_has_line_items_that_add_up_and_a_page_to_print(connection, bill
 def test_focus_rows_add_up_to_the_invoice_to_the_last_nano_dollar(connection, billed, signed_in, record, noon):
     may = int(noon.timestamp() * 1_000_000)
     day_us = 86_400_000_000
-    record(billed, {"time_us": may}, {"time_us": may + day_us}, {"time_us": may, "model": "claude-sonnet-4-6"})
+    record(
+        billed,
+        {"time_us": may},
+        {"time_us": may + day_us},
+        {"time_us": may, "model": "claude-sonnet-4-6", "details": {"web_searches": 2, "cache_write_1h": 3}},
+    )
     billing.close_periods(connection, now=datetime(2026, 6, 2, tzinfo=UTC))
     rows = list(csv.DictReader(io.StringIO(signed_in.get("/billing/focus/2026-05.csv").text)))
     total = sum(round(Decimal(row["BilledCost"]) * 10**9) for row in rows)
@@ -84,6 +89,8 @@ def test_focus_rows_add_up_to_the_invoice_to_the_last_nano_dollar(connection, bi
     assert len(rows) == 1 + 3  # the plan, and each day's models
     used = next(row for row in rows if row["SkuId"] == "claude-sonnet-4-6")
     assert (used["ChargePeriodStart"], used["BillingCurrency"]) == ("2026-05-20T00:00:00Z", "USD")
+    assert (used["x_WebSearches"], used["x_CacheWrite1h"], used["x_Images"]) == ("2", "3", "")
+    assert int(used["x_InputTokens"]) + int(used["x_OutputTokens"]) == int(used["ConsumedQuantity"])
 
 
 def test_prices_of_the_models_in_use_are_told(signed_in, customer, record):

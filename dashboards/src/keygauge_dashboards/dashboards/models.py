@@ -81,6 +81,15 @@ GROUP BY 1
 ORDER BY cost DESC, requests DESC
 LIMIT 100"""
 
+_KINDS = """\
+/* models.kinds */
+SELECT coalesce(nullif(model, ''), '{no_model}') AS model, kind, sum(count) AS amount
+FROM grafana.usage_kind
+WHERE length_s = 900 AND $__timeFilter(bucket) AND {picked_calls}
+GROUP BY 1, 2
+ORDER BY 3 DESC
+LIMIT 100"""
+
 
 def models() -> Page:
     """Make the dashboard."""
@@ -157,7 +166,15 @@ def _models() -> list[View]:
             *(field(name, unit=DOLLARS, decimals=2) for name in ("cost", "cost per million")),
         ],
     )
-    return [board]
+    kinds = table(
+        "Other kinds of use",
+        "What did each model use that may have a price of its own: audio, images, searches, seconds, pages?",
+        ledger(_KINDS),
+        width=24,
+        overrides=[field("amount", unit="short")],
+        empty_is_fine="no call used another kind",
+    )
+    return [board, kinds]
 
 
 def _live() -> list[View]:

@@ -52,4 +52,5 @@ def kind_of(content_type: bytes | str | None) -> Kind:
 
 def reader_for(content_type: bytes | str | None, content_encoding: bytes | str | None) -> Reader | None:
     """Make the reader for one answer; None for a kind that carries no usage."""
-    return kind_of(content_type).reader(content_encoding)
+    kind = kind_of(content_type)
+    return kind.reader(content_encoding) if content_encoding or kind.make is None else kind.make()

@@ -32,20 +32,23 @@ class _Choice(Struct, gc=False):
     finish_reason: Literal["stop", "length", "tool_calls", "function_call", "content_filter"]  # none that is an error
 
 
-class _PromptDetails(Struct, gc=False):
+class _PromptDetails(Struct, gc=False, forbid_unknown_fields=True):
     cached_tokens: _Count | None = None
-    cache_write_tokens: _None = None
-    cache_creation_tokens: _None = None
     audio_tokens: _None = None
+    cache_write_tokens: _Count | None = None
+    cache_creation_tokens: _Count | None = None
     image_tokens: _None = None
+    text_tokens: int | None = None
     video_tokens: _None = None
-    cache_creation_token_details: None = None
 
 
-class _CompletionDetails(Struct, gc=False):
+class _CompletionDetails(Struct, gc=False, forbid_unknown_fields=True):
     reasoning_tokens: _Count | None = None
     audio_tokens: _None = None
+    accepted_prediction_tokens: int | None = None  # of the output, billed like the rest
+    rejected_prediction_tokens: int | None = None
     image_tokens: _None = None
+    text_tokens: int | None = None
     video_tokens: _None = None
 
 
@@ -55,24 +58,12 @@ class _ToolUse(Struct, gc=False):
     code_execution_requests: _None = None
 
 
-class _ChatUsage(Struct, gc=False):
+class _ChatUsage(Struct, gc=False, forbid_unknown_fields=True):  # what else single providers tell is read with care
     prompt_tokens: _Count
     completion_tokens: _Count
-    total_tokens: int
+    total_tokens: _Count
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
-    # Those of single providers are read with care.
-    prompt_cache_hit_tokens: None = None
-    cached_tokens: None = None
-    cache_read_input_tokens: None = None
-    cache_creation_input_tokens: None = None
-    reasoning_tokens: None = None
-    citation_tokens: None = None
-    connector_tokens: None = None
-    prompt_audio_seconds: _None = None
-    num_search_queries: _None = None
-    num_sources_used: _None = None
-    server_tool_use: _ToolUse | None = None
 
 
 class _Chat(Struct, gc=False, kw_only=True):  # in the order of the usual answer: it is read faster
@@ -113,7 +104,9 @@ class _Message(Struct, gc=False, kw_only=True):
 
 # A named tuple's own `__new__` is a function in Python and takes four times as long.
 _new: Final = tuple.__new__
-_TAIL_BYTES: Final = 1024  # where answers tell their usage
+_TAIL: Final = -1024  # where answers tell their usage
+_OPENAI: Final = openai.PROVIDER
+_ANTHROPIC: Final = anthropic.PROVIDER
 _decode_chat: Final = Decoder(_Chat).decode
 _decode_message: Final = Decoder(_Message).decode
 
@@ -121,12 +114,12 @@ _decode_message: Final = Decoder(_Message).decode
 def read(body: bytes | bytearray, reader: Named | None = None) -> Reading | None:
     """Read a whole body, and name the answer to its reader; None: it is not one of the two, or not ordinary."""
     try:
-        if body.rfind(b'"prompt_tokens"', -_TAIL_BYTES) >= 0:
+        if body.rfind(b'"prompt_tokens"', _TAIL) >= 0:
             chat = _decode_chat(body)
             if reader is not None:
                 reader.answer = chat.id
             return _read_chat(chat)
-        if body.rfind(b'"input_tokens"', -_TAIL_BYTES) >= 0:
+        if body.rfind(b'"input_tokens"', _TAIL) >= 0:
             message = _decode_message(body)
             if reader is not None:
                 reader.answer = message.id
@@ -139,7 +132,7 @@ def read(body: bytes | bytearray, reader: Named | None = None) -> Reading | None
 def _read_chat(chat: _Chat) -> Reading | None:
     usage = chat.usage
     given, made = usage.prompt_tokens, usage.completion_tokens
-    if usage.total_tokens > given + made or given + made > MAX_TOKENS:
+    if usage.total_tokens > given + made:
         return None
     details = usage.prompt_tokens_details
     reasoned = usage.completion_tokens_details
@@ -155,7 +148,7 @@ def _read_chat(chat: _Chat) -> Reading | None:
         if (thought or 0) > made:
             return None
     counts = _new(Usage, (given, made, read, written, thought, None))
-    return _new(Reading, (counts, chat.model, provider_of(chat.model) or openai.PROVIDER, "reported", None))
+    return _new(Reading, (counts, chat.model, provider_of(chat.model) or _OPENAI, "reported", None))
 
 
 def _read_message(message: _Message) -> Reading | None:
@@ -169,5 +162,5 @@ def _read_message(message: _Message) -> Reading | None:
         return None
     more = {"cache_write_1h": for_an_hour} if for_an_hour else None
     counts = _new(Usage, (given, usage.output_tokens, read, written, thought, more))
-    provider = provider_of(message.model) or anthropic.PROVIDER
+    provider = provider_of(message.model) or _ANTHROPIC
     return _new(Reading, (counts, message.model, provider, "reported", None))

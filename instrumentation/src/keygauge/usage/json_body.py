@@ -33,7 +33,7 @@ def _matters(body: bytes | bytearray) -> bool:
     )
 
 
-class BodyReader(Struct, eq=False):
+class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
     """Read one document, parsed at its end and only if it can tell usage."""
 
     _held: bytes | bytearray = b""

@@ -62,6 +62,10 @@ SELECT account_id, length_s, breakdown, inside, bucket, part, requests, limited,
        duration_us
 FROM usage_aggregate;
 
+-- Kinds of use beyond the tokens of every call: audio, images, searches, seconds.
+CREATE VIEW grafana.usage_kind AS
+SELECT account_id, length_s, bucket, key_id, route, model, status_class, kind, count FROM usage_kind;
+
 -- Dashboards compare with lists of names, not with regular expressions: any name can be quoted.
 -- A route or model as Grafana writes it among those that are picked: a double quote gets a backslash there.
 CREATE FUNCTION grafana.as_picked(name text) RETURNS text
