@@ -37,7 +37,7 @@ def test_neither_service_nor_command_starts_with_another_pepper(
     account = accounts.create(connection, name="Acme", plan_id="free", actor="test")
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))  # in another folder another pepper is generated
-    for command in (["keys", "create", account.id, "x"], ["serve", "--port", str(free_port())]):
+    for command in (["keys", "create", "x", "--account", account.id], ["serve", "--port", str(free_port())]):
         assert main(command) == 1
         error = capsys.readouterr().err
         assert "pepper 1 is not the one" in error

@@ -38,7 +38,7 @@ def _is_grouping(text: str) -> bool:
     return set(words) <= set(get_args(Grouping)) and len(set(words)) == len(words)
 
 
-_Groups: TypeAlias = Annotated[
+Groups: TypeAlias = Annotated[
     str,
     Meta(
         description=f"tell apart by one or more of {_NAMES}, with commas between them",
@@ -61,7 +61,7 @@ class UsageQuery(CallSelection):
     account: Annotated[Text, Meta(description="only this account's calls")] | None = None
     bucket: Annotated[Bucket, Meta(description="one that suits the range where it is absent")] | None = None
     zone: Annotated[Text, Meta(description="whose days are counted: an IANA name or an offset such as +03:00")] = "UTC"
-    group_by: _Groups | None = None
+    group_by: Groups | None = None
 
 
 class Figures(Struct):
@@ -183,8 +183,8 @@ def read() -> Response:
         "zone": given.zone,
         "group_by": given.group_by,
         "totals": totals,
-        "points": [{"start": point.start, **_group(group_by, point), **_figures(point)} for point in points],
-        "groups": [{**_group(group_by, part), **_figures(part)} for part in parts],
+        "points": [{"start": point.start, **group_names(group_by, point), **figures(point)} for point in points],
+        "groups": [{**group_names(group_by, part), **figures(part)} for part in parts],
         "quotas": quotas,
         "pace": pace,
         "forecast": forecast,
@@ -197,12 +197,14 @@ def _bucket(length: timedelta) -> Bucket:
     return next(bucket for length_max, bucket in _BUCKETS if length <= length_max)
 
 
-def _group(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict[str, Any]:
+def group_names(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict[str, Any]:
+    """Tell which group a point or a part is of."""
     names = told.names
     return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 
-def _figures(sums: DetailedSums) -> dict[str, Any]:
+def figures(sums: DetailedSums) -> dict[str, Any]:
+    """Tell sums and what follows from them."""
     return structs.asdict(msgspec.convert(sums, Figures, from_attributes=True))
 
 
@@ -213,7 +215,7 @@ def _csv(points: list[usage.Point], bucket: str, group_by: Sequence[Grouping]) -
         [
             point.start,
             *point.names,
-            *map(_figures(point).get, _SHOWN),
+            *map(figures(point).get, _SHOWN),
             *(point.details.get(kind, 0) for kind in kinds),
             usd(point.cost_nanousd),
         ]
