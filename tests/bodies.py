@@ -67,3 +67,15 @@ def bodies(draw):
 def divide(body, places):
     places = sorted({place % (len(body) + 1) for place in places})
     return [body[a:b] for a, b in zip([0, *places], [*places, len(body)], strict=True)]
+
+
+def message(payload, **headers):
+    """Make a message of Amazon's event streams."""
+    head = b""
+    for name, value in headers.items():
+        field = f":{name.replace('_', '-')}".encode()
+        head += bytes([len(field)]) + field + b"\x07" + len(value).to_bytes(2, "big") + value.encode()
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    prelude = (len(head) + len(body) + 16).to_bytes(4, "big") + len(head).to_bytes(4, "big")
+    prelude += zlib.crc32(prelude).to_bytes(4, "big")
+    return prelude + head + body + zlib.crc32(prelude + head + body).to_bytes(4, "big")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ CHAT = {
 LAST = json.dumps({**CHAT, "object": "chat.completion.chunk"})
 DATA = ['{"choices": []}', LAST, "[DONE]"]
 SSE = "text/event-stream"
-ENDLESS = 1000  # chunks: more than any client here waits for
+ENDLESS = int(os.environ.get("ENDLESS", "1000"))  # chunks: more than any client here waits for
 PAUSE_S = 0.01
 
 

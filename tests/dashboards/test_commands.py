@@ -1,20 +1,15 @@
-import argparse
 import re
 
 import pytest
 
 from keygauge.command import CommandError
-from keygauge_dashboards.commands import register
+from keygauge_dashboards.commands import dashboards
 
 
 @pytest.fixture
 def run():
-    parser = argparse.ArgumentParser()
-    register(parser.add_subparsers())
-
     def run(*words):
-        arguments = parser.parse_args(["dashboards", *map(str, words)])
-        return arguments.run(arguments)
+        return dashboards.main([*map(str, words)], standalone_mode=False) or 0
 
     return run
 

@@ -1,5 +1,6 @@
 """The same app with KeyGauge and without, on real servers: what a client gets is the same to the byte."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -145,10 +146,11 @@ def written(request):
 def differing(name, ports, cases, ask):
     """Ask both servers each case; return those whose answers are not the same."""
     found = {}
-    for case in [case for case in cases if case not in LEFT_OUT.get(name, ())]:
-        without, with_us = (ask(port, case) for port in ports)
-        if without != with_us:
-            found[str(case)[:60]] = (without[:300], with_us[:300])
+    with ThreadPoolExecutor(len(ports)) as clients:
+        for case in [case for case in cases if case not in LEFT_OUT.get(name, ())]:
+            without, with_us = clients.map(ask, ports, [case] * len(ports))
+            if without != with_us:
+                found[str(case)[:60]] = (without[:300], with_us[:300])
     return found
 
 

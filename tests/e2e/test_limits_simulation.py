@@ -88,7 +88,7 @@ class Store:
                 if grant.units and not terms["smooth"]:
                     assert counting(state, grant, terms, reading, now_us) <= terms["amount"]  # 1, 10
                 state, number = grant.state, None
-                is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, now_us, grant)
+                is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, now_us)
                 if grant.units:
                     self.last += 1
                     number = self.last
@@ -107,12 +107,13 @@ class Store:
     def _open(self, now_us):
         return [x for x in self.leases.values() if not x["closed"] and x["ends_us"] > now_us]
 
-    def _call_back(self, name, replica, now_us, grant):
-        live = [x for x in self._open(now_us) if x["state"] == name and x["replica"] != replica]
-        new = [x for x in live if not x["wanted_us"] or x["wanted_us"] > now_us - 5_000_000]
-        for row in live:
+    def _call_back(self, name, replica, now_us):
+        live = [x for x in self.leases.values() if x["state"] == name and x["ends_us"] > now_us - 2_000_000]
+        others = [x for x in live if x["replica"] != replica and not x["closed"]]
+        new = [x for x in others if not x["wanted_us"] or x["wanted_us"] > now_us - 5_000_000]
+        for row in others:
             row["wanted_us"] = row["wanted_us"] or now_us
-        return any(x["ends_us"] > now_us + 4_000_000 for x in new) or (bool(new) and grant.is_small)
+        return bool(new) or (self.terms[name]["unit"] != "request" and bool(live))
 
     def _take_back(self, replica, returns, now_us, reading):
         refunds = {}
@@ -172,7 +173,13 @@ class World(RuleBasedStateMachine):
         self.limits = self.LIMITS
         self.store = Store(
             {
-                x.id: {"amount": x.amount, "window_s": x.window_s, "period": x.period, "smooth": "smooth" in x.name}
+                x.id: {
+                    "unit": x.unit,
+                    "amount": x.amount,
+                    "window_s": x.window_s,
+                    "period": x.period,
+                    "smooth": "smooth" in x.name,
+                }
                 for x in self.limits
             }
         )

@@ -34,7 +34,8 @@ class World:
         self.slow_ms, self.slowest_ms, self.wakes_ms = slow_ms, slowest_ms, wakes_ms
         self.limits = limits
         terms = {
-            x.id: {"amount": x.amount, "window_s": x.window_s, "period": x.period, "smooth": False} for x in limits
+            x.id: {"unit": x.unit, "amount": x.amount, "window_s": x.window_s, "period": x.period, "smooth": False}
+            for x in limits
         }
         self.store = Store(terms)
         self.admitted = []  # moment, units

@@ -48,7 +48,9 @@ class World:
         limit = {"id": "1:a", "name": "free", "unit": "request", "amount": amount, "window_s": window_s, "period": None}
         entry = {"id": "key", "account": "a", "status": "active", "expires_at": None, "limits": [limit]}
         entry["secrets"] = [{"number": 1, "expires_at": None}]
-        self.store = Store({"1:a": {"amount": amount, "window_s": window_s, "period": None, "smooth": False}})
+        self.store = Store(
+            {"1:a": {"unit": "request", "amount": amount, "window_s": window_s, "period": None, "smooth": False}}
+        )
         self.processes = [Process(self, number, entry, clocks[number % len(clocks)]) for number in range(PROCESSES)]
 
     def call(self, process):

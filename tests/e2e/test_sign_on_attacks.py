@@ -16,7 +16,6 @@ from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, members, plans
 
 pytestmark = [
-    pytest.mark.xdist_group("e2e"),
     pytest.mark.skipif("sys.platform != 'linux'", reason="other systems have one loopback address only"),
 ]
 

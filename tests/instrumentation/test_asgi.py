@@ -3,7 +3,9 @@
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -175,14 +177,15 @@ async def test_missing_key_says_where_to_send_it(guard, visit):
     assert answer.json()["code"] == "key_missing"
 
 
-async def test_refused_keys_cannot_be_told_apart(service, guard, visit):
+async def test_keys_cannot_be_told_apart_without_their_secret(service, guard, visit):
     app = guard(host())
-    disabled, disabled_token = service.key()
+    disabled, _ = service.key()
     keys.set_status(service.connection, disabled.id, "disabled", actor="test")
-    deleted, deleted_token = service.key()
+    deleted, _ = service.key()
     keys.delete(service.connection, deleted.id, actor="test")
-    wrong_secret = key.generate("live", disabled.id)
-    answers = [await visit(app, token) for token in (disabled_token, deleted_token, wrong_secret, key.generate("live"))]
+    active, _ = service.key()
+    wrong_secrets = [key.generate("live", one.id) for one in (disabled, deleted, active)]
+    answers = [await visit(app, token) for token in (*wrong_secrets, key.generate("live"))]
     assert {answer.status_code for answer in answers} == {401}
     assert len({answer.content for answer in answers}) == 1
     assert len({tuple(answer.headers.items()) for answer in answers}) == 1
@@ -210,7 +213,8 @@ async def test_rate_limit_refuses_with_what_a_client_needs(service, guard, visit
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
     refused = answers[-1]
     assert refused.json()["code"] == "rate_limited"
-    assert refused.json()["limit"] == "rpm"
+    assert (refused.json()["limit"], refused.json()["limit_of"]) == ("rpm", "account")
+    assert "counts all keys of your account" in refused.json()["detail"]
     assert 1 <= int(refused.headers["retry-after"]) <= 64
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
     events = await settled(service, 5)
@@ -229,8 +233,10 @@ async def test_used_up_quota_is_not_to_be_retried(service, guard, visit):
         assert answers[-1].headers["x-should-retry"] == "false"
 
 
-@pytest.mark.parametrize("act", ["disable", "delete", "suspend"])
-async def test_revoked_key_is_refused_within_a_heartbeat_or_so(service, guard, visit, act):
+@pytest.mark.parametrize(
+    ("act", "code"), [("disable", "key_disabled"), ("delete", "key_deleted"), ("suspend", "account_suspended")]
+)
+async def test_revoked_key_is_refused_within_a_heartbeat_or_so(service, guard, visit, act, code):
     app = guard(host())
     made, token = service.key()
     assert (await visit(app, token)).status_code == 200
@@ -244,10 +250,29 @@ async def test_revoked_key_is_refused_within_a_heartbeat_or_so(service, guard, v
     while (await visit(app, token)).status_code == 200 and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     answer = await visit(app, token)
-    assert (answer.status_code, answer.json()["code"]) == (401, "key_invalid")
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
     events = await settled(service, 3)
     assert (events[0]["outcome"], events[-1]["outcome"]) == ("admitted", "revoked")
     assert {event["key_id"] for event in events} == {made.id}
+
+
+@pytest.mark.parametrize("code", ["key_disabled", "key_deleted", "account_suspended", "key_expired"])
+async def test_who_shows_the_right_secret_learns_why_it_is_refused(service, guard, visit, code):
+    made, token = service.key()
+    if code == "key_expired":
+        keys.change(service.connection, made.id, actor="test", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    elif code == "key_deleted":
+        keys.delete(service.connection, made.id, actor="test")
+    elif code == "key_disabled":
+        keys.set_status(service.connection, made.id, "disabled", actor="test")
+    else:
+        accounts.set_status(service.connection, made.account_id, "suspended", actor="test")
+    answer = await visit(guard(host()), token)
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+    assert answer.headers["www-authenticate"].endswith('error="invalid_token"')
+    ask = {"url": f"{service.url}/v1/me", "headers": {"authorization": f"Bearer {token}"}}
+    told = await asyncio.to_thread(httpx.get, **ask)
+    assert (told.status_code, told.json()["code"]) == (401, code)
 
 
 async def test_enabled_key_works_again(service, guard, visit):

@@ -163,7 +163,9 @@ async def test_monthly_tokens_of_account_key_route_and_model_are_counted_togethe
 
     answers = [await call(tight_token, "small") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
-    assert answers[-1].json()["code"] == "quota_exhausted"
+    refused = answers[-1].json()
+    assert (refused["code"], refused["limit"], refused["limit_of"]) == ("quota_exhausted", "mine", "key")
+    assert refused["detail"].endswith("is this key's own: the account's owner can change it in the portal.")
     assert [(await call(token, "big")).status_code for _ in range(6)] == [200] * 5 + [429]
     assert (await call(token, "small")).status_code == 200
     app._process.stop()

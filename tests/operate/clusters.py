@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 from polling import until
+from ports import free_port
 
 _USER = "postgres"
 
@@ -117,10 +117,3 @@ class Cluster:
             list(map(str, command)), capture_output=True, text=True, timeout=60, cwd=self.directory, check=False
         )
         assert not check or done.returncode == 0, done.stderr + done.stdout
-
-
-def free_port():
-    """Find a port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

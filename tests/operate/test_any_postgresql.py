@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from operate.clusters import free_port
 from polling import until
+from ports import free_port
 
 from keygauge_keyservice import database
 from keygauge_keyservice.database import EncodingError

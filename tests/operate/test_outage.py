@@ -1,7 +1,8 @@
 """A PostgreSQL that is killed, read-only or behind connections that broke: 503 while it is so, and not longer."""
 
-import time
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 
 import pytest
 from polling import until
@@ -32,7 +33,34 @@ def test_no_connection_that_broke_costs_an_answer(cluster, get):
     assert set(busy(get)) == {200}
 
 
-def test_it_answers_within_a_second_after_postgresql_came_back(cluster, get):
+class Knocks:
+    """Listens in the place of a PostgreSQL that is away, and counts who tries to connect."""
+
+    def __init__(self, port):
+        self.count = 0
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self._thread = Thread(target=self._listen)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _listen(self):
+        while True:
+            try:
+                visitor, _ = self._listener.accept()
+            except OSError:
+                return
+            self.count += 1
+            visitor.close()
+
+
+def test_each_request_tries_to_connect_again_while_postgresql_is_away(cluster, get):
     assert set(busy(get)) == {200}
     for _ in range(2):
         cluster.kill()
@@ -40,12 +68,12 @@ def test_it_answers_within_a_second_after_postgresql_came_back(cluster, get):
         answer = get()
         assert (answer.status_code, answer.json["code"]) == (503, "database_unavailable")
         assert answer.headers["Retry-After"] == "1"
-        for _ in range(6):  # so long that the pool's own tries are far apart
-            assert get().status_code == 503
+        with Knocks(cluster.port) as knocks:
+            for _ in range(6):  # so long that the pool's own tries are far apart: there are three or four of them
+                assert get().status_code == 503
+            assert knocks.count >= 6
         cluster.start()
-        came_back = time.monotonic()
         until(lambda: get().status_code == 200)
-        assert time.monotonic() - came_back < 1.5
 
 
 def test_a_read_only_database_is_not_ready_and_answers_changes_with_503(cluster, installation, get):

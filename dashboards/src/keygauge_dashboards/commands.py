@@ -2,60 +2,78 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from keygauge.command import CommandError, Subparsers
+import click
+
+from keygauge.command import CommandError, Noun
 from keygauge_dashboards.alerts.alert import Links
 from keygauge_dashboards.generate import generate, stale, write
 from keygauge_dashboards.thresholds import Thresholds, read
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the commands to the `keygauge` command."""
-    parser = subparsers.add_parser("dashboards", help="generate Grafana dashboards, alert rules and provisioning")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    for name, run, text in (
-        ("build", _build, "write the generated files"),
-        ("check", _check, "fail when the files on disk are not what `build` would write"),
+@click.group(cls=Noun)
+def dashboards() -> None:
+    """Generate Grafana dashboards, alert rules and provisioning."""
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            click.option(
+                "--folder", type=_PATH, default=Path(), help="The project's folder (default: the current one)."
+            ),
+            click.option("--thresholds", type=_PATH, metavar="FILE", help="Your own thresholds, as YAML."),
+            click.option(
+                "--grafana", default=Links.grafana, metavar="URL", help="Your Grafana, for links from alerts."
+            ),
+            click.option(
+                "--runbook", default=Links.runbook, metavar="URL", help="Your runbook, for links from alerts."
+            ),
+            click.option("--owner", default=Links.owner, metavar="NAME", help="The label `owner` of all alerts."),
+        )
     ):
-        verb = verbs.add_parser(name, help=text)
-        verb.add_argument("--folder", type=Path, default=Path(), help="the project's folder (default: the current one)")
-        verb.add_argument("--thresholds", type=Path, metavar="FILE", help="your own thresholds, as YAML")
-        verb.add_argument("--grafana", default=Links.grafana, metavar="URL", help="your Grafana, for links from alerts")
-        verb.add_argument("--runbook", default=Links.runbook, metavar="URL", help="your runbook, for links from alerts")
-        verb.add_argument("--owner", default=Links.owner, metavar="NAME", help="the label `owner` of all alerts")
-        verb.set_defaults(run=run)
+        function = option(function)
+    return function
 
 
-def _build(arguments: argparse.Namespace) -> int:
-    for path in write(arguments.folder, _generate(arguments)):
-        print(path)  # noqa: T201 - a command's output
-    return 0
+_PATH = click.Path(path_type=Path)
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    different = stale(arguments.folder, _generate(arguments))
+@dashboards.command("build", examples=("keygauge dashboards build --thresholds thresholds.yaml",))
+@_options
+def _build(folder: Path, **given: Any) -> None:
+    """Write the generated files."""
+    for path in write(folder, _generate(**given)):
+        click.echo(path)
+
+
+@dashboards.command("check", examples=("keygauge dashboards check",))
+@_options
+def _check(folder: Path, **given: Any) -> int:
+    """Fail when the files on disk are not what `build` would write."""
+    different = stale(folder, _generate(**given))
     for path in different:
-        print(f"{path} is stale: run `keygauge dashboards build` and commit", file=sys.stderr)  # noqa: T201 - a command's output
+        click.echo(f"{path} is stale: run `keygauge dashboards build` and commit", err=True)
     return 1 if different else 0
 
 
-def _generate(arguments: argparse.Namespace) -> dict[Path, str]:
-    links = Links(_url("grafana", arguments), _url("runbook", arguments), arguments.owner)
-    if arguments.thresholds is None:
+def _generate(*, thresholds: Path | None, grafana: str, runbook: str, owner: str) -> dict[Path, str]:
+    links = Links(_url("grafana", grafana), _url("runbook", runbook), owner)
+    if thresholds is None:
         return generate(Thresholds(), links)
     try:
-        text = arguments.thresholds.read_text(encoding="utf-8")
+        text = thresholds.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"thresholds: {arguments.thresholds} cannot be read: {error}") from error
+        raise CommandError(f"thresholds: {thresholds} cannot be read: {error}") from error
     return generate(read(text), links)
 
 
-def _url(name: str, arguments: argparse.Namespace) -> str:
+def _url(name: str, given: str) -> str:
     """Return an address that can be followed from wherever an alert is read."""
-    url = str(getattr(arguments, name)).rstrip("/")
+    url = given.rstrip("/")
     if not url.startswith(("https://", "http://")):
         raise CommandError(f"--{name} is {url!r}: give an address in full, such as https://wiki.example/keygauge")
     return url

@@ -1,51 +1,59 @@
-"""The command `keygauge`: its subcommands come from whichever distributions are installed."""
+"""The command `keygauge`: its commands come from whichever distributions are installed."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, distributions, entry_points
+from collections.abc import Sequence
+from importlib.metadata import distributions, entry_points
 
-from keygauge.command import GROUP, CommandError
+import click
+from click.shell_completion import get_completion_class
+
+from keygauge.command import GROUP, Noun, Verb
 
 _INTERRUPTED = 130  # as shells tell it: 128 + SIGINT
 _FAILED = 1
+_COMPLETE = "_KEYGAUGE_COMPLETE"  # where shells ask Click for completions
+
+
+class _Commands(Noun):
+    """All nouns; each is loaded only when it is called for, so that one broken distribution breaks no other."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names."""
+        return sorted({*super().list_commands(ctx), *(point.name for point in entry_points(group=GROUP))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one."""
+        if (own := super().get_command(ctx, cmd_name)) is not None:
+            return own
+        for point in entry_points(group=GROUP, name=cmd_name):
+            try:
+                loaded: click.Command = point.load()
+            except ImportError as error:
+                text = f"{point.name}: {point.value} cannot be loaded ({error}): install its distribution again"
+                click.echo(f"keygauge: {text}", err=True)
+            else:
+                return loaded
+        return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = _parser(sorted(entry_points(group=GROUP), key=lambda point: point.name))
-    given = parser.parse_args(arguments)
-    run: Callable[[argparse.Namespace], int] | None = getattr(given, "run", None)
-    if run is None:
-        parser.print_help()
-        return 0
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = run(given)
+        code = keygauge.main(words, prog_name="keygauge", standalone_mode=False)
         sys.stdout.flush()
-    except CommandError as error:
-        _complain(str(error))
-        return _FAILED
-    except KeyboardInterrupt:
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
         return _INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
-    return code
-
-
-def _parser(points: Sequence[EntryPoint]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="keygauge", description=__doc__, epilog=f"Installed: {_installed()}.")
-    parser.add_argument("--version", action="version", version=_installed())
-    subparsers = parser.add_subparsers(metavar="COMMAND")
-    for point in points:
-        try:
-            point.load()(subparsers)
-        except ImportError as error:  # one broken distribution must not take the others' commands away
-            _complain(f"{point.name}: {point.value} cannot be loaded ({error}): install its distribution again")
-    return parser
+    return code if isinstance(code, int) else 0
 
 
 def _installed() -> str:
@@ -54,8 +62,45 @@ def _installed() -> str:
     return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
 
 
-def _complain(message: str) -> None:
-    print(f"keygauge: {message}", file=sys.stderr)  # noqa: T201 - a command's output
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - Click's signature
+    if value:
+        click.echo(_installed())
+        ctx.exit()
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "source <(keygauge completion bash)",
+        "keygauge completion fish > ~/.config/fish/completions/keygauge.fish",
+    ),
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion of commands and options for a shell."""
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError(f"There is no completion for {shell}.")
+    click.echo(found(keygauge, {}, "keygauge", _COMPLETE).source())
+
+
+keygauge = _Commands(
+    "keygauge",
+    commands=[completion],
+    help="Meter and guard an API by key: `keygauge NOUN VERB`.",
+    epilog="`keygauge NOUN --help` lists the verbs of a noun, and each has examples.",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_show_version,
+            help="Show versions.",
+        )
+    ],
+)
 
 
 if __name__ == "__main__":

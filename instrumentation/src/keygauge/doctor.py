@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import tempfile
 import urllib.error
@@ -12,7 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from keygauge.command import Subparsers
+import click
+
+from keygauge.command import Verb
 from keygauge.http import forwarding
 from keygauge.settings import Settings, SettingsError
 from keygauge.spool.spool import kept_since, strangers
@@ -33,13 +34,15 @@ class Finding:
     mark: str = ""  # in place of the usual one
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the command to the `keygauge` command."""
-    parser = subparsers.add_parser("doctor", help="check the settings, the key service, the token and the spool")
-    parser.add_argument(
-        "--after-restore", action="store_true", help="tell too which events this host has for a restored ledger"
-    )
-    parser.set_defaults(run=_run)
+@click.command("doctor", cls=Verb, examples=("keygauge doctor", "keygauge doctor --after-restore"))
+@click.option("--after-restore", is_flag=True, help="Tell too which events this host has for a restored ledger.")
+def command(*, after_restore: bool) -> int:
+    """Check the settings, the key service, the token and the spool."""
+    findings = []
+    for finding in examine(after_restore=after_restore):
+        findings.append(finding)
+        click.echo(f"{finding.mark or ('ok  ' if finding.is_good else 'FAIL')}  {finding.text}")
+    return 0 if all(finding.is_good for finding in findings) else 1
 
 
 def examine(*, after_restore: bool = False) -> Iterator[Finding]:
@@ -66,14 +69,6 @@ def examine(*, after_restore: bool = False) -> Iterator[Finding]:
     yield reached
     if reached.is_good:
         yield _token(settings.service_url, settings.service_token or "")
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    findings = []
-    for finding in examine(after_restore=arguments.after_restore):
-        findings.append(finding)
-        print(f"{finding.mark or ('ok  ' if finding.is_good else 'FAIL')}  {finding.text}", flush=True)  # noqa: T201 - a command's output
-    return 0 if all(finding.is_good for finding in findings) else 1
 
 
 def _spool(settings: Settings) -> Finding:

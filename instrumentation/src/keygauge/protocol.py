@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 
 ENTRIES_MAX = 500  # in each list of a request
-LIFE_MS_MAX = 5_000  # a call waits no longer
+LIFE_MS_MAX = 20_000
 HOUR_S = 3_600
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
@@ -43,7 +43,7 @@ class LookUp(Struct, frozen=True):
 class Acquisition(Struct, frozen=True):
     """Units of a limit that the replica asks for; calls wait for `waiting` of them.
 
-    Units for use at once may be spent for `life_ms` at least: those before ended on their way to the calls.
+    The units may be spent for `life_ms` at least: those before ended on their way to the calls, or calls come seldom.
     """
 
     limit: Text
@@ -135,7 +135,10 @@ class Secret(Struct, frozen=True):
 
 
 class LimitTerms(Struct, frozen=True):
-    """A limit of a key, with an id that is this account's or this key's."""
+    """A limit of a key, with an id that is this account's or this key's.
+
+    It counts all keys of the account together, or each by itself as the `plan` says, or is the key's own.
+    """
 
     id: str
     name: str
@@ -149,6 +152,7 @@ class LimitTerms(Struct, frozen=True):
     model: str | None
     output_default: int | None
     when_unpriced: Literal["admit", "refuse"]
+    whose: Literal["account", "plan", "key"]
 
 
 class KeyEntry(Struct, frozen=True, omit_defaults=True):
@@ -204,6 +208,7 @@ class Denial(Struct, frozen=True):
     remaining: Count
     reset_ms: Count
     small: bool
+    replicas: Units
 
 
 class Held(Struct, frozen=True):

@@ -6,7 +6,6 @@ told is `KEYGAUGE_UPSTREAM_AUTHORIZATION`, if anything. WebSockets are refused.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import importlib
 import json
@@ -16,8 +15,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
+
 from keygauge.asgi import KeyGaugeMiddleware
-from keygauge.command import CommandError, Subparsers
+from keygauge.command import CommandError, Verb
 from keygauge.http.asgi_http import App, Receive, Scope, Send
 from keygauge.limits.credential import headers_for
 from keygauge.settings import Settings, SettingsError
@@ -40,26 +41,50 @@ _EXTRA = "the proxy needs more packages: pip install 'keygauge[proxy]'"
 Fields = list[tuple[bytes, bytes]]
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the command to the `keygauge` command."""
-    parser = subparsers.add_parser(
-        "proxy",
-        help="meter and guard a server that is not Python: a reverse proxy behind the middleware",
-        description="Pass requests on to a server, such as Ollama, llama.cpp or TGI, once their keys are admitted. The "
-        "settings are those of the middleware, from the environment. KEYGAUGE_UPSTREAM_AUTHORIZATION is sent to "
-        "the upstream as Authorization.",
-    )
-    parser.add_argument("upstream", type=_address, help="where the server listens, e.g. http://127.0.0.1:11434")
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="the port to listen at (default: %(default)s)")
-    parser.add_argument(
-        "--route",
-        action="append",
-        default=[],
-        metavar="TEMPLATE",
-        help="a route to tell apart, beside those of usual model servers, e.g. /v1/files/{id}; all others are one",
-    )
-    parser.set_defaults(run=_run)
+class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address."""
+        text = str(value)
+        parts = urlsplit(text)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            self.fail(f"{text!r} is no server's address: give one such as http://127.0.0.1:11434", param, ctx)
+        return text
+
+
+@click.command(
+    "proxy",
+    cls=Verb,
+    examples=(
+        "keygauge proxy http://127.0.0.1:11434",
+        "keygauge proxy http://127.0.0.1:8081 --port 8000 --route '/v1/files/{id}'",
+    ),
+)
+@click.argument("upstream", type=_Address())
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=int, default=8000, show_default=True, help="The port to listen at.")
+@click.option(
+    "--route",
+    "routes",
+    multiple=True,
+    metavar="TEMPLATE",
+    help="A route to tell apart, beside those of usual model servers, e.g. /v1/files/{id}; all others are one.",
+)
+def command(upstream: str, host: str, port: int, routes: Iterable[str]) -> None:
+    """Meter and guard a server that is not Python, by a reverse proxy.
+
+    Pass requests on to UPSTREAM, such as Ollama, llama.cpp or TGI, once their keys are admitted. The settings are those
+    of the middleware, from the environment. KEYGAUGE_UPSTREAM_AUTHORIZATION is sent to the upstream as Authorization.
+    """
+    try:
+        uvicorn = importlib.import_module("uvicorn")
+        app = make_app(upstream, routes=routes)
+    except ImportError as error:
+        raise CommandError(_EXTRA) from error
+    except SettingsError as error:
+        raise CommandError(str(error)) from error
+    uvicorn.run(app, host=host, port=port, proxy_headers=False, server_header=False, date_header=False)
 
 
 def make_app(upstream: str, *, routes: Iterable[str] = ()) -> App:
@@ -193,24 +218,3 @@ async def _refuse(send: Send, error: str) -> None:
     headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 502, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    try:
-        uvicorn = importlib.import_module("uvicorn")
-        app = make_app(arguments.upstream, routes=arguments.route)
-    except ImportError as error:
-        raise CommandError(_EXTRA) from error
-    except SettingsError as error:
-        raise CommandError(str(error)) from error
-    uvicorn.run(
-        app, host=arguments.host, port=arguments.port, proxy_headers=False, server_header=False, date_header=False
-    )
-    return 0
-
-
-def _address(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise argparse.ArgumentTypeError(f"{text!r} is no server's address: give one such as http://127.0.0.1:11434")
-    return text

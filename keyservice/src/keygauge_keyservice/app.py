@@ -21,10 +21,12 @@ from keygauge_keyservice.api import (
     me,
     members,
     plans,
+    price_list,
     prices,
     reports,
     tokens,
     usage,
+    usage_query,
 )
 from keygauge_keyservice.api.schema import Part
 from keygauge_keyservice.config import Settings
@@ -51,10 +53,12 @@ API: tuple[Part, ...] = (
     me,
     members,
     plans,
+    price_list,
     prices,
     reports,
     tokens,
     usage,
+    usage_query,
 )
 
 REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound

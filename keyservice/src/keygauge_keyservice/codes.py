@@ -7,6 +7,7 @@ from collections.abc import Mapping
 # code -> title; `Problem` takes no other
 CODES: Mapping[str, str] = {
     "account_not_found": "Account not found",
+    "account_suspended": "Account suspended",
     "bad_batch": "Malformed batch of events",
     "bad_heartbeat": "Malformed heartbeat",
     "bad_filter": "Invalid filter",
@@ -32,6 +33,8 @@ CODES: Mapping[str, str] = {
     "invoice_not_found": "Invoice not found",
     "ip_not_allowed": "IP address not allowed",
     "key_deleted": "Key deleted",
+    "key_disabled": "Key disabled",
+    "key_expired": "Key expired",
     "key_not_found": "Key not found",
     "key_reused": "Idempotency key reused",
     "last_owner": "Last owner",

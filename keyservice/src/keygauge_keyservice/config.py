@@ -79,8 +79,17 @@ class Settings:
             bounds=_bounds(environ),
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
             api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
-            public_url=_web_address(environ, "KEYGAUGE_PUBLIC_URL", "https://keys.acme.com"),
+            public_url=public_url(environ),
         )
+
+
+def public_url(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return where people reach the portal, if it is told.
+
+    Raises:
+        SettingsError: KEYGAUGE_PUBLIC_URL is wrong.
+    """
+    return _web_address(environ, "KEYGAUGE_PUBLIC_URL", "https://keys.acme.com")
 
 
 def data_directory(environ: Mapping[str, str] = os.environ) -> Path:

@@ -14,6 +14,7 @@ from keygauge_keyservice.api.schema import TEXT, Operation, Part, Schema, compon
 from keygauge_keyservice.codes import CODES, FIELD_CODES
 
 _WRITES = frozenset(("post", "put", "patch", "delete"))
+_QUESTION = "queryUsage"  # a POST that changes nothing
 _REFUSALS = {
     401: "The bearer token is missing or wrong.",
     403: "It may not be used for this: it is beyond its scope, or from another address.",
@@ -86,7 +87,9 @@ def _described(method: str, path: str, operation: Operation) -> Schema:
     problems = {401, 503, *operation.problems}
     given = [_path_parameter(name) for name in _parameters_of(path)]
     given += parameters(operation.query) if operation.query else []
-    if operation.security == "operator" and method in _WRITES:  # every write of an operator may be sent again
+    if (
+        operation.security == "operator" and method in _WRITES and operation.operation_id != _QUESTION
+    ):  # every write of an operator may be sent again
         given.append(_IDEMPOTENCY)
         problems |= {403, 409, 422}
     described: Schema = {

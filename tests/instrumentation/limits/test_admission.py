@@ -222,3 +222,21 @@ def test_no_more_than_ten_thousand_calls_wait():
     process = Process(rate())
     assert all(isinstance(process.admit(), Short) for _ in range(10_000))
     assert process.admit() is UNAVAILABLE
+
+
+def test_a_process_that_ends_gives_all_leases_back_in_as_many_heartbeats_as_that_takes():
+    lease_pools = [rate(f"limit {number}") for number in range(1_200)]
+    process = Process(*lease_pools)
+    for first in range(0, 1_200, 400):
+        for lease_pool in lease_pools[first : first + 400]:
+            process.admission.reserve([(lease_pool, 1)], process.now_ns)
+        asks, asked = process.ask()
+        process.answer(asked, **dict.fromkeys(asks, 2))
+    returned = set()
+    for _ in range(4):
+        message, asked = process.lease_sync.offer(stopping=True)
+        returned |= {told["lease"] for told in message["return"]}
+        process.answer(asked)
+        if not process.lease_sync.owes():
+            break
+    assert len(returned) == 1_200

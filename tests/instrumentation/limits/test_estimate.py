@@ -71,6 +71,7 @@ def test_every_spelling_of_a_cap_is_read(document, output):
         ("DELETE", "/v1/threads/1", 1),
         ("HEAD", "/", 1),
         ("POST", "/v1/responses/resp_1/cancel", 1),
+        ("POST", "/v1/threads/t_1/runs/run_1", 1),
         ("POST", "/v1/messages/count_tokens", 1),
         ("POST", "/v1/files", 1),
         ("POST", "/v1/batches", 1),

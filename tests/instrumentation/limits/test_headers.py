@@ -17,7 +17,7 @@ AT_ONCE = Limit("5:a", "at_once", "concurrent", 5, None, None)
 def fields(*limits, held=0, rest=0, alone=True, age_s=0):
     lease_pools = [LeasePool(limit) for limit in limits]
     for lease_pool in lease_pools:
-        lease_pool.alone = alone
+        lease_pool.replicas = 1 if alone else 2
         if held:
             lease = Lease("1", held, 100 * SECOND, now_ns=0)
             lease_pool.grant(lease, 0, reset_ns=17 * SECOND)

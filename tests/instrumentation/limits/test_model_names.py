@@ -12,6 +12,15 @@ from keygauge.limits.model_names import LENGTH_MAX, in_address
         ("/v1beta/models/gemini-2.0-flash:streamGenerateContent", ("gemini-2.0-flash",)),
         ("/models/llama3:8b/generate", ("llama3:8b",)),
         ("/model/anthropic.claude-3-5-sonnet-20241022-v2:0/converse", ("anthropic.claude-3-5-sonnet-20241022-v2:0",)),
+        (
+            "/model/arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0/converse",
+            ("us.anthropic.claude-sonnet-4-20250514-v1:0",),
+        ),
+        ("/model/arn:aws:bedrock:eu-west-1::foundation-model/amazon.nova-lite-v1:0/invoke", ("amazon.nova-lite-v1:0",)),
+        (
+            "/model/arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2/converse",
+            ("arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2",),
+        ),
         ("/MODELS/a/models/b", ("a", "b")),
         ("/v1/models", ()),
         ("/v1/remodels/a", ()),

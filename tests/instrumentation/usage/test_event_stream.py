@@ -2,23 +2,12 @@
 
 import base64
 import json
-import zlib
 
 import pytest
+from bodies import message
 
 from keygauge.usage import Usage, reader_for
 from keygauge.usage.event_stream import MAX_MESSAGE_BYTES
-
-
-def message(payload, **headers):
-    head = b""
-    for name, value in headers.items():
-        field = f":{name.replace('_', '-')}".encode()
-        head += bytes([len(field)]) + field + b"\x07" + len(value).to_bytes(2, "big") + value.encode()
-    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    prelude = (len(head) + len(body) + 16).to_bytes(4, "big") + len(head).to_bytes(4, "big")
-    prelude += zlib.crc32(prelude).to_bytes(4, "big")
-    return prelude + head + body + zlib.crc32(prelude + head + body).to_bytes(4, "big")
 
 
 def invoked(event):

@@ -94,18 +94,18 @@ def test_a_spool_belongs_to_the_service_whose_token_opened_it(client, make, repl
 
 def test_the_command_makes_lists_and_revokes(database_url, monkeypatch, capsys, client):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
-    assert main(["tokens", "create", "admin", "ci", "--scope", "read"]) == 0
+    assert main(["tokens", "create", "ci", "--kind", "admin", "--scope", "read"]) == 0
     made = capsys.readouterr()
-    secret, token_id = made.out.strip(), made.err.split()[1].rstrip(":")
+    secret, token_id = made.out.strip(), made.err.split()[2].strip("():")
     assert client.get("/v1/plans", headers=bearer(secret)).status_code == 200
-    assert main(["tokens", "revoke", token_id]) == 0
+    assert main(["tokens", "delete", token_id]) == 0
     assert client.get("/v1/plans", headers=bearer(secret)).status_code == 401
     capsys.readouterr()
     assert main(["tokens", "list"]) == 0
     listed = capsys.readouterr().out
     assert "ci" in listed
     assert secret not in listed
-    assert main(["tokens", "create", "service", "shop", "--scope", "read"]) == 1
+    assert main(["tokens", "create", "shop", "--kind", "service", "--scope", "read"]) == 1
 
 
 def test_a_token_for_metrics_reads_those_and_nothing_else(client, make):

@@ -65,14 +65,14 @@ def test_what_is_no_key_is_refused(client, owned, spoil):
 def test_key_that_does_not_work_is_refused(client, connection, owned):
     key, token = owned
     keys.set_status(connection, key.id, "disabled", actor="test")
-    assert ask(client, token).status_code == 401
+    assert ask(client, token).json["code"] == "key_disabled"
     keys.set_status(connection, key.id, "active", actor="test")
     keys.change(connection, key.id, actor="test", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
-    assert ask(client, token).status_code == 401
+    assert ask(client, token).json["code"] == "key_expired"
     keys.change(connection, key.id, actor="test", expires_at=None)
     assert ask(client, token).status_code == 200
     accounts.set_status(connection, key.account_id, "suspended", actor="test")
-    assert ask(client, token).status_code == 401
+    assert ask(client, token).json["code"] == "account_suspended"
 
 
 def test_key_is_refused_from_elsewhere(client, connection, owned):

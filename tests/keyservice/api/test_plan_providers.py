@@ -36,11 +36,11 @@ def test_a_plan_that_is_not_there_is_told(client, operator):
 def test_rules_are_set_and_shown_on_the_command_line(monkeypatch, database_url, tmp_path, capsys, connection, plan):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
-    assert main(["plans", "set-providers", plan.id, *RULES]) == 0
+    assert main(["plans", "update", plan.id, *(f"--provider={rule}" for rule in RULES)]) == 0
     shown = capsys.readouterr().out
     assert all(rule in shown for rule in RULES)
     assert plans.require(connection, plan.id).providers == tuple(RULES)
-    assert main(["plans", "set-providers", plan.id, "deepseek"]) == 1
+    assert main(["plans", "update", plan.id, "--provider", "deepseek"]) == 1
     assert "PATH=PROVIDER" in capsys.readouterr().err
-    assert main(["plans", "set-providers", plan.id]) == 0
+    assert main(["plans", "update", plan.id, "--no-providers"]) == 0
     assert plans.require(connection, plan.id).providers == ()

@@ -8,11 +8,14 @@ import threading
 import pytest
 from werkzeug.serving import make_server
 
+from keygauge_keyservice.accounts import accounts, members
 from keygauge_keyservice.api import samples
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
+TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "invitation", "MEMBER": "member"}
 FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # what the others are about
+LAST = ("deleteKey", "removeMember", "withdrawInvitation")
 COMMANDS = {"Shell": ("bash", "-c"), "Python": (), "JavaScript": ("node", "--input-type=module", "-e")}
 PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
 
@@ -21,8 +24,17 @@ def operations():
     """Operators' operations in an order in which they work: what is there is made first and deleted last."""
     found = {one["operationId"]: one for item in document(API)["paths"].values() for one in item.values()}
     of_operators = [name for name, one in found.items() if one["security"] == [{"operator": []}]]
-    of_operators.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name == "deleteKey"))
+    of_operators.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name in LAST))
     return [found[name] for name in of_operators]
+
+
+def add_people(connection):
+    (account,) = accounts.list_accounts(connection)
+    for role in ("owner", "member"):
+        password = "correct horse battery"
+        members.create(
+            connection, account_id=account.id, email=f"{role}@example.com", password=password, role=role, actor="test"
+        )
 
 
 @pytest.fixture
@@ -52,9 +64,11 @@ def test_every_sample_runs(environment, connection, lang):
         else:
             ran = subprocess.run([*COMMANDS[lang], source], capture_output=True, text=True, env=os.environ, check=False)
             assert ran.returncode == 0, (source, ran.stdout, ran.stderr)
-        for variable, table in (("ACCOUNT", "account"), ("KEY", "key"), ("TOKEN", "token")):
-            if row := connection.execute(f"SELECT id FROM {table}").fetchone():
-                environment.setenv(variable, row["id"])
+        if operation["operationId"] == "createAccount":
+            add_people(connection)
+        for variable, table in TABLES.items():
+            if row := connection.execute(f"SELECT id FROM {table} ORDER BY id DESC").fetchone():
+                environment.setenv(variable, str(row["id"]))
 
 
 def test_samples_are_of_operations_that_exist():

@@ -3,7 +3,7 @@ import io
 import pytest
 
 from keygauge.cli import main
-from keygauge_keyservice.accounts import accounts, memberships, passwords, plans
+from keygauge_keyservice.accounts import invitations, memberships, passwords
 
 PASSWORD = "correct horse battery"
 
@@ -14,8 +14,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, database_url):
+def run(capsys, monkeypatch, database_url, tmp_path):
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
+    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
 
     def run(*arguments, stdin=""):
         monkeypatch.setattr("sys.stdin", stdin if isinstance(stdin, Terminal) else io.StringIO(stdin))
@@ -26,19 +27,13 @@ def run(capsys, monkeypatch, database_url):
     return run
 
 
-@pytest.fixture
-def account(connection):
-    plans.create(connection, plan_id="free", name="Free", limits=[], actor="test")
-    return accounts.create(connection, name="Acme", plan_id="free", actor="test")
-
-
 def signs_in(connection, email, password):
     _, password_hash = memberships.find_credentials(connection, email)
     return passwords.verify(password_hash, password)
 
 
 def test_generated_password_is_alone_on_standard_output_and_signs_in(run, connection, account):
-    code, out, err = run("members", "create", "--account", account.id, "--email", "Ada@Example.com", "--generate")
+    code, out, err = run("members", "create", "Ada@Example.com", "--account", account.id, "--generate")
     assert code == 0
     assert out.count("\n") == 1
     assert out.strip() not in err
@@ -49,14 +44,14 @@ def test_generated_password_is_alone_on_standard_output_and_signs_in(run, connec
 
 
 def test_password_is_read_from_a_pipe(run, connection, account):
-    create = ("members", "create", "--account", account.id, "--email", "ada@example.com", "--role", "viewer")
+    create = ("members", "create", "ada@example.com", "--account", "Acme", "--role", "viewer")
     code, out, _ = run(*create, stdin=f"{PASSWORD}\n")
     assert (code, out) == (0, "")
     assert signs_in(connection, "ada@example.com", PASSWORD)
 
 
 def test_password_is_asked_for_twice_on_a_terminal(run, connection, account, monkeypatch):
-    create = ("members", "create", "--account", account.id, "--email", "ada@example.com")
+    create = ("members", "create", "ada@example.com", "--account", account.id)
     answers = iter([PASSWORD, "a different one", PASSWORD, PASSWORD])
     monkeypatch.setattr("keygauge_keyservice.commands.members.getpass", lambda _: next(answers))
     code, _, err = run(*create, stdin=Terminal())
@@ -67,8 +62,8 @@ def test_password_is_asked_for_twice_on_a_terminal(run, connection, account, mon
 
 
 def test_password_is_replaced(run, connection, account):
-    run("members", "create", "--account", account.id, "--email", "ada@example.com", "--generate")
-    code, out, _ = run("members", "set-password", "--email", "ada@example.com", "--generate")
+    run("members", "create", "ada@example.com", "--account", account.id, "--generate")
+    code, out, _ = run("members", "set-password", "ada@example.com", "--generate")
     assert code == 0
     assert signs_in(connection, "ada@example.com", out.strip())
 
@@ -76,10 +71,12 @@ def test_password_is_replaced(run, connection, account):
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
-        (("create", "--account", "nobody", "--email", "a@x"), PASSWORD, "There is no account"),
-        (("create", "--account", "ACCOUNT", "--email", "nonsense"), PASSWORD, "must be an e-mail address"),
-        (("create", "--account", "ACCOUNT", "--email", "a@x"), "short", "must have 12 to 1024 characters"),
-        (("set-password", "--email", "a@x"), PASSWORD, "There is no member"),
+        (("create", "a@x", "--account", "nobody"), PASSWORD, "There is no account"),
+        (("create", "nonsense", "--account", "ACCOUNT"), PASSWORD, "must be an e-mail address"),
+        (("create", "a@x", "--account", "ACCOUNT"), "short", "must have 12 to 1024 characters"),
+        (("set-password", "a@x"), PASSWORD, "There is no member"),
+        (("invite", "nonsense", "--account", "ACCOUNT"), "", "the e-mail address must be"),
+        (("remove", "a@x", "--account", "ACCOUNT"), "", "There is no member"),
         (("list", "--account", "nobody"), "", "There is no account"),
     ],
 )
@@ -88,3 +85,28 @@ def test_failures_are_told_in_one_line(run, account, arguments, stdin, message):
     code, out, err = run("members", *arguments, stdin=stdin)
     assert (code, out) == (1, "")
     assert message in err
+
+
+def test_a_person_is_invited_by_a_link_that_works(run, connection, account, monkeypatch):
+    monkeypatch.setenv("KEYGAUGE_PUBLIC_URL", "https://keys.example.com")
+    code, link, told = run("members", "invite", "Ada@Example.com", "--account", "Acme", "--role", "viewer")
+    assert (code, "ada@example.com may join as viewer" in told) == (0, True)
+    secret = link.strip().removeprefix("https://keys.example.com/invitation/")
+    assert "ada@example.com" in run("members", "list", "--account", "Acme", "--invited")[1]
+    assert invitations.accept(connection, secret, PASSWORD).role == "viewer"
+
+
+def test_a_member_gets_another_role_and_is_removed(run, account):
+    for email in ("ada@example.com", "bob@example.com"):
+        run("members", "create", email, "--account", "Acme", "--generate")
+    assert "viewer" in run("members", "update", "ada@example.com", "--account", "Acme", "--role", "viewer")[1]
+    code, _, told = run("members", "remove", "bob@example.com", "--account", "Acme", "--yes")
+    assert (code, "An account needs an owner" in told) == (1, True)
+    assert run("members", "remove", "ada@example.com", "--account", "Acme", "--yes")[0] == 0
+    assert "ada" not in run("members", "list", "--account", "Acme")[1]
+
+
+def test_an_open_invitation_is_taken_back(run, connection, account):
+    link = run("members", "invite", "ada@example.com", "--account", "Acme")[1]
+    assert "has ended" in run("members", "remove", "ada@example.com", "--account", "Acme")[2]
+    assert invitations.find(connection, link.strip().rpartition("/")[2]) is None

@@ -1,4 +1,5 @@
 import os
+import select
 import signal
 import socket
 import time
@@ -63,9 +64,8 @@ def test_silent_clients_hold_no_thread(serve, sent):
     clients = [socket.create_connection(address(url)) for _ in range(40)]
     for client in clients:
         client.sendall(sent)
-    started = time.monotonic()
     assert "ok" in read(f"{url}/healthz")
-    assert time.monotonic() - started < 2
+    assert not any(is_given_up(client) for client in clients)  # nobody had to go first
     for client in clients:
         client.close()
 
@@ -192,6 +192,11 @@ def status(request, body=None):
 def address(url):
     parts = urlsplit(url)
     return parts.hostname, parts.port
+
+
+def is_given_up(client):
+    """Whether the server has answered the client or closed its connection."""
+    return select.select([client], [], [], 0)[0] != []
 
 
 def workers_of(pid):

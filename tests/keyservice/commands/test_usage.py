@@ -1,28 +1,14 @@
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge.cli import main
+from keygauge_keyservice.commands import calls
+from keygauge_keyservice.commands.client import Api
 from keygauge_keyservice.ledger import backfill, partition
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 pytestmark = pytest.mark.usefixtures("metered")
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, database_url, tmp_path):
-    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
-    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
-
-    def run(*arguments):
-        try:
-            code = main(arguments)
-        except SystemExit as ending:  # argparse's own
-            code = ending.code
-        captured = capsys.readouterr()
-        return code, captured.out + captured.err
-
-    return run
 
 
 @pytest.fixture
@@ -39,9 +25,8 @@ def used(connection, metered, make_event):
 
 @pytest.mark.usefixtures("used")
 def test_usage_is_shown_with_totals_and_budgets(run):
-    code, shown = run("usage", "acme", "--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
-    assert code == 0
-    for figure in ("1,200", "1,201", "gpt-4o-mini", "[red]odd[/red]", "0.1611", "monthly", "5,000"):
+    shown = run("usage", "--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21T00:00:00Z")
+    for figure in ("\t1200\t", "\t1201\t", "gpt-4o-mini", "[red]odd[/red]", "$0.1611", "monthly", "\t5,000\t"):
         assert figure in shown
 
 
@@ -49,46 +34,74 @@ def test_usage_is_shown_with_totals_and_budgets(run):
 def test_other_kinds_of_use_are_shown_where_there_are_any(run, connection, make_event):
     span = ("--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
     backfill.write_history(connection, [make_event()], PublicPrices(), spool="1")
-    assert "Other kinds" not in run("usage", "acme", *span)[1]
+    assert "Other kinds" not in run("usage", "--account", "acme", *span)
     backfill.write_history(connection, [make_event(details={"input_audio": 1_234})], PublicPrices(), spool="2")
-    assert "Audio input tokens" in (shown := run("usage", "acme", *span)[1])
-    assert "1,234" in shown
+    assert "Audio input tokens" in (shown := run("usage", "--account", "acme", *span))
+    assert "1234" in shown
 
 
 @pytest.mark.usefixtures("used")
 def test_usage_is_shown_by_any_grouping(run):
+    span = ("--from", "2026-05-20", "--to", "2026-05-21")
     for by, name in (("key", "acme-live"), ("route", "/v1/chat/completions"), ("status", "5xx"), ("account", "acme")):
-        code, shown = run("usage", "--by", by, "--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
-        assert (code, name in shown) == (0, True)
-    code, shown = run("usage", "--by", "key,status", "--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
-    assert (code, "acme-live" in shown, "5xx" in shown) == (0, True, True)
-    code, shown = run("usage", "--by", "key,moon")
-    assert (code, "key, route, model" in shown) == (2, True)
+        assert name in run("usage", "--by", by, *span)
+    shown = run("usage", "--by", "key,status", *span)
+    assert shown.splitlines()[0].startswith("KEY\tSTATUS\tREQUESTS")
+    assert "acme-live\t5xx\t1\t" in shown
+    assert "key, route, model" in run("usage", "--by", "key,moon", code=2)
+    document = json.loads(run("usage", "--by", "model", "-o", "json", *span))
+    assert document["totals"]["requests"] == sum(one["requests"] for one in document["results"][0]["groups"]) == 1_201
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("words", "message", "code"),
     [
-        (("nobody",), "no account"),
-        (("--from", "2026-05-20"), "offset"),
-        (("--from", "2030-01-01T00:00:00Z", "--to", "2029-01-01T00:00:00Z"), "empty"),
+        (("--account", "nobody"), "no account", 1),
+        (("--from", "2026-05-20T00:00"), "offset", 2),
+        (("--from", "2030-01-01", "--to", "2029-01-01"), "empty", 1),
     ],
 )
-def test_a_wrong_question_is_told_plainly(run, arguments, message):
-    code, shown = run("usage", *arguments)
-    assert code != 0
+def test_a_wrong_question_is_told_plainly(run, words, message, code):
+    shown = run("usage", *words, code=code)
     assert message in shown
     assert "Traceback" not in shown
+
+
+@pytest.mark.usefixtures("used")
+def test_single_calls_are_listed(run):
+    span = ("--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21")
+    assert len(run("calls", "list", *span).splitlines()) == 101
+    (call,) = json.loads(run("calls", "list", *span, "--status", "5xx", "-o", "json"))["calls"]
+    assert call["model"] == "[red]odd[/red]"
+    assert len(run("calls", "list", *span, "--limit", "700", "-q").split()) == 700
+
+
+def test_calls_are_followed_as_they_come(connection, make_event):
+    now = datetime.now(UTC)
+
+    def add(number):
+        event = make_event(time_us=round((now + timedelta(seconds=number)).timestamp() * 1e6), status=200 + number)
+        backfill.write_history(connection, [event], PublicPrices(), spool=str(number))
+
+    pages = []
+
+    def send(method, path, query, body):
+        found = connection.execute(
+            "SELECT id::text, status FROM event WHERE time >= %s ORDER BY time DESC", (query["from"],)
+        )
+        pages.append(query)
+        return 200, json.dumps({"calls": found.fetchall(), "next": None}).encode()
+
+    followed = calls._follow(Api(send), {"account": "acme"}, wait=lambda _: add(len(pages)))
+    assert [next(followed)["status"] for _ in range(3)] == [201, 202, 203]
 
 
 def test_months_past_their_retention_are_dropped_and_no_others(run, connection):
     now = datetime.now(UTC)
     months = [partition.month_of(now - timedelta(days=days)) for days in (0, 45, 100)]
     partition.ensure(connection, months)
-    code, shown = run("ledger", "prune", "--days", "50")
-    assert code == 0
-    assert f"{months[2]:%Y-%m}" in shown
+    assert f"{months[2]:%Y-%m}" in run("ledger", "prune", "--days", "50")
     kept = {row["t"] for row in connection.execute("SELECT inhrelid::regclass::text AS t FROM pg_inherits")}
     assert {f"event_{month:%Y_%m}" for month in months[:2]} <= kept
     assert f"event_{months[2]:%Y_%m}" not in kept
-    assert "Nothing" in run("ledger", "prune", "--days", "50")[1]
+    assert "Nothing" in run("ledger", "prune", "--days", "50")

@@ -1,6 +1,5 @@
-import socket
-
 import pytest
+from ports import free_port
 
 from keygauge.cli import main
 from keygauge_keyservice.accounts import accounts, plans
@@ -38,10 +37,7 @@ def test_neither_service_nor_command_starts_with_another_pepper(
     account = accounts.create(connection, name="Acme", plan_id="free", actor="test")
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))  # in another folder another pepper is generated
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        free_port = str(probe.getsockname()[1])
-    for command in (["keys", "create", account.id, "x"], ["serve", "--port", free_port]):
+    for command in (["keys", "create", "x", "--account", account.id], ["serve", "--port", str(free_port())]):
         assert main(command) == 1
         error = capsys.readouterr().err
         assert "pepper 1 is not the one" in error

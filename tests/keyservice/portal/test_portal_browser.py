@@ -159,7 +159,7 @@ def complaints_of_axe(page, *rules):
     """What axe-core finds wrong: every rule of WCAG 2 A and AA, and its best practices."""
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
-    options = {"runOnly": rules} if rules else {}
+    options = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
     found = page.evaluate("options => axe.run(document, options)", options)["violations"]
     return [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found]
 

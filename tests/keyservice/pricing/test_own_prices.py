@@ -19,10 +19,7 @@ def run(capsys, monkeypatch, database_url, tmp_path):
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
 
     def run(*arguments):
-        try:
-            code = main(arguments)
-        except SystemExit as ending:  # argparse's own
-            code = ending.code
+        code = main(arguments)
         captured = capsys.readouterr()
         return code, captured.out + captured.err
 
@@ -73,7 +70,7 @@ def test_prices_are_for_operators(client, replica):
 def test_prices_are_set_listed_and_past_calls_re_rated(run, connection, make_event):
     backfill.write_history(connection, [make_event(model="[b]m[/b]")], PublicPrices(), spool="test")
     tiers = ("--tier", "input=1,cache_read=0.1", "--tier", "50:input=2.5,output=3,request=0.01")
-    code, shown = run("prices", "set", "[b]m[/b]", *tiers, "--account", "acme", "--from", "2026-01-01T00:00:00Z")
+    code, shown = run("prices", "create", "[b]m[/b]", *tiers, "--account", "acme", "--from", "2026-01-01T00:00:00Z")
     assert (code, "0.01" in shown, "2.5" in shown) == (0, True, True)
     code, shown = run("prices", "list")
     assert (code, "[b]m[/b]" in shown, "own 1" in shown) == (0, True, True)
@@ -88,8 +85,8 @@ def test_prices_are_set_listed_and_past_calls_re_rated(run, connection, make_eve
 
 def test_prices_in_force_are_listed_with_their_source(run, make_event):
     for since, rate in (("2026-01-01", "7"), ("2026-02-01", "8"), ("2999-01-01", "9")):
-        run("prices", "set", "gpt-4o-mini", "--tier", f"input={rate}", "--from", f"{since}T00:00:00Z")
-    listed = json.loads(run("prices", "list", "GPT-4o", "--json")[1])
+        run("prices", "create", "gpt-4o-mini", "--tier", f"input={rate}", "--from", f"{since}T00:00:00Z")
+    listed = json.loads(run("prices", "list", "GPT-4o", "-o", "json")[1])["prices"]
     own = [entry for entry in listed if entry["source"] == "own"]
     assert [(entry["version"], entry["tiers"][0]["input"]) for entry in own] == [
         ("own 3", 9_000_000_000),
@@ -101,17 +98,17 @@ def test_prices_in_force_are_listed_with_their_source(run, make_event):
     assert (public["source"], public["version"]) == ("public", cost.price_version)
     assert public["tiers"][0]["input"] == cost.nanousd  # a million tokens
     assert all("gpt-4o" in entry["model"] for entry in listed)
-    assert len(json.loads(run("prices", "list", "--json")[1])) > 1_000
-    assert len(json.loads(run("prices", "list", "--json", "--own", "--past")[1])) == 3
-    assert json.loads(run("prices", "list", "no such model", "--json")[1]) == []
+    assert len(json.loads(run("prices", "list", "-o", "json")[1])["prices"]) > 1_000
+    assert len(json.loads(run("prices", "list", "-o", "json", "--own", "--past")[1])["prices"]) == 3
+    assert json.loads(run("prices", "list", "no such model", "-o", "json")[1])["prices"] == []
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("set", "m", "--tier", "tea=1"), "tea"),
-        (("set", "m", "--tier", "input=1", "--account", "nobody"), "nobody"),
-        (("rerate", "--from", "2026-05-20"), "offset"),
+        (("create", "m", "--tier", "tea=1"), "tea"),
+        (("create", "m", "--tier", "input=1", "--account", "nobody"), "nobody"),
+        (("rerate", "--from", "2026-05-20T00:00"), "offset"),
         (("rerate", "--from", "2999-01-01T00:00:00Z"), "range"),
     ],
 )

@@ -104,6 +104,7 @@ def test_a_key_is_found_by_its_digest(send, account, key, limits):
         "model": None,
         "output_default": None,
         "when_unpriced": "admit",
+        "whose": "account",
     }
 
 

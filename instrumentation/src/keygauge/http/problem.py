@@ -22,6 +22,14 @@ class Answer(NamedTuple):
 _KINDS = {
     "key_missing": (401, "API key missing", "Send your API key as 'Authorization: Bearer <key>' or in 'X-API-Key'."),
     "key_invalid": (401, "API key not accepted", "Check the key, or make a new one in the portal."),
+    "key_disabled": (401, "API key disabled", "Enable this key in the portal, or use another one."),
+    "key_expired": (401, "API key expired", "Use another key, or give this one a later expiry date in the portal."),
+    "key_deleted": (401, "API key deleted", "Use another key, or create a new one in the portal."),
+    "account_suspended": (
+        401,
+        "Account suspended",
+        "The account of this key is suspended. A new key won't help: contact the provider of this API.",
+    ),
     "key_conflict": (400, "Two different API keys", "Send one API key, in one header."),
     "ip_not_allowed": (
         403,
@@ -49,11 +57,11 @@ _KINDS = {
         "Too many requests at once",
         "Wait until one of your requests has ended, then try again.",
     ),
-    "quota_exhausted": (429, "Quota used up", "Wait until the quota resets, or move to a larger plan in the portal."),
+    "quota_exhausted": (429, "Quota used up", "Wait until the quota resets."),
     "budget_exhausted": (
         429,
         "Budget used up",
-        "What your plan lets you spend is spent: wait until the budget resets, or move to a larger plan in the portal.",
+        "Wait until the budget resets.",
     ),
     "price_unknown": (
         403,
@@ -77,6 +85,12 @@ _KINDS = {
     ),
     "key_service_unavailable": (503, "API keys cannot be checked now", "Send the request again in a moment."),
 }
+# whose a limit is -> what it counts, and what helps
+_WHOSE = {
+    "account": "counts all keys of your account together. A larger plan allows more.",
+    "plan": "counts this key alone, as your plan says. A larger plan allows more.",
+    "key": "is this key's own: the account's owner can change it in the portal.",
+}
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')
 _INVALID_CHALLENGE = (b"www-authenticate", b'Bearer realm="api", error="invalid_token"')
 _CORS = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
@@ -89,6 +103,8 @@ def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False) -
     A page of another origin may read it: it tells nothing but what became of the key that the page itself sent.
     """
     status, title, detail = _KINDS[refusal.code]
+    if refusal.whose is not None:
+        detail = f'{detail} The limit "{refusal.limit}" {_WHOSE[refusal.whose]}'
     problem: dict[str, object] = {
         "type": f"urn:keygauge:problem:{refusal.code}",
         "title": title,
@@ -102,6 +118,8 @@ def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False) -
         headers += _CORS
     if refusal.limit is not None:
         problem["limit"] = refusal.limit
+    if refusal.whose is not None:
+        problem["limit_of"] = refusal.whose
     if status == 401:  # noqa: PLR2004 - HTTP
         headers.append(_CHALLENGE if refusal.code == "key_missing" else _INVALID_CHALLENGE)
     if refusal.retry_after_s is not None:

@@ -13,7 +13,7 @@ from keygauge.http.layers import Layer, Walk
 def noted(environ: Mapping[str, Any]) -> str | None:
     """Return the rule that Flask matched, while it answers: Werkzeug leaves each request in its environ until then."""
     request: Any = environ.get("werkzeug.request")
-    if not hasattr(request, "url_rule"):
+    if request is None or not hasattr(request, "url_rule"):
         return None
     return UNMATCHED if request.url_rule is None else str(request.url_rule.rule)
 

@@ -11,9 +11,10 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.limits.key_cache import Key, KeyCache
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
-from keygauge.limits.refusal import EXPIRED, REVOKED, UNAVAILABLE, Refusal
+from keygauge.limits.refusal import DELETED, DISABLED, EXPIRED, REPLACED, SUSPENDED, UNAVAILABLE, Refusal
 from keygauge.limits.waiter import Wait, Waiter
 
+_STATUS = {"disabled": DISABLED, "deleted": DELETED, "suspended": SUSPENDED}
 _MOST_WAITERS = 10_000  # calls that wait for units; more are answered with 503
 
 
@@ -69,12 +70,17 @@ class Admission:
         self.due: set[LeasePool] = set()  # of these, those with something to tell before a lease ends
 
     def check(self, key: Key, secret: int, wall_ns: int) -> Refusal | None:
-        """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds."""
-        if key.status != "active" or secret not in key.secrets:
-            return REVOKED
+        """Return why this key, or this secret of it, may not be used now. `wall_ns` is unix time in nanoseconds.
+
+        The caller has shown the right secret, so it may know what became of the key.
+        """
+        if secret not in key.secrets:
+            return REPLACED
         secret_expires_ns = key.secrets[secret]
         if secret_expires_ns is not None and wall_ns >= secret_expires_ns:
-            return REVOKED
+            return REPLACED
+        if key.status != "active":
+            return _STATUS.get(key.status, DISABLED)
         if key.expires_ns is not None and wall_ns >= key.expires_ns:
             return EXPIRED
         return None
@@ -104,8 +110,8 @@ class Admission:
                 lease_pool.spent += 1
                 if lease.exact:
                     lease.note(now, since_ns)
-                    self._tell(lease_pool)
-                elif lease_pool.spent >= lease_pool.ask_at:
+                    self._tell(lease_pool, lease)
+                if lease_pool.spent >= lease_pool.ask_at:
                     self._refill(lease_pool, now)
             return None
 
@@ -156,21 +162,23 @@ class Admission:
         with self.lock:
             return any(lease_pool.debt for lease_pool in self.asking)
 
-    def _ask(self, lease_pool: LeasePool) -> None:
+    def ask(self, lease_pool: LeasePool) -> None:
+        """Have the next heartbeat ask for units, and send it at once unless very many processes would."""
         self.asking.add(lease_pool)
         self.due.add(lease_pool)  # what ended unspent goes back before more is asked for
-        self.wake()
+        if not lease_pool.is_crowded:
+            self.wake()
 
     def _refill(self, lease_pool: LeasePool, now: int) -> None:
         """Ask for more before a call has to wait: with the next regular heartbeat where what is held lasts so long."""
-        if lease_pool.is_urgent(now):
+        if lease_pool.is_urgent(now) and not lease_pool.is_crowded:
             self.wake()
         self.asking.add(lease_pool)
 
-    def _tell(self, lease_pool: LeasePool) -> None:
-        """Have a heartbeat tell when a unit for use at once was spent, at once where others may wait for that."""
+    def _tell(self, lease_pool: LeasePool, lease: Lease) -> None:
+        """Have a heartbeat tell when a unit was spent, at once where others may wait for that."""
         self.due.add(lease_pool)
-        if not lease_pool.roomy:
+        if not (lease_pool.roomy or lease_pool.is_crowded or lease.is_ahead):
             self.wake()
 
     def _queue(
@@ -184,7 +192,8 @@ class Admission:
     ) -> Refusal | Short | Reservation:
         for lease_pool, units in claims:
             if units > lease_pool.limit.amount > 0 and not lease_pool.limit.dry_run:
-                refusal = Refusal(lease_pool.limit.refusal, "request_exceeds_limit", lease_pool.limit.name)
+                limit = lease_pool.limit
+                refusal = Refusal(limit.refusal, "request_exceeds_limit", limit.name, whose=limit.whose)
                 return self._refuse(refusal, waiter)
         taken = [lease_pool.gather(units, now, waiter) for lease_pool, units in claims]
         missing = [claim for claim, parts in zip(claims, taken, strict=True) if parts is None]
@@ -239,7 +248,7 @@ class Admission:
                 if settles:
                     reserved.append((lease_pool, lease, part))
                 if lease.exact and not lease.reserved:
-                    self._tell(lease_pool)
+                    self._tell(lease_pool, lease)
             lease_pool.count(units, now)
             if lease_pool.is_low(now):
                 self._refill(lease_pool, now)
@@ -266,7 +275,7 @@ class Admission:
             return None
         asks = now >= lease_pool.denied_until_ns and units <= lease_pool.limit.amount
         if asks:
-            self._ask(lease_pool)
+            self.ask(lease_pool)
         return lease_pool.overdraw(units, now, asks=asks)
 
     def _charge(self, lease_pool: LeasePool, units: int, now: int) -> None:
@@ -278,7 +287,7 @@ class Admission:
                 units -= part
         lease_pool.debt += units
         if units:
-            self._ask(lease_pool)
+            self.ask(lease_pool)
 
     def _short(
         self, claims: Sequence[Claim], missing: Sequence[Claim], now: int, waiter: Waiter | None
@@ -295,15 +304,15 @@ class Admission:
             if (start_ns := lease_pool.starts_ns(waiter, now)) is not None:
                 starts.append(start_ns)
             elif not lease_pool.is_denied(now):
-                self._ask(lease_pool)
+                self.ask(lease_pool)
             elif (again_ns := lease_pool.again_ns(waiter, now)) is not None:
                 agains.append(again_ns)
             else:
                 denied.append(lease_pool)
         if denied:
             last = max(denied, key=lambda lease_pool: lease_pool.retry_after_ns(now))
-            after_s = last.retry_after_ns(now) / SECOND
-            return self._refuse(Refusal(last.limit.refusal, last.limit.refusal_code, last.limit.name, after_s), waiter)
+            after_s, limit = last.retry_after_ns(now) / SECOND, last.limit
+            return self._refuse(Refusal(limit.refusal, limit.refusal_code, limit.name, after_s, limit.whose), waiter)
         if agains:
             return Short(waiter.wait(min(agains)), waiter)
         return Short(waiter.wait(max(starts) if len(starts) == len(missing) else None), waiter)

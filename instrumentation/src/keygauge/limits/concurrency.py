@@ -131,12 +131,16 @@ class ConcurrencyPool(LeasePool):
         self.denied_until_ns = now_ns + _AGAIN_NS
         self.retry_ns = now_ns + SECOND
 
-    def demand(self, now_ns: int) -> tuple[int, int]:
-        """Tell how many slots to ask for, and how many of them calls wait for, or are in already."""
+    def note_left(self, remaining: int, replicas: int, now_ns: int) -> None:  # noqa: ARG002 - as any lease pool
+        """Note how many processes use the limit."""
+        self.replicas = replicas
+
+    def demand(self, now_ns: int) -> tuple[int, int, int]:
+        """Tell how many slots to ask for, how many of them calls wait for, or are in already, and 0: they last."""
         missing = self.missing(now_ns)
         ahead = 0 if self.small else max(0, -self._spare() - missing)
         units = max(0, min(missing + ahead, self.limit.amount - self._units(now_ns)))
-        return units, min(units, missing)
+        return units, min(units, missing), 0
 
     def give_back(self, now_ns: int, *, everything: bool = False) -> list[dict[str, Any]]:
         """Drop slots that are not needed; return the leases that are empty thereby."""

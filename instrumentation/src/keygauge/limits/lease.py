@@ -14,7 +14,8 @@ _MARGIN_NS = 1_100 * MS  # what will not be spent goes back so long before the e
 class Lease:
     """Units that may be spent from `start_ns` on and before `deadline_ns`. Guarded by the lock of `Admission`.
 
-    An exact one is for use at once; when it is spent, the key service wants to know when that was.
+    Of an exact one the key service wants to know when it was spent. It is for use at once, or else held `is_ahead` by a
+    slow caller.
     """
 
     __slots__ = (
@@ -22,7 +23,9 @@ class Lease:
         "deadline_ns",
         "exact",
         "id",
+        "is_ahead",
         "is_late",
+        "is_over",
         "last_ns",
         "margin_ns",
         "refund",
@@ -41,6 +44,8 @@ class Lease:
         self.deadline_ns = deadline_ns
         self.start_ns = start_ns
         self.exact = exact
+        self.is_ahead = False
+        self.is_over = False  # the key service was told of its end
         self.margin_ns = min(_MARGIN_NS, max(deadline_ns - now_ns, 0) // 3)
         self.last_ns = 0  # when the last unit was spent
         self.is_late = False  # a call waited for long: others are to know exactly when a unit was spent
@@ -55,7 +60,7 @@ class Lease:
     @property
     def is_spent(self) -> bool:
         """Tell whether it ends by itself: nothing of it can be spent or given back, and nobody wants to know when."""
-        return not (self.exact or self.available or self.reserved or self.refund)
+        return self.is_over or not (self.exact or self.available or self.reserved or self.refund)
 
     def call_back(self) -> None:
         """Have it near its end from now on."""

@@ -18,6 +18,11 @@ _AHEAD_S = 2.0  # of the rate seen is held ahead: the regular heartbeats refill 
 _LEASES = 16  # a rate's lease lasts no longer than the window divided by this: what is held longer is wasted
 _GROWTH = 2  # the next lease of a caller that spent its last one and waits already is so many times as large
 _NEVER = 2**63
+_BELIEVED_NS = 10 * SECOND  # so long it is believed at most that little or nothing is left
+_MANY = 64  # processes: so many share a limit that a heartbeat for each call would be too much for the key service
+_PLENTY = 2  # a slow caller holds units ahead where its part of what is left is so many times as much
+_SLOW_LIFE_NS = 20 * SECOND  # such units may be held so long, …
+_SLOW_PART = 4  # … and no longer than such a part of the window
 _CALL_BACK_NS = 3 * SECOND  # so long a call waits for what others are asked to give back
 _LIFE_NS = SECOND // 2  # of a unit for use at once: the key service's own
 _LONGEST_LIFE_NS = 5 * SECOND
@@ -31,13 +36,16 @@ class LeasePool(WaitQueue):
 
     __slots__ = (
         "__weakref__",  # a key cache lets go of it with the last key that has it
+        "_active_ns",
         "_call_rate",
+        "_last_units",
         "_newest",
+        "_scarce_until_ns",
+        "_seen_taken",
         "_spend_rate",
         "_take_rate",
         "_taken",
         "_urgent_at",
-        "alone",
         "ask_at",
         "calls",
         "closing",
@@ -45,11 +53,13 @@ class LeasePool(WaitQueue):
         "denied_ns",
         "denied_until_ns",
         "granted_ns",
+        "is_crowded",
         "is_followed",
         "late",
         "leases",
         "life_ns",
         "limit",
+        "replicas",
         "reset_ns",
         "rest",
         "retry_ns",
@@ -74,12 +84,17 @@ class LeasePool(WaitQueue):
         self._urgent_at = _NEVER  # … and do not wait for the next regular heartbeat
         self._newest: Lease | None = None
         self._taken = 0  # units taken, ever; not counted where each call takes one
+        self._last_units = 1  # that a call took
+        self._seen_taken = 0  # units taken at the last look, …
+        self._active_ns = 0  # … and when a look last found that there were more
+        self._scarce_until_ns = 0  # there was less than a unit for each process
         self._spend_rate = SpendRate()
         self._take_rate = SpendRate()
         self._call_rate = SpendRate()
         self.roomy = False  # the limit had more than half of its units left at the last grant
         self.rest = 0  # this process's part of what the limit had left after the last grant
-        self.alone = False  # no other process was alive at the last grant
+        self.replicas = 0  # that used the limit at the last answer, this process included
+        self.is_crowded = False  # many processes share what little is left: nothing is worth a heartbeat of its own
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
         self.granted_ns = 0
         self.is_followed = False  # its use is told while leases live
@@ -151,6 +166,7 @@ class LeasePool(WaitQueue):
         """Note that a call took units."""
         self.spent += units
         self._taken += units
+        self._last_units = units
         self.calls += 1
 
     def is_low(self, now_ns: int) -> bool:  # noqa: ARG002 - as `count`
@@ -176,7 +192,7 @@ class LeasePool(WaitQueue):
         Where other processes take from a rate too, that part is of a second at most: so it stays a lower bound as long
         as none of them takes more than its own part in that time.
         """
-        total = self.rest if self.alone or self.rest_lasts(now_ns) else 0
+        total = self.rest if self.rest_lasts(now_ns) else 0
         for lease in self.leases:
             if now_ns < lease.deadline_ns:
                 total += lease.available
@@ -184,7 +200,7 @@ class LeasePool(WaitQueue):
 
     def rest_lasts(self, now_ns: int) -> bool:
         """Tell whether this process's part of what was left is still there for sure."""
-        return self.alone or self.limit.period is not None or now_ns - self.granted_ns < SECOND
+        return self.replicas == 1 or self.limit.period is not None or now_ns - self.granted_ns < SECOND
 
     def is_denied(self, now_ns: int) -> bool:
         """Tell whether to ask for none now: the key service said no, not long ago."""
@@ -228,7 +244,8 @@ class LeasePool(WaitQueue):
     def _watch(self, now_ns: int) -> None:
         """Ask for more when a quarter of what is held is spent, and at once when a quarter is left."""
         held = self.available(now_ns)
-        if not held or (self._newest is not None and self._newest.exact):
+        newest = self._newest
+        if not held or (newest is not None and newest.exact and not newest.is_ahead):
             self.ask_at = self._urgent_at = _NEVER
         else:
             self.ask_at = self.spent + max(1, held // 4)
@@ -245,29 +262,48 @@ class LeasePool(WaitQueue):
             lease.call_back()
 
     def _wait(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:
-        """Do not ask for about a second, since others may give units back; nor when a call would wait for long."""
+        """Do not ask before more comes free; where others may give units back, for about a second only."""
         self.retry_ns, self.reset_ns = retry_ns, reset_ns
         again_ns = retry_ns - (_EARLY_NS if self.small else 0)
-        self.denied_until_ns = again_ns if again_ns < now_ns + SECOND + PATIENCE_NS else now_ns + SECOND
+        if self.limit.window_s and retry_ns >= reset_ns:  # all is spent: none comes back before
+            self.denied_until_ns = min(again_ns, now_ns + _BELIEVED_NS)
+        else:
+            self.denied_until_ns = again_ns if again_ns < now_ns + SECOND + PATIENCE_NS else now_ns + SECOND
 
     def rate_per_s(self, now_ns: int) -> float:
         """Tell how fast units go."""
         return self._spend_rate.per_s(self.spent, now_ns)
 
-    def demand(self, now_ns: int) -> tuple[int, int]:
-        """Tell how many units to ask for, and how many of them calls wait for; none where leases cover all.
+    def note_left(self, remaining: int, replicas: int, now_ns: int) -> None:
+        """Note what the limit had left at the key service, and how many processes use it."""
+        self.replicas = replicas
+        self.roomy = not self.small and 2 * remaining >= self.limit.amount
+        if remaining < replicas:
+            self._scarce_until_ns = now_ns + _BELIEVED_NS
+        self.is_crowded = replicas >= _MANY and now_ns < self._scarce_until_ns
 
-        Nothing that is told here is forgotten when it was asked for: calls that wait do so until they have their units.
+    def demand(self, now_ns: int) -> tuple[int, int, int]:
+        """Tell how many units to ask for, how many of them calls wait for, and how long they are to live.
+
+        None where leases cover all. Nothing that is told here is forgotten when it was asked for: calls that wait do so
+        until they have their units.
         """
-        self._spend_rate.look(self.spent, now_ns)
+        self._look(now_ns)
         self._take_rate.look(self._taken, now_ns)
         self._call_rate.look(self.calls, now_ns)
         missing = self.missing(now_ns)
         if self.late > 1 and missing:  # leases end on their way here; units for use at once live as long as asked
-            return min(_MOST_UNITS, missing), min(_MOST_UNITS, missing)
+            return min(_MOST_UNITS, missing), min(_MOST_UNITS, missing), self.life_ns
         spare = max(0, self._lasting(now_ns) - self.awaited - self.debt)
         ahead = max(0, self._ahead(missing, now_ns) - spare)
-        return min(_MOST_UNITS, missing + ahead), min(_MOST_UNITS, missing)
+        life_ns = self._slow_life_ns(now_ns) if ahead else self.life_ns
+        return min(_MOST_UNITS, missing + ahead), min(_MOST_UNITS, missing), life_ns
+
+    def _slow_life_ns(self, now_ns: int) -> int:
+        """Tell how long units are to be held that are asked for ahead; 0: as long as usual."""
+        if not self.limit.window_s or self._is_busy(now_ns):
+            return 0
+        return min(_SLOW_LIFE_NS, self.limit.window_s * SECOND // _SLOW_PART)
 
     def _lasting(self, now_ns: int) -> int:
         """Count the units that can be spent, without those of leases that are to be renewed."""
@@ -276,15 +312,15 @@ class LeasePool(WaitQueue):
     def _ahead(self, missing: int, now_ns: int) -> int:
         """Tell how many units to hold for calls that will come.
 
-        Two seconds' worth of the rate seen, or a lease's, where the caller is busy, and more where even that turns out
-        to be too little; of a budget, whose leases live longer, some calls' worth in any case.
+        Two seconds' worth of the rate seen, or a lease's, one call's at least, where there is plenty or the caller is
+        busy, and more where even that turns out to be too little; of a budget, whose leases live longer, some calls'
+        worth in any case.
         """
         ahead = 0
         if not self.small:
-            if self.roomy or self._is_busy(now_ns):
-                window_s = self.limit.window_s
-                ahead_s = min(_AHEAD_S, window_s / _LEASES) if window_s else _AHEAD_S
-                ahead = math.ceil(self._takes_per_s(now_ns) * ahead_s)
+            ahead = self._usual_ahead(now_ns)
+            if not (self.roomy or self.rest >= _PLENTY * ahead or self._is_busy(now_ns)):
+                ahead = 0
             newest = self._newest
             if missing and newest and now_ns - self.granted_ns < SECOND // _BUSY_CALLS:
                 is_spent = not newest.available or now_ns < newest.deadline_ns  # or calls wait for its last units
@@ -292,6 +328,13 @@ class LeasePool(WaitQueue):
         if self.limit.period and (missing or self._takes_per_s(now_ns)):
             ahead = max(ahead, _BUDGET_CALLS * missing, self.limit.amount // _BUDGET_PART)
         return ahead
+
+    def _usual_ahead(self, now_ns: int) -> int:
+        window_s = self.limit.window_s
+        ahead_s = min(_AHEAD_S, window_s / _LEASES) if window_s else _AHEAD_S
+        ahead = math.ceil(self._takes_per_s(now_ns) * ahead_s)
+        is_active = window_s and now_ns - self._active_ns < _SLOW_LIFE_NS
+        return max(ahead, self._last_units) if is_active else ahead
 
     def _takes_per_s(self, now_ns: int) -> float:
         """Tell how fast calls take units, what they give back at their end included: until then it is not there."""
@@ -304,9 +347,15 @@ class LeasePool(WaitQueue):
             return self.rate_per_s(now_ns) >= _BUSY_CALLS
         return self._call_rate.per_s(self.calls, now_ns) >= _BUSY_CALLS
 
+    def _look(self, now_ns: int) -> None:
+        self._spend_rate.look(self.spent, now_ns)
+        taken = self._taken or self.spent
+        if taken != self._seen_taken:
+            self._seen_taken, self._active_ns = taken, now_ns
+
     def give_back(self, now_ns: int, *, everything: bool = False) -> list[dict[str, Any]]:
         """Take out leases that are over or near their end, or all; return what to tell the key service."""
-        self._spend_rate.look(self.spent, now_ns)
+        self._look(now_ns)
         settled = [lease for lease in self.closing if not lease.reserved]
         self.closing = [lease for lease in self.closing if lease.reserved]
         back = [lease.report(now_ns) for lease in settled]
@@ -354,6 +403,7 @@ class LeasePool(WaitQueue):
 
     def _end(self, lease: Lease, now_ns: int) -> list[dict[str, Any]]:
         self._adapt_life(lease, now_ns)
+        lease.is_over = True
         if lease.available:
             self.denied_until_ns = 0  # was said without these units
         if lease.reserved:
@@ -363,6 +413,8 @@ class LeasePool(WaitQueue):
 
     def _adapt_life(self, lease: Lease, now_ns: int) -> None:
         """Ask for a longer life of units for use at once when some ended unspent, and for a shorter one later."""
+        if lease.is_ahead:
+            return
         if lease.available == lease.units and now_ns >= lease.deadline_ns:
             self.life_ns = min(_LONGEST_LIFE_NS, 4 * max(self.life_ns, _LIFE_NS))
         elif lease.exact and lease.last_ns and lease.deadline_ns - lease.last_ns > self.life_ns // 2:

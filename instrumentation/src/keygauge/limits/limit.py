@@ -9,13 +9,16 @@ from typing import Any, Literal
 
 Unit = Literal["request", "token", "nanousd", "concurrent"]
 
+Whose = Literal["account", "plan", "key"]
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
     """`amount` units in any `window_s` seconds, per calendar `period` (UTC), or at once.
 
     One with a `route` or a `model` counts only their calls. `output_default` are the tokens reserved for a call that
-    declares no cap of its own. `when_unpriced` is for limits of cost: whether to admit calls of models without a price.
+    declares no cap of its own. It counts all keys of the account together, or each by itself as the `plan` says, or is
+    the key's own. `when_unpriced` is for limits of cost: whether to admit calls of models without a price.
     """
 
     id: str
@@ -30,6 +33,7 @@ class Limit:
     model: str | None = None
     output_default: int | None = None
     when_unpriced: Literal["admit", "refuse"] = "admit"
+    whose: Whose = "account"
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Limit:

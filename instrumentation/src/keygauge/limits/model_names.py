@@ -12,7 +12,10 @@ LENGTH_MAX = 200
 _NAMES = frozenset(
     {"model", "model_id", "modelid", "model_name", "engine", "engine_id", "deployment", "deployment_id", "deploymentid"}
 )
-_in_path = re.compile(r"/(?:models?|engines|deployments)/([^/]+)", re.IGNORECASE).findall
+_in_path = re.compile(r"/(?:models?|engines|deployments)/((?:arn:[^/]+/)?[^/]+)", re.IGNORECASE).findall
+_ARN = re.compile(
+    r"^arn:[^/]+:(?:foundation-model|inference-profile)/", re.IGNORECASE
+)  # what follows is a model's name
 _VERB = re.compile(
     r":(?:(?:stream|batch|async|bidi)*(?:generate|embed|count|compute|predict|raw|server|fetch|create)[a-z]*)$",
     re.IGNORECASE,
@@ -22,7 +25,7 @@ _VERB = re.compile(
 def in_address(path: str, query: str = "", params: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Return all models that an address names; `params` are the path's parameters, as the host's router told them."""
     told = [str(value) for name, value in (params or {}).items() if name.lower() in _NAMES]
-    told = [_VERB.sub("", name) for name in told or _in_path(path)]
+    told = [_ARN.sub("", _VERB.sub("", name)) for name in told or _in_path(path)]
     return cut((*told, *in_query(query)))
 
 

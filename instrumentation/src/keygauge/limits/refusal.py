@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keygauge.call import Outcome
+from keygauge.limits.limit import Whose
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a call is refused: the outcome counted, the code told, and when to come again."""
+    """Why a call is refused: the outcome counted, the code told, which limit and whose, and when to come again."""
 
     outcome: Outcome
     code: str
     limit: str | None = None
     retry_after_s: float | None = None
+    whose: Whose | None = None
 
 
 MISSING = Refusal("unknown", "key_missing")
@@ -22,8 +24,11 @@ CONFLICT = Refusal("unknown", "key_conflict")
 BAD_CAP = Refusal("limited", "bad_output_cap")
 UNKNOWN = Refusal("unknown", "key_invalid")
 TOO_MANY_KEYS = Refusal("unknown", "too_many_unknown_keys", retry_after_s=1)
-REVOKED = Refusal("revoked", "key_invalid")
-EXPIRED = Refusal("expired", "key_invalid")
+DISABLED = Refusal("revoked", "key_disabled")
+DELETED = Refusal("revoked", "key_deleted")
+SUSPENDED = Refusal("revoked", "account_suspended")
+REPLACED = Refusal("revoked", "key_invalid")  # as where it is not known any more
+EXPIRED = Refusal("expired", "key_expired")
 WRONG_IP = Refusal("forbidden", "ip_not_allowed")
 WRONG_ROUTE = Refusal("forbidden", "endpoint_not_allowed")
 WRONG_MODEL = Refusal("forbidden", "model_not_allowed")

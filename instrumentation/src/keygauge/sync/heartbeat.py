@@ -103,6 +103,7 @@ class Heartbeat:
                 self._wind_up()
             answered = self._heartbeat(stopping=stopping)
             if stopping:
+                self._return_rest(answered=answered)
                 self._client.close()
                 return
             if not answered:
@@ -114,6 +115,12 @@ class Heartbeat:
             self._heartbeat(stopping=False)
         if self.admission.owes():
             self._heartbeat(stopping=False)
+
+    def _return_rest(self, *, answered: bool) -> None:
+        """Give back the leases that one heartbeat could not carry, as long as the key service answers."""
+        until_ns = now_ns() + int(_TIMEOUT_S * SECOND)
+        while answered and self._lease_sync.owes() and now_ns() < until_ns:
+            answered = self._heartbeat(stopping=True)
 
     def _pause_s(self) -> float:
         """Sleep to the next second, or to when a lease has to go back."""

@@ -56,6 +56,11 @@ class LeaseSync:
                 self._admission.due.add(heappop(self._turns)[2])
             return self._turns[0][0] if self._turns else None
 
+    def owes(self) -> bool:
+        """Tell whether there are leases to give back that the last offer did not carry."""
+        with self._admission.lock:
+            return bool(self._untold or self._admission.due)
+
     def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], Asked]:
         """Write what this process asks for and gives back."""
         admission = self._admission
@@ -67,8 +72,8 @@ class LeaseSync:
             progress = self._progress()
         message: dict[str, Any] = {
             "acquire": [
-                {"limit": lease_pool.limit.id, "units": units, "waiting": waiting, "life_ms": lease_pool.life_ns // MS}
-                for lease_pool, units, waiting in demands
+                {"limit": lease_pool.limit.id, "units": units, "waiting": waiting, "life_ms": life_ns // MS}
+                for lease_pool, units, waiting, life_ns in demands
             ],
             "return": returns,
         }
@@ -79,7 +84,7 @@ class LeaseSync:
         if self._clock is not None:
             message["clock"] = {"name": self._clock, "us": now // 1000}
         return message, Asked(
-            now, {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting in demands}, held, returns
+            now, {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting, _ in demands}, held, returns
         )
 
     def give_up(self, asked: Asked) -> None:
@@ -103,10 +108,9 @@ class LeaseSync:
         for grant in answer["grants"]:
             lease_pool, waiting = asked.waiting[grant["limit"]]
             lease_pool.small = grant["small"]
-            lease_pool.roomy = not grant["small"] and 2 * grant["remaining"] >= lease_pool.limit.amount
             replicas = grant.get("replicas", answer["replicas"])  # an older key service counts all that are alive
+            lease_pool.note_left(grant["remaining"], replicas, now)
             lease_pool.share = lease_pool.limit.amount // replicas
-            lease_pool.alone = replicas == 1
             lease_pool.rest = grant["remaining"] // (1 if lease_pool.limit.period else replicas)
             lease = lease_pool.KIND(
                 grant["lease"],
@@ -116,6 +120,7 @@ class LeaseSync:
                 start_ns=_start(grant, now, sent_ns),
                 exact=grant["exact"],
             )
+            lease.is_ahead = lease.exact and lease.units > waiting
             reset_ms = grant["reset_ms"]
             retry_ns = None if grant["units"] >= waiting else sent_ns + grant.get("retry_ms", reset_ms) * MS
             lease_pool.grant(lease, now, reset_ns=sent_ns + reset_ms * MS, retry_ns=retry_ns)
@@ -123,25 +128,27 @@ class LeaseSync:
         for denial in answer["denials"]:
             lease_pool, _ = asked.waiting[denial["limit"]]
             lease_pool.small = denial["small"]
+            lease_pool.note_left(denial["remaining"], denial.get("replicas", answer["replicas"]), now)
             lease_pool.deny(now, sent_ns + denial["retry_ms"] * MS, sent_ns + denial["reset_ms"] * MS)
         for number in answer.get("wanted", ()):
             if (held := self._pools.get(number)) is not None:
                 held.call_back()
                 admission.due.add(held)
-                admission.wake()
+                if not held.is_crowded:
+                    admission.wake()
         self._wake(asked, {grant["limit"] for grant in answer["grants"]}, now)
         if not answer["more"]:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
 
-    def _demands(self, now: int) -> list[tuple[LeasePool, int, int]]:
-        """Choose what to ask for: where, how many units, and how many of them calls wait for."""
+    def _demands(self, now: int) -> list[tuple[LeasePool, int, int, int]]:
+        """Choose what to ask for: where, how many units, how many of them calls wait for, and for how long."""
         admission = self._admission
         asking = list(islice(admission.asking, _MOST))
         admission.asking.difference_update(asking)
         if admission.asking:
             admission.wake()
         wanted = [(lease_pool, *lease_pool.demand(now)) for lease_pool in asking if not lease_pool.is_denied(now)]
-        return [(lease_pool, units, waiting) for lease_pool, units, waiting in wanted if units]
+        return [one for one in wanted if one[1]]
 
     def _wake(self, asked: Asked, granted: Collection[str], now: int) -> None:
         """Have the calls that wait decide again where there is something new for them, and ask at once for the rest."""
@@ -153,8 +160,7 @@ class LeaseSync:
                 continue
             lease_pool.wake_covered(now)
             if lease_pool.missing(now):
-                admission.asking.add(lease_pool)
-                admission.wake()
+                admission.ask(lease_pool)
 
     def _keep(self, answer: dict[str, Any], sent_ns: int, asked: Asked) -> None:
         """Note which leases of slots are held still, and which the key service does not know any more."""
@@ -175,8 +181,11 @@ class LeaseSync:
             if (lease_pool.limit.window_s or _LONG_S) >= _LONG_S and not lease_pool.is_followed:
                 lease_pool.is_followed = True
                 self._quotas.append(lease_pool)
-            heappush(self._turns, (turn_ns, next(self._number), lease_pool, lease, lease.margin_ns // 2))
-            over_ns = lease.deadline_ns if lease.exact else lease.deadline_ns + _SOON_NS
+            over_ns = lease.deadline_ns if lease.exact and not lease.is_ahead else lease.deadline_ns + _SOON_NS
+            early_ns = lease.margin_ns // 2
+            if lease_pool.is_crowded:  # with a regular heartbeat
+                turn_ns, early_ns, over_ns = turn_ns + _SOON_NS, early_ns + _SOON_NS, lease.deadline_ns + _SOON_NS
+            heappush(self._turns, (turn_ns, next(self._number), lease_pool, lease, early_ns))
             heappush(self._turns, (over_ns, next(self._number), lease_pool, lease, 0))
 
     def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:

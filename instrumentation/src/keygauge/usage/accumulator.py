@@ -12,6 +12,7 @@ from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Others, Reading
 
 _FIELDS = Told._fields[:-2]
+_SPOILED = {"spoiled"}
 
 
 class Accumulator:
@@ -23,10 +24,10 @@ class Accumulator:
 
     __slots__ = (
         "_answer",
+        "_bad",
         "_counts",
         "_details",
         "_done",
-        "_is_bad",
         "_is_bad_before",
         "_last",
         "_others",
@@ -43,10 +44,10 @@ class Accumulator:
         self.id: str | None = None  # of the answer
         self.model: str | None = None
         self._answer: str | None = None
+        self._bad: set[str] = set()  # counts that were told and cannot be
         self._counts: dict[str, int] = {}
         self._details: dict[str, int] = {}
         self._done = UNTOLD  # of the answers before this one
-        self._is_bad = False
         self._is_bad_before = False  # in an answer before this one
         self._last: Found | None = None
         self._others: Sequence[tuple[str, Told]] = ()
@@ -83,12 +84,12 @@ class Accumulator:
         """Take what follows as another answer, though it has no id."""
         self._done = self.usage
         self._counts, self._details, self._answer, self._whole_input = {}, {}, None, 0
-        self._is_bad_before, self._is_bad = self._is_bad_before or self._is_bad, False
+        self._is_bad_before, self._bad = self._is_bad_before or bool(self._bad), set()
 
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
         """Sum up; `reason` is why the reader could not see all of the answer."""
         usage, was_cut = self._sum()
-        is_bad = self._is_bad or self._is_bad_before
+        is_bad = bool(self._bad) or self._is_bad_before
         provider = settle(self._provider, self.model) if self._provider or usage is not UNTOLD else None
         if usage is UNTOLD:
             missing = "bad_counts" if is_bad else reason or ("no_usage" if complete else "cut")
@@ -111,7 +112,7 @@ class Accumulator:
         self._provider = found.provider or self._provider
         self._answer = found.answer or self._answer
         self._others = found.others or self._others
-        counts, details, is_bad = _check(found.told)
+        counts, details, bad = _check(found.told)
         if found.cache_is_beside:
             self._note_input(counts)
         for kept, told in ((self._counts, counts), (self._details, details)):
@@ -119,10 +120,10 @@ class Accumulator:
                 kept[name] = max(count, kept.get(name, 0))
         if counts or details:
             self._last, self._stage = found, found.stage
-        if is_bad:
-            self._is_bad = True
-        elif found.stage == "final" and "input" in counts and "output" in counts:
-            self._is_bad = False  # the last word told both, so a bad one before it does no harm
+        self._bad |= bad
+        if found.stage == "final":  # what the last word tells, a bad one before it does no harm
+            self._bad -= {name for name, count in (counts | details).items() if count}
+        self._bad.update(name for _, told in found.others for name in _check(told)[2])
 
     def _note_input(self, counts: dict[str, int]) -> None:
         """Correct an input that was told with what a cache had to do with, before that is told beside it."""
@@ -133,9 +134,12 @@ class Accumulator:
             self._counts["input"] = self._whole_input - cached
 
     def _begins_another(self, found: Found) -> bool:
-        if self._stage != "final" or self._last is None:
+        if self._last is None:
             return False
-        return found.stage == "opening" or None is not found.answer != self._answer is not None
+        is_another = None is not found.answer != self._answer is not None
+        if found.stage == "opening":
+            return is_another or self._stage == "final"
+        return is_another and self._stage == "final"
 
     def _sum(self) -> tuple[Usage, bool]:
         """Return all that was told, in the normal form; True where a part was larger than its whole."""
@@ -145,14 +149,15 @@ class Accumulator:
         return (usage if self._done is UNTOLD else (self._done + usage).clipped()), was_cut
 
 
-def _check(told: Told) -> tuple[dict[str, int], dict[str, int], bool]:
-    """Return what can be counts, and whether anything could not."""
+def _check(told: Told) -> tuple[dict[str, int], dict[str, int], set[str]]:
+    """Return what can be counts, and the names of what cannot."""
     given: list[tuple[str, Any]] = [
         (name, value) for name, value in zip(_FIELDS, told, strict=False) if value is not None
     ]
     counts = {name: count for name, value in given if (count := whole(value)) is not None}
     details = {kind: count for kind, value in told.details.items() if (count := whole(value)) is not None}
-    return counts, details, len(counts) < len(given) or len(details) < len(told.details) or told.is_spoiled
+    bad = {name for name, _ in given if name not in counts} | (told.details.keys() - details.keys())
+    return counts, details, bad | _SPOILED if told.is_spoiled else bad
 
 
 def _read_alone(told: Told) -> Usage:

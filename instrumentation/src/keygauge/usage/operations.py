@@ -33,7 +33,7 @@ _SHOWN: Final = (  # by a read
 _FREE: Final = (  # of those that write
     rf"/(?:responses|batches|messages/batches|threads/{_ID}/runs|batch/jobs|fine_tuning/jobs)/{_ID}(?:/|:)cancel",
     rf"/(?:batches|messages/batches|batch/jobs|fine_tuning/jobs|v\d\w*/(?:files|uploads))(?:/{_ID})*",
-    rf"/chat/completions/{_ID}",
+    rf"/chat/completions/{_ID}|/threads/{_ID}/runs/{_ID}",  # what is noted of a stored one is changed
     r"/messages/count_tokens|/responses/input_tokens|/tokenize|/detokenize|/api/(?:show|pull|create|copy)",
     rf"/models/{_ID}:(?:countTokens|computeTokens|batchGenerateContent|asyncBatchEmbedContent)|/model/{_ID}/count-tokens",
 )

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from keygauge.key import new_id
+from keygauge_keyservice import keyset
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import not_found
@@ -16,6 +18,15 @@ from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import carried_use
 
 Status = Literal["active", "suspended"]
+
+Sort = Literal["id", "name", "created", "-id", "-name", "-created"]
+SORTS = {"id": "id", "name": "lower(name)", "created": "created_at"}
+
+_LIST = """/* accounts.list */ SELECT id, name, plan_id, status, created_at FROM account
+WHERE (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
+AND (%(plan_id)s::text IS NULL OR plan_id = %(plan_id)s)
+AND (%(status)s::text IS NULL OR status = %(status)s)
+AND {after} ORDER BY {order} LIMIT %(limit)s"""
 
 
 @dataclass(frozen=True)
@@ -70,14 +81,44 @@ def require(connection: Connection, account_id: str) -> Account:
     return account
 
 
-def list_accounts(connection: Connection, *, after: str | None = None, limit: int | None = None) -> list[Account]:
-    """Return accounts by id, those after an id, at most so many."""
+def list_accounts(
+    connection: Connection,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
+    name: str | None = None,
+    plan_id: str | None = None,
+    status: str | None = None,
+    sort: str = "id",
+) -> list[Account]:
+    """Return accounts of a name, plan or status, sorted: those after an id, at most so many."""
+    beyond, order = keyset.clauses("account", SORTS, sort)
+    values = {"after": after, "limit": limit, "name": name, "plan_id": plan_id, "status": status}
     with connection.cursor(row_factory=class_row(Account)) as cursor:
-        return cursor.execute(
-            "/* accounts.list */ SELECT id, name, plan_id, status, created_at FROM account "
-            "WHERE id > %s ORDER BY id LIMIT %s",
-            (after or "", limit),
-        ).fetchall()
+        return cursor.execute(sql.SQL(_LIST).format(after=beyond, order=order), values, prepare=False).fetchall()
+
+
+def rename(connection: Connection, account_id: str, name: str, *, actor: str) -> Account:
+    """Give an account another name.
+
+    Raises:
+        Problem: 404.
+    """
+    with connection.transaction():
+        before = _lock(connection, account_id)
+        if before.name == name:
+            return before
+        connection.execute("/* accounts.rename */ UPDATE account SET name = %s WHERE id = %s", (name, account_id))
+        audit.append(
+            connection,
+            account_id=account_id,
+            actor=actor,
+            action="account.rename",
+            subject=account_id,
+            before={"name": before.name},
+            after={"name": name},
+        )
+        return require(connection, account_id)
 
 
 def change_plan(connection: Connection, account_id: str, plan_id: str, *, actor: str) -> Account:

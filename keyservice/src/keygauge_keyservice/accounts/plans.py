@@ -36,6 +36,7 @@ class Plan:
     created_at: datetime
     limits: tuple[Limit, ...]
     providers: tuple[str, ...] = ()  # whose answers a route gives, as `PATH=PROVIDER`
+    monthly_nanousd: int | None = None  # what it costs a month; None: nothing but the usage
 
 
 def create(connection: Connection, *, plan_id: str, name: str, limits: Sequence[Limit], actor: str) -> Plan:
@@ -101,6 +102,29 @@ def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit]
         return plan
 
 
+def rename(connection: Connection, plan_id: str, name: str, *, actor: str) -> None:
+    """Give a plan another name.
+
+    Raises:
+        Problem: 404, there is no such plan.
+    """
+    with connection.transaction():
+        connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
+        before = require(connection, plan_id)
+        if before.name == name:
+            return
+        connection.execute("/* plans.rename */ UPDATE plan SET name = %s WHERE id = %s", (name, plan_id))
+        audit.append(
+            connection,
+            account_id=None,
+            actor=actor,
+            action="plan.rename",
+            subject=plan_id,
+            before={"name": before.name},
+            after={"name": name},
+        )
+
+
 def set_providers(connection: Connection, plan_id: str, providers: Sequence[str], *, actor: str) -> Plan:
     """Say whose answers the routes give to a plan's accounts, in place of what was said before.
 
@@ -130,7 +154,7 @@ def _load(
     connection: Connection, plan_ids: list[str] | None, *, after: str | None = None, limit: int | None = None
 ) -> list[Plan]:
     rows = connection.execute(
-        "/* plans.load */ SELECT id, name, created_at, providers FROM plan "
+        "/* plans.load */ SELECT id, name, created_at, providers, monthly_nanousd FROM plan "
         "WHERE (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s)) AND (%(after)s::text IS NULL OR id > %(after)s) "
         "ORDER BY id LIMIT %(limit)s",
         {"ids": plan_ids, "after": after, "limit": limit},

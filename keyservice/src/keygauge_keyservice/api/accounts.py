@@ -1,17 +1,18 @@
-"""Accounts over HTTP: create, list, read, change the plan, suspend."""
+"""Accounts over HTTP: create, list, read, rename, change the plan, suspend."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from flask import Blueprint, Response
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.accounts.account_terms import NewAccount
 from keygauge_keyservice.api.page import Page, next_of
 from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Slug
+from keygauge_keyservice.field_types import Name, Slug, Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
@@ -23,8 +24,18 @@ blueprint = Blueprint("api_accounts", __name__, url_prefix="/v1/accounts")
 class AccountChange(Struct):
     """What of an account is changed; what is not given stays."""
 
+    name: Name | UnsetType = UNSET
     plan: Slug | UnsetType = UNSET
     status: accounts.Status | UnsetType = UNSET
+
+
+class AccountQuery(Page):
+    """Which accounts are asked for."""
+
+    name: Annotated[Text, Meta(description="only accounts of this name, in any case")] | None = None
+    plan: Annotated[Text, Meta(description="only accounts on this plan")] | None = None
+    status: Annotated[accounts.Status, Meta(description="only accounts in this state")] | None = None
+    sort: Annotated[accounts.Sort, Meta(description="the order; - before it: downwards")] = "id"
 
 
 class Account(Struct):
@@ -59,10 +70,18 @@ def create() -> Response:
 @operator_only
 def list_page() -> Response:
     """List accounts."""
-    page = query(Page)
+    asked = query(AccountQuery)
     with services().connection() as connection:
-        found = accounts.list_accounts(connection, after=page.after, limit=page.limit)
-    return answer(AccountPage, {"accounts": found, "next": next_of(found, page.limit)})
+        found = accounts.list_accounts(
+            connection,
+            after=asked.after or None,
+            limit=asked.limit,
+            name=asked.name,
+            plan_id=asked.plan,
+            status=asked.status,
+            sort=asked.sort,
+        )
+    return answer(AccountPage, {"accounts": found, "next": next_of(found, asked.limit)})
 
 
 @blueprint.get("/<account_id>")
@@ -77,10 +96,12 @@ def read(account_id: str) -> Response:
 @operator_only
 @idempotent
 def change(account_id: str) -> Response:
-    """Change an account's plan or status."""
+    """Change an account's name, plan or status."""
     given = body(AccountChange)
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
+        if given.name is not UNSET:
+            account = accounts.rename(connection, account_id, given.name, actor=actor())
         if given.plan is not UNSET:
             account = accounts.change_plan(connection, account_id, given.plan, actor=actor())
         if given.status is not UNSET:
@@ -93,13 +114,13 @@ PATHS = {
         "post": Operation(
             "createAccount", "Make an account on a plan", body=NewAccount, answer=Account, status=201, problems=(404,)
         ),
-        "get": Operation("listAccounts", "List accounts by id", query=Page, answer=AccountPage, problems=(422,)),
+        "get": Operation("listAccounts", "List accounts", query=AccountQuery, answer=AccountPage, problems=(422,)),
     },
     "/v1/accounts/{account_id}": {
         "get": Operation("readAccount", "Read an account", answer=Account, problems=(404,)),
         "patch": Operation(
             "changeAccount",
-            "Change an account's plan or status, at once for all of its keys",
+            "Change an account's name, plan or status, at once for all of its keys",
             body=AccountChange,
             answer=Account,
             problems=(404,),

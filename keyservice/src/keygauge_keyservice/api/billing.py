@@ -12,7 +12,7 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.page import Page
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import billing, invoice_export
-from keygauge_keyservice.billing.billing import Statement
+from keygauge_keyservice.billing.billing import PRICE_MAX, Statement
 from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
@@ -22,8 +22,6 @@ from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
 
 blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
-
-PRICE_MAX = 10**15  # a million dollars a month
 
 
 class BillingQuery(Page):

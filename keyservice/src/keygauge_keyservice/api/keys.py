@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
 from flask import Blueprint, Response
-from msgspec import UNSET, Struct, UnsetType, field, structs
+from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
 from keygauge.key import Environment
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.page import Page, next_of
 from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.keys import keys, rotation
+from keygauge_keyservice.errors import FieldError
+from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.keys import key_limits, key_page, keys, rotation
 from keygauge_keyservice.keys.key_terms import KeyTerms, NewKey, Rotation
+from keygauge_keyservice.limits.limit_terms import Limits, of_key, same_names
 from keygauge_keyservice.reading import given
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
@@ -23,10 +27,37 @@ from keygauge_keyservice.web.message import answer, body, query
 blueprint = Blueprint("api_keys", __name__, url_prefix="/v1")
 
 
+class KeyQuery(Page):
+    """Which keys are asked for."""
+
+    account: Annotated[Text, Meta(description="only this account's keys")] | None = None
+    name: Annotated[Text, Meta(description="only keys of this name, in any case")] | None = None
+    status: (
+        Annotated[keys.Status, Meta(description="only keys in this state; else deleted ones are left out")] | None
+    ) = None
+    environment: Annotated[Environment, Meta(description="only keys of this environment")] | None = None
+    sort: Annotated[key_page.Sort, Meta(description="the order; - before it: downwards")] = "created"
+
+
+class KeyOrder(NewKey, kw_only=True):
+    """A key to be issued, and limits of its own."""
+
+    limits: Limits | UnsetType = UNSET
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say which limits have the same name."""
+        return same_names(self.limits or ())
+
+
 class KeyChange(KeyTerms):
-    """What of a key is changed; what is not given stays."""
+    """What of a key is changed; what is not given stays, and limits replace all it had."""
 
     status: Literal["active", "disabled"] | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say which limits have the same name."""
+        return same_names(self.limits or ())
 
 
 class Key(Struct):
@@ -88,7 +119,8 @@ class RotatedKey(Struct):
 @idempotent
 def create(account_id: str) -> Response:
     """Issue a key; the token is shown this once."""
-    terms = body(NewKey)
+    asked = body(KeyOrder)
+    terms = given(structs.replace(asked, limits=UNSET))
     with services().connection() as connection:
         key, token = keys.create(
             connection,
@@ -96,8 +128,10 @@ def create(account_id: str) -> Response:
             account_id=account_id,
             actor=actor(),
             by_operator=True,
-            **given(terms),
+            **terms,
         )
+        if asked.limits:
+            key_limits.replace(connection, key.id, of_key(asked.limits), actor=actor(), by_operator=True)
     return answer(IssuedKey, {"key": key, "token": token}, 201)
 
 
@@ -112,6 +146,27 @@ def list_page(account_id: str) -> Response:
     return answer(KeyPage, {"keys": found, "next": next_of(found, page.limit)})
 
 
+@blueprint.get("/keys")
+@operator_only
+def list_all() -> Response:
+    """List keys of all accounts, or of one."""
+    asked = query(KeyQuery)
+    with services().connection() as connection:
+        if asked.account is not None:
+            accounts.require(connection, asked.account)
+        found = key_page.list_keys(
+            connection,
+            account_id=asked.account,
+            name=asked.name,
+            status=asked.status,
+            environment=asked.environment,
+            sort=asked.sort,
+            after=asked.after or None,
+            limit=asked.limit,
+        )
+    return answer(KeyPage, {"keys": found, "next": next_of(found, asked.limit)})
+
+
 @blueprint.get("/keys/<key_id>")
 @operator_only
 def read(key_id: str) -> Response:
@@ -124,15 +179,17 @@ def read(key_id: str) -> Response:
 @operator_only
 @idempotent
 def change(key_id: str) -> Response:
-    """Change a key's terms or status: all that is given or nothing."""
+    """Change a key's terms, own limits or status: all that is given or nothing."""
     asked = body(KeyChange)
-    terms = given(structs.replace(asked, status=UNSET))
+    terms = given(structs.replace(asked, status=UNSET, limits=UNSET))
     with services().connection() as connection:
         key = (
             keys.change(connection, key_id, actor=actor(), by_operator=True, **terms)
             if terms
             else keys.require(connection, key_id)
         )
+        if asked.limits is not UNSET:
+            key_limits.replace(connection, key_id, of_key(asked.limits), actor=actor(), by_operator=True)
         if asked.status is not UNSET:
             key = keys.set_status(connection, key_id, asked.status, actor=actor(), by_operator=True)
     return answer(Key, key)
@@ -173,7 +230,7 @@ PATHS = {
         "post": Operation(
             "createKey",
             "Issue a key; the token is shown this once",
-            body=NewKey,
+            body=KeyOrder,
             answer=IssuedKey,
             status=201,
             problems=(404,),
@@ -186,10 +243,19 @@ PATHS = {
             problems=(404, 422),
         ),
     },
+    "/v1/keys": {
+        "get": Operation(
+            "listAllKeys",
+            "List keys of all accounts, or of one",
+            query=KeyQuery,
+            answer=KeyPage,
+            problems=(404, 422),
+        )
+    },
     "/v1/keys/{key_id}": {
         "get": Operation("readKey", "Read a key, deleted ones too", answer=Key, problems=(404,)),
         "patch": Operation(
-            "changeKey", "Change a key's name, terms or status", body=KeyChange, answer=Key, problems=(404,)
+            "changeKey", "Change a key's name, terms, own limits or status", body=KeyChange, answer=Key, problems=(404,)
         ),
         "delete": Operation("deleteKey", "Delete a key for good", status=204, problems=(404,)),
     },

@@ -1,18 +1,22 @@
-"""Members and open invitations over HTTP: who may sign in to an account's portal."""
+"""Members and invitations over HTTP: who may sign in to an account's portal."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from msgspec import Struct
 
 from keygauge_keyservice.accounts import accounts, invitations, members
 from keygauge_keyservice.api.page import Page
 from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.message import answer, query
+from keygauge_keyservice.web.idempotency import idempotent
+from keygauge_keyservice.web.message import answer, body, query
+
+_ID_MAX = 2**63 - 1
 
 blueprint = Blueprint("api_members", __name__, url_prefix="/v1/accounts/<account_id>")
 
@@ -42,6 +46,26 @@ class Invitation(Struct):
     ends_at: datetime
 
 
+class RoleChange(Struct):
+    """What a member may do from now on."""
+
+    role: members.Role
+
+
+class NewInvitation(Struct):
+    """Who is invited, as what."""
+
+    email: Text
+    role: members.Role
+
+
+class IssuedInvitation(Struct):
+    """An invitation that was just made; its link is null when the request is repeated."""
+
+    invitation: Invitation
+    link: str | None
+
+
 class Invitations(Struct):
     """All open invitations."""
 
@@ -56,6 +80,57 @@ def list_page(account_id: str) -> Response:
     with services().connection() as connection:
         found = members.list_members(connection, account_id, after=page.after, limit=page.limit)
     return answer(MemberPage, {"members": found, "next": found[-1].email if len(found) == page.limit else None})
+
+
+@blueprint.patch("/members/<int:member_id>")
+@operator_only
+@idempotent
+def change(account_id: str, member_id: int) -> Response:
+    """Give a member another role."""
+    given = body(RoleChange)
+    with services().connection() as connection:
+        changed = members.set_role(connection, account_id, _sane(member_id), given.role, actor=actor())
+    return answer(Member, changed)
+
+
+@blueprint.delete("/members/<int:member_id>")
+@operator_only
+@idempotent
+def remove(account_id: str, member_id: int) -> Response:
+    """Take a member out of the account."""
+    with services().connection() as connection:
+        members.remove(connection, account_id, _sane(member_id), actor=actor())
+    return Response(status=204)
+
+
+@blueprint.post("/invitations")
+@operator_only
+@idempotent
+def invite(account_id: str) -> Response:
+    """Invite a person; the link is shown this once."""
+    given = body(NewInvitation)
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        invited, token = invitations.create(
+            connection, account_id=account_id, email=given.email, role=given.role, actor=actor(), by_operator=True
+        )
+    root = (services().settings.public_url or request.url_root).rstrip("/")
+    return answer(IssuedInvitation, {"invitation": invited, "link": f"{root}/invitation/{token}"}, 201)
+
+
+@blueprint.delete("/invitations/<int:invitation_id>")
+@operator_only
+@idempotent
+def withdraw(account_id: str, invitation_id: int) -> Response:
+    """End an invitation; nothing happens where it was accepted."""
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        invitations.withdraw(connection, account_id, _sane(invitation_id), actor=actor())
+    return Response(status=204)
+
+
+def _sane(number: int) -> int:
+    return min(number, _ID_MAX)  # PostgreSQL has none larger
 
 
 @blueprint.get("/invitations")
@@ -84,6 +159,26 @@ PATHS = {
             "List invitations that may still be accepted, by e-mail address; their links are not in it",
             answer=Invitations,
             problems=(404,),
-        )
+        ),
+        "post": Operation(
+            "inviteMember",
+            "Invite a person, or a member who lost the password, by a link that works once within a week; it is shown "
+            "this once, and an earlier one of the same address ends",
+            body=NewInvitation,
+            answer=IssuedInvitation,
+            status=201,
+            problems=(404,),
+        ),
+    },
+    "/v1/accounts/{account_id}/invitations/{invitation_id}": {
+        "delete": Operation("withdrawInvitation", "End an invitation", status=204, problems=(404,))
+    },
+    "/v1/accounts/{account_id}/members/{member_id}": {
+        "patch": Operation(
+            "changeMember", "Give a member another role", body=RoleChange, answer=Member, problems=(404,)
+        ),
+        "delete": Operation(
+            "removeMember", "Take a member out of an account, sessions and all", status=204, problems=(404,)
+        ),
     },
 }

@@ -1,19 +1,23 @@
-"""Plans over HTTP: create, list, read, and replace their limits."""
+"""Plans over HTTP: create, list, read, change, and replace their limits."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, TypeAlias
 
 from flask import Blueprint, Response
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.accounts.plans import PROVIDERS_MAX, checked_rule
 from keygauge_keyservice.api.page import Page, next_of
 from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.billing.billing import PRICE_MAX
+from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.field_types import Name, Slug, checked
-from keygauge_keyservice.limits.limit_terms import LimitList, LimitTerms
+from keygauge_keyservice.limits.limit_terms import LimitList, Limits, LimitTerms, same_names
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
@@ -30,17 +34,35 @@ _Rule: TypeAlias = Annotated[
 ]
 
 
+_Rules: TypeAlias = Annotated[list[_Rule], Meta(max_length=PROVIDERS_MAX, examples=[["/v1/chat/*=deepseek"]])]
+_Price: TypeAlias = Annotated[int, Meta(ge=0, le=PRICE_MAX, description="a month, beside the usage")]
+
+
 class NewPlan(LimitList, kw_only=True):
     """A plan to be made."""
 
     id: Slug
     name: Name
+    monthly_nanousd: _Price | None = None
+
+
+class PlanChange(Struct):
+    """What of a plan is changed; what is not given stays."""
+
+    name: Name | UnsetType = UNSET
+    limits: Limits | UnsetType = UNSET
+    providers: _Rules | UnsetType = UNSET
+    monthly_nanousd: _Price | UnsetType | None = UNSET
+
+    def faults(self) -> Iterator[FieldError]:
+        """Say which limits have the same name."""
+        return same_names(self.limits or ())
 
 
 class Providers(Struct):
     """Whose answers the routes give."""
 
-    providers: Annotated[list[_Rule], Meta(max_length=PROVIDERS_MAX, examples=[["/v1/chat/*=deepseek"]])]
+    providers: _Rules
 
 
 class Plan(Struct):
@@ -51,6 +73,7 @@ class Plan(Struct):
     created_at: datetime
     limits: list[LimitTerms]
     providers: list[str]
+    monthly_nanousd: int | None
 
 
 class PlanPage(Struct):
@@ -67,7 +90,10 @@ def create() -> Response:
     """Make a plan."""
     given = body(NewPlan)
     with services().connection() as connection:
-        made = plans.create(connection, plan_id=given.id, name=given.name, limits=given.of_plan(), actor=actor())
+        plans.create(connection, plan_id=given.id, name=given.name, limits=given.of_plan(), actor=actor())
+        if given.monthly_nanousd is not None:
+            billing.set_plan_price(connection, given.id, given.monthly_nanousd, actor=actor())
+        made = plans.require(connection, given.id)
     return answer(Plan, _plan(made), 201)
 
 
@@ -86,6 +112,26 @@ def list_page() -> Response:
 def read(plan_id: str) -> Response:
     """Read a plan."""
     with services().connection() as connection:
+        return answer(Plan, _plan(plans.require(connection, plan_id)))
+
+
+@blueprint.patch("/<plan_id>")
+@operator_only
+@idempotent
+def change(plan_id: str) -> Response:
+    """Change a plan's name, limits, price or providers: all that is given or nothing."""
+    given = body(PlanChange)
+    with services().connection() as connection:
+        plans.require(connection, plan_id)
+        if given.name is not UNSET:
+            plans.rename(connection, plan_id, given.name, actor=actor())
+        if given.limits is not UNSET:
+            limits = [limit.limit() for limit in given.limits]
+            plans.replace_limits(connection, plan_id, limits, actor=actor())
+        if given.providers is not UNSET:
+            plans.set_providers(connection, plan_id, given.providers, actor=actor())
+        if given.monthly_nanousd is not UNSET:
+            billing.set_plan_price(connection, plan_id, given.monthly_nanousd, actor=actor())
         return answer(Plan, _plan(plans.require(connection, plan_id)))
 
 
@@ -111,7 +157,7 @@ def set_providers(plan_id: str) -> Response:
 
 def _plan(plan: plans.Plan) -> Plan:
     limits = [LimitTerms.of(limit) for limit in plan.limits]
-    return Plan(plan.id, plan.name, plan.created_at, limits, list(plan.providers))
+    return Plan(plan.id, plan.name, plan.created_at, limits, list(plan.providers), plan.monthly_nanousd)
 
 
 PATHS = {
@@ -121,6 +167,13 @@ PATHS = {
     },
     "/v1/plans/{plan_id}": {
         "get": Operation("readPlan", "Read a plan", answer=Plan, problems=(404,)),
+        "patch": Operation(
+            "changePlan",
+            "Change a plan's name, limits, monthly price or providers, at once for all of its accounts",
+            body=PlanChange,
+            answer=Plan,
+            problems=(404,),
+        ),
     },
     "/v1/plans/{plan_id}/limits": {
         "put": Operation(

@@ -26,6 +26,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "changeKey": {"status": "disabled"},
     "replaceKeyLimits": {"limits": [_OF_KEY]},
     "rotateKey": {"rotation_id": "2026-11", "grace_s": _DAY_S},
+    "changePlan": {"monthly_nanousd": 59_000_000_000},
+    "inviteMember": {"email": "ada@example.com", "role": "member"},
+    "changeMember": {"role": "viewer"},
+    "queryUsage": {"account": None, "groups": ["model", "key,status"]},
     "createToken": {"kind": "service", "name": "checkout"},
     "setPrice": {"model": "house-model", "tiers": [{"input": 100_000_000, "output": 400_000_000}]},
 }
@@ -33,13 +37,21 @@ QUERIES: dict[str, dict[str, str]] = {
     "listAccounts": {"limit": "500"},
     "listAudit": {"account": "{account_id}", "action": "key"},
     "listCalls": {"account": "{account_id}", "status": "4xx", "limit": "50"},
+    "listAllKeys": {"status": "active", "sort": "-last_used"},
     "listKeys": {"limit": "500"},
     "readBilling": {"account": "{account_id}"},
     "readUsage": {"account": "{account_id}", "group_by": "model", "from": "2026-11-01T00:00:00Z"},
 }
 # Sent twice they would make two.
-ONCE = frozenset(("createAccount", "createKey", "createPlan", "createToken", "setPrice"))
-VARIABLES = {"account_id": "ACCOUNT", "key_id": "KEY", "plan_id": "PLAN", "token_id": "TOKEN"}
+ONCE = frozenset(("createAccount", "createKey", "createPlan", "createToken", "inviteMember", "setPrice"))
+VARIABLES = {
+    "account_id": "ACCOUNT",
+    "key_id": "KEY",
+    "plan_id": "PLAN",
+    "token_id": "TOKEN",
+    "member_id": "MEMBER",
+    "invitation_id": "INVITATION",
+}
 
 
 def add(paths: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:

@@ -19,6 +19,7 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.field_types import Text, checked, matching
 from keygauge_keyservice.limits.definitions import Period
 from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import find_quotas
@@ -37,7 +38,7 @@ def _is_grouping(text: str) -> bool:
     return set(words) <= set(get_args(Grouping)) and len(set(words)) == len(words)
 
 
-_Groups: TypeAlias = Annotated[
+Groups: TypeAlias = Annotated[
     str,
     Meta(
         description=f"tell apart by one or more of {_NAMES}, with commas between them",
@@ -46,7 +47,7 @@ _Groups: TypeAlias = Annotated[
         ),
     ),
 ]
-_BUCKETS: tuple[tuple[timedelta, usage.Bucket], ...] = (
+_BUCKETS: tuple[tuple[timedelta, Bucket], ...] = (
     (timedelta(days=3), "hour"),
     (timedelta(days=100), "day"),
     (timedelta(days=700), "week"),
@@ -58,9 +59,9 @@ class UsageQuery(CallSelection):
     """Which calls are summed up, and how they are told apart."""
 
     account: Annotated[Text, Meta(description="only this account's calls")] | None = None
-    bucket: Annotated[usage.Bucket, Meta(description="one that suits the range where it is absent")] | None = None
-    zone: Annotated[Text, Meta(description="the IANA time zone whose days are counted")] = "UTC"
-    group_by: _Groups | None = None
+    bucket: Annotated[Bucket, Meta(description="one that suits the range where it is absent")] | None = None
+    zone: Annotated[Text, Meta(description="whose days are counted: an IANA name or an offset such as +03:00")] = "UTC"
+    group_by: Groups | None = None
 
 
 class Figures(Struct):
@@ -134,7 +135,7 @@ class Usage(Struct):
     account: str | None
     start: datetime = field(name="from")
     end: datetime = field(name="to")
-    bucket: usage.Bucket
+    bucket: Bucket
     zone: str
     group_by: str | None
     totals: UsageTotals
@@ -182,8 +183,8 @@ def read() -> Response:
         "zone": given.zone,
         "group_by": given.group_by,
         "totals": totals,
-        "points": [{"start": point.start, **_group(group_by, point), **_figures(point)} for point in points],
-        "groups": [{**_group(group_by, part), **_figures(part)} for part in parts],
+        "points": [{"start": point.start, **group_names(group_by, point), **figures(point)} for point in points],
+        "groups": [{**group_names(group_by, part), **figures(part)} for part in parts],
         "quotas": quotas,
         "pace": pace,
         "forecast": forecast,
@@ -191,17 +192,19 @@ def read() -> Response:
     return answer(Usage, told)
 
 
-def _bucket(length: timedelta) -> usage.Bucket:
+def _bucket(length: timedelta) -> Bucket:
     """Pick the bucket that suits a range."""
     return next(bucket for length_max, bucket in _BUCKETS if length <= length_max)
 
 
-def _group(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict[str, Any]:
+def group_names(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict[str, Any]:
+    """Tell which group a point or a part is of."""
     names = told.names
     return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 
-def _figures(sums: DetailedSums) -> dict[str, Any]:
+def figures(sums: DetailedSums) -> dict[str, Any]:
+    """Tell sums and what follows from them."""
     return structs.asdict(msgspec.convert(sums, Figures, from_attributes=True))
 
 
@@ -212,7 +215,7 @@ def _csv(points: list[usage.Point], bucket: str, group_by: Sequence[Grouping]) -
         [
             point.start,
             *point.names,
-            *map(_figures(point).get, _SHOWN),
+            *map(figures(point).get, _SHOWN),
             *(point.details.get(kind, 0) for kind in kinds),
             usd(point.cost_nanousd),
         ]

@@ -20,6 +20,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.usage import usage
 
 GRACE = timedelta(days=1)
+PRICE_MAX = 10**15  # nano-USD: a million dollars a month
 
 _DUE = """/* billing.due */
 SELECT account.id AS account_id, month.start::date AS period, month.stop, plan.id AS plan_id,

@@ -1,40 +1,5 @@
-"""The key service's part of the command `keygauge`."""
+"""The key service's part of the command `keygauge`: one module per noun, each called by an entry point of its name.
 
-from __future__ import annotations
-
-from keygauge.command import Subparsers
-from keygauge_keyservice.commands import (
-    accounts,
-    billing,
-    init,
-    key_import,
-    keys,
-    ledger,
-    members,
-    migrate,
-    plans,
-    prices,
-    serve,
-    tokens,
-    usage,
-)
-
-
-def register(subparsers: Subparsers) -> None:
-    """Add the commands to the `keygauge` command."""
-    for noun in (
-        serve,
-        init,
-        migrate,
-        plans,
-        prices,
-        accounts,
-        members,
-        keys,
-        key_import,
-        tokens,
-        usage,
-        billing,
-        ledger,
-    ):
-        noun.register(subparsers)
+Nouns of the API are clients of it, of a key service at an address or of the database at hand. What makes sense on the
+database alone (serve, migrate, ledger, re-rating, passwords) has a connection.
+"""

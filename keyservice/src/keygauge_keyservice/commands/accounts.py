@@ -1,66 +1,86 @@
-"""`keygauge accounts`: list, create, change the plan, suspend, activate."""
+"""`keygauge accounts`: list, show, create, update, disable, enable."""
 
 from __future__ import annotations
 
-import argparse
+import click
 
-from rich.table import Column, Table
+from keygauge.command import Noun
+from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands.document import Document
+from keygauge_keyservice.commands.names import find_account, find_plan
+from keygauge_keyservice.commands.options import most_option, verb
+from keygauge_keyservice.commands.output import Output, column, time
 
-from keygauge.command import Subparsers
-from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.commands.output import output
-from keygauge_keyservice.commands.session import ACTOR, checked_name, connected
-
-
-def register(subparsers: Subparsers) -> None:
-    """Add the commands."""
-    parser = subparsers.add_parser("accounts", help="list, create and change accounts")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    verbs.add_parser("list", help="list all accounts").set_defaults(run=_list)
-    create = verbs.add_parser("create", help="make an account")
-    create.add_argument("name")
-    create.add_argument("--plan", required=True)
-    create.set_defaults(run=_create)
-    change = verbs.add_parser("change-plan", help="put an account on another plan, at once for all of its keys")
-    change.add_argument("account")
-    change.add_argument("plan")
-    change.set_defaults(run=_change_plan)
-    for name, status, text in (
-        ("suspend", "suspended", "refuse all of an account's keys"),
-        ("activate", "active", "let an account's keys in again"),
-    ):
-        verb = verbs.add_parser(name, help=text)
-        verb.add_argument("account")
-        verb.set_defaults(run=_set_status, status=status)
+_COLUMNS = (column("id", "account"), column("name"), column("plan"), column("status"), time("created_at"))
 
 
-def _list(_: argparse.Namespace) -> int:
-    with connected() as connection:
-        _show(accounts.list_accounts(connection))
-    return 0
+@click.group(cls=Noun)
+def accounts() -> None:
+    """List, create and change accounts."""
 
 
-def _create(arguments: argparse.Namespace) -> int:
-    name = checked_name(arguments.name)
-    with connected() as connection:
-        _show([accounts.create(connection, name=name, plan_id=arguments.plan, actor=ACTOR)])
-    return 0
+@verb(
+    accounts,
+    "list",
+    examples=("keygauge accounts list --plan pro", "keygauge accounts list --status suspended --output csv"),
+)
+@click.option("--name", help="Only accounts of this name.")
+@click.option("--plan", metavar="ID|NAME", help="Only accounts on this plan.")
+@click.option("--status", type=click.Choice(["active", "suspended"]), help="Only accounts in this state.")
+@most_option()
+def _list(
+    *, api: Api, output: Output, name: str | None, plan: str | None, status: str | None, most: int | None
+) -> None:
+    """List accounts."""
+    plan = plan and find_plan(api, plan)["id"]
+    found = api.all("accounts", field="accounts", most=most, name=name, plan=plan, status=status)
+    output.items("accounts", found, _COLUMNS)
 
 
-def _change_plan(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        _show([accounts.change_plan(connection, arguments.account, arguments.plan, actor=ACTOR)])
-    return 0
+@verb(accounts, "show", examples=("keygauge accounts show Acme",))
+@click.argument("account", metavar="ID|NAME")
+def _show(*, api: Api, output: Output, account: str) -> None:
+    """Show an account."""
+    output.item(find_account(api, account), _COLUMNS)
 
 
-def _set_status(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        _show([accounts.set_status(connection, arguments.account, arguments.status, actor=ACTOR)])
-    return 0
+@verb(accounts, "create", examples=("keygauge accounts create Acme --plan pro",))
+@click.argument("name")
+@click.option("--plan", metavar="ID|NAME", required=True, help="What it buys.")
+def _create(*, api: Api, output: Output, name: str, plan: str) -> None:
+    """Create an account on a plan."""
+    output.item(api.post("accounts", body={"name": name, "plan": find_plan(api, plan)["id"]}), _COLUMNS)
 
 
-def _show(found: list[accounts.Account]) -> None:
-    table = Table(Column("account", min_width=12), "name", "plan", "status", "created")
-    for account in found:
-        table.add_row(account.id, account.name, account.plan_id, account.status, f"{account.created_at:%Y-%m-%d}")
-    output().print(table)
+@verb(
+    accounts,
+    "update",
+    examples=("keygauge accounts update Acme --plan pro", "keygauge accounts update Acme --name 'Acme Ltd'"),
+)
+@click.argument("account", metavar="ID|NAME")
+@click.option("--name", help="Another name.")
+@click.option("--plan", metavar="ID|NAME", help="Another plan, at once for all of its keys.")
+def _update(*, api: Api, output: Output, account: str, name: str | None, plan: str | None) -> None:
+    """Rename an account, or put it on another plan."""
+    body = {"name": name, "plan": plan and find_plan(api, plan)["id"]}
+    _change(api, output, account, {field: value for field, value in body.items() if value is not None})
+
+
+@verb(accounts, "disable", examples=("keygauge accounts disable Acme",))
+@click.argument("account", metavar="ID|NAME")
+def _disable(*, api: Api, output: Output, account: str) -> None:
+    """Suspend an account: all of its keys are refused, within about a second."""
+    _change(api, output, account, {"status": "suspended"})
+
+
+@verb(accounts, "enable", examples=("keygauge accounts enable Acme",))
+@click.argument("account", metavar="ID|NAME")
+def _enable(*, api: Api, output: Output, account: str) -> None:
+    """Let a suspended account's keys in again."""
+    _change(api, output, account, {"status": "active"})
+
+
+def _change(api: Api, output: Output, account: str, body: Document) -> None:
+    if not body:
+        raise click.UsageError("Say what to change: --name or --plan.")
+    output.item(api.patch("accounts", find_account(api, account)["id"], body=body), _COLUMNS)

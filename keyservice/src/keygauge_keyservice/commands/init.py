@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 from pathlib import Path
 
-from keygauge.command import CommandError, Subparsers
+import click
+
+from keygauge.command import CommandError, Verb
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.commands import project
 from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
@@ -25,51 +26,46 @@ _FILE = "keygauge.env"
 _ANY_FRAMEWORK = "app = KeyGaugeMiddleware(app)  # from keygauge.asgi or keygauge.wsgi import KeyGaugeMiddleware"
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "init",
-        help="write a starting point for a service that exists: plan, account, key and the line to add",
-        description="Create a plan, an account and a key, write what the service needs into keygauge.env, and show the "
-        "line to add to the app that is found in the folder. No file of yours is changed. Run it where "
-        "'keygauge serve' runs, or with the same KEYGAUGE_DATABASE_URL or KEYGAUGE_DATA_DIR.",
-    )
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(), help="the service's folder (default: this one)")
-    parser.add_argument("--account", metavar="NAME", help="the account's name (default: the folder's)")
-    parser.add_argument(
-        "--service-url", default="http://127.0.0.1:8080", help="where the key service is (default: %(default)s)"
-    )
-    parser.set_defaults(run=_run)
+@click.command(
+    cls=Verb,
+    examples=("keygauge init", "keygauge init ~/shop --account Acme --service-url https://keys.example.com"),
+)
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.option("--account", metavar="NAME", help="The account's name (default: the folder's).")
+@click.option("--service-url", default="http://127.0.0.1:8080", show_default=True, help="Where the key service is.")
+def init(folder: Path, account: str | None, service_url: str) -> None:
+    """Write a starting point for a service that exists in FOLDER (default: this one).
 
-
-def _run(arguments: argparse.Namespace) -> int:
-    folder = arguments.folder.absolute()
+    Create a plan, an account and a key, write what the service needs into keygauge.env, and show the line to add to the
+    app that is found in the folder. No file of yours is changed. Run it where 'keygauge serve' runs, or with the same
+    KEYGAUGE_DATABASE_URL or KEYGAUGE_DATA_DIR.
+    """
+    folder = folder.absolute()
     if not folder.is_dir():
         raise CommandError(f"{folder} is no folder: give the one that your service is in")
     file = folder / _FILE
     if file.exists():
         raise CommandError(f"{file} is there already: remove it to make another key, or go on with it")
-    name = checked_name(arguments.account or folder.name or "service")
+    name = checked_name(account or folder.name or "service")
     with told_plainly():
         given = Settings.from_environment()
     with connected() as connection:
         pepper_check.compare(connection, given.peppers)
-        account = _account(connection, name)
+        found = _account(connection, name)
         key, token = keys.create(
             connection,
             peppers=given.peppers,
-            account_id=account.id,
+            account_id=found.id,
             name="init",
             environment="test",
             expires_at=None,
             actor=ACTOR,
             by_operator=True,
         )
-        _write(file, arguments.service_url, given.service_token, token)
-    print(f"Plan {account.plan_id}, account {account.name} ({account.id}), key {key.id}.")  # noqa: T201 - a command's output
-    print(f"{file} holds the settings and the key. Keep it out of version control.\n")  # noqa: T201 - as above
-    print(_steps(folder, file))  # noqa: T201 - as above
-    return 0
+        _write(file, service_url, given.service_token, token)
+    click.echo(f"Plan {found.plan_id}, account {found.name} ({found.id}), key {key.id}.")
+    click.echo(f"{file} holds the settings and the key. Keep it out of version control.\n")
+    click.echo(_steps(folder, file))
 
 
 def _account(connection: Connection, name: str) -> accounts.Account:

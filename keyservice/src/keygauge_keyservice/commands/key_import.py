@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import click
 import psycopg
 
-from keygauge.command import CommandError, Subparsers
+from keygauge.command import CommandError, Noun, Verb
 from keygauge_keyservice import config
+from keygauge_keyservice.commands.options import account_option
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import ACTOR, connected, told_plainly
 from keygauge_keyservice.keys import key_import, litellm, pepper_check
@@ -23,73 +24,74 @@ _FLAGS = {"": False, "0": False, "false": False, "no": False, "1": True, "true":
 _REMINDER = "Set KEYGAUGE_IMPORTED_KEYS=1 for the services that clients call with these keys."
 
 
-def add_verb(verbs: Subparsers) -> None:
-    """Add `import` to `keygauge keys`."""
-    parser = verbs.add_parser(
-        "import",
-        help="take over keys of another system; clients keep them",
-        description="Read keys from a file: CSV with a header or JSON (a list of objects). Columns: hash (SHA-256 of "
-        "the key, hexadecimal or base64) or key, and as wished name, account (id or name), environment, expires_at, "
-        "models, routes, networks, scopes, limits (as --limit has them), app, disabled; lists in CSV are separated by "
-        "semicolons. Any other file is a list of keys, one per line. All are taken over or none; those that are here "
-        "already stay as they are.",
-    )
-    parser.add_argument("file", type=Path, help="the file; - for standard input")
-    parser.add_argument("--format", choices=("csv", "json", "list"), help="default: by the file's name")
-    parser.add_argument("--account", help="the account of keys that name none: its id or name")
-    _add_options(parser)
-    parser.set_defaults(run=_run)
+def _take_over_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    plan = click.option("--plan", help="The plan of accounts that are not there yet; without it they are an error.")
+    dry_run = click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
+    return plan(dry_run(function))
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add `keygauge import`."""
-    parser = subparsers.add_parser("import", help="take over what another system keeps")
-    verbs = parser.add_subparsers(required=True, metavar="SYSTEM")
-    from_litellm = verbs.add_parser(
-        "litellm",
-        help="teams, users, keys and their limits from LiteLLM's database",
-        description="Make an account of each team, and of each user who has keys without a team, and take over the "
-        "keys with their models, limits, budgets by day or month, and expiry. LiteLLM's database is only read; past "
-        "spend stays there.",
-    )
-    from_litellm.add_argument("--database", required=True, metavar="URL", help="LiteLLM's DATABASE_URL")
-    _add_options(from_litellm)
-    from_litellm.set_defaults(run=_run_litellm)
+@click.command(
+    "import",
+    cls=Verb,
+    examples=(
+        "keygauge keys import keys.csv --plan starter --dry-run",
+        "keygauge keys import keys.txt --account Acme",
+    ),
+)
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--format", "form", type=click.Choice(["csv", "json", "list"]), help="csv, json or list (default: by the name)."
+)
+@account_option(required=False, text="The account of keys that name none.")
+@_take_over_options
+def import_keys(file: Path, form: str | None, account: str | None, plan: str | None, *, dry_run: bool) -> None:
+    """Take over keys of another system; clients keep them. On the database only.
+
+    FILE is CSV with a header or JSON (a list of objects); - is standard input. Columns: hash (SHA-256 of the key,
+    hexadecimal or base64) or key, and as wished name, account (id or name), environment, expires_at, models, routes,
+    networks, scopes, limits (as --limit has them), app, disabled; lists in CSV are separated by semicolons. Any other
+    file is a list of keys, one per line. All are taken over or none; those that are here already stay as they are.
+    """
+    rows = ((where, _with_account(row, account)) for where, row in _rows(file, form))
+    _take_over(rows, plan=plan, is_dry_run=dry_run)
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plan", help="the plan of accounts that are not there yet; without it they are an error")
-    parser.add_argument("--dry-run", action="store_true", help="check everything and change nothing")
+@click.group("import", cls=Noun)
+def import_() -> None:
+    """Take over what another system keeps."""
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    rows = ((where, _with_account(row, arguments.account)) for where, row in _rows(arguments.file, arguments.format))
-    return _take_over(arguments, rows)
+@import_.command(
+    "litellm",
+    examples=("keygauge import litellm --database postgresql://litellm@db/litellm --plan starter --dry-run",),
+)
+@click.option("--database", required=True, metavar="URL", help="LiteLLM's DATABASE_URL.")
+@_take_over_options
+def _import_litellm(database: str, plan: str | None, *, dry_run: bool) -> None:
+    """Take over teams, users, keys and their limits from LiteLLM's database.
 
-
-def _run_litellm(arguments: argparse.Namespace) -> int:
+    Make an account of each team, and of each user who has keys without a team, and take over the keys with their
+    models, limits, budgets by day or month, and expiry. LiteLLM's database is only read; past spend stays there.
+    """
     try:
-        rows, notes = litellm.read(arguments.database)
+        rows, notes = litellm.read(database)
     except litellm.NotLiteLLMError as error:
         raise CommandError(f"this is not LiteLLM's database ({error}): give its DATABASE_URL") from error
     except psycopg.Error as error:
         cause = str(error).partition("\n")[0]
         raise CommandError(f"LiteLLM's database cannot be read ({cause}): is the address right?") from error
-    code = _take_over(arguments, ((f"key {row['name']}", row) for row in rows))
+    _take_over(((f"key {row['name']}", row) for row in rows), plan=plan, is_dry_run=dry_run)
     for note in notes:
         output().print(f"not taken over: {note}", highlight=False, markup=False)
-    return code
 
 
-def _take_over(arguments: argparse.Namespace, rows: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | None, is_dry_run: bool) -> None:
     with told_plainly():
         peppers = config.peppers()
-    with connected() as connection, connection.transaction(force_rollback=arguments.dry_run):
+    with connected() as connection, connection.transaction(force_rollback=is_dry_run):
         pepper_check.compare(connection, peppers)
-        given = {"peppers": peppers, "plan_id": arguments.plan, "actor": ACTOR}
-        done = key_import.take_over(connection, rows, **given)
-    _tell(done, "would be " if arguments.dry_run else "")
-    return 0
+        done = key_import.take_over(connection, rows, peppers=peppers, plan_id=plan, actor=ACTOR)
+    _tell(done, "would be " if is_dry_run else "")
 
 
 def _tell(done: key_import.Imported, would: str) -> None:

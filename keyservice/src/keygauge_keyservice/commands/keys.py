@@ -1,212 +1,253 @@
-"""`keygauge keys`: list, create, import, rename, change, limit, rotate, disable, enable, delete."""
+"""`keygauge keys`: list, show, create, import, update, rotate, disable, enable, delete."""
 
 from __future__ import annotations
 
-import argparse
 import secrets
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
-from typing import Any, get_args
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
-from rich.console import Console
-from rich.table import Column, Table
+import click
 
-from keygauge.command import Subparsers
-from keygauge.key import Environment
-from keygauge_keyservice import config
-from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.commands import key_import, limits
-from keygauge_keyservice.commands.cli_time import moment
-from keygauge_keyservice.commands.output import output
-from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.keys import key_limits, keys, pepper_check, rotation
-from keygauge_keyservice.keys.key_terms import KeyTerms, Rotation
-from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.reading import given, read
+from keygauge.command import Noun
+from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands.document import Document
+from keygauge_keyservice.commands.key_import import import_keys
+from keygauge_keyservice.commands.limits import limit_documents, limit_options, write_limits
+from keygauge_keyservice.commands.names import account_id, confirm, find_account, find_key
+from keygauge_keyservice.commands.options import Duration, Moment, account_option, most_option, verb
+from keygauge_keyservice.commands.output import Column, Output, column, moment, time
 
-_LISTS = {
-    "models": "models it may be used for, e.g. gpt-4o-mini,claude-*",
-    "routes": "endpoints it may call, e.g. /v1/chat/completions,/v1/files*",
-    "networks": "addresses and networks it may be used from, e.g. 192.0.2.0/24",
-    "scopes": "scopes that the app is told, e.g. chat:write",
+_RESTRICTIONS = {
+    "models": "Models it may be used for, e.g. gpt-4o-mini,claude-*",
+    "routes": "Endpoints it may call, e.g. /v1/chat/completions,/v1/files*",
+    "networks": "Addresses and networks it may be used from, e.g. 192.0.2.0/24",
+    "scopes": "Scopes that the app is told, e.g. chat:write",
 }
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the commands."""
-    parser = subparsers.add_parser("keys", help="list, create and change keys")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    listing = verbs.add_parser("list", help="list an account's keys")
-    listing.add_argument("account")
-    listing.set_defaults(run=_list)
-    create = verbs.add_parser("create", help="issue a key; it is printed this once, alone on standard output")
-    create.add_argument("account")
-    create.add_argument("name")
-    create.add_argument("--environment", choices=get_args(Environment), default="live")
-    create.add_argument("--expires-at", type=moment, help="e.g. 2030-01-31T12:00:00+00:00")
-    _add_terms(create)
-    create.set_defaults(run=_create)
-    change = verbs.add_parser("change", help="change what a key may be used for; what is not given stays")
-    change.add_argument("key")
-    _add_terms(change)
-    change.set_defaults(run=_change)
-    listed = verbs.add_parser("limits", help="list the limits that a key has of its own, beside those of the plan")
-    listed.add_argument("key")
-    listed.set_defaults(run=_limits)
-    set_limits = verbs.add_parser("set-limits", help="replace a key's own limits, at once; without --limit it has none")
-    set_limits.add_argument("key")
-    limits.add_option(set_limits)
-    set_limits.set_defaults(run=_set_limits)
-    key_import.add_verb(verbs)
-    rename = verbs.add_parser("rename", help="give a key another name")
-    rename.add_argument("key")
-    rename.add_argument("name")
-    rename.set_defaults(run=_rename)
-    rotate = verbs.add_parser("rotate", help="give a key another secret; it is printed this once")
-    rotate.add_argument("key")
-    rotate.add_argument("--grace", type=int, default=0, metavar="SECONDS", help="how long the old secret stays valid")
-    rotate.add_argument("--rotation-id", help="repeating a rotation by its id changes nothing; drawn where absent")
-    rotate.set_defaults(run=_rotate)
-    for name, run, text in (
-        ("disable", _disable, "refuse a key, within about a second everywhere"),
-        ("enable", _enable, "let a key in again"),
-        ("delete", _delete, "delete a key for good"),
-    ):
-        verb = verbs.add_parser(name, help=text)
-        verb.add_argument("key")
-        verb.set_defaults(run=run)
+def _status(key: Document) -> str:
+    ends = moment(key["expires_at"])
+    return "expired" if key["status"] == "active" and ends and ends <= datetime.now(UTC) else str(key["status"])
 
 
-def _add_terms(parser: argparse.ArgumentParser) -> None:
-    for name, text in _LISTS.items():
-        parser.add_argument(f"--{name}", metavar="A,B", help=f"{text}; '' for no restriction")
-    parser.add_argument("--app", help="the program that uses it")
-    parser.add_argument("--rotate-every-days", type=int, metavar="DAYS", help="when the portal reminds to rotate it")
+_COLUMNS = (
+    column("id", "key"),
+    column("name"),
+    column("account"),
+    column("environment"),
+    Column("status", _status),
+    time("created_at"),
+    time("expires_at"),
+    time("last_used_at"),
+)
+_ALL = (
+    *_COLUMNS,
+    column("app"),
+    *(column(name) for name in _RESTRICTIONS),
+    column("rotate_every_days"),
+    time("rotated_at"),
+    Column("limits", lambda key: write_limits(key["limits"])),
+)
 
 
-def _terms(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the terms that are given, as the API would take them."""
-    document: dict[str, Any] = {name: getattr(arguments, name) for name in (*_LISTS, "app", "rotate_every_days")}
-    document = {name: value for name, value in document.items() if value is not None}
-    for name in _LISTS.keys() & document.keys():
-        document[name] = [part.strip() for part in document[name].split(",") if part.strip()]
-    with told_plainly():
-        return given(read(KeyTerms, document))
+@click.group(cls=Noun)
+def keys() -> None:
+    """List, create and change API keys."""
 
 
-def _list(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        accounts.require(connection, arguments.account)
-        _show(keys.list_keys(connection, arguments.account))
-    return 0
+keys.add_command(import_keys)
 
 
-def _create(arguments: argparse.Namespace) -> int:
-    name, terms = checked_name(arguments.name), _terms(arguments)
-    with told_plainly():
-        peppers = config.peppers()
-    with connected() as connection:
-        pepper_check.compare(connection, peppers)
-        key, token = keys.create(
-            connection,
-            peppers=peppers,
-            account_id=arguments.account,
-            name=name,
-            environment=arguments.environment,
-            expires_at=arguments.expires_at,
-            actor=ACTOR,
-            by_operator=True,
-            **terms,
-        )
-    Console(stderr=True).print(f"Key {key.id}: copy it now, it is not shown again.", highlight=False)
-    print(token)  # noqa: T201 - once, and alone, so that a shell can take it
-    return 0
+@verb(
+    keys,
+    "list",
+    examples=(
+        "keygauge keys list --account Acme",
+        "keygauge keys list --status disabled --output json",
+        "keygauge keys list --account Acme --quiet | xargs -n1 keygauge keys disable",
+    ),
+)
+@account_option(required=False, text="Only this account's keys.")
+@click.option("--name", help="Only keys of this name.")
+@click.option("--status", type=click.Choice(["active", "disabled", "deleted"]), help="Only keys in this state.")
+@click.option("--environment", type=click.Choice(["live", "test"]), help="Only keys of this environment.")
+@most_option()
+def _list(*, api: Api, output: Output, account: str | None, most: int | None, **chosen: str | None) -> None:
+    """List keys, oldest first."""
+    found = api.all("keys", field="keys", most=most, account=account_id(api, account), **chosen)
+    output.items("keys", found, _COLUMNS)
 
 
-def _rename(arguments: argparse.Namespace) -> int:
-    name = checked_name(arguments.name)
-    with connected() as connection:
-        _show([keys.change(connection, arguments.key, name=name, actor=ACTOR)])
-    return 0
+@verb(keys, "show", examples=("keygauge keys show production --account Acme", "keygauge keys show kg_live_3kTMd"))
+@click.argument("key", metavar="ID|NAME")
+@account_option(required=False, text="Whose key, where more than one has this name.")
+def _show(*, api: Api, output: Output, key: str, account: str | None) -> None:
+    """Show a key with its permissions and limits."""
+    output.item(_with_limits(api, find_key(api, key, account)), _ALL)
 
 
-def _change(arguments: argparse.Namespace) -> int:
-    terms = _terms(arguments)
-    with connected() as connection:
-        _show([keys.change(connection, arguments.key, actor=ACTOR, by_operator=True, **terms)])
-    return 0
+def _term_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    own: list[Callable[..., Any]] = [
+        click.option(f"--{name}", metavar="A,B", help=f"{text}; '' for no restriction.")
+        for name, text in _RESTRICTIONS.items()
+    ]
+    own += [
+        click.option("--app", help="The program that uses it."),
+        click.option("--rotate-every-days", type=int, metavar="DAYS", help="When the portal reminds to rotate it."),
+        limit_options,
+    ]
+    for option in reversed(own):
+        function = option(function)
+    return function
 
 
-def _limits(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        _show_limits(key_limits.find(connection, arguments.key))
-    return 0
+@verb(
+    keys,
+    "create",
+    makes_secrets=True,
+    examples=(
+        "keygauge keys create production --account Acme",
+        "keygauge keys create ci --account Acme --environment test --expires-at 90d --models 'gpt-4o-mini,claude-*'",
+        "keygauge keys create batch --account Acme --limit 'budget=$2.50:usd:day'",
+    ),
+)
+@click.argument("name")
+@account_option()
+@click.option("--environment", type=click.Choice(["live", "test"]), default="live", help="live (default) or test.")
+@click.option("--expires-at", type=Moment(), help="When it ends, e.g. 2030-01-31, or 90d from now.")
+@_term_options
+def _create(
+    *, api: Api, output: Output, name: str, account: str, environment: str, expires_at: str | None, **given: Any
+) -> None:
+    """Issue a key. It is printed this once, alone on standard output."""
+    _check_expiry(expires_at)
+    body = {"name": name, "environment": environment, **_terms(given)}
+    if expires_at:
+        body["expires_at"] = expires_at
+    made = api.post("accounts", find_account(api, account)["id"], "keys", body=body)
+    _show_token(output, made, made["key"])
 
 
-def _set_limits(arguments: argparse.Namespace) -> int:
-    wanted = [replace(limit, subject="key") for limit in limits.parse(arguments.limit)]
-    with connected() as connection:
-        _show_limits(key_limits.replace(connection, arguments.key, wanted, actor=ACTOR, by_operator=True))
-    return 0
+@verb(
+    keys,
+    "update",
+    examples=(
+        "keygauge keys update production --account Acme --name backend",
+        "keygauge keys update 3kTMd8Zr0aBc --models 'gpt-4o*' --expires-at 30d",
+        "keygauge keys update 3kTMd8Zr0aBc --limit rpm=60:request:1m",
+    ),
+)
+@click.argument("key", metavar="ID|NAME")
+@account_option(required=False, text="Whose key, where more than one has this name.")
+@click.option("--name", help="Another name.")
+@click.option("--expires-at", type=Moment(), help="When it ends, e.g. 2030-01-31, or 90d from now.")
+@click.option("--no-expiry", is_flag=True, help="Let it go on for ever.")
+@_term_options
+@click.option("--no-limits", is_flag=True, help="Take its own limits away.")
+def _update(
+    *,
+    api: Api,
+    output: Output,
+    key: str,
+    account: str | None,
+    name: str | None,
+    expires_at: str | None,
+    no_expiry: bool,
+    no_limits: bool,
+    **given: Any,
+) -> None:
+    """Change a key's name, permissions or own limits; what is not given stays."""
+    if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
+        output.note("keygauge: this key expires at once: the time is in the past")
+    body: Document = {"name": name, "expires_at": expires_at, **_terms(given)}
+    body = {field: value for field, value in body.items() if value is not None}
+    if no_expiry:
+        body["expires_at"] = None
+    if no_limits:
+        body["limits"] = []
+    if not body:
+        raise click.UsageError("Say what to change, e.g. --name, --models or --limit.")
+    changed = api.patch("keys", find_key(api, key, account)["id"], body=body)
+    output.item(_with_limits(api, changed), _ALL)
 
 
-def _rotate(arguments: argparse.Namespace) -> int:
-    with told_plainly():
-        peppers = config.peppers()
-        rotation_id = arguments.rotation_id or secrets.token_hex(16)
-        asked = read(Rotation, {"grace_s": arguments.grace, "rotation_id": rotation_id})
-    with connected() as connection:
-        pepper_check.compare(connection, peppers)
-        done = rotation.rotate(
-            connection,
-            arguments.key,
-            peppers=peppers,
-            rotation_id=asked.rotation_id,
-            grace_s=asked.grace_s,
-            actor=ACTOR,
-        )
-    console = Console(stderr=True)
-    if done.token is None:
-        console.print(f"Rotation {rotation_id} was done before: nothing has changed.", highlight=False)
-        return 0
-    console.print(f"Key {done.key.id}: copy it now, it is not shown again.", highlight=False)
-    print(done.token)  # noqa: T201 - once, and alone, so that a shell can take it
-    return 0
+@verb(
+    keys,
+    "rotate",
+    makes_secrets=True,
+    examples=("keygauge keys rotate production --account Acme --grace 1d",),
+)
+@click.argument("key", metavar="ID|NAME")
+@account_option(required=False, text="Whose key, where more than one has this name.")
+@click.option("--grace", type=Duration(), default=0, help="How long the old secret stays valid, e.g. 1h (default: 0s).")
+@click.option("--rotation-id", help="Repeating a rotation by its id changes nothing; drawn where absent.")
+def _rotate(*, api: Api, output: Output, key: str, account: str | None, grace: int, rotation_id: str | None) -> None:
+    """Give a key another secret. It is printed this once, alone on standard output."""
+    rotation = rotation_id or secrets.token_hex(16)
+    found = find_key(api, key, account)
+    done = api.post("keys", found["id"], "rotations", body={"rotation_id": rotation, "grace_s": grace})
+    if done["token"] is None:
+        output.note(f"Rotation {rotation} was done before: nothing has changed.")
+        return
+    _show_token(output, done, done["key"])
 
 
-def _disable(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        _show([keys.set_status(connection, arguments.key, "disabled", actor=ACTOR, by_operator=True)])
-    return 0
+@verb(keys, "disable", examples=("keygauge keys disable production --account Acme",))
+@click.argument("key", metavar="ID|NAME")
+@account_option(required=False, text="Whose key, where more than one has this name.")
+def _disable(*, api: Api, output: Output, key: str, account: str | None) -> None:
+    """Refuse a key, within about a second everywhere."""
+    _set_status(api, output, key, account, "disabled")
 
 
-def _enable(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        _show([keys.set_status(connection, arguments.key, "active", actor=ACTOR, by_operator=True)])
-    return 0
+@verb(keys, "enable", examples=("keygauge keys enable production --account Acme",))
+@click.argument("key", metavar="ID|NAME")
+@account_option(required=False, text="Whose key, where more than one has this name.")
+def _enable(*, api: Api, output: Output, key: str, account: str | None) -> None:
+    """Let a disabled key in again."""
+    _set_status(api, output, key, account, "active")
 
 
-def _delete(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        _show([keys.delete(connection, arguments.key, actor=ACTOR)])
-    return 0
+@verb(keys, "delete", examples=("keygauge keys delete production --account Acme --yes",))
+@click.argument("key", metavar="ID|NAME")
+@account_option(required=False, text="Whose key, where more than one has this name.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def _delete(*, api: Api, output: Output, key: str, account: str | None, yes: bool) -> None:
+    """Delete a key for good."""
+    found = find_key(api, key, account)
+    confirm(f"Delete key {found['name']} ({found['id']}) of account {found['account']} for good?", is_sure=yes)
+    api.delete("keys", found["id"])
+    output.note(f"Deleted key {found['name']} ({found['id']}).")
 
 
-def _show(found: list[keys.Key]) -> None:
-    table = Table(Column("key", min_width=12), "name", "environment", "status", "created", "expires", "last used")
-    for key in found:
-        moments = (key.created_at, key.expires_at, key.last_used_at)
-        table.add_row(key.id, key.name, key.environment, key.status, *map(_day, moments))
-    output().print(table)
+def _terms(given: dict[str, Any]) -> Document:
+    """Return the terms that are given, as the API takes them."""
+    terms = {name: given[name] for name in (*_RESTRICTIONS, "app", "rotate_every_days") if given[name] is not None}
+    for name in _RESTRICTIONS.keys() & terms.keys():
+        terms[name] = [part.strip() for part in terms[name].split(",") if part.strip()]
+    if given["limits"]:
+        terms["limits"] = limit_documents(given["limits"], subject="key")
+    return terms
 
 
-def _show_limits(found: Sequence[Limit]) -> None:
-    table = Table(*limits.COLUMNS)
-    for limit in found or (None,):
-        table.add_row(*limits.cells(limit))
-    output().print(table)
+def _check_expiry(expires_at: str | None) -> None:
+    if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
+        raise click.UsageError(f"--expires-at {expires_at} is in the past: the key could never be used.")
 
 
-def _day(at: datetime | None) -> str:
-    return "-" if at is None else f"{at:%Y-%m-%d %H:%M}"
+def _set_status(api: Api, output: Output, key: str, account: str | None, status: str) -> None:
+    changed = api.patch("keys", find_key(api, key, account)["id"], body={"status": status})
+    output.item(changed, _COLUMNS)
+
+
+def _show_token(output: Output, document: Document, key: Document) -> None:
+    if output.form == "json" and not output.is_quiet:
+        output.document(document)
+        return
+    output.note(f"Key {key['name']} ({key['id']}): copy it now, it is not shown again.")
+    click.echo(document["token"])  # alone, so that a shell can take it
+
+
+def _with_limits(api: Api, key: Document) -> Document:
+    return key | api.get("keys", key["id"], "limits")

@@ -2,59 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import click
 from rich.table import Table
 
-from keygauge.command import CommandError, Subparsers
+from keygauge.command import CommandError, Noun
 from keygauge_keyservice import config
+from keygauge_keyservice.commands.options import Duration
 from keygauge_keyservice.commands.output import output
 from keygauge_keyservice.commands.session import connected, told_plainly
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
+from keygauge_keyservice.durations import write_duration
 from keygauge_keyservice.ledger import addresses, aside, ingest, partition, reconcile, replica_check
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 _HOURS_MAX = 24 * 366
+_GRACE_S = int(replica_check.GRACE.total_seconds())
 _GRACE_S_MAX = 7 * 86_400
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the commands."""
-    parser = subparsers.add_parser("ledger", help="keep the ledger in order")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    prune = verbs.add_parser(
-        "prune", help="drop whole months of single calls; the totals stay; the service does it daily"
-    )
-    prune.add_argument(
-        "--days", type=_days, help="keep the calls of so many days (default: KEYGAUGE_RETENTION_DAYS, or 400)"
-    )
-    prune.set_defaults(run=_prune)
-    compare = verbs.add_parser(
-        "reconcile",
-        help="compare calls with totals, and with what each replica counted, hour by hour; 1 if they differ",
-    )
-    compare.add_argument("--hours", type=_hours, default=48, help="so far back from now (default: %(default)s)")
-    compare.add_argument(
-        "--grace",
-        type=_seconds,
-        default=int(replica_check.GRACE.total_seconds()),
-        help="leave out a replica's hour that changed within so many seconds (default: %(default)s)",
-    )
-    compare.set_defaults(run=_reconcile)
-    set_aside = verbs.add_parser("aside", help="list the events that were set aside, by service, reason and key")
-    set_aside.set_defaults(run=_list_aside)
-    retake = verbs.add_parser("retake", help="take a service's events that were set aside for a reason, for good")
-    retake.add_argument("reason", help="as `aside` tells it, e.g. implausible_event")
-    retake.add_argument("--service", default="", help="the name of its token (default: the environment's token)")
-    retake.set_defaults(run=_retake)
+@click.group(cls=Noun)
+def ledger() -> None:
+    """Keep the ledger in order. On the database only."""
 
 
-def _prune(arguments: argparse.Namespace) -> int:
+@ledger.command("prune", examples=("keygauge ledger prune --days 90",))
+@click.option(
+    "--days",
+    type=click.IntRange(1, RETENTION_DAYS_MAX),
+    help="Keep the calls of so many days (default: KEYGAUGE_RETENTION_DAYS, or 400).",
+)
+def _prune(days: int | None) -> None:
+    """Drop whole months of single calls; the totals stay. The service does it daily."""
     with told_plainly():
-        days = arguments.days or config.retention_days()
+        days = days or config.retention_days()
     with connected(autocommit=True) as connection:
         try:
             months = partition.drop_before(connection, datetime.now(UTC) - timedelta(days=days))
@@ -63,21 +47,33 @@ def _prune(arguments: argparse.Namespace) -> int:
             raise CommandError(str(error)) from error
     dropped = ", ".join(f"{month:%Y-%m}" for month in months)
     output().print(f"Dropped {dropped}." if months else "Nothing to drop.")
-    return 0
 
 
-def _reconcile(arguments: argparse.Namespace) -> int:
+@ledger.command("reconcile", examples=("keygauge ledger reconcile --hours 24",))
+@click.option(
+    "--hours", type=click.IntRange(1, _HOURS_MAX), default=48, show_default=True, help="So far back from now."
+)
+@click.option(
+    "--grace",
+    type=Duration(),
+    default=_GRACE_S,
+    help=f"Leave out a replica's hour that changed so lately (default: {write_duration(_GRACE_S)}).",
+)
+def _reconcile(hours: int, grace: int) -> int:
+    """Compare calls with totals, and with what each replica counted, hour by hour; 1 if they differ."""
+    if grace > _GRACE_S_MAX:
+        raise click.UsageError(f"--grace: give at most {write_duration(_GRACE_S_MAX)}.")
     last = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    first = last - timedelta(hours=arguments.hours)
+    first = last - timedelta(hours=hours)
     with connected(autocommit=True) as connection:
         drift = reconcile.find_drift(connection, first, last)
-        differences = replica_check.find_differences(connection, first, grace=timedelta(seconds=arguments.grace))
-        reported = replica_check.count_reported(connection, first, grace=timedelta(seconds=arguments.grace))
+        differences = replica_check.find_differences(connection, first, grace=timedelta(seconds=grace))
+        reported = replica_check.count_reported(connection, first, grace=timedelta(seconds=grace))
     console = output()
     if drift:
         console.print(_table_of_drift(drift))
     else:
-        console.print(f"Calls, roll-ups and usage_aggregates agree in the last {arguments.hours} hours.")
+        console.print(f"Calls, roll-ups and usage_aggregates agree in the last {hours} hours.")
     if differences:
         console.print(_table_of_differences(differences))
     else:
@@ -85,12 +81,14 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     return 1 if drift or differences else 0
 
 
-def _list_aside(_: argparse.Namespace) -> int:
+@ledger.command("aside", examples=("keygauge ledger aside",))
+def _list_aside() -> None:
+    """List the events that were set aside, by service, reason and key."""
     with connected() as connection:
         found = aside.count(connection)
     if not found:
         output().print("No events are set aside.")
-        return 0
+        return
     table = Table("service", "reason", "key", "first", "last", title="events that are not in the ledger")
     table.add_column("events", justify="right")
     for row in found:
@@ -99,12 +97,15 @@ def _list_aside(_: argparse.Namespace) -> int:
             row["service"] or "(environment)", row["reason"], row["key_id"] or "-", *times, str(row["events"])
         )
     output().print(table)
-    return 0
 
 
-def _retake(arguments: argparse.Namespace) -> int:
+@ledger.command("retake", examples=("keygauge ledger retake implausible_event --service shop",))
+@click.argument("reason")
+@click.option("--service", default="", help="The name of its token (default: the environment's token).")
+def _retake(reason: str, service: str) -> int:
+    """Take a service's events that were set aside for a reason, as `aside` tells it, for good."""
     with connected(autocommit=True) as connection:
-        found = aside.find(connection, service=arguments.service, reason=arguments.reason)
+        found = aside.find(connection, service=service, reason=reason)
         book = PriceBook(PublicPrices())
         book.refresh(connection)
         taken = sum(ingest.retake(connection, ids, book, now=datetime.now(UTC)) for ids in aside.batches(found))
@@ -130,24 +131,3 @@ def _table_of_differences(differences: Sequence[replica_check.Difference]) -> Ta
         sums = (", ".join(map(str, part)) for part in (one.reported, one.taken))
         table.add_row(f"{one.hour:%Y-%m-%d %H:00}", one.service, one.host, one.spool, *sums)
     return table
-
-
-def _seconds(text: str) -> int:
-    seconds = int(text)
-    if not 0 <= seconds <= _GRACE_S_MAX:
-        raise argparse.ArgumentTypeError(f"give 0 to {_GRACE_S_MAX} seconds")
-    return seconds
-
-
-def _hours(text: str) -> int:
-    hours = int(text)
-    if not 1 <= hours <= _HOURS_MAX:
-        raise argparse.ArgumentTypeError(f"give 1 to {_HOURS_MAX} hours")
-    return hours
-
-
-def _days(text: str) -> int:
-    days = int(text)
-    if not 1 <= days <= RETENTION_DAYS_MAX:
-        raise argparse.ArgumentTypeError(f"give 1 to {RETENTION_DAYS_MAX} days")
-    return days

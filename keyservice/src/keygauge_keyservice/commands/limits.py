@@ -2,71 +2,66 @@
 
 from __future__ import annotations
 
-import argparse
-from collections import Counter
+from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import Any
+
+import click
+from msgspec import structs
 
 from keygauge.command import CommandError
-from keygauge_keyservice.commands.session import told_plainly
-from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, parse_limit
+from keygauge_keyservice.commands.document import Document
+from keygauge_keyservice.commands.explanation import explain_term
+from keygauge_keyservice.commands.output import dollars
+from keygauge_keyservice.durations import write_duration
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.limits.limit_terms import LimitTerms, parse_limit
 
-COLUMNS = ("limit", "amount", "of", "by")
 _HELP = (
-    "repeatable, e.g. rpm=600:request:60s, monthly=20000:request:month, per_key=5:request:1s:key, "
-    "at_once=4:concurrent, budget=25.50:usd:month or credits=500:credit@0.01:month"
+    "Repeatable: rpm=600:request:1m, monthly=20000:request:month, per_key=5:request:1s:key, at_once=4:concurrent, "
+    "budget=$25.50:usd:month, credits=500:credit@0.01:month."
 )
 
 
-def add_option(parser: argparse.ArgumentParser) -> None:
+def limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--limit`."""
-    parser.add_argument(
-        "--limit",
-        action="append",
-        default=[],
-        metavar="NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION...]",
-        help=_HELP,
-    )
+    return click.option(
+        "--limit", "limits", multiple=True, metavar="NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION...]", help=_HELP
+    )(function)
 
 
-def parse(texts: list[str]) -> list[Limit]:
-    """Read the limits given.
+def limit_documents(texts: Sequence[str], *, subject: str | None = None) -> list[Document]:
+    """Read the limits given, as the API takes them.
 
     Raises:
-        CommandError: one makes no sense, two have the same name, or there are too many.
+        CommandError: one makes no sense.
     """
-    with told_plainly():
-        limits = [parse_limit(text) for text in texts]
-    for name, count in Counter(limit.name for limit in limits).items():
-        if count > 1:
-            raise CommandError(f"limit {name!r} is given twice: give each a name of its own")
-    if len(limits) > LIMITS_MAX:
-        raise CommandError(
-            f"{len(limits)} limits are too many: {LIMITS_MAX} at most, each is reserved on every request"
-        )
-    return limits
+    documents = []
+    for text in texts:
+        try:
+            limit = parse_limit(text)
+        except Problem as problem:
+            told = "; ".join(explain_term(error.field, error.code, error.detail) for error in problem.errors)
+            raise CommandError(f"--limit {text}: {told or problem.detail}") from problem
+        document = structs.asdict(LimitTerms.of(limit))
+        documents.append(document | {"subject": subject} if subject else document)
+    return documents
 
 
-def cells(limit: Limit | None) -> tuple[str, ...]:
-    """Write a limit, or that there is none, as `COLUMNS`."""
-    return (limit.name, _amount(limit), _unit(limit), limit.subject) if limit else ("-",)
-
-
-def _amount(limit: Limit) -> str:
-    if limit.credit_nanousd:
-        return f"{limit.amount // limit.credit_nanousd:,}"
-    return _dollars(limit.amount) if limit.unit == "nanousd" else f"{limit.amount:,}"
-
-
-def _dollars(nanousd: int) -> str:
-    """Write US dollars with the digits they have."""
-    return f"{Decimal(nanousd).scaleb(-9).normalize():,f}"
-
-
-def _unit(limit: Limit) -> str:
-    unit: str = limit.unit
+def write_limit(limit: Document) -> str:
+    """Write a limit as people read it: rpm: 600 request / 1m."""
+    amount = f"{limit['amount']:,}"
+    unit = limit["unit"]
     if unit == "nanousd":
-        unit = f"credit of {_dollars(limit.credit_nanousd)} USD" if limit.credit_nanousd else "USD"
-    if limit.window_s is not None:
-        return f"{unit} / {limit.window_s} s"
-    return f"{unit} / {limit.period}" if limit.period else unit
+        amount, unit = dollars(Decimal(limit["amount"]).scaleb(-9)), ""
+    elif unit == "credit":
+        unit = f"credit of {dollars(Decimal(limit['credit_nanousd']).scaleb(-9))}"
+    window = limit["period"] or (write_duration(limit["window_s"]) if limit["window_s"] else "")
+    scope = [limit[name] for name in ("route", "model") if limit[name]]
+    terms = f"{amount} {unit}".strip() + (f" / {window}" if window else "")
+    return " ".join((f"{limit['name']}: {terms}", *(["per key"] if limit["subject"] == "key" else []), *scope))
+
+
+def write_limits(limits: Sequence[Document]) -> str:
+    """Write limits, each on a line of its own."""
+    return "\n".join(map(write_limit, limits))

@@ -1,81 +1,159 @@
-"""`keygauge members`: list, create, set a password."""
+"""`keygauge members`: list, create, invite, update, remove, set a password."""
 
 from __future__ import annotations
 
-import argparse
 import secrets
 import sys
+from collections.abc import Callable
 from getpass import getpass
-from typing import get_args
+from typing import Any, get_args
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
+import click
 
-from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice.accounts import members
-from keygauge_keyservice.commands.output import output
-from keygauge_keyservice.commands.session import ACTOR, connected
+from keygauge.command import CommandError, Noun
+from keygauge_keyservice.accounts import members as people
+from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands.document import Document
+from keygauge_keyservice.commands.names import confirm, find_account, find_among
+from keygauge_keyservice.commands.options import account_option, verb
+from keygauge_keyservice.commands.output import Output, column, time
+from keygauge_keyservice.commands.session import ACTOR, connected, require_account
 
 _GENERATED_BYTES = 15  # 20 characters
+_ROLES = click.Choice(get_args(people.Role))
+_COLUMNS = (column("id", "member"), column("email", "e-mail address"), column("role"))
+_INVITED = (
+    column("id", "invitation"),
+    column("email", "e-mail address"),
+    column("role"),
+    column("created_by", "invited by"),
+    time("ends_at"),
+)
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the commands."""
-    parser = subparsers.add_parser("members", help="list and create those who may sign in to the portal")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    listing = verbs.add_parser("list", help="list an account's members")
-    listing.add_argument("--account", help="none for the operators")
-    listing.set_defaults(run=_list)
-    create = verbs.add_parser("create", help="let a person sign in to an account's portal")
-    create.add_argument("--account", help="none for an operator")
-    create.add_argument("--email", required=True)
-    create.add_argument("--role", choices=get_args(members.AnyRole), default="owner")
-    create.set_defaults(run=_create)
-    change = verbs.add_parser("set-password", help="give a member another password and end all sessions of theirs")
-    change.add_argument("--email", required=True)
-    change.set_defaults(run=_set_password)
-    for verb in (create, change):
-        verb.add_argument(
-            "--generate",
-            action="store_true",
-            help="generate the password; it is printed this once, alone on standard output. Without this it is asked "
-            "for, or read from standard input where that is no terminal",
-        )
+@click.group(cls=Noun)
+def members() -> None:
+    """List, invite and remove those who may sign in to the portal."""
 
 
-def _list(arguments: argparse.Namespace) -> int:
+@verb(members, "list", examples=("keygauge members list --account Acme", "keygauge members list"))
+@account_option(required=False, text="Whose members; without it the operators, on the database only.")
+@click.option("--invited", is_flag=True, help="Open invitations instead.")
+def _list(*, api: Api, output: Output, account: str | None, invited: bool) -> None:
+    """List an account's members, or the operators."""
+    if account is None:
+        with connected() as connection:
+            found = [
+                {"id": one.id, "email": one.email, "role": one.role} for one in people.list_members(connection, None)
+            ]
+        output.items("members", found, _COLUMNS)
+        return
+    account_id = find_account(api, account)["id"]
+    if invited:
+        output.items("invitations", api.get("accounts", account_id, "invitations")["invitations"], _INVITED)
+    else:
+        output.items("members", api.all("accounts", account_id, "members", field="members"), _COLUMNS)
+
+
+@verb(members, "invite", examples=("keygauge members invite ada@example.com --account Acme --role member",))
+@click.argument("email")
+@account_option()
+@click.option("--role", type=_ROLES, default="owner", help="owner (default), member or viewer.")
+def _invite(*, api: Api, output: Output, email: str, account: str, role: str) -> None:
+    """Invite a person by a link that works once. It is printed this once, alone on standard output."""
+    made = api.post("accounts", find_account(api, account)["id"], "invitations", body={"email": email, "role": role})
+    if output.form == "json" and not output.is_quiet:
+        output.document(made)
+        return
+    invited = made["invitation"]
+    output.note(f"{invited['email']} may join as {invited['role']} until {invited['ends_at'][:10]}: send this link.")
+    click.echo(made["link"])
+
+
+@verb(members, "update", examples=("keygauge members update ada@example.com --account Acme --role viewer",))
+@click.argument("member", metavar="EMAIL|ID")
+@account_option()
+@click.option("--role", type=_ROLES, required=True, help="What the member may do.")
+def _update(*, api: Api, output: Output, member: str, account: str, role: str) -> None:
+    """Give a member another role."""
+    account_id, found = _find(api, account, member)
+    changed = api.patch("accounts", account_id, "members", str(found["id"]), body={"role": role})
+    output.item(changed, _COLUMNS)
+
+
+@verb(members, "remove", examples=("keygauge members remove ada@example.com --account Acme --yes",))
+@click.argument("member", metavar="EMAIL|ID")
+@account_option()
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def _remove(*, api: Api, output: Output, member: str, account: str, yes: bool) -> None:
+    """Take a member out of an account, sessions and all, or an open invitation back."""
+    account_id = find_account(api, account)["id"]
+    invited = api.get("accounts", account_id, "invitations")["invitations"]
+    if open_ := next((one for one in invited if one["email"] == people.normalise_email(member)), None):
+        api.delete("accounts", account_id, "invitations", str(open_["id"]))
+        output.note(f"The invitation of {open_['email']} has ended.")
+        return
+    _, found = _find(api, account, member)
+    confirm(f"Remove {found['email']} from account {account_id}?", is_sure=yes)
+    api.delete("accounts", account_id, "members", str(found["id"]))
+    output.note(f"Removed {found['email']}.")
+
+
+def _find(api: Api, account: str, member: str) -> tuple[str, Document]:
+    account_id = str(find_account(api, account)["id"])
+    listed = list(api.all("accounts", account_id, "members", field="members"))
+    return account_id, find_among("member", member, listed, name="email")
+
+
+def _generate_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--generate",
+        is_flag=True,
+        help="Generate the password; it is printed this once, alone on standard output. Without this it is asked for, "
+        "or read from standard input where that is no terminal.",
+    )(function)
+
+
+@members.command(
+    "create",
+    examples=(
+        "keygauge members create ada@example.com --account Acme --generate",
+        "keygauge members create root@example.com --role operator --generate",
+    ),
+)
+@click.argument("email")
+@account_option(required=False, text="The account; none for an operator.")
+@click.option(
+    "--role", type=click.Choice(get_args(people.AnyRole)), help="What the member may do (default: owner, or operator)."
+)
+@_generate_option
+def _create(email: str, account: str | None, role: people.AnyRole | None, *, generate: bool) -> None:
+    """Let a person sign in to an account's portal with a password. On the database only; elsewhere, invite."""
+    password = _password(generate=generate)
     with connected() as connection:
-        found = members.list_members(connection, arguments.account)
-    table = Table(Column("e-mail address", min_width=16), "role")
-    for member in found:
-        table.add_row(escape(member.email), member.role)
-    output().print(table)
-    return 0
-
-
-def _create(arguments: argparse.Namespace) -> int:
-    password = _password(generate=arguments.generate)
-    with connected() as connection:
-        member = members.create(
+        member = people.create(
             connection,
-            account_id=arguments.account,
-            email=arguments.email,
+            account_id=account and require_account(connection, account),
+            email=email,
             password=password,
-            role=arguments.role,
+            role=role or ("owner" if account else "operator"),
             actor=ACTOR,
         )
     where = f"account {member.account_id}" if member.account_id else "every account"
-    _tell(f"{member.email} may sign in to {where} as {member.role}.")
-    return _show(password, generate=arguments.generate)
+    click.echo(f"{member.email} may sign in to {where} as {member.role}.", err=True)
+    _show(password, generate=generate)
 
 
-def _set_password(arguments: argparse.Namespace) -> int:
-    password = _password(generate=arguments.generate)
+@members.command("set-password", examples=("keygauge members set-password ada@example.com --generate",))
+@click.argument("email")
+@_generate_option
+def _set_password(email: str, *, generate: bool) -> None:
+    """Give a member another password and end all sessions of theirs. On the database only; elsewhere, invite again."""
+    password = _password(generate=generate)
     with connected() as connection:
-        member = members.set_password(connection, arguments.email, password, actor=ACTOR)
-    _tell(f"{member.email} has another password; all sessions have ended.")
-    return _show(password, generate=arguments.generate)
+        member = people.set_password(connection, email, password, actor=ACTOR)
+    click.echo(f"{member.email} has another password; all sessions have ended.", err=True)
+    _show(password, generate=generate)
 
 
 def _password(*, generate: bool) -> str:
@@ -89,12 +167,7 @@ def _password(*, generate: bool) -> str:
     return password
 
 
-def _show(password: str, *, generate: bool) -> int:
+def _show(password: str, *, generate: bool) -> None:
     if generate:
-        _tell("This is the password: copy it now, it is not shown again.")
-        print(password)  # noqa: T201 - once, and alone, so that a shell can take it
-    return 0
-
-
-def _tell(text: str) -> None:
-    Console(stderr=True).print(text, highlight=False, markup=False)
+        click.echo("This is the password: copy it now, it is not shown again.", err=True)
+        click.echo(password)  # alone, so that a shell can take it

@@ -1,84 +1,103 @@
-"""`keygauge plans`: list, create, and set limits."""
+"""`keygauge plans`: list, show, create, update."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 
-from msgspec import Struct
-from rich.markup import escape
-from rich.table import Table
+import click
 
-from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice.accounts import plans
-from keygauge_keyservice.commands import limits
-from keygauge_keyservice.commands.output import output
-from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
-from keygauge_keyservice.field_types import Slug
-from keygauge_keyservice.reading import read
+from keygauge.command import Noun
+from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands.document import Document
+from keygauge_keyservice.commands.limits import limit_documents, limit_options, write_limits
+from keygauge_keyservice.commands.names import find_plan
+from keygauge_keyservice.commands.options import Money, most_option, verb
+from keygauge_keyservice.commands.output import Column, Output, column, time, usd
 
-
-class _PlanId(Struct):
-    plan: Slug
-
-
-def register(subparsers: Subparsers) -> None:
-    """Add the commands."""
-    parser = subparsers.add_parser("plans", help="list and create plans, set their limits")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    verbs.add_parser("list", help="list all plans with their limits").set_defaults(run=_list)
-    create = verbs.add_parser("create", help="make a plan")
-    create.add_argument("plan", help="its id, e.g. pro")
-    create.add_argument("--name", help="how people see it (default: the id)")
-    create.set_defaults(run=_create)
-    set_limits = verbs.add_parser("set-limits", help="replace a plan's limits, at once for all of its accounts")
-    set_limits.add_argument("plan")
-    set_limits.set_defaults(run=_set_limits)
-    set_providers = verbs.add_parser("set-providers", help="say whose answers routes give, where models do not tell")
-    set_providers.add_argument("plan")
-    set_providers.add_argument("rule", nargs="*", help="PATH=PROVIDER, e.g. '/v1/chat/*=deepseek'; none: forget all")
-    set_providers.set_defaults(run=_set_providers)
-    for verb in (create, set_limits):
-        limits.add_option(verb)
+_COLUMNS = (
+    column("id", "plan"),
+    column("name"),
+    usd("monthly_nanousd", "price per month"),
+    Column("limits", lambda plan: write_limits(plan["limits"])),
+    column("providers"),
+    time("created_at"),
+)
 
 
-def _list(_: argparse.Namespace) -> int:
-    with connected() as connection:
-        _show(plans.list_plans(connection))
-    return 0
+@click.group(cls=Noun)
+def plans() -> None:
+    """List, create and change plans and their limits."""
 
 
-def _create(arguments: argparse.Namespace) -> int:
-    given, name = limits.parse(arguments.limit), checked_name(arguments.name or arguments.plan)
-    with told_plainly():
-        read(_PlanId, {"plan": arguments.plan})
-    with connected() as connection:
-        _show([plans.create(connection, plan_id=arguments.plan, name=name, limits=given, actor=ACTOR)])
-    return 0
+@verb(plans, "list", examples=("keygauge plans list", "keygauge plans list --output json"))
+@most_option()
+def _list(*, api: Api, output: Output, most: int | None) -> None:
+    """List plans with their limits."""
+    output.items("plans", api.all("plans", field="plans", most=most), _COLUMNS)
 
 
-def _set_limits(arguments: argparse.Namespace) -> int:
-    given = limits.parse(arguments.limit)
-    with connected() as connection:
-        _show([plans.replace_limits(connection, arguments.plan, given, actor=ACTOR)])
-    return 0
+@verb(plans, "show", examples=("keygauge plans show pro",))
+@click.argument("plan", metavar="ID|NAME")
+def _show(*, api: Api, output: Output, plan: str) -> None:
+    """Show a plan."""
+    output.item(find_plan(api, plan), _COLUMNS)
 
 
-def _set_providers(arguments: argparse.Namespace) -> int:
-    try:
-        rules = [plans.checked_rule(rule) for rule in arguments.rule]
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    if len(rules) > plans.PROVIDERS_MAX:
-        raise CommandError(f"{len(rules)} rules are too many: give {plans.PROVIDERS_MAX} at most")
-    with connected() as connection:
-        _show([plans.set_providers(connection, arguments.plan, rules, actor=ACTOR)])
-    return 0
+@verb(
+    plans,
+    "create",
+    examples=(
+        "keygauge plans create pro --name Pro --limit rpm=600:request:1m --price '$20'",
+        "keygauge plans create trial --limit 'budget=$5:usd:month' --limit at_once=2:concurrent",
+    ),
+)
+@click.argument("plan", metavar="ID")
+@click.option("--name", help="How people see it (default: the id).")
+@limit_options
+@click.option("--price", type=Money(), help="What it costs a month, beside the usage, e.g. '$20'.")
+def _create(*, api: Api, output: Output, plan: str, name: str | None, limits: Sequence[str], price: int | None) -> None:
+    """Create a plan."""
+    body = {"id": plan, "name": name or plan, "limits": limit_documents(limits)}
+    made = api.post("plans", body=body | ({} if price is None else {"monthly_nanousd": price}))
+    output.item(made, _COLUMNS)
 
 
-def _show(found: list[plans.Plan]) -> None:
-    table = Table("plan", "name", *limits.COLUMNS, "providers")
-    for plan in found:
-        for number, limit in enumerate(plan.limits or (None,)):
-            rules = escape("\n".join(plan.providers)) if number == 0 else ""
-            table.add_row(plan.id, plan.name, *limits.cells(limit), rules)
-    output().print(table)
+@verb(
+    plans,
+    "update",
+    examples=(
+        "keygauge plans update pro --limit rpm=1200:request:1m --limit monthly=50000:request:month",
+        "keygauge plans update pro --price '$25' --provider '/v1/chat/*=deepseek'",
+    ),
+)
+@click.argument("plan", metavar="ID|NAME")
+@click.option("--name", help="Another name.")
+@limit_options
+@click.option("--no-limits", is_flag=True, help="Take all limits away.")
+@click.option("--price", type=Money(), help="What it costs a month, for periods that are not closed yet.")
+@click.option(
+    "--provider", "providers", multiple=True, metavar="PATH=PROVIDER", help="Whose answers routes give; repeatable."
+)
+@click.option("--no-providers", is_flag=True, help="Forget whose answers routes give.")
+def _update(
+    *,
+    api: Api,
+    output: Output,
+    plan: str,
+    name: str | None,
+    limits: Sequence[str],
+    no_limits: bool,
+    price: int | None,
+    providers: Sequence[str],
+    no_providers: bool,
+) -> None:
+    """Change a plan, at once for all of its accounts. The limits given replace all it had."""
+    body: Document = {"name": name, "monthly_nanousd": price}
+    if limits or no_limits:
+        body["limits"] = limit_documents(limits)
+    if providers or no_providers:
+        body["providers"] = list(providers)
+    body = {field: value for field, value in body.items() if value is not None}
+    if not body:
+        raise click.UsageError("Say what to change: --name, --limit, --price or --provider.")
+    output.item(api.patch("plans", find_plan(api, plan)["id"], body=body), _COLUMNS)

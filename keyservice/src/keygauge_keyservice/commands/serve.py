@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 import shutil
@@ -11,9 +10,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from keygauge.command import CommandError, Subparsers
+import click
+
+from keygauge.command import CommandError, Verb
 from keygauge_keyservice import config, database, embedded
 from keygauge_keyservice.commands import welcome
 from keygauge_keyservice.commands.session import told_plainly
@@ -24,81 +27,125 @@ from keygauge_keyservice.serving.supervisor import Group, StartError, Supervisor
 
 _THREADS = 8  # no more than the pool has connections
 _BACKLOG = 2048
+_COUNT_MAX = 64
 _FIRST_INHERITED = 3  # systemd's socket activation, sd_listen_fds(3)
 
 
-def register(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "serve",
-        help="run the key service and its portal",
-        description="Run the key service and its portal. SIGHUP starts new workers, with the code that is installed "
-        "then, and ends the old ones once those are ready: no request is refused.",
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=8080, help="the port to listen at (default: %(default)s)")
-    parser.add_argument(
-        "--replica-address",
-        type=_address,
-        metavar="HOST:PORT",
-        help="serve replicas (heartbeats, events, reports) here and only here, such as at a private address; "
-        "without it they share the other one, though neither processes nor database connections",
-    )
-    parser.add_argument(
-        "--workers",
-        type=_count,
-        default=1,
-        help="processes for replicas, and as many for pages and API (default: %(default)s, which serves a thousand "
-        "replicas; more where one CPU is busy)",
-    )
-    parser.add_argument("--show-admin-token", action="store_true", help="print the admin token when it is generated")
-    parser.add_argument("--threads", type=_count, default=_THREADS, help="per process (default: %(default)s)")
-    parser.add_argument(
-        "--read-only",
-        action="store_true",
-        help="show pages and reports from a standby of the database; replicas and changes are refused",
-    )
-    parser.set_defaults(run=_run)
+class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Return host and port."""
+        host, _, port = str(value).rpartition(":")
+        if not host:
+            self.fail(f"{value!r} is no address: give HOST:PORT", param, ctx)
+        return host.strip("[]"), _Port().convert(port, param, ctx)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+class _Port(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
+    name = "port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the port."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 16):
+            self.fail(f"{text!r} is no port: give 1 to 65535", param, ctx)
+        return int(text)
+
+
+class _Count(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return how many."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and 0 < int(text) <= _COUNT_MAX):
+            self.fail(f"give 1 to {_COUNT_MAX}", param, ctx)
+        return int(text)
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "keygauge serve --port 8080",
+        "keygauge serve --host 0.0.0.0 --replica-address 10.0.0.5:8081 --workers 2",
+    ),
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=_Port(), default=8080, show_default=True, help="The port to listen at.")
+@click.option(
+    "--replica-address",
+    type=_Address(),
+    metavar="HOST:PORT",
+    help="Serve replicas (heartbeats, events, reports) here and only here, such as at a private address; without it "
+    "they share the other one, though neither processes nor database connections.",
+)
+@click.option(
+    "--workers",
+    type=_Count(),
+    default=1,
+    show_default=True,
+    help="Processes for replicas, and as many for pages and API: 1 serves a thousand replicas; more where one CPU "
+    "is busy.",
+)
+@click.option("--show-admin-token", is_flag=True, help="Print the admin token when it is generated.")
+@click.option("--threads", type=_Count(), default=_THREADS, show_default=True, help="Per process.")
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Show pages and reports from a standby of the database; replicas and changes are refused.",
+)
+def serve(host: str, port: int, replica_address: tuple[str, int] | None, **given: Any) -> None:
+    """Run the key service and its portal.
+
+    SIGHUP starts new workers, with the code that is installed then, and ends the old ones once those are ready: no
+    request is refused.
+    """
     with ExitStack() as opened:
-        listener = opened.enter_context(_inherited() or _listen(arguments.host, arguments.port))
-        private = opened.enter_context(_listen(*arguments.replica_address)) if arguments.replica_address else None
-        return _serve(arguments, listener, private)
+        listener = opened.enter_context(_inherited() or _listen(host, port))
+        private = opened.enter_context(_listen(*replica_address)) if replica_address else None
+        _serve(listener, private, tell=partial(welcome.tell, host=host, port=port), **given)
 
 
-def _serve(arguments: argparse.Namespace, listener: socket.socket, private: socket.socket | None) -> int:
+def _serve(
+    listener: socket.socket,
+    private: socket.socket | None,
+    *,
+    tell: Callable[[Settings], None],
+    workers: int,
+    threads: int,
+    show_admin_token: bool,
+    read_only: bool,
+) -> None:
     with told_plainly():
         config.retention_days()
         config.notice_worker()
         given = Settings.from_environment()  # starts the embedded database here, once, where there is no other
         with database.connect(given.database_url) as connection:
-            if arguments.read_only:
+            if read_only:
                 _require_tables(connection)
             else:
                 database.migrate(connection)
                 pepper_check.check(connection, given.peppers)
     if given.admin_token_is_new:
-        shown = f": {given.admin_token}" if arguments.show_admin_token else ""  # logs are read by many
+        shown = f": {given.admin_token}" if show_admin_token else ""  # logs are read by many
         print(f"A new admin token is in {config.data_directory() / 'admin_token'}{shown}", file=sys.stderr)  # noqa: T201
     environ = os.environ | {"KEYGAUGE_DATABASE_URL": given.database_url}
-    if arguments.read_only:
+    if read_only:
         environ["KEYGAUGE_READ_ONLY"] = "1"
     with _passing_directory() as directory:
         environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # workers count in files: each scrape sees the sum of all
-        groups = _groups(arguments, listener, private, directory)
+        groups = _groups(listener, private, directory, workers=workers, threads=threads)
         try:
             Supervisor(
                 groups,
                 environ=environ,
-                on_ready=lambda: welcome.tell(given, host=arguments.host, port=arguments.port),
+                on_ready=lambda: tell(given),
                 on_exit=lambda pid: _forget(directory, pid),
                 on_turn=_database_watch(),
             ).run()
         except StartError as error:
             raise CommandError(str(error)) from error
-    return 0
 
 
 def _require_tables(connection: Connection) -> None:
@@ -107,10 +154,9 @@ def _require_tables(connection: Connection) -> None:
 
 
 def _groups(
-    arguments: argparse.Namespace, public: socket.socket, private: socket.socket | None, directory: Path
+    public: socket.socket, private: socket.socket | None, directory: Path, *, workers: int, threads: int
 ) -> list[Group]:
     """Say which processes listen where: those of replicas hand on the rest, or have an address of their own."""
-    workers, threads = arguments.workers, arguments.threads
     if private:
         return [Group("replicas", workers, threads, [private]), Group("pages", workers, threads, [public])]
     path = directory / "pages.sock"
@@ -169,22 +215,3 @@ def _forget(directory: Path, pid: int) -> None:
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 - it looks for the variable
 
     mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]  # it ships no types
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host:
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: give HOST:PORT")
-    return host.strip("[]"), _port(port)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 1 << 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give 1 to 65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= 64:  # noqa: PLR2004 - told in the message
-        raise argparse.ArgumentTypeError("give 1 to 64")
-    return int(text)

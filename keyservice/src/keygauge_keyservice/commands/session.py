@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from keygauge.command import CommandError
 from keygauge_keyservice import config, database
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.config import SettingsError
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.embedded import EmbeddedError
@@ -48,15 +49,40 @@ def connected(*, autocommit: bool = False) -> Iterator[Connection]:
         CommandError: there is no database, it lacks tables, or what was asked for cannot be done.
     """
     with told_plainly(), database.connect(config.database_url()) as connection:
-        if missing := database.pending(connection):
-            raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate'")
+        require_tables(connection)
         if autocommit:
             connection.commit()
             connection.autocommit = True
         yield connection
 
 
+def require_tables(connection: Connection) -> None:
+    """Refuse a database that is not of this version.
+
+    Raises:
+        CommandError: it lacks tables.
+    """
+    if missing := database.pending(connection):
+        raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate'")
+
+
 def checked_name(name: str) -> str:
     """Return a name that the API would take too."""
     with told_plainly():
         return read(_Named, {"name": name}).name
+
+
+def require_account(connection: Connection, given: str) -> str:
+    """Return the id of an account by its id or name.
+
+    Raises:
+        CommandError: there is none, or more than one of this name.
+    """
+    if (found := accounts.find(connection, given)) is not None:
+        return found.id
+    named = accounts.list_accounts(connection, name=given, limit=2)
+    if len(named) == 1:
+        return named[0].id
+    raise CommandError(
+        f"There is no account {given!r}." if not named else f"Two accounts are named {given!r}: give the id."
+    )

@@ -1,75 +1,77 @@
-"""`keygauge tokens`: list, create and revoke the bearer tokens of services, operators and Prometheus."""
+"""`keygauge tokens`: list, create and delete the bearer tokens of services, operators and Prometheus."""
 
 from __future__ import annotations
 
-import argparse
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import get_args
 
-from rich.console import Console
-from rich.table import Column, Table
+import click
 
-from keygauge.command import Subparsers
-from keygauge_keyservice.accounts import tokens
-from keygauge_keyservice.commands.cli_time import moment
-from keygauge_keyservice.commands.output import output
-from keygauge_keyservice.commands.session import ACTOR, checked_name, connected
+from keygauge.command import CommandError, Noun
+from keygauge_keyservice.accounts import tokens as bearer_tokens
+from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands.names import find_among
+from keygauge_keyservice.commands.options import Moment, most_option, verb
+from keygauge_keyservice.commands.output import Output, column, moment, time
 
-
-def register(subparsers: Subparsers) -> None:
-    """Add the commands."""
-    parser = subparsers.add_parser(
-        "tokens", help="list, create and revoke tokens of services, operators and Prometheus"
-    )
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-    verbs.add_parser("list", help="list all tokens").set_defaults(run=_list)
-    create = verbs.add_parser("create", help="make a token; it is printed this once, alone on standard output")
-    create.add_argument("kind", choices=get_args(tokens.Kind))
-    create.add_argument(
-        "name", help="the service, or who or what acts: many tokens may share it, such as two in a rotation"
-    )
-    create.add_argument(
-        "--scope", choices=get_args(tokens.Scope), default="all", help="what an admin token may change (%(default)s)"
-    )
-    create.add_argument("--expires-at", type=moment, help="e.g. 2030-01-31T12:00:00+00:00")
-    create.set_defaults(run=_create)
-    revoke = verbs.add_parser("revoke", help="end a token within two seconds")
-    revoke.add_argument("token", help="its id, as `list` tells it")
-    revoke.set_defaults(run=_revoke)
+_COLUMNS = (
+    column("id", "token"),
+    *(column(name) for name in ("kind", "name", "scope")),
+    *(time(name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")),
+)
 
 
-def _list(_: argparse.Namespace) -> int:
-    with connected() as connection:
-        found = tokens.list_tokens(connection)
-    table = Table(Column("token", min_width=12), "kind", "name", "scope", "created", "expires", "revoked", "last used")
-    for token in sorted(found, key=lambda one: one.created_at):
-        moments = (token.created_at, token.expires_at, token.revoked_at, token.last_used_at)
-        table.add_row(token.id, token.kind, token.name, token.scope, *map(_day, moments))
-    output().print(table)
-    return 0
+@click.group(cls=Noun)
+def tokens() -> None:
+    """List, create and delete tokens of services, operators and Prometheus."""
 
 
-def _create(arguments: argparse.Namespace) -> int:
-    name = checked_name(arguments.name)
-    with connected() as connection:
-        made, secret = tokens.create(
-            connection,
-            kind=arguments.kind,
-            name=name,
-            scope=arguments.scope,
-            expires_at=arguments.expires_at,
-            actor=ACTOR,
-        )
-    Console(stderr=True).print(f"Token {made.id}: copy it now, it is not shown again.", highlight=False)
-    print(secret)  # noqa: T201 - once, and alone, so that a shell can take it
-    return 0
+@verb(tokens, "list", examples=("keygauge tokens list",))
+@most_option()
+def _list(*, api: Api, output: Output, most: int | None) -> None:
+    """List tokens, ended ones too."""
+    output.items("tokens", api.all("tokens", field="tokens", most=most), _COLUMNS)
 
 
-def _revoke(arguments: argparse.Namespace) -> int:
-    with connected() as connection:
-        tokens.revoke(connection, arguments.token, actor=ACTOR)
-    return 0
+@verb(
+    tokens,
+    "create",
+    examples=(
+        "keygauge tokens create shop --kind service",
+        "keygauge tokens create ci --kind admin --scope read --expires-at 90d",
+    ),
+)
+@click.argument("name")
+@click.option(
+    "--kind",
+    type=click.Choice(get_args(bearer_tokens.Kind)),
+    required=True,
+    help="What it is for: a metered service, …",
+)
+@click.option(
+    "--scope", type=click.Choice(get_args(bearer_tokens.Scope)), default="all", help="What an admin token may change."
+)
+@click.option("--expires-at", type=Moment(), help="When it ends, e.g. 2030-01-31, or 90d from now.")
+def _create(*, api: Api, output: Output, name: str, kind: str, scope: str, expires_at: str | None) -> None:
+    """Create a token. It is printed this once, alone on standard output.
+
+    NAME is the service, or who or what acts; many tokens may share it, such as two in a rotation.
+    """
+    if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
+        raise CommandError(f"--expires-at {expires_at} is in the past: the token could never be used")
+    made = api.post("tokens", body={"kind": kind, "name": name, "scope": scope, "expires_at": expires_at})
+    if output.form == "json" and not output.is_quiet:
+        output.document(made)
+        return
+    output.note(f"Token {made['name']} ({made['id']}): copy it now, it is not shown again.")
+    click.echo(made["secret"])  # alone, so that a shell can take it
 
 
-def _day(at: datetime | None) -> str:
-    return "-" if at is None else f"{at:%Y-%m-%d %H:%M}"
+@verb(tokens, "delete", examples=("keygauge tokens delete 3kTMd8Zr0aBc",))
+@click.argument("token", metavar="ID|NAME")
+def _delete(*, api: Api, output: Output, token: str) -> None:
+    """End a token, within two seconds everywhere."""
+    valid = [one for one in api.all("tokens", field="tokens") if one["revoked_at"] is None or one["id"] == token]
+    found = find_among("token", token, valid)
+    api.delete("tokens", found["id"])
+    output.note(f"Ended token {found['name']} ({found['id']}).")

@@ -1,117 +1,126 @@
-"""`keygauge usage`: what was used, by model, key, route, status or account, and what is left of the budgets."""
+"""`keygauge usage`: what was used, by model, key, route, status or account, and what is left of the quotas."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import cast, get_args
+from typing import Any, get_args
 
-from rich.markup import escape
-from rich.table import Table
+import click
 
-from keygauge.command import CommandError, Subparsers
-from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.commands.cli_time import moment
-from keygauge_keyservice.commands.output import output
-from keygauge_keyservice.commands.session import connected
-from keygauge_keyservice.csv_stream import usd
-from keygauge_keyservice.usage import kinds, usage
+from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands.document import Document
+from keygauge_keyservice.commands.names import account_id, find_key
+from keygauge_keyservice.commands.options import Moment, account_option, standalone
+from keygauge_keyservice.commands.output import Column, Output, number, usd
+from keygauge_keyservice.usage import kinds
 from keygauge_keyservice.usage.query import Grouping
-from keygauge_keyservice.usage.quota import Quota, find_quotas
-from keygauge_keyservice.usage.sums import UsageSums
 
-_COLUMNS = ("requests", "limited", "errors", "input tokens", "output tokens", "cost (USD)", "p50 (s)", "p95 (s)")
-
-
-def register(subparsers: Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser("usage", help="show what was used and what is left")
-    parser.add_argument("account", nargs="?", help="all accounts where it is absent")
-    parser.add_argument("--key", help="only this key's calls")
-    parser.add_argument(
-        "--by",
-        type=_dimensions,
-        default=("model",),
-        metavar="NAME,…",
-        help=f"one or more of {', '.join(get_args(Grouping))} (default: model)",
-    )
-    parser.add_argument("--from", dest="start", type=moment, help="e.g. 2030-01-31T12:00:00Z; default: 30 days before")
-    parser.add_argument("--to", dest="end", type=moment, help="default: now")
-    parser.set_defaults(run=_run)
+_FIGURES = (
+    number("requests"),
+    number("limited", "rate limited"),
+    Column("errors", lambda one: one["client_errors"] + one["server_errors"], is_number=True),
+    number("input_tokens"),
+    number("output_tokens"),
+    usd("cost_nanousd"),
+    Column("p50 s", lambda one: _seconds(one["p50_s"]), is_number=True),
+    Column("p95 s", lambda one: _seconds(one["p95_s"]), is_number=True),
+)
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    end = arguments.end or datetime.now(UTC)
-    selection = usage.Selection(
-        account_id=arguments.account, key_id=arguments.key, start=arguments.start or end - timedelta(days=30), end=end
-    )
-    with connected() as connection:
-        if arguments.account:
-            accounts.require(connection, arguments.account)
-        try:
-            totals = usage.totals(connection, **selection)
-            parts = usage.breakdown(connection, by=arguments.by, **selection)
-        except usage.UsageError as error:
-            raise CommandError(str(error)) from error
-        quotas = find_quotas(connection, arguments.account) if arguments.account else []
-    console = output()
-    console.print(_usage_table(arguments.by, parts, totals))
-    if totals.details:
-        console.print(_kinds_table(totals))
+class _Dimensions(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the names."""
+        names = tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+        if not set(names) <= set(get_args(Grouping)) or len(set(names)) < len(names):
+            self.fail(f"give some of {', '.join(get_args(Grouping))}, with commas between them", param, ctx)
+        return names
+
+
+@standalone(
+    "usage",
+    examples=(
+        "keygauge usage --account Acme",
+        "keygauge usage --by account --from 2030-01-01 --to 2030-02-01 --output csv",
+        "keygauge usage --account Acme --by key,status --from 7d",
+    ),
+)
+@account_option(required=False, text="Only this account's calls (default: all accounts').")
+@click.option("--key", metavar="ID|NAME", help="Only this key's calls.")
+@click.option("--route", help="Only calls of this endpoint.")
+@click.option("--model", help="Only calls that this model answered.")
+@click.option(
+    "--by",
+    type=_Dimensions(),
+    default="model",
+    metavar="NAME,…",
+    help=f"One or more of {', '.join(get_args(Grouping))} (default: model).",
+)
+@click.option("--from", "start", type=Moment(is_past=True), help="2030-01-31, or 7d for a week ago (default: 30d).")
+@click.option("--to", "end", type=Moment(is_past=True), help="Where the range ends (default: now).")
+def usage(
+    *,
+    api: Api,
+    output: Output,
+    account: str | None,
+    key: str | None,
+    by: tuple[str, ...],
+    start: str | None,
+    end: str | None,
+    **chosen: str | None,
+) -> None:
+    """Show what was used, and what is left."""
+    key_id = key and find_key(api, key, account)["id"]
+    body = {
+        "account": account_id(api, account),
+        "key": key_id,
+        "from": start,
+        "to": end,
+        "groups": [",".join(by)],
+    } | chosen
+    document = api.post("usage", "query", body=body)
+    if output.form == "json":
+        output.document(document)
+        return
+    names = [Column(name, lambda one, name=name: one["by"][name]) for name in by]  # type: ignore[misc]  # Column calls it with one
+    totals = document["totals"] | {"by": dict.fromkeys(by, "") | {by[0]: "total"}}
+    span = f"{document['from'][:16].replace('T', ' ')} to {document['to'][:16].replace('T', ' ')} UTC"
+    output.items("groups", [*document["results"][0]["groups"], totals], (*names, *_FIGURES), title=span)
+    if output.form == "table":
+        _show_details(output, totals)
+        _show_quotas(output, document["quotas"])
+
+
+def _show_details(output: Output, totals: Document) -> None:
+    told = [{"id": name, "kind": title, "count": count} for name, title, count in kinds.told(totals["details"])]
+    if told:
+        click.echo()
+        output.items(
+            "kinds", told, (Column("kind", lambda one: one["kind"]), number("count")), title="Other kinds of use"
+        )
+
+
+def _show_quotas(output: Output, quotas: Sequence[Document]) -> None:
     if quotas:
-        console.print(_quota_table(quotas))
-    return 0
+        click.echo()
+        columns = (
+            Column("quota", lambda one: one["name"]),
+            Column("key", lambda one: one["key_id"]),
+            *(Column(name, lambda one, name=name: _in_unit(one, one[name]), is_number=True) for name in _OF_QUOTA),  # type: ignore[misc]  # as above
+            Column("resets", lambda one: one["resets_at"][:10]),
+        )
+        output.items("quotas", quotas, columns, key="name", title="Quotas of the current periods")
 
 
-def _dimensions(text: str) -> tuple[Grouping, ...]:
-    names = tuple(text.split(","))
-    if not set(names) <= set(get_args(Grouping)) or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"give some of {', '.join(get_args(Grouping))}, with commas between them")
-    return cast("tuple[Grouping, ...]", names)
+_OF_QUOTA = ("used", "reserved", "amount", "remaining")
 
 
-def _usage_table(by: Sequence[Grouping], parts: Sequence[usage.Part], totals: usage.Totals) -> Table:
-    table = Table(*by, title=f"{totals.start:%Y-%m-%d %H:%M} to {totals.end:%Y-%m-%d %H:%M} UTC", show_footer=True)
-    table.columns[0].footer = "total"
-    for name, figure in zip(_COLUMNS, _figures(totals), strict=True):
-        table.add_column(name, justify="right", footer=figure)
-    for part in parts:
-        table.add_row(*(escape(name) or "-" for name in part.names), *_figures(part))
-    return table
+def _in_unit(quota: Document, amount: int) -> str:
+    if quota["credit_nanousd"]:
+        return f"{amount / quota['credit_nanousd']:,.2f} credits"
+    return f"${amount / 1e9:,.4f}" if quota["unit"] == "nanousd" else f"{amount:,}"
 
 
-def _kinds_table(totals: usage.Totals) -> Table:
-    table = Table("kind", title="Other kinds of use")
-    table.add_column("count", justify="right")
-    for _, title, count in kinds.told(totals.details):
-        table.add_row(escape(title), f"{count:,}")
-    return table
-
-
-def _quota_table(quotas: Sequence[Quota]) -> Table:
-    table = Table("budget", "key", "unit", title="Budgets of the current periods")
-    for name in ("used", "held by replicas", "amount", "resets"):
-        table.add_column(name, justify="right")
-    for quota in quotas:
-        figures = [_in_unit(quota, number) for number in (quota.used, quota.reserved, quota.amount)]
-        unit = "credit" if quota.credit_nanousd else "USD" if quota.unit == "nanousd" else quota.unit
-        table.add_row(quota.name, quota.key_id or "-", unit, *figures, f"{quota.resets_at:%Y-%m-%d}")
-    return table
-
-
-def _in_unit(quota: Quota, number: int) -> str:
-    if quota.credit_nanousd:
-        return f"{number / quota.credit_nanousd:,.2f}"
-    return f"{usd(number):,.4f}" if quota.unit == "nanousd" else f"{number:,}"
-
-
-def _figures(tally: UsageSums) -> list[str]:
-    counts = (tally.requests, tally.limited, tally.client_errors + tally.server_errors)
-    tokens = (tally.input_tokens, tally.output_tokens)
-    times = (tally.percentile_s(0.5), tally.percentile_s(0.95))
-    return [
-        *(f"{count:,}" for count in (*counts, *tokens)),
-        f"{tally.cost_usd:,.4f}",
-        *("-" if time is None else f"{time:.3f}" for time in times),
-    ]
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

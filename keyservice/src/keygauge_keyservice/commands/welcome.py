@@ -32,7 +32,7 @@ def tell(given: Settings, *, host: str, port: int) -> None:
 
 def _first_sign_in(connection: Connection, portal: str) -> str:
     if os.environ.get("KEYGAUGE_DATABASE_URL") or not sys.stderr.isatty():
-        return "create an operator with 'keygauge members create --email you@example.com --generate'"
+        return "create an operator with 'keygauge members create you@example.com --role operator --generate'"
     _, token = invitations.create(
         connection, account_id=None, email=_FIRST, role="operator", actor=ACTOR, by_operator=True
     )

@@ -142,10 +142,10 @@ def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, i
 
 
 def call_back(connection: Connection, short: Collection[ReplicaLimit]) -> dict[ReplicaLimit, bool]:
-    """Have other replicas asked for what they hold of limits; tell of which something may come back, and how late.
+    """Have other replicas asked for what they hold of limits; tell of which leases are out, and if others hold any.
 
-    True where a lease lives long: of a rate, most end by themselves as soon. Who was asked a while ago spends what it
-    holds. A row that is locked belongs to a lease that is just given back.
+    Who was asked a while ago spends what it holds. What is left of a lease that ended comes with the next heartbeat. A
+    row that is locked belongs to a lease that is just given back: nobody need be asked for it.
     """
     if not short:
         return {}
@@ -153,20 +153,18 @@ def call_back(connection: Connection, short: Collection[ReplicaLimit]) -> dict[R
     rows = connection.execute(
         "/* leases.call_back */ WITH short AS MATERIALIZED ("
         "SELECT * FROM unnest(%s::text[], %s::text[]) AS short (replica, state_id)), "
-        "live AS (SELECT id, state_id, replica, wanted_at, ends_at FROM lease "
-        "WHERE state_id = ANY(%s) AND bucket >= 0 AND NOT closed AND ends_at > clock_timestamp() "
-        "AND EXISTS (SELECT FROM short WHERE short.state_id = lease.state_id AND short.replica <> lease.replica) "
-        "FOR UPDATE SKIP LOCKED), "
-        "told AS (UPDATE lease SET wanted_at = clock_timestamp() FROM live "
-        "WHERE lease.id = live.id AND live.wanted_at IS NULL) "
-        "SELECT short.replica, short.state_id, "
-        "bool_or(ends_at > clock_timestamp() + interval '4 seconds') AS is_long "
-        "FROM live JOIN short ON short.state_id = live.state_id AND short.replica <> live.replica "
-        "WHERE coalesce(wanted_at > clock_timestamp() - interval '5 seconds', true) "
-        "GROUP BY short.replica, short.state_id",
+        "live AS (SELECT id, state_id, replica, wanted_at, closed FROM lease "
+        "WHERE state_id = ANY(%s) AND bucket >= 0 AND ends_at > statement_timestamp() - interval '2 seconds'), "
+        "new AS (SELECT id FROM lease WHERE id IN (SELECT live.id FROM live JOIN short "
+        "ON short.state_id = live.state_id AND short.replica <> live.replica "
+        "WHERE live.wanted_at IS NULL AND NOT live.closed) FOR UPDATE SKIP LOCKED), "
+        "told AS (UPDATE lease SET wanted_at = clock_timestamp() FROM new WHERE lease.id = new.id) "
+        "SELECT short.replica, short.state_id, bool_or(NOT closed AND live.replica <> short.replica "
+        "AND coalesce(wanted_at > statement_timestamp() - interval '5 seconds', true)) AS is_held "
+        "FROM live JOIN short ON short.state_id = live.state_id GROUP BY short.replica, short.state_id",
         (list(replicas), list(limits), sorted(set(limits))),
     )
-    return {(row["replica"], row["state_id"]): row["is_long"] for row in rows}
+    return {(row["replica"], row["state_id"]): row["is_held"] for row in rows}
 
 
 def wanted(connection: Connection, replicas: Sequence[str]) -> dict[str, list[str]]:

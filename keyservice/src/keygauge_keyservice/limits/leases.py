@@ -125,7 +125,7 @@ class _Decided:
     """What is decided and not yet in the database."""
 
     changed: dict[str, State]
-    short: dict[tuple[str, str], Grant[Any]]  # by replica and limit: calls wait for what others hold
+    short: dict[tuple[str, str], str]  # by replica and limit, its unit: calls wait for what others hold
     granted: list[tuple[str, Granted]]
 
     def slots(
@@ -154,7 +154,7 @@ class _Decided:
             state = grant.state
             self.granted.append((one.replica, Granted(row["id"], None, grant, now_us, users)))
             if lacks(grant, item):
-                self.short[one.replica, row["id"]] = grant
+                self.short[one.replica, row["id"]] = row["unit"]
         if state != before:
             self.changed[row["id"]] = state
 
@@ -170,7 +170,8 @@ class _Decided:
         found: dict[str, list[Granted]] = {}
         for replica, item in self.granted:
             pair = replica, item.limit_id
-            is_soon = pair in live and (live[pair] or self.short[pair].is_small)
+            # Calls under way, its own too, may give back what they reserved of tokens or cost.
+            is_soon = pair in live and (live[pair] or self.short[pair] != "request")
             found.setdefault(replica, []).append(replace(item, lease_id=numbers.get(pair), is_soon=is_soon))
         return found
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, structs
 
 from keygauge.limits.estimate import TOKENS_MAX
+from keygauge_keyservice.durations import parse_duration
 from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.field_types import Slug
 from keygauge_keyservice.limits.definitions import Limit, Period, Subject, Unit, WhenDown, WhenUnpriced
@@ -91,16 +92,29 @@ class LimitTerms(Struct):
             yield FieldError("smooth", "wrong_number", f"allows at most {SMOOTH_PER_S_MAX:,} requests per second")
 
 
+Limits: TypeAlias = Annotated[list[LimitTerms], Meta(max_length=LIMITS_MAX)]
+
+
+def same_names(limits: Iterable[LimitTerms]) -> Iterator[FieldError]:
+    """Say which names are given twice."""
+    for name, count in Counter(limit.name for limit in limits).items():
+        if count > 1:
+            yield FieldError("limits", "same_name", f"{count} limits are named {name!r}: names differ")
+
+
+def of_key(limits: Iterable[LimitTerms]) -> list[Limit]:
+    """Return limits as those of a single key."""
+    return [structs.replace(limit, subject="key").limit() for limit in limits]
+
+
 class LimitList(Struct):
     """All limits of a plan, or a key's own."""
 
-    limits: Annotated[list[LimitTerms], Meta(max_length=LIMITS_MAX)]
+    limits: Limits
 
     def faults(self) -> Iterator[FieldError]:
         """Say which names are given twice."""
-        for name, count in Counter(limit.name for limit in self.limits).items():
-            if count > 1:
-                yield FieldError("limits", "same_name", f"{count} limits are named {name!r}: names differ")
+        return same_names(self.limits)
 
     def of_plan(self) -> list[Limit]:
         """Return the limits of a plan."""
@@ -108,14 +122,14 @@ class LimitList(Struct):
 
     def of_key(self) -> list[Limit]:
         """Return the limits of a single key."""
-        return [structs.replace(limit, subject="key").limit() for limit in self.limits]
+        return of_key(self.limits)
 
 
 def parse_limit(text: str) -> Limit:
-    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `day` or `month`.
+    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `1h`, `day` or `month`.
 
-    Money is `usd`, or `credit@USD` for credits of so many dollars each. Options are `smooth`, `dry_run`, `safe`,
-    `route=/v1/chat`, `model=gpt-4o`, `output_default=500` and `when_unpriced=refuse`.
+    Money is `usd`, as in `$25.50:usd:month`, or `credit@USD` for credits of so many dollars each. Options are
+    `smooth`, `dry_run`, `safe`, `route=/v1/chat`, `model=gpt-4o`, `output_default=500` and `when_unpriced=refuse`.
 
     Raises:
         Problem: 422, with what is wrong.
@@ -130,8 +144,9 @@ def parse_limit(text: str) -> Limit:
         document |= {"unit": "nanousd", "amount": _nanousd(amount, "amount")}
     elif unit.startswith(f"{CREDIT}@"):
         document |= {"unit": CREDIT, "credit_nanousd": _nanousd(unit.removeprefix(f"{CREDIT}@"), CREDIT)}
-    if window.endswith("s"):
-        document["window_s"] = parse_integer(window[:-1])
+    if window and window[0].isdigit():
+        window_s = parse_duration(window)
+        document["window_s"] = window if window_s is None else window_s
     elif window:
         document["period"] = window
     if subject:

@@ -14,6 +14,7 @@ from keygauge_keyservice.portal import formatting, limit_text
 _ACTIONS = {
     "account.activate": "Account reactivated",
     "account.create": "Account created",
+    "account.rename": "Account renamed",
     "account.look": "Viewed as customer by an operator",
     "account.suspend": "Account suspended",
     "channel.create": "Notification added",
@@ -39,6 +40,7 @@ _ACTIONS = {
     "note.add": "Support note added",
     "plan.change": "Plan changed",
     "plan.create": "Plan created",
+    "plan.rename": "Plan renamed",
     "plan.replace_limits": "Plan limits updated",
     "plan.set_price": "Plan price updated",
     "plan.set_providers": "Plan providers updated",

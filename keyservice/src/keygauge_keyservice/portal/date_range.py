@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from keygauge_keyservice.usage.usage import Bucket
+from keygauge_keyservice.time_zone import first_moment
+from keygauge_keyservice.usage.buckets import Bucket
 
 PRESETS = {
     "today": "Today",
@@ -109,10 +110,10 @@ def of_preset(preset: str, *, now: datetime, zone: ZoneInfo = _ZONE_DEFAULT) -> 
         number = -1 if preset == "last-month" else 0
         return DateRange(_month(local, number), _month(local, number + 1), preset, zone=zone)
     if preset == "yesterday":
-        return DateRange(_midnight(local.date() - _DAY, zone), _midnight(local.date(), zone), preset, zone=zone)
+        return DateRange(first_moment(local.date() - _DAY, zone), first_moment(local.date(), zone), preset, zone=zone)
     days = 1 if preset == "today" else int(preset.removesuffix("d"))
     end_day = local.date() + _DAY
-    return DateRange(_midnight(end_day - days * _DAY, zone), _midnight(end_day, zone), preset, zone=zone)
+    return DateRange(first_moment(end_day - days * _DAY, zone), first_moment(end_day, zone), preset, zone=zone)
 
 
 def _custom(first: str, last: str, now: datetime, zone: ZoneInfo) -> DateRange:
@@ -122,8 +123,8 @@ def _custom(first: str, last: str, now: datetime, zone: ZoneInfo) -> DateRange:
                 datetime.strptime(text, _MINUTE).replace(tzinfo=zone).astimezone(UTC) for text in (first, last)
             )
         else:
-            start = _midnight(date.fromisoformat(first), zone)
-            end = _midnight(date.fromisoformat(last) + _DAY, zone)
+            start = first_moment(date.fromisoformat(first), zone)
+            end = first_moment(date.fromisoformat(last) + _DAY, zone)
     except (ValueError, OverflowError):
         return _fallback("Enter both dates as YYYY-MM-DD.", now, zone)
     if start >= end:
@@ -141,8 +142,4 @@ def _fallback(error: str, now: datetime, zone: ZoneInfo) -> DateRange:
 def _month(local: datetime, number: int) -> datetime:
     """Return the first moment of the month that is so many after a moment's."""
     year, month = divmod(local.year * 12 + local.month - 1 + number, 12)
-    return _midnight(date(year, month + 1, 1), local.tzinfo)  # type: ignore[arg-type]  # a zone
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), zone).astimezone(UTC)
+    return first_moment(date(year, month + 1, 1), local.tzinfo)  # type: ignore[arg-type]  # a zone

@@ -6,11 +6,12 @@ A member's own choice comes first, then the browser's: its languages, and the zo
 from __future__ import annotations
 
 from functools import cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 from babel import Locale
 from flask import g, has_request_context, request
 
+from keygauge_keyservice import time_zone
 from keygauge_keyservice.accounts import preferences
 from keygauge_keyservice.accounts.preferences import Preferences
 from keygauge_keyservice.web.context import services
@@ -36,7 +37,7 @@ def zone() -> ZoneInfo:
     if not has_request_context():
         return UTC_ZONE
     if "zone" not in g:
-        g.zone = find_zone(_preferences().zone) or find_zone(request.cookies.get(_ZONE_COOKIE)) or UTC_ZONE
+        g.zone = time_zone.find(_preferences().zone) or time_zone.find(request.cookies.get(_ZONE_COOKIE)) or UTC_ZONE
     found: ZoneInfo = g.zone
     return found
 
@@ -54,22 +55,6 @@ def locale() -> Locale:
 def is_english() -> bool:
     """Tell whether numbers and times are written in the plain English way, which needs no tables."""
     return str(locale()) == ENGLISH
-
-
-def find_zone(name: str | None) -> ZoneInfo | None:
-    """Return a zone by its IANA name, or None."""
-    if not name or name not in zones():
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return None
-
-
-@cache
-def zones() -> frozenset[str]:
-    """Return the names of all time zones."""
-    return frozenset(available_timezones())
 
 
 @cache

@@ -13,8 +13,9 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.portal import auth, date_range, own_keys, reader
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
+from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.query import Grouping
-from keygauge_keyservice.usage.usage import Bucket, Selection
+from keygauge_keyservice.usage.usage import Selection
 
 GROUPINGS: dict[str, Grouping] = {"model": "model", "endpoint": "route", "key": "key", "status": "status"}
 CHARTS = {"bars": "Bars", "area": "Area", "table": "Table"}

@@ -170,7 +170,14 @@ def grant(item: leases.Granted) -> Grant:
 def denial(item: leases.Granted) -> Denial:
     """Write what is denied."""
     reset_ms = -(-item.grant.reset_us // _MS_US)
-    return Denial(item.limit_id, _retry_ms(item), item.grant.remaining, reset_ms, small=item.grant.is_small)
+    return Denial(
+        item.limit_id,
+        _retry_ms(item),
+        item.grant.remaining,
+        reset_ms,
+        small=item.grant.is_small,
+        replicas=item.replicas,
+    )
 
 
 def _retry_ms(item: leases.Granted) -> int:

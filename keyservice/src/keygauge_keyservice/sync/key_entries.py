@@ -49,8 +49,11 @@ def load(connection: Connection, key_ids: Sequence[str]) -> dict[str, KeyEntry]:
             **row,
             secrets=secrets.get(row["id"], []),
             limits=[
-                _terms(limit, account_id=row["account"], key_id=row["id"])
-                for limit in [*limits.get(row["plan"], []), *own.get(row["id"], [])]
+                *(_terms(limit, account_id=row["account"], key_id=row["id"]) for limit in limits.get(row["plan"], [])),
+                *(
+                    _terms(limit, account_id=row["account"], key_id=row["id"], is_own=True)
+                    for limit in own.get(row["id"], [])
+                ),
             ],
         )
         for row in rows
@@ -84,7 +87,7 @@ def _secrets(connection: Connection, key_ids: Sequence[str]) -> dict[str, list[S
     return secrets
 
 
-def _terms(limit: definitions.Limit, *, account_id: str, key_id: str) -> LimitTerms:
+def _terms(limit: definitions.Limit, *, account_id: str, key_id: str, is_own: bool = False) -> LimitTerms:
     return LimitTerms(
         id=f"{limit.id}:{account_id if limit.subject == 'account' else key_id}",
         name=limit.name,
@@ -98,4 +101,5 @@ def _terms(limit: definitions.Limit, *, account_id: str, key_id: str) -> LimitTe
         model=limit.model,
         output_default=limit.output_default,
         when_unpriced=limit.when_unpriced,
+        whose="key" if is_own else "account" if limit.subject == "account" else "plan",
     )

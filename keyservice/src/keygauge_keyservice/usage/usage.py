@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Literal, NotRequired, TypeAlias, TypedDict, Unpack
+from typing import NotRequired, TypeAlias, TypedDict, Unpack
 
 import psycopg
 
+from keygauge_keyservice import time_zone
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.rollup import BUCKET_S
+from keygauge_keyservice.usage import buckets
+from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.kinds import find_kinds
 from keygauge_keyservice.usage.query import Grouping, Names, Question, Sums, find_sums, merge
 from keygauge_keyservice.usage.sums import DetailedSums, UsageSums
 from keygauge_keyservice.usage.time_cover import cut
 
-Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
 GroupBy: TypeAlias = Grouping | Sequence[Grouping]
 """One dimension, or several."""
 
@@ -30,9 +32,6 @@ _BUCKET_LENGTHS = {
     "week": timedelta(weeks=1),
     "month": timedelta(days=28),
 }
-# Day and longer buckets begin on a whole quarter of an hour in every zone; a step of an hour finds each of them.
-_STEPS = {"hour": timedelta(seconds=BUCKET_S)}
-_STEP = timedelta(hours=1)
 
 
 class UsageError(ValueError):
@@ -96,13 +95,6 @@ class Part(DetailedSums):
         return self.names[0]
 
 
-_STARTS = """/* usage.starts */
-SELECT DISTINCT date_trunc(%(bucket)s, moment, %(zone)s) AS start
-FROM generate_series(%(start)s, %(end)s - interval '1 microsecond', %(step)s) AS moment
-UNION SELECT date_trunc(%(bucket)s, %(end)s - interval '15 minutes', %(zone)s)
-ORDER BY start"""
-
-
 def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     """Add up all selected calls."""
     start, end = quarters(selection["start"], selection["end"])
@@ -143,7 +135,10 @@ def series(
     """
     start, end = quarters(selection["start"], selection["end"])
     _bound_points(start, end, bucket, groups=1)
-    starts = _find_starts(connection, start, end, bucket, zone)
+    local = time_zone.parse(zone)
+    if local is None:
+        raise UsageError(f"zone: there is no time zone {zone!r}; give an IANA name such as Europe/Berlin, or +03:00")
+    starts = buckets.starts(start, end, bucket, local)
     edges = [start, *starts[1:], end]
     found = _add_up(connection, selection, list(pairwise(edges)), group_by=_dimensions(group_by), only=only)
     groups: Sequence[Names] = sorted({names for _, names in found}) if group_by else [()]
@@ -217,14 +212,6 @@ def _add_up(
         if pair in found:
             found[pair]["details"] = details
     return found
-
-
-def _find_starts(connection: Connection, start: datetime, end: datetime, bucket: Bucket, zone: str) -> list[datetime]:
-    values = {"start": start, "end": end, "bucket": bucket, "zone": zone, "step": _STEPS.get(bucket, _STEP)}
-    try:
-        return [row["start"] for row in connection.execute(_STARTS, values, prepare=False)]
-    except psycopg.errors.InvalidParameterValue as error:
-        raise UsageError(f"zone: there is no time zone {zone!r}; give an IANA name such as Europe/Berlin") from error
 
 
 def _bound_points(start: datetime, end: datetime, bucket: Bucket, *, groups: int) -> None:

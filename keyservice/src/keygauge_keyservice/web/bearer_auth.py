@@ -17,6 +17,7 @@ from keygauge_keyservice.web.context import services
 OPERATOR = "operator"  # the actor of changes made with the environment's admin token
 
 _READS = frozenset(("GET", "HEAD"))
+_QUESTIONS = frozenset(("api_usage_query",))  # POST, but they change nothing
 _WRITES: dict[Scope, frozenset[str]] = {  # the blueprints that a scope may change
     "read": frozenset(),
     "keys": frozenset(("api_keys", "api_key_limits")),
@@ -117,6 +118,11 @@ def _callers() -> list[Caller]:
 
 
 def _require_scope(caller: Caller) -> None:
-    if request.method in _READS or caller.scope == "all" or request.blueprint in _WRITES[caller.scope]:
+    if (
+        request.method in _READS
+        or request.blueprint in _QUESTIONS
+        or caller.scope == "all"
+        or request.blueprint in _WRITES[caller.scope]
+    ):
         return
     raise Problem(403, "token_scope", f"This token's scope is {caller.scope}: it may not change this.")

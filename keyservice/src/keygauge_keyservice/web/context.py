@@ -95,4 +95,9 @@ def _connection(pool: Pool) -> Iterator[Connection]:
 
 def services() -> Context:
     """Return the services of the current app."""
-    return cast("Context", current_app.extensions[_NAME])
+    return of_app(current_app)
+
+
+def of_app(app: Flask) -> Context:
+    """Return the services of an app."""
+    return cast("Context", app.extensions[_NAME])

@@ -17,7 +17,7 @@ from keygauge_keyservice.web.context import services
 
 KEPT_S = 86_400
 _LENGTH_MAX = 200
-_SECRETS = ("token", "secret")  # shown once: null in the answer to a repetition
+_SECRETS = ("token", "secret", "link")  # shown once: null in the answer to a repetition
 
 _P = ParamSpec("_P")
 

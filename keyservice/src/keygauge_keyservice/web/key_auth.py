@@ -17,6 +17,8 @@ from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.sync import key_entries
 from keygauge_keyservice.web.context import services
 
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="keygauge"'}
+
 
 def require_key(connection: Connection) -> Key:
     """Return the key whose token the request carries, as `Authorization: Bearer` or `x-api-key`.
@@ -28,13 +30,9 @@ def require_key(connection: Connection) -> Key:
     token = given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
     found = key_entries.look_up(connection, _wanted(token), services().settings.peppers)
     key = keys.find(connection, found[0].key) if found else None
-    if key is None or not _works(connection, key):
-        raise Problem(
-            401,
-            "unauthorized",
-            "The API key is missing, incorrect, disabled or expired.",
-            headers={"WWW-Authenticate": 'Bearer realm="keygauge"'},
-        )
+    if key is None:
+        raise Problem(401, "unauthorized", "The API key is missing or incorrect.", headers=_CHALLENGE)
+    _check(connection, key)
     if not _is_allowed(request.remote_addr, key):
         raise Problem(403, "ip_not_allowed", "This API key can't be used from this IP address.")
     return key
@@ -47,9 +45,19 @@ def _wanted(token: str) -> list[LookUp]:
     return [LookUp(key_format.parse(token) or key_format.imported_id(digest), digest.hex())]
 
 
-def _works(connection: Connection, key: Key) -> bool:
-    is_over = key.expires_at is not None and key.expires_at <= datetime.now(UTC)
-    return key.status == "active" and not is_over and accounts.require(connection, key.account_id).status == "active"
+def _check(connection: Connection, key: Key) -> None:
+    """Refuse a key that does not work; whoever shows the right secret may know why."""
+    if key.status == "deleted":
+        raise Problem(401, "key_deleted", "The API key was deleted. Use another one.", headers=_CHALLENGE)
+    if key.status != "active":
+        detail = "The API key is disabled. Enable it in the portal, or use another one."
+        raise Problem(401, "key_disabled", detail, headers=_CHALLENGE)
+    if accounts.require(connection, key.account_id).status != "active":
+        detail = "The account of this API key is suspended. Contact the provider of this API."
+        raise Problem(401, "account_suspended", detail, headers=_CHALLENGE)
+    if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+        detail = "The API key has expired. Give it a later expiry date in the portal, or use another one."
+        raise Problem(401, "key_expired", detail, headers=_CHALLENGE)
 
 
 def _is_allowed(address: str | None, key: Key) -> bool:

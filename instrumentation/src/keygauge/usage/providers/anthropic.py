@@ -94,4 +94,5 @@ def _with_compactions(told: Told, usage: dict[str, Any]) -> Told:
 def _add(count: Any, more: Any) -> tuple[Any, bool]:
     """Add to a count; True where that cannot be added."""
     added = whole(more)
-    return ((whole(count) or 0) + added if added else count), added is None and more is not None
+    is_spoiled = (added is None and more is not None) or (bool(added) and count is not None and whole(count) is None)
+    return ((whole(count) or 0) + added if added else count), is_spoiled

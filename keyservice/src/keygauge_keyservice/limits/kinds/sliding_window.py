@@ -161,7 +161,8 @@ def grant(
 ) -> Grant[Log]:
     """Give what the limit allows of the units wanted, and say when more comes free.
 
-    `reading` is of the replica's clock when it asked; units for use at once live for `life_us` at least.
+    `reading` is of the replica's clock when it asked; units live for `life_us` at least, and where that is told, so is
+    when they were spent.
     """
     window_us, width = window_s * _SECOND_US, width_us(window_s)
     log = advance(log, now_us=now_us, window_s=window_s)
@@ -176,7 +177,10 @@ def grant(
         return Grant(log, 0, 0, now_us, max(1, wait_us), is_small=small)
     room = amount - seen.since(start_us - window_us).used
     units = min(want, room) if exact else clamp(want, remaining=room, replicas=replicas, waiting=waiting)
-    end_us = start_us + max(life_us, min(_LIFE_US, window_us // 4)) if exact else _up(now_us + width // 4, width)
+    shortest_us = min(_LIFE_US, window_us // 4) if exact else width // 4
+    end_us = start_us + max(life_us, shortest_us)
+    if not exact:
+        end_us = _up(end_us, width)
     by_now, by_clock = log.waits(reading, now_us, start_us=start_us, window_us=window_us)
     log, seen = log.add(units, end_us), seen.add(units, end_us)
     if len(log.ends) > _ENTRIES_MAX:
@@ -190,7 +194,7 @@ def grant(
         next_us - now_us,
         start_us=now_us + by_now,
         wait_us=by_clock,
-        is_exact=exact,
+        is_exact=exact or life_us > 0,
         is_small=small,
     )
 

@@ -11,7 +11,8 @@ from markupsafe import Markup
 from keygauge_keyservice.portal import formatting
 from keygauge_keyservice.portal.charts.chart import Bars, Series, draw
 from keygauge_keyservice.portal.charts.metric import Metric
-from keygauge_keyservice.usage.usage import Bucket, Point
+from keygauge_keyservice.usage.buckets import Bucket
+from keygauge_keyservice.usage.usage import Point
 
 _LABELS = {"hour": "HH:mm", "day": "d MMM", "week": "d MMM", "month": "MMM yyyy"}
 _DAY_AND_HOUR, _HOURS_OF_A_DAY = "EEE HH:mm", 24

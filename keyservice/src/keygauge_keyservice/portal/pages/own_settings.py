@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from keygauge_keyservice import time_zone
 from keygauge_keyservice.accounts import login_throttle, members, memberships, passwords, preferences, sessions
 from keygauge_keyservice.accounts.preferences import Preferences
 from keygauge_keyservice.errors import Problem
@@ -24,7 +25,7 @@ def show_password() -> str:
 def save_preferences() -> Response | tuple[str, int]:
     """Keep a time zone and a format; empty ones are the browser's."""
     name, locale = request.form.get("zone", "").strip(), request.form.get("locale", "")
-    if name and reader.find_zone(name) is None:
+    if name and time_zone.find(name) is None:
         return _page(wrong_zone=True), 422
     chosen = Preferences(name or None, locale if locale in reader.FORMATS else None)
     with services().connection() as connection:
@@ -84,7 +85,7 @@ def _page(*, wrong: str | None = None, wrong_zone: bool = False) -> str:
         wrong_zone=wrong_zone,
         reachable=reachable,
         chosen=Preferences(request.form.get("zone"), chosen.locale) if wrong_zone else chosen,
-        zones=sorted(reader.zones()),
+        zones=sorted(time_zone.names()),
         formats=reader.FORMATS,
         is_saved=request.args.get("notice") == "saved",
     )

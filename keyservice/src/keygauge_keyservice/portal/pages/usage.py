@@ -19,8 +19,9 @@ from keygauge_keyservice.portal.charts.metric import METRICS, credits_metric
 from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.usage_view import CHARTS, GROUPINGS, View, read_view, select
 from keygauge_keyservice.usage import kinds, usage
+from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.sums import UsageSums
-from keygauge_keyservice.usage.usage import Bucket, Part, Point, Selection
+from keygauge_keyservice.usage.usage import Part, Point, Selection
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("usage", __name__)

@@ -1,0 +1,74 @@
+"""The prices in force over HTTP: own ones and the public list, each with its source."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from flask import Blueprint, Response
+from msgspec import Meta, Struct
+
+from keygauge_keyservice.api.page import NumberedPage
+from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.pricing import price_list
+from keygauge_keyservice.pricing.price_terms import PriceTier
+from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.message import answer, query
+
+blueprint = Blueprint("api_price_list", __name__, url_prefix="/v1/prices/in-force")
+
+
+class PriceListQuery(NumberedPage):
+    """Which prices are asked for."""
+
+    model: Annotated[Text, Meta(description="only models whose name contains this")] | None = None
+    source: Annotated[price_list.Source, Meta(description="only own prices, or only the public list")] | None = None
+    past: Annotated[Literal["0", "1"], Meta(description="1: own prices that others have taken over from, too")] = "0"
+
+
+class PriceInForce(Struct):
+    """A model's rates, and where they are from; null is any provider, every account, since ever."""
+
+    source: price_list.Source
+    version: str
+    model: str
+    provider: str | None
+    account: str | None
+    valid_from: datetime | None
+    tiers: list[PriceTier]
+
+
+class PriceList(Struct):
+    """Some prices."""
+
+    prices: list[PriceInForce]
+    next: str | None
+
+
+@blueprint.get("")
+@operator_only
+def list_page() -> Response:
+    """List the prices in force and those to come."""
+    asked = query(PriceListQuery)
+    first = asked.after or 0
+    with services().connection() as connection:
+        found = price_list.find(connection, asked.model, source=asked.source, has_past=asked.past == "1")
+    page = found[first : first + asked.limit]
+    is_last = len(found) <= first + asked.limit
+    told = [vars(entry) | {"tiers": [rates.to_json() for rates in entry.tiers]} for entry in page]
+    return answer(PriceList, {"prices": told, "next": None if is_last else str(first + asked.limit)})
+
+
+PATHS = {
+    "/v1/prices/in-force": {
+        "get": Operation(
+            "listPricesInForce",
+            "List the prices in force and those to come by model: own ones, and the public list",
+            query=PriceListQuery,
+            answer=PriceList,
+            problems=(422,),
+        )
+    }
+}

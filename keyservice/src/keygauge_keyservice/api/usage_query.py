@@ -1,0 +1,114 @@
+"""Usage told apart in several ways at once: one question instead of one for each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, cast
+
+from flask import Blueprint, Response
+from msgspec import Meta, Struct, field
+
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.api.usage import Groups, Quota, UsageGroup, UsageTotals, figures, group_names
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.field_types import Text, Time
+from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.query import Grouping
+from keygauge_keyservice.usage.quota import find_quotas
+from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.message import answer, body
+
+blueprint = Blueprint("api_usage_query", __name__, url_prefix="/v1/usage/query")
+
+GROUPS_MAX = 10
+_RANGE = timedelta(days=30)  # when no start is given
+
+
+class UsageQuestion(Struct):
+    """Which calls are summed up, and in which ways they are told apart."""
+
+    groups: Annotated[list[Groups], Meta(max_length=GROUPS_MAX, examples=[["model", "key,status"]])]
+    account: Text | None = None
+    key: Text | None = None
+    route: Text | None = None
+    model: Text | None = None
+    start: Annotated[Time, Meta(description="30 days before `to` where it is absent")] | None = field(
+        name="from", default=None
+    )
+    end: Annotated[Time, Meta(description="now where it is absent")] | None = field(name="to", default=None)
+
+
+class UsageResult(Struct):
+    """The groups of one way to tell calls apart."""
+
+    group_by: str
+    groups: list[UsageGroup]
+
+
+class UsageAnswer(Struct):
+    """What was used, told apart in each way, and what is left; `from` and `to` are the range used."""
+
+    account: str | None
+    start: datetime = field(name="from")
+    end: datetime = field(name="to")
+    totals: UsageTotals
+    results: list[UsageResult]
+    quotas: list[Quota]
+
+
+@blueprint.post("")
+@operator_only
+def read() -> Response:
+    """Answer with the totals, and the groups of each way to tell them apart."""
+    given = body(UsageQuestion)
+    end = given.end or datetime.now(UTC)
+    selection = usage.Selection(
+        account_id=given.account,
+        start=given.start or end - _RANGE,
+        end=end,
+        key_id=given.key,
+        route=given.route,
+        model=given.model,
+    )
+    with services().connection() as connection:
+        if given.account is not None:
+            accounts.require(connection, given.account)
+        try:
+            totals = usage.totals(connection, **selection)
+            found = [(by, usage.breakdown(connection, by=_dimensions(by), **selection)) for by in given.groups]
+        except usage.UsageError as error:
+            raise Problem(422, "invalid", str(error)) from error
+        quotas = find_quotas(connection, given.account) if given.account else []
+    results = [
+        {"group_by": by, "groups": [{**group_names(_dimensions(by), part), **figures(part)} for part in parts]}
+        for by, parts in found
+    ]
+    told = {
+        "account": given.account,
+        "from": totals.start,
+        "to": totals.end,
+        "totals": totals,
+        "results": results,
+        "quotas": quotas,
+    }
+    return answer(UsageAnswer, told)
+
+
+def _dimensions(text: str) -> tuple[Grouping, ...]:
+    return cast("tuple[Grouping, ...]", tuple(text.split(",")))
+
+
+PATHS = {
+    "/v1/usage/query": {
+        "post": Operation(
+            "queryUsage",
+            "Usage told apart in several ways at once: each item of `groups` is one or more dimensions, with commas "
+            "between them",
+            body=UsageQuestion,
+            answer=UsageAnswer,
+            problems=(404, 422),
+        )
+    }
+}

@@ -1,0 +1,53 @@
+"""`keygauge audit`: who changed what."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from keygauge.command import Noun
+from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands.document import Document
+from keygauge_keyservice.commands.names import account_id
+from keygauge_keyservice.commands.options import account_option, most_option, verb
+from keygauge_keyservice.commands.output import Column, Output, column, time
+
+
+def _changes(entry: Document) -> str:
+    before, after = entry["before"] or {}, entry["after"] or {}
+    told = []
+    for name in dict.fromkeys((*before, *after)):
+        old, new = (None if value is None else json.dumps(value) for value in (before.get(name), after.get(name)))
+        told.append(f"{name}: {old} → {new}" if old and new else f"{name}: {new or old}")
+    return ", ".join(told)
+
+
+_COLUMNS = (
+    time("at", "time"),
+    column("account"),
+    column("actor"),
+    column("action", "event"),
+    column("subject", "target"),
+    Column("changes", _changes),
+)
+
+
+@click.group(cls=Noun)
+def audit() -> None:
+    """List who changed what."""
+
+
+@verb(
+    audit,
+    "list",
+    examples=("keygauge audit list --account Acme", "keygauge audit list --event key --limit 500 --output csv"),
+)
+@account_option(required=False, text="Only this account's events.")
+@click.option("--event", "action", help="One, such as key.create, or the first word of some, such as key.")
+@click.option("--target", "subject", help="Only events about this id.")
+@most_option(100)
+def _list(*, api: Api, output: Output, account: str | None, most: int, **chosen: str | None) -> None:
+    """List changes, newest first."""
+    found = api.all("audit", field="entries", most=most, account=account_id(api, account), **chosen)
+    output.items("entries", found, _COLUMNS)

@@ -1,0 +1,98 @@
+"""`keygauge calls`: list single calls, or follow them as they come."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from keygauge.command import Noun
+from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands.document import Document
+from keygauge_keyservice.commands.names import find_account, find_key
+from keygauge_keyservice.commands.options import Moment, account_option, most_option, verb
+from keygauge_keyservice.commands.output import Column, Output, column, number, time, usd
+
+_COLUMNS = (
+    time("time"),
+    column("key_id", "key"),
+    column("method"),
+    column("route"),
+    number("status"),
+    column("model"),
+    number("input_tokens"),
+    number("output_tokens"),
+    usd("cost_nanousd"),
+    Column("ms", lambda call: round(call["duration_us"] / 1000), is_number=True),
+    column("ip", "address"),
+    column("error"),
+)
+_POLL_S = 1.0
+
+
+@click.group(cls=Noun)
+def calls() -> None:
+    """List single calls, or follow them."""
+
+
+def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(
+        (
+            account_option(),
+            click.option("--key", metavar="ID|NAME", help="Only this key's calls."),
+            click.option("--status", help="Only a status, such as 429, or a class, such as 4xx."),
+            click.option("--route", help="Only calls of this endpoint."),
+            click.option("--model", help="Only calls that this model answered."),
+            click.option("--ip", help="Only calls from this address."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@verb(
+    calls,
+    "list",
+    examples=(
+        "keygauge calls list --account Acme --status 4xx --from 1h",
+        "keygauge calls list --account Acme --key production --limit 1000 --output csv",
+    ),
+)
+@_filters
+@click.option("--from", "start", type=Moment(is_past=True), help="2030-01-31, or 1h for an hour ago (default: 30d).")
+@click.option("--to", "end", type=Moment(is_past=True), help="Where the range ends (default: now).")
+@most_option(100)
+def _list(*, api: Api, output: Output, most: int, start: str | None, end: str | None, **chosen: str | None) -> None:
+    """List calls, newest first."""
+    query: dict[str, Any] = _query(api, chosen) | {"from": start, "to": end}
+    found = api.all("calls", field="calls", most=most, **query)
+    output.items("calls", found, _COLUMNS)
+
+
+@verb(calls, "tail", examples=("keygauge calls tail --account Acme", "keygauge calls tail --account Acme --status 5xx"))
+@_filters
+def _tail(*, api: Api, output: Output, **chosen: str | None) -> None:
+    """Follow calls as they get into the ledger, oldest first, until Ctrl-C."""
+    output.items("calls", _follow(api, _query(api, chosen), wait=clock.sleep), _COLUMNS)
+
+
+def _follow(api: Api, query: dict[str, Any], *, wait: Callable[[float], None]) -> Iterator[Document]:
+    """Yield calls as they appear; those that a replica told late are among them for a minute."""
+    seen: set[str] = set()
+    started = datetime.now(UTC)
+    while True:
+        since = max(started, datetime.now(UTC) - timedelta(minutes=1))
+        asked: dict[str, Any] = query | {"from": since.isoformat()}
+        page = list(api.all("calls", field="calls", **asked))
+        yield from (call for call in reversed(page) if call["id"] not in seen)
+        seen = {call["id"] for call in page}
+        wait(_POLL_S)
+
+
+def _query(api: Api, chosen: dict[str, str | None]) -> dict[str, Any]:
+    account, key = chosen.pop("account") or "", chosen.pop("key")
+    found = find_account(api, account)["id"]
+    return {"account": found, "key": key and find_key(api, key, found)["id"], **chosen}

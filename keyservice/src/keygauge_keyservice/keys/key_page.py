@@ -1,0 +1,53 @@
+"""Keys of one account or all, filtered and sorted, page by page."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from keygauge_keyservice import keyset
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys.keys import COLUMNS, Key
+
+Sort = Literal["created", "name", "last_used", "expires", "-created", "-name", "-last_used", "-expires"]
+SORTS = {
+    "created": "created_at",
+    "name": "lower(name)",
+    "last_used": "coalesce(last_used_at, '-infinity')",
+    "expires": "coalesce(expires_at, 'infinity')",
+}
+
+_LIST = """/* key_page.list */ SELECT {columns} FROM key
+WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
+AND CASE WHEN %(status)s::text IS NULL THEN status <> 'deleted' ELSE status = %(status)s END
+AND (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
+AND (%(environment)s::text IS NULL OR environment = %(environment)s)
+AND {after} ORDER BY {order} LIMIT %(limit)s"""
+
+
+def list_keys(
+    connection: Connection,
+    *,
+    account_id: str | None = None,
+    name: str | None = None,
+    status: str | None = None,
+    environment: str | None = None,
+    sort: str = "created",
+    after: str | None = None,
+    limit: int,
+) -> list[Key]:
+    """Return keys, deleted ones only where that status is asked for: those after one, at most so many."""
+    beyond, order = keyset.clauses("key", SORTS, sort)
+    query = sql.SQL(_LIST).format(columns=COLUMNS, after=beyond, order=order)
+    values = {
+        "account_id": account_id,
+        "name": name,
+        "status": status,
+        "environment": environment,
+        "after": after,
+        "limit": limit,
+    }
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        return cursor.execute(query, values, prepare=False).fetchall()

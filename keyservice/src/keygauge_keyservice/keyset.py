@@ -1,0 +1,25 @@
+"""Lists page by page: sorted by one expression and the id, each page going on after the last row of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from psycopg import sql
+
+
+def clauses(table: str, sorts: Mapping[str, str], sort: str) -> tuple[sql.Composed, sql.Composed]:
+    """Return a condition on `%(after)s`, the id of a row or NULL, and the order; a sort that begins with - descends."""
+    name = sort.removeprefix("-")
+    expression, is_descending = sql.SQL(sorts[name]), name != sort
+    after = sql.SQL(
+        "(%(after)s::text IS NULL OR ({expression}, id) {beyond} "
+        "(SELECT {expression}, id FROM {table} WHERE id = %(after)s))"
+    ).format(expression=expression, beyond=sql.SQL("<" if is_descending else ">"), table=sql.Identifier(table))
+    direction = sql.SQL("DESC" if is_descending else "ASC")
+    order = sql.SQL("{expression} {direction}, id {direction}").format(expression=expression, direction=direction)
+    return after, order
+
+
+def names(sorts: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what lists may be sorted by, upwards and downwards."""
+    return (*sorts, *(f"-{name}" for name in sorts))

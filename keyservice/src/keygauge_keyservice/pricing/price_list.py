@@ -1,0 +1,68 @@
+"""The prices in force: own ones before the public list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from keygauge.pricing.rates import Rates
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.pricing import own_prices
+from keygauge_keyservice.pricing.own_prices import OwnPrice
+from keygauge_keyservice.pricing.public_prices import PublicPrices
+
+Source = Literal["own", "public"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a model costs; None is any provider, every account, since ever."""
+
+    source: Source
+    version: str
+    model: str
+    provider: str | None
+    account: str | None
+    valid_from: datetime | None
+    tiers: Sequence[Rates]
+
+
+def find(
+    connection: Connection,
+    model: str | None = None,
+    *,
+    source: Source | None = None,
+    has_past: bool = False,
+    now: datetime | None = None,
+) -> list[Entry]:
+    """Return the prices of the models whose name contains a text, by model, own ones first."""
+    now = now or datetime.now(UTC)
+    mine = own_prices.list_prices(connection) if source != "public" else []
+    entries = [_own(price) for price in (mine if has_past else _in_force(mine, now))]
+    if source != "own":
+        entries += _public(now)
+    wanted = (model or "").lower()
+    return sorted((entry for entry in entries if wanted in entry.model.lower()), key=lambda entry: entry.model.lower())
+
+
+def _own(price: OwnPrice) -> Entry:
+    return Entry("own", price.version, price.model, price.provider, price.account_id, price.valid_from, price.tiers)
+
+
+def _in_force(mine: Iterable[OwnPrice], now: datetime) -> Iterable[OwnPrice]:
+    """Leave out what a later price has taken over from; they come newest first."""
+    begun = set()
+    for price in mine:
+        of_whom = price.model, price.provider, price.account_id
+        if of_whom not in begun:
+            yield price
+        if price.valid_from <= now:
+            begun.add(of_whom)
+
+
+def _public(now: datetime) -> Iterable[Entry]:
+    public = PublicPrices()
+    for provider, model, tiers in public.models_at(round(now.timestamp() * 1e6)):
+        yield Entry("public", public.version, model, provider, None, None, tiers)

@@ -1,0 +1,42 @@
+"""Where buckets of local time begin: at the first instant of the hour, date, week or month."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta, tzinfo
+from typing import Literal, TypeAlias
+
+from keygauge_keyservice.time_zone import first_moment
+
+Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
+
+_QUARTER = timedelta(minutes=15)  # clocks are set, and ranges end, on whole ones
+
+
+def starts(start: datetime, end: datetime, bucket: Bucket, zone: tzinfo) -> list[datetime]:
+    """Return when the buckets begin that a range touches; the first may begin before the range."""
+    found = _hours(start, end, zone) if bucket == "hour" else _dates(start, end, bucket, zone)
+    return list(dict.fromkeys(found))
+
+
+def _hours(start: datetime, end: datetime, zone: tzinfo) -> Iterator[datetime]:
+    moment = start
+    while moment < end:
+        local = moment.astimezone(zone)
+        yield moment - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        moment += _QUARTER
+
+
+def _dates(start: datetime, end: datetime, bucket: Bucket, zone: tzinfo) -> Iterator[datetime]:
+    day = _first_date(start.astimezone(zone).date(), bucket)
+    last = (end - _QUARTER).astimezone(zone).date()
+    while day <= last:
+        yield first_moment(day, zone)
+        day = _first_date(day + timedelta(days={"day": 1, "week": 7, "month": 32}[bucket]), bucket)
+
+
+def _first_date(day: date, bucket: Bucket) -> date:
+    """Return the first date of the bucket that holds a date."""
+    if bucket == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if bucket == "month" else day
