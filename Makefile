@@ -39,6 +39,7 @@ check: $(BIN)/.dev ## lint, types, layers, generated files, documentation
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 	$(BIN)/keygauge dashboards check
+	$(BIN)/keygauge reference | diff docs/reference/cli.md - || (echo "run: $(BIN)/keygauge reference > docs/reference/cli.md"; false)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(BIN)/.dev ## format the code

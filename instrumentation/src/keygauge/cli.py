@@ -10,6 +10,7 @@ from importlib.metadata import distributions, entry_points
 import click
 from click.shell_completion import get_completion_class
 
+from keygauge import command_reference
 from keygauge.command import GROUP, Noun, Verb
 
 _INTERRUPTED = 130  # as shells tell it: 128 + SIGINT
@@ -84,9 +85,15 @@ def completion(shell: str) -> None:
     click.echo(found(keygauge, {}, "keygauge", _COMPLETE).source())
 
 
+@click.command(cls=Verb, examples=("keygauge reference > commands.md",))
+def reference() -> None:
+    """Print this reference of all commands, as Markdown."""
+    click.echo(command_reference.write(keygauge), nl=False)
+
+
 keygauge = _Commands(
     "keygauge",
-    commands=[completion],
+    commands=[completion, reference],
     help="Meter and guard an API by key: `keygauge NOUN VERB`.",
     epilog="`keygauge NOUN --help` lists the verbs of a noun, and each has examples.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
