@@ -1,8 +1,11 @@
 """What is used and what remains of a limit is the same wherever it is told."""
 
 import asyncio
+import io
+import json
 import re
 import time
+from contextlib import redirect_stdout
 
 import http_sf
 import httpx
@@ -11,8 +14,13 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from keygauge.cli import main
+from keygauge_keyservice.accounts import members
+
 AMOUNT = 100_000
-ADMIN = {"authorization": "Bearer test-admin-token-0123456789"}
+PASSWORD = "correct horse battery"
+TOKEN = "test-admin-token-0123456789"
+ADMIN = {"authorization": f"Bearer {TOKEN}"}
 
 
 async def hello(request):
@@ -37,7 +45,28 @@ def told_by_metrics(service, *_):
     return int(float(used)), AMOUNT - int(float(used))
 
 
-@pytest.mark.parametrize("told_by", [told_by_usage, told_by_me, told_by_metrics])
+def told_by_portal(service, key, _):
+    email = "owner@acme.example"
+    if members.find_by_email(service.connection, email) is None:
+        members.create(
+            service.connection, account_id=key.account_id, email=email, password=PASSWORD, role="owner", actor="test"
+        )
+    with httpx.Client(base_url=service.url) as browser:
+        browser.post("/sign-in", data={"email": email, "password": PASSWORD})
+        page = browser.get("/").text
+    used, remaining = re.search(r'"number">([\d,]+)</span> / 100,000.*?([\d,]+) remaining', page, re.DOTALL).groups()
+    return int(used.replace(",", "")), int(remaining.replace(",", ""))
+
+
+def told_by_command_line(service, key, _):
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert main(["usage", "--url", service.url, "--token", TOKEN, "--account", key.account_id, "-o", "json"]) == 0
+    (quota,) = json.loads(printed.getvalue())["quotas"]
+    return quota["used"], quota["remaining"]
+
+
+@pytest.mark.parametrize("told_by", [told_by_usage, told_by_me, told_by_metrics, told_by_portal, told_by_command_line])
 async def test_the_service_tells_what_the_header_told(service, guard, visit, told_by):
     key, token = service.key({"name": "monthly", "unit": "request", "amount": AMOUNT, "period": "month"})
     app = guard(Starlette(routes=[Route("/hello", hello)]))

@@ -49,6 +49,7 @@ def test_key_learns_its_permissions_limits_and_usage(client, connection, owned, 
     assert (limits["rpm"]["used"], limits["rpm"]["remaining"]) == (2, 598)
     assert (limits["monthly"]["remaining"], limits["monthly"]["resets_at"][8:10]) == (1000, "01")
     assert (limits["slots"]["used"], limits["daily"]["subject"]) == (None, "key")
+    assert (limits["slots"]["dry_run"], limits["slots"]["model"]) == (False, None)
     assert "another-key1" not in str(told)
 
 

@@ -299,6 +299,11 @@ def test_highest_threshold_passed_is_told_and_those_below_count_as_told(used, to
     assert [int(one.name.rpartition(":")[2]) for one in found if one.is_silent] == silent
 
 
+def test_a_limit_that_is_only_tried_alarms_nobody():
+    quota = Quota("monthly", "request", "month", None, 100, 100, 0, 100, NOW, dry_run=True)
+    assert not list(of_quota(quota, {}))
+
+
 def test_dates_of_a_key_are_told(connection, account, settings):
     given = {"peppers": settings.peppers, "account_id": account.id, "actor": "test"}
     key, _ = keys.create(connection, name="prod", expires_at=datetime.now(UTC) + timedelta(days=3), **given)

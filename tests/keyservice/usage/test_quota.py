@@ -54,6 +54,13 @@ def test_a_budget_of_a_period_that_is_over_is_unused(connection, limit, noon):
     assert found.resets_at == datetime(2026, 5, 21, tzinfo=UTC)
 
 
+def test_a_budget_tells_what_it_counts_and_whether_it_refuses(connection, limit, noon):
+    limit("daily", "token", 50, "day")
+    connection.execute("UPDATE plan_limit SET model = 'gpt-4o', dry_run = true")
+    [found] = quota.find_quotas(connection, "acme", now=noon)
+    assert (found.route, found.model, found.dry_run) == (None, "gpt-4o", True)
+
+
 def test_a_budget_of_keys_is_told_for_each_key(connection, limit, noon):
     limit("per_key", "nanousd", 10**9, "month", subject="key")
     found = quota.find_quotas(connection, "acme", now=noon)

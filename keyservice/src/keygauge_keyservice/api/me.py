@@ -71,6 +71,7 @@ class OwnLimit(Struct):
     subject: Subject
     route: str | None
     model: str | None
+    dry_run: Annotated[bool, Meta(description="it refuses nobody")]
     used: int | None = None
     remaining: int | None = None
     resets_at: datetime | None = None

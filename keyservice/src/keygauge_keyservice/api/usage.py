@@ -120,6 +120,7 @@ class Quota(Struct):
     key_id: str | None
     route: str | None
     model: str | None
+    dry_run: Annotated[bool, Meta(description="it refuses nobody")]
     amount: int
     used: int
     reserved: int

@@ -105,12 +105,18 @@ def _show_quotas(output: Output, quotas: Sequence[Document]) -> None:
     if quotas:
         click.echo()
         columns = (
-            Column("quota", lambda one: one["name"]),
+            Column("quota", _name),
             Column("key", lambda one: one["key_id"]),
             *(Column(name, lambda one, name=name: _in_unit(one, one[name]), is_number=True) for name in _OF_QUOTA),  # type: ignore[misc]  # as above
             Column("resets", lambda one: one["resets_at"][:10]),
         )
         output.items("quotas", quotas, columns, key="name", title="Quotas of the current periods")
+
+
+def _name(quota: Document) -> str:
+    """Name a quota with what it counts, and whether it refuses nobody."""
+    scopes = [quota[scope] for scope in ("route", "model") if quota[scope]]
+    return " ".join([quota["name"], *(f"({scope} only)" for scope in scopes), *["(dry run)"] * quota["dry_run"]])
 
 
 _OF_QUOTA = ("used", "reserved", "amount", "remaining")

@@ -65,7 +65,7 @@ def find(connection: Connection, account: Account, *, now: datetime) -> Iterator
 
 def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
     """Yield the thresholds that a quota has passed in its period: the highest is told, those below count as told."""
-    if not one.amount:
+    if not one.amount or one.dry_run:
         return
     percent = 100 * one.used / one.amount
     unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"

@@ -12,13 +12,13 @@ SPANS_S = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 def describe(limit: Limit, *, is_own: bool = False) -> str:
     """Write a limit with what it is confined to: 20,000 requests per month, model gpt-4o only."""
     text = rate(limit).removesuffix(", per key" if is_own else "")
-    return text + only(limit) + (" (dry run)" if limit.dry_run else "")
+    return text + only(limit)
 
 
 def only(limit: Limit | Quota) -> str:
-    """Write what a limit is confined to: , model gpt-4o only."""
+    """Write what a limit is confined to, and that it refuses nobody: , model gpt-4o only (dry run)."""
     scopes = [f"{name} {value}" for name, value in (("endpoint", limit.route), ("model", limit.model)) if value]
-    return f", {' and '.join(scopes)} only" if scopes else ""
+    return (f", {' and '.join(scopes)} only" if scopes else "") + (" (dry run)" if limit.dry_run else "")
 
 
 def rate(limit: Limit) -> str:

@@ -58,7 +58,7 @@ def find_with(
 def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark]:
     """Remark on quotas and budgets that run out, the account's and its keys'."""
     for one in quotas:
-        if one.amount and one.used >= NEAR * one.amount:
+        if one.amount and not one.dry_run and one.used >= NEAR * one.amount:
             unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"
             unit = "credit budget" if one.credit_nanousd else unit
             whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""

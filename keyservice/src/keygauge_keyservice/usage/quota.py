@@ -29,6 +29,7 @@ class Quota:
     credit_nanousd: int | None = None  # a budget of cost that people see in credits: what one is worth
     route: str | None = None  # it counts this route template's calls only
     model: str | None = None  # … this model's only
+    dry_run: bool = False  # it refuses nobody
 
     @property
     def remaining(self) -> int:
@@ -37,7 +38,8 @@ class Quota:
 
 
 _FIND = """/* quota.find */
-SELECT plan_limit.name, unit, period, amount, credit_nanousd, route, model, head, cells[1] AS used, subject.key_id,
+SELECT plan_limit.name, unit, period, amount, credit_nanousd, route, model, dry_run, head,
+    cells[1] AS used, subject.key_id,
     (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
      WHERE state_id = state.id AND bucket = head AND NOT closed AND ends_at > %(now)s) AS reserved
 FROM account
@@ -100,7 +102,7 @@ def _quota(row: Mapping[str, Any], counts: _Counts, now: datetime) -> Quota:
     is_current = row["head"] == start_s
     reserved = row["reserved"] if is_current else 0
     return Quota(
-        **{name: row[name] for name in ("name", "unit", "period", "key_id", "route", "model", "amount")},
+        **{name: row[name] for name in ("name", "unit", "period", "key_id", "route", "model", "dry_run", "amount")},
         used=max(0, row["used"] - reserved) if is_current else 0,
         reserved=reserved,
         counted=_counted(counts.of(row), row["unit"]),
