@@ -1,7 +1,7 @@
 """All benchmarks, one after the other, each in a process of its own: a line of JSON as each ends, then one table.
 
-`python -m bench`, or `make bench`, takes some ten minutes; those of large ledgers are run on BENCH_EVENTS (200,000
-here, unless it is set) calls. What a benchmark prints beside its last line goes to stderr.
+`python -m bench`, or `make bench`, gives each five minutes at most; those of large ledgers are run on BENCH_EVENTS
+calls, 200,000 unless it is set. What a benchmark prints beside its last line goes to stderr.
 """
 
 from __future__ import annotations
