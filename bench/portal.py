@@ -106,6 +106,7 @@ def measure(client: FlaskClient, path: str) -> dict[str, float]:
         "median_ms": round(statistics.median(took), 1),
         "p95_ms": round(statistics.quantiles(took, n=20)[-1], 1),
         "sent_bytes": len(body),
+        "html_bytes": len(html),
         "weight_bytes": len(body) + (weigh_assets(client, html.decode()) if is_page else 0),
     }
 

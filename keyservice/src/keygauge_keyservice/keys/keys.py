@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -73,6 +73,17 @@ _LIST = sql.SQL(
     "WHERE account_id = %(account_id)s AND status <> 'deleted' AND (%(after)s::text IS NULL "
     "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s)) "
     "ORDER BY created_at, id LIMIT %(limit)s"
+).format(columns=COLUMNS)
+_NAMED = sql.SQL(
+    "/* keys.named */ SELECT {columns} FROM key WHERE account_id = %(account_id)s AND status <> 'deleted' "
+    "AND (id = %(text)s OR name = %(text)s) ORDER BY created_at, id LIMIT 1"
+).format(columns=COLUMNS)
+# Those that lie unused are told oldest first; which are due for rotation is told by what is read.
+_AGEING = sql.SQL(
+    "/* keys.ageing */ SELECT {columns} FROM key WHERE account_id = %(account_id)s AND status <> 'deleted' "
+    "AND (expires_at <= %(expiring)s OR status = 'active' "
+    "AND (rotate_every_days IS NOT NULL OR coalesce(last_used_at, created_at) < %(unused)s)) "
+    "ORDER BY expires_at NULLS LAST, rotate_every_days IS NULL, created_at, id LIMIT %(limit)s"
 ).format(columns=COLUMNS)
 _CHANGE = """/* keys.change */
 UPDATE key SET name = %(name)s, app = %(app)s, expires_at = %(expires_at)s, scopes = %(scopes)s, routes = %(routes)s,
@@ -161,6 +172,30 @@ def list_keys(
     """Return an account's keys but deleted ones, oldest first: those made after a key, at most so many."""
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         return cursor.execute(_LIST, {"account_id": account_id, "after": after, "limit": limit}).fetchall()
+
+
+def find_named(connection: Connection, account_id: str, text: str) -> Key | None:
+    """Return the account's key that has this id, or else the oldest that has this name; no deleted one."""
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        return cursor.execute(_NAMED, {"account_id": account_id, "text": text}).fetchone()
+
+
+def find_ageing(
+    connection: Connection, account_id: str, *, expiring: datetime, unused: datetime, limit: int
+) -> list[Key]:
+    """Return keys that expire before a moment, are to be rotated now and then, or were not used since another."""
+    values = {"account_id": account_id, "expiring": expiring, "unused": unused, "limit": limit}
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        return cursor.execute(_AGEING, values).fetchall()
+
+
+def names(connection: Connection, account_id: str, key_ids: Collection[str]) -> dict[str, str]:
+    """Return the names of some of an account's keys by id; of no deleted one."""
+    rows = connection.execute(
+        "/* keys.names */ SELECT id, name FROM key WHERE id = ANY(%s) AND account_id = %s AND status <> 'deleted'",
+        (list(key_ids), account_id),
+    )
+    return {row["id"]: row["name"] for row in rows}
 
 
 def set_status(

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response
 from keygauge_keyservice.database import UNAVAILABLE
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, headers
+from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.problem import of_framework, of_http
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def install(portal: Blueprint) -> None:
     """Answer every error of the portal's pages with a page."""
     portal.register_error_handler(Problem, _of_problem)
     portal.register_error_handler(HTTPException, _of_http)
+    portal.register_error_handler(UsageError, _of_usage)
     for error in UNAVAILABLE:
         portal.register_error_handler(error, _of_database)
     portal.register_error_handler(Exception, _of_fault)
@@ -52,6 +54,12 @@ def _page(status: int, detail: str) -> tuple[str, int]:
 
 def _of_problem(error: Problem) -> tuple[str, int]:
     return _page(error.status, error.detail)
+
+
+def _of_usage(error: UsageError) -> tuple[str, int]:
+    """Tell what to ask instead of what is too much."""
+    text = str(error)
+    return _page(422, f"{text[:1].upper()}{text[1:]}.")
 
 
 def _of_http(error: HTTPException) -> tuple[str, int] | Response:

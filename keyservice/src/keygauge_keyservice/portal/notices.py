@@ -23,6 +23,7 @@ NEAR = 0.8  # of a quota
 PERIODS = {"day": "today", "month": "this month"}
 _EXPIRES_SOON = timedelta(days=14)
 _UNUSED = timedelta(days=60)
+_AGEING_MAX, _BUSY_MAX = 500, 1_000  # keys that are looked at: those that expire first, and that are used most
 _ERRORS_MIN, _ERRORS_SHARE = 20, 0.1  # of a key's calls in a day: a program that repeats its mistake
 
 
@@ -42,17 +43,20 @@ class Remark:
 def find(connection: Connection, account_id: str, *, now: datetime) -> list[Remark]:
     """Look for all that needs attention, the most urgent first."""
     quotas = quota.find_quotas(connection, account_id, now=now)
-    return find_with(connection, account_id, quotas, keys.list_keys(connection, account_id), now=now)
+    return find_with(connection, account_id, quotas, now=now)
 
 
-def find_with(
-    connection: Connection, account_id: str, quotas: Sequence[Quota], listed: Sequence[Key], *, now: datetime
-) -> list[Remark]:
-    """Look for it where the account's quotas and keys are known."""
-    day = usage.breakdown(connection, by="key", account_id=account_id, start=now - timedelta(days=1), end=now)
+def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], *, now: datetime) -> list[Remark]:
+    """Look for it where the account's quotas are known."""
+    since = now - timedelta(days=1)
+    day = usage.breakdown(connection, by="key", most=_BUSY_MAX, account_id=account_id, start=since, end=now)
     fresh = addresses.find_new(connection, account_id, now=now)
-    names = {key.id: key.name for key in listed}
-    return [*of_quotas(quotas, names), *of_addresses(fresh), *of_errors(day, names), *of_keys(listed, now=now)]
+    ids = {one.key_id for one in quotas if one.key_id} | {part.group for part in day if part.client_errors}
+    names = keys.names(connection, account_id, ids)
+    ageing = keys.find_ageing(
+        connection, account_id, expiring=now + _EXPIRES_SOON, unused=now - _UNUSED, limit=_AGEING_MAX
+    )
+    return [*of_quotas(quotas, names), *of_addresses(fresh), *of_errors(day, names), *of_keys(ageing, now=now)]
 
 
 def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark]:

@@ -12,6 +12,8 @@ from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.usage.usage import Part
 
+OFFERED_MAX = 500  # more are found by name or id
+
 
 def require_own(connection: Connection, key_id: str) -> Key:
     """Return a key of the member's account, deleted ones too.
@@ -25,13 +27,28 @@ def require_own(connection: Connection, key_id: str) -> Key:
     return key
 
 
+def listed(connection: Connection, text: str | None) -> list[Key]:
+    """Return the keys that a page offers, the oldest first, and that which a text names, by label or by id."""
+    account_id = auth.current_account_id()
+    found = keys.list_keys(connection, account_id, limit=OFFERED_MAX)
+    if len(found) == OFFERED_MAX and text and text not in {word for key in found for word in (key.id, key.name)}:
+        named = keys.find_named(connection, account_id, text)
+        return [*found, named] if named else found
+    return found
+
+
 def name_keys(connection: Connection, listed: Sequence[Key], parts: Sequence[Part]) -> dict[str, str]:
     """Return the keys' names by id, deleted keys' too."""
     names = {key.id: key.name for key in listed}
     for part in parts:
         if part.group not in names:
-            names[part.group] = f"{require_own(connection, part.group).name} (deleted)"
+            names[part.group] = name_of(require_own(connection, part.group))
     return names
+
+
+def name_of(key: Key) -> str:
+    """Return a key's name, and whether it is deleted."""
+    return f"{key.name} (deleted)" if key.status == "deleted" else key.name
 
 
 def labels(listed: Sequence[Key]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from heapq import nsmallest
 from itertools import pairwise
 from typing import NotRequired, TypeAlias, TypedDict, Unpack
 
@@ -103,14 +104,25 @@ def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     return Totals.from_row(sums, start=start, end=end, details=_details(sums))
 
 
-def breakdown(connection: Connection, *, by: GroupBy, **selection: Unpack[Selection]) -> list[Part]:
+def breakdown(
+    connection: Connection,
+    *,
+    by: GroupBy,
+    only: Sequence[str] | None = None,
+    most: int | None = None,
+    **selection: Unpack[Selection],
+) -> list[Part]:
     """Add up the selected calls by group, those with the most calls first.
 
+    `only` keeps these groups of the first dimension, and `most` so many groups at most.
+
     Raises:
-        UsageError: the groups are too many.
+        UsageError: the groups are too many, where no `most` is given.
     """
     span = quarters(selection["start"], selection["end"])
-    found = _add_up(connection, selection, [span], group_by=_dimensions(by))
+    found = _add_up(connection, selection, [span], group_by=_dimensions(by), only=only)
+    if most is not None and len(found) > most:
+        found = dict(nsmallest(most, found.items(), key=lambda item: (-item[1]["requests"], item[0][1])))
     if len(found) > POINTS_MAX:
         raise UsageError(f"that is {len(found)} groups, more than {POINTS_MAX}: narrow it or tell less apart")
     parts = [Part.from_row(sums, names=names, details=_details(sums)) for (_, names), sums in found.items()]

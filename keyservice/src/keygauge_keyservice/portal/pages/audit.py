@@ -30,7 +30,7 @@ def show() -> str:
     chosen, account_id = _chosen(), auth.current_account_id()
     with services().connection() as connection:
         found = audit.find_entries(connection, account_id, before_id=_before(), limit=_PAGE + 1, **chosen)
-        names = {key.id: key.name for key in keys.list_keys(connection, account_id)}
+        names = keys.names(connection, account_id, {entry.subject for entry in found})
         names |= {str(member.id): member.email for member in members.list_members(connection, account_id)}
         names[account_id] = "the account"
     shown = found[:_PAGE]

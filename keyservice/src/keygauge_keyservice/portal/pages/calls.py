@@ -12,7 +12,6 @@ from flask import Blueprint, Response, jsonify, render_template, request
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.portal import auth, date_range, own_keys, reader
@@ -55,9 +54,8 @@ def show() -> str | Response:
     """Show a page of the log; one that is asked for again and has not changed is not sent."""
     shown = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone())
     given = _given()
-    account_id = auth.current_account_id()
     with services().connection() as connection:
-        listed = keys.list_keys(connection, account_id)
+        listed = own_keys.listed(connection, given.get("key"))
         labels = own_keys.labels(listed)
         if "key" in given:
             given["key"] = own_keys.id_of(given["key"], labels)
@@ -164,7 +162,7 @@ def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -
 
 
 def _names(connection: Connection, names: dict[str, str], shown: Sequence[LoggedCall]) -> dict[str, str]:
-    """Add the names of deleted keys that made some of the calls."""
+    """Add the names of other keys that made some of the calls, deleted ones too."""
     for key_id in {call.key_id for call in shown} - names.keys():
-        names[key_id] = f"{require_own(connection, key_id).name} (deleted)"
+        names[key_id] = own_keys.name_of(require_own(connection, key_id))
     return names

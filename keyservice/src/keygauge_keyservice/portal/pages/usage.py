@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, render_template, request, url_for
 
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import forecast
@@ -28,6 +28,7 @@ blueprint = Blueprint("usage", __name__)
 
 _GROUPS_MAX = 5  # with a colour of their own
 _ROWS_MAX = 20  # of a table; the export has them all
+_PARTS_MAX = usage.POINTS_MAX
 BUCKETS: dict[Bucket, str] = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
 _FILTER_OF = {"key": "key", "model": "model", "endpoint": "route"}
 _NEXT = {"key": "model", "model": "key", "endpoint": "key"}  # what a group that is looked into is told apart by
@@ -50,16 +51,22 @@ def show() -> str:
     """Show the view that the address names."""
     now = datetime.now(UTC)
     with services().connection() as connection:
-        listed = keys.list_keys(connection, auth.current_account_id())
+        listed = own_keys.listed(connection, request.args.get("key"))
         view = read_view(now, own_keys.labels(listed))
         selection = select(connection, view)
         before = Selection(**{**selection, **_ends(view.shown.previous(now=now))})  # type: ignore[typeddict-item]
         plan = plans.require(connection, accounts.require(connection, auth.current_account_id()).plan_id)
         totals, earlier = usage.totals(connection, **selection), usage.totals(connection, **before)
         by = view.group if view.group != "none" else "model"
-        parts = usage.breakdown(connection, by=GROUPINGS[by], **selection) if totals.requests else []
-        then = usage.breakdown(connection, by=GROUPINGS[by], **before) if parts else []
-        rows = _rows(view, by, parts, then, own_keys.name_keys(connection, listed, parts) if by == "key" else {})
+        parts = usage.breakdown(connection, by=GROUPINGS[by], most=_PARTS_MAX, **selection) if totals.requests else []
+        shown = parts[:_ROWS_MAX]
+        names = own_keys.name_keys(connection, listed, shown) if by == "key" else {}
+        then = (
+            usage.breakdown(connection, by=GROUPINGS[by], only=[part.group for part in shown], **before)
+            if parts
+            else []
+        )
+        rows = _rows(view, by, shown, then, names)
         points = usage.series(connection, bucket=view.bucket, zone=view.shown.zone.key, **selection) if parts else []
         tops = [row.group for row in rows[:_GROUPS_MAX]] if view.group != "none" else []
         grouped = (
@@ -100,7 +107,7 @@ def show() -> str:
         kinds=kinds.told(totals.details),
         earlier=earlier,
         rows=rows,
-        rows_max=_ROWS_MAX,
+        rows_beyond=len(parts) - len(rows),
         points=points,
         layers=layers,
         chart=""
