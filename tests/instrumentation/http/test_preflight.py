@@ -113,6 +113,16 @@ async def test_a_body_that_is_not_declared_does_not_arrive(guard, raw, ran):
     assert sent[0]["status"] == 200
 
 
+@pytest.mark.parametrize("name", ["CorsairGateway", "SCORSE", "record_decors", "Scorsese"])
+async def test_a_layer_whose_name_only_begins_like_it_is_no_cors_layer(guard, visit, raw, ran, name):
+    async def call(self, scope, receive, send):
+        await raw(scope, receive, send)
+
+    app = type(name, (), {"__call__": call})()
+    answer = await visit(guard(app), path="/chat", method="OPTIONS", headers=ASKS)
+    assert (answer.status_code, ran) == (401, [])
+
+
 async def test_litestar_and_quart_answer_by_themselves(guard, visit):
     @post("/chat")
     async def chat() -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from keygauge.http import router
 from keygauge.http.layers import Layer
 
+_says_cors = re.compile(r"(?<![A-Za-z])cors(?![a-z])|Cors(?![a-z])|(?<![A-Z])CORS(?![a-z])").search  # no Corsair
 _ASKS = frozenset({b"origin", b"access-control-request-method"})
 
 
@@ -57,7 +58,7 @@ def _answers(layer: Layer) -> bool:
 
 def _is_cors(layer: Any) -> bool:
     name: str = getattr(layer, "__qualname__", None) or type(layer).__name__
-    return "cors" in name.lower()
+    return _says_cors(name) is not None
 
 
 def _django_answers(path: str) -> bool:
