@@ -16,6 +16,7 @@ import click
 from keygauge.command import Verb
 from keygauge.http import forwarding
 from keygauge.settings import Settings, SettingsError
+from keygauge.spool import own_files
 from keygauge.spool.spool import kept_since, strangers
 from keygauge.telemetry import setup
 
@@ -74,7 +75,7 @@ def examine(*, after_restore: bool = False) -> Iterator[Finding]:
 def _spool(settings: Settings) -> Finding:
     trouble = "made"
     try:
-        settings.spool_dir.mkdir(parents=True, exist_ok=True)
+        own_files.make(settings.spool_dir)
         trouble = "written to"
         with tempfile.TemporaryFile(dir=settings.spool_dir) as file:
             file.write(b"x")

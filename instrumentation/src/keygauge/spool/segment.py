@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from keygauge.spool import own_files
+
 _READ_BYTES = 1024 * 1024
 BATCH_LINES = 2000  # at most
 
@@ -26,7 +28,7 @@ class Batch(NamedTuple):
 
 def segments(directory: Path, spool_id: str) -> list[Segment]:
     """List a spool's segments, oldest first."""
-    paths = directory.glob(f"{spool_id}.*.ndjson")
+    paths = own_files.find(directory, f"{spool_id}.*.ndjson")
     return sorted((Segment(path, int(path.suffixes[-2][1:])) for path in paths), key=lambda segment: segment.first)
 
 

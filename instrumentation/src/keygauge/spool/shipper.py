@@ -78,6 +78,7 @@ class Shipper:
             self._due.wait(_INTERVAL_S)
             stopping = self._stop.is_set()
             try:
+                self._spool.restore()
                 self._check_epoch()
                 self._ship(stopping=stopping)
                 self._spool.shrink(self._backlog.next)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -12,12 +13,16 @@ from threading import Lock
 from time import monotonic, time
 from uuid import uuid4
 
+from keygauge.spool import own_files
 from keygauge.spool.segment import Segment, SpoolReader, segment_path, segments
+
+_log = logging.getLogger(__name__)
 
 _SEGMENT_BYTES = 8 * 1024 * 1024
 _SEGMENTS = 16  # that a full spool has, at the least: what is acknowledged of one still takes its place on disk
 _IDLE_BYTES = 256 * 1024  # a segment so large is not kept once all of it is in the ledger
 _CLOSED = -1
+_ADDRESS_BYTES = 4096  # more than any in a lock file
 
 # The spools that this process has open or adopts: a POSIX lock is the process's, so it would not keep a sister from
 # taking them, and it is gone as soon as a sister has opened and closed the file.
@@ -54,10 +59,11 @@ class Spool:
         self._acknowledged_bytes = 0  # of them, at the beginning of the oldest
         self._free_until = 0  # the current one may grow so far unasked
         self._kept = Kept(keep_s=keep_s, most_bytes=most_bytes // 2)
-        directory.mkdir(parents=True, exist_ok=True)
+        own_files.make(directory)
         self.ownership = Ownership.create(directory, self.id, address)
         self._first = 0  # of the current segment
         self._has_met_full_disk = False
+        self._was_deleted = False
         self._fd = self._open()
 
     def append(self, line: bytes) -> None:
@@ -98,6 +104,29 @@ class Spool:
                 self._has_met_full_disk = False
                 self._rotate()
 
+    def restore(self) -> None:
+        """Make anew what somebody deleted: directory, lock, and the current file with all that was written to it."""
+        with self._lock:
+            if self._fd == _CLOSED or os.fstat(self._fd).st_nlink:
+                return
+            if not self._was_deleted:
+                self._was_deleted = True
+                _log.warning("The spool's files in %s were deleted: its last one is made anew", self.directory)
+            with suppress(OSError):  # tried again with the next round
+                self._make_anew()
+
+    def _make_anew(self) -> None:
+        own_files.make(self.directory)
+        self.ownership = self.ownership.renew()
+        lines = os.pread(self._fd, self._bytes, 0)
+        fd = self._open(self._first)
+        if os.write(fd, lines) < len(lines):  # a full disk
+            os.close(fd)
+            return
+        os.close(self._fd)
+        self._fd = fd
+        self._waiting_bytes = 0
+
     def close(self, *, empty: bool, epoch: str | None = None) -> None:
         """Let go of the spool; with `empty`, when everything is in the ledger of an epoch, keep or delete it."""
         with self._lock:
@@ -129,9 +158,9 @@ class Spool:
         self._has_met_full_disk = True
         self._on_drop("disk")
 
-    def _open(self) -> int:
-        path = segment_path(self.directory, self.id, self.next)
-        return os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    def _open(self, first: int | None = None) -> int:
+        path = segment_path(self.directory, self.id, self.next if first is None else first)
+        return os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def _rotate(self) -> None:
         try:
@@ -200,7 +229,7 @@ class Ownership:
         """Make a new spool's lock file; it is locked and complete before others can see it under its name."""
         _OPEN.add(spool_id)
         new = directory / f"{spool_id}.new"
-        fd = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fd = os.open(new, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         fcntl.lockf(fd, fcntl.LOCK_EX)
         with suppress(OSError):  # a full disk: better a spool of anyone's than none
             os.write(fd, address.encode())
@@ -212,8 +241,11 @@ class Ownership:
         """Take over a dead process's spool; None when its process lives or another one took it."""
         if spool_id in _OPEN:
             return None
+        path = _lock_path(directory, spool_id)
+        if not own_files.find(directory, path.name):
+            return None
         try:
-            fd = os.open(_lock_path(directory, spool_id), os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except (FileNotFoundError, PermissionError):  # shipped by now, or another user's
             return None
         try:
@@ -223,6 +255,13 @@ class Ownership:
             return None
         _OPEN.add(spool_id)
         return cls(directory, spool_id, fd)
+
+    def renew(self) -> Ownership:
+        """Make the lock file anew, where it was deleted."""
+        address = os.pread(self._fd, _ADDRESS_BYTES, 0).decode("utf-8", "replace").partition("\n")[0]
+        made = self.create(self.directory, self.spool_id, address)
+        os.close(self._fd)
+        return made
 
     def keep(self, epoch: str) -> None:
         """Put the spool by: everything in it is in the ledger of an epoch, and of no use but in another."""
@@ -261,7 +300,7 @@ def strangers(directory: Path, address: str) -> Counter[str]:
 def _told(directory: Path) -> list[tuple[str, str]]:
     """List the spools that are not this process's, each with the address that its lock file tells."""
     found = []
-    for path in sorted(directory.glob("*.lock")):
+    for path in sorted(own_files.find(directory, "*.lock")):
         if path.stem not in _OPEN:
             with suppress(FileNotFoundError, PermissionError):  # shipped by now, or another user's
                 found.append((path.stem, _address(path)))
@@ -270,7 +309,7 @@ def _told(directory: Path) -> list[tuple[str, str]]:
 
 def clear_kept(directory: Path, address: str, *, epoch: str | None, keep_s: float, most_bytes: int) -> None:
     """Delete spools put by that are too old or too many, and have those adopted that another epoch's ledger took."""
-    newest = sorted(((path.stat().st_mtime, path) for path in directory.glob("*.kept")), reverse=True)
+    newest = sorted(((path.stat().st_mtime, path) for path in own_files.find(directory, "*.kept")), reverse=True)
     size_bytes = 0
     for kept_at, path in newest:
         size_bytes += sum(segment.path.stat().st_size for segment in segments(directory, path.stem))
@@ -285,7 +324,7 @@ def clear_kept(directory: Path, address: str, *, epoch: str | None, keep_s: floa
 
 def kept_since(directory: Path) -> dict[str, int]:
     """Return the time, in microseconds since 1970 UTC, of each spool's first event, for spools that have one."""
-    ids = {path.name.partition(".")[0] for path in directory.glob("*.ndjson")}
+    ids = {path.name.partition(".")[0] for path in own_files.find(directory, "*.ndjson")}
     times = {spool_id: SpoolReader(directory, spool_id).oldest_time_us() for spool_id in ids}
     return {spool_id: time_us for spool_id, time_us in times.items() if time_us is not None}
 
