@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from keygauge_keyservice.app import API
+from keygauge_keyservice.openapi import document
 from keygauge_keyservice.serving.front import REPLICA_PATHS, Front, Turns
 
 
@@ -41,8 +42,7 @@ async def ask(app, scope):
 def test_the_paths_of_replicas_are_those_that_ask_for_a_service_token():
     of_replicas = {
         path
-        for part in API
-        for path, item in part.PATHS.items()
+        for path, item in document(API)["paths"].items()
         for operation in item.values()
         if operation["security"] == [{"replica": []}]
     }
