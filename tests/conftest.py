@@ -42,8 +42,9 @@ PEPPERS = Peppers.parse("1:" + "11" * 32)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """Two for each core: half of the time a test waits for a process that it started."""
-    return 2 * (os.cpu_count() or 1)
+    """Two for each core up to eight: half of the time a test waits for a process that it started."""
+    cores = os.cpu_count() or 1
+    return max(cores, min(2 * cores, 8))
 
 
 @pytest.hookimpl(tryfirst=True)  # the workers' names for the groups come after

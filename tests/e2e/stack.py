@@ -30,7 +30,7 @@ def look_until(look, expected, *, timeout_s=100.0):
     deadline = time.monotonic() + timeout_s
     while (seen := look()) != expected and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert seen == expected
+    assert seen == expected, f"{seen!r} and not {expected!r}"
 
 
 @dataclass

@@ -140,6 +140,7 @@ def test_httpbin_under_gunicorn(key_service, serve, collector, worker):
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
         sizes = {path: len(client.get(path).content) for path in asked}
         echo = client.post("/post", content=b"x" * 100_000)
+        assert echo.status_code == 200, echo.text
         assert echo.json()["data"] == "x" * 100_000
         assert httpx.get(f"http://127.0.0.1:{port}/get").status_code == 401
     terminate(process)
