@@ -8,7 +8,7 @@ from psycopg import sql
 MOST_USES = 200  # then a new one: what was deleted makes it larger and slower
 MOST_BYTES = 64 << 20
 
-# What a test may change besides rows; a database in which it did is dropped.
+# What a test may change besides the rows that are deleted; a database in which it did is dropped.
 _SHAPE = """SELECT
     (SELECT string_agg(format('%s %s %s', oid::regclass, relkind, relnatts), ',' ORDER BY oid) FROM pg_class
      WHERE relnamespace = ANY (spaces) AND NOT relispartition AND relkind IN ('r', 'p', 'v', 'S')) AS relations,
@@ -16,6 +16,7 @@ _SHAPE = """SELECT
      JOIN pg_class ON pg_class.oid = conrelid WHERE connamespace = ANY (spaces) AND NOT relispartition) AS constraints,
     (SELECT string_agg(prosrc, ',' ORDER BY oid) FROM pg_proc WHERE pronamespace = ANY (spaces)) AS functions,
     (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal) AS triggers,
+    (SELECT string_agg(name, ',' ORDER BY name) FROM migration) AS migrations,
     (SELECT string_agg(setconfig::text, ',' ORDER BY setrole) FROM pg_db_role_setting
      JOIN pg_database ON pg_database.oid = setdatabase WHERE datname = current_database()) AS settings
 FROM (SELECT ARRAY['public'::regnamespace, 'grafana'::regnamespace]::oid[] AS spaces) AS spaces"""
