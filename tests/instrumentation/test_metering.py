@@ -296,6 +296,9 @@ async def test_counts_in_trailers_are_read(service, guard, visit):
         b'event: error\ndata: {"message": "x"}\n\n',
         b'data: {"object": "error", "message": "x", "code": 40303}\n\n',
         b'data: {"choices": [{"finish_reason": "error"}]}\n\n',
+        b'data: {"object": "thread.run", "status": "failed", "last_error": {"code": "x"}}\n\n',
+        b'data: {"event_type": "interaction.complete", "interaction": {"status": "failed", "usage": {"error": 1}}}\n\n',
+        b'data: {"type": "conversation.response.error", "message": "x", "code": 1}\n\n',
         b'data: {"type": "message-end", "delta": {"finish_reason": "ERROR", "usage": {"tokens": {}}}}\n\n',
     ],
 )

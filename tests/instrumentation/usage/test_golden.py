@@ -119,6 +119,7 @@ EXPECTED = {
     "azure_chat.sse": (Usage(33, 2), "gpt-4o-mini-2024-07-18", "openai"),
     "bedrock_llama.json": (Usage(25, 12), None, "aws.bedrock"),
     "bedrock_titan.json": (Usage(5, 10), None, "aws.bedrock"),
+    "bedrock_titan_stream.ndjson": (Usage(5, 9), None, "aws.bedrock"),
     "bedrock_titan_embedding.json": (Usage(7), None, "aws.bedrock"),
     "gemini_live.json": (Usage(300, 120, details={"input_audio": 280, "output_audio": 120}), None, "gcp.gemini"),
     "gemini_vertex.json": (Usage(264, 5, details={"input_image": 258}), "gemini-2.5-flash", "gcp.gemini"),

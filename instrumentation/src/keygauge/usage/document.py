@@ -70,8 +70,8 @@ _MEMBERS: Final = (
     "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
     "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_token_count", "responseId",
     "seconds", "serverContent", "status", "stop", "stop_reason", "svg_usage", "task", "timings",
-    "tokens_evaluated", "tokens_predicted", "tool_usage", "type", "usage", "usageMetadata", "usage_info",
-    "usage_metadata", "x_groq",
+    "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type", "usage",
+    "usageMetadata", "usage_info", "usage_metadata", "x_groq",
 )
 # fmt: on
 _LARGE_MEMBERS: Final[dict[str, Any]] = {

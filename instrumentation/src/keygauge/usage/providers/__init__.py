@@ -23,7 +23,7 @@ from keygauge.usage.providers.model import name_of
 
 __all__ = ["Found", "Stage", "Told", "find", "find_id", "find_model", "has_content", "is_error"]
 
-_ERROR_TYPES = ("error", "response.failed")
+_ERROR_TYPES = ("error", "response.failed", "conversation.response.error")
 _ERROR_REASONS = ("error", "ERROR", "ERROR_TOXIC")
 _SILENT_TYPES = (  # events before the first that has anything of the answer in it
     *("ping", "message_start", "content_block_start", "message-start", "content-start", "stream-start"),
@@ -97,13 +97,19 @@ def is_error(document: object) -> bool:
     error = document.get("error")
     if isinstance(error, dict | str) and error:
         return True
-    if document.get("type") in _ERROR_TYPES or document.get("object") == "error":
+    if document.get("type") in _ERROR_TYPES or document.get("object") == "error" or _has_failed(document):
         return True
     reasons = [document.get("finish_reason"), inside(document, "delta").get("finish_reason")]
     choices = document.get("choices")
     if isinstance(choices, list):
         reasons += [choice.get("finish_reason") for choice in choices if isinstance(choice, dict)]
     return any(reason in _ERROR_REASONS for reason in reasons if isinstance(reason, str))
+
+
+def _has_failed(document: dict[str, Any]) -> bool:
+    """Tell whether a run or an interaction has, which a stream shows as a whole."""
+    shown = document if document.get("object") == "thread.run" else inside(document, "interaction")
+    return bool(shown.get("status") == "failed")
 
 
 def has_content(document: object) -> bool:

@@ -43,10 +43,12 @@ def read(usage: dict[str, Any]) -> Found:
 
 
 def read_titan(document: dict[str, Any]) -> Found:
-    """Read an answer of Amazon's Titan: text, or an embedding."""
+    """Read an answer of Amazon's Titan: text, an embedding, or a chunk, of which the last tells the output."""
     results = document.get("results")
     counts = [one.get("tokenCount") for one in results if isinstance(one, dict)] if isinstance(results, list) else []
     made = counts[0] if len(counts) == 1 else sum(whole(count) or 0 for count in counts) if counts else None
+    if made is None:
+        made = document.get("totalOutputTextTokenCount")
     return Found(Told(document.get("inputTextTokenCount"), made), PROVIDER, None, "final")
 
 
