@@ -59,6 +59,7 @@ class Lifespan:
 
 
 def _insists(receive: Receive) -> bool:
-    """Tell whether the server wants apps with a lifespan only, as `uvicorn --lifespan on` does."""
-    config = getattr(getattr(receive, "__self__", None), "config", None)
-    return getattr(config, "lifespan", None) == "on"
+    """Tell whether only apps with a lifespan are wanted, as by `uvicorn --lifespan on` and Starlette's TestClient."""
+    owner = getattr(receive, "__self__", None)
+    is_test_client = type(owner).__module__ == "anyio.streams.stapled"  # no server receives by such a stream
+    return is_test_client or getattr(getattr(owner, "config", None), "lifespan", None) == "on"
