@@ -304,6 +304,8 @@ def test_a_budget_of_money_holds_through_kills_cuts_restarts_and_a_rotation(clus
             cluster.stop_service()
             cluster.serve()
         time.sleep(dice.uniform(0.2, 1.0))
+    while sum(cluster.admitted()) <= budget / 2 and time.monotonic() < deadline + 150:  # a slow machine goes on
+        time.sleep(0.2)
     time.sleep(3)
     spent = cluster.admitted()
     assert max(spent) <= MOST
@@ -330,9 +332,8 @@ def test_one_request_a_window_over_eight_processes_is_one(cluster):
     for _ in range(8):
         cluster.start([token], pause_s=0.05)
     time.sleep(120 if LONG else 12)
-    moments = cluster.admitted()
-    assert most_in_any_window(moments, 2) == 1
-    assert len(moments) >= 3
+    cluster.wait_for(3)  # the processes of a slow machine have hardly begun
+    assert most_in_any_window(cluster.admitted(), 2) == 1
 
 
 @pytest.mark.timeout(300)
