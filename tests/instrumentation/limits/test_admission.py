@@ -240,3 +240,22 @@ def test_a_process_that_ends_gives_all_leases_back_in_as_many_heartbeats_as_that
         if not process.lease_sync.owes():
             break
     assert len(returned) == 1_200
+
+
+def test_what_is_held_of_a_limit_goes_back_when_it_is_lowered():
+    process = Process()
+    limit = {"id": "1:a", "name": "rpm", "unit": "request", "amount": 1000, "window_s": 60, "period": None}
+    entry = {"id": "k", "account": "a", "status": "active", "expires_at": None, "secrets": [], "limits": [limit]}
+    key_cache = process.admission.key_cache
+    key_cache.put([entry], wanted=frozenset("k"))
+    process.key.lease_pools = key_cache.keys["k"].lease_pools
+    process.admit()
+    asks, asked = process.ask()
+    process.answer(asked, **dict.fromkeys(asks, 500))
+    assert process.admit() is None
+    key_cache.put([entry | {"limits": [limit | {"amount": 2000}]}], wanted=frozenset())
+    assert process.lease_sync.offer()[0]["return"] == []
+    key_cache.put([entry | {"limits": [limit | {"amount": 10}]}], wanted=frozenset())
+    message, _ = process.lease_sync.offer()
+    assert message["return"] == [{"lease": "1", "unspent": 499}]
+    assert process.admit() is not None

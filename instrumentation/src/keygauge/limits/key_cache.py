@@ -73,6 +73,7 @@ class KeyCache:
         self.keys: dict[str, Key] = {}
         self.credentials: dict[bytes, tuple[str, int]] = {}  # digest -> key id, secret number
         self.lease_pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()
+        self.lowered: set[LeasePool] = set()  # of limits that were lowered: what is held of them goes back
         self._unknown: dict[bytes, int] = {}  # digest -> until when
         self._expired: dict[bytes, tuple[Key, int]] = {}  # digest -> key, secret number
         self._expired_until_ns = 0
@@ -160,6 +161,8 @@ class KeyCache:
             make = ConcurrencyPool if limit.unit == "concurrent" else LeasePool
             lease_pool = self.lease_pools[limit.id] = make(limit)
         elif lease_pool.limit != limit:
+            if limit.amount < lease_pool.limit.amount:
+                self.lowered.add(lease_pool)
             lease_pool.limit = limit
             lease_pool.denied_until_ns = 0
         return lease_pool

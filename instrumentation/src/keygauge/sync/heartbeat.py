@@ -199,6 +199,8 @@ class Heartbeat:
         if answer["afresh"]:
             key_cache.expire(self.admission.clock() + answer["t_max_ms"] * MS)
         key_cache.put(answer["keys"], wanted=frozenset(item.key_id for item in look_ups.values()))
+        if key_cache.lowered:
+            self.wake()
         for found in answer["found"]:
             key_cache.learn(bytes.fromhex(found["digest"]), found["key"], found["secret"])
         unknown = [bytes.fromhex(digest) for digest in answer["unknown"]]

@@ -196,6 +196,8 @@ class LeaseSync:
         admission.due |= admission.held if everything else self._slots
         admission.due |= admission.asking & admission.held  # their leases may be spent
         returns = self._take_untold(now)
+        while admission.key_cache.lowered:
+            returns += admission.key_cache.lowered.pop().give_back(now, everything=True)
         while admission.due and len(returns) < _MOST:
             lease_pool = admission.due.pop()
             back = lease_pool.give_back(now, everything=everything)
