@@ -51,6 +51,7 @@ VALUES = (
     ),
     *(-1, 0, 0.5, 2**31, 2**53, 2**63, 10**40, -(10**40), float("nan"), float("inf")),
 )
+BUSY, TRIES = 503, 5  # a busy machine says so too, but not again and again
 TOO_LONG = '"9e"'  # stands for a number that Python itself does not read
 
 
@@ -125,12 +126,12 @@ def test_no_body_makes_an_operation_fail(app, client, operator, replica, ids, pa
     base = samples.BODIES.get(operation["operationId"]) or example(schema)
     address = re.sub(r"\{(\w+)\}", lambda found: ids.get(found[1], "1"), path)
     headers = replica if operation["security"] == [{"replica": []}] else operator
+    sent = {"method": method.upper(), "content_type": "application/json", "headers": headers}
     found = {}
     for body in bodies(base):
-        answer = client.open(
-            address, method=method.upper(), data=body, content_type="application/json", headers=headers
-        )
-        if answer.status_code >= 500 or (answer.status_code >= 400 and not answer.json.get("code")):
-            found[body[:200]] = (answer.status_code, answer.text[:200])
+        answers = (client.open(address, data=body, **sent) for _ in range(TRIES))
+        answer = next((one for one in answers if one.status_code != BUSY), None)
+        if answer is None or answer.status_code >= 500 or (answer.status_code >= 400 and not answer.json.get("code")):
+            found[body[:200]] = answer and (answer.status_code, answer.text[:200])
     assert found == {}
     assert b"\xed\xa0\x80" not in client.get("/v1/audit", headers=operator).data

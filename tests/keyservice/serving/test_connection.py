@@ -106,7 +106,8 @@ def test_clients_that_read_slowly_hold_no_thread(served, monkeypatch):
         client.close()
 
 
-def test_a_stream_arrives_whole(served):
+def test_a_stream_arrives_whole(served, monkeypatch):
+    monkeypatch.setattr(connection, "WRITE_S", 100)
     answer = answered(served.address, b"\r\n", path="/stream")
     assert answer.count(b"x") == 150 * 70_000
 
