@@ -1,0 +1,64 @@
+"""The same commands against a key service at an address, with a token and no database at hand."""
+
+import threading
+
+import pytest
+from ports import free_port
+from werkzeug.serving import make_server
+
+from keygauge.cli import main
+from keygauge_keyservice.accounts import accounts, tokens
+from keygauge_keyservice.journal import audit
+
+
+@pytest.fixture
+def url(app):
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def remote(url, settings, monkeypatch, capsys):
+    monkeypatch.delenv("KEYGAUGE_DATABASE_URL", raising=False)
+    monkeypatch.setenv("KEYGAUGE_URL", url)
+    monkeypatch.setenv("KEYGAUGE_ADMIN_TOKEN", settings.admin_token)
+
+    def remote(*words, code=0):
+        assert main(words) == code
+        captured = capsys.readouterr()
+        return captured.err if code else captured.out
+
+    return remote
+
+
+def test_commands_work_on_a_key_service_elsewhere(remote, connection):
+    remote("plans", "create", "free", "--limit", "rpm=60:request:1m")
+    remote("accounts", "create", "Acme", "--plan", "free")
+    token = remote("keys", "create", "production", "--account", "Acme")
+    (account,) = accounts.list_accounts(connection)
+    assert token.startswith("kg_live_")
+    assert "production" in remote("keys", "list", "--account", account.name)
+    assert "requests" in remote("usage", "--account", "Acme").lower()
+    assert audit.find_entries(connection, account.id)[0].actor == "operator"
+
+
+def test_a_token_goes_as_far_as_its_scope(remote, connection, monkeypatch):
+    _, secret = tokens.create(connection, kind="admin", name="ci", scope="read", actor="test")
+    monkeypatch.setenv("KEYGAUGE_ADMIN_TOKEN", secret)
+    assert remote("plans", "list", "--quiet") == ""
+    assert "scope is read" in remote("plans", "create", "free", code=1)
+
+
+def test_what_keeps_a_key_service_from_answering_is_told(remote, url, monkeypatch):
+    assert "does not know this token" in remote("plans", "list", "--token", "wrong", code=1)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    assert "does not answer" in remote("plans", "list", "--url", nobody, code=1)
+    assert "give --url in full" in remote("plans", "list", "--url", "keys.example.com", code=1)
+    assert "nothing at this address" in remote("plans", "list", "--url", f"{url}/static", code=1)
+    monkeypatch.delenv("KEYGAUGE_ADMIN_TOKEN")
+    assert "KEYGAUGE_ADMIN_TOKEN" in remote("plans", "list", code=1)
