@@ -7,7 +7,15 @@ from threading import Thread
 import pytest
 from polling import until
 
+from keygauge_keyservice import database
+
 ADMIN = {"Authorization": "Bearer test-admin-token-012345"}
+
+
+@pytest.fixture
+def _patient(monkeypatch):
+    """Wait longer for a connection: how soon a busy machine connects is no test's matter."""
+    monkeypatch.setattr(database, "_WAIT_S", 6)
 
 
 @pytest.fixture
@@ -27,6 +35,7 @@ def busy(get, count=8):
         return [answer.status_code for answer in threads.map(lambda _: get(), range(4 * count))]
 
 
+@pytest.mark.usefixtures("_patient")
 def test_no_connection_that_broke_costs_an_answer(cluster, get):
     assert set(busy(get)) == {200}
     cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'keygauge'")
@@ -61,7 +70,7 @@ class Knocks:
 
 
 def test_each_request_tries_to_connect_again_while_postgresql_is_away(cluster, get):
-    assert set(busy(get)) == {200}
+    until(lambda: set(busy(get)) == {200})
     for _ in range(2):
         cluster.kill()
         until(lambda: get().status_code != 200)  # its processes notice one by one
