@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from ports import free_port
 from wire import send_http1, send_http2, talk
@@ -133,7 +134,10 @@ def ports(servers):
             servers.start(command, {"small.py": APP}, observed, port=started[-1], KEYGAUGE_MODE="observe")
         return started
 
-    return serve
+    yield serve
+    for process in servers.running:
+        for worker in psutil.Process(process.pid).children(recursive=True):
+            worker.kill()  # granian's live on when it is killed
 
 
 def written(request):
