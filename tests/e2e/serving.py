@@ -112,7 +112,12 @@ class Servers:
         arguments = [str(bin_dir / command[0]), *[part.format(port=port) for part in command[1:]]]
         with self.log.open("wb") as log:
             process = subprocess.Popen(
-                arguments, cwd=self.directory, env={**os.environ, **given}, stdout=log, stderr=subprocess.STDOUT
+                arguments,
+                cwd=self.directory,
+                env={**os.environ, **given},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         self.running.append(process)
         wait_until_ready(port, process, self.log, ready_s)
@@ -120,7 +125,8 @@ class Servers:
 
     def stop(self):
         for process in self.running:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # its workers too
             process.wait()
 
 
