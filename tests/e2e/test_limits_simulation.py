@@ -30,6 +30,7 @@ from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.grant import Counter
 from keygauge_keyservice.limits.kinds.gcra import Flow
 from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.limits.lease_rows import Out
 from keygauge_keyservice.sync import heartbeat
 
 MS = 1_000_000
@@ -74,6 +75,9 @@ class Store:
             for x in message["return"]
         ]
         refunds = self._take_back(replica, returns, now_us, reading)
+        for item in message.get("progress", ()):
+            if int(item["lease"]) in self.leases:
+                self.leases[int(item["lease"])]["spent"] = item["spent"]
         wanted = {x["limit"]: Acquisition(**x) for x in message["acquire"]}
         granted = []
         for name in sorted({*refunds, *wanted}):
@@ -93,7 +97,13 @@ class Store:
                     self.last += 1
                     number = self.last
                     row = {"state": name, "replica": replica, "units": grant.units, "ends_us": grant.ends_us}
-                    self.leases[number] = {**row, "bucket": leases.bucket(grant), "closed": False, "wanted_us": 0}
+                    self.leases[number] = {
+                        **row,
+                        "bucket": leases.bucket(grant),
+                        "closed": False,
+                        "wanted_us": 0,
+                        "spent": 0,
+                    }
                 granted.append(leases.Granted(name, number, grant, now_us, users, is_soon))
             self.states[name] = state
         return {
@@ -113,7 +123,8 @@ class Store:
         new = [x for x in others if not x["wanted_us"] or x["wanted_us"] > now_us - 5_000_000]
         for row in others:
             row["wanted_us"] = row["wanted_us"] or now_us
-        return bool(new) or (self.terms[name]["unit"] != "request" and bool(live))
+        is_taken = any(x["closed"] or x["spent"] for x in live)
+        return bool(live) and leases.may_come_back(self.terms[name], Out(bool(new), is_taken))
 
     def _take_back(self, replica, returns, now_us, reading):
         refunds = {}

@@ -263,7 +263,7 @@ def test_others_keys_look_like_keys_that_never_were(signed_in, customer, strange
 
 def operations_with_a_body(customer):
     """Yield (method, address, names of the fields) of what operators may send; replicas may be newer and say more."""
-    ids = {"plan_id": "pro", "key_id": customer.key.id, "account_id": customer.account.id}
+    ids = {"plan_id": "pro", "key_id": customer.key.id, "account_id": customer.account.id, "member_id": "1"}
     described = document(API)
     for path, item in described["paths"].items():
         for method, operation in item.items():

@@ -44,10 +44,11 @@ WHO = {  # may use which endpoints; those of the API by its tokens
     "the admin token": """
         api_accounts.create api_accounts.list_page api_accounts.read api_accounts.change api_audit.list_page
         api_attention.read api_members.list_page api_members.list_invitations
+        api_members.invite api_members.withdraw api_members.change api_members.remove
         api_billing.read api_billing.close api_billing.read_price api_billing.set_price api_calls.list_page
         api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
         api_keys.delete api_keys.rotate api_plans.create api_plans.list_page api_plans.read api_plans.replace_limits
-        api_plans.set_providers
+        api_plans.set_providers api_plans.change api_keys.list_all api_price_list.list_page api_usage_query.read
         api_prices.add api_prices.list_page api_tokens.create api_tokens.list_page api_tokens.revoke api_usage.read""",
     "a metered key": "api_me.read",
     "the service token": "api_heartbeat.receive api_events.take api_reports.receive",

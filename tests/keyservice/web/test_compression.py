@@ -81,10 +81,11 @@ def test_every_write_of_an_operator_takes_an_idempotency_key(app, client, operat
         for method, operation in item.items()
         if method in {"post", "put", "patch", "delete"} and operation["security"] == [{"operator": []}]
     }
+    del documented["post", "/v1/usage/query"]  # it writes nothing
     assert len(documented) > 10
     for (method, path), operation in documented.items():
         assert "Idempotency-Key" in [parameter["name"] for parameter in operation["parameters"]], path
-        address = re.sub(r"{\w+}", "x", path)
+        address = re.sub(r"{\w+}", "1", path)
         answer = client.open(address, method=method, json={}, headers=operator | {"Idempotency-Key": "x" * 201})
         assert [error["field"] for error in answer.json["errors"]] == ["Idempotency-Key"], path
 

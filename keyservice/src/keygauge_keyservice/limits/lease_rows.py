@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from keygauge_keyservice.database import Connection
 
@@ -141,8 +141,15 @@ def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, i
     return {(row["replica"], row["state_id"]): row["id"] for row in rows}
 
 
-def call_back(connection: Connection, short: Collection[ReplicaLimit]) -> dict[ReplicaLimit, bool]:
-    """Have other replicas asked for what they hold of limits; tell of which leases are out, and if others hold any.
+class Out(NamedTuple):
+    """What is out of a limit whose units calls of a replica lack: whether others hold any, and whether any are taken."""
+
+    is_held: bool
+    is_taken: bool
+
+
+def call_back(connection: Connection, short: Collection[ReplicaLimit]) -> dict[ReplicaLimit, Out]:
+    """Have other replicas asked for what they hold of limits; tell of which leases are out.
 
     Who was asked a while ago spends what it holds. What is left of a lease that ended comes with the next heartbeat. A
     row that is locked belongs to a lease that is just given back: nobody need be asked for it.
@@ -153,18 +160,19 @@ def call_back(connection: Connection, short: Collection[ReplicaLimit]) -> dict[R
     rows = connection.execute(
         "/* leases.call_back */ WITH short AS MATERIALIZED ("
         "SELECT * FROM unnest(%s::text[], %s::text[]) AS short (replica, state_id)), "
-        "live AS (SELECT id, state_id, replica, wanted_at, closed FROM lease "
+        "live AS (SELECT id, state_id, replica, wanted_at, closed, spent FROM lease "
         "WHERE state_id = ANY(%s) AND bucket >= 0 AND ends_at > statement_timestamp() - interval '2 seconds'), "
         "new AS (SELECT id FROM lease WHERE id IN (SELECT live.id FROM live JOIN short "
         "ON short.state_id = live.state_id AND short.replica <> live.replica "
         "WHERE live.wanted_at IS NULL AND NOT live.closed) FOR UPDATE SKIP LOCKED), "
         "told AS (UPDATE lease SET wanted_at = clock_timestamp() FROM new WHERE lease.id = new.id) "
         "SELECT short.replica, short.state_id, bool_or(NOT closed AND live.replica <> short.replica "
-        "AND coalesce(wanted_at > statement_timestamp() - interval '5 seconds', true)) AS is_held "
+        "AND coalesce(wanted_at > statement_timestamp() - interval '5 seconds', true)) AS is_held, "
+        "bool_or(closed OR spent > 0) AS is_taken "
         "FROM live JOIN short ON short.state_id = live.state_id GROUP BY short.replica, short.state_id",
         (list(replicas), list(limits), sorted(set(limits))),
     )
-    return {(row["replica"], row["state_id"]): row["is_held"] for row in rows}
+    return {(row["replica"], row["state_id"]): Out(row["is_held"], row["is_taken"]) for row in rows}
 
 
 def wanted(connection: Connection, replicas: Sequence[str]) -> dict[str, list[str]]:

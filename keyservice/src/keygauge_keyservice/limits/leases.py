@@ -125,7 +125,7 @@ class _Decided:
     """What is decided and not yet in the database."""
 
     changed: dict[str, State]
-    short: dict[tuple[str, str], str]  # by replica and limit, its unit: calls wait for what others hold
+    short: dict[tuple[str, str], Mapping[str, Any]]  # by replica and limit, its row: calls wait for what others hold
     granted: list[tuple[str, Granted]]
 
     def slots(
@@ -154,7 +154,7 @@ class _Decided:
             state = grant.state
             self.granted.append((one.replica, Granted(row["id"], None, grant, now_us, users)))
             if lacks(grant, item):
-                self.short[one.replica, row["id"]] = row["unit"]
+                self.short[one.replica, row["id"]] = row
         if state != before:
             self.changed[row["id"]] = state
 
@@ -170,10 +170,17 @@ class _Decided:
         found: dict[str, list[Granted]] = {}
         for replica, item in self.granted:
             pair = replica, item.limit_id
-            # Calls under way, its own too, may give back what they reserved of tokens or cost.
-            is_soon = pair in live and (live[pair] or self.short[pair] != "request")
+            is_soon = pair in live and may_come_back(self.short[pair], live[pair])
             found.setdefault(replica, []).append(replace(item, lease_id=numbers.get(pair), is_soon=is_soon))
         return found
+
+
+def may_come_back(terms: Mapping[str, Any], out: lease_rows.Out) -> bool:
+    """Tell whether units that are out may be there soon: others hold them, or calls under way reserved tokens or cost.
+
+    What a replica took of its leases is told of quotas alone; those of rates end within seconds.
+    """
+    return out.is_held or (terms["unit"] != "request" and (out.is_taken or not terms["period"]))
 
 
 def lacks(grant: Grant[Any], wanted: Acquisition) -> bool:
