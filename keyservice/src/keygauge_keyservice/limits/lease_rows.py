@@ -142,7 +142,7 @@ def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, i
 
 
 class Out(NamedTuple):
-    """What is out of a limit whose units calls of a replica lack: whether others hold any, and whether any are taken."""
+    """What is out of a limit that a replica's calls wait for: whether others hold any, and whether any are taken."""
 
     is_held: bool
     is_taken: bool
