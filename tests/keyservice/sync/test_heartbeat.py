@@ -288,6 +288,19 @@ def test_who_was_asked_a_while_ago_spends_what_it_holds(send, limits, connection
     assert denial["retry_ms"] == denial["reset_ms"]
 
 
+def test_own_units_of_a_budget_may_come_back_once_calls_took_some(send, connection, account):
+    budget = plans.Limit(name="tokens", unit="token", amount=1000, period="month")
+    plans.replace_limits(connection, "free", [budget], actor="x")
+    connection.commit()
+    (quota,) = (f"{item.id}:{account.id}" for item in plans.require(connection, "free").limits)
+    (held,) = send(acquire=[{"limit": quota, "units": 1000, "waiting": 1000}])["grants"]
+    asked = {"acquire": [{"limit": quota, "units": 10, "waiting": 10}]}
+    (denial,) = send(**asked)["denials"]
+    assert denial["retry_ms"] == denial["reset_ms"]
+    (denial,) = send(progress=[{"lease": held["lease"], "spent": 990}], **asked)["denials"]
+    assert denial["retry_ms"] == 1000 < denial["reset_ms"]
+
+
 def test_a_limit_is_shared_by_the_replicas_that_use_it(send, limits):
     for number in range(9):
         send(f"{number}" * 32)
