@@ -69,10 +69,11 @@ _NOTHING = UsageSums()
 
 
 def find_quotas(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[Quota]:
-    """List an account's budgets by name, and after them those of its single keys, the keys' own ones too."""
+    """List an account's budgets by name, those of single keys by key, the keys' own ones too."""
     now = now or datetime.now(UTC)
     values = {"account_id": account_id, "now": now, "key_id": None}
     rows = [*connection.execute(_OF_ACCOUNT, values), *connection.execute(_OF_KEYS, values)]
+    rows.sort(key=lambda row: (row["name"], row["key_id"] or ""))
     return _quotas(connection, account_id, rows, now)
 
 
