@@ -5,6 +5,7 @@ import re
 import warnings
 
 import pytest
+from differences import lost
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
@@ -83,7 +84,7 @@ def test_typed_models_lose_nothing(dashboard):
         if panel.get("datasource") == MIXED:  # the models take every target for one of the panel's own type
             panel["datasource"] = {"uid": MIXED["uid"]}
     again = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
-    assert list(_lost(dashboard, again)) == []
+    assert list(lost(dashboard, again)) == []
 
 
 def test_typed_models_notice_a_misspelt_option(dashboard):
@@ -91,7 +92,7 @@ def test_typed_models_notice_a_misspelt_option(dashboard):
     for panel in dashboard["panels"]:
         panel.get("options", {})["misspelt"] = True
     again = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
-    assert any("misspelt" in lost for lost in _lost(dashboard, again))
+    assert any("misspelt" in path for path in lost(dashboard, again))
 
 
 def test_data_sources_are_variables(dashboard, panels):
@@ -265,20 +266,3 @@ def test_links_lead_to_dashboards_of_the_suite(dashboard):
     for uid, query in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(dashboard)):
         names = {item["name"] for item in dashboard["templating"]["list"]} & known[uid]
         assert all(f"${{{name}:queryparam}}" in query or f"var-{name}=" in query for name in names)
-
-
-def _lost(given, again, path=""):
-    """Tell what of `given` is not in `again`."""
-    if isinstance(given, dict):
-        for name, value in given.items():
-            if not isinstance(again, dict) or name not in again:
-                yield f"{path}.{name}"
-            else:
-                yield from _lost(value, again[name], f"{path}.{name}")
-    elif isinstance(given, list):
-        if len(given) != len(again):
-            yield path
-        for index, pair in enumerate(zip(given, again, strict=False)):
-            yield from _lost(*pair, f"{path}[{index}]")
-    elif given != again:
-        yield path
