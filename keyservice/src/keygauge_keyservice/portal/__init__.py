@@ -19,6 +19,7 @@ from keygauge_keyservice.portal.pages import (
     own_settings,
     sign_in,
     single_sign_on,
+    tokens,
     usage,
 )
 from keygauge_keyservice.portal.tables import key_table, member_table, status, usage_table
@@ -42,6 +43,7 @@ def create_portal() -> Blueprint:
         audit,
         members,
         member_table,
+        tokens,
         notifications,
         status,
         operator_prices,  # … and all of the operator's pages
