@@ -71,7 +71,7 @@ _FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").forma
 _LIST = sql.SQL(
     "/* keys.list */ SELECT {columns} FROM key "
     "WHERE account_id = %(account_id)s AND status <> 'deleted' AND (%(after)s::text IS NULL "
-    "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s)) "
+    "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s AND account_id = %(account_id)s)) "
     "ORDER BY created_at, id LIMIT %(limit)s"
 ).format(columns=COLUMNS)
 _NAMED = sql.SQL(

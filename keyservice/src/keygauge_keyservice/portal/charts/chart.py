@@ -63,6 +63,7 @@ class _Frame:
 
 _WIDE, _HALF = _Frame("wide", 1040, 264, 12), _Frame("wide", 520, 240, 6)
 _NARROW = _Frame("narrow", 360, 220, 4, has_tooltips=False)  # fingers do not hover
+_DETAILED_MAX = 100  # bars whose tooltips have all parts: of more, a page would weigh too much
 _TOUCHED_MAX = 40  # bars of a narrow chart that a finger can tell apart
 
 
@@ -185,7 +186,8 @@ def _bar(left: float, top: float, width: float, height: float, *, is_top: bool) 
 
 
 def _note(bars: Bars, index: int) -> tuple[str, str]:
-    lines = [f"{series.name} {bars.write(series.values[index])}" for series in reversed(bars.series)]
+    is_detailed = len(bars.series) == 1 or len(bars.labels) <= _DETAILED_MAX
+    lines = [f"{series.name} {bars.write(series.values[index])}" for series in reversed(bars.series) if is_detailed]
     if len(bars.series) > 1:
         lines.append(f"Total {bars.write(sum(series.values[index] for series in bars.series))}")
     return bars.titles[index], "\n".join(lines)

@@ -27,6 +27,7 @@ from keygauge_keyservice.web.context import services
 blueprint = Blueprint("usage", __name__)
 
 _GROUPS_MAX = 5  # with a colour of their own
+_POINTS_BESIDE_MAX, _NEWEST = 100, 31  # rows of the table beside a chart; of more points the newest
 _ROWS_MAX = 20  # of a table; the export has them all
 _ORDERS: Mapping[str, Order] = {"tokens": "tokens", "cost": "cost", "credits": "cost"}  # of groups, by metric
 BUCKETS: dict[Bucket, str] = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
@@ -110,6 +111,7 @@ def show() -> str:
         rows=rows,
         rows_beyond=found.groups - len(rows),
         points=points,
+        table_rows=len(points) if view.chart == "table" or len(points) <= _POINTS_BESIDE_MAX else _NEWEST,
         layers=layers,
         chart=""
         if view.chart == "table"
