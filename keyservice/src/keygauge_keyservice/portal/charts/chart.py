@@ -143,7 +143,8 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
         svg.node(self.nodes["overlay"], "g", class_="columns")
         if not (self.links or self.notes):
             return
-        links, notes = self.links or [""] * self._len, self.notes or [None] * self._len
+        links: Sequence[str] = self.links or [""] * self._len
+        notes: Sequence[tuple[str, str] | None] = self.notes or [None] * self._len
         for left, note, link in zip(lefts, notes, links, strict=True):
             self.columns.append(_column(left, width, view.width, view.height, note, link))
 
