@@ -16,7 +16,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.single_sign_on.begin portal.single_sign_on.finish""",
     "a member, about itself": """
         portal.sign_in.leave portal.password.show_password portal.password.change_password
-        portal.password.save_preferences portal.password.switch_account""",
+        portal.password.save_preferences portal.password.switch_account portal.overview.dismiss""",
     "every member, about the account": """
         portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show
         portal.key_table.export portal.key_table.export_json portal.key_choice.find portal.notifications.show
