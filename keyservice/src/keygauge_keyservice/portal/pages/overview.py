@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Response, render_template, request
 
+from keygauge.warning_levels import QUOTA_NEAR
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
@@ -15,7 +16,7 @@ from keygauge_keyservice.portal import auth, date_range, formatting, limit_text,
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.notices import NEAR, PERIODS
+from keygauge_keyservice.portal.notices import PERIODS
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.quota import Quota
@@ -45,7 +46,7 @@ class Gauge:
         """Return a class of the stylesheet."""
         if self.percent >= 100:  # noqa: PLR2004 - percent
             return "over"
-        return "near" if self.percent >= NEAR * 100 else "fine"
+        return "near" if self.percent >= QUOTA_NEAR * 100 else "fine"
 
 
 @dataclass(frozen=True)
