@@ -121,6 +121,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     progress: Annotated[list[Progress], Some] = []
     hold: Annotated[list[Hold], Some] = []
     prices: PricesWanted | None = None
+    plans: bool = False  # it takes a changed plan as such; others are told the plan's keys
 
     def __post_init__(self) -> None:
         if len({wanted.limit for wanted in self.acquire}) < len(self.acquire):
@@ -173,6 +174,14 @@ class KeyEntry(Struct, frozen=True, omit_defaults=True):
     models: list[str] | None
     limits: list[LimitTerms]
     providers: list[str] = []
+
+
+class PlanEntry(Struct, frozen=True):
+    """What changed for all keys of a plan: its limits, their ids without whose they are, and its providers."""
+
+    id: str
+    limits: list[LimitTerms]
+    providers: list[str]
 
 
 class Found(Struct, frozen=True):
@@ -238,6 +247,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     found: list[Found]
     unknown: list[Digest]
     keys: list[KeyEntry]
+    plans: list[PlanEntry]
     prices: Prices | None
     held: list[Held]
     grants: list[Grant]

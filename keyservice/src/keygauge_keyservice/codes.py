@@ -56,6 +56,7 @@ CODES: Mapping[str, str] = {
     "token_not_found": "Token not found",
     "token_scope": "Beyond the token's scope",
     "too_many_at_once": "Too many requests at once",
+    "too_many_wrong_tokens": "Too many wrong credentials",
     "unauthorized": "Unauthorized",
     "unsupported_encoding": "Unsupported content encoding",
     "unsupported_media_type": "Unsupported media type",

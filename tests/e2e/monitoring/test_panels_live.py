@@ -160,7 +160,14 @@ def _may_be_empty():
 
 def _empty_tables(stack, picked):
     """Return the panels, annotations and variables of the ledger that show nothing, as Grafana's role sees it."""
-    values = {**picked, "owner": picked["account"], "trace": "", "before": "", "status": ["2xx", "4xx", "429", "5xx"]}
+    values = {
+        **picked,
+        "owner": picked["account"],
+        "address": "",
+        "trace": "",
+        "before": "",
+        "status": ["2xx", "4xx", "429", "5xx"],
+    }
     with psycopg.connect(stack.database_url) as connection:
         connection.execute("SET ROLE keygauge_grafana")
         connection.execute("SET search_path = grafana")

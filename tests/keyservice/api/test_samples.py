@@ -23,7 +23,7 @@ PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
 def operations():
     """Operators' operations in an order in which they work: what is there is made first and deleted last."""
     found = {one["operationId"]: one for item in document(API)["paths"].values() for one in item.values()}
-    of_operators = [name for name, one in found.items() if one["security"] == [{"operator": []}]]
+    of_operators = [name for name, one in found.items() if {"operator": []} in one["security"]]
     of_operators.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name in LAST))
     return [found[name] for name in of_operators]
 

@@ -183,6 +183,9 @@ class Authorizer:
         self._admission.settle(reservation, tokens=tokens)
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
+        if key.plan.newer is not None:
+            with self._admission.lock:
+                key = self._key_cache.adapt(key)
         call.key = key.id
         call.account = key.account
         call.scopes = key.scopes
@@ -202,8 +205,10 @@ class Authorizer:
             decision: Decision | Short = self._admission.admit(key, call.started_ns, call.waiter)
         else:
             decision = self._reserve(call, key)
-        if decision is None:
-            return None
+        return None if decision is None else self._put_off(call, decision)
+
+    def _put_off(self, call: Call, decision: Refusal | Wait | NeedsBody | Short) -> Decision:
+        """Note what keeps a call from being admitted now."""
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
         if isinstance(decision, Short):

@@ -1,4 +1,4 @@
-"""Examples of every operator's operation in curl, Python and JavaScript, written from one description of its call.
+"""Examples of operators' and owners' operations in curl, Python and JavaScript, written from one description of each.
 
 They stand in the document as `x-codeSamples`, which viewers of OpenAPI show, and the tests run them.
 """
@@ -55,10 +55,10 @@ VARIABLES = {
 
 
 def add(paths: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
-    """Put examples beside each operation of operators."""
+    """Put examples beside each operation that operators may call."""
     for path, item in paths.items():
         for method, operation in item.items():
-            if operation["security"] == [{"operator": []}]:
+            if {"operator": []} in operation["security"]:
                 operation["x-codeSamples"] = _samples(method, path, operation["operationId"])
 
 

@@ -24,13 +24,15 @@ def require_key(connection: Connection) -> Key:
     """Return the key whose token the request carries, as `Authorization: Bearer` or `x-api-key`.
 
     Raises:
-        Problem: 401, no such key works; 403, it may not be used from this address.
+        Problem: 401, no such key works; 403, it may not be used from this address; 429, too many were none.
     """
+    services().guesses.admit(request.remote_addr)
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
     found = key_entries.look_up(connection, _wanted(token), services().settings.peppers)
     key = keys.find(connection, found[0].key) if found else None
     if key is None:
+        services().guesses.count(request.remote_addr)
         raise Problem(401, "unauthorized", "The API key is missing or incorrect.", headers=_CHALLENGE)
     _check(connection, key)
     if not _is_allowed(request.remote_addr, key):
