@@ -135,7 +135,7 @@ def test_part_of_a_histogram_is_asked_of_histograms_only():
 
 def test_rate_keeps_the_labels_asked_for():
     assert rate(TOKENS, by=(MODEL, ROUTE), scope=EVERYTHING) == (
-        "sum by (gen_ai_request_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
+        "sum by (gen_ai_response_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
     )
 
 

@@ -73,10 +73,10 @@ def show() -> str:
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
-        quotas = quota.find_quotas(connection, account_id, now=now)
+        quotas = quota.find_of_account(connection, account_id, now=now)
         statement = billing.find_statement(connection, account_id, now=now)
         pace = find_pace(connection, account_id, now=now)
-        listed = keys.list_keys(connection, account_id, limit=1)
+        has_keys = bool(keys.list_keys(connection, account_id, limit=1))
         remarks = notices.find_with(connection, account_id, quotas, now=now)
         before = month.previous(now=now)
         totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
@@ -84,7 +84,7 @@ def show() -> str:
         points = usage.series(
             connection, account_id=account_id, start=month.start, end=month.end, bucket="day", zone=month.zone.key
         )
-    gauges = [gauge(found) for found in quotas if found.key_id is None]
+    gauges = [gauge(found) for found in quotas]
     charts = ("requests", "tokens") if totals.tokens else ("requests",)
     return render_template(
         "portal/overview.html",
@@ -95,7 +95,7 @@ def show() -> str:
         full=[one for one in gauges if one.level != "fine"],
         statement=statement,
         remarks=[one for one in remarks if one.kind != "quota" or one.key_id],
-        keys=listed,
+        has_keys=has_keys,
         paces=paces(pace),
         totals=totals,
         earlier=earlier,
