@@ -98,7 +98,7 @@ def test_every_metric_and_label_is_one_that_the_code_emits(expression):
         assert selector.name in known
         given |= known[selector.name]
         assert {matcher.name for matcher in selector.matchers.matchers} <= known[selector.name]
-    given |= set(re.findall(r'"(\w+)", "\$1", "', expression))
+    given |= set(re.findall(r', "(\w+)", "[^"]*", "', expression))  # what label_replace and label_join write
     for node in nodes:
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
             assert set(node.modifier.labels) <= given
@@ -135,7 +135,7 @@ def test_part_of_a_histogram_is_asked_of_histograms_only():
 
 def test_rate_keeps_the_labels_asked_for():
     assert rate(TOKENS, by=(MODEL, ROUTE), scope=EVERYTHING) == (
-        "sum by (gen_ai_request_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
+        "sum by (gen_ai_response_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
     )
 
 

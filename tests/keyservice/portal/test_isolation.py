@@ -19,7 +19,8 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.password.save_preferences portal.password.switch_account""",
     "every member, about the account": """
         portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show
-        portal.key_table.export portal.key_table.export_json portal.notifications.show portal.tokens.show
+        portal.key_table.export portal.key_table.export_json portal.key_choice.find portal.notifications.show
+        portal.tokens.show
         portal.usage_table.export_csv portal.usage_table.export_json
         portal.calls.show portal.calls.read
         portal.calls.export portal.calls.export_json portal.audit.show portal.audit.export portal.audit.read

@@ -14,7 +14,6 @@ from keygauge.metrics import (
     ROUTE,
     SERIES_FOLDED,
     SPOOL_AGE,
-    SPOOL_EVENTS,
     TOKEN_TYPE,
     TOKENS,
     label,
@@ -180,13 +179,8 @@ def _processes(thresholds: Thresholds) -> list[View]:
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(10, thresholds.beat_age_s),
+            width=12,
             alerts=("InstrumentSilent",),
-        ),
-        lines(
-            "Spooled events",
-            "How many events on the processes' disks are not yet in the ledger?",
-            [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_EVENTS)})", _BY_PROCESS)],
-            unit="short",
         ),
         lines(
             "Spool age",
@@ -194,6 +188,7 @@ def _processes(thresholds: Thresholds) -> list[View]:
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(60, thresholds.spool_age_s),
+            width=12,
             alerts=("SpoolGrowing",),
         ),
         table(

@@ -13,11 +13,10 @@ from typing import Any
 from keygauge import service_metrics as service
 from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, Metric, label
 from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
-from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, SCOPE, like, select
+from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, NO_MODEL, SCOPE, like, select
 
 _ANYTHING = ".*"  # matches the absence of a label too; never put it into a list of SQL
 STATUS_CLASSES = ("2xx", "4xx", "429", "5xx")  # 2xx are all below 400
-NO_MODEL = "no model"  # stands for the model of calls that have none
 
 # The lists that SQL compares with. One may be empty, and IN () is no SQL: `= ANY` an empty array is.
 ACCOUNTS, KEYS, ENDPOINTS, MODELS = (
@@ -46,6 +45,7 @@ def variables(names: Collection[str]) -> list[Json]:
         "status": variable(
             "status", "custom", ",".join(STATUS_CLASSES), label="Status", includeAll=True, multi=True, refresh=0
         ),
+        "address": variable("address", "textbox", "", label="Client address", chosen=""),
         "trace": variable("trace", "textbox", "", label="Trace id", chosen=""),
         "before": variable("before", "textbox", "", label="Before (ms)", chosen=""),
         "job": _query("job", "Service", f"label_values({REQUESTS.prometheus_name}, {JOB})", allValue=_ANYTHING),

@@ -55,6 +55,8 @@ class WsgiResponder(Responder, eq=False):
     def refuse(self, answer: Answer) -> list[bytes]:
         """Answer in the app's place."""
         status, headers, body = answer
+        if self.may_name_model:
+            self.runtime.attempt("read", self._read_model)
         self.call.status = status
         self.call.response_bytes = len(body)
         self.end(complete=True)
@@ -84,6 +86,10 @@ class WsgiResponder(Responder, eq=False):
             self.end(complete=True)
             return chunks
         return PassingAnswer(self, chunks)
+
+    def _read_model(self) -> None:
+        """Read the body, where the server has, since it may name the model: a thread waits for no client here."""
+        self._note_sent(request_body.read_buffered(self._environ))
 
     @property
     def path(self) -> str:

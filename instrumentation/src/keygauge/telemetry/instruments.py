@@ -26,6 +26,7 @@ _FIELDS = {
     metrics.KEY: "key",
     metrics.ROUTE: "route",
     metrics.MODEL: "model",
+    metrics.REQUESTED_MODEL: "requested",
     metrics.METHOD: "method",
     metrics.STATUS: "status",
     metrics.ERROR: "error",
@@ -64,13 +65,14 @@ class Histograms:
         """Record the times of one call, in its context: so a span becomes its exemplar."""
         duration_s = _seconds(call.started_ns, call.ended_ns)
         context = call.context
-        self._duration.record(duration_s, (series.route, series.model, _status_class(series.status)), context)
+        models = (series.model, series.requested)
+        self._duration.record(duration_s, (series.route, *models, _status_class(series.status)), context)
         if series.stream is None:
             return
         self._stream_duration.record(duration_s, (series.route, series.stream), context)
         if not call.first_byte_ns:
             return
-        who = (series.model, series.provider)
+        who = (*models, series.provider)
         self._first_token.record(_seconds(call.started_ns, call.first_byte_ns), who, context)
         tokens = (call.usage.output_tokens or 0) if call.usage else 0
         if tokens > 1:
@@ -97,12 +99,8 @@ def _counters(aggregator: Aggregator) -> dict[Metric, Callable[[], Counts]]:
     def by(metric: Metric, read: Callable[[Counters], int]) -> Callable[[], Counts]:
         return lambda: _sum(aggregator.cells(), metric, read)
 
-    def requests() -> Counts:
-        aggregator.begin_collection()  # this metric is the first of each; histograms come after all callbacks
-        return _sum(aggregator.cells(), metrics.REQUESTS, _requests)
-
     return {
-        metrics.REQUESTS: requests,
+        metrics.REQUESTS: by(metrics.REQUESTS, _requests),
         metrics.ACTIVE: lambda: _by_name(aggregator.active()),
         metrics.STREAM_ACTIVE: lambda: _by_name(aggregator.streams()),
         metrics.STREAM_MESSAGES: by(metrics.STREAM_MESSAGES, lambda cell: cell.messages),

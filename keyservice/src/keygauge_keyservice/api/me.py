@@ -23,7 +23,7 @@ from keygauge_keyservice.limits.definitions import Period, Subject, Unit
 from keygauge_keyservice.reading import read_query
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_pace
-from keygauge_keyservice.usage.quota import find_quotas
+from keygauge_keyservice.usage.quota import find_of_account, find_of_key
 from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.key_auth import require_key, require_shown
@@ -152,13 +152,13 @@ def _counted(connection: Connection, key: Key, now: datetime) -> dict[tuple[str,
     for whose, key_id in (("account", None), ("key", key.id)):
         for rate in find_pace(connection, key.account_id, key_id=key_id, now=now).rates:
             counted[whose, rate.name] = {"used": rate.used, "remaining": max(0, rate.amount - rate.used)}
-    for quota in find_quotas(connection, key.account_id, now=now):
-        if quota.key_id in {None, key.id}:
-            counted["key" if quota.key_id else "account", quota.name] = {
-                "used": quota.used,
-                "remaining": quota.remaining,
-                "resets_at": quota.resets_at,
-            }
+    quotas = find_of_account(connection, key.account_id, now=now)
+    for quota in (*quotas, *find_of_key(connection, key.account_id, key.id, now=now)):
+        counted["key" if quota.key_id else "account", quota.name] = {
+            "used": quota.used,
+            "remaining": quota.remaining,
+            "resets_at": quota.resets_at,
+        }
     return counted
 
 

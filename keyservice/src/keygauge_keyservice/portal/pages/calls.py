@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 
@@ -55,22 +55,23 @@ def show() -> str | Response:
     shown = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone())
     given = _given()
     with services().connection() as connection:
-        listed = own_keys.listed(connection, given.get("key"))
-        labels = own_keys.labels(listed)
-        if "key" in given:
-            given["key"] = own_keys.id_of(given["key"], labels)
-        key = require_own(connection, given["key"]) if "key" in given else None
+        key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
+        if key:
+            given["key"] = key.id
         page = _page(connection, _selected(shown, key, given))
-        names = _names(connection, {one.id: one.name for one in listed}, page.calls)
+        names = own_keys.names(connection, [call.key_id for call in page.calls])
+        is_rows_only = "live" in request.args
+        listed = [] if is_rows_only else own_keys.offered(connection)
     parts = {"page": page, "names": names, "place": call_log.place_of}
-    if "live" in request.args:
+    if is_rows_only:
         return _unless_known(render_template("portal/call_rows.html", **parts), page)
     return render_template(
         "portal/calls.html",
         date_range=shown,
         presets=date_range.PRESETS,
         key=key,
-        key_labels=labels,
+        key_labels=own_keys.labels([*listed, key] if key and key not in listed else listed),
+        is_part_of_keys=len(listed) == own_keys.OFFERED_MAX,
         statuses=_STATUSES,
         given=given,
         query=shown.query | given,
@@ -108,7 +109,7 @@ def export_json() -> Response:
     """Answer with a page of the chosen calls as JSON."""
     shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
-        key = require_own(connection, given["key"]) if "key" in given else None
+        key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
         page = _page(connection, _selected(shown, key, given), limit=call_log.PAGE_MAX)
     documents = [vars(call) | {"id": str(call.id), "time": call.time.isoformat()} for call in page.calls]
     return jsonify({"calls": documents, "next": str(page.next) if page.next else None})
@@ -117,7 +118,7 @@ def export_json() -> Response:
 def _all() -> Iterator[LoggedCall]:
     shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
-        key = require_own(connection, given["key"]) if "key" in given else None
+        key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
         selected = _selected(shown, key, given)
         _page(connection, selected, limit=1)  # what is wrong with the filters is told before the answer begins
     return call_log.read_all(services().connection, **selected)
@@ -159,10 +160,3 @@ def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -
         return call_log.find_page(connection, after=Place.parse(after) if after else None, limit=limit, **selected)
     except UsageError as error:
         raise Problem(422, "bad_filter", f"{error}.") from error
-
-
-def _names(connection: Connection, names: dict[str, str], shown: Sequence[LoggedCall]) -> dict[str, str]:
-    """Add the names of other keys that made some of the calls, deleted ones too."""
-    for key_id in {call.key_id for call in shown} - names.keys():
-        names[key_id] = own_keys.name_of(require_own(connection, key_id))
-    return names

@@ -108,7 +108,7 @@ def _page(
         key = require_own(connection, key_id)
         living = rotation.list_secrets(connection, key_id)
         limits = key_limits.find(connection, key_id)
-        quotas = [one for one in quota.find_quotas(connection, key.account_id) if one.key_id == key_id]
+        quotas = quota.find_of_key(connection, key.account_id, key_id)
         history = audit.find_entries(connection, key.account_id, subject=key_id, limit=_HISTORY)
         month = date_range.of_preset("30d", now=datetime.now(UTC), zone=reader.zone())
         selection = usage.Selection(account_id=key.account_id, start=month.start, end=month.end, key_id=key_id)

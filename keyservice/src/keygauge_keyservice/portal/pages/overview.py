@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, Response, render_template, request
 
+from keygauge.warning_levels import QUOTA_NEAR
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
@@ -15,7 +16,7 @@ from keygauge_keyservice.portal import auth, date_range, formatting, limit_text,
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.notices import NEAR, PERIODS
+from keygauge_keyservice.portal.notices import PERIODS
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.quota import Quota
@@ -45,7 +46,7 @@ class Gauge:
         """Return a class of the stylesheet."""
         if self.percent >= 100:  # noqa: PLR2004 - percent
             return "over"
-        return "near" if self.percent >= NEAR * 100 else "fine"
+        return "near" if self.percent >= QUOTA_NEAR * 100 else "fine"
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ def show() -> str:
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
-        quotas = quota.find_quotas(connection, account_id, now=now)
+        quotas = quota.find_of_account(connection, account_id, now=now)
         statement = billing.find_statement(connection, account_id, now=now)
         pace = find_pace(connection, account_id, now=now)
-        listed = keys.list_keys(connection, account_id, limit=1)
+        has_keys = bool(keys.list_keys(connection, account_id, limit=1))
         remarks = notices.find_with(connection, account_id, quotas, now=now)
         before = month.previous(now=now)
         totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
@@ -83,7 +84,7 @@ def show() -> str:
         points = usage.series(
             connection, account_id=account_id, start=month.start, end=month.end, bucket="day", zone=month.zone.key
         )
-    gauges = [gauge(found) for found in quotas if found.key_id is None]
+    gauges = [gauge(found) for found in quotas]
     charts = ("requests", "tokens") if totals.tokens else ("requests",)
     return render_template(
         "portal/overview.html",
@@ -94,7 +95,7 @@ def show() -> str:
         full=[one for one in gauges if one.level != "fine"],
         statement=statement,
         remarks=[one for one in remarks if one.kind != "quota" or one.key_id],
-        keys=listed,
+        has_keys=has_keys,
         paces=paces(pace),
         totals=totals,
         earlier=earlier,
