@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from keygauge.networks import parse_networks
 from keygauge.provider_rule import parse_rule
+from keygauge.telemetry import gen_ai
 
 Mode = Literal["enforce", "observe"]
 
@@ -144,6 +145,10 @@ class Settings:
             "credential_header": os.environ.get("KEYGAUGE_CREDENTIAL_HEADER") or None,
             "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
         }
+        try:
+            gen_ai.chosen()
+        except gen_ai.ProfileError as error:
+            raise SettingsError(str(error)) from error
         switches = {name: _switch(name) for name in _SWITCHES}
         read["imported_keys"] = switches["KEYGAUGE_IMPORTED_KEYS"]
         if os.environ.get("KEYGAUGE_ESTIMATE_USAGE"):
