@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from keygauge import conventions
 from keygauge.networks import parse_networks
 from keygauge.provider_rule import parse_rule
-from keygauge.telemetry import gen_ai
 
 Mode = Literal["enforce", "observe"]
 
@@ -146,8 +146,8 @@ class Settings:
             "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
         }
         try:
-            gen_ai.chosen()
-        except gen_ai.ProfileError as error:
+            conventions.chosen()
+        except conventions.ProfileError as error:
             raise SettingsError(str(error)) from error
         switches = {name: _switch(name) for name in _SWITCHES}
         read["imported_keys"] = switches["KEYGAUGE_IMPORTED_KEYS"]

@@ -10,11 +10,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import set_span_in_context
 
+from keygauge import conventions
 from keygauge.call import Call
+from keygauge.conventions import GEN_AI, LATEST
 from keygauge.settings import Settings, SettingsError
 from keygauge.telemetry import gen_ai, tracing
 from keygauge.telemetry.aggregator import Aggregator
-from keygauge.telemetry.gen_ai import GEN_AI, LATEST
 from keygauge.telemetry.instruments import instrument
 from keygauge.usage import Usage
 
@@ -99,9 +100,9 @@ CHOICES = {"1.41": {GEN_AI}, "latest": {LATEST}, "side by side": {GEN_AI, LATEST
 def environment(monkeypatch):
     monkeypatch.delenv("KEYGAUGE_SEMCONV", raising=False)
     monkeypatch.delenv("OTEL_SEMCONV_STABILITY_OPT_IN", raising=False)
-    gen_ai.chosen.cache_clear()
+    conventions.chosen.cache_clear()
     yield monkeypatch
-    gen_ai.chosen.cache_clear()
+    conventions.chosen.cache_clear()
 
 
 def make_call(**fields):
@@ -155,7 +156,7 @@ def test_metrics_are_those_of_the_registry(profiles):
 
 def test_nothing_is_told_where_nothing_is_chosen():
     assert read((), stream_call()) == {}
-    assert gen_ai.chosen() == frozenset()
+    assert conventions.chosen() == frozenset()
 
 
 def values(found, name):
@@ -268,7 +269,7 @@ def test_environment_chooses(environment, own, opted_in, profiles):
     for name, value in (("KEYGAUGE_SEMCONV", own), ("OTEL_SEMCONV_STABILITY_OPT_IN", opted_in)):
         if value is not None:
             environment.setenv(name, value)
-    assert gen_ai.chosen() == profiles
+    assert conventions.chosen() == profiles
 
 
 def test_profile_that_there_is_not_is_refused(environment):

@@ -6,10 +6,8 @@ tokens by kind. Both may be chosen, for a migration; what they have alike is tol
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any, Final
 
 from opentelemetry.metrics import Meter
@@ -17,25 +15,16 @@ from opentelemetry.metrics import Meter
 from keygauge import metrics
 from keygauge.call import Call
 from keygauge.clock import SECOND
+from keygauge.conventions import GEN_AI, LATEST
 from keygauge.metrics import Metric
 from keygauge.telemetry.labels import OTHER_METHOD, Labels
 from keygauge.usage import Usage
-
-GEN_AI: Final = "gen_ai"
-LATEST: Final = "gen_ai_latest"
-PROFILES: Final = frozenset({GEN_AI, LATEST})
 
 OPERATION: Final = "gen_ai.operation.name"
 MODALITY: Final = "gen_ai.token.modality"
 _UNKNOWN: Final = "unknown"  # a modality
 
 _REFUSED: Final = 400
-_OPT_IN: Mapping[str, frozenset[str]] = {  # of OTEL_SEMCONV_STABILITY_OPT_IN, which names other conventions too
-    "gen_ai": frozenset({GEN_AI}),
-    "gen_ai/dup": PROFILES,
-    "gen_ai_latest_experimental": frozenset({LATEST}),
-    "gen_ai_latest_experimental/dup": PROFILES,
-}
 _OPERATIONS = (  # by what a route ends with; all else is a chat
     (re.compile(r":(?:batch)?embed\w*|/embed(?:dings?)?$", re.IGNORECASE), "embeddings"),
     (re.compile(r"(?<!/chat)/completions?$|/api/generate$", re.IGNORECASE), "text_completion"),
@@ -120,29 +109,6 @@ _CACHE_WRITE_ATTRIBUTES = {
 }
 
 Record = Callable[[float, dict[str, Any], Any], None]
-
-
-class ProfileError(ValueError):
-    """The environment names a profile that there is not."""
-
-
-@lru_cache(maxsize=1)
-def chosen() -> frozenset[str]:
-    """Return the profiles that the environment chooses, read once; none by default.
-
-    Raises:
-        ProfileError: `KEYGAUGE_SEMCONV` names one that there is not.
-    """
-    own = _words("KEYGAUGE_SEMCONV")
-    if not own:
-        return frozenset().union(*(_OPT_IN.get(word, frozenset()) for word in _words("OTEL_SEMCONV_STABILITY_OPT_IN")))
-    if unknown := own - PROFILES - {"none"}:
-        raise ProfileError(f"KEYGAUGE_SEMCONV has {min(unknown)!r}: give none, {GEN_AI}, {LATEST}, or both by a comma")
-    return own & PROFILES
-
-
-def _words(variable: str) -> frozenset[str]:
-    return frozenset(filter(None, map(str.strip, os.environ.get(variable, "").lower().split(","))))
 
 
 class GenAiMetrics:
