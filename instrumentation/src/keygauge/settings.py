@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from keygauge import conventions
 from keygauge.networks import parse_networks
 from keygauge.provider_rule import parse_rule
 
@@ -155,6 +156,10 @@ class Settings:
             "key_status_path": os.environ.get("KEYGAUGE_KEY_STATUS_PATH") or None,
             "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
         }
+        try:
+            conventions.chosen()
+        except conventions.ProfileError as error:
+            raise SettingsError(str(error)) from error
         switches = {name: _switch(name) for name in _SWITCHES}
         read["imported_keys"] = switches["KEYGAUGE_IMPORTED_KEYS"]
         if os.environ.get("KEYGAUGE_ESTIMATE_USAGE"):

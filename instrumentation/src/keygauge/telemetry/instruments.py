@@ -11,8 +11,9 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from keygauge import metrics
 from keygauge.call import Call
 from keygauge.metrics import Metric
-from keygauge.telemetry.aggregator import GIVE_WAY, Aggregator
+from keygauge.telemetry.aggregator import GIVE_WAY, Aggregator, Observe
 from keygauge.telemetry.counters import Counters
+from keygauge.telemetry.gen_ai import GenAiMetrics
 from keygauge.telemetry.labels import NO_STATUS, Labels
 
 Gauge = Callable[[], float | None]  # None: nothing to tell now
@@ -38,8 +39,13 @@ _FIELDS = {
 }
 
 
-def instrument(meter: Meter, aggregator: Aggregator, *, gauges: Mapping[Metric, Gauge]) -> None:
-    """Make every instrument on `meter`; the aggregator's observations go to its histograms from now on."""
+def instrument(
+    meter: Meter, aggregator: Aggregator, *, gauges: Mapping[Metric, Gauge], profiles: frozenset[str] = frozenset()
+) -> None:
+    """Make every instrument on `meter`, and those of `gen_ai.PROFILES` that are asked for.
+
+    The aggregator's observations go to its histograms from now on.
+    """
     for metric, count in _counters(aggregator).items():
         make = (
             meter.create_observable_up_down_counter
@@ -49,7 +55,20 @@ def instrument(meter: Meter, aggregator: Aggregator, *, gauges: Mapping[Metric, 
         make(metric.name, [_callback(metric, count, aggregator)], metric.unit, metric.description)
     for metric, gauge in gauges.items():
         meter.create_observable_gauge(metric.name, [_gauge_callback(gauge)], metric.unit, metric.description)
-    aggregator.observe = Histograms(meter).observe
+    aggregator.observe = _observer(meter, profiles)
+
+
+def _observer(meter: Meter, profiles: frozenset[str]) -> Observe:
+    own = Histograms(meter).observe
+    if not profiles:
+        return own
+    conventions = GenAiMetrics(meter, profiles).observe
+
+    def observe(series: Labels, call: Call) -> None:
+        own(series, call)
+        conventions(series, call)
+
+    return observe
 
 
 class Histograms:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
-from keygauge import metrics
+from keygauge import conventions, metrics
 from keygauge.call import Call
+from keygauge.telemetry import gen_ai
 
 
 def find(call: Call) -> None:
@@ -44,6 +45,9 @@ def describe(call: Call) -> None:
         span.set_attribute(metrics.MODEL, call.model)
     if call.provider is not None:
         span.set_attribute(metrics.PROVIDER, call.provider)
+    if profiles := conventions.chosen():
+        for name, value in gen_ai.span_attributes(call, profiles).items():
+            span.set_attribute(name, value)
     if call.usage is None:
         return
     for name, count in (
