@@ -84,9 +84,9 @@ def _plant(connection, names):
     connection.execute("INSERT INTO account (id, name, plan_id) VALUES ('a1', 'Ada', 'free')")
     connection.execute(
         "INSERT INTO key (id, account_id, name, created_at, expires_at) VALUES ('k1', 'a1', 'prod', now(), now() + "
-        "interval '2 days'), ('k2', 'a1', 'old', now() - interval '60 days', NULL)"
+        "interval '2 days'), ('k2', 'a1', 'old', now() - interval '90 days', NULL)"
     )
-    connection.execute("UPDATE key SET last_used_at = now() - interval '40 days' WHERE id = 'k1'")
+    connection.execute("UPDATE key SET last_used_at = now() - interval '70 days' WHERE id = 'k1'")
     connection.execute(
         "INSERT INTO plan_limit (plan_id, name, unit, amount, period) VALUES ('free', 'm', 'token', 9, 'day')"
     )

@@ -35,7 +35,7 @@ def _series():
     known = {
         queries.ALERTS: ALERT_LABELS,
         queries.SINCE: ALERT_LABELS - {"alertstate"},
-        queries.UP: {JOB},
+        queries.UP: {JOB, queries.INSTANCE},
         **{record.name: {JOB, label(KEY)} for record in records(Thresholds())},
     }
     for metric in metrics.ALL:
@@ -135,7 +135,7 @@ def test_part_of_a_histogram_is_asked_of_histograms_only():
 
 def test_rate_keeps_the_labels_asked_for():
     assert rate(TOKENS, by=(MODEL, ROUTE), scope=EVERYTHING) == (
-        "sum by (gen_ai_request_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
+        "sum by (gen_ai_response_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
     )
 
 

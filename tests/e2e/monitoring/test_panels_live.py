@@ -133,7 +133,7 @@ def _neglect(stack, key_id):
     """Let the key's last use and its secret be old, as only time can, and the ledger lack a call."""
     with psycopg.connect(stack.database_url) as connection:
         connection.execute(
-            "UPDATE key SET last_used_at = now() - interval '40 days', rotate_every_days = 30 WHERE id = %s", (key_id,)
+            "UPDATE key SET last_used_at = now() - interval '70 days', rotate_every_days = 30 WHERE id = %s", (key_id,)
         )
         connection.execute("UPDATE key_secret SET created_at = now() - interval '40 days' WHERE key_id = %s", (key_id,))
         connection.execute("UPDATE spool_hour SET requests = requests - 1")

@@ -121,7 +121,7 @@ def make_call(**fields):
 
 def record_everything(aggregator, **fields):
     times = {"first_byte_ns": SECOND_NS + 1000, "stream": "sse", "messages": 3}
-    labels = {"model": "m1", "provider": "p1", "error": "E", "limit": "rpm", "missing": "x"}
+    labels = {"model": "m1", "requested_model": "r1", "provider": "p1", "error": "E", "limit": "rpm", "missing": "x"}
     sizes = {"request_bytes": 10, "response_bytes": 20, "usage": Usage(100, 11, 60, 7, 5)}
     call = make_call(**times, **labels, **sizes, **fields)
     aggregator.started(call)

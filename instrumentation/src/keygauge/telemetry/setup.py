@@ -195,7 +195,7 @@ def _prometheus_reader() -> MetricReader:
 def _limits() -> dict[Any, int]:
     sdk = _import("opentelemetry.sdk.metrics", "sdk")
     # Our own folding keeps below this; the SDK's default of 2000 would fold keys into otel.metric.overflow.
-    return dict.fromkeys((sdk.ObservableCounter, sdk.ObservableUpDownCounter, sdk.Histogram), SERIES)
+    return dict.fromkeys((sdk.Counter, sdk.ObservableCounter, sdk.ObservableUpDownCounter, sdk.Histogram), SERIES)
 
 
 def _import(name: str, extra: str) -> Any:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from flask import url_for
 
+from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_NEAR, UNUSED_DAYS
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
@@ -19,10 +20,9 @@ from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.quota import Quota
 from keygauge_keyservice.usage.usage import Part
 
-NEAR = 0.8  # of a quota
 PERIODS = {"day": "today", "month": "this month"}
-_EXPIRES_SOON = timedelta(days=14)
-_UNUSED = timedelta(days=60)
+_EXPIRES_SOON = timedelta(days=EXPIRES_SOON_DAYS)
+_UNUSED = timedelta(days=UNUSED_DAYS)
 _AGEING_MAX = 500  # keys that are looked at: those that expire first
 _NEAR_MAX, _WRONG_MAX = 100, 100  # … whose quotas are fullest, and that have most client errors
 _ERRORS_MIN, _ERRORS_SHARE = 20, 0.1  # of a key's calls in a day: a program that repeats its mistake
@@ -66,7 +66,7 @@ def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], 
         start=since,
         end=now,
     ).parts
-    quotas = [*quotas, *quota.find_near(connection, account_id, share=NEAR, most=_NEAR_MAX, now=now)]
+    quotas = [*quotas, *quota.find_near(connection, account_id, share=QUOTA_NEAR, most=_NEAR_MAX, now=now)]
     fresh = addresses.find_new(connection, account_id, now=now)
     ids = {one.key_id for one in quotas if one.key_id} | {part.group for part in day}
     names = keys.names(connection, account_id, ids)
@@ -79,7 +79,7 @@ def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], 
 def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark]:
     """Remark on quotas and budgets that run out, the account's and its keys'."""
     for one in quotas:
-        if one.amount and not one.dry_run and one.used >= NEAR * one.amount:
+        if one.amount and not one.dry_run and one.used >= QUOTA_NEAR * one.amount:
             unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"
             unit = "credit budget" if one.credit_nanousd else unit
             whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""

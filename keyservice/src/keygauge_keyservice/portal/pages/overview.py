@@ -9,6 +9,7 @@ from typing import cast, get_args
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 
+from keygauge.warning_levels import QUOTA_NEAR
 from keygauge_keyservice.accounts import accounts, dismissals, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.errors import Problem
@@ -17,7 +18,7 @@ from keygauge_keyservice.portal import auth, date_range, formatting, limit_text,
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.notices import NEAR, PERIODS
+from keygauge_keyservice.portal.notices import PERIODS
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.quota import Quota
@@ -48,7 +49,7 @@ class Gauge:
         """Return a class of the stylesheet."""
         if self.percent >= 100:  # noqa: PLR2004 - percent
             return "over"
-        return "near" if self.percent >= NEAR * 100 else "fine"
+        return "near" if self.percent >= QUOTA_NEAR * 100 else "fine"
 
 
 @dataclass(frozen=True)
