@@ -42,7 +42,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
         portal.operator.find_keys portal.operator.list_plans portal.operator.list_prices portal.operator.add_price
         portal.operator.export portal.operator.export_json portal.operator.search
-        portal.operator.change_plans portal.operator.invite portal.operator.set_key_status
+        portal.operator.change_plans portal.operator.invite portal.operator.set_key_status portal.operator.set_paid
         portal.operator.confirm_suspend""",
     "the admin token": """
         api_accounts.create api_accounts.change api_members.invite api_members.withdraw api_members.change

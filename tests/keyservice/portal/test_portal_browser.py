@@ -17,6 +17,7 @@ from keygauge_keyservice.accounts import invitations, login_throttle, members
 from keygauge_keyservice.accounts.oidc import Provider
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.portal import own_keys
 
 pytestmark = pytest.mark.timeout(300)  # axe-core looks at some pages for seconds when the machine is busy
 
@@ -164,11 +165,20 @@ def complaints_of_axe(page, *rules):
     return [(one["id"], [node["html"][:160] for node in one["nodes"][:3]]) for one in found]
 
 
+# What a finger cannot hit: lower than 44 px, but for links in running text; of a box the label that holds it counts.
+TOO_LOW = """() => [...document.querySelectorAll("a, button, input, select, textarea, summary")]
+    .filter(node => node.checkVisibility() && !node.matches(".skip") && getComputedStyle(node).display !== "inline")
+    .map(node => [node.outerHTML.slice(0, 120), node.type === "checkbox" ? node.closest("label") || node : node])
+    .filter(([, node]) => node.getBoundingClientRect().height < 43.5).map(([text]) => text)"""
+
+
 def inspect(page, *paths, status=200):
     """Open pages in the screen and colours of their browser, and look at their contrast in the other colours too."""
     for path in paths:
         assert page.goto(path).status == status, path
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        if page.viewport_size == PHONE:
+            assert page.evaluate(TOO_LOW) == [], path
         assert complaints_of_axe(page) == [], path
         was_dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
         page.emulate_media(color_scheme="light" if was_dark else "dark")
@@ -486,5 +496,64 @@ def test_person_joins_by_a_link_and_an_operator_looks_on(chromium, address, conn
             assert complaints_of_axe(page) == [], path
         page.get_by_role("button", name="View as customer").click()
         expect(page.get_by_text("You are viewing this account as the customer.")).to_be_visible()
+        page.get_by_role("button", name="Exit").click()
+        expect(page.get_by_role("heading", name="Accounts")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 820, 390])
+def test_member_far_away_uses_the_portal_by_keyboard(
+    chromium, address, connection, customer, record, settings, monkeypatch, width
+):
+    monkeypatch.setattr(own_keys, "OFFERED_MAX", 1)
+    soon = datetime(2030, 1, 31, 20, 30, tzinfo=UTC)
+    keys.create(
+        connection, peppers=settings.peppers, account_id=customer.account.id, name="second", expires_at=soon, actor="t"
+    )
+    keys.change(connection, customer.key.id, actor="test", expires_at=datetime.now(UTC) + timedelta(days=3))
+    record(customer, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)})
+    far = {"timezone_id": "Asia/Kathmandu", "locale": "de-DE", "viewport": {"width": width, "height": 844}}
+    with browsing(chromium, address, **far) as page:
+        sign_in(page, customer)
+        page.goto("/")
+        expect(page.get_by_text("Times are in Asia/Kathmandu")).to_be_visible()
+        page.get_by_role("button", name="Dismiss: ").press("Enter")
+        expect(page.get_by_text("No alerts.")).to_be_visible()
+        page.goto("/password")
+        page.get_by_label("Clock").select_option("12-hour, 6:00 PM")
+        page.get_by_role("button", name="Save settings").press("Enter")
+        expect(page.get_by_role("status")).to_have_text("Settings saved.")
+        page.goto("/usage")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert page.locator("#key-labels option").count() == 1
+        page.get_by_label("Key", exact=True).press_sequentially("seco")
+        expect(page.locator('#key-labels option[value="second"]')).to_have_count(1)
+        page.get_by_label("Key", exact=True).press_sequentially("nd")
+        page.keyboard.press("Tab")
+        page.wait_for_url("**key=second*")
+        expect(page.get_by_role("heading", name="No usage in this range")).to_be_visible()
+        page.goto("/keys?sort=-expires")
+        page.get_by_role("link", name="second").press("Enter")
+        expect(page.get_by_text("01.02.2030, 2:15 AM UTC+05:45")).to_be_visible()
+
+
+def test_operator_sees_a_customers_pages_and_changes_nothing(chromium, address, connection, customer):
+    operator = {"email": "op@example.com", "password": "a long password", "role": "operator"}
+    members.create(connection, account_id=None, **operator, actor="test")
+    with browsing(chromium, address, viewport=PHONE) as page:
+        page.goto("/sign-in")
+        page.get_by_label("E-mail address").fill(operator["email"])
+        page.get_by_label("Password").fill(operator["password"])
+        page.get_by_role("button", name="Sign in", exact=True).click()
+        page.goto(f"/operator/accounts/{customer.account.id}")
+        page.get_by_label("E-mail address").fill("grace@acme.example")
+        page.get_by_role("button", name="Create invite link").click()
+        expect(page.locator("#link")).to_contain_text("/invitation/")
+        page.get_by_role("link", name="Back to the account").click()
+        page.get_by_role("button", name="View as customer").click()
+        for path in ("/", "/keys", f"/keys/{customer.key.id}", "/members", "/notifications", "/billing", "/usage"):
+            page.goto(path)
+            expect(page.get_by_text("Changes are turned off.")).to_be_visible()
+            buttons = page.locator("main form[method=post] button")
+            assert buttons.count() == 0, (path, buttons.first.inner_text())
         page.get_by_role("button", name="Exit").click()
         expect(page.get_by_role("heading", name="Accounts")).to_be_visible()

@@ -43,6 +43,8 @@ class Invoice(Struct):
     input_tokens: int
     output_tokens: int
     closed_at: datetime
+    paid_at: datetime | None
+    due_on: date
     total_nanousd: int
 
 

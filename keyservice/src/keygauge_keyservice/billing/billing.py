@@ -16,10 +16,12 @@ from typing import Any
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.billing import forecast
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.usage import usage
 
 GRACE = timedelta(days=1)
+TERMS = timedelta(days=14)
 PRICE_MAX = 10**15  # nano-USD: a million dollars a month
 
 _DUE = """/* billing.due */
@@ -65,6 +67,12 @@ class Invoice:
     input_tokens: int
     output_tokens: int
     closed_at: datetime
+    paid_at: datetime | None = None
+
+    @property
+    def due_on(self) -> date:
+        """By when it is to be paid, in UTC."""
+        return (self.closed_at + TERMS).date()
 
     @property
     def total_nanousd(self) -> int:
@@ -153,6 +161,26 @@ def list_invoices(
         {"id": account_id, "period": period, "last_id": last_id, "limit": limit},
     )
     return [Invoice(**row) for row in rows]
+
+
+def set_paid(
+    connection: Connection, account_id: str, period: date, *, is_paid: bool, actor: str, now: datetime | None = None
+) -> None:
+    """Say that an invoice is paid, or is not after all.
+
+    Raises:
+        Problem: 404, there is no such invoice.
+    """
+    with connection.transaction():
+        row = connection.execute(
+            "/* billing.set_paid */ UPDATE invoice SET paid_at = CASE WHEN %s THEN coalesce(paid_at, %s) END "
+            "WHERE account_id = %s AND period = %s RETURNING period",
+            (is_paid, now or datetime.now(UTC), account_id, period),
+        ).fetchone()
+        if row is None:
+            raise Problem(404, "invoice_not_found", "There is no invoice for this month.")
+        action = "invoice.pay" if is_paid else "invoice.unpay"
+        audit.append(connection, account_id=account_id, actor=actor, action=action, subject=f"{period:%Y-%m}")
 
 
 def find_plan_price(connection: Connection, plan_id: str) -> int | None:

@@ -10,12 +10,14 @@ from typing import Any
 from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.csv_stream import usd
 
-_NAMES = (*(name.name for name in fields(Invoice)), "total_nanousd")
+_NAMES = (*(name.name for name in fields(Invoice)), "due_on", "total_nanousd")
 
 
 def document(found: Invoice | Statement) -> dict[str, Any]:
     """Write an invoice, or the current period, for JSON."""
-    values = asdict(found) | ({"total_nanousd": found.total_nanousd} if isinstance(found, Invoice) else {})
+    values = asdict(found)
+    if isinstance(found, Invoice):
+        values |= {"due_on": found.due_on, "total_nanousd": found.total_nanousd}
     return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
 
 

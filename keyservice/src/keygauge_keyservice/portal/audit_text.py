@@ -19,6 +19,8 @@ _ACTIONS = {
     "account.suspend": "Account suspended",
     "channel.create": "Notification added",
     "channel.delete": "Notification removed",
+    "invoice.pay": "Invoice marked as paid",
+    "invoice.unpay": "Invoice marked as unpaid",
     "key.change": "Key updated",
     "key.create": "Key created",
     "key.delete": "Key deleted",

@@ -201,6 +201,11 @@ def _time(local: datetime, minutes: str) -> str:
     )
 
 
+def date_text(value: date) -> str:
+    """Write a date that belongs to no zone: 21 Nov 2026."""
+    return f"{value:%-d %b %Y}" if reader.is_english() else format_date(value, "medium", reader.locale())
+
+
 def month(first: date) -> str:
     """Write a month: November 2026."""
     return f"{first:%B %Y}" if reader.is_english() else format_skeleton("yMMMM", first, locale=reader.locale())
@@ -228,6 +233,7 @@ def install(portal: Blueprint) -> None:
 
 
 def _add_filters(state: BlueprintSetupState) -> None:
+    state.app.add_template_filter(date_text, "date")
     filters = (count, short, money, cents, duration, day, month, utc_day, clock, ago, time_label, zone_name, host)
     state.app.jinja_env.filters.update({function.__name__: function for function in filters})
     state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from keygauge_keyservice.accounts import accounts, members, plans
+from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.pricing import own_prices
 
@@ -200,3 +201,22 @@ def test_accounts_near_their_limits_come_first(connection, operating, customer, 
     assert page.index(stranger.account.name) < page.index(customer.account.name)
     assert '<span class="badge warn">90%</span>' in page
     assert "<span>20%</span>" in page
+
+
+def test_invoice_is_due_overdue_and_paid(connection, operating, signed_in, customer):
+    billing.set_plan_price(connection, "pro", 49 * 10**9, actor="test")
+    connection.execute("UPDATE account SET created_at = '2026-04-01'")
+    billing.close_periods(connection, now=datetime(2026, 5, 2, tzinfo=UTC))
+    assert "Overdue" in signed_in.get("/billing").text
+    connection.execute("UPDATE invoice SET closed_at = now()")
+    assert f"Due {datetime.now(UTC) + billing.TERMS:%-d %b %Y}" in signed_in.get("/billing/invoices/2026-04").text
+    path = f"/operator/accounts/{customer.account.id}"
+    assert "April 2026, $49.00" in operating.get(path).text
+    operating.post(f"{path}/invoices", {"period": "2026-04-01", "paid": "1"}, page=path)
+    assert '<span class="badge on">Paid</span>' in signed_in.get("/billing").text
+    assert "Invoice marked as paid" in signed_in.get("/audit").text
+    assert signed_in.get("/billing/invoices/2026-04.json").json["paid_at"]
+    operating.post(f"{path}/invoices", {"period": "2026-04-01", "paid": "0"}, page=path)
+    assert signed_in.get("/billing/invoices/2026-04.json").json["paid_at"] is None
+    for period in ("2026-03-01", "never"):
+        assert operating.post(f"{path}/invoices", {"period": period, "paid": "1"}, page=path).status_code == 404

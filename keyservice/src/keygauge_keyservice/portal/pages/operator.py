@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Literal, get_args
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import accounts, invitations, members, plans, sessions
 from keygauge_keyservice.accounts.account_terms import NewAccount
+from keygauge_keyservice.billing import billing
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import directory, keys
@@ -22,8 +23,15 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 
 _PAGE = 50
 _NOTES = 10
+_INVOICES = 12
 _NOTE_LENGTH_MAX = 2000
-_NOTICES = {"plan": "Plan changed.", "status": "Status changed.", "note": "Note added.", "key": "Key status changed."}
+_NOTICES = {
+    "plan": "Plan changed.",
+    "status": "Status changed.",
+    "note": "Note added.",
+    "key": "Key status changed.",
+    "paid": "Invoice saved.",
+}
 
 
 @blueprint.get("")
@@ -73,6 +81,8 @@ def read(account_id: str) -> str:
             plans=plans.list_plans(connection),
             members=members.list_members(connection, account_id),
             keys=keys.list_keys(connection, account_id, limit=_PAGE),
+            invoices=billing.list_invoices(connection, account_id, limit=_INVOICES),
+            today=datetime.now(UTC).date(),
             notes=audit.find_entries(connection, account_id, action="note", limit=_NOTES),
             page=_PAGE,
             notice=_NOTICES.get(request.args.get("notice", "")),
@@ -155,6 +165,19 @@ def set_key_status(account_id: str, key_id: str) -> Response:
             raise not_found("key", key_id)
         keys.set_status(connection, key_id, status, actor=auth.current_member().email, by_operator=True)
     return _back(account_id, "key")
+
+
+@blueprint.post("/accounts/<account_id>/invoices")
+def set_paid(account_id: str) -> Response:
+    """Say that an invoice is paid, or is not after all."""
+    try:
+        period = date.fromisoformat(request.form.get("period", ""))
+    except ValueError as error:
+        raise Problem(404, "invoice_not_found", "There is no invoice for this month.") from error
+    with services().connection() as connection:
+        is_paid = request.form.get("paid") == "1"
+        billing.set_paid(connection, account_id, period, is_paid=is_paid, actor=auth.current_member().email)
+    return _back(account_id, "paid")
 
 
 @blueprint.post("/accounts/<account_id>/look")
