@@ -515,7 +515,7 @@ def test_member_far_away_uses_the_portal_by_keyboard(
     with browsing(chromium, address, **far) as page:
         sign_in(page, customer)
         page.goto("/")
-        expect(page.get_by_text("Times are in Asia/Kathmandu")).to_be_visible()
+        expect(page.get_by_text("Times are in Asia/Kat")).to_be_visible()  # Chromium has an older name
         page.get_by_role("button", name="Dismiss: ").press("Enter")
         expect(page.get_by_text("No alerts.")).to_be_visible()
         page.goto("/password")
@@ -533,7 +533,7 @@ def test_member_far_away_uses_the_portal_by_keyboard(
         expect(page.get_by_role("heading", name="No usage in this range")).to_be_visible()
         page.goto("/keys?sort=-expires")
         page.get_by_role("link", name="second").press("Enter")
-        expect(page.get_by_text("01.02.2030, 2:15 AM UTC+05:45")).to_be_visible()
+        expect(page.get_by_text("01.02.2030, 2:15 AM UTC+05:45", exact=True)).to_be_visible()
 
 
 def test_operator_sees_a_customers_pages_and_changes_nothing(chromium, address, connection, customer):
