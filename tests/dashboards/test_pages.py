@@ -247,6 +247,17 @@ def test_columns_fit_beside_the_menu_of_a_small_screen(panels):
             assert sum(fixed) <= 38.7 * panel["gridPos"]["w"] - 75 or len(fixed) > 10, panel["title"]
 
 
+def test_texts_of_tables_are_never_taken_for_numbers(panels):
+    """Grafana shows a text that looks like a number as one: a key named 007 is 7, and 1e9 in a link is a billion."""
+    for panel in panels:
+        if panel["type"] == "table":
+            texts = {
+                "matcher": {"id": "byType", "options": "string"},
+                "properties": [{"id": "unit", "value": "string"}],
+            }
+            assert texts in panel["fieldConfig"]["overrides"]
+
+
 def test_only_the_cell_that_leads_somewhere_is_a_link(panels):
     for panel in panels:
         if panel["type"] == "table":

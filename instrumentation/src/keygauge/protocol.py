@@ -40,6 +40,15 @@ class LookUp(Struct, frozen=True):
     digest: Digest
 
 
+class KeyQuestion(Struct, frozen=True):
+    """What a caller asks of its own key, at a process that meters it: the query, and where the caller is."""
+
+    key: Text
+    digest: Digest
+    ip: Text | None = None
+    query: dict[Text, Text] = {}
+
+
 class Acquisition(Struct, frozen=True):
     """Units of a limit that the replica asks for; calls wait for `waiting` of them.
 

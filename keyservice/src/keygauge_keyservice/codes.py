@@ -13,6 +13,7 @@ CODES: Mapping[str, str] = {
     "bad_filter": "Invalid filter",
     "bad_form": "Invalid form",
     "bad_note": "Invalid note",
+    "bad_question": "Malformed question about a key",
     "bad_range": "Invalid date range",
     "bad_report": "Malformed report",
     "bad_request": "Malformed request",

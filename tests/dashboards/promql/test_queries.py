@@ -35,7 +35,7 @@ def _series():
     known = {
         queries.ALERTS: ALERT_LABELS,
         queries.SINCE: ALERT_LABELS - {"alertstate"},
-        queries.UP: {JOB},
+        queries.UP: {JOB, queries.INSTANCE},
         **{record.name: {JOB, label(KEY)} for record in records(Thresholds())},
     }
     for metric in metrics.ALL:

@@ -55,7 +55,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_keys.delete api_keys.rotate api_keys.list_all api_plans.read api_price_list.list_page api_usage_query.read
         api_tokens.list_page api_tokens.revoke api_usage.read""",
     "a metered key": "api_me.read",
-    "the service token": "api_heartbeat.receive api_events.take api_reports.receive",
+    "the service token": "api_heartbeat.receive api_events.take api_reports.receive api_me.read_for_caller",
 }
 WHO = {who: set(endpoints.split()) for who, endpoints in WHO.items()}
 REFUSED = {  # what each role is refused

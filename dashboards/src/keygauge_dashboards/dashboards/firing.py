@@ -63,8 +63,8 @@ def firing_alerts(runbook: str) -> View:
         "says what to do.",
         Prometheus(_with_names(), instant=True, table=True),
         width=24,
-        height=7,
-        widths={"Alert": 190, "Severity": 75, "Since": 130, "Service": 100},
+        height=8,
+        widths={"Alert": 215, "Severity": 75, "Since": 130, "Service": 100},
         transformations=[{"id": "merge", "options": {}}, *keep(**_COLUMNS)],
         overrides=[
             *hidden(_PAGE, _PICKED, _KEY_ID),
@@ -96,7 +96,7 @@ def _with_names() -> str:
         since = f"({since}) * on ({on}) group_left ({extra}) {names} or ignoring ({extra}) ({since})"
     since = f'label_replace({since}, "runbook", "$1", "alertname", "(.+)")'
     since = _with_page(since)
-    return f"max{by_(*(column for column in _COLUMNS if column != 'Value'))} ({since})"
+    return f"sort_desc(max{by_(*(column for column in _COLUMNS if column != 'Value'))} ({since}))"  # the newest first
 
 
 def _with_page(since: str) -> str:

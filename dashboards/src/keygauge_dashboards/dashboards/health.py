@@ -135,7 +135,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         stat(
             "Ledger lag",
             "How old was the newest event when its batch was taken?",
-            Prometheus(f"max({select(service.LEDGER_LAG)})"),
+            Prometheus(f"max({select(service.LEDGER_LAG)})", instant=True),
             unit="s",
             colours=limits(30, thresholds.spool_age_s),
         ),
@@ -282,7 +282,7 @@ def _series() -> list[View]:
         lines(
             "Parts up",
             "Which parts does Prometheus reach? 1 is up.",
-            [Prometheus(f"min by ({JOB}) ({UP})", f"{{{{{JOB}}}}}")],
+            [Prometheus(f"min by ({JOB}, {INSTANCE}) ({UP})", _BY_PROCESS)],
             unit="none",
             calcs=("min",),
         ),

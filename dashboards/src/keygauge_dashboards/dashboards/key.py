@@ -138,8 +138,10 @@ def _state(thresholds: Thresholds) -> list[View]:
         ledger(_P95),
         unit=DURATION.unit,
         colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
+        height=5,
     )
-    cost = stat("Cost", "What did the key's tokens cost in the picked time range?", ledger(_COST), unit=DOLLARS)
+    question = "What did the key's tokens cost in the picked time range?"
+    cost = stat("Cost", question, ledger(_COST), unit=DOLLARS, height=5)
     return [
         drill(failed, "Failed calls", LOG_PAGE, status="5xx"),
         drill(refused, "Refused calls", LOG_PAGE, status="429"),

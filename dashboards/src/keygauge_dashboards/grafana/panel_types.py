@@ -41,14 +41,15 @@ def stat(
     unit: str,
     colours: Json | None = None,
     no_value: str = "-",
-    height: int = 4,
     **view: Any,
 ) -> View:
     """Show one number, above its course where it has one."""
+    has_course = isinstance(target, Prometheus) and not target.instant
+    height = view.pop("height", 5 if has_course else 4)  # Grafana draws a course from 5 on
     defaults = {"color": {"mode": "thresholds"}, "noValue": no_value, **(colours or plain())}
     options = {
         "colorMode": "value",
-        "graphMode": "area" if isinstance(target, Prometheus) and not target.instant else "none",
+        "graphMode": "area" if has_course else "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": _last(),

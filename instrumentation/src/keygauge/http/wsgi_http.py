@@ -60,7 +60,7 @@ class WsgiResponder(Responder, eq=False):
         self.call.status = status
         self.call.response_bytes = len(body)
         self.end(complete=True)
-        self._start(f"{status} {_PHRASES.get(status, 'Service Unavailable')}", _decode(headers))
+        self._start(f"{status} {_PHRASES.get(status, 'Service Unavailable')}", decode(headers))
         return [] if self.call.method == "HEAD" else [body]
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
@@ -309,5 +309,6 @@ class CountedInput(Struct, eq=False):
         return data
 
 
-def _decode(fields: Fields) -> Headers:
+def decode(fields: Fields) -> Headers:
+    """Write header fields as WSGI has them."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
