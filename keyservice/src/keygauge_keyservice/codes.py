@@ -49,6 +49,7 @@ CODES: Mapping[str, str] = {
     "plan_exists": "Plan already exists",
     "plan_not_found": "Plan not found",
     "read_only": "Key service read-only",
+    "read_only_view": "View is read-only",
     "request_too_large": "Request too large",
     "spool_claimed": "Spool in use",
     "spool_of_another": "Spool of another service",

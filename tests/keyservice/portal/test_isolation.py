@@ -16,7 +16,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.single_sign_on.begin portal.single_sign_on.finish""",
     "a member, about itself": """
         portal.sign_in.leave portal.password.show_password portal.password.change_password
-        portal.password.save_preferences portal.password.switch_account""",
+        portal.password.save_preferences portal.password.switch_account portal.overview.dismiss""",
     "every member, about the account": """
         portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show
         portal.key_table.export portal.key_table.export_json portal.key_choice.find portal.notifications.show
@@ -42,7 +42,8 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
         portal.operator.find_keys portal.operator.list_plans portal.operator.list_prices portal.operator.add_price
         portal.operator.export portal.operator.export_json portal.operator.search
-        portal.operator.change_plans portal.operator.confirm_suspend""",
+        portal.operator.change_plans portal.operator.invite portal.operator.set_key_status
+        portal.operator.confirm_suspend""",
     "the admin token": """
         api_accounts.create api_accounts.change api_members.invite api_members.withdraw api_members.change
         api_members.remove api_billing.close api_billing.set_price api_plans.create api_plans.list_page

@@ -35,13 +35,13 @@ class Member:
 
     @property
     def may_change(self) -> bool:
-        """Tell whether the member may create, change and delete keys."""
-        return self.role != "viewer"
+        """Tell whether the member may create, change and delete keys; an operator who looks on may not."""
+        return self.role in {"owner", "member"}
 
     @property
     def may_manage(self) -> bool:
         """Tell whether the member may invite others and change their roles."""
-        return self.role in {"owner", "operator"}
+        return self.role == "owner"
 
     @property
     def is_operator(self) -> bool:

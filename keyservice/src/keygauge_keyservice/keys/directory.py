@@ -26,9 +26,12 @@ class FoundAccount:
     requests: int  # of the last 30 days, as all that follows
     errors: int
     cost_nanousd: int
+    quota_share: float | None  # used of the fullest quota that counts the whole account, leased units included
 
 
-AccountSort: TypeAlias = Literal["name", "plan", "status", "created", "keys", "used", "requests", "errors", "cost"]
+AccountSort: TypeAlias = Literal[
+    "name", "plan", "status", "created", "keys", "used", "requests", "errors", "cost", "quota"
+]
 ACCOUNT_SORTS: dict[AccountSort, str] = {
     "name": "lower(account.name)",
     "plan": "plan_id",
@@ -39,6 +42,7 @@ ACCOUNT_SORTS: dict[AccountSort, str] = {
     "requests": "requests",
     "errors": "errors",
     "cost": "cost_nanousd",
+    "quota": "quota_share",
 }
 _DAY_S = 86_400
 _ID_LENGTH = 12
@@ -72,7 +76,7 @@ WITH chosen AS MATERIALIZED (
     {page}
 )
 SELECT account.*, keys, last_used_at, coalesce(requests, 0) AS requests, coalesce(errors, 0) AS errors,
-    coalesce(cost_nanousd, 0) AS cost_nanousd
+    coalesce(cost_nanousd, 0) AS cost_nanousd, quota_share
 FROM chosen AS account
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE key.status <> 'deleted') AS keys, max(last_used_at) AS last_used_at
@@ -86,6 +90,13 @@ LEFT JOIN (
     AND bucket >= now() - interval '30 days'
     GROUP BY account_id
 ) AS recent ON recent.account_id = account.id
+LEFT JOIN (
+    SELECT chosen.id, max(cells[1] / amount::float8) AS quota_share
+    FROM chosen JOIN plan_limit USING (plan_id) JOIN limit_state ON limit_state.id = plan_limit.id || ':' || chosen.id
+    WHERE period IS NOT NULL AND subject = 'account' AND amount > 0 AND NOT dry_run
+    AND head = extract(epoch FROM date_trunc(period, now(), 'UTC'))
+    GROUP BY chosen.id
+) AS quotas ON quotas.id = account.id
 ORDER BY {order} NULLS LAST, account.id {limit}"""
 
 

@@ -39,6 +39,12 @@ class Remark:
     key_id: str | None  # None: it is about the account
     text: str
     address: str
+    state: str = ""  # what makes it another one than before, such as a period
+
+    @property
+    def name(self) -> str:
+        """What it is dismissed by."""
+        return f"{self.kind}:{self.key_id or ''}:{self.state}"
 
 
 def find(connection: Connection, account_id: str, *, now: datetime) -> list[Remark]:
@@ -83,6 +89,7 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
                 one.key_id,
                 f"{share} of the {unit} “{one.name}”{whose} used {PERIODS[one.period]}.",
                 url_for("portal.usage.show", key=one.key_id),
+                f"{one.name}:{one.resets_at:%Y-%m-%d}:{'full' if one.used >= one.amount else 'near'}",
             )
 
 
@@ -95,6 +102,7 @@ def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
             one.key_id,
             f"“{one.key_name}” was used from {where}.",
             url_for("portal.calls.show", key=one.key_id, ip=one.ip, exact=1, range="24h"),
+            one.ip,
         )
 
 

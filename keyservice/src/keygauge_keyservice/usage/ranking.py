@@ -19,12 +19,11 @@ _RANK = sql.SQL("""/* usage.rank */
 SELECT name, count(*) OVER () AS groups FROM ({sources}) AS source
 GROUP BY name HAVING sum(requests) > 0 AND sum(ordered) >= %(least)s
 ORDER BY sum(ordered) DESC, name LIMIT %(most)s""")
-_SOURCE = sql.SQL("""SELECT {name} AS name, sum(sign * requests) AS requests, sum(sign * ({ordered})) AS ordered
+_SOURCE = sql.SQL("""SELECT ({name}) COLLATE "C" AS name, sign * requests AS requests, sign * ({ordered}) AS ordered
 FROM unnest({firsts}::timestamptz[], {lengths}::integer[], {signs}::integer[]) AS part_of (first, part_length_s, sign)
 JOIN {table} ON {same_bucket}
 WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
-AND bucket = ANY({firsts}::timestamptz[]) AND {selected}
-GROUP BY 1""")
+AND bucket = ANY({firsts}::timestamptz[]) AND {selected}""")
 _ORDERS: Mapping[Order, sql.SQL] = {
     "requests": sql.SQL("requests"),
     "tokens": sql.SQL("input_tokens + output_tokens"),

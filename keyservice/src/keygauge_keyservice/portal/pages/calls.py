@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
@@ -19,6 +20,7 @@ from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.usage import call_log, kinds
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
+from keygauge_keyservice.usage.failures import find_failures
 from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
@@ -62,6 +64,8 @@ def show() -> str | Response:
         names = own_keys.names(connection, [call.key_id for call in page.calls])
         is_rows_only = "live" in request.args
         listed = [] if is_rows_only else own_keys.offered(connection)
+        failed = find_failures(connection, auth.current_account_id()) if not (given or is_rows_only) else []
+        names |= own_keys.names(connection, {one.key_id for one in failed} - names.keys())
     parts = {"page": page, "names": names, "place": call_log.place_of}
     if is_rows_only:
         return _unless_known(render_template("portal/call_rows.html", **parts), page)
@@ -76,6 +80,7 @@ def show() -> str | Response:
         given=given,
         query=shown.query | given,
         is_first="after" not in request.args,
+        failures=failed,
         **parts,
     )
 
@@ -91,8 +96,15 @@ def read(place: str) -> str:
             key = require_own(connection, call.key_id)
     except UsageError as error:
         raise Problem(404, "call_not_found", "Request not found.") from error
+    trace_url = services().settings.trace_url or ""
     return render_template(
-        "portal/call.html", call=call, key=key, outcomes=_OUTCOMES, streams=_STREAMS, told=kinds.told
+        "portal/call.html",
+        call=call,
+        key=key,
+        trace_url=trace_url.replace("{trace_id}", quote(call.trace_id or "", safe="")),
+        outcomes=_OUTCOMES,
+        streams=_STREAMS,
+        told=kinds.told,
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast, get_args
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 
 from keygauge.warning_levels import QUOTA_NEAR
-from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.accounts import accounts, dismissals, plans
 from keygauge_keyservice.billing import billing
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import auth, date_range, formatting, limit_text, notices, reader
 from keygauge_keyservice.portal.charts import timeline
@@ -26,6 +28,7 @@ from keygauge_keyservice.web.context import services
 blueprint = Blueprint("overview", __name__)
 
 _MINUTE_S = 60
+_NAME_LENGTH_MAX = 300
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def show() -> str:
         pace = find_pace(connection, account_id, now=now)
         has_keys = bool(keys.list_keys(connection, account_id, limit=1))
         remarks = notices.find_with(connection, account_id, quotas, now=now)
+        dismissed = dismissals.find(connection, auth.current_member().id, now=now)
         before = month.previous(now=now)
         totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
         earlier = usage.totals(connection, account_id=account_id, start=before.start, end=before.end)
@@ -94,7 +98,7 @@ def show() -> str:
         gauges=gauges,
         full=[one for one in gauges if one.level != "fine"],
         statement=statement,
-        remarks=[one for one in remarks if one.kind != "quota" or one.key_id],
+        remarks=[one for one in remarks if (one.kind != "quota" or one.key_id) and one.name not in dismissed],
         has_keys=has_keys,
         paces=paces(pace),
         totals=totals,
@@ -114,6 +118,17 @@ def _days(created_at: datetime, points: Sequence[Point], month: DateRange, now: 
     first = next((point.start for point in points if point.requests), month.start)
     begun = max(month.start, min(created_at, first))
     return max(1.0, (min(now, month.end) - begun) / timedelta(days=1))
+
+
+@blueprint.post("/alerts/dismiss")
+def dismiss() -> Response:
+    """Hide an alert from the member who asks, for some days."""
+    name = request.form.get("name", "")
+    if name.partition(":")[0] not in get_args(notices.Kind) or len(name) > _NAME_LENGTH_MAX:
+        raise Problem(422, "bad_form", "Choose an alert of the overview.")
+    with services().connection() as connection:
+        dismissals.add(connection, auth.current_member().id, name)
+    return cast("Response", redirect(url_for("portal.overview.show"), 303))
 
 
 @blueprint.get("/live")
