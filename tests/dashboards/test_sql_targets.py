@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 
 import pytest
-from grafana import All, Click, follow, options
+from grafana import HOSTILE, All, Click, follow, options
 from grafana import sql as as_sent
 from psycopg import sql
 
@@ -13,7 +13,6 @@ from keygauge_dashboards.grafana.panels import Sql
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import KEY_PAGE, LOG_PAGE
 
-HOSTILE = ("o'brien-7b", 'say "hi"', "a\\b", "x'; DROP TABLE event; --", "$1 ${key} {x}", "50%, (a|b).*", "模型")
 ONE = {
     "address": "192.0.2.1",
     "trace": "ff",
