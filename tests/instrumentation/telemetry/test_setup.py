@@ -3,24 +3,26 @@
 import gzip
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import httpx
 import polling
 import pytest
+import yaml
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE, AGGREGATION_TEMPORALITY_DELTA
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
 from ports import free_port
+from programs import PROGRAMS
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -33,6 +35,7 @@ from keygauge.telemetry.instruments import instrument
 from keygauge.telemetry.setup import TelemetryError, configure, max_series, prometheus_app, prometheus_text
 from keygauge.usage import Usage
 
+ROOT = Path(__file__).parents[3]
 SECOND_NS = 1_000_000_000
 EXPORTED = [metric for metric in metrics.ALL if metric is not metrics.COST]  # no call carries a cost yet
 GAUGES = dict.fromkeys((metrics.BEAT_AGE, metrics.SPOOL_EVENTS, metrics.SPOOL_AGE), lambda: 1)
@@ -337,32 +340,62 @@ async def test_page_without_metrics_says_so():
     assert "KEYGAUGE_PROMETHEUS=1" in answer.text
 
 
-@pytest.mark.skipif(
-    shutil.which("prometheus") is None and "CI" not in os.environ, reason="no prometheus on this machine"
-)
-def test_prometheus_scrapes_the_page(serve, start, monkeypatch, tmp_path):
+@pytest.fixture
+def run_prometheus(tmp_path):
+    """`run_prometheus(program, configuration, *options)` runs one until the test's end: its port."""
+    processes = []
+
+    def run(program, configuration, *options):
+        (tmp_path / "prometheus.yml").write_text(json.dumps(configuration))  # JSON is YAML
+        port = free_port()
+        command = [program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+        command += [f"--web.listen-address=127.0.0.1:{port}", *options]
+        processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return port
+
+    yield run
+    for process in processes:
+        process.terminate()
+        process.wait(100)
+
+
+@pytest.mark.parametrize("find", PROGRAMS.values(), ids=PROGRAMS)
+def test_prometheus_scrapes_the_page_and_sees_first_calls(serve, start, run_prometheus, monkeypatch, find):
+    program = find("prometheus")
     monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
     aggregator, _provider = start()
     record_everything(aggregator)
-    target = f"127.0.0.1:{serve(Page).server_port}"
-    jobs = [{"job_name": "api", "static_configs": [{"targets": [target]}]}]
-    # JSON is YAML.
-    (tmp_path / "prometheus.yml").write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
-    port = free_port()
-    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
-    process = subprocess.Popen(
-        [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        assert query(port, f"sum({metrics.REQUESTS.prometheus_name})") == 2
-        assert query(port, f"sum({metrics.TOKENS.prometheus_name})") == 111
-        assert query(port, f"sum({metrics.DURATION.prometheus_name}_count)") == 2
-        for metric in EXPORTED:
-            suffix = "_bucket" if metric.kind == "histogram" else ""
-            assert query(port, f"count({metric.prometheus_name}{suffix})") > 0, metric.name
-    finally:
-        process.terminate()
-        process.wait(100)
+    jobs = [{"job_name": "api", "static_configs": [{"targets": [f"127.0.0.1:{serve(Page).server_port}"]}]}]
+    port = run_prometheus(program, {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs})
+    assert query(port, f"sum({metrics.REQUESTS.prometheus_name})") == 2
+    assert query(port, f"sum({metrics.TOKENS.prometheus_name})") == 111
+    assert query(port, f"sum({metrics.DURATION.prometheus_name}_count)") == 2
+    for metric in EXPORTED:
+        suffix = "_bucket" if metric.kind == "histogram" else ""
+        assert query(port, f"count({metric.prometheus_name}{suffix})") > 0, metric.name
+    for _ in range(50):
+        aggregator.record(make_call(key="new"))
+    of_new = f'{metrics.REQUESTS.prometheus_name}{{{metrics.label(metrics.KEY)}="new"}}'
+    assert query(port, f"increase({of_new}[1m]) >= 50") >= 50
+
+
+def test_prometheus_3_takes_otlp_without_a_collector(run_prometheus, start, monkeypatch):
+    program = PROGRAMS["3"]("prometheus")
+    configuration = yaml.safe_load((ROOT / "collector/prometheus-otlp.yaml").read_text())
+    port = run_prometheus(program, configuration, "--web.enable-otlp-receiver")
+    query(port, "vector(1)")  # until it answers
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"http://127.0.0.1:{port}/api/v1/otlp/v1/metrics")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod")
+    aggregator, provider = start()
+    record_everything(aggregator)
+    provider.force_flush()
+    where = '{job="shop", deployment_environment_name="prod"}'
+    for metric in EXPORTED:
+        suffix = "_bucket" if metric.kind == "histogram" else ""
+        assert query(port, f"count({metric.prometheus_name}{suffix}{where})") > 0, metric.name
+    of_key = f'{metrics.label(metrics.KEY)}="k1", {metrics.label(metrics.MODEL)}="m1"'
+    assert query(port, f"sum({metrics.TOKENS.prometheus_name}{{{of_key}}})") == 111
 
 
 def query(port, expression):
