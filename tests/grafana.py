@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 _MACRO = re.compile(r"\$(__[a-zA-Z]+)\(([^)]*)\)")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(\w+)")
+HOSTILE = ("o'brien-7b", 'say "hi"', "a\\b", "x'; DROP TABLE event; --", "$1 ${key} {x}", "50%, (a|b).*", "模型")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -83,8 +84,11 @@ def _regex(value, escape=lambda one: re.sub(r"[\\^$*+?.()|\[\]{}/]", r"\\\g<0>",
 
 
 def _promql(value):
+    """As with prometheusSpecialCharsInLabelValues, which compose.yaml turns on: without, a double quote ends a name."""
+
     def escape(one):
-        return re.sub(r"[$^*{}\[\]'+?.()|]", r"\\\\\g<0>", one.replace("\\", "\\\\\\\\"))
+        quoted = one.replace("\\", "\\" * 4).replace('"', '\\\\\\"')
+        return re.sub(r"[$^*{}\[\]'+?.()|]", r"\\\\\g<0>", quoted)
 
     return _regex(value, escape)
 

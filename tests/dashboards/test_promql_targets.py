@@ -53,9 +53,16 @@ VALUES = {
 _LEVELS = {service_metrics.KEY_INFO: (1, 0), service_metrics.LIMIT_USED: (60, 0.3)}  # at first, and growth a step
 KEYS = (  # the key service's labels, which belong together
     {"id": "k1", "key": "k1", "name": "prod", "account": "a1", "account_name": "Ada"},
-    {"id": "k2", "key": "k2", "name": "test", "account": "a2", "account_name": "Bob"},
+    {"id": "k2", "key": "k2", "name": 'the "new"', "account": "a2", "account_name": 'Bob "B" Byte'},
 )
-GONE = {"id": "k3", "name": "old", "account": "a2", "account_name": "Bob", "plan": "x", "status": "active"}  # deleted
+GONE = {
+    "id": "k3",
+    "name": "old",
+    "account": "a2",
+    "account_name": 'Bob "B" Byte',
+    "plan": "x",
+    "status": "active",
+}  # deleted
 GONE_S = 1200
 
 
@@ -158,7 +165,7 @@ def _clicks(view, target, labels):
 
 
 def test_keys_to_pick_have_names_and_include_deleted_ones_and_calls_without_a_key(prometheus):
-    living = {("k1", "prod"), ("k2", "test")}
+    living = {("k1", "prod"), ("k2", 'the "new"')}
     assert _choices(prometheus, "key", EVERY) == living | {("k3", "old"), ("anonymous", "anonymous")}
 
 
@@ -167,7 +174,7 @@ def test_keys_to_pick_are_those_of_the_picked_account(prometheus):
 
 
 def test_accounts_to_pick_have_names(prometheus):
-    assert _choices(prometheus, "account", EVERY) == {("a1", "Ada"), ("a2", "Bob")}
+    assert _choices(prometheus, "account", EVERY) == {("a1", "Ada"), ("a2", 'Bob "B" Byte')}
 
 
 @pytest.mark.parametrize("name", ["env", "job", "endpoint", "model"])
@@ -218,7 +225,8 @@ def _series(metric, labels, now):
 
 
 def _line(name, labels, now, value):
-    written = ",".join(f'{label(key)}="{text}"' for key, text in labels.items())
+    quoted = {name: text.replace('"', '\\"') for name, text in labels.items()}
+    written = ",".join(f'{label(key)}="{text}"' for key, text in quoted.items())
     for step in range(SPAN_S // STEP_S + 1):
         yield f"{name}{{{written}}} {value(step)} {now - SPAN_S + step * STEP_S}"
 

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from keygauge import conventions
 from keygauge.networks import parse_networks
@@ -154,7 +154,7 @@ class Settings:
             "mode": os.environ.get("KEYGAUGE_MODE") or "enforce",
             "credential_header": os.environ.get("KEYGAUGE_CREDENTIAL_HEADER") or None,
             "key_status_path": os.environ.get("KEYGAUGE_KEY_STATUS_PATH") or None,
-            "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
+            "service_name": _service_name(),
         }
         try:
             conventions.chosen()
@@ -182,6 +182,13 @@ class Settings:
 
 
 _is_field_name = re.compile(r"[A-Za-z0-9-]+").fullmatch
+
+
+def _service_name() -> str:
+    """Return the name that OpenTelemetry's SDK gives to the service in its metrics."""
+    pairs = (pair.partition("=") for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    told = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+    return os.environ.get("OTEL_SERVICE_NAME") or told.get("service.name") or "unknown_service"
 
 
 def _default_spool_dir() -> str:

@@ -91,6 +91,8 @@ def _described(method: str, path: str, operation: Operation) -> Schema:
     problems = {401, 503, *operation.problems}
     if operation.security in _LOOKED_UP:
         problems.add(429)
+    if operation.security in _OF_OPERATORS:
+        problems.add(403)
     given = [_path_parameter(name) for name in _parameters_of(path)]
     given += parameters(operation.query) if operation.query else []
     if (

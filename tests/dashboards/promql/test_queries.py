@@ -1,5 +1,6 @@
 import re
 
+import grafana
 import promql_parser
 import pytest
 
@@ -117,6 +118,14 @@ def test_selection_is_narrowed_by_the_variables_its_labels_have():
     assert "keygauge_key_id" not in select(DURATION, part="_bucket")
     assert "job" not in select(service_metrics.LIMIT_USED)
     assert select(REQUESTS, scope=EVERYTHING) == "keygauge_requests_total"
+
+
+@pytest.mark.parametrize("name", grafana.HOSTILE)
+def test_any_name_can_be_picked(name):
+    sent = grafana.promql(select(REQUESTS), dict.fromkeys(("env", "job", "key", "endpoint", "model"), name))
+    (selector,) = _nodes(sent)
+    assert len(selector.matchers.matchers) > 4
+    assert all(re.fullmatch(matcher.value, name) for matcher in selector.matchers.matchers)
 
 
 def test_label_that_a_metric_lacks_is_refused():

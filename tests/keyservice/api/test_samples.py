@@ -13,9 +13,12 @@ from keygauge_keyservice.api import samples
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
-TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "invitation", "MEMBER": "member"}
+TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "invitation", "MEMBER": "member"} | {
+    "NOTIFICATION": "notice_channel"
+}
 FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # what the others are about
-LAST = ("deleteKey", "removeMember", "withdrawInvitation")
+LAST = ("deleteKey", "removeMember", "withdrawInvitation", "deleteNotification")
+TABLES["NOTIFICATION"] = "notice_channel"
 COMMANDS = {"Shell": ("bash", "-c"), "Python": (), "JavaScript": ("node", "--input-type=module", "-e")}
 PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
 

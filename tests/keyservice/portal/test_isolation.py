@@ -54,7 +54,9 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_members.list_page api_members.list_invitations api_billing.read api_billing.read_price api_calls.list_page
         api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
         api_keys.delete api_keys.rotate api_keys.list_all api_plans.read api_price_list.list_page api_usage_query.read
-        api_tokens.list_page api_tokens.revoke api_usage.read""",
+        api_tokens.list_page api_tokens.revoke api_usage.read
+        api_notifications.create api_notifications.list_page api_notifications.read api_notifications.change
+        api_notifications.delete api_notifications.test api_notifications.list_deliveries""",
     "a metered key": "api_me.read",
     "the service token": "api_heartbeat.receive api_events.take api_reports.receive api_me.read_for_caller",
 }

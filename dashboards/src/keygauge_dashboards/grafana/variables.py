@@ -67,7 +67,7 @@ def _account() -> Json:
         "account",
         "Account",
         f"query_result(group by ({service.ACCOUNT}, {service.ACCOUNT_NAME}) ({info}))",
-        regex=rf'/\b{service.ACCOUNT}="(?<value>[^"]+)".*\b{service.ACCOUNT_NAME}="(?<text>[^"]+)"/',
+        regex=rf'/\b{service.ACCOUNT}="(?<value>[^"]+)".*\b{service.ACCOUNT_NAME}="(?<text>.+)"\}}/',
     )
 
 
@@ -85,14 +85,14 @@ def _key() -> Json:
         "key",
         "Key",
         f"query_result(group by ({identifier}, {name}) ({told}) or group by ({identifier}, {name}) ({others}))",
-        regex=rf'/\b{identifier}="(?<value>[^"]+)".*\b{name}="(?<text>[^"]+)"/',
+        regex=rf'/\b{identifier}="(?<value>[^"]+)".*\b{name}="(?<text>.+)"\}}/',
     )
 
 
 def _one_key() -> Json:
     """Show one key's name, mean its id; the newest call's key is not known here, so the first by name is the first."""
     name = f"group by ({service.ID}, {service.NAME}) ({_lately(service.KEY_INFO.prometheus_name)})"
-    pattern = rf'/\b{service.ID}="(?<value>[^"]+)".*\b{service.NAME}="(?<text>[^"]+)"/'
+    pattern = rf'/\b{service.ID}="(?<value>[^"]+)".*\b{service.NAME}="(?<text>.+)"\}}/'
     return _query("key", "Key", f"query_result({name})", regex=pattern, includeAll=False, multi=False, sort=1)
 
 

@@ -145,8 +145,11 @@ def _asked_model(call: Call, exchange: Exchange) -> str | None:
     """Find the model that a request names, as far as it was read."""
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
-    in_body = request_model.find(exchange.sent_first, exchange.sent_last)
-    return in_body or next((unquote(name) for name in in_address(exchange.path, exchange.query)), None)
+    sent = exchange.sent_first
+    if sent and (in_body := request_model.find(sent, exchange.sent_last)):
+        return in_body
+    named = in_address(exchange.path, exchange.query)
+    return unquote(named[0]) if named else None
 
 
 def _estimate(call: Call, exchange: Exchange, policy: Policy, missing: Missing | None) -> None:

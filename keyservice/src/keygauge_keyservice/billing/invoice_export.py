@@ -10,7 +10,7 @@ from typing import Any
 from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.csv_stream import usd
 
-_NAMES = (*(name.name for name in fields(Invoice)), "due_on", "total_nanousd")
+_NAMES = (*(field.name for field in fields(Invoice) if field.name != "lines"), "due_on", "total_nanousd")
 
 
 def document(found: Invoice | Statement) -> dict[str, Any]:
@@ -18,7 +18,13 @@ def document(found: Invoice | Statement) -> dict[str, Any]:
     values = asdict(found)
     if isinstance(found, Invoice):
         values |= {"due_on": found.due_on, "total_nanousd": found.total_nanousd}
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [{name: _plain(part) for name, part in line.items()} for line in value]
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def table(invoices: Sequence[Invoice]) -> tuple[list[str], Iterator[list[Any]]]:

@@ -130,8 +130,11 @@ def _caller() -> Caller:
 
 
 def _require(*kinds: Kind) -> Caller:
-    caller = next((one for one in _callers() if one.kind in kinds), None)
+    callers = _callers()
+    caller = next((one for one in callers if one.kind in kinds), None)
     if caller is None:
+        if "admin" in kinds and any(one.kind == "account" for one in callers):
+            raise Problem(403, "token_scope", "Only operators may do this; the token is an account's.")
         raise _unauthorized()
     g.caller = caller
     return caller

@@ -205,6 +205,7 @@ def test_accounts_near_their_limits_come_first(connection, operating, customer, 
 
 def test_invoice_is_due_overdue_and_paid(connection, operating, signed_in, customer):
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="test")
+    connection.execute("DELETE FROM plan_price_before")  # as if it had always had this price
     connection.execute("UPDATE account SET created_at = '2026-04-01'")
     billing.close_periods(connection, now=datetime(2026, 5, 2, tzinfo=UTC))
     assert "Overdue" in signed_in.get("/billing").text
