@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import MethodType
 from typing import NoReturn
 
 from keygauge.call import CURRENT, SCOPE_MARK, Call
@@ -27,6 +28,7 @@ from keygauge.process_metrics import flush
 from keygauge.runtime import Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.telemetry import tracing
+from keygauge.telemetry.tracing import current as current_context
 
 Identify = Callable[[Scope], str | None]
 
@@ -107,11 +109,14 @@ class KeyGaugeMiddleware:
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        tracing.find(call)
+        if current_context():
+            tracing.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         runtime.aggregator.started(call)
         responder = make(scope, path, self.app, self._host, receive, send, call=call, runtime=runtime)
+        if type(send) is MethodType:
+            responder.watch(send.__self__)
         try:
             authorizer = runtime.authorizer
             if authorizer is None or self._identify is not None:
@@ -132,7 +137,7 @@ class KeyGaugeMiddleware:
                 await responder.refuse(
                     answer(
                         refusal,
-                        call.policy.fields(now_ns()) if refusal.limit and call.policy else [],
+                        call.policy.fields(call.policy.as_bytes, now_ns()) if refusal.limit and call.policy else [],
                         is_cross_origin=responder.is_cross_origin,
                     )
                 )

@@ -26,6 +26,7 @@ from keygauge.process import Process
 from keygauge.runtime import Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.telemetry import tracing
+from keygauge.telemetry.tracing import current as current_context
 
 Identify = Callable[[Environ], str | None]
 
@@ -94,7 +95,8 @@ class KeyGaugeMiddleware:
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        tracing.find(call)
+        if current_context():
+            tracing.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         runtime.aggregator.started(call)
@@ -123,7 +125,7 @@ class KeyGaugeMiddleware:
                 return responder.refuse(
                     answer(
                         refusal,
-                        call.policy.fields(now_ns()) if refusal.limit and call.policy else [],
+                        call.policy.fields(call.policy.as_bytes, now_ns()) if refusal.limit and call.policy else [],
                         is_cross_origin=responder.is_cross_origin,
                     )
                 )

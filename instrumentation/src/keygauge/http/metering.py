@@ -13,11 +13,12 @@ from keygauge.usage import Reader, Usage, header_counts, operations, request_mod
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
-from keygauge.usage.reading import Missing, Others
+from keygauge.usage.reading import Missing, Others, Reading
 
 _REFUSED = 400
 _FAILED = 500
 _NO_KEY = frozenset({ANONYMOUS, INVALID})
+_NOTHING = Reading(None, None, None, "none", None)
 
 
 class Policy(Protocol):
@@ -48,12 +49,38 @@ class Exchange(Protocol):
 
 def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, *, complete: bool) -> Others:
     """Write into a call what it used; what the app stated itself wins. Return what other models used beside."""
+    path = exchange.path
+    if reader is None:
+        return _meter_any(call, None, _NOTHING, exchange, policy)
+    reading = reader.close(complete=complete)
+    usage, model, shape, status, missing = reading
+    if (
+        missing is not None
+        or model is None
+        or call.status >= _REFUSED
+        or call.usage is not None
+        or call.model is not None
+        or call.method in operations.READS
+        or operations.is_free(path)
+    ):
+        return _meter_any(call, reader, reading, exchange, policy)
+    call.usage, call.usage_status, call.model = usage, status, model
+    if reader.events or not reader.has_content:  # comments are none
+        call.messages = reader.events
+    if answer := reader.answer:
+        policy.answers.note(answer, usage)
+    if call.provider is None:
+        call.provider = policy.providers.find(call.route, path, call.providers) or shape
+    if model not in policy.asked.answered and call.key not in _NO_KEY:
+        _name_asked(call, exchange, policy)
+    return reader.others
+
+
+def _meter_any(call: Call, reader: Reader | None, reading: Reading, exchange: Exchange, policy: Policy) -> Others:
+    """Do so for any call: most have told all of one answer, and nothing was stated."""
     is_stated = call.usage is not None
-    shape, missing = None, None
-    others: Others = ()
+    usage, model, shape, status, missing = reading
     if reader is not None:
-        usage, model, shape, status, missing = reader.close(complete=complete)
-        others = reader.others
         if reader.events or not reader.has_content:  # comments are none
             call.messages = reader.events
         if call.model is None:
@@ -73,7 +100,7 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
         ) or shape
     if call.key not in _NO_KEY and (call.model is None or policy.asked.is_new(call.model)):
         _name_asked(call, exchange, policy)
-    return () if is_stated or call.is_free else others
+    return () if is_stated or call.is_free or reader is None else reader.others
 
 
 def _complete(

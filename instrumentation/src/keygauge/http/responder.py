@@ -112,21 +112,13 @@ class Responder(Struct, kw_only=True, eq=False):
                 call.route = self.find_route() or UNMATCHED
         except Exception:  # noqa: BLE001 - ours, never the host's
             runtime.fault("route")
-        others: Others = ()
-        try:
-            others = self._conclude(complete=complete)
-        except Exception:  # noqa: BLE001 - as above
-            runtime.fault("usage")
+        others = self._conclude(complete=complete)
         if error is not None or not complete or not 0 < call.status < _FAILED:
             runtime.attempt("error", self._name_error, error, complete=complete)
-        self._settle(others)
-
-    def _settle(self, others: Others) -> None:
-        """Settle the call, and after it what other models used for its answer."""
-        self._spent = self.call.reservation
-        self.runtime.settle(self.call)
+        self._spent = call.reservation
+        runtime.settle(call)
         for model, usage in others:
-            self.runtime.attempt("others", self._settle_other, model, usage)
+            runtime.attempt("others", self._settle_other, model, usage)
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
         """Say who ended the call where not as its answer said, from what was seen.
@@ -226,9 +218,13 @@ class Responder(Struct, kw_only=True, eq=False):
     def _conclude(self, *, complete: bool) -> Others:
         """Write what the call used; return what other models used beside."""
         reader, self._reader = self._reader, None
-        others = meter(self.call, reader, self, self.runtime, complete=complete)
-        if reader is not None and reader.failed:
-            self._fail()
+        try:
+            others = meter(self.call, reader, self, self.runtime, complete=complete)
+            if reader is not None and reader.failed:
+                self._fail()
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("usage")
+            return ()
         return others
 
     def _fail(self) -> None:

@@ -41,6 +41,7 @@ class Key:
     is_open: bool  # active for good, and from any address
     is_restricted: bool  # to some endpoints or models
     is_plain: bool  # each call takes one unit of each limit
+    is_usual: bool  # open, plain, for anything, with nothing to tell the app
     needs_route: bool
     needs_body: bool  # to tell the model or the tokens
     needs_model: bool  # to be told, or the call is refused
@@ -132,6 +133,10 @@ class KeyCache:
         lease_pools = tuple(self._lease_pool(limit) for limit in limits)
         expiries = [entry["expires_at"], *(secret["expires_at"] for secret in entry["secrets"])]
         key_policy = KeyPolicy.from_json(entry)
+        providers, scopes = _provider_rules(entry.get("providers")), tuple(entry.get("scopes", ()))
+        is_open = entry["status"] == "active" and key_policy.networks is None and not any(expiries)
+        is_restricted = key_policy.routes is not None or key_policy.models is not None
+        is_plain = all(limit.is_plain for limit in limits)
         return Key(
             id=entry["id"],
             account=entry["account"],
@@ -142,11 +147,12 @@ class KeyCache:
             lease_pools=lease_pools,
             policy=Policy([lease_pool for lease_pool in lease_pools if not lease_pool.limit.dry_run]),
             key_policy=key_policy,
-            providers=_provider_rules(entry.get("providers")),
-            scopes=tuple(entry.get("scopes", ())),
-            is_open=entry["status"] == "active" and key_policy.networks is None and not any(expiries),
-            is_restricted=key_policy.routes is not None or key_policy.models is not None,
-            is_plain=all(limit.is_plain for limit in limits),
+            providers=providers,
+            scopes=scopes,
+            is_open=is_open,
+            is_restricted=is_restricted,
+            is_plain=is_plain,
+            is_usual=is_open and is_plain and not (is_restricted or providers or scopes),
             needs_route=any(limit.route is not None for limit in limits),
             needs_price=any(limit.unit == "nanousd" for limit in limits),
             is_capped=any(limit.needs_body and not limit.dry_run for limit in limits),
