@@ -13,7 +13,7 @@ from keygauge.http import preflight, route
 from keygauge.http.layers import HostSearch, Walk
 from keygauge.http.problem import Answer
 from keygauge.http.request_body import Empty, RequestBody
-from keygauge.http.responder import LEFT, Responder
+from keygauge.http.responder import LAST_EVENTS, LEFT, MOST_PASSED, PASSED_BYTES, Responder
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.limits.model_names import in_address
@@ -131,19 +131,20 @@ class HttpResponder(AsgiResponder, eq=False):
 
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
         """
-        kind = message["type"]
-        cycle = self._cycle
-        if cycle is not None and cycle.disconnected:
-            self._is_gone = True
-        if kind == "http.response.body":
-            if self.call.status:  # before its start it is no answer
-                self._take_body(message)
-        elif kind == "http.response.start" and not self._settled:
-            message = self._start(message)
-        elif kind == "http.response.trailers":
-            self._take_trailers(message)
-        elif kind in _FILES:
-            self._take_file(message)
+        passed = self._passed
+        if (
+            passed is not None
+            and len(passed) < MOST_PASSED
+            and message.get("more_body")
+            and type(body := message.get("body")) is bytes
+            and len(body) <= PASSED_BYTES
+            and not body.endswith(LAST_EVENTS)
+            and not self._is_gone
+            and (self._cycle is None or not self._cycle.disconnected)
+        ):
+            passed.append(body)
+        else:
+            message = self._take(message)
         try:
             await self._send(message)
         except OSError:  # ASGI 2.4: how a server says that the client left
@@ -152,15 +153,32 @@ class HttpResponder(AsgiResponder, eq=False):
             self._is_gone = True
             raise
 
-    def _take_body(self, message: Message) -> None:
-        call, body = self.call, message.get("body")
-        is_first = not call.first_byte_ns
-        if body:
-            self._read(body)
-        if not message.get("more_body", False) and not self._awaits_trailers:
-            if is_first:  # and the last: the clock is read once
-                call.ended_ns = call.ended_ns or call.first_byte_ns
-            self.end(complete=self._is_whole())
+    def _puts_off_body(self, message: Message) -> bool:
+        cycle = self._cycle
+        is_gone = self._is_gone or (cycle is not None and cycle.disconnected)
+        return message.get("more_body", False) and not is_gone and self._puts_off(message.get("body"))
+
+    def _take(self, message: Message) -> Message:
+        """Read a message; return what to send in its place."""
+        kind, call, cycle = message["type"], self.call, self._cycle
+        if cycle is not None and cycle.disconnected:
+            self._is_gone = True
+        if kind == "http.response.body":
+            if call.status:  # before its start it is no answer
+                is_first = not call.first_byte_ns
+                if body := message.get("body"):
+                    self._read(body)
+                if not message.get("more_body", False) and not self._awaits_trailers:
+                    if is_first:  # and the last: the clock is read once
+                        call.ended_ns = call.ended_ns or call.first_byte_ns
+                    self.end(complete=self._is_whole())
+        elif kind == "http.response.start" and not self._settled:
+            return self._start(message)
+        elif kind == "http.response.trailers":
+            self._take_trailers(message)
+        elif kind in _FILES:
+            self._take_file(message)
+        return message
 
     def _take_file(self, message: Message) -> None:
         """Count what the server sends by itself: a file, or a part of an open one."""

@@ -138,7 +138,7 @@ class WsgiResponder(Responder, eq=False):
 
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
         """
-        if chunk:
+        if chunk and (self._passed is None or not self._puts_off(chunk)):
             self._read(chunk)
             if self._expected is not None and self.call.response_bytes >= self._expected:
                 self.end(complete=True)
