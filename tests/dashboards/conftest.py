@@ -1,9 +1,9 @@
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from programs import AT_HAND, PROGRAMS, find_on_path
 
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.thresholds import Thresholds
@@ -11,17 +11,12 @@ from keygauge_dashboards.thresholds import Thresholds
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def program():
-    """Find a program, or skip the test; in CI its absence is a failure."""
+@pytest.fixture(scope="session", params=AT_HAND)
+def program(request):
+    """Find a program, or skip the test; in CI its absence is a failure. Those of Prometheus come in each version."""
 
     def find(name):
-        path = shutil.which(name)
-        if path is None and "CI" in os.environ:
-            pytest.fail(f"no {name} on this machine")
-        if path is None:
-            pytest.skip(f"no {name} on this machine")
-        return path
+        return PROGRAMS[request.param](name) if name in {"prometheus", "promtool"} else find_on_path(name)
 
     return find
 

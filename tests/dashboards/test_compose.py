@@ -169,6 +169,11 @@ def test_grafana_finds_its_files(services, root):
     assert (root / mounts["/etc/grafana/provisioning"] / "datasources/keygauge.yaml").is_file()
 
 
+def test_grafana_writes_any_name_into_queries(services):
+    """Without it, a double quote in a picked name ends the name in PromQL."""
+    assert services["grafana"]["environment"]["GF_FEATURE_TOGGLES_ENABLE"] == "prometheusSpecialCharsInLabelValues"
+
+
 def test_grafana_lets_strangers_look_only(services):
     assert services["grafana"]["environment"]["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
 

@@ -5,14 +5,17 @@ import re
 import warnings
 
 import pytest
+from differences import lost
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 
+from keygauge import service_metrics
+from keygauge.metrics import KEY, MODEL, ROUTE, STATUS, label
 from keygauge_dashboards.alerts.ledger import ledger_alerts
 from keygauge_dashboards.alerts.prometheus import alerts
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panel_types import STATUS_COLOURS
-from keygauge_dashboards.grafana.panels import COLUMNS, HIDDEN, MIXED, SCHEMA_VERSION, TAG
+from keygauge_dashboards.grafana.panels import COLUMNS, HIDDEN, MIXED, SCHEMA_VERSION, TAG, Sql
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import KEY_PAGE
 
@@ -21,6 +24,17 @@ with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # i
 
 LEGACY = {"rows", "style", "sharedCrosshair", "gnetId", "hideControls", "__inputs"}
 SINGLE_VALUE = {"stat", "bargauge", "gauge"}
+# What a page tells more about: in a legend or a row of a matrix, and as a column of a table.
+SUBJECTS = {label(name) for name in (KEY, MODEL, ROUTE, STATUS)} | {
+    service_metrics.ACCOUNT,
+    service_metrics.LIMIT,
+    "name",
+}
+SUBJECT_COLUMNS = {"key", "model", "endpoint", "address", "status", "metric", *STATUS_COLOURS}
+LEADS_NOWHERE = {
+    ("keygauge-key", "Key"): "the page is about it",
+    ("keygauge-key", "Totals of the time range"): "the page is about it",
+}
 
 
 @pytest.fixture
@@ -83,7 +97,7 @@ def test_typed_models_lose_nothing(dashboard):
         if panel.get("datasource") == MIXED:  # the models take every target for one of the panel's own type
             panel["datasource"] = {"uid": MIXED["uid"]}
     again = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
-    assert list(_lost(dashboard, again)) == []
+    assert list(lost(dashboard, again)) == []
 
 
 def test_typed_models_notice_a_misspelt_option(dashboard):
@@ -91,7 +105,7 @@ def test_typed_models_notice_a_misspelt_option(dashboard):
     for panel in dashboard["panels"]:
         panel.get("options", {})["misspelt"] = True
     again = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
-    assert any("misspelt" in lost for lost in _lost(dashboard, again))
+    assert any("misspelt" in path for path in lost(dashboard, again))
 
 
 def test_data_sources_are_variables(dashboard, panels):
@@ -182,6 +196,7 @@ def test_variables_are_in_the_order_of_reading_with_the_data_sources_last(dashbo
         "endpoint",
         "model",
         "status",
+        "address",
         "trace",
         "before",
         "job",
@@ -232,6 +247,17 @@ def test_columns_fit_beside_the_menu_of_a_small_screen(panels):
             assert sum(fixed) <= 38.7 * panel["gridPos"]["w"] - 75 or len(fixed) > 10, panel["title"]
 
 
+def test_texts_of_tables_are_never_taken_for_numbers(panels):
+    """Grafana shows a text that looks like a number as one: a key named 007 is 7, and 1e9 in a link is a billion."""
+    for panel in panels:
+        if panel["type"] == "table":
+            texts = {
+                "matcher": {"id": "byType", "options": "string"},
+                "properties": [{"id": "unit", "value": "string"}],
+            }
+            assert texts in panel["fieldConfig"]["overrides"]
+
+
 def test_only_the_cell_that_leads_somewhere_is_a_link(panels):
     for panel in panels:
         if panel["type"] == "table":
@@ -250,6 +276,39 @@ def test_single_values_have_thresholds(panels):
             assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] is None
 
 
+def test_what_names_a_key_model_endpoint_or_status_leads_to_it(page):
+    for view in page.views():
+        named = {name for target in view.targets for name in _subjects(target)}
+        if named and (page.uid, view.title) not in LEADS_NOWHERE:
+            assert list(_links(view)), (view.title, named)
+
+
+def test_links_write_what_was_clicked_as_an_address_has_it(page):
+    """By itself Grafana leaves an ampersand in a name as it is, and all that follows is lost."""
+    for view in page.views():
+        for link in _links(view):
+            clicked = re.findall(r"=\$\{(__\w+\.[^}]+)\}", link["url"])
+            assert all(part.endswith(":percentencode") for part in clicked), view.title
+            assert "__series" not in link["url"], "one frame of SQL has all lines, so its name is that of none"
+
+
+def _subjects(target):
+    if isinstance(target, Sql):
+        return set(re.findall(r'AS "?([\w]+)"?', target.query)) & SUBJECT_COLUMNS
+    shown = (
+        re.findall(r"by \(([^)]+)\)", target.expression) if target.table else re.findall(r"{{(\w+)}}", target.legend)
+    )
+    names = {name for group in shown for name in group.split(", ")} | {target.legend}
+    return names & (SUBJECTS | set(STATUS_COLOURS))
+
+
+def _links(view):
+    yield from view.defaults.get("links", ())
+    for override in view.overrides:
+        for one in override["properties"]:
+            yield from one["value"] if one["id"] == "links" else ()
+
+
 def test_links_keep_variables_and_time(dashboard):
     assert dashboard["links"]
     for link in dashboard["links"]:
@@ -263,22 +322,6 @@ def test_links_lead_to_dashboards_of_the_suite(dashboard):
         page.uid: {item["name"] for item in page.variables if item["hide"] != HIDDEN} for page in pages(Thresholds())
     }
     for uid, query in re.findall(r'"/d/([\w-]+)\?([^"]*)"', json.dumps(dashboard)):
+        assert uid in known
         names = {item["name"] for item in dashboard["templating"]["list"]} & known[uid]
         assert all(f"${{{name}:queryparam}}" in query or f"var-{name}=" in query for name in names)
-
-
-def _lost(given, again, path=""):
-    """Tell what of `given` is not in `again`."""
-    if isinstance(given, dict):
-        for name, value in given.items():
-            if not isinstance(again, dict) or name not in again:
-                yield f"{path}.{name}"
-            else:
-                yield from _lost(value, again[name], f"{path}.{name}")
-    elif isinstance(given, list):
-        if len(given) != len(again):
-            yield path
-        for index, pair in enumerate(zip(given, again, strict=False)):
-            yield from _lost(*pair, f"{path}[{index}]")
-    elif given != again:
-        yield path

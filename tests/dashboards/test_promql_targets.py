@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from grafana import All, promql
+from grafana import All, Click, follow, promql
 from ports import free_port
 
 from keygauge import metrics, service_metrics
@@ -20,8 +20,10 @@ from keygauge_dashboards.alerts.alert import SOURCE
 from keygauge_dashboards.alerts.prometheus import records
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panels import Prometheus
+from keygauge_dashboards.grafana.variables import STATUS_CLASSES
 from keygauge_dashboards.promql.queries import ALERTS, ENV, JOB, SINCE, UP
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE
 
 STEP_S = 30
 SPAN_S = 3600
@@ -51,9 +53,16 @@ VALUES = {
 _LEVELS = {service_metrics.KEY_INFO: (1, 0), service_metrics.LIMIT_USED: (60, 0.3)}  # at first, and growth a step
 KEYS = (  # the key service's labels, which belong together
     {"id": "k1", "key": "k1", "name": "prod", "account": "a1", "account_name": "Ada"},
-    {"id": "k2", "key": "k2", "name": "test", "account": "a2", "account_name": "Bob"},
+    {"id": "k2", "key": "k2", "name": 'the "new"', "account": "a2", "account_name": 'Bob "B" Byte'},
 )
-GONE = {"id": "k3", "name": "old", "account": "a2", "account_name": "Bob", "plan": "x", "status": "active"}  # deleted
+GONE = {
+    "id": "k3",
+    "name": "old",
+    "account": "a2",
+    "account_name": 'Bob "B" Byte',
+    "plan": "x",
+    "status": "active",
+}  # deleted
 GONE_S = 1200
 
 
@@ -105,8 +114,58 @@ def test_target_returns_data(prometheus, target, variables):
         assert names <= set(one["metric"]), "the legend asks for a label that the answer lacks"
 
 
+def test_link_leads_to_what_was_clicked(prometheus):
+    """What it picks is what the variable of the other page offers."""
+    offered = {
+        "key": {"k1", "k2", "anonymous"},
+        "account": {"a1", "a2"},
+        "endpoint": {ONE["endpoint"]},
+        "model": {ONE["model"]},
+        "job": {ONE["job"]},
+        "status": {*STATUS_CLASSES, *VALUES[metrics.STATUS]},
+    }
+    known, followed = {page.uid for page in pages(Thresholds())}, set()
+    here = EVERY | dict.fromkeys(("datasource", "postgresql"), "x") | {"status": All()}
+    for page in pages(Thresholds()):
+        for view in page.views():
+            for target in view.targets:
+                if isinstance(target, Prometheus):
+                    for one in prometheus(_fill(target.expression, EVERY), instant=True):
+                        for url, click in _clicks(view, target, one["metric"]):
+                            uid, picked = follow(url, click, here)
+                            assert uid in known
+                            for name in set(picked) & set(offered):
+                                assert picked[name] == ["$__all"] or set(picked[name]) <= offered[name], view.title
+                            followed.add((page.uid, view.title))
+    assert len(followed) > 35
+
+
+def test_alert_leads_to_the_dashboard_about_its_subject(prometheus):
+    view = next(view for view in pages(Thresholds())[0].views() if view.title == "Firing alerts")
+    (one,) = prometheus(_fill(view.targets[0].expression, EVERY), instant=True)
+    url, click = next(_clicks(view, view.targets[0], one["metric"]))
+    uid, picked = follow(url, click, dict.fromkeys(("datasource", "postgresql"), "x"))
+    assert (uid, picked["key"]) == (KEY_PAGE, ["k1"])
+
+
+def _clicks(view, target, labels):
+    """Give each link with the line, bar or cell that it is on."""
+    name = re.sub(r"\{\{(\w+)\}\}", lambda found: labels[found[1]], target.legend)
+    for link in view.defaults.get("links", ()):
+        yield link["url"], Click(name, labels=labels)
+    aside = {"account_id": labels.get("account", ""), "key_id": labels.get("key", "")}
+    row = {"endpoint": labels.get(label(metrics.ROUTE)), **labels, **aside}  # a matrix begins with the endpoint
+    for override in view.overrides:
+        links = [link for one in override["properties"] if one["id"] == "links" for link in one["value"]]
+        for link in links:
+            if link["url"].startswith("/d/"):
+                cell = labels.get(override["matcher"]["options"].partition("\\")[0], "")
+                by_status = Click(labels.get(label(metrics.STATUS), name), cell, labels, row)
+                yield link["url"], by_status
+
+
 def test_keys_to_pick_have_names_and_include_deleted_ones_and_calls_without_a_key(prometheus):
-    living = {("k1", "prod"), ("k2", "test")}
+    living = {("k1", "prod"), ("k2", 'the "new"')}
     assert _choices(prometheus, "key", EVERY) == living | {("k3", "old"), ("anonymous", "anonymous")}
 
 
@@ -115,7 +174,7 @@ def test_keys_to_pick_are_those_of_the_picked_account(prometheus):
 
 
 def test_accounts_to_pick_have_names(prometheus):
-    assert _choices(prometheus, "account", EVERY) == {("a1", "Ada"), ("a2", "Bob")}
+    assert _choices(prometheus, "account", EVERY) == {("a1", "Ada"), ("a2", 'Bob "B" Byte')}
 
 
 @pytest.mark.parametrize("name", ["env", "job", "endpoint", "model"])
@@ -166,7 +225,8 @@ def _series(metric, labels, now):
 
 
 def _line(name, labels, now, value):
-    written = ",".join(f'{label(key)}="{text}"' for key, text in labels.items())
+    quoted = {name: text.replace('"', '\\"') for name, text in labels.items()}
+    written = ",".join(f'{label(key)}="{text}"' for key, text in quoted.items())
     for step in range(SPAN_S // STEP_S + 1):
         yield f"{name}{{{written}}} {value(step)} {now - SPAN_S + step * STEP_S}"
 

@@ -1,18 +1,20 @@
 """Every SQL query of every dashboard is executed by a real PostgreSQL, as Grafana's role, on rows of everything."""
 
 import re
+from datetime import datetime
 
 import pytest
-from grafana import All, options
+from grafana import HOSTILE, All, Click, follow, options
 from grafana import sql as as_sent
 from psycopg import sql
 
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panels import Sql
 from keygauge_dashboards.thresholds import Thresholds
+from keygauge_dashboards.uids import KEY_PAGE, LOG_PAGE
 
-HOSTILE = ("o'brien-7b", 'say "hi"', "a\\b", "x'; DROP TABLE event; --", "$1 ${key} {x}", "50%, (a|b).*", "模型")
 ONE = {
+    "address": "192.0.2.1",
     "trace": "ff",
     "before": "4102444800000",
     "status": ["429"],
@@ -25,6 +27,7 @@ ONE = {
     "ledger_model": ["gpt"],
 }
 EVERY = {
+    "address": "",
     "trace": "",
     "before": "",
     "status": All(("2xx", "4xx", "429", "5xx")),
@@ -80,9 +83,9 @@ def _plant(connection, names):
     connection.execute("INSERT INTO account (id, name, plan_id) VALUES ('a1', 'Ada', 'free')")
     connection.execute(
         "INSERT INTO key (id, account_id, name, created_at, expires_at) VALUES ('k1', 'a1', 'prod', now(), now() + "
-        "interval '2 days'), ('k2', 'a1', 'old', now() - interval '60 days', NULL)"
+        "interval '2 days'), ('k2', 'a1', 'old', now() - interval '90 days', NULL)"
     )
-    connection.execute("UPDATE key SET last_used_at = now() - interval '40 days' WHERE id = 'k1'")
+    connection.execute("UPDATE key SET last_used_at = now() - interval '70 days' WHERE id = 'k1'")
     connection.execute(
         "INSERT INTO plan_limit (plan_id, name, unit, amount, period) VALUES ('free', 'm', 'token', 9, 'day')"
     )
@@ -193,7 +196,7 @@ def test_variable_has_the_names_of_the_ledger_that_are_picked(grafana, variable)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_name_is_picked_like_any_other(connection, name):
     """A name that ends the string or the query early, or that a pattern would take for something else."""
-    picked = ONE | {"trace": "", "endpoint": [name], "model": [name]}
+    picked = ONE | {"trace": "", "address": "", "endpoint": [name], "model": [name]}
     _plant(connection, {"route": name, "model": name})
     for variable in _variables():
         rows = connection.execute(_fill(variable["query"], picked)).fetchall()
@@ -205,6 +208,65 @@ def test_hostile_name_is_picked_like_any_other(connection, name):
             assert any(value for row in rows for value in row.values()), parameter.id
     for parameter in _queries():
         connection.execute(_fill(parameter.values[0], dict.fromkeys(picked, name) | {"before": "0"}))
+
+
+@pytest.mark.parametrize("name", ["/v1", "/v1/a&b=c#d+e %41", "o'brien-7b"])
+def test_link_leads_to_what_was_clicked(connection, name):
+    _plant(connection, {"route": name, "model": name})
+    picked = EVERY | {"ledger_endpoint": All((name,)), "ledger_model": All((name,))}
+    followed = {}
+    for page in pages(Thresholds()):
+        for view in page.views():
+            for target in view.targets:
+                if isinstance(target, Sql):
+                    rows = connection.execute(_fill(target.query, picked)).fetchall()
+                    for url, click in _clicks(view, rows):
+                        uid, given = follow(
+                            url, click, picked | dict.fromkeys(("datasource", "postgresql", "job", "env"), "x")
+                        )
+                        _require_calls(connection, uid, given, name)
+                        followed.setdefault((page.uid, view.title), []).append(uid)
+    assert len(followed) > 20
+    assert {uid for uids in followed.values() for uid in uids} >= {KEY_PAGE, LOG_PAGE}
+
+
+def _clicks(view, rows):
+    """Give each link with what it may be clicked on: every line that is not zero, and each cell of its column."""
+    lines = [
+        (row.get("metric", name), row, value)
+        for row in rows
+        for name, value in row.items()
+        if name not in {"time", "metric"} and value
+    ]
+    for link in view.defaults.get("links", ()):
+        yield from ((link["url"], Click(name, value, row=row)) for name, row, value in lines)
+    for override in view.overrides:
+        column = override["matcher"]["options"]
+        links = [link for one in override["properties"] if one["id"] == "links" for link in one["value"]]
+        for link in links:
+            # The trace of a call that was not traced leads to all.
+            yield from ((link["url"], Click(column, _raw(row[column]), row=row)) for row in rows if row.get(column))
+
+
+def _raw(value):
+    return int(value.timestamp() * 1000) if isinstance(value, datetime) else value
+
+
+def _require_calls(connection, uid, given, name):
+    """Find the calls, or the key, that the address of a page is about."""
+    page = next(page for page in pages(Thresholds()) if page.uid == uid)
+    kinds = {item["name"]: item for item in page.variables}
+    assert set(given) <= set(kinds)
+    picked = dict(EVERY)
+    for variable, values in given.items():
+        if values != ["$__all"] and variable in picked:
+            picked[variable] = values if kinds[variable]["type"] != "textbox" else values[0]
+    for variable, kind in (("ledger_endpoint", "endpoint"), ("ledger_model", "model")):
+        picked[variable] = options([name, "no model"], kinds[variable]["regex"], picked) if kind in kinds else ()
+    asked = {LOG_PAGE: "Calls", KEY_PAGE: "Key"}.get(uid)
+    for view in page.views():
+        if view.title == asked:
+            assert connection.execute(_fill(view.targets[0].query, picked)).fetchall(), given
 
 
 def test_queries_of_the_runbook_can_be_executed(grafana, root):

@@ -1,14 +1,20 @@
 """Sdists and wheels of all distributions: the same bytes each time, and what a user installs from them works."""
 
 import hashlib
+import itertools
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import environments
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+from ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("instrumentation", "keyservice", "dashboards", "demo")
@@ -80,14 +86,15 @@ print(importlib.metadata.version("keygauge"))
 
 
 def test_all_wheels_bring_the_whole_command(dist, tmp_path):
-    bin_directory = installed(sys.executable, dist, tmp_path / "environment", "keygauge*.whl")
+    packages = [wheel for wheel in dist.glob("*.whl") if "demo" not in wheel.name]
+    bin_directory = installed(sys.executable, tmp_path / "environment", *packages)
     told = subprocess.run([bin_directory / "keygauge", "--help"], capture_output=True, text=True, check=True).stdout
     assert all(command in told for command in ("serve", "init", "doctor", "dashboards"))
 
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_middleware_installs_in_a_clean_environment(dist, tmp_path, version):
-    bin_directory = installed(PYTHONS[version], dist, tmp_path / "environment", "keygauge-*.whl")
+    bin_directory = installed(PYTHONS[version], tmp_path / "environment", *dist.glob("keygauge-*.whl"))
     done = subprocess.run(
         [bin_directory / "python", "-c", SMOKE], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -103,13 +110,45 @@ def test_the_middleware_installs_in_a_clean_environment(dist, tmp_path, version)
     assert guarded.stdout == "True\n"
 
 
-def installed(python, dist, directory, pattern):
+def lowest():
+    """Return the lowest version of each library that all distributions allow together."""
+    versions = {}
+    for folder in FOLDERS:
+        project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
+        for text in (*project["dependencies"], *itertools.chain(*project.get("optional-dependencies", {}).values())):
+            requirement = Requirement(text)
+            for bound in requirement.specifier:
+                version = Version(bound.version)
+                versions[requirement.name] = max(version, versions.get(requirement.name, version))
+    return versions
+
+
+@pytest.mark.skipif(not os.environ.get("CI"), reason="takes a minute or two: .ci/run runs it")
+def test_the_demo_balances_with_the_lowest_versions_that_are_allowed(dist, tmp_path):
+    constraints = tmp_path / "lowest.txt"
+    constraints.write_text("".join(f"{name}=={version}\n" for name, version in lowest().items()))
+    bin_directory = installed(sys.executable, tmp_path / "environment", *dist.glob("*.whl"), constraints=constraints)
+    portal, api = free_ports(2)
+    done = subprocess.run(
+        [bin_directory / "keygauge-demo"],
+        env={**os.environ, "DEMO_SECONDS": "5", "DEMO_PORT_PORTAL": str(portal), "DEMO_PORT_API": str(api)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    totals = json.loads(done.stdout.splitlines()[-1])
+    assert totals["sent"] == totals["answered"] == totals["ledger_events"] == totals["metric_requests"] > 0
+    assert totals["input_tokens"] == totals["ledger_input_tokens"] == totals["metric_input_tokens"] > 0
+
+
+def installed(python, directory, *packages, constraints=ROOT / "constraints.txt"):
     """Install the wheels with everything that they ask for; skip where nothing can be downloaded."""
-    wheels = [wheel for wheel in dist.glob(pattern) if "demo" not in wheel.name]
     try:
         environments.run(python, "-m", "venv", directory)
         pip = (directory / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        environments.run(*pip, "-c", ROOT / "constraints.txt", *wheels)
+        environments.run(*pip, "-c", constraints, *packages)
     except subprocess.SubprocessError as error:
         reason = f"nothing can be installed here: {getattr(error, 'stderr', None) or error}"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)

@@ -46,7 +46,7 @@ class World:
         self.late_ns = 0
         self.wake_ns = wake_ns  # the longest that waking up takes
         limit = {"id": "1:a", "name": "free", "unit": "request", "amount": amount, "window_s": window_s, "period": None}
-        entry = {"id": "key", "account": "a", "status": "active", "expires_at": None, "limits": [limit]}
+        entry = {"id": "key", "account": "a", "plan": "p", "status": "active", "expires_at": None, "limits": [limit]}
         entry["secrets"] = [{"number": 1, "expires_at": None}]
         self.store = Store(
             {"1:a": {"unit": "request", "amount": amount, "window_s": window_s, "period": None, "smooth": False}}

@@ -152,7 +152,12 @@ def test_a_path_too_much_is_named_with_the_address(report, monkeypatch):
     [
         ("KEYGAUGE_PROMETHEUS", "1", "opentelemetry.exporter.prometheus", "prometheus"),
         ("KEYGAUGE_PROMETHEUS_PORTS", "127.0.0.1:9100-9131", "opentelemetry.exporter.prometheus", "prometheus"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "keygauge.telemetry.otlp", "otlp"),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://127.0.0.1:4318",
+            "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+            "otlp",
+        ),
     ],
 )
 def test_an_export_that_is_not_installed_is_named(report, monkeypatch, name, value, module, extra):

@@ -13,9 +13,10 @@ from starlette.routing import Route
 
 from keygauge import CallFilter, log_fields
 from keygauge.call import CURRENT, Call
+from keygauge.limits.estimate import Estimate
 
 log = logging.getLogger("host")
-FORMAT = "%(message)s|%(keygauge.key.id)s|%(http.route)s|%(gen_ai.request.model)s|%(trace_id)s"
+FORMAT = "%(message)s|%(keygauge.key.id)s|%(http.route)s|%(gen_ai.response.model)s|%(trace_id)s"
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ def test_structlog_events_have_the_fields_of_a_call_only():
     assert log_fields.add_call(None, "info", {"event": "outside"}) == {"event": "outside"}
     call = Call(method="GET", ip=None, time_ns=0, started_ns=0)
     call.key, call.model, call.route = "k1", "m1", "/chat"
+    call.estimate = Estimate(model="r1")
     outer = CURRENT.set(call)
     try:
         event = log_fields.add_call(None, "info", {"event": "inside", "http.route": "own"})
@@ -89,5 +91,6 @@ def test_structlog_events_have_the_fields_of_a_call_only():
         "event": "inside",
         "keygauge.key.id": "k1",
         "http.route": "own",
-        "gen_ai.request.model": "m1",
+        "gen_ai.request.model": "r1",
+        "gen_ai.response.model": "m1",
     }

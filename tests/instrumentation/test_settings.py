@@ -140,3 +140,21 @@ def test_a_header_that_no_call_can_have_is_named(monkeypatch):
     monkeypatch.setenv("KEYGAUGE_CREDENTIAL_HEADER", "X-Key: ")
     with pytest.raises(SettingsError, match="KEYGAUGE_CREDENTIAL_HEADER"):
         Settings.from_environment(**GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "told"),
+    [
+        (None, None, "unknown_service"),
+        (None, "deployment.environment.name=prod, service.name = the%20shop", "the shop"),
+        ("shop", "service.name=other", "shop"),
+        (None, "service.name,=,", "unknown_service"),
+    ],
+)
+def test_service_is_named_in_the_ledger_as_in_the_metrics(monkeypatch, name, attributes, told):
+    for variable, value in (("OTEL_SERVICE_NAME", name), ("OTEL_RESOURCE_ATTRIBUTES", attributes)):
+        if value is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, value)
+    assert Settings.from_environment(mode="observe").service_name == told

@@ -11,6 +11,7 @@ import yaml
 
 from keygauge.command import CommandError
 from keygauge.metrics import DURATION_BUCKETS_S
+from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_NEAR, QUOTA_SHARES, UNUSED_DAYS
 
 Severity = Literal["page", "ticket"]
 
@@ -58,9 +59,9 @@ class Thresholds:
     # limits and budgets
     limited_share: float = 0.05  # of a key's requests
     limited_requests: int = 10  # in five minutes, below which the share means nothing
-    quota_levels: tuple[float, ...] = (0.5, 0.8, 0.95, 1.0)
+    quota_levels: tuple[float, ...] = QUOTA_SHARES  # as customers are told
     cost_levels: tuple[float, ...] = (0.8, 1.0)
-    quota_warning: float = 0.8
+    quota_warning: float = QUOTA_NEAR
     quota_critical: float = 0.95
     forecast_share: float = 0.2  # used before a forecast is worth a word
 
@@ -69,8 +70,8 @@ class Thresholds:
     spike_requests: int = 1000  # in an hour, below which nothing is a spike
     new_key_requests: int = 5000  # in the first hour of a key
     auth_failures: int = 100  # in five minutes
-    expiry_days: tuple[int, ...] = (14, 3)
-    unused_days: int = 30
+    expiry_days: tuple[int, ...] = (EXPIRES_SOON_DAYS, 3)
+    unused_days: int = UNUSED_DAYS
 
     # plumbing
     beat_age_s: float = 30.0  # three times what replicas go on without the key service

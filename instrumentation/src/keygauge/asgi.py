@@ -13,11 +13,12 @@ from keygauge.clock import now_ns
 from keygauge.http import event_loop, forwarding, held_errors, route, router
 from keygauge.http.asgi_http import App, HttpResponder, Receive, Scope, Send, WebSocketResponder
 from keygauge.http.client_address import client_ip
+from keygauge.http.key_status import KeyStatusPath
 from keygauge.http.layers import HostSearch
 from keygauge.http.lifespan import Lifespan
 from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight
-from keygauge.http.problem import answer
+from keygauge.http.problem import Answer, answer
 from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
 from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
@@ -28,7 +29,6 @@ from keygauge.process_metrics import flush
 from keygauge.runtime import Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.telemetry import tracing
-from keygauge.telemetry.tracing import current as current_context
 
 Identify = Callable[[Scope], str | None]
 
@@ -64,6 +64,7 @@ class KeyGaugeMiddleware:
         service_name: str | None = None,
         wait_s: float | None = None,
         trusted_proxies: Iterable[str] | None = None,
+        key_status_path: str | None = None,
     ) -> None:
         self.app = app
         self._identify = identify
@@ -79,6 +80,7 @@ class KeyGaugeMiddleware:
                 service_name=service_name,
                 wait_s=wait_s,
                 trusted_proxies=None if trusted_proxies is None else tuple(trusted_proxies),
+                key_status_path=key_status_path,
             )
             self._process = Process(settings)
         except SettingsError as error:
@@ -90,6 +92,7 @@ class KeyGaugeMiddleware:
         self._proxies = parse_networks(settings.trusted_proxies)
         self._headers = headers_for(settings.credential_header)
         self._open = OpenPaths(settings.open_paths).has_scope
+        self._key_status = KeyStatusPath.of(settings)
         self._host = HostSearch(app, route.is_host)
         router.follow()
         held_errors.follow()
@@ -101,6 +104,9 @@ class KeyGaugeMiddleware:
         if make is None or MARK in scope or self._open(scope):
             await self._pass_on(scope, receive, send)
             return
+        if self._key_status is not None and self._key_status.is_asked_scope(scope):
+            await self._tell_status(self._key_status, scope, send)
+            return
         runtime = self._process.runtime or self._process.start()
         client = scope.get("client")
         call = scope[MARK] = Call(
@@ -109,8 +115,7 @@ class KeyGaugeMiddleware:
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        if current_context():
-            tracing.find(call)
+        tracing.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         runtime.aggregator.started(call)
@@ -158,6 +163,23 @@ class KeyGaugeMiddleware:
             await self._live(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+    async def _tell_status(self, path: KeyStatusPath, scope: Scope, send: Send) -> None:
+        """Tell a caller what holds for its key."""
+        runtime, headers, client = self._process.runtime or self._process.start(), scope["headers"], scope.get("client")
+        ip = client_ip(client[0] if client else None, _forwarded_for(scope), self._proxies)
+        query = bytes(scope.get("query_string", b"")).decode("latin-1")
+        token, origin = find(headers, self._headers), any(name == b"origin" for name, _ in headers)
+        answers: list[Answer] = []
+
+        def ask() -> None:
+            answers.append(path.answer(runtime.key_status, token, ip=ip, query=query, origin=origin))
+
+        await event_loop.in_thread(ask)
+        [told] = answers
+        body = told.body if scope["method"] == "GET" else b""
+        await send({"type": "http.response.start", "status": told.status, "headers": told.headers})
+        await send({"type": "http.response.body", "body": body})
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start with the app and stop after it."""

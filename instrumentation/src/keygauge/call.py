@@ -61,7 +61,8 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     matched: str | None = None  # what a router inside the host matched, below its mount
     messages: int = 0  # on a stream
     missing: str | None = None  # why a successful answer told no usage
-    model: str | None = None  # as the answer named it; of a call that failed, the one it asked for
+    is_model_assumed: bool = False  # its answer named none
+    model: str | None = None  # that it counts for: as the answer named it, or the one whose answer it asked for
     outcome: Outcome = "admitted"
     path: str = ""  # known where a decision needs the route
     policy: Any = None  # what tells the caller its limits, where they are enforced
@@ -69,6 +70,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     providers: Any = None  # the plan's rules of whose answers a route gives
     raised: str | None = None  # the exception's class, where a middleware inside holds it back
     request_bytes: int = 0
+    requested_model: str | None = None  # as the request named it
     reservation: Any = None  # what it took of its limits, until settled
     response_bytes: int = 0
     route: str = UNMATCHED

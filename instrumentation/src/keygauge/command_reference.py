@@ -14,7 +14,7 @@ Printed by `keygauge reference`: the commands of the installed distributions. `k
 account is always `--account ID|NAME`.
 
 - **Where**: on the database of `KEYGAUGE_DATABASE_URL` (or the one that `keygauge serve` keeps in `KEYGAUGE_DATA_DIR`),
-  or against a key service: `export KEYGAUGE_URL=https://keys.example.com KEYGAUGE_ADMIN_TOKEN=…`. The rights are those
+  or against a key service: `export KEYGAUGE_URL=https://keys.example.com KEYGAUGE_TOKEN=…`. The rights are those
   of the token.
 - **Output**: a table on a terminal, lines with tabs in a pipe; `--output json` is the API's document, `--output csv`
   for spreadsheets, `--quiet` ids only. What people should know is on standard error. Exit codes: 0 done, 1 refused or

@@ -20,7 +20,7 @@ from keygauge import metrics
 from keygauge.call import CURRENT, UNMATCHED
 
 TRACE = "trace_id"  # 32 hexadecimal digits
-FIELDS = (metrics.KEY, metrics.ROUTE, metrics.MODEL, TRACE)
+FIELDS = (metrics.KEY, metrics.ROUTE, metrics.REQUESTED_MODEL, metrics.MODEL, TRACE)
 
 _NONE: dict[str, str] = dict.fromkeys(FIELDS, "")
 
@@ -67,6 +67,8 @@ def fields() -> dict[str, str]:
     route = call.matched if call.route == UNMATCHED else call.route
     if route is not None:
         known[metrics.ROUTE] = route
+    if requested := call.requested_model or (call.estimate and call.estimate.model):
+        known[metrics.REQUESTED_MODEL] = requested
     if call.model is not None:
         known[metrics.MODEL] = call.model
     if trace_id := call.trace_id or _trace_id():

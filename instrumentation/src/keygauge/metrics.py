@@ -9,7 +9,10 @@ Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
 
 KEY = "keygauge.key.id"
 ROUTE = "http.route"
-MODEL = "gen_ai.request.model"
+MODEL = (
+    "gen_ai.response.model"  # that a call counts for: as its answer named it; else the one whose answer it asked for
+)
+REQUESTED_MODEL = "gen_ai.request.model"  # as its request named it
 METHOD = "http.request.method"
 STATUS = "http.response.status_code"
 STATUS_CLASS = "keygauge.status.class"  # 2xx, 3xx, 4xx, 5xx
@@ -57,14 +60,15 @@ def label(attribute: str) -> str:
 
 
 _UNIT_SUFFIX = {"s": "seconds", "By": "bytes"}  # units in braces are annotations and leave no suffix
-_BASE = (KEY, ROUTE, MODEL)
+_MODELS = (MODEL, REQUESTED_MODEL)
+_BASE = (KEY, ROUTE, *_MODELS)
 
 REQUESTS = Metric("keygauge.requests", "counter", "{request}", (*_BASE, METHOD, STATUS, ERROR), "Requests answered")
 DURATION = Metric(
     "keygauge.request.duration",
     "histogram",
     "s",
-    (ROUTE, MODEL, STATUS_CLASS),
+    (ROUTE, *_MODELS, STATUS_CLASS),
     "Time from the request's arrival to the last byte of its answer",
     DURATION_BUCKETS_S,
 )
@@ -72,7 +76,7 @@ FIRST_TOKEN = Metric(
     "keygauge.time_to_first_token",
     "histogram",
     "s",
-    (MODEL, PROVIDER),
+    (*_MODELS, PROVIDER),
     "Time to the first body byte of a streamed answer",
     FIRST_TOKEN_BUCKETS_S,
 )
@@ -80,7 +84,7 @@ OUTPUT_TOKEN = Metric(
     "keygauge.time_per_output_token",
     "histogram",
     "s",
-    (MODEL, PROVIDER),
+    (*_MODELS, PROVIDER),
     "Time per output token after the first of a streamed answer",
     OUTPUT_TOKEN_BUCKETS_S,
 )
@@ -103,7 +107,7 @@ COST_MISSING = Metric(
     "keygauge.cost.missing",
     "counter",
     "{request}",
-    (ROUTE, MODEL),
+    (ROUTE, *_MODELS),
     "Requests under a limit of cost whose model has no price: what they reserved stays charged",
 )
 DECISIONS = Metric("keygauge.decisions", "counter", "{request}", (KEY, LIMIT, OUTCOME), "Requests admitted or refused")

@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 
-from keygauge import __version__, metrics
+from keygauge import __version__, conventions, metrics
 from keygauge.telemetry import setup
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.telemetry.instruments import instrument
@@ -45,7 +45,7 @@ def aggregator() -> Aggregator:
         _Counted.provider = None if provider is get_meter_provider() else provider
         _Counted.aggregator = Aggregator(max_series=setup.max_series(provider))
         meter = (provider or get_meter_provider()).get_meter("keygauge", __version__)
-        instrument(meter, _Counted.aggregator, gauges=_GAUGES)
+        instrument(meter, _Counted.aggregator, gauges=_GAUGES, profiles=conventions.chosen())
     return _Counted.aggregator
 
 

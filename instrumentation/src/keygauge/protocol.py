@@ -40,6 +40,15 @@ class LookUp(Struct, frozen=True):
     digest: Digest
 
 
+class KeyQuestion(Struct, frozen=True):
+    """What a caller asks of its own key, at a process that meters it: the query, and where the caller is."""
+
+    key: Text
+    digest: Digest
+    ip: Text | None = None
+    query: dict[Text, Text] = {}
+
+
 class Acquisition(Struct, frozen=True):
     """Units of a limit that the replica asks for; calls wait for `waiting` of them.
 
@@ -121,6 +130,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     progress: Annotated[list[Progress], Some] = []
     hold: Annotated[list[Hold], Some] = []
     prices: PricesWanted | None = None
+    plans: bool = False  # it takes a changed plan as such; others are told the plan's keys
 
     def __post_init__(self) -> None:
         if len({wanted.limit for wanted in self.acquire}) < len(self.acquire):
@@ -173,6 +183,14 @@ class KeyEntry(Struct, frozen=True, omit_defaults=True):
     models: list[str] | None
     limits: list[LimitTerms]
     providers: list[str] = []
+
+
+class PlanEntry(Struct, frozen=True):
+    """What changed for all keys of a plan: its limits, their ids without whose they are, and its providers."""
+
+    id: str
+    limits: list[LimitTerms]
+    providers: list[str]
 
 
 class Found(Struct, frozen=True):
@@ -238,6 +256,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     found: list[Found]
     unknown: list[Digest]
     keys: list[KeyEntry]
+    plans: list[PlanEntry]
     prices: Prices | None
     held: list[Held]
     grants: list[Grant]

@@ -18,6 +18,7 @@ from keygauge.spool.reporter import Reporter
 from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
 from keygauge.sync.heartbeat import Heartbeat
+from keygauge.sync.key_status import KeyStatus
 from keygauge.telemetry import tracing
 from keygauge.telemetry.aggregator import TURN_S
 from keygauge.telemetry.cost_meter import CostMeter
@@ -43,6 +44,7 @@ class Runtime:
         self.estimates = settings.estimates
         self.providers = ProviderRules(settings.providers)
         self.authorizer: Authorizer | None = None
+        self.key_status: KeyStatus | None = None
         self._heartbeat: Heartbeat | None = None
         self._spool: Spool | None = None
         self._shipper: Shipper | None = None
@@ -60,6 +62,7 @@ class Runtime:
             self._meter = CostMeter(self._heartbeat.costing, self.aggregator)
             self._heartbeat.start()
             self._open_spool(settings, self._heartbeat)
+            self.key_status = KeyStatus(settings)
         _tell_start(settings)
         self._stopped = Event()
         Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
@@ -117,6 +120,8 @@ class Runtime:
             self._heartbeat.stop()
         if self._meter is not None:
             self._meter.stop()
+        if self.key_status is not None:
+            self.key_status.stop()
         if self._shipper is not None and self._spool is not None:
             is_empty = self._shipper.stop(_SHIP_S)
             self._spool.close(empty=is_empty, epoch=self._shipper.epoch)

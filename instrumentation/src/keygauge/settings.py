@@ -8,8 +8,9 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from keygauge import conventions
 from keygauge.networks import parse_networks
 from keygauge.provider_rule import parse_rule
 
@@ -50,6 +51,7 @@ class Settings:
         providers: whose answers a route gives, as (pattern, provider); a trailing `*` matches all that begins so.
         credential_header: the one header that holds our keys, where others are the host's; None: the usual ones.
         imported_keys: keys that another system issued are known too (`keygauge keys import`); else only our format is.
+        key_status_path: where a caller asks what holds for its key, such as `/v1/me`; None: nowhere.
         trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
     """
 
@@ -59,6 +61,7 @@ class Settings:
     mode: Mode = "enforce"
     open_paths: tuple[str, ...] = ("/healthz", "/health", "/ping", "/metrics", "/metrics/")
     credential_header: str | None = None
+    key_status_path: str | None = None
     imported_keys: bool = False
     wait_s: float = 0.25
     spool_bytes: int = 256 * 1024 * 1024
@@ -85,9 +88,17 @@ class Settings:
             raise SettingsError(
                 f"KEYGAUGE_CREDENTIAL_HEADER is {self.credential_header!r}: give one header's name, e.g. X-KeyGauge-Key"
             )
+        if self.key_status_path is not None:
+            self._check_key_status(self.key_status_path)
         for path in self.open_paths:  # of a text in place of a list, the letters: its `*` would open every path
             if not path.startswith("/"):
                 raise SettingsError(f"KEYGAUGE_OPEN_PATHS has {path!r}: a path begins with /, and several are a list")
+
+    def _check_key_status(self, path: str) -> None:
+        if not path.startswith("/") or path.endswith("*"):
+            raise SettingsError(f"KEYGAUGE_KEY_STATUS_PATH is {path!r}: give one path that begins with /, e.g. /v1/me")
+        if not self.service_url:
+            raise SettingsError("KEYGAUGE_KEY_STATUS_PATH needs KEYGAUGE_SERVICE_URL: the key service answers there")
 
     def _check_service(self) -> None:
         if self.mode not in {"enforce", "observe"}:
@@ -142,8 +153,13 @@ class Settings:
             "spool_dir": Path(os.environ.get("KEYGAUGE_SPOOL_DIR") or _default_spool_dir()),
             "mode": os.environ.get("KEYGAUGE_MODE") or "enforce",
             "credential_header": os.environ.get("KEYGAUGE_CREDENTIAL_HEADER") or None,
-            "service_name": os.environ.get("OTEL_SERVICE_NAME") or "unknown_service",
+            "key_status_path": os.environ.get("KEYGAUGE_KEY_STATUS_PATH") or None,
+            "service_name": _service_name(),
         }
+        try:
+            conventions.chosen()
+        except conventions.ProfileError as error:
+            raise SettingsError(str(error)) from error
         switches = {name: _switch(name) for name in _SWITCHES}
         read["imported_keys"] = switches["KEYGAUGE_IMPORTED_KEYS"]
         if os.environ.get("KEYGAUGE_ESTIMATE_USAGE"):
@@ -166,6 +182,13 @@ class Settings:
 
 
 _is_field_name = re.compile(r"[A-Za-z0-9-]+").fullmatch
+
+
+def _service_name() -> str:
+    """Return the name that OpenTelemetry's SDK gives to the service in its metrics."""
+    pairs = (pair.partition("=") for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    told = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+    return os.environ.get("OTEL_SERVICE_NAME") or told.get("service.name") or "unknown_service"
 
 
 def _default_spool_dir() -> str:

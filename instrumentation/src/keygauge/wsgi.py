@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 
 from keygauge.call import CURRENT, Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.http import forwarding, router, wsgi_route
 from keygauge.http.client_address import client_ip
+from keygauge.http.key_status import KeyStatusPath
 from keygauge.http.layers import HostSearch
 from keygauge.http.open_paths import OpenPaths
 from keygauge.http.preflight import is_preflight_environ
 from keygauge.http.problem import answer
-from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder
+from keygauge.http.wsgi_http import App, CountedInput, Environ, StartResponse, WsgiResponder, decode
 from keygauge.limits.authorizer import Authorizer, Decision, NeedsBody
 from keygauge.limits.credential import Conflict, find, headers_for
 from keygauge.limits.estimate import Estimate, EstimateError
@@ -26,7 +28,6 @@ from keygauge.process import Process
 from keygauge.runtime import Runtime
 from keygauge.settings import Mode, Settings, SettingsError
 from keygauge.telemetry import tracing
-from keygauge.telemetry.tracing import current as current_context
 
 Identify = Callable[[Environ], str | None]
 
@@ -60,6 +61,7 @@ class KeyGaugeMiddleware:
         service_name: str | None = None,
         wait_s: float | None = None,
         trusted_proxies: Iterable[str] | None = None,
+        key_status_path: str | None = None,
     ) -> None:
         settings = Settings.from_environment(
             service_url=service_url,
@@ -70,6 +72,7 @@ class KeyGaugeMiddleware:
             service_name=service_name,
             wait_s=wait_s,
             trusted_proxies=None if trusted_proxies is None else tuple(trusted_proxies),
+            key_status_path=key_status_path,
         )
         if identify is not None and settings.mode != "observe":
             raise SettingsError("identify goes with mode='observe': keys of your own can be counted, not enforced")
@@ -81,6 +84,7 @@ class KeyGaugeMiddleware:
         self._names = headers
         self._headers = [(f"HTTP_{name.decode().upper().replace('-', '_')}", name) for name in sorted(headers)]
         self._open = OpenPaths(settings.open_paths).has_environ
+        self._key_status = KeyStatusPath.of(settings)
         self._host = HostSearch(app, wsgi_route.is_host)
         router.follow()
 
@@ -88,6 +92,8 @@ class KeyGaugeMiddleware:
         """Serve one request."""
         if MARK in environ or self._open(environ):
             return self.app(environ, start_response)
+        if self._key_status is not None and self._key_status.is_asked_environ(environ):
+            return self._tell_status(self._key_status, environ, start_response)
         runtime = self._process.runtime or self._start(environ, start_response)
         call = environ[MARK] = Call(
             method=environ.get("REQUEST_METHOD", "GET"),
@@ -95,8 +101,7 @@ class KeyGaugeMiddleware:
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        if current_context():
-            tracing.find(call)
+        tracing.find(call)
         if self._proxies:
             call.ip = client_ip(call.ip, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
         runtime.aggregator.started(call)
@@ -138,6 +143,20 @@ class KeyGaugeMiddleware:
         except BaseException as error:
             responder.end(complete=False, error=error)
             raise
+
+    def _tell_status(self, path: KeyStatusPath, environ: Environ, start_response: StartResponse) -> list[bytes]:
+        """Tell a caller what holds for its key."""
+        runtime = self._process.runtime or self._start(environ, start_response)
+        ip = client_ip(environ.get("REMOTE_ADDR") or None, environ.get("HTTP_X_FORWARDED_FOR", ""), self._proxies)
+        told = path.answer(
+            runtime.key_status,
+            self._credential(environ),
+            ip=ip,
+            query=environ.get("QUERY_STRING", ""),
+            origin="HTTP_ORIGIN" in environ,
+        )
+        start_response(f"{told.status} {HTTPStatus(told.status).phrase}", decode(told.headers))
+        return [told.body if environ["REQUEST_METHOD"] == "GET" else b""]
 
     def _start(self, environ: Environ, start_response: StartResponse) -> Runtime:
         if self._proxies:

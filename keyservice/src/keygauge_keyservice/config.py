@@ -47,6 +47,7 @@ class Settings:
     admin_token: str = field(repr=False)  # operators: everything
     peppers: Peppers = field(repr=False)
     admin_token_is_new: bool = False  # it was generated just now: show it once
+    trace_url: str | None = None  # of a trace, with {trace_id} in it
     api_url: str = (
         "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
     )
@@ -78,6 +79,7 @@ class Settings:
             read_only=environ.get("KEYGAUGE_READ_ONLY") == "1",
             bounds=_bounds(environ),
             proxies=_count(environ, "KEYGAUGE_PROXIES"),
+            trace_url=_web_address(environ, "KEYGAUGE_TRACE_URL", "https://grafana.acme.com/trace/{trace_id}"),
             api_url=_web_address(environ, "KEYGAUGE_API_URL", "https://api.acme.com/v1/models") or cls.api_url,
             public_url=public_url(environ),
         )

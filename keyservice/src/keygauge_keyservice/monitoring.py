@@ -156,8 +156,9 @@ def _keys(connection: Connection) -> list[dict[str, Any]]:
         "/* monitoring.keys */ SELECT key.id, key.name, account.id AS account, account.name AS account_name, "
         "account.plan_id AS plan, expires_at, last_used_at, "
         "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
-        "AS status FROM key JOIN account ON account.id = key.account_id "
-        "WHERE key.status <> 'deleted' ORDER BY key.last_used_at DESC NULLS LAST, key.created_at DESC LIMIT %s",
+        "AS status FROM (SELECT * FROM key WHERE status <> 'deleted' "
+        "ORDER BY last_used_at DESC NULLS LAST, created_at DESC LIMIT %s) AS key "
+        "JOIN account ON account.id = key.account_id ORDER BY last_used_at DESC NULLS LAST, key.created_at DESC",
         (ROWS_MAX,),
     ).fetchall()
 
@@ -171,7 +172,10 @@ def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
         "SELECT plan_limit.id || ':' || account.id AS id, account.id AS account, NULL AS key, "
         "plan_limit.name, unit, amount, window_s, period, smooth "
-        "FROM account JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND unit <> 'concurrent' "
+        "FROM (SELECT id, plan_id FROM account "
+        "WHERE plan_id IN (SELECT plan_id FROM plan_limit WHERE subject = 'account' AND unit <> 'concurrent') "
+        "ORDER BY id = ANY(%(accounts)s) DESC LIMIT %(most)s) AS account "
+        "JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND unit <> 'concurrent' "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, account.id, key.id, "
         "plan_limit.name, unit, amount, window_s, period, smooth "
         "FROM account JOIN plan_limit USING (plan_id) JOIN key ON key.account_id = account.id "

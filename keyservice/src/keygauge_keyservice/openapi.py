@@ -22,6 +22,7 @@ _REFUSALS = {
     409: "It is not in a state that allows this.",
     413: "The body is too large.",
     422: "The request is wrong; nothing was changed.",
+    429: "Too many credentials from this address do not exist.",
     503: "The database is not available.",
 }
 _IDEMPOTENCY = {
@@ -41,9 +42,12 @@ _SELF = {
 }
 _SECURITY = {
     "operator": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_ADMIN_TOKEN, or an admin token"},
+    "account": {"type": "http", "scheme": "bearer", "description": "an account's token, for what is the account's"},
     "key": {"type": "http", "scheme": "bearer", "description": "an API key, for what is its own"},
     "replica": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_SERVICE_TOKEN, or a service's"},
 }
+_LOOKED_UP = frozenset(("key", "account"))  # credentials that cost a query each
+_OF_OPERATORS = frozenset(("operator", "account"))  # may be called with an operator's token, or only so
 _parameters_of = re.compile(r"{(\w+)}").findall
 
 
@@ -85,18 +89,24 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Schema]:
 
 def _described(method: str, path: str, operation: Operation) -> Schema:
     problems = {401, 503, *operation.problems}
+    if operation.security in _LOOKED_UP:
+        problems.add(429)
+    if operation.security in _OF_OPERATORS:
+        problems.add(403)
     given = [_path_parameter(name) for name in _parameters_of(path)]
     given += parameters(operation.query) if operation.query else []
     if (
-        operation.security == "operator" and method in _WRITES and operation.operation_id != _QUESTION
-    ):  # every write of an operator may be sent again
+        operation.security in _OF_OPERATORS and method in _WRITES and operation.operation_id != _QUESTION
+    ):  # every write of an operator or owner may be sent again
         given.append(_IDEMPOTENCY)
         problems |= {403, 409, 422}
     described: Schema = {
         "operationId": operation.operation_id,
         "summary": operation.summary,
         "responses": _answers(operation, given) | _refusals(problems),
-        "security": [{operation.security: []}],
+        "security": [{"operator": []}, {"account": []}]
+        if operation.security == "account"
+        else [{operation.security: []}],
     }
     if given:
         described["parameters"] = given

@@ -38,6 +38,7 @@ KEPT = (
     Kept("invitation", "ends_at", 30 * _DAY),
     Kept("sign_in_failure", "at", _DAY),
     Kept("event_aside", "at", 90 * _DAY),
+    Kept("dismissed_alert", "at", 30 * _DAY),
     Kept("audit", "at", 3660 * _DAY),
     Kept("usage_kind", "bucket", 3660 * _DAY),  # the longest range that is answered
 )

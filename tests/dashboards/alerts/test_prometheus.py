@@ -289,17 +289,17 @@ CASES = [
     Case("KeyExpiring", "has expired", one(service.KEY_EXPIRY, "60x30", id="k1", account="a1") | key_info(), "20m"),
     Case(
         "KeyUnused",
-        "for 31 days",
-        one(service.KEY_LAST_USED, "0x200", id="k1", account="a1") | key_info(200),
-        "744h",
+        "for 61 days",
+        one(service.KEY_LAST_USED, "0x300", id="k1", account="a1") | key_info(300),
+        "1464h",
         ({"severity": "info", **OF_KEY},),
         step="6h",
     ),
     Case(
         "KeyUnused",
-        "for 20 days",
-        one(service.KEY_LAST_USED, "0x200", id="k1", account="a1") | key_info(200),
-        "480h",
+        "for 50 days",
+        one(service.KEY_LAST_USED, "0x300", id="k1", account="a1") | key_info(300),
+        "1200h",
         step="6h",
     ),
     Case(

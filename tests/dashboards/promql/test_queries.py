@@ -1,5 +1,6 @@
 import re
 
+import grafana
 import promql_parser
 import pytest
 
@@ -35,7 +36,7 @@ def _series():
     known = {
         queries.ALERTS: ALERT_LABELS,
         queries.SINCE: ALERT_LABELS - {"alertstate"},
-        queries.UP: {JOB},
+        queries.UP: {JOB, queries.INSTANCE},
         **{record.name: {JOB, label(KEY)} for record in records(Thresholds())},
     }
     for metric in metrics.ALL:
@@ -98,7 +99,7 @@ def test_every_metric_and_label_is_one_that_the_code_emits(expression):
         assert selector.name in known
         given |= known[selector.name]
         assert {matcher.name for matcher in selector.matchers.matchers} <= known[selector.name]
-    given |= set(re.findall(r'"(\w+)", "\$1", "', expression))
+    given |= set(re.findall(r', "(\w+)", "[^"]*", "', expression))  # what label_replace and label_join write
     for node in nodes:
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
             assert set(node.modifier.labels) <= given
@@ -119,6 +120,14 @@ def test_selection_is_narrowed_by_the_variables_its_labels_have():
     assert select(REQUESTS, scope=EVERYTHING) == "keygauge_requests_total"
 
 
+@pytest.mark.parametrize("name", grafana.HOSTILE)
+def test_any_name_can_be_picked(name):
+    sent = grafana.promql(select(REQUESTS), dict.fromkeys(("env", "job", "key", "endpoint", "model"), name))
+    (selector,) = _nodes(sent)
+    assert len(selector.matchers.matchers) > 4
+    assert all(re.fullmatch(matcher.value, name) for matcher in selector.matchers.matchers)
+
+
 def test_label_that_a_metric_lacks_is_refused():
     with pytest.raises(QueryError, match=re.escape("keygauge.tokens has no 'http.response.status_code'")):
         select(TOKENS, is_(STATUS, "200"))
@@ -135,7 +144,7 @@ def test_part_of_a_histogram_is_asked_of_histograms_only():
 
 def test_rate_keeps_the_labels_asked_for():
     assert rate(TOKENS, by=(MODEL, ROUTE), scope=EVERYTHING) == (
-        "sum by (gen_ai_request_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
+        "sum by (gen_ai_response_model, http_route) (rate(keygauge_tokens_total[$__rate_interval]))"
     )
 
 

@@ -133,7 +133,7 @@ def _neglect(stack, key_id):
     """Let the key's last use and its secret be old, as only time can, and the ledger lack a call."""
     with psycopg.connect(stack.database_url) as connection:
         connection.execute(
-            "UPDATE key SET last_used_at = now() - interval '40 days', rotate_every_days = 30 WHERE id = %s", (key_id,)
+            "UPDATE key SET last_used_at = now() - interval '70 days', rotate_every_days = 30 WHERE id = %s", (key_id,)
         )
         connection.execute("UPDATE key_secret SET created_at = now() - interval '40 days' WHERE key_id = %s", (key_id,))
         connection.execute("UPDATE spool_hour SET requests = requests - 1")
@@ -160,7 +160,14 @@ def _may_be_empty():
 
 def _empty_tables(stack, picked):
     """Return the panels, annotations and variables of the ledger that show nothing, as Grafana's role sees it."""
-    values = {**picked, "owner": picked["account"], "trace": "", "before": "", "status": ["2xx", "4xx", "429", "5xx"]}
+    values = {
+        **picked,
+        "owner": picked["account"],
+        "address": "",
+        "trace": "",
+        "before": "",
+        "status": ["2xx", "4xx", "429", "5xx"],
+    }
     with psycopg.connect(stack.database_url) as connection:
         connection.execute("SET ROLE keygauge_grafana")
         connection.execute("SET search_path = grafana")

@@ -37,6 +37,19 @@ def test_calls_are_answered_and_counted(service, guard, visit, run):
     assert len(service.events(3)) == 3
 
 
+def test_what_is_about_to_come_is_waited_for_and_no_longer(run):
+    async def ready():
+        return "came"
+
+    async def never():
+        await (asyncio.Event() if run is LOOPS["asyncio"] else trio.Event()).wait()
+
+    async def both():
+        return await event_loop.soon(ready(), 30), await event_loop.soon(never(), 0.01)
+
+    assert run(both) == ("came", None)
+
+
 def test_life_begins_and_ends(guard, run):
     inbox, sent = [{"type": "lifespan.shutdown"}, {"type": "lifespan.startup"}], []
     app = guard(Starlette())

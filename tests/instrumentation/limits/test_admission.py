@@ -245,7 +245,15 @@ def test_a_process_that_ends_gives_all_leases_back_in_as_many_heartbeats_as_that
 def test_what_is_held_of_a_limit_goes_back_when_it_is_lowered():
     process = Process()
     limit = {"id": "1:a", "name": "rpm", "unit": "request", "amount": 1000, "window_s": 60, "period": None}
-    entry = {"id": "k", "account": "a", "status": "active", "expires_at": None, "secrets": [], "limits": [limit]}
+    entry = {
+        "id": "k",
+        "account": "a",
+        "plan": "p",
+        "status": "active",
+        "expires_at": None,
+        "secrets": [],
+        "limits": [limit],
+    }
     key_cache = process.admission.key_cache
     key_cache.put([entry], wanted=frozenset("k"))
     process.key.lease_pools = key_cache.keys["k"].lease_pools

@@ -172,9 +172,9 @@ def test_busy_key_takes_the_place_of_the_one_used_least():
     record(aggregator, *[make_call(key="late")] * 20)
     aggregator.turn()
     record(aggregator, *[make_call(key="late")] * 7, make_call(key="idle"))
-    assert by(aggregator, "key") == {"busy": 100, "late": 7, OTHER_KEY: 21}
-    assert aggregator.folded() == {"key": 21, "retired": 5}
-    assert total(aggregator) + aggregator.folded()["retired"] == 133
+    assert by(aggregator, "key") == {"busy": 100, "late": 7, "idle": 5, OTHER_KEY: 21}
+    assert aggregator.folded() == {"key": 21}
+    assert total(aggregator) == 133
 
 
 def test_alike_keys_do_not_take_turns():
@@ -197,7 +197,19 @@ def test_key_idle_for_long_gives_way_to_one_used_now_and_then():
     aggregator.turn()
     record(aggregator, make_call(key="slow"))
     assert by(aggregator, "key")["slow"] == 1
-    assert "gone" not in by(aggregator, "key")
+
+
+def test_series_goes_on_from_where_it_stood_when_its_key_has_a_place_again():
+    aggregator = Aggregator(max_keys=1)
+    counts = []
+    for name in ("first", "second", "first"):
+        record(aggregator, *[make_call(key=name)] * 30)
+        aggregator.turn()
+        record(aggregator, *[make_call(key=name)] * 7)
+        counts.append(by(aggregator, "key"))
+    assert counts[0] == {"first": 37}
+    assert counts[1] == {"first": 37, "second": 7, OTHER_KEY: 30}
+    assert counts[2] == {"first": 44, "second": 7, OTHER_KEY: 60}
 
 
 def test_busy_model_and_route_find_a_place_after_a_flood_of_junk():
@@ -227,7 +239,7 @@ def test_all_series_there_ever_were_are_bounded():
         born.update(cell.series for cell in aggregator.cells())
     assert len(born) <= 2 * MAX_RESTS
     assert len(aggregator._bases) <= MAX_RESTS
-    assert total(aggregator) + aggregator.folded()["retired"] == 200 * 600
+    assert total(aggregator) == 200 * 600
 
 
 def test_turn_while_calls_come_loses_none():
@@ -243,7 +255,7 @@ def test_turn_while_calls_come_loses_none():
         thread.start()
     while any(thread.is_alive() for thread in threads):
         aggregator.turn()
-    assert total(aggregator) + aggregator.folded().get("retired", 0) == 9000
+    assert total(aggregator) == 9000
 
 
 def test_first_key_keeps_its_series_after_a_flood_of_others():
@@ -262,6 +274,31 @@ def test_a_million_model_names_cost_no_memory():
     assert len(aggregator.cells()) == 11
     assert len(aggregator._folding._models._kept) == 11
     assert len(aggregator._pending) <= module._MOST_PENDING
+
+
+def test_model_of_a_refused_call_is_the_one_it_asked_for():
+    aggregator = Aggregator()
+    record(
+        aggregator,
+        make_call(model="snapshot", requested_model="alias"),
+        make_call(model=None, requested_model="never-seen"),
+    )
+    assert by(aggregator, "model") == {"snapshot": 1, "never-seen": 1}
+    assert by(aggregator, "requested") == {"alias": 1, "never-seen": 1}
+    assert aggregator.folded() == {}
+
+
+def test_names_that_clients_make_up_leave_room_for_models_that_answer():
+    aggregator = Aggregator(max_models=10)
+    record(aggregator, *(make_call(model=None, requested_model=f"made-up-{number}") for number in range(20_000)))
+    record(aggregator, *(make_call(model=f"m{number}", requested_model=f"r{number}") for number in range(4)))
+    for label, letter in (("model", "m"), ("requested", "r")):
+        found = by(aggregator, label)
+        assert len(found) == 10
+        assert [found[f"{letter}{number}"] for number in range(4)] == [1] * 4
+    aggregator.turn()
+    record(aggregator, make_call(model=None, requested_model="made-up-9999"))
+    assert by(aggregator, "requested")[OTHER] == 20_000 - 5 + 1
 
 
 def test_too_small_a_bound_is_refused():

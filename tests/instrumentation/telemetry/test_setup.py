@@ -3,23 +3,26 @@
 import gzip
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import httpx
+import polling
 import pytest
+import yaml
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE, AGGREGATION_TEMPORALITY_DELTA
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
 from ports import free_port
+from programs import PROGRAMS
 from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
@@ -32,6 +35,7 @@ from keygauge.telemetry.instruments import instrument
 from keygauge.telemetry.setup import TelemetryError, configure, max_series, prometheus_app, prometheus_text
 from keygauge.usage import Usage
 
+ROOT = Path(__file__).parents[3]
 SECOND_NS = 1_000_000_000
 EXPORTED = [metric for metric in metrics.ALL if metric is not metrics.COST]  # no call carries a cost yet
 GAUGES = dict.fromkeys((metrics.BEAT_AGE, metrics.SPOOL_EVENTS, metrics.SPOOL_AGE), lambda: 1)
@@ -54,6 +58,7 @@ class Receiver(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         request = ExportMetricsServiceRequest.FromString(body)
         self.server.received.append((self.path, self.headers["Content-Type"], request))
+        self.server.headers.append(dict(self.headers))
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -83,7 +88,7 @@ def serve():
 
     def start(handler):
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        server.received = []
+        server.received, server.headers = [], []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
         return server
@@ -121,7 +126,7 @@ def make_call(**fields):
 
 def record_everything(aggregator, **fields):
     times = {"first_byte_ns": SECOND_NS + 1000, "stream": "sse", "messages": 3}
-    labels = {"model": "m1", "provider": "p1", "error": "E", "limit": "rpm", "missing": "x"}
+    labels = {"model": "m1", "requested_model": "r1", "provider": "p1", "error": "E", "limit": "rpm", "missing": "x"}
     sizes = {"request_bytes": 10, "response_bytes": 20, "usage": Usage(100, 11, 60, 7, 5)}
     call = make_call(**times, **labels, **sizes, **fields)
     aggregator.started(call)
@@ -156,8 +161,7 @@ def test_metrics_are_pushed_as_otlp(serve, start, monkeypatch, variable):
     server = serve(Receiver)
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setenv(variable, f"{address}/v1/metrics" if "METRICS" in variable else address)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta")
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=shared-by-all-workers")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.instance.id=shared-by-all-workers,team=a%20b")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
     aggregator, provider = start()
     with TracerProvider(shutdown_on_exit=False).get_tracer("test").start_as_current_span("request") as span:
@@ -168,7 +172,7 @@ def test_metrics_are_pushed_as_otlp(serve, start, monkeypatch, variable):
     assert (path, content_type) == ("/v1/metrics", "application/x-protobuf")
     found, resource = read_otlp(request)
     assert set(found) == {metric.name for metric in EXPORTED}
-    assert resource["service.name"] == "shop"
+    assert (resource["service.name"], resource["team"]) == ("shop", "a b")
     assert resource["service.instance.id"] != "shared-by-all-workers"
     for metric in found.values():
         kind = metric.WhichOneof("data")
@@ -182,6 +186,81 @@ def test_metrics_are_pushed_as_otlp(serve, start, monkeypatch, variable):
         for exemplar in point.exemplars
     ]
     assert traces == [span.get_span_context().trace_id.to_bytes(16, "big")]
+
+
+@pytest.mark.parametrize(
+    ("preference", "of_counters", "of_histograms"),
+    [
+        ("cumulative", AGGREGATION_TEMPORALITY_CUMULATIVE, AGGREGATION_TEMPORALITY_CUMULATIVE),
+        ("delta", AGGREGATION_TEMPORALITY_DELTA, AGGREGATION_TEMPORALITY_DELTA),
+        ("lowmemory", AGGREGATION_TEMPORALITY_CUMULATIVE, AGGREGATION_TEMPORALITY_DELTA),
+    ],
+)
+def test_temporality_is_the_preferred_one(serve, start, monkeypatch, preference, of_counters, of_histograms):
+    server = serve(Receiver)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", preference)
+    aggregator, provider = start()
+    counts = []
+    for calls in (3, 2):
+        for _ in range(calls):
+            aggregator.record(make_call())
+        provider.force_flush()
+        found, _resource = read_otlp(server.received[-1][2])
+        requests, durations = found[metrics.REQUESTS.name].sum, found[metrics.DURATION.name].histogram
+        assert requests.aggregation_temporality == of_counters
+        assert durations.aggregation_temporality == of_histograms
+        counts.append((requests.data_points[0].as_int, durations.data_points[0].count))
+    second = [2 if kind == AGGREGATION_TEMPORALITY_DELTA else 5 for kind in (of_counters, of_histograms)]
+    assert counts == [(3, 3), tuple(second)]
+
+
+def test_headers_and_interval_are_those_of_the_environment(serve, start, monkeypatch):
+    server = serve(Receiver)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=shop,authorization=Basic%20abc")
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "50")
+    start()
+    polling.until(lambda: len(server.headers) >= 2)  # by themselves
+    told = {name.lower(): value for name, value in server.headers[0].items()}
+    assert (told["x-tenant"], told["authorization"]) == ("shop", "Basic abc")
+
+
+def test_console_prints_what_was_counted():
+    program = """
+from keygauge.telemetry.aggregator import Aggregator
+from keygauge.telemetry.instruments import instrument
+from keygauge.telemetry.setup import configure
+provider = configure()
+instrument(provider.get_meter("keygauge"), Aggregator(), gauges={})
+provider.shutdown()
+"""
+    printed = json.loads(run_python(program, OTEL_METRICS_EXPORTER="console", KEYGAUGE_PROMETHEUS=""))
+    (scope,) = printed["resource_metrics"][0]["scope_metrics"]
+    assert scope["scope"]["name"] == "keygauge"
+    assert metrics.ACTIVE.name in {metric["name"] for metric in scope["metrics"]}
+
+
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"])
+@pytest.mark.parametrize(
+    ("protocol", "told"),
+    [
+        ("grpc", "install opentelemetry-exporter-otlp-proto-grpc"),
+        ("http/json", "OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json': give http/protobuf or grpc"),
+    ],
+)
+def test_protocol_that_cannot_be_spoken_is_told_with_the_way_out(monkeypatch, variable, protocol, told):
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "otlp")
+    monkeypatch.setenv(variable, protocol)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc.metric_exporter", None)
+    with pytest.raises(TelemetryError, match=told):
+        configure()
+
+
+def test_exporter_that_is_not_known_is_passed_over_and_told(monkeypatch, caplog):
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "statsd")
+    assert configure() is None
+    assert "'statsd', passed over: give otlp, prometheus, console, none" in caplog.text
 
 
 def test_5000_keys_keep_their_series_in_otlp(serve, start, monkeypatch):
@@ -261,32 +340,62 @@ async def test_page_without_metrics_says_so():
     assert "KEYGAUGE_PROMETHEUS=1" in answer.text
 
 
-@pytest.mark.skipif(
-    shutil.which("prometheus") is None and "CI" not in os.environ, reason="no prometheus on this machine"
-)
-def test_prometheus_scrapes_the_page(serve, start, monkeypatch, tmp_path):
+@pytest.fixture
+def run_prometheus(tmp_path):
+    """`run_prometheus(program, configuration, *options)` runs one until the test's end: its port."""
+    processes = []
+
+    def run(program, configuration, *options):
+        (tmp_path / "prometheus.yml").write_text(json.dumps(configuration))  # JSON is YAML
+        port = free_port()
+        command = [program, f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+        command += [f"--web.listen-address=127.0.0.1:{port}", *options]
+        processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return port
+
+    yield run
+    for process in processes:
+        process.terminate()
+        process.wait(100)
+
+
+@pytest.mark.parametrize("find", PROGRAMS.values(), ids=PROGRAMS)
+def test_prometheus_scrapes_the_page_and_sees_first_calls(serve, start, run_prometheus, monkeypatch, find):
+    program = find("prometheus")
     monkeypatch.setenv("KEYGAUGE_PROMETHEUS", "1")
     aggregator, _provider = start()
     record_everything(aggregator)
-    target = f"127.0.0.1:{serve(Page).server_port}"
-    jobs = [{"job_name": "api", "static_configs": [{"targets": [target]}]}]
-    # JSON is YAML.
-    (tmp_path / "prometheus.yml").write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": jobs}))
-    port = free_port()
-    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
-    process = subprocess.Popen(
-        [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        assert query(port, f"sum({metrics.REQUESTS.prometheus_name})") == 2
-        assert query(port, f"sum({metrics.TOKENS.prometheus_name})") == 111
-        assert query(port, f"sum({metrics.DURATION.prometheus_name}_count)") == 2
-        for metric in EXPORTED:
-            suffix = "_bucket" if metric.kind == "histogram" else ""
-            assert query(port, f"count({metric.prometheus_name}{suffix})") > 0, metric.name
-    finally:
-        process.terminate()
-        process.wait(100)
+    jobs = [{"job_name": "api", "static_configs": [{"targets": [f"127.0.0.1:{serve(Page).server_port}"]}]}]
+    port = run_prometheus(program, {"global": {"scrape_interval": "1s"}, "scrape_configs": jobs})
+    assert query(port, f"sum({metrics.REQUESTS.prometheus_name})") == 2
+    assert query(port, f"sum({metrics.TOKENS.prometheus_name})") == 111
+    assert query(port, f"sum({metrics.DURATION.prometheus_name}_count)") == 2
+    for metric in EXPORTED:
+        suffix = "_bucket" if metric.kind == "histogram" else ""
+        assert query(port, f"count({metric.prometheus_name}{suffix})") > 0, metric.name
+    for _ in range(50):
+        aggregator.record(make_call(key="new"))
+    of_new = f'{metrics.REQUESTS.prometheus_name}{{{metrics.label(metrics.KEY)}="new"}}'
+    assert query(port, f"increase({of_new}[1m]) >= 50") >= 50
+
+
+def test_prometheus_3_takes_otlp_without_a_collector(run_prometheus, start, monkeypatch):
+    program = PROGRAMS["3"]("prometheus")
+    configuration = yaml.safe_load((ROOT / "collector/prometheus-otlp.yaml").read_text())
+    port = run_prometheus(program, configuration, "--web.enable-otlp-receiver")
+    query(port, "vector(1)")  # until it answers
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"http://127.0.0.1:{port}/api/v1/otlp/v1/metrics")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=prod")
+    aggregator, provider = start()
+    record_everything(aggregator)
+    provider.force_flush()
+    where = '{job="shop", deployment_environment_name="prod"}'
+    for metric in EXPORTED:
+        suffix = "_bucket" if metric.kind == "histogram" else ""
+        assert query(port, f"count({metric.prometheus_name}{suffix}{where})") > 0, metric.name
+    of_key = f'{metrics.label(metrics.KEY)}="k1", {metrics.label(metrics.MODEL)}="m1"'
+    assert query(port, f"sum({metrics.TOKENS.prometheus_name}{{{of_key}}})") == 111
 
 
 def query(port, expression):
@@ -304,8 +413,8 @@ def query(port, expression):
     raise AssertionError(f"Prometheus never answered {expression}")
 
 
-def run_python(program):
-    environment = {"PATH": os.environ["PATH"], "KEYGAUGE_PROMETHEUS": "1"}
+def run_python(program, **environ):
+    environment = {"PATH": os.environ["PATH"], "KEYGAUGE_PROMETHEUS": "1", **environ}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -414,6 +523,10 @@ def test_taken_ports_are_passed_over(caplog):
         ({"OTEL_METRICS_EXPORTER": "otlp"}, ["otlp"]),
         ({"OTEL_METRICS_EXPORTER": "prometheus"}, ["prometheus"]),
         ({"OTEL_METRICS_EXPORTER": "otlp, prometheus"}, ["otlp", "prometheus"]),
+        ({"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}, ["otlp"]),
+        ({"OTEL_METRICS_EXPORTER": "console,otlp"}, ["otlp", "console"]),
+        ({"OTEL_METRICS_EXPORTER": "console", "OTEL_SDK_DISABLED": "TRUE"}, []),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, ["otlp"]),
         ({"OTEL_METRICS_EXPORTER": "none"}, []),
         ({"OTEL_METRICS_EXPORTER": "none", "KEYGAUGE_PROMETHEUS": "1"}, ["prometheus"]),
         ({"OTEL_SDK_DISABLED": "true", "KEYGAUGE_PROMETHEUS": "1"}, []),

@@ -135,6 +135,7 @@ def check(service, tracing, key):
         assert told["keygauge.key.id"] == key.id
         assert told["keygauge.outcome"] == "admitted"
         assert told["gen_ai.response.model"] == "gpt-4o-mini"
+        assert "gen_ai.request.model" not in told  # a GET names none
         assert (told["gen_ai.usage.input_tokens"], told["gen_ai.usage.output_tokens"]) == (11, 7)
     counts = tracing.http_server_counts()
     assert counts
@@ -157,6 +158,20 @@ def test_wsgi_span_tells_key_model_and_tokens(service, guard_wsgi, visit_wsgi, t
     app = build(guard_wsgi, tracing)
     assert [visit_wsgi(app, token, path).status_code for path in ("/chat", "/stream")] == [200, 200]
     check(service, tracing, key)
+
+
+@pytest.mark.parametrize(("status", "answered"), [(200, "gpt-4o-mini"), (503, None)])
+async def test_span_tells_what_was_asked_for_and_what_answered(service, guard, visit, tracing, status, answered):
+    async def chat_or_fail(request):
+        await request.body()
+        return JSONResponse(CHAT if status == 200 else {"error": {"message": "no"}}, status_code=status)
+
+    app = Starlette(routes=[Route("/v1/chat/completions", chat_or_fail, methods=["POST"])])
+    app = OpenTelemetryMiddleware(guard(app), **tracing.providers)
+    await visit(app, service.key()[1], "/v1/chat/completions", method="POST", json={"model": "mini"})
+    (span,) = tracing.server_spans()
+    assert span.attributes["gen_ai.request.model"] == "mini"
+    assert span.attributes.get("gen_ai.response.model") == answered
 
 
 @pytest.mark.parametrize("name", ["contrib outside", "contrib inside"])

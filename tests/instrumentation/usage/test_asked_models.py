@@ -1,9 +1,10 @@
-"""A call that failed counts for the model that it asked for: looking at a model hides no failure."""
+"""What a call asked for and what answered are told apart, and failures count for the model that was asked for."""
 
 import asyncio
 import json
 
 import pytest
+from flask import Flask, request
 
 from keygauge.usage.asked_models import AskedModels
 
@@ -28,10 +29,12 @@ async def call(app, token, model):
     headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
     scope |= {"query_string": b"", "client": ("192.0.2.1", 1)}
-    inbox = [{"type": "http.request", "body": json.dumps({"messages": [], "model": model}).encode()}]
+    body = json.dumps({"messages": [], "model": model}).encode()
+    headers.append((b"content-length", str(len(body)).encode()))
+    inbox = [{"type": "http.request", "body": body}] if model is not None else []
 
     async def receive():
-        return inbox.pop(0)
+        return inbox.pop(0) if inbox else await asyncio.Event().wait()
 
     async def send(message):
         pass
@@ -61,7 +64,37 @@ async def test_failure_counts_where_the_answers_to_such_calls_do(service, switch
     app.inside = answering(status, BAD)
     await call(guarded, token, ALIAS)
     await call(guarded, token, SNAPSHOT)
-    assert [event["model"] for event in (await asyncio.to_thread(service.events, 3))] == [SNAPSHOT] * 3
+    events = await asyncio.to_thread(service.events, 3)
+    assert [event["model"] for event in events] == [SNAPSHOT] * 3
+    assert [event["requested_model"] for event in events] == [ALIAS, ALIAS, SNAPSHOT]
+
+
+async def test_call_that_a_limit_refuses_names_its_model_though_no_limit_reads_its_body(service, switch, spent):
+    _, guarded, _ = switch
+    for _ in range(2):
+        await call(guarded, spent, ALIAS)
+    events = await asyncio.to_thread(service.events, 2)
+    assert [(event["status"], event["model"], event["requested_model"]) for event in events] == [
+        (200, SNAPSHOT, ALIAS),
+        (429, SNAPSHOT, ALIAS),
+    ]
+
+
+def test_wsgi_call_that_a_limit_refuses_names_its_model_too(service, guard_wsgi, visit_wsgi, spent):
+    app = Flask("host")
+    app.add_url_rule("/v1/chat/completions", "chat", lambda: request.get_json() and GOOD, methods=["POST"])
+    guarded = guard_wsgi(app.wsgi_app)
+    for _ in range(2):
+        visit_wsgi(guarded, spent, "/v1/chat/completions", method="POST", json={"model": ALIAS})
+    events = service.events(2)
+    assert [(event["status"], event["requested_model"]) for event in events] == [(200, ALIAS), (429, ALIAS)]
+
+
+async def test_refusal_does_not_wait_for_a_body_that_does_not_come(service, switch, spent):
+    _, guarded, _ = switch
+    await call(guarded, spent, ALIAS)
+    await asyncio.wait_for(call(guarded, spent, None), 30)
+    assert (await asyncio.to_thread(service.events, 2))[1]["requested_model"] is None
 
 
 async def test_failure_of_what_the_app_tried_counts_though_nothing_went_well_before(service, switch):
@@ -76,7 +109,31 @@ async def test_names_that_clients_make_up_count_for_no_model(service, switch):
     app.inside = answering(404, BAD)
     for number in range(3):
         await call(guarded, token, f"made-up-{number}")
-    assert [event["model"] for event in (await asyncio.to_thread(service.events, 3))] == [None] * 3
+    events = await asyncio.to_thread(service.events, 3)
+    assert [event["model"] for event in events] == [None] * 3
+    assert [event["requested_model"] for event in events] == [f"made-up-{number}" for number in range(3)]
+
+
+async def test_field_of_something_else_is_no_model(service, guard, visit):
+    _, token = service.key()
+    await visit(guard(answering(404, BAD)), token, "/cars", method="POST", json={"model": "coupe"})
+    assert (await asyncio.to_thread(service.events, 1))[0]["requested_model"] is None
+
+
+@pytest.mark.parametrize("name", ["a\x00b", "x" * 300, "\ud800", "o'brien\"-7b"])
+async def test_hostile_names_reach_the_ledger_as_text(service, switch, name):
+    app, guarded, token = switch
+    app.inside = answering(400, BAD)
+    await call(guarded, token, name)
+    (event,) = await asyncio.to_thread(service.events, 1)
+    told = event["requested_model"]
+    assert told is None or (told.isprintable() and len(told) <= 256)
+
+
+@pytest.fixture
+def spent(service):
+    """A key with one call a day, by a limit that needs no body."""
+    return service.key({"name": "one", "unit": "request", "amount": 1, "period": "day"})[1]
 
 
 def test_what_is_remembered_is_bounded():

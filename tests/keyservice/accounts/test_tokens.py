@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keygauge.cli import main
-from keygauge_keyservice.accounts import tokens
+from keygauge_keyservice.accounts import token_book, tokens
 from keygauge_keyservice.app import create_app
 
 
 @pytest.fixture(autouse=True)
 def _no_delay(monkeypatch):
-    monkeypatch.setattr(tokens, "_FRESH_S", -1)
+    monkeypatch.setattr(token_book, "_FRESH_S", -1)
 
 
 @pytest.fixture

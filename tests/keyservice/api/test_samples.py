@@ -13,9 +13,12 @@ from keygauge_keyservice.api import samples
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 
-TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "invitation", "MEMBER": "member"}
+TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "invitation", "MEMBER": "member"} | {
+    "NOTIFICATION": "notice_channel"
+}
 FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # what the others are about
-LAST = ("deleteKey", "removeMember", "withdrawInvitation")
+LAST = ("deleteKey", "removeMember", "withdrawInvitation", "deleteNotification")
+TABLES["NOTIFICATION"] = "notice_channel"
 COMMANDS = {"Shell": ("bash", "-c"), "Python": (), "JavaScript": ("node", "--input-type=module", "-e")}
 PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
 
@@ -23,7 +26,7 @@ PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
 def operations():
     """Operators' operations in an order in which they work: what is there is made first and deleted last."""
     found = {one["operationId"]: one for item in document(API)["paths"].values() for one in item.values()}
-    of_operators = [name for name, one in found.items() if one["security"] == [{"operator": []}]]
+    of_operators = [name for name, one in found.items() if {"operator": []} in one["security"]]
     of_operators.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name in LAST))
     return [found[name] for name in of_operators]
 

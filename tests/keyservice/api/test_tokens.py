@@ -1,11 +1,11 @@
 import pytest
 
-from keygauge_keyservice.accounts import tokens
+from keygauge_keyservice.accounts import token_book
 
 
 @pytest.fixture(autouse=True)
 def _no_delay(monkeypatch):
-    monkeypatch.setattr(tokens, "_FRESH_S", -1)
+    monkeypatch.setattr(token_book, "_FRESH_S", -1)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ def run(capsys, monkeypatch, database_url, tmp_path):
     """`run(*words, code=0)` runs a command on the database: what it printed, or on failure what it complained of."""
     monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
     monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
-    for name in ("KEYGAUGE_URL", "KEYGAUGE_ADMIN_TOKEN"):
+    for name in ("KEYGAUGE_URL", "KEYGAUGE_TOKEN", "KEYGAUGE_ADMIN_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*words, code=0):

@@ -33,7 +33,7 @@ def test_an_empty_feed_starts_at_zero(connection):
     assert change_feed.read(connection, 0) == change_feed.Changes(0, [])
 
 
-def test_every_kind_of_change_is_one_row_per_affected_key(connection, account, key):
+def test_changes_tell_keys_and_changed_plans_as_such(connection, account, key):
     other, _ = keys.create(connection, peppers=PEPPERS, account_id=account.id, name="dev", actor="test")
     cursor = change_feed.read(connection, None).cursor
 
@@ -41,7 +41,7 @@ def test_every_kind_of_change_is_one_row_per_affected_key(connection, account, k
         nonlocal cursor
         changes = change_feed.read(connection, cursor)
         cursor = changes.cursor
-        return changes.key_ids
+        return [*changes.plan_ids, *changes.key_ids]
 
     keys.set_status(connection, key.id, "disabled", actor="test")
     assert changed() == [key.id]
@@ -54,7 +54,9 @@ def test_every_kind_of_change_is_one_row_per_affected_key(connection, account, k
     plans.replace_limits(
         connection, "free", [plans.Limit(name="rpm", unit="request", amount=1, window_s=60)], actor="test"
     )
-    assert sorted(changed()) == sorted([key.id, other.id])
+    assert changed() == ["free"]
+    plans.set_providers(connection, "free", ["/v1/*=openai"], actor="test")
+    assert changed() == ["free"]
     plans.create(connection, plan_id="pro", name="Pro", limits=[], actor="test")
     assert changed() == []
     accounts.change_plan(connection, account.id, "pro", actor="test")

@@ -14,6 +14,7 @@ GOOD = [
     *(1_790_000_000_000_000, "acme", "key", "/v1/chat", "POST", 200, None, "192.0.2.1", 120_000, None, 500, 1500, None),
     *(0, "gpt-4o", "openai", 100, 200, 10, 0, None, "reported", "admitted", None, "0af7651916cd43dd"),
     {"images": 2},
+    "gpt-4o-alias",
 ]
 ODD = [
     *(None, True, 1.5, -1, 0, 1 << 30, 1 << 42, (1 << 42) + 1, 1 << 63, 10**30, float("nan"), float("inf"), 99, 1000),

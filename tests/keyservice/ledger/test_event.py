@@ -101,10 +101,11 @@ def test_nothing_is_raised_whatever_the_line(line):
 def test_a_line_of_an_older_or_newer_replica_is_whole(make_line):
     line = make_line()
     values = json.loads(line)
-    older = json.dumps(values[:-1]).encode()
+    older, oldest = (json.dumps(values[:-count]).encode() for count in (1, 2))
     newer = json.dumps([*values, {"of": "tomorrow"}, "x", None]).encode()
     expected = read_line(line, window=WINDOW)
-    assert expected.details is None
-    assert read_line(older, window=WINDOW) == read_line(newer, window=WINDOW) == expected
-    assert read_line(json.dumps(values[:-2]).encode(), window=WINDOW) == Refusal.WRONG_LENGTH
-    assert read_lines([older, line, newer], window=WINDOW) == [expected] * 3
+    assert (expected.details, expected.requested_model) == (None, None)
+    for line_of_another in (older, oldest, newer):
+        assert read_line(line_of_another, window=WINDOW) == expected
+    assert read_line(json.dumps(values[:-3]).encode(), window=WINDOW) == Refusal.WRONG_LENGTH
+    assert read_lines([oldest, older, line, newer], window=WINDOW) == [expected] * 4

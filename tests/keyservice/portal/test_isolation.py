@@ -16,10 +16,11 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.single_sign_on.begin portal.single_sign_on.finish""",
     "a member, about itself": """
         portal.sign_in.leave portal.password.show_password portal.password.change_password
-        portal.password.save_preferences portal.password.switch_account""",
+        portal.password.save_preferences portal.password.switch_account portal.overview.dismiss""",
     "every member, about the account": """
         portal.overview.show portal.overview.live portal.keys.show portal.key.show portal.usage.show
-        portal.key_table.export portal.key_table.export_json portal.notifications.show
+        portal.key_table.export portal.key_table.export_json portal.key_choice.find portal.notifications.show
+        portal.tokens.show
         portal.usage_table.export_csv portal.usage_table.export_json
         portal.calls.show portal.calls.read
         portal.calls.export portal.calls.export_json portal.audit.show portal.audit.export portal.audit.read
@@ -28,6 +29,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.standing.export_csv portal.standing.export_json
         portal.member_table.export_csv portal.member_table.export_json""",
     "who may change": """
+        portal.tokens.create portal.tokens.revoke
         portal.notifications.add portal.notifications.test portal.notifications.remove
         portal.keys.create portal.keys.create_page portal.keys.change_many
         portal.keys.set_status portal.keys.confirm_delete portal.keys.delete portal.key.change
@@ -40,18 +42,23 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.operator.set_status portal.operator.add_note portal.operator.look portal.operator.leave
         portal.operator.find_keys portal.operator.list_plans portal.operator.list_prices portal.operator.add_price
         portal.operator.export portal.operator.export_json portal.operator.search
-        portal.operator.change_plans portal.operator.confirm_suspend""",
+        portal.operator.change_plans portal.operator.invite portal.operator.set_key_status
+        portal.operator.confirm_suspend""",
     "the admin token": """
-        api_accounts.create api_accounts.list_page api_accounts.read api_accounts.change api_audit.list_page
-        api_attention.read api_members.list_page api_members.list_invitations
-        api_members.invite api_members.withdraw api_members.change api_members.remove
-        api_billing.read api_billing.close api_billing.read_price api_billing.set_price api_calls.list_page
+        api_accounts.create api_accounts.change api_members.invite api_members.withdraw api_members.change
+        api_members.remove api_billing.close api_billing.set_price api_plans.create api_plans.list_page
+        api_plans.replace_limits api_plans.set_providers api_plans.change api_prices.add api_prices.list_page
+        api_tokens.create""",
+    "the admin token, and an account's about the account": """
+        api_accounts.list_page api_accounts.read api_audit.list_page api_attention.read
+        api_members.list_page api_members.list_invitations api_billing.read api_billing.read_price api_calls.list_page
         api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
-        api_keys.delete api_keys.rotate api_plans.create api_plans.list_page api_plans.read api_plans.replace_limits
-        api_plans.set_providers api_plans.change api_keys.list_all api_price_list.list_page api_usage_query.read
-        api_prices.add api_prices.list_page api_tokens.create api_tokens.list_page api_tokens.revoke api_usage.read""",
+        api_keys.delete api_keys.rotate api_keys.list_all api_plans.read api_price_list.list_page api_usage_query.read
+        api_tokens.list_page api_tokens.revoke api_usage.read
+        api_notifications.create api_notifications.list_page api_notifications.read api_notifications.change
+        api_notifications.delete api_notifications.test api_notifications.list_deliveries""",
     "a metered key": "api_me.read",
-    "the service token": "api_heartbeat.receive api_events.take api_reports.receive",
+    "the service token": "api_heartbeat.receive api_events.take api_reports.receive api_me.read_for_caller",
 }
 WHO = {who: set(endpoints.split()) for who, endpoints in WHO.items()}
 REFUSED = {  # what each role is refused
@@ -62,6 +69,7 @@ REFUSED = {  # what each role is refused
 NAME_NOBODY = {
     *("portal.sign_in.leave", "portal.members.invite", "portal.keys.create", "portal.password.save_preferences"),
     "portal.notifications.add",
+    "portal.tokens.create",
 }
 PASSING = {"session", "spent_form", "sign_in_failure", "idempotency"}  # tables that every visit may write
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
@@ -106,6 +114,7 @@ def ids(customer):
         "plan_id": "pro",
         "table": "keys",
         "kind": "attention",
+        "token_id": "1",
         "version": "x",
         "name": "portal.css",
     }
@@ -132,6 +141,7 @@ def test_documented_tokens_are_those_said_here(app):
     }
     tokens = {"the admin token": [{"operator": []}], "the service token": [{"replica": []}]}
     tokens |= {"a metered key": [{"key": []}], "everyone": []}
+    tokens["the admin token, and an account's about the account"] = [{"operator": []}, {"account": []}]
     for path, item in document(API)["paths"].items():
         for method, operation in item.items():
             endpoint = endpoints[path, method.upper()]

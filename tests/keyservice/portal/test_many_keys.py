@@ -1,12 +1,47 @@
 """Pages of an account with more keys and groups than a page shows: bounded, and nothing goes missing."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.ledger import partition
 from keygauge_keyservice.portal import own_keys
+from keygauge_keyservice.portal.tables import usage_table
 from keygauge_keyservice.usage import usage
+
+MANY, SOME = 2_000, 25
+ROWS_MAX = 600  # that one statement hands over for a page
+BYTES_MAX = 100_000
+FILL = """
+INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period)
+    VALUES ('pro', 'each', 'key', 'request', 100, 'month'), ('pro', 'each_day', 'key', 'token', 100, 'day');
+INSERT INTO key (id, account_id, name, created_at, last_used_at, expires_at, rotate_every_days)
+    SELECT 'many' || n, %(account)s, 'key ' || n, now() - interval '90 days', now(), now() + interval '1 day', 1
+    FROM generate_series(1, %(many)s) AS n;
+INSERT INTO rollup SELECT date_bin('15 minutes', now() - n %% 20 * interval '1 day', 'epoch'), %(account)s,
+    'many' || n, '/v1/chat', 'm' || n %% 3, 4, 50, 0, 500, 200, 0, 0, 0, 900, 9000, 1000000, 5000000,
+    array_fill(0, ARRAY[19]) || 50::bigint FROM generate_series(1, %(many)s) AS n;
+INSERT INTO usage_aggregate
+    SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}');
+INSERT INTO usage_kind
+    SELECT account_id, 86400, date_bin('1 day', bucket, 'epoch'), key_id, route, model, status_class, 'images', 1
+    FROM rollup;
+INSERT INTO limit_state (id, account_id, head, cells)
+    SELECT plan_limit.id || ':many' || n, %(account)s, extract(epoch FROM date_trunc(period, now())), '{90}'
+    FROM plan_limit, generate_series(1, %(many)s) AS n WHERE plan_limit.name LIKE 'each%%';
+INSERT INTO key_address (key_id, ip, account_id, first_at, last_at)
+    SELECT 'many' || n, '192.0.2.' || day, %(account)s, now() - (30 - 30 * day) * interval '1 day', now()
+    FROM generate_series(1, %(many)s) AS n, generate_series(0, 1) AS day;
+INSERT INTO event (id, time, account_id, key_id, route, method, status, duration_us, request_bytes, response_bytes,
+        usage_status, outcome)
+    SELECT gen_random_uuid(), now() - n * interval '1 second', %(account)s, 'many' || n, '/v1/chat', 'POST', 400,
+        9, 9, 9, 'none', 'admitted' FROM generate_series(1, %(many)s) AS n;
+ANALYZE"""
+NO_PAGES = ("/assets", "/sign-in", "/operator", "/invitation", "/live")
 
 RANGE = "from=2026-05-19&to=2026-05-21"
 
@@ -50,6 +85,79 @@ def test_the_busiest_groups_are_kept(connection, customer, record):
     record(customer, {"model": "m1"}, {"model": "m2"}, {"model": "m2"})
     selection = {"account_id": customer.account.id, "start": datetime(2026, 5, 19, tzinfo=UTC)}
     selection["end"] = selection["start"] + timedelta(days=3)
-    assert [part.group for part in usage.breakdown(connection, by="model", most=1, **selection)] == ["m2"]
+    top = usage.top(connection, by="model", most=1, **selection)
+    assert ([part.group for part in top.parts], top.groups) == (["m2"], 2)
     assert [part.group for part in usage.breakdown(connection, by="model", only=["m1"], **selection)] == ["m1"]
     assert [part.group for part in usage.breakdown(connection, by="model", **selection)] == ["m2", "m1"]
+
+
+def crowd(connection, customer, many):
+    """Give the customer many keys, all of them used, about to expire, near their quotas and in error."""
+    partition.ensure(connection, {partition.month_of(datetime.now(UTC))})
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(FILL, {"account": customer.account.id, "many": many})
+
+
+@pytest.fixture
+def handed_over(monkeypatch):
+    """How many rows each statement hands over, by the statement's name."""
+    counts, execute = [], psycopg.Cursor.execute
+
+    def counted(cursor, statement, *given, **options):
+        done = execute(cursor, statement, *given, **options)
+        text = statement.as_string(cursor) if isinstance(statement, sql.Composable) else str(statement)
+        counts.append((text[:60], cursor.rowcount))
+        return done
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", counted)
+    return counts
+
+
+def test_no_page_reads_all_keys_of_an_account(app, connection, customer, signed_in, handed_over):
+    crowd(connection, customer, MANY)
+    rules = [rule for rule in app.url_map.iter_rules() if "GET" in rule.methods and rule.endpoint.startswith("portal.")]
+    plain = [rule.rule for rule in rules if not rule.arguments and not rule.rule.endswith((".csv", ".json"))]
+    pages = [path for path in plain if not path.startswith(NO_PAGES)]
+    assert len(pages) >= 10
+    grouped = [f"/usage?group={group}&metric={metric}" for group in ("key", "model") for metric in ("tokens", "cost")]
+    within = ["/usage?group=key&model=m1", "/usage?group=key&model=m1&route=/v1/chat", "/keys?q=key+77&sort=name"]
+    for path in (
+        *pages,
+        *grouped,
+        *within,
+        "/usage?range=90d",
+        "/usage?range=7d&bucket=hour&group=key",
+        "/keys/many1",
+        "/audit?subject=many1",
+        "/keys?page=9",
+    ):
+        handed_over.clear()
+        answer = signed_in.get(path)
+        assert answer.status_code == 200, path
+        assert len(answer.data) <= BYTES_MAX, path
+        assert [found for found in handed_over if found[1] > ROWS_MAX] == [], path
+
+
+def test_files_have_all_keys(connection, customer, signed_in, monkeypatch):
+    monkeypatch.setattr(usage_table, "_TOGETHER", 10)
+    crowd(connection, customer, SOME)
+    lines = signed_in.get("/usage.csv?table=key").text.splitlines()
+    assert len(lines) == SOME + 1
+    assert lines[0].startswith("key_id,key,requests")
+    assert re.fullmatch(r"many\d+,key \d+,50,0,50,0,500,200,0,0,0,0.1,1,0.001\d*", lines[1])
+
+
+def test_typed_name_is_searched_for_among_all_keys(signed_in, second, stranger, monkeypatch):
+    monkeypatch.setattr(own_keys, "OFFERED_MAX", 1)
+    assert signed_in.get("/keys/choices.json?q=SECO").json == {"choices": ["second"]}
+    assert signed_in.get("/keys/choices.json?q=Globex").json == {"choices": []}
+    assert 'data-choices="/keys/choices.json"' in signed_in.get("/usage").text
+
+
+def test_several_keys_of_one_name_are_told_apart(connection, settings, signed_in, customer, record):
+    twin, _ = keys.create(
+        connection, peppers=settings.peppers, account_id=customer.account.id, name=customer.key.name, actor="test"
+    )
+    label = f"{twin.name} (kg_live_{twin.id[:4]}…)"
+    assert label in signed_in.get("/keys/choices.json?q=Acme").json["choices"]
+    assert f'value="{label}" maxlength' in signed_in.get("/usage", query_string={"key": label}).text

@@ -27,6 +27,28 @@ def test_zone_and_format_are_kept_for_the_member(signed_in, dated):
     assert "31 Jan 2030, 20:30 UTC" in signed_in.get(dated).text
 
 
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ({"hours": "12"}, "31 Jan 2030, 8:30 PM UTC"),
+        ({"hours": "24", "locale": "en_US"}, "Jan 31, 2030, 20:30 UTC"),
+        ({"hours": "12", "locale": "de"}, "31.01.2030, 8:30 PM UTC"),
+        ({"hours": "13"}, "31 Jan 2030, 20:30 UTC"),
+    ],
+)
+def test_clock_has_twelve_or_twenty_four_hours_by_choice(signed_in, dated, form, text):
+    save(signed_in, **form)
+    assert text in signed_in.get(dated).text.replace("\u202f", " ")
+
+
+def test_shares_credits_and_months_are_written_as_the_reader_does(app, signed_in, customer, record):
+    record(customer, {"status": 500}, {}, {})
+    save(signed_in, locale="de")
+    page = signed_in.get("/usage?from=2026-05-19&to=2026-05-21").text
+    assert "33,3%" in page
+    assert "33.3%" not in page
+
+
 def test_browser_says_where_there_is_no_choice(signed_in, dated):
     signed_in.client.set_cookie("keygauge_zone", "America/New_York")
     page = signed_in.get(dated, headers={"Accept-Language": "en-US,en;q=0.9"}).text.replace("\u202f", " ")

@@ -79,7 +79,7 @@ def test_every_write_of_an_operator_takes_an_idempotency_key(app, client, operat
         (method, path): operation
         for path, item in document(API)["paths"].items()
         for method, operation in item.items()
-        if method in {"post", "put", "patch", "delete"} and operation["security"] == [{"operator": []}]
+        if method in {"post", "put", "patch", "delete"} and {"operator": []} in operation["security"]
     }
     del documented["post", "/v1/usage/query"]  # it writes nothing
     assert len(documented) > 10

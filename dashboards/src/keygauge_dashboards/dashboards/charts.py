@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keygauge.metrics import COST, DURATION, KEY, MODEL, REQUESTS, ROUTE, STATUS, TOKENS, label
-from keygauge_dashboards.grafana.base import PER_SECOND, drill, ledger, link
+from keygauge_dashboards.grafana.base import PER_SECOND, SERIES, VALUE, cell, drill, ledger, link, of_label
 from keygauge_dashboards.grafana.panel_types import (
     BY_NAME,
     STATUS_COLOURS,
@@ -19,8 +19,19 @@ from keygauge_dashboards.grafana.panel_types import (
     status,
     table,
 )
-from keygauge_dashboards.grafana.panels import Prometheus, View
-from keygauge_dashboards.promql.queries import RATE, Match, gained, is_, like, or_zero, quantile, rate, ratio
+from keygauge_dashboards.grafana.panels import Json, Prometheus, View
+from keygauge_dashboards.promql.queries import (
+    RATE,
+    Match,
+    gained,
+    is_,
+    like,
+    model_named,
+    or_zero,
+    quantile,
+    rate,
+    ratio,
+)
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE, KEY_PAGE, LOG_PAGE
 
@@ -49,7 +60,7 @@ SELECT coalesce(requests, 0)::float8 AS "Requests", coalesce(requests / minutes,
     coalesce(input, 0)::float8 AS "Input tokens", coalesce(output, 0)::float8 AS "Output tokens",
     coalesce((input + output) / minutes, 0)::float8 AS "Tokens/min",
     coalesce((input + output) / nullif(requests, 0), 0)::float8 AS "Tokens/request",
-    coalesce(input::float8 / nullif(output, 0), 0) AS "Input per output token", coalesce(cost, 0)::float8 AS "Cost"
+    coalesce(input::float8 / nullif(output, 0), 0) AS "Input/output", coalesce(cost, 0)::float8 AS "Cost"
 FROM used"""
 
 _REQUESTS = """\
@@ -78,13 +89,17 @@ ORDER BY 1, 2"""
 
 _CALLS = """\
 /* charts.calls */
-SELECT time, key_id, coalesce((SELECT name FROM grafana.key WHERE key.id = event.key_id), key_id) AS key,
+SELECT time,{key}
     route AS endpoint, status, coalesce(limit_name, error) AS error, model, duration_us / 1e6 AS latency,
     input_tokens + output_tokens AS tokens, cost_nanousd / 1e9 AS cost, ip, trace_id AS trace
 FROM grafana.event
 WHERE $__timeFilter(time) AND {picked_calls}{more}
 ORDER BY time DESC, id DESC
 LIMIT {most}"""
+
+
+_KEY_COLUMNS = """
+    key_id, coalesce((SELECT name FROM grafana.key WHERE key.id = event.key_id), key_id) AS key,"""
 
 
 def requests_per_second() -> View:
@@ -97,7 +112,7 @@ def requests_per_second() -> View:
         stacked=True,
         overrides=coloured(STATUS_COLOURS),
     )
-    return drill(view, "Calls with this status", LOG_PAGE, status="${__series.name}")
+    return drill(view, "Calls with this status", LOG_PAGE, status=SERIES)
 
 
 def error_rate(thresholds: Thresholds) -> View:
@@ -111,7 +126,7 @@ def error_rate(thresholds: Thresholds) -> View:
         colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
         alerts=("ErrorBudgetBurn",),
     )
-    return drill(view, "Failed calls of this endpoint", LOG_PAGE, endpoint=_label(ROUTE), status="5xx")
+    return drill(view, "Failed calls of this endpoint", LOG_PAGE, endpoint=of_label(ROUTE), status="5xx")
 
 
 def latency(uid: str = ERRORS_PAGE) -> View:
@@ -132,13 +147,13 @@ def cost_per_hour(**view: Any) -> View:
     drawn = lines(
         "Cost/h by model",
         "How fast is money spent, in US dollars an hour, as the services count it?",
-        [Prometheus(f"3600 * {rate(COST, by=(MODEL,))}", legend(MODEL))],
+        [Prometheus(f"3600 * {model_named(rate(COST, by=(MODEL,)))}", legend(MODEL))],
         unit=DOLLARS,
         stacked=True,
         colour=BY_NAME,
         **view,
     )
-    return drill(drawn, "Calls of this model", LOG_PAGE, model=_label(MODEL))
+    return drill(drawn, "Calls of this model", LOG_PAGE, model=of_label(MODEL))
 
 
 def tokens_per_minute(**view: Any) -> View:
@@ -146,19 +161,19 @@ def tokens_per_minute(**view: Any) -> View:
     drawn = lines(
         "Tokens/min by model",
         "Which models use the tokens, input and output together?",
-        [Prometheus(f"60 * {rate(TOKENS, by=(MODEL,))}", legend(MODEL))],
+        [Prometheus(f"60 * {model_named(rate(TOKENS, by=(MODEL,)))}", legend(MODEL))],
         unit="short",
         stacked=True,
         colour=BY_NAME,
         **view,
     )
-    return drill(drawn, "Calls of this model", LOG_PAGE, model=_label(MODEL))
+    return drill(drawn, "Calls of this model", LOG_PAGE, model=of_label(MODEL))
 
 
 def totals() -> View:
     """Show the sums and averages of the time range."""
     ones = {"Cost": DOLLARS}
-    short = ("Requests/min", "Tokens/min", "Tokens/request", "Input per output token")
+    short = ("Requests/min", "Tokens/min", "Tokens/request", "Input/output")
     return numbers(
         "Totals of the time range",
         "How much was used in the picked time range, in all and per minute, and what did it cost?",
@@ -183,7 +198,7 @@ def requests_over_time(**view: Any) -> View:
         overrides=coloured(STATUS_COLOURS),
         **view,
     )
-    return drill(drawn, "Calls with this status", LOG_PAGE, status="${__series.name}")
+    return drill(drawn, "Calls with this status", LOG_PAGE, status=SERIES)
 
 
 def tokens_over_time(**view: Any) -> View:
@@ -208,7 +223,7 @@ def by_model(title: str, description: str, column: str, *, unit: str, what: str,
         colour=BY_NAME,
         **view,
     )
-    return drill(drawn, "Calls of this model", LOG_PAGE, model="${__series.name}")
+    return drill(drawn, "Calls of this model", LOG_PAGE, model=SERIES)
 
 
 def cost_by_model(**view: Any) -> View:
@@ -217,43 +232,47 @@ def cost_by_model(**view: Any) -> View:
     return by_model("Cost by model", "What did each model cost?", column, unit=DOLLARS, what="cost", **view)
 
 
-def calls(title: str, description: str, *, most: int, more: str = "", height: int = 10, paged: bool = False) -> View:
-    """List single calls; `more` conditions narrow them."""
-    newer = link("Older calls than this", LOG_PAGE, before="${__value.raw}")
+def calls(title: str, description: str, *, most: int, more: str = "", of_key: bool = False, **view: Any) -> View:
+    """List single calls; `more` conditions narrow them. Those of one key do not name it."""
+    newer = link("Older calls than this", LOG_PAGE, before=VALUE)
     return table(
         title,
         description,
-        ledger(_CALLS, most=most, more=more),
+        ledger(_CALLS, most=most, more=more, key="" if of_key else _KEY_COLUMNS),
         width=24,
-        height=height,
-        paged=paged,
         widths=_CALL_WIDTHS,
         overrides=[
-            *hidden("key_id"),
             field("time", links=[newer]),
-            field("key", links=[link("Open the key", KEY_PAGE, key="${__data.fields.key_id}")]),
-            field("trace", links=[link("Calls of this trace", LOG_PAGE, trace="${__value.raw}")]),
+            *([] if of_key else [*hidden("key_id"), to_key_of("key", "key_id")]),
+            field("trace", links=[link("Calls of this trace", LOG_PAGE, trace=VALUE)]),
             field("latency", unit="s"),
             field("tokens", unit="short"),
             field("cost", unit=DOLLARS, decimals=4),
             status("status"),
         ],
+        **view,
     )
 
 
 # What a screen of 1,280 pixels leaves beside Grafana's menu, less 95 for each of the others.
-_CALL_WIDTHS = {"time": 165, "status": 55, "latency": 70, "tokens": 60, "cost": 70, "trace": 45}
+_CALL_WIDTHS = {"time": 170, "status": 60, "latency": 75, "tokens": 65, "cost": 75, "trace": 55}
 
 
 def to_key(view: View) -> View:
     """Lead from a key's bar or line to its dashboard."""
-    return drill(view, "Open the key", KEY_PAGE, key=_label(KEY))
+    return drill(view, "Open the key", KEY_PAGE, key=of_label(KEY))
+
+
+def to_key_of(column: str, key_id: str) -> Json:
+    """Lead from a column with a key's name to its dashboard, by a column with its id."""
+    return field(column, links=[link("Open the key", KEY_PAGE, key=cell(key_id))])
+
+
+def to_calls_from(column: str) -> Json:
+    """Lead from a column of client addresses to the calls from there."""
+    return field(column, links=[link("Calls from this address", LOG_PAGE, address=VALUE)])
 
 
 def legend(attribute: str) -> str:
     """Name lines by a label."""
     return f"{{{{{label(attribute)}}}}}"
-
-
-def _label(attribute: str) -> str:
-    return f"${{__field.labels.{label(attribute)}}}"

@@ -14,10 +14,10 @@ from keygauge_dashboards.dashboards.charts import (
     requests_per_second,
     to_key,
 )
-from keygauge_dashboards.grafana.base import dashboard, drill
-from keygauge_dashboards.grafana.panel_types import heatmap, limits, lines, matrix, ranking, stat
+from keygauge_dashboards.grafana.base import SERIES, VALUE, dashboard, drill, link
+from keygauge_dashboards.grafana.panel_types import field, fields_like, heatmap, limits, lines, matrix, ranking, stat
 from keygauge_dashboards.grafana.panels import Json, Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import JOB, RATE, gained, named, quantile, ratio, select
+from keygauge_dashboards.promql.queries import JOB, RATE, gained, model_named, named, quantile, ratio, select
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE, LOG_PAGE
 
@@ -41,6 +41,7 @@ def errors(thresholds: Thresholds) -> Page:
 
 def _errors(thresholds: Thresholds) -> list[View]:
     shares = ratio(*(gained(REQUESTS, *where, by=(MODEL,), window=RATE) for where in ((SERVER_ERROR,), ())))
+    route_and_status = f"{label(ROUTE)}\\{label(STATUS)}"
     by_kind = gained(REQUESTS, SERVER_ERROR, by=(ERROR,), window=RATE)
     return [
         requests_per_second(),
@@ -49,13 +50,13 @@ def _errors(thresholds: Thresholds) -> list[View]:
             lines(
                 "Error rate by model",
                 "Which models fail? Of a call that failed it is the one that was asked for.",
-                [Prometheus(shares, legend(MODEL))],
+                [Prometheus(model_named(shares), legend(MODEL))],
                 unit="percentunit",
                 colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
             ),
             "Failed calls of this model",
             LOG_PAGE,
-            model="${__series.name}",
+            model=SERIES,
             status="5xx",
         ),
         drill(
@@ -90,6 +91,25 @@ def _errors(thresholds: Thresholds) -> list[View]:
             row=label(ROUTE),
             column=label(STATUS),
             unit="short",
+            overrides=[
+                field(
+                    route_and_status,
+                    displayName="endpoint",
+                    custom__minWidth=170,
+                    links=[link("Calls of this endpoint", LOG_PAGE, endpoint=VALUE)],
+                ),
+                fields_like(
+                    r"/^\d{3}$/",
+                    links=[
+                        link(
+                            "Calls with this status",
+                            LOG_PAGE,
+                            endpoint="${__data.fields[0]:percentencode}",
+                            status=SERIES,
+                        )
+                    ],
+                ),
+            ],
         ),
     ]
 
@@ -107,7 +127,7 @@ def _latency() -> list[View]:
             ),
             "Calls of this endpoint",
             LOG_PAGE,
-            endpoint="${__series.name}",
+            endpoint=SERIES,
         ),
         heatmap(
             "Latency distribution",

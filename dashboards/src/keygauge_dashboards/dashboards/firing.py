@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from keygauge import service_metrics as service
 from keygauge.metrics import KEY, label
-from keygauge_dashboards.alerts.alert import SOURCE, anchor
-from keygauge_dashboards.alerts.ledger import ledger_alerts
+from keygauge_dashboards.alerts.alert import SOURCE, Alert, anchor
+from keygauge_dashboards.alerts.ledger import LedgerAlert, ledger_alerts
 from keygauge_dashboards.alerts.prometheus import alerts
-from keygauge_dashboards.grafana.base import ledger, link
+from keygauge_dashboards.grafana.base import ledger
 from keygauge_dashboards.grafana.panel_types import field, hidden, keep, states, table
 from keygauge_dashboards.grafana.panels import Json, Prometheus, View
-from keygauge_dashboards.promql.queries import ALERTS, SINCE, by_
+from keygauge_dashboards.promql.queries import ALERTS, JOB, SINCE, by_
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.uids import ERRORS_PAGE, KEY_PAGE, LIMITS_PAGE
 
-_ACCOUNT_ID, _KEY_ID = "account_id", "key_id"
+# Aside, for links: the dashboard about an alert, what to pick there, and the key's id.
+_PAGE, _PICKED, _KEY_ID = "page", "picked", "of_key"
 _COLUMNS = {
     "alertname": "Alert",
     "severity": "Severity",
@@ -24,8 +24,16 @@ _COLUMNS = {
     service.LIMIT: "Limit",
     "job": "Service",
     "runbook": "Runbook",
-    service.ACCOUNT: _ACCOUNT_ID,
-    "of_key": _KEY_ID,
+    _PAGE: _PAGE,
+    _PICKED: _PICKED,
+    _KEY_ID: _KEY_ID,
+}
+
+# What is picked there is the alert's subject alone: the row knows it, the variables of this page do not.
+_SUBJECT = {
+    "title": "Open its dashboard",
+    "url": f"/d/${{__data.fields.{_PAGE}}}?${{__url_time_range}}&${{datasource:queryparam}}&${{postgresql:queryparam}}"
+    f"${{__data.fields.{_PICKED}}}",
 }
 
 # A row of each alert's query is an alert. It is told once in a quarter of an hour, so that is its beginning.
@@ -33,7 +41,8 @@ _LEDGER = """\
 /* overview.ledger_alerts */
 SELECT '{name}' AS alertname, '{severity}' AS severity, extract(epoch FROM now()) * 1000 AS "Value",
     coalesce(owner.account_name, fired.account) AS account_name, coalesce(owner.name, fired.key) AS name,
-    NULL AS "limit", NULL AS job, '{name}' AS runbook, fired.account AS account, fired.key AS of_key
+    NULL AS "limit", NULL AS job, '{name}' AS runbook, '{page}' AS page, '&var-key=' || fired.key AS picked,
+    fired.key AS of_key
 FROM (
 {rows}
 ) AS fired LEFT JOIN grafana.key AS owner ON owner.id = fired.key
@@ -50,29 +59,27 @@ def firing_alerts(runbook: str) -> View:
     """List what fires."""
     rows = table(
         "Firing alerts",
-        "What fires, since when, and whom is it about? The key leads to its dashboard, the runbook says what to do.",
+        "What fires, since when, and whom is it about? The alert leads to the dashboard about its subject, the runbook "
+        "says what to do.",
         Prometheus(_with_names(), instant=True, table=True),
         width=24,
-        height=7,
-        widths={"Alert": 190, "Severity": 75, "Since": 130, "Service": 100},
+        height=8,
+        widths={"Alert": 215, "Severity": 75, "Since": 130, "Service": 100},
         transformations=[{"id": "merge", "options": {}}, *keep(**_COLUMNS)],
         overrides=[
-            *hidden(_ACCOUNT_ID),
-            *hidden(_KEY_ID),
+            *hidden(_PAGE, _PICKED, _KEY_ID),
+            field("Alert", links=[_SUBJECT]),
             states("Severity", page="red", ticket="orange", info="blue"),
             field("Since", unit="dateTimeFromNow"),
-            field("Key", links=[link("Open the key", KEY_PAGE, key=f"${{__data.fields.{_KEY_ID}}}")]),
-            field(
-                "Limit", links=[link("Limits of the account", LIMITS_PAGE, account=f"${{__data.fields.{_ACCOUNT_ID}}}")]
-            ),
-            field("Service", links=[link("Errors of the service", ERRORS_PAGE, job="${__value.raw}")]),
             _runbooks(runbook),
         ],
         empty_is_fine="no alert fires",
         alerts=tuple(alert.name for alert in ledger_alerts()),
     )
     more = [
-        ledger(_LEDGER, name=alert.name, severity=alert.severity, rows=alert.query.partition("\n")[2])
+        ledger(
+            _LEDGER, name=alert.name, severity=alert.severity, page=_page(alert), rows=alert.query.partition("\n")[2]
+        )
         for alert in ledger_alerts()
     ]
     return View(**{**vars(rows), "targets": [*rows.targets, *more]})
@@ -88,7 +95,25 @@ def _with_names() -> str:
     for names, on, extra in ((key, "of_key", service.NAME), (account, service.ACCOUNT, service.ACCOUNT_NAME)):
         since = f"({since}) * on ({on}) group_left ({extra}) {names} or ignoring ({extra}) ({since})"
     since = f'label_replace({since}, "runbook", "$1", "alertname", "(.+)")'
-    return f"max{by_(*(column for column in _COLUMNS if column != 'Value'))} ({since})"
+    since = _with_page(since)
+    return f"sort_desc(max{by_(*(column for column in _COLUMNS if column != 'Value'))} ({since}))"  # the newest first
+
+
+def _with_page(since: str) -> str:
+    """Say which dashboard is about each alert, and what is to be picked there."""
+    pages: dict[str, list[str]] = {}
+    for alert in alerts(Thresholds()):
+        pages.setdefault(_page(alert), []).append(alert.name)
+    for page, names in pages.items():
+        since = f'label_replace({since}, "{_PAGE}", "{page}", "alertname", "{"|".join(dict.fromkeys(names))}")'
+    for variable, label_name in (("job", JOB), ("account", service.ACCOUNT), ("key", _KEY_ID)):
+        since = f'label_replace({since}, "of_{variable}_", "&var-{variable}=$1", "{label_name}", "(.+)")'
+    return f'label_join({since}, "{_PICKED}", "", "of_job_", "of_account_", "of_key_")'
+
+
+def _page(alert: Alert | LedgerAlert) -> str:
+    """Return the uid of the dashboard about an alert."""
+    return alert.page.removeprefix("/d/").partition("?")[0]
 
 
 def _names(name: str, by: str, on: str) -> str:

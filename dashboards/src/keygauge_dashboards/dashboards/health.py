@@ -14,7 +14,6 @@ from keygauge.metrics import (
     ROUTE,
     SERIES_FOLDED,
     SPOOL_AGE,
-    SPOOL_EVENTS,
     TOKEN_TYPE,
     TOKENS,
     label,
@@ -136,7 +135,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         stat(
             "Ledger lag",
             "How old was the newest event when its batch was taken?",
-            Prometheus(f"max({select(service.LEDGER_LAG)})"),
+            Prometheus(f"max({select(service.LEDGER_LAG)})", instant=True),
             unit="s",
             colours=limits(30, thresholds.spool_age_s),
         ),
@@ -180,13 +179,8 @@ def _processes(thresholds: Thresholds) -> list[View]:
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(10, thresholds.beat_age_s),
+            width=12,
             alerts=("InstrumentSilent",),
-        ),
-        lines(
-            "Spooled events",
-            "How many events on the processes' disks are not yet in the ledger?",
-            [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_EVENTS)})", _BY_PROCESS)],
-            unit="short",
         ),
         lines(
             "Spool age",
@@ -194,6 +188,7 @@ def _processes(thresholds: Thresholds) -> list[View]:
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(60, thresholds.spool_age_s),
+            width=12,
             alerts=("SpoolGrowing",),
         ),
         table(
@@ -287,7 +282,7 @@ def _series() -> list[View]:
         lines(
             "Parts up",
             "Which parts does Prometheus reach? 1 is up.",
-            [Prometheus(f"min by ({JOB}) ({UP})", f"{{{{{JOB}}}}}")],
+            [Prometheus(f"min by ({JOB}, {INSTANCE}) ({UP})", _BY_PROCESS)],
             unit="none",
             calcs=("min",),
         ),

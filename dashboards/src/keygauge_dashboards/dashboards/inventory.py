@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge_dashboards.grafana.base import dashboard, ledger, link
+from keygauge_dashboards.dashboards.charts import to_key_of
+from keygauge_dashboards.grafana.base import dashboard, ledger
 from keygauge_dashboards.grafana.panel_types import field, hidden, limits, stat, states, table
 from keygauge_dashboards.grafana.panels import Page, Section, View
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.uids import KEY_PAGE, KEYS_PAGE
+from keygauge_dashboards.uids import KEYS_PAGE
 
 UID = KEYS_PAGE
-_WIDTHS = {"environment": 95, "plan": 75, "status": 80, "created": 105, "expires": 90, "last used": 130, "reason": 115}
-_WIDTHS |= {"called": 60, "asked": 60, "may come from": 110, "since": 130}
+_WIDTHS = {"environment": 105, "plan": 75, "status": 80, "created": 115, "expires": 95, "last used": 145, "reason": 120}
+_WIDTHS |= {"called": 60, "asked": 60, "may come from": 120, "since": 130}
 _BOUNDS = ("may call", "may ask", "may come from")
 _STATES = {"active": "green", "disabled": "orange", "suspended": "red"}
 
@@ -72,7 +73,7 @@ LIMIT 200"""
 
 _CHANGES = """\
 /* inventory.changes */
-SELECT change.at, change.action AS event, coalesce(key.name, owner.name,
+SELECT date_trunc('second', change.at) AS at, change.action AS event, coalesce(key.name, owner.name,
         CASE WHEN split_part(change.action, '.', 1) IN ('account', 'key', 'plan') THEN change.subject END) AS target,
     account.name AS account
 FROM grafana.change
@@ -196,7 +197,7 @@ def _of_keys(title: str, description: str, target: Any, *, overrides: list[Any],
     """List keys, each with a link to its dashboard."""
     opened = [
         *hidden("id"),
-        field("key", links=[link("Open the key", KEY_PAGE, key="${__data.fields.id}")]),
+        to_key_of("key", "id"),
     ]
     return table(
         title,

@@ -15,16 +15,17 @@ from keygauge_dashboards.dashboards.charts import (
     legend,
     requests_over_time,
     requests_per_second,
+    to_calls_from,
     tokens_over_time,
     totals,
 )
 from keygauge_dashboards.dashboards.limits import limits_table
-from keygauge_dashboards.grafana.base import dashboard, drill, ledger, link
+from keygauge_dashboards.grafana.base import VALUE, dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import coloured, field, limits, lines, stat, states, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.promql.queries import JOB, RATE, gained, like, named, rate, ratio
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.uids import KEY_PAGE, LOG_PAGE
+from keygauge_dashboards.uids import KEY_PAGE, LOG_PAGE, MODELS_PAGE
 
 UID = KEY_PAGE
 
@@ -104,8 +105,8 @@ def _header() -> View:
         "Whose key is this, on which plan, in which state, and who used it last?",
         ledger(_HEADER),
         width=24,
-        height=4,
-        widths={"plan": 80, "environment": 100, "status": 75, "created": 110, "expires": 80, "last used": 135},
+        height=3,
+        widths={"plan": 80, "environment": 105, "status": 75, "created": 115, "expires": 110, "last used": 150},
         overrides=[
             states("status", active="green", disabled="orange", suspended="red", deleted="red"),
             *(field(name, unit="dateTimeFromNow") for name in ("created", "expires", "last used")),
@@ -116,33 +117,36 @@ def _header() -> View:
 
 def _state(thresholds: Thresholds) -> list[View]:
     limited = ratio(gained(REQUESTS, LIMITED, window=RATE), gained(REQUESTS, window=RATE))
+    failed = stat(
+        "Error rate",
+        "Which share of the key's requests is answered with 5xx?",
+        Prometheus(FAILED),
+        unit="percentunit",
+        colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
+    )
+    refused = stat(
+        "Rate-limited share",
+        "Which share of the key's requests is answered with 429?",
+        Prometheus(limited),
+        unit="percentunit",
+        colours=limits(thresholds.limited_share, 0.5),
+        alerts=("KeyRateLimited",),
+    )
+    slow = stat(
+        "p95 latency",
+        "In which time were 95 of 100 of the key's requests answered in full?",
+        ledger(_P95),
+        unit=DURATION.unit,
+        colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
+        height=5,
+    )
+    question = "What did the key's tokens cost in the picked time range?"
+    cost = stat("Cost", question, ledger(_COST), unit=DOLLARS, height=5)
     return [
-        stat(
-            "Error rate",
-            "Which share of the key's requests is answered with 5xx?",
-            Prometheus(FAILED),
-            unit="percentunit",
-            colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
-            no_value="-",
-        ),
-        stat(
-            "Rate-limited share",
-            "Which share of the key's requests is answered with 429?",
-            Prometheus(limited),
-            unit="percentunit",
-            colours=limits(thresholds.limited_share, 0.5),
-            no_value="-",
-            alerts=("KeyRateLimited",),
-        ),
-        stat(
-            "p95 latency",
-            "In which time were 95 of 100 of the key's requests answered in full?",
-            ledger(_P95),
-            unit=DURATION.unit,
-            colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
-            no_value="-",
-        ),
-        stat("Cost", "What did the key's tokens cost in the picked time range?", ledger(_COST), unit=DOLLARS),
+        drill(failed, "Failed calls", LOG_PAGE, status="5xx"),
+        drill(refused, "Refused calls", LOG_PAGE, status="429"),
+        drill(slow, "Calls", LOG_PAGE),
+        drill(cost, "Models and cost", MODELS_PAGE),
     ]
 
 
@@ -172,7 +176,7 @@ def _latency() -> View:
 
 def _norm() -> View:
     use, norm = (f'{name}{{{JOB}=~"$job", {label(KEY)}=~"$key"}}' for name in (USE, NORM))
-    return lines(
+    view = lines(
         "Requests in an hour, and usually",
         "Is the key used as usual? Requests of the last hour at each moment, and the average of that over seven days.",
         [
@@ -185,6 +189,7 @@ def _norm() -> View:
         empty_is_fine="Prometheus has recorded no hour of this key yet",
         alerts=("UsageSpike", "NewKeyHot"),
     )
+    return drill(view, "Calls", LOG_PAGE)
 
 
 def _endpoints() -> View:
@@ -192,9 +197,9 @@ def _endpoints() -> View:
         "Endpoints",
         "Which endpoints does the key call, how well are they answered, and what do they cost?",
         ledger(_ENDPOINTS),
-        widths={"requests": 70, "5xx": 45, "429": 50, "mean latency": 95, "tokens": 60, "cost": 60},
+        widths={"requests": 75, "5xx": 45, "429": 45, "mean latency": 100, "tokens": 60, "cost": 60},
         overrides=[
-            field("endpoint", links=[link("Calls of this endpoint", LOG_PAGE, endpoint="${__value.raw}")]),
+            field("endpoint", links=[link("Calls of this endpoint", LOG_PAGE, endpoint=VALUE)]),
             field("mean latency", unit="s", decimals=2),
             field("tokens", unit="short"),
             field("cost", unit=DOLLARS, decimals=2),
@@ -207,10 +212,10 @@ def _addresses() -> View:
         "Client addresses",
         "From where is the key used? An address that is new, or refused again and again, is worth a look.",
         ledger(_ADDRESSES),
-        widths={"requests": 75, "refused": 65, "last": 130},
-        overrides=[field("last", unit="dateTimeFromNow")],
+        widths={"requests": 75, "refused": 70, "last": 150},
+        overrides=[to_calls_from("address"), field("last", unit="dateTimeFromNow")],
     )
 
 
 def _calls() -> View:
-    return calls("Last calls", "Which were the key's fifty newest calls?", most=50)
+    return calls("Last calls", "Which were the key's fifty newest calls?", most=50, of_key=True, height=10)

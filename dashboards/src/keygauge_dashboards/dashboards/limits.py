@@ -7,7 +7,7 @@ from dataclasses import replace
 from keygauge import service_metrics as service
 from keygauge.metrics import DECISIONS, KEY, LIMIT, OUTCOME
 from keygauge_dashboards.dashboards.charts import legend, to_key
-from keygauge_dashboards.grafana.base import dashboard, drill, link
+from keygauge_dashboards.grafana.base import cell, dashboard, drill, link, of_label
 from keygauge_dashboards.grafana.panel_types import field, gauge, hidden, keep, limits, lines, ranking, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.promql.queries import (
@@ -99,8 +99,8 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
         ],
         overrides=[
             *hidden(*aside.values()),
-            field("Account", links=[link("Limits of the account", UID, account="${__data.fields.account_id}")]),
-            field("Limit", links=[link("Refused calls", LOG_PAGE, account="${__data.fields.account_id}", status="429")])
+            field("Account", links=[link("Limits of the account", UID, account=cell("account_id"))]),
+            field("Limit", links=[link("Refused calls", LOG_PAGE, account=cell("account_id"), status="429")])
             if is_whole
             else field("Limit", links=[link("Refused calls", LOG_PAGE, status="429")]),
             gauge("Used", limits(thresholds.quota_warning, thresholds.quota_critical), unit="percentunit", decimals=1),
@@ -132,7 +132,7 @@ def _course(thresholds: Thresholds) -> View:
         width=24,
         empty_is_fine="there are no quotas",
     )
-    return drill(view, "Limits of the account", UID, account="${__field.labels.account}")
+    return drill(view, "Limits of the account", UID, account=of_label(service.ACCOUNT))
 
 
 def _refused() -> list[View]:

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from keygauge.metrics import COST_MISSING, FIRST_TOKEN, MODEL, OUTPUT_TOKEN, SUBSET, TOKENS_DETAIL
+from keygauge.metrics import COST_MISSING, FIRST_TOKEN, MODEL, OUTPUT_TOKEN
 from keygauge_dashboards.dashboards.charts import (
     DOLLARS,
     by_model,
     cost_by_model,
-    cost_per_hour,
     legend,
     tokens_over_time,
-    tokens_per_minute,
     totals,
 )
-from keygauge_dashboards.grafana.base import dashboard, drill, ledger, link
+from keygauge_dashboards.grafana.base import SERIES, VALUE, dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import field, limits, lines, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
-from keygauge_dashboards.promql.queries import gained, or_zero, quantile, rate
+from keygauge_dashboards.promql.queries import gained, or_zero, quantile
 from keygauge_dashboards.uids import LOG_PAGE, MODELS_PAGE
 
 UID = MODELS_PAGE
-_WIDTHS = {
-    "requests": 75,
-    "error rate": 80,
-    "input": 70,
-    "output": 70,
-    "input per output": 115,
-    "cached": 65,
-    "cost": 70,
-}
-_WIDTHS |= {"cached": 65, "cost": 70, "cost per million": 115}
+_WIDTHS = {"requests": 80, "error rate": 85, "input": 75, "output": 75, "input/output": 100, "cached": 70, "cost": 75}
+_WIDTHS |= {"cost per million": 130}
 
 _MONTH = """\
 /* models.month */
@@ -56,24 +46,11 @@ _CACHED = """\
 SELECT coalesce(sum(cache_read_tokens)::float8 / nullif(sum(input_tokens), 0), 0) AS share
 FROM {usage_by_model}"""
 
-_SHARES = """\
-/* models.shares */
-WITH used AS (
-    SELECT coalesce(nullif(name, ''), '{no_model}') AS model, sum(requests) AS requests,
-        row_number() OVER (ORDER BY sum(requests) DESC) AS place
-    FROM {usage_by_model}
-    GROUP BY 1
-)
-SELECT CASE WHEN place <= 8 THEN model ELSE 'other' END AS model, sum(requests) AS requests
-FROM used
-GROUP BY 1
-ORDER BY 2 DESC"""
-
 _LEADERBOARD = """\
 /* models.leaderboard */
 SELECT coalesce(nullif(name, ''), '{no_model}') AS model, sum(requests) AS requests,
     sum(failed)::float8 / sum(requests) AS "error rate", sum(input_tokens) AS input, sum(output_tokens) AS output,
-    sum(input_tokens)::float8 / nullif(sum(output_tokens), 0) AS "input per output",
+    sum(input_tokens)::float8 / nullif(sum(output_tokens), 0) AS "input/output",
     sum(cache_read_tokens)::float8 / nullif(sum(input_tokens), 0) AS cached, sum(cost_nanousd) / 1e9 AS cost,
     sum(cost_nanousd) / 1e3 / nullif(sum(input_tokens + output_tokens), 0) AS "cost per million"
 FROM {usage_by_model}
@@ -158,10 +135,10 @@ def _models() -> list[View]:
         width=24,
         widths=_WIDTHS,
         overrides=[
-            field("model", links=[link("Calls of this model", LOG_PAGE, model="${__value.raw}")]),
+            field("model", links=[link("Calls of this model", LOG_PAGE, model=VALUE)]),
             *(field(name, unit="short") for name in ("requests", "input", "output")),
             field("error rate", unit="percentunit", decimals=2),
-            field("input per output", decimals=1),
+            field("input/output", decimals=1),
             field("cached", unit="percentunit", decimals=0),
             *(field(name, unit=DOLLARS, decimals=2) for name in ("cost", "cost per million")),
         ],
@@ -171,7 +148,11 @@ def _models() -> list[View]:
         "What did each model use that may have a price of its own: audio, images, searches, seconds, pages?",
         ledger(_KINDS),
         width=24,
-        overrides=[field("amount", unit="short")],
+        height=5,
+        overrides=[
+            field("model", links=[link("Calls of this model", LOG_PAGE, model=VALUE)]),
+            field("amount", unit="short"),
+        ],
         empty_is_fine="no call used another kind",
     )
     return [board, kinds]
@@ -184,6 +165,7 @@ def _live() -> list[View]:
             description,
             [Prometheus(quantile(0.95, metric, by=(MODEL,)), legend(MODEL))],
             unit=metric.unit,
+            width=12,
             empty_is_fine="no answer was streamed",
         )
         for title, description, metric in (
@@ -191,15 +173,4 @@ def _live() -> list[View]:
             ("Time per output token (p95)", "How fast do streamed answers flow, by model?", OUTPUT_TOKEN),
         )
     ]
-    return [
-        *(drill(view, "Calls of this model", LOG_PAGE, model="${__series.name}") for view in flows),
-        lines(
-            "Cached and reasoning tokens/min",
-            "How many tokens are read from a cache, written to one, or spent on reasoning? All are inside the totals.",
-            [Prometheus(f"60 * {rate(TOKENS_DETAIL, by=(SUBSET,))}", legend(SUBSET))],
-            unit="short",
-            empty_is_fine="no such tokens were used",
-        ),
-        tokens_per_minute(),
-        cost_per_hour(),
-    ]
+    return [drill(view, "Calls of this model", LOG_PAGE, model=SERIES) for view in flows]

@@ -27,17 +27,18 @@ from keygauge_dashboards.dashboards.charts import (
     requests_over_time,
     requests_per_second,
     to_key,
-    tokens_over_time,
+    to_key_of,
     tokens_per_minute,
     totals,
 )
 from keygauge_dashboards.dashboards.firing import firing, firing_alerts
-from keygauge_dashboards.grafana.base import PER_SECOND, dashboard, drill, ledger, link
+from keygauge_dashboards.grafana.base import PER_SECOND, SERIES, dashboard, drill, ledger
 from keygauge_dashboards.grafana.panel_types import field, hidden, limits, lines, numbers, ranking, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.promql.queries import (
     gained,
     limit_share,
+    model_named,
     named,
     or_zero,
     quantile,
@@ -50,7 +51,6 @@ from keygauge_dashboards.promql.queries import (
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import (
     ERRORS_PAGE,
-    KEY_PAGE,
     KEYS_PAGE,
     LIMITS_PAGE,
     LOG_PAGE,
@@ -59,8 +59,8 @@ from keygauge_dashboards.uids import (
 )
 
 UID = OVERVIEW
-_KEY_WIDTHS = {"requests": 75, "5xx": 50, "429": 55, "input": 65, "output": 65, "cost": 70}
-_KEY_WIDTHS |= {"total tokens": 90, "tokens/request": 105}
+_KEY_WIDTHS = {"requests": 80, "5xx": 50, "429": 55, "input": 70, "output": 70, "cost": 70}
+_KEY_WIDTHS |= {"total tokens": 100, "tokens/request": 120}
 
 _COST_TODAY = """\
 /* overview.cost_today */
@@ -98,9 +98,7 @@ def overview(thresholds: Thresholds, runbook: str) -> Page:
             Section("Now", _now(thresholds)),
             Section("Alerts", [firing_alerts(runbook)]),
             Section("Traffic, errors, latency", [requests_per_second(), error_rate(thresholds), latency()]),
-            Section(
-                "Tokens and cost", [tokens_per_minute(height=9), cost_per_hour(height=9), tokens_over_time(height=9)]
-            ),
+            Section("Tokens and cost", [tokens_per_minute(width=12), cost_per_hour(width=12)]),
             Section("Keys and models", _who(thresholds)),
             Section("Usage", [totals(), requests_over_time(width=24, height=7), _ninety_days()]),
             Section("Streams and payloads", _streams()),
@@ -204,7 +202,7 @@ def _who(thresholds: Thresholds) -> list[View]:
     models = ranking(
         "Top models by tokens",
         "Which ten models used most tokens in the picked time range, input and output together?",
-        Prometheus(f"topk(10, {gained(TOKENS, by=(MODEL,))})", legend(MODEL), instant=True),
+        Prometheus(f"topk(10, {model_named(gained(TOKENS, by=(MODEL,)))})", legend(MODEL), instant=True),
         unit="short",
     )
     return [
@@ -217,7 +215,7 @@ def _who(thresholds: Thresholds) -> list[View]:
                 alerts=("UsageSpike", "NewKeyHot"),
             )
         ),
-        drill(models, "Calls of this model", LOG_PAGE, model="${__series.name}"),
+        drill(models, "Calls of this model", LOG_PAGE, model=SERIES),
         to_key(
             ranking(
                 "Rate-limited share by key",
@@ -238,7 +236,7 @@ def _who(thresholds: Thresholds) -> list[View]:
             widths=_KEY_WIDTHS,
             overrides=[
                 *hidden("key_id"),
-                field("key", links=[link("Open the key", KEY_PAGE, key="${__data.fields.key_id}")]),
+                to_key_of("key", "key_id"),
                 *(field(name, unit="short") for name in ("requests", "5xx", "429", "input", "output", "total tokens")),
                 field("tokens/request", decimals=0),
                 field("cost", unit=DOLLARS, decimals=2),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from keygauge_dashboards.dashboards.charts import calls
-from keygauge_dashboards.grafana.base import STATUS_CLASS, dashboard, drill, ledger, link
+from keygauge_dashboards.dashboards.charts import calls, to_calls_from
+from keygauge_dashboards.grafana.base import SERIES, STATUS_CLASS, dashboard, drill, ledger, link
 from keygauge_dashboards.grafana.panel_types import STATUS_COLOURS, bars, coloured, field, table
 from keygauge_dashboards.grafana.panels import Page, Section, View
 from keygauge_dashboards.uids import LOG_PAGE
@@ -11,11 +11,14 @@ from keygauge_dashboards.uids import LOG_PAGE
 UID = LOG_PAGE
 TRACE = "trace"  # the variable that exemplars fill in
 
-_OF_STATUS = f"({STATUS_CLASS}) = ANY (ARRAY[${{status:sqlstring}}]::text[])"
+_STATUSES_PICKED = "ANY (ARRAY[${status:sqlstring}]::text[])"  # classes, or a status that a link names
+_CALLS_PICKED = f"""\
+(({STATUS_CLASS}) = {_STATUSES_PICKED} OR status::text = {_STATUSES_PICKED})
+    AND (${{address:sqlstring}} = '' OR ip = ${{address:sqlstring}})"""
 
 # A page begins with the millisecond in which the one before ended: a call may be on both, and none is missed.
 _MORE = f"""
-    AND {_OF_STATUS}
+    AND {_CALLS_PICKED}
     AND (${{trace:sqlstring}} = '' OR trace_id = ${{trace:sqlstring}})
     AND (${{before:sqlstring}} = '' OR time < to_timestamp((nullif(${{before:sqlstring}}, '')::float8 + 1) / 1000))"""
 
@@ -25,7 +28,7 @@ SELECT ip AS address, count(*) AS requests, count(*) FILTER (WHERE status IN (40
     count(*) FILTER (WHERE status = 429) AS "429", count(DISTINCT key_id) AS keys, max(time) AS last
 FROM grafana.event
 WHERE $__timeFilter(time) AND {picked_calls}
-    AND {of_status}
+    AND {calls_picked}
 GROUP BY ip
 ORDER BY requests DESC
 LIMIT 100"""
@@ -35,7 +38,7 @@ _STATUSES = """\
 SELECT $__timeGroup(time, $__interval) AS time, {status_class} AS metric, count(*) AS requests
 FROM grafana.event
 WHERE $__timeFilter(time) AND {picked_calls}
-    AND {of_status}
+    AND {calls_picked}
 GROUP BY 1, 2
 ORDER BY 1, 2"""
 
@@ -72,7 +75,7 @@ def _summary() -> list[View]:
             bars(
                 "Calls by status",
                 "When were calls made, and how did they end?",
-                [ledger(_STATUSES, over_time=True, of_status=_OF_STATUS)],
+                [ledger(_STATUSES, over_time=True, calls_picked=_CALLS_PICKED)],
                 unit="short",
                 width=12,
                 bar="1m",
@@ -80,14 +83,15 @@ def _summary() -> list[View]:
             ),
             "Only this status",
             UID,
-            status="${__series.name}",
+            status=SERIES,
         ),
         table(
             "Client addresses",
             "From where do calls come? Repeated 400, 401 or 403 are worth a look.",
-            ledger(_ADDRESSES, of_status=_OF_STATUS),
-            widths={"requests": 70, "refused": 60, "429": 45, "keys": 45, "last": 125},
+            ledger(_ADDRESSES, calls_picked=_CALLS_PICKED),
+            widths={"requests": 75, "refused": 65, "429": 45, "keys": 45, "last": 130},
             overrides=[
+                to_calls_from("address"),
                 field("last", unit="dateTimeFromNow"),
                 field("refused", links=[link("Refused calls", UID, status="4xx")]),
             ],

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from keygauge.metrics import label
 from keygauge_dashboards.alerts.alert import SOURCE
 from keygauge_dashboards.grafana.annotations import annotation_list
 from keygauge_dashboards.grafana.panels import Json, Page, Section, Sql, View
-from keygauge_dashboards.grafana.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, NO_MODEL, variables
+from keygauge_dashboards.grafana.variables import ACCOUNTS, ENDPOINTS, KEYS, MODELS, variables
+from keygauge_dashboards.promql.queries import NO_MODEL
 from keygauge_dashboards.uids import (
     ERRORS_PAGE,
     HEALTH_PAGE,
@@ -24,6 +26,9 @@ from keygauge_dashboards.uids import (
 )
 
 PER_SECOND = "reqps"
+# What a link has of what was clicked. Grafana by itself leaves & and # in a name as they are.
+SERIES = "${__field.displayName:percentencode}"  # not the series' name: queries of SQL have one series for all lines
+VALUE = "${__value.raw:percentencode}"
 
 _CALLS = ("endpoint", "model")
 _SERVICES = ("job", "env")
@@ -35,7 +40,7 @@ _VARIABLES: Mapping[str, tuple[str, ...]] = {
     LIMITS_PAGE: ("account", "key", *_SERVICES),
     ERRORS_PAGE: ("account", "key", *_CALLS, *_SERVICES),
     KEYS_PAGE: ("account", "key"),
-    LOG_PAGE: ("account", "key", *_CALLS, "status", "trace", "before"),
+    LOG_PAGE: ("account", "key", *_CALLS, "status", "address", "trace", "before"),
     HEALTH_PAGE: _SERVICES,
 }
 _LINKED = "&keygauge-kept"  # in an address, until the dashboard that it stands on is known
@@ -87,6 +92,16 @@ def ledger(query: str, *, over_time: bool = False, **values: Any) -> Sql:
 def drill(view: View, title: str, uid: str, **picked: str) -> View:
     """Let a click on a point or bar open another dashboard."""
     return replace(view, defaults={**view.defaults, "links": [link(title, uid, **picked)]})
+
+
+def cell(name: str) -> str:
+    """Take the text of another column of the row that was clicked."""
+    return f"${{__data.fields.{name}:percentencode}}"
+
+
+def of_label(attribute: str) -> str:
+    """Take a label of the line or bar that was clicked."""
+    return f"${{__field.labels.{label(attribute)}:percentencode}}"
 
 
 def link(title: str, uid: str, **picked: str) -> Json:

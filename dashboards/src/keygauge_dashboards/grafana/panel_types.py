@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keygauge_dashboards.grafana.panels import Json, Target, View
+from keygauge_dashboards.grafana.panels import Json, Prometheus, Target, View
 
 _GREEN, _YELLOW, _RED = "green", "yellow", "red"
 _COLOURED = {"type": "color-text"}  # without it a cell shows its text without the colour
@@ -41,14 +41,15 @@ def stat(
     unit: str,
     colours: Json | None = None,
     no_value: str = "-",
-    height: int = 4,
     **view: Any,
 ) -> View:
-    """Show one number; its course is on a chart below."""
+    """Show one number, above its course where it has one."""
+    has_course = isinstance(target, Prometheus) and not target.instant
+    height = view.pop("height", 5 if has_course else 4)  # Grafana draws a course from 5 on
     defaults = {"color": {"mode": "thresholds"}, "noValue": no_value, **(colours or plain())}
     options = {
         "colorMode": "value",
-        "graphMode": "none",
+        "graphMode": "area" if has_course else "none",
         "justifyMode": "auto",
         "orientation": "auto",
         "reduceOptions": _last(),
@@ -200,24 +201,11 @@ def matrix(
     custom = {"align": "auto", "filterable": False, "minWidth": 60}
     defaults = {"custom": custom, "decimals": 0, **limits()}
     crossed = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "zero"}
-    shaped = [{"id": "groupingToMatrix", "options": crossed}]
-    view["overrides"] = [field(f"{row}\\{column}", displayName="", custom__minWidth=170)]
+    sort = {"fields": {}, "sort": [{"field": column}]}  # columns come in the order of rows
+    shaped = [{"id": "sortBy", "options": sort}, {"id": "groupingToMatrix", "options": crossed}]
     return View(
         "table", title, description, [target], unit, width, 8, options, defaults, transformations=shaped, **view
     )
-
-
-def donut(title: str, description: str, target: Target, *, unit: str, width: int = 8, **view: Any) -> View:
-    """Show the parts of a whole, one row each."""
-    options = {
-        "displayLabels": [],
-        "legend": {"displayMode": "list", "placement": "right", "showLegend": True, "values": ["percent"]},
-        "pieType": "donut",
-        "reduceOptions": {"calcs": [], "fields": "", "values": True},
-        "tooltip": {"mode": "single", "sort": "none"},
-    }
-    defaults = {"color": BY_NAME, **limits()}
-    return View("piechart", title, description, [target], unit, width, 8, options, defaults, **view)
 
 
 def heatmap(title: str, description: str, target: Target, *, unit: str, width: int = 8, **view: Any) -> View:
@@ -246,8 +234,17 @@ def heatmap(title: str, description: str, target: Target, *, unit: str, width: i
 
 def field(name: str, **properties: Any) -> Json:
     """Set properties of one field of a panel."""
+    return _override("byName", name, properties)
+
+
+def fields_like(pattern: str, **properties: Any) -> Json:
+    """Set properties of the fields whose names match."""
+    return _override("byRegexp", pattern, properties)
+
+
+def _override(matcher: str, options: str, properties: Mapping[str, Any]) -> Json:
     return {
-        "matcher": {"id": "byName", "options": name},
+        "matcher": {"id": matcher, "options": options},
         "properties": [{"id": key.replace("__", "."), "value": value} for key, value in properties.items()],
     }
 
@@ -259,9 +256,12 @@ def states(name: str, **colours: str) -> Json:
 
 
 def hidden(*names: str) -> list[Json]:
-    """Keep columns out of sight, for links to read; Grafana 11 reads the one property, later ones the other."""
+    """Keep columns out of sight, for links to read: where a cell is empty, so is the link's part.
+
+    Grafana 11 reads the one property, later ones the other.
+    """
     everywhere = {"legend": True, "tooltip": True, "viz": True}
-    return [field(name, custom__hidden=True, custom__hideFrom=everywhere) for name in names]
+    return [field(name, custom__hidden=True, custom__hideFrom=everywhere, noValue="") for name in names]
 
 
 def gauge(name: str, colours: Json, **properties: Any) -> Json:

@@ -194,9 +194,12 @@ def _empty(view: View) -> Json:
 
 
 def _overrides(view: View) -> list[Json]:
-    """Let an empty cell of a table be empty: what is said in its place is meant for a table without rows."""
+    """Let an empty cell of a table be empty, and a text be a text: Grafana takes a key named 007 for the number 7."""
+    if view.kind != "table":
+        return list(view.overrides)
     cells = {"matcher": {"id": "byRegexp", "options": "/.*/"}, "properties": [{"id": "noValue", "value": "-"}]}
-    return [cells, *view.overrides] if view.kind == "table" else list(view.overrides)
+    texts = {"matcher": {"id": "byType", "options": "string"}, "properties": [{"id": "unit", "value": "string"}]}
+    return [cells, texts, *view.overrides]
 
 
 def _references() -> Iterator[str]:

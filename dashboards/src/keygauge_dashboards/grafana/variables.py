@@ -13,11 +13,10 @@ from typing import Any
 from keygauge import service_metrics as service
 from keygauge.metrics import KEY, MODEL, REQUESTS, ROUTE, Metric, label
 from keygauge_dashboards.grafana.panels import HIDDEN, POSTGRESQL, PROMETHEUS, Json, variable
-from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, SCOPE, like, select
+from keygauge_dashboards.promql.queries import ENV, EVERYTHING, JOB, NO_MODEL, SCOPE, like, select
 
 _ANYTHING = ".*"  # matches the absence of a label too; never put it into a list of SQL
 STATUS_CLASSES = ("2xx", "4xx", "429", "5xx")  # 2xx are all below 400
-NO_MODEL = "no model"  # stands for the model of calls that have none
 
 # The lists that SQL compares with. One may be empty, and IN () is no SQL: `= ANY` an empty array is.
 ACCOUNTS, KEYS, ENDPOINTS, MODELS = (
@@ -46,6 +45,7 @@ def variables(names: Collection[str]) -> list[Json]:
         "status": variable(
             "status", "custom", ",".join(STATUS_CLASSES), label="Status", includeAll=True, multi=True, refresh=0
         ),
+        "address": variable("address", "textbox", "", label="Client address", chosen=""),
         "trace": variable("trace", "textbox", "", label="Trace id", chosen=""),
         "before": variable("before", "textbox", "", label="Before (ms)", chosen=""),
         "job": _query("job", "Service", f"label_values({REQUESTS.prometheus_name}, {JOB})", allValue=_ANYTHING),
@@ -67,7 +67,7 @@ def _account() -> Json:
         "account",
         "Account",
         f"query_result(group by ({service.ACCOUNT}, {service.ACCOUNT_NAME}) ({info}))",
-        regex=rf'/\b{service.ACCOUNT}="(?<value>[^"]+)".*\b{service.ACCOUNT_NAME}="(?<text>[^"]+)"/',
+        regex=rf'/\b{service.ACCOUNT}="(?<value>[^"]+)".*\b{service.ACCOUNT_NAME}="(?<text>.+)"\}}/',
     )
 
 
@@ -85,14 +85,14 @@ def _key() -> Json:
         "key",
         "Key",
         f"query_result(group by ({identifier}, {name}) ({told}) or group by ({identifier}, {name}) ({others}))",
-        regex=rf'/\b{identifier}="(?<value>[^"]+)".*\b{name}="(?<text>[^"]+)"/',
+        regex=rf'/\b{identifier}="(?<value>[^"]+)".*\b{name}="(?<text>.+)"\}}/',
     )
 
 
 def _one_key() -> Json:
     """Show one key's name, mean its id; the newest call's key is not known here, so the first by name is the first."""
     name = f"group by ({service.ID}, {service.NAME}) ({_lately(service.KEY_INFO.prometheus_name)})"
-    pattern = rf'/\b{service.ID}="(?<value>[^"]+)".*\b{service.NAME}="(?<text>[^"]+)"/'
+    pattern = rf'/\b{service.ID}="(?<value>[^"]+)".*\b{service.NAME}="(?<text>.+)"\}}/'
     return _query("key", "Key", f"query_result({name})", regex=pattern, includeAll=False, multi=False, sort=1)
 
 

@@ -17,6 +17,7 @@ SINCE = "ALERTS_FOR_STATE"  # … and of when their conditions became true
 UP = "up"  # the series Prometheus keeps of its targets
 RATE = "$__rate_interval"
 RANGE = "$__range"
+NO_MODEL = "no model"  # stands for the model of calls that have none
 GAP = "1h"  # that a process may not be seen for and still be the same
 
 Part = Literal["", "_bucket", "_count", "_sum"]  # of a histogram
@@ -147,6 +148,11 @@ def ratio(some: str, every: str) -> str:
 def or_zero(expression: str) -> str:
     """Turn the absence of a sum without labels into 0."""
     return f"({expression}) or vector(0)"
+
+
+def model_named(expression: str) -> str:
+    """Name the model of calls that have none, in an expression that keeps MODEL."""
+    return f'label_replace({expression}, "{label(MODEL)}", "{NO_MODEL}", "{label(MODEL)}", "")'
 
 
 def named(expression: str, *on: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keygauge.clock import now_ns
-from keygauge.http import preflight, route
+from keygauge.http import event_loop, preflight, route
 from keygauge.http.layers import HostSearch, Walk
 from keygauge.http.problem import Answer
 from keygauge.http.request_body import Empty, RequestBody
@@ -29,6 +29,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _FILES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+_SOON_S = 0.05
 _SWITCHED = 101
 _FAILURES = frozenset({1011, 1012, 1013, 1014})  # RFC 6455 and its registry: what a server ends a session with
 
@@ -46,7 +47,8 @@ class AsgiResponder(Responder, eq=False):
     @property
     def query(self) -> str:
         """The request's query."""
-        return bytes(self.scope.get("query_string", b"")).decode("latin-1")
+        query = self.scope.get("query_string")
+        return bytes(query).decode("latin-1") if query else ""
 
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""
@@ -108,11 +110,23 @@ class HttpResponder(AsgiResponder, eq=False):
     async def refuse(self, answer: Answer) -> None:
         """Answer in the app's place."""
         status, headers, body = answer
+        if self.may_name_model:
+            try:
+                await self._read_model()
+            except Exception:  # noqa: BLE001 - the server's, of a body that nobody needs
+                self.runtime.fault("read")
         self.call.status = status
         self.call.response_bytes = len(body)
         self.end(complete=True)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+    async def _read_model(self) -> None:
+        """Read what has come of a body that is none of the app's, since it may name the model; hardly wait for it."""
+        told = dict(self.scope["headers"])
+        if told.get(b"content-length", b"0") != b"0" and b"expect" not in told:
+            message = await event_loop.soon(self._receive(), _SOON_S)
+            self._note_sent((message or {}).get("body", b""))
 
     async def receive(self) -> Message:
         """Pass a message of the client on, counted."""

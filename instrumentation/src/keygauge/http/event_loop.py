@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from keygauge.clock import MS, SECOND, now_ns
 from keygauge.limits.waiter import Wait
+
+T = TypeVar("T")
 
 _COARSE_NS = 2 * MS  # an event loop's timer may be so late
 
@@ -32,6 +35,19 @@ async def in_thread(do: Callable[[], object]) -> None:
         await asyncio.to_thread(do)
     else:
         await trio.to_thread.run_sync(do)
+
+
+async def soon(coming: Awaitable[T], timeout_s: float) -> T | None:
+    """Wait for what is about to come; None when it does not."""
+    trio = _trio()
+    if trio is None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                return await coming
+        return None
+    with trio.move_on_after(timeout_s):
+        return await coming
+    return None
 
 
 async def end_of(wait: Wait, until_ns: int) -> None:

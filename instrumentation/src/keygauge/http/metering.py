@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from keygauge.call import ANONYMOUS, INVALID, Call
 from keygauge.limits.estimate import BYTES_PER_TOKEN
-from keygauge.limits.model_names import in_address
+from keygauge.limits.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
@@ -71,8 +71,7 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
         policy.answers.note(answer, usage)
     if call.provider is None:
         call.provider = policy.providers.find(call.route, path, call.providers) or shape
-    if model not in policy.asked.answered and call.key not in _NO_KEY:
-        _name_asked(call, exchange, policy)
+    _name_requested(call, exchange, policy.asked)
     return reader.others
 
 
@@ -98,8 +97,7 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, exchange: Ex
         call.provider = (
             policy.providers.find(call.route, exchange.path, call.providers) if is_known else None
         ) or shape
-    if call.key not in _NO_KEY and (call.model is None or policy.asked.is_new(call.model)):
-        _name_asked(call, exchange, policy)
+    _name_requested(call, exchange, policy.asked)
     return () if is_stated or call.is_free or reader is None else reader.others
 
 
@@ -119,6 +117,7 @@ def _complete(
         return missing
     if call.model is None:
         call.model = _named_model(call, exchange)
+        call.is_model_assumed = call.model is not None
     is_whole = is_stated or (call.usage is not None and missing is None)
     if not is_whole and (reader is None or reader.has_content or not reader.failed):
         _estimate(call, exchange, policy, missing)
@@ -141,18 +140,24 @@ def _shows_new(call: Call, reader: Reader | None, exchange: Exchange, policy: Po
     return True
 
 
-def _name_asked(call: Call, exchange: Exchange, policy: Policy) -> None:
-    """Name the model of a call that failed, so that failures are not hidden where one looks at a model.
+def _name_requested(call: Call, exchange: Exchange, asked: AskedModels) -> None:
+    """Name the model that was asked for, and count a call that failed for the one that would have answered.
 
-    What the app tried is believed; what it may never have seen only if a call for such a model went well before.
+    So failures are not hidden where one looks at a model. What the app tried is believed; what it may never have seen
+    only if a call for such a model went well before.
     """
-    asked = policy.asked
-    if 0 < call.status < _REFUSED:
-        if call.model is not None and asked.is_new(call.model):
-            asked.learn(_asked_model(call, exchange), call.model)
-    elif call.model is None and (name := _asked_model(call, exchange)):
+    is_good = 0 < call.status < _REFUSED
+    if call.model is None and (is_good or call.key in _NO_KEY):
+        return
+    name = _asked_model(call, exchange)
+    if call.model is None and name is not None:
         is_tried = call.outcome == "admitted" and (call.status == 0 or call.status >= _FAILED)
         call.model = asked.find(name) or (name if is_tried else None)
+        call.is_model_assumed = True
+    elif is_good and call.model is not None and call.key not in _NO_KEY and asked.is_new(call.model):
+        asked.learn(name, call.model)
+    if call.model is not None or operations.names_a_model(exchange.path):
+        call.requested_model = name
 
 
 def _named_model(call: Call, exchange: Exchange) -> str | None:
@@ -166,8 +171,12 @@ def _asked_model(call: Call, exchange: Exchange) -> str | None:
     """Find the model that a request names, as far as it was read."""
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
-    in_body = request_model.find(exchange.sent_first, exchange.sent_last)
-    return in_body or next((unquote(name) for name in in_address(exchange.path, exchange.query)), None)
+    sent = exchange.sent_first
+    if sent and (in_body := request_model.find(sent, exchange.sent_last)):
+        return in_body
+    query = exchange.query
+    named = in_address(exchange.path, query) if query else in_path(exchange.path)
+    return unquote(named[0]) if named else None
 
 
 def _estimate(call: Call, exchange: Exchange, policy: Policy, missing: Missing | None) -> None:

@@ -93,7 +93,7 @@ _WHOSE = {
 }
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')
 _INVALID_CHALLENGE = (b"www-authenticate", b'Bearer realm="api", error="invalid_token"')
-_CORS = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
+CORS = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
 _LONGEST_RETRY_S = 60  # SDKs sleep this long at most: a longer wait is not for a retry
 
 
@@ -115,7 +115,7 @@ def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False) -
     }
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"), *fields]
     if is_cross_origin:
-        headers += _CORS
+        headers += CORS
     if refusal.limit is not None:
         problem["limit"] = refusal.limit
     if refusal.whose is not None:

@@ -128,6 +128,12 @@ def _read_input(environ: MutableMapping[str, Any], length: int) -> tuple[bytes, 
     return body, len(body)
 
 
+def read_buffered(environ: MutableMapping[str, Any]) -> bytes:
+    """Read a body that the server has read whole; nothing of one that would have to be waited for."""
+    stream = environ["wsgi.input"]
+    return bytes(getattr(stream, "_stream", stream).read(BODY_BYTES_MAX)) if _is_buffered(stream) else b""
+
+
 def _is_buffered(stream: Any) -> bool:
     """Tell whether a server has read the whole body before."""
     return isinstance(getattr(stream, "_stream", stream), io.BytesIO)

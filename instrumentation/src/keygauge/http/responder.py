@@ -303,11 +303,18 @@ class Responder(Struct, kw_only=True, eq=False):
         another = copy(self.call)
         self.runtime.aggregator.started(another)
         another.usage, another.usage_status, another.missing, another.model = usage, "reported", None, model
+        another.is_model_assumed = False
         another.request_bytes = another.response_bytes = another.first_byte_ns = another.messages = 0
         another.context, another.stream = None, None
         another.started_ns = another.ended_ns
         another.reservation = self._spent and self._spent.again()
         return another
+
+    @property
+    def may_name_model(self) -> bool:
+        """Tell whether the body of a call that is refused by a limit, which nobody has read, may name its model."""
+        call = self.call
+        return call.limit is not None and call.estimate is None and operations.names_a_model(self.path)
 
     def read_route(self) -> None:
         """Find the route beforehand: what is decided by it is what is counted under it."""

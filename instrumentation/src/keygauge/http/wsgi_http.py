@@ -56,10 +56,12 @@ class WsgiResponder(Responder, eq=False):
     def refuse(self, answer: Answer) -> list[bytes]:
         """Answer in the app's place."""
         status, headers, body = answer
+        if self.may_name_model:
+            self.runtime.attempt("read", self._read_model)
         self.call.status = status
         self.call.response_bytes = len(body)
         self.end(complete=True)
-        self._start(f"{status} {_PHRASES.get(status, 'Service Unavailable')}", _decode(headers))
+        self._start(f"{status} {_PHRASES.get(status, 'Service Unavailable')}", decode(headers))
         return [] if self.call.method == "HEAD" else [body]
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
@@ -85,6 +87,10 @@ class WsgiResponder(Responder, eq=False):
             self.end(complete=True)
             return chunks
         return PassingAnswer(self, chunks)
+
+    def _read_model(self) -> None:
+        """Read the body, where the server has, since it may name the model: a thread waits for no client here."""
+        self._note_sent(request_body.read_buffered(self._environ))
 
     @property
     def path(self) -> str:
@@ -304,5 +310,6 @@ class CountedInput(Struct, eq=False):
         return data
 
 
-def _decode(fields: Fields) -> Headers:
+def decode(fields: Fields) -> Headers:
+    """Write header fields as WSGI has them."""
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]

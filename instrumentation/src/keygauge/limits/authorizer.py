@@ -125,12 +125,9 @@ class Authorizer:
         digest = sha256(token).digest()
         key_cache = self._key_cache
         credential = key_cache.credentials.get(digest)
-        if credential is not None and (key := key_cache.keys.get(credential[0])) is not None:
-            if not (key.is_usual and self._enforces and credential[1] in key.secrets):
-                return self._admit(call, key, credential[1])
-            call.key, call.account, call.policy = key.id, key.account, key.policy
-            decision = self._admission.admit(key, call.started_ns, call.waiter)
-            return None if decision is None else self._conclude(call, decision)
+        key = key_cache.keys.get(credential[0]) if credential else None
+        if credential is not None and key is not None:
+            return self._admit(call, key, credential[1])
         call.key = INVALID  # until it is known to be more
         if key_cache.is_unknown(digest, self._admission.clock()):
             return self._refuse(call, UNKNOWN)
@@ -186,6 +183,9 @@ class Authorizer:
         self._admission.settle(reservation, tokens=tokens)
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
+        if key.plan.newer is not None:
+            with self._admission.lock:
+                key = self._key_cache.adapt(key)
         call.key = key.id
         call.account = key.account
         call.scopes = key.scopes
@@ -205,10 +205,10 @@ class Authorizer:
             decision: Decision | Short = self._admission.admit(key, call.started_ns, call.waiter)
         else:
             decision = self._reserve(call, key)
-        return None if decision is None else self._conclude(call, decision)
+        return None if decision is None else self._put_off(call, decision)
 
-    def _conclude(self, call: Call, decision: Refusal | Wait | NeedsBody | Short) -> Decision:
-        """Write a refusal into the call, or its place among those that wait."""
+    def _put_off(self, call: Call, decision: Refusal | Wait | NeedsBody | Short) -> Decision:
+        """Note what keeps a call from being admitted now."""
         if isinstance(decision, Refusal):
             return self._refuse(call, decision)
         if isinstance(decision, Short):

@@ -18,20 +18,21 @@ _ANSWERS_MAX = 1_000
 _INPUT_MAX = 1_000_000
 BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
 _OUTPUT_DEFAULT = 1_024
+_DIGITS_MAX = 18
 _UNITS_MAX = 2**53 - 1  # of a limit: see docs/reference/protocol.md
 
-# In lower case: how servers spell the cap of the output, with the values that mean as far as the model goes, and the
-# number of answers. Where "-1" is not their word for that, it is a mistake.
+# In lower case: how servers spell the cap of the output, and the values that mean "no cap".
+_UNLIMITED: frozenset[int | str] = frozenset({-1})  # llama.cpp's word, taken over by many servers and clients
 _CAPS: dict[str, frozenset[int | str]] = {
     **dict.fromkeys(
         (
             *("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_tokens_to_generate"),
             *("maxoutputtokens", "maxtokens", "maxtokencount", "max_output_len"),
         ),
-        frozenset(),
+        _UNLIMITED,
     ),
-    **dict.fromkeys(("n_predict", "num_predict", "max_new_tokens", "max_gen_len", "max_length"), frozenset({-1, -2})),
-    **dict.fromkeys(("max_output_tokens", "max_response_output_tokens"), frozenset({"inf"})),  # OpenAI's Realtime
+    **dict.fromkeys(("n_predict", "num_predict", "max_new_tokens", "max_gen_len", "max_length"), _UNLIMITED | {-2}),
+    **dict.fromkeys(("max_output_tokens", "max_response_output_tokens"), _UNLIMITED | {"inf"}),  # OpenAI's Realtime
 }
 _ANSWERS = frozenset(
     {"n", "best_of", "candidatecount", "candidate_count", "num_return_sequences", "num_generations", "numresults"}
@@ -125,7 +126,7 @@ def estimate(
     if fields.form is not None:
         declared.read(fields.form, is_form=True)
     answers = declared.answers * declared.prompts
-    output = max(declared.caps) * answers if declared.caps else None
+    output = max(declared.caps) * answers if declared.caps and not declared.is_unlimited else None
     if operations.is_free(path):
         input_tokens = 0
     if method in operations.READS or operations.writes_nothing(path):
@@ -158,7 +159,7 @@ class _Declared:
         self.models: list[str] = []
         self.caps: list[int] = []
         self.answers = self.prompts = 1
-        self.hidden = False
+        self.hidden = self.is_unlimited = False
 
     def read(self, members: Members, *, is_form: bool = False) -> None:
         for name, value in members:
@@ -191,9 +192,11 @@ class _Declared:
                 self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
 
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
-        """Take a cap; one that says that there is none is none."""
-        is_none = type(value) in (int, str) and value in _CAPS[name.lower().rpartition(".")[2]]
-        if not is_none:
+        """Take a cap; the app may go by one that says "no cap" whatever the others say."""
+        given = value if value == "inf" else _whole(value)
+        if given in _CAPS[name.lower().rpartition(".")[2]]:
+            self.is_unlimited = True
+        else:
             self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
 
     def _name(self, value: object) -> None:
@@ -207,8 +210,18 @@ class _Declared:
 def _number(name: str, value: object, most: int, *, is_form: bool = False) -> list[int]:
     if value is None:
         return []
-    if is_form and not isinstance(value, int):  # a field of another meaning
+    number = _whole(value)
+    if is_form and number is None:  # a field of another meaning
         return []
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+    if number is None or not 0 <= number <= most:
         raise EstimateError(f"{name} is no whole number from 0 to {most}")
-    return [value]
+    return [number]
+
+
+def _whole(value: object) -> int | None:
+    """Read a number as most servers do: 256, 256.0 and "256" are the same."""
+    if isinstance(value, str) and len(value) <= _DIGITS_MAX and re.fullmatch(r"-?[0-9]+", value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None

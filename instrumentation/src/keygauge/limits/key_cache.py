@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from sys import intern
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -23,12 +24,24 @@ _MOST_UNKNOWN = 10_000
 _UNKNOWN_NS = 5 * SECOND  # how long a key that does not exist is remembered as such
 
 
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Plan:
+    """A plan as the keys that have it know it, and what it was changed to since."""
+
+    id: str
+    limits: Sequence[dict[str, Any]] = ()  # of a changed one; else only the keys' entries tell them
+    providers: ProviderRules | None = None  # as above
+    newer: Plan | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Key:
     """One key's entry: who it belongs to, whether it may be used, and its limits."""
 
     id: str
     account: str
+    plan: Plan
+    providers: ProviderRules | None  # the plan's
     tariff: str | None  # the account, where it has prices of its own
     status: str  # active, disabled, deleted, suspended
     expires_ns: int | None  # wall clock
@@ -36,12 +49,10 @@ class Key:
     lease_pools: tuple[LeasePool, ...]
     policy: Policy
     key_policy: KeyPolicy
-    providers: ProviderRules | None  # the plan's
     scopes: tuple[str, ...]  # what the key may do, for the app to ask about
     is_open: bool  # active for good, and from any address
     is_restricted: bool  # to some endpoints or models
     is_plain: bool  # each call takes one unit of each limit
-    is_usual: bool  # open, plain, for anything, with nothing to tell the app
     needs_route: bool
     needs_body: bool  # to tell the model or the tokens
     needs_model: bool  # to be told, or the call is refused
@@ -75,6 +86,7 @@ class KeyCache:
         self.credentials: dict[bytes, tuple[str, int]] = {}  # digest -> key id, secret number
         self.lease_pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()
         self.lowered: set[LeasePool] = set()  # of limits that were lowered: what is held of them goes back
+        self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()  # those of the keys
         self._unknown: dict[bytes, int] = {}  # digest -> until when
         self._expired: dict[bytes, tuple[Key, int]] = {}  # digest -> key, secret number
         self._expired_until_ns = 0
@@ -128,37 +140,63 @@ class KeyCache:
                     del self.keys[next(iter(self.keys))]
                 self.keys[entry["id"]] = self._key(entry)
 
+    def change_plan(self, entry: dict[str, Any], held: Iterable[LeasePool]) -> None:
+        """Take in a changed plan. Its keys adapt when they are used, the limits of which units are `held` at once."""
+        old = self._plans.get(entry["id"])
+        if old is None:
+            return
+        limits = entry["limits"]
+        self._plans[old.id] = old.newer = Plan(old.id, limits, _provider_rules(entry["providers"]))
+        changed = {limit["id"]: limit for limit in limits}
+        for lease_pool in held:
+            number, _, owner = lease_pool.limit.id.partition(":")
+            if number in changed:
+                self._lease_pool(_limit_of(changed[number], owner))
+
+    def adapt(self, key: Key) -> Key:
+        """Return a key whose plan changed with the plan's limits as they are now; its own stay."""
+        key = self.keys.get(key.id, key)
+        plan = key.plan
+        while plan.newer is not None:
+            plan = plan.newer
+        if plan is key.plan:
+            return key
+        shared = [
+            self._lease_pool(_limit_of(limit, key.account if limit["whose"] == "account" else key.id))
+            for limit in plan.limits
+        ]
+        own = [lease_pool for lease_pool in key.lease_pools if lease_pool.limit.whose == "key"]
+        adapted = replace(key, plan=plan, providers=plan.providers, **_limited((*shared, *own), key.key_policy))
+        if key.id in self.keys:
+            self.keys[key.id] = adapted
+        return adapted
+
     def _key(self, entry: dict[str, Any]) -> Key:
-        limits = [Limit.from_json(limit) for limit in entry["limits"]]
-        lease_pools = tuple(self._lease_pool(limit) for limit in limits)
+        lease_pools = tuple(self._lease_pool(Limit.from_json(limit)) for limit in entry["limits"])
         expiries = [entry["expires_at"], *(secret["expires_at"] for secret in entry["secrets"])]
         key_policy = KeyPolicy.from_json(entry)
-        providers, scopes = _provider_rules(entry.get("providers")), tuple(entry.get("scopes", ()))
-        is_open = entry["status"] == "active" and key_policy.networks is None and not any(expiries)
-        is_restricted = key_policy.routes is not None or key_policy.models is not None
-        is_plain = all(limit.is_plain for limit in limits)
         return Key(
             id=entry["id"],
             account=entry["account"],
+            plan=self._plan(entry["plan"]),
+            providers=_provider_rules(entry.get("providers")),
             tariff=entry.get("tariff"),
             status=entry["status"],
             expires_ns=_wall_ns(entry["expires_at"]),
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
-            lease_pools=lease_pools,
-            policy=Policy([lease_pool for lease_pool in lease_pools if not lease_pool.limit.dry_run]),
             key_policy=key_policy,
-            providers=providers,
-            scopes=scopes,
-            is_open=is_open,
-            is_restricted=is_restricted,
-            is_plain=is_plain,
-            is_usual=is_open and is_plain and not (is_restricted or providers or scopes),
-            needs_route=any(limit.route is not None for limit in limits),
-            needs_price=any(limit.unit == "nanousd" for limit in limits),
-            is_capped=any(limit.needs_body and not limit.dry_run for limit in limits),
+            scopes=tuple(entry.get("scopes", ())),
+            is_open=entry["status"] == "active" and key_policy.networks is None and not any(expiries),
+            is_restricted=key_policy.routes is not None or key_policy.models is not None,
             needs_model=key_policy.models is not None,
-            needs_body=key_policy.models is not None or any(limit.needs_body for limit in limits),
+            **_limited(lease_pools, key_policy),
         )
+
+    def _plan(self, plan_id: str) -> Plan:
+        plan = self._plans.get(plan_id)
+        if plan is None:
+            plan = self._plans[plan_id] = Plan(intern(plan_id))
+        return plan
 
     def _lease_pool(self, limit: Limit) -> LeasePool:
         """Keep the leases of a limit that is known; a changed limit is asked about afresh."""
@@ -172,6 +210,24 @@ class KeyCache:
             lease_pool.limit = limit
             lease_pool.denied_until_ns = 0
         return lease_pool
+
+
+def _limited(lease_pools: tuple[LeasePool, ...], key_policy: KeyPolicy) -> dict[str, Any]:
+    """Return what a key's limits make of it."""
+    limits = [lease_pool.limit for lease_pool in lease_pools]
+    return {
+        "lease_pools": lease_pools,
+        "policy": Policy([lease_pool for lease_pool in lease_pools if not lease_pool.limit.dry_run]),
+        "is_plain": all(limit.is_plain for limit in limits),
+        "is_capped": any(limit.needs_body and not limit.dry_run for limit in limits),
+        "needs_route": any(limit.route is not None for limit in limits),
+        "needs_price": any(limit.unit == "nanousd" for limit in limits),
+        "needs_body": key_policy.models is not None or any(limit.needs_body for limit in limits),
+    }
+
+
+def _limit_of(terms: dict[str, Any], owner: str) -> Limit:
+    return Limit.from_json(terms | {"id": f"{terms['id']}:{owner}"})
 
 
 def _provider_rules(texts: Sequence[str] | None) -> ProviderRules | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -24,9 +25,25 @@ _VERB = re.compile(
 
 def in_address(path: str, query: str = "", params: Mapping[str, Any] | None = None) -> tuple[str, ...]:
     """Return all models that an address names; `params` are the path's parameters, as the host's router told them."""
+    if not params and not query and len(path) <= LENGTH_MAX:
+        return _in_short_path(path)
     told = [str(value) for name, value in (params or {}).items() if name.lower() in _NAMES]
-    told = [_ARN.sub("", _VERB.sub("", name)) for name in told or _in_path(path)]
-    return cut((*told, *in_query(query)))
+    return cut((*_plain(told or _in_path(path)), *in_query(query)))
+
+
+@lru_cache(maxsize=256)  # for each call of a model
+def _in_short_path(path: str) -> tuple[str, ...]:
+    return cut(_plain(_in_path(path)))
+
+
+def _plain(names: Iterable[str]) -> list[str]:
+    return [_ARN.sub("", _VERB.sub("", name)) for name in names]
+
+
+@lru_cache(maxsize=256)  # for each call that went well; queries may hold what is not to be kept
+def in_path(path: str) -> tuple[str, ...]:
+    """Return all models that a path names by itself."""
+    return in_address(path)
 
 
 def in_query(query: str) -> tuple[str, ...]:

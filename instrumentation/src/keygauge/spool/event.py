@@ -38,6 +38,7 @@ FIELDS = (
     "limit",
     "trace_id",
     "details",
+    "requested_model",
 )
 
 _NO_USAGE = Usage()
@@ -100,6 +101,7 @@ def sound(call: Call) -> Call:
         outcome=call.outcome,
         limit=_text(call.limit),
         trace_id=_text(call.trace_id),
+        requested_model=_text(call.requested_model),
     )
 
 
@@ -151,6 +153,7 @@ def line(call: Call) -> bytes:
                 call.limit and text[call.limit],
                 call.trace_id,
                 details or None,
+                text[call.requested_model],
             )
         )
         + b"\n"

@@ -32,14 +32,7 @@ class ServiceClient:
         Raises:
             ServiceError: no answer, another status than 200, or an answer that is not a JSON object.
         """
-        try:
-            status, text = self._exchange(path, body, content_type)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise ServiceError(f"{path}: no answer from the key service: {error!r}") from error
-        except ValueError as error:  # an address or a token that cannot be sent: its text would tell the token
-            self.close()
-            raise ServiceError(f"{path}: could not be sent to the key service: {type(error).__name__}") from None
+        status, text = self.exchange(path, body, content_type)
         if status != http.client.OK:
             raise ServiceError(f"{path}: the key service answered {status}: {text[:200]!r}", status=status)
         try:
@@ -49,6 +42,21 @@ class ServiceClient:
         if not isinstance(answer, dict):
             raise ServiceError(f"{path}: the key service's answer is no object: {text[:200]!r}")
         return answer
+
+    def exchange(self, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:
+        """Post and return the answer's status and body.
+
+        Raises:
+            ServiceError: there is no answer.
+        """
+        try:
+            return self._exchange(path, body, content_type)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            raise ServiceError(f"{path}: no answer from the key service: {error!r}") from error
+        except ValueError as error:  # an address or a token that cannot be sent: its text would tell the token
+            self.close()
+            raise ServiceError(f"{path}: could not be sent to the key service: {type(error).__name__}") from None
 
     def _exchange(self, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:
         """Send once; once more on a fresh connection where the kept one had been closed by the other side."""

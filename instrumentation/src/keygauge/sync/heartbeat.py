@@ -173,6 +173,7 @@ class Heartbeat:
             "epoch": self.epoch,
             "look_up": [{"key": item.key_id, "digest": digest.hex()} for digest, item in look_ups.items()],
             "prices": prices,
+            "plans": True,
             **traded,
         }
         try:
@@ -199,6 +200,8 @@ class Heartbeat:
         if answer["afresh"]:
             key_cache.expire(self.admission.clock() + answer["t_max_ms"] * MS)
         key_cache.put(answer["keys"], wanted=frozenset(item.key_id for item in look_ups.values()))
+        for plan in answer.get("plans", ()):  # an older key service tells the keys
+            key_cache.change_plan(plan, self.admission.held)
         if key_cache.lowered:
             self.wake()
         for found in answer["found"]:

@@ -6,10 +6,9 @@ keys have series of their own, later ones are counted under the key "other"; lik
 no more combinations fit, a new one is counted in the few series of `series.rest`. A folded call is never moved, so
 counters never go backwards; `folded()` tells how many calls lost a label.
 
-At a `turn()`, keys, routes and models that are used a lot more take the place of idle ones (`keygauge.turnover`). The
-series of one that goes end once they were collected in full: sums of increases stay exact, while a sum of the counters
-themselves falls; `folded()` tells how many calls they had as "retired". What an SDK has seen it keeps for ever, so the
-bound is on all series there ever were; a part of it is for those that come late.
+At a `turn()`, keys, routes and models that are used a lot more take the place of idle ones (`heavy_hitters`). The
+series of one that goes stand still from then on, and go on when it has a place again: neither a series nor a sum over
+them ever falls. The bound is on all series there ever were; a part of it is for those that come late.
 
 Observations for histograms, and costs, are made by `drain()` too.
 """
@@ -24,7 +23,18 @@ from threading import Lock
 
 from keygauge.call import Call, StreamKind
 from keygauge.telemetry.counters import Counters
-from keygauge.telemetry.labels import MAX_RESTS, METHODS, OTHER_METHOD, Cardinality, Labels, Names, nameless, rest
+from keygauge.telemetry.labels import (
+    BASE,
+    MAX_RESTS,
+    METHODS,
+    OTHER_METHOD,
+    RANKED,
+    Cardinality,
+    Labels,
+    Names,
+    nameless,
+    rest,
+)
 from keygauge.usage import Usage
 
 HOST_SERIES = 2000  # what an SDK that the host set up keeps per instrument before it folds by its own rule
@@ -36,7 +46,6 @@ TURN_S = 60.0
 
 _log = logging.getLogger(__name__)
 _MOST_PENDING = 4096  # a few seconds of one busy process; each holds on to its call
-_MOST_LEAVING = 2000  # retired series that wait to be collected once more
 _FIRST_COME = 4 / 5  # of the series are for those that come first
 _DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: well below a millisecond
 
@@ -68,12 +77,10 @@ class Aggregator:
         self._cost_lock = Lock()  # its own: costs are added off the request path, which must not wait for them
         self._folding = Cardinality(**self._max_names)
         self._reasons = Names(50)
-        self._cells: dict[tuple[object, ...], Counters] = {}
-        self._leaving: deque[tuple[int, Counters]] = deque()  # retired, by the collection under way then
-        self._collections = 0
+        self._cells: dict[tuple[object, ...], Counters] = {}  # those whose names have a place
+        self._series: dict[Labels, Counters] = {}  # all there ever were
         self.is_ending = False  # the collection to come is the last
-        self._born = 0  # cells there ever were
-        self._bases: set[tuple[object, ...]] = set()  # … and bases
+        self._bases: set[tuple[object, ...]] = set()  # of all series
         self._late: set[str] = set()  # names that took another's place
         self._active: set[Call] = set()  # to add and to take out is one step each: no lock
         self.started = self._active.add  # counts a request in as active; `record` counts it out
@@ -96,7 +103,8 @@ class Aggregator:
         labels = (
             call.key,
             call.route,
-            call.model,
+            call.model or call.requested_model,
+            call.requested_model,
             call.provider,
             call.method,
             call.status,
@@ -113,7 +121,7 @@ class Aggregator:
             cell = None
         if cell is None:
             try:
-                cell = self._find(Labels._make(labels))
+                cell = self._find(Labels._make(labels), is_proven=call.model is not None)
             except Exception:  # noqa: BLE001 - a call is counted, whatever becomes of its labels
                 failed, cell = "labels", self._nameless(call)
         cell.requests += 1
@@ -185,18 +193,10 @@ class Aggregator:
             self.fault("cost")
             _log.debug("A cost was not counted", exc_info=True)
 
-    def begin_collection(self) -> None:
-        """Make what waits be counted, and end retired series that the last collection has read in full."""
-        self.drain()
-        with self._lock:
-            self._collections += 1
-            while self._leaving and self._leaving[0][0] + 1 < self._collections:
-                self._end(self._leaving.popleft()[1])
-
     def cells(self) -> list[Counters]:
         """Return all cells, without stopping the request path: list() of a dict's values is one step."""
         self.drain()
-        return [*self._cells.values(), *(cell for _, cell in tuple(self._leaving))]
+        return list(self._series.values())
 
     def active(self) -> dict[str, int]:
         """Return the requests being answered, by method."""
@@ -223,30 +223,28 @@ class Aggregator:
         """Return the events dropped, by reason."""
         return dict(self._dropped)
 
-    def _find(self, labels: Labels) -> Counters:
-        series = self._folding.fold(labels)
+    def _find(self, labels: Labels, *, is_proven: bool) -> Counters:
+        series = self._folding.fold(labels, is_proven=is_proven)
         if series != labels:
             self._count_folded(labels, series)
-        cell = self._cells.get(series)
-        if cell is None and not self._has_room(series):
+        if series not in self._series and not self._has_room(series):
             _add(self._folded, "series", 1)
             series = rest(series)
-            cell = self._cells.get(series)
+        return self._cell(series)
+
+    def _cell(self, series: Labels) -> Counters:
+        """Return the cell of a series that there is room for."""
+        cell = self._series.get(series)
         if cell is None:
-            self._born += 1
-            self._bases.add(series[:4])
-            cell = self._cells[series] = Counters(series)
+            self._bases.add(series[:BASE])
+            cell = self._series[series] = Counters(series)
+        self._cells[series] = cell
         return cell
 
     def _nameless(self, call: Call) -> Counters:
         """Return the cell of a call whose labels cannot be told."""
         _add(self._folded, "series", 1)
-        series = nameless(call.status, call.outcome)
-        cell = self._cells.get(series)
-        if cell is None:
-            self._born += 1
-            cell = self._cells[series] = Counters(series)
-        return cell
+        return self._cell(nameless(call.status, call.outcome))
 
     def _count_folded(self, given: Labels, kept: Labels) -> None:
         for name, before, after in zip(Labels._fields, given, kept, strict=True):
@@ -254,10 +252,10 @@ class Aggregator:
                 _add(self._folded, name, 1)
 
     def _has_room(self, series: Labels) -> bool:
-        part = 1 if not self._late.isdisjoint(series[:3]) else _FIRST_COME
-        if self._born >= self._max_cells * part:
+        part = 1 if not self._late.isdisjoint(series[:RANKED]) else _FIRST_COME
+        if len(self._series) >= self._max_cells * part:
             return False
-        return series[:4] in self._bases or len(self._bases) < self._max_bases * part
+        return series[:BASE] in self._bases or len(self._bases) < self._max_bases * part
 
     def turn(self) -> None:
         """Let busy names take the places of idle ones where there are more names than places; call each `TURN_S`."""
@@ -283,24 +281,14 @@ class Aggregator:
         self._retire(gone)
 
     def _retire(self, gone: set[tuple[str, str]]) -> None:
-        """End the series that have one of these labels and names."""
+        """Count nothing more in the series that have one of these labels and names."""
         if not gone:
             return
-        ended = [
-            series
-            for cell in self.cells()
-            if any((label, getattr(series := cell.series, label)) in gone for label in self._folding.ranked)
-        ]
-        for series in ended:
-            with self._lock:  # each by itself, so that no request waits for all
-                cell = self._cells.pop(series, None)
-                if cell is not None:
-                    self._leaving.append((self._collections, cell))
-                while self._leaving and (not self._collections or len(self._leaving) > _MOST_LEAVING):
-                    self._end(self._leaving.popleft()[1])  # nobody collects, or not often enough
-
-    def _end(self, cell: Counters) -> None:
-        _add(self._folded, "retired", cell.requests)
+        for cell in self.cells():
+            series = cell.series
+            if any((label, getattr(series, label)) in gone for label in self._folding.ranked):
+                with self._lock:  # each by itself, so that no request waits for all
+                    self._cells.pop(series, None)
 
 
 def _add(counts: dict[str, int], name: str, count: int) -> None:

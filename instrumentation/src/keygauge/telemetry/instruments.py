@@ -11,8 +11,9 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from keygauge import metrics
 from keygauge.call import Call
 from keygauge.metrics import Metric
-from keygauge.telemetry.aggregator import GIVE_WAY, Aggregator
+from keygauge.telemetry.aggregator import GIVE_WAY, Aggregator, Observe
 from keygauge.telemetry.counters import Counters
+from keygauge.telemetry.gen_ai import GenAiMetrics
 from keygauge.telemetry.labels import NO_STATUS, Labels
 
 Gauge = Callable[[], float | None]  # None: nothing to tell now
@@ -26,6 +27,7 @@ _FIELDS = {
     metrics.KEY: "key",
     metrics.ROUTE: "route",
     metrics.MODEL: "model",
+    metrics.REQUESTED_MODEL: "requested",
     metrics.METHOD: "method",
     metrics.STATUS: "status",
     metrics.ERROR: "error",
@@ -37,8 +39,13 @@ _FIELDS = {
 }
 
 
-def instrument(meter: Meter, aggregator: Aggregator, *, gauges: Mapping[Metric, Gauge]) -> None:
-    """Make every instrument on `meter`; the aggregator's observations go to its histograms from now on."""
+def instrument(
+    meter: Meter, aggregator: Aggregator, *, gauges: Mapping[Metric, Gauge], profiles: frozenset[str] = frozenset()
+) -> None:
+    """Make every instrument on `meter`, and those of `gen_ai.PROFILES` that are asked for.
+
+    The aggregator's observations go to its histograms from now on.
+    """
     for metric, count in _counters(aggregator).items():
         make = (
             meter.create_observable_up_down_counter
@@ -48,7 +55,20 @@ def instrument(meter: Meter, aggregator: Aggregator, *, gauges: Mapping[Metric, 
         make(metric.name, [_callback(metric, count, aggregator)], metric.unit, metric.description)
     for metric, gauge in gauges.items():
         meter.create_observable_gauge(metric.name, [_gauge_callback(gauge)], metric.unit, metric.description)
-    aggregator.observe = Histograms(meter).observe
+    aggregator.observe = _observer(meter, profiles)
+
+
+def _observer(meter: Meter, profiles: frozenset[str]) -> Observe:
+    own = Histograms(meter).observe
+    if not profiles:
+        return own
+    conventions = GenAiMetrics(meter, profiles).observe
+
+    def observe(series: Labels, call: Call) -> None:
+        own(series, call)
+        conventions(series, call)
+
+    return observe
 
 
 class Histograms:
@@ -64,13 +84,14 @@ class Histograms:
         """Record the times of one call, in its context: so a span becomes its exemplar."""
         duration_s = _seconds(call.started_ns, call.ended_ns)
         context = call.context
-        self._duration.record(duration_s, (series.route, series.model, _status_class(series.status)), context)
+        models = (series.model, series.requested)
+        self._duration.record(duration_s, (series.route, *models, _status_class(series.status)), context)
         if series.stream is None:
             return
         self._stream_duration.record(duration_s, (series.route, series.stream), context)
         if not call.first_byte_ns:
             return
-        who = (series.model, series.provider)
+        who = (*models, series.provider)
         self._first_token.record(_seconds(call.started_ns, call.first_byte_ns), who, context)
         tokens = (call.usage.output_tokens or 0) if call.usage else 0
         if tokens > 1:
@@ -97,12 +118,8 @@ def _counters(aggregator: Aggregator) -> dict[Metric, Callable[[], Counts]]:
     def by(metric: Metric, read: Callable[[Counters], int]) -> Callable[[], Counts]:
         return lambda: _sum(aggregator.cells(), metric, read)
 
-    def requests() -> Counts:
-        aggregator.begin_collection()  # this metric is the first of each; histograms come after all callbacks
-        return _sum(aggregator.cells(), metrics.REQUESTS, _requests)
-
     return {
-        metrics.REQUESTS: requests,
+        metrics.REQUESTS: by(metrics.REQUESTS, _requests),
         metrics.ACTIVE: lambda: _by_name(aggregator.active()),
         metrics.STREAM_ACTIVE: lambda: _by_name(aggregator.streams()),
         metrics.STREAM_MESSAGES: by(metrics.STREAM_MESSAGES, lambda cell: cell.messages),

@@ -21,12 +21,17 @@ _STREAMS = frozenset(get_args(StreamKind))
 _MAX_LENGTH = 200  # longer names are nobody's, and cost memory and bandwidth
 
 
+RANKED = 4  # so many labels of `Labels`, the first, have names that take turns
+BASE = RANKED + 1  # … and tell tokens apart
+
+
 class Labels(NamedTuple):
     """Everything that tells two calls' counts apart, each label of one type."""
 
     key: str
     route: str
-    model: str | None
+    model: str | None  # that it counts for
+    requested: str | None  # the model that its request named
     provider: str | None
     method: str
     status: int
@@ -63,6 +68,12 @@ class Names:
         self._kept.add(name)
         return str(name)
 
+    def fold_unproven(self, name: str | None) -> str | None:
+        """Fold a name that a client may have made up: half of the places are not for such, and none is given up."""
+        if isinstance(name, str) and name not in self._kept and len(self._kept) > self._most // 2:
+            return self._rest if name else None
+        return self.fold_optional(name)
+
     @property
     def kept(self) -> frozenset[str]:
         """The names that have a place."""
@@ -87,19 +98,27 @@ class Cardinality:
         self._keys = Names(max_keys, OTHER_KEY)
         self._routes = Names(max_routes)
         self._models = Names(max_models)
-        self.ranked = {"key": self._keys, "route": self._routes, "model": self._models}  # those that turn over
+        self._requested = Names(max_models)
+        self.ranked = {"key": self._keys, "route": self._routes, "model": self._models, "requested": self._requested}
         self._providers = Names(20)
         self._errors = Names(100, OTHER_METHOD)
         self._limits = Names(100)
         self._missing = Names(20)
         self._statuses: set[int] = set()
 
-    def fold(self, labels: Labels) -> Labels:
-        """Return the labels to count under; equal to `labels` when none had to fold."""
+    def fold(self, labels: Labels, *, is_proven: bool = True) -> Labels:
+        """Return the labels to count under; equal to `labels` when none had to fold.
+
+        `is_proven`: its model is known by more than the request of a call that failed.
+        """
+        models, requested = (
+            (names.fold_optional if is_proven else names.fold_unproven) for names in (self._models, self._requested)
+        )
         return Labels(
             _one_of(_SPECIAL_KEYS, labels.key) or self._keys.fold(labels.key),
             self._routes.fold(labels.route),
-            self._models.fold_optional(labels.model),
+            models(labels.model),
+            requested(labels.requested),
             self._providers.fold_optional(labels.provider),
             _one_of(METHODS, labels.method) or OTHER_METHOD,
             self._fold_status(labels.status),
@@ -126,6 +145,7 @@ def rest(series: Labels) -> Labels:
         key=_one_of(_SPECIAL_KEYS, series.key) or OTHER_KEY,
         route=OTHER,
         model=OTHER,
+        requested=OTHER,
         provider=OTHER,
         method=OTHER_METHOD,
         error=series.error and OTHER_METHOD,
@@ -138,7 +158,7 @@ def nameless(status: Any, outcome: Any) -> Labels:
     """Return the series, one of those of `rest`, for a call of which only how it ended can be told."""
     known = status // 100 * 100 if type(status) is int and 100 <= status <= 599 else NO_STATUS  # noqa: PLR2004 - HTTP
     outcome = _one_of(_OUTCOMES, outcome) or OTHER
-    return Labels(OTHER_KEY, OTHER, OTHER, OTHER, OTHER_METHOD, known, None, outcome, None, None, None)
+    return Labels(OTHER_KEY, OTHER, OTHER, OTHER, OTHER, OTHER_METHOD, known, None, outcome, None, None, None)
 
 
 def _is_name(name: Any) -> bool:

@@ -2,12 +2,13 @@
 
 A service that sets up its own MeterProvider is left as it is: KeyGauge's metrics go where the service's go. Else:
 
-- `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`: push as OTLP over HTTP, cumulative
-  (needs `keygauge[otlp]`; interval, headers and time-out are OpenTelemetry's own variables);
+- `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`: push as OTLP, over HTTP where
+  `OTEL_EXPORTER_OTLP_PROTOCOL` does not say `grpc` (needs `keygauge[otlp]`);
 - `KEYGAUGE_PROMETHEUS=1`: keep them for Prometheus to pull (needs `keygauge[prometheus]`), see `prometheus_app`;
 - `KEYGAUGE_PROMETHEUS_PORTS=127.0.0.1:9100-9131`: the same, and each worker serves its page on a free port of these.
 
-`OTEL_METRICS_EXPORTER` (`otlp`, `prometheus`, `none`, or a list) chooses among them; `OTEL_SDK_DISABLED=true` ends all.
+`OTEL_METRICS_EXPORTER` (`otlp`, `prometheus`, `console`, `none`, or a list) chooses; `OTEL_SDK_DISABLED=true` ends all.
+Interval, headers, time-outs, temporality and resource are OpenTelemetry's own variables, which its SDK reads.
 
 Call `configure` after a fork, once in each worker: a worker is one `service.instance.id`. One address shared by several
 workers shows Prometheus a different worker at each pull; push instead, or give the workers ports.
@@ -29,11 +30,14 @@ from opentelemetry.metrics import MeterProvider, NoOpMeterProvider, get_meter_pr
 from keygauge.telemetry.aggregator import HOST_SERIES, SERIES
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
     from prometheus_client import CollectorRegistry
 
 _log = logging.getLogger(__name__)
 _OTLP_ENDPOINTS = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_OVER_HTTP, _OVER_GRPC = "http/protobuf", "grpc"
+_EXPORTERS = ("otlp", "prometheus", "console", "none")
 _NOT_SET_UP = b"KeyGauge shows no metrics here: set KEYGAUGE_PROMETHEUS=1, and no MeterProvider of your own\n"
 _TEXT = "text/plain; charset=utf-8"
 
@@ -64,9 +68,13 @@ def configure() -> MeterProvider | None:
     """
     if provider := host_provider():
         return provider
+    if unknown := set(_exporters()).difference(_EXPORTERS):
+        _log.warning("OTEL_METRICS_EXPORTER has %r, passed over: give %s", min(unknown), ", ".join(_EXPORTERS))
     readers = []
     if _is_push_asked_for():
-        readers.append(_otlp_reader())
+        readers.append(_push_reader(_otlp_exporter()()))
+    if _is_console_asked_for():
+        readers.append(_push_reader(_console_exporter()()))
     if _is_pull_asked_for():
         readers.append(_prometheus_reader())
     if (ports := os.environ.get("KEYGAUGE_PROMETHEUS_PORTS")) and readers:
@@ -75,15 +83,18 @@ def configure() -> MeterProvider | None:
 
 
 def check() -> list[str]:
-    """Return the exports that the environment asks for, `otlp` and `prometheus`; nothing is started.
+    """Return the exports that the environment asks for, of `otlp`, `console` and `prometheus`; nothing is started.
 
     Raises:
         TelemetryError: what one of them needs is not installed.
     """
     found = []
     if _is_push_asked_for():
-        _import("keygauge.telemetry.otlp", "otlp")
+        _otlp_exporter()
         found.append("otlp")
+    if _is_console_asked_for():
+        _console_exporter()
+        found.append("console")
     if _is_pull_asked_for():
         _import("opentelemetry.exporter.prometheus", "prometheus")
         found.append("prometheus")
@@ -150,8 +161,14 @@ def host_provider() -> MeterProvider | None:
 
 
 def _is_push_asked_for() -> bool:
-    is_chosen = "otlp" in (_exporters() or ("otlp",))
-    return not _is_disabled() and is_chosen and any(os.environ.get(name) for name in _OTLP_ENDPOINTS)
+    """Tell whether to push: where it is chosen by name also to OpenTelemetry's default address."""
+    exporters = _exporters()
+    is_chosen = "otlp" in exporters or (not exporters and any(os.environ.get(name) for name in _OTLP_ENDPOINTS))
+    return not _is_disabled() and is_chosen
+
+
+def _is_console_asked_for() -> bool:
+    return not _is_disabled() and "console" in _exporters()
 
 
 def _is_pull_asked_for() -> bool:
@@ -177,9 +194,27 @@ def _own_provider(readers: list[MetricReader]) -> MeterProvider:
     return provider
 
 
-def _otlp_reader() -> MetricReader:
-    reader: MetricReader = _import("keygauge.telemetry.otlp", "otlp").PushReader(_limits())
+def _push_reader(exporter: MetricExporter) -> MetricReader:
+    reader: MetricReader = _import("keygauge.telemetry.push", "sdk").PushReader(exporter, _limits())
     return reader
+
+
+def _otlp_exporter() -> Callable[[], MetricExporter]:
+    """Return the exporter of the protocol that is chosen; it reads all else itself."""
+    protocol = next(filter(None, (os.environ.get(name, "").strip().lower() for name in _PROTOCOLS)), _OVER_HTTP)
+    if protocol not in {_OVER_HTTP, _OVER_GRPC}:
+        raise TelemetryError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}: give {_OVER_HTTP} or {_OVER_GRPC}")
+    name = protocol.partition("/")[0]
+    extra = "otlp" if protocol == _OVER_HTTP else "opentelemetry-exporter-otlp-proto-grpc"
+    exporter: Callable[[], MetricExporter] = _import(
+        f"opentelemetry.exporter.otlp.proto.{name}.metric_exporter", extra
+    ).OTLPMetricExporter
+    return exporter
+
+
+def _console_exporter() -> Callable[[], MetricExporter]:
+    exporter: Callable[[], MetricExporter] = _import("opentelemetry.sdk.metrics.export", "sdk").ConsoleMetricExporter
+    return exporter
 
 
 def _prometheus_reader() -> MetricReader:
@@ -195,11 +230,13 @@ def _prometheus_reader() -> MetricReader:
 def _limits() -> dict[Any, int]:
     sdk = _import("opentelemetry.sdk.metrics", "sdk")
     # Our own folding keeps below this; the SDK's default of 2000 would fold keys into otel.metric.overflow.
-    return dict.fromkeys((sdk.ObservableCounter, sdk.ObservableUpDownCounter, sdk.Histogram), SERIES)
+    return dict.fromkeys((sdk.Counter, sdk.ObservableCounter, sdk.ObservableUpDownCounter, sdk.Histogram), SERIES)
 
 
 def _import(name: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise TelemetryError(f"{error.name or name} is not installed: install keygauge[{extra}]") from error
+        raise TelemetryError(
+            f"{error.name or name} is not installed: install {extra if '-' in extra else f'keygauge[{extra}]'}"
+        ) from error

@@ -9,8 +9,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
-from keygauge import metrics
+from keygauge import conventions, metrics
 from keygauge.call import Call
+from keygauge.telemetry import gen_ai
 
 
 def _reader() -> Callable[[], otel_context.Context]:
@@ -26,6 +27,8 @@ current = _reader()  # empty where nothing is traced
 def find(call: Call) -> None:
     """Note the current span in the call, where there is one; its context makes exemplars of it."""
     context = current()
+    if not context:
+        return
     span = trace.get_current_span(context).get_span_context()
     if span.is_valid:
         call.trace_id = trace.format_trace_id(span.trace_id)
@@ -43,16 +46,21 @@ def find_inside(call: Call) -> None:
 
 
 def describe(call: Call) -> None:
-    """Write key, model and tokens on the call's span, if it is still open and recorded."""
+    """Write key, models and tokens on the call's span, if it is still open and recorded."""
     span = trace.get_current_span(call.context)
     if not span.is_recording():
         return
     span.set_attribute(metrics.KEY, call.key)
     span.set_attribute(metrics.OUTCOME, call.outcome)
-    if call.model is not None:
-        span.set_attribute("gen_ai.response.model", call.model)
+    if call.requested_model is not None:
+        span.set_attribute(metrics.REQUESTED_MODEL, call.requested_model)
+    if call.model is not None and not call.is_model_assumed:
+        span.set_attribute(metrics.MODEL, call.model)
     if call.provider is not None:
         span.set_attribute(metrics.PROVIDER, call.provider)
+    if profiles := conventions.chosen():
+        for name, value in gen_ai.span_attributes(call, profiles).items():
+            span.set_attribute(name, value)
     if call.usage is None:
         return
     for name, count in (

@@ -22,8 +22,9 @@ Status = Literal["active", "suspended"]
 Sort = Literal["id", "name", "created", "-id", "-name", "-created"]
 SORTS = {"id": "id", "name": "lower(name)", "created": "created_at"}
 
+_OWN = "(%(account_id)s::text IS NULL OR id = %(account_id)s)"
 _LIST = """/* accounts.list */ SELECT id, name, plan_id, status, created_at FROM account
-WHERE (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
+WHERE {own} AND (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
 AND (%(plan_id)s::text IS NULL OR plan_id = %(plan_id)s)
 AND (%(status)s::text IS NULL OR status = %(status)s)
 AND {after} ORDER BY {order} LIMIT %(limit)s"""
@@ -84,6 +85,7 @@ def require(connection: Connection, account_id: str) -> Account:
 def list_accounts(
     connection: Connection,
     *,
+    account_id: str | None = None,
     after: str | None = None,
     limit: int | None = None,
     name: str | None = None,
@@ -91,11 +93,19 @@ def list_accounts(
     status: str | None = None,
     sort: str = "id",
 ) -> list[Account]:
-    """Return accounts of a name, plan or status, sorted: those after an id, at most so many."""
-    beyond, order = keyset.clauses("account", SORTS, sort)
-    values = {"after": after, "limit": limit, "name": name, "plan_id": plan_id, "status": status}
+    """Return accounts of an id, name, plan or status, sorted: those after an id, at most so many."""
+    beyond, order = keyset.clauses("account", SORTS, sort, own=_OWN)
+    query = sql.SQL(_LIST).format(own=sql.SQL(_OWN), after=beyond, order=order)
+    values = {
+        "account_id": account_id,
+        "after": after,
+        "limit": limit,
+        "name": name,
+        "plan_id": plan_id,
+        "status": status,
+    }
     with connection.cursor(row_factory=class_row(Account)) as cursor:
-        return cursor.execute(sql.SQL(_LIST).format(after=beyond, order=order), values, prepare=False).fetchall()
+        return cursor.execute(query, values, prepare=False).fetchall()
 
 
 def rename(connection: Connection, account_id: str, name: str, *, actor: str) -> Account:

@@ -10,7 +10,7 @@ from typing import Literal
 from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
-from keygauge_keyservice.accounts import accounts, passwords
+from keygauge_keyservice.accounts import accounts, passwords, tokens
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid, not_found
 from keygauge_keyservice.journal import audit
@@ -35,13 +35,13 @@ class Member:
 
     @property
     def may_change(self) -> bool:
-        """Tell whether the member may create, change and delete keys."""
-        return self.role != "viewer"
+        """Tell whether the member may create, change and delete keys; an operator who looks on may not."""
+        return self.role in {"owner", "member"}
 
     @property
     def may_manage(self) -> bool:
         """Tell whether the member may invite others and change their roles."""
-        return self.role in {"owner", "operator"}
+        return self.role == "owner"
 
     @property
     def is_operator(self) -> bool:
@@ -179,6 +179,8 @@ def set_role(connection: Connection, account_id: str, member_id: int, role: Role
             return before
         connection.execute("/* members.set_role */ UPDATE member SET role = %s WHERE id = %s", (role, member_id))
         _end_invitations(connection, before)
+        if role == "viewer":
+            tokens.revoke_of(connection, account_id, before.email, actor=actor)
         audit.append(
             connection,
             account_id=account_id,
@@ -192,7 +194,7 @@ def set_role(connection: Connection, account_id: str, member_id: int, role: Role
 
 
 def remove(connection: Connection, account_id: str, member_id: int, *, actor: str) -> Member:
-    """Take a member out of an account, sessions and all.
+    """Take a member out of an account, with the sessions and with the tokens that the member made.
 
     Raises:
         Problem: 404, there is no such member in the account; 409, it would be left without an owner.
@@ -201,6 +203,7 @@ def remove(connection: Connection, account_id: str, member_id: int, *, actor: st
         member = _lock(connection, account_id, member_id, leaves=True)
         connection.execute("/* members.remove */ DELETE FROM member WHERE id = %s", (member_id,))
         _end_invitations(connection, member)
+        tokens.revoke_of(connection, account_id, member.email, actor=actor)
         audit.append(
             connection,
             account_id=account_id,

@@ -1,31 +1,50 @@
-"""Bearer tokens of services, operators and Prometheus: made, listed, revoked, and recognised by their hash."""
+"""Bearer tokens of services, operators, Prometheus and accounts: made, listed and revoked."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from threading import Lock
-from time import monotonic
+from datetime import datetime
 from typing import Literal
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from keygauge import key as key_format
+from keygauge_keyservice import keyset
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, invalid, not_found
 from keygauge_keyservice.journal import audit
 
-Kind = Literal["service", "admin", "metrics"]
-Scope = Literal["read", "keys", "billing", "all"]
+Kind = Literal["service", "admin", "metrics", "account"]
+Scope = Literal["read", "keys", "billing", "all", "manage"]
 
-_PREFIXES: dict[Kind, str] = {"service": "kgs_", "admin": "kga_", "metrics": "kgm_"}
+PREFIXES: dict[Kind, str] = {"service": "kgs_", "admin": "kga_", "metrics": "kgm_", "account": "kgo_"}
+SCOPES: dict[Kind, tuple[Scope, ...]] = {  # the first is that of a token whose scope is not given
+    "service": ("all",),
+    "admin": ("all", "read", "keys", "billing"),
+    "metrics": ("all",),
+    "account": ("read", "manage"),
+}
+PER_ACCOUNT_MAX = 50  # valid ones
+COLUMNS = "id, kind, account_id, name, scope, created_at, created_by, expires_at, revoked_at, last_used_at"
 _BYTES = 32
-_FRESH_S = 2.0  # how long a revoked token may go on
-_COLUMNS = "id, kind, name, scope, created_at, created_by, expires_at, revoked_at, last_used_at"
+
+Sort = Literal["id", "name", "created", "last_used", "-id", "-name", "-created", "-last_used"]
+SORTS = {
+    "id": "id",
+    "name": "lower(name)",
+    "created": "created_at",
+    "last_used": "coalesce(last_used_at, '-infinity')",
+}
+_OWN = "(%(account_id)s::text IS NULL OR account_id = %(account_id)s)"
+_LIST = """/* tokens.list */ SELECT {columns} FROM token
+WHERE {own} AND (%(kind)s::text IS NULL OR kind = %(kind)s)
+AND (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
+AND (NOT %(only_valid)s OR (revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())))
+AND {after} ORDER BY {order} LIMIT %(limit)s"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,7 @@ class Token:
 
     id: str
     kind: Kind
+    account_id: str | None
     name: str
     scope: Scope
     created_at: datetime
@@ -48,27 +68,29 @@ def create(
     *,
     kind: Kind,
     name: str,
-    scope: Scope = "all",
+    account_id: str | None = None,
+    scope: Scope | None = None,
     expires_at: datetime | None = None,
     actor: str,
 ) -> tuple[Token, str]:
     """Make a token; its secret is in the answer and nowhere else. More than one of a name is valid at once.
 
     Raises:
-        Problem: 422, only an operator's token has a scope.
+        Problem: 404, there is no such account; 422, the kind has no such scope, or its account is missing.
     """
-    if kind != "admin" and scope != "all":
-        raise invalid(FieldError("scope", "wrong_choice", "only admin tokens have a scope"))
-    secret = _PREFIXES[kind] + secrets.token_urlsafe(_BYTES)
+    scope = scope or SCOPES[kind][0]
+    secret = PREFIXES[kind] + secrets.token_urlsafe(_BYTES)
     with connection.transaction(), connection.cursor(row_factory=class_row(Token)) as cursor:
+        if errors := _errors(connection, kind, account_id, scope):
+            raise invalid(*errors)
         [made] = cursor.execute(
-            "/* tokens.create */ INSERT INTO token (id, kind, name, scope, hash, created_by, expires_at) "  # noqa: S608 - columns
-            f"VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {_COLUMNS}",
-            (key_format.new_id(), kind, name, scope, _hash(secret), actor, expires_at),
+            "/* tokens.create */ INSERT INTO token (id, kind, account_id, name, scope, hash, created_by, expires_at) "  # noqa: S608 - columns
+            f"VALUES (%s, %s, %s, %s, %s, %s, %s, %s) RETURNING {COLUMNS}",
+            (key_format.new_id(), kind, account_id, name, scope, digest(secret), actor, expires_at),
         ).fetchall()
         audit.append(
             connection,
-            account_id=None,
+            account_id=account_id,
             actor=actor,
             action="token.create",
             subject=made.id,
@@ -77,18 +99,34 @@ def create(
     return made, secret
 
 
-def list_tokens(connection: Connection, *, after: str | None = None, limit: int | None = None) -> list[Token]:
-    """Return tokens by id, revoked ones too."""
+def list_tokens(
+    connection: Connection,
+    *,
+    account_id: str | None = None,
+    kind: Kind | None = None,
+    name: str | None = None,
+    only_valid: bool = False,
+    sort: Sort = "id",
+    after: str | None = None,
+    limit: int | None = None,
+) -> list[Token]:
+    """Return tokens of an account, kind or name, sorted, revoked ones too: those after one, at most so many."""
+    beyond, order = keyset.clauses("token", SORTS, sort, own=_OWN)
+    query = sql.SQL(_LIST).format(columns=sql.SQL(COLUMNS), own=sql.SQL(_OWN), after=beyond, order=order)
+    values = {
+        "account_id": account_id,
+        "kind": kind,
+        "name": name,
+        "only_valid": only_valid,
+        "after": after,
+        "limit": limit,
+    }
     with connection.cursor(row_factory=class_row(Token)) as cursor:
-        return cursor.execute(
-            f"/* tokens.list */ SELECT {_COLUMNS} FROM token "  # noqa: S608 - columns
-            "WHERE %(after)s::text IS NULL OR id > %(after)s ORDER BY id LIMIT %(limit)s",
-            {"after": after, "limit": limit},
-        ).fetchall()
+        return cursor.execute(query, values, prepare=False).fetchall()
 
 
-def revoke(connection: Connection, token_id: str, *, actor: str) -> None:
-    """End a token; every process follows within two seconds.
+def revoke(connection: Connection, token_id: str, *, actor: str, account_id: str | None = None) -> None:
+    """End a token, where an account is given one of its own; every process follows within two seconds.
 
     Raises:
         Problem: 404, there is no such token.
@@ -96,52 +134,43 @@ def revoke(connection: Connection, token_id: str, *, actor: str) -> None:
     with connection.transaction():
         row = connection.execute(
             "/* tokens.revoke */ UPDATE token SET revoked_at = coalesce(revoked_at, clock_timestamp()) "
-            "WHERE id = %s RETURNING kind, name",
-            (token_id,),
+            "WHERE id = %(id)s AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s) "
+            "RETURNING kind, account_id, name",
+            {"id": token_id, "account_id": account_id},
         ).fetchone()
         if row is None:
             raise not_found("token", token_id)
-        audit.append(connection, account_id=None, actor=actor, action="token.revoke", subject=token_id, before=row)
+        of_account = row.pop("account_id")
+        audit.append(
+            connection, account_id=of_account, actor=actor, action="token.revoke", subject=token_id, before=row
+        )
 
 
-class TokenBook:
-    """The valid tokens as one process knows them; strangers' tokens cost it no query."""
-
-    def __init__(self, connect: Callable[[], AbstractContextManager[Connection]]) -> None:
-        self._connect = connect
-        self._lock = Lock()
-        self._tokens: dict[bytes, Token] = {}
-        self._used: set[str] = set()
-        self._read_at: float | None = None
-
-    def find(self, secret: str) -> Token | None:
-        """Return the valid token of a secret, or None."""
-        if not secret.startswith(tuple(_PREFIXES.values())):
-            return None
-        with self._lock:
-            if self._read_at is None or monotonic() - self._read_at > _FRESH_S:
-                self._refresh()
-            token = self._tokens.get(_hash(secret))
-            if token is None or (token.expires_at is not None and token.expires_at <= datetime.now(UTC)):
-                return None
-            self._used.add(token.id)
-            return token
-
-    def _refresh(self) -> None:
-        with self._connect() as connection:
-            if self._used:
-                connection.execute(
-                    "/* tokens.use */ UPDATE token SET last_used_at = clock_timestamp() WHERE id = ANY(%s) "
-                    "AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute')",
-                    (list(self._used),),
-                )
-            rows = connection.execute(
-                f"/* tokens.read */ SELECT hash, {_COLUMNS} FROM token WHERE revoked_at IS NULL"  # noqa: S608 - columns
-            ).fetchall()
-        self._tokens = {row.pop("hash"): Token(**row) for row in rows}
-        self._used.clear()
-        self._read_at = monotonic()
+def revoke_of(connection: Connection, account_id: str, created_by: str, *, actor: str) -> None:
+    """End the tokens that a person made in an account, with whose rights they act."""
+    for token in list_tokens(connection, account_id=account_id, only_valid=True):
+        if token.created_by == created_by:
+            revoke(connection, token.id, actor=actor)
 
 
-def _hash(secret: str) -> bytes:
+def digest(secret: str) -> bytes:
+    """Return what a secret is known by."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def _errors(connection: Connection, kind: Kind, account_id: str | None, scope: Scope) -> list[FieldError]:
+    errors = []
+    if scope not in SCOPES[kind]:
+        fitting = ", ".join(SCOPES[kind])
+        errors.append(FieldError("scope", "wrong_choice", f"of a token of kind {kind} must be one of {fitting}"))
+    if kind != "account":
+        if account_id is not None:
+            errors.append(FieldError("account", "wrong_choice", "only tokens of kind account have one"))
+    elif account_id is None:
+        errors.append(FieldError("account", "missing", "is required for a token of kind account"))
+    else:
+        accounts.require(connection, account_id)
+        if len(list_tokens(connection, account_id=account_id, only_valid=True)) >= PER_ACCOUNT_MAX:
+            most = f"an account can have at most {PER_ACCOUNT_MAX} valid tokens; revoke one first"
+            errors.append(FieldError("account", "wrong_list", most))
+    return errors

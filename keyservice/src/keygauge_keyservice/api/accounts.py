@@ -13,7 +13,7 @@ from keygauge_keyservice.accounts.account_terms import NewAccount
 from keygauge_keyservice.api.page import Page, next_of
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.field_types import Name, Slug, Text
-from keygauge_keyservice.web.bearer_auth import actor, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
@@ -67,13 +67,14 @@ def create() -> Response:
 
 
 @blueprint.get("")
-@operator_only
+@owners_too
 def list_page() -> Response:
     """List accounts."""
     asked = query(AccountQuery)
     with services().connection() as connection:
         found = accounts.list_accounts(
             connection,
+            account_id=own_account(None),
             after=asked.after or None,
             limit=asked.limit,
             name=asked.name,
@@ -85,7 +86,7 @@ def list_page() -> Response:
 
 
 @blueprint.get("/<account_id>")
-@operator_only
+@owners_too
 def read(account_id: str) -> Response:
     """Read an account."""
     with services().connection() as connection:
@@ -114,10 +115,12 @@ PATHS = {
         "post": Operation(
             "createAccount", "Make an account on a plan", body=NewAccount, answer=Account, status=201, problems=(404,)
         ),
-        "get": Operation("listAccounts", "List accounts", query=AccountQuery, answer=AccountPage, problems=(422,)),
+        "get": Operation(
+            "listAccounts", "List accounts", query=AccountQuery, answer=AccountPage, problems=(422,), security="account"
+        ),
     },
     "/v1/accounts/{account_id}": {
-        "get": Operation("readAccount", "Read an account", answer=Account, problems=(404,)),
+        "get": Operation("readAccount", "Read an account", answer=Account, problems=(404,), security="account"),
         "patch": Operation(
             "changeAccount",
             "Change an account's name, plan or status, at once for all of its keys",

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.portal import notices
-from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.bearer_auth import owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer
 
@@ -33,7 +33,7 @@ class Attention(Struct):
 
 
 @blueprint.get("/<account_id>/attention")
-@operator_only
+@owners_too
 def read(account_id: str) -> Response:
     """Tell what needs attention in an account, the most urgent first."""
     with services().connection() as connection:
@@ -50,6 +50,7 @@ PATHS = {
             "addresses, repeated 4xx, expiry, overdue rotation, disuse",
             answer=Attention,
             problems=(404,),
+            security="account",
         )
     }
 }

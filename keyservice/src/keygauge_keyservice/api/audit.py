@@ -13,7 +13,7 @@ from keygauge_keyservice.api.page import NumberedPage, next_of
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, query
 
@@ -51,16 +51,17 @@ class AuditPage(Struct):
 
 
 @blueprint.get("")
-@operator_only
+@owners_too
 def list_page() -> Response:
     """Answer with a page of entries: of an account, or of all."""
     given = query(AuditQuery)
+    account_id = own_account(given.account)
     with services().connection() as connection:
-        if given.account is not None:
-            accounts.require(connection, given.account)
+        if account_id is not None:
+            accounts.require(connection, account_id)
         found = audit.find_entries(
             connection,
-            given.account,
+            account_id,
             action=given.action,
             subject=given.subject,
             before_id=given.after,
@@ -77,6 +78,7 @@ PATHS = {
             query=AuditQuery,
             answer=AuditPage,
             problems=(404, 422),
+            security="account",
         )
     }
 }

@@ -15,7 +15,7 @@ from keygauge_keyservice.billing import billing, invoice_export
 from keygauge_keyservice.billing.billing import PRICE_MAX, Statement
 from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.field_types import Text
-from keygauge_keyservice.web.bearer_auth import actor, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 from keygauge_keyservice.web.idempotency import idempotent
@@ -67,18 +67,18 @@ class PlanPrice(Struct):
 
 
 @blueprint.get("/billing")
-@operator_only
+@owners_too
 def read() -> Response:
     """Answer with an account's period and a page of invoices; without an account, of everyone's; CSV has them all."""
     given = query(BillingQuery)
-    after = _after(given.after)
+    after, account_id = _after(given.after), own_account(given.account)
     with services().connection() as connection:
-        if given.account is not None:
-            accounts.require(connection, given.account)
+        if account_id is not None:
+            accounts.require(connection, account_id)
         if given.format == "csv":
-            return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, given.account)))
-        invoices = billing.list_invoices(connection, given.account, after=after, limit=given.limit)
-        current = billing.find_statement(connection, given.account) if given.account else None
+            return as_csv("invoices", *invoice_export.table(billing.list_invoices(connection, account_id)))
+        invoices = billing.list_invoices(connection, account_id, after=after, limit=given.limit)
+        current = billing.find_statement(connection, account_id) if account_id else None
     last = f"{invoices[-1].period}_{invoices[-1].account_id}" if len(invoices) == given.limit else None
     return answer(Billing, {"current": current, "invoices": invoices, "next": last})
 
@@ -103,7 +103,7 @@ def close() -> Response:
 
 
 @blueprint.get("/plans/<plan_id>/price")
-@operator_only
+@owners_too
 def read_price(plan_id: str) -> Response:
     """Tell what a plan costs a month."""
     with services().connection() as connection:
@@ -129,13 +129,16 @@ PATHS = {
             query=BillingQuery,
             answer=Billing,
             problems=(404, 422),
+            security="account",
         )
     },
     "/v1/billing/close": {
         "post": Operation("closePeriods", "Close the periods that are over, each once", answer=Closed)
     },
     "/v1/plans/{plan_id}/price": {
-        "get": Operation("readPlanPrice", "What a plan costs a month", answer=PlanPrice, problems=(404,)),
+        "get": Operation(
+            "readPlanPrice", "What a plan costs a month", answer=PlanPrice, problems=(404,), security="account"
+        ),
         "put": Operation(
             "setPlanPrice",
             "Set what a plan costs a month, for the periods closed from now on",

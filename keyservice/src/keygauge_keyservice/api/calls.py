@@ -14,12 +14,12 @@ from keygauge_keyservice.api.page import After, Size
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.api.selection import CallSelection
 from keygauge_keyservice.csv_stream import usd, write_csv
-from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.usage import call_log
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall
 from keygauge_keyservice.usage.usage import UsageError, quarters
-from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, query
 
@@ -31,7 +31,7 @@ _NAMES = [name.name for name in fields(LoggedCall)]
 class CallQuery(CallSelection, kw_only=True):
     """Which calls are asked for."""
 
-    account: Annotated[Text, Meta(description="the account")]
+    account: Annotated[Text, Meta(description="the account; a token of its own needs none")] | None = None
     status: Annotated[Text, Meta(description="one status, such as 429, or a class, such as 4xx")] | None = None
     ip: Annotated[Text, Meta(description="only calls from this address")] | None = None
     after: After | None = None
@@ -46,13 +46,16 @@ class CallPage(Struct):
 
 
 @blueprint.get("")
-@operator_only
+@owners_too
 def list_page() -> Response:
     """Answer with a page of an account's calls, or with all of them as CSV."""
     given = query(CallQuery)
     start, end = given.range()
+    account_id = own_account(given.account)
+    if account_id is None:
+        raise invalid(FieldError("account", "missing", "is required"))
     chosen = CallFilter(
-        account_id=given.account,
+        account_id=account_id,
         start=start,
         end=end,
         key_id=given.key,
@@ -67,7 +70,7 @@ def list_page() -> Response:
         quarters(start, end)
         after = call_log.Place.parse(given.after) if given.after else None
         with services().connection() as connection:
-            accounts.require(connection, given.account)
+            accounts.require(connection, account_id)
             found = call_log.find_page(connection, after=after, limit=1 if is_csv else given.limit, **chosen)
     except UsageError as error:
         raise Problem(422, "invalid", str(error)) from error
@@ -94,6 +97,7 @@ PATHS = {
             query=CallQuery,
             answer=CallPage,
             problems=(404, 422),
+            security="account",
         )
     }
 }

@@ -10,7 +10,7 @@ from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.keys import key_limits
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import LimitList, LimitTerms
-from keygauge_keyservice.web.bearer_auth import actor, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, is_operator, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body
@@ -19,7 +19,7 @@ blueprint = Blueprint("api_key_limits", __name__, url_prefix="/v1/keys")
 
 
 @blueprint.get("/<key_id>/limits")
-@operator_only
+@owners_too
 def read(key_id: str) -> Response:
     """Read a key's own limits."""
     with services().connection() as connection:
@@ -27,13 +27,13 @@ def read(key_id: str) -> Response:
 
 
 @blueprint.put("/<key_id>/limits")
-@operator_only
+@owners_too
 @idempotent
 def replace(key_id: str) -> Response:
     """Give a key other limits of its own."""
     limits = body(LimitList).of_key()
     with services().connection() as connection:
-        return _told(key_limits.replace(connection, key_id, limits, actor=actor(), by_operator=True))
+        return _told(key_limits.replace(connection, key_id, limits, actor=actor(), by_operator=is_operator()))
 
 
 def _told(limits: Sequence[Limit]) -> Response:
@@ -42,13 +42,16 @@ def _told(limits: Sequence[Limit]) -> Response:
 
 PATHS = {
     "/v1/keys/{key_id}/limits": {
-        "get": Operation("readKeyLimits", "Read a key's own limits", answer=LimitList, problems=(404,)),
+        "get": Operation(
+            "readKeyLimits", "Read a key's own limits", answer=LimitList, problems=(404,), security="account"
+        ),
         "put": Operation(
             "replaceKeyLimits",
             "Give a key limits of its own, tighter than its plan's, at once",
             body=LimitList,
             answer=LimitList,
             problems=(404,),
+            security="account",
         ),
     },
 }

@@ -19,7 +19,7 @@ from keygauge_keyservice.keys import key_limits, key_page, keys, rotation
 from keygauge_keyservice.keys.key_terms import KeyTerms, NewKey, Rotation
 from keygauge_keyservice.limits.limit_terms import Limits, of_key, same_names
 from keygauge_keyservice.reading import given
-from keygauge_keyservice.web.bearer_auth import actor, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, is_operator, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
@@ -115,7 +115,7 @@ class RotatedKey(Struct):
 
 
 @blueprint.post("/accounts/<account_id>/keys")
-@operator_only
+@owners_too
 @idempotent
 def create(account_id: str) -> Response:
     """Issue a key; the token is shown this once."""
@@ -127,16 +127,16 @@ def create(account_id: str) -> Response:
             peppers=services().settings.peppers,
             account_id=account_id,
             actor=actor(),
-            by_operator=True,
+            by_operator=is_operator(),
             **terms,
         )
         if asked.limits:
-            key_limits.replace(connection, key.id, of_key(asked.limits), actor=actor(), by_operator=True)
+            key_limits.replace(connection, key.id, of_key(asked.limits), actor=actor(), by_operator=is_operator())
     return answer(IssuedKey, {"key": key, "token": token}, 201)
 
 
 @blueprint.get("/accounts/<account_id>/keys")
-@operator_only
+@owners_too
 def list_page(account_id: str) -> Response:
     """List an account's keys."""
     page = query(Page)
@@ -147,16 +147,17 @@ def list_page(account_id: str) -> Response:
 
 
 @blueprint.get("/keys")
-@operator_only
+@owners_too
 def list_all() -> Response:
     """List keys of all accounts, or of one."""
     asked = query(KeyQuery)
     with services().connection() as connection:
-        if asked.account is not None:
-            accounts.require(connection, asked.account)
+        account_id = own_account(asked.account)
+        if account_id is not None:
+            accounts.require(connection, account_id)
         found = key_page.list_keys(
             connection,
-            account_id=asked.account,
+            account_id=account_id,
             name=asked.name,
             status=asked.status,
             environment=asked.environment,
@@ -168,7 +169,7 @@ def list_all() -> Response:
 
 
 @blueprint.get("/keys/<key_id>")
-@operator_only
+@owners_too
 def read(key_id: str) -> Response:
     """Read a key, deleted ones too."""
     with services().connection() as connection:
@@ -176,7 +177,7 @@ def read(key_id: str) -> Response:
 
 
 @blueprint.patch("/keys/<key_id>")
-@operator_only
+@owners_too
 @idempotent
 def change(key_id: str) -> Response:
     """Change a key's terms, own limits or status: all that is given or nothing."""
@@ -184,19 +185,19 @@ def change(key_id: str) -> Response:
     terms = given(structs.replace(asked, status=UNSET, limits=UNSET))
     with services().connection() as connection:
         key = (
-            keys.change(connection, key_id, actor=actor(), by_operator=True, **terms)
+            keys.change(connection, key_id, actor=actor(), by_operator=is_operator(), **terms)
             if terms
             else keys.require(connection, key_id)
         )
         if asked.limits is not UNSET:
-            key_limits.replace(connection, key_id, of_key(asked.limits), actor=actor(), by_operator=True)
+            key_limits.replace(connection, key_id, of_key(asked.limits), actor=actor(), by_operator=is_operator())
         if asked.status is not UNSET:
-            key = keys.set_status(connection, key_id, asked.status, actor=actor(), by_operator=True)
+            key = keys.set_status(connection, key_id, asked.status, actor=actor(), by_operator=is_operator())
     return answer(Key, key)
 
 
 @blueprint.post("/keys/<key_id>/rotations")
-@operator_only
+@owners_too
 @idempotent
 def rotate(key_id: str) -> Response:
     """Give a key another secret; the token is shown this once, and null where this rotation was done before."""
@@ -216,7 +217,7 @@ def rotate(key_id: str) -> Response:
 
 
 @blueprint.delete("/keys/<key_id>")
-@operator_only
+@owners_too
 @idempotent
 def delete(key_id: str) -> Response:
     """Delete a key."""
@@ -234,6 +235,7 @@ PATHS = {
             answer=IssuedKey,
             status=201,
             problems=(404,),
+            security="account",
         ),
         "get": Operation(
             "listKeys",
@@ -241,6 +243,7 @@ PATHS = {
             query=Page,
             answer=KeyPage,
             problems=(404, 422),
+            security="account",
         ),
     },
     "/v1/keys": {
@@ -250,14 +253,20 @@ PATHS = {
             query=KeyQuery,
             answer=KeyPage,
             problems=(404, 422),
+            security="account",
         )
     },
     "/v1/keys/{key_id}": {
-        "get": Operation("readKey", "Read a key, deleted ones too", answer=Key, problems=(404,)),
+        "get": Operation("readKey", "Read a key, deleted ones too", answer=Key, problems=(404,), security="account"),
         "patch": Operation(
-            "changeKey", "Change a key's name, terms, own limits or status", body=KeyChange, answer=Key, problems=(404,)
+            "changeKey",
+            "Change a key's name, terms, own limits or status",
+            body=KeyChange,
+            answer=Key,
+            problems=(404,),
+            security="account",
         ),
-        "delete": Operation("deleteKey", "Delete a key for good", status=204, problems=(404,)),
+        "delete": Operation("deleteKey", "Delete a key for good", status=204, problems=(404,), security="account"),
     },
     "/v1/keys/{key_id}/rotations": {
         "post": Operation(
@@ -269,6 +278,7 @@ PATHS = {
             status=201,
             also=(200,),
             problems=(404,),
+            security="account",
         ),
     },
 }

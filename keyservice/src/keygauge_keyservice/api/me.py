@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from typing import Annotated, Any
 
 from flask import Blueprint, Response
 from msgspec import Meta, Struct, field
 
 from keygauge.key import Environment
+from keygauge.protocol import KeyQuestion, LookUp
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import forecast
@@ -18,14 +20,18 @@ from keygauge_keyservice.field_types import Time
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.limits.definitions import Period, Subject, Unit
+from keygauge_keyservice.reading import read_query
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_pace
-from keygauge_keyservice.usage.quota import find_quotas
+from keygauge_keyservice.usage.quota import find_of_account, find_of_key
+from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
-from keygauge_keyservice.web.key_auth import require_key
-from keygauge_keyservice.web.message import answer, query
+from keygauge_keyservice.web.key_auth import require_key, require_shown
+from keygauge_keyservice.web.message import answer, message, query
 
-blueprint = Blueprint("api_me", __name__, url_prefix="/v1/me")
+blueprint = Blueprint("api_me", __name__, url_prefix="/v1")
+
+_turns = BoundedSemaphore(2)  # of what metered services ask for their callers; other threads are for heartbeats
 
 
 class UsageRange(Struct):
@@ -103,22 +109,39 @@ class Me(Struct):
     usage: OwnUsage
 
 
-@blueprint.get("")
+@blueprint.get("/me")
 def read() -> Response:
     """Answer with what holds for the key that asks, and what it used."""
-    now = datetime.now(UTC)
     with services().connection() as connection:
-        key = require_key(connection)
-        given = query(UsageRange)
-        end = given.end or now
-        start = given.start or forecast.month_of(end)[0]
-        plan = plans.require(connection, accounts.require(connection, key.account_id).plan_id)
-        try:
-            totals = usage.totals(connection, account_id=key.account_id, key_id=key.id, start=start, end=end)
-        except usage.UsageError as error:
-            raise Problem(422, "invalid", str(error)) from error
-        own = definitions.of_keys(connection, [key.id]).get(key.id, [])
-        counted = _counted(connection, key, now)
+        return _tell(connection, require_key(connection), query(UsageRange))
+
+
+@blueprint.post("/key-status")
+@replica_only
+def read_for_caller() -> Response:
+    """Answer with the same for a key that a caller showed to a metered service."""
+    asked = message(KeyQuestion, code="bad_question")
+    if not _turns.acquire(blocking=False):
+        raise Problem(503, "busy", "Too many ask for the status of keys at once.", headers={"Retry-After": "1"})
+    try:
+        with services().connection() as connection:
+            key = require_shown(connection, [LookUp(asked.key, asked.digest)], asked.ip)
+            return _tell(connection, key, read_query(UsageRange, asked.query))
+    finally:
+        _turns.release()
+
+
+def _tell(connection: Connection, key: Key, given: UsageRange) -> Response:
+    now = datetime.now(UTC)
+    end = given.end or now
+    start = given.start or forecast.month_of(end)[0]
+    plan = plans.require(connection, accounts.require(connection, key.account_id).plan_id)
+    try:
+        totals = usage.totals(connection, account_id=key.account_id, key_id=key.id, start=start, end=end)
+    except usage.UsageError as error:
+        raise Problem(422, "invalid", str(error)) from error
+    own = definitions.of_keys(connection, [key.id]).get(key.id, [])
+    counted = _counted(connection, key, now)
     limits = [vars(limit) | counted.get((limit.subject, limit.name), {}) for limit in (*plan.limits, *own)]
     return answer(Me, {"key": key, "plan": plan, "limits": limits, "usage": totals})
 
@@ -129,13 +152,13 @@ def _counted(connection: Connection, key: Key, now: datetime) -> dict[tuple[str,
     for whose, key_id in (("account", None), ("key", key.id)):
         for rate in find_pace(connection, key.account_id, key_id=key_id, now=now).rates:
             counted[whose, rate.name] = {"used": rate.used, "remaining": max(0, rate.amount - rate.used)}
-    for quota in find_quotas(connection, key.account_id, now=now):
-        if quota.key_id in {None, key.id}:
-            counted["key" if quota.key_id else "account", quota.name] = {
-                "used": quota.used,
-                "remaining": quota.remaining,
-                "resets_at": quota.resets_at,
-            }
+    quotas = find_of_account(connection, key.account_id, now=now)
+    for quota in (*quotas, *find_of_key(connection, key.account_id, key.id, now=now)):
+        counted["key" if quota.key_id else "account", quota.name] = {
+            "used": quota.used,
+            "remaining": quota.remaining,
+            "resets_at": quota.resets_at,
+        }
     return counted
 
 
@@ -149,5 +172,15 @@ PATHS = {
             problems=(403, 422),
             security="key",
         )
-    }
+    },
+    "/v1/key-status": {
+        "post": Operation(
+            "readKeyStatus",
+            "The same for a key that a caller showed to a metered service",
+            body=KeyQuestion,
+            answer=Me,
+            problems=(403, 422, 429),
+            security="replica",
+        )
+    },
 }

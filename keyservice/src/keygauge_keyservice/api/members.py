@@ -11,7 +11,7 @@ from keygauge_keyservice.accounts import accounts, invitations, members
 from keygauge_keyservice.api.page import Page
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.field_types import Text
-from keygauge_keyservice.web.bearer_auth import actor, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
@@ -73,7 +73,7 @@ class Invitations(Struct):
 
 
 @blueprint.get("/members")
-@operator_only
+@owners_too
 def list_page(account_id: str) -> Response:
     """List an account's members."""
     page = query(Page)
@@ -134,7 +134,7 @@ def _sane(number: int) -> int:
 
 
 @blueprint.get("/invitations")
-@operator_only
+@owners_too
 def list_invitations(account_id: str) -> Response:
     """List invitations that may still be accepted; they end within a week, so there are few."""
     with services().connection() as connection:
@@ -151,6 +151,7 @@ PATHS = {
             query=Page,
             answer=MemberPage,
             problems=(404, 422),
+            security="account",
         )
     },
     "/v1/accounts/{account_id}/invitations": {
@@ -159,6 +160,7 @@ PATHS = {
             "List invitations that may still be accepted, by e-mail address; their links are not in it",
             answer=Invitations,
             problems=(404,),
+            security="account",
         ),
         "post": Operation(
             "inviteMember",

@@ -18,7 +18,7 @@ from keygauge_keyservice.billing.billing import PRICE_MAX
 from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.field_types import Name, Slug, checked
 from keygauge_keyservice.limits.limit_terms import LimitList, Limits, LimitTerms, same_names
-from keygauge_keyservice.web.bearer_auth import actor, operator_only
+from keygauge_keyservice.web.bearer_auth import actor, operator_only, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
@@ -108,7 +108,7 @@ def list_page() -> Response:
 
 
 @blueprint.get("/<plan_id>")
-@operator_only
+@owners_too
 def read(plan_id: str) -> Response:
     """Read a plan."""
     with services().connection() as connection:
@@ -166,7 +166,7 @@ PATHS = {
         "get": Operation("listPlans", "List plans by id", query=Page, answer=PlanPage, problems=(422,)),
     },
     "/v1/plans/{plan_id}": {
-        "get": Operation("readPlan", "Read a plan", answer=Plan, problems=(404,)),
+        "get": Operation("readPlan", "Read a plan", answer=Plan, problems=(404,), security="account"),
         "patch": Operation(
             "changePlan",
             "Change a plan's name, limits, monthly price or providers, at once for all of its accounts",

@@ -13,7 +13,7 @@ from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.pricing import price_list
 from keygauge_keyservice.pricing.price_terms import PriceTier
-from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, query
 
@@ -48,13 +48,15 @@ class PriceList(Struct):
 
 
 @blueprint.get("")
-@operator_only
+@owners_too
 def list_page() -> Response:
     """List the prices in force and those to come."""
     asked = query(PriceListQuery)
     first = asked.after or 0
     with services().connection() as connection:
-        found = price_list.find(connection, asked.model, source=asked.source, has_past=asked.past == "1")
+        found = price_list.find(
+            connection, asked.model, source=asked.source, account_id=own_account(None), has_past=asked.past == "1"
+        )
     page = found[first : first + asked.limit]
     is_last = len(found) <= first + asked.limit
     told = [vars(entry) | {"tiers": [rates.to_json() for rates in entry.tiers]} for entry in page]
@@ -69,6 +71,7 @@ PATHS = {
             query=PriceListQuery,
             answer=PriceList,
             problems=(422,),
+            security="account",
         )
     }
 }

@@ -1,4 +1,4 @@
-"""Examples of every operator's operation in curl, Python and JavaScript, written from one description of its call.
+"""Examples of operators' and owners' operations in curl, Python and JavaScript, written from one description of each.
 
 They stand in the document as `x-codeSamples`, which viewers of OpenAPI show, and the tests run them.
 """
@@ -31,11 +31,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "changeMember": {"role": "viewer"},
     "queryUsage": {"account": None, "groups": ["model", "key,status"]},
     "createToken": {"kind": "service", "name": "checkout"},
+    "createNotification": {"type": "webhook", "target": "https://hooks.example.com/keygauge", "events": ["quota"]},
+    "changeNotification": {"events": ["quota", "key_disabled", "invoice"]},
     "setPrice": {"model": "house-model", "tiers": [{"input": 100_000_000, "output": 400_000_000}]},
 }
 QUERIES: dict[str, dict[str, str]] = {
     "listAccounts": {"limit": "500"},
     "listAudit": {"account": "{account_id}", "action": "key"},
+    "listDeliveries": {"status": "failed"},
     "listCalls": {"account": "{account_id}", "status": "4xx", "limit": "50"},
     "listAllKeys": {"status": "active", "sort": "-last_used"},
     "listKeys": {"limit": "500"},
@@ -43,22 +46,28 @@ QUERIES: dict[str, dict[str, str]] = {
     "readUsage": {"account": "{account_id}", "group_by": "model", "from": "2026-11-01T00:00:00Z"},
 }
 # Sent twice they would make two.
-ONCE = frozenset(("createAccount", "createKey", "createPlan", "createToken", "inviteMember", "setPrice"))
+ONCE = frozenset(
+    (
+        *("createAccount", "createKey", "createPlan", "createNotification", "createToken", "inviteMember"),
+        *("setPrice", "testNotification"),
+    )
+)
 VARIABLES = {
     "account_id": "ACCOUNT",
     "key_id": "KEY",
     "plan_id": "PLAN",
     "token_id": "TOKEN",
+    "notification_id": "NOTIFICATION",
     "member_id": "MEMBER",
     "invitation_id": "INVITATION",
 }
 
 
 def add(paths: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
-    """Put examples beside each operation of operators."""
+    """Put examples beside each operation that operators may call."""
     for path, item in paths.items():
         for method, operation in item.items():
-            if operation["security"] == [{"operator": []}]:
+            if {"operator": []} in operation["security"]:
                 operation["x-codeSamples"] = _samples(method, path, operation["operationId"])
 
 

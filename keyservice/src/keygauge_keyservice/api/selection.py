@@ -23,7 +23,7 @@ class CallSelection(Struct):
     )
     key: Annotated[Text, Meta(description="only this key's calls")] | None = None
     route: Annotated[Text, Meta(description="only calls of this route")] | None = None
-    model: Annotated[Text, Meta(description="only calls that this model answered")] | None = None
+    model: Annotated[Text, Meta(description="only calls of this model")] | None = None
     format: Literal["json", "csv"] = "json"
 
     def range(self) -> tuple[datetime, datetime]:

@@ -1,18 +1,18 @@
-"""Bearer tokens over HTTP: create, list and revoke those of services, operators and Prometheus."""
+"""Bearer tokens over HTTP: create, list and revoke those of services, operators, Prometheus and accounts."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from flask import Blueprint, Response
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
-from keygauge_keyservice.accounts import tokens
+from keygauge_keyservice.accounts import accounts, tokens
 from keygauge_keyservice.api.page import Page, next_of
 from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Name, Time
-from keygauge_keyservice.web.bearer_auth import actor, operator_only
+from keygauge_keyservice.field_types import Name, Text, Time
+from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
@@ -25,8 +25,30 @@ class NewToken(Struct):
 
     kind: tokens.Kind
     name: Name
-    scope: Annotated[tokens.Scope, Meta(description="what an admin token may change")] = "all"
+    account: Annotated[Text, Meta(description="of kind account: the one that it reaches, and nothing else")] | None = (
+        None
+    )
+    scope: (
+        Annotated[
+            tokens.Scope,
+            Meta(
+                description="what it may change: of kind admin read (nothing), keys, billing or all, which is the "
+                "default; of kind account read, which is the default, or manage"
+            ),
+        ]
+        | None
+    ) = None
     expires_at: Time | None = None
+
+
+class TokenQuery(Page):
+    """Which tokens are asked for."""
+
+    account: Annotated[Text, Meta(description="only this account's tokens")] | None = None
+    kind: Annotated[tokens.Kind, Meta(description="only tokens of this kind")] | None = None
+    name: Annotated[Text, Meta(description="only tokens of this name, in any case")] | None = None
+    status: Annotated[Literal["valid", "all"], Meta(description="all: revoked and expired ones too")] = "all"
+    sort: Annotated[tokens.Sort, Meta(description="the order; - before it: downwards")] = "id"
 
 
 class Token(Struct):
@@ -34,6 +56,7 @@ class Token(Struct):
 
     id: str
     kind: tokens.Kind
+    account_id: str | None = field(name="account")
     name: str
     scope: tokens.Scope
     created_at: datetime
@@ -64,23 +87,41 @@ def create() -> Response:
     given = body(NewToken)
     with services().connection() as connection:
         made, secret = tokens.create(
-            connection, kind=given.kind, name=given.name, scope=given.scope, expires_at=given.expires_at, actor=actor()
+            connection,
+            kind=given.kind,
+            name=given.name,
+            account_id=given.account,
+            scope=given.scope,
+            expires_at=given.expires_at,
+            actor=actor(),
         )
-    return answer(IssuedToken, vars(made) | {"secret": secret}, 201)
+    return answer(IssuedToken, vars(made) | {"account": made.account_id, "secret": secret}, 201)
 
 
 @blueprint.get("")
-@operator_only
+@owners_too
 def list_page() -> Response:
     """List tokens."""
-    page = query(Page)
+    asked = query(TokenQuery)
+    account_id = own_account(asked.account)
     with services().connection() as connection:
-        found = tokens.list_tokens(connection, after=page.after, limit=page.limit)
-    return answer(TokenPage, {"tokens": found, "next": next_of(found, page.limit)})
+        if account_id is not None:
+            accounts.require(connection, account_id)
+        found = tokens.list_tokens(
+            connection,
+            account_id=account_id,
+            kind=asked.kind,
+            name=asked.name,
+            only_valid=asked.status == "valid",
+            sort=asked.sort,
+            after=asked.after or None,
+            limit=asked.limit,
+        )
+    return answer(TokenPage, {"tokens": found, "next": next_of(found, asked.limit)})
 
 
 @blueprint.delete("/<token_id>")
-@operator_only
+@owners_too
 @idempotent
 def revoke(token_id: str) -> Response:
     """End a token."""
@@ -93,16 +134,24 @@ PATHS = {
     "/v1/tokens": {
         "post": Operation(
             "createToken",
-            "Make a token of a service, an operator or Prometheus; its secret is shown this once",
+            "Make a token of a service, an operator, Prometheus or an account; its secret is shown this once",
             body=NewToken,
             answer=IssuedToken,
             status=201,
+            problems=(404,),
         ),
         "get": Operation(
-            "listTokens", "List tokens by id, revoked ones too", query=Page, answer=TokenPage, problems=(422,)
+            "listTokens",
+            "List tokens, revoked ones too",
+            query=TokenQuery,
+            answer=TokenPage,
+            problems=(404, 422),
+            security="account",
         ),
     },
     "/v1/tokens/{token_id}": {
-        "delete": Operation("revokeToken", "End a token, within two seconds", status=204, problems=(404,)),
+        "delete": Operation(
+            "revokeToken", "End a token, within two seconds", status=204, problems=(404,), security="account"
+        ),
     },
 }

@@ -24,7 +24,7 @@ from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import find_quotas
 from keygauge_keyservice.usage.sums import DetailedSums
-from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, query
 
@@ -151,20 +151,20 @@ _SHOWN = [name for name in Figures.__struct_fields__ if name not in {"cost_nanou
 
 
 @blueprint.get("")
-@operator_only
+@owners_too
 def read() -> Response:
     """Answer with the totals, the series and, for one account, its budgets."""
     given = query(UsageQuery)
-    start, end = given.range()
+    (start, end), account_id = given.range(), own_account(given.account)
     selection = usage.Selection(
-        account_id=given.account, start=start, end=end, key_id=given.key, route=given.route, model=given.model
+        account_id=account_id, start=start, end=end, key_id=given.key, route=given.route, model=given.model
     )
     bucket = given.bucket or _bucket(end - start)
     group_by = cast("tuple[Grouping, ...]", tuple(given.group_by.split(",") if given.group_by else ()))
     is_csv = given.format == "csv"
     with services().connection() as connection:
-        if given.account is not None:
-            accounts.require(connection, given.account)
+        if account_id is not None:
+            accounts.require(connection, account_id)
         try:
             totals = usage.totals(connection, **selection)
             points = usage.series(connection, bucket=bucket, zone=given.zone, group_by=group_by, **selection)
@@ -173,11 +173,11 @@ def read() -> Response:
             raise Problem(422, "invalid", str(error)) from error
         if is_csv:
             return _csv(points, bucket, group_by)
-        quotas = find_quotas(connection, given.account) if given.account else []
-        pace = find_pace(connection, given.account, key_id=given.key) if given.account else None
-        forecast = find_forecast(connection, given.account)
+        quotas = find_quotas(connection, account_id) if account_id else []
+        pace = find_pace(connection, account_id, key_id=given.key) if account_id else None
+        forecast = find_forecast(connection, account_id)
     told = {
-        "account": given.account,
+        "account": account_id,
         "from": totals.start,
         "to": totals.end,
         "bucket": bucket,
@@ -237,6 +237,7 @@ PATHS = {
             query=UsageQuery,
             answer=Usage,
             problems=(404, 422),
+            security="account",
         )
     }
 }

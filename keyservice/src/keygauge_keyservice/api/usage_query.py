@@ -16,7 +16,7 @@ from keygauge_keyservice.field_types import Text, Time
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import find_quotas
-from keygauge_keyservice.web.bearer_auth import operator_only
+from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, body
 
@@ -59,13 +59,13 @@ class UsageAnswer(Struct):
 
 
 @blueprint.post("")
-@operator_only
+@owners_too
 def read() -> Response:
     """Answer with the totals, and the groups of each way to tell them apart."""
     given = body(UsageQuestion)
-    end = given.end or datetime.now(UTC)
+    end, account_id = given.end or datetime.now(UTC), own_account(given.account)
     selection = usage.Selection(
-        account_id=given.account,
+        account_id=account_id,
         start=given.start or end - _RANGE,
         end=end,
         key_id=given.key,
@@ -73,20 +73,20 @@ def read() -> Response:
         model=given.model,
     )
     with services().connection() as connection:
-        if given.account is not None:
-            accounts.require(connection, given.account)
+        if account_id is not None:
+            accounts.require(connection, account_id)
         try:
             totals = usage.totals(connection, **selection)
             found = [(by, usage.breakdown(connection, by=_dimensions(by), **selection)) for by in given.groups]
         except usage.UsageError as error:
             raise Problem(422, "invalid", str(error)) from error
-        quotas = find_quotas(connection, given.account) if given.account else []
+        quotas = find_quotas(connection, account_id) if account_id else []
     results = [
         {"group_by": by, "groups": [{**group_names(_dimensions(by), part), **figures(part)} for part in parts]}
         for by, parts in found
     ]
     told = {
-        "account": given.account,
+        "account": account_id,
         "from": totals.start,
         "to": totals.end,
         "totals": totals,
@@ -109,6 +109,7 @@ PATHS = {
             body=UsageQuestion,
             answer=UsageAnswer,
             problems=(404, 422),
+            security="account",
         )
     }
 }

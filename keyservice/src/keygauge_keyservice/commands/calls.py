@@ -45,7 +45,7 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--key", metavar="ID|NAME", help="Only this key's calls."),
             click.option("--status", help="Only a status, such as 429, or a class, such as 4xx."),
             click.option("--route", help="Only calls of this endpoint."),
-            click.option("--model", help="Only calls that this model answered."),
+            click.option("--model", help="Only calls that this model answered, or that asked for it."),
             click.option("--ip", help="Only calls from this address."),
         )
     ):

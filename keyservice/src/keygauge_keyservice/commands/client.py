@@ -97,7 +97,7 @@ def _remote(url: str, token: str | None) -> Send:
     if not url.startswith(("https://", "http://")):
         raise CommandError(f"{url!r} is no address: give --url in full, such as https://keys.example.com")
     if not token:
-        raise CommandError(f"{url} asks for a token: give it in KEYGAUGE_ADMIN_TOKEN, or with --token")
+        raise CommandError(f"{url} asks for a token: give it in KEYGAUGE_TOKEN (operators: KEYGAUGE_ADMIN_TOKEN)")
     pool = urllib3.PoolManager(retries=False, timeout=_TIMEOUT_S)
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
 
@@ -113,7 +113,7 @@ def _remote(url: str, token: str | None) -> Send:
         if answer.status in _REDIRECTS:
             raise CommandError(f"{url} leads to {answer.headers.get('Location')}: give that with --url")
         if answer.status == _UNAUTHORIZED:
-            raise CommandError(f"the key service at {url} does not know this token: is KEYGAUGE_ADMIN_TOKEN right?")
+            raise CommandError(f"the key service at {url} does not know this token: is KEYGAUGE_TOKEN right?")
         return answer.status, answer.data
 
     return send

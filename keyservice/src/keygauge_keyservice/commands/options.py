@@ -35,7 +35,12 @@ def standalone(name: str, *, examples: Sequence[str]) -> Callable[[_Function], c
 
 def _calling(function: _Function, *, makes_secrets: bool) -> _Function:
     @click.option("--url", envvar="KEYGAUGE_URL", help="A key service's address [KEYGAUGE_URL]; else the database.")
-    @click.option("--token", "bearer", envvar="KEYGAUGE_ADMIN_TOKEN", help="Its token; better in KEYGAUGE_ADMIN_TOKEN.")
+    @click.option(
+        "--token",
+        "bearer",
+        envvar=["KEYGAUGE_TOKEN", "KEYGAUGE_ADMIN_TOKEN"],
+        help="Its token, or your account's; better in KEYGAUGE_TOKEN.",
+    )
     @click.option(
         "-o", "--output", "form", type=click.Choice(["table", "json", "csv"]), default="table", help="How to print."
     )
@@ -61,6 +66,14 @@ def most_option(default: int | None = None) -> Callable[[_Function], _Function]:
     return click.option(
         "--limit", "most", type=click.IntRange(1), default=default, metavar="N", help=f"How many at most {whose}."
     )
+
+
+def sort_option(*names: str, default: str) -> Callable[[_Function], _Function]:
+    """Add `--sort` of a list."""
+    choices = click.Choice([*names, *(f"-{name}" for name in names)])
+    shown = "|".join(names)
+    text = "The order; with - before it, as in --sort=-name, downwards."
+    return click.option("--sort", type=choices, default=default, metavar=shown, help=text)
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4

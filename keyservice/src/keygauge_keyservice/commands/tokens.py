@@ -1,4 +1,4 @@
-"""`keygauge tokens`: list, create and delete the bearer tokens of services, operators and Prometheus."""
+"""`keygauge tokens`: list, create and delete the bearer tokens of services, operators, Prometheus and accounts."""
 
 from __future__ import annotations
 
@@ -10,27 +10,44 @@ import click
 from keygauge.command import CommandError, Noun
 from keygauge_keyservice.accounts import tokens as bearer_tokens
 from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.names import find_among
-from keygauge_keyservice.commands.options import Moment, most_option, verb
+from keygauge_keyservice.commands.names import account_id, find_among
+from keygauge_keyservice.commands.options import Moment, account_option, most_option, sort_option, verb
 from keygauge_keyservice.commands.output import Output, column, moment, time
 
 _COLUMNS = (
     column("id", "token"),
-    *(column(name) for name in ("kind", "name", "scope")),
+    *(column(name) for name in ("kind", "account", "name", "scope")),
     *(time(name) for name in ("created_at", "expires_at", "revoked_at", "last_used_at")),
 )
 
 
 @click.group(cls=Noun)
 def tokens() -> None:
-    """List, create and delete tokens of services, operators and Prometheus."""
+    """List, create and delete tokens of services, operators, Prometheus and accounts."""
 
 
-@verb(tokens, "list", examples=("keygauge tokens list",))
+@verb(tokens, "list", examples=("keygauge tokens list --valid", "keygauge tokens list --account Acme"))
+@account_option(required=False, text="Only tokens of this account.")
+@click.option("--kind", type=click.Choice(get_args(bearer_tokens.Kind)), help="Only tokens of this kind.")
+@click.option("--name", help="Only tokens of this name.")
+@click.option("--valid", "is_valid", is_flag=True, help="Leave out revoked and expired ones.")
+@sort_option(*bearer_tokens.SORTS, default="id")
 @most_option()
-def _list(*, api: Api, output: Output, most: int | None) -> None:
+def _list(
+    *,
+    api: Api,
+    output: Output,
+    account: str | None,
+    kind: str | None,
+    name: str | None,
+    is_valid: bool,
+    sort: str,
+    most: int | None,
+) -> None:
     """List tokens, ended ones too."""
-    output.items("tokens", api.all("tokens", field="tokens", most=most), _COLUMNS)
+    chosen = {"account": account_id(api, account), "kind": kind, "name": name, "sort": sort}
+    found = api.all("tokens", field="tokens", most=most, status="valid" if is_valid else None, **chosen)
+    output.items("tokens", found, _COLUMNS)
 
 
 @verb(
@@ -39,6 +56,7 @@ def _list(*, api: Api, output: Output, most: int | None) -> None:
     examples=(
         "keygauge tokens create shop --kind service",
         "keygauge tokens create ci --kind admin --scope read --expires-at 90d",
+        "keygauge tokens create reports --kind account --account Acme",
     ),
 )
 @click.argument("name")
@@ -49,17 +67,24 @@ def _list(*, api: Api, output: Output, most: int | None) -> None:
     help="What it is for: a metered service, …",
 )
 @click.option(
-    "--scope", type=click.Choice(get_args(bearer_tokens.Scope)), default="all", help="What an admin token may change."
+    "--scope",
+    type=click.Choice(get_args(bearer_tokens.Scope)),
+    help="What it may change: an admin's all (default), keys, billing or, with read, nothing; an account's read "
+    "(default) or manage.",
 )
+@account_option(required=False, text="Of a token of kind account: whose.")
 @click.option("--expires-at", type=Moment(), help="When it ends, e.g. 2030-01-31, or 90d from now.")
-def _create(*, api: Api, output: Output, name: str, kind: str, scope: str, expires_at: str | None) -> None:
+def _create(
+    *, api: Api, output: Output, name: str, kind: str, scope: str | None, account: str | None, expires_at: str | None
+) -> None:
     """Create a token. It is printed this once, alone on standard output.
 
     NAME is the service, or who or what acts; many tokens may share it, such as two in a rotation.
     """
     if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
         raise CommandError(f"--expires-at {expires_at} is in the past: the token could never be used")
-    made = api.post("tokens", body={"kind": kind, "name": name, "scope": scope, "expires_at": expires_at})
+    given = {"kind": kind, "name": name, "account": account_id(api, account), "scope": scope, "expires_at": expires_at}
+    made = api.post("tokens", body={field: value for field, value in given.items() if value is not None})
     if output.form == "json" and not output.is_quiet:
         output.document(made)
         return

@@ -1,4 +1,4 @@
-"""The change feed: which keys changed, numbered in commit order, read by replicas from their cursor on."""
+"""The change feed: which keys and plans changed, numbered in commit order, read by replicas from their cursor on."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _BOUNDS = f"coalesce(min(number), 1) AS oldest, coalesce(max(number), 0) AS newe
 
 @dataclass(frozen=True)
 class Changes:
-    """What a replica has not seen: its next cursor, changed keys, whether there are more, or to forget all.
+    """What a replica has not seen: its next cursor, changed keys and plans, whether there are more, or to forget all.
 
     The cursor is one of the epoch's; in another it means nothing.
     """
 
     cursor: int
     key_ids: list[str]
+    plan_ids: list[str] = field(default_factory=list)
     more: bool = False
     afresh: bool = False
     epoch: str = field(default="", compare=False)
@@ -53,13 +54,11 @@ def record_account(connection: Connection, account_id: str) -> None:
 
 
 def record_plan(connection: Connection, plan_id: str) -> None:
-    """Number a change of all keys of a plan's accounts; call it as the last thing in the transaction."""
+    """Number a change of a plan, one for all of its keys; call it as the last thing in the transaction."""
     _lock(connection)
     connection.execute(
-        "/* feed.record_plan */ INSERT INTO key_change (number, key_id) "
-        "SELECT (SELECT coalesce(max(number), 0) FROM key_change) + row_number() OVER (), key.id "
-        "FROM key JOIN account ON account.id = key.account_id "
-        "WHERE account.plan_id = %s AND key.status <> 'deleted'",
+        "/* feed.record_plan */ INSERT INTO key_change (number, plan_id) "
+        "SELECT (SELECT coalesce(max(number), 0) FROM key_change) + 1, %s",
         (plan_id,),
     )
     _prune(connection)
@@ -79,15 +78,15 @@ def read_all(connection: Connection, cursors: Sequence[tuple[int | None, str | N
 
 
 def read(connection: Connection, cursor: int | None, *, epoch: str | None = None) -> Changes:
-    """Return the changes after a cursor. Read the keys' entries afterwards, so that they are at least as new.
+    """Return the changes after a cursor. Read entries and plans afterwards, so that they are at least as new.
 
     A cursor of another epoch, older than the oldest change kept or newer than the newest starts afresh. Numbers are
     used again after a restore, so only the epoch tells; without one (older middleware) it is taken for this one.
     """
     rows = connection.execute(
-        "/* feed.read */ SELECT bounds.*, changed.number, changed.key_id FROM "  # noqa: S608 - a constant
+        "/* feed.read */ SELECT bounds.*, changed.number, changed.key_id, changed.plan_id FROM "  # noqa: S608 - a constant
         f"(SELECT {_BOUNDS} FROM key_change) AS bounds "
-        "LEFT JOIN (SELECT number, key_id FROM key_change WHERE number > %s ORDER BY number LIMIT %s) AS changed "
+        "LEFT JOIN (SELECT * FROM key_change WHERE number > %s ORDER BY number LIMIT %s) AS changed "
         "ON true ORDER BY changed.number",
         (cursor, _PAGE),  # nothing is greater than NULL: a replica that starts has no keys to change
     ).fetchall()
@@ -98,8 +97,10 @@ def read(connection: Connection, cursor: int | None, *, epoch: str | None = None
         return Changes(newest, [], afresh=True, epoch=current)
     changed = [row for row in rows if row["number"] is not None]
     last = changed[-1]["number"] if changed else cursor
-    key_ids = list(dict.fromkeys(row["key_id"] for row in changed))
-    return Changes(last, key_ids, more=last < newest, epoch=current)
+    key_ids, plan_ids = (
+        list(dict.fromkeys(row[name] for row in changed if row[name])) for name in ("key_id", "plan_id")
+    )
+    return Changes(last, key_ids, plan_ids, more=last < newest, epoch=current)
 
 
 def _lock(connection: Connection) -> None:

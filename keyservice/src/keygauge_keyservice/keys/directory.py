@@ -26,9 +26,12 @@ class FoundAccount:
     requests: int  # of the last 30 days, as all that follows
     errors: int
     cost_nanousd: int
+    quota_share: float | None  # used of the fullest quota that counts the whole account, leased units included
 
 
-AccountSort: TypeAlias = Literal["name", "plan", "status", "created", "keys", "used", "requests", "errors", "cost"]
+AccountSort: TypeAlias = Literal[
+    "name", "plan", "status", "created", "keys", "used", "requests", "errors", "cost", "quota"
+]
 ACCOUNT_SORTS: dict[AccountSort, str] = {
     "name": "lower(account.name)",
     "plan": "plan_id",
@@ -39,6 +42,7 @@ ACCOUNT_SORTS: dict[AccountSort, str] = {
     "requests": "requests",
     "errors": "errors",
     "cost": "cost_nanousd",
+    "quota": "quota_share",
 }
 _DAY_S = 86_400
 _ID_LENGTH = 12
@@ -68,12 +72,11 @@ WITH chosen AS MATERIALIZED (
     AND (%(query)s = '' OR position(lower(%(query)s) IN lower(account.name)) > 0 OR account.id = %(query)s
         OR EXISTS (SELECT FROM member WHERE member.account_id = account.id
             AND position(lower(%(query)s) IN email) > 0)
-        OR (%(key_id)s <> '' AND EXISTS (
-            SELECT FROM key WHERE key.account_id = account.id AND starts_with(key.id, %(key_id)s))))
+        OR account.id IN (SELECT account_id FROM key WHERE {key_chosen}))
     {page}
 )
 SELECT account.*, keys, last_used_at, coalesce(requests, 0) AS requests, coalesce(errors, 0) AS errors,
-    coalesce(cost_nanousd, 0) AS cost_nanousd
+    coalesce(cost_nanousd, 0) AS cost_nanousd, quota_share
 FROM chosen AS account
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE key.status <> 'deleted') AS keys, max(last_used_at) AS last_used_at
@@ -87,6 +90,13 @@ LEFT JOIN (
     AND bucket >= now() - interval '30 days'
     GROUP BY account_id
 ) AS recent ON recent.account_id = account.id
+LEFT JOIN (
+    SELECT chosen.id, max(cells[1] / amount::float8) AS quota_share
+    FROM chosen JOIN plan_limit USING (plan_id) JOIN limit_state ON limit_state.id = plan_limit.id || ':' || chosen.id
+    WHERE period IS NOT NULL AND subject = 'account' AND amount > 0 AND NOT dry_run
+    AND head = extract(epoch FROM date_trunc(period, now(), 'UTC'))
+    GROUP BY chosen.id
+) AS quotas ON quotas.id = account.id
 ORDER BY {order} NULLS LAST, account.id {limit}"""
 
 
@@ -106,14 +116,16 @@ def find_accounts(
     cut = sql.SQL("LIMIT %(limit)s OFFSET %(offset)s")
     page = sql.SQL("ORDER BY {} NULLS LAST, account.id {}").format(order, cut)
     is_cut_first = sort in _OF_ACCOUNT
+    key_id = key_id_of(query)
     statement = sql.SQL(_ACCOUNTS).format(
+        key_chosen=_key_chosen(key_id) if key_id else sql.SQL("false"),
         page=page if is_cut_first else sql.SQL(""),
         order=order,
         limit=sql.SQL("") if is_cut_first else cut,
     )
     values = {
         "query": query,
-        "key_id": key_id_of(query),
+        "key_id": key_id,
         "plan": plan,
         "status": status,
         "limit": limit,
@@ -130,18 +142,30 @@ def key_id_of(text: str) -> str:
     return parts[2][:_ID_LENGTH] if len(parts) > 2 and parts[0] == "kg" else ""  # noqa: PLR2004 - kg_live_ID
 
 
+_KEYS = """/* directory.keys */
+SELECT key.id, key.name, app, environment, key.status, expires_at, account_id, account.name AS account_name,
+    last_used_at
+FROM key JOIN account ON account.id = key.account_id
+WHERE {chosen} ORDER BY key.created_at DESC, key.id LIMIT %(limit)s"""
+_ALL = "true"
+_BY_TEXT = """position(lower(%(query)s) IN lower(key.name)) > 0 OR position(lower(%(query)s) IN lower(app)) > 0
+    OR position(%(query)s IN key.id) > 0"""
+
+
 def find_keys(connection: Connection, query: str, *, limit: int) -> list[FoundKey]:
-    """Return keys, deleted ones too, whose name, program or id contains a text; the last used first."""
+    """Return keys, deleted ones too, whose name, program or id contains a text, or that begin so; the newest first."""
+    key_id = key_id_of(query)
+    chosen = _key_chosen(key_id) if key_id else sql.SQL(_BY_TEXT if query else _ALL)
     with connection.cursor(row_factory=class_row(FoundKey)) as cursor:
         return cursor.execute(
-            "/* directory.keys */ SELECT key.id, key.name, app, environment, key.status, expires_at, account_id, "
-            "account.name AS account_name, last_used_at FROM key JOIN account ON account.id = key.account_id "
-            "WHERE %(query)s = '' OR position(lower(%(query)s) IN lower(key.name)) > 0 "
-            "OR position(lower(%(query)s) IN lower(app)) > 0 OR position(%(query)s IN key.id) > 0 "
-            "OR (%(key_id)s <> '' AND starts_with(key.id, %(key_id)s)) "
-            "ORDER BY last_used_at DESC NULLS LAST, key.id LIMIT %(limit)s",
-            {"query": query, "key_id": key_id_of(query), "limit": limit},
+            sql.SQL(_KEYS).format(chosen=chosen),
+            {"query": query, "key_id": key_id, "limit": limit},
         ).fetchall()
+
+
+def _key_chosen(key_id: str) -> sql.SQL:
+    """Return the condition for one key, found by its index, or for all that begin so."""
+    return sql.SQL("key.id = %(key_id)s" if len(key_id) == _ID_LENGTH else "starts_with(key.id, %(key_id)s)")
 
 
 def count_accounts(connection: Connection) -> dict[str, int]:

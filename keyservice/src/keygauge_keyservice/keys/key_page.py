@@ -19,8 +19,9 @@ SORTS = {
     "expires": "coalesce(expires_at, 'infinity')",
 }
 
+_OWN = "(%(account_id)s::text IS NULL OR account_id = %(account_id)s)"
 _LIST = """/* key_page.list */ SELECT {columns} FROM key
-WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
+WHERE {own}
 AND CASE WHEN %(status)s::text IS NULL THEN status <> 'deleted' ELSE status = %(status)s END
 AND (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
 AND (%(environment)s::text IS NULL OR environment = %(environment)s)
@@ -39,8 +40,8 @@ def list_keys(
     limit: int,
 ) -> list[Key]:
     """Return keys, deleted ones only where that status is asked for: those after one, at most so many."""
-    beyond, order = keyset.clauses("key", SORTS, sort)
-    query = sql.SQL(_LIST).format(columns=COLUMNS, after=beyond, order=order)
+    beyond, order = keyset.clauses("key", SORTS, sort, own=_OWN)
+    query = sql.SQL(_LIST).format(columns=COLUMNS, own=sql.SQL(_OWN), after=beyond, order=order)
     values = {
         "account_id": account_id,
         "name": name,

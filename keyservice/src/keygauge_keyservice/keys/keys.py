@@ -71,13 +71,16 @@ _FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").forma
 _LIST = sql.SQL(
     "/* keys.list */ SELECT {columns} FROM key "
     "WHERE account_id = %(account_id)s AND status <> 'deleted' AND (%(after)s::text IS NULL "
-    "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s)) "
+    "OR (created_at, id) > (SELECT created_at, id FROM key WHERE id = %(after)s AND account_id = %(account_id)s)) "
     "ORDER BY created_at, id LIMIT %(limit)s"
 ).format(columns=COLUMNS)
 _NAMED = sql.SQL(
     "/* keys.named */ SELECT {columns} FROM key WHERE account_id = %(account_id)s AND status <> 'deleted' "
-    "AND (id = %(text)s OR name = %(text)s) ORDER BY created_at, id LIMIT 1"
+    "AND name = %(name)s AND starts_with(id, %(beginning)s) ORDER BY created_at, id LIMIT 1"
 ).format(columns=COLUMNS)
+_MANY = sql.SQL("/* keys.find_many */ SELECT {columns} FROM key WHERE id = ANY(%s) AND account_id = %s").format(
+    columns=COLUMNS
+)
 # Those that lie unused are told oldest first; which are due for rotation is told by what is read.
 _AGEING = sql.SQL(
     "/* keys.ageing */ SELECT {columns} FROM key WHERE account_id = %(account_id)s AND status <> 'deleted' "
@@ -174,10 +177,17 @@ def list_keys(
         return cursor.execute(_LIST, {"account_id": account_id, "after": after, "limit": limit}).fetchall()
 
 
-def find_named(connection: Connection, account_id: str, text: str) -> Key | None:
-    """Return the account's key that has this id, or else the oldest that has this name; no deleted one."""
+def find_named(connection: Connection, account_id: str, name: str, *, beginning: str = "") -> Key | None:
+    """Return the oldest of the account's keys that has this name and whose id begins so; no deleted one."""
+    values = {"account_id": account_id, "name": name, "beginning": beginning}
     with connection.cursor(row_factory=class_row(Key)) as cursor:
-        return cursor.execute(_NAMED, {"account_id": account_id, "text": text}).fetchone()
+        return cursor.execute(_NAMED, values).fetchone()
+
+
+def find_many(connection: Connection, account_id: str, key_ids: Collection[str]) -> list[Key]:
+    """Return some of an account's keys by id, deleted ones too."""
+    with connection.cursor(row_factory=class_row(Key)) as cursor:
+        return cursor.execute(_MANY, (list(key_ids), account_id)).fetchall()
 
 
 def find_ageing(

@@ -14,19 +14,23 @@ _NEW = timedelta(days=1)
 _KEPT = timedelta(days=90)  # after the last use
 
 _NOTE = """/* addresses.note */
-INSERT INTO key_address AS known (key_id, ip, first_at, last_at)
-SELECT key_id, ip, at, at FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) AS batch (key_id, ip, at)
+INSERT INTO key_address AS known (key_id, ip, account_id, first_at, last_at)
+SELECT key_id, ip, account_id, at, at
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[]) AS batch (key_id, ip, account_id, at)
 ON CONFLICT (key_id, ip) DO UPDATE SET last_at = excluded.last_at
 WHERE known.last_at < excluded.last_at - interval '1 day'"""
 _FIND = """/* addresses.find_new */
 SELECT key.id AS key_id, key.name AS key_name, fresh.ips, fresh.ip
-FROM key CROSS JOIN LATERAL (
-    SELECT count(*) AS ips, min(ip) AS ip FROM key_address
-    WHERE key_id = key.id AND first_at > %(since)s HAVING count(*) > 0
-) AS fresh
+FROM (
+    SELECT key_id, count(*) AS ips, min(ip) AS ip FROM (
+        SELECT key_id, ip FROM key_address WHERE account_id = %(account_id)s AND first_at > %(since)s
+        ORDER BY first_at DESC LIMIT %(looked_at_max)s
+    ) AS newest GROUP BY key_id
+) AS fresh JOIN key ON key.id = fresh.key_id
 WHERE key.account_id = %(account_id)s AND key.status <> 'deleted'
 AND EXISTS (SELECT FROM key_address WHERE key_id = key.id AND first_at <= %(since)s)
 ORDER BY key.name, key.id LIMIT 20"""
+_LOOKED_AT_MAX = 1_000  # new addresses of an account: the newest
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,15 @@ class NewAddresses:
 
 def note(connection: Connection, events: Iterable[Event]) -> None:
     """Note where the calls of a batch came from, in an order in which batches never wait for each other in a ring."""
-    first: dict[tuple[str, str], int] = {}  # a day is all that their times are used for, and batches are far shorter
+    first: dict[
+        tuple[str, str, str], int
+    ] = {}  # a day is all that their times are used for, and batches are far shorter
     for event in events:
-        if event.ip is not None and (event.key, event.ip) not in first:
-            first[event.key, event.ip] = event.time_us
+        if event.ip is not None and (event.key, event.ip, event.account) not in first:
+            first[event.key, event.ip, event.account] = event.time_us
             if len(first) == NOTED_MAX:
                 break
-    rows = [(*pair, _moment(time_us)) for pair, time_us in sorted(first.items())]
+    rows = [(*used, _moment(time_us)) for used, time_us in sorted(first.items())]
     if rows:
         connection.execute(_NOTE, [list(column) for column in zip(*rows, strict=True)])
 
@@ -55,7 +61,7 @@ def note(connection: Connection, events: Iterable[Event]) -> None:
 def find_new(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[NewAddresses]:
     """Return the keys that were used from new addresses since yesterday; a key's first ones are none."""
     since = (now or datetime.now(UTC)) - _NEW
-    rows = connection.execute(_FIND, {"account_id": account_id, "since": since})
+    rows = connection.execute(_FIND, {"account_id": account_id, "since": since, "looked_at_max": _LOOKED_AT_MAX})
     return [NewAddresses(**row) for row in rows]
 
 

@@ -64,6 +64,7 @@ class Event(NamedTuple):
     limit: str | None
     trace_id: str | None
     details: dict[_Kind, _Tokens] | None = None
+    requested_model: str | None = None
 
 
 class Refusal(StrEnum):

@@ -27,8 +27,8 @@ AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s) ORDER BY accou
 _READ = """/* rerate.read */
 SELECT id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us, request_bytes,
     response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
-    cache_write_tokens, reasoning_tokens, usage_status, outcome, limit_name, trace_id, details, cost_nanousd,
-    price_version
+    cache_write_tokens, reasoning_tokens, usage_status, outcome, limit_name, trace_id, details,
+    requested_model, cost_nanousd, price_version
 FROM event WHERE account_id = %s AND time >= %s AND time < %s AND model IS NOT NULL"""
 _WRITE = """/* rerate.write */
 UPDATE event SET cost_nanousd = new.cost_nanousd, price_version = new.price_version

@@ -76,17 +76,22 @@ CREATE TABLE invitation (
 );
 CREATE INDEX invitation_account ON invitation (account_id);
 
--- Bearer tokens beside the two of the environment: of services, operators and Prometheus, each named, and revoked by itself.
+-- Bearer tokens beside the two of the environment: of services, operators, Prometheus and accounts, each named, and
+-- revoked by itself.
 CREATE TABLE token (
     id            text PRIMARY KEY,           -- 12 characters, base62
-    kind          text NOT NULL CHECK (kind IN ('service', 'admin', 'metrics')),
+    kind          text NOT NULL CHECK (kind IN ('service', 'admin', 'metrics', 'account')),
+    account_id    text REFERENCES account,    -- of an account: it reaches nothing else
     name          text NOT NULL,              -- of the service, or of who or what acts; many tokens may share it
-    scope         text NOT NULL DEFAULT 'all' CHECK (scope IN ('read', 'keys', 'billing', 'all')),
+    scope         text NOT NULL DEFAULT 'all' CHECK (scope IN ('read', 'keys', 'billing', 'all', 'manage')),
     hash          bytea NOT NULL UNIQUE,      -- SHA-256 of 256 random bits
     created_at    timestamptz NOT NULL DEFAULT now(),
     created_by    text NOT NULL,
     expires_at    timestamptz,
     revoked_at    timestamptz,
     last_used_at  timestamptz,                -- within a minute
-    CHECK (kind = 'admin' OR scope = 'all')
+    CHECK ((kind = 'account') = (account_id IS NOT NULL)),
+    CHECK (CASE kind WHEN 'admin' THEN scope <> 'manage' WHEN 'account' THEN scope IN ('read', 'manage')
+           ELSE scope = 'all' END)
 );
+CREATE INDEX token_account ON token (account_id, id);

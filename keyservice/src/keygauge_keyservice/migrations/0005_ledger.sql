@@ -28,7 +28,7 @@ CREATE TABLE event (
     response_bytes      bigint NOT NULL,
     stream              text,                 -- sse, websocket, or NULL
     messages            bigint NOT NULL DEFAULT 0,
-    model               text,                 -- as the answer named it
+    model               text,                 -- that it counts for: as the answer named it, or the one whose answer it asked for
     provider            text,
     input_tokens        bigint,               -- cached ones included; NULL is unknown, not 0
     output_tokens       bigint,               -- reasoning included
@@ -41,7 +41,8 @@ CREATE TABLE event (
     outcome             text NOT NULL,        -- admitted, limited, quota, revoked, expired, forbidden, unavailable
     limit_name          text,
     trace_id            text,
-    details             jsonb                 -- kinds of use beyond the five counts of tokens; NULL for nearly every call
+    details             jsonb,                -- kinds of use beyond the five counts of tokens; NULL for nearly every call
+    requested_model     text                  -- as the request named it
 ) PARTITION BY RANGE (time);
 -- In the order in which calls come: an index that grows at its end takes a quarter less space, and is read backwards as fast.
 CREATE INDEX event_account_time ON event (account_id, time, id);

@@ -40,7 +40,7 @@ FROM rollup;
 CREATE VIEW grafana.event AS
 SELECT id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us, request_bytes,
        response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens,
-       reasoning_tokens, usage_status, cost_nanousd, outcome, limit_name, trace_id
+       reasoning_tokens, usage_status, cost_nanousd, outcome, limit_name, trace_id, requested_model
 FROM event;
 
 -- For annotations: what was done to what, not by whom.

@@ -59,18 +59,22 @@ def create(
                 "(account_id, form, target, secret, kinds, created_by) VALUES (%s, %s, %s, %s, %s, %s) RETURNING *",
                 (account_id, form, target, secret, sorted(set(kinds)), actor),
             ).fetchall()
-        after = {"form": form, "target": _shown(target), "kinds": made.kinds}
+        after = {"form": form, "target": shown(target), "kinds": made.kinds}
         audit.append(
             connection, account_id=account_id, actor=actor, action="channel.create", subject=str(made.id), after=after
         )
     return made
 
 
-def list_channels(connection: Connection, account_id: str) -> list[Channel]:
-    """Return an account's channels, oldest first."""
+def list_channels(
+    connection: Connection, account_id: str, *, after: int | None = None, limit: int | None = None
+) -> list[Channel]:
+    """Return an account's channels, oldest first: those after one, at most so many."""
     with connection.cursor(row_factory=class_row(Channel)) as cursor:
         return cursor.execute(
-            "/* channels.list */ SELECT * FROM notice_channel WHERE account_id = %s ORDER BY id", (account_id,)
+            "/* channels.list */ SELECT * FROM notice_channel WHERE account_id = %(account_id)s "
+            "AND (%(after)s::bigint IS NULL OR id > %(after)s) ORDER BY id LIMIT %(limit)s",
+            {"account_id": account_id, "after": after, "limit": limit},
         ).fetchall()
 
 
@@ -83,7 +87,35 @@ def require(connection: Connection, account_id: str, channel_id: int) -> Channel
     for channel in list_channels(connection, account_id):
         if channel.id == channel_id:
             return channel
-    raise not_found("channel", str(channel_id))
+    raise not_found("notification", str(channel_id))
+
+
+def set_kinds(
+    connection: Connection, account_id: str, channel_id: int, kinds: Sequence[Kind], *, actor: str
+) -> Channel:
+    """Have a channel tell other kinds of things.
+
+    Raises:
+        Problem: 404, there is no such channel in the account.
+    """
+    with connection.transaction():
+        before = require(connection, account_id, channel_id)
+        wanted: list[str] = sorted(set(kinds))
+        if before.kinds == wanted:
+            return before
+        connection.execute(
+            "/* channels.set_kinds */ UPDATE notice_channel SET kinds = %s WHERE id = %s", (wanted, channel_id)
+        )
+        audit.append(
+            connection,
+            account_id=account_id,
+            actor=actor,
+            action="channel.change",
+            subject=str(channel_id),
+            before={"kinds": before.kinds},
+            after={"kinds": wanted},
+        )
+        return require(connection, account_id, channel_id)
 
 
 def delete(connection: Connection, account_id: str, channel_id: int, *, actor: str) -> None:
@@ -95,7 +127,7 @@ def delete(connection: Connection, account_id: str, channel_id: int, *, actor: s
     with connection.transaction():
         channel = require(connection, account_id, channel_id)
         connection.execute("/* channels.delete */ DELETE FROM notice_channel WHERE id = %s", (channel_id,))
-        before = {"form": channel.form, "target": _shown(channel.target)}
+        before = {"form": channel.form, "target": shown(channel.target)}
         audit.append(
             connection,
             account_id=account_id,
@@ -135,6 +167,6 @@ def _is_web_address(target: str, *, host: str | None) -> bool:
     return is_web and (host is None or parts.hostname == host)
 
 
-def _shown(target: str) -> str:
-    """Return a target for the audit record: of a web address the host, as its path may hold a secret."""
+def shown(target: str) -> str:
+    """Return a target for the audit record and lists: of a web address the host, as its path may hold a secret."""
     return urlsplit(target).hostname or target if target.startswith("https:") else target

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_SHARES, UNUSED_DAYS
 from keygauge_keyservice.accounts.accounts import Account
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
@@ -18,9 +19,9 @@ from keygauge_keyservice.notices.channels import Kind
 from keygauge_keyservice.usage import quota
 from keygauge_keyservice.usage.quota import Quota
 
-THRESHOLDS = (100, 95, 80, 50)  # percent of a quota or budget
-_EXPIRES_SOON = timedelta(days=14)
-_UNUSED = timedelta(days=60)
+THRESHOLDS = tuple(round(100 * share) for share in reversed(QUOTA_SHARES))  # percent of a quota or budget
+_EXPIRES_SOON = timedelta(days=EXPIRES_SOON_DAYS)
+_UNUSED = timedelta(days=UNUSED_DAYS)
 _RECENT = timedelta(days=2)  # of what happened: it is told within this time, or not at all
 _PERIODS = {"day": "today", "month": "this month"}
 

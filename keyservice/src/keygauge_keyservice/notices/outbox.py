@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from psycopg.rows import class_row
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.notices.webhook import Message
+
+Status: TypeAlias = Literal["pending", "retrying", "delivered", "failed"]
 
 # After each attempt that failed; past the last one a delivery is given up, after three days and a half.
 RETRIES = tuple(timedelta(minutes=minutes) for minutes in (0.25, 2, 10, 60, 240, 720, 1440, 2880))
@@ -37,12 +39,20 @@ WHERE delivery.id IN (
 AND notice.id = delivery.notice_id AND channel.id = delivery.channel_id
 RETURNING delivery.id::text, delivery.attempts, notice.account_id, notice.kind, notice.subject, notice.text,
     notice.created_at, channel.form, channel.target, channel.secret"""
-_LIST = """/* outbox.list */
-SELECT delivery.id::text, notice.subject, notice.created_at, channel.form, channel.target, attempts, next_at,
-    delivered_at, error
+_STATUS = """CASE WHEN delivered_at IS NOT NULL THEN 'delivered' WHEN next_at IS NULL THEN 'failed'
+    WHEN attempts = 0 THEN 'pending' ELSE 'retrying' END"""
+_LIST = f"""/* outbox.list */
+SELECT delivery.id::text, channel_id, notice.kind, notice.subject, notice.created_at, channel.form, channel.target,
+    {_STATUS} AS status, attempts, next_at, delivered_at, error
 FROM notice_delivery AS delivery JOIN notice ON notice.id = notice_id
 JOIN notice_channel AS channel ON channel.id = channel_id
-WHERE channel.account_id = %(account_id)s ORDER BY notice.created_at DESC, delivery.id LIMIT %(limit)s"""
+WHERE channel.account_id = %(account_id)s
+AND (%(channel_id)s::bigint IS NULL OR channel_id = %(channel_id)s)
+AND (%(status)s::text IS NULL OR {_STATUS} = %(status)s)
+AND (%(after)s::text IS NULL OR (notice.created_at, delivery.id) < (
+    SELECT last.created_at, one.id FROM notice_delivery AS one JOIN notice AS last ON last.id = one.notice_id
+    WHERE one.id::text = %(after)s AND last.account_id = %(account_id)s))
+ORDER BY notice.created_at DESC, delivery.id DESC LIMIT %(limit)s"""  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True)
@@ -61,10 +71,13 @@ class Delivery:
     """How a delivery went; `next_at` is None where it is over."""
 
     id: str
+    channel_id: int
+    kind: str
     subject: str
     created_at: datetime
     form: str
     target: str
+    status: Status
     attempts: int
     next_at: datetime | None
     delivered_at: datetime | None
@@ -89,15 +102,16 @@ def add(
     return connection.execute(_ADD, values | {"is_silent": is_silent}).fetchone() is not None
 
 
-def add_test(connection: Connection, *, account_id: str, channel_id: int) -> None:
-    """Queue a test for one channel."""
-    connection.execute(
+def add_test(connection: Connection, *, account_id: str, channel_id: int) -> str:
+    """Queue a test for one channel; return the delivery's id."""
+    [row] = connection.execute(
         "/* outbox.test */ WITH added AS (INSERT INTO notice (account_id, kind, name, subject, text) "
         "VALUES (%(account_id)s, 'test', 'test:' || gen_random_uuid(), 'Test notification', "
         "'Notifications for this account arrive here.') RETURNING id) "
-        "INSERT INTO notice_delivery (notice_id, channel_id) SELECT id, %(channel_id)s FROM added",
+        "INSERT INTO notice_delivery (notice_id, channel_id) SELECT id, %(channel_id)s FROM added RETURNING id::text",
         {"account_id": account_id, "channel_id": channel_id},
-    )
+    ).fetchall()
+    return str(row["id"])
 
 
 def claim(connection: Connection, *, now: datetime) -> list[Claimed]:
@@ -123,10 +137,19 @@ def fail(connection: Connection, claimed: Claimed, error: str, *, now: datetime)
     )
 
 
-def list_deliveries(connection: Connection, account_id: str, *, limit: int = _LISTED) -> list[Delivery]:
-    """Return an account's latest deliveries, newest first."""
+def list_deliveries(
+    connection: Connection,
+    account_id: str,
+    *,
+    channel_id: int | None = None,
+    status: Status | None = None,
+    after: str | None = None,
+    limit: int = _LISTED,
+) -> list[Delivery]:
+    """Return an account's latest deliveries, of one channel or in one state, newest first: those after one."""
+    asked = {"account_id": account_id, "channel_id": channel_id, "status": status, "after": after, "limit": limit}
     with connection.cursor(row_factory=class_row(Delivery)) as cursor:
-        return cursor.execute(_LIST, {"account_id": account_id, "limit": limit}).fetchall()
+        return cursor.execute(_LIST, asked, prepare=False).fetchall()
 
 
 def _claimed(row: dict[str, Any], now: datetime) -> Claimed:

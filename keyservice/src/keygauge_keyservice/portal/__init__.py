@@ -11,6 +11,7 @@ from keygauge_keyservice.portal.pages import (
     calls,
     invitation,
     key,
+    key_choice,
     keys,
     members,
     notifications,
@@ -19,6 +20,7 @@ from keygauge_keyservice.portal.pages import (
     own_settings,
     sign_in,
     single_sign_on,
+    tokens,
     usage,
 )
 from keygauge_keyservice.portal.tables import key_table, member_table, status, usage_table
@@ -35,6 +37,7 @@ def create_portal() -> Blueprint:
         keys,
         key,
         key_table,
+        key_choice,
         usage,
         usage_table,
         calls,
@@ -42,6 +45,7 @@ def create_portal() -> Blueprint:
         audit,
         members,
         member_table,
+        tokens,
         notifications,
         status,
         operator_prices,  # … and all of the operator's pages

@@ -20,6 +20,7 @@ _FILES = {
     "live.js": (_STATIC / "live.js", "text/javascript"),
     "toolbar.js": (_STATIC / "toolbar.js", "text/javascript"),
     "print.js": (_STATIC / "print.js", "text/javascript"),
+    "choices.js": (_STATIC / "choices.js", "text/javascript"),
     "zone.js": (_STATIC / "zone.js", "text/javascript"),
     "copy.js": (_STATIC / "copy.js", "text/javascript"),
     "icon.svg": (_STATIC / "icon.svg", "image/svg+xml"),

@@ -17,6 +17,7 @@ _ACTIONS = {
     "account.rename": "Account renamed",
     "account.look": "Viewed as customer by an operator",
     "account.suspend": "Account suspended",
+    "channel.change": "Notification updated",
     "channel.create": "Notification added",
     "channel.delete": "Notification removed",
     "key.change": "Key updated",

@@ -120,7 +120,11 @@ def _confine(member: Member) -> BaseResponse | None:
         if not member.is_operator:
             raise Problem(404, "not_found", "This page doesn't exist.")
         return None
-    if member.account_id is None and request.blueprint not in _EVERYONES:
+    if request.blueprint in _EVERYONES:
+        return None
+    if member.is_operator and request.method not in _SAFE_METHODS:
+        raise Problem(403, "read_only_view", "Viewing an account as the customer is read-only. Exit to make changes.")
+    if member.account_id is None:
         return cast("Response", redirect(url_for("portal.operator.show"), 303))
     return None
 

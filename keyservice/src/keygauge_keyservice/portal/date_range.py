@@ -25,7 +25,7 @@ _PRESET_DEFAULT = "30d"
 _ZONE_DEFAULT = ZoneInfo("UTC")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _HOURLY_MAX, _DAILY_MAX, _WEEKLY_MAX = 3 * _DAY, 100 * _DAY, 2 * 366 * _DAY
-_BUCKETS_MAX = {"hour": 14 * _DAY, "day": 400 * _DAY, "week": 3660 * _DAY, "month": 3660 * _DAY}
+_BUCKETS_MAX = {"hour": 8 * _DAY, "day": 190 * _DAY, "week": 3660 * _DAY, "month": 3660 * _DAY}
 _MINUTE = "%Y-%m-%dT%H:%M"
 _LENGTH_MAX = 10 * 366 * _DAY
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -79,6 +79,13 @@ def _dollars(dollars: Decimal, step: Decimal) -> str:
     return format_currency(rounded, "USD", pattern, locale=reader.locale(), currency_digits=False)
 
 
+def _strftime(local: datetime, pattern: str) -> str:
+    """Write a moment in English, on the reader's clock."""
+    return local.strftime(
+        pattern.replace("%H:%M:%S", "%-I:%M:%S %p").replace("%H:%M", "%-I:%M %p") if reader.is_12h() else pattern
+    )
+
+
 def _localise(digits: str) -> str:
     return digits if reader.is_english() else digits.replace(".", reader.locale().number_symbols["latn"]["decimal"])
 
@@ -86,7 +93,8 @@ def _localise(digits: str) -> str:
 def credits_of(nanousd: int, worth_nanousd: int) -> str:
     """Write money in credits, to a hundredth of one: 4,321.5."""
     amount = (Decimal(nanousd) / worth_nanousd).quantize(_CENT, ROUND_HALF_EVEN)
-    return f"{amount:,}".removesuffix("0").removesuffix(".0")
+    digits = f"{amount:,}".removesuffix("0").removesuffix(".0")
+    return digits if reader.is_english() else format_decimal(amount, locale=reader.locale())
 
 
 def dollars(nanousd: int) -> str:
@@ -95,7 +103,7 @@ def dollars(nanousd: int) -> str:
     if amount >= _THOUSAND:
         return f"${short(float(amount))}"
     digits = max(2, -int(amount.as_tuple().exponent))
-    return f"${amount:.{digits}f}"
+    return f"${_localise(f'{amount:.{digits}f}')}"
 
 
 def amount(number: int, unit: str, credit_nanousd: int | None = None) -> str:
@@ -118,8 +126,8 @@ def share(part: int, whole: int) -> str:
         return "-"
     percent = 100 * part / whole
     if 0 < percent < 0.1:  # noqa: PLR2004 - what one digit can show
-        return "< 0.1%"
-    return f"{percent:.1f}".removesuffix(".0") + "%"
+        return f"< {_localise('0.1')}%"
+    return _localise(f"{percent:.1f}".removesuffix(".0")) + "%"
 
 
 def duration(duration_us: float) -> str:
@@ -157,14 +165,11 @@ def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> 
     """Write a moment by a pattern of Unicode's: EEE d MMM yyyy, HH:mm."""
     local = moment.astimezone(zone or reader.zone())
     if reader.is_english():
-        return local.strftime(_STRFTIME[pattern])
+        return _strftime(local, _STRFTIME[pattern])
     days, _, times = pattern.removeprefix("'Week of' ").partition("HH")
     if not times:
         return format_skeleton(_SKELETONS[days.strip(" ,")], local, tzinfo=local.tzinfo, locale=reader.locale())
-    is_12h = "h" in reader.locale().time_formats["short"].pattern
-    time = format_time(
-        local, f"{'h' if is_12h else 'HH'}{times}{' a' if is_12h else ''}", local.tzinfo, reader.locale()
-    )
+    time = _time(local, times)
     return f"{time_label(moment, days.strip(' ,'), zone)}, {time}" if days else time
 
 
@@ -184,9 +189,21 @@ def clock(moment: datetime) -> str:
     """Write a moment with its zone: 21 Nov 2026, 02:35 UTC."""
     local = moment.astimezone(reader.zone())
     if reader.is_english():
-        return f"{local:%-d %b %Y, %H:%M} {zone_name(moment)}"
-    time = format_time(local, "short", tzinfo=local.tzinfo, locale=reader.locale())
-    return f"{day(moment)}, {time} {zone_name(moment)}"
+        return f"{_strftime(local, '%-d %b %Y, %H:%M')} {zone_name(moment)}"
+    return f"{day(moment)}, {_time(local, ':mm')} {zone_name(moment)}"
+
+
+def _time(local: datetime, minutes: str) -> str:
+    """Write a time of day in another language than English: what follows the hour is a pattern such as `:mm`."""
+    is_12h = reader.is_12h()
+    return format_time(
+        local, f"{'h' if is_12h else 'HH'}{minutes}{' a' if is_12h else ''}", local.tzinfo, reader.locale()
+    )
+
+
+def month(first: date) -> str:
+    """Write a month: November 2026."""
+    return f"{first:%B %Y}" if reader.is_english() else format_skeleton("yMMMM", first, locale=reader.locale())
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
@@ -211,7 +228,7 @@ def install(portal: Blueprint) -> None:
 
 
 def _add_filters(state: BlueprintSetupState) -> None:
-    filters = (count, short, money, cents, duration, day, utc_day, clock, ago, time_label, zone_name, host)
+    filters = (count, short, money, cents, duration, day, month, utc_day, clock, ago, time_label, zone_name, host)
     state.app.jinja_env.filters.update({function.__name__: function for function in filters})
     state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context
 

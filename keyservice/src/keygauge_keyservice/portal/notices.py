@@ -9,6 +9,7 @@ from typing import Literal
 
 from flask import url_for
 
+from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_NEAR, UNUSED_DAYS
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
@@ -19,11 +20,11 @@ from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.quota import Quota
 from keygauge_keyservice.usage.usage import Part
 
-NEAR = 0.8  # of a quota
 PERIODS = {"day": "today", "month": "this month"}
-_EXPIRES_SOON = timedelta(days=14)
-_UNUSED = timedelta(days=60)
-_AGEING_MAX, _BUSY_MAX = 500, 1_000  # keys that are looked at: those that expire first, and that are used most
+_EXPIRES_SOON = timedelta(days=EXPIRES_SOON_DAYS)
+_UNUSED = timedelta(days=UNUSED_DAYS)
+_AGEING_MAX = 500  # keys that are looked at: those that expire first
+_NEAR_MAX, _WRONG_MAX = 100, 100  # … whose quotas are fullest, and that have most client errors
 _ERRORS_MIN, _ERRORS_SHARE = 20, 0.1  # of a key's calls in a day: a program that repeats its mistake
 
 
@@ -38,20 +39,36 @@ class Remark:
     key_id: str | None  # None: it is about the account
     text: str
     address: str
+    state: str = ""  # what makes it another one than before, such as a period
+
+    @property
+    def name(self) -> str:
+        """What it is dismissed by."""
+        return f"{self.kind}:{self.key_id or ''}:{self.state}"
 
 
 def find(connection: Connection, account_id: str, *, now: datetime) -> list[Remark]:
     """Look for all that needs attention, the most urgent first."""
-    quotas = quota.find_quotas(connection, account_id, now=now)
+    quotas = quota.find_of_account(connection, account_id, now=now)
     return find_with(connection, account_id, quotas, now=now)
 
 
 def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], *, now: datetime) -> list[Remark]:
-    """Look for it where the account's quotas are known."""
+    """Look for it where the quotas that count all of the account are known."""
     since = now - timedelta(days=1)
-    day = usage.breakdown(connection, by="key", most=_BUSY_MAX, account_id=account_id, start=since, end=now)
+    day = usage.top(
+        connection,
+        by="key",
+        order="client_errors",
+        most=_WRONG_MAX,
+        least=_ERRORS_MIN,
+        account_id=account_id,
+        start=since,
+        end=now,
+    ).parts
+    quotas = [*quotas, *quota.find_near(connection, account_id, share=QUOTA_NEAR, most=_NEAR_MAX, now=now)]
     fresh = addresses.find_new(connection, account_id, now=now)
-    ids = {one.key_id for one in quotas if one.key_id} | {part.group for part in day if part.client_errors}
+    ids = {one.key_id for one in quotas if one.key_id} | {part.group for part in day}
     names = keys.names(connection, account_id, ids)
     ageing = keys.find_ageing(
         connection, account_id, expiring=now + _EXPIRES_SOON, unused=now - _UNUSED, limit=_AGEING_MAX
@@ -62,7 +79,7 @@ def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], 
 def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark]:
     """Remark on quotas and budgets that run out, the account's and its keys'."""
     for one in quotas:
-        if one.amount and not one.dry_run and one.used >= NEAR * one.amount:
+        if one.amount and not one.dry_run and one.used >= QUOTA_NEAR * one.amount:
             unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"
             unit = "credit budget" if one.credit_nanousd else unit
             whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
@@ -72,6 +89,7 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
                 one.key_id,
                 f"{share} of the {unit} “{one.name}”{whose} used {PERIODS[one.period]}.",
                 url_for("portal.usage.show", key=one.key_id),
+                f"{one.name}:{one.resets_at:%Y-%m-%d}:{'full' if one.used >= one.amount else 'near'}",
             )
 
 
@@ -84,6 +102,7 @@ def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
             one.key_id,
             f"“{one.key_name}” was used from {where}.",
             url_for("portal.calls.show", key=one.key_id, ip=one.ip, exact=1, range="24h"),
+            one.ip,
         )
 
 
@@ -91,7 +110,7 @@ def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
     """Remark on keys whose programs repeat calls that are answered with 400 to 499."""
     for part in day:
         wrong = part.client_errors
-        if part.group in names and wrong >= _ERRORS_MIN and wrong >= _ERRORS_SHARE * part.requests:
+        if part.group in names and wrong >= _ERRORS_SHARE * part.requests:
             yield Remark(
                 "client_errors",
                 part.group,

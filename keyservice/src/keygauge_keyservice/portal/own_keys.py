@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import not_found
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.portal import auth
-from keygauge_keyservice.usage.usage import Part
 
-OFFERED_MAX = 500  # more are found by name or id
+OFFERED_MAX = 100  # more are searched for while a name is typed, or found by name or id
+
+_match_label = re.compile(r"(.+) \(kg_(?:live|test)_([0-9A-Za-z]{4})…\)", re.DOTALL).fullmatch
 
 
 def require_own(connection: Connection, key_id: str) -> Key:
@@ -27,39 +29,37 @@ def require_own(connection: Connection, key_id: str) -> Key:
     return key
 
 
-def listed(connection: Connection, text: str | None) -> list[Key]:
-    """Return the keys that a page offers, the oldest first, and that which a text names, by label or by id."""
-    account_id = auth.current_account_id()
-    found = keys.list_keys(connection, account_id, limit=OFFERED_MAX)
-    if len(found) == OFFERED_MAX and text and text not in {word for key in found for word in (key.id, key.name)}:
-        named = keys.find_named(connection, account_id, text)
-        return [*found, named] if named else found
-    return found
+def require_chosen(connection: Connection, text: str) -> Key:
+    """Return the key that somebody means by an id, a name or a label.
+
+    Raises:
+        Problem: 404, there is no such key here.
+    """
+    account_id, key = auth.current_account_id(), keys.find(connection, text) if text.isalnum() else None
+    if key is None or key.account_id != account_id:
+        label = _match_label(text)
+        name, beginning = label.groups() if label else (text, "")
+        key = keys.find_named(connection, account_id, name, beginning=beginning)
+    if key is None:
+        raise not_found("key", text)
+    return key
 
 
-def name_keys(connection: Connection, listed: Sequence[Key], parts: Sequence[Part]) -> dict[str, str]:
-    """Return the keys' names by id, deleted keys' too."""
-    names = {key.id: key.name for key in listed}
-    for part in parts:
-        if part.group not in names:
-            names[part.group] = name_of(require_own(connection, part.group))
-    return names
+def offered(connection: Connection) -> list[Key]:
+    """Return the keys that a page offers to choose from, the oldest first."""
+    return keys.list_keys(connection, auth.current_account_id(), limit=OFFERED_MAX)
 
 
-def name_of(key: Key) -> str:
-    """Return a key's name, and whether it is deleted."""
-    return f"{key.name} (deleted)" if key.status == "deleted" else key.name
+def names(connection: Connection, key_ids: Collection[str], *, account_id: str | None = None) -> dict[str, str]:
+    """Return the keys' names by id, deleted keys' too; `account_id` where no request says it any more."""
+    found = keys.find_many(connection, account_id or auth.current_account_id(), set(key_ids))
+    return {key.id: f"{key.name} (deleted)" if key.status == "deleted" else key.name for key in found}
 
 
 def labels(listed: Sequence[Key]) -> dict[str, str]:
-    """Return the keys' ids by label: the name, with the key's beginning where several have it."""
+    """Return the keys' labels by id: the name, with the key's beginning where several have it."""
     times = Counter(key.name for key in listed)
     return {
-        key.name if times[key.name] == 1 else f"{key.name} (kg_{key.environment}_{key.id[:4]}…)": key.id
+        key.id: key.name if times[key.name] == 1 else f"{key.name} (kg_{key.environment}_{key.id[:4]}…)"
         for key in listed
     }
-
-
-def id_of(text: str, known: Mapping[str, str]) -> str:
-    """Return the id that a label stands for; what is no label is taken for an id."""
-    return known.get(text, text)

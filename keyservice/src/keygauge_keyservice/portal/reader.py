@@ -28,6 +28,7 @@ FORMATS = {
     "ja": "2026/01/31 18:00 · 1,234.56",
     "zh_Hans": "2026年1月31日 18:00 · 1,234.56",
 }
+_HALF_DAY_H = 12
 _ZONE_COOKIE = "keygauge_zone"
 _NO_PREFERENCES = Preferences(None, None)
 
@@ -55,6 +56,14 @@ def locale() -> Locale:
 def is_english() -> bool:
     """Tell whether numbers and times are written in the plain English way, which needs no tables."""
     return str(locale()) == ENGLISH
+
+
+def is_12h() -> bool:
+    """Tell whether the reader's clock counts to twelve: by choice, else as the format has it."""
+    hours = _preferences().hours if has_request_context() else None
+    if hours is not None:
+        return hours == _HALF_DAY_H
+    return not is_english() and "h" in locale().time_formats["short"].pattern
 
 
 @cache

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from flask import request, url_for
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.portal import auth, date_range, own_keys, reader
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
@@ -33,6 +34,7 @@ class View:
     bucket: Bucket
     chart: str
     filters: Mapping[str, str]
+    key: Key | None  # of the filters
 
     @property
     def query(self) -> dict[str, str]:
@@ -50,15 +52,20 @@ class View:
         return f"{url_for('portal.usage.show')}?{urlencode(parts)}"
 
 
-def read_view(now: datetime, labels: Mapping[str, str]) -> View:
-    """Read what the address asks for; keys are given by id or by a label of `labels`."""
+def read_view(connection: Connection, now: datetime) -> View:
+    """Read what the address asks for; keys are given by id, name or label.
+
+    Raises:
+        Problem: 404, there is no such key here.
+    """
     given = request.args
     shown = date_range.read(given, now=now, zone=reader.zone())
     filters = {
         name: text[:_TEXT_LENGTH_MAX] for name in FILTERS if (text := given.get(name, "").strip()) and "\0" not in text
     }
-    if "key" in filters:
-        filters["key"] = own_keys.id_of(filters["key"], labels)
+    key = own_keys.require_chosen(connection, filters["key"]) if "key" in filters else None
+    if key:
+        filters["key"] = key.id
     return View(
         shown=shown,
         metric=_one_of({*METRICS, "credits"}, given.get("metric"), "requests"),
@@ -66,18 +73,15 @@ def read_view(now: datetime, labels: Mapping[str, str]) -> View:
         bucket=next((one for one in shown.buckets if one == given.get("bucket")), shown.bucket),
         chart=_one_of(CHARTS, given.get("chart"), "bars"),
         filters=filters,
+        key=key,
     )
 
 
-def select(connection: Connection, view: View) -> Selection:
-    """Return the calls that a view counts; the key must be the account's own.
-
-    Raises:
-        Problem: 404, there is no such key here.
-    """
+def select(view: View) -> Selection:
+    """Return the calls that a view counts."""
     selection = Selection(account_id=auth.current_account_id(), start=view.shown.start, end=view.shown.end)
-    if "key" in view.filters:
-        selection["key_id"] = own_keys.require_own(connection, view.filters["key"]).id
+    if view.key:
+        selection["key_id"] = view.key.id
     if "model" in view.filters:
         selection["model"] = view.filters["model"]
     if "route" in view.filters:

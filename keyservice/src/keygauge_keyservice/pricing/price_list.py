@@ -34,12 +34,18 @@ def find(
     model: str | None = None,
     *,
     source: Source | None = None,
+    account_id: str | None = None,
     has_past: bool = False,
     now: datetime | None = None,
 ) -> list[Entry]:
-    """Return the prices of the models whose name contains a text, by model, own ones first."""
+    """Return the prices of the models whose name contains a text, by model, own ones first.
+
+    `account_id`: those that hold for this account; None: everyone's.
+    """
     now = now or datetime.now(UTC)
     mine = own_prices.list_prices(connection) if source != "public" else []
+    if account_id is not None:
+        mine = [price for price in mine if price.account_id in {None, account_id}]
     entries = [_own(price) for price in (mine if has_past else _in_force(mine, now))]
     if source != "own":
         entries += _public(now)

@@ -11,7 +11,7 @@ from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
 from keygauge_keyservice.serving.visitor import address, visitor
 
 _HEARTBEAT_PATH = "/v1/heartbeat"
-REPLICA_PATHS = frozenset((_HEARTBEAT_PATH, "/v1/events", "/v1/reports"))
+REPLICA_PATHS = frozenset((_HEARTBEAT_PATH, "/v1/events", "/v1/reports", "/v1/key-status"))
 _HEALTH_PATHS = frozenset(("/healthz", "/readyz"))  # a balancer must not take the service away because pages are slow
 AT_ONCE = 4  # of one visitor
 _LINE_MAX = 100

@@ -5,6 +5,7 @@ Many are answered in one transaction, with as many statements as one of them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from keygauge_keyservice.sync import key_entries, told_keys
 
 _MS_US = 1_000
 _SOON_MS = 1_000
+_PLAN_KEYS_MAX = 1_000  # of a changed plan, told to a replica that does not take plans; with more it starts afresh
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ def answer(
 ) -> list[HeartbeatAnswer]:
     """Apply heartbeats, each of another replica, in the caller's transaction and return the protocol's answers."""
     alive = replicas.see(connection, [one.message for one in received], lock_timeout_ms=lock_timeout_ms)
-    # Before the entries, so that those are at least as new.
-    changes = change_feed.read_all(connection, [(one.message.cursor, one.message.epoch) for one in received])
+    # Before entries and plans, so that those are at least as new.
+    changes = _changes(connection, received)
     found = _find(connection, received, peppers)
     told = _told(connection, received, changes, found)
     entries = key_entries.load(connection, list({key for keys in told for key in keys}))
+    plans = _plans(connection, received, changes)  # after the entries: a replica takes them in this order
     # Before rows of limits are locked.
     rates = _prices(connection, received, prices)
     leased = leases.exchange(connection, [_asked(one) for one in received], alive=alive)
@@ -67,13 +70,16 @@ def answer(
             found=items,
             unknown=_unknown(one.message, items),
             keys=[entries[key_id] for key_id in key_ids if key_id in entries],
+            plans=plan,
             prices=rate,
             held=[held(item) for item in lease.kept],
             grants=[grant(item) for item in lease.granted if item.lease_id is not None],
             denials=[denial(item) for item in lease.granted if item.lease_id is None],
             wanted=list(lease.wanted),
         )
-        for one, change, items, key_ids, rate, lease in zip(received, changes, found, told, rates, leased, strict=True)
+        for one, change, items, key_ids, plan, rate, lease in zip(
+            received, changes, found, told, plans, rates, leased, strict=True
+        )
     ]
 
 
@@ -110,6 +116,37 @@ def _told(
     return [
         {item.key for item in items} | (known[one.service].intersection(change.key_ids) if change.key_ids else set())
         for one, change, items in zip(received, changes, found, strict=True)
+    ]
+
+
+def _changes(connection: Connection, received: Sequence[Received]) -> list[Changes]:
+    """Return what each replica has not seen; of a changed plan, one that does not take plans is told the keys."""
+    changes = change_feed.read_all(connection, [(one.message.cursor, one.message.epoch) for one in received])
+    return [
+        change if one.message.plans or not change.plan_ids else _by_key(connection, one.service, change)
+        for one, change in zip(received, changes, strict=True)
+    ]
+
+
+def _by_key(connection: Connection, service: str | None, change: Changes) -> Changes:
+    key_ids = told_keys.of_plans(connection, service, change.plan_ids, most=_PLAN_KEYS_MAX + 1)
+    if len(key_ids) > _PLAN_KEYS_MAX:
+        return dataclasses.replace(change, key_ids=[], plan_ids=[], afresh=True)
+    return dataclasses.replace(change, key_ids=list({*change.key_ids, *key_ids}), plan_ids=[])
+
+
+def _plans(
+    connection: Connection, received: Sequence[Received], changes: Sequence[Changes]
+) -> list[list[protocol.PlanEntry]]:
+    """Return the plans that each replica is told: of those changed what its service knows keys of."""
+    changed: dict[str | None, set[str]] = {}
+    for one, change in zip(received, changes, strict=True):
+        changed.setdefault(one.service, set()).update(change.plan_ids)
+    known = {service: told_keys.plans_of(connection, service, ids) for service, ids in changed.items()}
+    entries = key_entries.load_plans(connection, sorted(set().union(*known.values())))
+    return [
+        [entries[plan_id] for plan_id in change.plan_ids if plan_id in known[one.service] and plan_id in entries]
+        for one, change in zip(received, changes, strict=True)
     ]
 
 

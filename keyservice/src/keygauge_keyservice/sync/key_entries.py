@@ -1,13 +1,13 @@
-"""What replicas know of a key: found by its digest, and written as the protocol's key entry."""
+"""What replicas know of keys and plans: found by a digest, and written as the protocol's entries."""
 
 from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from keygauge.protocol import Found, KeyEntry, LimitTerms, LookUp, Secret
+from keygauge.protocol import Found, KeyEntry, LimitTerms, LookUp, PlanEntry, Secret
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.secret import PepperError, Peppers
@@ -49,15 +49,23 @@ def load(connection: Connection, key_ids: Sequence[str]) -> dict[str, KeyEntry]:
             **row,
             secrets=secrets.get(row["id"], []),
             limits=[
-                *(_terms(limit, account_id=row["account"], key_id=row["id"]) for limit in limits.get(row["plan"], [])),
-                *(
-                    _terms(limit, account_id=row["account"], key_id=row["id"], is_own=True)
-                    for limit in own.get(row["id"], [])
-                ),
+                *(_terms(limit, owner=_owner(limit, row)) for limit in limits.get(row["plan"], [])),
+                *(_terms(limit, owner=_owner(limit, row), is_own=True) for limit in own.get(row["id"], [])),
             ],
         )
         for row in rows
     }
+
+
+def load_plans(connection: Connection, plan_ids: Sequence[str]) -> dict[str, PlanEntry]:
+    """Return what all keys of some plans share, by the plans' ids."""
+    if not plan_ids:
+        return {}
+    rows = connection.execute(
+        "/* entries.load_plans */ SELECT id, providers FROM plan WHERE id = ANY(%s)", (list(plan_ids),)
+    ).fetchall()
+    limits = definitions.of_plans(connection, plan_ids)
+    return {row["id"]: PlanEntry(limits=[_terms(limit) for limit in limits.get(row["id"], [])], **row) for row in rows}
 
 
 def _match(wanted: LookUp, secrets: Sequence[dict[str, Any]], peppers: Peppers) -> Found | None:
@@ -87,9 +95,13 @@ def _secrets(connection: Connection, key_ids: Sequence[str]) -> dict[str, list[S
     return secrets
 
 
-def _terms(limit: definitions.Limit, *, account_id: str, key_id: str, is_own: bool = False) -> LimitTerms:
+def _owner(limit: definitions.Limit, key: Mapping[str, Any]) -> str:
+    return f":{key['account'] if limit.subject == 'account' else key['id']}"
+
+
+def _terms(limit: definitions.Limit, *, owner: str = "", is_own: bool = False) -> LimitTerms:
     return LimitTerms(
-        id=f"{limit.id}:{account_id if limit.subject == 'account' else key_id}",
+        id=f"{limit.id}{owner}",
         name=limit.name,
         unit=limit.unit,
         amount=limit.amount,

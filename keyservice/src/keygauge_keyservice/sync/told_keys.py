@@ -29,6 +29,31 @@ def of(connection: Connection, service: str | None, key_ids: Sequence[str]) -> l
     return [row["key_id"] for row in rows]
 
 
+def plans_of(connection: Connection, service: str | None, plan_ids: Collection[str]) -> set[str]:
+    """Return those of some plans of which a service was told of a key."""
+    if service is None or not plan_ids:
+        return set(plan_ids)
+    rows = connection.execute(
+        "/* told_keys.plans_of */ SELECT plan_id FROM unnest(%s::text[]) AS asked (plan_id) CROSS JOIN LATERAL ("
+        "SELECT FROM account JOIN key ON key.account_id = account.id JOIN told_key ON told_key.key_id = key.id "
+        "WHERE account.plan_id = asked.plan_id AND told_key.service = %s LIMIT 1) AS told",
+        (list(plan_ids), service),
+    )
+    return {row["plan_id"] for row in rows}
+
+
+def of_plans(connection: Connection, service: str | None, plan_ids: Collection[str], *, most: int) -> list[str]:
+    """Return keys of some plans that a service was told of, `most` at most."""
+    rows = connection.execute(
+        "/* told_keys.of_plans */ SELECT key.id FROM key JOIN account ON account.id = key.account_id "
+        "WHERE account.plan_id = ANY(%(plans)s) AND key.status <> 'deleted' AND (%(service)s::text IS NULL OR "
+        "EXISTS (SELECT FROM told_key WHERE told_key.key_id = key.id AND told_key.service = %(service)s)) "
+        "LIMIT %(most)s",
+        {"plans": list(plan_ids), "service": service, "most": most},
+    )
+    return [row["id"] for row in rows]
+
+
 def accounts_of(connection: Connection, service: str | None, account_ids: Collection[str]) -> set[str]:
     """Return those of some accounts of which a service was told of a key."""
     if service is None:

@@ -72,6 +72,7 @@ class LoggedCall:
     limit_name: str | None
     trace_id: str | None
     details: dict[str, int] | None  # of other kinds of use, by kind
+    requested_model: str | None  # as the request named it; `model` is what it counts for
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Page:
 _COLUMNS = """id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us,
     request_bytes, response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
     cache_write_tokens, reasoning_tokens, usage_status, cost_nanousd, price_version, outcome, limit_name, trace_id,
-    details"""
+    details, requested_model"""
 _PAGE = f"""/* calls.page */
 SELECT {_COLUMNS}
 FROM event
@@ -118,8 +119,8 @@ AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
 AND (%(route)s::text IS NULL OR route = %(route)s
     OR (%(is_partial)s AND position(lower(%(route)s) IN lower(route)) > 0))
 AND (%(status_from)s::smallint IS NULL OR status BETWEEN %(status_from)s AND %(status_to)s)
-AND (%(model)s::text IS NULL OR model = %(model)s
-    OR (%(is_partial)s AND position(lower(%(model)s) IN lower(model)) > 0))
+AND (%(model)s::text IS NULL OR %(model)s IN (model, requested_model)
+    OR (%(is_partial)s AND position(lower(%(model)s) IN lower(concat_ws(' ', model, requested_model))) > 0))
 AND (%(ip)s::text IS NULL OR ip = %(ip)s OR (%(is_partial)s AND starts_with(ip, %(ip)s)))
 AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
 AND (%(edge_id)s::uuid IS NULL OR (time, id) >= (%(edge_time)s::timestamptz, %(edge_id)s))

@@ -47,6 +47,7 @@ JOIN usage_kind ON usage_kind.length_s = cover.length_s AND bucket >= cover.firs
 WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
 AND (%(key)s::text IS NULL OR key_id = %(key)s) AND (%(route)s::text IS NULL OR route = %(route)s)
 AND (%(model)s::text IS NULL OR model = %(model)s)
+AND (%(only)s::text[] IS NULL OR {first} = ANY(%(only)s))
 GROUP BY 1, 2, 3 HAVING sum(cover.sign * count) > 0
 ORDER BY 4 DESC, 3""")
 
@@ -56,12 +57,14 @@ def find_kinds(
 ) -> dict[tuple[int, Names], dict[str, int]]:
     """Return the counts by kind, of each span (its index) and group that has any; the largest come first."""
     covers = list(chain.from_iterable(((n, cover) for cover in cut(*span, LENGTHS_S)) for n, span in enumerate(spans)))
-    query = _FIND.format(names=sql.SQL(", ").join(COLUMNS[name] for name in question.group_by))
+    names = [COLUMNS[name] for name in question.group_by]
+    query = _FIND.format(names=sql.SQL(", ").join(names), first=names[0] if names else sql.NULL)
     values = {
         "account_id": question.account_id,
         "key": question.key,
         "route": question.route,
         "model": question.model,
+        "only": None if question.only is None else list(question.only),
         "spans": [number for number, _ in covers],
         "firsts": [cover.first for _, cover in covers],
         "lasts": [cover.last for _, cover in covers],

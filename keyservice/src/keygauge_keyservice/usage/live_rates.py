@@ -40,7 +40,8 @@ _RATES = """/* pace.rates */
 SELECT plan_limit.name, unit, amount, window_s, route, model FROM plan_limit
 WHERE window_s IS NOT NULL AND CASE WHEN %(key_id)s::text IS NULL
     THEN subject = 'account' AND plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s)
-    ELSE subject = 'key' AND (key_id = %(key_id)s OR plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s))
+    ELSE subject = 'key' AND (key_id = (SELECT id FROM key WHERE id = %(key_id)s AND account_id = %(account_id)s)
+        OR plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s))
     END
 ORDER BY plan_limit.name"""
 _COUNT = """/* pace.count */

@@ -123,17 +123,19 @@ class Question:
 
 
 @dataclass(frozen=True)
-class _Buckets:
+class Buckets:
     """The buckets of time covers: of each its span, first moment (unix seconds), length and sign."""
 
     rows: Sequence[tuple[int, int, int, int]]
 
     @property
     def lengths_s(self) -> set[int]:
+        """Their lengths."""
         return {length_s for _, _, length_s, _ in self.rows}
 
     @cached_property
     def moments(self) -> list[datetime]:
+        """Their first moments in order."""
         return [_moment(first_s) for first_s in sorted({first_s for _, first_s, _, _ in self.rows})]
 
     @property
@@ -144,11 +146,11 @@ class _Buckets:
             return False
         return moments[-1] - moments[0] == timedelta(seconds=min(lengths_s)) * (len(moments) - 1)
 
-    def by_length(self) -> list[_Buckets]:
+    def by_length(self) -> list[Buckets]:
         """Return what one statement each asks for: all, or those of one length."""
         if len(self.rows) <= _TOGETHER:
             return [self] if self.rows else []
-        return [_Buckets([row for row in self.rows if row[2] == length_s]) for length_s in sorted(self.lengths_s)]
+        return [Buckets([row for row in self.rows if row[2] == length_s]) for length_s in sorted(self.lengths_s)]
 
 
 def find_sums(
@@ -159,14 +161,15 @@ def find_sums(
         (_aggregate_query, [item for item in time_covers if question.is_in_aggregate(item[1])]),
         (_rollup_query, [item for item in time_covers if not question.is_in_aggregate(item[1])]),
     ):
-        for buckets in _buckets(part).by_length():
+        for buckets in buckets_of(part).by_length():
             query = make_query(question, _IN_ROW if buckets.are_in_row else _APART)
-            for row in connection.execute(query, _parameters(question, buckets), prepare=False):
+            for row in connection.execute(query, parameters_of(question) | bucket_parameters(buckets), prepare=False):
                 yield row.pop("number"), tuple(row.pop("names")), row
 
 
-def _buckets(part: Sequence[tuple[int, TimeCover]]) -> _Buckets:
-    return _Buckets(
+def buckets_of(part: Sequence[tuple[int, TimeCover]]) -> Buckets:
+    """Return the buckets of time covers with the numbers of their spans."""
+    return Buckets(
         [
             (number, first_s, time_cover.length_s, time_cover.sign)
             for number, time_cover in part
@@ -188,42 +191,39 @@ def merge(sums: Sums, other: Mapping[str, Any]) -> None:
 
 
 def _aggregate_query(question: Question, when: sql.SQL) -> sql.Composed:
-    inside, part = question.cut or (None, _STATUS)
-    columns = {"account": COLUMNS["account"], inside: sql.SQL("inside"), part: sql.SQL("part")}
-    names = [columns[name] for name in question.group_by]
-    return _QUERY.format(
-        title=sql.SQL("usage.usage_aggregates"),
-        names=sql.SQL(", ").join(names),
-        sums=_AGGREGATE_SUMS,
-        table=sql.Identifier("usage_aggregate"),
-        same_bucket=_SAME_AGGREGATE,
-        when=when,
-        selected=_selected(question, names, _FROM_AGGREGATE),
-    )
+    return _write(question, when, "usage.usage_aggregates", _AGGREGATE_SUMS, is_aggregate=True)
 
 
 def _rollup_query(question: Question, when: sql.SQL) -> sql.Composed:
-    names = [COLUMNS[name] for name in question.group_by]
-    return _QUERY.format(
-        title=sql.SQL("usage.rollups"),
-        names=sql.SQL(", ").join(names),
-        sums=_ROLLUP_SUMS,
-        table=sql.Identifier("rollup"),
-        same_bucket=_SAME_ROLLUP,
-        when=when,
-        selected=_selected(question, names, _FROM_ROLLUP),
-    )
+    return _write(question, when, "usage.rollups", _ROLLUP_SUMS, is_aggregate=False)
 
 
-def _selected(question: Question, names: Sequence[sql.SQL], selected: sql.Composable) -> sql.Composable:
-    if question.only is None:
-        return selected
-    return sql.SQL("{} AND {} = ANY(%(only)s::text[])").format(selected, names[0])
+def _write(question: Question, when: sql.SQL, title: str, sums: sql.Composable, *, is_aggregate: bool) -> sql.Composed:
+    parts = table_of(question, is_aggregate=is_aggregate)
+    return _QUERY.format(title=sql.SQL(title), names=parts.pop("name"), sums=sums, when=when, **parts)
 
 
-def _parameters(question: Question, buckets: _Buckets) -> dict[str, Any]:
+def table_of(question: Question, *, is_aggregate: bool) -> dict[str, sql.Composable]:
+    """Return the parts of a statement that differ between usage aggregates and roll-ups, by their names in it."""
+    columns = COLUMNS
+    if is_aggregate:
+        inside, part = question.cut or (None, _STATUS)
+        columns = {"account": COLUMNS["account"], inside: sql.SQL("inside"), part: sql.SQL("part")}  # type: ignore[dict-item]
+    names = [columns[name] for name in question.group_by]
+    selected: sql.Composable = _FROM_AGGREGATE if is_aggregate else _FROM_ROLLUP
+    if question.only is not None:
+        selected = sql.SQL("{} AND {} = ANY(%(only)s::text[])").format(selected, names[0])
+    return {
+        "name": sql.SQL(", ").join(names),
+        "table": sql.Identifier("usage_aggregate" if is_aggregate else "rollup"),
+        "same_bucket": _SAME_AGGREGATE if is_aggregate else _SAME_ROLLUP,
+        "selected": selected,
+    }
+
+
+def parameters_of(question: Question) -> dict[str, Any]:
+    """Return what a question gives to every statement."""
     inside, name = question.cut or (None, "")
-    spans, firsts, lengths_s, signs = (list(column) for column in zip(*buckets.rows, strict=True))
     return {
         "account_id": question.account_id,
         "key": question.key,
@@ -232,6 +232,13 @@ def _parameters(question: Question, buckets: _Buckets) -> dict[str, Any]:
         "breakdown": f"{inside}>{name}" if inside else name,
         "inside": question.filters.get(inside) if inside else "",
         "only": None if question.only is None else list(question.only),
+    }
+
+
+def bucket_parameters(buckets: Buckets) -> dict[str, Any]:
+    """Return what the buckets give to one."""
+    spans, firsts, lengths_s, signs = (list(column) for column in zip(*buckets.rows, strict=True))
+    return {
         "spans": spans,
         "firsts": [_moment(first_s) for first_s in firsts],
         "lengths": lengths_s,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from heapq import nsmallest
 from itertools import pairwise
 from typing import NotRequired, TypeAlias, TypedDict, Unpack
 
@@ -18,6 +18,7 @@ from keygauge_keyservice.usage import buckets
 from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.kinds import find_kinds
 from keygauge_keyservice.usage.query import Grouping, Names, Question, Sums, find_sums, merge
+from keygauge_keyservice.usage.ranking import Order, Ranking, find_ranking
 from keygauge_keyservice.usage.sums import DetailedSums, UsageSums
 from keygauge_keyservice.usage.time_cover import cut
 
@@ -25,6 +26,7 @@ GroupBy: TypeAlias = Grouping | Sequence[Grouping]
 """One dimension, or several."""
 
 POINTS_MAX = 20_000
+_GROUPS_MAX = 1_000_000  # of a file
 RANGE_MAX = timedelta(days=3660)
 _YEAR_MIN, _YEAR_MAX = 2000, 2999
 _BUCKET_LENGTHS = {
@@ -96,6 +98,14 @@ class Part(DetailedSums):
         return self.names[0]
 
 
+@dataclass(frozen=True)
+class Top:
+    """The groups that have the most of something, in that order, and how many groups there are."""
+
+    parts: Sequence[Part]
+    groups: int
+
+
 def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     """Add up all selected calls."""
     start, end = quarters(selection["start"], selection["end"])
@@ -109,24 +119,44 @@ def breakdown(
     *,
     by: GroupBy,
     only: Sequence[str] | None = None,
-    most: int | None = None,
     **selection: Unpack[Selection],
 ) -> list[Part]:
     """Add up the selected calls by group, those with the most calls first.
 
-    `only` keeps these groups of the first dimension, and `most` so many groups at most.
+    `only` keeps these groups of the first dimension.
 
     Raises:
-        UsageError: the groups are too many, where no `most` is given.
+        UsageError: the groups are too many.
     """
     span = quarters(selection["start"], selection["end"])
     found = _add_up(connection, selection, [span], group_by=_dimensions(by), only=only)
-    if most is not None and len(found) > most:
-        found = dict(nsmallest(most, found.items(), key=lambda item: (-item[1]["requests"], item[0][1])))
     if len(found) > POINTS_MAX:
         raise UsageError(f"that is {len(found)} groups, more than {POINTS_MAX}: narrow it or tell less apart")
     parts = [Part.from_row(sums, names=names, details=_details(sums)) for (_, names), sums in found.items()]
     return sorted(parts, key=lambda part: (-part.requests, part.names))
+
+
+def top(
+    connection: Connection,
+    *,
+    by: Grouping,
+    most: int,
+    order: Order = "requests",
+    least: int = 0,
+    **selection: Unpack[Selection],
+) -> Top:
+    """Add up the selected calls of the groups that have the most of something: as fast for very many groups.
+
+    Groups with less than `least` of it are left out and not counted.
+    """
+    found = _rank(connection, selection, by, order=order, most=most, least=least)
+    parts = {part.group: part for part in breakdown(connection, by=by, only=found.names, **selection)}
+    return Top([parts[name] for name in found.names if name in parts], found.groups)
+
+
+def rank(connection: Connection, *, by: Grouping, **selection: Unpack[Selection]) -> Sequence[str]:
+    """Return the names of all groups, those with the most calls first: for files, which have them all."""
+    return _rank(connection, selection, by, most=_GROUPS_MAX).names
 
 
 def series(
@@ -197,7 +227,37 @@ def _add_up(
     only: Sequence[str] | None = None,
 ) -> dict[tuple[int, Names], Sums]:
     """Return the sums by span (its index) and group; a group without a call in a span is left out."""
-    question = Question(
+    question = _question(selection, group_by, only)
+    time_covers = [
+        (number, time_cover) for number, span in enumerate(spans) for time_cover in cut(*span, question.lengths_s)
+    ]
+    found: dict[tuple[int, Names], Sums] = {}
+    with _bounded():
+        for number, names, sums in find_sums(connection, question, time_covers):
+            if (number, names) in found:
+                merge(found[number, names], sums)
+            else:
+                found[number, names] = sums
+    found = {pair: sums for pair, sums in found.items() if sums["requests"]}
+    for pair, details in find_kinds(connection, question, spans).items():
+        if pair in found:
+            found[pair]["details"] = details
+    return found
+
+
+def _rank(
+    connection: Connection, selection: Selection, by: Grouping, *, most: int, order: Order = "requests", least: int = 0
+) -> Ranking:
+    start, end = quarters(selection["start"], selection["end"])
+    question = _question(selection, (by,))
+    with _bounded():
+        return find_ranking(
+            connection, question, cut(start, end, question.lengths_s), order=order, most=most, least=least
+        )
+
+
+def _question(selection: Selection, group_by: tuple[Grouping, ...], only: Sequence[str] | None = None) -> Question:
+    return Question(
         account_id=selection["account_id"],
         key=selection.get("key_id"),
         route=selection.get("route"),
@@ -205,25 +265,17 @@ def _add_up(
         group_by=group_by,
         only=None if only is None else tuple(only),
     )
-    time_covers = [
-        (number, time_cover) for number, span in enumerate(spans) for time_cover in cut(*span, question.lengths_s)
-    ]
-    found: dict[tuple[int, Names], Sums] = {}
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Say what to ask instead of a question that takes too long."""
     try:
-        for number, names, sums in find_sums(connection, question, time_covers):
-            if (number, names) in found:
-                merge(found[number, names], sums)
-            else:
-                found[number, names] = sums
+        yield
     except psycopg.errors.QueryCanceled as error:
         raise UsageError(
             "that takes too long to add up: give a shorter range, narrow it, or tell less apart"
         ) from error
-    found = {pair: sums for pair, sums in found.items() if sums["requests"]}
-    for pair, details in find_kinds(connection, question, spans).items():
-        if pair in found:
-            found[pair]["details"] = details
-    return found
 
 
 def _bound_points(start: datetime, end: datetime, bucket: Bucket, *, groups: int) -> None:

@@ -1,4 +1,4 @@
-"""Who may call: bearer tokens of operators and of the metered services' replicas."""
+"""Who may call: bearer tokens of operators, of accounts and of the metered services' replicas."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import ParamSpec, TypeVar
 
 from flask import g, request
 
-from keygauge_keyservice.accounts.tokens import Kind, Scope
-from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.accounts.token_book import is_of_account
+from keygauge_keyservice.accounts.tokens import Kind, Scope, Token
+from keygauge_keyservice.errors import Problem, not_found
+from keygauge_keyservice.web.confinement import confine
 from keygauge_keyservice.web.context import services
 
 OPERATOR = "operator"  # the actor of changes made with the environment's admin token
 
 _READS = frozenset(("GET", "HEAD"))
 _QUESTIONS = frozenset(("api_usage_query",))  # POST, but they change nothing
+_EVERY_WRITE = frozenset(("all", "manage"))  # an account's views are all that `manage` gets to
 _WRITES: dict[Scope, frozenset[str]] = {  # the blueprints that a scope may change
     "read": frozenset(),
     "keys": frozenset(("api_keys", "api_key_limits")),
@@ -35,6 +38,7 @@ class Caller:
     kind: Kind
     name: str | None = None
     scope: Scope = "all"
+    account_id: str | None = None  # that it is confined to
 
 
 def operator_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -46,6 +50,43 @@ def operator_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
         return view(*args, **kwargs)
 
     return guarded
+
+
+def owners_too(view: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Let an admin token call a view, and an account's own token where the path names nothing of others.
+
+    What the view reads beside its path goes through `own_account`.
+    """
+
+    @wraps(view)
+    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        caller = _require("admin", "account")
+        _require_scope(caller)
+        if caller.account_id is not None and request.view_args:
+            with services().connection() as connection:
+                confine(connection, caller.account_id, request.view_args)
+        return view(*args, **kwargs)
+
+    return guarded
+
+
+def own_account(given: str | None) -> str | None:
+    """Return the account that a request is about: what operators ask for, or else the token's own.
+
+    Raises:
+        Problem: 404, a token asks for another account than its own.
+    """
+    own = _caller().account_id
+    if own is None:
+        return given
+    if given not in {None, own}:
+        raise not_found("account", str(given))
+    return own
+
+
+def is_operator() -> bool:
+    """Tell whether an operator acts, who may lift what operators set."""
+    return _caller().account_id is None
 
 
 def replica_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -72,8 +113,10 @@ def require_reader() -> None:
 
 def actor() -> str:
     """Return who acts, for the audit log."""
-    name = _caller().name
-    return OPERATOR if name is None else f"token {name}"
+    caller = _caller()
+    if caller.name is None:
+        return OPERATOR
+    return f"token {caller.name}" if caller.account_id is None else f"account token {caller.name}"
 
 
 def service() -> str | None:
@@ -87,8 +130,11 @@ def _caller() -> Caller:
 
 
 def _require(*kinds: Kind) -> Caller:
-    caller = next((one for one in _callers() if one.kind in kinds), None)
+    callers = _callers()
+    caller = next((one for one in callers if one.kind in kinds), None)
     if caller is None:
+        if "admin" in kinds and any(one.kind == "account" for one in callers):
+            raise Problem(403, "token_scope", "Only operators may do this; the token is an account's.")
         raise _unauthorized()
     g.caller = caller
     return caller
@@ -112,16 +158,32 @@ def _callers() -> list[Caller]:
     found = [Caller(kind) for kind, token in known.items() if hmac.compare_digest(given.encode(), token.encode())]
     if scheme.lower() != "bearer":
         return []
-    if not found and (token := services().tokens.find(given)) is not None:
-        found = [Caller(token.kind, token.name, token.scope)]
+    if not found and (token := _find(given)) is not None:
+        found = [Caller(token.kind, token.name, token.scope, token.account_id)]
     return found
+
+
+def _find(given: str) -> Token | None:
+    """Return the valid token that was given; one that looks like an account's is looked up, a bounded number of times.
+
+    Raises:
+        Problem: 429, too many from this address do not exist.
+    """
+    token = services().tokens.find(given)
+    if token is not None or not is_of_account(given):
+        return token
+    services().guesses.admit(request.remote_addr)
+    token = services().tokens.look_up(given)
+    if token is None:
+        services().guesses.count(request.remote_addr)
+    return token
 
 
 def _require_scope(caller: Caller) -> None:
     if (
         request.method in _READS
         or request.blueprint in _QUESTIONS
-        or caller.scope == "all"
+        or caller.scope in _EVERY_WRITE
         or request.blueprint in _WRITES[caller.scope]
     ):
         return

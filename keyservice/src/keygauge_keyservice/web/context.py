@@ -14,7 +14,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 
 from keygauge.protocol import HeartbeatAnswer
 from keygauge_keyservice.accounts.oidc import SignOn
-from keygauge_keyservice.accounts.tokens import TokenBook
+from keygauge_keyservice.accounts.token_book import TokenBook
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection, Pool
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
@@ -22,6 +22,7 @@ from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.sync import heartbeat
 from keygauge_keyservice.sync.heartbeat import Received
 from keygauge_keyservice.sync.heartbeat_queue import HeartbeatQueue
+from keygauge_keyservice.web.guess_throttle import GuessThrottle
 
 _NAME = "keygauge"
 
@@ -52,8 +53,13 @@ class Context:
 
     @cached_property
     def tokens(self) -> TokenBook:
-        """The tokens of services and operators, as this process knows them."""
-        return TokenBook(self.replica_connection)
+        """The tokens, as this process knows them."""
+        return TokenBook(self.replica_connection, self.connection, notes_use=not self.settings.read_only)
+
+    @cached_property
+    def guesses(self) -> GuessThrottle:
+        """What bounds the credentials that do not exist."""
+        return GuessThrottle()
 
     @cached_property
     def heartbeats(self) -> HeartbeatQueue:

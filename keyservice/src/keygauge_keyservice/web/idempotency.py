@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid
+from keygauge_keyservice.web.bearer_auth import own_account
 from keygauge_keyservice.web.context import services
 
 KEPT_S = 86_400
@@ -32,7 +33,8 @@ def idempotent(view: Callable[_P, Response]) -> Callable[_P, Response]:
             return view(*args, **kwargs)
         if not (1 <= len(key) <= _LENGTH_MAX and key.isascii() and key.isprintable()):
             raise invalid(FieldError("Idempotency-Key", "wrong_text", f"give 1 to {_LENGTH_MAX} printable characters"))
-        name = hashlib.sha256(f"{request.method} {request.path}\n{key}".encode()).digest()
+        whose = own_account(None) or ""  # nobody is answered as another account was
+        name = hashlib.sha256(f"{whose}{request.method} {request.path}\n{key}".encode()).digest()
         with services().connection() as connection:  # committed before the write: two at once cannot both begin
             earlier = _claim(connection, name, hashlib.sha256(request.get_data()).digest())
         if earlier is not None:

@@ -24,16 +24,27 @@ def require_key(connection: Connection) -> Key:
     """Return the key whose token the request carries, as `Authorization: Bearer` or `x-api-key`.
 
     Raises:
-        Problem: 401, no such key works; 403, it may not be used from this address.
+        Problem: 401, no such key works; 403, it may not be used from this address; 429, too many were none.
     """
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
-    found = key_entries.look_up(connection, _wanted(token), services().settings.peppers)
+    return require_shown(connection, _wanted(token), request.remote_addr)
+
+
+def require_shown(connection: Connection, shown: list[LookUp], ip: str | None) -> Key:
+    """Return the key that a caller at an address showed.
+
+    Raises:
+        Problem: as above.
+    """
+    services().guesses.admit(ip)
+    found = key_entries.look_up(connection, shown, services().settings.peppers)
     key = keys.find(connection, found[0].key) if found else None
     if key is None:
+        services().guesses.count(ip)
         raise Problem(401, "unauthorized", "The API key is missing or incorrect.", headers=_CHALLENGE)
     _check(connection, key)
-    if not _is_allowed(request.remote_addr, key):
+    if not _is_allowed(ip, key):
         raise Problem(403, "ip_not_allowed", "This API key can't be used from this IP address.")
     return key
 

@@ -1,4 +1,6 @@
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -97,3 +99,23 @@ def test_calls_of_a_deleted_key_keep_its_name(signed_in, customer, record):
     record(customer, {})
     signed_in.post(f"/keys/{customer.key.id}/delete")
     assert customer.key.name in signed_in.get(f"/calls?{RANGE}").text
+
+
+def test_repeated_failures_are_told_together(signed_in, customer, record):
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+    failed = {"time_us": now_us, "status": 403, "error": "ip_not_allowed", "ip": "203.0.113.7"}
+    record(customer, *[failed] * 12, {"time_us": now_us, "status": 500}, {"time_us": now_us})
+    page = signed_in.get("/calls").text
+    assert f"12 x 403 ip_not_allowed from 203.0.113.7 with “{customer.key.name}”" in page
+    assert "x 500" not in page
+    assert "Repeated failures" not in signed_in.get("/calls?status=5xx").text
+
+
+def test_trace_leads_to_where_it_can_be_seen(app, signed_in, customer, record, monkeypatch):
+    record(customer, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)})
+    address = re.search(r'href="(/calls/[^"]+)"', signed_in.get("/calls").text)[1]
+    assert "https://" not in signed_in.get(address).text
+    context = app.extensions["keygauge"]
+    shown = replace(context.settings, trace_url="https://traces.example/{trace_id}?x=1")
+    monkeypatch.setitem(app.extensions, "keygauge", replace(context, settings=shown))
+    assert 'href="https://traces.example/0af7651916cd43dd8448eb211c80319c?x=1"' in signed_in.get(address).text

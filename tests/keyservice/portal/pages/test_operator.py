@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from keygauge_keyservice.accounts import accounts, members, plans
+from keygauge_keyservice.keys import keys
 from keygauge_keyservice.pricing import own_prices
 
 PASSWORD = "the operator's password"
@@ -76,10 +77,41 @@ def test_operator_looks_at_an_accounts_pages(operating, customer, stranger):
     keys_page = operating.get("/keys").text
     assert customer.key.name in keys_page
     assert stranger.key.name not in keys_page
-    assert operating.post(f"/keys/{customer.key.id}/status", {"status": "disabled"}).status_code == 303
     assert "op@example.com" in operating.get("/audit").text
     assert operating.post("/operator/leave", page="/").location == "/operator"
     assert operating.get("/keys").location == "/operator"
+
+
+def test_looking_on_changes_nothing(app, connection, operating, customer):
+    path = f"/operator/accounts/{customer.account.id}"
+    operating.post(f"{path}/look", page=path)
+    assert "Create key" not in operating.get("/keys").text
+    assert operating.get("/keys/new").status_code == 403
+    rules = [
+        rule for rule in app.url_map.iter_rules() if "POST" in rule.methods and rule.endpoint.startswith("portal.")
+    ]
+    own = ("portal.operator.", "portal.sign_in.", "portal.password.", "portal.invitation.", "portal.single_sign_on.")
+    changing = [rule for rule in rules if not rule.endpoint.startswith(own)]
+    assert len(changing) >= 15
+    for rule in changing:
+        address = re.sub(r"<int:[^>]+>", str(customer.member.id), rule.rule)
+        answer = operating.post(re.sub("<[^>]+>", customer.key.id, address), {"status": "disabled"}, page="/audit")
+        assert (answer.status_code, "read-only" in answer.text) == (403, True), rule.rule
+    assert keys.require(connection, customer.key.id).status == "active"
+    assert operating.post("/password/preferences", {"zone": "UTC"}, page="/password").status_code == 303
+
+
+def test_operator_invites_the_first_owner_and_locks_a_key(connection, operating, signed_in, customer, stranger):
+    path = f"/operator/accounts/{customer.account.id}"
+    page = operating.post(f"{path}/members", {"email": "grace@acme.example", "role": "owner"}, page=path).text
+    assert re.search(r"/invitation/[\w-]+", page)
+    assert (
+        operating.post(f"{path}/members", {"email": "x@acme.example", "role": "operator"}, page=path).status_code == 422
+    )
+    assert operating.post(f"{path}/keys/{customer.key.id}/status", {"status": "disabled"}, page=path).status_code == 303
+    assert keys.require(connection, customer.key.id).locked_status
+    assert signed_in.post(f"/keys/{customer.key.id}/status", {"status": "active"}).status_code == 403
+    assert operating.post(f"{path}/keys/{stranger.key.id}/status", {"status": "disabled"}, page=path).status_code == 404
 
 
 def test_members_do_not_see_the_operators_pages(app, signed_in, customer):
@@ -154,3 +186,17 @@ def test_account_is_suspended_after_a_question(connection, operating, customer):
     path = f"/operator/accounts/{customer.account.id}"
     assert f"Suspend {customer.account.name}?" in operating.get(f"{path}/suspend").text
     assert accounts.require(connection, customer.account.id).status == "active"
+
+
+def test_accounts_near_their_limits_come_first(connection, operating, customer, stranger):
+    limit = next(limit for limit in plans.require(connection, "pro").limits if limit.period)
+    month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    for account, used in ((customer.account, 4_000), (stranger.account, 18_000)):
+        connection.execute(
+            "INSERT INTO limit_state (id, account_id, head, cells) VALUES (%s, %s, %s, %s)",
+            (f"{limit.id}:{account.id}", account.id, int(month.timestamp()), [used]),
+        )
+    page = operating.get("/operator?sort=-quota").text
+    assert page.index(stranger.account.name) < page.index(customer.account.name)
+    assert '<span class="badge warn">90%</span>' in page
+    assert "<span>20%</span>" in page

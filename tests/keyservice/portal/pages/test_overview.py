@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.accounts import accounts, members, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import notices
@@ -175,3 +175,20 @@ def test_next_bill_is_told(connection, signed_in, customer):
     page = signed_in.get("/").text
     assert "$49.00" in page
     assert f"{billing.find_statement(connection, customer.account.id).next_invoice_at:%-d %b %Y}" in page
+
+
+def test_alert_is_dismissed_by_one_member_until_it_changes(app, connection, signed_in, customer, visitor):
+    keys.change(connection, customer.key.id, actor="test", expires_at=datetime.now(UTC) + timedelta(days=3))
+    name = f"expires:{customer.key.id}:"
+    assert f'value="{name}"' in signed_in.get("/").text
+    assert signed_in.post("/alerts/dismiss", {"name": name}).status_code == 303
+    assert "No alerts." in signed_in.get("/").text
+    assert signed_in.get("/attention.json").json["attention"]
+    other = {"email": "grace@acme.example", "password": "a long password", "role": "viewer"}
+    members.create(connection, account_id=customer.account.id, **other, actor="test")
+    visitor.client.post("/sign-in", data=other)
+    assert "expires on" in visitor.get("/").text
+    connection.execute("UPDATE dismissed_alert SET at = now() - interval '8 days'")
+    assert "expires on" in signed_in.get("/").text
+    for wrong in ("stolen", "expires:" + "x" * 300):
+        assert signed_in.post("/alerts/dismiss", {"name": wrong}).status_code == 422

@@ -58,9 +58,13 @@ class _Frame:
     width: int
     height: int
     labels_max: int
+    has_tooltips: bool = True
 
 
-_WIDE, _HALF, _NARROW = _Frame("wide", 1040, 264, 12), _Frame("wide", 520, 240, 6), _Frame("narrow", 360, 220, 4)
+_WIDE, _HALF = _Frame("wide", 1040, 264, 12), _Frame("wide", 520, 240, 6)
+_NARROW = _Frame("narrow", 360, 220, 4, has_tooltips=False)  # fingers do not hover
+_DETAILED_MAX = 100  # bars whose tooltips have all parts: of more, a page would weigh too much
+_TOUCHED_MAX = 40  # bars of a narrow chart that a finger can tell apart
 
 
 def draw(bars: Bars) -> Markup:
@@ -72,9 +76,10 @@ def _draw(bars: Bars, frame: _Frame) -> Markup:
     shown = set(_spread(len(bars.labels), frame.labels_max))
     labels = [label if index in shown else "" for index, label in enumerate(bars.labels)]
     stacks = [sum(values) for values in zip(*(series.values for series in bars.series), strict=True)]
+    is_touched = len(labels) <= _TOUCHED_MAX
     chart = _Columns(
-        notes=[_note(bars, index) for index in range(len(labels))],
-        links=bars.links,
+        notes=[_note(bars, index) for index in range(len(labels))] if frame.has_tooltips else [],
+        links=bars.links if frame.has_tooltips or is_touched else (),
         is_area=bars.is_area,
         style=_STYLE,
         width=frame.width,
@@ -136,8 +141,11 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
                     path.append(_bar(lefts[index], y, width, bottom - y, is_top=heights[index] == tops[index]))
             svg.node(svg.serie(series)["plot"], "path", d="".join(path))
         svg.node(self.nodes["overlay"], "g", class_="columns")
-        links = self.links or [""] * self._len
-        for left, note, link in zip(lefts, self.notes, links, strict=True):
+        if not (self.links or self.notes):
+            return
+        links: Sequence[str] = self.links or [""] * self._len
+        notes: Sequence[tuple[str, str] | None] = self.notes or [None] * self._len
+        for left, note, link in zip(lefts, notes, links, strict=True):
             self.columns.append(_column(left, width, view.width, view.height, note, link))
 
     def _area(self, lowers: Sequence[float], values: Sequence[int], lefts: Sequence[float], width: float) -> str:
@@ -149,18 +157,20 @@ class _Columns(pygal.StackedBar):  # type: ignore[misc]  # pygal has no types
 
 
 def _column(  # noqa: PLR0917 - a box and what stands in it
-    left: float, width: float, full_width: float, height: float, note: tuple[str, str], link: str
+    left: float, width: float, full_width: float, height: float, note: tuple[str, str] | None, link: str
 ) -> str:
-    """Return what answers the pointer over a column: its link, and its tooltip's title and text."""
+    """Return what answers the pointer over a column: its link, and its tooltip's title and text, if it has one."""
     # Not for the keyboard, to which the chart is hidden: the table beside it has the same links.
     tag, address = ("a", f' href="{escape(link)}" tabindex="-1"') if link else ("g", "")
+    box = f'x="{left:.1f}" y="0" width="{width:.1f}" height="{height:.1f}"/>'
+    if note is None:
+        return f'<{tag} class="column"{address}><rect class="reactive" {box}</{tag}>'
     is_right = left > full_width / 2  # there the tooltip stands on the left: it never covers its own bar
     beside = round(left - _TOOLTIP_GAP if is_right else left + width + _TOOLTIP_GAP)
     return (
-        f'<{tag} class="column"{address}><rect class="reactive tooltip-trigger" x="{left:.1f}" y="0" '
-        f'width="{width:.1f}" height="{height:.1f}"/><desc class="label">{escape(note[0])}</desc>'
-        f'<desc class="value">{escape(note[1])}</desc><desc class="{"x left" if is_right else "x"}">{beside}</desc>'
-        f'<desc class="y">6</desc></{tag}>'
+        f'<{tag} class="column"{address}><rect class="reactive tooltip-trigger" {box}'
+        f'<desc class="label">{escape(note[0])}</desc><desc class="value">{escape(note[1])}</desc>'
+        f'<desc class="{"x left" if is_right else "x"}">{beside}</desc><desc class="y">6</desc></{tag}>'
     )
 
 
@@ -177,7 +187,8 @@ def _bar(left: float, top: float, width: float, height: float, *, is_top: bool) 
 
 
 def _note(bars: Bars, index: int) -> tuple[str, str]:
-    lines = [f"{series.name} {bars.write(series.values[index])}" for series in reversed(bars.series)]
+    is_detailed = len(bars.series) == 1 or len(bars.labels) <= _DETAILED_MAX
+    lines = [f"{series.name} {bars.write(series.values[index])}" for series in reversed(bars.series) if is_detailed]
     if len(bars.series) > 1:
         lines.append(f"Total {bars.write(sum(series.values[index] for series in bars.series))}")
     return bars.titles[index], "\n".join(lines)

@@ -11,8 +11,7 @@ from keygauge_keyservice.accounts import members
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.journal.audit import Entry
-from keygauge_keyservice.keys import keys
-from keygauge_keyservice.portal import audit_text, auth
+from keygauge_keyservice.portal import audit_text, auth, own_keys
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
 
@@ -30,7 +29,7 @@ def show() -> str:
     chosen, account_id = _chosen(), auth.current_account_id()
     with services().connection() as connection:
         found = audit.find_entries(connection, account_id, before_id=_before(), limit=_PAGE + 1, **chosen)
-        names = keys.names(connection, account_id, {entry.subject for entry in found})
+        names = own_keys.names(connection, {entry.subject for entry in found})
         names |= {str(member.id): member.email for member in members.list_members(connection, account_id)}
         names[account_id] = "the account"
     shown = found[:_PAGE]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from flask import Blueprint, Response, jsonify, render_template, request
 
@@ -19,6 +20,7 @@ from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.usage import call_log, kinds
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
+from keygauge_keyservice.usage.failures import find_failures
 from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
@@ -55,26 +57,30 @@ def show() -> str | Response:
     shown = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone())
     given = _given()
     with services().connection() as connection:
-        listed = own_keys.listed(connection, given.get("key"))
-        labels = own_keys.labels(listed)
-        if "key" in given:
-            given["key"] = own_keys.id_of(given["key"], labels)
-        key = require_own(connection, given["key"]) if "key" in given else None
+        key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
+        if key:
+            given["key"] = key.id
         page = _page(connection, _selected(shown, key, given))
-        names = _names(connection, {one.id: one.name for one in listed}, page.calls)
+        names = own_keys.names(connection, [call.key_id for call in page.calls])
+        is_rows_only = "live" in request.args
+        listed = [] if is_rows_only else own_keys.offered(connection)
+        failed = find_failures(connection, auth.current_account_id()) if not (given or is_rows_only) else []
+        names |= own_keys.names(connection, {one.key_id for one in failed} - names.keys())
     parts = {"page": page, "names": names, "place": call_log.place_of}
-    if "live" in request.args:
+    if is_rows_only:
         return _unless_known(render_template("portal/call_rows.html", **parts), page)
     return render_template(
         "portal/calls.html",
         date_range=shown,
         presets=date_range.PRESETS,
         key=key,
-        key_labels=labels,
+        key_labels=own_keys.labels([*listed, key] if key and key not in listed else listed),
+        is_part_of_keys=len(listed) == own_keys.OFFERED_MAX,
         statuses=_STATUSES,
         given=given,
         query=shown.query | given,
         is_first="after" not in request.args,
+        failures=failed,
         **parts,
     )
 
@@ -90,8 +96,15 @@ def read(place: str) -> str:
             key = require_own(connection, call.key_id)
     except UsageError as error:
         raise Problem(404, "call_not_found", "Request not found.") from error
+    trace_url = services().settings.trace_url or ""
     return render_template(
-        "portal/call.html", call=call, key=key, outcomes=_OUTCOMES, streams=_STREAMS, told=kinds.told
+        "portal/call.html",
+        call=call,
+        key=key,
+        trace_url=trace_url.replace("{trace_id}", quote(call.trace_id or "", safe="")),
+        outcomes=_OUTCOMES,
+        streams=_STREAMS,
+        told=kinds.told,
     )
 
 
@@ -108,7 +121,7 @@ def export_json() -> Response:
     """Answer with a page of the chosen calls as JSON."""
     shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
-        key = require_own(connection, given["key"]) if "key" in given else None
+        key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
         page = _page(connection, _selected(shown, key, given), limit=call_log.PAGE_MAX)
     documents = [vars(call) | {"id": str(call.id), "time": call.time.isoformat()} for call in page.calls]
     return jsonify({"calls": documents, "next": str(page.next) if page.next else None})
@@ -117,7 +130,7 @@ def export_json() -> Response:
 def _all() -> Iterator[LoggedCall]:
     shown, given = date_range.read(request.args, now=datetime.now(UTC), zone=reader.zone()), _given()
     with services().connection() as connection:
-        key = require_own(connection, given["key"]) if "key" in given else None
+        key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
         selected = _selected(shown, key, given)
         _page(connection, selected, limit=1)  # what is wrong with the filters is told before the answer begins
     return call_log.read_all(services().connection, **selected)
@@ -159,10 +172,3 @@ def _page(connection: Connection, selected: CallFilter, *, limit: int = _PAGE) -
         return call_log.find_page(connection, after=Place.parse(after) if after else None, limit=limit, **selected)
     except UsageError as error:
         raise Problem(422, "bad_filter", f"{error}.") from error
-
-
-def _names(connection: Connection, names: dict[str, str], shown: Sequence[LoggedCall]) -> dict[str, str]:
-    """Add the names of other keys that made some of the calls, deleted ones too."""
-    for key_id in {call.key_id for call in shown} - names.keys():
-        names[key_id] = own_keys.name_of(require_own(connection, key_id))
-    return names

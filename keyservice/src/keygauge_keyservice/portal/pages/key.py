@@ -52,7 +52,7 @@ def change(key_id: str) -> Response | tuple[str, int]:
     if terms is None:
         return _page(key_id, given=request.form, errors=key_form.told(errors)), 422
     with services().connection() as connection:
-        keys.change(connection, key_id, actor=member.email, by_operator=member.is_operator, **given(terms))
+        keys.change(connection, key_id, actor=member.email, **given(terms))
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 
@@ -68,7 +68,7 @@ def replace_limits(key_id: str) -> Response | tuple[str, int]:
         return _page(key_id, rows=rows, wrong_limits=limit_form.told(errors)), 422
     with services().connection() as connection:
         keys.lock(connection, key_id)
-        key_limits.replace(connection, key_id, limits.of_key(), actor=member.email, by_operator=member.is_operator)
+        key_limits.replace(connection, key_id, limits.of_key(), actor=member.email)
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
 
 
@@ -108,7 +108,7 @@ def _page(
         key = require_own(connection, key_id)
         living = rotation.list_secrets(connection, key_id)
         limits = key_limits.find(connection, key_id)
-        quotas = [one for one in quota.find_quotas(connection, key.account_id) if one.key_id == key_id]
+        quotas = quota.find_of_key(connection, key.account_id, key_id)
         history = audit.find_entries(connection, key.account_id, subject=key_id, limit=_HISTORY)
         month = date_range.of_preset("30d", now=datetime.now(UTC), zone=reader.zone())
         selection = usage.Selection(account_id=key.account_id, start=month.start, end=month.end, key_id=key_id)

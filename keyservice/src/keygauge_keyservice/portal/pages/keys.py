@@ -66,11 +66,10 @@ def create() -> str | Response | tuple[str, int]:
             peppers=services().settings.peppers,
             account_id=auth.current_account_id(),
             actor=member.email,
-            by_operator=member.is_operator,
             **given(terms) | {"expires_at": datetime.now(UTC) + timedelta(days=int(lifetime)) if lifetime else None},
         )
         if limits.limits:
-            key_limits.replace(connection, key.id, limits.of_key(), actor=member.email, by_operator=member.is_operator)
+            key_limits.replace(connection, key.id, limits.of_key(), actor=member.email)
     return render_template("portal/key_created.html", key=key, token=token)
 
 
@@ -88,7 +87,7 @@ def change_many() -> str | Response:
                 keys.delete(connection, key.id, actor=member.email)
             elif action in {"active", "disabled"}:
                 status: Literal["active", "disabled"] = "active" if action == "active" else "disabled"
-                keys.set_status(connection, key.id, status, actor=member.email, by_operator=member.is_operator)
+                keys.set_status(connection, key.id, status, actor=member.email)
     return redirect(url_for("portal.keys.show", notice=action if found else None, count=len(found) or None), 303)
 
 
@@ -99,7 +98,7 @@ def set_status(key_id: str) -> Response:
     status: Literal["active", "disabled"] = "active" if request.form.get("status") == "active" else "disabled"
     with services().connection() as connection:
         require_own(connection, key_id)
-        keys.set_status(connection, key_id, status, actor=member.email, by_operator=member.is_operator)
+        keys.set_status(connection, key_id, status, actor=member.email)
     if request.form.get("next") == "key":
         return redirect(url_for("portal.key.show", key_id=key_id, notice=status), 303)
     return _back(key_id, status)

@@ -42,7 +42,6 @@ def invite() -> str | tuple[str, int]:
                 email=email,
                 role=role,
                 actor=member.email,
-                by_operator=member.is_operator,
             )
     except Problem as problem:
         return _page(wrong=problem.detail, email=email), problem.status

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import get_args
+from typing import Literal, get_args
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import accounts, members, plans, sessions
+from keygauge_keyservice.accounts import accounts, invitations, members, plans, sessions
 from keygauge_keyservice.accounts.account_terms import NewAccount
-from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import directory, keys
-from keygauge_keyservice.portal import auth, limit_text
+from keygauge_keyservice.portal import auth, cookies, limit_text
 from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.reading import attempt
 from keygauge_keyservice.web.context import services
@@ -23,7 +23,7 @@ blueprint = Blueprint("operator", __name__, url_prefix="/operator")
 _PAGE = 50
 _NOTES = 10
 _NOTE_LENGTH_MAX = 2000
-_NOTICES = {"plan": "Plan changed.", "status": "Status changed.", "note": "Note added."}
+_NOTICES = {"plan": "Plan changed.", "status": "Status changed.", "note": "Note added.", "key": "Key status changed."}
 
 
 @blueprint.get("")
@@ -74,6 +74,7 @@ def read(account_id: str) -> str:
             members=members.list_members(connection, account_id),
             keys=keys.list_keys(connection, account_id, limit=_PAGE),
             notes=audit.find_entries(connection, account_id, action="note", limit=_NOTES),
+            page=_PAGE,
             notice=_NOTICES.get(request.args.get("notice", "")),
             note_length_max=_NOTE_LENGTH_MAX,
         )
@@ -123,6 +124,37 @@ def add_note(account_id: str) -> Response:
             after={"text": text},
         )
     return _back(account_id, "note")
+
+
+@blueprint.post("/accounts/<account_id>/members")
+def invite(account_id: str) -> str:
+    """Invite a person to an account, its first owner above all, and show the link: in this answer and never again."""
+    role, actor = request.form.get("role", ""), auth.current_member().email
+    if role not in get_args(members.Role):
+        raise Problem(422, "bad_role", "Choose owner, member or viewer.")
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        invited, token = invitations.create(
+            connection,
+            account_id=account_id,
+            email=request.form.get("email", ""),
+            role=role,  # type: ignore[arg-type]  # one of them
+            actor=actor,
+            by_operator=True,
+        )
+    link = cookies.public_link("portal.invitation.show", token=token)
+    return render_template("portal/member_invited.html", invited=invited, link=link)
+
+
+@blueprint.post("/accounts/<account_id>/keys/<key_id>/status")
+def set_key_status(account_id: str, key_id: str) -> Response:
+    """Disable a key, which its owners cannot undo, or enable it."""
+    status: Literal["active", "disabled"] = "active" if request.form.get("status") == "active" else "disabled"
+    with services().connection() as connection:
+        if keys.require(connection, key_id).account_id != account_id:
+            raise not_found("key", key_id)
+        keys.set_status(connection, key_id, status, actor=auth.current_member().email, by_operator=True)
+    return _back(account_id, "key")
 
 
 @blueprint.post("/accounts/<account_id>/look")

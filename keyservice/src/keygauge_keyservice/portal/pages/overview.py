@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import cast, get_args
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 
-from keygauge_keyservice.accounts import accounts, plans
+from keygauge.warning_levels import QUOTA_NEAR
+from keygauge_keyservice.accounts import accounts, dismissals, plans
 from keygauge_keyservice.billing import billing
+from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import auth, date_range, formatting, limit_text, notices, reader
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.notices import NEAR, PERIODS
+from keygauge_keyservice.portal.notices import PERIODS
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.quota import Quota
@@ -25,6 +28,7 @@ from keygauge_keyservice.web.context import services
 blueprint = Blueprint("overview", __name__)
 
 _MINUTE_S = 60
+_NAME_LENGTH_MAX = 300
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Gauge:
         """Return a class of the stylesheet."""
         if self.percent >= 100:  # noqa: PLR2004 - percent
             return "over"
-        return "near" if self.percent >= NEAR * 100 else "fine"
+        return "near" if self.percent >= QUOTA_NEAR * 100 else "fine"
 
 
 @dataclass(frozen=True)
@@ -72,18 +76,19 @@ def show() -> str:
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
         plan = plans.require(connection, account.plan_id)
-        quotas = quota.find_quotas(connection, account_id, now=now)
+        quotas = quota.find_of_account(connection, account_id, now=now)
         statement = billing.find_statement(connection, account_id, now=now)
         pace = find_pace(connection, account_id, now=now)
-        listed = keys.list_keys(connection, account_id, limit=1)
+        has_keys = bool(keys.list_keys(connection, account_id, limit=1))
         remarks = notices.find_with(connection, account_id, quotas, now=now)
+        dismissed = dismissals.find(connection, auth.current_member().id, now=now)
         before = month.previous(now=now)
         totals = usage.totals(connection, account_id=account_id, start=month.start, end=month.end)
         earlier = usage.totals(connection, account_id=account_id, start=before.start, end=before.end)
         points = usage.series(
             connection, account_id=account_id, start=month.start, end=month.end, bucket="day", zone=month.zone.key
         )
-    gauges = [gauge(found) for found in quotas if found.key_id is None]
+    gauges = [gauge(found) for found in quotas]
     charts = ("requests", "tokens") if totals.tokens else ("requests",)
     return render_template(
         "portal/overview.html",
@@ -93,8 +98,8 @@ def show() -> str:
         gauges=gauges,
         full=[one for one in gauges if one.level != "fine"],
         statement=statement,
-        remarks=[one for one in remarks if one.kind != "quota" or one.key_id],
-        keys=listed,
+        remarks=[one for one in remarks if (one.kind != "quota" or one.key_id) and one.name not in dismissed],
+        has_keys=has_keys,
         paces=paces(pace),
         totals=totals,
         earlier=earlier,
@@ -113,6 +118,17 @@ def _days(created_at: datetime, points: Sequence[Point], month: DateRange, now: 
     first = next((point.start for point in points if point.requests), month.start)
     begun = max(month.start, min(created_at, first))
     return max(1.0, (min(now, month.end) - begun) / timedelta(days=1))
+
+
+@blueprint.post("/alerts/dismiss")
+def dismiss() -> Response:
+    """Hide an alert from the member who asks, for some days."""
+    name = request.form.get("name", "")
+    if name.partition(":")[0] not in get_args(notices.Kind) or len(name) > _NAME_LENGTH_MAX:
+        raise Problem(422, "bad_form", "Choose an alert of the overview.")
+    with services().connection() as connection:
+        dismissals.add(connection, auth.current_member().id, name)
+    return cast("Response", redirect(url_for("portal.overview.show"), 303))
 
 
 @blueprint.get("/live")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
@@ -11,6 +15,8 @@ from keygauge_keyservice.accounts.preferences import Preferences
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, cookies, reader
 from keygauge_keyservice.web.context import services
+
+_CLOCKS: Mapping[str, Literal[12, 24]] = {"12": 12, "24": 24}
 
 blueprint = Blueprint("password", __name__, url_prefix="/password")
 
@@ -25,9 +31,10 @@ def show_password() -> str:
 def save_preferences() -> Response | tuple[str, int]:
     """Keep a time zone and a format; empty ones are the browser's."""
     name, locale = request.form.get("zone", "").strip(), request.form.get("locale", "")
+    hours = _CLOCKS.get(request.form.get("hours", ""))
     if name and time_zone.find(name) is None:
         return _page(wrong_zone=True), 422
-    chosen = Preferences(name or None, locale if locale in reader.FORMATS else None)
+    chosen = Preferences(name or None, locale if locale in reader.FORMATS else None, hours)
     with services().connection() as connection:
         preferences.save(connection, auth.current_member().id, chosen)
     return redirect(url_for("portal.password.show_password", notice="saved"), 303)
@@ -84,7 +91,7 @@ def _page(*, wrong: str | None = None, wrong_zone: bool = False) -> str:
         wrong=wrong,
         wrong_zone=wrong_zone,
         reachable=reachable,
-        chosen=Preferences(request.form.get("zone"), chosen.locale) if wrong_zone else chosen,
+        chosen=replace(chosen, zone=request.form.get("zone")) if wrong_zone else chosen,
         zones=sorted(time_zone.names()),
         formats=reader.FORMATS,
         is_saved=request.args.get("notice") == "saved",

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, render_template, url_for
 
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import forecast
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import auth, date_range, formatting, own_keys
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS, credits_metric
@@ -20,6 +19,7 @@ from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.usage_view import CHARTS, GROUPINGS, View, read_view, select
 from keygauge_keyservice.usage import kinds, usage
 from keygauge_keyservice.usage.buckets import Bucket
+from keygauge_keyservice.usage.ranking import Order
 from keygauge_keyservice.usage.sums import UsageSums
 from keygauge_keyservice.usage.usage import Part, Point, Selection
 from keygauge_keyservice.web.context import services
@@ -27,8 +27,9 @@ from keygauge_keyservice.web.context import services
 blueprint = Blueprint("usage", __name__)
 
 _GROUPS_MAX = 5  # with a colour of their own
+_POINTS_BESIDE_MAX, _NEWEST = 100, 31  # rows of the table beside a chart; of more points the newest
 _ROWS_MAX = 20  # of a table; the export has them all
-_PARTS_MAX = usage.POINTS_MAX
+_ORDERS: Mapping[str, Order] = {"tokens": "tokens", "cost": "cost", "credits": "cost"}  # of groups, by metric
 BUCKETS: dict[Bucket, str] = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
 _FILTER_OF = {"key": "key", "model": "model", "endpoint": "route"}
 _NEXT = {"key": "model", "model": "key", "endpoint": "key"}  # what a group that is looked into is told apart by
@@ -51,23 +52,24 @@ def show() -> str:
     """Show the view that the address names."""
     now = datetime.now(UTC)
     with services().connection() as connection:
-        listed = own_keys.listed(connection, request.args.get("key"))
-        view = read_view(now, own_keys.labels(listed))
-        selection = select(connection, view)
+        listed = own_keys.offered(connection)
+        view = read_view(connection, now)
+        selection = select(view)
         before = Selection(**{**selection, **_ends(view.shown.previous(now=now))})  # type: ignore[typeddict-item]
         plan = plans.require(connection, accounts.require(connection, auth.current_account_id()).plan_id)
         totals, earlier = usage.totals(connection, **selection), usage.totals(connection, **before)
         by = view.group if view.group != "none" else "model"
-        parts = usage.breakdown(connection, by=GROUPINGS[by], most=_PARTS_MAX, **selection) if totals.requests else []
-        shown = parts[:_ROWS_MAX]
-        names = own_keys.name_keys(connection, listed, shown) if by == "key" else {}
-        then = (
-            usage.breakdown(connection, by=GROUPINGS[by], only=[part.group for part in shown], **before)
-            if parts
+        order = _ORDERS.get(view.metric, "requests")
+        found = usage.top(connection, by=GROUPINGS[by], most=_ROWS_MAX, order=order, **selection)
+        groups = [part.group for part in found.parts]
+        names = own_keys.names(connection, groups) if by == "key" else {}
+        then = usage.breakdown(connection, by=GROUPINGS[by], only=groups, **before) if groups else []
+        rows = _rows(view, by, found.parts, then, names)
+        points = (
+            usage.series(connection, bucket=view.bucket, zone=view.shown.zone.key, **selection)
+            if totals.requests
             else []
         )
-        rows = _rows(view, by, shown, then, names)
-        points = usage.series(connection, bucket=view.bucket, zone=view.shown.zone.key, **selection) if parts else []
         tops = [row.group for row in rows[:_GROUPS_MAX]] if view.group != "none" else []
         grouped = (
             usage.series(
@@ -82,13 +84,11 @@ def show() -> str:
             else []
         )
         expected = _forecast(connection, selection, now) if view.metric == "cost" else None
-        key = keys.require(connection, view.filters["key"]) if "key" in view.filters else None
     credit = next((limit.credit_nanousd for limit in plan.limits if limit.credit_nanousd), None)
     metrics = METRICS | ({"credits": credits_metric(credit)} if credit else {})
     metric = metrics.get(view.metric, METRICS["requests"])
     links = links_to_calls(points, view.shown, view.filters)
-    groups = [(row.group, row.name, row.tone) for row in rows[: len(tops)]]
-    layers = timeline.layers_of(metric, points, grouped, groups)
+    layers = timeline.layers_of(metric, points, grouped, [(row.group, row.name, row.tone) for row in rows[: len(tops)]])
     return render_template(
         "portal/usage.html",
         view=view,
@@ -100,15 +100,18 @@ def show() -> str:
         charts=CHARTS,
         buckets={bucket: BUCKETS[bucket] for bucket in view.shown.buckets},
         by=by,
-        key=key,
-        key_labels=own_keys.labels(listed),
+        order=order,
+        key=view.key,
+        key_labels=own_keys.labels([*listed, view.key] if view.key and view.key not in listed else listed),
+        is_part_of_keys=len(listed) == own_keys.OFFERED_MAX,
         keys=listed,
         totals=totals,
         kinds=kinds.told(totals.details),
         earlier=earlier,
         rows=rows,
-        rows_beyond=len(parts) - len(rows),
+        rows_beyond=found.groups - len(rows),
         points=points,
+        table_rows=len(points) if view.chart == "table" or len(points) <= _POINTS_BESIDE_MAX else _NEWEST,
         layers=layers,
         chart=""
         if view.chart == "table"
@@ -125,7 +128,7 @@ def show() -> str:
         links=links,
         title_of=lambda point: timeline.title(point.start, view.bucket, view.shown.zone),
         change=formatting.change,
-        unpriced=[part.group or "no model" for part in parts if part.is_unpriced] if by == "model" else [],
+        unpriced=[part.group or "no model" for part in found.parts if part.is_unpriced] if by == "model" else [],
         forecast=expected,
         query=view.query,
         calls_query=view.shown.query | calls_query(view.filters),

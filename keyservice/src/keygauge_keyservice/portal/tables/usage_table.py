@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
 from keygauge_keyservice.csv_stream import usd
+from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.keys import keys
 from keygauge_keyservice.portal import auth, own_keys
 from keygauge_keyservice.portal.usage_view import GROUPINGS, View, read_view, select
 from keygauge_keyservice.usage import usage
@@ -24,60 +25,83 @@ _FIGURES = (
     *("requests", "limited", "client_errors", "server_errors", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "average_duration_s"),
 )
+_TOGETHER = 1_000  # groups that one statement adds up
+
+
+@dataclass(frozen=True)
+class _Table:
+    view: View
+    names: Sequence[str]
+    rows: Iterator[list[Any]]
 
 
 @blueprint.get("/usage.csv")
 def export_csv() -> Response:
     """Answer with one of the page's tables as CSV."""
-    view, names, rows = _table()
-    days = f"{view.shown.first_day:%Y%m%d}-{view.shown.last_day:%Y%m%d}"
-    return export.as_csv(f"usage-{request.args.get('table', 'time')}-{days}", names, rows)
+    table = _table()
+    shown = table.view.shown
+    days = f"{shown.first_day:%Y%m%d}-{shown.last_day:%Y%m%d}"
+    return export.as_csv(f"usage-{request.args.get('table', 'time')}-{days}", table.names, table.rows)
 
 
 @blueprint.get("/usage.json")
 def export_json() -> Response:
     """Answer with the same table as JSON."""
-    _, names, rows = _table()
-    documents = [dict(zip(names, row, strict=True)) for row in rows]
+    table = _table()
+    documents = [dict(zip(table.names, row, strict=True)) for row in table.rows]
     for document in documents:
         document["cost_usd"] = str(document["cost_usd"])
     return jsonify({"rows": documents})
 
 
-def _table() -> tuple[View, list[str], list[list[Any]]]:
+def _table() -> _Table:
     table = request.args.get("table", "time")
     group, is_over_time = table.removesuffix("-time"), table == "time" or table.endswith("-time")
     if table != "time" and group not in GROUPINGS:
         raise Problem(404, "table_not_found", f"Unknown table: {table!r}.")
     with services().connection() as connection:
-        listed = keys.list_keys(connection, auth.current_account_id())
-        view = read_view(datetime.now(UTC), own_keys.labels(listed))
+        view = read_view(connection, datetime.now(UTC))
         if view.shown.error:
             raise Problem(422, "bad_range", view.shown.error)
-        selection, zone = select(connection, view), view.shown.zone
-        names: list[str] = [view.bucket] if is_over_time else []
-        rows: Sequence[tuple[Sequence[str], DetailedSums]]
-        if table == "time":
-            points = usage.series(connection, bucket=view.bucket, zone=zone.key, **selection)
-            rows = [((point.start.astimezone(zone).isoformat(),), point) for point in points]
-        elif is_over_time:
-            grouping = GROUPINGS[group]
-            points = usage.series(connection, bucket=view.bucket, zone=zone.key, group_by=grouping, **selection)
-            rows = [((point.start.astimezone(zone).isoformat(), point.group or ""), point) for point in points]
-            names.append(group)
+        kinds = sorted(usage.totals(connection, **select(view)).details)
+        if is_over_time:
+            names, found = _over_time(connection, view, None if table == "time" else group)
         else:
-            parts = usage.breakdown(connection, by=GROUPINGS[group], **selection)
-            named = own_keys.name_keys(connection, listed, parts) if group == "key" else None
-            rows = [((part.group, named[part.group]) if named is not None else (part.group,), part) for part in parts]
-            names += ["key_id", "key"] if named is not None else [group]
-    kinds = sorted({kind for _, sums in rows for kind in sums.details})
-    lines = [
-        [
-            *texts,
-            *(getattr(sums, figure) for figure in _FIGURES),
-            *(sums.details.get(kind, 0) for kind in kinds),
-            usd(sums.cost_nanousd),
-        ]
-        for texts, sums in rows
-    ]
-    return view, [*names, *_FIGURES, *kinds, "cost_usd"], lines
+            names, found = _by_group(connection, view, group)
+    lines = ([*texts, *_figures(sums, kinds)] for texts, sums in found)
+    return _Table(view, [*names, *_FIGURES, *kinds, "cost_usd"], lines)
+
+
+def _figures(sums: DetailedSums, kinds: Sequence[str]) -> list[Any]:
+    figures = (getattr(sums, figure) for figure in _FIGURES)
+    return [*figures, *(sums.details.get(kind, 0) for kind in kinds), usd(sums.cost_nanousd)]
+
+
+def _over_time(
+    connection: Connection, view: View, group: str | None
+) -> tuple[list[str], Iterator[tuple[Sequence[str], DetailedSums]]]:
+    zone, by = view.shown.zone, GROUPINGS[group] if group else ()
+    points = usage.series(connection, bucket=view.bucket, zone=zone.key, group_by=by, **select(view))
+    return [view.bucket, *([group] if group else [])], (
+        ((point.start.astimezone(zone).isoformat(), *point.names), point) for point in points
+    )
+
+
+def _by_group(
+    connection: Connection, view: View, group: str
+) -> tuple[list[str], Iterator[tuple[Sequence[str], DetailedSums]]]:
+    """Return the groups in order; some at a time are added up, while the file is written."""
+    ranked = usage.rank(connection, by=GROUPINGS[group], **select(view))
+    account_id, is_of_keys = auth.current_account_id(), group == "key"
+
+    def read() -> Iterator[tuple[Sequence[str], DetailedSums]]:
+        for place in range(0, len(ranked), _TOGETHER):
+            chosen = ranked[place : place + _TOGETHER]
+            with connect() as reading:
+                parts = usage.breakdown(reading, by=GROUPINGS[group], only=chosen, **selection)
+                named = own_keys.names(reading, chosen, account_id=account_id) if is_of_keys else {}
+            for part in parts:
+                yield (part.group, named.get(part.group, part.group)) if is_of_keys else (part.group,), part
+
+    connect, selection = services().connection, select(view)
+    return ["key_id", "key"] if is_of_keys else [group], read()

@@ -1,0 +1,86 @@
+"""The path, where one is set, at which a caller asks what holds for its key: the host does not see it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from keygauge import key as key_format
+from keygauge.http.open_paths import OpenPaths
+from keygauge.http.problem import CORS, Answer, answer
+from keygauge.limits import refusal
+from keygauge.limits.credential import Conflict
+from keygauge.settings import Settings
+from keygauge.sync.key_status import KeyStatus
+
+_METHODS = frozenset({"GET", "HEAD"})
+_OK, _UNAUTHORIZED, _TOO_MANY = 200, 401, 429
+_FIELDS_MAX = 10  # of a query
+
+
+class KeyStatusPath:
+    """Knows which requests ask for it, and answers them."""
+
+    def __init__(self, path: str, *, takes_imported: bool) -> None:
+        self._paths = OpenPaths([path])
+        self._takes_imported = takes_imported
+
+    @classmethod
+    def of(cls, settings: Settings) -> KeyStatusPath | None:
+        """Make it as the settings say; None: there is none."""
+        path = settings.key_status_path
+        return None if path is None else cls(path, takes_imported=settings.imported_keys)
+
+    def is_asked_scope(self, scope: Mapping[str, Any]) -> bool:
+        """Tell whether an ASGI request asks for a key's status."""
+        return scope["type"] == "http" and scope["method"] in _METHODS and self._paths.has_scope(scope)
+
+    def is_asked_environ(self, environ: Mapping[str, Any]) -> bool:
+        """Tell whether a WSGI request asks for it."""
+        return environ.get("REQUEST_METHOD") in _METHODS and self._paths.has_environ(environ)
+
+    def answer(
+        self, service: KeyStatus | None, token: bytes | Conflict | None, *, ip: str | None, query: str, origin: bool
+    ) -> Answer:
+        """Ask the key service, and write its answer; this blocks. `origin`: a page of another origin may read it."""
+        if token is None:
+            return answer(refusal.MISSING, [], is_cross_origin=origin)
+        if isinstance(token, Conflict):
+            return answer(refusal.CONFLICT, [], is_cross_origin=origin)
+        asked = self._question(token, ip, query)
+        if asked is None:
+            return answer(refusal.UNKNOWN, [], is_cross_origin=origin)
+        told = service.ask(asked) if service is not None else None
+        if told is None:
+            return answer(refusal.UNAVAILABLE, [], is_cross_origin=origin)
+        return _written(*told, origin=origin)
+
+    def _question(self, token: bytes, ip: str | None, query: str) -> bytes | None:
+        """Write what is asked, without the key itself; None: it is none, whatever the key service knows."""
+        try:
+            text = token.decode("ascii")
+        except UnicodeDecodeError:
+            return None
+        digest = key_format.digest(text)
+        key_id = key_format.parse(text)
+        if key_id is None and self._takes_imported and not token.startswith(key_format.PREFIX):
+            key_id = key_format.imported_id(digest)
+        if key_id is None:
+            return None
+        try:
+            fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=_FIELDS_MAX))
+        except ValueError:  # more than these
+            fields = {"": ""}  # which the key service refuses
+        return json.dumps({"key": key_id, "digest": digest.hex(), "ip": ip, "query": fields}).encode()
+
+
+def _written(status: int, body: bytes, *, origin: bool) -> Answer:
+    kind = b"application/json" if status == _OK else b"application/problem+json"
+    headers = [(b"content-type", kind), (b"cache-control", b"no-store"), (b"content-length", b"%d" % len(body))]
+    if status == _UNAUTHORIZED:
+        headers.append((b"www-authenticate", b'Bearer realm="api", error="invalid_token"'))
+    if status == _TOO_MANY:
+        headers.append((b"retry-after", b"10"))
+    return Answer(status, [*headers, *(CORS if origin else ())], body)

@@ -1,0 +1,51 @@
+"""What holds for a key, asked of the key service for the caller that showed it: a few at once, apart from all calls."""
+
+from __future__ import annotations
+
+from threading import BoundedSemaphore, Lock
+
+from keygauge.settings import Settings
+from keygauge.sync.client import ServiceClient, ServiceError
+
+PATH = "/v1/key-status"
+AT_ONCE = 2  # in one process: who asks without end keeps no thread from others
+_TIMEOUT_S = 5.0
+_TOLD = frozenset({200, 401, 403, 422, 429})  # what the caller is told as the key service says it
+
+
+class KeyStatus:
+    """Asks, each time on a connection that nobody else uses."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turns = BoundedSemaphore(AT_ONCE)
+        self._lock = Lock()
+        self._idle: list[ServiceClient] = []
+
+    def ask(self, question: bytes) -> tuple[int, bytes] | None:
+        """Return the answer's status and body; None where too many ask, or the key service does not answer."""
+        if not self._turns.acquire(blocking=False):
+            return None
+        client = self._take()
+        try:
+            status, body = client.exchange(PATH, question, "application/json")
+        except ServiceError:
+            return None
+        finally:
+            with self._lock:
+                self._idle.append(client)
+            self._turns.release()
+        return (status, body) if status in _TOLD else None
+
+    def stop(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            for client in self._idle:
+                client.close()
+
+    def _take(self) -> ServiceClient:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        settings = self._settings
+        return ServiceClient(str(settings.service_url), str(settings.service_token), timeout_s=_TIMEOUT_S)

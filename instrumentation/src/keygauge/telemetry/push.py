@@ -1,0 +1,28 @@
+"""The reader that pushes metrics, over OTLP or to the console; import it only where the SDK is there."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import (
+    CardinalityLimits,
+    MetricExporter,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+
+
+class PushReader(PeriodicExportingMetricReader):
+    """Pushes only in the process that made it, as often and in the temporality that OpenTelemetry's variables say.
+
+    The SDK starts its readers anew in a child after a fork; the child would push the parent's histograms a second time.
+    """
+
+    def __init__(self, exporter: MetricExporter, limits: CardinalityLimits) -> None:
+        self._pid = os.getpid()
+        super().__init__(exporter, cardinality_limits=limits)
+
+    def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **options: Any) -> None:
+        if os.getpid() == self._pid:
+            super()._receive_metrics(metrics_data, timeout_millis, **options)

@@ -1,0 +1,27 @@
+"""Alerts that a member has dismissed, and does not see for some days."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from keygauge_keyservice.database import Connection
+
+_HIDDEN = timedelta(days=7)
+
+
+def find(connection: Connection, member_id: int, *, now: datetime | None = None) -> set[str]:
+    """Return the names of the alerts that a member does not want to see now."""
+    since = (now or datetime.now(UTC)) - _HIDDEN
+    rows = connection.execute(
+        "/* dismissals.find */ SELECT name FROM dismissed_alert WHERE member_id = %s AND at > %s", (member_id, since)
+    )
+    return {row["name"] for row in rows}
+
+
+def add(connection: Connection, member_id: int, name: str, *, now: datetime | None = None) -> None:
+    """Dismiss an alert."""
+    connection.execute(
+        "/* dismissals.add */ INSERT INTO dismissed_alert (member_id, name, at) VALUES (%s, %s, %s) "
+        "ON CONFLICT (member_id, name) DO UPDATE SET at = excluded.at",
+        (member_id, name, now or datetime.now(UTC)),
+    )

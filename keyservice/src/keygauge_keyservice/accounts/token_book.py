@@ -1,0 +1,82 @@
+"""The valid tokens as one process knows them, by their hash."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from threading import Lock
+from time import monotonic
+
+from keygauge_keyservice.accounts.tokens import COLUMNS, PREFIXES, Token, digest
+from keygauge_keyservice.database import Connect
+
+_FRESH_S = 2.0  # how long a revoked token may go on
+_KEPT_MAX = 10_000  # tokens of accounts
+
+_READ = f"/* tokens.read */ SELECT hash, {COLUMNS} FROM token WHERE revoked_at IS NULL AND kind <> 'account'"  # noqa: S608
+_FIND = f"/* tokens.find */ SELECT {COLUMNS} FROM token WHERE hash = %s AND revoked_at IS NULL"  # noqa: S608 - columns
+_USE = """/* tokens.use */ UPDATE token SET last_used_at = clock_timestamp() WHERE id = ANY(%s)
+AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute')"""
+
+
+class TokenBook:
+    """Knows all tokens of services and operators, of which strangers' cost no query, and looks accounts' tokens up.
+
+    `notes_use`: it keeps when a token was used, which a standby of the database cannot.
+    """
+
+    def __init__(self, connect: Connect, connect_for_strangers: Connect, *, notes_use: bool = True) -> None:
+        self._connect = connect
+        self._connect_for_strangers = connect_for_strangers
+        self._notes_use = notes_use
+        self._lock = Lock()
+        self._tokens: dict[bytes, Token] = {}
+        self._of_accounts: dict[bytes, tuple[Token, float]] = {}  # … and when it was looked up
+        self._used: set[str] = set()
+        self._read_at: float | None = None
+
+    def find(self, secret: str) -> Token | None:
+        """Return the valid token of a secret that this process knows, or None."""
+        if not secret.startswith(tuple(PREFIXES.values())):
+            return None
+        with self._lock:
+            if self._read_at is None or monotonic() - self._read_at > _FRESH_S:
+                self._refresh()
+            known, at = self._of_accounts.get(digest(secret), (None, 0.0))
+            if known is not None and monotonic() - at > _FRESH_S:
+                known = None
+            return self._valid(self._tokens.get(digest(secret)) or known)
+
+    def look_up(self, secret: str) -> Token | None:
+        """Return the valid token of an account, or None; each call is a query."""
+        hashed = digest(secret)
+        with self._connect_for_strangers() as connection:
+            row = connection.execute(_FIND, (hashed,)).fetchone()
+        with self._lock:
+            if len(self._of_accounts) >= _KEPT_MAX:
+                self._of_accounts.clear()
+            if row is None:
+                self._of_accounts.pop(hashed, None)
+                return None
+            token = Token(**row)
+            self._of_accounts[hashed] = token, monotonic()
+            return self._valid(token)
+
+    def _valid(self, token: Token | None) -> Token | None:
+        if token is None or (token.expires_at is not None and token.expires_at <= datetime.now(UTC)):
+            return None
+        self._used.add(token.id)
+        return token
+
+    def _refresh(self) -> None:
+        with self._connect() as connection:
+            if self._used and self._notes_use:
+                connection.execute(_USE, (list(self._used),))
+            rows = connection.execute(_READ).fetchall()
+        self._tokens = {row.pop("hash"): Token(**row) for row in rows}
+        self._used.clear()
+        self._read_at = monotonic()
+
+
+def is_of_account(secret: str) -> bool:
+    """Tell whether a secret is written as those of accounts' tokens."""
+    return secret.startswith(PREFIXES["account"])

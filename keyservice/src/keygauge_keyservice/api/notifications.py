@@ -1,0 +1,257 @@
+"""Notifications over HTTP: where an account is told what, and how the deliveries went."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, TypeAlias
+
+from flask import Blueprint, Response
+from msgspec import Meta, Struct
+
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.api.page import NumberedPage, Page, next_of
+from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.notices import channels, outbox
+from keygauge_keyservice.web.bearer_auth import actor, owners_too
+from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.idempotency import idempotent
+from keygauge_keyservice.web.message import answer, body, query
+
+_ID_MAX = 2**63 - 1
+
+blueprint = Blueprint("api_notifications", __name__, url_prefix="/v1/accounts/<account_id>")
+
+_Kinds: TypeAlias = Annotated[
+    list[channels.Kind], Meta(min_length=1, max_length=len(channels.KINDS), examples=[["quota", "invoice"]])
+]
+
+
+class NewNotification(Struct):
+    """Where an account is to be told what."""
+
+    type: channels.Form
+    target: Annotated[Text, Meta(description="a member's e-mail address, or a URL that begins with https://")]
+    events: _Kinds
+
+
+class NotificationChange(Struct):
+    """What an account is to be told there from now on."""
+
+    events: _Kinds
+
+
+class Notification(Struct):
+    """Where an account is told what; of a URL the host, as its path may be a secret."""
+
+    id: int
+    type: channels.Form
+    target: str
+    events: list[channels.Kind]
+    created_by: str
+    created_at: datetime
+
+
+class IssuedNotification(Notification):
+    """One that was just made: the secret that a webhook is signed with is null for others, and when it is repeated."""
+
+    secret: str | None
+
+
+class NotificationPage(Struct):
+    """Some notifications."""
+
+    notifications: list[Notification]
+    next: str | None
+
+
+class DeliveryQuery(Page):
+    """Which deliveries are asked for."""
+
+    notification: Annotated[int, Meta(ge=1, le=_ID_MAX, description="only deliveries of this one")] | None = None
+    status: Annotated[outbox.Status, Meta(description="only deliveries in this state")] | None = None
+
+
+class Delivery(Struct):
+    """How a delivery went; `next_at` is null where it is over."""
+
+    id: str
+    notification: int
+    event: str
+    subject: str
+    status: outbox.Status
+    attempts: int
+    created_at: datetime
+    next_at: datetime | None
+    delivered_at: datetime | None
+    error: str | None
+
+
+class DeliveryPage(Struct):
+    """Some deliveries."""
+
+    deliveries: list[Delivery]
+    next: str | None
+
+
+class Test(Struct):
+    """A test that is on its way; its delivery is in the list."""
+
+    delivery: str
+
+
+@blueprint.post("/notifications")
+@owners_too
+@idempotent
+def create(account_id: str) -> Response:
+    """Add a notification; the secret of a webhook is shown this once."""
+    given = body(NewNotification)
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        made = channels.create(
+            connection, account_id=account_id, form=given.type, target=given.target, kinds=given.events, actor=actor()
+        )
+    return answer(IssuedNotification, {**_told(made), "secret": made.secret}, 201)
+
+
+@blueprint.get("/notifications")
+@owners_too
+def list_page(account_id: str) -> Response:
+    """List an account's notifications."""
+    page = query(NumberedPage)
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        found = channels.list_channels(connection, account_id, after=page.after, limit=page.limit)
+    told = {"notifications": [_told(one) for one in found], "next": next_of(found, page.limit)}
+    return answer(NotificationPage, told)
+
+
+@blueprint.get("/notifications/<int:notification_id>")
+@owners_too
+def read(account_id: str, notification_id: int) -> Response:
+    """Read a notification."""
+    with services().connection() as connection:
+        return answer(Notification, _told(channels.require(connection, account_id, _sane(notification_id))))
+
+
+@blueprint.patch("/notifications/<int:notification_id>")
+@owners_too
+@idempotent
+def change(account_id: str, notification_id: int) -> Response:
+    """Change what is told."""
+    given = body(NotificationChange)
+    with services().connection() as connection:
+        changed = channels.set_kinds(connection, account_id, _sane(notification_id), given.events, actor=actor())
+    return answer(Notification, _told(changed))
+
+
+@blueprint.delete("/notifications/<int:notification_id>")
+@owners_too
+@idempotent
+def delete(account_id: str, notification_id: int) -> Response:
+    """Remove a notification, with what was not delivered yet."""
+    with services().connection() as connection:
+        channels.delete(connection, account_id, _sane(notification_id), actor=actor())
+    return Response(status=204)
+
+
+@blueprint.post("/notifications/<int:notification_id>/tests")
+@owners_too
+@idempotent
+def test(account_id: str, notification_id: int) -> Response:
+    """Send a test."""
+    with services().connection() as connection:
+        channel = channels.require(connection, account_id, _sane(notification_id))
+        delivery_id = outbox.add_test(connection, account_id=account_id, channel_id=channel.id)
+    return answer(Test, {"delivery": delivery_id}, 202)
+
+
+@blueprint.get("/deliveries")
+@owners_too
+def list_deliveries(account_id: str) -> Response:
+    """List what was told, or is about to be."""
+    asked = query(DeliveryQuery)
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        found = outbox.list_deliveries(
+            connection,
+            account_id,
+            channel_id=asked.notification,
+            status=asked.status,
+            after=asked.after or None,
+            limit=asked.limit,
+        )
+    told = [vars(one) | {"notification": one.channel_id, "event": one.kind} for one in found]
+    return answer(DeliveryPage, {"deliveries": told, "next": next_of(found, asked.limit)})
+
+
+def _told(channel: channels.Channel) -> dict[str, object]:
+    told = {"type": channel.form, "target": channels.shown(channel.target), "events": channel.kinds}
+    return {**told, "id": channel.id, "created_by": channel.created_by, "created_at": channel.created_at}
+
+
+def _sane(number: int) -> int:
+    return min(number, _ID_MAX)  # PostgreSQL has none larger
+
+
+PATHS = {
+    "/v1/accounts/{account_id}/notifications": {
+        "post": Operation(
+            "createNotification",
+            "Tell an account of events by e-mail, webhook, Slack or Discord; a webhook's secret is shown this once",
+            body=NewNotification,
+            answer=IssuedNotification,
+            status=201,
+            problems=(404,),
+            security="account",
+        ),
+        "get": Operation(
+            "listNotifications",
+            "List where an account is told what, oldest first",
+            query=NumberedPage,
+            answer=NotificationPage,
+            problems=(404, 422),
+            security="account",
+        ),
+    },
+    "/v1/accounts/{account_id}/notifications/{notification_id}": {
+        "get": Operation(
+            "readNotification", "Read a notification", answer=Notification, problems=(404,), security="account"
+        ),
+        "patch": Operation(
+            "changeNotification",
+            "Change which events are told",
+            body=NotificationChange,
+            answer=Notification,
+            problems=(404,),
+            security="account",
+        ),
+        "delete": Operation(
+            "deleteNotification",
+            "Remove a notification, with what was not delivered yet",
+            status=204,
+            problems=(404,),
+            security="account",
+        ),
+    },
+    "/v1/accounts/{account_id}/notifications/{notification_id}/tests": {
+        "post": Operation(
+            "testNotification",
+            "Send a test, within seconds; its delivery is in the list",
+            answer=Test,
+            status=202,
+            problems=(404,),
+            security="account",
+        )
+    },
+    "/v1/accounts/{account_id}/deliveries": {
+        "get": Operation(
+            "listDeliveries",
+            "List what an account was told, or is about to be, newest first",
+            query=DeliveryQuery,
+            answer=DeliveryPage,
+            problems=(404, 422),
+            security="account",
+        )
+    },
+}

@@ -1,0 +1,80 @@
+"""Which groups have the most of something: added up and sorted by PostgreSQL, which hands over those alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from psycopg import sql
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.usage import query
+from keygauge_keyservice.usage.query import Question
+from keygauge_keyservice.usage.time_cover import TimeCover
+
+Order: TypeAlias = Literal["requests", "tokens", "cost", "client_errors"]
+
+_RANK = sql.SQL("""/* usage.rank */
+SELECT name, count(*) OVER () AS groups FROM ({sources}) AS source
+GROUP BY name HAVING sum(requests) > 0 AND sum(ordered) >= %(least)s
+ORDER BY sum(ordered) DESC, name LIMIT %(most)s""")
+_SOURCE = sql.SQL("""SELECT ({name}) COLLATE "C" AS name, sign * requests AS requests, sign * ({ordered}) AS ordered
+FROM unnest({firsts}::timestamptz[], {lengths}::integer[], {signs}::integer[]) AS part_of (first, part_length_s, sign)
+JOIN {table} ON {same_bucket}
+WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
+AND bucket = ANY({firsts}::timestamptz[]) AND {selected}""")
+_ORDERS: Mapping[Order, sql.SQL] = {
+    "requests": sql.SQL("requests"),
+    "tokens": sql.SQL("input_tokens + output_tokens"),
+    "cost": sql.SQL("cost_nanousd"),
+    "client_errors": sql.SQL("client_errors"),
+}
+_CLIENT_ERRORS_OF_ROLLUP = sql.SQL("CASE status_class WHEN 4 THEN requests - limited ELSE 0 END")
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The first groups in order, and how many groups there are."""
+
+    names: Sequence[str]
+    groups: int
+
+
+def find_ranking(
+    connection: Connection,
+    question: Question,
+    time_covers: Sequence[TimeCover],
+    *,
+    order: Order,
+    most: int,
+    least: int = 0,
+) -> Ranking:
+    """Return so many groups that have the most of something, those with less than `least` left out."""
+    values = query.parameters_of(question) | {"most": most, "least": least}
+    sources = []
+    for is_aggregate, prefix in ((True, "aggregate"), (False, "rollup")):
+        part = [cover for cover in time_covers if question.is_in_aggregate(cover) == is_aggregate]
+        if part:
+            sources.append(_source(question, order, prefix, is_aggregate=is_aggregate))
+            values |= _bucket_values(part, prefix)
+    statement = _RANK.format(sources=sql.SQL(" UNION ALL ").join(sources))
+    rows = connection.execute(statement, values, prepare=False).fetchall()
+    return Ranking([row["name"] for row in rows], rows[0]["groups"] if rows else 0)
+
+
+def _source(question: Question, order: Order, prefix: str, *, is_aggregate: bool) -> sql.Composed:
+    ordered = _ORDERS[order]
+    if order == "client_errors" and not is_aggregate:
+        ordered = _CLIENT_ERRORS_OF_ROLLUP
+    return _SOURCE.format(
+        ordered=ordered,
+        **query.table_of(question, is_aggregate=is_aggregate),
+        **{name: sql.Placeholder(f"{prefix}_{name}") for name in ("firsts", "lengths", "signs")},
+    )
+
+
+def _bucket_values(time_covers: Sequence[TimeCover], prefix: str) -> dict[str, Any]:
+    values = query.bucket_parameters(query.buckets_of([(0, cover) for cover in time_covers]))
+    kept = {f"{prefix}_{name}": values[name] for name in ("firsts", "lengths", "signs")}
+    return kept | {"all_lengths": values["all_lengths"]} if prefix == "aggregate" else kept

@@ -1,0 +1,91 @@
+import pytest
+
+from keygauge.limits.key_cache import KeyCache
+
+RPM = {"id": "1", "name": "rpm", "unit": "request", "amount": 100, "window_s": 60, "period": None, "whose": "account"}
+EACH = RPM | {"id": "2", "name": "each", "whose": "plan"}
+OWN = RPM | {"id": "9:k1", "name": "own", "whose": "key"}
+
+
+def entry(key, *limits, plan="pro", **changes):
+    told = {"id": key, "account": "a", "plan": plan, "status": "active", "expires_at": None}
+    return told | {"secrets": [{"number": 1, "expires_at": None}], "limits": limits, "providers": []} | changes
+
+
+@pytest.fixture
+def cache():
+    cache = KeyCache()
+    each = {key: EACH | {"id": f"2:{key}"} for key in ("k1", "k2")}
+    rpm = RPM | {"id": "1:a"}
+    other = entry("k3", RPM | {"id": "7:a"}, plan="other")
+    entries = [entry("k1", rpm, each["k1"], OWN), entry("k2", rpm, each["k2"]), other]
+    cache.put(entries, wanted=frozenset(["k1", "k2", "k3"]))
+    return cache
+
+
+def change(cache, *limits, held=(), providers=()):
+    cache.change_plan({"id": "pro", "limits": list(limits), "providers": list(providers)}, held)
+
+
+def amounts(key):
+    return {lease_pool.limit.id: lease_pool.limit.amount for lease_pool in key.lease_pools}
+
+
+def test_a_changed_plan_changes_its_keys_when_they_are_used_and_no_others(cache):
+    before = dict(cache.keys)
+    change(cache, RPM | {"amount": 5}, EACH, providers=["/v1/*=openai"])
+    assert cache.keys == before
+    adapted = cache.adapt(before["k1"])
+    assert amounts(adapted) == {"1:a": 5, "2:k1": 100, "9:k1": 100}
+    assert adapted.providers is not None
+    assert cache.keys["k1"] is adapted
+    assert cache.adapt(before["k1"]) is adapted
+    assert cache.keys["k2"] is before["k2"]
+    assert before["k3"].plan.newer is None
+
+
+def test_keys_of_an_account_go_on_sharing_what_they_hold(cache):
+    (shared, each, own) = cache.keys["k1"].lease_pools
+    change(cache, EACH, RPM | {"amount": 5})
+    assert cache.adapt(cache.keys["k1"]).lease_pools == (each, shared, own)
+    assert cache.adapt(cache.keys["k2"]).lease_pools[1] is shared
+    assert cache.lowered == {shared}
+
+
+def test_what_is_held_of_a_lowered_limit_goes_back_before_any_key_is_used(cache):
+    shared, each, _ = cache.keys["k1"].lease_pools
+    change(cache, RPM | {"amount": 5}, EACH | {"amount": 200}, held=[shared, each])
+    assert (shared.limit.amount, each.limit.amount) == (5, 200)
+    assert cache.lowered == {shared}
+
+
+def test_limits_that_are_removed_added_and_changed_twice_are_those_told_last(cache):
+    change(cache, EACH)
+    change(cache, EACH | {"amount": 7}, RPM | {"id": "3", "unit": "token", "route": "/chat"})
+    adapted = cache.adapt(cache.keys["k2"])
+    assert amounts(adapted) == {"2:k2": 7, "3:a": 100}
+    assert (adapted.is_plain, adapted.needs_body, adapted.needs_route, adapted.is_capped) == (False, True, True, True)
+
+
+def test_a_key_that_comes_after_the_change_is_as_its_entry_says(cache):
+    change(cache, RPM | {"amount": 5})
+    cache.put([entry("k4", RPM | {"id": "1:a", "amount": 6})], wanted=frozenset(["k4"]))
+    assert cache.keys["k4"].plan.newer is None
+    assert amounts(cache.keys["k4"]) == {"1:a": 6}
+    change(cache, RPM | {"amount": 8})
+    assert amounts(cache.adapt(cache.keys["k4"])) == {"1:a": 8}
+
+
+def test_a_plan_without_keys_here_is_passed_over(cache):
+    cache.change_plan({"id": "unheard", "limits": [RPM], "providers": []}, ())
+    cache.put([entry("k5", plan="unheard")], wanted=frozenset(["k5"]))
+    assert amounts(cache.adapt(cache.keys["k5"])) == {}
+
+
+def test_a_key_that_waits_for_its_look_up_adapts_too(cache):
+    cache.learn(b"digest", "k1", 1)
+    cache.expire(1_000)
+    change(cache, RPM | {"amount": 5})
+    key, _ = cache.recall(b"digest", 1)
+    assert amounts(cache.adapt(key)) == {"1:a": 5, "9:k1": 100}
+    assert "k1" not in cache.keys

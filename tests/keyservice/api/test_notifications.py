@@ -1,0 +1,112 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge_keyservice.accounts import accounts, members, plans
+from keygauge_keyservice.notices import outbox
+from keygauge_keyservice.notices.worker import Worker
+
+URL = "https://hooks.example.com/T0/secret-path"
+
+
+@pytest.fixture
+def account(connection):
+    plans.create(connection, plan_id="pro", name="Pro", limits=[], actor="test")
+    account = accounts.create(connection, name="Acme", plan_id="pro", actor="test")
+    given = {"email": "ada@acme.example", "password": "a long password", "actor": "test"}
+    members.create(connection, account_id=account.id, **given)
+    return account
+
+
+@pytest.fixture
+def call(client, operator, account):
+    """`call(method, path)` beneath the account's address."""
+
+    def call(method, path, body=None, **query):
+        address = f"/v1/accounts/{account.id}{path}"
+        return client.open(address, method=method, json=body, query_string=query, headers=operator)
+
+    return call
+
+
+def create(call, **fields):
+    return call("POST", "/notifications", {"type": "webhook", "target": URL, "events": ["quota"]} | fields)
+
+
+def test_a_webhook_is_made_read_changed_and_removed(call, connection):
+    made = create(call, events=["quota", "invoice", "quota"])
+    assert made.status_code == 201
+    assert made.json["secret"].startswith("whsec_")
+    told = {name: value for name, value in made.json.items() if name != "secret"}
+    assert (told["target"], told["events"], told["created_by"]) == (
+        "hooks.example.com",
+        ["invoice", "quota"],
+        "operator",
+    )
+    path = f"/notifications/{told['id']}"
+    assert call("GET", path).json == told
+    assert call("GET", "/notifications").json == {"notifications": [told], "next": None}
+    assert call("PATCH", path, {"events": ["invoice"]}).json == told | {"events": ["invoice"]}
+    assert call("DELETE", path).status_code == 204
+    assert call("GET", path).status_code == call("DELETE", path).status_code == 404
+    actions = [row["action"] for row in connection.execute("SELECT action FROM audit ORDER BY id DESC LIMIT 3")]
+    assert actions == ["channel.delete", "channel.change", "channel.create"]
+    assert "secret-path" not in connection.execute("SELECT string_agg(audit::text, '') AS t FROM audit").fetchone()["t"]
+
+
+def test_email_goes_to_members_and_has_no_secret(call):
+    made = create(call, type="email", target="Ada@acme.example")
+    assert (made.json["target"], made.json["secret"]) == ("ada@acme.example", None)
+    assert create(call, type="email", target="eve@evil.example").status_code == 422
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"type": "pager"},
+        {"target": "http://hooks.example.com/"},
+        {"target": "https://user:word@hooks.example.com/"},
+        {"type": "slack", "target": URL},
+        {"events": []},
+        {"events": ["everything"]},
+    ],
+)
+def test_a_wrong_one_is_refused(call, wrong):
+    assert create(call, **wrong).status_code == 422
+
+
+def test_a_test_is_delivered_as_any_other(call, connection):
+    made = create(call, target="https://127.0.0.1/").json
+    sent = call("POST", f"/notifications/{made['id']}/tests")
+    assert sent.status_code == 202
+    [pending] = call("GET", "/deliveries").json["deliveries"]
+    assert (pending["id"], pending["status"], pending["event"]) == (sent.json["delivery"], "pending", "test")
+    now = datetime.now(UTC) + timedelta(seconds=1)
+    assert Worker().deliver(connection, now=now) == 0
+    [refused] = call("GET", "/deliveries").json["deliveries"]
+    assert (refused["status"], refused["attempts"]) == ("retrying", 1)
+    assert refused["error"] == "127.0.0.1 is not a public address"
+
+
+def test_deliveries_are_listed_page_by_page_and_by_state(call, connection, account):
+    first, second = (create(call, events=["quota"]).json["id"] for _ in range(2))
+    for number in range(3):
+        given = {"kind": "quota", "name": f"quota:{number}", "subject": f"{number}", "text": ""}
+        outbox.add(connection, account_id=account.id, **given)
+    outbox.succeed(connection, call("GET", "/deliveries").json["deliveries"][0]["id"], now=datetime.now(UTC))
+    found, after = [], ""
+    while after is not None:
+        page = call("GET", "/deliveries", limit=2, after=after).json
+        found += page["deliveries"]
+        after = page["next"]
+    assert [one["subject"] for one in found] == ["2", "2", "1", "1", "0", "0"]
+    assert len({one["id"] for one in found}) == 6
+    assert [one["status"] for one in found].count("delivered") == 1
+    assert len(call("GET", "/deliveries", status="delivered").json["deliveries"]) == 1
+    assert len(call("GET", "/deliveries", notification=second).json["deliveries"]) == 3
+    assert first != second
+
+
+def test_nothing_is_told_of_an_account_that_does_not_exist(client, operator):
+    for path in ("notifications", "deliveries"):
+        assert client.get(f"/v1/accounts/nobody/{path}", headers=operator).status_code == 404

@@ -1,0 +1,23 @@
+import json
+
+
+def test_notifications_are_made_shown_changed_tested_and_removed(run, account, capsys):
+    secret = run("notifications", "create", "https://hooks.example.com/x", "-a", "Acme", "--type", "webhook")
+    assert secret.startswith("whsec_")
+    shown = run("notifications", "show", "1", "--account", "Acme")
+    assert "hooks.example.com" in shown
+    assert secret.strip() not in shown
+    changed = run("notifications", "update", "1", "--account", "Acme", "--event", "invoice", "--output", "json")
+    assert json.loads(changed)["events"] == ["invoice"]
+    delivery = run("notifications", "test", "1", "--account", "Acme").strip()
+    assert run("notifications", "deliveries", "--account", "Acme", "--quiet").strip() == delivery
+    assert "Test notification" in run("notifications", "deliveries", "-a", "Acme", "--status", "pending")
+    run("notifications", "delete", "1", "--account", "Acme")
+    assert run("notifications", "list", "--account", "Acme", "--quiet") == ""
+
+
+def test_a_wrong_notification_is_refused_in_plain_words(run, account):
+    wrong = run("notifications", "create", "eve@evil.example", "-a", "Acme", "--type", "email", code=1)
+    assert "must be the e-mail address of a member" in wrong
+    assert "There is no notification '7'" in run("notifications", "show", "7", "--account", "Acme", code=1)
+    assert "--event" in run("notifications", "update", "7", "--account", "Acme", code=2)
