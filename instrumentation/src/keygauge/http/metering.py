@@ -71,7 +71,10 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
         policy.answers.note(answer, usage)
     if call.provider is None:
         call.provider = policy.providers.find(call.route, path, call.providers) or shape
-    _name_requested(call, exchange, policy.asked)
+    asked, name = policy.asked, _asked_model(call, exchange, path)
+    if model not in asked.answered and call.key not in _NO_KEY:
+        asked.learn(name, model)
+    call.requested_model = name
     return reader.others
 
 
@@ -149,7 +152,7 @@ def _name_requested(call: Call, exchange: Exchange, asked: AskedModels) -> None:
     is_good = 0 < call.status < _REFUSED
     if call.model is None and (is_good or call.key in _NO_KEY):
         return
-    name = _asked_model(call, exchange)
+    name = _asked_model(call, exchange, exchange.path)
     if call.model is None and name is not None:
         is_tried = call.outcome == "admitted" and (call.status == 0 or call.status >= _FAILED)
         call.model = asked.find(name) or (name if is_tried else None)
@@ -164,10 +167,10 @@ def _named_model(call: Call, exchange: Exchange) -> str | None:
     """Find the model of an answer that names none."""
     if call.usage is None and not operations.names_a_model(exchange.path):
         return None
-    return _asked_model(call, exchange)
+    return _asked_model(call, exchange, exchange.path)
 
 
-def _asked_model(call: Call, exchange: Exchange) -> str | None:
+def _asked_model(call: Call, exchange: Exchange, path: str) -> str | None:
     """Find the model that a request names, as far as it was read."""
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
@@ -175,7 +178,7 @@ def _asked_model(call: Call, exchange: Exchange) -> str | None:
     if sent and (in_body := request_model.find(sent, exchange.sent_last)):
         return in_body
     query = exchange.query
-    named = in_address(exchange.path, query) if query else in_path(exchange.path)
+    named = in_address(path, query) if query else in_path(path)
     return unquote(named[0]) if named else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
+from types import MappingProxyType
 from typing import Any, ParamSpec, Protocol
 
 from msgspec import Struct
@@ -33,6 +34,7 @@ LAST_EVENTS = (
 )  # OpenAI, Anthropic
 _BODILESS = frozenset({204, 304})
 _SENT_BYTES = 2048
+_NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})  # a dict would be made for each
 _LAST_BYTES = max(map(len, LAST_EVENTS))
 MOST_PASSED = 16  # chunks of a stream that are read together; what is held of each is bounded
 PASSED_BYTES = 4096
@@ -72,7 +74,7 @@ class Responder(Struct, kw_only=True, eq=False):
 
     call: Call
     runtime: Recorder
-    headers: Mapping[bytes, bytes] | Mapping[str, str] = {}  # of the answer
+    headers: Mapping[bytes, bytes] | Mapping[str, str] = _NO_HEADERS  # of the answer
     is_document: bool = False  # the answer, of JSON
     sent_first: bytes = b""  # the request's beginning, and its last chunk
     sent_last: bytes = b""
