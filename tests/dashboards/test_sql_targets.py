@@ -1,7 +1,7 @@
 """Every SQL query of every dashboard is executed by a real PostgreSQL, as Grafana's role, on rows of everything."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from grafana import HOSTILE, All, Click, follow, options
@@ -208,6 +208,21 @@ def test_hostile_name_is_picked_like_any_other(connection, name):
             assert any(value for row in rows for value in row.values()), parameter.id
     for parameter in _queries():
         connection.execute(_fill(parameter.values[0], dict.fromkeys(picked, name) | {"before": "0"}))
+
+
+def test_range_has_all_of_the_quarter_of_an_hour_that_it_begins_in(connection):
+    _plant(connection, {})
+    begin = datetime(2026, 11, 3, 10, 15, tzinfo=UTC)
+    connection.execute("RESET ROLE")
+    connection.execute(
+        "INSERT INTO public.rollup SELECT %s + n * interval '15 minutes', 'a1', 'k2', '/v1', 'gpt', 2, "
+        "30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, array_fill(1, ARRAY[20]) FROM generate_series(-1, 2) AS n",
+        (begin,),
+    )
+    view = next(view for view in pages(Thresholds())[0].views() if view.title == "Totals of the time range")
+    span = {"since": begin + timedelta(minutes=10), "until": begin + timedelta(minutes=40)}
+    (row,) = connection.execute(as_sent(view.targets[0].query, EVERY, **span)).fetchall()
+    assert (row["Requests"], row["Requests/min"]) == (90, 90 / 40)
 
 
 @pytest.mark.parametrize("name", ["/v1", "/v1/a&b=c#d+e %41", "o'brien-7b"])

@@ -40,6 +40,8 @@ KEPT = (
     Kept("event_aside", "at", 90 * _DAY),
     Kept("dismissed_alert", "at", 30 * _DAY),
     Kept("audit", "at", 3660 * _DAY),
+    Kept("plan_price_before", "until", 3660 * _DAY),
+    Kept("account_plan_before", "until", 3660 * _DAY),
     Kept("usage_kind", "bucket", 3660 * _DAY),  # the longest range that is answered
 )
 

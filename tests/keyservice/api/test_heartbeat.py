@@ -19,6 +19,7 @@ def test_a_heartbeat_is_answered(client, replica):
         "found": [],
         "unknown": [],
         "keys": [],
+        "plans": [],
         "prices": None,
         "held": [],
         "grants": [],

@@ -18,6 +18,7 @@ JUNE_2 = datetime(2026, 6, 2, tzinfo=UTC)
 def used(connection, metered, make_event):
     connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
     connection.execute("UPDATE plan SET monthly_nanousd = 20000000000")
+    connection.execute("DELETE FROM plan_price_before")
     events = [make_event(offset) for offset in (0, 1, -30 * 86_400, 11.5 * 86_400 - 1)]  # the last one: May, just
     backfill.write_history(connection, events, lambda _: Cost(1_500, "test"), spool="test")
 
@@ -91,5 +92,6 @@ def test_billing_by_command(capsys, monkeypatch, database_url, tmp_path):
     assert "plan price\t$19.99" in capsys.readouterr().out
     assert main(("billing", "list", "--account", "acme")) == 0
     shown = capsys.readouterr().out
-    assert "$19.99" in shown
+    assert "$19.99" not in shown  # months that are over keep their price
+    assert "$20.00" in shown
     assert "2026-05" in shown

@@ -53,7 +53,7 @@ _TOTALS = """\
 WITH used AS (
     SELECT sum(requests) AS requests, sum(input_tokens) AS input, sum(output_tokens) AS output,
         sum(cost_nanousd) / 1e9 AS cost,
-        extract(epoch FROM $__timeTo()::timestamptz - $__timeFrom()::timestamptz) / 60 AS minutes
+        extract(epoch FROM $__timeTo()::timestamptz - {first}) / 60 AS minutes
     FROM {usage_by_model}
 )
 SELECT coalesce(requests, 0)::float8 AS "Requests", coalesce(requests / minutes, 0)::float8 AS "Requests/min",
@@ -176,7 +176,8 @@ def totals() -> View:
     short = ("Requests/min", "Tokens/min", "Tokens/request", "Input/output")
     return numbers(
         "Totals of the time range",
-        "How much was used in the picked time range, in all and per minute, and what did it cost?",
+        "How much was used in the picked time range, in all and per minute, and what did it cost? The quarter of an "
+        "hour that it begins in counts in full.",
         [ledger(_TOTALS)],
         unit="short",
         width=24,
@@ -255,7 +256,7 @@ def calls(title: str, description: str, *, most: int, more: str = "", of_key: bo
 
 
 # What a screen of 1,280 pixels leaves beside Grafana's menu, less 95 for each of the others.
-_CALL_WIDTHS = {"time": 170, "status": 60, "latency": 75, "tokens": 65, "cost": 75, "trace": 55}
+_CALL_WIDTHS = {"time": 195, "status": 60, "latency": 75, "tokens": 65, "cost": 75, "trace": 55}
 
 
 def to_key(view: View) -> View:

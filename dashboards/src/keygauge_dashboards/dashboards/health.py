@@ -20,8 +20,8 @@ from keygauge.metrics import (
 )
 from keygauge_dashboards import collector_metrics
 from keygauge_dashboards.alerts.self_monitoring import NOT_IN_LEDGER, drift
-from keygauge_dashboards.grafana.base import dashboard, ledger
-from keygauge_dashboards.grafana.panel_types import hidden, levels, limits, lines, numbers, stat, table
+from keygauge_dashboards.grafana.base import VALUE, dashboard, ledger, link
+from keygauge_dashboards.grafana.panel_types import field, hidden, levels, limits, lines, numbers, stat, table
 from keygauge_dashboards.grafana.panels import Page, Prometheus, Section, View
 from keygauge_dashboards.promql.queries import (
     ENV,
@@ -38,7 +38,7 @@ from keygauge_dashboards.promql.queries import (
     unlike,
 )
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.uids import HEALTH_PAGE
+from keygauge_dashboards.uids import ERRORS_PAGE, HEALTH_PAGE
 
 UID = HEALTH_PAGE
 _DIFFERENCE_WIDTHS = {"hour": 165, "counted": 65, "in the ledger": 95, "waiting": 65, "missing": 65, "surplus": 65}
@@ -199,7 +199,10 @@ def _processes(thresholds: Thresholds) -> list[View]:
             height=6,
             paged=True,
             widths={"replica": 85, "version": 70, "mode": 75, "started": 165, "silent for": 80},
-            overrides=[levels("silent for", limits(10, thresholds.beat_age_s), unit="s", decimals=0)],
+            overrides=[
+                field("service", links=[link("Errors of this service", ERRORS_PAGE, job=VALUE)]),
+                levels("silent for", limits(10, thresholds.beat_age_s), unit="s", decimals=0),
+            ],
         ),
     ]
 

@@ -105,7 +105,7 @@ def _header() -> View:
         "Whose key is this, on which plan, in which state, and who used it last?",
         ledger(_HEADER),
         width=24,
-        height=3,
+        height=4,
         widths={"plan": 80, "environment": 105, "status": 75, "created": 115, "expires": 110, "last used": 150},
         overrides=[
             states("status", active="green", disabled="orange", suspended="red", deleted="red"),

@@ -25,7 +25,7 @@ from keygauge_dashboards.promql.queries import (
     used_up_in,
 )
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_dashboards.uids import LIMITS_PAGE, LOG_PAGE
+from keygauge_dashboards.uids import LIMITS_PAGE, LOG_PAGE, OVERVIEW
 
 UID = LIMITS_PAGE
 
@@ -99,6 +99,7 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
         ],
         overrides=[
             *hidden(*aside.values()),
+            field("Of", links=[link("Keys of the account", OVERVIEW, account=cell("account_id"), key="$__all")]),
             field("Account", links=[link("Limits of the account", UID, account=cell("account_id"))]),
             field("Limit", links=[link("Refused calls", LOG_PAGE, account=cell("account_id"), status="429")])
             if is_whole

@@ -51,6 +51,7 @@ from keygauge_dashboards.promql.queries import (
 from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import (
     ERRORS_PAGE,
+    HEALTH_PAGE,
     KEYS_PAGE,
     LIMITS_PAGE,
     LOG_PAGE,
@@ -177,12 +178,16 @@ def _now(thresholds: Thresholds) -> list[View]:
             "Limits and quotas",
             LIMITS_PAGE,
         ),
-        stat(
-            "Pages and tickets",
-            "How many alerts fire now that somebody must look after? All, with those for the record, are below.",
-            Prometheus(or_zero(f"count({firing('page|ticket')})"), instant=True),
-            unit="none",
-            colours=limits(1, 3),
+        drill(
+            stat(
+                "Pages and tickets",
+                "How many alerts fire now that somebody must look after? All, with those for the record, are below.",
+                Prometheus(or_zero(f"count({firing('page|ticket')})"), instant=True),
+                unit="none",
+                colours=limits(1, 3),
+            ),
+            "KeyGauge health",
+            HEALTH_PAGE,
         ),
         drill(
             stat(

@@ -49,6 +49,8 @@ _PICKED = f"account_id = ANY ({ACCOUNTS}) AND key_id = ANY ({KEYS})"
 STATUS_CLASS = (
     "CASE WHEN status = 429 THEN '429' WHEN status >= 500 THEN '5xx' WHEN status >= 400 THEN '4xx' ELSE '2xx' END"
 )
+# The ledger sums quarters of an hour: the one in which the time range begins is part of it, or an hour would lack some.
+_FIRST = "date_bin('15 minutes', $__timeFrom()::timestamptz, 'epoch')"
 _LEDGER_ONLY = "From the ledger, which knows no service and no environment."
 
 
@@ -80,6 +82,7 @@ def ledger(query: str, *, over_time: bool = False, **values: Any) -> Sql:
         "picked_calls": f"{_PICKED}\n    AND {_is('route', ENDPOINTS)} AND {_is('model', MODELS)}",
         "usage_by_model": _usage("model"),
         "usage_by_endpoint": _usage("route"),
+        "first": _FIRST,
         "lists": f"{ACCOUNTS}, {KEYS},\n    {ENDPOINTS}, {MODELS}",
         "status_class": STATUS_CLASS,
         "no_model": NO_MODEL,
@@ -160,8 +163,8 @@ def _say_source(view: View, names: tuple[str, ...]) -> View:
 def _usage(what: str) -> str:
     """Read the picked usage of the time range by model or route; `{bar}` is the width of bars, or a day."""
     names, others = (MODELS, ENDPOINTS) if what == "model" else (ENDPOINTS, MODELS)
-    first, last = ("$__timeFrom()::timestamptz", "$__timeTo()::timestamptz")
-    return f"grafana.usage('{what}', {first}, {last}, '{{bar}}', {others})\nWHERE {_PICKED} AND {_is('name', names)}"
+    last = "$__timeTo()::timestamptz"
+    return f"grafana.usage('{what}', {_FIRST}, {last}, '{{bar}}', {others})\nWHERE {_PICKED} AND {_is('name', names)}"
 
 
 def _is(column: str, names: str) -> str:

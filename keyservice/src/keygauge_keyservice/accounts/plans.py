@@ -37,6 +37,7 @@ class Plan:
     limits: tuple[Limit, ...]
     providers: tuple[str, ...] = ()  # whose answers a route gives, as `PATH=PROVIDER`
     monthly_nanousd: int | None = None  # what it costs a month; None: nothing but the usage
+    prorated: bool = False  # billed by the day; else the plan at month end, whole
 
 
 def create(connection: Connection, *, plan_id: str, name: str, limits: Sequence[Limit], actor: str) -> Plan:
@@ -150,11 +151,31 @@ def set_providers(connection: Connection, plan_id: str, providers: Sequence[str]
         return require(connection, plan_id)
 
 
+def set_prorated(connection: Connection, plan_id: str, *, prorated: bool, actor: str) -> None:
+    """Say whether months that end with a plan are billed by the day.
+
+    Raises:
+        Problem: 404, there is no such plan.
+    """
+    with connection.transaction():
+        before = require(connection, plan_id).prorated
+        connection.execute("/* plans.set_prorated */ UPDATE plan SET prorated = %s WHERE id = %s", (prorated, plan_id))
+        audit.append(
+            connection,
+            account_id=None,
+            actor=actor,
+            action="plan.set_prorated",
+            subject=plan_id,
+            before={"prorated": before},
+            after={"prorated": prorated},
+        )
+
+
 def _load(
     connection: Connection, plan_ids: list[str] | None, *, after: str | None = None, limit: int | None = None
 ) -> list[Plan]:
     rows = connection.execute(
-        "/* plans.load */ SELECT id, name, created_at, providers, monthly_nanousd FROM plan "
+        "/* plans.load */ SELECT id, name, created_at, providers, monthly_nanousd, prorated FROM plan "
         "WHERE (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s)) AND (%(after)s::text IS NULL OR id > %(after)s) "
         "ORDER BY id LIMIT %(limit)s",
         {"ids": plan_ids, "after": after, "limit": limit},

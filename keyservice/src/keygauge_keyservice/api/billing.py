@@ -12,7 +12,7 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.page import Page
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import billing, invoice_export
-from keygauge_keyservice.billing.billing import PRICE_MAX, Statement
+from keygauge_keyservice.billing.billing import PRICE_MAX, Line, Statement
 from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
@@ -43,6 +43,8 @@ class Invoice(Struct):
     input_tokens: int
     output_tokens: int
     closed_at: datetime
+    late_nanousd: int
+    lines: list[Line]
     total_nanousd: int
 
 
@@ -141,7 +143,7 @@ PATHS = {
         ),
         "put": Operation(
             "setPlanPrice",
-            "Set what a plan costs a month, for the periods closed from now on",
+            "Set what a plan costs a month; months that are over keep their price",
             body=PlanPrice,
             answer=PlanPrice,
             problems=(404,),

@@ -36,6 +36,7 @@ _Rule: TypeAlias = Annotated[
 
 _Rules: TypeAlias = Annotated[list[_Rule], Meta(max_length=PROVIDERS_MAX, examples=[["/v1/chat/*=deepseek"]])]
 _Price: TypeAlias = Annotated[int, Meta(ge=0, le=PRICE_MAX, description="a month, beside the usage")]
+_Prorated: TypeAlias = Annotated[bool, Meta(description="billed by the day; else the plan at month end, whole")]
 
 
 class NewPlan(LimitList, kw_only=True):
@@ -44,6 +45,7 @@ class NewPlan(LimitList, kw_only=True):
     id: Slug
     name: Name
     monthly_nanousd: _Price | None = None
+    prorated: _Prorated = False
 
 
 class PlanChange(Struct):
@@ -53,6 +55,7 @@ class PlanChange(Struct):
     limits: Limits | UnsetType = UNSET
     providers: _Rules | UnsetType = UNSET
     monthly_nanousd: _Price | UnsetType | None = UNSET
+    prorated: _Prorated | UnsetType = UNSET
 
     def faults(self) -> Iterator[FieldError]:
         """Say which limits have the same name."""
@@ -74,6 +77,7 @@ class Plan(Struct):
     limits: list[LimitTerms]
     providers: list[str]
     monthly_nanousd: int | None
+    prorated: bool
 
 
 class PlanPage(Struct):
@@ -93,6 +97,8 @@ def create() -> Response:
         plans.create(connection, plan_id=given.id, name=given.name, limits=given.of_plan(), actor=actor())
         if given.monthly_nanousd is not None:
             billing.set_plan_price(connection, given.id, given.monthly_nanousd, actor=actor())
+        if given.prorated:
+            plans.set_prorated(connection, given.id, prorated=True, actor=actor())
         made = plans.require(connection, given.id)
     return answer(Plan, _plan(made), 201)
 
@@ -132,6 +138,8 @@ def change(plan_id: str) -> Response:
             plans.set_providers(connection, plan_id, given.providers, actor=actor())
         if given.monthly_nanousd is not UNSET:
             billing.set_plan_price(connection, plan_id, given.monthly_nanousd, actor=actor())
+        if given.prorated is not UNSET:
+            plans.set_prorated(connection, plan_id, prorated=given.prorated, actor=actor())
         return answer(Plan, _plan(plans.require(connection, plan_id)))
 
 
@@ -157,7 +165,15 @@ def set_providers(plan_id: str) -> Response:
 
 def _plan(plan: plans.Plan) -> Plan:
     limits = [LimitTerms.of(limit) for limit in plan.limits]
-    return Plan(plan.id, plan.name, plan.created_at, limits, list(plan.providers), plan.monthly_nanousd)
+    return Plan(
+        id=plan.id,
+        name=plan.name,
+        created_at=plan.created_at,
+        limits=limits,
+        providers=list(plan.providers),
+        monthly_nanousd=plan.monthly_nanousd,
+        prorated=plan.prorated,
+    )
 
 
 PATHS = {

@@ -1,20 +1,24 @@
 """Billing by UTC month: the current period, what the next invoice will be, and the closed ones.
 
-An invoice is the monthly price of the plan that the account is on when the period is closed, whole, plus the cost of
-the calls in the ledger. Plan changes are not pro-rated. A period is closed once, a day after its end, so that spools
-can empty; calls that arrive later, and re-rating, change the ledger but no closed invoice.
+An invoice is the fee of the plans that the account had in that month, by the prices of that month, plus the cost of the
+calls in the ledger. A period is closed once, a day after its end, so that spools can empty, and never changes: what
+calls that come later cost, or less by re-rating, is a line of the next invoice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
-from keygauge_keyservice.accounts import plans
-from keygauge_keyservice.billing import forecast
+import msgspec
+
+from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.billing import forecast, late_usage, plan_fee
+from keygauge_keyservice.billing.late_usage import LateUsage
+from keygauge_keyservice.billing.plan_fee import Fee, Terms
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.usage import usage
@@ -23,9 +27,8 @@ GRACE = timedelta(days=1)
 PRICE_MAX = 10**15  # nano-USD: a million dollars a month
 
 _DUE = """/* billing.due */
-SELECT account.id AS account_id, month.start::date AS period, month.stop, plan.id AS plan_id,
-    coalesce(plan.monthly_nanousd, 0) AS plan_nanousd
-FROM account JOIN plan ON plan.id = account.plan_id
+SELECT account.id AS account_id, month.start::date AS period, month.stop, account.created_at
+FROM account
 CROSS JOIN LATERAL (
     SELECT start AT TIME ZONE 'UTC' AS start, (start + interval '1 month') AT TIME ZONE 'UTC' AS stop
     FROM generate_series(
@@ -43,13 +46,24 @@ FROM usage_aggregate
 WHERE account_id = ANY(%(account_ids)s) AND length_s = 86400 AND breakdown = 'status' AND inside = ''
 AND bucket >= %(first)s AND bucket < %(last)s GROUP BY account_id"""
 _CLOSE = """/* billing.close */
-INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, requests, input_tokens, output_tokens,
-    closed_at)
-SELECT due.*, %s FROM unnest(%s::text[], %s::date[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[],
-    %s::bigint[], %s::bigint[]) AS due
-ON CONFLICT DO NOTHING
-RETURNING *"""
+INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, late_nanousd, requests, input_tokens,
+    output_tokens, lines, closed_at)
+VALUES (%(account_id)s, %(period)s, %(plan_id)s, %(plan_nanousd)s, %(usage_nanousd)s, %(late_nanousd)s, %(requests)s,
+    %(input_tokens)s, %(output_tokens)s, %(lines)s, %(closed_at)s)
+ON CONFLICT DO NOTHING"""
 _UNUSED = {"cost": 0, "requests": 0, "input": 0, "output": 0}
+_LOCK = 0x6B67_0006  # periods are closed one after the other: each tells what is late of those before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """What a part of an invoice is for: a plan, the month's usage, or usage of an earlier month."""
+
+    kind: Literal["plan", "usage", "late_usage"]
+    nanousd: int
+    plan_id: str | None = None
+    days: int | None = None  # of a plan that is billed by the day
+    period: date | None = None  # whose usage is late
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +79,13 @@ class Invoice:
     input_tokens: int
     output_tokens: int
     closed_at: datetime
+    late_nanousd: int = 0
+    lines: list[Line] = field(default_factory=list)
 
     @property
     def total_nanousd(self) -> int:
         """What is to be paid."""
-        return self.plan_nanousd + self.usage_nanousd
+        return self.plan_nanousd + self.usage_nanousd + self.late_nanousd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +97,7 @@ class Statement:
     plan_id: str
     plan_nanousd: int
     usage_nanousd: int  # so far
+    late_nanousd: int  # of earlier months, since their invoices were closed
     next_invoice_at: datetime  # when the period will be closed
     next_invoice_nanousd: int  # if it were closed with today's usage
     expected_nanousd: int  # with the usage that is forecast
@@ -90,51 +107,87 @@ def find_statement(connection: Connection, account_id: str, *, now: datetime | N
     """Tell how an existing account's current period stands."""
     now = now or datetime.now(UTC)
     found = forecast.find_forecast(connection, account_id, now=now)
-    row = _one(
-        connection,
-        "/* billing.plan */ SELECT plan.id, coalesce(monthly_nanousd, 0) AS price "
-        "FROM account JOIN plan ON plan.id = plan_id WHERE account.id = %s",
-        account_id,
-    )
+    account = accounts.require(connection, account_id)
+    terms = plan_fee.load(connection, [account_id])
+    fees = terms.fees(account_id, start=found.start, end=found.end, since=account.created_at)
+    late = late_usage.find(connection, [account_id], before=found.start).get(account_id, ())
+    beside = sum(fee.nanousd for fee in fees) + sum(part.nanousd for part in late)
     used = usage.totals(connection, account_id=account_id, start=found.start, end=found.end).cost_nanousd
     return Statement(
         start=found.start,
         end=found.end,
-        plan_id=row["id"],
-        plan_nanousd=row["price"],
+        plan_id=account.plan_id,
+        plan_nanousd=sum(fee.nanousd for fee in fees),
         usage_nanousd=used,
+        late_nanousd=sum(part.nanousd for part in late),
         next_invoice_at=found.end + GRACE,
-        next_invoice_nanousd=row["price"] + used,
-        expected_nanousd=row["price"] + found.expected_nanousd,
+        next_invoice_nanousd=beside + used,
+        expected_nanousd=beside + found.expected_nanousd,
     )
 
 
 def close_periods(connection: Connection, *, now: datetime | None = None) -> list[Invoice]:
     """Close every account's months that are over, each once, and return the new invoices."""
     now = now or datetime.now(UTC)
-    due = connection.execute(_DUE, {"now": now, "grace": GRACE}).fetchall()
+    with connection.transaction():
+        connection.execute("/* billing.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        due = connection.execute(_DUE, {"now": now, "grace": GRACE}).fetchall()
+        terms = plan_fee.load(connection, list({row["account_id"] for row in due}))
+        return [
+            invoice
+            for _, rows in groupby(due, key=lambda row: row["period"])
+            for invoice in _close_month(connection, list(rows), terms, now)
+        ]
+
+
+def _close_month(connection: Connection, due: Sequence[dict[str, Any]], terms: Terms, now: datetime) -> list[Invoice]:
+    period, end = due[0]["period"], due[0]["stop"]
+    start = datetime.combine(period, time(), UTC)
+    account_ids = [row["account_id"] for row in due]
+    used = {
+        row["account_id"]: row
+        for row in connection.execute(_USED, {"account_ids": account_ids, "first": start, "last": end})
+    }
+    late = late_usage.find(connection, account_ids, before=start)
+    invoices = []
+    for row in due:
+        account_id = row["account_id"]
+        fees = terms.fees(account_id, start=start, end=end, since=row["created_at"])
+        sums, parts = used.get(account_id, _UNUSED), late.get(account_id, [])
+        invoices.append(
+            Invoice(
+                account_id=account_id,
+                period=period,
+                plan_id=terms.plan(account_id, end),
+                plan_nanousd=sum(fee.nanousd for fee in fees),
+                usage_nanousd=sums["cost"],
+                late_nanousd=sum(part.nanousd for part in parts),
+                requests=sums["requests"],
+                input_tokens=sums["input"],
+                output_tokens=sums["output"],
+                closed_at=now,
+                lines=_lines(fees, sums["cost"], parts),
+            )
+        )
+    with connection.cursor() as cursor:
+        cursor.executemany(_CLOSE, [vars(invoice) | {"lines": _json(invoice.lines)} for invoice in invoices])
+    return invoices
+
+
+def _lines(fees: Sequence[Fee], usage_nanousd: int, late: Sequence[LateUsage]) -> list[Line]:
     return [
-        invoice
-        for (first, last), rows in groupby(due, key=lambda row: (row["period"], row["stop"]))
-        for invoice in _close_month(connection, list(rows), first, last, now)
+        *(Line(kind="plan", nanousd=fee.nanousd, plan_id=fee.plan_id, days=fee.days) for fee in fees),
+        Line(kind="usage", nanousd=usage_nanousd),
+        *(Line(kind="late_usage", nanousd=part.nanousd, period=part.period) for part in late),
     ]
 
 
-def _close_month(
-    connection: Connection, due: Sequence[dict[str, Any]], first: date, last: datetime, now: datetime
-) -> list[Invoice]:
-    month = {"first": datetime.combine(first, time(), UTC), "last": last}
-    account_ids = [row["account_id"] for row in due]
-    used = {row["account_id"]: row for row in connection.execute(_USED, {"account_ids": account_ids, **month})}
-    columns = zip(
-        *(
-            (row["account_id"], row["period"], row["plan_id"], row["plan_nanousd"], *(sums[name] for name in _UNUSED))
-            for row in due
-            for sums in [used.get(row["account_id"], _UNUSED)]
-        ),
-        strict=True,
-    )
-    return [Invoice(**row) for row in connection.execute(_CLOSE, [now, *(list(column) for column in columns)])]
+def _json(lines: Sequence[Line]) -> str:
+    return msgspec.json.encode(lines).decode()
+
+
+def _invoice(row: dict[str, Any]) -> Invoice:
+    return Invoice(**row | {"lines": msgspec.convert(row["lines"], list[Line])})
 
 
 def list_invoices(
@@ -152,7 +205,7 @@ def list_invoices(
         "ORDER BY period DESC, account_id LIMIT %(limit)s",
         {"id": account_id, "period": period, "last_id": last_id, "limit": limit},
     )
-    return [Invoice(**row) for row in rows]
+    return [_invoice(row) for row in rows]
 
 
 def find_plan_price(connection: Connection, plan_id: str) -> int | None:
@@ -168,7 +221,7 @@ def find_plan_price(connection: Connection, plan_id: str) -> int | None:
 
 
 def set_plan_price(connection: Connection, plan_id: str, monthly_nanousd: int | None, *, actor: str) -> None:
-    """Set what a plan costs a month; it holds for every period that is closed from now on.
+    """Set what a plan costs a month; months that are over keep the price that they had.
 
     Raises:
         Problem: 404, there is no such plan.

@@ -10,13 +10,19 @@ from typing import Any
 from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.csv_stream import usd
 
-_NAMES = (*(name.name for name in fields(Invoice)), "total_nanousd")
+_NAMES = (*(field.name for field in fields(Invoice) if field.name != "lines"), "total_nanousd")
 
 
 def document(found: Invoice | Statement) -> dict[str, Any]:
     """Write an invoice, or the current period, for JSON."""
     values = asdict(found) | ({"total_nanousd": found.total_nanousd} if isinstance(found, Invoice) else {})
-    return {name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [{name: _plain(part) for name, part in line.items()} for line in value]
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def table(invoices: Sequence[Invoice]) -> tuple[list[str], Iterator[list[Any]]]:

@@ -19,6 +19,7 @@ _COLUMNS = (
     column("name"),
     usd("monthly_nanousd", "price per month"),
     Column("limits", lambda plan: write_limits(plan["limits"])),
+    Column("prorated", lambda plan: "yes" if plan["prorated"] else "no"),
     column("providers"),
     time("created_at"),
 )
@@ -55,9 +56,12 @@ def _show(*, api: Api, output: Output, plan: str) -> None:
 @click.option("--name", help="How people see it (default: the id).")
 @limit_options
 @click.option("--price", type=Money(), help="What it costs a month, beside the usage, e.g. '$20'.")
-def _create(*, api: Api, output: Output, plan: str, name: str | None, limits: Sequence[str], price: int | None) -> None:
+@click.option("--prorate", is_flag=True, help="Bill it by the day, not the plan at month end in full.")
+def _create(
+    *, api: Api, output: Output, plan: str, name: str | None, limits: Sequence[str], price: int | None, prorate: bool
+) -> None:
     """Create a plan."""
-    body = {"id": plan, "name": name or plan, "limits": limit_documents(limits)}
+    body = {"id": plan, "name": name or plan, "limits": limit_documents(limits), "prorated": prorate}
     made = api.post("plans", body=body | ({} if price is None else {"monthly_nanousd": price}))
     output.item(made, _COLUMNS)
 
@@ -74,7 +78,8 @@ def _create(*, api: Api, output: Output, plan: str, name: str | None, limits: Se
 @click.option("--name", help="Another name.")
 @limit_options
 @click.option("--no-limits", is_flag=True, help="Take all limits away.")
-@click.option("--price", type=Money(), help="What it costs a month, for periods that are not closed yet.")
+@click.option("--price", type=Money(), help="What it costs a month; months that are over keep their price.")
+@click.option("--prorate/--no-prorate", default=None, help="Bill it by the day, or the plan at month end in full.")
 @click.option(
     "--provider", "providers", multiple=True, metavar="PATH=PROVIDER", help="Whose answers routes give; repeatable."
 )
@@ -88,16 +93,17 @@ def _update(
     limits: Sequence[str],
     no_limits: bool,
     price: int | None,
+    prorate: bool | None,
     providers: Sequence[str],
     no_providers: bool,
 ) -> None:
     """Change a plan, at once for all of its accounts. The limits given replace all it had."""
-    body: Document = {"name": name, "monthly_nanousd": price}
+    body: Document = {"name": name, "monthly_nanousd": price, "prorated": prorate}
     if limits or no_limits:
         body["limits"] = limit_documents(limits)
     if providers or no_providers:
         body["providers"] = list(providers)
     body = {field: value for field, value in body.items() if value is not None}
     if not body:
-        raise click.UsageError("Say what to change: --name, --limit, --price or --provider.")
+        raise click.UsageError("Say what to change: --name, --limit, --price, --prorate or --provider.")
     output.item(api.patch("plans", find_plan(api, plan)["id"], body=body), _COLUMNS)

@@ -44,6 +44,7 @@ _ACTIONS = {
     "plan.rename": "Plan renamed",
     "plan.replace_limits": "Plan limits updated",
     "plan.set_price": "Plan price updated",
+    "plan.set_prorated": "Plan proration updated",
     "plan.set_providers": "Plan providers updated",
     "price.rerate": "Past requests repriced",
     "price.set": "Price set",

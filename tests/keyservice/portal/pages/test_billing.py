@@ -13,6 +13,7 @@ from keygauge_keyservice.billing import billing
 def billed(connection, customer):
     """A customer with an invoice for April 2026, on a plan of $49."""
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="test")
+    connection.execute("DELETE FROM plan_price_before")  # as if it had always had this price
     connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
     billing.close_periods(connection, now=datetime(2026, 5, 2, tzinfo=UTC))
     return customer
@@ -66,9 +67,11 @@ def test_invoice_has_line_items_that_add_up_and_a_page_to_print(connection, bill
         billed.account.name,
     ):
         assert text in page
-    assert "not billed" not in page
+    assert "Recorded after" not in page
     record(billed, {"time_us": may})
-    assert "Recorded after the invoice was issued, not billed" in signed_in.get("/billing/invoices/2026-05").text
+    assert (
+        "Recorded after this invoice was issued, billed on the next" in signed_in.get("/billing/invoices/2026-05").text
+    )
     assert signed_in.get("/billing/invoices/2026-13").status_code == 404
 
 

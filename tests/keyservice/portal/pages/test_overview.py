@@ -172,6 +172,7 @@ def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, reco
 
 def test_next_bill_is_told(connection, signed_in, customer):
     billing.set_plan_price(connection, "pro", 49 * 10**9, actor="test")
+    connection.execute("DELETE FROM plan_price_before")  # as if it had always had this price
     page = signed_in.get("/").text
     assert "$49.00" in page
     assert f"{billing.find_statement(connection, customer.account.id).next_invoice_at:%-d %b %Y}" in page

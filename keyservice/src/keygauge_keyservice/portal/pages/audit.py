@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, render_template, request
 
 from keygauge_keyservice.accounts import members
 from keygauge_keyservice.errors import Problem
@@ -13,6 +13,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.journal.audit import Entry
 from keygauge_keyservice.portal import audit_text, auth, own_keys
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("audit", __name__)
@@ -60,7 +61,7 @@ def read() -> Response:
         found = audit.find_entries(
             connection, auth.current_account_id(), before_id=_before(), limit=audit.PAGE_MAX, **_chosen()
         )
-    return jsonify({"entries": [document(entry) for entry in found], "next": next_of(found, audit.PAGE_MAX)})
+    return exact_json({"entries": [document(entry) for entry in found], "next": next_of(found, audit.PAGE_MAX)})
 
 
 def document(entry: Entry) -> dict[str, Any]:

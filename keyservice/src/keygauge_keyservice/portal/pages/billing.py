@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template
+from flask import Blueprint, Response, render_template
 
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import billing, focus, forecast, invoice_export
-from keygauge_keyservice.billing.billing import Invoice, Statement
+from keygauge_keyservice.billing.billing import Invoice, Line, Statement
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.portal import auth, limit_text, price_text
 from keygauge_keyservice.usage import kinds, usage
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("billing", __name__, url_prefix="/billing")
@@ -60,7 +63,7 @@ def read() -> Response:
     with services().connection() as connection:
         current = invoice_export.document(billing.find_statement(connection, account_id))
         invoices = [invoice_export.document(one) for one in billing.list_invoices(connection, account_id)]
-    return jsonify({"current": current, "invoices": invoices})
+    return exact_json({"current": current, "invoices": invoices})
 
 
 @blueprint.get("/invoices/<month>.csv")
@@ -74,7 +77,7 @@ def export_one(month: str) -> Response:
 def read_one(month: str) -> Response:
     """Answer with one invoice as JSON."""
     with services().connection() as connection:
-        return jsonify(invoice_export.document(_require(connection, month)))
+        return exact_json(invoice_export.document(_require(connection, month)))
 
 
 @blueprint.get("/invoices/<month>")
@@ -84,14 +87,17 @@ def show_one(month: str) -> str:
         invoice = _require(connection, month)
         start, end = forecast.month_of(datetime.combine(invoice.period, time(), UTC))
         lines = usage.breakdown(connection, by="model", account_id=invoice.account_id, start=start, end=end)
+        names = {plan.id: plan.name for plan in plans.list_plans(connection)}
         return render_template(
             "portal/invoice.html",
             account=accounts.require(connection, invoice.account_id),
             invoice=invoice,
+            fees=_fees(invoice, names),
+            late=[line for line in invoice.lines if line.kind == "late_usage"],
             month=month,
             start=start,
             last_day=(end - timedelta(days=1)).date(),
-            plan_name=plan.name if (plan := plans.find(connection, invoice.plan_id)) else invoice.plan_id,
+            plan_name=names.get(invoice.plan_id, invoice.plan_id),
             lines=lines,
             told=kinds.told,
             later_nanousd=sum(line.cost_nanousd for line in lines) - invoice.usage_nanousd,
@@ -133,6 +139,13 @@ def _prices(connection: Connection, account_id: str, statement: Statement) -> li
         _Price(model, tiers[1][0] if tiers else None, bool(tiers) and len(tiers[1]) > 1)  # type: ignore[index]
         for model, tiers in sorted(found.items())
     ]
+
+
+def _fees(invoice: Invoice, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return what was billed of plans; an invoice without lines is from a version that billed one plan, whole."""
+    lines = [line for line in invoice.lines if line.kind == "plan"]
+    lines = lines or [Line(kind="plan", nanousd=invoice.plan_nanousd, plan_id=invoice.plan_id)]
+    return [vars(line) | {"plan_name": names.get(line.plan_id or "", line.plan_id)} for line in lines]
 
 
 def _period(month: str) -> date | None:

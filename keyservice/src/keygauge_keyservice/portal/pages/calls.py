@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, render_template, request
 
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
@@ -23,6 +23,7 @@ from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
 from keygauge_keyservice.usage.failures import find_failures
 from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("calls", __name__)
@@ -124,7 +125,7 @@ def export_json() -> Response:
         key = own_keys.require_chosen(connection, given["key"]) if "key" in given else None
         page = _page(connection, _selected(shown, key, given), limit=call_log.PAGE_MAX)
     documents = [vars(call) | {"id": str(call.id), "time": call.time.isoformat()} for call in page.calls]
-    return jsonify({"calls": documents, "next": str(page.next) if page.next else None})
+    return exact_json({"calls": documents, "next": str(page.next) if page.next else None})
 
 
 def _all() -> Iterator[LoggedCall]:

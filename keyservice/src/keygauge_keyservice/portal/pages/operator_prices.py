@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Response, jsonify, redirect, render_template, request, url_for
+from flask import Response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from keygauge_keyservice.accounts import plans
@@ -22,6 +22,7 @@ from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import NewPrice
 from keygauge_keyservice.reading import attempt
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
 
 _KINDS = ("input", "output", "cache_read")
@@ -67,7 +68,7 @@ def export_json(table: str) -> Response:
     """Answer with the same as JSON."""
     with services().connection() as connection:
         found = _rows(connection, table)
-    return jsonify({table: [{name: _plain(value) for name, value in row.items()} for row in found]})
+    return exact_json({table: [{name: _plain(value) for name, value in row.items()} for row in found]})
 
 
 def _page(*, wrong: list[str] | None = None) -> str:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import Blueprint, Response, request, url_for
 
 from keygauge_keyservice.keys import key_search
 from keygauge_keyservice.keys.key_search import FILTERS, QUERY_LENGTH_MAX, SORTS, Search, Sort
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.portal import auth
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
 
 blueprint = Blueprint("key_table", __name__)
@@ -48,7 +49,7 @@ def export() -> Response:
 @blueprint.get("/keys.json")
 def export_json() -> Response:
     """Answer with the keys that match as JSON."""
-    return jsonify({"keys": _documents()})
+    return exact_json({"keys": _documents()})
 
 
 def read(arguments: Mapping[str, str]) -> tuple[Search, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
@@ -18,6 +18,7 @@ from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import DetailedSums
 from keygauge_keyservice.web import export
 from keygauge_keyservice.web.context import services
+from keygauge_keyservice.web.exact_json import exact_json
 
 blueprint = Blueprint("usage_table", __name__)
 
@@ -51,7 +52,7 @@ def export_json() -> Response:
     documents = [dict(zip(table.names, row, strict=True)) for row in table.rows]
     for document in documents:
         document["cost_usd"] = str(document["cost_usd"])
-    return jsonify({"rows": documents})
+    return exact_json({"rows": documents})
 
 
 def _table() -> _Table:

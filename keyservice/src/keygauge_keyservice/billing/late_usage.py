@@ -1,0 +1,46 @@
+"""Usage of months whose invoices are closed: what the ledger has of them by now, and no invoice tells yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.ledger.event import AGE_MAX
+
+_LONGEST = AGE_MAX + timedelta(days=31)  # older events are not taken
+
+# A statement of its own: where the ledger is spread over machines, invoices are not.
+_USED = """/* late_usage.used */
+SELECT account_id, date_trunc('month', bucket AT TIME ZONE 'UTC')::date AS period, sum(cost_nanousd)::bigint AS cost
+FROM usage_aggregate
+WHERE account_id = ANY(%(account_ids)s) AND length_s = 86400 AND breakdown = 'status' AND inside = ''
+AND bucket >= %(first)s AND bucket < %(end)s GROUP BY 1, 2"""
+_BILLED = """/* late_usage.billed */
+SELECT account_id, period, sum(nanousd)::bigint AS cost FROM (
+    SELECT account_id, period, usage_nanousd AS nanousd FROM invoice WHERE account_id = ANY(%(account_ids)s)
+    UNION ALL
+    SELECT account_id, (line->>'period')::date, (line->>'nanousd')::bigint
+    FROM invoice CROSS JOIN jsonb_array_elements(lines) AS line
+    WHERE account_id = ANY(%(account_ids)s) AND late_nanousd <> 0 AND line->>'kind' = 'late_usage'
+) AS billed WHERE period >= %(first)s::date AND period < %(end)s::date GROUP BY account_id, period"""
+
+
+@dataclass(frozen=True)
+class LateUsage:
+    """What of a month came after its invoice; less than nothing where its calls cost less by now."""
+
+    period: date
+    nanousd: int
+
+
+def find(connection: Connection, account_ids: Sequence[str], *, before: datetime) -> dict[str, list[LateUsage]]:
+    """Return what is late of accounts' months before one, the oldest first."""
+    wanted = {"account_ids": list(account_ids), "first": (before - _LONGEST).replace(day=1), "end": before}
+    used = {(row["account_id"], row["period"]): row["cost"] for row in connection.execute(_USED, wanted)}
+    late: dict[str, list[LateUsage]] = {}
+    for row in connection.execute(_BILLED + " ORDER BY period", wanted):
+        if difference := used.get((row["account_id"], row["period"]), 0) - row["cost"]:
+            late.setdefault(row["account_id"], []).append(LateUsage(row["period"], difference))
+    return late

@@ -1,0 +1,24 @@
+"""JSON for browsers, which read every number as a double: integers that one would round are written as strings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response, jsonify
+
+EXACT_MAX = 2**53 - 1
+
+
+def exact_json(document: Any) -> Response:
+    """Answer with a document of the portal; the API's answers are for clients that read 64 bits."""
+    return jsonify(_exact(document))
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _exact(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_exact(part) for part in value]
+    if isinstance(value, int) and abs(value) > EXACT_MAX:
+        return str(value)
+    return value

@@ -1,0 +1,176 @@
+"""What months are billed by: plans and prices as they were, each day, and usage that came after an invoice."""
+
+from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
+from itertools import count
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keygauge_keyservice.billing import billing
+from keygauge_keyservice.ledger import backfill
+from keygauge_keyservice.pricing.public_prices import Cost
+
+BORN = datetime(2026, 3, 10, 15, tzinfo=UTC)
+JUNE = datetime(2026, 6, 1, tzinfo=UTC)
+DOLLAR = 10**9
+
+
+@pytest.fixture
+def books(connection, metered, make_event, noon):
+    return Books(connection, make_event, noon)
+
+
+class Books:
+    """One account's plans, prices, calls and invoices, at moments that a test says."""
+
+    def __init__(self, connection, make_event, noon):
+        self.connection, self.make_event, self.noon = connection, make_event, noon
+        self.spools = count()
+        connection.execute("DELETE FROM invoice")
+        connection.execute("TRUNCATE event, rollup, usage_aggregate, usage_kind, spool")
+        connection.execute("INSERT INTO plan (id, name) VALUES ('pro', 'Pro') ON CONFLICT DO NOTHING")
+        connection.execute("UPDATE account SET created_at = %s, plan_id = 'ledger'", (BORN,))
+        connection.execute("UPDATE plan SET monthly_nanousd = NULL, prorated = false")
+        self.forget()
+
+    def forget(self):
+        self.connection.execute("TRUNCATE plan_price_before, account_plan_before")
+
+    def change(self, moment, table, row_id, **values):
+        """Change a row as if the moment were now."""
+        ((column, value),) = values.items()
+        began = self.connection.execute("SELECT clock_timestamp() AS at").fetchone()["at"]
+        self.connection.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", (value, row_id))
+        for history in ("plan_price_before", "account_plan_before"):
+            self.connection.execute(
+                f"UPDATE {history} SET until = %s WHERE until BETWEEN %s AND clock_timestamp()", (moment, began)
+            )
+
+    def call(self, moment, cost, *, account="acme", key="acme-live"):
+        event = self.make_event((moment - self.noon).total_seconds(), account=account, key=key)
+        backfill.write_history(self.connection, [event], lambda _: Cost(cost, "test"), spool=f"s{next(self.spools)}")
+
+    def close(self, now):
+        return {one.period: one for one in billing.close_periods(self.connection, now=now) if one.account_id == "acme"}
+
+    def invoices(self):
+        return billing.list_invoices(self.connection, "acme")
+
+
+def test_what_changes_after_the_month_changes_nothing_of_it(books):
+    books.change(BORN, "plan", "ledger", monthly_nanousd=20 * DOLLAR)
+    books.change(BORN, "plan", "pro", monthly_nanousd=90 * DOLLAR)
+    books.forget()
+    books.change(JUNE, "plan", "ledger", monthly_nanousd=30 * DOLLAR)
+    books.change(JUNE + timedelta(hours=3), "account", "acme", plan_id="pro")
+    books.change(JUNE + timedelta(hours=4), "plan", "pro", prorated=True)
+    may = books.close(JUNE + timedelta(days=2))[date(2026, 5, 1)]
+    assert (may.plan_id, may.plan_nanousd) == ("ledger", 20 * DOLLAR)
+    june = books.close(JUNE + timedelta(days=32))[date(2026, 6, 1)]
+    assert (june.plan_id, june.plan_nanousd) == ("pro", 90 * DOLLAR)
+    assert [(line.plan_id, line.days) for line in june.lines if line.kind == "plan"] == [("pro", 30)]
+
+
+def test_a_plan_at_month_end_is_billed_whole_or_by_the_day_as_it_says(books):
+    books.change(BORN, "plan", "ledger", monthly_nanousd=10 * DOLLAR)
+    books.change(BORN, "plan", "pro", monthly_nanousd=100)
+    books.forget()
+    books.change(JUNE - timedelta(days=10, hours=-1), "account", "acme", plan_id="pro")  # 22 May, 1 o'clock
+    may = books.close(JUNE + timedelta(days=2))[date(2026, 5, 1)]
+    assert [(line.plan_id, line.days, line.nanousd) for line in may.lines if line.kind == "plan"] == [
+        ("pro", None, 100)
+    ]
+    books.connection.execute("DELETE FROM invoice")
+    books.connection.execute("UPDATE plan SET prorated = true")
+    books.connection.execute("DELETE FROM plan_price_before")
+    found = books.close(JUNE + timedelta(days=2))
+    assert [(line.plan_id, line.days, line.nanousd) for line in found[date(2026, 5, 1)].lines[:-1]] == [
+        ("ledger", 21, 10 * DOLLAR * 21 // 31),
+        ("pro", 10, (10 * DOLLAR * 21 + 100 * 10) // 31 - 10 * DOLLAR * 21 // 31),
+    ]
+    assert [(line.plan_id, line.days) for line in found[date(2026, 3, 1)].lines[:-1]] == [
+        ("ledger", 22)
+    ]  # from the 10th
+
+
+def test_calls_that_come_after_closing_are_a_line_of_the_next_invoice(books):
+    may = JUNE - timedelta(days=3)
+    books.call(may, 500)
+    closed = books.close(JUNE + timedelta(days=2))[date(2026, 5, 1)]
+    books.call(may, 70)
+    books.call(JUNE - timedelta(days=40), 8)
+    statement = billing.find_statement(books.connection, "acme", now=JUNE + timedelta(days=5))
+    assert (statement.late_nanousd, statement.next_invoice_nanousd) == (78, 78)
+    june = books.close(JUNE + timedelta(days=32))[date(2026, 6, 1)]
+    assert [(line.kind, line.period, line.nanousd) for line in june.lines if line.kind != "plan"] == [
+        ("usage", None, 0),
+        ("late_usage", date(2026, 4, 1), 8),
+        ("late_usage", date(2026, 5, 1), 70),
+    ]
+    assert (june.late_nanousd, june.total_nanousd) == (78, 78)
+    assert [one for one in books.invoices() if one.period == closed.period] == [closed]
+    books.call(may, 1)
+    july = books.close(JUNE + timedelta(days=63))[date(2026, 7, 1)]
+    assert [(line.period, line.nanousd) for line in july.lines if line.kind == "late_usage"] == [(date(2026, 5, 1), 1)]
+
+
+_steps = st.lists(
+    st.tuples(
+        st.sampled_from(["price", "plan", "prorated", "call", "late call", "close"]),
+        st.integers(min_value=1, max_value=40),  # days on
+        st.integers(min_value=0, max_value=10**12),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(_steps)
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_invoices_are_in_all_what_was_priced_and_the_fees(connection, metered, make_event, noon, steps):
+    books, now, spent = Books(connection, make_event, noon), BORN, 0
+    plan, price, prorated = {BORN: "ledger"}, {BORN: ("ledger", 0), BORN + timedelta(0, 1): ("pro", 0)}, {BORN: False}
+    for kind, days, number in steps:
+        now += timedelta(days=days, hours=7)
+        if kind == "price":
+            name = ("ledger", "pro")[number % 2]
+            books.change(now, "plan", name, monthly_nanousd=number)
+            price[now] = (name, number)
+        elif kind == "plan":
+            plan[now] = ("ledger", "pro")[number % 2]
+            books.change(now, "account", "acme", plan_id=plan[now])
+        elif kind == "prorated":
+            prorated[now] = bool(number % 2)
+            for name in ("ledger", "pro"):
+                books.change(now, "plan", name, prorated=prorated[now])
+        elif kind == "close":
+            books.close(now)
+        else:
+            books.call(max(BORN, now - timedelta(days=days)) if kind == "late call" else now, number)
+            spent += number
+    for months in (40, 80):  # what came late is on the invoice after
+        books.close(now + timedelta(days=months))
+    invoices = books.invoices()
+    fees = sum(_fee(one.period, plan, price, prorated) for one in invoices)
+    assert sum(one.total_nanousd for one in invoices) == spent + fees
+    assert all(sum(line.nanousd for line in one.lines) == one.total_nanousd for one in invoices)
+
+
+def _fee(period, plan, price, prorated):
+    """What a month costs, day by day and without any rounding but the last."""
+    start = datetime(period.year, period.month, 1, tzinfo=UTC)
+    end = (start + timedelta(days=32)).replace(day=1)
+
+    def at(moment):
+        name = [value for since, value in plan.items() if since < moment or since == BORN][-1]
+        return [
+            amount for since, (whose, amount) in price.items() if whose == name and (since < moment or since <= BORN)
+        ][-1:]
+
+    if not [value for since, value in prorated.items() if since < end or since == BORN][-1]:
+        return sum(at(end))
+    days = (end - start).days
+    charged = [start + timedelta(days=day + 1) for day in range(days) if start + timedelta(days=day + 1) > BORN]
+    return int(sum((Fraction(sum(at(day)), days) for day in charged), Fraction(0)))
