@@ -36,7 +36,8 @@ from keygauge_keyservice.ledger import aggregate, partition, rollup
 from keygauge_keyservice.ledger.batch import read_lines
 from keygauge_keyservice.ledger.copy import copied_events, event_id
 from keygauge_keyservice.ledger.event import Event, Window
-from keygauge_keyservice.pricing.public_prices import Cost, PublicPrices
+from keygauge_keyservice.pricing.cost import Cost
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 BATCH = 5_000
 BATCHES = 6  # a round

@@ -9,7 +9,7 @@ import pytest
 import keygauge_keyservice
 from keygauge_keyservice import citus
 from keygauge_keyservice.ledger import backfill
-from keygauge_keyservice.pricing.public_prices import Cost
+from keygauge_keyservice.pricing.cost import Cost
 
 SPREAD = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE|COPY)\s+({'|'.join(citus.TABLES)})\b")
 LOCAL = re.compile(r"\b(?:FROM|JOIN)\s+(account|key|plan|plan_limit|member|invoice|limit_state|spool)\b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import MethodType
 from typing import NoReturn
 
 from keygauge.call import CURRENT, SCOPE_MARK, Call
@@ -119,6 +120,8 @@ class KeyGaugeMiddleware:
             call.ip = client_ip(call.ip, _forwarded_for(scope), self._proxies)
         runtime.aggregator.started(call)
         responder = make(scope, path, self.app, self._host, receive, send, call=call, runtime=runtime)
+        if type(send) is MethodType:
+            responder.watch(send.__self__)
         try:
             authorizer = runtime.authorizer
             if authorizer is None or self._identify is not None:
@@ -139,7 +142,7 @@ class KeyGaugeMiddleware:
                 await responder.refuse(
                     answer(
                         refusal,
-                        call.policy.fields(now_ns()) if refusal.limit and call.policy else [],
+                        call.policy.fields(call.policy.as_bytes, now_ns()) if refusal.limit and call.policy else [],
                         is_cross_origin=responder.is_cross_origin,
                     )
                 )

@@ -78,7 +78,15 @@ class Runtime:
             self.attempt("estimate", authorizer.mark_estimated, call)
         if call.account is not None and self._heartbeat is not None:
             try:
-                self._write(call)
+                if self._spool is None:
+                    self.aggregator.dropped("no_spool", 1)
+                else:
+                    try:
+                        line = event.line(call)
+                    except Exception:  # noqa: BLE001 - an app may have put anything into its call
+                        self.fault("event")
+                        line = event.line(event.sound(call))
+                    self._spool.append(line)
             except Exception:  # noqa: BLE001 - ours, never the host's
                 self.fault("event")
             try:
@@ -97,17 +105,6 @@ class Runtime:
             do(*args, **options)
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.fault(step)
-
-    def _write(self, call: Call) -> None:
-        if self._spool is None:
-            self.aggregator.dropped("no_spool", 1)
-            return
-        try:
-            line = event.line(call)
-        except Exception:  # noqa: BLE001 - an app may have put anything into its call
-            self.fault("event")
-            line = event.line(event.sound(call))
-        self._spool.append(line)
 
     def fault(self, reason: str) -> None:
         """Count and log a failure of our own, from an except block; the host does not notice."""

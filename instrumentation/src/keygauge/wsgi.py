@@ -130,7 +130,7 @@ class KeyGaugeMiddleware:
                 return responder.refuse(
                     answer(
                         refusal,
-                        call.policy.fields(now_ns()) if refusal.limit and call.policy else [],
+                        call.policy.fields(call.policy.as_bytes, now_ns()) if refusal.limit and call.policy else [],
                         is_cross_origin=responder.is_cross_origin,
                     )
                 )

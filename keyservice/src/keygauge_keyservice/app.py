@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Flask, abort, request
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Flask, abort, request
 from prometheus_client import CollectorRegistry
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from keygauge_keyservice import database, health, monitoring, openapi
-from keygauge_keyservice.accounts.oidc import SignOn
 from keygauge_keyservice.api import (
     accounts,
     attention,
@@ -33,13 +34,13 @@ from keygauge_keyservice.api.schema import Part
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
-from keygauge_keyservice.portal import create_portal
-from keygauge_keyservice.pricing.price_book import PriceBook
-from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.web import compression
 from keygauge_keyservice.web.context import Context
 from keygauge_keyservice.web.problem import handle_problems
 from keygauge_keyservice.web.request_metrics import RequestMetrics
+
+if TYPE_CHECKING:
+    from keygauge_keyservice.accounts.sign_on import SignOn
 
 API: tuple[Part, ...] = (
     accounts,
@@ -66,8 +67,11 @@ API: tuple[Part, ...] = (
 REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
 
 
-def create_app(settings: Settings, *, registry: CollectorRegistry | None = None) -> Flask:
-    """Make the app; nothing is opened before the first request, so it may be made before a fork."""
+def create_app(settings: Settings, *, registry: CollectorRegistry | None = None, has_pages: bool = True) -> Flask:
+    """Make the app; nothing is opened before the first request, so it may be made before a fork.
+
+    Without pages, for a single command, what takes a while to load is loaded when it is asked for, if at all.
+    """
     app = Flask(__name__, static_folder=None)  # the portal's files have addresses of their own
     app.config["MAX_CONTENT_LENGTH"] = REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
@@ -78,9 +82,10 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
         statement_timeout_ms=database.PAGE_STATEMENT_TIMEOUT_MS,
         read_only=settings.read_only,
     )
-    sign_on = SignOn(settings.oidc) if settings.oidc else None
-    services = Context(settings, pool, page_pool, registry, PriceBook(PublicPrices()), LedgerMetrics(registry), sign_on)
+    services = Context(settings, pool, page_pool, registry, LedgerMetrics(registry), _sign_on(settings))
     services.attach(app)
+    if has_pages:
+        _ = services.prices  # now, not while a heartbeat waits for it
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)
     compression.install(app)
@@ -91,12 +96,28 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(monitoring.blueprint)
     for part in API:
-        app.register_blueprint(part.blueprint)
+        if has_pages or part is not attention:  # it tells addresses of pages
+            app.register_blueprint(part.blueprint)
     app.register_blueprint(openapi.blueprint(API))
-    app.register_blueprint(create_portal())
+    if has_pages:
+        app.register_blueprint(_portal())
     if settings.proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=settings.proxies)  # type: ignore[method-assign]  # as Flask says
     return app
+
+
+def _portal() -> Blueprint:
+    from keygauge_keyservice.portal.site import create_portal  # noqa: PLC0415 - a command draws no charts
+
+    return create_portal()
+
+
+def _sign_on(settings: Settings) -> SignOn | None:
+    if settings.oidc is None:
+        return None
+    from keygauge_keyservice.accounts.sign_on import SignOn  # noqa: PLC0415 - with libraries that few need
+
+    return SignOn(settings.oidc)
 
 
 def _refuse_changes() -> None:

@@ -13,8 +13,7 @@ from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import aside, ingest, partition, replica_check
 from keygauge_keyservice.notices.worker import Worker
-from keygauge_keyservice.pricing.price_book import PriceBook
-from keygauge_keyservice.pricing.public_prices import PublicPrices
+from keygauge_keyservice.pricing import price_book
 
 _log = logging.getLogger(__name__)
 
@@ -119,7 +118,7 @@ def _compare(connection: Connection) -> None:
 def _retake(connection: Connection) -> None:
     """Take events that came before their service was told of their key, as after a restore or with a new token."""
     if ids := aside.find_told(connection):
-        book = PriceBook(PublicPrices())
+        book = price_book.load()
         book.refresh(connection)
         _log.info("took %d events that had been set aside", ingest.retake(connection, ids, book, now=datetime.now(UTC)))
 

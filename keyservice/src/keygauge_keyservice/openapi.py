@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -53,11 +54,15 @@ _parameters_of = re.compile(r"{(\w+)}").findall
 
 def blueprint(parts: Sequence[Part]) -> Blueprint:
     """Serve the document of these parts at /v1/openapi.json."""
-    serving, described = Blueprint("openapi", __name__), document(parts)
+    serving = Blueprint("openapi", __name__)
+
+    @cache
+    def described() -> dict[str, Any]:
+        return document(parts)
 
     @serving.get("/v1/openapi.json")
     def read() -> Response:
-        return jsonify(described)
+        return jsonify(described())
 
     return serving
 

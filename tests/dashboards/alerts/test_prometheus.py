@@ -572,6 +572,20 @@ def test_alerts_and_the_runbook_name_each_other(root):
     assert sorted(headings) == sorted({alert.name for alert in (*alerts(Thresholds()), *ledger_alerts())})
 
 
+def test_runbook_names_panels_and_dashboards_that_there_are(root):
+    every = pages(Thresholds())
+    titles = {view.title for page in every for view in page.views()}
+    titles |= {page.title.removeprefix("API keys / ") for page in every} | {"all keys"}
+    looks = re.findall(r"^\*\*On the dashboards:\*\*(.+?)\n\n", _runbook(root), re.MULTILINE | re.DOTALL)
+    assert len(looks) > 4
+    named = {" ".join(name.split()) for look in looks for name in re.findall(r"\*([^*]+)\*", look)}
+    assert named <= titles
+
+
+def _runbook(root):
+    return (root / "docs/operate/runbook.md").read_text()
+
+
 def test_runbook_tells_what_it_means_why_and_what_to_run(root):
     sections = (root / "docs/operate/runbook.md").read_text().split("\n## ")[1:]
     for section in sections:

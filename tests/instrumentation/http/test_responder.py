@@ -276,6 +276,76 @@ async def test_a_chunk_that_a_client_did_not_take_was_not_sent(service, guard):
     assert (event["status"], event["response_bytes"], event["error"]) == (200, 8, "client_disconnected")
 
 
+TOKEN_EVENT = b'data: {"id":"c","model":"m","choices":[{"delta":{"content":"a"}}],"usage":null}\n\n'
+USAGE_EVENT = b'data: {"id":"c","model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\n'
+EVENT_STREAM = {**START, "headers": [(b"content-type", b"text/event-stream")]}
+
+
+def event_stream(*chunks):
+    return [EVENT_STREAM, *({"type": "http.response.body", "body": chunk, "more_body": True} for chunk in chunks)]
+
+
+def streams(end):
+    """Return streams of tokens with their usage amid them, divided into chunks of many sizes, and what they tell."""
+    for tokens in (0, 15, 17, 60):
+        for size in (7, len(TOKEN_EVENT), 5000):
+            whole = TOKEN_EVENT * tokens + USAGE_EVENT + TOKEN_EVENT * tokens + end
+            chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
+            yield chunks, (5, 7, 2 * tokens + 1 + bool(end), len(whole))
+
+
+def told_of(event):
+    return event["input_tokens"], event["output_tokens"], event["messages"], event["response_bytes"]
+
+
+@pytest.mark.parametrize(("end", "error"), [(b"data: [DONE]\n\n", None), (b"", "incomplete_response")])
+async def test_a_stream_is_counted_alike_however_it_is_divided(service, guard, end, error):
+    async def app(scope, receive, send):
+        for message in (*event_stream(*inbox.pop()), *([] if error else [{"type": "http.response.body"}])):
+            await send(message)
+
+    _, token = service.key()
+    guarded = guard(app)
+    inbox, expected = [], []
+    for chunks, told in streams(end):
+        inbox.append(chunks)
+        await drive(guarded, token, method="POST")
+        expected.append((*told, error))
+    events = await asyncio.to_thread(service.events, len(expected))
+    assert [(*told_of(event), event["error"]) for event in events] == expected
+
+
+def test_a_stream_is_counted_alike_over_wsgi(service, guard_wsgi):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        yield from inbox.pop()
+
+    _, token = service.key()
+    guarded = guard_wsgi(app)
+    inbox, expected = [], []
+    for chunks, told in streams(b"data: [DONE]\n\n"):
+        inbox.append(chunks)
+        call_wsgi(guarded, token, REQUEST_METHOD="POST")
+        expected.append(told)
+    assert [told_of(event) for event in service.events(len(expected))] == expected
+
+
+@pytest.mark.parametrize("taken", [3, 17, 18])
+async def test_of_a_stream_counts_what_the_client_took(service, guard, taken):
+    passed = []
+
+    async def send(message):
+        if len(passed) == 1 + taken:
+            raise OSError
+        passed.append(message)
+
+    _, token = service.key()
+    await drive(guard(sending(*event_stream(*[TOKEN_EVENT] * 60))), token, method="POST", send=send)
+    (event,) = await asyncio.to_thread(service.events, 1)
+    assert (event["status"], event["error"]) == (200, "client_disconnected")
+    assert event["response_bytes"] == taken * len(TOKEN_EVENT)
+
+
 @pytest.mark.parametrize(
     ("method", "length", "told"),
     [

@@ -22,7 +22,10 @@ def fields(*limits, held=0, rest=0, alone=True, age_s=0):
             lease = Lease("1", held, 100 * SECOND, now_ns=0)
             lease_pool.grant(lease, 0, reset_ns=17 * SECOND)
         lease_pool.rest = rest
-    return {name.decode(): value.decode() for name, value in Policy(lease_pools).fields(age_s * SECOND)}
+    policy = Policy(lease_pools)
+    told = dict(policy.fields(policy.as_text, age_s * SECOND))
+    assert {name.decode(): value.decode() for name, value in policy.fields(policy.as_bytes, age_s * SECOND)} == told
+    return told
 
 
 def test_requests_and_tokens_are_told_apart():

@@ -9,7 +9,7 @@ from keygauge.cli import main
 from keygauge_keyservice import database
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.ledger import backfill
-from keygauge_keyservice.pricing.public_prices import Cost
+from keygauge_keyservice.pricing.cost import Cost
 
 JUNE_2 = datetime(2026, 6, 2, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import pytest
 
 from keygauge_keyservice.billing.forecast import find_forecast, month_of
 from keygauge_keyservice.ledger import backfill
-from keygauge_keyservice.pricing.public_prices import Cost
+from keygauge_keyservice.pricing.cost import Cost
 from keygauge_keyservice.usage.live_rates import find_pace
 
 pytestmark = pytest.mark.usefixtures("metered")

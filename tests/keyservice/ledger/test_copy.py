@@ -4,7 +4,7 @@ import pytest
 
 from keygauge_keyservice.ledger.copy import copied_events, event_id
 from keygauge_keyservice.ledger.partition import ensure, month_of
-from keygauge_keyservice.pricing.public_prices import Cost
+from keygauge_keyservice.pricing.cost import Cost
 
 
 def test_ids_are_version_7_ordered_by_time_and_the_same_for_the_same_event():

@@ -41,8 +41,8 @@ from keygauge_dashboards.thresholds import Thresholds
 from keygauge_dashboards.uids import ERRORS_PAGE, HEALTH_PAGE
 
 UID = HEALTH_PAGE
-_DIFFERENCE_WIDTHS = {"hour": 165, "counted": 65, "in the ledger": 95, "waiting": 65, "missing": 65, "surplus": 65}
-_DIFFERENCE_WIDTHS |= {"missing tokens": 110, "surplus tokens": 110}
+_DIFFERENCE_WIDTHS = {"hour": 165, "counted": 75, "ledger": 75, "waiting": 75, "missing": 75, "surplus": 75}
+_DIFFERENCE_WIDTHS |= {"missing tokens": 125, "surplus tokens": 125}
 
 _REPLICAS = """\
 /* health.replicas */
@@ -54,7 +54,7 @@ LIMIT 200"""
 
 _DIFFERENCES = """\
 /* health.differences */
-SELECT hour, service, host, replica, reported_requests AS counted, requests AS "in the ledger",
+SELECT hour, service, host, replica, reported_requests AS counted, requests AS ledger,
     waiting_requests AS waiting, missing_requests AS missing, surplus_requests AS surplus,
     missing_tokens AS "missing tokens", surplus_tokens AS "surplus tokens"
 FROM grafana.spool_balance
@@ -236,7 +236,7 @@ def _ledger() -> list[View]:
             "Which process lost or doubled what, and when? What waits is on its way; what is missing is not.",
             ledger(_DIFFERENCES),
             width=24,
-            height=4,
+            height=5,
             widths=_DIFFERENCE_WIDTHS,
             overrides=[
                 *(levels(name, limits(critical=1)) for name in ("missing", "surplus")),

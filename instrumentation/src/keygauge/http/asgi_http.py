@@ -13,11 +13,12 @@ from keygauge.http import event_loop, preflight, route
 from keygauge.http.layers import HostSearch, Walk
 from keygauge.http.problem import Answer
 from keygauge.http.request_body import Empty, RequestBody
-from keygauge.http.responder import LEFT, Responder
+from keygauge.http.responder import LAST_EVENTS, LEFT, MOST_PASSED, PASSED_BYTES, Responder
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.limits.model_names import in_address
 from keygauge.telemetry import tracing
+from keygauge.telemetry.tracing import current as current_context
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.messages import MessageReader, document_in
 
@@ -46,14 +47,18 @@ class AsgiResponder(Responder, eq=False):
     @property
     def query(self) -> str:
         """The request's query."""
-        return bytes(self.scope.get("query_string", b"")).decode("latin-1")
+        query = self.scope.get("query_string")
+        return bytes(query).decode("latin-1") if query else ""
 
     def find_route(self) -> str | None:
         """Return the route that the host has for the request; None where that cannot be told."""
-        scope = self.scope
+        scope, noted = self.scope, self.call.matched
         if "route" not in scope and "app" not in scope and "router" not in scope and not self.host.finds():
-            return self.call.matched or scope.get("path_template")
-        return route.find(self.scope, self.app, path=self.path, noted=self.call.matched)
+            return noted or scope.get("path_template")
+        return route.find(scope, self.app, path=self.path, noted=noted)
+
+    def watch(self, server: object) -> None:
+        """Take note of the server's side of the request."""
 
     def finish(self) -> None:
         """End with the app, if the call has not ended before."""
@@ -80,9 +85,10 @@ class HttpResponder(AsgiResponder, eq=False):
     _awaits_trailers: bool = False
     _cycle: Any = None  # uvicorn's, which knows when the client left, though the app does not ask
 
-    def __post_init__(self) -> None:
-        cycle = getattr(self._send, "__self__", None)
-        self._cycle = cycle if hasattr(cycle, "disconnected") else None
+    def watch(self, server: object) -> None:
+        """Ask the server's side of the request whether the client left, where it can tell."""
+        if hasattr(server, "disconnected"):
+            self._cycle = server
 
     async def estimate(self, *, waits: bool) -> Estimate:
         """Read the body's beginning, where the decision `waits` for it, and estimate what the call will use.
@@ -139,21 +145,20 @@ class HttpResponder(AsgiResponder, eq=False):
 
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
         """
-        kind = message["type"]
-        if self._cycle is not None and self._cycle.disconnected:
-            self._is_gone = True
-        if kind == "http.response.body":
-            body = message.get("body") if self.call.status else None  # before its start it is no answer
-            if body:
-                self._read(body)
-            if self.call.status and not message.get("more_body", False) and not self._awaits_trailers:
-                self.end(complete=self._is_whole())
-        elif kind == "http.response.start" and not self._settled:
-            message = self._start(message)
-        elif kind == "http.response.trailers":
-            self._take_trailers(message)
-        elif kind in _FILES:
-            self._take_file(message)
+        passed = self._passed
+        if (
+            passed is not None
+            and len(passed) < MOST_PASSED
+            and message.get("more_body")
+            and type(body := message.get("body")) is bytes
+            and len(body) <= PASSED_BYTES
+            and not body.endswith(LAST_EVENTS)
+            and not self._is_gone
+            and (self._cycle is None or not self._cycle.disconnected)
+        ):
+            passed.append(body)
+        else:
+            message = self._take(message)
         try:
             await self._send(message)
         except OSError:  # ASGI 2.4: how a server says that the client left
@@ -161,6 +166,33 @@ class HttpResponder(AsgiResponder, eq=False):
                 self.call.response_bytes -= len(message.get("body", b""))
             self._is_gone = True
             raise
+
+    def _puts_off_body(self, message: Message) -> bool:
+        cycle = self._cycle
+        is_gone = self._is_gone or (cycle is not None and cycle.disconnected)
+        return message.get("more_body", False) and not is_gone and self._puts_off(message.get("body"))
+
+    def _take(self, message: Message) -> Message:
+        """Read a message; return what to send in its place."""
+        kind, call, cycle = message["type"], self.call, self._cycle
+        if cycle is not None and cycle.disconnected:
+            self._is_gone = True
+        if kind == "http.response.body":
+            if call.status:  # before its start it is no answer
+                is_first = not call.first_byte_ns
+                if body := message.get("body"):
+                    self._read(body)
+                if not message.get("more_body", False) and not self._awaits_trailers:
+                    if is_first:  # and the last: the clock is read once
+                        call.ended_ns = call.ended_ns or call.first_byte_ns
+                    self.end(complete=self._is_whole())
+        elif kind == "http.response.start" and not self._settled:
+            return self._start(message)
+        elif kind == "http.response.trailers":
+            self._take_trailers(message)
+        elif kind in _FILES:
+            self._take_file(message)
+        return message
 
     def _take_file(self, message: Message) -> None:
         """Count what the server sends by itself: a file, or a part of an open one."""
@@ -180,7 +212,7 @@ class HttpResponder(AsgiResponder, eq=False):
         call = self.call
         try:
             call.status = LEFT if self._is_gone else message["status"]
-            if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
+            if call.context is None and current_context():  # of an instrumentation inside of KeyGauge, by now
                 tracing.find_inside(call)
             headers: Fields = message.get("headers", ())
             told = dict(headers)
@@ -192,7 +224,7 @@ class HttpResponder(AsgiResponder, eq=False):
             self._awaits_trailers = message.get("trailers", False)
             if call.policy is None:
                 return message
-            return {**message, "headers": [*headers, *call.policy.fields(now_ns(), told)]}
+            return {**message, "headers": [*headers, *call.policy.fields(call.policy.as_bytes, now_ns(), told)]}
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
             return message

@@ -8,16 +8,17 @@ from urllib.parse import unquote
 
 from keygauge.call import ANONYMOUS, INVALID, Call
 from keygauge.limits.estimate import BYTES_PER_TOKEN
-from keygauge.limits.model_names import in_address
+from keygauge.limits.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
-from keygauge.usage.reading import Missing, Others
+from keygauge.usage.reading import Missing, Others, Reading
 
 _REFUSED = 400
 _FAILED = 500
 _NO_KEY = frozenset({ANONYMOUS, INVALID})
+_NOTHING = Reading(None, None, None, "none", None)
 
 
 class Policy(Protocol):
@@ -48,12 +49,40 @@ class Exchange(Protocol):
 
 def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, *, complete: bool) -> Others:
     """Write into a call what it used; what the app stated itself wins. Return what other models used beside."""
+    path = exchange.path
+    if reader is None:
+        return _meter_any(call, None, _NOTHING, exchange, policy)
+    reading = reader.close(complete=complete)
+    usage, model, shape, status, missing = reading
+    if (
+        missing is not None
+        or model is None
+        or call.status >= _REFUSED
+        or call.usage is not None
+        or call.model is not None
+        or call.method in operations.READS
+        or operations.is_free(path)
+    ):
+        return _meter_any(call, reader, reading, exchange, policy)
+    call.usage, call.usage_status, call.model = usage, status, model
+    if reader.events or not reader.has_content:  # comments are none
+        call.messages = reader.events
+    if answer := reader.answer:
+        policy.answers.note(answer, usage)
+    if call.provider is None:
+        call.provider = policy.providers.find(call.route, path, call.providers) or shape
+    asked, name = policy.asked, _asked_model(call, exchange, path)
+    if model not in asked.answered and call.key not in _NO_KEY:
+        asked.learn(name, model)
+    call.requested_model = name
+    return reader.others
+
+
+def _meter_any(call: Call, reader: Reader | None, reading: Reading, exchange: Exchange, policy: Policy) -> Others:
+    """Do so for any call: most have told all of one answer, and nothing was stated."""
     is_stated = call.usage is not None
-    shape, missing = None, None
-    others: Others = ()
+    usage, model, shape, status, missing = reading
     if reader is not None:
-        usage, model, shape, status, missing = reader.close(complete=complete)
-        others = reader.others
         if reader.events or not reader.has_content:  # comments are none
             call.messages = reader.events
         if call.model is None:
@@ -72,7 +101,7 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
             policy.providers.find(call.route, exchange.path, call.providers) if is_known else None
         ) or shape
     _name_requested(call, exchange, policy.asked)
-    return () if is_stated or call.is_free else others
+    return () if is_stated or call.is_free or reader is None else reader.others
 
 
 def _complete(
@@ -123,7 +152,7 @@ def _name_requested(call: Call, exchange: Exchange, asked: AskedModels) -> None:
     is_good = 0 < call.status < _REFUSED
     if call.model is None and (is_good or call.key in _NO_KEY):
         return
-    name = _asked_model(call, exchange)
+    name = _asked_model(call, exchange, exchange.path)
     if call.model is None and name is not None:
         is_tried = call.outcome == "admitted" and (call.status == 0 or call.status >= _FAILED)
         call.model = asked.find(name) or (name if is_tried else None)
@@ -138,17 +167,18 @@ def _named_model(call: Call, exchange: Exchange) -> str | None:
     """Find the model of an answer that names none."""
     if call.usage is None and not operations.names_a_model(exchange.path):
         return None
-    return _asked_model(call, exchange)
+    return _asked_model(call, exchange, exchange.path)
 
 
-def _asked_model(call: Call, exchange: Exchange) -> str | None:
+def _asked_model(call: Call, exchange: Exchange, path: str) -> str | None:
     """Find the model that a request names, as far as it was read."""
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
     sent = exchange.sent_first
     if sent and (in_body := request_model.find(sent, exchange.sent_last)):
         return in_body
-    named = in_address(exchange.path, exchange.query)
+    query = exchange.query
+    named = in_address(path, query) if query else in_path(path)
     return unquote(named[0]) if named else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
+from types import MappingProxyType
 from typing import Any, ParamSpec, Protocol
 
 from msgspec import Struct
@@ -25,7 +26,7 @@ from keygauge.usage.sse import read_events
 LEFT = 499  # the status of a call whose client left before the answer began
 _REFUSED = 400
 _FAILED = 500
-_LAST_EVENTS = (
+LAST_EVENTS = (
     b"data: [DONE]\n\n",
     b"data: [DONE]\r\n\r\n",
     b'"message_stop"}\n\n',
@@ -33,7 +34,10 @@ _LAST_EVENTS = (
 )  # OpenAI, Anthropic
 _BODILESS = frozenset({204, 304})
 _SENT_BYTES = 2048
-_LAST_BYTES = max(map(len, _LAST_EVENTS))
+_NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})  # a dict would be made for each
+_LAST_BYTES = max(map(len, LAST_EVENTS))
+MOST_PASSED = 16  # chunks of a stream that are read together; what is held of each is bounded
+PASSED_BYTES = 4096
 
 P = ParamSpec("P")
 
@@ -70,7 +74,7 @@ class Responder(Struct, kw_only=True, eq=False):
 
     call: Call
     runtime: Recorder
-    headers: Mapping[bytes, bytes] | Mapping[str, str] = {}  # of the answer
+    headers: Mapping[bytes, bytes] | Mapping[str, str] = _NO_HEADERS  # of the answer
     is_document: bool = False  # the answer, of JSON
     sent_first: bytes = b""  # the request's beginning, and its last chunk
     sent_last: bytes = b""
@@ -81,6 +85,7 @@ class Responder(Struct, kw_only=True, eq=False):
     _is_gone: bool = False  # the client, before the answer's end
     _is_over: bool = False  # the event has passed that clients read no further than
     _rest: Reader | None = None  # of what follows that event
+    _passed: list[bytes] | None = None  # chunks in the midst of a stream that are to be read yet
     _reader: Reader | None = None  # of the answer's body, or a session's messages
     _settled: bool = False
     _spent: Any = None  # what the call had reserved, once that is settled
@@ -112,21 +117,13 @@ class Responder(Struct, kw_only=True, eq=False):
                 call.route = self.find_route() or UNMATCHED
         except Exception:  # noqa: BLE001 - ours, never the host's
             runtime.fault("route")
-        others: Others = ()
-        try:
-            others = self._conclude(complete=complete)
-        except Exception:  # noqa: BLE001 - as above
-            runtime.fault("usage")
+        others = self._conclude(complete=complete)
         if error is not None or not complete or not 0 < call.status < _FAILED:
             runtime.attempt("error", self._name_error, error, complete=complete)
-        self._settle(others)
-
-    def _settle(self, others: Others) -> None:
-        """Settle the call, and after it what other models used for its answer."""
-        self._spent = self.call.reservation
-        self.runtime.settle(self.call)
+        self._spent = call.reservation
+        runtime.settle(call)
         for model, usage in others:
-            self.runtime.attempt("others", self._settle_other, model, usage)
+            runtime.attempt("others", self._settle_other, model, usage)
 
     def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
         """Say who ended the call where not as its answer said, from what was seen.
@@ -202,6 +199,8 @@ class Responder(Struct, kw_only=True, eq=False):
         where all usage is told by then.
         """
         call = self.call
+        if self._passed is not None:
+            self._catch_up()
         if self._settled or self._is_gone or self._has_no_body:  # told already, or not sent
             if self._is_over and self._settled:
                 self._rest = self._rest or read_events()
@@ -217,18 +216,57 @@ class Responder(Struct, kw_only=True, eq=False):
         if not call.first_byte_ns and (not call.stream or reader is None or reader.has_content):
             call.first_byte_ns = now_ns()
         if call.stream:
-            call.messages += 1
-            if (body if type(body) is bytes else bytes(body[-_LAST_BYTES:])).endswith(_LAST_EVENTS):
-                self._is_over = True
-                if reader is None or reader.is_final:
-                    self.end(complete=True)
+            self._read_event(body)
+
+    def _read_event(self, body: bytes) -> None:
+        """Take what passes of a stream of tokens: see whether it is over, else the next chunks may be read together."""
+        call, reader = self.call, self._reader
+        call.messages += 1
+        if (body if type(body) is bytes else bytes(body[-_LAST_BYTES:])).endswith(LAST_EVENTS):
+            self._is_over = True
+            if reader is None or reader.is_final:
+                self.end(complete=True)
+        elif reader is not None and call.first_byte_ns and self._length is None:
+            self._passed = []
+
+    def _puts_off(self, chunk: object) -> bool:
+        """Keep a chunk in the midst of a stream, to read some at a time: one by one each costs several times as much.
+
+        False where it has to be read now: it may be the one that clients read no further than.
+        """
+        passed = self._passed
+        if (
+            passed is None
+            or len(passed) == MOST_PASSED
+            or type(chunk) is not bytes
+            or len(chunk) > PASSED_BYTES
+            or chunk.endswith(LAST_EVENTS)
+        ):
+            return False
+        passed.append(chunk)
+        return True
+
+    def _catch_up(self) -> None:
+        """Read the chunks that were put off."""
+        passed, self._passed = self._passed, None
+        if passed and self._reader is not None:
+            body = b"".join(passed)
+            self.call.messages += len(passed)
+            self.call.response_bytes += len(body)
+            self.runtime.attempt("read", self._reader.feed, body)
 
     def _conclude(self, *, complete: bool) -> Others:
         """Write what the call used; return what other models used beside."""
-        reader, self._reader = self._reader, None
-        others = meter(self.call, reader, self, self.runtime, complete=complete)
-        if reader is not None and reader.failed:
-            self._fail()
+        try:
+            if self._passed is not None:
+                self._catch_up()
+            reader, self._reader = self._reader, None
+            others = meter(self.call, reader, self, self.runtime, complete=complete)
+            if reader is not None and reader.failed:
+                self._fail()
+        except Exception:  # noqa: BLE001 - ours, never the host's
+            self.runtime.fault("usage")
+            return ()
         return others
 
     def _fail(self) -> None:

@@ -58,7 +58,7 @@ def _taken(scope: Scope) -> str | None:
         return None
     context = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
     if context is None:
-        return _path(route)
+        return route.path_format  # type: ignore[no-any-return]  # of Starlette's, without types here
     return _path(context) if getattr(context, "original_route", None) is route else None
 
 

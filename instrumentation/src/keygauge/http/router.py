@@ -156,7 +156,7 @@ def _noting(match: Callable[..., Any], router: Router) -> Callable[..., Any]:
         if call is not None:
             try:
                 call.matched = router.read(self, found) or call.matched
-                if call.context is None:  # contrib's span of Django is over before the answer begins
+                if call.context is None and tracing.current():  # contrib's span of Django ends before the answer begins
                     tracing.find_inside(call)
             except Exception:  # noqa: BLE001 - a router that is not as we know it costs the label, not the call
                 return found

@@ -18,6 +18,7 @@ from keygauge.http.responder import LEFT, Responder
 from keygauge.limits.estimate import Estimate
 from keygauge.limits.headers import Fields
 from keygauge.telemetry import tracing
+from keygauge.telemetry.tracing import current as current_context
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
@@ -143,7 +144,7 @@ class WsgiResponder(Responder, eq=False):
 
         The last one settles first: an event that is on disk before the answer's end cannot be lost by a kill after it.
         """
-        if chunk:
+        if chunk and (self._passed is None or not self._puts_off(chunk)):
             self._read(chunk)
             if self._expected is not None and self.call.response_bytes >= self._expected:
                 self.end(complete=True)
@@ -159,7 +160,7 @@ class WsgiResponder(Responder, eq=False):
         try:
             call.status = LEFT if self._is_gone else int(status[:3])
             call.matched = call.matched or wsgi_route.noted(self._environ)
-            if call.context is None:  # an instrumentation inside of KeyGauge has its span open by now
+            if call.context is None and current_context():  # of an instrumentation inside of KeyGauge, by now
                 tracing.find_inside(call)
             told = {name.lower(): value for name, value in headers}
             length = self._length = told.get("content-length")
@@ -167,7 +168,7 @@ class WsgiResponder(Responder, eq=False):
             self.headers = told
             self._expect(told.get("content-type"), told.get("content-encoding"))
             if call.policy is not None:
-                headers = [*headers, *call.policy.texts(now_ns(), told)]
+                headers = [*headers, *call.policy.fields(call.policy.as_text, now_ns(), told)]
         except Exception:  # noqa: BLE001 - ours, never the host's
             self.runtime.fault("start")
         return headers

@@ -107,11 +107,11 @@ class Admission:
                     return self._queue(lease_pools, now, since_ns, waiter)
             for lease_pool, lease in zip(lease_pools, leases):  # noqa: B905 - as long as each other
                 lease.available -= 1
-                lease_pool.spent += 1
+                spent = lease_pool.spent = lease_pool.spent + 1
                 if lease.exact:
                     lease.note(now, since_ns)
                     self._tell(lease_pool, lease)
-                if lease_pool.spent >= lease_pool.ask_at:
+                if spent >= lease_pool.ask_at:
                     self._refill(lease_pool, now)
             return None
 

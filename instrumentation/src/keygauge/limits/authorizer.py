@@ -125,8 +125,7 @@ class Authorizer:
         digest = sha256(token).digest()
         key_cache = self._key_cache
         credential = key_cache.credentials.get(digest)
-        key = key_cache.keys.get(credential[0]) if credential else None
-        if credential is not None and key is not None:
+        if credential is not None and (key := key_cache.keys.get(credential[0])) is not None:
             return self._admit(call, key, credential[1])
         call.key = INVALID  # until it is known to be more
         if key_cache.is_unknown(digest, self._admission.clock()):
@@ -188,8 +187,10 @@ class Authorizer:
                 key = self._key_cache.adapt(key)
         call.key = key.id
         call.account = key.account
-        call.scopes = key.scopes
-        call.providers = key.providers
+        if key.scopes:
+            call.scopes = key.scopes
+        if key.providers is not None:
+            call.providers = key.providers
         if not key.is_open or secret not in key.secrets:
             refusal = self._admission.check(key, secret, call.time_ns)
             if refusal is None and not key.key_policy.admits_ip(call.ip):

@@ -36,7 +36,12 @@ def find(headers: Collection[tuple[bytes, bytes]], names: frozenset[bytes] = HEA
             if holder is not None:
                 return _find_own(headers, names)
             holder = header
-    return None if holder is None else _read(*holder)
+    if holder is None:
+        return None
+    name, value = holder
+    if name == b"authorization" and value.startswith(b"Bearer "):
+        return value[7:].strip() or None
+    return _read(name, value)
 
 
 def _find_own(headers: Collection[tuple[bytes, bytes]], names: frozenset[bytes]) -> bytes | Conflict | None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import AnyStr
 
 from keygauge.clock import SECOND
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
 
 Fields = list[tuple[bytes, bytes]]
-Texts = list[tuple[str, str]]
 
-# The fields that never change; the format of `ratelimit`; of OpenAI's fields that change the names, and the place of
-# what remains among the numbers: the time until more comes free follows it.
-_TextTemplate = tuple[Texts, str, list[tuple[int, str, str]]]
-_ByteTemplate = tuple[Fields, bytes, list[tuple[int, bytes, bytes]]]
+# The fields that never change. Of `ratelimit` its name and format. Of OpenAI's fields that change the place of what
+# remains among the numbers, which the time until more comes free follows, and name and format of both.
+Template = tuple[list[tuple[AnyStr, AnyStr]], AnyStr, AnyStr, list[tuple[int, AnyStr, AnyStr, AnyStr, AnyStr]]]
 
 _TOLD = {"request": "requests", "token": "tokens"}  # the units that OpenAI's fields tell of
 _OPENAI = [f"x-ratelimit-{word}-{name}" for word in ("limit", "remaining", "reset") for name in _TOLD.values()]
@@ -35,65 +34,58 @@ class Policy:
     As bytes for ASGI and as text for WSGI: to turn one into the other takes as long as to write it.
     """
 
-    __slots__ = ("_bytes", "_lease_pools", "_texts")
+    __slots__ = ("_lease_pools", "as_bytes", "as_text")
 
     def __init__(self, lease_pools: Sequence[LeasePool]) -> None:
         self._lease_pools = [
             (lease_pool, _CENT if lease_pool.limit.unit == "nanousd" else 1) for lease_pool in lease_pools
         ]
-        self._texts, self._bytes = _templates(tuple(replace(lease_pool.limit, id="") for lease_pool in lease_pools))
+        self.as_text, self.as_bytes = _templates(tuple(replace(lease_pool.limit, id="") for lease_pool in lease_pools))
 
-    def fields(self, now_ns: int, beside: Collection[bytes] = ()) -> Fields:
-        """Write the fields for an answer, beside those it has by itself: their names, in lower case."""
-        constant, form, told = self._bytes
+    def fields(
+        self,
+        template: Template[AnyStr],
+        now_ns: int,
+        beside: Collection[AnyStr] = (),
+    ) -> list[tuple[AnyStr, AnyStr]]:
+        """Write the fields `as_bytes` or `as_text`; `beside` are the names of those that the answer has by itself."""
+        constant, name, form, told = template
         if not constant:
             return []
-        numbers = self._numbers(now_ns)
-        result = [*constant, (b"ratelimit", form % tuple(numbers))]
-        for place, remaining, reset in told:
-            result += ((remaining, b"%d" % numbers[place]), (reset, b"%ds" % numbers[place + 1]))
-        return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
-
-    def texts(self, now_ns: int, beside: Collection[str] = ()) -> Texts:
-        """Write them as text."""
-        constant, form, told = self._texts
-        if not constant:
-            return []
-        numbers = self._numbers(now_ns)
-        result = [*constant, ("ratelimit", form % tuple(numbers))]
-        for place, remaining, reset in told:
-            result += ((remaining, str(numbers[place])), (reset, f"{numbers[place + 1]}s"))
-        return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
-
-    def _numbers(self, now_ns: int) -> list[int]:
-        """Count of each limit what remains, and the seconds until more comes free."""
         numbers: list[int] = []
         for lease_pool, unit in self._lease_pools:
             remaining = lease_pool.remaining(now_ns)
+            reset_s = (lease_pool.reset_ns - now_ns + _UP) // SECOND
             if unit != 1:
                 remaining //= unit
-            reset_ns = lease_pool.reset_ns - now_ns
-            reset_s = (reset_ns + _UP) // SECOND if reset_ns > 0 else 0
-            numbers += (remaining if remaining < _MOST else _MOST, reset_s)  # noqa: FURB136 - min() takes longer
-        return numbers
+            # min() and max() take longer
+            numbers += (remaining if remaining < _MOST else _MOST, reset_s if reset_s > 0 else 0)  # noqa: FURB136
+        result: list[tuple[AnyStr, AnyStr]] = [*constant, (name, form % tuple(numbers))]  # type: ignore[has-type]  # of both
+        for place, remaining_name, remaining_form, reset_name, reset_form in told:
+            result += (
+                (remaining_name, remaining_form % numbers[place]),
+                (reset_name, reset_form % numbers[place + 1]),
+            )
+        return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
 
 
 @lru_cache  # the keys of a plan share them
-def _templates(limits: tuple[Limit, ...]) -> tuple[_TextTemplate, _ByteTemplate]:
+def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes]]:
     """Write what never changes of the fields for some limits."""
     constant = [("ratelimit-policy", ", ".join(map(_item, limits)))] if limits else []
-    told: list[tuple[int, str, str]] = []
+    told: list[tuple[int, str, str, str, str]] = []
     for unit, name in _TOLD.items():
         places = [place for place, limit in enumerate(limits) if limit.unit == unit and not limit.is_scoped]
         if places:
             place = next((place for place in places if limits[place].window_s), places[0])
             constant.append((f"x-ratelimit-limit-{name}", str(limits[place].amount)))
-            told.append((2 * place, f"x-ratelimit-remaining-{name}", f"x-ratelimit-reset-{name}"))
+            told.append((2 * place, f"x-ratelimit-remaining-{name}", "%d", f"x-ratelimit-reset-{name}", "%ds"))
     form = ", ".join('"{}";r=%d;t=%d'.format(_name(limit).replace("%", "%%")) for limit in limits)
-    return (constant, form, told), (
+    return (constant, "ratelimit", form, told), (
         [(name.encode(), value.encode()) for name, value in constant],
+        b"ratelimit",
         form.encode(),
-        [(place, remaining.encode(), reset.encode()) for place, remaining, reset in told],
+        [(place, one.encode(), two.encode(), three.encode(), four.encode()) for place, one, two, three, four in told],
     )
 
 

@@ -192,7 +192,9 @@ class LeasePool(WaitQueue):
         Where other processes take from a rate too, that part is of a second at most: so it stays a lower bound as long
         as none of them takes more than its own part in that time.
         """
-        total = self.rest if self.rest_lasts(now_ns) else 0
+        # as `rest_lasts` tells: a call of it would take as long as the rest
+        lasts = self.replicas == 1 or self.limit.period is not None or now_ns - self.granted_ns < SECOND
+        total = self.rest if lasts else 0
         for lease in self.leases:
             if now_ns < lease.deadline_ns:
                 total += lease.available

@@ -40,6 +40,12 @@ def _plain(names: Iterable[str]) -> list[str]:
     return [_ARN.sub("", _VERB.sub("", name)) for name in names]
 
 
+@lru_cache(maxsize=256)  # for each call that went well; queries may hold what is not to be kept
+def in_path(path: str) -> tuple[str, ...]:
+    """Return all models that a path names by itself."""
+    return in_address(path)
+
+
 def in_query(query: str) -> tuple[str, ...]:
     """Return all models that a query names."""
     if not query:

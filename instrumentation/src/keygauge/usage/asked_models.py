@@ -8,18 +8,18 @@ class AskedModels:
 
     def __init__(self, most: int = 500) -> None:
         self._most = most
-        self._answered: dict[str, str] = {}  # by the name asked for
+        self.answered: dict[str, str] = {}  # by the name asked for
 
     def is_new(self, answered: str) -> bool:
         """Tell whether it is not known yet how this model is asked for."""
-        return answered not in self._answered and len(self._answered) < self._most
+        return answered not in self.answered and len(self.answered) < self._most
 
     def learn(self, asked: str | None, answered: str) -> None:
         """Remember a call that went well."""
         for name in (asked or answered, answered):
-            if name in self._answered or len(self._answered) < self._most:
-                self._answered[name] = answered
+            if name in self.answered or len(self.answered) < self._most:
+                self.answered[name] = answered
 
     def find(self, asked: str) -> str | None:
         """Return the name under which calls for this model are counted; None where none went well yet."""
-        return self._answered.get(asked)
+        return self.answered.get(asked)

@@ -7,7 +7,7 @@ counting tokens uses none.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from functools import lru_cache
 from threading import Lock
 from typing import Final
@@ -80,11 +80,16 @@ class Answers:
     def __init__(self, most: int = 4096) -> None:
         self._most = most
         self._lock = Lock()
+        self._noted: deque[tuple[str, Usage | None]] = deque(maxlen=most)  # not in `_charged` yet: most are never shown
         self._charged: OrderedDict[str, Usage] = OrderedDict()  # oldest first; a dict is slow to tell its first
 
     def note(self, name: str, usage: Usage | None) -> None:
         """Note what an answer was charged with; the oldest is forgotten when there are too many."""
-        with self._lock:
+        self._noted.append((name, usage))
+
+    def _take_noted(self) -> None:
+        for _ in range(len(self._noted)):
+            name, usage = self._noted.popleft()
             self._charged[name] = usage or UNTOLD
             self._charged.move_to_end(name)
             if len(self._charged) > self._most:
@@ -93,6 +98,7 @@ class Answers:
     def rest(self, name: str | None, usage: Usage) -> Usage | None:
         """Return what an answer's usage has beyond what was charged, which is charged now; None: it is not known."""
         with self._lock:
+            self._take_noted()
             charged = None if name is None else self._charged.get(name)
             if name is None or charged is None:
                 return None

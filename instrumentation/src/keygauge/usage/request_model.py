@@ -24,6 +24,8 @@ _in_form = re.compile(rb'name="?model"?\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]{1,25
 def find(head: bytes, tail: bytes) -> str | None:
     """Find it in the beginning or the end of a request's body."""
     head, tail = head[:HEAD_BYTES], tail[-HEAD_BYTES:]
+    if head.rfind(b"model") < 0 and tail.rfind(b"model") < 0 and head.rfind(b"\\u") < 0:  # nor in escapes
+        return None
     if head.lstrip()[:1] == b"{":
         try:
             return name_of(_decode(head).get("model"))

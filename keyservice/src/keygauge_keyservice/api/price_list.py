@@ -55,7 +55,12 @@ def list_page() -> Response:
     first = asked.after or 0
     with services().connection() as connection:
         found = price_list.find(
-            connection, asked.model, source=asked.source, account_id=own_account(None), has_past=asked.past == "1"
+            connection,
+            services().prices.public,
+            asked.model,
+            source=asked.source,
+            account_id=own_account(None),
+            has_past=asked.past == "1",
         )
     page = found[first : first + asked.limit]
     is_last = len(found) <= first + asked.limit

@@ -41,7 +41,8 @@ def serve(*, makes_secrets: bool) -> Iterator[Send]:
                 admin_token=token,
                 peppers=peppers,
                 public_url=config.public_url(),
-            )
+            ),
+            has_pages=False,
         )
     context = of_app(app)
     context.page_pool.timeout = context.replica_pool.timeout = _WAIT_S

@@ -16,8 +16,7 @@ from keygauge_keyservice.commands.session import connected, told_plainly
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
 from keygauge_keyservice.durations import write_duration
 from keygauge_keyservice.ledger import addresses, aside, ingest, partition, reconcile, replica_check
-from keygauge_keyservice.pricing.price_book import PriceBook
-from keygauge_keyservice.pricing.public_prices import PublicPrices
+from keygauge_keyservice.pricing import price_book
 
 _HOURS_MAX = 24 * 366
 _GRACE_S = int(replica_check.GRACE.total_seconds())
@@ -106,7 +105,7 @@ def _retake(reason: str, service: str) -> int:
     """Take a service's events that were set aside for a reason, as `aside` tells it, for good."""
     with connected(autocommit=True) as connection:
         found = aside.find(connection, service=service, reason=reason)
-        book = PriceBook(PublicPrices())
+        book = price_book.load()
         book.refresh(connection)
         taken = sum(ingest.retake(connection, ids, book, now=datetime.now(UTC)) for ids in aside.batches(found))
     output().print(f"Took {taken} of {len(found)} events.")

@@ -18,10 +18,9 @@ from keygauge_keyservice.commands.options import Moment, account_option, most_op
 from keygauge_keyservice.commands.output import Column, Output, column, moment, time
 from keygauge_keyservice.commands.session import ACTOR, connected, require_account, told_plainly
 from keygauge_keyservice.ledger import rerate
-from keygauge_keyservice.pricing.price_book import PriceBook
+from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.pricing.price_terms import parse_tiers
 from keygauge_keyservice.pricing.price_text import write_tiers
-from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 _DAYS_MAX = 3660
 _TIER_HELP = (
@@ -102,7 +101,7 @@ def _rerate(start: str, end: str | None, account: str | None) -> None:
         raise CommandError(f"give a range of 1 to {_DAYS_MAX} days")
     with connected(autocommit=True) as connection:
         of_account = account and require_account(connection, account)
-        book = PriceBook(PublicPrices())
+        book = price_book.load()
         book.refresh(connection)
         running = rerate.run(connection, days, book, account_id=of_account, actor=ACTOR)
         total = sum(

@@ -8,7 +8,7 @@ from itertools import islice
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import ingest
 from keygauge_keyservice.ledger.event import Event
-from keygauge_keyservice.pricing.public_prices import Price
+from keygauge_keyservice.pricing.cost import Price
 
 _BATCH = 10_000
 

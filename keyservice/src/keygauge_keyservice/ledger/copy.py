@@ -13,7 +13,7 @@ from msgspec.json import Encoder
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import Event
-from keygauge_keyservice.pricing.public_prices import Cost
+from keygauge_keyservice.pricing.cost import Cost
 
 # JSON escapes quotation marks and backslashes only, when no control characters are there: `event_line` refuses them.
 _COPY = r"""/* event.copy */

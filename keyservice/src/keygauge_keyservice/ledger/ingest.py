@@ -19,7 +19,7 @@ from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX, Event, Refusal,
 from keygauge_keyservice.ledger.plausible import Bounds
 from keygauge_keyservice.ledger.receipt import Receipt
 from keygauge_keyservice.ledger.source import Source
-from keygauge_keyservice.pricing.public_prices import Cost, Price
+from keygauge_keyservice.pricing.cost import Cost, Price
 
 # A spool is its sender's for so long after each batch; senders with events send each second.
 CLAIM = timedelta(seconds=3)

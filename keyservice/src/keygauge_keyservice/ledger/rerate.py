@@ -13,7 +13,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.ledger.aggregate import UsageAggregate, aggregates_of
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.ledger.rollup import Group, group_of
-from keygauge_keyservice.pricing.public_prices import Price
+from keygauge_keyservice.pricing.cost import Price
 
 _LOCK = 0x6B67_0004
 _ROWS = 5_000  # read and written at a time

@@ -11,7 +11,7 @@ from psycopg import sql
 from keygauge import metrics
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.event import Event
-from keygauge_keyservice.pricing.public_prices import Cost
+from keygauge_keyservice.pricing.cost import Cost
 
 BUCKET_S = 900
 DURATION_COUNTS = len(metrics.DURATION_BUCKETS_S) + 1  # the last one is +Inf

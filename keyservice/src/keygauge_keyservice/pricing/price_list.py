@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
-from keygauge_keyservice.pricing.public_prices import PublicPrices
+
+if TYPE_CHECKING:
+    from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 Source = Literal["own", "public"]
 
@@ -31,6 +33,7 @@ class Entry:
 
 def find(
     connection: Connection,
+    public: PublicPrices,
     model: str | None = None,
     *,
     source: Source | None = None,
@@ -48,7 +51,7 @@ def find(
         mine = [price for price in mine if price.account_id in {None, account_id}]
     entries = [_own(price) for price in (mine if has_past else _in_force(mine, now))]
     if source != "own":
-        entries += _public(now)
+        entries += _public(public, now)
     wanted = (model or "").lower()
     return sorted((entry for entry in entries if wanted in entry.model.lower()), key=lambda entry: entry.model.lower())
 
@@ -68,7 +71,6 @@ def _in_force(mine: Iterable[OwnPrice], now: datetime) -> Iterable[OwnPrice]:
             begun.add(of_whom)
 
 
-def _public(now: datetime) -> Iterable[Entry]:
-    public = PublicPrices()
+def _public(public: PublicPrices, now: datetime) -> Iterable[Entry]:
     for provider, model, tiers in public.models_at(round(now.timestamp() * 1e6)):
         yield Entry("public", public.version, model, provider, None, None, tiers)

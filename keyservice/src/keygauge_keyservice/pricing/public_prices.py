@@ -5,13 +5,13 @@ A model that is not in the list has no cost, which is not a cost of 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import (
@@ -23,6 +23,7 @@ from genai_prices.types import (
 )
 
 from keygauge.pricing.rates import Rates, cost_nanousd
+from keygauge_keyservice.pricing.cost import Cost, is_metered
 from keygauge_keyservice.pricing.priced import Priced
 from keygauge_keyservice.pricing.public_models import find_model
 
@@ -31,24 +32,9 @@ _MILLION = 10**6
 _MODELS_MAX = 4096  # remembered pairs of provider and model, unknown ones included
 
 
-class Cost(NamedTuple):
-    """The cost of one call and the version of the price that made it."""
-
-    nanousd: int
-    price_version: str
-
-
-Price: TypeAlias = Callable[[Priced], Cost | None]
-
-
 Constraint: TypeAlias = StartDateConstraint | TimeOfDateConstraint
 Schedule: TypeAlias = Sequence[tuple[Constraint | None, Sequence[Rates]]]
 """A model's prices: when they hold (None is always) and the rates by input size, both with the preferred one last."""
-
-
-def is_metered(event: Priced) -> bool:
-    """Tell whether anything is known that a call used."""
-    return event.input_tokens is not None or event.output_tokens is not None or bool(event.details)
 
 
 class PublicPrices:

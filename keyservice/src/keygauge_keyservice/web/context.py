@@ -6,23 +6,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from flask import Flask, current_app
 from prometheus_client import CollectorRegistry
 from psycopg.errors import ReadOnlySqlTransaction
 
 from keygauge.protocol import HeartbeatAnswer
-from keygauge_keyservice.accounts.oidc import SignOn
 from keygauge_keyservice.accounts.token_book import TokenBook
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection, Pool
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
+from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.sync import heartbeat
 from keygauge_keyservice.sync.heartbeat import Received
 from keygauge_keyservice.sync.heartbeat_queue import HeartbeatQueue
 from keygauge_keyservice.web.guess_throttle import GuessThrottle
+
+if TYPE_CHECKING:
+    from keygauge_keyservice.accounts.sign_on import SignOn
 
 _NAME = "keygauge"
 
@@ -35,7 +38,6 @@ class Context:
     replica_pool: Pool
     page_pool: Pool  # of all others: what pages ask for keeps no heartbeat waiting
     registry: CollectorRegistry
-    prices: PriceBook
     ledger_metrics: LedgerMetrics
     sign_on: SignOn | None = None
 
@@ -50,6 +52,11 @@ class Context:
         """Give one for what replicas ask, likewise."""
         with _connection(self.replica_pool) as connection:
             yield connection
+
+    @cached_property
+    def prices(self) -> PriceBook:
+        """All prices."""
+        return price_book.load()
 
     @cached_property
     def tokens(self) -> TokenBook:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, make_response, redirect, request
 from itsdangerous import BadData
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import invitations, members, sessions
-from keygauge_keyservice.accounts.oidc import NO_ATTEMPT, Attempt, OidcError, SignOn
+from keygauge_keyservice.accounts.oidc import NO_ATTEMPT, Attempt, OidcError
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.portal.pages import sign_in
 from keygauge_keyservice.web.context import services
+
+if TYPE_CHECKING:
+    from keygauge_keyservice.accounts.sign_on import SignOn
 
 blueprint = Blueprint("single_sign_on", __name__, url_prefix="/sign-in/sso")
 
