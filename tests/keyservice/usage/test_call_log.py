@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("metered")
 def logged(connection, make_event, noon):
     """250 calls a second apart, pairs of them at the same instant, over two months' partitions."""
     events = [make_event(-(number // 2) * 20_000, ip=f"192.0.2.{number % 5}") for number in range(250)]
-    events[7] = events[7]._replace(status=429, outcome="limited", model=None)
+    events[7] = events[7]._replace(status=429, outcome="limited", model=None, requested_model="gpt-4o-alias")
     events[8] = events[8]._replace(status=403, key="acme-test", route="/v1/messages", model="gpt-4o")
     backfill.write_history(connection, events, PublicPrices(), spool="test")
     return {"account_id": "acme", "start": noon - timedelta(days=60), "end": noon + timedelta(days=1)}
@@ -49,6 +49,8 @@ def test_a_call_that_comes_in_between_moves_no_page(connection, logged, make_eve
         ({"key_id": "acme-test"}, 1),
         ({"route": "/v1/messages"}, 1),
         ({"model": "gpt-4o"}, 1),
+        ({"model": "gpt-4o-alias"}, 1),
+        ({"model": "4O-ALI", "is_partial": True}, 1),
         ({"ip": "192.0.2.3"}, 50),
         ({"account_id": "beta"}, 0),
         ({"ip": "192.0.2.3", "status": "403"}, 1),

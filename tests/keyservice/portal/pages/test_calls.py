@@ -101,6 +101,15 @@ def test_calls_of_a_deleted_key_keep_its_name(signed_in, customer, record):
     assert customer.key.name in signed_in.get(f"/calls?{RANGE}").text
 
 
+@pytest.mark.parametrize(("requested", "is_shown"), [("alias", True), ("snapshot", False), (None, False)])
+def test_model_that_was_asked_for_is_shown_where_another_answered(signed_in, customer, record, requested, is_shown):
+    record(customer, {"model": "snapshot", "requested_model": requested})
+    address = re.search(r'href="(/calls/[^"]+)"', signed_in.get(f"/calls?{RANGE}").text)[1]
+    page = signed_in.get(address).text
+    assert "<dt>Model</dt><dd>snapshot" in page
+    assert ("<dt>Requested model</dt><dd>alias</dd>" in page) == ("Requested model" in page) == is_shown
+
+
 def test_repeated_failures_are_told_together(signed_in, customer, record):
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     failed = {"time_us": now_us, "status": 403, "error": "ip_not_allowed", "ip": "203.0.113.7"}
