@@ -140,9 +140,14 @@ def visit():
     """Call an ASGI app in process: (key, path, …) -> httpx.Response."""
 
     async def call(app, token=None, path="/hello", *, method="GET", headers=None, **options):
-        sent = {"authorization": f"Bearer {token}"} if token else {}
+        sent = [("authorization", f"Bearer {token}")] if token else []
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-            return await client.request(method, path, headers={**sent, **(headers or {})}, **options)
+            return await client.request(
+                method,
+                path,
+                headers=[*sent, *(headers.items() if isinstance(headers, dict) else headers or ())],
+                **options,
+            )
 
     return call

@@ -121,6 +121,45 @@ async def test_every_place_that_names_a_model_is_held_against_the_key(service, p
     assert (answer.json()["code"] if answer.status_code != 200 else None) == code
 
 
+def form_of(*parts):
+    told = "".join(f"--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{text}\r\n" for head, text in parts)
+    return {"content": f"{told}--b--", "headers": [MULTIPART]}
+
+
+FORM = ("content-type", "application/x-www-form-urlencoded")
+MULTIPART = ("content-type", "multipart/form-data; boundary=b")
+NAMED_GZIP = gzip.compress(b"model=good", mtime=0)  # whose file name is a form
+NAMED_GZIP = NAMED_GZIP[:3] + b"\x08" + NAMED_GZIP[4:10] + b"&model=other&\0" + NAMED_GZIP[10:]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (
+            {"content": '{"model":"good","x":"&model=other&"}', "headers": [FORM, ("content-type", "text/plain")]},
+            "request_unreadable",
+        ),
+        (
+            {
+                "content": '{"model":"good"}',
+                "headers": [("content-encoding", "gzip"), ("content-encoding", "identity")],
+            },
+            "request_unreadable",
+        ),
+        (form_of(('name="model_id"', "good"), ("name=\"x\"; name*=latin1''model", "other")), "request_unreadable"),
+        (form_of(('name="model"', "good"), ('name="x"; name="model_id"', "other")), "request_unreadable"),
+        (form_of(('name="model"', "good"), ('name="file"; filename="model.txt"', "x")), None),
+        ({"content": NAMED_GZIP, "headers": [FORM, ("content-encoding", "gzip")]}, "model_not_allowed"),
+        ({"content": '{"model":"other"}&model=good', "headers": [FORM]}, "request_unreadable"),
+    ],
+    ids=["two types", "two encodings", "two names", "two ids", "one name", "two formats", "form that begins as JSON"],
+)
+async def test_a_body_that_reads_in_two_ways_is_refused(service, proxy, visit, options, code):
+    _, token = service.key(models=["good"])
+    answer = await visit(proxy, token, "/hello", method="POST", **options)
+    assert (answer.json()["code"] if answer.status_code != 200 else None) == code
+
+
 async def test_a_body_that_hides_its_cap_is_refused_where_tokens_are_limited(service, proxy, visit):
     hidden = {"content": b'{"max_tokens": 5}', "headers": {"content-encoding": "br"}}
     tpm = {"name": "tpm", "unit": "token", "amount": 100_000, "window_s": 60}

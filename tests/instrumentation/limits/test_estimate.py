@@ -153,6 +153,7 @@ def test_a_body_too_deep_for_us_may_hide_anything():
         (b'{"model": "a", "model": "b"}', ("a", "b")),
         (b'{"model": "a", "MODEL": "b", "Model": "a"}', ("a", "b")),
         (b'{"mod\\u0065l": "a"}', ("a",)),
+        (b'{"model\\u017f": ["a"]}', ("a",)),  # Go's decoder takes the long s for an s
         (b'{"model": "a", "models": ["b", "c"]}', ("a", "b", "c")),
         (b'{"session": {"model": "a"}, "tools": [{"model": "no"}], "metadata": {"model": "no"}}', ("a",)),
     ],

@@ -1,6 +1,7 @@
 """The readings of a body: what one app reads in it counts, though another would not."""
 
 import gzip
+import io
 import time
 import zlib
 
@@ -56,6 +57,94 @@ def test_a_multipart_form_is_read_past_its_files():
 def test_a_multipart_form_that_reads_in_two_ways_is_hidden(body):
     fields = read(body, content_type=MULTIPART)
     assert fields.hidden or ("model", "a") in fields.form or ("model", "b") in fields.form
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"name=\"x\"; name*=latin1''model",
+        b"name=\"x\"; name*=utf-8''mod%65l",
+        b'name="x"; name="model_id"',
+        b'name="x"; NAME="engine"',
+        b'name*0="mo"; name*1="del"',
+        b'name="x"; filename="a\\"; name=\\"model"',
+        b'name=x=model; filename="a"',
+        b'name="mod\\el"',
+        b'name="model\x00x"',
+        b'name="x"\r\nContent-Disposition: form-data; name="model"',
+        b'name="x";\r\n name="model"',
+        b'name="x"\nContent-Disposition: form-data; name="model"',
+    ],
+)
+def test_a_part_whose_name_reads_in_two_ways_is_hidden(head):
+    body = part(b'name="model"', b"good") + part(head, b"other") + b"--b--"
+    assert read(body, content_type=MULTIPART).hidden
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/form-data; boundary=b; boundary=c",
+        "multipart/form-data; boundary=c; boundary*=b",
+        "multipart/form-data; boundary=<b>",
+        "multipart/form-data; boundary=b=c",
+        "multipart/form-data; boundary=b; charset=utf-7",
+    ],
+)
+def test_a_form_whose_boundary_or_charset_reads_in_two_ways_is_hidden(content_type):
+    assert read(part(b'name="model"', b"good") + b"--b--", content_type=content_type).hidden
+
+
+def test_the_forms_of_usual_clients_are_read():
+    html = part(b'name="page"; filename="name.html"; filename*=UTF-8\'\'name.html', b'<input name="model">\r\n')
+    model = (
+        b"--b\r\nContent-Type: text/plain; charset=utf-8\r\ncontent-disposition:form-data;name=model\r\n\r\ngood\r\n"
+    )
+    text = part(b'name="prompt"\r\nContent-Transfer-Encoding: 8bit', "Grüße; name=x".encode())
+    fields = read(html + model + text + b"--b--\r\n", content_type="multipart/form-data; charset=UTF-8; boundary=b")
+    assert (fields.form[1:], fields.hidden) == ([("model", "good"), ("prompt", "Grüße; name=x")], False)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/x-www-form-urlencoded, text/plain",
+        "application/*",
+        "application/json; charset=utf-7",
+        "application/json; charset*=utf-8''utf-16",
+    ],
+)
+def test_a_type_that_reads_in_two_ways_hides_everything(content_type):
+    assert read(JSON, content_type=content_type) == Fields(hidden=True)
+    assert read(JSON, content_type='application/json; charset="UTF-8"') == Fields([("model", "a")])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"other","messages":[]}&model=good',
+        b' \xef\xbb\xbf{"model":"other","x":"&model=good&","n":' + b"1" * 5000 + b"}",
+        b'{"model":"other","x":"\xff&model=good&"}',
+        b'[{"model":"other"},"&model=good&"]',
+        b'/**/{"model":"other","x":"&model=good&"}',
+    ],
+    ids=["two values", "long number", "invalid UTF-8", "list", "comment"],
+)
+def test_a_form_that_some_would_read_as_json_is_hidden(body):
+    assert read(body, content_type=URLENCODED).hidden
+
+
+def test_a_compressed_body_counts_as_it_stands_too():
+    text = io.BytesIO()
+    with gzip.GzipFile("&model=other&", "wb", fileobj=text, mtime=0) as file:
+        file.write(b"model=good")
+    fields = read(text.getvalue(), content_type=URLENCODED, content_encoding="gzip")
+    assert {value for name, value in fields.form if name == "model"} == {"good", "other"}
+    text = part(b'name="model"', b"other") + b"--b--"
+    stored = zlib.compress(b"".join([b"\r\n", text]), level=0)
+    assert read(stored, content_type=MULTIPART, content_encoding="deflate").hidden
+    fields = read(gzip.compress(text, mtime=0), content_type=MULTIPART, content_encoding="gzip")
+    assert (fields.form, fields.hidden) == ([("model", "other")], False)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,9 @@ class RequestBody:
         Raises:
             EstimateError: a declared cap makes no sense.
         """
-        told = {name: value.decode("latin-1") for name, value in headers}
+        told: dict[bytes, str] = {}
+        for name, value in headers:  # of several, apps take the first, the last or all
+            told[name] = f"{told[name]}, {value.decode('latin-1')}" if name in told else value.decode("latin-1")
         declared = told.get(b"content-length", "")
         size = int(declared) if declared.isdecimal() else 0
         parts: list[bytes] = []

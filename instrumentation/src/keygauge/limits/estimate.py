@@ -163,7 +163,7 @@ class _Declared:
 
     def read(self, members: Members, *, is_form: bool = False) -> None:
         for name, value in members:
-            lower = name.lower()
+            lower = name.casefold()  # as Go's decoder compares
             if lower in _MODELS:
                 self._name(value)
             elif lower == _CHOICES:
@@ -179,22 +179,22 @@ class _Declared:
                 self._look_inside(name, value)
 
     def _look_inside(self, outer: str, members: Members) -> None:
-        if outer.lower() in _SESSIONS:
+        if outer.casefold() in _SESSIONS:
             for name, value in members:
-                if name.lower() in _MODELS:
+                if name.casefold() in _MODELS:
                     self._name(value)
-        if outer.lower() not in _INSIDE:
+        if outer.casefold() not in _INSIDE:
             return
         for name, value in members:
-            if name.lower() in _CAPS:
+            if name.casefold() in _CAPS:
                 self._cap(f"{outer}.{name}", value)
-            elif name.lower() in _ANSWERS:
+            elif name.casefold() in _ANSWERS:
                 self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
 
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
         """Take a cap; the app may go by one that says "no cap" whatever the others say."""
         given = value if value == "inf" else _whole(value)
-        if given in _CAPS[name.lower().rpartition(".")[2]]:
+        if given in _CAPS[name.casefold().rpartition(".")[2]]:
             self.is_unlimited = True
         else:
             self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)

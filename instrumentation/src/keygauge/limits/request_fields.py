@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,12 @@ from keygauge.limits import multipart_form
 BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
 
 _FIELDS_MAX = 1_000
+_INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "latin1", "windows-1252"})
+_charsets = re.compile(r'charset[\s*0-9]*=\s*"?([^\s";]*)', re.IGNORECASE).findall
+_is_kind = re.compile(r"[^\s,*()\"]*").fullmatch  # not a list of several, nor a pattern
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+_JSON = (b"{", b"[", b"/")  # some take a comment
 _is_number = re.compile(r"[+-]?\d{1,18}").fullmatch
 
 
@@ -31,24 +38,53 @@ class Fields(NamedTuple):
     form: Members | None = None
     hidden: bool = False
 
+    @property
+    def is_read(self) -> bool:
+        """Tell whether it is what can be read."""
+        return self.document is not None or self.form is not None
+
 
 def read(body: bytes, *, content_type: str = "", content_encoding: str = "") -> Fields:
-    """Read a whole body; without members where it is none of what can be read."""
+    """Read a whole body; without members where it is none of what can be read.
+
+    An app that does not know of encodings reads a compressed body as it stands, so that counts too.
+    """
     encoding = content_encoding.strip().lower()
-    if encoding not in {"", "identity"}:
-        decoded = _inflate(body) if encoding in {"gzip", "x-gzip", "deflate"} else None
-        if decoded is None:
-            return Fields(hidden=True)
-        body = decoded
+    kind = content_type.partition(";")[0].strip().lower()
+    if not _is_kind(kind) or not _CHARSETS.issuperset(map(str.lower, _charsets(content_type))):
+        return Fields(hidden=True)
+    if encoding in {"", "identity"}:
+        return _read(body, kind, content_type)
+    inflated = [_read(text, kind, content_type) for text in _inflate(body)] if encoding in _INFLATED else []
+    if not inflated:
+        return Fields(hidden=True)
+    for fields in inflated:
+        if not fields.is_read:
+            return fields
+    has_parts = kind != _MULTIPART or b"content-disposition" in body.lower()
+    return _all_of([*inflated, _read(body, kind, content_type)] if has_parts else inflated)
+
+
+def _all_of(readings: Sequence[Fields]) -> Fields:
+    documents, forms, hidden = zip(*readings, strict=True)
+    return Fields(_joined(documents), _joined(forms), any(hidden))
+
+
+def _joined(readings: Iterable[Members | None]) -> Members | None:
+    read = [members for members in readings if members is not None]
+    return Members(member for members in read for member in members) if read else None
+
+
+def _read(text: bytes, kind: str, content_type: str) -> Fields:
     try:
-        document = _document(body)
+        document = _document(text)
     except RecursionError:
         return Fields(hidden=True)
-    kind = content_type.partition(";")[0].strip().lower()
     if kind not in _FORMS:
         return Fields(document)
-    form = _FORMS[kind](body, content_type)
-    return Fields(document, form, hidden=form is None)
+    form = _FORMS[kind](text, content_type)
+    looks_like_json = text.lstrip(_BEFORE_JSON).startswith(_JSON)  # some decoders take what ours does not
+    return Fields(document, form, hidden=form is None or (document is None and looks_like_json))
 
 
 def _document(body: bytes) -> Members | None:
@@ -75,20 +111,21 @@ def _multipart(body: bytes, content_type: str) -> Members | None:
     return None if fields is None else Members((name, _number(text)) for name, text in fields)
 
 
-_FORMS = {"application/x-www-form-urlencoded": _form, "multipart/form-data": _multipart}
+_MULTIPART = "multipart/form-data"
+_FORMS = {"application/x-www-form-urlencoded": _form, _MULTIPART: _multipart}
 
 
 def _number(text: str) -> str | int:
     return int(text) if _is_number(text) else text
 
 
-def _inflate(body: bytes) -> bytes | None:
-    """Inflate a body within the bound; None where that cannot be done, or not to its end."""
+def _inflate(body: bytes) -> Iterator[bytes]:
+    """Inflate a body within the bound, by each format that it is whole in."""
     for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip and zlib by their head; deflate without one
         try:
             inflater = zlib.decompressobj(window)
             text = inflater.decompress(body, BODY_BYTES_MAX + 1)
         except zlib.error:
             continue
-        return text if inflater.eof and not inflater.unused_data and len(text) <= BODY_BYTES_MAX else None
-    return None
+        if inflater.eof and not inflater.unused_data and len(text) <= BODY_BYTES_MAX:
+            yield text
