@@ -189,13 +189,12 @@ def totals() -> View:
 
 
 def requests_over_time(**view: Any) -> View:
-    """Show exact requests by kind of answer, an hour or more in each bar."""
+    """Show exact requests by kind of answer."""
     drawn = bars(
         "Requests",
-        "How many requests were made in each hour, or in each longer bar of a long range (UTC), by kind of answer?",
+        "How many requests were made in each bar (UTC), by kind of answer? Of a day a bar is an hour.",
         [ledger(_REQUESTS, over_time=True)],
         unit="short",
-        bar="1h",
         overrides=coloured(STATUS_COLOURS),
         **view,
     )

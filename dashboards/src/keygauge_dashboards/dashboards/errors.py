@@ -67,6 +67,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
                 unit="short",
                 calcs=("max", "lastNotNull"),
                 stacked=True,
+                width=5,
                 empty_is_fine=_NO_ERRORS,
             ),
             "Failed calls",
@@ -81,6 +82,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
                     named(f"topk(10, {gained(REQUESTS, SERVER_ERROR, by=(KEY,))} > 0)"), "{{name}}", instant=True
                 ),
                 unit="short",
+                width=7,
                 empty_is_fine=_NO_ERRORS,
             )
         ),
@@ -91,6 +93,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
             row=label(ROUTE),
             column=label(STATUS),
             unit="short",
+            width=12,
             overrides=[
                 field(
                     route_and_status,
@@ -100,6 +103,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
                 ),
                 fields_like(
                     r"/^\d{3}$/",
+                    custom__width=75,
                     links=[
                         link(
                             "Calls with this status",

@@ -189,7 +189,7 @@ def _changed() -> View:
         ledger(_CHANGES),
         width=24,
         paged=True,
-        widths={"at": 175},
+        widths={"at": 195},
     )
 
 

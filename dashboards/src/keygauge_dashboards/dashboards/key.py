@@ -57,7 +57,7 @@ FROM {usage_by_model}"""
 _ENDPOINTS = """\
 /* key.endpoints */
 SELECT name AS endpoint, sum(requests) AS requests, sum(failed) AS "5xx", sum(limited) AS "429",
-    sum(duration_us) / 1e6 / sum(requests) AS "mean latency", sum(input_tokens + output_tokens) AS tokens,
+    sum(duration_us) / 1e6 / sum(requests) AS latency, sum(input_tokens + output_tokens) AS tokens,
     sum(cost_nanousd) / 1e9 AS cost
 FROM {usage_by_endpoint}
 GROUP BY name
@@ -106,7 +106,7 @@ def _header() -> View:
         ledger(_HEADER),
         width=24,
         height=4,
-        widths={"plan": 80, "environment": 105, "status": 75, "created": 115, "expires": 110, "last used": 150},
+        widths={"plan": 80, "environment": 105, "status": 75, "created": 125, "expires": 110, "last used": 150},
         overrides=[
             states("status", active="green", disabled="orange", suspended="red", deleted="red"),
             *(field(name, unit="dateTimeFromNow") for name in ("created", "expires", "last used")),
@@ -195,12 +195,12 @@ def _norm() -> View:
 def _endpoints() -> View:
     return table(
         "Endpoints",
-        "Which endpoints does the key call, how well are they answered, and what do they cost?",
+        "Which endpoints does the key call, how well and how fast on average do they answer, and what do they cost?",
         ledger(_ENDPOINTS),
-        widths={"requests": 75, "5xx": 45, "429": 45, "mean latency": 100, "tokens": 60, "cost": 60},
+        widths={"requests": 75, "5xx": 45, "429": 45, "latency": 80, "tokens": 65, "cost": 70},
         overrides=[
             field("endpoint", links=[link("Calls of this endpoint", LOG_PAGE, endpoint=VALUE)]),
-            field("mean latency", unit="s", decimals=2),
+            field("latency", unit="s", decimals=2),
             field("tokens", unit="short"),
             field("cost", unit=DOLLARS, decimals=2),
         ],
