@@ -1,3 +1,4 @@
+import json
 import os
 import select
 import signal
@@ -12,8 +13,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 from ports import free_port
+from werkzeug.test import Client
 
 from keygauge.cli import main
+from keygauge.wsgi import KeyGaugeMiddleware
 
 HALF_A_HEAD = b"GET /healthz HTTP/1.1\r\nHost: x"
 HALF_A_BODY = b"POST /v1/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
@@ -82,6 +85,19 @@ def test_a_hangup_refuses_nobody(serve):
     assert all(count > 50 for count in counts), counts
     assert [caller.failures for caller in callers] == [[]] * 4
     assert process.poll() is None
+
+
+def test_a_hangup_refuses_no_call_that_needs_the_key_service(serve, tmp_path, caplog):
+    process, url = serve()
+    token = make_key(url, (tmp_path / "admin_token").read_text())
+    callers = [MeteredCaller(url, (tmp_path / "service_token").read_text(), token, tmp_path / name) for name in "ab"]
+    before = workers_of(process.pid)
+    process.send_signal(signal.SIGHUP)
+    wait_for_other_workers(process.pid, before)
+    statuses = [caller.stop() for caller in callers]
+    assert all(len(told) > 5 and set(told) == {200} for told in statuses), statuses
+    away = [record.getMessage() for record in caplog.records if "is away" in record.getMessage()]
+    assert not [message for message in away if "timed out" not in message]  # as on a busy machine
 
 
 def test_a_worker_that_dies_is_replaced(serve):
@@ -175,6 +191,51 @@ class Caller:
             self.answers += 1
             time.sleep(0.005)
         connection.close()
+
+
+class MeteredCaller:
+    """A metered service with a client that calls below its limit, which is so small that each call asks."""
+
+    def __init__(self, url, service_token, token, directory):
+        self.statuses = []
+        self._app = KeyGaugeMiddleware(
+            hello, service_url=url, service_token=service_token, spool_dir=directory, wait_s=10.0
+        )
+        self._token = token
+        self._stop = Event()
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join()
+        self._app._process.stop()
+        return self.statuses
+
+    def _run(self):
+        client = Client(self._app)
+        while not self._stop.is_set() or len(self.statuses) < 10:
+            self.statuses.append(client.get("/", headers={"X-API-Key": self._token}).status_code)
+            time.sleep(0.12)  # 8 calls a second at most, of 19 for two callers
+
+
+def hello(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+def make_key(url, admin_token):
+    """Make a key whose limit is shared call by call."""
+
+    def post(path, body):
+        headers = {"Authorization": f"Bearer {admin_token}", "Content-Type": "application/json"}
+        with urlopen(Request(f"{url}/v1/{path}", json.dumps(body).encode(), headers), timeout=100) as answer:
+            return json.load(answer)
+
+    limit = {"name": "rps", "unit": "request", "amount": 19, "window_s": 1}
+    post("plans", {"id": "small", "name": "Small", "limits": [limit]})
+    account = post("accounts", {"name": "Acme", "plan": "small"})["id"]
+    return post(f"accounts/{account}/keys", {"name": "prod"})["token"]
 
 
 def metrics(url, directory):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.portal import formatting
+from keygauge_keyservice.usage.live_rates import Rate
 from keygauge_keyservice.usage.quota import Quota
 
 SPANS_S = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
@@ -15,7 +16,7 @@ def describe(limit: Limit, *, is_own: bool = False) -> str:
     return text + only(limit)
 
 
-def only(limit: Limit | Quota) -> str:
+def only(limit: Limit | Quota | Rate) -> str:
     """Write what a limit is confined to, and that it refuses nobody: , model gpt-4o only (dry run)."""
     scopes = [f"{name} {value}" for name, value in (("endpoint", limit.route), ("model", limit.model)) if value]
     return (f", {' and '.join(scopes)} only" if scopes else "") + (" (dry run)" if limit.dry_run else "")

@@ -24,6 +24,7 @@ class Rate:
     used: int
     route: str | None = None  # it counts this route template's calls only
     model: str | None = None  # … this model's only
+    dry_run: bool = False  # it refuses nobody
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class LiveRates:
 
 # Of an account: the plan's rates that count all of it. Of a key: the plan's rates for each key, and its own.
 _RATES = """/* pace.rates */
-SELECT plan_limit.name, unit, amount, window_s, route, model FROM plan_limit
+SELECT plan_limit.name, unit, amount, window_s, route, model, dry_run FROM plan_limit
 WHERE window_s IS NOT NULL AND CASE WHEN %(key_id)s::text IS NULL
     THEN subject = 'account' AND plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s)
     ELSE subject = 'key' AND (key_id = (SELECT id FROM key WHERE id = %(key_id)s AND account_id = %(account_id)s)

@@ -159,6 +159,7 @@ def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, reco
         ("token", 200, None),
     }
     assert [(one["name"], one["amount"]) for one in told["quotas"]] == [("monthly_requests", 20_000)]
+    assert {one["dry_run"] for one in (*told["now"], *told["quotas"])} == {False}
     (remark,) = told["attention"]
     assert (remark["kind"], remark["key_id"]) == ("client_errors", customer.key.id)
     for kind, rows in told.items():
@@ -193,3 +194,10 @@ def test_alert_is_dismissed_by_one_member_until_it_changes(app, connection, sign
     assert "expires on" in signed_in.get("/").text
     for wrong in ("stolen", "expires:" + "x" * 300):
         assert signed_in.post("/alerts/dismiss", {"name": wrong}).status_code == 422
+
+
+def test_rates_that_are_tried_or_count_some_calls_are_told_as_such(connection, customer, signed_in):
+    limit = plans.Limit(name="tried", unit="token", amount=9, window_s=60, model="gpt-4o", dry_run=True)
+    plans.replace_limits(connection, customer.account.plan_id, [limit], actor="test")
+    assert "Tokens per minute, model gpt-4o only (dry run)" in signed_in.get("/").text
+    assert [one["dry_run"] for one in signed_in.get("/now.json").json["now"] if one["name"] == "tried"] == [True]

@@ -150,7 +150,7 @@ def paces(now: LiveRates) -> list[PaceRow]:
         window = limit_text.SPANS_S.get(rate.window_s, f"{rate.window_s} s")
         is_money = rate.unit == "nanousd"
         unit = "Cost" if is_money else f"{rate.unit.capitalize()}s"
-        rows.append(PaceRow(f"{unit} per {window}", rate.used, rate.amount, is_money))
+        rows.append(PaceRow(f"{unit} per {window}{limit_text.only(rate)}", rate.used, rate.amount, is_money))
     measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
     for unit, used in (("request", now.requests_per_minute), ("token", now.tokens_per_minute)):
         if unit not in measured:

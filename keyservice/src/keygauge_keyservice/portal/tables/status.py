@@ -20,10 +20,10 @@ blueprint = Blueprint("standing", __name__)
 
 _MINUTE_S = 60
 _NAMES = {
-    "now": ("unit", "window_s", "used", "amount", "name", "route", "model"),
+    "now": ("unit", "window_s", "used", "amount", "name", "route", "model", "dry_run"),
     "quotas": (
         *("name", "unit", "period", "key_id", "route", "model", "amount", "used", "reserved", "remaining"),
-        *("counted", "credit_nanousd", "resets_at"),
+        *("counted", "credit_nanousd", "resets_at", "dry_run"),
     ),
     "attention": ("kind", "key_id", "text", "address"),
 }
@@ -63,6 +63,7 @@ class _Rate:
     name: str | None = None
     route: str | None = None
     model: str | None = None
+    dry_run: bool = False
 
 
 def _rates(connection: Connection, account_id: str, *, now: datetime) -> list[_Rate]:
