@@ -52,7 +52,7 @@ def event_of(number):
         "rpm" if is_limited else None,
         f"{number:032x}",
         None,
-        None,
+        f"alias{number % 3}",
     ]
 
 

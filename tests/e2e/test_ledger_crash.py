@@ -170,15 +170,15 @@ def compare(stage, counts):
             "SELECT time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us, "
             "request_bytes, response_bytes, stream, messages, model, provider, input_tokens, output_tokens, "
             "cache_read_tokens, cache_write_tokens, reasoning_tokens, usage_status, outcome, limit_name, trace_id, "
-            "cost_nanousd FROM event ORDER BY trace_id"
+            "details, requested_model, cost_nanousd FROM event ORDER BY trace_id"
         )
         last = None
         for time_, *fields, cost in cursor:
-            number = int(fields[-1], 16)
+            number = int(fields[-3], 16)
             assert number != last, f"event {number} is there twice"
             last = number
             expected = Event._make(ledger_writer.event_of(number))
-            assert (time_, *fields) == (datetime.fromtimestamp(expected.time_us / 1e6, UTC), *expected[1:-1])
+            assert (time_, *fields) == (datetime.fromtimestamp(expected.time_us / 1e6, UTC), *expected[1:])
             found = price(expected)
             assert cost == (found and found.nanousd)
             seen[number // ledger_writer.NUMBERS] += 1
