@@ -47,6 +47,7 @@ CODES: Mapping[str, str] = {
     "not_found": "Not found",
     "notification_not_found": "Notification not found",
     "plan_exists": "Plan already exists",
+    "plan_in_use": "Plan in use",
     "plan_not_found": "Plan not found",
     "read_only": "Key service read-only",
     "read_only_view": "View is read-only",

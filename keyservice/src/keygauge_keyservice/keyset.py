@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from psycopg import sql
 
 
-def clauses(table: str, sorts: Mapping[str, str], sort: str, *, own: str = "true") -> tuple[sql.Composed, sql.Composed]:
+def clauses(
+    table: str,
+    sorts: Mapping[str, str],
+    sort: str,
+    *,
+    own: str = "true",
+    cursor: Literal["text", "bigint"] = "text",
+) -> tuple[sql.Composed, sql.Composed]:
     """Return a condition on `%(after)s`, the id of a row or NULL, and the order; a sort that begins with - descends.
 
-    `own` is the condition on rows that the caller may see: a page that goes on after another one's is empty.
+    `cursor` is the type of ids. `own` is the condition on rows that the caller may see: a page that goes on after
+    another one's is empty.
     """
     name = sort.removeprefix("-")
     expression, is_descending = sql.SQL(sorts[name]), name != sort
     after = sql.SQL(
-        "(%(after)s::text IS NULL OR ({expression}, id) {beyond} "
-        "(SELECT {expression}, id FROM {table} WHERE id = %(after)s AND {own}))"
+        "(%(after)s::{cursor} IS NULL OR ({expression}, id) {beyond} "
+        "(SELECT {expression}, id FROM {table} WHERE id = %(after)s::{cursor} AND {own}))"
     ).format(
         expression=expression,
         beyond=sql.SQL("<" if is_descending else ">"),
         table=sql.Identifier(table),
         own=sql.SQL(own),
+        cursor=sql.SQL(cursor),
     )
     direction = sql.SQL("DESC" if is_descending else "ASC")
     order = sql.SQL("{expression} {direction}, id {direction}").format(expression=expression, direction=direction)

@@ -24,7 +24,13 @@ NOTHING = {"account": "nobody000000", "key": "nothing00000", "plan": "no-plan", 
 NOTHING |= dict.fromkeys(("member", "notification", "invitation", "delivery"), 987_654)
 FILTERS = {"account", "key", "plan", "subject"}
 NOUNS = ("account", "key", "plan", "token")
-CURSORS = {"/v1/accounts": "account", "/v1/keys": "key", "/v1/accounts/{account_id}/keys": "key", "/v1/tokens": "token"}
+CURSORS = {
+    "/v1/plans": "plan",
+    "/v1/accounts": "account",
+    "/v1/keys": "key",
+    "/v1/accounts/{account_id}/keys": "key",
+    "/v1/tokens": "token",
+}
 QUESTIONS = {"queryUsage"}
 BODIES = {
     "createKey": {"name": "stolen"},

@@ -256,3 +256,18 @@ def test_a_database_is_compared_with_this_version(run, connection, capsys):
     told = capsys.readouterr().out
     assert "pending 0011_grafana.sql" in told
     assert "newer 9999_of_tomorrow.sql" in told
+
+
+def test_plans_are_deleted_and_lists_sorted(run, account, connection):
+    run("plans", "create", "trial")
+    assert run("plans", "list", "--quiet", "--sort=-id").split() == ["trial", "free"]
+    assert run("accounts", "list", "--quiet", "--sort", "name").split() == [account.id]
+    run("plans", "delete", "trial")
+    assert run("plans", "list", "--quiet").split() == ["free"]
+    assert "1 account is on the plan 'free'" in run("plans", "delete", "free", code=1)
+
+
+def test_the_audit_log_is_narrowed_by_actor_and_time(run, account):
+    assert run("audit", "list", "--actor", "test", "--from", "1h", "--quiet")
+    assert run("audit", "list", "--actor", "nobody", "--quiet") == ""
+    assert run("audit", "list", "--to", "2020-01-01", "--quiet") == ""

@@ -46,7 +46,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.operator.confirm_suspend""",
     "the admin token": """
         api_accounts.create api_accounts.change api_members.invite api_members.withdraw api_members.change
-        api_members.remove api_billing.close api_billing.set_price api_plans.create api_plans.list_page
+        api_members.remove api_billing.close api_billing.set_price api_plans.create api_plans.delete
         api_plans.replace_limits api_plans.set_providers api_plans.change api_prices.add api_prices.list_page
         api_tokens.create""",
     "the admin token, and an account's about the account": """
@@ -55,7 +55,8 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_key_limits.read api_key_limits.replace api_keys.create api_keys.list_page api_keys.read api_keys.change
         api_keys.delete api_keys.rotate api_keys.list_all api_plans.read api_price_list.list_page api_usage_query.read
         api_tokens.list_page api_tokens.revoke api_usage.read
-        api_notifications.create api_notifications.list_page api_notifications.read api_notifications.change
+        api_plans.list_page api_notifications.create api_notifications.list_page api_notifications.read
+        api_notifications.change
         api_notifications.delete api_notifications.test api_notifications.list_deliveries""",
     "a metered key": "api_me.read",
     "the service token": "api_heartbeat.receive api_events.take api_reports.receive api_me.read_for_caller",

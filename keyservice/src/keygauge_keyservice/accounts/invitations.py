@@ -6,15 +6,24 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
+from psycopg import sql
 from psycopg.rows import class_row
 
+from keygauge_keyservice import keyset
 from keygauge_keyservice.accounts import members, passwords
 from keygauge_keyservice.accounts.members import AnyRole, Member
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.journal import audit
 
+Sort = Literal["id", "email", "ends", "-id", "-email", "-ends"]
+SORTS = {"id": "id", "email": "email", "ends": "ends_at"}
+_OWN = "account_id IS NOT DISTINCT FROM %(account_id)s"
+_LIST = """/* invitations.list */ SELECT id, account_id, email, role, created_by, ends_at FROM invitation
+WHERE {own} AND ends_at > clock_timestamp() AND (%(email)s::text IS NULL OR email = %(email)s)
+AND {after} ORDER BY {order} LIMIT %(limit)s"""
 LIFETIME_S = 7 * 86_400
 _TOKEN_BYTES = 32
 
@@ -89,14 +98,21 @@ def find(connection: Connection, token: str) -> Invitation | None:
         ).fetchone()
 
 
-def list_open(connection: Connection, account_id: str | None) -> list[Invitation]:
-    """Return an account's invitations that may still be accepted."""
+def list_open(
+    connection: Connection,
+    account_id: str | None,
+    *,
+    email: str | None = None,
+    sort: Sort = "email",
+    after: int | None = None,
+    limit: int | None = None,
+) -> list[Invitation]:
+    """Return an account's invitations that may still be accepted, sorted: those after one, at most so many."""
+    beyond, order = keyset.clauses("invitation", SORTS, sort, own=_OWN, cursor="bigint")
+    values = {"account_id": account_id, "email": email, "after": after, "limit": limit}
     with connection.cursor(row_factory=class_row(Invitation)) as cursor:
-        return cursor.execute(
-            "/* invitations.list */ SELECT id, account_id, email, role, created_by, ends_at FROM invitation "
-            "WHERE account_id IS NOT DISTINCT FROM %s AND ends_at > clock_timestamp() ORDER BY email",
-            (account_id,),
-        ).fetchall()
+        query = sql.SQL(_LIST).format(own=sql.SQL(_OWN), after=beyond, order=order)
+        return cursor.execute(query, values, prepare=False).fetchall()
 
 
 def withdraw(connection: Connection, account_id: str | None, invitation_id: int, *, actor: str) -> None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase
 from typing import Literal
 
+from psycopg import sql
 from psycopg.errors import UniqueViolation
 from psycopg.rows import class_row
 
+from keygauge_keyservice import keyset
 from keygauge_keyservice.accounts import accounts, passwords, tokens
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid, not_found
@@ -18,6 +20,12 @@ from keygauge_keyservice.journal import audit
 Role = Literal["owner", "member", "viewer"]
 AnyRole = Literal["owner", "member", "viewer", "operator"]
 
+Sort = Literal["id", "email", "role", "-id", "-email", "-role"]
+SORTS = {"id": "id", "email": "email", "role": "role"}
+_OWN = "account_id IS NOT DISTINCT FROM %(account_id)s"
+_LIST = """/* members.list */ SELECT id, account_id, email, role FROM member
+WHERE {own} AND (%(email)s::text IS NULL OR email = %(email)s) AND (%(role)s::text IS NULL OR role = %(role)s)
+AND {after} ORDER BY {order} LIMIT %(limit)s"""
 _EMAIL_LENGTH_MAX = 254  # RFC 5321
 
 _SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
@@ -96,22 +104,27 @@ def verify(connection: Connection, member: Member) -> None:
 
 
 def list_members(
-    connection: Connection, account_id: str | None, *, after: str | None = None, limit: int | None = None
+    connection: Connection,
+    account_id: str | None,
+    *,
+    email: str | None = None,
+    role: AnyRole | None = None,
+    sort: Sort = "email",
+    after: int | None = None,
+    limit: int | None = None,
 ) -> list[Member]:
-    """Return an account's members by e-mail address, or the operators: those after an address, at most so many.
+    """Return an account's members, or the operators, of an address or role, sorted: those after one, at most so many.
 
     Raises:
         Problem: 404, there is no such account.
     """
     if account_id is not None:
         accounts.require(connection, account_id)
+    beyond, order = keyset.clauses("member", SORTS, sort, own=_OWN, cursor="bigint")
+    values = {"account_id": account_id, "email": email, "role": role, "after": after, "limit": limit}
     with connection.cursor(row_factory=class_row(Member)) as cursor:
-        return cursor.execute(
-            "/* members.list */ SELECT id, account_id, email, role FROM member "
-            "WHERE account_id IS NOT DISTINCT FROM %(account_id)s AND (%(after)s::text IS NULL OR email > %(after)s) "
-            "ORDER BY email LIMIT %(limit)s",
-            {"account_id": account_id, "after": after, "limit": limit},
-        ).fetchall()
+        query = sql.SQL(_LIST).format(own=sql.SQL(_OWN), after=beyond, order=order)
+        return cursor.execute(query, values, prepare=False).fetchall()
 
 
 def require(connection: Connection, account_id: str, member_id: int) -> Member:

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Literal
 
+from psycopg import sql
 from psycopg.errors import UniqueViolation
 
 from keygauge.provider_rule import parse_rule
+from keygauge_keyservice import keyset
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.limits.definitions import Limit, Owner, terms
+
+Sort = Literal["id", "name", "created", "-id", "-name", "-created"]
+SORTS = {"id": "id", "name": "lower(name)", "created": "created_at"}
+_FIND = (
+    "/* plans.load */ SELECT id, name, created_at, providers, monthly_nanousd FROM plan WHERE id = ANY(%s) ORDER BY id"
+)
+_OWN = "(%(account_id)s::text IS NULL OR id = (SELECT plan_id FROM account WHERE account.id = %(account_id)s))"
+_LIST = """/* plans.list */ SELECT id, name, created_at, providers, monthly_nanousd FROM plan
+WHERE {own} AND (%(name)s::text IS NULL OR lower(name) = lower(%(name)s))
+AND {after} ORDER BY {order} LIMIT %(limit)s"""
 
 PROVIDERS_MAX = 50  # replicas look at each at a call's end
 
@@ -75,9 +88,20 @@ def require(connection: Connection, plan_id: str) -> Plan:
     return plan
 
 
-def list_plans(connection: Connection, *, after: str | None = None, limit: int | None = None) -> list[Plan]:
-    """Return the plans by id: those after one, at most so many."""
-    return _load(connection, None, after=after, limit=limit)
+def list_plans(
+    connection: Connection,
+    *,
+    account_id: str | None = None,
+    name: str | None = None,
+    sort: Sort = "id",
+    after: str | None = None,
+    limit: int | None = None,
+) -> list[Plan]:
+    """Return the plans, sorted: that of an account, or those of a name; those after one, at most so many."""
+    beyond, order = keyset.clauses("plan", SORTS, sort, own=_OWN)
+    query = sql.SQL(_LIST).format(own=sql.SQL(_OWN), after=beyond, order=order)
+    values = {"account_id": account_id, "name": name, "after": after, "limit": limit}
+    return _with_limits(connection, connection.execute(query, values, prepare=False).fetchall())
 
 
 def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit], *, actor: str) -> Plan:
@@ -171,15 +195,42 @@ def set_prorated(connection: Connection, plan_id: str, *, prorated: bool, actor:
         )
 
 
-def _load(
-    connection: Connection, plan_ids: list[str] | None, *, after: str | None = None, limit: int | None = None
-) -> list[Plan]:
-    rows = connection.execute(
-        "/* plans.load */ SELECT id, name, created_at, providers, monthly_nanousd, prorated FROM plan "
-        "WHERE (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s)) AND (%(after)s::text IS NULL OR id > %(after)s) "
-        "ORDER BY id LIMIT %(limit)s",
-        {"ids": plan_ids, "after": after, "limit": limit},
-    ).fetchall()
+def delete(connection: Connection, plan_id: str, *, actor: str) -> None:
+    """Delete a plan that no account is on; invoices keep what it was.
+
+    Raises:
+        Problem: 404; 409, accounts are on it, or were in a month that may still be billed.
+    """
+    with connection.transaction():
+        connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
+        before = require(connection, plan_id)
+        _require_unused(connection, plan_id)
+        connection.execute("/* plans.delete */ DELETE FROM plan WHERE id = %s", (plan_id,))
+        told = {"name": before.name, "limits": [terms(limit) for limit in before.limits]}
+        audit.append(connection, account_id=None, actor=actor, action="plan.delete", subject=plan_id, before=told)
+
+
+def _require_unused(connection: Connection, plan_id: str) -> None:
+    row = connection.execute(
+        "/* plans.uses */ SELECT (SELECT count(*) FROM account WHERE plan_id = %(id)s) AS accounts, "
+        "EXISTS (SELECT FROM account_plan_before WHERE plan_id = %(id)s "
+        "AND until >= date_trunc('month', now(), 'UTC') - interval '1 month') AS is_to_be_billed",
+        {"id": plan_id},
+    ).fetchone() or {"accounts": 0, "is_to_be_billed": False}
+    if row["accounts"]:
+        count = "1 account is" if row["accounts"] == 1 else f"{row['accounts']} accounts are"
+        detail = f"{count} on the plan {plan_id!r}. Put them on another plan first."
+        raise Problem(409, "plan_in_use", detail)
+    if row["is_to_be_billed"]:
+        detail = f"Accounts were on the plan {plan_id!r} in this month or the one before: invoices need its price."
+        raise Problem(409, "plan_in_use", detail)
+
+
+def _load(connection: Connection, plan_ids: list[str]) -> list[Plan]:
+    return _with_limits(connection, connection.execute(_FIND, (plan_ids,)).fetchall())
+
+
+def _with_limits(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[Plan]:
     limits = definitions.of_plans(connection, [row["id"] for row in rows])
     return [
         Plan(**{**row, "providers": tuple(row["providers"])}, limits=tuple(limits.get(row["id"], ()))) for row in rows

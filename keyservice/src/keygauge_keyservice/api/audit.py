@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.page import NumberedPage, next_of
 from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.field_types import Text, Time
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
@@ -28,6 +28,9 @@ class AuditQuery(NumberedPage):
         Annotated[Text, Meta(description="one, such as key.create, or the first word of some, such as key")] | None
     ) = None
     subject: Annotated[Text, Meta(description="only entries of this id")] | None = None
+    actor: Annotated[Text, Meta(description="only what this one did, such as an e-mail address")] | None = None
+    start: Annotated[Time, Meta(description="the first moment")] | None = field(name="from", default=None)
+    end: Annotated[Time, Meta(description="the first moment after the range")] | None = field(name="to", default=None)
 
 
 class AuditEntry(Struct):
@@ -64,6 +67,9 @@ def list_page() -> Response:
             account_id,
             action=given.action,
             subject=given.subject,
+            actor=given.actor,
+            start=given.start,
+            end=given.end,
             before_id=given.after,
             limit=given.limit,
         )

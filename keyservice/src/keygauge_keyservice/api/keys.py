@@ -13,6 +13,7 @@ from keygauge.key import Environment
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.page import Page, next_of
 from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.keys import key_limits, key_page, keys, rotation
@@ -27,16 +28,21 @@ from keygauge_keyservice.web.message import answer, body, query
 blueprint = Blueprint("api_keys", __name__, url_prefix="/v1")
 
 
-class KeyQuery(Page):
-    """Which keys are asked for."""
+class KeyFilter(Page):
+    """Which keys of an account are asked for."""
 
-    account: Annotated[Text, Meta(description="only this account's keys")] | None = None
     name: Annotated[Text, Meta(description="only keys of this name, in any case")] | None = None
     status: (
         Annotated[keys.Status, Meta(description="only keys in this state; else deleted ones are left out")] | None
     ) = None
     environment: Annotated[Environment, Meta(description="only keys of this environment")] | None = None
     sort: Annotated[key_page.Sort, Meta(description="the order; - before it: downwards")] = "created"
+
+
+class KeyQuery(KeyFilter):
+    """Which keys are asked for."""
+
+    account: Annotated[Text, Meta(description="only this account's keys")] | None = None
 
 
 class KeyOrder(NewKey, kw_only=True):
@@ -139,11 +145,11 @@ def create(account_id: str) -> Response:
 @owners_too
 def list_page(account_id: str) -> Response:
     """List an account's keys."""
-    page = query(Page)
+    asked = query(KeyFilter)
     with services().connection() as connection:
         accounts.require(connection, account_id)
-        found = keys.list_keys(connection, account_id, after=page.after, limit=page.limit)
-    return answer(KeyPage, {"keys": found, "next": next_of(found, page.limit)})
+        found = _find(connection, asked, account_id)
+    return answer(KeyPage, {"keys": found, "next": next_of(found, asked.limit)})
 
 
 @blueprint.get("/keys")
@@ -155,17 +161,21 @@ def list_all() -> Response:
         account_id = own_account(asked.account)
         if account_id is not None:
             accounts.require(connection, account_id)
-        found = key_page.list_keys(
-            connection,
-            account_id=account_id,
-            name=asked.name,
-            status=asked.status,
-            environment=asked.environment,
-            sort=asked.sort,
-            after=asked.after or None,
-            limit=asked.limit,
-        )
+        found = _find(connection, asked, account_id)
     return answer(KeyPage, {"keys": found, "next": next_of(found, asked.limit)})
+
+
+def _find(connection: Connection, asked: KeyFilter, account_id: str | None) -> list[keys.Key]:
+    return key_page.list_keys(
+        connection,
+        account_id=account_id,
+        name=asked.name,
+        status=asked.status,
+        environment=asked.environment,
+        sort=asked.sort,
+        after=asked.after or None,
+        limit=asked.limit,
+    )
 
 
 @blueprint.get("/keys/<key_id>")
@@ -239,8 +249,8 @@ PATHS = {
         ),
         "get": Operation(
             "listKeys",
-            "List an account's keys, oldest first; deleted ones are left out",
-            query=Page,
+            "List an account's keys; deleted ones are left out unless they are asked for",
+            query=KeyFilter,
             answer=KeyPage,
             problems=(404, 422),
             security="account",

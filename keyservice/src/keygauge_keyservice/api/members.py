@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
 from flask import Blueprint, Response, request
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from keygauge_keyservice.accounts import accounts, invitations, members
-from keygauge_keyservice.api.page import Page
+from keygauge_keyservice.api.page import NumberedPage, next_of
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, owners_too
@@ -66,20 +67,45 @@ class IssuedInvitation(Struct):
     link: str | None
 
 
-class Invitations(Struct):
-    """All open invitations."""
+class InvitationPage(Struct):
+    """Some open invitations."""
 
     invitations: list[Invitation]
+    next: str | None
+
+
+class InvitationQuery(NumberedPage):
+    """Which invitations are asked for."""
+
+    email: Annotated[Text, Meta(description="only that of this address")] | None = None
+    sort: Annotated[invitations.Sort, Meta(description="the order; - before it: downwards")] = "email"
+
+
+class MemberQuery(NumberedPage):
+    """Which members are asked for."""
+
+    email: Annotated[Text, Meta(description="only that of this address")] | None = None
+    role: Annotated[members.Role, Meta(description="only members of this role")] | None = None
+    sort: Annotated[members.Sort, Meta(description="the order; - before it: downwards")] = "email"
 
 
 @blueprint.get("/members")
 @owners_too
 def list_page(account_id: str) -> Response:
     """List an account's members."""
-    page = query(Page)
+    asked = query(MemberQuery)
+    email = asked.email and members.normalise_email(asked.email)
     with services().connection() as connection:
-        found = members.list_members(connection, account_id, after=page.after, limit=page.limit)
-    return answer(MemberPage, {"members": found, "next": found[-1].email if len(found) == page.limit else None})
+        found = members.list_members(
+            connection,
+            account_id,
+            email=email,
+            role=asked.role,
+            sort=asked.sort,
+            after=asked.after,
+            limit=asked.limit,
+        )
+    return answer(MemberPage, {"members": found, "next": next_of(found, asked.limit)})
 
 
 @blueprint.patch("/members/<int:member_id>")
@@ -136,19 +162,23 @@ def _sane(number: int) -> int:
 @blueprint.get("/invitations")
 @owners_too
 def list_invitations(account_id: str) -> Response:
-    """List invitations that may still be accepted; they end within a week, so there are few."""
+    """List invitations that may still be accepted."""
+    asked = query(InvitationQuery)
+    email = asked.email and members.normalise_email(asked.email)
     with services().connection() as connection:
         accounts.require(connection, account_id)
-        found = invitations.list_open(connection, account_id)
-    return answer(Invitations, {"invitations": found})
+        found = invitations.list_open(
+            connection, account_id, email=email, sort=asked.sort, after=asked.after, limit=asked.limit
+        )
+    return answer(InvitationPage, {"invitations": found, "next": next_of(found, asked.limit)})
 
 
 PATHS = {
     "/v1/accounts/{account_id}/members": {
         "get": Operation(
             "listMembers",
-            "List who may sign in to an account's portal, by e-mail address",
-            query=Page,
+            "List who may sign in to an account's portal",
+            query=MemberQuery,
             answer=MemberPage,
             problems=(404, 422),
             security="account",
@@ -157,9 +187,10 @@ PATHS = {
     "/v1/accounts/{account_id}/invitations": {
         "get": Operation(
             "listInvitations",
-            "List invitations that may still be accepted, by e-mail address; their links are not in it",
-            answer=Invitations,
-            problems=(404,),
+            "List invitations that may still be accepted; their links are not in it",
+            query=InvitationQuery,
+            answer=InvitationPage,
+            problems=(404, 422),
             security="account",
         ),
         "post": Operation(

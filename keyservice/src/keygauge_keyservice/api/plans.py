@@ -16,9 +16,9 @@ from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.billing.billing import PRICE_MAX
 from keygauge_keyservice.errors import FieldError
-from keygauge_keyservice.field_types import Name, Slug, checked
+from keygauge_keyservice.field_types import Name, Slug, Text, checked
 from keygauge_keyservice.limits.limit_terms import LimitList, Limits, LimitTerms, same_names
-from keygauge_keyservice.web.bearer_auth import actor, operator_only, owners_too
+from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
@@ -80,6 +80,13 @@ class Plan(Struct):
     prorated: bool
 
 
+class PlanQuery(Page):
+    """Which plans are asked for."""
+
+    name: Annotated[Text, Meta(description="only plans of this name, in any case")] | None = None
+    sort: Annotated[plans.Sort, Meta(description="the order; - before it: downwards")] = "id"
+
+
 class PlanPage(Struct):
     """Some plans."""
 
@@ -104,13 +111,20 @@ def create() -> Response:
 
 
 @blueprint.get("")
-@operator_only
+@owners_too
 def list_page() -> Response:
     """List plans."""
-    page = query(Page)
+    asked = query(PlanQuery)
     with services().connection() as connection:
-        found = plans.list_plans(connection, after=page.after, limit=page.limit)
-    return answer(PlanPage, PlanPage([_plan(plan) for plan in found], next_of(found, page.limit)))
+        found = plans.list_plans(
+            connection,
+            account_id=own_account(None),
+            name=asked.name,
+            sort=asked.sort,
+            after=asked.after or None,
+            limit=asked.limit,
+        )
+    return answer(PlanPage, PlanPage([_plan(plan) for plan in found], next_of(found, asked.limit)))
 
 
 @blueprint.get("/<plan_id>")
@@ -141,6 +155,16 @@ def change(plan_id: str) -> Response:
         if given.prorated is not UNSET:
             plans.set_prorated(connection, plan_id, prorated=given.prorated, actor=actor())
         return answer(Plan, _plan(plans.require(connection, plan_id)))
+
+
+@blueprint.delete("/<plan_id>")
+@operator_only
+@idempotent
+def delete(plan_id: str) -> Response:
+    """Delete a plan."""
+    with services().connection() as connection:
+        plans.delete(connection, plan_id, actor=actor())
+    return Response(status=204)
 
 
 @blueprint.put("/<plan_id>/limits")
@@ -179,7 +203,9 @@ def _plan(plan: plans.Plan) -> Plan:
 PATHS = {
     "/v1/plans": {
         "post": Operation("createPlan", "Make a plan", body=NewPlan, answer=Plan, status=201),
-        "get": Operation("listPlans", "List plans by id", query=Page, answer=PlanPage, problems=(422,)),
+        "get": Operation(
+            "listPlans", "List plans", query=PlanQuery, answer=PlanPage, problems=(422,), security="account"
+        ),
     },
     "/v1/plans/{plan_id}": {
         "get": Operation("readPlan", "Read a plan", answer=Plan, problems=(404,), security="account"),
@@ -190,6 +216,7 @@ PATHS = {
             answer=Plan,
             problems=(404,),
         ),
+        "delete": Operation("deletePlan", "Delete a plan that no account is on", status=204, problems=(404, 409)),
     },
     "/v1/plans/{plan_id}/limits": {
         "put": Operation(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 from flask import Blueprint, Response
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from keygauge_keyservice.api.page import NumberedPage, next_of
 from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import NewPrice, PriceTier
@@ -32,6 +34,13 @@ class Price(Struct):
     created_at: datetime
 
 
+class PriceQuery(NumberedPage):
+    """Which prices are asked for."""
+
+    model: Annotated[Text, Meta(description="only prices of this model")] | None = None
+    account: Annotated[Text, Meta(description="only this account's own prices")] | None = None
+
+
 class PricePage(Struct):
     """Some prices."""
 
@@ -43,10 +52,12 @@ class PricePage(Struct):
 @operator_only
 def list_page() -> Response:
     """List own prices."""
-    page = query(NumberedPage)
+    asked = query(PriceQuery)
     with services().connection() as connection:
-        found = own_prices.list_prices(connection, after=page.after, limit=page.limit)
-    return answer(PricePage, {"prices": [_told(price) for price in found], "next": next_of(found, page.limit)})
+        found = own_prices.list_prices(
+            connection, model=asked.model, account_id=asked.account, after=asked.after, limit=asked.limit
+        )
+    return answer(PricePage, {"prices": [_told(price) for price in found], "next": next_of(found, asked.limit)})
 
 
 @blueprint.post("")
@@ -78,7 +89,7 @@ PATHS = {
         "get": Operation(
             "listPrices",
             "List own prices by model, the newest first",
-            query=NumberedPage,
+            query=PriceQuery,
             answer=PricePage,
             problems=(422,),
         ),

@@ -8,7 +8,7 @@ from keygauge.command import Noun
 from keygauge_keyservice.commands.client import Api
 from keygauge_keyservice.commands.document import Document
 from keygauge_keyservice.commands.names import find_account, find_plan
-from keygauge_keyservice.commands.options import most_option, verb
+from keygauge_keyservice.commands.options import most_option, sort_option, verb
 from keygauge_keyservice.commands.output import Output, column, time
 
 _COLUMNS = (column("id", "account"), column("name"), column("plan"), column("status"), time("created_at"))
@@ -27,13 +27,12 @@ def accounts() -> None:
 @click.option("--name", help="Only accounts of this name.")
 @click.option("--plan", metavar="ID|NAME", help="Only accounts on this plan.")
 @click.option("--status", type=click.Choice(["active", "suspended"]), help="Only accounts in this state.")
+@sort_option("id", "name", "created", default="id")
 @most_option()
-def _list(
-    *, api: Api, output: Output, name: str | None, plan: str | None, status: str | None, most: int | None
-) -> None:
+def _list(*, api: Api, output: Output, plan: str | None, most: int | None, **chosen: str | None) -> None:
     """List accounts."""
     plan = plan and find_plan(api, plan)["id"]
-    found = api.all("accounts", field="accounts", most=most, name=name, plan=plan, status=status)
+    found = api.all("accounts", field="accounts", most=most, plan=plan, **chosen)
     output.items("accounts", found, _COLUMNS)
 
 

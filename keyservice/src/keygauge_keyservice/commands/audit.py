@@ -10,7 +10,7 @@ from keygauge.command import Noun
 from keygauge_keyservice.commands.client import Api
 from keygauge_keyservice.commands.document import Document
 from keygauge_keyservice.commands.names import account_id
-from keygauge_keyservice.commands.options import account_option, most_option, verb
+from keygauge_keyservice.commands.options import Moment, account_option, most_option, verb
 from keygauge_keyservice.commands.output import Column, Output, column, time
 
 
@@ -46,8 +46,22 @@ def audit() -> None:
 @account_option(required=False, text="Only this account's events.")
 @click.option("--event", "action", help="One, such as key.create, or the first word of some, such as key.")
 @click.option("--target", "subject", help="Only events about this id.")
+@click.option("--actor", help="Only what this one did, such as an e-mail address.")
+@click.option("--from", "start", type=Moment(is_past=True), help="Where the range begins, e.g. 2026-11-01 or 7d ago.")
+@click.option("--to", "end", type=Moment(is_past=True), help="Where the range ends.")
 @most_option(100)
-def _list(*, api: Api, output: Output, account: str | None, most: int, **chosen: str | None) -> None:
+def _list(
+    *,
+    api: Api,
+    output: Output,
+    account: str | None,
+    start: str | None,
+    end: str | None,
+    most: int,
+    **chosen: str | None,
+) -> None:
     """List changes, newest first."""
-    found = api.all("audit", field="entries", most=most, account=account_id(api, account), **chosen)
+    found = api.all(
+        "audit", field="entries", most=most, account=account_id(api, account), **{"from": start, "to": end}, **chosen
+    )
     output.items("entries", found, _COLUMNS)

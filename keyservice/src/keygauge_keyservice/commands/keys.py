@@ -15,7 +15,7 @@ from keygauge_keyservice.commands.document import Document
 from keygauge_keyservice.commands.key_import import import_keys
 from keygauge_keyservice.commands.limits import limit_documents, limit_options, write_limits
 from keygauge_keyservice.commands.names import account_id, confirm, find_account, find_key
-from keygauge_keyservice.commands.options import Duration, Moment, account_option, most_option, verb
+from keygauge_keyservice.commands.options import Duration, Moment, account_option, most_option, sort_option, verb
 from keygauge_keyservice.commands.output import Column, Output, column, moment, time
 
 _RESTRICTIONS = {
@@ -72,9 +72,10 @@ keys.add_command(import_keys)
 @click.option("--name", help="Only keys of this name.")
 @click.option("--status", type=click.Choice(["active", "disabled", "deleted"]), help="Only keys in this state.")
 @click.option("--environment", type=click.Choice(["live", "test"]), help="Only keys of this environment.")
+@sort_option("created", "name", "last_used", "expires", default="created")
 @most_option()
 def _list(*, api: Api, output: Output, account: str | None, most: int | None, **chosen: str | None) -> None:
-    """List keys, oldest first."""
+    """List keys."""
     found = api.all("keys", field="keys", most=most, account=account_id(api, account), **chosen)
     output.items("keys", found, _COLUMNS)
 

@@ -38,8 +38,9 @@ def members() -> None:
 
 @verb(members, "list", examples=("keygauge members list --account Acme", "keygauge members list"))
 @account_option(required=False, text="Whose members; without it the operators, on the database only.")
+@click.option("--role", type=_ROLES, help="Only members of this role.")
 @click.option("--invited", is_flag=True, help="Open invitations instead.")
-def _list(*, api: Api, output: Output, account: str | None, invited: bool) -> None:
+def _list(*, api: Api, output: Output, account: str | None, role: str | None, invited: bool) -> None:
     """List an account's members, or the operators."""
     if account is None:
         with connected() as connection:
@@ -50,9 +51,10 @@ def _list(*, api: Api, output: Output, account: str | None, invited: bool) -> No
         return
     account_id = find_account(api, account)["id"]
     if invited:
-        output.items("invitations", api.get("accounts", account_id, "invitations")["invitations"], _INVITED)
+        invited_people = api.all("accounts", account_id, "invitations", field="invitations")
+        output.items("invitations", invited_people, _INVITED)
     else:
-        output.items("members", api.all("accounts", account_id, "members", field="members"), _COLUMNS)
+        output.items("members", api.all("accounts", account_id, "members", field="members", role=role), _COLUMNS)
 
 
 @verb(members, "invite", examples=("keygauge members invite ada@example.com --account Acme --role member",))

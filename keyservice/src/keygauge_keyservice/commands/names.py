@@ -44,7 +44,7 @@ def find_plan(api: Api, given: str) -> Document:
     """Return a plan by its id or name."""
     if (found := _by_id(api, "plans", given)) is not None:
         return found
-    return _only("plan", given, [plan for plan in api.all("plans", field="plans") if plan["name"] == given])
+    return _only("plan", given, list(api.all("plans", field="plans", most=_SHOWN_MAX, name=given)))
 
 
 def find_among(noun: str, given: str, items: Sequence[Document], *, name: str = "name") -> Document:

@@ -11,7 +11,7 @@ from keygauge_keyservice.commands.client import Api
 from keygauge_keyservice.commands.document import Document
 from keygauge_keyservice.commands.limits import limit_documents, limit_options, write_limits
 from keygauge_keyservice.commands.names import find_plan
-from keygauge_keyservice.commands.options import Money, most_option, verb
+from keygauge_keyservice.commands.options import Money, most_option, sort_option, verb
 from keygauge_keyservice.commands.output import Column, Output, column, time, usd
 
 _COLUMNS = (
@@ -31,10 +31,20 @@ def plans() -> None:
 
 
 @verb(plans, "list", examples=("keygauge plans list", "keygauge plans list --output json"))
+@sort_option("id", "name", "created", default="id")
 @most_option()
-def _list(*, api: Api, output: Output, most: int | None) -> None:
+def _list(*, api: Api, output: Output, sort: str, most: int | None) -> None:
     """List plans with their limits."""
-    output.items("plans", api.all("plans", field="plans", most=most), _COLUMNS)
+    output.items("plans", api.all("plans", field="plans", most=most, sort=sort), _COLUMNS)
+
+
+@verb(plans, "delete", examples=("keygauge plans delete trial",))
+@click.argument("plan", metavar="ID|NAME")
+def _delete(*, api: Api, output: Output, plan: str) -> None:
+    """Delete a plan that no account is on, nor was within a month that may still be billed."""
+    found = find_plan(api, plan)
+    api.delete("plans", found["id"])
+    output.note(f"Deleted plan {found['name']} ({found['id']}).")
 
 
 @verb(plans, "show", examples=("keygauge plans show pro",))

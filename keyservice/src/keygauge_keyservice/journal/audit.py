@@ -53,6 +53,9 @@ def find_entries(
     *,
     action: str | None = None,
     subject: str | None = None,
+    actor: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
     before_id: int | None = None,
     limit: int = 50,
 ) -> list[Entry]:
@@ -66,8 +69,20 @@ def find_entries(
             "WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s) "
             "AND (%(action)s::text IS NULL OR action = %(action)s OR split_part(action, '.', 1) = %(action)s) "
             "AND (%(subject)s::text IS NULL OR subject = %(subject)s) "
+            "AND (%(actor)s::text IS NULL OR actor = %(actor)s) "
+            "AND (%(start)s::timestamptz IS NULL OR at >= %(start)s) "
+            "AND (%(end)s::timestamptz IS NULL OR at < %(end)s) "
             "AND (%(before_id)s::bigint IS NULL OR id < %(before_id)s) ORDER BY id DESC LIMIT %(limit)s",
-            {"account_id": account_id, "action": action, "subject": subject, "before_id": before_id, "limit": limit},
+            {
+                "account_id": account_id,
+                "action": action,
+                "subject": subject,
+                "actor": actor,
+                "start": start,
+                "end": end,
+                "before_id": before_id,
+                "limit": limit,
+            },
             prepare=False,
         ).fetchall()
 

@@ -43,6 +43,7 @@ _ACTIONS = {
     "note.add": "Support note added",
     "plan.change": "Plan changed",
     "plan.create": "Plan created",
+    "plan.delete": "Plan deleted",
     "plan.rename": "Plan renamed",
     "plan.replace_limits": "Plan limits updated",
     "plan.set_price": "Plan price updated",

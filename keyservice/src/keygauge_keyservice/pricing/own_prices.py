@@ -71,14 +71,24 @@ def set_price(
     return own
 
 
-def list_prices(connection: Connection, *, after: int | None = None, limit: int | None = None) -> list[OwnPrice]:
-    """List own prices by model, the newest first: those after one, at most so many."""
+def list_prices(
+    connection: Connection,
+    *,
+    model: str | None = None,
+    account_id: str | None = None,
+    after: int | None = None,
+    limit: int | None = None,
+) -> list[OwnPrice]:
+    """List own prices, of a model or account, by model, the newest first: those after one, at most so many."""
     rows = connection.execute(
         "/* prices.list */ SELECT price.* FROM price LEFT JOIN price AS last ON last.id = %(after)s "
-        "WHERE %(after)s::bigint IS NULL OR price.model > last.model "
-        "OR (price.model = last.model AND (price.valid_from, price.id) < (last.valid_from, last.id)) "
+        "WHERE (%(model)s::text IS NULL OR price.model = lower(%(model)s)) "
+        "AND (%(account_id)s::text IS NULL OR price.account_id = %(account_id)s) "
+        "AND (%(after)s::bigint IS NULL OR price.model > last.model "
+        "OR (price.model = last.model AND (price.valid_from, price.id) < (last.valid_from, last.id))) "
         "ORDER BY price.model, price.valid_from DESC, price.id DESC LIMIT %(limit)s",
-        {"after": after, "limit": limit},
+        {"model": model, "account_id": account_id, "after": after, "limit": limit},
+        prepare=False,
     )
     return [_own(row) for row in rows]
 

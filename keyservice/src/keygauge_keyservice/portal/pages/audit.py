@@ -78,7 +78,7 @@ def _texts(entry: Entry) -> list[str]:
     return [entry.actor, entry.action, entry.subject, *(json.dumps(part) for part in (entry.before, entry.after))]
 
 
-def _chosen() -> dict[str, str | None]:
+def _chosen() -> dict[str, Any]:
     chosen = {name: request.args.get(name) or None for name in ("action", "subject")}
     if any(len(text or "") > _TEXT_LENGTH_MAX for text in chosen.values()):
         raise Problem(422, "bad_filter", f"Filters can have at most {_TEXT_LENGTH_MAX} characters.")
