@@ -104,6 +104,35 @@ async def test_an_answer_made_in_the_background_is_charged_when_it_is_first_read
     assert [event["output_tokens"] for event in service.events(3)] == [None, 4, None]
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+async def test_a_call_that_sends_a_body_is_charged_whatever_its_method(service, guard, visit, method):
+    _, token = service.key()
+    app = guard(answering({"id": "chatcmpl-1", "model": "gpt-4o", "choices": [], "usage": USAGE}))
+    await visit(app, token, "/v1/chat/completions", method=method, json={"model": "gpt-4o", "messages": []})
+    app._process.stop()
+    assert [event["usage_status"] for event in service.events(1)] == ["reported"]
+
+
+async def test_an_answer_that_is_made_for_head_is_charged(service, guard, visit):
+    _, token = service.key()
+    app = guard(Starlette(routes=[Route("/{path:path}", lambda _: JSONResponse({"model": "m", "usage": USAGE}))]))
+    await visit(app, token, "/ask", method="HEAD")
+    app._process.stop()
+    (event,) = service.events(1)
+    assert (event["usage_status"], event["response_bytes"]) == ("reported", 0)
+
+
+async def test_a_part_of_the_path_that_the_client_chooses_makes_no_call_free(service, guard, visit):
+    async def answer(_):
+        return JSONResponse({"model": "m", "usage": USAGE})
+
+    _, token = service.key()
+    app = guard(Starlette(routes=[Route("/{project}/v1/chat/completions", answer, methods=["POST"])]))
+    await visit(app, token, "/batches/v1/chat/completions", method="POST", json={})
+    app._process.stop()
+    assert [event["usage_status"] for event in service.events(1)] == ["reported"]
+
+
 async def test_a_read_that_no_table_knows_charges_an_answer_only_once(service, guard, visit):
     _, token = service.key()
     answers = iter([RESPONSE, RESPONSE, {**RESPONSE, "id": "resp_2"}, {**RESPONSE, "id": "resp_2"}])

@@ -177,3 +177,25 @@ async def test_answer_that_tells_no_usage_is_estimated(service, guard, visit, mo
 
 
 ROUTES = {"/stream": silent_stream, "/chat": silent_chat, "/refused": silent_refusal, "/hello": no_model}
+
+
+@pytest.mark.parametrize("name", [{"model": 5}, {"provider": b"openai"}])
+def test_a_name_that_is_no_text_is_refused_where_it_is_stated(name):
+    with pytest.raises(ValueError, match="give its name as text"):
+        keygauge.current().record_usage(input_tokens=1, **name)
+
+
+async def test_a_cost_that_cannot_be_told_holds_no_place_among_concurrent_calls(service, guard, visit):
+    slots = {"name": "slots", "unit": "concurrent", "amount": 2}
+    budget = {"name": "budget", "unit": "nanousd", "amount": 10**12, "period": "month"}
+    _, token = service.key(slots, budget)
+    app = FastAPI()
+
+    @app.post("/ask")
+    def ask():
+        state()
+        keygauge.current().model = 5
+        return {}
+
+    app = guard(app)
+    assert [(await visit(app, token, "/ask", method="POST", json={})).status_code for _ in range(6)] == [200] * 6

@@ -101,7 +101,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         `web_searches`. Those of tokens are part of the input or output, not beside them.
 
         Raises:
-            ValueError: a count is negative or no integer.
+            ValueError: a count is negative or no integer, or a name is no text.
             TypeError: there is no such kind.
         """
         told = {kind: count for kind, count in details.items() if count is not None}
@@ -111,6 +111,9 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         for name, count in [*zip(Usage._fields[:-1], counts, strict=True), *told.items()]:
             if count is not None and (type(count) is not int or not 0 <= count <= MAX_TOKENS):
                 raise ValueError(f"{name} is {count!r}: give a whole number from 0 to {MAX_TOKENS}, or leave it out")
+        for what, given in (("model", model), ("provider", provider)):
+            if given is not None and not isinstance(given, str):
+                raise ValueError(f"{what} is {given!r}: give its name as text, or leave it out")
         if self.ended_ns and not self.is_held:
             _complain_of_late_usage()
             return

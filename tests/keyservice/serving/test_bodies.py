@@ -1,4 +1,8 @@
 import asyncio
+import resource
+from types import SimpleNamespace
+
+import pytest
 
 from keygauge_keyservice.serving.bodies import Bodies
 
@@ -94,3 +98,33 @@ async def test_a_body_may_be_the_one_that_is_dropped_by_its_own_last_part():
     await client.send(PART, PART, more=False)
     await client.task
     assert (client.statuses, app.bodies) == ([503], [])
+
+
+@pytest.fixture
+def full_disk():
+    """Let no file become larger than 100 kB, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_full_disk_refuses_what_does_not_fit(full_disk):
+    app = App()
+    bodies = Bodies(app)
+    large, small = Client(bodies), Client(bodies)
+    await large.send(*[PART] * 200, more=False)
+    await small.send(PART, more=False)
+    await large.task
+    await small.task
+    assert (large.statuses, small.statuses, app.bodies) == ([503], [200], [PART])
+    assert (bodies._bytes, bodies._arriving) == (0, {})
+
+
+async def test_bodies_on_their_way_take_a_part_of_a_small_disk(monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=8_000))
+    app = App()
+    first, second = Client(bodies := Bodies(app), "192.0.2.1"), Client(bodies, "192.0.2.2")
+    await first.send(PART, PART)
+    await second.send(PART, more=False)
+    assert (first.statuses, second.statuses) == ([503], [200])

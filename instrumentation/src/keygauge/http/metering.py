@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import unquote
 
-from keygauge.call import ANONYMOUS, INVALID, Call
+from keygauge.call import ANONYMOUS, INVALID, UNMATCHED, Call
 from keygauge.limits.estimate import BYTES_PER_TOKEN
 from keygauge.limits.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
@@ -93,7 +93,12 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, exchange: Ex
         missing = _complete(call, reader, exchange, policy, missing, is_stated=is_stated)
     if not is_stated and (call.model is not None or missing != "no_usage"):
         call.missing = missing
-    if reader is not None and reader.answer and call.method not in operations.READS and not call.is_free:
+    if (
+        reader is not None
+        and reader.answer
+        and not operations.reads(call.method, call.request_bytes)
+        and not call.is_free
+    ):
         policy.answers.note(reader.answer, call.usage)
     if call.provider is None:
         is_known = call.model is not None or call.usage is not None
@@ -112,8 +117,8 @@ def _complete(
         call.usage, call.usage_status, missing = told, "reported", None
     if not is_stated and (
         not _shows_new(call, reader, exchange, policy)
-        if call.method in operations.READS
-        else operations.is_free(exchange.path)
+        if operations.reads(call.method, call.request_bytes)
+        else operations.is_free(exchange.path, _template(call))
     ):
         missing = missing if call.usage is None else None
         call.usage, call.usage_status, call.is_free = None, "none", True
@@ -136,11 +141,15 @@ def _shows_new(call: Call, reader: Reader | None, exchange: Exchange, policy: Po
     if rest is not None:
         call.usage = rest
         return rest != UNTOLD
-    if operations.is_shown(exchange.path):
+    if operations.is_shown(exchange.path, _template(call)):
         return False
     if name is not None:
         policy.answers.note(name, call.usage)
     return True
+
+
+def _template(call: Call) -> str | None:
+    return None if call.route == UNMATCHED else call.route
 
 
 def _name_requested(call: Call, exchange: Exchange, asked: AskedModels) -> None:

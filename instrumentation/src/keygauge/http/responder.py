@@ -202,7 +202,9 @@ class Responder(Struct, kw_only=True, eq=False):
         if self._passed is not None:
             self._catch_up()
         if self._settled or self._is_gone or self._has_no_body:  # told already, or not sent
-            if self._is_over and self._settled:
+            if self.call.method == "HEAD" and self._reader is not None and not self._settled:
+                self.runtime.attempt("read", self._reader.feed, body)  # made all the same
+            elif self._is_over and self._settled:
                 self._rest = self._rest or read_events()
                 self.runtime.attempt("read", self._rest.feed, body)
             return

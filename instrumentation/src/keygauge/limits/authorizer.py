@@ -178,8 +178,18 @@ class Authorizer:
         money = tuple(part for part in reservation.parts if _is_money(*part)) if call.is_budgeted else ()
         if money:  # by itself: it may have to wait for a price, which must hold nothing else up
             reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
-            self._costing.settle(self._admission, Reservation(money), call, failed=failed)
-        self._admission.settle(reservation, tokens=tokens)
+        try:
+            self._admission.settle(reservation, tokens=tokens)
+        finally:
+            if money:
+                self._settle_money(Reservation(money), call, failed=failed)
+
+    def _settle_money(self, reservation: Reservation, call: Call, *, failed: bool) -> None:
+        try:
+            self._costing.settle(self._admission, reservation, call, failed=failed)
+        except Exception:
+            self._admission.settle(reservation, tokens=None)  # its cost cannot be told: it stays charged
+            raise
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:
         if key.plan.newer is not None:

@@ -41,7 +41,7 @@ _PROMPTS = "prompt"  # several in a list are answered each
 _FILES = ("multipart/", "audio/", "image/", "video/", "application/octet-stream", "application/pdf")
 _FILE_BYTES_MIN = 8_192
 _FILE_TOKENS = 1_024  # what an image is worth to most models; what a file really took is settled
-_base64 = re.compile(rb"[A-Za-z0-9+/_-]{8192,}={0,2}").findall
+_base64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8192,}={0,2}").findall  # each run is looked at once
 _INSIDE = frozenset(
     {
         *("generationconfig", "generation_config", "inferenceconfig", "textgenerationconfig"),
@@ -129,7 +129,7 @@ def estimate(
     output = max(declared.caps) * answers if declared.caps and not declared.is_unlimited else None
     if operations.is_free(path):
         input_tokens = 0
-    if method in operations.READS or operations.writes_nothing(path):
+    if operations.reads(method, length) or operations.writes_nothing(path):
         output = 0
     named = cut((*declared.models, *in_address(path, query, params)))
     return Estimate(

@@ -2,6 +2,8 @@
 
 Reading a stored answer, polling a batch or listing runs shows what another call used. So does cancelling one, and
 counting tokens uses none.
+
+Each pattern is tried at many places of a path that a client chose: each has to give up after a few parts of it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from keygauge.usage.counts import UNTOLD, Usage
 READS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 _ID: Final = "[^/]+"
+_PARTS: Final = f"(?:/{_ID}){{0,4}}"
 _SHOWN: Final = (  # by a read
     rf"/responses/{_ID}(?:/input_items)?",
     rf"/chat/completions(?:/{_ID})?(?:/messages)?",
@@ -27,16 +30,18 @@ _SHOWN: Final = (  # by a read
     rf"/v\d\w*/files(?:/{_ID})?(?:/content)?",
     rf"/videos(?:/{_ID})?(?:/content)?",
     rf"/interactions/{_ID}",
-    rf"/(?:models|tunedModels|batches|operations|cachedContents|model-invocation-jobs?|async-invoke|embed-jobs)(?:/{_ID})*",
-    rf"/(?:generation|predictions|conversations|organization|usage|costs)(?:/{_ID})*",
+    rf"/(?:models|tunedModels|batches|operations|cachedContents|model-invocation-jobs?|async-invoke|embed-jobs){_PARTS}",
+    rf"/(?:generation|predictions|conversations|organization|usage|costs){_PARTS}",
 )
 _FREE: Final = (  # of those that write
     rf"/(?:responses|batches|messages/batches|threads/{_ID}/runs|batch/jobs|fine_tuning/jobs)/{_ID}(?:/|:)cancel",
-    rf"/(?:batches|messages/batches|batch/jobs|fine_tuning/jobs|v\d\w*/(?:files|uploads))(?:/{_ID})*",
+    rf"/(?:batches|messages/batches|batch/jobs|fine_tuning/jobs)(?:/{_ID})?(?:/(?:results|pause|resume))?",
+    rf"/v\d\w*/(?:files(?:/{_ID})?(?:/content)?|uploads(?:/{_ID})?(?:/(?:parts|complete|cancel))?)",
     rf"/chat/completions/{_ID}|/threads/{_ID}/runs/{_ID}",  # what is noted of a stored one is changed
     r"/messages/count_tokens|/responses/input_tokens|/tokenize|/detokenize|/api/(?:show|pull|create|copy)",
     rf"/models/{_ID}:(?:countTokens|computeTokens|batchGenerateContent|asyncBatchEmbedContent)|/model/{_ID}/count-tokens",
 )
+_PARAMETER: Final = ("{", "<")  # how a template's parameters begin
 _WITHOUT_OUTPUT: Final = (  # what they answer has no tokens
     r"/embeddings|/embed|/v\d\w*/(?:rerank|classify|moderations)|:\w*[eE]mbedContents?|/score|/pooling",
 )
@@ -49,15 +54,32 @@ _names_a_model = re.compile(
 ).search
 
 
-def is_shown(path: str) -> bool:
-    """Tell whether reading a path shows what another call used."""
-    return _is_shown(path) is not None
+def reads(method: str, body_bytes: int) -> bool:
+    """Tell whether a call only reads. One whose body the app read may do anything, whatever its method."""
+    return method in READS and not body_bytes
+
+
+def is_shown(path: str, template: str | None = None) -> bool:
+    """Tell whether reading a path shows what another call used. `template`: the route, where the host has one."""
+    return _is_shown(_named(path, template)) is not None
 
 
 @lru_cache(maxsize=256)  # for each call that used something
-def is_free(path: str) -> bool:
+def is_free(path: str, template: str | None = None) -> bool:
     """Tell whether writing to a path uses nothing by itself."""
-    return _is_free(path) is not None
+    return _is_free(_named(path, template)) is not None
+
+
+def _named(path: str, template: str | None) -> str:
+    """Return what names the operation. A parameter's value names none, so that clients do not choose what is charged.
+
+    The last one does: it may be a parameter that takes the rest of any path.
+    """
+    ours, given = (template or "").rstrip("/").split("/"), path.rstrip("/").split("/")
+    if len(ours) != len(given):
+        return path
+    known = (one if one.startswith(_PARAMETER) else part for one, part in zip(ours[:-1], given[:-1], strict=True))
+    return "/".join((*known, given[-1]))
 
 
 def writes_nothing(path: str) -> bool:

@@ -18,7 +18,7 @@ class _Named(TypedDict, total=False):
 
 _decode = Decoder(_Named).decode
 _in_json = re.compile(rb'"model"\s*:\s*"([^"\\]{1,256})"').search
-_in_form = re.compile(rb'name="?model"?\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]{1,256})\r?\n').search
+_in_form = re.compile(rb'name="?model"?\r?\n(?:[^\r\n]{1,512}\r?\n){0,4}\r?\n([^\r\n]{1,256})\r?\n').search
 
 
 def find(head: bytes, tail: bytes) -> str | None:

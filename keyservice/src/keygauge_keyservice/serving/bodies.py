@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import shutil
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ from keygauge_keyservice.app import REQUEST_BYTES_MAX
 from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
 from keygauge_keyservice.serving.visitor import address
 
-BYTES_MAX = 256 << 20  # of all bodies that have not arrived whole, in one process: they are on disk
+_BYTES_MAX = 256 << 20  # of all bodies that have not arrived whole, in one process: they are on disk
+_SHARE = 4  # … and this part of what is free there, as several processes keep theirs on it
 _MEMORY_BYTES = 64 << 10  # of one; the rest of it is on disk
 _SIZES_MAX = {"/v1/events": BATCH_BYTES_MAX}
 
@@ -35,10 +38,10 @@ class Bodies:
     the app refuses it by its size. Where too much is on its way, whoever sends most loses the body that began first.
     """
 
-    def __init__(self, app: App, *, proxies: int = 0, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, app: App, *, proxies: int = 0, bytes_max: int | None = None) -> None:
         self._app = app
         self._proxies = proxies
-        self._bytes_max = bytes_max
+        self._bytes_max = bytes_max or min(_BYTES_MAX, shutil.disk_usage(tempfile.gettempdir()).free // _SHARE)
         self._arriving: dict[_Arriving, None] = {}
         self._bytes = 0
 
@@ -58,6 +61,11 @@ class Bodies:
                     raise
                 arriving.task.uncancel()
                 await refuse(send, 503, "busy", "Too many requests are on their way; try again.")
+                return
+            except OSError:  # the disk is full, whoever filled it
+                with contextlib.suppress(OSError):  # as what is still to be written would be
+                    file.close()
+                await refuse(send, 503, "busy", "There is no room for this request; try again.")
                 return
             finally:
                 del self._arriving[arriving]
