@@ -82,6 +82,11 @@ class Limit:
 
         None: a route that could not be told, or a body that was not read, may be any.
         """
-        return (route is None or self.route in {None, route}) and (
-            self.model is None or models is None or self.model in models
+        return (route is None or self.route is None or _is_meant(self.route, route)) and (
+            self.model is None or models is None or any(_is_meant(self.model, model) for model in models)
         )
+
+
+def _is_meant(pattern: str, name: str) -> bool:
+    """Tell whether a route or a model is the one of a limit, or begins as one that ends in "*"."""
+    return name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1]))
