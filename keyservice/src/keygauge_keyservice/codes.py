@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 # code -> title; `Problem` takes no other
 CODES: Mapping[str, str] = {
+    "account_in_use": "Account with a history",
     "account_not_found": "Account not found",
     "account_suspended": "Account suspended",
     "bad_batch": "Malformed batch of events",

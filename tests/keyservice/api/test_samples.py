@@ -17,7 +17,7 @@ TABLES = {"ACCOUNT": "account", "KEY": "key", "TOKEN": "token", "INVITATION": "i
     "NOTIFICATION": "notice_channel"
 }
 FIRST = ("createPlan", "createAccount", "createKey", "createToken")  # what the others are about
-LAST = ("deleteKey", "removeMember", "withdrawInvitation", "deleteNotification", "deletePlan")
+LAST = ("deleteKey", "removeMember", "withdrawInvitation", "deleteNotification", "deletePlan", "deleteAccount")
 TABLES["NOTIFICATION"] = "notice_channel"
 COMMANDS = {"Shell": ("bash", "-c"), "Python": (), "JavaScript": ("node", "--input-type=module", "-e")}
 PROGRAMS = {"Shell": ("bash", "curl"), "Python": (), "JavaScript": ("node",)}
@@ -64,6 +64,9 @@ def test_every_sample_runs(environment, connection, lang):
     for operation in operations():
         if operation["operationId"] == "deletePlan":
             environment.setenv("PLAN", "spare")  # the other is in use
+        if operation["operationId"] == "deleteAccount":
+            spare = accounts.create(connection, name="Spare", plan_id="pro", actor="test")
+            environment.setenv("ACCOUNT", spare.id)
         (source,) = [one["source"] for one in operation["x-codeSamples"] if one["lang"] == lang]
         if lang == "Python":
             exec(compile(source, operation["operationId"], "exec"), {})

@@ -271,3 +271,11 @@ def test_the_audit_log_is_narrowed_by_actor_and_time(run, account):
     assert run("audit", "list", "--actor", "test", "--from", "1h", "--quiet")
     assert run("audit", "list", "--actor", "nobody", "--quiet") == ""
     assert run("audit", "list", "--to", "2020-01-01", "--quiet") == ""
+
+
+def test_an_account_without_a_history_is_deleted(run, account):
+    run("keys", "create", "prod", "--account", "Acme")
+    assert "has keys or invoices" in run("accounts", "delete", "Acme", code=1)
+    run("accounts", "create", "Mistake", "--plan", "free")
+    run("accounts", "delete", "Mistake")
+    assert run("accounts", "list", "--quiet").split() == [account.id]

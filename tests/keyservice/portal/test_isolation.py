@@ -45,7 +45,8 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.operator.change_plans portal.operator.invite portal.operator.set_key_status portal.operator.set_paid
         portal.operator.confirm_suspend""",
     "the admin token": """
-        api_accounts.create api_accounts.change api_members.invite api_members.withdraw api_members.change
+        api_accounts.create api_accounts.delete api_accounts.change
+        api_members.invite api_members.withdraw api_members.change
         api_members.remove api_billing.close api_billing.set_price api_plans.create api_plans.delete
         api_plans.replace_limits api_plans.set_providers api_plans.change api_prices.add api_prices.list_page
         api_tokens.create""",

@@ -13,9 +13,12 @@ from keygauge.key import new_id
 from keygauge_keyservice import keyset
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import not_found
+from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import carried_use
+
+# What goes with an account that is deleted, in an order that no reference is broken by.
+_OF_ACCOUNT = ("session", "member", "invitation", "token", "notice", "notice_channel", "price")
 
 Status = Literal["active", "suspended"]
 
@@ -181,6 +184,36 @@ def set_status(connection: Connection, account_id: str, status: Status, *, actor
         )
         change_feed.record_account(connection, account_id)
         return require(connection, account_id)
+
+
+def delete(connection: Connection, account_id: str, *, actor: str) -> None:
+    """Delete an account that nothing was metered or billed for, with its members; the audit log keeps what was done.
+
+    Raises:
+        Problem: 404; 409, it has or had keys, or invoices: its history is kept.
+    """
+    with connection.transaction():
+        before = _lock(connection, account_id)
+        row = connection.execute(
+            "/* accounts.has_history */ SELECT EXISTS (SELECT FROM key WHERE account_id = %(id)s) "
+            "OR EXISTS (SELECT FROM invoice WHERE account_id = %(id)s) AS has_history",
+            {"id": account_id},
+        ).fetchone()
+        if row and row["has_history"]:
+            detail = f"The account {account_id!r} has keys or invoices, whose history is kept. Suspend it instead."
+            raise Problem(409, "account_in_use", detail)
+        for table in _OF_ACCOUNT:
+            connection.execute(
+                sql.SQL("/* accounts.empty */ DELETE FROM {table} WHERE account_id = %s").format(
+                    table=sql.Identifier(table)
+                ),
+                (account_id,),
+            )
+        connection.execute("/* accounts.delete */ DELETE FROM account WHERE id = %s", (account_id,))
+        told = {"name": before.name, "plan": before.plan_id}
+        audit.append(
+            connection, account_id=account_id, actor=actor, action="account.delete", subject=account_id, before=told
+        )
 
 
 def _lock(connection: Connection, account_id: str) -> Account:

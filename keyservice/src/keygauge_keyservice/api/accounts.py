@@ -110,6 +110,16 @@ def change(account_id: str) -> Response:
     return answer(Account, account)
 
 
+@blueprint.delete("/<account_id>")
+@operator_only
+@idempotent
+def delete(account_id: str) -> Response:
+    """Delete an account without a history."""
+    with services().connection() as connection:
+        accounts.delete(connection, account_id, actor=actor())
+    return Response(status=204)
+
+
 PATHS = {
     "/v1/accounts": {
         "post": Operation(
@@ -127,6 +137,12 @@ PATHS = {
             body=AccountChange,
             answer=Account,
             problems=(404,),
+        ),
+        "delete": Operation(
+            "deleteAccount",
+            "Delete an account that has and had no keys and no invoices, with its members; others are suspended",
+            status=204,
+            problems=(404, 409),
         ),
     },
 }

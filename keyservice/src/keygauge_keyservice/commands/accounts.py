@@ -1,4 +1,4 @@
-"""`keygauge accounts`: list, show, create, update, disable, enable."""
+"""`keygauge accounts`: list, show, create, update, disable, enable, delete."""
 
 from __future__ import annotations
 
@@ -77,6 +77,15 @@ def _disable(*, api: Api, output: Output, account: str) -> None:
 def _enable(*, api: Api, output: Output, account: str) -> None:
     """Let a suspended account's keys in again."""
     _change(api, output, account, {"status": "active"})
+
+
+@verb(accounts, "delete", examples=("keygauge accounts delete Acme",))
+@click.argument("account", metavar="ID|NAME")
+def _delete(*, api: Api, output: Output, account: str) -> None:
+    """Delete an account that has and had no keys and no invoices; suspend others with `disable`."""
+    found = find_account(api, account)
+    api.delete("accounts", found["id"])
+    output.note(f"Deleted account {found['name']} ({found['id']}).")
 
 
 def _change(api: Api, output: Output, account: str, body: Document) -> None:

@@ -14,6 +14,7 @@ from keygauge_keyservice.portal import formatting, limit_text
 _ACTIONS = {
     "account.activate": "Account reactivated",
     "account.create": "Account created",
+    "account.delete": "Account deleted",
     "account.rename": "Account renamed",
     "account.look": "Viewed as customer by an operator",
     "account.suspend": "Account suspended",
