@@ -146,19 +146,21 @@ _KEYS = """/* directory.keys */
 SELECT key.id, key.name, app, environment, key.status, expires_at, account_id, account.name AS account_name,
     last_used_at
 FROM key JOIN account ON account.id = key.account_id
-WHERE {chosen} ORDER BY key.created_at DESC, key.id LIMIT %(limit)s"""
+WHERE {chosen} ORDER BY {order}, key.id LIMIT %(limit)s"""
 _ALL = "true"
+_NEWEST = "key.created_at DESC"  # by its index
+_BY_NAME = "lower(key.name)"  # not by that index: what is found may be far down
 _BY_TEXT = """position(lower(%(query)s) IN lower(key.name)) > 0 OR position(lower(%(query)s) IN lower(app)) > 0
     OR position(%(query)s IN key.id) > 0"""
 
 
 def find_keys(connection: Connection, query: str, *, limit: int) -> list[FoundKey]:
-    """Return keys, deleted ones too, whose name, program or id contains a text, or that begin so; the newest first."""
+    """Return keys, deleted ones too, that a text tells by name, program, id or beginning; without one, the newest."""
     key_id = key_id_of(query)
     chosen = _key_chosen(key_id) if key_id else sql.SQL(_BY_TEXT if query else _ALL)
     with connection.cursor(row_factory=class_row(FoundKey)) as cursor:
         return cursor.execute(
-            sql.SQL(_KEYS).format(chosen=chosen),
+            sql.SQL(_KEYS).format(chosen=chosen, order=sql.SQL(_BY_NAME if query else _NEWEST)),
             {"query": query, "key_id": key_id, "limit": limit},
         ).fetchall()
 
