@@ -36,8 +36,8 @@ _BODILESS = frozenset({204, 304})
 _SENT_BYTES = 2048
 _NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})  # a dict would be made for each
 _LAST_BYTES = max(map(len, LAST_EVENTS))
-MOST_PASSED = 16  # chunks of a stream that are read together; what is held of each is bounded
-PASSED_BYTES = 4096
+MOST_PASSED = 32  # chunks of a stream that are read together; what is held of each is bounded
+PASSED_BYTES = 1024
 
 P = ParamSpec("P")
 
