@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from keygauge.http import route
+from keygauge.http import route, routed_path
 
 
 def fastapi_app():
@@ -165,4 +165,4 @@ def test_an_app_without_a_router_has_no_routes():
     ],
 )
 def test_path_is_what_the_app_routes_by(path, root_path, below):
-    assert route.path_seen({"path": path, "root_path": root_path}) == below
+    assert routed_path.of_starlette({"path": path, "root_path": root_path}) == below

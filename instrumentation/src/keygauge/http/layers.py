@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keygauge.clock import SECOND, now_ns
 
-_INNER = ("app", "_app", "asgi_app", "wsgi_app", "application", "other_asgi_app")
+_INNER = ("app", "_app", "asgi_app", "wsgi_app", "wsgi_application", "application", "other_asgi_app")
 _WRAPPED = ("__self__", "__wrapped__", "func")  # a method's, a decorated function's, a partial's
 _ROUTERS = ("router", "routes", "_router", "url_map", "add_route")
 _MOST = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keygauge.http.route import path_seen
+from keygauge.http import routed_path
 
 _CLAIM = b"daphne-root-path"  # daphne takes the root path from this header, and any client may send it
 
@@ -22,9 +22,10 @@ class OpenPaths:
 
     def has_scope(self, scope: Mapping[str, Any]) -> bool:
         """Tell whether an ASGI request needs no key; a root path that the client claims opens nothing."""
-        path = path_seen(scope) if scope.get("root_path") else scope.get("path", "")
-        if path not in self._whole and not path.startswith(self._prefixes):
-            return False
+        paths = routed_path.readings(scope) if scope.get("root_path") else (scope.get("path", ""),)
+        for path in paths:
+            if path not in self._whole and not path.startswith(self._prefixes):
+                return False
         return all(name != _CLAIM for name, _ in scope.get("headers", ()))
 
     def has_environ(self, environ: Mapping[str, Any]) -> bool:

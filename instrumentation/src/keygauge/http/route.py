@@ -41,16 +41,6 @@ def follow(scope: Scope, app: Any, *, noted: str | None = None) -> Walk:
     return walk
 
 
-def path_seen(scope: Scope) -> str:
-    """Return the path that the app routes by: the part below the `root_path`."""
-    path: str = scope.get("path", "")
-    root = scope.get("root_path")
-    if not root or not path.startswith(root):
-        return path
-    below = path[len(root) :]
-    return below if below.startswith("/") else path if below else "/"
-
-
 def _taken(scope: Scope) -> str | None:
     """Return what Starlette (1.7 and newer) and FastAPI tell of a request that they have routed, outside of mounts."""
     route = scope.get("route")
@@ -82,12 +72,12 @@ def _start(scope: Scope, app: Any) -> tuple[Any, dict[str, Any]]:
 def _walk(app: Any, scope: dict[str, Any], walk: Walk) -> str | None:
     """Match as the app will, down to the last mount."""
     host, between = layers.find(app, is_host)
-    walk.layers += [Layer(layer, path_seen(scope)) for layer in (*between, host)]
+    walk.layers += [Layer(layer, router.path_seen(layer, scope)) for layer in (*between, host)]
     routes = _routes(host)
     if routes is None:
         if host is None and layers.are_without_routes(between):
             return walk.noted or UNMATCHED
-        match = router.match(host, path_seen(scope), scope.get("method", "GET"))
+        match = router.match_scope(host, scope)
         if match is not None:
             walk.params.update(scope.get("path_params") or {}, **match.params)
         return walk.noted or (match and match.template)
@@ -111,7 +101,7 @@ def _enter(route: Any, scope: dict[str, Any], walk: Walk) -> str | None:
     if isinstance(route, _starlette("Host")):
         return _walk(route.app, scope, walk)
     wrappers = layers.find(getattr(route, "app", None), is_host)[1]
-    walk.layers += [Layer(layer, path_seen(scope)) for layer in wrappers]
+    walk.layers += [Layer(layer, router.path_seen(layer, scope)) for layer in wrappers]
     walk.params.update(scope.get("path_params") or {})
     return _path(route) or UNMATCHED
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from keygauge.call import CURRENT, UNMATCHED
+from keygauge.http import routed_path
 from keygauge.telemetry import tracing
 
 _Found = tuple[Any, dict[str, Any]]  # a template, and the path's parameters
+_WEBSOCKET = "WEBSOCKET"  # in place of a method
 
 
 class Match(NamedTuple):
@@ -76,7 +78,19 @@ def follow() -> None:
 
 def is_known(host: Any) -> bool:
     """Tell whether `match` can ask an app's router."""
-    return _matcher(host) is not None
+    return _kind(host) is not None
+
+
+def path_seen(app: Any, scope: Mapping[str, Any]) -> str:
+    """Return the path of an ASGI request as an app reads it; one that is not known is taken for Starlette's."""
+    kind = _kind(app)
+    return routed_path.of_starlette(scope) if kind is None else kind.path(scope)
+
+
+def match_scope(host: Any, scope: Mapping[str, Any]) -> Match | None:
+    """Return what a host's router would match of an ASGI request."""
+    method = _WEBSOCKET if scope.get("type") == "websocket" else scope.get("method", "GET")
+    return match(host, path_seen(host, scope), method)
 
 
 def match(host: Any, path: str, method: str, environ: dict[str, Any] | None = None) -> Match | None:
@@ -84,30 +98,31 @@ def match(host: Any, path: str, method: str, environ: dict[str, Any] | None = No
 
     None where the router is not known, or does not decide by the path alone.
     """
-    ask = _matcher(host)
-    if ask is None:
+    kind = _kind(host)
+    if kind is None:
         return None
     try:
-        template, params = ask(host, path, method, environ)
+        template, params = kind.ask(host, path, method, environ)
     except Exception:  # noqa: BLE001 - no such route, wrong method, a redirect: each framework raises its own
         return None if _looks_elsewhere(host) else NOTHING
     return Match(str(template), params or {})
 
 
-def _matcher(host: Any) -> Callable[..., _Found] | None:
-    for is_kind, ask in _MATCHERS:
-        if is_kind(host):
-            return ask
-    return None
+def _kind(host: Any) -> _Kind | None:
+    return next((kind for kind in _KINDS if kind.has(host)), None)
 
 
 def _werkzeug(host: Any, path: str, method: str, environ: dict[str, Any] | None) -> _Found:
     """Ask Flask as it asks itself, and Quart by the path."""
+    if environ is None and host.subdomain_matching:
+        raise LookupError
     if environ is None:
         adapter = host.url_map.bind("localhost", path_info=path)
     else:
         adapter = host.create_url_adapter(host.request_class(environ, populate_request=False))
-    return adapter.match(method=method, return_rule=True)  # type: ignore[no-any-return]  # not of ours
+    is_websocket = method == _WEBSOCKET
+    found: _Found = adapter.match(method="GET" if is_websocket else method, return_rule=True, websocket=is_websocket)
+    return found
 
 
 def _django(_host: Any, path: str, *_: object) -> _Found:
@@ -116,11 +131,13 @@ def _django(_host: Any, path: str, *_: object) -> _Found:
 
 
 def _litestar(host: Any, path: str, method: str, _: object) -> _Found:
-    *_, params, template = host.asgi_router.handle_routing(path=path, method=method)
+    *_, params, template = host.asgi_router.handle_routing(path=path, method=None if method == _WEBSOCKET else method)
     return template, params
 
 
 def _falcon(host: Any, path: str, *_: object) -> _Found:
+    if host.req_options.strip_url_path_trailing_slash and len(path) > 1:
+        path = path.removesuffix("/")
     *_, params, template = host._router.find(path)  # noqa: SLF001 - the app's own `find` is not public
     return template, params
 
@@ -135,16 +152,36 @@ def answers_options(host: Any, path: str, environ: dict[str, Any] | None) -> boo
 
 def _looks_elsewhere(host: Any) -> bool:
     """Tell whether more than the path decides: a middleware of Django sets the URLs, a host name is a part of rules."""
-    return type(host).__module__.startswith("django.") or bool(
-        getattr(getattr(host, "url_map", None), "host_matching", 0)
+    return type(host).__module__.startswith("django.") or any(
+        getattr(asked, name, False)
+        for asked, name in ((getattr(host, "url_map", None), "host_matching"), (host, "subdomain_matching"))
     )
 
 
-_MATCHERS: tuple[tuple[Callable[[Any], bool], Callable[..., _Found]], ...] = (
-    (lambda host: hasattr(host, "url_map") and hasattr(host, "create_url_adapter"), _werkzeug),  # Flask and Quart
-    (lambda host: type(host).__module__.startswith("django.core.handlers."), _django),
-    (lambda host: hasattr(getattr(host, "asgi_router", None), "handle_routing"), _litestar),
-    (lambda host: type(host).__module__.startswith("falcon."), _falcon),
+class _Kind(NamedTuple):
+    """A framework: how its apps are told, how they route, and the path by which they do over ASGI."""
+
+    has: Callable[[Any], bool]
+    ask: Callable[..., _Found]
+    path: Callable[[Mapping[str, Any]], str]
+
+
+def _is_of(*modules: str) -> Callable[[Any], bool]:
+    return lambda host: type(host).__module__.startswith(modules)
+
+
+_KINDS = (
+    _Kind(lambda host: hasattr(host, "url_map") and hasattr(host, "websocket_class"), _werkzeug, routed_path.of_quart),
+    _Kind(
+        lambda host: hasattr(host, "url_map") and hasattr(host, "create_url_adapter"), _werkzeug, routed_path.of_wsgi
+    ),
+    _Kind(_is_of("django.core.handlers.asgi"), _django, routed_path.of_django),
+    _Kind(_is_of("django.core.handlers."), _django, routed_path.of_wsgi),
+    _Kind(
+        lambda host: hasattr(getattr(host, "asgi_router", None), "handle_routing"), _litestar, routed_path.of_litestar
+    ),
+    _Kind(_is_of("falcon.asgi."), _falcon, routed_path.of_falcon),
+    _Kind(_is_of("falcon."), _falcon, routed_path.of_wsgi),
 )
 
 
