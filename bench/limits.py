@@ -4,7 +4,8 @@ The baseline, in the same run, is the package `limits` with a fixed window, its 
 server is installed, else in memory. It and `hot` take turns; of each the fastest round counts, since what else runs on
 the machine only ever makes one slower. `hot` is one key and `zipf` 10,000, both with limits that do not refuse; `over`
 and `utilisation` are of one key that is asked for 1.5 times its limit: `over` counts what was admitted above the limit
-in the fullest real window, `utilisation` is the admitted part of what the limit allows.
+in the fullest real window, `utilisation` is the admitted part of what the limit allows, `refused_us` what the decision
+takes that refuses a call.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.key import digest, generate
 from keygauge.limits.authorizer import Authorizer
+from keygauge.limits.refusal import Refusal
 from keygauge.limits.waiter import Wait
 from keygauge.settings import Settings
 from keygauge.sync.heartbeat import Heartbeat
@@ -80,6 +82,7 @@ def main() -> None:
         "baseline_per_s": round(max(per_s(theirs) for _, theirs in rounds)),
         "p99_us": round(max(result["p99_us"] for result in hot_results), 2),
         "utilisation": round(use(moments), 3),
+        "refused_us": round(statistics.median(took for result in offered_results for took in result["refused_us"]), 2),
     }
     more = {
         "window_s": WINDOW_S,
@@ -229,7 +232,7 @@ def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result
     heartbeat, authorizer = make_authorizer(url)
     token = tokens[0].encode()
     clock = heartbeat.admission.clock = Clock()
-    moments = array.array("q")
+    moments, refused_us = array.array("q"), []
     step_ns = int(WINDOW_S * SECOND * PROCESSES / (LIMIT * LOAD))
     start.wait(READY_S)
     turn = now_ns() + number * step_ns // PROCESSES
@@ -238,9 +241,17 @@ def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result
         time.sleep(max(turn - now_ns(), 0) / SECOND)
         if admits(authorizer, token):
             moments.append(clock.last)
+        else:  # the next one is refused at once
+            call, before = make_call(), time.perf_counter_ns()
+            decision = authorizer.decide(call, token)
+            if isinstance(decision, Refusal):
+                refused_us.append((time.perf_counter_ns() - before) / 1000)
+            elif decision is None:
+                moments.append(clock.last)
+            authorizer.leave(call)
         turn += step_ns
     heartbeat.stop()
-    return {"moments": list(moments)}
+    return {"moments": list(moments), "refused_us": refused_us}
 
 
 class Clock:
