@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import keygauge
-from keygauge.http.responder import _LAST_EVENTS
+from keygauge.http.responder import LAST_EVENTS
 from keygauge.runtime import Runtime
 from keygauge.usage import reader_for
 
@@ -44,7 +44,7 @@ def answers(draw):
 def check_reading(call, headers, chunks):
     """Compare what the call says it used with what the body tells in one piece."""
     body, told = b"".join(chunks), dict(headers)
-    if told.get(b"content-type") == b"text/event-stream" and any(last in body[:-1] for last in _LAST_EVENTS):
+    if told.get(b"content-type") == b"text/event-stream" and any(last in body[:-1] for last in LAST_EVENTS):
         return  # where a chunk ends so, the call does
     reader = reader_for(told.get(b"content-type"), told.get(b"content-encoding"))
     if reader is None:
