@@ -34,6 +34,7 @@ async def chat(request):
 def api(guard):
     routes = [Route("/hello", hello), Route("/scopes", scopes), Route("/v1/files/{name}", hello)]
     routes.append(Route("/chat", chat, methods=["POST"]))
+    routes.append(Route("/v1/messages/batches", hello, methods=["POST"]))
     return guard(Starlette(routes=routes), trusted_proxies=["127.0.0.1"])
 
 
@@ -74,6 +75,14 @@ async def test_key_is_refused_for_other_models(service, api, visit):
     assert (await visit(api, token, "/hello")).status_code == 200  # uses no model
     events = service.events(7)
     assert [(event["outcome"], event["error"]) for event in events[2:6]] == [("forbidden", "model_not_allowed")] * 4
+
+
+async def test_key_is_refused_for_a_batch_of_other_models(service, api, visit):
+    _, token = service.key(models=["good"])
+    for models, status in ((["good", "good"], 200), (["good", "other"], 403), ([], 403)):
+        batch = {"requests": [{"custom_id": "1", "params": {"model": model}} for model in models]}
+        answer = await visit(api, token, "/v1/messages/batches", method="POST", json=batch)
+        assert answer.status_code == status, models
 
 
 @pytest.fixture

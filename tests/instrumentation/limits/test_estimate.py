@@ -138,7 +138,7 @@ def test_a_cap_that_makes_no_sense_is_refused(document):
 @pytest.mark.parametrize("body", [b"", b"not json", b"[]", b"\xff\xfe", b'"text"'])
 def test_a_body_that_tells_nothing_is_estimated_by_its_length(body):
     told = estimate(body, length=len(body), path="/x")
-    assert told == Estimate(input_tokens=-(-len(body) // 4), unread=bool(body))
+    assert told == Estimate(input_tokens=-(-len(body) // 4), unread=bool(body), asks=bool(body))
 
 
 def test_a_body_too_deep_for_us_may_hide_anything():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,9 @@ _INSIDE = frozenset(
 _CHOICES = "models"  # a list to choose from
 _MODELS = frozenset({"model", "model_id", "modelid", "model_name", "engine"})
 _SESSIONS = frozenset({"session", "response"})  # OpenAI's Realtime names its model there
+_BATCHES = frozenset({"requests", "batch"})  # Anthropic's and Gemini's: each request in them names its model
+_IN_BATCHES = frozenset({"requests", "params", "request", "body", "inputconfig", "input_config"})
+_is_upload = re.compile(r"/v\d\w*/(?:files|uploads(?:/[^/]+/(?:parts|complete|cancel))?)/?$").search
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class Estimate:
     """A call before it happens. `output_tokens` are for all answers, None where no cap is declared.
 
     `named` are all models that address and body name: one of them cannot hide the other. A body that is `unread`, since
-    it is long, or neither JSON nor a form, may name any. In one that is `hidden` the app may read what we do not.
+    it is long, or neither JSON nor a form, may name any. In one that is `hidden` the app may read what we do not. A
+    call `asks` where it has a body, other than a file to be stored: where it names none, the app chooses the model.
     """
 
     model: str | None = None
@@ -69,6 +74,7 @@ class Estimate:
     named: tuple[str, ...] = ()
     unread: bool = False
     hidden: bool = False
+    asks: bool = False
 
     @property
     def models(self) -> tuple[str, ...] | None:
@@ -140,6 +146,7 @@ def estimate(
         named=named,
         unread=length > 0 and fields.document is None and fields.form is None,
         hidden=fields.hidden or declared.hidden,
+        asks=length > 0 and _is_upload(path) is None,
     )
 
 
@@ -175,6 +182,8 @@ class _Declared:
                 self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
             elif lower == _PROMPTS and type(value) is list and value and type(value[0]) in (str, list):
                 self.prompts = max(self.prompts, len(value))
+            elif lower in _BATCHES:
+                self._look_through(value)
             elif isinstance(value, Members):
                 self._look_inside(name, value)
 
@@ -190,6 +199,20 @@ class _Declared:
                 self._cap(f"{outer}.{name}", value)
             elif name.casefold() in _ANSWERS:
                 self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
+
+    def _look_through(self, batch: object) -> None:
+        """Find the models of a batch's requests; without recursion, as a client chooses how deep it is."""
+        waiting = deque([batch])
+        while waiting:
+            value = waiting.popleft()
+            if isinstance(value, Members):
+                for name, inner in value:
+                    if name.casefold() in _MODELS:
+                        self._name(inner.removeprefix("models/") if isinstance(inner, str) else inner)
+                    elif name.casefold() in _IN_BATCHES:
+                        waiting.append(inner)
+            elif isinstance(value, list):
+                waiting.extend(value)
 
     def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
         """Take a cap; the app may go by one that says "no cap" whatever the others say."""

@@ -52,7 +52,7 @@ class KeyPolicy:
         if models is None:
             return True
         if not estimate.named:
-            return estimate.input_tokens == 0
+            return not estimate.asks
         return all(name in models or name.startswith(self.model_prefixes) for name in estimate.named)
 
 
