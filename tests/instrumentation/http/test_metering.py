@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from keygauge_keyservice.accounts import plans
 
-GOLDEN = Path(__file__).parent / "usage/golden"
+GOLDEN = Path(__file__).parents[1] / "usage/golden"
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 RESPONSE = {
     "id": "resp_1",
