@@ -1,0 +1,68 @@
+from keygauge.usage.providers import anthropic
+
+USAGE = {"input_tokens": 10, "output_tokens": 4, "cache_read_input_tokens": 3, "cache_creation_input_tokens": 2}
+
+
+def test_the_shape_is_told_by_type_or_by_its_counts_of_the_cache():
+    assert anthropic.is_shape({"type": "message"}, {"input_tokens": 1})
+    assert anthropic.is_shape({"type": "message_delta"}, {})
+    assert anthropic.is_shape({}, USAGE)
+    assert not anthropic.is_shape({"type": ["message"]}, {"input_tokens": 1})
+    assert not anthropic.is_shape({"object": "response"}, {"input_tokens": 1})
+
+
+def test_a_message_tells_its_cache_beside_its_input():
+    found = anthropic.read({"id": "msg_1", "model": "claude-sonnet-4"}, USAGE)
+    assert found.told[:4] == (10, 4, 3, 2)
+    assert (found.model, found.answer, found.stage, found.cache_is_beside) == (
+        "claude-sonnet-4",
+        "msg_1",
+        "final",
+        True,
+    )
+    assert anthropic.read({"id": 7}, USAGE).answer is None
+
+
+def test_thinking_tools_and_the_cache_of_an_hour_are_told_by_kind():
+    usage = USAGE | {
+        "output_tokens_details": {"thinking_tokens": 3},
+        "cache_creation": {"ephemeral_1h_input_tokens": 2, "ephemeral_5m_input_tokens": 0},
+        "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1},
+    }
+    told = anthropic.read({}, usage).told
+    assert told.reasoning == 3
+    assert told.details == {"cache_write_1h": 2, "web_searches": 2, "tool_calls": 1}
+
+
+def test_compactions_are_added_to_the_outer_counts():
+    steps = [
+        {"type": "message", "input_tokens": 1000},
+        {"type": "compaction", "input_tokens": 100, "output_tokens": 20, "cache_read_input_tokens": 7},
+        {"type": "compaction", "input_tokens": 1},
+    ]
+    told = anthropic.read({}, USAGE | {"iterations": steps}).told
+    assert told[:4] == (111, 24, 10, 2)
+    assert not told.is_spoiled
+
+
+def test_a_compaction_that_cannot_be_added_spoils_the_counts_and_changes_none():
+    for bad in ("many", -5, 1.5):
+        told = anthropic.read({}, USAGE | {"iterations": [{"type": "compaction", "input_tokens": bad}]}).told
+        assert told.input == 10
+        assert told.is_spoiled
+
+
+def test_advice_of_another_model_is_told_by_its_name():
+    steps = [
+        {"type": "advisor_message", "model": "claude-opus-4", "input_tokens": 50, "output_tokens": 5},
+        {"type": "advisor_message", "input_tokens": 9},
+    ]
+    ((model, told),) = anthropic.read({}, USAGE | {"iterations": steps}).others
+    assert (model, told.input, told.output) == ("claude-opus-4", 50, 5)
+
+
+def test_the_start_of_a_stream_is_no_final_word():
+    found = anthropic.read_start({"message": {"id": "msg_1", "usage": USAGE}})
+    assert found.stage == "opening"
+    for event in ({}, {"message": None}, {"message": {}}, {"message": {"usage": 3}}):
+        assert anthropic.read_start(event) is None

@@ -1,0 +1,35 @@
+from keygauge.usage.providers import cohere
+
+
+def test_billed_units_count_before_the_tokens_that_the_model_saw():
+    usage = {
+        "billed_units": {"input_tokens": 5, "output_tokens": 2},
+        "tokens": {"input_tokens": 70},
+        "cached_tokens": 1,
+    }
+    assert cohere.read(usage).told[:3] == (5, 2, 1)
+    assert cohere.read({"billed_units": {}, "tokens": {"input_tokens": 70, "output_tokens": 3}}).told[:2] == (70, 3)
+    assert cohere.read({"billed_units": None, "tokens": []}) is None
+
+
+def test_what_is_billed_by_the_piece_is_told_by_kind():
+    units = {"search_units": 1, "images": 0, "classifications": 4}
+    assert cohere.read({"billed_units": units}).told.details == {"search_units": 1, "classifications": 4}
+
+
+def test_each_version_has_its_own_place_for_usage():
+    usage = {"billed_units": {"input_tokens": 5, "output_tokens": 2}}
+    for found in (
+        cohere.read_end({"delta": {"usage": usage}}),
+        cohere.read_meta({"meta": usage}),
+        cohere.read_stream_end({"response": {"meta": usage}}),
+    ):
+        assert (found.told[:2], found.provider, found.stage) == ((5, 2), "cohere", "final")
+
+
+def test_a_document_with_nothing_in_that_place_tells_nothing():
+    for nothing in (None, [], "x", {}, {"usage": 3}, {"tokens": {"input_tokens": 1}}):
+        assert cohere.read_end({"delta": nothing}) is None
+        assert cohere.read_meta({"meta": nothing}) is None  # of version 1, `tokens` alone are not what is billed
+        assert cohere.read_stream_end({"response": {"meta": nothing}}) is None
+        assert cohere.read_stream_end({"response": nothing}) is None

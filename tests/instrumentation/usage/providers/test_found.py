@@ -1,0 +1,43 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.usage.providers import found
+
+COUNTS = st.one_of(st.none(), st.integers(0, 1000), st.integers(0, 1000).map(str))
+
+
+def test_the_first_object_under_one_of_some_names_is_read():
+    holder = {"a": None, "b": [], "c": {"x": 1}, "d": {"x": 2}}
+    assert found.inside(holder, "a", "b", "c", "d") == {"x": 1}
+    for nothing in (None, [], "text", 7, {}, {"c": "text"}):
+        assert found.inside(nothing, "c") == {}
+
+
+def test_the_first_value_that_is_told_counts_even_0():
+    holder = {"a": None, "b": 0, "c": 5}
+    assert found.first(holder, "a", "b", "c") == 0
+    assert found.first(holder, "a", "x") is None
+
+
+def test_a_part_is_taken_from_a_count_only_where_the_two_fit():
+    assert found.less(10, 4) == 6
+    assert found.less("10", 10.0) == 0
+    for count, part in ((10, 11), (10, None), (10, "many"), (10, -1), ("many", 1), (None, 1)):
+        assert found.less(count, part) == count
+
+
+@given(st.lists(COUNTS))
+def test_counts_add_up_exactly(counts):
+    assert found.total(counts) == sum(int(count or 0) for count in counts)
+
+
+@given(st.lists(COUNTS), st.sampled_from([-1, "x", 1.5, True, {}]), st.lists(COUNTS))
+def test_what_can_be_no_count_is_handed_on_so_that_it_is_told_of(before, bad, after):
+    assert found.total([*before, bad, *after]) is bad
+
+
+def test_names_are_added_up_by_kind_and_nothing_is_left_out():
+    told = {"web": 2, "news": 1, "code": 3, "unused": 0}
+    kinds = {"web": "web_searches", "news": "web_searches", "unused": "images"}
+    assert found.by_kind(told, kinds, "tool_calls") == {"web_searches": 3, "tool_calls": 3}
+    assert found.by_kind({"web": "x", "news": 1}, kinds, "tool_calls") == {"web_searches": "x"}

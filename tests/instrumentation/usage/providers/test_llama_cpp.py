@@ -1,0 +1,12 @@
+from keygauge.usage.providers import llama_cpp
+
+
+def test_counts_are_final_unless_the_chunk_says_that_more_comes():
+    document = {"tokens_evaluated": 9, "tokens_predicted": 4, "timings": {"cache_n": 5}, "model": "qwen3"}
+    found = llama_cpp.read(document)
+    assert (found.told[:3], found.stage, found.model, found.provider) == ((9, 4, 5), "final", "qwen3", None)
+    assert [llama_cpp.read(document | {"stop": stop}).stage for stop in (True, False)] == ["final", "running"]
+
+
+def test_older_servers_tell_no_cache():
+    assert llama_cpp.read({"tokens_evaluated": 9, "timings": None}).told[:3] == (9, None, None)

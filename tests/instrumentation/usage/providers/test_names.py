@@ -1,0 +1,49 @@
+import pytest
+
+from keygauge.usage.providers.names import provider_of, provider_of_path, settle
+
+
+@pytest.mark.parametrize(
+    ("provider", "models"),
+    [
+        ("openai", ["gpt-4o", "GPT-4o", "o3-mini", "openai/gpt-4o", "text-embedding-3-small", "ft:gpt-4o:acme"]),
+        ("azure.ai.openai", ["azure/gpt-4o"]),
+        ("anthropic", ["claude-sonnet-4", "anthropic/claude-3-opus"]),
+        ("aws.bedrock", ["anthropic.claude-3-haiku-20240307-v1:0", "us.amazon.nova-pro-v1:0", "bedrock/x"]),
+        ("gcp.gemini", ["gemini-2.5-pro", "models/gemini-2.5-pro", "google/gemini-2.5-flash"]),
+        ("gcp.vertex_ai", ["vertex_ai/gemini-2.5-pro"]),
+        ("deepseek", ["deepseek-chat", "deepseek/deepseek-r1"]),
+        ("x_ai", ["grok-4", "x-ai/grok-4"]),
+        ("mistral_ai", ["mistral-large-latest", "mistralai/mixtral-8x7b"]),
+        ("fireworks", ["accounts/fireworks/models/llama-v3", "fireworks_ai/x"]),
+        ("openrouter", ["openrouter/openai/gpt-4o"]),
+        (None, ["", "llama-3", "my-own", "meta/llama-3", "a/b/gpt-4o", "/gpt", "mistral:7b"]),
+    ],
+)
+def test_a_models_name_tells_whose_it_is(provider, models):
+    assert {model: provider_of(model) for model in models} == dict.fromkeys(models, provider)
+
+
+@pytest.mark.parametrize(
+    ("path", "provider"),
+    [
+        ("/openai/deployments/gpt-4o/chat/completions", "azure.ai.openai"),
+        ("/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:generateContent", "gcp.vertex_ai"),
+        ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", "gcp.gemini"),
+        ("/model/anthropic.claude-3/converse-stream", "aws.bedrock"),
+        ("/anthropic/v1/messages", "anthropic"),
+        ("/mine/anthropic/v1/messages", None),
+        ("/v1/chat/completions", None),
+        ("/v1beta/models/gemini-2.5-pro", None),
+    ],
+)
+def test_a_path_that_only_one_provider_has_tells_whose_it_is(path, provider):
+    assert provider_of_path(path) == provider
+
+
+def test_a_name_counts_more_than_a_shape_only_where_others_speak_it():
+    assert settle("openai", "claude-sonnet-4") == "anthropic"
+    assert settle("anthropic", "glm-4.6") == "zai"
+    assert settle("openai", "my-own") == settle("openai", None) == "openai"
+    assert settle("gcp.gemini", "gpt-4o") == "gcp.gemini"
+    assert settle(None, "gpt-4o") is None

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+from msgspec import Raw
+
+from keygauge.usage.providers import openai
+
+CHAT = {"prompt_tokens": 10, "completion_tokens": 6, "total_tokens": 16}
+RESPONSE = {"input_tokens": 10, "output_tokens": 6, "total_tokens": 16}
+
+
+def test_a_chat_tells_counts_of_which_cached_and_reasoning_ones_are_part():
+    usage = CHAT | {
+        "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 3, "cached_tokens_details": {"audio_tokens": 1}},
+        "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": 1},
+    }
+    found = openai.read_chat({"id": "chatcmpl-1", "model": "gpt-4o"}, usage)
+    assert found.told[:5] == (10, 6, 4, None, 2)
+    assert found.told.details == {"input_audio": 2, "cache_read_audio": 1, "output_audio": 1}
+    assert (found.model, found.answer, found.reasoning_is_beside) == ("gpt-4o", "chatcmpl-1", False)
+
+
+@pytest.mark.parametrize("name", ["prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"])
+def test_the_cache_is_found_under_the_names_of_others(name):
+    assert openai.read_chat({}, CHAT | {name: 4}).told.cache_read == 4
+    own = {"prompt_tokens_details": {"cached_tokens": 0}}
+    assert openai.read_chat({}, CHAT | own | {name: 4}).told.cache_read == 0
+
+
+def test_a_stream_is_at_its_end_where_no_choice_is_unfinished():
+    def stage(choices):
+        return openai.read_chat({"choices": choices}, CHAT).stage
+
+    assert [stage(choices) for choices in ([], None, [{"finish_reason": "stop"}])] == ["final"] * 3
+    assert [stage(choices) for choices in ([{}], [None], [{"finish_reason": None}])] == ["running"] * 3
+
+
+def test_a_step_of_a_run_is_not_counted_twice():
+    assert openai.read_chat({"object": "thread.run.step"}, CHAT) is None
+
+
+def test_a_response_has_tools_that_are_billed_by_the_call():
+    calls = ["web_search_call", "file_search_call", "code_interpreter_call", "message"]
+    output = [*({"type": kind} for kind in calls), {"type": "web_search_call", "action": {"type": "open_page"}}, None]
+    found = openai.read_response({"id": "resp_1", "model": "gpt-5", "output": output}, RESPONSE)
+    assert found.told[:2] == (10, 6)
+    assert found.told.details == {"web_searches": 1, "file_searches": 1, "tool_calls": 1}
+
+
+def test_drawing_is_billed_by_its_tokens_where_those_are_told():
+    document = {
+        "output": [{"type": "image_generation_call"}],
+        "tool_usage": {"image_gen": {"input_tokens": 5, "output_tokens": 100}},
+    }
+    found = openai.read_response(document, RESPONSE)
+    assert found.told[:2] == (15, 106)
+    assert found.told.details == {"images": 0, "output_image": 100}
+
+
+def test_a_shape_without_a_total_is_not_taken_for_openais():
+    assert openai.read_response({}, RESPONSE).provider == "openai"
+    assert openai.read_response({}, {"input_tokens": 1}).provider is None
+
+
+def test_seconds_are_rounded_up_and_nonsense_is_handed_on():
+    told = [(1, 1), (1.2, 2), ("3.01", 4), ("4", 4), (0, 0), ("x", "x"), (-1, -1), (1e300, 1e300), (None, None)]
+    for given, seconds in told:
+        assert openai.read_seconds({}, given).told.details == {"seconds": seconds}
+    assert openai.read_seconds({}, float("nan")).told.details["seconds"] != 0
+
+
+def test_images_videos_and_transcriptions_are_sold_by_the_piece():
+    assert openai.read_pieces({"object": "video", "seconds": "8"}).told.details == {"seconds": 8}
+    assert openai.read_pieces({"task": "transcribe", "duration": 2.5}).told.details == {"seconds": 3}
+    images = [{"b64_json": "…"}, {"url": "https://images.example/1"}]
+    for data in (images, Raw(json.dumps(images).encode())):
+        assert openai.read_pieces({"data": data}).told.details == {"images": 2}
+    for nothing in (None, [], [*images, {}], "x", Raw(b"[1]"), Raw(b'"x"')):
+        assert openai.read_pieces({"data": nothing}) is None
+
+
+def test_an_envelope_tells_the_response_in_it():
+    found = openai.read_envelope({"type": "response.completed", "response": {"id": "resp_1", "usage": RESPONSE}})
+    assert (found.told[:2], found.answer) == ((10, 6), "resp_1")
+    for response in (None, [], {}, {"usage": None}):
+        assert openai.read_envelope({"response": response}) is None

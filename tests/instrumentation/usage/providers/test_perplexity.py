@@ -1,0 +1,21 @@
+from keygauge.usage.providers import find, perplexity
+
+
+def test_its_models_tell_reasoning_beside_the_output():
+    assert all(map(perplexity.tells_reasoning_beside, ["sonar-deep-research", "perplexity/sonar", "a/b/sonar-pro"]))
+    assert not any(map(perplexity.tells_reasoning_beside, [None, "", "qwen3", "sonar/qwen3"]))
+
+
+def test_citations_and_searches_are_kinds_of_their_own():
+    usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": 6,
+        "reasoning_tokens": 100,
+        "citation_tokens": 50,
+        "num_search_queries": 3,
+    }
+    (found,) = find({"model": "sonar-deep-research", "usage": usage})
+    assert (found.told.reasoning, found.reasoning_is_beside) == (100, True)
+    assert found.told.details == {"citations": 50, "web_searches": 3}
+    (other,) = find({"model": "qwen3", "usage": usage})  # SGLang: a part of the completion
+    assert not other.reasoning_is_beside

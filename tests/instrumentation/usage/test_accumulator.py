@@ -1,0 +1,88 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.usage.accumulator import Accumulator
+from keygauge.usage.counts import Usage
+
+
+def chunk(given, made, *, done=True, name="chatcmpl-1", **usage):
+    return {
+        "id": name,
+        "model": "gpt-4o",
+        "choices": [] if done else [{"finish_reason": None, "delta": {}}],
+        "usage": {"prompt_tokens": given, "completion_tokens": made, **usage},
+    }
+
+
+def read(*documents, complete=True, reason=None):
+    accumulator = Accumulator()
+    for document in documents:
+        accumulator.take(document)
+    return accumulator.read(complete=complete, reason=reason)
+
+
+def test_one_document_is_read_whole():
+    assert read(chunk(3, 4)) == (Usage(3, 4), "gpt-4o", "openai", "reported", None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=6))
+def test_of_counts_of_one_answer_the_largest_holds(counts):
+    *running, last = counts
+    reading = read(*(chunk(*count, done=False) for count in running), chunk(*last))
+    assert reading.usage == Usage(*(max(column) for column in zip(*counts, strict=True)))
+    assert reading.status == "reported"
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=6))
+def test_answers_with_ids_of_their_own_are_summed(counts):
+    documents = [chunk(*count, name=str(number)) for number, count in enumerate(counts)]
+    assert read(*documents).usage == Usage(*(sum(column) for column in zip(*counts, strict=True)))
+
+
+def test_an_answer_that_was_ended_by_hand_is_not_mixed_with_the_next():
+    accumulator = Accumulator()
+    for count in ((3, 4), (2, 1)):
+        accumulator.take(chunk(*count, name=None))
+        accumulator.end_answer()
+    assert accumulator.usage == Usage(5, 5)
+
+
+def test_counts_so_far_are_all_only_where_the_stream_ended_as_it_should():
+    running = chunk(3, 4, done=False)
+    assert read(running).status == "reported"
+    assert read(running, complete=False)[3:] == ("partial", "cut")
+    assert read(running, reason="too_large")[3:] == ("partial", "too_large")
+    assert read(chunk(3, 4), complete=False).status == "reported"
+
+
+def test_an_opening_alone_is_never_all():
+    start = {"type": "message_start", "message": {"id": "msg_1", "usage": {"input_tokens": 9, "output_tokens": 1}}}
+    assert read(start)[3:] == ("partial", "cut")
+    end = {"type": "message_delta", "usage": {"output_tokens": 7}}
+    assert read(start, end)[:1] + read(start, end)[3:] == (Usage(9, 7), "reported", None)
+
+
+def test_nothing_told_says_why():
+    assert read({"model": "gpt-4o"}) == (None, "gpt-4o", None, "none", "no_usage")
+    assert read(complete=False).missing == "cut"
+    assert read(reason="not_json").missing == "not_json"
+    assert read(chunk("many", -1))[3:] == ("none", "bad_counts")
+
+
+def test_a_bad_count_spoils_the_answer_unless_its_last_word_mends_it():
+    assert read(chunk(3, -4))[0] == Usage(3)
+    assert read(chunk(3, -4))[3:] == ("partial", "bad_counts")
+    assert read(chunk(3, -4, done=False), chunk(3, 4))[3:] == ("reported", None)
+    assert read(chunk(3, -4, name="a"), chunk(3, 4, name="b"))[3:] == ("partial", "bad_counts")
+
+
+def test_a_total_tells_what_is_not_shown():
+    assert read(chunk(3, 4, total_tokens=10)).usage == Usage(3, 7)
+    assert read(chunk(None, None, total_tokens=10)).usage == Usage(10, None)
+
+
+def test_errors_and_ids_are_kept():
+    accumulator = Accumulator()
+    accumulator.take({"id": "a", "choices": []})
+    accumulator.take({"id": "b", "error": {"message": "overloaded"}})
+    assert (accumulator.id, accumulator.failed, accumulator.tells, accumulator.is_final) == ("a", True, False, False)

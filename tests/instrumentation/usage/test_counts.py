@@ -1,0 +1,80 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.kinds import PART_OF
+from keygauge.usage.counts import MAX_TOKENS, UNTOLD, Usage, fitted, whole
+
+COUNT = st.one_of(st.none(), st.integers(0, 2 * MAX_TOKENS))
+DETAILS = st.one_of(st.none(), st.dictionaries(st.sampled_from(sorted(PART_OF)), st.integers(0, MAX_TOKENS)))
+USAGES = st.builds(Usage, COUNT, COUNT, COUNT, COUNT, COUNT, DETAILS)
+
+
+@pytest.mark.parametrize("value", [12, 12.0, "12", "0000000012"])
+def test_a_count_is_read_as_gateways_write_it(value):
+    assert whole(value) == 12
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, -1, 1.5, "", " 12", "1e3", "12.0", "٣", "0" * 11, MAX_TOKENS + 1, 1e300, float("nan"), [], {}, b"12"],
+)
+def test_what_can_be_no_count_is_none(value):
+    assert whole(value) is None
+
+
+@given(USAGES)
+def test_nothing_that_fits_is_larger_than_its_whole(usage):
+    given, made, read, written, reasoned, details = fitted(usage)[0]
+    details = details or {}
+    if given is not None:
+        assert (read or 0) + (written or 0) <= given <= MAX_TOKENS
+    if made is not None:
+        assert (reasoned or 0) <= made <= MAX_TOKENS
+    wholes = {
+        "input": max((given or 0) - (read or 0) - (written or 0), 0),
+        "output": made or 0,
+        "cache_read": read or 0,
+        "cache_write": written or 0,
+    }
+    for whole_name, most in wholes.items():
+        assert sum(count for kind, count in details.items() if PART_OF[kind] == whole_name) <= most
+
+
+@given(USAGES)
+def test_what_fits_stays_as_it_is(usage):
+    fit, _ = fitted(usage)
+    assert fitted(fit) == (fit, False)
+
+
+def test_a_part_that_had_to_be_cut_is_told():
+    assert fitted(Usage(10, 5, 10, 1)) == (Usage(10, 5, 10, 0), True)
+    assert fitted(Usage(10, 5, 3, 2, 5)) == (Usage(10, 5, 3, 2, 5), False)
+    assert fitted(Usage(10, details={"input_audio": 11, "images": 3})) == (
+        Usage(10, details={"input_audio": 10, "images": 3}),
+        True,
+    )
+    assert fitted(Usage(10, details={"input_audio": 0})) == (Usage(10), False)
+
+
+@given(USAGES, USAGES, USAGES)
+def test_usage_adds_up_in_any_order(one, other, third):
+    def plain(usage):
+        return usage._replace(details=dict(usage.details or {}))
+
+    assert plain(one + other) == plain(other + one)
+    assert plain((one + other) + third) == plain(one + (other + third))
+    assert plain(one + UNTOLD) == plain(one)
+
+
+@given(USAGES, USAGES)
+def test_what_goes_beyond_a_part_is_the_rest(part, more):
+    rest = (part + more).beyond(part)
+    assert [count or 0 for count in rest[:5]] == [count or 0 for count in more[:5]]
+    assert rest.details == ({kind: n for kind, n in (more.details or {}).items() if n} or None)
+    assert part.beyond(part) == UNTOLD
+
+
+def test_no_count_goes_beyond_what_the_ledger_takes():
+    most = Usage(MAX_TOKENS + 1, None, 3, details={"images": MAX_TOKENS + 1}).clipped()
+    assert most == Usage(MAX_TOKENS, None, 3, details={"images": MAX_TOKENS})

@@ -1,0 +1,91 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.usage import document, providers
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["usage", "id", "choices", "output", "data", "response", "x"]), inner)
+    ),
+    max_leaves=12,
+)
+USAGES = [
+    {"usage": {"prompt_tokens": 1, "completion_tokens": 2}},
+    {"usageMetadata": {"promptTokenCount": 1}},
+    {"prompt_eval_count": 1, "eval_count": 2},
+    {"tokens_evaluated": 1, "tokens_predicted": 2},
+    {"details": {"generated_tokens": 2}},
+    {"meta_info": {"prompt_tokens": 1, "completion_tokens": 2}},
+    {"inputTextTokenCount": 1, "results": [{"tokenCount": 2}]},
+    {"meta": {"billed_units": {"input_tokens": 1}}},
+]
+
+
+@given(JSON)
+def test_any_json_is_read_and_what_shapes_look_at_is_the_same_as_in_the_whole(value):
+    parsed = document.parse(json.dumps(value).encode())
+    if not isinstance(value, dict):
+        assert parsed == value
+        return
+    assert providers.find(parsed) == providers.find(value)
+    assert providers.find_id(parsed) == providers.find_id(value)
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_json_or_none(data):
+    try:
+        expected = json.loads(data.decode("utf-8", "replace"))
+    except ValueError:
+        expected = None
+    if expected is None or isinstance(expected, float):
+        return
+    assert document.parse(data) == expected or isinstance(expected, dict)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"{} {}", b"[1", b"data: {}", b"[" * 100_000, b'{"a":' * 100_000])
+def test_what_is_no_json_is_none(data):
+    assert document.parse(data) is None
+
+
+def test_bytes_that_are_no_utf8_spoil_only_their_text():
+    data = b'{"text": "\xff\xfe", "usage": {"prompt_tokens": 3}}'
+    assert document.parse(data)["usage"] == {"prompt_tokens": 3}
+
+
+def test_a_member_of_another_type_costs_nothing_else():
+    assert document.parse(b'{"choices": 3, "usage": {"prompt_tokens": 3}}') == {
+        "choices": 3,
+        "usage": {"prompt_tokens": 3},
+    }
+
+
+@pytest.mark.parametrize("told", USAGES)
+def test_no_search_passes_over_a_document_that_tells_usage(told):
+    data = json.dumps(told).encode()
+    assert any(
+        search(data)
+        for search in (
+            document.may_have_usage,
+            document.may_be_ollama,
+            document.may_be_local,
+            document.may_be_cohere_v1,
+        )
+    )
+
+
+def test_null_usage_and_null_errors_are_passed_over_where_they_are_the_only_ones():
+    for name, search in (("usage", document.may_have_usage), ("error", document.may_be_error)):
+        for null in (f'{{"{name}":null}}', f'{{"{name}": null}}', "{}"):
+            assert not search(null.encode())
+        assert search(f'{{"{name}":{{"x":1}},"y":{{"{name}":null}}}}'.encode())
+
+
+def test_a_document_is_known_by_how_it_begins():
+    for beginning in (b'{"created": 1, "data": []}', b'{"task": "transcribe"}', b'{"error": {}}'):
+        assert document.begins_as_known(beginning)
+    assert not document.begins_as_known(b'{"x": "' + b" " * 64 + b'", "created": 1}')

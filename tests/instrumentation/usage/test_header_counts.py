@@ -1,0 +1,29 @@
+from keygauge.usage import Usage
+from keygauge.usage.counts import MAX_TOKENS
+from keygauge.usage.header_counts import read
+
+
+def test_counts_are_read_from_text_and_bytes():
+    headers = {"x-prompt-tokens": " 12 ", "x-generated-tokens": "5", "content-type": "application/json"}
+    assert read(headers) == Usage(12, 5)
+    assert read({name.encode(): value.encode() for name, value in headers.items()}) == Usage(12, 5)
+
+
+def test_bedrock_tells_cached_tokens_beside_the_input():
+    name = "x-amzn-bedrock-{}-token-count".format
+    headers = {name("input"): "10", name("output"): "1", name("cache-read-input"): "4", name("cache-write-input"): "3"}
+    assert read(headers) == Usage(17, 1, 4, 3)
+    assert read({name("cache-read-input"): "4"}) == Usage(None, None, 4)
+
+
+def test_headers_that_can_be_no_counts_tell_nothing():
+    for value in ("", "-1", "many", "1.5", "\xff", str(MAX_TOKENS + 1)):
+        assert read({"x-prompt-tokens": value}) is None
+        assert read({b"x-prompt-tokens": value.encode("latin-1")}) is None
+    assert read({}) is None
+
+
+def test_a_sum_stays_within_what_the_ledger_takes():
+    name = "x-amzn-bedrock-{}-token-count".format
+    most = str(MAX_TOKENS)
+    assert read({name("input"): most, name("cache-read-input"): most}).input_tokens == MAX_TOKENS

@@ -1,0 +1,37 @@
+"""What every reader promises, whatever it reads."""
+
+import pytest
+
+from keygauge.usage.event_stream import EventStreamReader
+from keygauge.usage.json_body import BodyReader
+from keygauge.usage.messages import MessageReader
+from keygauge.usage.ndjson import read_lines
+from keygauge.usage.reading import Reading
+from keygauge.usage.sse import read_events
+
+MAKERS = [BodyReader, EventStreamReader, MessageReader, read_events, read_lines]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("body", [b"", b"\x00\xff" * 500, b"{" * 1000, b'"usage":' * 200, b"\r\n\r\n", b"data: {\n\n"])
+def test_no_reader_raises_and_each_says_what_is_missing(make, body):
+    for is_complete in (True, False):
+        reader = make()
+        for at in range(0, len(body), 7):
+            reader.feed(body[at : at + 7])
+        reading = reader.close(complete=is_complete)
+        assert isinstance(reading, Reading)
+        assert (reading.usage, reading.status) == (None, "none")
+        assert reading.missing in {"no_usage", "not_json", "cut", "undecodable", "too_large"}
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_reader_that_has_seen_nothing_tells_nothing(make):
+    reader = make()
+    assert (reader.failed, reader.events, reader.is_final, reader.answer, list(reader.others)) == (
+        False,
+        0,
+        False,
+        None,
+        [],
+    )

@@ -1,0 +1,61 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.usage.request_model import HEAD_BYTES, find
+
+
+def form(name, disposition='form-data; name="model"'):
+    return f"--b\r\nContent-Disposition: {disposition}\r\n\r\n{name}\r\n--b--\r\n".encode()
+
+
+@given(st.text(min_size=1, max_size=256), st.booleans())
+def test_a_json_body_names_its_model_however_it_is_written(name, is_ascii):
+    try:
+        body = json.dumps({"prompt": "a cat", "model": name}, ensure_ascii=is_ascii).encode()
+    except UnicodeEncodeError:
+        return
+    expected = name if not any("\ud800" <= one <= "\udfff" for one in name) else find(body, body)
+    assert find(body, body) == expected
+
+
+def test_escaped_names_are_read():
+    assert find(b'{"m\\u006fdel": "dall-e-3"}', b"") == "dall-e-3"
+
+
+def test_a_body_that_is_not_held_whole_is_searched_at_both_ends():
+    head, tail = b'{"messages": [' + b"x" * HEAD_BYTES, b'], "model": "gpt-4o"}'
+    assert find(head, tail) == "gpt-4o"
+    assert find(b'{"model":"gpt-4o","messages":[' + b"x" * HEAD_BYTES, b"]}") == "gpt-4o"
+    assert find(head, b"x" * HEAD_BYTES + b"]}") is None
+
+
+@pytest.mark.parametrize("disposition", ['form-data; name="model"', "form-data; name=model"])
+def test_a_form_names_its_model_in_a_field(disposition):
+    assert find(form("whisper-1", disposition), b"") == "whisper-1"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"model",
+        b'["model"]',
+        b'{"model": 3}',
+        b'{"model": ""}',
+        b'{"model": "%b"}' % (b"m" * 257),
+        form(""),
+        b"{model",
+    ],
+)
+def test_what_names_none_is_none(body):
+    assert find(body, body) is None
+
+
+@given(st.binary(max_size=80), st.binary(max_size=80))
+def test_nothing_that_a_client_sends_raises(head, tail):
+    for beginning in (b"", b"{", b'{"model"', b"--"):
+        name = find(beginning + head, tail + b"model")
+        assert name is None or 0 < len(name) <= 256

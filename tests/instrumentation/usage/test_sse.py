@@ -1,0 +1,53 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.usage import Usage
+from keygauge.usage.sse import read_events
+
+TOLD = b'{"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
+ENDS = (b"\n", b"\r", b"\r\n")
+
+
+def read(stream, cuts=()):
+    reader, at = read_events(), 0
+    for cut in (*sorted(cuts), len(stream)):
+        reader.feed(stream[at:cut])
+        at = cut
+    return reader, reader.close(complete=True)
+
+
+@given(st.sampled_from(ENDS), st.sampled_from(ENDS), st.data())
+def test_every_end_of_a_line_ends_an_event_however_it_is_cut(first, second, data):
+    if first + second == b"\r\n":  # one end, not two
+        second = b"\r\n"
+    stream = b"data: hello" + first + second + b"data: " + TOLD + first + second
+    cuts = data.draw(st.sets(st.integers(0, len(stream)), max_size=4))
+    reader, reading = read(stream, cuts)
+    assert (reading.usage, reader.events) == (Usage(3, 4), 2)
+
+
+def test_data_of_several_lines_is_one_document():
+    half = TOLD.index(b'"usage"')
+    stream = b"event: done\nid: 1\ndata: " + TOLD[:half] + b"\ndata:" + TOLD[half:] + b"\n\n"
+    assert read(stream)[1].usage == Usage(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("stream", "events"),
+    [(b": ping\n\n: ping\n\n", 0), (b"event: a\nid: 3\n\n", 0), (b"data: a\n\ndata: b\n\n", 2), (b"data:\n\n", 1)],
+)
+def test_only_events_with_data_are_counted(stream, events):
+    assert read(stream)[0].events == events
+
+
+@pytest.mark.parametrize(
+    "event", [b"error: overloaded\n\n", b"event: error\ndata: {}\n\n", b'data: {"error":{"a":1}}\n\n']
+)
+def test_an_error_in_place_of_the_end_is_told(event):
+    assert read(b"data: a\n\n" + event)[0].failed
+
+
+@pytest.mark.parametrize("event", [b'data: {"text":"an error: none"}\n\n', b": error\n\n", b'data: {"error":null}\n\n'])
+def test_a_word_that_only_looks_like_an_error_is_none(event):
+    assert not read(b"data: a\n\n" + event)[0].failed
