@@ -95,6 +95,11 @@ WITHOUT_A_KEY = {
     "script name": ("GET /chat", "SCRIPT_NAME: /healthz\r\nScript-Name: /healthz\r\nX-Script-Name: /healthz", ""),
     "root path": ("GET /healthz/chat", "Daphne-Root-Path: /healthz\r\nX-Forwarded-Prefix: /healthz", ""),
 }
+TWO_NAMES = (
+    '--b\r\nContent-Disposition: form-data; name="model"\r\n\r\ngood\r\n'
+    '--b\r\nContent-Disposition: form-data; name="x"; name="model_id"\r\n\r\nother\r\n--b--'
+)
+TWO_VALUES = '{"model":"other"}&model=good'
 FOR_ANOTHER_MODEL = {
     "body": ("POST /chat", SIZE, OTHER),
     "chunks": ("POST /chat", "Transfer-Encoding: chunked", chunked(OTHER)),
@@ -105,6 +110,16 @@ FOR_ANOTHER_MODEL = {
     "form": ("POST /chat", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 11", "model=other"),
     "capitals": ("POST /chat", "Content-Length: 35", '{"MODEL": "other", "model": "good"} '[:35]),
     "encoding": ("POST /chat", f"Content-Encoding: br\r\n{SIZE}", OTHER),
+    "a part with two names": (
+        "POST /chat",
+        f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(TWO_NAMES)}",
+        TWO_NAMES,
+    ),
+    "a form that begins like JSON": (
+        "POST /chat",
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(TWO_VALUES)}",
+        TWO_VALUES,
+    ),
 }
 
 
