@@ -6,6 +6,10 @@ the machine only ever makes one slower. `hot` is one key and `zipf` 10,000, both
 and `utilisation` are of one key that is asked for 1.5 times its limit: `over` counts what was admitted above the limit
 in the fullest real window, `utilisation` is the admitted part of what the limit allows, `refused_us` what the decision
 takes that refuses a call.
+
+`cold_burst_503` are the answers of 503 to 30 and to 300 calls at once with a key that nobody used before, while the
+other processes spend at full speed. `header_error_pct` is how far the remaining units that callers are told are from
+those that remain of a monthly quota, at most, in percent of the quota, while all processes spend it.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager, suppress
 from itertools import accumulate
@@ -48,6 +53,8 @@ PROCESSES = 4
 KEYS = 10_000
 LIMIT, WINDOW_S, LOAD = 3_000, 10, 1.5
 ROUNDS, ROUND_S, ZIPF_S, OFFERED_S = 10, 1.0, 5.0, 32.0
+BURSTS, BURST_S = (30, 300, 30, 300, 30, 300), 12.0  # calls at once, each time with another key; so long at most
+QUOTA, HEARD_S, HEARD_PER_S = 20_000, 8.0, 200  # … a second in each process
 RAMP_S = 0.3  # after which leases are as large as the calls are many
 READY_S = 60.0  # for a process to be warm
 SAMPLE = 32  # one call in so many is timed by itself
@@ -61,6 +68,8 @@ def main() -> None:
             hot = issue(connection, "hot", amount=10**9, window_s=60, keys=1)
             zipf = issue(connection, "zipf", amount=10**9, window_s=None, keys=KEYS)
             offered = issue(connection, "offered", amount=LIMIT, window_s=WINDOW_S, keys=1)
+            cold = issue(connection, "cold", amount=10**6, window_s=60, keys=len(BURSTS))
+            quota = issue(connection, "quota", amount=QUOTA, window_s=None, keys=1)
         with running_processes() as pool:
             with running_baseline(Path(directory)) as (baseline, storage):
                 rounds = [
@@ -69,6 +78,8 @@ def main() -> None:
                 ]
             zipf_results = together(pool, spend, url, zipf, ZIPF_S)
             offered_results = together(pool, offer, url, offered, OFFERED_S)
+            told_results = together(pool, hear, url, quota, HEARD_S)
+            refused = sum(result["refused"] for result in together(pool, burst, url, hot + cold, BURST_S))
     hot_results = [result for mine, _ in rounds for result in mine]
     moments = sorted(moment for result in offered_results for moment in result["moments"])
     report = {
@@ -83,6 +94,8 @@ def main() -> None:
         "p99_us": round(max(result["p99_us"] for result in hot_results), 2),
         "utilisation": round(use(moments), 3),
         "refused_us": round(statistics.median(took for result in offered_results for took in result["refused_us"]), 2),
+        "cold_burst_503": refused,
+        "header_error_pct": round(100 * most_amiss(told_results) / QUOTA, 2),
     }
     more = {
         "window_s": WINDOW_S,
@@ -252,6 +265,64 @@ def offer(url: str, tokens: list[str], duration_s: float, number: int) -> Result
         turn += step_ns
     heartbeat.stop()
     return {"moments": list(moments), "refused_us": refused_us}
+
+
+def burst(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
+    """Call many times at once with each cold key, or spend at full speed beside; count what was refused with 503."""
+    heartbeat, authorizer = make_authorizer(url)
+    hot, *cold = [token.encode() for token in tokens]
+    warm_up(authorizer, [hot])
+    start.wait(READY_S)
+    refused = 0
+    if number:
+        spin(authorizer, [hot], duration_s)
+    else:
+        for size, token in zip(BURSTS, cold, strict=True):
+            with ThreadPoolExecutor(size) as threads:
+                refused += sum(threads.map(lambda token: is_unavailable(authorizer, token), [token] * size))
+    heartbeat.stop()
+    return {"refused": refused}
+
+
+def is_unavailable(authorizer: Authorizer, token: bytes) -> bool:
+    """Call once, and tell whether the answer is 503."""
+    call = make_call()
+    try:
+        while isinstance(decision := authorizer.decide(call, token), Wait):
+            pause(decision, 5)
+        return isinstance(decision, Refusal) and decision.outcome == "unavailable"
+    finally:
+        authorizer.leave(call)
+
+
+def hear(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
+    """Call at an even pace; tell when each was admitted, and what its answer told to remain."""
+    heartbeat, authorizer = make_authorizer(url)
+    token = tokens[0].encode()
+    told = []
+    step_ns = SECOND // HEARD_PER_S
+    start.wait(READY_S)
+    turn = now_ns() + number * step_ns // PROCESSES
+    until = turn + int(duration_s * SECOND)
+    while turn < until:
+        time.sleep(max(turn - now_ns(), 0) / SECOND)
+        call = make_call()
+        while isinstance(decision := authorizer.decide(call, token), Wait):
+            pause(decision, 5)
+        if decision is None:
+            now = now_ns()
+            fields = dict(call.policy.fields(call.policy.as_text, now))
+            told.append((now, int(fields["x-ratelimit-remaining-requests"])))
+        authorizer.leave(call)
+        turn += step_ns
+    heartbeat.stop()
+    return {"told": told}
+
+
+def most_amiss(results: list[Result]) -> int:
+    """Tell how far what was told to remain is from what remained then, at most."""
+    told = sorted(one for result in results for one in result["told"])
+    return max(abs(QUOTA - spent - remaining) for spent, (_, remaining) in enumerate(told, start=1))
 
 
 class Clock:
