@@ -446,7 +446,7 @@ class Tokens(World):
         self.admitted[index] = (self.admitted[index][0], min(used, units))  # 5: what comes back may be admitted again
 
     def end(self, replica, reservation, used):
-        replica.admission.settle(reservation, tokens=used)
+        replica.admission.settle(reservation, dict.fromkeys(("token", "input_token", "output_token"), used))
 
     @precondition(lambda self: self._open())
     @rule(place=st.integers(0, 20))
@@ -455,14 +455,15 @@ class Tokens(World):
         self.end(replica, reservation, None)
 
 
-def tokens(name, amount, window_s=None, period=None):
-    return Limit(name, name, "token", amount, window_s, period)
+def tokens(name, amount, window_s=None, period=None, unit="token"):
+    return Limit(name, name, unit, amount, window_s, period)
 
 
 @pytest.mark.parametrize(
     "limits",
     [[tokens("tpm", 50, 1)], [tokens("tpm", 200, 3)], [tokens("monthly", 100, period="month")],
-     [tokens("tpm", 60, 2), tokens("monthly", 300, period="month")]],
+     [tokens("tpm", 60, 2), tokens("monthly", 300, period="month")],
+     [tokens("itpm", 70, 2, unit="input_token"), tokens("otpm", 80, 2, unit="output_token")]],
     ids=lambda limits: "+".join(f"{limit.amount}" for limit in limits),
 )  # fmt: skip
 def test_tokens_hold_under_every_disorder(limits):
@@ -479,7 +480,7 @@ class Money(Tokens):
         super().settle(place, share)
 
     def end(self, replica, reservation, used):
-        replica.admission.settle(reservation, tokens=None, cost_nanousd=used)
+        replica.admission.settle(reservation, {"nanousd": used})
 
 
 def money(name, amount, window_s=None, period=None):

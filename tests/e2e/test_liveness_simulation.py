@@ -198,7 +198,7 @@ class Client:
         def end():
             if isinstance(reservation, Reservation):
                 used = int(self.units * self.used)
-                self.process.admission.settle(reservation, tokens=used)
+                self.process.admission.settle(reservation, {"token": used})
                 world.admitted[place] = (world.admitted[place][0], used)
             world.at(world.now_ns + self.pause_ms * MS, self.call)
 

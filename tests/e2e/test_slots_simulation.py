@@ -108,7 +108,7 @@ class Calls(World):
     @rule(place=st.integers(0, 20))
     def end(self, place):
         replica, reservation = self.calls.pop(place % len(self.calls))
-        replica.admission.settle(reservation, tokens=None)
+        replica.admission.settle(reservation, {})
 
     @rule(number=st.integers(0, 2))
     def crash(self, number):

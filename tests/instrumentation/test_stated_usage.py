@@ -185,6 +185,25 @@ def test_a_name_that_is_no_text_is_refused_where_it_is_stated(name):
         keygauge.current().record_usage(input_tokens=1, **name)
 
 
+@pytest.mark.parametrize(("unit", "used"), [("token", 8), ("input_token", 6), ("output_token", 2)])
+async def test_input_and_output_are_settled_apart(service, guard, visit, unit, used):
+    _, token = service.key({"name": "apart", "unit": unit, "amount": 10_000, "period": "month"})
+    app = FastAPI()
+
+    @app.post("/ask")
+    def ask():
+        state(input_tokens=6, output_tokens=2)
+        return {}
+
+    app = guard(app)
+    answers = [await visit(app, token, "/ask", method="POST", json={"max_tokens": 300}) for _ in range(3)]
+    assert {answer.status_code for answer in answers} == {200}
+    first, second, third = (
+        int(answer.headers[f"x-ratelimit-remaining-{unit.replace('_', '-')}s"]) for answer in answers
+    )
+    assert (first - second, second - third) == (used, used)
+
+
 async def test_a_cost_that_cannot_be_told_holds_no_place_among_concurrent_calls(service, guard, visit):
     slots = {"name": "slots", "unit": "concurrent", "amount": 2}
     budget = {"name": "budget", "unit": "nanousd", "amount": 10**12, "period": "month"}

@@ -126,6 +126,29 @@ async def test_no_call_fails_and_none_is_lost(service, guard, visit, version):
     assert "/v1/heartbeat" in between.changed
 
 
+def of_tomorrow(answer):
+    """Give the limits of keys a unit that replicas do not know."""
+    for entry in answer.get("keys", ()):
+        for limit in entry["limits"]:
+            limit["unit"] = "of_tomorrow"
+    return answer
+
+
+async def test_a_limit_in_a_unit_of_tomorrow_counts_calls_and_harms_none(service, guard, visit):
+    service.app = between = OtherVersion(service.app, answer=of_tomorrow)
+    service.down()
+    service.up()
+    _, token = service.key({"name": "later", "unit": "token", "amount": 100, "window_s": 60})
+    app = guard(host())
+    answers = [
+        await visit(app, token, "/v1/chat/completions", method="POST", json={"model": "gpt-4o-mini"}) for _ in range(10)
+    ]
+    assert {answer.status_code for answer in answers} == {200}
+    assert "/v1/heartbeat" in between.changed
+    app._process.stop()
+    assert len(service.events(10)) == 10
+
+
 async def test_versions_change_under_traffic(service, guard, visit):
     _, token = service.key()
     app = guard(host())

@@ -152,7 +152,7 @@ class LimitTerms(Struct, frozen=True):
 
     id: str
     name: str
-    unit: Literal["request", "token", "nanousd", "concurrent"]
+    unit: Literal["request", "token", "input_token", "output_token", "nanousd", "concurrent"]
     amount: Count
     window_s: int | None
     period: str | None

@@ -126,7 +126,7 @@ def test_units_that_come_back_wake_the_calls_that_wait():
     reservation = process.reserve(1000, next(iter(process.lease_pools[0].waiting)))
     short = process.reserve(600)
     assert not short.wait.woken.done()
-    process.admission.settle(reservation, tokens=10)
+    process.admission.settle(reservation, {"token": 10})
     assert short.wait.woken.done()
     assert isinstance(process.reserve(600, short.waiter), Reservation)
 
@@ -177,7 +177,7 @@ def test_each_call_is_patient_for_itself():
     assert waiting.wait.at_ns == process.now_ns + PATIENCE_NS
     process.now_ns += PATIENCE_NS // 2
     later = process.reserve(1)
-    process.admission.settle(under_way, tokens=None)  # another ends meanwhile, and a third call takes its slot
+    process.admission.settle(under_way, {})  # another ends meanwhile, and a third call takes its slot
     assert isinstance(process.reserve(1, waiting.waiter), Reservation)
     process.now_ns += PATIENCE_NS // 2
     assert isinstance(process.reserve(1, later.waiter), Short)

@@ -193,6 +193,25 @@ def test_an_output_that_is_not_declared_never_exceeds_the_limit_by_itself():
     assert Estimate(input_tokens=6000).units(TPM) == 6000
 
 
+@pytest.mark.parametrize(
+    ("unit", "declared", "undeclared"),
+    [("token", 40, 1034), ("input_token", 10, 10), ("output_token", 30, 1024)],
+)
+def test_input_and_output_are_reserved_apart(unit, declared, undeclared):
+    limit = Limit("1:a", unit, unit, 5000, 60, None)
+    assert Estimate(input_tokens=10, output_tokens=30).units(limit) == declared
+    assert Estimate(input_tokens=10).units(limit) == undeclared
+    assert Estimate(output_tokens=0).units(limit) == 1  # what is used up refuses reads too
+    assert limit.needs_body
+    assert not limit.is_plain
+
+
+def test_an_input_beyond_the_whole_limit_is_told_of_its_unit_only():
+    large = Estimate(input_tokens=6000)
+    assert large.units(Limit("1:a", "in", "input_token", 5000, 60, None)) == 6000
+    assert large.units(Limit("1:a", "out", "output_token", 500, 60, None)) == 500
+
+
 def test_a_request_counts_as_one():
     assert Estimate(input_tokens=10).units(Limit("1:a", "rpm", "request", 5, 60, None)) == 1
 

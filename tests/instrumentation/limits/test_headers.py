@@ -44,6 +44,16 @@ def test_a_rate_is_told_before_a_quota_and_one_of_all_calls_only(limits, amount)
     assert fields(*limits)["x-ratelimit-limit-tokens"] == amount
 
 
+def test_input_and_output_are_told_apart():
+    told = fields(
+        Limit("6:a", "itpm", "input_token", 500, 60, None), Limit("7:a", "otpm", "output_token", 90, 60, None), held=7
+    )
+    assert told["ratelimit-policy"] == '"itpm";q=500;qu="input-tokens";w=60, "otpm";q=90;qu="output-tokens";w=60'
+    assert (told["x-ratelimit-limit-input-tokens"], told["x-ratelimit-limit-output-tokens"]) == ("500", "90")
+    assert told["x-ratelimit-remaining-input-tokens"] == "7"
+    assert "x-ratelimit-limit-tokens" not in told
+
+
 def test_a_limit_of_some_calls_is_no_limit_of_all():
     assert "x-ratelimit-limit-tokens" not in fields(SCOPED)
 

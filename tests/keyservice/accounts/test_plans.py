@@ -64,6 +64,11 @@ def test_a_plan_of_the_same_id_leaves_the_first_as_it_was(connection, plan):
         ("budget=25500000000:nanousd:month", BUDGET),
         ("credits=500:credit@0.01:month", CREDITS),
         ("parallel=3:concurrent", Limit(name="parallel", unit="concurrent", amount=3)),
+        ("itpm=50000:input_token:1m", Limit(name="itpm", unit="input_token", amount=50_000, window_s=60)),
+        (
+            "otpm=9:output_token:1m,output_default=2",
+            Limit(name="otpm", unit="output_token", amount=9, window_s=60, output_default=2),
+        ),
         ("tpd=9:token:day:key", Limit(name="tpd", unit="token", amount=9, period="day", subject="key")),
     ],
 )

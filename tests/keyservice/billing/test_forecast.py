@@ -35,7 +35,13 @@ def test_the_first_moment_of_a_month_has_a_forecast(connection):
 
 
 def test_the_pace_is_that_of_the_last_minute_and_of_each_rates_window(connection, make_event, noon):
-    for name, unit, window_s in (("rpm", "request", 60), ("tph", "token", 3600)):
+    rates = [
+        ("rpm", "request", 60),
+        ("tph", "token", 3600),
+        ("tph_in", "input_token", 3600),
+        ("tpm_out", "output_token", 60),
+    ]
+    for name, unit, window_s in rates:
         connection.execute(
             "INSERT INTO plan_limit (plan_id, name, unit, amount, window_s) VALUES ('ledger', %s, %s, 1000, %s)",
             (name, unit, window_s),
@@ -45,7 +51,9 @@ def test_the_pace_is_that_of_the_last_minute_and_of_each_rates_window(connection
     backfill.write_history(connection, events, lambda _: None, spool="test")
     pace = find_pace(connection, "acme", now=noon)
     assert (pace.requests_per_minute, pace.tokens_per_minute) == (2, 600)
-    assert [(rate.name, rate.used, rate.amount) for rate in pace.rates] == [("rpm", 2, 1000), ("tph", 1200, 1000)]
+    used = {rate.name: rate.used for rate in pace.rates}
+    assert (used["rpm"], used["tph"], used["tph_in"], used["tpm_out"]) == (2, 1200, 400, 400)
+    assert {rate.amount for rate in pace.rates} == {1000}
 
 
 def test_a_rate_of_a_route_or_a_model_counts_their_calls_only(connection, make_event, noon):

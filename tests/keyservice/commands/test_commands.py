@@ -44,7 +44,10 @@ def test_a_window_is_a_duration(run):
     ("limit", "told"),
     [
         ("rpm=-1:request:60s", "the amount must be an integer from 0"),
-        ("rpm=5:calls:60s", "the unit must be one of concurrent, credit, usd, request, token"),
+        (
+            "rpm=5:calls:60s",
+            "the unit must be one of concurrent, credit, input_token, usd, output_token, request",
+        ),
         ("rpm=5:request", "the window must be one such as 60s, 1h, day or month"),
         ("at_once=2:concurrent:10s", "the window must be one such as 60s"),
         ("budget=many:usd:month", "the amount must be an amount in US dollars"),

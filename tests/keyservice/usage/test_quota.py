@@ -86,7 +86,9 @@ def test_a_budget_counts_what_it_limits(connection, make_event, noon):
         "INSERT INTO plan_limit (plan_id, key_id, name, subject, unit, amount, period, route, model) VALUES "
         "('ledger', NULL, 'a', 'key', 'request', 100, 'month', NULL, NULL), "
         "('ledger', NULL, 'b', 'account', 'token', 100, 'day', '/v1/other', NULL), "
-        "(NULL, 'acme-test', 'c', 'key', 'request', 100, 'month', NULL, 'mini')"
+        "(NULL, 'acme-test', 'c', 'key', 'request', 100, 'month', NULL, 'mini'), "
+        "('ledger', NULL, 'd', 'account', 'input_token', 100, 'day', '/v1/other', NULL), "
+        "('ledger', NULL, 'e', 'account', 'output_token', 100, 'day', '/v1/other', NULL)"
     )
     events = [make_event(1), make_event(2, key="acme-test", model="mini"), make_event(3, key="acme-test")]
     events.append(make_event(4, route="/v1/other", input_tokens=7, output_tokens=1))
@@ -97,4 +99,6 @@ def test_a_budget_counts_what_it_limits(connection, make_event, noon):
         ("a", "acme-test", 2),
         ("b", None, 8),
         ("c", "acme-test", 1),
+        ("d", None, 7),
+        ("e", None, 1),
     ]

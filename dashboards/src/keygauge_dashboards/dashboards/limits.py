@@ -46,10 +46,12 @@ _UNITS = {
         (_NANOUSD, "US dollars"),
         ("request", "requests"),
         ("token", "tokens"),
+        ("input_token", "input tokens"),
+        ("output_token", "output tokens"),
         ("concurrent", "at once"),
     )
 }
-_WIDTHS = {"Used": 130, "Unit": 85, "Left": 70, "Used up in": 85, "Resets in": 85, "Runs out first": 110}
+_WIDTHS = {"Used": 130, "Unit": 105, "Left": 70, "Used up in": 85, "Resets in": 85, "Runs out first": 110}
 _ONLY_WHOLE = ("Unit", "Runs out first")  # columns for which the key's page has no room
 _OWNER = "{{account_name}}, {{name}}: {{limit}}"
 _REFUSED = like(OUTCOME, "limited|quota")

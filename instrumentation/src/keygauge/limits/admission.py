@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
@@ -11,6 +11,7 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.limits.key_cache import Key, KeyCache
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.limit import MEASURED
 from keygauge.limits.refusal import DELETED, DISABLED, EXPIRED, REPLACED, SUSPENDED, UNAVAILABLE, Refusal
 from keygauge.limits.waiter import Wait, Waiter
 
@@ -39,14 +40,13 @@ class Reservation:
 
     def split(self) -> tuple[Reservation, Reservation]:
         """Return what is settled while a call goes on, and what is left to settle at its end."""
-        held = (part for part in self.parts if part[0].limit.unit not in _USED)
+        held = (part for part in self.parts if part[0].limit.unit not in MEASURED)
         return Reservation(tuple(self._used())), Reservation((*held, *self.again().parts))
 
     def _used(self) -> list[tuple[LeasePool, Lease, int]]:
-        return [part for part in self.parts if part[0].limit.unit in _USED]
+        return [part for part in self.parts if part[0].limit.unit in MEASURED]
 
 
-_USED = frozenset({"token", "nanousd"})
 Claim = tuple[LeasePool, int]  # units that a call takes of a limit
 
 
@@ -137,14 +137,13 @@ class Admission:
             for waiter in self._waiting:
                 waiter.wake()
 
-    def settle(self, reservation: Reservation, *, tokens: int | None, cost_nanousd: int | None = None) -> None:
-        """End a call's reservation: what it used is known now, None where it is not."""
-        used = {"token": tokens, "nanousd": cost_nanousd, "concurrent": 0}
+    def settle(self, reservation: Reservation, used: Mapping[str, int | None]) -> None:
+        """End a call's reservation: what it `used` by unit; where that is not known, all that was reserved."""
         with self.lock:
             now = self.clock()
             left: dict[LeasePool, int | None] = {}
             for lease_pool, lease, units in reservation.parts:
-                rest = left.setdefault(lease_pool, used[lease_pool.limit.unit])
+                rest = left.setdefault(lease_pool, _used(lease_pool, used))
                 part = units if rest is None else min(units, rest)
                 lease.settle(units, part, now)
                 if lease.exact or lease_pool.closing:
@@ -316,3 +315,9 @@ class Admission:
         if agains:
             return Short(waiter.wait(min(agains)), waiter)
         return Short(waiter.wait(max(starts) if len(starts) == len(missing) else None), waiter)
+
+
+def _used(lease_pool: LeasePool, used: Mapping[str, int | None]) -> int | None:
+    """Return what a call used of a limit, None where that is not known; a slot is free again."""
+    unit = lease_pool.limit.unit
+    return 0 if unit == "concurrent" else used.get(unit)

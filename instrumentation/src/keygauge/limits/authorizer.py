@@ -18,6 +18,7 @@ from keygauge.limits.estimate import Estimate
 from keygauge.limits.key_cache import Key
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.limit import TOKENS
 from keygauge.limits.refusal import (
     BAD_CAP,
     CONFLICT,
@@ -77,7 +78,7 @@ _LONGEST_NS = 5 * SECOND  # a call waits no longer, though the key service answe
 
 def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
     """Tell whether a reservation stands for what only the answer can tell."""
-    return lease_pool.limit.unit == "token" or (lease_pool.limit.unit == "nanousd" and units > 1)
+    return lease_pool.limit.unit in TOKENS or (lease_pool.limit.unit == "nanousd" and units > 1)
 
 
 def _has_failed(call: Call) -> bool:
@@ -85,6 +86,14 @@ def _has_failed(call: Call) -> bool:
     if call.usage is not None:
         return False
     return call.is_free or (call.status >= 400 and not call.is_broken)  # noqa: PLR2004 - HTTP
+
+
+def _tokens(call: Call, *, failed: bool) -> dict[str, int | None]:
+    """Return what a call used by units of tokens; nothing where that is not known."""
+    if call.usage_status == "reported" and call.usage is not None:
+        given, made = call.usage.input_tokens or 0, call.usage.output_tokens or 0
+        return {"token": given + made, "input_token": given, "output_token": made}
+    return dict.fromkeys(TOKENS, 0) if failed else {}
 
 
 def _is_money(lease_pool: LeasePool, *_: object) -> bool:
@@ -170,16 +179,11 @@ class Authorizer:
             call = copy(call)
             call.usage = usage = usage.beyond(charged)
         failed = _has_failed(call)
-        tokens = None
-        if call.usage_status == "reported" and usage is not None:
-            tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-        elif failed:
-            tokens = 0
         money = tuple(part for part in reservation.parts if _is_money(*part)) if call.is_budgeted else ()
         if money:  # by itself: it may have to wait for a price, which must hold nothing else up
             reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
         try:
-            self._admission.settle(reservation, tokens=tokens)
+            self._admission.settle(reservation, _tokens(call, failed=failed))
         finally:
             if money:
                 self._settle_money(Reservation(money), call, failed=failed)
@@ -188,7 +192,7 @@ class Authorizer:
         try:
             self._costing.settle(self._admission, reservation, call, failed=failed)
         except Exception:
-            self._admission.settle(reservation, tokens=None)  # its cost cannot be told: it stays charged
+            self._admission.settle(reservation, {})  # its cost cannot be told: it stays charged
             raise
 
     def _admit(self, call: Call, key: Key, secret: int) -> Decision:

@@ -45,7 +45,7 @@ class Costing:
         """Settle what a call had reserved of limits of cost: its cost, or all of it where its usage is not known."""
         usage = call.usage
         if usage is None:
-            admission.settle(reservation, tokens=None, cost_nanousd=0 if failed else None)
+            admission.settle(reservation, {"nanousd": 0} if failed else {})
             return
         reserved = _most(reservation)
         is_whole = call.usage_status == "reported"
@@ -53,10 +53,10 @@ class Costing:
         def settle(cost_nanousd: int | None) -> None:
             # What has no price, or broke off, may have cost more than is known: what was reserved stays charged.
             is_known = cost_nanousd is not None and (is_whole or cost_nanousd > reserved)
-            admission.settle(reservation, tokens=None, cost_nanousd=cost_nanousd if is_known else None)
+            admission.settle(reservation, {"nanousd": cost_nanousd} if is_known else {})
 
         if not self.cost(call, usage, settle):
-            admission.settle(reservation, tokens=None)
+            admission.settle(reservation, {})
 
 
 def _most(reservation: Reservation) -> int:

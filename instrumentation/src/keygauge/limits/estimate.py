@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge.limits.limit import Limit
+from keygauge.limits.limit import MEASURED, TOKENS, Limit
 from keygauge.limits.model_names import cut, in_address
 from keygauge.limits.request_fields import BODY_BYTES_MAX, Fields, Members, read
 from keygauge.pricing.rates import Rates, rates_of
@@ -87,7 +87,7 @@ class Estimate:
         `prices` are the rates of the models it names: of cost, the dearest counts, and a call without any takes one
         unit, so that a limit which is used up refuses it too.
         """
-        if limit.unit not in ("token", "nanousd"):
+        if limit.unit not in MEASURED:
             return 1
         output = self.output_tokens
         if output is not None:
@@ -97,8 +97,9 @@ class Estimate:
 
     def _measure(self, limit: Limit, prices: Sequence[Sequence[Rates]], output_tokens: int) -> int:
         given = self.input_tokens
-        if limit.unit == "token":
-            return max(1, given + output_tokens)
+        if limit.unit in TOKENS:
+            counted = {"input_token": given, "output_token": output_tokens}
+            return max(1, counted.get(limit.unit, given + output_tokens))
         costs = [rates_of(tiers, given).most_nanousd(given, output_tokens) for tiers in prices]
         return min(max([1, *costs]), _UNITS_MAX)
 

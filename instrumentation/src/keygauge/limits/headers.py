@@ -17,14 +17,15 @@ Fields = list[tuple[bytes, bytes]]
 # remains among the numbers, which the time until more comes free follows, and name and format of both.
 Template = tuple[list[tuple[AnyStr, AnyStr]], AnyStr, AnyStr, list[tuple[int, AnyStr, AnyStr, AnyStr, AnyStr]]]
 
-_TOLD = {"request": "requests", "token": "tokens"}  # the units that OpenAI's fields tell of
+_TOKENS = {"token": "tokens", "input_token": "input-tokens", "output_token": "output-tokens"}
+_TOLD = {"request": "requests", **_TOKENS}  # the units that fields in OpenAI's form tell of
 _OPENAI = [f"x-ratelimit-{word}-{name}" for word in ("limit", "remaining", "reset") for name in _TOLD.values()]
 _TEXT_NAMES = ("ratelimit", "ratelimit-policy", *_OPENAI)
 _NAMES = frozenset((*_TEXT_NAMES, *map(str.encode, _TEXT_NAMES)))
 _CENT = 10_000_000  # nano-USD
 _MOST = 10**15 - 1  # the largest integer of a structured field (RFC 9651)
 _UP = SECOND - 1
-_QUOTA_UNITS = {"token": "tokens", "nanousd": "us-cents", "concurrent": "concurrent-requests"}  # else: requests
+_QUOTA_UNITS = {**_TOKENS, "nanousd": "us-cents", "concurrent": "concurrent-requests"}  # else: requests
 _PERIOD_S = {"day": 86_400, "month": 2_592_000}  # a month is told as 30 days: the field has no calendar
 
 

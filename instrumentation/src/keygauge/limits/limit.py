@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 from sys import intern
 from typing import Any, Literal
 
-Unit = Literal["request", "token", "nanousd", "concurrent"]
+Unit = Literal["request", "token", "input_token", "output_token", "nanousd", "concurrent"]
+TOKENS = frozenset({"token", "input_token", "output_token"})
+MEASURED = TOKENS | {"nanousd"}  # units that only the answer tells: estimated before, settled afterwards
 
 Whose = Literal["account", "plan", "key"]
 
@@ -70,7 +72,7 @@ class Limit:
     @property
     def needs_body(self) -> bool:
         """Tell whether it counts by what a call's body says."""
-        return self.unit in {"token", "nanousd"} or self.model is not None
+        return self.unit in MEASURED or self.model is not None
 
     @property
     def is_scoped(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
+from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import msgspec
 from flask import Blueprint, Response
@@ -17,7 +17,7 @@ from keygauge_keyservice.billing.forecast import Forecast, find_forecast
 from keygauge_keyservice.csv_stream import usd, write_csv
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.field_types import Text, checked, matching
-from keygauge_keyservice.limits.definitions import Period
+from keygauge_keyservice.limits.definitions import CountedUnit, Period
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
@@ -115,7 +115,7 @@ class Quota(Struct):
     """One budget of the account, or of one of its keys, in its current period."""
 
     name: str
-    unit: Literal["request", "token", "nanousd"]
+    unit: CountedUnit
     period: Period
     key_id: str | None
     route: str | None

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from keygauge_keyservice.database import Connection
 
 Subject = Literal["account", "key"]
-Unit = Literal["request", "token", "nanousd", "concurrent"]
+CountedUnit = Literal["request", "token", "input_token", "output_token", "nanousd"]  # in windows and periods
+Unit = Literal[CountedUnit, "concurrent"]
 Period = Literal["day", "month"]
 WhenDown = Literal["closed", "safe"]
 WhenUnpriced = Literal["admit", "refuse"]

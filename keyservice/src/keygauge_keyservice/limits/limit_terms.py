@@ -23,6 +23,7 @@ SMOOTH_PER_S_MAX = 50_000  # a pace is in whole microseconds: rounding takes 5 %
 CREDIT = "credit"  # a unit for people: nano-USD by so many
 SCOPE_LENGTH_MAX = 200
 _MONEY = ("nanousd", CREDIT)
+WITH_OUTPUT = ("token", "output_token", *_MONEY)  # units that an output which is not declared is reserved of
 
 _Scope: TypeAlias = Annotated[str, Meta(max_length=SCOPE_LENGTH_MAX)]
 
@@ -68,8 +69,8 @@ class LimitTerms(Struct):
             yield FieldError("amount", "wrong_number", detail)
 
     def _faults_of_unit(self) -> Iterator[FieldError]:
-        if self.output_default is not None and self.unit not in (*_MONEY, "token"):
-            yield FieldError("output_default", "wrong_unit", "only applies to token and cost limits")
+        if self.output_default is not None and self.unit not in WITH_OUTPUT:
+            yield FieldError("output_default", "wrong_unit", "only applies to limits of tokens, output tokens and cost")
         if self.when_unpriced == "refuse" and self.unit not in _MONEY:
             yield FieldError("when_unpriced", "wrong_unit", "only applies to cost limits")
         if (self.credit_nanousd is not None) != (self.unit == CREDIT):

@@ -69,7 +69,7 @@ def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
     if not one.amount or one.dry_run:
         return
     percent = 100 * one.used / one.amount
-    unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"
+    unit = "budget" if one.unit == "nanousd" else f"{one.unit.replace('_', ' ')} quota"
     whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
     passed = [threshold for threshold in THRESHOLDS if percent >= threshold]
     for threshold in passed:

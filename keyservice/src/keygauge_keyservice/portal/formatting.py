@@ -117,7 +117,7 @@ def unit_name(unit: str, credit_nanousd: int | None = None) -> str:
     """Name a limit's unit beside an amount; nothing beside money."""
     if credit_nanousd:
         return "credits"
-    return {"nanousd": "", "concurrent": "concurrent requests"}.get(unit, f"{unit}s")
+    return {"nanousd": "", "concurrent": "concurrent requests"}.get(unit, f"{unit.replace('_', ' ')}s")
 
 
 def share(part: int, whole: int) -> str:

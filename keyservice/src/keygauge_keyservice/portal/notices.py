@@ -80,7 +80,7 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
     """Remark on quotas and budgets that run out, the account's and its keys'."""
     for one in quotas:
         if one.amount and not one.dry_run and one.used >= QUOTA_NEAR * one.amount:
-            unit = "budget" if one.unit == "nanousd" else f"{one.unit} quota"
+            unit = "budget" if one.unit == "nanousd" else f"{one.unit.replace('_', ' ')} quota"
             unit = "credit budget" if one.credit_nanousd else unit
             whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
             share = formatting.share(one.used, one.amount)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import Any, get_args
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.limits.definitions import CountedUnit
 
 _MINUTE_S = 60
 _EVENTS_MAX = 200_000  # looked at for one rate
@@ -18,7 +19,7 @@ class Rate:
     """A rate that holds for the account or the key, and what the ledger counts in its last window."""
 
     name: str
-    unit: Literal["request", "token", "nanousd"]
+    unit: CountedUnit
     amount: int
     window_s: int
     used: int
@@ -46,9 +47,11 @@ WHERE window_s IS NOT NULL AND CASE WHEN %(key_id)s::text IS NULL
     END
 ORDER BY plan_limit.name"""
 _COUNT = """/* pace.count */
-SELECT count(*) AS request, coalesce(sum(tokens), 0)::bigint AS token, coalesce(sum(cost_nanousd), 0)::bigint AS nanousd
+SELECT count(*) AS request, coalesce(sum(given + made), 0)::bigint AS token,
+    coalesce(sum(given), 0)::bigint AS input_token, coalesce(sum(made), 0)::bigint AS output_token,
+    coalesce(sum(cost_nanousd), 0)::bigint AS nanousd
 FROM (
-    SELECT coalesce(input_tokens, 0) + coalesce(output_tokens, 0) AS tokens, cost_nanousd FROM event
+    SELECT coalesce(input_tokens, 0) AS given, coalesce(output_tokens, 0) AS made, cost_nanousd FROM event
     WHERE account_id = %(account_id)s AND time > %(since)s AND time <= %(now)s AND outcome NOT IN ('limited', 'quota')
     AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
     AND (%(route)s::text IS NULL OR route = %(route)s) AND (%(model)s::text IS NULL OR model = %(model)s)
@@ -88,4 +91,4 @@ def _count(
     since = whose["now"] - timedelta(seconds=window_s)
     asked = {**whose, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
     row = connection.execute(_COUNT, asked, prepare=False).fetchone()
-    return row or {"request": 0, "token": 0, "nanousd": 0}
+    return row or dict.fromkeys(get_args(CountedUnit), 0)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.limits.definitions import CountedUnit
 from keygauge_keyservice.limits.kinds import quota
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import UsageSums
@@ -18,7 +19,7 @@ class Quota:
     """One budget of an account, or of one of its keys, in its current period."""
 
     name: str
-    unit: Literal["request", "token", "nanousd"]
+    unit: CountedUnit
     period: Literal["day", "month"]
     key_id: str | None  # None: it counts the whole account
     amount: int
@@ -163,5 +164,12 @@ def _quota(row: Mapping[str, Any], counts: _Counts, now: datetime) -> Quota:
     )
 
 
-def _counted(tally: UsageSums, unit: str) -> int:
-    return {"request": tally.requests - tally.limited, "token": tally.tokens, "nanousd": tally.cost_nanousd}[unit]
+def _counted(tally: UsageSums, unit: CountedUnit) -> int:
+    counts: dict[CountedUnit, int] = {
+        "request": tally.requests - tally.limited,
+        "token": tally.tokens,
+        "input_token": tally.input_tokens,
+        "output_token": tally.output_tokens,
+        "nanousd": tally.cost_nanousd,
+    }
+    return counts[unit]

@@ -35,6 +35,17 @@ def test_limits_are_kept_and_shown(connection, customer, signed_in, post):
     assert "10,000 tokens per minute" in signed_in.get("/keys").text
 
 
+def test_input_and_output_are_limited_apart(connection, customer, signed_in, post):
+    assert post(("900", "input_token", "60"), ("50", "output_token", "month")).status_code == 303
+    assert kept(connection, customer) == [
+        ("key_input_tokens_per_minute", 900, "input_token", 60),
+        ("key_output_tokens_per_month", 50, "output_token", "month"),
+    ]
+    page = signed_in.get(f"/keys/{customer.key.id}").text
+    assert '<option value="output_token" selected>output tokens</option>' in page
+    assert "900 input tokens per minute" in signed_in.get("/keys").text
+
+
 def test_limit_that_stays_keeps_its_name_and_what_the_form_does_not_show(connection, customer, post):
     made = Limit(
         name="mine", unit="token", amount=5, window_s=90, subject="key", when_down="safe", output_default=7, model="m"

@@ -11,11 +11,18 @@ from typing import Any
 
 from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, LimitTerms
+from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, WITH_OUTPUT, LimitTerms
 from keygauge_keyservice.money import parse_integer, parse_usd
 from keygauge_keyservice.reading import attempt
 
-_UNITS = {"request": "requests", "token": "tokens", "nanousd": "US dollars", "concurrent": "concurrent requests"}
+_UNITS = {
+    "request": "requests",
+    "token": "tokens",
+    "input_token": "input tokens",
+    "output_token": "output tokens",
+    "nanousd": "US dollars",
+    "concurrent": "concurrent requests",
+}
 _PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "day": "day (UTC)", "month": "month (UTC)"}
 _KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
 
@@ -82,7 +89,7 @@ def _documents(rows: Sequence[Row], old: Mapping[str, Limit]) -> list[dict[str, 
         document |= {scope: text for scope, text in (("model", row.model), ("route", row.route)) if text}
         if name in old:
             kept = {field: value for field, value in asdict(old[name]).items() if field in _KEPT and value is not None}
-            document |= kept if row.unit in ("token", "nanousd") else {**kept, "output_default": None}
+            document |= kept if row.unit in WITH_OUTPUT else {**kept, "output_default": None}
             document["smooth"] = old[name].smooth and "window_s" in document and row.unit == "request"
             document |= _of_money(document, old[name]) if row.unit == "nanousd" else {}
         documents.append(document)

@@ -149,7 +149,7 @@ def paces(now: LiveRates) -> list[PaceRow]:
     for rate in now.rates:
         window = limit_text.SPANS_S.get(rate.window_s, f"{rate.window_s} s")
         is_money = rate.unit == "nanousd"
-        unit = "Cost" if is_money else f"{rate.unit.capitalize()}s"
+        unit = "Cost" if is_money else formatting.unit_name(rate.unit).capitalize()
         rows.append(PaceRow(f"{unit} per {window}{limit_text.only(rate)}", rate.used, rate.amount, is_money))
     measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
     for unit, used in (("request", now.requests_per_minute), ("token", now.tokens_per_minute)):
