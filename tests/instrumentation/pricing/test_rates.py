@@ -1,0 +1,90 @@
+from dataclasses import replace
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.kinds import PART_OF
+from keygauge.pricing.rates import Rates, cost_nanousd, rates_of
+from keygauge.usage import Usage
+from keygauge.usage.counts import fitted
+
+RATE = st.integers(0, 10**12)
+COUNT = st.one_of(st.none(), st.integers(0, 10**9))
+KIND = st.sampled_from(sorted(PART_OF))
+RATES = st.builds(
+    Rates,
+    above=st.just(-1),
+    input=RATE,
+    output=RATE,
+    cache_read=RATE,
+    cache_write=RATE,
+    reasoning=RATE,
+    request=RATE,
+    details=st.dictionaries(KIND, RATE, max_size=4),
+)
+USAGES = st.builds(
+    Usage, COUNT, COUNT, COUNT, COUNT, COUNT, st.none() | st.dictionaries(KIND, COUNT.map(lambda n: n or 0), max_size=4)
+)
+PLAIN = Rates(above=-1, input=3_000, output=15_000, cache_read=300, cache_write=3_750, reasoning=15_000, request=0)
+
+
+@given(RATES, USAGES)
+def test_a_cost_is_a_whole_number_and_never_negative(rates, usage):
+    cost = rates.cost_nanousd(fitted(usage)[0])
+    assert type(cost) is int
+    assert cost >= 0
+
+
+@given(RATES, USAGES)
+def test_no_call_costs_more_than_the_most_that_was_reserved(rates, usage):
+    usage = fitted(usage)[0]
+    details = {kind: count for kind, count in (usage.details or {}).items() if PART_OF[kind]}
+    usage = usage._replace(details=details or None)
+    most = rates.most_nanousd(usage.input_tokens or 0, usage.output_tokens or 0)
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        assert rates.cost_nanousd(usage) <= most
+
+
+@given(st.integers(0, 10**9), st.integers(0, 10**9))
+def test_the_sum_of_the_parts_is_rounded_once_half_up(given_tokens, made):
+    exact = Fraction(given_tokens * PLAIN.input + made * PLAIN.output, 10**6)
+    assert PLAIN.cost_nanousd(Usage(given_tokens, made)) == (2 * exact + 1) // 2
+
+
+def test_each_part_has_its_own_rate():
+    million = 10**6
+    assert PLAIN.cost_nanousd(Usage(million)) == 3_000
+    assert PLAIN.cost_nanousd(Usage(million, cache_read_tokens=million)) == 300
+    assert PLAIN.cost_nanousd(Usage(million, cache_write_tokens=million)) == 3_750
+    assert replace(PLAIN, reasoning=1).cost_nanousd(Usage(0, million, reasoning_tokens=million)) == 1
+    assert replace(PLAIN, request=million * 7).cost_nanousd(Usage()) == 7
+
+
+def test_a_kind_is_charged_by_its_own_rate_in_place_of_that_of_its_whole():
+    rates = replace(PLAIN, details={"input_audio": 100_000, "images": 40_000_000})
+    assert rates.cost_nanousd(Usage(1_000_000, details={"input_audio": 1_000_000})) == 100_000
+    assert rates.cost_nanousd(Usage(1_000_000, details={"input_image": 1_000_000})) == 3_000
+    assert rates.cost_nanousd(Usage(details={"images": 2})) == 80
+
+
+def test_the_tier_is_that_of_the_calls_size():
+    tiers = (PLAIN, replace(PLAIN, above=200_000, input=6_000), replace(PLAIN, above=400_000, input=9_000))
+    sizes = [0, 200_000, 200_001, 400_000, 400_001]
+    assert [rates_of(tiers, size).input for size in sizes] == [3_000, 3_000, 6_000, 6_000, 9_000]
+    assert rates_of((replace(PLAIN, above=5),), 0).above == 5
+    assert cost_nanousd(tiers, Usage(1_000_000, 0)) == 9_000
+
+
+def test_what_has_no_rate_has_no_cost_which_is_not_a_cost_of_0():
+    assert cost_nanousd((PLAIN,), Usage(details={"images": 1})) is None
+    assert cost_nanousd((PLAIN,), Usage(0, 0)) == 0
+    free = replace(PLAIN, input=0, output=0)
+    assert cost_nanousd((free,), Usage(details={"images": 1})) == 0
+    assert cost_nanousd((replace(PLAIN, details={"images": 5 * 10**6}),), Usage(details={"images": 1})) == 5
+
+
+def test_rates_are_written_flat():
+    written = replace(PLAIN, details={"images": 5}).to_json()
+    assert (written["above"], written["images"], written["input"]) == (None, 5, 3_000)
+    assert replace(PLAIN, above=9).to_json()["above"] == 9

@@ -1,0 +1,16 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.text import LENGTH_MAX, printable
+
+
+@given(st.text(max_size=400))
+def test_what_is_kept_prints_and_is_no_longer_than_the_bound(text):
+    kept = printable(text)
+    assert kept.isprintable()
+    assert len(kept) == min(len(text), LENGTH_MAX)
+    assert printable(kept) == kept
+
+
+def test_only_what_does_not_print_is_replaced():
+    assert printable("gpt-4o\n\x00é…\ud800") == "gpt-4o??é…?"
