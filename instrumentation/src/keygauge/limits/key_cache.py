@@ -186,7 +186,7 @@ class KeyCache:
             secrets={secret["number"]: _wall_ns(secret["expires_at"]) for secret in entry["secrets"]},
             key_policy=key_policy,
             scopes=tuple(entry.get("scopes", ())),
-            is_open=entry["status"] == "active" and key_policy.networks is None and not any(expiries),
+            is_open=entry["status"] == "active" and key_policy.networks is None and set(expiries) <= {None},
             is_restricted=key_policy.routes is not None or key_policy.models is not None,
             needs_model=key_policy.models is not None,
             **_limited(lease_pools, key_policy),

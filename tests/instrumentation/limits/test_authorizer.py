@@ -1,0 +1,216 @@
+"""What becomes of a call with a key, decided without a key service: its answers are put in by hand."""
+
+from concurrent.futures import Future
+from hashlib import sha256
+
+import pytest
+
+from keygauge.call import ANONYMOUS, INVALID, Call
+from keygauge.clock import SECOND
+from keygauge.key import generate, new_id
+from keygauge.limits import refusal
+from keygauge.limits.admission import Admission
+from keygauge.limits.authorizer import Authorizer, NeedsBody
+from keygauge.limits.cost import Costing
+from keygauge.limits.credential import CONFLICT
+from keygauge.limits.estimate import Estimate
+from keygauge.limits.waiter import Wait
+from keygauge.pricing.price_cache import PriceCache
+
+RPM = {"id": "1:a", "name": "rpm", "unit": "request", "amount": 5, "window_s": 60, "period": None, "whose": "account"}
+ID = new_id()
+TOKEN = generate("live", ID).encode()
+CHAT = Estimate(model="gpt-4o", named=("gpt-4o",))
+
+
+class Service:
+    """The connection to a key service that is asked, and answers when the test says so."""
+
+    def __init__(self):
+        self.now_ns = 1000 * SECOND
+        self.admission = Admission(wake=self.wake, clock=lambda: self.now_ns)
+        self.admission.authority_ns = 2 * self.now_ns
+        self.costing = Costing(PriceCache(on_fault=print), self.admission.key_cache)
+        self.asked, self.asked_again, self.woken = [], [], 0
+        self.is_crowded = False
+        self.coming = Future()
+
+    def look_up(self, digest, key_id, ip):
+        self.asked.append((digest, key_id, ip))
+        return None if self.is_crowded else self.coming
+
+    def look_up_again(self, digest, key_id):
+        self.asked_again.append(key_id)
+
+    def next_round(self):
+        return self.coming
+
+    def wake(self):
+        self.woken += 1
+
+    def know(self, *limits, **terms):
+        """Have the key known with these limits and terms."""
+        entry = {"id": ID, "account": "a", "plan": "pro", "status": "active", "expires_at": None, "providers": []}
+        entry |= {"secrets": [{"number": 1, "expires_at": None}], "limits": limits} | terms
+        self.admission.key_cache.put([entry], wanted=frozenset([ID]))
+        self.admission.key_cache.learn(sha256(TOKEN).digest(), ID, 1)
+
+
+@pytest.fixture
+def service():
+    return Service()
+
+
+@pytest.fixture
+def authorizer(service):
+    return Authorizer(service, enforces=True, wait_s=1.0)
+
+
+def call(service, **parts):
+    return Call(**{"method": "POST", "ip": "192.0.2.1", "time_ns": 0, "started_ns": service.now_ns} | parts)
+
+
+def test_without_a_key_and_with_two_a_call_is_refused(service, authorizer):
+    for token, expected, key in ((None, refusal.MISSING, ANONYMOUS), (CONFLICT, refusal.CONFLICT, INVALID)):
+        one = call(service)
+        assert authorizer.decide(one, token) is expected
+        assert (one.key, one.outcome, one.error) == (key, expected.outcome, expected.code)
+    assert not service.asked
+
+
+def test_garbage_never_reaches_the_key_service(service, authorizer):
+    for token in (b"x", b"\xff", b"", TOKEN[:-1], TOKEN + b"x", TOKEN.swapcase(), b"kg_live_" * 99):
+        assert authorizer.decide(call(service), token) is refusal.UNKNOWN
+    assert not service.asked
+
+
+def test_a_key_that_is_not_known_here_is_looked_up_and_the_call_waits(service, authorizer):
+    one = call(service)
+    decision = authorizer.decide(one, TOKEN)
+    assert isinstance(decision, Wait)
+    assert decision.woken is service.coming
+    assert service.asked == [(sha256(TOKEN).digest(), ID, "192.0.2.1")]
+    service.know()
+    assert authorizer.decide(one, TOKEN) is None
+    assert (one.key, one.account, one.outcome) == (ID, "a", "admitted")
+
+
+def test_a_key_that_does_not_exist_is_not_asked_for_again_at_once(service, authorizer):
+    service.admission.key_cache.mark_unknown(sha256(TOKEN).digest(), service.now_ns)
+    assert authorizer.decide(call(service), TOKEN) is refusal.UNKNOWN
+    assert not service.asked
+    service.now_ns += 6 * SECOND
+    assert isinstance(authorizer.decide(call(service), TOKEN), Wait)
+
+
+def test_who_asks_for_too_many_keys_is_told_so(service, authorizer):
+    service.is_crowded = True
+    assert authorizer.decide(call(service), TOKEN) is refusal.TOO_MANY_KEYS
+
+
+def test_keys_of_another_system_are_looked_up_only_where_they_may_be_there(service, authorizer):
+    assert authorizer.decide(call(service), b"sk-foreign") is refusal.UNKNOWN
+    taking = Authorizer(service, enforces=True, wait_s=1.0, takes_imported=True)
+    assert isinstance(taking.decide(call(service), b"sk-foreign"), Wait)
+    assert taking.decide(call(service), TOKEN[:-1]) is refusal.UNKNOWN  # ours, and with a wrong checksum
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({"status": "disabled"}, refusal.DISABLED),
+        ({"status": "deleted"}, refusal.DELETED),
+        ({"status": "suspended"}, refusal.SUSPENDED),
+        ({"expires_at": 0}, refusal.EXPIRED),
+        ({"secrets": [{"number": 2, "expires_at": None}]}, refusal.REPLACED),
+        ({"networks": ["198.51.100.0/24"]}, refusal.WRONG_IP),
+    ],
+)
+def test_a_key_that_may_not_be_used_says_why(service, authorizer, terms, expected):
+    service.know(**terms)
+    one = call(service)
+    assert authorizer.decide(one, TOKEN) is expected
+    assert (one.key, one.outcome) == (ID, expected.outcome)
+
+
+def test_a_restricted_key_waits_for_the_body_and_is_held_to_what_it_is_for(service, authorizer):
+    service.know(routes=["/v1/chat"], models=["gpt-*"])
+    one = call(service, template="/v1/chat")
+    needs = authorizer.decide(one, TOKEN)
+    assert isinstance(needs, NeedsBody)
+    assert needs.needs_model
+    decided = []
+    for template, estimate in (
+        ("/v1/chat", CHAT),
+        ("/v1/files", CHAT),
+        (None, CHAT),
+        ("/v1/chat", Estimate(named=("o3",))),
+        ("/v1/chat", Estimate(unread=True)),
+    ):
+        decided.append(authorizer.decide(call(service, template=template, estimate=estimate), TOKEN))
+    assert decided == [None, refusal.WRONG_ROUTE, refusal.WRONG_ROUTE, refusal.WRONG_MODEL, refusal.UNREADABLE]
+
+
+def test_a_call_without_units_waits_in_the_queue_and_leaves_it(service, authorizer):
+    service.know(RPM)
+    one = call(service)
+    assert isinstance(authorizer.decide(one, TOKEN), Wait)
+    assert one.waiter is not None
+    assert service.woken
+    (pool,) = service.admission.key_cache.keys[ID].lease_pools
+    assert pool.waiting
+    authorizer.leave(one)
+    assert one.waiter is None
+    assert not pool.waiting
+    authorizer.leave(one)
+
+
+def test_past_the_word_of_the_key_service_nothing_is_admitted(service, authorizer):
+    service.know(RPM)
+    service.admission.authority_ns = service.now_ns
+    assert authorizer.decide(call(service), TOKEN) is refusal.UNAVAILABLE
+
+
+def test_where_nothing_is_enforced_nobody_is_refused_and_the_outcome_is_told(service):
+    watching = Authorizer(service, enforces=False, wait_s=1.0)
+    for token in (None, CONFLICT, b"x"):
+        one = call(service)
+        assert watching.decide(one, token) is None
+        assert (one.outcome, one.error) == ("unknown", None)
+    service.know(RPM, status="disabled", routes=["/v1/chat"])
+    one = call(service)
+    assert watching.decide(one, TOKEN) is None
+    assert (one.key, one.outcome) == (ID, "revoked")
+    assert watching.give_up(one) is watching.refuse_cap(one) is None
+
+
+def test_a_call_waits_for_long_only_while_the_key_service_answers(service, authorizer):
+    assert authorizer.waits_until_ns(0) == 5 * SECOND
+    service.admission.away = True
+    assert authorizer.waits_until_ns(0) == 1 * SECOND
+    assert authorizer.give_up(call(service)) is refusal.UNAVAILABLE
+
+
+def test_what_changed_meanwhile_holds_no_call_up(service, authorizer):
+    service.know()
+    service.admission.key_cache.expire(service.now_ns + SECOND)
+    assert authorizer.decide(call(service), TOKEN) is None
+    assert service.asked_again == [ID]
+    service.now_ns += 2 * SECOND
+    assert isinstance(authorizer.decide(call(service), TOKEN), Wait)
+
+
+def test_a_budget_waits_for_prices_before_it_decides(service, authorizer):
+    budget = RPM | {"name": "budget", "unit": "nanousd", "window_s": None, "period": "month", "amount": 10**9}
+    service.know(budget)
+    decision = authorizer.decide(call(service, template="/v1/chat", estimate=CHAT), TOKEN)
+    assert isinstance(decision, Wait)
+    assert service.woken
+    assert service.costing.find(None, "openai", "gpt-4o", 0) is None
+    assert service.admission.key_cache.keys[ID].needs_price
+
+
+def test_nothing_is_settled_of_a_call_that_reserved_nothing(service, authorizer):
+    one = call(service)
+    authorizer.settle(one)
+    assert one.reservation is None
