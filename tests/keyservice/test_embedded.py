@@ -7,7 +7,6 @@ import sys
 import tempfile
 import textwrap
 import time
-import warnings
 from pathlib import Path
 
 import psutil
@@ -58,13 +57,6 @@ def directory():
             os.kill(int(postmaster.read_text().split()[0]), signal.SIGQUIT)
 
 
-@pytest.fixture
-def handle_list(tmp_path):
-    with warnings.catch_warnings(action="ignore"):  # the package's, that XDG_RUNTIME_DIR is not set
-        from keygauge_keyservice.handle_list import HandleList  # noqa: PLC0415 - as above
-    return HandleList(tmp_path / "pids.json")
-
-
 def test_a_killed_process_does_not_keep_it_running(directory):
     _User(directory).kill()
     later = _User(directory)
@@ -80,21 +72,6 @@ def test_a_process_killed_while_others_use_it_does_not_keep_it_running(directory
     assert _runs(last.server_pid)  # one still uses it
     last.end()
     assert not _runs(last.server_pid)
-
-
-def test_a_number_that_another_process_got_since_is_not_in_the_list(handle_list):
-    handle_list.put([os.getpid(), os.getppid()])
-    assert handle_list.get_and_add(os.getpid()) == [os.getpid(), os.getppid()]
-    before_us_s = psutil.Process().create_time() - 3_600
-    os.utime(handle_list.path, (before_us_s, before_us_s))
-    assert os.getpid() not in handle_list.get_and_add(1)
-
-
-def test_a_process_that_nobody_waited_for_is_not_in_the_list(handle_list):
-    with subprocess.Popen(["true"]) as dead:
-        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
-        handle_list.put([dead.pid, os.getpid()])
-        assert handle_list.get_and_remove(os.getpid()) == [os.getpid()]
 
 
 def test_a_killed_postgresql_is_started_again(directory):

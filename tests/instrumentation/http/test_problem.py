@@ -1,0 +1,49 @@
+import json
+
+import pytest
+
+from keygauge.http import problem
+from keygauge.limits.refusal import Refusal
+
+
+def told(refusal, fields=(), **options):
+    answer = problem.answer(refusal, list(fields), **options)
+    return answer, dict(answer.headers), json.loads(answer.body)
+
+
+@pytest.mark.parametrize("code", problem._KINDS)
+def test_every_answer_is_a_problem_with_the_way_out(code):
+    answer, headers, document = told(Refusal("limited", code))
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert int(headers[b"content-length"]) == len(answer.body)
+    assert headers[b"cache-control"] == b"no-store"
+    assert (document["status"], document["code"]) == (answer.status, code)
+    assert document["message"] == f"{document['title']}. {document['detail']}"
+    assert (b"www-authenticate" in headers) == (answer.status == 401)
+    assert not {"limit", "limit_of", "retry_after_s"} & document.keys()
+
+
+def test_only_a_wrong_key_is_called_a_wrong_token():
+    assert b"error=" not in told(Refusal("unknown", "key_missing"))[1][b"www-authenticate"]
+    assert b'error="invalid_token"' in told(Refusal("unknown", "key_invalid"))[1][b"www-authenticate"]
+
+
+@pytest.mark.parametrize(("wait_s", "seconds"), [(0, 1), (0.2, 1), (1.2, 2), (60, 60), (60.5, 61), (90_000, 90_000)])
+def test_the_wait_is_in_whole_seconds_never_too_short_and_long_ones_are_no_retry(wait_s, seconds):
+    _, headers, document = told(Refusal("limited", "rate_limited", retry_after_s=wait_s))
+    assert (headers[b"retry-after"], document["retry_after_s"]) == (str(seconds).encode(), seconds)
+    assert (b"x-should-retry" in headers) == (seconds > 60)
+
+
+@pytest.mark.parametrize("whose", ["account", "plan", "key"])
+def test_a_limit_says_whose_it_is(whose):
+    _, _, document = told(Refusal("limited", "rate_limited", 'the "fast" one', whose=whose))
+    assert (document["limit"], document["limit_of"]) == ('the "fast" one', whose)
+    assert "fast" in document["detail"]
+
+
+def test_a_page_of_another_origin_may_read_it_and_the_limits_fields_stay():
+    field = (b"ratelimit", b'"rpm";r=0;t=5')
+    assert field in told(Refusal("limited", "rate_limited"), [field])[0].headers
+    assert not set(problem.CORS) & set(told(Refusal("limited", "rate_limited"))[0].headers)
+    assert set(problem.CORS) < set(told(Refusal("limited", "rate_limited"), is_cross_origin=True)[0].headers)

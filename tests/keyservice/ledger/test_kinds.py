@@ -1,0 +1,15 @@
+from keygauge_keyservice.ledger import kinds
+
+
+def test_kinds_add_up_by_quarter_and_day_and_nothing_is_written_where_there_are_none(connection, make_event):
+    kinds.write(connection, [make_event(), make_event(details={})])
+    assert connection.execute("SELECT count(*) AS rows FROM usage_kind").fetchone() == {"rows": 0}
+    events = [
+        make_event(details={"images": 2, "seconds": 0}),
+        make_event(60, details={"images": 1}),
+        make_event(3600, details={"images": 5}),
+    ]
+    for _ in range(2):
+        kinds.write(connection, events)
+    rows = connection.execute("SELECT length_s, kind, count FROM usage_kind ORDER BY length_s, count").fetchall()
+    assert [tuple(row.values()) for row in rows] == [(900, "images", 6), (900, "images", 10), (86_400, "images", 16)]

@@ -1,0 +1,34 @@
+from keygauge_keyservice.ledger.event import Refusal
+from keygauge_keyservice.ledger.plausible import Bounds
+
+
+def test_an_event_is_taken_up_to_its_bound_by_whatever_it_tells_most_of(make_event):
+    bounds = Bounds(event=100)
+    for told in (
+        {"input_tokens": 60, "output_tokens": 41},
+        {"input_tokens": 1, "output_tokens": 1, "cache_read_tokens": 101},
+        {"input_tokens": 1, "output_tokens": 1, "details": {"images": 101}},
+    ):
+        event = make_event(**{"cache_read_tokens": None, **told})
+        assert list(bounds.check([event])) == [Refusal.IMPLAUSIBLE_EVENT]
+    fits = make_event(input_tokens=60, output_tokens=40, details={"images": 100})
+    assert list(bounds.check([fits])) == [fits]
+    untold = make_event(input_tokens=None, output_tokens=None, cache_read_tokens=None)
+    assert list(bounds.check([untold])) == [untold]
+
+
+def test_a_batch_adds_up_to_no_more_than_its_bound_and_keeps_its_order(make_event):
+    bounds, counts = Bounds(event=100), [number * 37 % 121 for number in range(300)]
+    events = [make_event(input_tokens=count, output_tokens=0, cache_read_tokens=0) for count in counts]
+    first, *checked = bounds.check([Refusal.KEY_NOT_TOLD, *events])
+    assert first is Refusal.KEY_NOT_TOLD
+    left = bounds.batch
+    for event, entry in zip(events, checked, strict=True):
+        if event.input_tokens > bounds.event:
+            assert entry is Refusal.IMPLAUSIBLE_EVENT
+        elif event.input_tokens > left:
+            assert entry is Refusal.IMPLAUSIBLE_BATCH
+        else:
+            assert entry is event
+            left -= event.input_tokens
+    assert Refusal.IMPLAUSIBLE_BATCH in checked

@@ -1,0 +1,28 @@
+import pytest
+
+from keygauge_keyservice.pricing.public_models import find_model
+
+
+@pytest.mark.parametrize(
+    ("provider", "names"),
+    [
+        ("openai", ["gpt-4o", "GPT-4o", "openai/gpt-4o", "models/gpt-4o", "gpt-4o:online"]),
+        ("anthropic", ["claude-3-5-haiku-20241022", "anthropic/claude-3-5-haiku-20241022"]),
+        ("aws.bedrock", ["us.anthropic.claude-3-haiku-20240307-v1:0", "anthropic.claude-3-haiku-20240307-v1:0"]),
+        (None, ["gpt-4o", "publishers/google/models/gemini-2.5-pro", "google/gemini-2.5-pro"]),
+    ],
+)
+def test_a_model_is_found_by_whatever_name_hosts_give_it(provider, names):
+    assert {name: find_model(provider, name) is not None for name in names} == dict.fromkeys(names, True)
+
+
+def test_spellings_of_one_model_are_one_model():
+    spellings = (("openai", "gpt-4o"), (None, "gpt-4o"), ("x", "models/gpt-4o"), ("azure", "gpt-4o:online"))
+    found = {find_model(*asked).id for asked in spellings}
+    assert len(found) == 1
+
+
+def test_what_is_self_hosted_or_unheard_of_has_no_price():
+    assert find_model("ollama", "gpt-4o") is None
+    for name in ("", "no-such-model", "/", ":", "x" * 129, "gpt-4o" + "/" * 100, "us.us.us."):
+        assert find_model("openai", name) is None

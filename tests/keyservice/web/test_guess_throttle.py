@@ -1,0 +1,50 @@
+import pytest
+
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.web.guess_throttle import PER_WINDOW, WINDOW_S, GuessThrottle
+
+
+@pytest.fixture
+def clock():
+    return [100.0]
+
+
+@pytest.fixture
+def throttle(clock):
+    return GuessThrottle(clock=lambda: clock[0])
+
+
+def send(throttle, ip, times):
+    for _ in range(times):
+        throttle.admit(ip)
+        throttle.count(ip)
+
+
+def refused(throttle, ip):
+    with pytest.raises(Problem) as caught:
+        throttle.admit(ip)
+    assert caught.value.status == 429
+    return int(caught.value.headers["Retry-After"])
+
+
+def test_an_address_that_guesses_waits_until_the_window_ends_and_others_do_not(throttle, clock):
+    send(throttle, "192.0.2.1", PER_WINDOW)
+    clock[0] += 0.5
+    wait_s = refused(throttle, "192.0.2.1")
+    throttle.admit("192.0.2.2")
+    clock[0] += wait_s
+    send(throttle, "192.0.2.1", PER_WINDOW)
+    assert refused(throttle, "192.0.2.1") <= WINDOW_S + 1
+
+
+def test_credentials_that_exist_are_not_counted(throttle):
+    for _ in range(2 * PER_WINDOW):
+        throttle.admit("192.0.2.1")
+
+
+def test_all_addresses_of_one_network_and_all_that_hide_count_together(throttle):
+    for number in range(PER_WINDOW):
+        send(throttle, f"2001:db8::{number:x}", 1)
+        send(throttle, f"nonsense-{number}", 1)
+    assert refused(throttle, "2001:db8::ffff") > 0
+    assert refused(throttle, None) > 0
