@@ -1,0 +1,17 @@
+from keygauge_dashboards.grafana.annotations import annotation_list
+from keygauge_dashboards.grafana.panels import POSTGRESQL, PROMETHEUS
+from keygauge_dashboards.grafana.variables import ACCOUNTS
+
+
+def test_changes_are_marked_only_where_accounts_can_be_picked():
+    names = {of: [one["name"] for one in annotation_list("a=1", of_accounts=of)] for of in (True, False)}
+    assert names == {True: ["Deploys", "Keys and limits", "Pages"], False: ["Deploys", "Pages"]}
+
+
+def test_queries_are_of_the_picked_accounts_and_of_our_own_alerts():
+    deploys, changes, pages = annotation_list('source="keygauge"', of_accounts=True)
+    assert ACCOUNTS in changes["target"]["rawSql"]
+    assert "{accounts}" not in changes["target"]["rawSql"]
+    assert 'source="keygauge"' in pages["target"]["expr"]
+    assert [one["datasource"] for one in (deploys, changes, pages)] == [POSTGRESQL, POSTGRESQL, PROMETHEUS]
+    assert [one["enable"] for one in (deploys, changes, pages)] == [True, True, False]

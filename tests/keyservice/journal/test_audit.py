@@ -1,0 +1,47 @@
+import pytest
+
+from keygauge_keyservice import database
+from keygauge_keyservice.journal import audit
+
+
+@pytest.fixture
+def record(connection):
+    def record(action, *, account="a", subject="k1", actor="ann", **values):
+        audit.append(connection, account_id=account, actor=actor, action=action, subject=subject, **values)
+
+    return record
+
+
+def test_entries_come_newest_first_and_hold_what_changed(connection, record):
+    record("key.create", after={"name": "prod"})
+    record("key.rename", before={"name": "prod"}, after={"name": "live"})
+    renamed, made = audit.find_entries(connection, "a")
+    assert (made.action, made.before, made.after) == ("key.create", None, {"name": "prod"})
+    assert (renamed.before, renamed.after, renamed.actor, renamed.subject) == (
+        *({"name": "prod"}, {"name": "live"}, "ann", "k1"),
+    )
+
+
+def test_what_is_looked_for_narrows_the_list(connection, record):
+    for action in ("key.create", "key.delete", "keyring.x", "member.invite"):
+        record(action)
+    record("key.create", account="b", actor="bob", subject="k2")
+
+    def found(account=None, **chosen):
+        return [entry.action for entry in audit.find_entries(connection, account, **chosen)]
+
+    assert found(action="key") == ["key.create", "key.delete", "key.create"]
+    assert found("a", action="key.create") == found(actor="bob") == found(subject="k2") == ["key.create"]
+    (last, *_, first) = audit.find_entries(connection, None)
+    assert found(start=last.at) == ["key.create"]
+    assert len(found(end=last.at)) == 4
+    assert found(before_id=first.id) == []
+    assert len(found(limit=2)) == 2
+
+
+def test_all_entries_are_read_page_by_page_on_a_connection_for_each(database_url, record, monkeypatch):
+    monkeypatch.setattr(audit, "PAGE_MAX", 2)
+    for number in range(5):
+        record("key.create", subject=str(number))
+    entries = audit.read_all(lambda: database.connect(database_url), "a", action="key")
+    assert [entry.subject for entry in entries] == ["4", "3", "2", "1", "0"]
