@@ -126,19 +126,18 @@ async def test_no_call_fails_and_none_is_lost(service, guard, visit, version):
     assert "/v1/heartbeat" in between.changed
 
 
-def of_tomorrow(answer):
-    """Give the limits of keys a unit that replicas do not know."""
-    for entry in answer.get("keys", ()):
-        for limit in entry["limits"]:
-            limit["unit"] = "of_tomorrow"
-    return answer
+@pytest.mark.parametrize("unknown", [{"unit": "of_tomorrow"}, {"period": "of_tomorrow", "window_s": None}])
+async def test_a_limit_in_a_unit_or_period_of_tomorrow_harms_no_call(service, guard, visit, unknown):
+    def of_tomorrow(answer):
+        for entry in answer.get("keys", ()):
+            for limit in entry["limits"]:
+                limit.update(unknown)
+        return answer
 
-
-async def test_a_limit_in_a_unit_of_tomorrow_counts_calls_and_harms_none(service, guard, visit):
     service.app = between = OtherVersion(service.app, answer=of_tomorrow)
     service.down()
     service.up()
-    _, token = service.key({"name": "later", "unit": "token", "amount": 100, "window_s": 60})
+    _, token = service.key({"name": "later", "unit": "token", "amount": 100_000, "window_s": 60})
     app = guard(host())
     answers = [
         await visit(app, token, "/v1/chat/completions", method="POST", json={"model": "gpt-4o-mini"}) for _ in range(10)

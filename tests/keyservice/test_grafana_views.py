@@ -1,10 +1,13 @@
 import uuid
+from typing import get_args
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from keygauge_keyservice import database
+from keygauge_keyservice.limits.definitions import Period
+from keygauge_keyservice.limits.kinds import quota
 
 ROLE = "keygauge_grafana"
 FORBIDDEN = ("hash", "pepper", "email", "password", "actor", "created_by", "token_hash", "csrf")
@@ -74,6 +77,25 @@ def test_quota_counts_the_current_period_only(connection):
         ("day", None, 100, 42, True),
         ("old", None, 100, 0, True),
     ]
+
+
+@pytest.mark.parametrize("period", get_args(Period))
+def test_quota_knows_every_period(connection, period):
+    connection.execute("INSERT INTO plan (id, name) VALUES ('p', 'P')")
+    connection.execute("INSERT INTO account (id, name, plan_id) VALUES ('acc', 'A', 'p')")
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, name, unit, amount, period) VALUES ('p', 'q', 'request', 100, %s)", (period,)
+    )
+    with connection.transaction():  # one moment for all statements
+        now_s = connection.execute("SELECT extract(epoch FROM now())::float8 AS now_s").fetchone()["now_s"]
+        start_s = quota.start_s(int(now_s * 1_000_000), period)
+        connection.execute(
+            "INSERT INTO limit_state (id, account_id, head, cells) "
+            "SELECT id || ':acc', 'acc', %s, '{42}' FROM plan_limit",
+            (start_s,),
+        )
+        found = connection.execute("SELECT used, resets_at FROM grafana.quota").fetchone()
+    assert (found["used"], int(found["resets_at"].timestamp())) == (42, quota.end_s(start_s, period))
 
 
 def test_migration_works_for_a_user_who_may_not_create_roles(empty_database_url):

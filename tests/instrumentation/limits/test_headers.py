@@ -79,6 +79,11 @@ def test_concurrent_requests_have_no_window():
         (Limit("1:a", "tokens", "token", 2**53 - 1, None, "month"), {"q": 10**15 - 1, "qu": "tokens", "w": 2_592_000}),
         (Limit("1:a", 'a "name" \\ é', "request", 5, 60, None), {"q": 5, "w": 60}),
         (AT_ONCE, {"q": 5, "qu": "concurrent-requests"}),
+        (Limit("1:a", "hourly", "request", 5, None, "hour"), {"q": 5, "w": 3_600}),
+        (Limit("1:a", "weekly", "request", 5, None, "week"), {"q": 5, "w": 604_800}),
+        (Limit("1:a", "quarterly", "request", 5, None, "quarter"), {"q": 5, "w": 7_776_000}),
+        (Limit("1:a", "yearly", "request", 5, None, "year"), {"q": 5, "w": 31_536_000}),
+        (Limit("1:a", "later", "request", 5, None, "of_tomorrow"), {"q": 5}),
     ],
 )
 def test_fields_are_structured_whatever_the_limit(limit, policy):

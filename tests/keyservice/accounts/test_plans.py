@@ -69,6 +69,7 @@ def test_a_plan_of_the_same_id_leaves_the_first_as_it_was(connection, plan):
             "otpm=9:output_token:1m,output_default=2",
             Limit(name="otpm", unit="output_token", amount=9, window_s=60, output_default=2),
         ),
+        ("yearly=9:request:year", Limit(name="yearly", unit="request", amount=9, period="year")),
         ("tpd=9:token:day:key", Limit(name="tpd", unit="token", amount=9, period="day", subject="key")),
     ],
 )
@@ -92,7 +93,7 @@ def test_a_limit_is_read_from_a_command_line(text, limit):
         "cost=25,50:usd:month",
         "cost=1e3:usd:month",
         "cost=1_000:usd:month",
-        "rpm=1:token:year",
+        "rpm=1:token:decade",
         "parallel=3:concurrent:60s",
         "cost=3:nanousd",
         "cost=-3:usd:month",

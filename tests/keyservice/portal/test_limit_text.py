@@ -14,6 +14,8 @@ from keygauge_keyservice.portal import limit_text
         (Limit(name="x", unit="concurrent", amount=8), "8 concurrent requests"),
         (Limit(name="x", unit="request", amount=1, window_s=60), "1 request per minute"),
         (Limit(name="x", unit="token", amount=10**6, period="day"), "1,000,000 tokens per day"),
+        (Limit(name="x", unit="request", amount=9, period="hour"), "9 requests per clock hour"),
+        (Limit(name="x", unit="request", amount=9, period="quarter"), "9 requests per quarter"),
         (Limit(name="x", unit="nanousd", amount=20 * 10**9, period="month"), "$20.00 per month"),
         (
             Limit(name="x", unit="nanousd", amount=5 * 10**9, period="month", credit_nanousd=10**7),

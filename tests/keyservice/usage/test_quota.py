@@ -1,8 +1,10 @@
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 
 from keygauge_keyservice.ledger import backfill
+from keygauge_keyservice.limits.definitions import Period
 from keygauge_keyservice.limits.kinds import quota as budget
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.usage import quota
@@ -72,6 +74,15 @@ def test_a_budget_in_credits_tells_what_one_is_worth(connection, limit, noon):
     connection.execute("UPDATE plan_limit SET credit_nanousd = 10000000")
     [found] = quota.find_quotas(connection, "acme", now=noon)
     assert (found.unit, found.amount, found.credit_nanousd) == ("nanousd", 5 * 10**9, 10**7)
+
+
+@pytest.mark.parametrize("period", get_args(Period))
+def test_a_keys_budget_that_runs_out_is_found_whatever_its_period(connection, limit, noon, period):
+    start_s = budget.start_s(int(noon.timestamp()) * 1_000_000, period)
+    limit("near", "request", 100, period, subject="key", used=95, subject_id="acme-live", head=start_s)
+    limit("over", "request", 100, period, subject="key", used=95, subject_id="acme-live", head=start_s - 1)
+    (found,) = quota.find_near(connection, "acme", share=0.8, most=5, now=noon)
+    assert (found.name, found.used, found.resets_at.timestamp()) == ("near", 95, budget.end_s(start_s, period))
 
 
 def test_rates_are_no_budgets(connection, noon):

@@ -26,7 +26,15 @@ _CENT = 10_000_000  # nano-USD
 _MOST = 10**15 - 1  # the largest integer of a structured field (RFC 9651)
 _UP = SECOND - 1
 _QUOTA_UNITS = {**_TOKENS, "nanousd": "us-cents", "concurrent": "concurrent-requests"}  # else: requests
-_PERIOD_S = {"day": 86_400, "month": 2_592_000}  # a month is told as 30 days: the field has no calendar
+_DAY_S = 86_400
+_PERIOD_S = {  # the field has no calendar
+    "hour": 3_600,
+    "day": _DAY_S,
+    "week": 7 * _DAY_S,
+    "month": 30 * _DAY_S,
+    "quarter": 90 * _DAY_S,
+    "year": 365 * _DAY_S,
+}
 
 
 class Policy:
@@ -93,7 +101,8 @@ def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes
 def _item(limit: Limit) -> str:
     amount = min(limit.amount // _CENT if limit.unit == "nanousd" else limit.amount, _MOST)
     unit = f';qu="{_QUOTA_UNITS[limit.unit]}"' if limit.unit in _QUOTA_UNITS else ""
-    window = "" if limit.unit == "concurrent" else f";w={limit.window_s or _PERIOD_S[limit.period or 'day']}"
+    seconds = limit.window_s or _PERIOD_S.get(limit.period or "")
+    window = f";w={seconds}" if seconds else ""
     return f'"{_name(limit)}";q={amount}{unit}{window}'
 
 

@@ -11,14 +11,14 @@ from keygauge_keyservice.database import Connection
 Subject = Literal["account", "key"]
 CountedUnit = Literal["request", "token", "input_token", "output_token", "nanousd"]  # in windows and periods
 Unit = Literal[CountedUnit, "concurrent"]
-Period = Literal["day", "month"]
+Period = Literal["hour", "day", "week", "month", "quarter", "year"]
 WhenDown = Literal["closed", "safe"]
 WhenUnpriced = Literal["admit", "refuse"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """So many units in any window of seconds, or in each UTC day or month, or at once; by account or by key.
+    """So many units in any window of seconds, or in each calendar period of UTC, or at once; by account or by key.
 
     One of cost may be told in credits, so many nano-USD each; it is counted in nano-USD all the same.
     """

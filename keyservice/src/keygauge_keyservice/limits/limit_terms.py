@@ -127,7 +127,7 @@ class LimitList(Struct):
 
 
 def parse_limit(text: str) -> Limit:
-    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `1h`, `day` or `month`.
+    """Read `NAME=AMOUNT:UNIT[:WINDOW[:SUBJECT]][,OPTION…]`, where a window is `60s`, `1h`, or a period such as `month`.
 
     Money is `usd`, as in `$25.50:usd:month`, or `credit@USD` for credits of so many dollars each. Options are
     `smooth`, `dry_run`, `safe`, `route=/v1/chat`, `model=gpt-4o`, `output_default=500` and `when_unpriced=refuse`.

@@ -15,6 +15,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger import addresses
+from keygauge_keyservice.limits.definitions import Period
 from keygauge_keyservice.notices.channels import Kind
 from keygauge_keyservice.usage import quota
 from keygauge_keyservice.usage.quota import Quota
@@ -23,7 +24,14 @@ THRESHOLDS = tuple(round(100 * share) for share in reversed(QUOTA_SHARES))  # pe
 _EXPIRES_SOON = timedelta(days=EXPIRES_SOON_DAYS)
 _UNUSED = timedelta(days=UNUSED_DAYS)
 _RECENT = timedelta(days=2)  # of what happened: it is told within this time, or not at all
-_PERIODS = {"day": "today", "month": "this month"}
+PERIODS: dict[Period, str] = {
+    "hour": "this hour",
+    "day": "today",
+    "week": "this week",
+    "month": "this month",
+    "quarter": "this quarter",
+    "year": "this year",
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
         yield Found(
             "quota",
             f"quota:{one.name}:{one.key_id or ''}:{one.resets_at:%Y-%m-%dT%H}:{threshold}",
-            f"{threshold}% of the {unit} “{one.name}”{whose} used {_PERIODS[one.period]}",
+            f"{threshold}% of the {unit} “{one.name}”{whose} used {PERIODS[one.period]}",
             f"{text} The {unit} resets on {one.resets_at:%-d %b %Y, %H:%M} UTC.",
             is_silent=threshold != passed[0],
         )

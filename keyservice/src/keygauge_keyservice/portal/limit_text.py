@@ -8,6 +8,7 @@ from keygauge_keyservice.usage.live_rates import Rate
 from keygauge_keyservice.usage.quota import Quota
 
 SPANS_S = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+_PERIODS = {"hour": "clock hour"}  # not any hour, as a rate
 
 
 def describe(limit: Limit, *, is_own: bool = False) -> str:
@@ -28,6 +29,8 @@ def rate(limit: Limit) -> str:
     amount = f"{formatting.amount(limit.amount, limit.unit, limit.credit_nanousd)} {unit}".strip()
     if limit.amount == 1 and not limit.credit_nanousd:
         amount = amount.removesuffix("s")
-    window = limit.period or SPANS_S.get(limit.window_s or 0, f"{limit.window_s} seconds")
+    window = _PERIODS.get(limit.period or "", limit.period) or SPANS_S.get(
+        limit.window_s or 0, f"{limit.window_s} seconds"
+    )
     pace = "" if limit.unit == "concurrent" else f" per {window}"
     return f"{amount}{pace}{', per key' if limit.subject == 'key' else ''}"

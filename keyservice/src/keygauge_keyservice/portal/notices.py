@@ -15,12 +15,12 @@ from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger import addresses
 from keygauge_keyservice.ledger.addresses import NewAddresses
+from keygauge_keyservice.notices.detection import PERIODS
 from keygauge_keyservice.portal import formatting
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.quota import Quota
 from keygauge_keyservice.usage.usage import Part
 
-PERIODS = {"day": "today", "month": "this month"}
 _EXPIRES_SOON = timedelta(days=EXPIRES_SOON_DAYS)
 _UNUSED = timedelta(days=UNUSED_DAYS)
 _AGEING_MAX = 500  # keys that are looked at: those that expire first

@@ -1,14 +1,14 @@
-"""How much of its budgets an account has used in the current day or month."""
+"""How much of its budgets an account has used in the current period of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.limits.definitions import CountedUnit
+from keygauge_keyservice.limits.definitions import CountedUnit, Period
 from keygauge_keyservice.limits.kinds import quota
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import UsageSums
@@ -20,7 +20,7 @@ class Quota:
 
     name: str
     unit: CountedUnit
-    period: Literal["day", "month"]
+    period: Period
     key_id: str | None  # None: it counts the whole account
     amount: int
     used: int  # settled, reserved by calls under way, or burnt
@@ -61,7 +61,7 @@ FROM limit_state AS state
 JOIN account ON account.id = state.account_id
 JOIN plan_limit ON plan_limit.id = split_part(state.id, ':', 1)::bigint
     AND period IS NOT NULL AND subject = 'key' AND NOT dry_run AND amount > 0
-    AND cells[1] >= %(share)s * amount AND head = CASE period WHEN 'day' THEN %(day_s)s ELSE %(month_s)s END
+    AND cells[1] >= %(share)s * amount AND head = extract(epoch FROM date_trunc(period, %(now)s::timestamptz, 'UTC'))
 JOIN key ON key.id = split_part(state.id, ':', 2) AND key.account_id = state.account_id AND key.status <> 'deleted'
     AND (plan_limit.key_id = key.id OR plan_limit.plan_id = account.plan_id)
 WHERE state.account_id = %(account_id)s
@@ -97,15 +97,7 @@ def find_near(
 ) -> list[Quota]:
     """List budgets of single keys of which a share is used, the fullest first: so many at most."""
     now = now or datetime.now(UTC)
-    now_us = int(now.timestamp()) * 1_000_000
-    values = {
-        "account_id": account_id,
-        "now": now,
-        "share": share,
-        "most": most,
-        "day_s": quota.start_s(now_us, "day"),
-        "month_s": quota.start_s(now_us, "month"),
-    }
+    values = {"account_id": account_id, "now": now, "share": share, "most": most}
     found = _quotas(connection, account_id, connection.execute(_NEAR, values).fetchall(), now)
     return [one for one in found if one.used >= share * one.amount]
 

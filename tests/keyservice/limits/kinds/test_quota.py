@@ -1,16 +1,25 @@
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keygauge_keyservice.limits.definitions import Period
 from keygauge_keyservice.limits.grant import Counter
 from keygauge_keyservice.limits.kinds import quota
 
 NEW = Counter(0, (0,))
 
 moments = st.datetimes(datetime(1999, 1, 1), datetime(2101, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))  # noqa: DTZ001 - Hypothesis wants naive bounds
-periods = st.sampled_from(["day", "month"])
+periods = st.sampled_from(get_args(Period))
+STARTS = {
+    "day": lambda _: True,
+    "week": lambda date: date.isoweekday() == 1,
+    "month": lambda date: date.day == 1,
+    "quarter": lambda date: date.day == 1 and date.month in {1, 4, 7, 10},
+    "year": lambda date: (date.month, date.day) == (1, 1),
+}  # whether a period starts on a date
 
 
 def micros(moment):
@@ -22,8 +31,38 @@ def test_every_moment_lies_in_its_period(moment, period):
     start = datetime.fromtimestamp(quota.start_s(micros(moment), period), UTC)
     end = datetime.fromtimestamp(quota.end_s(int(start.timestamp()), period), UTC)
     assert start <= moment < end
-    assert (start.hour, start.minute, start.second) == (0, 0, 0) == (end.hour, end.minute, end.second)
-    assert end - start == timedelta(days=1) if period == "day" else start.day == end.day == 1
+    assert (start, end) == reference(moment, period)
+
+
+def reference(moment, period):
+    """Look through the calendar, one day after the other."""
+    if period == "hour":
+        start = moment.replace(minute=0, second=0, microsecond=0)
+        return start, start + timedelta(hours=1)
+    start = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    while not STARTS[period](start):
+        start -= timedelta(days=1)
+    end = start + timedelta(days=1)
+    while not STARTS[period](end):
+        end += timedelta(days=1)
+    return start, end
+
+
+@pytest.mark.parametrize(
+    ("period", "start", "end"),
+    [
+        ("hour", "2028-02-29 23", "2028-03-01 00"),
+        ("day", "2028-02-29 00", "2028-03-01 00"),
+        ("week", "2028-02-28 00", "2028-03-06 00"),
+        ("month", "2028-02-01 00", "2028-03-01 00"),
+        ("quarter", "2028-01-01 00", "2028-04-01 00"),
+        ("year", "2028-01-01 00", "2029-01-01 00"),
+    ],
+)
+def test_periods_hold_a_leap_day(period, start, end):
+    start_s = quota.start_s(micros(datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC)), period)
+    found = (datetime.fromtimestamp(second, UTC) for second in (start_s, quota.end_s(start_s, period)))
+    assert [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in found] == [f"{start}:00:00", f"{end}:00:00"]
 
 
 @given(

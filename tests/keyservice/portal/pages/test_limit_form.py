@@ -36,10 +36,10 @@ def test_limits_are_kept_and_shown(connection, customer, signed_in, post):
 
 
 def test_input_and_output_are_limited_apart(connection, customer, signed_in, post):
-    assert post(("900", "input_token", "60"), ("50", "output_token", "month")).status_code == 303
+    assert post(("900", "input_token", "60"), ("50", "output_token", "quarter")).status_code == 303
     assert kept(connection, customer) == [
         ("key_input_tokens_per_minute", 900, "input_token", 60),
-        ("key_output_tokens_per_month", 50, "output_token", "month"),
+        ("key_output_tokens_per_quarter", 50, "output_token", "quarter"),
     ]
     page = signed_in.get(f"/keys/{customer.key.id}").text
     assert '<option value="output_token" selected>output tokens</option>' in page

@@ -23,7 +23,18 @@ _UNITS = {
     "nanousd": "US dollars",
     "concurrent": "concurrent requests",
 }
-_PERS = {"1": "second", "60": "minute", "3600": "hour", "86400": "24 hours", "day": "day (UTC)", "month": "month (UTC)"}
+_PERS = {
+    "1": "second",
+    "60": "minute",
+    "3600": "hour",
+    "86400": "24 hours",
+    "hour": "clock hour (UTC)",
+    "day": "day (UTC)",
+    "week": "week (UTC)",
+    "month": "month (UTC)",
+    "quarter": "quarter (UTC)",
+    "year": "year (UTC)",
+}
 _KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
 
 

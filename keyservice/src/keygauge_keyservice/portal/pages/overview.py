@@ -14,11 +14,11 @@ from keygauge_keyservice.accounts import accounts, dismissals, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.notices.detection import PERIODS
 from keygauge_keyservice.portal import auth, date_range, formatting, limit_text, notices, reader
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.portal.notices import PERIODS
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.quota import Quota
