@@ -1,0 +1,57 @@
+from collections import Counter
+
+import pytest
+from scripted import scripted
+
+from keygauge.settings import Settings
+from keygauge.spool.adopter import _CLAIM_S, Adopter
+from keygauge.spool.spool import Ownership, Spool
+
+PAUSE_S = 30.0
+
+
+@pytest.fixture
+def adopt(tmp_path):
+    """`adopt(spools, *answers)` leaves spools of dead processes and looks once: pause, what was sent, what is left."""
+
+    def adopt(spools, *answers):
+        with scripted(*answers) as service:
+            settings = Settings(service_url=service.url, service_token="t" * 20, spool_dir=tmp_path)
+            own = Spool(tmp_path, settings.service_address, most_bytes=10_000, on_drop=print)
+            for name, count in spools.items():
+                dead = Ownership.create(tmp_path, name, settings.service_address)
+                (tmp_path / f"{name}.{0:016d}.ndjson").write_bytes(b"[1,1]\n" * count)
+                dead.release()
+            adopter = Adopter(
+                settings, own, interval_s=PAUSE_S, epoch=lambda: None, on_drop=Counter().update, on_fault=print
+            )
+            pause_s = adopter.adopt()
+            adopter._sender.close()
+            own.close(empty=True)
+        left = sorted({path.name.partition(".")[0] for path in tmp_path.glob("*.ndjson")})
+        return pause_s, [path for path, _ in service.asked], left
+
+    return adopt
+
+
+def taken(up_to):
+    return 200, {"next": up_to, "refused": []}
+
+
+def test_spools_of_dead_processes_are_sent_and_deleted(adopt):
+    pause_s, asked, left = adopt({"aa": 3, "bb": 3}, taken(3))
+    assert pause_s == PAUSE_S
+    assert [path.partition("&")[0] for path in sorted(asked)] == ["/v1/events?spool=aa", "/v1/events?spool=bb"]
+    assert left == []
+
+
+def test_one_that_cannot_be_sent_waits_and_keeps_no_other_waiting(adopt, caplog):
+    pause_s, asked, left = adopt({"aa": 3, "bb": 3}, (503, {}), taken(3))
+    assert (pause_s, len(asked), len(left)) == (PAUSE_S, 2, 1)
+    assert "waits on disk" in caplog.text
+
+
+def test_one_that_another_process_still_may_send_is_tried_again_soon(adopt, caplog):
+    pause_s, _, left = adopt({"aa": 3}, (409, {"code": "claimed"}))
+    assert (pause_s, left) == (_CLAIM_S, ["aa"])
+    assert "waits on disk" not in caplog.text

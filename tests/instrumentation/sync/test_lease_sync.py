@@ -1,0 +1,108 @@
+"""What a heartbeat asks for and gives back, with a clock that is set and answers that are written by hand."""
+
+import pytest
+
+from keygauge.clock import SECOND
+from keygauge.limits.admission import Admission, Short
+from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.limit import Limit
+from keygauge.sync.lease_sync import LeaseSync, _start
+
+
+class Process:
+    def __init__(self, pool):
+        self.now_ns, self.woken, self.pool, self.number = 100 * SECOND, 0, pool, 0
+        self.admission = Admission(wake=self.wake, clock=lambda: self.now_ns)
+        self.admission.authority_ns = 1000 * self.now_ns
+        self.sync = LeaseSync(self.admission, clock="c")
+
+    def wake(self):
+        self.woken += 1
+
+    def take(self, units=1):
+        return self.admission.reserve([(self.pool, units)], self.now_ns)
+
+    def grant(self, asked, units, **parts):
+        self.number += 1
+        grant = {"limit": "1:a", "lease": str(self.number), "units": units, "start_us": 0, "wait_us": 0}
+        grant |= {"left_ms": 3000, "exact": False, "small": False, "remaining": 9, "reset_ms": 60_000, "retry_ms": 0}
+        answer = {"grants": [grant | parts], "denials": [], "held": [], "wanted": []}
+        self.answer(asked, answer)
+
+    def answer(self, asked, answer):
+        with self.admission.lock:
+            self.sync.take({"replicas": 1, "t_max_ms": 10_000, "more": False} | answer, asked)
+
+
+@pytest.fixture
+def process():
+    return Process(LeasePool(Limit("1:a", "rpm", "request", 600, 60, None)))
+
+
+def test_calls_that_wait_are_asked_for_and_woken_by_a_grant(process):
+    short = process.take()
+    assert isinstance(short, Short)
+    message, asked = process.sync.offer()
+    (wanted,) = message["acquire"]
+    assert (wanted["limit"], wanted["waiting"]) == ("1:a", 1)
+    assert message["clock"] == {"name": "c", "us": process.now_ns // 1000}
+    assert (message["return"], "hold" in message) == ([], False)
+    process.grant(asked, 5)
+    assert short.wait.woken.done()
+    assert process.pool.available(process.now_ns) == 5
+
+
+def test_nothing_is_asked_for_where_nothing_is_needed(process):
+    message, asked = process.sync.offer()
+    assert message["acquire"] == message["return"] == []
+    assert (asked.waiting, asked.slots, asked.returns) == ({}, {}, [])
+    assert process.sync.turn_ns() is None
+    assert not process.sync.owes()
+
+
+def test_what_was_not_answered_is_asked_for_and_given_back_again(process):
+    process.take()
+    process.grant(process.sync.offer()[1], 5)
+    message, asked = process.sync.offer(stopping=True)
+    (back,) = message["return"]
+    assert back["unspent"] == 5
+    with process.admission.lock:
+        process.sync.give_up(asked)
+    assert process.sync.owes()
+    assert process.sync.offer(stopping=True)[0]["return"] == [back]
+    assert not process.sync.owes()
+
+
+def test_a_lease_that_is_over_goes_back_once_with_what_was_not_spent(process):
+    process.take()
+    process.grant(process.sync.offer()[1], 5)
+    assert process.now_ns < process.sync.turn_ns() < process.now_ns + 3 * SECOND
+    process.now_ns += 4 * SECOND
+    assert [(back["lease"], back["unspent"]) for back in process.sync.offer()[0]["return"]] == [("1", 5)]
+    assert process.sync.offer()[0]["return"] == []
+    assert process.pool.available(process.now_ns) == 0
+
+
+def test_times_left_count_from_before_the_offer_was_sent(process):
+    process.take()
+    _, asked = process.sync.offer()
+    process.now_ns += 2 * SECOND  # the answer took so long
+    process.grant(asked, 5)
+    (lease,) = process.pool.leases
+    assert lease.deadline_ns == asked.sent_ns + 3 * SECOND
+
+
+def test_a_denied_limit_refuses_until_units_come_free(process):
+    process.take()
+    _, asked = process.sync.offer()
+    denial = {"limit": "1:a", "retry_ms": 30_000, "remaining": 0, "reset_ms": 30_000, "small": False, "replicas": 1}
+    process.answer(asked, {"grants": [], "denials": [denial]})
+    assert process.take().code == "rate_limited"
+
+
+def test_a_grant_is_never_spent_sooner_than_the_service_thinks():
+    sent_ns, now_ns = 100 * SECOND, 103 * SECOND
+    assert _start({"start_us": 0}, now_ns, sent_ns) == 0
+    assert _start({"start_us": 500_000, "wait_us": 0}, now_ns, sent_ns) == now_ns + SECOND // 2
+    assert _start({"start_us": 0, "wait_us": 5_000_000}, now_ns, sent_ns) == 105 * SECOND
+    assert _start({"start_us": 500_000, "wait_us": 1_000_000}, now_ns, sent_ns) == now_ns + SECOND // 2

@@ -1,0 +1,52 @@
+import msgspec
+import pytest
+
+from keygauge.protocol import Heartbeat
+from keygauge_keyservice.limits import replicas
+
+HEAD = {"service": "api", "host": "h", "version": "1", "mode": "enforce"}
+
+
+@pytest.fixture
+def see(connection):
+    def see(*numbers, **parts):
+        heartbeats = [msgspec.convert(HEAD | {"replica": f"{one:032x}"} | parts, Heartbeat) for one in numbers]
+        return replicas.see(connection, heartbeats)
+
+    return see
+
+
+@pytest.fixture
+def use(connection):
+    connection.execute("INSERT INTO plan (id, name) VALUES ('p', 'P')")
+    connection.execute("INSERT INTO account (id, name, plan_id) VALUES ('a', 'A', 'p')")
+    for limit in ("1:a", "2:a"):
+        connection.execute("INSERT INTO limit_state (id, account_id) VALUES (%s, 'a')", (limit,))
+    return lambda *pairs: replicas.use(connection, pairs)
+
+
+def test_those_are_alive_that_were_seen_a_moment_ago(connection, see):
+    assert see(1) == 1
+    assert see(2, 3) == 3
+    assert see(2) == 3
+    connection.execute("UPDATE replica SET seen_at = seen_at - interval '6 seconds' WHERE id = %s", (f"{1:032x}",))
+    assert see(2) == 2
+
+
+def test_those_that_ended_are_forgotten_when_another_starts(connection, see):
+    see(1, 2)
+    connection.execute("UPDATE replica SET seen_at = seen_at - interval '2 days' WHERE id = %s", (f"{1:032x}",))
+    see(2, cursor=5)
+    assert connection.execute("SELECT count(*) AS n FROM replica").fetchone()["n"] == 2
+    see(3)
+    assert connection.execute("SELECT count(*) AS n FROM replica").fetchone()["n"] == 2
+
+
+def test_others_that_use_a_limit_are_counted_of_each_limit(connection, use):
+    assert use() == {}
+    assert use(("r1", "1:a")) == {}
+    assert use(("r2", "1:a"), ("r2", "2:a")) == {"1:a": 1}
+    assert use(("r1", "1:a"), ("r1", "2:a")) == {"1:a": 1, "2:a": 1}
+    assert use(("r3", "1:a"), ("r4", "1:a")) == {"1:a": 2}
+    connection.execute("UPDATE limit_replica SET seen_at = seen_at - interval '41 seconds'")
+    assert use(("r1", "1:a")) == {}
