@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from threading import Thread
 
 import httpx
@@ -15,6 +16,8 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.ledger import aside, ingest
+from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)
@@ -85,6 +88,14 @@ class Installation:
         """Count the ledger's events; None while there is no database."""
         with self.connect() as connection:
             return connection.execute("SELECT count(*) AS events FROM event").fetchone()["events"]
+
+    def retake(self):
+        """Do the key service's job of each minute for events that were set aside."""
+        with self.connect() as connection:
+            if ids := aside.find_told(connection):
+                book = price_book.load()
+                book.refresh(connection)
+                ingest.retake(connection, ids, book, now=datetime.now(UTC))
 
     def call(self, token):
         """Make a call of the metered app and return the answer's status."""
