@@ -1,0 +1,88 @@
+"""One process's heartbeats to a key service that answers by hand; no thread beats."""
+
+import json
+
+import pytest
+from scripted import scripted
+
+from keygauge.settings import Settings
+from keygauge.sync.heartbeat import Heartbeat
+
+QUIET = {"found": [], "unknown": [], "keys": [], "plans": [], "held": [], "grants": [], "denials": [], "wanted": []}
+ANSWER = QUIET | {"cursor": 7, "epoch": "e", "more": False, "afresh": False, "t_max_ms": 10_000, "replicas": 1}
+DIGEST = b"\1" * 32
+
+
+@pytest.fixture
+def beat(tmp_path):
+    """`beat(*answers, look_up=…)` beats once for each answer: the heartbeat, what was asked, which were answered."""
+
+    def beat(*answers, prepare=lambda heartbeat: None):
+        with scripted(*answers) as service:
+            settings = Settings(service_url=service.url, service_token="t" * 20, spool_dir=tmp_path, host="h")
+            heartbeat = Heartbeat(settings, on_fault=print)
+            prepare(heartbeat)
+            answered = [heartbeat._heartbeat(stopping=False) for _ in answers]
+            heartbeat._client.close()
+        return heartbeat, [json.loads(body) for _, body in service.asked], answered
+
+    return beat
+
+
+def test_what_was_learned_is_where_the_next_heartbeat_goes_on(beat):
+    heartbeat, (first, second), answered = beat((200, ANSWER), (200, ANSWER | {"cursor": 9}))
+    assert (first["cursor"], first["epoch"], first["host"]) == (None, None, "h")
+    assert (second["cursor"], second["epoch"], second["replica"]) == (7, "e", first["replica"])
+    assert answered == [True, True]
+    assert not heartbeat.admission.away
+
+
+def test_a_key_that_is_asked_for_is_known_or_known_not_to_be(beat):
+    waiting = []
+
+    def ask(heartbeat):
+        waiting.extend(heartbeat.look_up(DIGEST, "k1", "192.0.2.1") for _ in range(2))
+
+    heartbeat, (asked,), _ = beat((200, ANSWER | {"unknown": [DIGEST.hex()]}), prepare=ask)
+    assert asked["look_up"] == [{"key": "k1", "digest": DIGEST.hex()}]
+    assert waiting[0] is waiting[1]
+    assert waiting[0].result(timeout=0) is True
+    assert heartbeat.admission.key_cache.is_unknown(DIGEST, heartbeat.admission.clock())
+    known, _, _ = beat((200, ANSWER | {"found": [{"digest": DIGEST.hex(), "key": "k1", "secret": 3}]}), prepare=ask)
+    assert known.admission.key_cache.credentials[DIGEST] == ("k1", 3)
+
+
+def test_a_key_service_that_is_away_is_complained_of_once_and_all_that_wait_are_told(beat, caplog):
+    waiting = []
+
+    def ask(heartbeat):
+        waiting.append(heartbeat.look_up(DIGEST, "k1", None))
+
+    heartbeat, _, answered = beat((503, {}), (503, {}), (200, ANSWER), prepare=ask)
+    assert answered == [False, False, True]
+    assert waiting[0].result(timeout=0) is False
+    assert [record.message.partition(",")[0] for record in caplog.records] == [
+        "The key service is away",
+        "The key service answers again",
+    ]
+    assert not heartbeat.admission.away
+
+
+def test_an_answer_that_makes_no_sense_ends_no_heartbeat(beat, caplog):
+    heartbeat, asked, answered = beat((200, {"cursor": 1}), (200, ANSWER))
+    assert answered == [False, True]
+    assert (asked[1]["cursor"], heartbeat.epoch) == (None, "e")
+    assert "beat failed" in caplog.text
+
+
+def test_after_a_restore_every_key_is_asked_for_again(beat):
+    def know(heartbeat):
+        entry = {"id": "k1", "account": "a", "plan": "p", "status": "active", "expires_at": None, "limits": []}
+        entry |= {"secrets": [{"number": 1, "expires_at": None}]}
+        heartbeat.admission.key_cache.put([entry], wanted=frozenset(["k1"]))
+        heartbeat.admission.key_cache.learn(DIGEST, "k1", 1)
+
+    heartbeat, _, _ = beat((200, ANSWER | {"afresh": True}), prepare=know)
+    cache = heartbeat.admission.key_cache
+    assert cache.keys == {}
+    assert cache.recall(DIGEST, heartbeat.admission.clock()) is not None
