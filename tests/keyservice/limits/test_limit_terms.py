@@ -59,7 +59,7 @@ def test_a_limit_is_read_as_people_write_it(text, limit):
         ("rpm=60:request", "window_s"),
         ("rpm=60:request:60", "window_s"),
         ("rpm=60:request:2d", "window_s"),
-        ("rpm=60:request:year", "period"),
+        ("rpm=60:request:decade", "period"),
         ("rpm=60:request:60s:team", "subject"),
         ("rpm=60:request:60s:key:x", "limit"),
         ("slots=5:concurrent:60s", "unit"),
