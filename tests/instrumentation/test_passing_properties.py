@@ -52,6 +52,8 @@ def check_reading(call, headers, chunks):
         return
     reader.feed(body)
     usage, model, provider, status, missing = reader.close(complete=True)
+    if missing == "undecodable":
+        return  # how much is read before it breaks depends on the chunks
     assert (call.model, call.provider) == (model, provider)
     is_estimated = call.stream is not None and call.usage_status == "estimated" and status in {"none", "partial"}
     assert is_estimated or (call.usage, call.usage_status) == (usage, status)
