@@ -108,11 +108,12 @@ class Cluster:
             "KEYGAUGE_ADMIN_TOKEN": "test-admin-token-0123456789",
             "KEYGAUGE_PEPPER": PEPPER,
         }
-        self.service = subprocess.Popen(
-            [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(self.port), "--workers", "2"],
-            env=os.environ | environment,
-            stderr=subprocess.DEVNULL,
-        )
+        with (self.directory / "key-service.log").open("a") as log:
+            self.service = subprocess.Popen(
+                [sys.executable, "-m", "keygauge.cli", "serve", "--port", str(self.port), "--workers", "2"],
+                env=os.environ | environment,
+                stderr=log,
+            )
         deadline = time.monotonic() + 150
         while time.monotonic() < deadline:
             try:
@@ -189,6 +190,7 @@ class Cluster:
     def wait_for(self, admissions, timeout_s=150):
         deadline = time.monotonic() + timeout_s
         while len(self.admitted()) < admissions:
+            assert self.service.poll() is None, (self.directory / "key-service.log").read_text()
             assert time.monotonic() < deadline, f"no {admissions} calls were admitted within {timeout_s} s"
             time.sleep(0.1)
 

@@ -67,6 +67,7 @@ class Supervisor:
         self._on_turn = on_turn
         self._children: list[_Child] = []
         self._start_at: list[tuple[float, Group]] = []
+        self._gives_up = False  # a worker ended by itself before it was ready: the next would too
         self._received: list[int] = []
 
     def run(self) -> None:
@@ -84,7 +85,7 @@ class Supervisor:
             if not was_ready and self._children and all(child.is_ready for child in self._children):
                 was_ready = True
                 self._on_ready()
-            if not was_ready and self._start_at:
+            if not was_ready and self._gives_up:
                 self._end()
                 raise StartError("a worker did not start: see above")
             if signal.SIGHUP in self._received:
@@ -105,7 +106,7 @@ class Supervisor:
         descriptors = tuple(listener.fileno() for listener in group.listeners)
         assignment = Assignment(group.role, descriptors, theirs.fileno(), group.threads, group.pages)
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", _WORKER, assignment.write()],
+            [sys.executable, "-X", "faulthandler", "-m", _WORKER, assignment.write()],  # a crash tells where it was
             env=dict(self._environ),
             pass_fds=(*descriptors, theirs.fileno()),
         )
@@ -138,6 +139,7 @@ class Supervisor:
         if child.kill_at is not None:
             return
         _log.error("worker %s (%d) ended with %d", child.group.role, child.process.pid, status)
+        self._gives_up = not child.is_ready and status > 0  # below 0 it is a signal's
         if not child.replaces:  # else those whom it was to replace go on
             self._start_at.append((time.monotonic() + (0.0 if child.is_ready else _AGAIN_S), child.group))
 
