@@ -1,11 +1,14 @@
 """Documents and queries are read as the types that describe them; every error is told at once, by its field."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import pytest
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, field
 
+from keygauge_keyservice import reading
 from keygauge_keyservice.errors import FieldError, Problem
 from keygauge_keyservice.field_types import Name, NumberCursor, Slug, Text, Time
 from keygauge_keyservice.reading import attempt, given, read, read_query
@@ -126,3 +129,53 @@ def test_a_cursor_of_numbers_is_one():
     for text in ("x", "-1", "9" * 20, "\u0663"):
         with pytest.raises(Problem):
             read_query(Query, {"after": text})
+
+
+TOGETHER = """
+import sys, threading
+from keygauge.protocol import Heartbeat
+from keygauge_keyservice import reading
+
+sys.setswitchinterval(1e-6)  # so that they meet in the middle
+body = (
+    b'{"replica": "0123456789abcdef0123456789abcdef", "service": "s", "host": "h", "version": "1", "mode": "enforce",'
+    b'"acquire": [{"limit": "1:a", "units": 1, "waiting": 1}], "return": [{"lease": "1", "unspent": 1}],'
+    b'"prices": {"state": null, "want": []}}'
+)
+barrier = threading.Barrier(8)
+
+
+def read():
+    barrier.wait()
+    reading.decoder(Heartbeat).decode(body)
+
+
+threads = [threading.Thread(target=read) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_threads_that_meet_a_type_together_do_not_crash():
+    """Without a lock three of four processes crashed."""
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", TOGETHER], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+class Point(Struct):
+    x: int
+    y: int = 0
+
+
+def test_objects_and_json_are_read_as_a_type():
+    class Place:
+        x, y = 3, 4
+
+    assert reading.convert(Place(), Point) == Point(3, 4)
+    assert reading.convert([{"x": 1}], list[Point]) == [Point(1)]
+    assert reading.decoder(Point).decode(b'{"x": 2}') == Point(2)
+    with pytest.raises(ValidationError):
+        reading.decoder(Point).decode(b'{"x": "two"}')

@@ -12,7 +12,8 @@ from keygauge_keyservice.database import Connect
 _FRESH_S = 2.0  # how long a revoked token may go on
 _KEPT_MAX = 10_000  # tokens of accounts
 
-_READ = f"/* tokens.read */ SELECT hash, {COLUMNS} FROM token WHERE revoked_at IS NULL AND kind <> 'account'"  # noqa: S608
+_READ = f"""/* tokens.read */ SELECT hash, {COLUMNS} FROM token
+WHERE revoked_at IS NULL AND kind <> 'account'"""  # noqa: S608 - columns
 _FIND = f"/* tokens.find */ SELECT {COLUMNS} FROM token WHERE hash = %s AND revoked_at IS NULL"  # noqa: S608 - columns
 _USE = """/* tokens.use */ UPDATE token SET last_used_at = clock_timestamp() WHERE id = ANY(%s)
 AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute')"""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias, cast, get_args
 from flask import Blueprint, Response
 from msgspec import Meta, Struct, field, structs
 
-from keygauge_keyservice import struct_types
+from keygauge_keyservice import reading
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.api.selection import CallSelection
@@ -206,7 +206,7 @@ def group_names(group_by: Sequence[Grouping], told: usage.Point | usage.Part) ->
 
 def figures(sums: DetailedSums) -> dict[str, Any]:
     """Tell sums and what follows from them."""
-    return structs.asdict(struct_types.convert(sums, Figures))
+    return structs.asdict(reading.convert(sums, Figures))
 
 
 def _csv(points: list[usage.Point], bucket: str, group_by: Sequence[Grouping]) -> Response:

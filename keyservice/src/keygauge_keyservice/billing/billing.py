@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from keygauge_keyservice import struct_types
+from keygauge_keyservice import reading
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import forecast, late_usage, plan_fee
 from keygauge_keyservice.billing.late_usage import LateUsage
@@ -196,7 +196,7 @@ def _json(lines: Sequence[Line]) -> str:
 
 
 def _invoice(row: dict[str, Any]) -> Invoice:
-    return Invoice(**row | {"lines": struct_types.convert(row["lines"], list[Line])})
+    return Invoice(**row | {"lines": reading.convert(row["lines"], list[Line])})
 
 
 def list_invoices(

@@ -11,6 +11,7 @@ import msgspec
 from flask import Response, request
 from psycopg.types.json import Jsonb
 
+from keygauge_keyservice import reading
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.web.bearer_auth import own_account
@@ -83,7 +84,7 @@ def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Response 
 def _keep(connection: Connection, name: bytes, answer: Response) -> None:
     kept = None
     if answer.data:
-        body = msgspec.json.decode(answer.data, type=dict[str, Any])
+        body = reading.decoder(dict[str, Any]).decode(answer.data)
         kept = Jsonb({field: None if field in _SECRETS else value for field, value in body.items()})
     connection.execute(
         "/* idempotency.keep */ UPDATE idempotency SET status = %s, body = %s WHERE hash = %s",

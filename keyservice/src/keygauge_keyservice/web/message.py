@@ -9,7 +9,7 @@ import msgspec
 from flask import Response, request
 from msgspec import Struct
 
-from keygauge_keyservice import reading, struct_types
+from keygauge_keyservice import reading
 from keygauge_keyservice.errors import FieldError, Problem
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ def query(kind: type[_S]) -> _S:
 
 def answer(kind: type[Struct], content: object, status: int = 200) -> Response:
     """Answer with a `kind` made of the attributes or items of `content`."""
-    told = msgspec.json.encode(struct_types.convert(content, kind))
+    told = msgspec.json.encode(reading.convert(content, kind))
     return Response(told, status, content_type="application/json")
 
 
@@ -63,7 +63,7 @@ def decode(kind: type[_T], body: bytes, *, code: str) -> _T:
         Problem: 422 with this code.
     """
     try:
-        return struct_types.decoder(kind).decode(body)
+        return reading.decoder(kind).decode(body)
     except msgspec.ValidationError as error:
         place = _place(str(error))
         field = (place and place[1]) or "body"
