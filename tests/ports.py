@@ -2,7 +2,7 @@
 
 import atexit
 
-from keygauge_demo import port
+from keygauge_demo.stack import port
 
 _held = []
 

@@ -1,4 +1,4 @@
-"""Zero code fails closed: where `opentelemetry-instrument` does not bring KeyGauge up, nothing is served.
+"""Zero code fails closed: if `opentelemetry-instrument` does not start KeyGauge, nothing is served.
 
 OpenTelemetry logs what goes wrong in its set-up (an exporter that is not installed, another instrumentation that fails)
 and serves all the same, without what it had not loaded by then. `keygauge.pth` imports this module at the interpreter's
@@ -26,7 +26,7 @@ _NEVER_BY_DEFAULT = {"console", "prometheus"}  # exporters that no distro choose
 _NO_EXPORTER = """KeyGauge: no OpenTelemetry exporter is installed, so {signals} are not exported. To export them:
 pip install 'opentelemetry-distro[otlp]'; to leave this line out: {variables}
 """
-_WAY_OUT = """To mend it, do one of these:
+_WAY_OUT = """To fix this, do one of the following:
 - install the exporters that OpenTelemetry is told to use: pip install 'opentelemetry-distro[otlp]'
 - use none: OTEL_TRACES_EXPORTER=none OTEL_METRICS_EXPORTER=none OTEL_LOGS_EXPORTER=none
 - add the middleware in code, and set OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=keygauge
@@ -78,7 +78,7 @@ def _closing(initialize: Callable[..., None]) -> Callable[..., None]:
             _refuse(error)
         instrumentor: Any = sys.modules.get("keygauge.instrumentor")
         if instrumentor is None or not instrumentor.KeyGaugeInstrumentor.is_on:
-            _refuse(RuntimeError("KeyGauge's instrumentation was not loaded, the lines above say why"))
+            _refuse(RuntimeError("KeyGauge's instrumentation was not loaded; the lines above say why"))
 
     return closing
 
@@ -94,9 +94,9 @@ def _is_turned_off() -> bool:
 
 def _refuse(error: Exception) -> NoReturn:
     """End the process: what is raised while `site` runs would be printed and passed over."""
-    way_out = "" if type(error).__module__ == "keygauge.settings" else _WAY_OUT
+    way_out = "" if type(error).__module__ == "keygauge.settings.settings" else _WAY_OUT
     sys.stderr.write(
-        "KeyGauge refuses to serve: the set-up by OpenTelemetry failed, and calls would be served without a check. "
+        "KeyGauge refuses to serve: OpenTelemetry's setup failed, and calls would be served unchecked. "
         f"{type(error).__name__}: {error}\n{way_out}"
     )
     sys.stderr.flush()

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from keygauge.command import CommandError
+from keygauge.command_line.command import CommandError
 from keygauge_dashboards.commands import dashboards
 
 
@@ -104,5 +104,5 @@ def test_alerts_lead_to_ones_own_grafana_and_have_ones_own_label(run, tmp_path):
 
 @pytest.mark.parametrize("option", ["--runbook", "--grafana"])
 def test_address_that_is_not_whole_is_refused(run, tmp_path, option):
-    with pytest.raises(CommandError, match="give an address in full"):
+    with pytest.raises(CommandError, match="use an address in full"):
         run("build", "--folder", tmp_path, option, "docs/runbook.md")

@@ -13,7 +13,6 @@ from datetime import date
 from importlib import metadata, resources
 from pathlib import Path, PurePosixPath
 
-import jsonschema
 import psycopg
 import pytest
 import yaml
@@ -50,6 +49,8 @@ def env(root):
 
 
 def test_specification_allows_it(compose):
+    import jsonschema  # noqa: PLC0415 - seconds, in every worker
+
     schema = resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
     jsonschema.validate(compose, json.loads(schema.read_text()))
 
@@ -306,8 +307,15 @@ def role_address(postgresql, empty_database_url, run, root, monkeypatch):
     file.unlink()
     yield psycopg.conninfo.make_conninfo(empty_database_url, user=name, password="it's a test")
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
-        for undo in ("REASSIGN OWNED BY {} TO postgres", "DROP OWNED BY {}", "DROP ROLE {}"):
-            connection.execute(sql.SQL(undo).format(sql.Identifier(name)))
+        connection.execute(sql.SQL("REASSIGN OWNED BY {} TO postgres").format(sql.Identifier(name)))
+        drop_role(connection, sql.Identifier(name))
+
+
+def drop_role(connection, role):
+    """Drop a role, unless other tests gave it rights in databases of their own meanwhile."""
+    connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
+    with suppress(psycopg.errors.DependentObjectsStillExist):
+        connection.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
 def test_the_key_service_needs_no_superuser(role_address):
@@ -328,9 +336,7 @@ def other_role(connection):
     role = sql.Identifier(f"other_{uuid.uuid4().hex}")
     connection.execute(sql.SQL("CREATE ROLE {}").format(role))
     yield role
-    connection.execute(sql.SQL("DROP OWNED BY {}").format(role))
-    with suppress(psycopg.errors.DependentObjectsStillExist):  # other tests gave it rights in databases of their own
-        connection.execute(sql.SQL("DROP ROLE {}").format(role))
+    drop_role(connection, role)
 
 
 @pytest.mark.usefixtures("other_role", "grafana_address")

@@ -102,7 +102,7 @@ def _plant(connection, names):
     )
     connection.execute(
         "INSERT INTO rollup SELECT now() - interval '3 days', 'a1', 'k1', '/v1', '', 2, "
-        "1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, array_fill(1, ARRAY[20])"
+        "1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1e12"
     )
     connection.execute(
         "INSERT INTO audit (account_id, actor, action, subject) VALUES ('a1', 'ada@x.org', 'key.create', 'k1')"
@@ -113,7 +113,7 @@ def _plant(connection, names):
     )
     connection.execute(
         "INSERT INTO rollup VALUES (now(), 'a1', 'k1', %s, %s, 2, 10, 1, 100, 200, 30, 0, 5, 1000, 2000, 50000, "
-        "12345, array_fill(1, ARRAY[20]))",
+        "12345, 1e12)",
         (event["route"], event["model"]),
     )
     connection.execute(
@@ -216,7 +216,7 @@ def test_range_has_all_of_the_quarter_of_an_hour_that_it_begins_in(connection):
     connection.execute("RESET ROLE")
     connection.execute(
         "INSERT INTO public.rollup SELECT %s + n * interval '15 minutes', 'a1', 'k2', '/v1', 'gpt', 2, "
-        "30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, array_fill(1, ARRAY[20]) FROM generate_series(-1, 2) AS n",
+        "30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1e12 FROM generate_series(-1, 2) AS n",
         (begin,),
     )
     view = next(view for view in pages(Thresholds())[0].views() if view.title == "Totals of the time range")

@@ -33,7 +33,7 @@ def test_environment_is_read():
     ],
 )
 def test_wrong_setting_is_named(name, value):
-    with pytest.raises(DemoError, match=f"{name} is '{value}': give"):
+    with pytest.raises(DemoError, match=f"{name} is '{value}': use"):
         Settings.from_environment({name: value})
 
 

@@ -7,7 +7,7 @@ import pytest
 from keygauge.pricing.rates import Rates
 from keygauge_demo import summary
 from keygauge_demo.summary import Count, balance, read_metrics
-from keygauge_demo.tally import Tally
+from keygauge_demo.traffic_counts import TrafficCounts
 from keygauge_keyservice.pricing import own_prices
 
 EXPOSITION = """\
@@ -31,21 +31,21 @@ keygauge_cost_total{keygauge_key_id="c",gen_ai_request_model="m"} 5.0
 
 
 @pytest.fixture
-def tally():
-    tally = Tally(sent=4)
-    tally.record(200, input_tokens=30, output_tokens=9)
-    tally.record(200, input_tokens=20, output_tokens=9)
-    tally.record(500)
-    tally.record(429)
-    return tally
+def counts():
+    counts = TrafficCounts(sent=4)
+    counts.record(200, input_tokens=30, output_tokens=9)
+    counts.record(200, input_tokens=20, output_tokens=9)
+    counts.record(500)
+    counts.record(429)
+    return counts
 
 
 def test_metrics_of_the_given_keys_are_counted():
     assert read_metrics(EXPOSITION, key_ids=["a", "b"]) == Count(8, 50, 300_000_007)
 
 
-def test_books_that_agree_have_no_discrepancies(tally):
-    result = balance(tally, ledger=Count(4, 50), metric=Count(4, 50))
+def test_books_that_agree_have_no_discrepancies(counts):
+    result = balance(counts, ledger=Count(4, 50), metric=Count(4, 50))
     it = result.summary
     assert (it.sent, it.answered, it.admitted, it.limited) == (4, 4, 3, 1)
     assert result.discrepancies == []
@@ -62,35 +62,35 @@ def test_books_that_agree_have_no_discrepancies(tally):
         (Count(4, 50, 7), Count(4, 50, 8), "metrics have the ledger's cost"),
     ],
 )
-def test_books_that_differ_are_told(tally, ledger, metric, claim):
-    [discrepancy] = balance(tally, ledger=ledger, metric=metric).discrepancies
+def test_books_that_differ_are_told(counts, ledger, metric, claim):
+    [discrepancy] = balance(counts, ledger=ledger, metric=metric).discrepancies
     assert claim in discrepancy
 
 
-def test_costs_are_not_compared_where_a_price_was_set_meanwhile(tally, connection):
-    assert balance(tally, ledger=Count(4, 50, None), metric=Count(4, 50, 8)).discrepancies == []
+def test_costs_are_not_compared_where_a_price_was_set_meanwhile(counts, connection):
+    assert balance(counts, ledger=Count(4, 50, None), metric=Count(4, 50, 8)).discrepancies == []
     own_prices.set_price(connection, model="m", tiers=[Rates(-1, *[1] * 6)], valid_from=datetime.now(UTC), actor="test")
     since = datetime.now(UTC) - timedelta(hours=1)
     assert summary.count_ledger(connection, key_ids=["a"], since=since).cost_nanousd is None
 
 
-def test_calls_without_an_answer_are_told(tally):
-    tally.sent += 1
-    result = balance(tally, ledger=Count(4, 50), metric=Count(4, 50))
+def test_calls_without_an_answer_are_told(counts):
+    counts.sent += 1
+    result = balance(counts, ledger=Count(4, 50), metric=Count(4, 50))
     assert result.discrepancies == ["every call was answered"]
 
 
-def test_calls_that_the_key_service_could_not_decide_are_told(tally):
-    tally.sent += 1
-    tally.record(503)
-    result = balance(tally, ledger=Count(5, 50), metric=Count(5, 50))
+def test_calls_that_the_key_service_could_not_decide_are_told(counts):
+    counts.sent += 1
+    counts.record(503)
+    result = balance(counts, ledger=Count(5, 50), metric=Count(5, 50))
     assert result.discrepancies == ["each call of a good key was admitted or limited"]
 
 
-def test_key_that_a_visitor_disabled_is_no_discrepancy(tally):
-    tally.sent += 1
-    tally.record(401)
-    assert balance(tally, ledger=Count(5, 50), metric=Count(5, 50)).discrepancies == []
+def test_key_that_a_visitor_disabled_is_no_discrepancy(counts):
+    counts.sent += 1
+    counts.record(401)
+    assert balance(counts, ledger=Count(5, 50), metric=Count(5, 50)).discrepancies == []
 
 
 def test_ledger_is_not_awaited_for_ever(connection):

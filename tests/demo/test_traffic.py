@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from ports import free_port
 
-from keygauge_demo.cast import Key
-from keygauge_demo.process import Process
-from keygauge_demo.tally import Tally
+from keygauge_demo.customers.personas import Key
+from keygauge_demo.stack.process import Process
 from keygauge_demo.traffic import Driver, Traffic, choose_drivers
+from keygauge_demo.traffic_counts import TrafficCounts
 
 OPENAI = Key("a", {"gpt-4o-mini": 1}, live_per_minute=600)
 ANTHROPIC = Key("b", {"claude-haiku-4-5": 1}, live_per_minute=600)
@@ -18,7 +18,7 @@ SPOILT = Key("c", {"gpt-4o-mini": 1, "claude-haiku-4-5": 1}, live_per_minute=600
 @pytest.fixture(scope="module")
 def api_url(tmp_path_factory):
     port = free_port()
-    command = ("-m", "uvicorn", "--factory", "keygauge_demo.api:create_app", "--port", str(port))
+    command = ("-m", "uvicorn", "--factory", "keygauge_demo.api.app:create_app", "--port", str(port))
     api = Process("API", command, log=tmp_path_factory.mktemp("log") / "api.log", environ={})
     try:
         api.wait_until_ready(f"http://127.0.0.1:{port}/healthz")
@@ -28,31 +28,31 @@ def api_url(tmp_path_factory):
 
 
 async def drive(api_url, key, seconds=0.7):
-    tally, stop = Tally(), asyncio.Event()
-    traffic = Traffic([Driver(key, "token")], api_url=api_url, tally=tally)
+    counts, stop = TrafficCounts(), asyncio.Event()
+    traffic = Traffic([Driver(key, "token")], api_url=api_url, counts=counts)
     asyncio.get_running_loop().call_later(seconds, stop.set)
     await traffic.run(stop)
-    return tally
+    return counts
 
 
 @pytest.mark.parametrize("key", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
 async def test_calls_are_answered_and_their_tokens_counted(api_url, key):
-    tally = await drive(api_url, key)
-    assert tally.sent == tally.answered >= 3
-    assert tally.statuses[200] >= 2
-    assert tally.input_tokens > tally.output_tokens > 0
+    counts = await drive(api_url, key)
+    assert counts.sent == counts.answered >= 3
+    assert counts.statuses[200] >= 2
+    assert counts.input_tokens > counts.output_tokens > 0
 
 
 async def test_malformed_calls_are_answered_with_400(api_url):
-    tally = await drive(api_url, SPOILT, seconds=0.4)
-    assert set(tally.statuses) == {400}
-    assert tally.failed == tally.admitted == tally.sent
+    counts = await drive(api_url, SPOILT, seconds=0.4)
+    assert set(counts.statuses) == {400}
+    assert counts.failed == counts.admitted == counts.sent
 
 
 async def test_calls_that_nobody_answers_are_sent_only():
-    tally = await drive(f"http://127.0.0.1:{free_port()}", OPENAI, seconds=0.2)
-    assert tally.sent >= 1
-    assert tally.answered == 0
+    counts = await drive(f"http://127.0.0.1:{free_port()}", OPENAI, seconds=0.2)
+    assert counts.sent >= 1
+    assert counts.answered == 0
 
 
 def test_keys_without_live_traffic_do_not_drive():

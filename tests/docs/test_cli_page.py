@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
-from keygauge import cli, command_reference
-from keygauge.command import Noun, Verb
+from keygauge import cli
+from keygauge.command_line import command_reference
+from keygauge.command_line.command import Noun, Verb
 
 PAGE = Path(__file__).parents[2] / "docs/reference/cli.md"
 

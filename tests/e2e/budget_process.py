@@ -11,7 +11,7 @@ import time
 
 from limited_process import RECORD, make_authorizer, make_call, wait
 
-from keygauge.limits.estimate import Estimate
+from keygauge.limits.reading.estimate import Estimate
 from keygauge.usage import Usage
 
 MODEL, INPUT, OUTPUT = "house", 100, 50

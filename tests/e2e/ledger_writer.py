@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.reporter import Reporter
 from keygauge.spool.shipper import Shipper
@@ -53,6 +53,7 @@ def event_of(number):
         f"{number:032x}",
         None,
         f"alias{number % 3}",
+        f"user{number % 4}" if number % 4 else None,
     ]
 
 

@@ -16,7 +16,7 @@ from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.limits.authorizer import Authorizer
 from keygauge.limits.refusal import Refusal
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.sync.heartbeat import Heartbeat
 
 RECORD = struct.Struct("<iq")

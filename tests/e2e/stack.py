@@ -13,7 +13,7 @@ import psycopg
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
-from keygauge_demo.process import Process
+from keygauge_demo.stack.process import Process
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys

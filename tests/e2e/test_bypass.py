@@ -100,6 +100,7 @@ TWO_NAMES = (
     '--b\r\nContent-Disposition: form-data; name="x"; name="model_id"\r\n\r\nother\r\n--b--'
 )
 TWO_VALUES = '{"model":"other"}&model=good'
+SEMICOLON = "model=good&x;model=other"
 FOR_ANOTHER_MODEL = {
     "body": ("POST /chat", SIZE, OTHER),
     "chunks": ("POST /chat", "Transfer-Encoding: chunked", chunked(OTHER)),
@@ -107,6 +108,8 @@ FOR_ANOTHER_MODEL = {
     "chunks by another spelling": ("POST /chat", "Transfer-Encoding: Chunked", chunked(OTHER)),
     "query": ("POST /chat?model=other", "Content-Length: 17", '{"model": "good"}'),
     "path": ("POST /openai/deployments/other/chat", "Content-Length: 17", '{"model": "good"}'),
+    "path with two slashes": ("POST /sub//engines//other/chat", "Content-Length: 17", '{"model": "good"}'),
+    "query with a semicolon": ("POST /chat?x=1;model=other", "Content-Length: 17", '{"model": "good"}'),
     "form": ("POST /chat", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 11", "model=other"),
     "capitals": ("POST /chat", "Content-Length: 35", '{"MODEL": "other", "model": "good"} '[:35]),
     "encoding": ("POST /chat", f"Content-Encoding: br\r\n{SIZE}", OTHER),
@@ -114,6 +117,11 @@ FOR_ANOTHER_MODEL = {
         "POST /chat",
         f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(TWO_NAMES)}",
         TWO_NAMES,
+    ),
+    "a field after a semicolon": (
+        "POST /chat",
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(SEMICOLON)}",
+        SEMICOLON,
     ),
     "a form that begins like JSON": (
         "POST /chat",
@@ -132,6 +140,11 @@ FROM_ELSEWHERE = {
     "what only looks like it": f"X-Forwarded-For: {INSIDE}.example",
 }
 UNDERSCORES = f"X-Forwarded-For: {OUTSIDE}\r\nX_Forwarded_For: {INSIDE}"
+TRAILER = (
+    "GET /chat",
+    f"X-Forwarded-For: {OUTSIDE}\r\nTransfer-Encoding: chunked",
+    f"0\r\nX-Forwarded-For: {INSIDE}\r\n\r\n",
+)
 CONFUSED = {"granian wsgi", "hypercorn wsgi"}  # which take the one for the other: they are warned of
 
 
@@ -173,5 +186,7 @@ def test_nothing_gets_past(key_service, serve, servers, name):
     assert send(port, "GET /chat", f"{bound}\r\nX-Forwarded-For: {INSIDE}", "").startswith("HTTP/1.1 200")
     told = dict(FROM_ELSEWHERE) if name in CONFUSED else {**FROM_ELSEWHERE, "an underscore": UNDERSCORES}
     answers = {what: send(port, "GET /chat", f"{bound}\r\n{headers}".strip(), "") for what, headers in told.items()}
+    line, headers, body = TRAILER
+    answers["a trailer"] = send(port, line, f"{bound}\r\n{headers}", body)
     assert {what for what, answer in answers.items() if not answer.startswith("HTTP/1.1 403")} == set()
     assert ("takes X_Forwarded_For for X-Forwarded-For" in servers.log.read_text()) is (name in CONFUSED)

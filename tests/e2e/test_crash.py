@@ -6,8 +6,8 @@ from collections import Counter
 
 import openai
 
-from keygauge_demo.answers import compose, count_tokens
-from keygauge_demo.catalog import MODELS
+from keygauge_demo.api.answers import compose, count_tokens
+from keygauge_demo.api.catalog import MODELS
 from keygauge_keyservice.accounts.plans import Limit
 
 MODEL = "gpt-4o-mini"

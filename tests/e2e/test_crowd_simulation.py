@@ -75,6 +75,18 @@ def test_a_slow_key_needs_no_network(unit, processes, every_s):
     assert sum(waited_ns > 0 for _, waited_ns in late) <= 0.12 * len(late)
 
 
+@pytest.mark.parametrize(("amount", "every_s"), [(10, 12), (19, 6), (6, 10.1), (19, 3.2)])
+def test_a_slow_key_of_a_small_limit_needs_no_network_either(amount, every_s):
+    """A lone caller that comes at an even pace: below half of the limit no call waits, and up to it none is refused."""
+    world = World([rate("request", amount, 60)], processes=1, seed=1)
+    Client(world.processes[0], handler_ms=5, pause_ms=int(every_s * 1000))
+    world.run(600)
+    world.check()
+    assert not world.refused
+    late = world.waits[len(world.waits) // 4 :]
+    assert sum(waited_ns > 0 for _, waited_ns in late) <= (0 if 60 / every_s < 0.6 * amount else len(late))
+
+
 @pytest.mark.parametrize("processes", [1, 4])
 @pytest.mark.parametrize(
     ("unit", "handler_ms", "load"), [("request", 5, 1.5), ("token", 5, 3), ("token", 8_000, 3), ("token", 300, 4)]

@@ -19,7 +19,7 @@ import psycopg
 import pytest
 from ports import free_port
 
-from keygauge_demo import history, seed
+from keygauge_demo.customers import history, seed
 from keygauge_keyservice import embedded
 
 FIELDS = [
@@ -69,10 +69,10 @@ def history_of(state):
     server = embedded.start(state / "postgresql")
     try:
         with psycopg.connect(server.get_uri()) as connection:
-            [(found,)] = connection.execute("SELECT count(*) FROM event WHERE time < %s", (planted.planted_at,))
+            [(found,)] = connection.execute("SELECT count(*) FROM event WHERE time < %s", (planted.created_at,))
     finally:
         server.cleanup()
-    return found, len(list(history.compose(planted, until=planted.planted_at)))
+    return found, len(list(history.compose(planted, until=planted.created_at)))
 
 
 def test_books_agree(environ, state):

@@ -18,10 +18,10 @@ import psycopg
 import pytest
 from ports import free_port
 
-from keygauge_demo.process import DemoError, Process
+from keygauge_demo.stack.process import DemoError, Process
 from keygauge_keyservice import database, embedded
-from keygauge_keyservice.ledger import replica_check
 from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 KILLS = int(os.environ.get("KEYGAUGE_CRASH_KILLS", "4"))
@@ -170,11 +170,11 @@ def compare(stage, counts):
             "SELECT time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us, "
             "request_bytes, response_bytes, stream, messages, model, provider, input_tokens, output_tokens, "
             "cache_read_tokens, cache_write_tokens, reasoning_tokens, usage_status, outcome, limit_name, trace_id, "
-            "details, requested_model, cost_nanousd FROM event ORDER BY trace_id"
+            "details, requested_model, tag, cost_nanousd FROM event ORDER BY trace_id"
         )
         last = None
         for time_, *fields, cost in cursor:
-            number = int(fields[-3], 16)
+            number = int(fields[-4], 16)
             assert number != last, f"event {number} is there twice"
             last = number
             expected = Event._make(ledger_writer.event_of(number))
@@ -201,6 +201,12 @@ def assert_sums_follow(url):
         assert rows == []
         wanted = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
         assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {wanted}").fetchall() == []
+        rows = connection.execute(
+            "(SELECT key_id, tag, count(*)::bigint AS requests, sum(duration_us)::bigint AS duration_us FROM event "
+            "WHERE tag IS NOT NULL GROUP BY 1, 2) EXCEPT SELECT key_id, tag, sum(requests)::bigint, "
+            "sum(duration_us)::bigint FROM usage_tag WHERE length_s = 900 GROUP BY 1, 2"
+        ).fetchall()
+        assert rows == []
         assert replica_check.find_differences(connection, datetime(2020, 1, 1, tzinfo=UTC), grace=timedelta(0)) == []
         compared = connection.execute("SELECT count(*) AS hours FROM spool_balance WHERE reported_requests > 0")
         assert compared.fetchone()["hours"] > 0

@@ -11,8 +11,8 @@ import pytest
 from keygauge.protocol import ClockReading, Return
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.kinds import sliding_window
+from keygauge_keyservice.limits.kinds.kind import Refund
 from keygauge_keyservice.limits.kinds.sliding_window import Log
-from keygauge_keyservice.limits.leases import Refund
 
 LIMIT, WINDOW_S = 2, 1
 TICK_US = 250_000
@@ -121,7 +121,7 @@ def take_return(state, message, rules):
     refund = Refund(us(end), min(unspent, units), units - min(unspent, units), ago_us, told)
     if not rules["returns_once"]:
         refund = Refund(state.log.ends[-1] if state.log.ends else 0, unspent, 0)
-    log = leases.settle(state.log, [refund], {"window_s": WINDOW_S}, now_us=us(state.now))
+    log = state.log.take_back(refund, {"window_s": WINDOW_S}, now_us=us(state.now))
     kept = tuple(row for row in state.leases if row[0] != number or not rules["returns_once"])
     yield state._replace(log=log, leases=kept)
 

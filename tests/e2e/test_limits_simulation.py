@@ -26,11 +26,8 @@ from keygauge.limits.limit import Limit
 from keygauge.limits.refusal import Refusal
 from keygauge.protocol import Acquisition, ClockReading, Return
 from keygauge.sync.lease_sync import LeaseSync
-from keygauge_keyservice.limits import leases
-from keygauge_keyservice.limits.grant import Counter
-from keygauge_keyservice.limits.kinds.gcra import Flow
-from keygauge_keyservice.limits.kinds.sliding_window import Log
-from keygauge_keyservice.limits.lease_rows import Out
+from keygauge_keyservice.limits import kinds, leases
+from keygauge_keyservice.limits.kinds.kind import Refund, Wish
 from keygauge_keyservice.sync import heartbeat
 
 MS = 1_000_000
@@ -55,16 +52,13 @@ class Store:
     """The key service: the decisions are its own, the tables are dictionaries."""
 
     def __init__(self, terms):
-        self.terms = terms
-        self.states = {name: self._new(item) for name, item in terms.items()}
+        self.terms = {name: {"anchor": None, "zone": None, **item} for name, item in terms.items()}
+        empty = {"head": 0, "cells": [0], "ends": []}
+        self.states = {name: kinds.load(item | empty) for name, item in terms.items()}
         self.leases = {}
         self.users = {}  # limit -> replica -> when it asked last
+        self.seen = {}  # when a replica was heard of last
         self.last = 0
-
-    def _new(self, item):
-        if item["smooth"]:
-            return Flow()
-        return Log() if item["window_s"] else Counter(0, (0,))
 
     def exchange(self, replica, message, real_ns, replicas):
         now_us = EPOCH_US + real_ns // 1000
@@ -75,9 +69,12 @@ class Store:
             for x in message["return"]
         ]
         refunds = self._take_back(replica, returns, now_us, reading)
+        for name, refund in self._take_back_lost(replica, message.get("lost", ())):
+            refunds.setdefault(name, []).append(refund)
+        self.seen[replica] = now_us
         for item in message.get("progress", ()):
             if int(item["lease"]) in self.leases:
-                self.leases[int(item["lease"])]["spent"] = item["spent"]
+                self.leases[int(item["lease"])] |= {"spent": item["spent"], "reserved": item["reserved"]}
         wanted = {x["limit"]: Acquisition(**x) for x in message["acquire"]}
         granted = []
         for name in sorted({*refunds, *wanted}):
@@ -86,25 +83,31 @@ class Store:
                 seen = self.users.setdefault(name, {})
                 seen[replica] = now_us
                 users = sum(at > now_us - 40_000_000 for at in seen.values())
-            state = leases.settle(self.states[name], refunds.get(name, ()), terms, now_us=now_us)
+            state = self.states[name]
+            for refund in refunds.get(name, ()):
+                state = state.take_back(refund, terms, now_us=now_us)
             if name in wanted:
-                grant = leases.decide(state, wanted[name], terms, now_us=now_us, replicas=users, reading=reading)
+                grant = state.give(Wish(wanted[name], now_us, users, reading), terms)
                 if grant.units and not terms["smooth"]:
                     assert counting(state, grant, terms, reading, now_us) <= terms["amount"]  # 1, 10
                 state, number = grant.state, None
-                is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, now_us)
+                lacks = max(1, wanted[name].least - grant.units)
+                is_soon = leases.lacks(grant, wanted[name]) and self._call_back(name, replica, lacks, now_us)
                 if grant.units:
                     self.last += 1
                     number = self.last
-                    row = {"state": name, "replica": replica, "units": grant.units, "ends_us": grant.ends_us}
+                    row = {"state": name, "replica": replica, "heartbeat": message["number"]}
+                    row |= {"units": grant.units, "ends_us": grant.ends_us}
                     self.leases[number] = {
                         **row,
-                        "bucket": leases.bucket(grant),
+                        "bucket": grant.bucket,
                         "closed": False,
                         "wanted_us": 0,
                         "spent": 0,
+                        "reserved": 0,
                     }
-                granted.append(leases.Granted(name, number, grant, now_us, users, is_soon))
+                unused = self._unused(name, replica, grant.remaining, now_us) if grant.units else None
+                granted.append(leases.Granted(name, number, grant, now_us, users, unused, is_soon))
             self.states[name] = state
         return {
             **told(granted),
@@ -114,17 +117,30 @@ class Store:
             "wanted": sorted({x["state"] for x in self._open(now_us) if x["replica"] == replica and x["wanted_us"]}),
         }
 
+    def _unused(self, name, replica, remaining, now_us):
+        rows = [x for x in self._open(now_us - 2_000_000) if x["state"] == name and x["replica"] != replica]
+        told = [now_us - self.seen[other] for other in {x["replica"] for x in rows}]
+        ago_ms = sum(told) // 1000 // max(1, len(told))
+        return leases.Unused(remaining + sum(x["units"] - x["spent"] for x in rows), ago_ms)
+
     def _open(self, now_us):
         return [x for x in self.leases.values() if not x["closed"] and x["ends_us"] > now_us]
 
-    def _call_back(self, name, replica, now_us):
+    def _call_back(self, name, replica, lacks, now_us):
         live = [x for x in self.leases.values() if x["state"] == name and x["ends_us"] > now_us - 2_000_000]
         others = [x for x in live if x["replica"] != replica and not x["closed"]]
-        new = [x for x in others if not x["wanted_us"] or x["wanted_us"] > now_us - 5_000_000]
-        for row in others:
+        idle = [x for x in others if not x["wanted_us"] or x["wanted_us"] > now_us - 5_000_000]
+        coming = sum(x["units"] if x["closed"] else x["reserved"] for x in live)
+        is_soon = coming + sum(x["units"] - x["spent"] for x in idle) >= lacks
+        for row in others if is_soon else ():
             row["wanted_us"] = row["wanted_us"] or now_us
-        is_taken = any(x["closed"] or x["spent"] for x in live)
-        return bool(live) and leases.may_come_back(self.terms[name], Out(bool(new), is_taken))
+        return is_soon
+
+    def _take_back_lost(self, replica, lost):
+        for number, row in list(self.leases.items()):
+            if row["replica"] == replica and any(x["first"] <= row["heartbeat"] <= x["last"] for x in lost):
+                del self.leases[number]
+                yield row["state"], Refund(row["bucket"], row["units"], 0)
 
     def _take_back(self, replica, returns, now_us, reading):
         refunds = {}
@@ -134,13 +150,13 @@ class Store:
                 continue
             if item.used is not None:
                 unspent = max(row["units"] - item.used, 0)
-                refunds.setdefault(row["state"], []).append(leases.Refund(row["bucket"], unspent, 0))
+                refunds.setdefault(row["state"], []).append(Refund(row["bucket"], unspent, 0))
                 row |= {"units": min(row["units"], item.used), "ends_us": now_us + CALL_US, "closed": True}
                 continue
             del self.leases[int(item.lease)]
             unspent = min(item.unspent, row["units"])
             spent = leases.spent_before(item, reading)
-            refund = leases.Refund(row["bucket"], unspent, row["units"] - unspent, item.ago_us, spent)
+            refund = Refund(row["bucket"], unspent, row["units"] - unspent, item.ago_us, spent)
             refunds.setdefault(row["state"], []).append(refund)
         return refunds
 
@@ -325,7 +341,7 @@ class World(RuleBasedStateMachine):
                 for lease in [*lease_pool.leases, *lease_pool.closing]:
                     assert 0 <= lease.available <= lease.units  # 7
                     assert min(lease.reserved, lease.refund) >= 0
-        assert all(state.used >= 0 for state in self.store.states.values() if not isinstance(state, Flow))
+        assert all(state.used >= 0 for state in self.store.states.values())
         for limit in self.limits:  # 1, 3: what is spent or may be spent is counted by the store
             if limit.period:
                 assert self.store.states[limit.id].used >= sum(units for _, units in self.admitted)

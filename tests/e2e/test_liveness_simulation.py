@@ -40,6 +40,7 @@ class World:
         self.store = Store(terms)
         self.admitted = []  # moment, units
         self.refused = []
+        self.refusals_took_ns = []
         self.waits = []  # of each admitted call: heartbeats sent and answered meanwhile, and nanoseconds
         self._events, self._number = [], count()
         self.processes = [Process(self, number) for number in range(processes)]
@@ -168,6 +169,7 @@ class Client:
             self.wait(decision)
         elif isinstance(decision, Refusal):
             self.world.refused.append((self.world.now_ns, decision))
+            self.world.refusals_took_ns.append(self.world.now_ns - self.came_ns)
             self.world.at(self.world.now_ns + max(MS, int(decision.retry_after_s * SECOND)), self.call)
         else:
             self.serve(decision)
@@ -327,6 +329,62 @@ def test_what_an_idle_process_holds_of_a_quota_is_called_back(processes, amount,
         assert amount - (0 if unit == "request" else 9) <= spent <= amount
         assert max(waited_ns for _, waited_ns in world.waits) <= 5 * SECOND
         world.check()
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_who_is_refused_waits_only_while_units_may_come_back(processes):
+    """With less left than a call reserves, and nothing reserved or held elsewhere, the answer is there at once."""
+    for seed in range(20 if LONG else 4):
+        world = World([quota("token", 10_500)], processes=processes, seed=seed)
+        for process in world.processes:
+            Client(process, handler_ms=20, used=1)
+        while not any(refusal.retry_after_s > 60 for _, refusal in world.refused):
+            world.run(0.5)
+        assert len(world.admitted) == 10
+        assert len(world.refused) <= 3 * processes
+        world.run(5)
+        known = len(world.refused)
+        for number in range(10):
+            Client(world.processes[number % processes], handler_ms=20, calls=1)
+            world.run(2)
+        assert len(world.refused) == known + 10
+        assert all(refusal.retry_after_s > 60 for _, refusal in world.refused[known:])
+        assert sorted(world.refusals_took_ns[known:])[5] <= 20 * MS
+        assert max(world.refusals_took_ns[known:]) <= 2 * SECOND
+
+
+@pytest.mark.parametrize(("processes", "amount"), [(1, 20_000), (2, 20_000), (4, 20_000), (4, 2_000_000)])
+def test_what_callers_are_told_to_remain_of_a_quota_is_what_nobody_used(processes, amount):
+    for seed in range(20 if LONG else 2):
+        world = World([quota("request", amount)], processes=processes, seed=seed)
+        for process in world.processes:
+            Client(process, handler_ms=5)  # 200 a second in each
+        amiss = []
+        for _ in range(120):
+            world.run(0.1)
+            told = [process.pools[0].remaining(world.now_ns) for process in world.processes]
+            amiss.append(max(abs(amount - len(world.admitted) - one) for one in told))
+        assert max(amiss[60:]) <= (amount // 100 if processes > 1 else 0)
+        world.check()
+
+
+@pytest.mark.parametrize(
+    ("processes", "amount", "pause_ms", "off_percent"),
+    [(2, 6_000, 2000, 0.5), (4, 6_000, 500, 1), (2, 600, 3000, 1), (4, 6_000, 60, 5), (4, 100_000, 10, 2)],
+)
+def test_what_callers_are_told_to_remain_of_a_rate_is_near_what_nobody_used(processes, amount, pause_ms, off_percent):
+    """However seldom they call: what is told does not fall to what a process holds."""
+    world = World([rate("request", amount)], processes=processes, seed=1)
+    for process in world.processes:
+        Client(process, handler_ms=5, pause_ms=pause_ms)
+    amiss = []
+    for _ in range(900 if LONG else 300):
+        world.run(0.1)
+        used = sum(moment > world.now_ns - 60 * SECOND for moment, _ in world.admitted)
+        told = [process.pools[0].remaining(world.now_ns) for process in world.processes]
+        amiss.append(max(abs(amount - used - one) for one in told))
+    assert max(amiss[60:]) <= off_percent * amount / 100
+    assert not world.refused
 
 
 def test_processes_that_do_not_use_a_limit_have_no_share_of_it():

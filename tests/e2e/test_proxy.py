@@ -154,4 +154,4 @@ def test_an_upstream_that_is_away_is_told(key_service, servers):
 @pytest.mark.parametrize("wrong", ["ftp://x", "localhost:11434", "http://", "http://x/?a=b"])
 def test_an_address_that_is_none_is_refused(wrong, capsys):
     assert main(["proxy", wrong]) == 2
-    assert "is no server's address" in capsys.readouterr().err
+    assert "is not a server address" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from keygauge_demo import cast, seed
+from keygauge_demo.customers import personas, seed
 
 
 @pytest.fixture
@@ -41,9 +41,9 @@ def count(stack, environ, query):
 def test_cast_is_planted_once_and_calls_through_the_operators_api(shared_stack, environ, eventually):
     results = [run(environ) for _ in range(2)]
     assert [result.returncode for result in results] == [0, 0], results
-    tallies = [json.loads(result.stdout.splitlines()[-1]) for result in results]
-    assert all(tally["sent"] == tally["answered"] > 0 for tally in tallies)
-    answered = sum(tally["answered"] for tally in tallies)
+    all_counts = [json.loads(result.stdout.splitlines()[-1]) for result in results]
+    assert all(counts["sent"] == counts["answered"] > 0 for counts in all_counts)
+    answered = sum(counts["answered"] for counts in all_counts)
     eventually(lambda: count(shared_stack, environ, "SELECT count(*) FROM event WHERE key_id = ANY(%s)"), answered)
     disabled = "SELECT count(*) FROM key WHERE id = ANY(%s) AND status = 'disabled'"
     assert count(shared_stack, environ, disabled) == 1
@@ -52,11 +52,11 @@ def test_cast_is_planted_once_and_calls_through_the_operators_api(shared_stack, 
 def test_with_the_database_it_has_a_past_and_members_who_sign_in(shared_stack, environ):
     result = run({**environ, "KEYGAUGE_DATABASE_URL": shared_stack.database_url, "DEMO_SECONDS": "0.1"})
     assert result.returncode == 0, result.stdout + result.stderr
-    assert cast.ACCOUNTS[0].email in result.stdout
+    assert personas.ACCOUNTS[0].email in result.stdout
     past = "SELECT count(*) FROM event WHERE key_id = ANY(%s) AND time < now() - interval '1 day'"
     assert count(shared_stack, environ, past) > 10_000
     members = "SELECT count(*) FROM member WHERE account_id IN (SELECT account_id FROM key WHERE id = ANY(%s))"
-    assert count(shared_stack, environ, members) == len(cast.ACCOUNTS)
+    assert count(shared_stack, environ, members) == len(personas.ACCOUNTS)
     new = "SELECT count(*) FROM key WHERE id = ANY(%s) AND created_at > now() - interval '1 day'"
     assert count(shared_stack, environ, new) == 1  # the visitor's
 
@@ -65,7 +65,7 @@ def test_it_ends_with_its_figures_when_told(environ):
     environ = {name: value for name, value in environ.items() if name != "DEMO_SECONDS"}
     command = [sys.executable, "-u", "-m", "keygauge_demo.remote"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as traffic:
-        traffic.stdout.readline()  # the first look at the tally: there is traffic
+        traffic.stdout.readline()  # the first look at the counts: there is traffic
         traffic.send_signal(signal.SIGTERM)
         last = traffic.stdout.readlines()[-1]
         assert traffic.wait(150) == 0

@@ -16,6 +16,7 @@ from keygauge.limits.refusal import Refusal
 from keygauge.protocol import Acquisition
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.kinds import concurrency
+from keygauge_keyservice.limits.kinds.kind import Wish
 from keygauge_keyservice.sync import heartbeat
 
 
@@ -47,7 +48,7 @@ class SlotStore:
         granted = []
         for item in message["acquire"]:
             wanted = Acquisition(item["limit"], item["units"], item["waiting"])
-            grant = leases.places(wanted, {"amount": self.amount}, out, now_us=now_us, replicas=replicas)
+            grant = concurrency.Slots(out).give(Wish(wanted, now_us, replicas), {"amount": self.amount})
             assert 0 <= grant.units <= wanted.units
             assert grant.units == 0 or out + grant.units <= self.amount
             number = None

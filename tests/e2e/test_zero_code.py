@@ -26,7 +26,7 @@ SERVERS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     """Install keygauge from its source, as a user does: (environment's directory, the distro's programs)."""
     base = environments.programs("zero_code")

@@ -10,10 +10,12 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
-from keygauge.limits.estimate import BODY_BYTES_MAX
+from keygauge.limits.reading.estimate import BODY_BYTES_MAX
+from keygauge.weights import Weights
 from keygauge.wsgi import KeyGaugeMiddleware as WsgiMiddleware
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.keys import key_limits
+from keygauge_keyservice.usage import quota
 
 TPD = {"name": "tpd", "unit": "token", "amount": 10_000, "period": "day"}
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
@@ -21,7 +23,8 @@ USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 
 async def chat(request):
     body = await request.json()
-    return JSONResponse({"object": "chat.completion", "model": body.get("model", "m"), "usage": USAGE, "choices": []})
+    usage = USAGE | {"completion_tokens": body["uses"] - 11, "total_tokens": body["uses"]} if "uses" in body else USAGE
+    return JSONResponse({"object": "chat.completion", "model": body.get("model", "m"), "usage": usage, "choices": []})
 
 
 async def silent(request):
@@ -66,6 +69,24 @@ async def test_tokens_are_reserved_then_settled(service, guard, visit, path, exp
     assert event["usage_status"] == status
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"), [("/chat", 100 + 11 + 4 * 7), ("/fail", 100), ("/silent", 100 + 5 + 4 * 1000)]
+)
+async def test_weighted_units_are_reserved_then_settled_by_their_weights(service, guard, visit, path, expected):
+    weights = Weights(request=100, input=1, output=4)
+    points = {"unit": "weighted", "weights": weights, "unit_name": "points"}
+    key, token = service.key({"name": "pts", "amount": 10_000, "period": "day"} | points)
+    app = guard(host())
+    answer = await visit(app, token, path, method="POST", json={"max_tokens": 1000})
+    assert answer.headers["ratelimit-policy"] == '"pts";q=10000;qu="points";w=86400'
+    app._process.stop()
+    assert used(service, "pts") == expected
+    if path != "/silent":
+        service.events(1)
+        (found,) = quota.find_quotas(service.connection, key.account_id)
+        assert (found.counted, found.unit_name) == (expected, "points")
+
+
 async def test_a_request_larger_than_the_limit_is_not_to_be_retried(service, guard, visit):
     _, token = service.key(TPD)
     app = guard(host())
@@ -86,6 +107,25 @@ async def test_tokens_run_out(service, guard, visit):
         (await visit(app, token, "/silent", method="POST", json={"max_tokens": 400})).status_code for _ in range(4)
     ]
     assert codes == [200, 200, 429, 429]
+
+
+@pytest.mark.parametrize("period", [{"period": "month"}, {"period": None, "window_s": 3600}])
+async def test_an_overdrawn_limit_refuses_with_429_and_asks_seldom(service, guard, visit, period):
+    """Calls that used far more than they had reserved: what they owe makes no later call wait in vain."""
+    _, token = service.key({**TPD, "amount": 9_000} | period)
+    app = guard(host())
+    body = {"max_tokens": 10, "uses": 2_000}
+    visits = [visit(app, token, "/chat", method="POST", json=body) for _ in range(20)]
+    statuses = {answer.status_code for answer in await asyncio.gather(*visits)}
+    assert statuses == {200, 429}
+    heartbeats = []
+    exchange = app._process.runtime._heartbeat._client.exchange
+    app._process.runtime._heartbeat._client.exchange = lambda *sent: heartbeats.append(1) or exchange(*sent)
+    began = time.monotonic()
+    for _ in range(3):
+        answer = await visit(app, token, "/chat", method="POST", json=body)
+        assert (answer.status_code, answer.json()["limit"]) == (429, "tpd")
+    assert len(heartbeats) <= 10 + 3 * (time.monotonic() - began)
 
 
 async def test_bodies_reach_the_app_unchanged(service, guard, visit):
@@ -165,7 +205,7 @@ async def test_monthly_tokens_of_account_key_route_and_model_are_counted_togethe
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     refused = answers[-1].json()
     assert (refused["code"], refused["limit"], refused["limit_of"]) == ("quota_exhausted", "mine", "key")
-    assert refused["detail"].endswith("is this key's own: the account's owner can change it in the portal.")
+    assert refused["detail"].endswith("is this key's own. The account's owner can change it in the portal.")
     assert [(await call(token, "big")).status_code for _ in range(6)] == [200] * 5 + [429]
     assert (await call(token, "small")).status_code == 200
     app._process.stop()
@@ -176,7 +216,7 @@ async def test_monthly_tokens_of_account_key_route_and_model_are_counted_togethe
 async def test_a_limit_that_is_only_tried_refuses_nobody_and_says_whom_it_would(service, guard, visit):
     _, token = service.key({"name": "trial", "unit": "request", "amount": 2, "period": "day", "dry_run": True})
     app = guard(host())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 100
     seen = set()
     while ("would_limit", "trial") not in seen and time.monotonic() < deadline:
         answer = await visit(app, token, "/echo")
@@ -196,7 +236,7 @@ async def test_a_safe_limit_admits_a_share_while_the_key_service_is_away(service
         assert (await visit(app, token, "/echo")).status_code == 200
     service.down()
     runtime = app._process.runtime
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 100
     while not runtime._heartbeat.admission.away and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.3)  # the rate's leases end
@@ -224,3 +264,62 @@ async def test_wsgi_apps_have_their_tokens_limited_too(service, length, status, 
     guarded._process.stop()
     assert seen == ([body] if status == 200 else [])
     assert used(service, "tpd") == (7 if status == 200 else 0)
+
+
+async def test_each_end_user_has_the_whole_limit_whatever_they_are_called(service, guard, visit):
+    _, token = service.key({"name": "each", "unit": "request", "amount": 2, "period": "day", "per_tag": True})
+    app = guard(host(), tag="header:X-End-User")
+    named = ["ada", "Ada", "zoë", "用户", "%00", "a:b", "'; DROP TABLE", "x" * 128]
+    nobody = [None, "", " ", "\x07", "\x7f", "a\x0bb", "y" * 129, "_other", token, f"Bearer {token}"]
+
+    async def call(tag):
+        headers = {} if tag is None else {b"X-End-User": tag.encode()}
+        return await visit(app, token, "/echo", headers=headers)
+
+    for tag in named:
+        answers = [await call(tag) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429], tag
+    assert answers[1].headers["ratelimit"].startswith('"each";r=0;')
+    problem = answers[2].json()
+    assert (problem["limit"], problem["limit_of"], problem["code"]) == ("each", "tag", "quota_exhausted")
+    assert "this end user alone" in problem["detail"]
+    answers = [await call(tag) for tag in nobody]
+    assert [answer.status_code for answer in answers] == [200, 200, *[429] * (len(nobody) - 2)]
+    assert answers[-1].json()["limit_of"] == "untagged"
+    app._process.stop()
+    assert used(service, "each") == 2 * (len(named) + 1)
+
+
+@pytest.mark.parametrize(
+    "terms", [{"unit": "concurrent", "amount": 1}, {"unit": "token", "amount": 30, "period": "day"}]
+)
+async def test_slots_and_tokens_are_counted_by_end_user_too(service, guard, visit, terms):
+    _, token = service.key({"name": "each", "per_tag": True, **terms})
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def slow(request):
+        await request.body()
+        if request.headers["x-end-user"] == "ada" and terms["unit"] == "concurrent":
+            entered.set()
+            await leave.wait()
+        return JSONResponse({"object": "chat.completion", "model": "m", "usage": USAGE, "choices": []})
+
+    app = guard(Starlette(routes=[Route("/chat", slow, methods=["POST"])]), tag="header:X-End-User")
+
+    def call(tag):
+        headers = {"x-end-user": tag}
+        return visit(app, token, "/chat", method="POST", json={"max_tokens": 10}, headers=headers)
+
+    if terms["unit"] == "concurrent":
+        first = asyncio.create_task(call("ada"))
+        await entered.wait()
+    else:
+        assert [(await call("ada")).status_code for _ in range(1)] == [200]  # 18 of 30 tokens
+    refused = await call("ada")
+    assert refused.status_code == 429
+    assert refused.json()["limit_of"] == "tag"
+    assert (await call("bob")).status_code == 200
+    leave.set()
+    if terms["unit"] == "concurrent":
+        assert (await first).status_code == 200
+        assert (await call("ada")).status_code == 200

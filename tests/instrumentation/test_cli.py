@@ -4,8 +4,9 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from keygauge import cli, doctor
-from keygauge.command import GROUP, CommandError
+from keygauge import cli
+from keygauge.command_line import doctor
+from keygauge.command_line.command import GROUP, CommandError
 
 
 def test_without_a_command_it_lists_what_is_there(capsys):
@@ -50,7 +51,10 @@ def test_a_command_loads_nothing_but_itself():
 
 def test_a_distribution_that_is_broken_breaks_no_other(monkeypatch, capsys):
     points = EntryPoints(
-        [EntryPoint("gone", "keygauge_gone:gone", GROUP), EntryPoint("doctor", "keygauge.doctor:command", GROUP)]
+        [
+            EntryPoint("gone", "keygauge_gone:gone", GROUP),
+            EntryPoint("doctor", "keygauge.command_line.doctor:command", GROUP),
+        ]
     )
     monkeypatch.setattr(cli, "entry_points", points.select)
     assert cli.main([]) == 0

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from keygauge import CallFilter, log_fields
 from keygauge.call import CURRENT, Call
-from keygauge.limits.estimate import Estimate
+from keygauge.limits.reading.estimate import Estimate
 
 log = logging.getLogger("host")
 FORMAT = "%(message)s|%(keygauge.key.id)s|%(http.route)s|%(gen_ai.response.model)s|%(trace_id)s"

@@ -1,4 +1,4 @@
-"""A plan of 100,000 keys is edited while a process answers their calls."""
+"""Plans are changed while a process answers calls: a plan of 100,000 keys, and the plan of an account."""
 
 import time
 
@@ -7,11 +7,12 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
 
 MANY = 100_000
 HIGH = plans.Limit(name="daily", unit="request", amount=100_000, period="day", subject="key")
+RPM = {"name": "rpm", "unit": "request", "amount": 100_000, "window_s": 60}
 LOW = plans.Limit(name="daily", unit="request", amount=40, period="day", subject="key")
 
 
@@ -61,3 +62,49 @@ async def test_a_plan_of_very_many_keys_is_edited_under_traffic(service, guard, 
     print(f"edited in {edited_s:.2f} s, in force after {time.monotonic() - began:.2f} s")
     assert last == ends
     assert seen == {200, 401, 429}
+
+
+@pytest.mark.parametrize("amount", [40, 1_000])
+async def test_an_account_that_changes_its_plan_again_and_again_has_its_limit_once(
+    service, guard, visit, tmp_path, amount
+):
+    daily = {"name": "daily", "unit": "request", "amount": amount, "period": "day"}
+    account = service.account(daily)
+    first = accounts.require(service.connection, account).plan_id
+    larger, other = service.plan(daily | {"amount": 2 * amount}), service.plan(RPM)
+    _, token = service.key(account=account)
+    apps = [guard(host(), spool_dir=tmp_path / name) for name in ("spool", "another")]
+    counted = 0
+
+    async def call(app):
+        nonlocal counted
+        answer = await visit(app, token)
+        policy = answer.headers["ratelimit-policy"]
+        counted += '"daily"' in policy and answer.status_code == 200
+        return answer, policy
+
+    async def call_until(app, is_there):
+        while is_there not in (await call(app))[1]:
+            pass
+        for _ in range(3):
+            await call(app)
+
+    for plan_id, is_there, used in (
+        (first, f"q={amount};", apps),
+        (larger, f"q={2 * amount};", apps[:1]),
+        (other, '"rpm"', apps[:1]),
+        (first, f"q={amount};", apps),
+    ):
+        if accounts.require(service.connection, account).plan_id != plan_id:
+            accounts.change_plan(service.connection, account, plan_id, actor="test")
+        for app in used:
+            await call_until(app, is_there)
+    deadline = time.monotonic() + 100
+    waiting = list(apps)
+    while waiting:
+        app = waiting[0]
+        answer, _ = await call(app)
+        if answer.status_code == 429 and int(answer.headers["retry-after"]) > 5:
+            waiting.remove(app)
+        assert time.monotonic() < deadline
+    assert counted == amount

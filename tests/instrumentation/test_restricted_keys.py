@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 
 from keygauge import current
-from keygauge.settings import SettingsError
+from keygauge.settings.settings import SettingsError
 from keygauge_keyservice.keys import keys, rotation
 from keygauge_keyservice.secret import Peppers
 

@@ -1,9 +1,14 @@
 import logging
+from threading import Event, Thread
 
 import pytest
 
+from keygauge.call import Call
+from keygauge.clock import now_ns
 from keygauge.runtime import Runtime
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
+from keygauge.telemetry import process_metrics
+from keygauge.telemetry.aggregator import Aggregator
 
 TOKEN = "test-service-token-0123456789"
 
@@ -26,3 +31,48 @@ def test_the_start_is_one_line_without_a_token(caplog, tmp_path, given, told, ad
     assert told in record.getMessage()
     assert record.__dict__["keygauge.key_service"] == address
     assert TOKEN not in str(record.__dict__)
+
+
+def test_the_end_waits_for_the_call_that_is_being_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(process_metrics, "aggregator", Aggregator)  # one that no other runtime counts in
+    runtime = Runtime(Settings(spool_dir=tmp_path, mode="observe"))
+    is_observing, go_on, observed = Event(), Event(), []
+
+    def observe(series, call):
+        is_observing.set()
+        assert go_on.wait(100)
+        observed.append(call)
+
+    runtime.aggregator.observe = observe
+    call = Call(method="POST", ip=None, time_ns=0, started_ns=now_ns())
+    runtime.aggregator.record(call)
+    assert is_observing.wait(100)
+    ending = Thread(target=runtime.stop)
+    ending.start()
+    ending.join(0.1)
+    go_on.set()
+    ending.join(100)
+    assert call in observed
+
+
+@pytest.mark.parametrize(("owner", "step"), [("aggregator", "record"), ("authorizer", "settle"), ("_spool", "append")])
+def test_no_step_of_settling_keeps_another_from_being_done(tmp_path, monkeypatch, owner, step):
+    runtime = Runtime(Settings(spool_dir=tmp_path, service_url="http://127.0.0.1:9", service_token=TOKEN))
+    done = []
+    for name, verb in (("_spool", "append"), ("aggregator", "record"), ("authorizer", "settle")):
+
+        def do(*_, verb=verb):
+            done.append(verb)
+            if verb == step:
+                raise ArithmeticError
+
+        monkeypatch.setattr(getattr(runtime, name), verb, do)
+    before = runtime.aggregator.faults().copy()
+    call = Call(method="POST", ip=None, time_ns=0, started_ns=now_ns())
+    call.account, call.reservation = "acme", object()
+    monkeypatch.setattr(runtime.authorizer, "mark_estimated", lambda _: None)
+    runtime.settle(call)
+    assert done == ["append", "record", "settle"]
+    reason = {"append": "event"}.get(step, step)
+    assert runtime.aggregator.faults()[reason] == before.get(reason, 0) + 1
+    runtime.stop()

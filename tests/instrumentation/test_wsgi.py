@@ -10,7 +10,7 @@ from wsgiref.validate import validator
 import pytest
 
 from keygauge import current
-from keygauge.settings import SettingsError
+from keygauge.settings.settings import SettingsError
 from keygauge.wsgi import KeyGaugeMiddleware
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
@@ -325,10 +325,10 @@ def test_observe_mode_counts_own_keys_and_refuses_nobody(visit_wsgi, tmp_path):
     app = KeyGaugeMiddleware(
         answering([b"{}"]), mode="observe", spool_dir=tmp_path, identify=lambda environ: environ.get("HTTP_X_USER")
     )
-    assert visit_wsgi(app, headers={"x-user": "bob"}).status_code == 200
+    assert visit_wsgi(app, headers={"x-user": "bob of WSGI"}).status_code == 200
     assert visit_wsgi(app).status_code == 200
     cells = app._process.runtime.aggregator.cells()
-    assert sum(cell.requests for cell in cells if cell.series.key == "bob") == 1
+    assert sum(cell.requests for cell in cells if cell.series.key == "bob of WSGI") == 1
     app._process.stop()
 
 

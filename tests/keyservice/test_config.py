@@ -115,7 +115,7 @@ def test_wrong_provider_is_said(wrong):
     "url", ["mysql://user:hush@db/keygauge", "db.example:5432/hush", "postgresql://db:hush/x", "postgresql://[hush/x"]
 )
 def test_a_database_that_no_connection_can_be_made_to_is_named_without_its_password(url):
-    with pytest.raises(SettingsError, match="KEYGAUGE_DATABASE_URL: give postgresql://") as caught:
+    with pytest.raises(SettingsError, match="KEYGAUGE_DATABASE_URL: must look like postgresql://") as caught:
         config.database_url({"KEYGAUGE_DATABASE_URL": url})
     assert "hush" not in str(caught.value)
 
@@ -127,5 +127,5 @@ def test_every_way_to_write_a_database_s_address_is_taken(url):
 
 @pytest.mark.parametrize("url", ["api.acme.com", "ftp://api.acme.com/", "https://", "https://api.acme.com/; rm x"])
 def test_an_api_address_that_makes_no_curl_line_is_named(url):
-    with pytest.raises(SettingsError, match="KEYGAUGE_API_URL: give"):
+    with pytest.raises(SettingsError, match="KEYGAUGE_API_URL: must be"):
         Settings.from_environment(URL | SECRETS | {"KEYGAUGE_API_URL": url})

@@ -14,6 +14,21 @@ def test_a_text_that_a_spreadsheet_would_run_is_quoted(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a;=cmd|' /C calc'!A0", "a;'=cmd|' /C calc'!A0"),
+        ("=1;=2", "'=1;'=2"),
+        ("a; @sum", "a;' @sum"),
+        ("a\n+1", "a\n'+1"),
+        ("a;\uff1d1", "a;'\uff1d1"),
+        ("a;b-c=d", "a;b-c=d"),
+    ],
+)
+def test_a_formula_behind_a_semicolon_is_quoted_too(text, written):
+    assert cell(text) == written
+
+
+@pytest.mark.parametrize(
     ("value", "written"),
     [
         (None, ""),

@@ -1,6 +1,31 @@
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 
 from keygauge_keyservice import database
+
+# Everything of the database that a statement can meet, one row each, whatever the order in which it was made.
+CATALOG = """
+SELECT 'column' AS kind, format('%s.%s.%s', table_schema, table_name, column_name) AS name,
+       concat_ws(' ', data_type, is_nullable, column_default, is_identity) AS definition
+FROM information_schema.columns WHERE table_schema IN ('public', 'grafana')
+UNION ALL
+SELECT 'constraint', format('%s.%s', conrelid::regclass, conname), pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT 'view', format('%s.%s', schemaname, viewname), definition FROM pg_views WHERE schemaname IN ('public', 'grafana')
+UNION ALL
+SELECT 'function', format('%s %s', oid::regprocedure, proacl), pg_get_functiondef(oid)
+FROM pg_proc WHERE pronamespace IN ('public'::regnamespace, to_regnamespace('grafana'))
+UNION ALL
+SELECT 'trigger', format('%s.%s', tgrelid::regclass, tgname), pg_get_triggerdef(oid)
+FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL
+SELECT 'table', oid::regclass::text, concat_ws(' ', relkind, reloptions, relacl)
+FROM pg_class WHERE relkind IN ('r', 'p', 'v') AND relnamespace IN ('public'::regnamespace, to_regnamespace('grafana'))
+ORDER BY 1, 2
+"""
 
 
 def test_migrations_apply_once(empty_database_url):
@@ -15,6 +40,16 @@ def test_migrations_are_numbered_without_gaps():
     assert [name[:5] for name in database.migrations()] == [
         f"{n:04}_" for n in range(1, len(database.migrations()) + 1)
     ]
+
+
+def test_schema_sql_is_what_the_migrations_make(connection, empty_database_url):
+    schema = resources.files("keygauge_keyservice").joinpath("schema.sql").read_bytes()
+    with database.connect(empty_database_url) as other:
+        other.execute(schema)
+        read = other.execute(CATALOG).fetchall()
+    made = [row for row in connection.execute(CATALOG).fetchall() if "migration" not in row["name"]]
+    assert read == made
+    assert {row["kind"] for row in read} >= {"column", "constraint", "index", "view", "function", "trigger", "table"}
 
 
 def test_migrations_started_together_apply_once(empty_database_url):

@@ -1,13 +1,17 @@
 import uuid
+from datetime import timedelta
 from typing import get_args
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from psycopg import sql
 
 from keygauge_keyservice import database
-from keygauge_keyservice.limits.definitions import Period
-from keygauge_keyservice.limits.kinds import quota
+from keygauge_keyservice.ledger import backfill, rollup
+from keygauge_keyservice.limits.periods import Period, Periods
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 ROLE = "keygauge_grafana"
 FORBIDDEN = ("hash", "pepper", "email", "password", "actor", "created_by", "token_hash", "csrf")
@@ -69,13 +73,14 @@ def test_quota_counts_the_current_period_only(connection):
             (name, unit, period, window_s),
         )
     connection.execute(
-        "INSERT INTO limit_state (id, account_id, head, cells) SELECT id || ':acc', 'acc', CASE name WHEN 'old' THEN 1 "
-        "ELSE extract(epoch FROM date_trunc('day', now(), 'UTC'))::bigint END, '{42}' FROM plan_limit"
+        "INSERT INTO limit_state (id, account_id, cells, ends) SELECT id || ':acc', 'acc', '{42}', "
+        "ARRAY[extract(epoch FROM now() + CASE name WHEN 'old' THEN '-1 s' ELSE interval '1 h' END)::bigint * 1000000] "
+        "FROM plan_limit"
     )
     rows = connection.execute("SELECT limit_name, key_id, amount, used, resets_at > now() AS ahead FROM grafana.quota")
     assert sorted((row["limit_name"], row["key_id"], row["amount"], row["used"], row["ahead"]) for row in rows) == [
         ("day", None, 100, 42, True),
-        ("old", None, 100, 0, True),
+        ("old", None, 100, 0, None),
     ]
 
 
@@ -88,14 +93,15 @@ def test_quota_knows_every_period(connection, period):
     )
     with connection.transaction():  # one moment for all statements
         now_s = connection.execute("SELECT extract(epoch FROM now())::float8 AS now_s").fetchone()["now_s"]
-        start_s = quota.start_s(int(now_s * 1_000_000), period)
+        start_s, end_s = Periods(period).around(int(now_s))
         connection.execute(
-            "INSERT INTO limit_state (id, account_id, head, cells) "
-            "SELECT id || ':acc', 'acc', %s, '{42}' FROM plan_limit",
-            (start_s,),
+            "INSERT INTO limit_state (id, account_id, head, cells, ends) "
+            "SELECT id || ':acc', 'acc', %s, '{42}', %s FROM plan_limit",
+            (start_s, [end_s * 1_000_000]),
         )
         found = connection.execute("SELECT used, resets_at FROM grafana.quota").fetchone()
-    assert (found["used"], int(found["resets_at"].timestamp())) == (42, quota.end_s(start_s, period))
+    resets_at = found["resets_at"] and int(found["resets_at"].timestamp())
+    assert (found["used"], resets_at) == (42, None if period == "lifetime" else end_s)
 
 
 def test_migration_works_for_a_user_who_may_not_create_roles(empty_database_url):
@@ -119,7 +125,7 @@ ROLLUPS = """
 INSERT INTO rollup
 SELECT '2030-01-01T00:00:00Z'::timestamptz + n * interval '15 minutes', 'a1', 'k' || n % 3, '/r' || n % 2,
     CASE n % 5 WHEN 0 THEN '' ELSE 'm' || n % 5 END, 2 + 3 * (n % 7 = 0)::integer, n, n % 4, n, 2 * n, n % 3, 0, 0,
-    1, 1, 1000 * n, n, array_fill(1, ARRAY[20])
+    1, 1, 1000 * n, n, 1e12
 FROM generate_series(0, 399) AS n
 """
 RANGES = (
@@ -155,3 +161,23 @@ def test_usage_is_the_sum_of_the_roll_ups_in_every_range(connection, what, narro
     ).fetchall()
     assert [list(row.values()) for row in found] == [list(row.values()) for row in expected]
     assert bool(found) == bool(expected)
+
+
+@given(counts=st.lists(st.lists(st.integers(0, 10**9), min_size=20, max_size=20), min_size=1, max_size=5))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_histograms_are_told_as_they_were_counted_and_add_up(connection, counts):
+    numbers = [sum(count * 10 ** (12 * place) for place, count in enumerate(one)) for one in counts]
+    row = connection.execute(
+        "SELECT grafana.duration_counts(sum(number)) AS added FROM unnest(%s::numeric[]) AS number", (numbers,)
+    ).fetchone()
+    assert row["added"] == rollup.duration_counts(sum(numbers)) == [sum(column) for column in zip(*counts, strict=True)]
+
+
+def test_latency_of_a_long_range_is_that_of_its_calls_within_a_bucket(connection, metered, make_event, noon):
+    events = [make_event(second, duration_us=second * 10_000) for second in range(1, 101)]
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+    (row,) = connection.execute(
+        "SELECT p50, p95 FROM grafana.latency(%s, %s, '1 d', '{acme}', '{acme-live}', %s, %s)",
+        (noon - timedelta(days=1), noon + timedelta(days=1), [events[0].route], [events[0].model]),
+    )
+    assert (row["p50"], row["p95"]) == (0.5, 0.95)  # evenly within buckets, as these calls are

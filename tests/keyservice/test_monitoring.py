@@ -153,6 +153,14 @@ def test_with_very_many_keys_a_scrape_stays_below_a_megabyte_and_has_those_used_
         "SELECT 'k' || n, 'a' || n, repeat('n', 100), 'live', timestamptz '2026-01-01' + n * interval '1 s' "
         "FROM generate_series(1, 2000) n"
     )
+    connection.execute("UPDATE key SET created_at = now() - interval '1 year' WHERE id IN ('k1', 'k2000')")
+    connection.execute(
+        "INSERT INTO rollup SELECT date_bin('15 min', now(), 'epoch'), 'a2000', 'k2000', '/', '', 2, 1, "
+        "0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1e228"
+    )
+    connection.execute(
+        "INSERT INTO usage_aggregate SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{7200}')"
+    )
     scrape = client.get("/metrics", headers=operator).text
     assert len(scrape) < 1_000_000
     assert '"k2000"' in scrape

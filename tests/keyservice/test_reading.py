@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal
 
 import pytest
@@ -10,8 +10,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType, ValidationError, field
 
 from keygauge_keyservice import reading
 from keygauge_keyservice.errors import FieldError, Problem
-from keygauge_keyservice.field_types import Name, NumberCursor, Slug, Text, Time
 from keygauge_keyservice.reading import attempt, given, read, read_query
+from keygauge_keyservice.values.field_types import Name, NumberCursor, Slug, Text, Time
 
 
 class Part(Struct):
@@ -25,6 +25,7 @@ class Whole(Struct):
     is_on: bool = False
     note: Text | None = None
     at: Time | None = field(name="from", default=None)
+    day: date | None = None
     parts: Annotated[list[Part], Meta(max_length=2)] = []
     words: Annotated[list[Text], Meta(min_length=1)] | UnsetType = UNSET
 
@@ -48,11 +49,13 @@ def test_what_is_given_is_taken():
     document = {
         "name": "x",
         "from": "2030-01-31T12:00:00+02:00",
+        "day": "2030-01-31",
         "parts": [{"id": "p", "count": 9}],
         "words": ["w", "w"],
     }
     whole = read(Whole, document)
     assert whole.at == datetime(2030, 1, 31, 10, tzinfo=UTC)
+    assert whole.day == date(2030, 1, 31)
     assert whole.parts == [Part("p", 9)]
     assert whole.words == ["w"]
 
@@ -72,6 +75,7 @@ def test_what_is_given_is_taken():
         ({"note": "\0"}, {"note": "wrong_text"}),
         ({"note": "x" * 513}, {"note": "wrong_text"}),
         ({"from": "2030-01-31"}, {"from": "wrong_time"}),
+        *(({"day": day}, {"day": "wrong_time"}) for day in ("2030-02-30", "20300131", "1969-12-31", 5)),
         ({"from": "1969-12-31T23:59:59Z"}, {"from": "wrong_time"}),
         ({"from": "0001-01-01T00:00:00+14:00"}, {"from": "wrong_time"}),
         ({"from": 5}, {"from": "wrong_time"}),

@@ -11,9 +11,10 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 VALUES = {
     "spool": "INSERT INTO spool (id, next, updated_at) SELECT 's' || %(day)s, 1, %(at)s",
     "spool_hour": "INSERT INTO spool_hour (spool_id, hour) SELECT 's', %(at)s",
-    "key_address": "INSERT INTO key_address (key_id, ip, first_at, last_at) "
-    "SELECT id, '192.0.2.' || %(day)s, %(at)s, %(at)s FROM key LIMIT 1",
-    "lease": "INSERT INTO lease (state_id, replica, bucket, units, ends_at) SELECT 'x', 'r', 0, 1, %(at)s",
+    "key_address": "INSERT INTO key_address (key_id, account_id, ip, first_at, last_at) "
+    "SELECT id, account_id, '192.0.2.' || %(day)s, %(at)s, %(at)s FROM key LIMIT 1",
+    "lease": "INSERT INTO lease (state_id, replica, heartbeat, bucket, units, ends_at) "
+    "SELECT 'x', 'r', 1, 0, 1, %(at)s",
     "replica": "INSERT INTO replica SELECT 'r' || %(day)s, 's', 'h', 'v', 'enforce', %(at)s, %(at)s",
     "idempotency": "INSERT INTO idempotency SELECT %(day)s::text::bytea, '', NULL, NULL, %(at)s",
     "sign_in_failure": "INSERT INTO sign_in_failure SELECT 'e', 'i', %(at)s",

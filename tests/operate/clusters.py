@@ -62,7 +62,7 @@ class Cluster:
         """End it as a power cut does."""
         pid = int((self.data / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 100
         while time.monotonic() < deadline:  # its children notice by themselves
             try:
                 psycopg.connect(self.url(), connect_timeout=1).close()

@@ -8,7 +8,7 @@ from polling import until
 
 from keygauge_keyservice import citus, database
 from keygauge_keyservice.billing import billing
-from keygauge_keyservice.ledger import reconcile
+from keygauge_keyservice.ledger.replicas import reconcile
 from keygauge_keyservice.usage import usage
 
 URL = os.environ.get("KEYGAUGE_TEST_CITUS_URL")

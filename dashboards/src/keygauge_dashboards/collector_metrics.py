@@ -5,7 +5,7 @@ from __future__ import annotations
 from keygauge.metrics import Metric
 
 REFUSED = Metric(
-    "otelcol.receiver.refused.metric.points", "counter", "{point}", ("receiver",), "Points refused at the door"
+    "otelcol.receiver.refused.metric.points", "counter", "{point}", ("receiver",), "Points refused on receipt"
 )
 SEND_FAILED = Metric(
     "otelcol.exporter.send.failed.metric.points", "counter", "{point}", ("exporter",), "Points that could not be sent"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from keygauge.command import CommandError, Noun
+from keygauge.command_line.command import CommandError, Noun
 from keygauge_dashboards.alerts.alert import Links
 from keygauge_dashboards.generate import generate, stale, write
 from keygauge_dashboards.thresholds import Thresholds, read
@@ -22,17 +22,17 @@ def dashboards() -> None:
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
+            click.option("--folder", type=_PATH, default=Path(), help="The project folder (default: the current one)."),
+            click.option("--thresholds", type=_PATH, metavar="FILE", help="A YAML file with your thresholds."),
             click.option(
-                "--folder", type=_PATH, default=Path(), help="The project's folder (default: the current one)."
-            ),
-            click.option("--thresholds", type=_PATH, metavar="FILE", help="Your own thresholds, as YAML."),
-            click.option(
-                "--grafana", default=Links.grafana, metavar="URL", help="Your Grafana, for links from alerts."
+                "--grafana", default=Links.grafana, metavar="URL", help="Your Grafana's URL, for links in alerts."
             ),
             click.option(
-                "--runbook", default=Links.runbook, metavar="URL", help="Your runbook, for links from alerts."
+                "--runbook", default=Links.runbook, metavar="URL", help="Your runbook's URL, for links in alerts."
             ),
-            click.option("--owner", default=Links.owner, metavar="NAME", help="The label `owner` of all alerts."),
+            click.option(
+                "--owner", default=Links.owner, metavar="NAME", help="The value of the label `owner` on all alerts."
+            ),
         )
     ):
         function = option(function)
@@ -53,7 +53,7 @@ def _build(folder: Path, **given: Any) -> None:
 @dashboards.command("check", examples=("keygauge dashboards check",))
 @_options
 def _check(folder: Path, **given: Any) -> int:
-    """Fail when the files on disk are not what `build` would write."""
+    """Fail if the files on disk differ from what `build` would write."""
     different = stale(folder, _generate(**given))
     for path in different:
         click.echo(f"{path} is stale: run `keygauge dashboards build` and commit", err=True)
@@ -75,5 +75,5 @@ def _url(name: str, given: str) -> str:
     """Return an address that can be followed from wherever an alert is read."""
     url = given.rstrip("/")
     if not url.startswith(("https://", "http://")):
-        raise CommandError(f"--{name} is {url!r}: give an address in full, such as https://wiki.example/keygauge")
+        raise CommandError(f"--{name} is {url!r}: use an address in full, such as https://wiki.example/keygauge")
     return url

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
-from keygauge.command import CommandError
+from keygauge.command_line.command import CommandError
 from keygauge.metrics import DURATION_BUCKETS_S
 from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_NEAR, QUOTA_SHARES, UNUSED_DAYS
 
@@ -32,9 +32,9 @@ class Burn:
         for name in ("short", "long", "hold"):
             given = getattr(self, name)
             if not re.fullmatch(r"[1-9][0-9]*[smhdw]", str(given)):
-                raise CommandError(f"thresholds: burns: {name} is {given!r}: give a duration, such as 30m")
+                raise CommandError(f"thresholds: burns: {name} is {given!r}: use a duration, such as 30m")
         if isinstance(self.factor, bool) or not isinstance(self.factor, int | float) or not 0 < self.factor < math.inf:
-            raise CommandError(f"thresholds: burns: factor is {self.factor!r}: give a number above 0")
+            raise CommandError(f"thresholds: burns: factor is {self.factor!r}: use a number above 0")
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ def read(text: str) -> Thresholds:
     try:
         given = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        raise CommandError(f"thresholds: this is no YAML: {error}") from error
+        raise CommandError(f"thresholds: this is not YAML: {error}") from error
     if not isinstance(given, dict):
-        raise CommandError("thresholds: give a YAML mapping of names to numbers")
+        raise CommandError("thresholds: use a YAML mapping of names to numbers")
     defaults = {field.name: field.default for field in fields(Thresholds) if field.name != "burns"}
     burns = _burns(given.pop("burns")) if "burns" in given else Thresholds.burns
     values: dict[str, Any] = {name: _like(defaults, name, value) for name, value in given.items()}
@@ -106,7 +106,7 @@ def _burns(given: object) -> tuple[Burn, ...]:
     members = {field.name for field in fields(Burn)}
     burns = given if isinstance(given, list) else []
     if not burns or not all(isinstance(burn, dict) and set(burn) == members for burn in burns):
-        raise CommandError(f"thresholds: burns is {given!r}: give a list of mappings with {', '.join(sorted(members))}")
+        raise CommandError(f"thresholds: burns is {given!r}: use a list of mappings with {', '.join(sorted(members))}")
     return tuple(Burn(**burn) for burn in burns)
 
 
@@ -115,9 +115,9 @@ def _require_sense(values: dict[str, Any]) -> None:
     for name, value in values.items():
         numbers = value if isinstance(value, tuple) else (value,)
         if not all(0 < number < math.inf for number in numbers):
-            raise CommandError(f"thresholds: {name} is {value!r}: give numbers above 0")
+            raise CommandError(f"thresholds: {name} is {value!r}: use numbers above 0")
         if name.endswith(("_objective", "_share")) and value >= 1:
-            raise CommandError(f"thresholds: {name} is {value!r}: give a fraction below 1")
+            raise CommandError(f"thresholds: {name} is {value!r}: use a fraction below 1")
     for name, falls in (("quota_levels", False), ("cost_levels", False), ("expiry_days", True)):
         levels = values.get(name, ())
         if list(levels) != sorted(set(levels), reverse=falls):
@@ -135,5 +135,5 @@ def _like(defaults: dict[str, Any], name: str, value: object) -> object:
     many = isinstance(defaults[name], tuple)
     numbers = value if many and isinstance(value, list) else [value]
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers) or not numbers:
-        raise CommandError(f"thresholds: {name} is {value!r}: give {'a list of numbers' if many else 'a number'}")
+        raise CommandError(f"thresholds: {name} is {value!r}: use {'a list of numbers' if many else 'a number'}")
     return tuple(numbers) if many else value

@@ -9,34 +9,34 @@ from dataclasses import asdict
 
 import psycopg
 
+from keygauge_demo.console import DemoConsole
 from keygauge_demo.ending import INTERRUPTED, STOPPED
 from keygauge_demo.run import run
-from keygauge_demo.screen import Screen
 from keygauge_demo.settings import DemoError, Settings
 from keygauge_keyservice.config import SettingsError
 
 
 def main() -> None:
     """Run the demo; the exit status is 0 when the ledger and the metrics agree."""
-    screen = Screen()
+    console = DemoConsole()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
         settings = Settings.from_environment()
-        balance = run(settings, screen)
+        balance = run(settings, console)
     except DemoError as error:
-        screen.complain(f"The demo stopped: {error}")
+        console.print_error(f"The demo stopped: {error}")
         sys.exit(1)
     except (psycopg.Error, SettingsError, OSError) as error:  # a state that was damaged, a part that died
         cause = str(error).strip().partition("\n")[0] or type(error).__name__
-        screen.complain(
-            f"The demo stopped: {cause}. See {settings.state / 'log'}, or remove {settings.state} to start anew"
+        console.print_error(
+            f"The demo stopped: {cause}. See {settings.state / 'log'}, or remove {settings.state} to start over"
         )
         sys.exit(1)
     except KeyboardInterrupt:
-        screen.say(STOPPED)
+        console.print(STOPPED)
         sys.exit(INTERRUPTED)
     for claim in balance.discrepancies:
-        screen.complain(f"This does not hold: {claim}.")
+        console.print_error(f"This does not hold: {claim}.")
     sys.stdout.write(json.dumps(asdict(balance.summary)) + "\n")
     sys.exit(1 if balance.discrepancies else 0)

@@ -1,4 +1,4 @@
-"""`keygauge-demo-traffic`: the demo's cast calls an API whose key service runs elsewhere, as in compose.yaml."""
+"""`keygauge-demo-traffic`: the demo's customers call an API whose key service runs elsewhere, as in compose.yaml."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from pathlib import Path
 
 import psycopg
 
-from keygauge_demo import cast, history, remote_seed
-from keygauge_demo.remote_seed import Operator
-from keygauge_demo.run import drive, listen
-from keygauge_demo.screen import Screen
-from keygauge_demo.seed import Seed
+from keygauge_demo.console import DemoConsole
+from keygauge_demo.customers import history, personas, remote_seed
+from keygauge_demo.customers.remote_seed import Operator
+from keygauge_demo.customers.seed import Seed
 from keygauge_demo.settings import DemoError, read_seconds
-from keygauge_demo.tally import Tally
-from keygauge_demo.traffic import Traffic, choose_drivers
+from keygauge_demo.traffic_counts import TrafficCounts
 from keygauge_keyservice import database
 
 
@@ -55,52 +53,58 @@ class Settings:
 
 
 def main() -> None:
-    """Plant the cast where it is missing, then let it call; the exit status is 0 when every call was answered."""
-    screen = Screen()
+    """Create the customers if they are missing and let them call; the exit status is 0 when every call was answered."""
+    console = DemoConsole()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same as Ctrl-C
     try:
-        tally = run(Settings.from_environment(), screen)
+        counts = run(Settings.from_environment(), console)
     except (DemoError, psycopg.Error, OSError) as error:
-        screen.complain(f"The traffic stopped: {str(error).strip()}")
+        console.print_error(f"The traffic stopped: {str(error).strip()}")
         sys.exit(1)
     except KeyboardInterrupt:
-        screen.say("Stopped before there was traffic.")
+        console.print("Stopped before there was traffic.")
         sys.exit(130)
-    figures = {"sent": tally.sent, "answered": tally.answered, "admitted": tally.admitted, "limited": tally.limited}
-    sys.stdout.write(json.dumps({**figures, "failed": tally.failed}) + "\n")
-    sys.exit(0 if tally.sent == tally.answered else 1)
+    figures = {"sent": counts.sent, "answered": counts.answered, "admitted": counts.admitted, "limited": counts.limited}
+    sys.stdout.write(json.dumps({**figures, "failed": counts.failed}) + "\n")
+    sys.exit(0 if counts.sent == counts.answered else 1)
 
 
-def run(settings: Settings, screen: Screen) -> Tally:
-    """Plant, load the history if there is a database, and let traffic pass.
+def run(settings: Settings, console: DemoConsole) -> TrafficCounts:
+    """Create the customers, load the history if there is a database, and let traffic pass.
 
     Raises:
         DemoError: the key service refuses or does not answer.
     """
-    planted = _plant(settings, screen)
-    told, tally = listen(), Tally()
-    drivers = choose_drivers([key for account in cast.ACCOUNTS for key in account.keys], planted.tokens)
-    traffic = Traffic(drivers, api_url=settings.api_url, tally=tally, seed=int(datetime.now(UTC).timestamp()))
-    with screen.watch(tally) as watch:
-        asyncio.run(drive(traffic, (), watch, told, settings.seconds))
-    return tally
+    planted = _load_seed(settings, console)
+
+    from keygauge_demo.run import drive, listen  # noqa: PLC0415 - as below
+    from keygauge_demo.traffic import Traffic, choose_drivers  # noqa: PLC0415 - vendors' clients load for a second or two
+
+    interrupted, counts = listen(), TrafficCounts()
+    drivers = choose_drivers([key for account in personas.ACCOUNTS for key in account.keys], planted.tokens)
+    traffic = Traffic(drivers, api_url=settings.api_url, counts=counts, seed=int(datetime.now(UTC).timestamp()))
+    with console.live_line(counts) as line:
+        asyncio.run(drive(traffic, (), line, interrupted, settings.seconds))
+    return counts
 
 
-def _plant(settings: Settings, screen: Screen) -> Seed:
+def _load_seed(settings: Settings, console: DemoConsole) -> Seed:
     operator = Operator(settings.service_url, settings.admin_token)
     with database.connect(settings.database_url) if settings.database_url else nullcontext() as connection:
         if connection is not None:
             connection.autocommit = True
-        planted = remote_seed.plant(operator, connection, file=settings.state / "seed.json", now=datetime.now(UTC))
+        planted = remote_seed.load_or_create(
+            operator, connection, file=settings.state / "seed.json", now=datetime.now(UTC)
+        )
         if connection is not None:
-            history.load(connection, planted, screen=screen)
-            screen.say(f"Sign in to the portal as {cast.ACCOUNTS[0].email}, password {planted.password}")
+            history.load(connection, planted, console=console)
+            console.print(f"Sign in to the portal as {personas.ACCOUNTS[0].email}, password {planted.password}")
     return planted
 
 
 def _require(environ: Mapping[str, str], name: str) -> str:
     if not environ.get(name):
-        raise DemoError(f"{name} is not set: give the address or token of the stack that shall have traffic")
+        raise DemoError(f"{name} is not set: set it to the address or token of the stack to send traffic to")
     return environ[name].rstrip("/")
 
 

@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse
 
 from keygauge.asgi import KeyGaugeMiddleware
 from keygauge.telemetry.setup import TelemetryError, prometheus_text
-from keygauge_demo.api import create_app
+from keygauge_demo.api.app import create_app
 
 OPEN_PATHS = ("/docs*", "/openapi.json", "/healthz", "/metrics", "/metrics/")  # for visitors without a key
 

@@ -1,4 +1,4 @@
-"""What the demo is told by its environment."""
+"""The settings of the demo, from the environment."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
+END_USER_HEADER = "X-End-User"
 _PORT_MAX = 65_535
 
 
@@ -55,7 +56,7 @@ class Settings:
 def _port(environ: Mapping[str, str], name: str, default: int) -> int:
     text = environ.get(name) or str(default)
     if not text.isascii() or not text.isdigit() or not 0 < int(text) <= _PORT_MAX:
-        raise DemoError(f"{name} is {text!r}: give a port between 1 and {_PORT_MAX}")
+        raise DemoError(f"{name} is {text!r}: use a port between 1 and {_PORT_MAX}")
     return int(text)
 
 
@@ -73,5 +74,5 @@ def read_seconds(environ: Mapping[str, str]) -> float | None:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise DemoError(f"DEMO_SECONDS is {text!r}: give a number above 0, or leave it out to run until Ctrl-C")
+        raise DemoError(f"DEMO_SECONDS is {text!r}: use a number above 0, or leave it out to run until Ctrl-C")
     return seconds

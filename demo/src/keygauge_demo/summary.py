@@ -11,7 +11,7 @@ from datetime import datetime
 from prometheus_client.parser import text_string_to_metric_families
 
 from keygauge import metrics
-from keygauge_demo.tally import Tally
+from keygauge_demo.traffic_counts import TrafficCounts
 from keygauge_keyservice.database import Connection
 
 SETTLE_S = 20.0  # for the spool to reach the ledger
@@ -76,20 +76,20 @@ class Count:
     cost_nanousd: int | None = 0  # None: not to be compared
 
 
-def balance(tally: Tally, *, ledger: Count, metric: Count) -> Balance:
+def balance(counts: TrafficCounts, *, ledger: Count, metric: Count) -> Balance:
     """Put the three books side by side."""
     summary = Summary(
-        sent=tally.sent,
-        answered=tally.answered,
-        admitted=tally.admitted,
-        limited=tally.limited,
+        sent=counts.sent,
+        answered=counts.answered,
+        admitted=counts.admitted,
+        limited=counts.limited,
         ledger_events=ledger.requests,
         metric_requests=metric.requests,
-        input_tokens=tally.input_tokens,
+        input_tokens=counts.input_tokens,
         ledger_input_tokens=ledger.input_tokens,
         metric_input_tokens=metric.input_tokens,
     )
-    return Balance(summary, tally.refused, ledger.cost_nanousd, metric.cost_nanousd or 0)
+    return Balance(summary, counts.refused, ledger.cost_nanousd, metric.cost_nanousd or 0)
 
 
 def await_ledger(

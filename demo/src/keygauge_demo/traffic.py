@@ -12,9 +12,10 @@ import anthropic
 import httpx2
 import openai
 
-from keygauge_demo.cast import Key
-from keygauge_demo.catalog import MODELS
-from keygauge_demo.tally import Tally
+from keygauge_demo.api.catalog import MODELS
+from keygauge_demo.customers.personas import Key
+from keygauge_demo.settings import END_USER_HEADER
+from keygauge_demo.traffic_counts import TrafficCounts
 
 ANSWER_CAP_TOKENS = 400
 IN_FLIGHT_MAX = 40
@@ -42,11 +43,11 @@ class Driver:
 
 
 class Traffic:
-    """The drivers' calls against one API, counted in a tally. No call is retried, so that counts are exact."""
+    """The drivers' calls against one API, counted. No call is retried, so that the counts are exact."""
 
-    def __init__(self, drivers: Sequence[Driver], *, api_url: str, tally: Tally, seed: int = 0) -> None:
+    def __init__(self, drivers: Sequence[Driver], *, api_url: str, counts: TrafficCounts, seed: int = 0) -> None:
         self._drivers = drivers
-        self._tally = tally
+        self._counts = counts
         self._chance = random.Random(seed)  # noqa: S311 - believable, not secret
         self._http = httpx2.AsyncClient(timeout=TIMEOUT_S, limits=httpx2.Limits(max_connections=IN_FLIGHT_MAX))
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
@@ -55,7 +56,7 @@ class Traffic:
         self._anthropic = {driver.token: self._make_anthropic(driver.token, api_url) for driver in drivers}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Call until told to stop, then wait for the calls in flight."""
+        """Call until `stop` is set, then wait for the calls in flight."""
         calls: set[asyncio.Task[None]] = set()
         lanes = [asyncio.create_task(self._drive(driver, calls)) for driver in self._drivers]
         await stop.wait()
@@ -80,20 +81,26 @@ class Traffic:
         spoilt = self._chance.random() < driver.key.refused
         streamed = self._chance.random() < driver.key.streamed
         ask = self._ask_openai if model.provider == "openai" else self._ask_anthropic
+        end_user = driver.key.draw_end_user(self._chance)
+        headers = {END_USER_HEADER: end_user} if end_user else {}
         async with self._room:
-            self._tally.sent += 1
+            self._counts.sent += 1
             try:
-                await ask(driver.token, model.id, text, streamed=streamed, spoilt=spoilt)
+                await ask(driver.token, model.id, text, headers, streamed=streamed, spoilt=spoilt)
             except (openai.APIStatusError, anthropic.APIStatusError) as refusal:
-                self._tally.record(refusal.status_code)
+                self._counts.record(refusal.status_code)
             except (openai.APIConnectionError, anthropic.APIConnectionError, httpx2.HTTPError):
                 return  # sent, never answered: the summary shows the difference
 
-    async def _ask_openai(self, token: str, model: str, text: str, *, streamed: bool, spoilt: bool) -> None:
+    async def _ask_openai(
+        self, token: str, model: str, text: str, headers: Mapping[str, str], *, streamed: bool, spoilt: bool
+    ) -> None:
         create = self._openai[token].chat.completions.create
         extra = {"temperature": TEMPERATURE_NO_ONE_TAKES} if spoilt else None
         if not streamed:
-            answer = await create(model=model, messages=[{"role": "user", "content": text}], extra_body=extra)
+            answer = await create(
+                model=model, messages=[{"role": "user", "content": text}], extra_headers=headers, extra_body=extra
+            )
             usage = answer.usage
         else:
             stream = await create(
@@ -101,28 +108,33 @@ class Traffic:
                 messages=[{"role": "user", "content": text}],
                 stream=True,
                 stream_options={"include_usage": True},
+                extra_headers=headers,
                 extra_body=extra,
             )
             usage = None
             async for chunk in stream:
                 usage = chunk.usage or usage
-        counts = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        self._tally.record(200, input_tokens=counts[0], output_tokens=counts[1])
+        tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        self._counts.record(200, input_tokens=tokens[0], output_tokens=tokens[1])
 
-    async def _ask_anthropic(self, token: str, model: str, text: str, *, streamed: bool, spoilt: bool) -> None:
+    async def _ask_anthropic(
+        self, token: str, model: str, text: str, headers: Mapping[str, str], *, streamed: bool, spoilt: bool
+    ) -> None:
         client = self._anthropic[token].messages
         extra = {"temperature": TEMPERATURE_NO_ONE_TAKES} if spoilt else None
         messages: list[anthropic.types.MessageParam] = [{"role": "user", "content": text}]
         if not streamed:
-            answer = await client.create(model=model, messages=messages, max_tokens=ANSWER_CAP_TOKENS, extra_body=extra)
+            answer = await client.create(
+                model=model, messages=messages, max_tokens=ANSWER_CAP_TOKENS, extra_headers=headers, extra_body=extra
+            )
         else:
             async with client.stream(
-                model=model, messages=messages, max_tokens=ANSWER_CAP_TOKENS, extra_body=extra
+                model=model, messages=messages, max_tokens=ANSWER_CAP_TOKENS, extra_headers=headers, extra_body=extra
             ) as stream:
                 answer = await stream.get_final_message()
         usage = answer.usage
         cached = (usage.cache_read_input_tokens or 0) + (usage.cache_creation_input_tokens or 0)
-        self._tally.record(200, input_tokens=usage.input_tokens + cached, output_tokens=usage.output_tokens)
+        self._counts.record(200, input_tokens=usage.input_tokens + cached, output_tokens=usage.output_tokens)
 
     def _write_prompt(self, median_tokens: int) -> str:
         head = f"{self._chance.choice(_TASKS)} {self._chance.choice(_THINGS)} (ticket {next(self._numbers)})."

@@ -1,4 +1,4 @@
-"""The record of one request: what every part of the middleware reads and writes while the request passes."""
+"""The record of one request, shared by all parts of the middleware while the request passes."""
 
 from __future__ import annotations
 
@@ -26,16 +26,28 @@ Outcome = Literal[
     "unknown",
     "forbidden",
     "unavailable",
-    "would_limit",  # admitted, though a limit that is only tried would have refused
-    "degraded",  # admitted without a lease while the key service was away, by a limit that says `safe`
+    "would_limit",  # admitted, though a dry-run limit would have refused
+    "degraded",  # admitted without a lease while the key service was away, by a `safe` limit
 ]
 UsageStatus = Literal["reported", "partial", "estimated", "none"]
 StreamKind = Literal["sse", "websocket"]
 
 SCOPE_MARK = "keygauge"  # in an ASGI scope: the call that its request is
 ANONYMOUS = "anonymous"  # the key id of calls that carried no key
-INVALID = "invalid"  # … whose key is garbage or not known: attackers mint no series
-UNMATCHED = "_unmatched"  # the route of calls that no route of the host took
+INVALID = "invalid"  # … whose key is malformed or unknown, so that attackers create no series
+UNMATCHED = "_unmatched"  # the route of calls that match no route of the app
+
+
+class OpenRoute(str):
+    """The route of calls to a mounted app whose router is not known: `/mount/{path}` stands for all below the mount."""
+
+    __slots__ = ()
+    REST = "/{path}"  # how Starlette ends the template of a mount
+
+    def may_be(self, pattern: str) -> bool:
+        """Return whether the call may be to a route, or to one that begins as a pattern with "*" does."""
+        start = self.removesuffix("{path}")
+        return pattern.startswith(start) or (pattern.endswith("*") and start.startswith(pattern[:-1]))
 
 
 class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
@@ -46,37 +58,38 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     time_ns: int
     started_ns: int
     account: str | None = None
-    charged: Usage | None = None  # of its usage, what limits are charged with before its end
+    charged: Usage | None = None  # the part of its usage charged to limits before its end
     context: Any = None  # the OpenTelemetry context the request ran in, for exemplars
     ended_ns: int = 0
     error: str | None = None  # an exception's class or a refusal's code
-    estimate: Any = None  # of what it will use; None until its body is read, where that is needed
-    is_budgeted: bool = False  # a limit of cost is for it
-    is_free: bool = False  # it used nothing, whatever its answer shows
-    is_broken: bool = False  # it failed after its answer had begun
-    is_held: bool = False  # it is settled when the app is done with it, not with its answer's end
+    estimate: Any = None  # of its usage; None until its body is read, if needed
+    is_budgeted: bool = False  # a limit of cost applies to it
+    is_free: bool = False  # it used nothing, even if its answer shows usage
+    is_broken: bool = False  # it failed after its answer had started
+    is_held: bool = False  # settled when the app is done with it, not when its answer ends
     first_byte_ns: int = 0  # 0 until the first body byte of the answer
     key: str = ANONYMOUS  # the key's id, ANONYMOUS or INVALID
     limit: str | None = None  # the limit that refused
-    matched: str | None = None  # what a router inside the host matched, below its mount
+    matched: str | None = None  # what a router inside the app matched, below its mount
     messages: int = 0  # on a stream
-    missing: str | None = None  # why a successful answer told no usage
-    is_model_assumed: bool = False  # its answer named none
-    model: str | None = None  # that it counts for: as the answer named it, or the one whose answer it asked for
+    missing: str | None = None  # why a successful answer has no usage
+    is_model_assumed: bool = False  # its answer named no model
+    model: str | None = None  # the model it counts for: as named by the answer, or else by the request
     outcome: Outcome = "admitted"
     path: str = ""  # known where a decision needs the route
     policy: Any = None  # what tells the caller its limits, where they are enforced
     provider: str | None = None
     providers: Any = None  # the plan's rules of whose answers a route gives
-    raised: str | None = None  # the exception's class, where a middleware inside holds it back
+    raised: str | None = None  # the exception's class, if an inner middleware holds it back
     request_bytes: int = 0
     requested_model: str | None = None  # as the request named it
-    reservation: Any = None  # what it took of its limits, until settled
+    reservation: Any = None  # what it reserved of its limits, until settled
     response_bytes: int = 0
     route: str = UNMATCHED
-    scopes: tuple[str, ...] = ()  # those of the key; what they allow is the app's to say
+    scopes: tuple[str, ...] = ()  # those of the key; the app decides what they allow
     status: int = 0
     stream: StreamKind | None = None
+    tag: str | None = None  # the end user that it is made for; the app may name it
     template: str | None = None  # the route, as far as it was found before the host was called
     trace_id: str | None = None
     usage: Usage | None = None
@@ -95,7 +108,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         provider: str | None = None,
         **details: int | None,
     ) -> None:
-        """State this call's usage from inside the app; may be called many times, counts add up, until the call ends.
+        """Record this call's usage from inside the app. It can be called many times until the call ends; counts add up.
 
         `details` are counts of the kinds in `keygauge.kinds`, such as `input_audio`, `images`, `seconds`,
         `web_searches`. Those of tokens are part of the input or output, not beside them.
@@ -106,14 +119,14 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         """
         told = {kind: count for kind, count in details.items() if count is not None}
         if unknown := told.keys() - PART_OF.keys():
-            raise TypeError(f"there is no kind {min(unknown)!r}: give one of {', '.join(PART_OF)}")
+            raise TypeError(f"unknown kind {min(unknown)!r}: use one of {', '.join(PART_OF)}")
         counts = (input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens)
         for name, count in [*zip(Usage._fields[:-1], counts, strict=True), *told.items()]:
             if count is not None and (type(count) is not int or not 0 <= count <= MAX_TOKENS):
-                raise ValueError(f"{name} is {count!r}: give a whole number from 0 to {MAX_TOKENS}, or leave it out")
+                raise ValueError(f"{name} is {count!r}: use an integer from 0 to {MAX_TOKENS}, or leave it out")
         for what, given in (("model", model), ("provider", provider)):
             if given is not None and not isinstance(given, str):
-                raise ValueError(f"{what} is {given!r}: give its name as text, or leave it out")
+                raise ValueError(f"{what} is {given!r}: use a string, or leave it out")
         if self.ended_ns and not self.is_held:
             _complain_of_late_usage()
             return
@@ -134,14 +147,16 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
 
 @cache  # once
 def _complain_of_late_usage() -> None:
-    _log.warning("Usage stated after its call's end is not counted: call keygauge.current().hold() in the handler")
+    _log.warning(
+        "Usage recorded after the end of its call is not counted: call keygauge.current().hold() in the handler"
+    )
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("keygauge_call", default=None)
 
 
 def current() -> Call:
-    """Return the call being answered; outside of one, a call that nothing reads."""
+    """Return the current call; outside of one, a dummy that nothing reads."""
     call = CURRENT.get()
     if call is None:
         return Call(method="", ip=None, time_ns=0, started_ns=0)

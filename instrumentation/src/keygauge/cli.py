@@ -1,4 +1,4 @@
-"""The command `keygauge`: its commands come from whichever distributions are installed."""
+"""The command `keygauge`, with the commands of all installed distributions."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from importlib.metadata import distributions, entry_points
 import click
 from click.shell_completion import get_completion_class
 
-from keygauge import command_reference
-from keygauge.command import GROUP, Noun, Verb
+from keygauge.command_line import command_reference
+from keygauge.command_line.command import GROUP, Noun, Verb
 
-_INTERRUPTED = 130  # as shells tell it: 128 + SIGINT
+_INTERRUPTED = 130  # as shells report it: 128 + SIGINT
 _FAILED = 1
-_COMPLETE = "_KEYGAUGE_COMPLETE"  # where shells ask Click for completions
+_COMPLETE = "_KEYGAUGE_COMPLETE"  # set by shells that ask Click for completions
 
 
 class _Commands(Noun):
-    """All nouns; each is loaded only when it is called for, so that one broken distribution breaks no other."""
+    """All nouns, each loaded only when used, so that a broken distribution does not affect the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names."""
@@ -33,7 +33,7 @@ class _Commands(Noun):
             try:
                 loaded: click.Command = point.load()
             except ImportError as error:
-                text = f"{point.name}: {point.value} cannot be loaded ({error}): install its distribution again"
+                text = f"{point.name}: {point.value} cannot be loaded ({error}): reinstall its distribution"
                 click.echo(f"keygauge: {text}", err=True)
             else:
                 return loaded
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _FAILED
     return code if isinstance(code, int) else 0

@@ -1,4 +1,4 @@
-"""The clock of all deadlines: it counts on while a virtual machine is suspended."""
+"""The clock of all deadlines, which keeps running while a virtual machine is suspended."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ now_ns: Callable[[], int] = (
 MS = 1_000_000  # nanoseconds
 SECOND = 1_000_000_000
 
-_NAMESPACE = 0xEFFFFFFA  # PROC_TIME_INIT_INO of Linux: in another one a clock may be set, and its number used again
+_NAMESPACE = 0xEFFFFFFA  # PROC_TIME_INIT_INO of Linux: other time namespaces can offset their clocks
 _PROC = Path("/proc")
 
 

@@ -21,7 +21,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from keygauge import asgi, log_fields, wsgi
 from keygauge.call import CURRENT
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 
 _MIDDLEWARE = "_keygauge_middleware"  # of an app, in the app; made by its first request or its start
 _ORIGINAL = "_keygauge_original"
@@ -61,7 +61,7 @@ class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it opted 
     def _instrument(self, **_options: Any) -> None:
         if not os.environ.get("KEYGAUGE_SERVICE_URL") and not os.environ.get("KEYGAUGE_MODE"):
             return
-        Settings.from_environment()  # what is wrong with them is told at the start
+        Settings.from_environment()  # errors in them are reported at start-up
         KeyGaugeInstrumentor.is_on = True
         if os.environ.get("KEYGAUGE_LOG_FIELDS") == "1":
             log_fields.install()

@@ -11,6 +11,7 @@ from typing import Literal
 Environment = Literal["live", "test"]
 
 PREFIX = b"kg_"  # of every key
+HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})  # that one may come in
 _IMPORTED = b"keygauge: id of an imported key"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 12
@@ -21,6 +22,7 @@ _ID_END = _ID_START + _ID_LENGTH
 LENGTH = _ID_END + 1 + _SECRET_LENGTH + _CRC_LENGTH
 
 _is_shaped = re.compile(r"kg_(?:live|test)_[0-9A-Za-z]{12}_[0-9A-Za-z]{38}", re.ASCII).fullmatch
+_find_beginning = re.compile(r"kg_(?:live|test)_[0-9A-Za-z]{12}_", re.ASCII).search
 
 
 def new_id() -> str:
@@ -31,7 +33,7 @@ def new_id() -> str:
 def generate(environment: Environment, key_id: str | None = None) -> str:
     """Make a new key; with `key_id` a new secret for that key."""
     if environment not in {"live", "test"}:
-        raise ValueError(f"environment is {environment!r}: give 'live' or 'test'")
+        raise ValueError(f"environment is {environment!r}: use 'live' or 'test'")
     body = f"kg_{environment}_{key_id or new_id()}_{_draw(_SECRET_LENGTH)}"
     return body + _checksum(body)
 
@@ -43,6 +45,11 @@ def parse(token: str) -> str | None:
     if _checksum(token[:-_CRC_LENGTH]) != token[-_CRC_LENGTH:]:
         return None
     return token[_ID_START:_ID_END]
+
+
+def is_in(text: str) -> bool:
+    """Return whether a text has a key in it, or the beginning of one."""
+    return text.startswith(PREFIX.decode()) or _find_beginning(text) is not None
 
 
 def imported_id(digest: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Kinds of use beyond the five counts of every call: rarely there, each with a rate of its own where it is priced."""
+"""Kinds of use, and those beyond the five counts of every call: rarely there, each with a rate of its own."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ PART_OF: Final[dict[str, str | None]] = {  # what a kind's tokens are counted in
     "pages": None,
 }
 """`input_audio` and its like are of the input that no cache had to do with; what a cache gave is a kind of its own."""
+
+CHARGED: Final = ("input", "output", "cache_read", "reasoning", "cache_write", "request", *PART_OF)
+"""What a call's cost is made of. The ledger keeps costs by their place here: what is new comes last."""
 
 BY_ONE: Final = frozenset(
     {"web_searches", "file_searches", "tool_calls", "search_units", "classifications", "images", "seconds", "pages"}

@@ -36,7 +36,7 @@ class CallFilter(logging.Filter):
 
 
 def install() -> None:
-    """Add the fields to every record that is made from now on; again does no harm."""
+    """Add the fields to all future records; safe to repeat."""
     make = logging.getLogRecordFactory()
     if hasattr(make, "keygauge_filter"):
         return

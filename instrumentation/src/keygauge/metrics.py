@@ -114,10 +114,17 @@ DECISIONS = Metric("keygauge.decisions", "counter", "{request}", (KEY, LIMIT, OU
 USAGE_MISSING = Metric(
     "keygauge.usage.missing", "counter", "{response}", (ROUTE, REASON), "Answers whose token usage could not be read"
 )
-BEAT_AGE = Metric("keygauge.beat.age", "gauge", "s", (), "Time since the key service last answered a beat")
+BEAT_AGE = Metric("keygauge.beat.age", "gauge", "s", (), "Time since the key service last answered a heartbeat")
 SPOOL_EVENTS = Metric("keygauge.spool.events", "gauge", "{event}", (), "Events not yet in the ledger")
 SPOOL_AGE = Metric("keygauge.spool.age", "gauge", "s", (), "Age of the oldest event not yet in the ledger")
 EVENTS_DROPPED = Metric("keygauge.events.dropped", "counter", "{event}", (REASON,), "Events lost, by reason")
+TAGS_DROPPED = Metric(
+    "keygauge.tags.dropped",
+    "counter",
+    "{request}",
+    (REASON,),
+    "Requests whose end user was named and not taken, by reason",
+)
 SERIES_FOLDED = Metric("keygauge.series.folded", "counter", "{request}", (REASON,), "Requests counted under 'other'")
 FAULTS = Metric("keygauge.faults", "counter", "{fault}", (REASON,), "KeyGauge's own failures, kept from the host")
 

@@ -23,7 +23,7 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def is_within(ip: str | None, networks: Iterable[Network]) -> bool:
-    """Tell whether an address is in one of some networks; an IPv4 address written as IPv6 counts as IPv4."""
+    """Return whether an address is in one of some networks; an IPv4 address written as IPv6 counts as IPv4."""
     address = _parse(ip)
     return address is not None and any(address in network for network in networks)
 

@@ -1,4 +1,4 @@
-"""One process and its runtimes: they start with its first request, begin anew in a child, and end before it does."""
+"""One process and its runtimes, which start with its first request, restart in a child, and stop before it ends."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from threading import Lock, Thread, current_thread, main_thread
 from types import FrameType
 from weakref import WeakSet
 
-from keygauge import process_metrics
 from keygauge.runtime import Runtime
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
+from keygauge.telemetry import process_metrics
 
 
 class Process:
@@ -27,7 +27,7 @@ class Process:
         _outlive_terminate()
 
     def start(self) -> Runtime:
-        """Return the runtime of this process; the first call starts it, whatever thread it comes from."""
+        """Return the runtime of this process; the first call starts it, from whichever thread."""
         with _Starting.lock:
             if self.runtime is None:
                 self.runtime = Runtime(self.settings)
@@ -42,7 +42,7 @@ class Process:
                 runtime.stop()
 
     def forget(self) -> None:
-        """Begin anew in a child."""
+        """Start over in a child process."""
         self.runtime = None
         self._stopping = Lock()
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from keygauge.weights import Weights
+
 ENTRIES_MAX = 500  # in each list of a request
 LIFE_MS_MAX = 20_000
 HOUR_S = 3_600
@@ -50,7 +52,7 @@ class KeyQuestion(Struct, frozen=True):
 
 
 class Acquisition(Struct, frozen=True):
-    """Units of a limit that the replica asks for; calls wait for `waiting` of them.
+    """Units of a limit that the replica asks for; calls wait for `waiting` of them, the first one for `least`.
 
     The units may be spent for `life_ms` at least: those before ended on their way to the calls, or calls come seldom.
     """
@@ -58,6 +60,7 @@ class Acquisition(Struct, frozen=True):
     limit: Text
     units: Units
     waiting: Count = 0
+    least: Count = 0
     life_ms: Annotated[int, Meta(ge=0, le=LIFE_MS_MAX)] = 0
 
 
@@ -81,10 +84,14 @@ class Return(Struct, frozen=True, omit_defaults=True):
 
 
 class Progress(Struct, frozen=True):
-    """How many units of a lease of a quota are spent or reserved so far; for figures only, the lease goes on."""
+    """How many units of a lease that goes on are spent or reserved so far, and how many of these are reserved.
+
+    What is reserved by calls under way may come back; what is spent does not.
+    """
 
     lease: Text
     spent: Count
+    reserved: Count = 0
 
 
 class Hold(Struct, frozen=True):
@@ -92,6 +99,13 @@ class Hold(Struct, frozen=True):
 
     lease: Text
     units: Units
+
+
+class Lost(Struct, frozen=True):
+    """The numbers of heartbeats, the last one included, whose answers the replica will never use."""
+
+    first: Count
+    last: Count
 
 
 class PriceName(Struct, frozen=True):
@@ -113,10 +127,12 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     """One heartbeat of one replica.
 
     `cursor` is the number of the last change it applied, `epoch` the history of the database that it is of; null at
-    its start.
+    its start. What was granted in answers that were `lost` comes back.
     """
 
     replica: ReplicaId
+    number: Count = 0
+    lost: Annotated[list[Lost], Some] = []
     service: Text
     host: Text
     version: Text
@@ -147,12 +163,14 @@ class Secret(Struct, frozen=True):
 class LimitTerms(Struct, frozen=True):
     """A limit of a key, with an id that is this account's or this key's.
 
-    It counts all keys of the account together, or each by itself as the `plan` says, or is the key's own.
+    It counts all keys of the account together, or each by itself as the `plan` says, or is the key's own. With
+    `per_tag` each tag has a counter, whose id is this one, a colon and the first 32 digits of the tag's SHA-256 in
+    hexadecimal; calls without a tag are counted by the id itself.
     """
 
     id: str
     name: str
-    unit: Literal["request", "token", "input_token", "output_token", "nanousd", "concurrent"]
+    unit: Literal["request", "token", "input_token", "output_token", "nanousd", "weighted", "concurrent"]
     amount: Count
     window_s: int | None
     period: str | None
@@ -163,6 +181,10 @@ class LimitTerms(Struct, frozen=True):
     output_default: int | None
     when_unpriced: Literal["admit", "refuse"]
     whose: Literal["account", "plan", "key"]
+    weights: Weights | None = None
+    unit_name: str | None = None
+    per_tag: bool = False
+    tool: str | None = None
 
 
 class KeyEntry(Struct, frozen=True, omit_defaults=True):
@@ -183,6 +205,7 @@ class KeyEntry(Struct, frozen=True, omit_defaults=True):
     models: list[str] | None
     limits: list[LimitTerms]
     providers: list[str] = []
+    tools: list[str] = []
 
 
 class PlanEntry(Struct, frozen=True):
@@ -202,7 +225,10 @@ class Found(Struct, frozen=True):
 
 
 class Grant(Struct, frozen=True):
-    """Units that may be spent until `left_ms`, and no sooner than `start_us` after the answer came."""
+    """Units that may be spent until `left_ms`, and no sooner than `start_us` after the answer came.
+
+    `unused` is what neither others had used `told_ms` ago, as far as they told, nor this replica holds.
+    """
 
     limit: str
     lease: str
@@ -213,6 +239,8 @@ class Grant(Struct, frozen=True):
     exact: bool
     small: bool
     remaining: Count
+    unused: Count
+    told_ms: Count
     reset_ms: Count
     retry_ms: Count
     replicas: Units

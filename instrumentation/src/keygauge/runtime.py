@@ -1,4 +1,4 @@
-"""What one middleware runs in one process: heartbeat, spool and threads; made after a fork."""
+"""What one middleware runs in one process: heartbeat, spool and threads, created after a fork."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from threading import Event, Thread
 from typing import ParamSpec
 
-from keygauge import __version__, process_metrics
+from keygauge import __version__, tag
 from keygauge.call import Call
 from keygauge.clock import SECOND, now_ns
 from keygauge.limits.authorizer import Authorizer
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool import event
 from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.reporter import Reporter
@@ -19,7 +19,7 @@ from keygauge.spool.shipper import Shipper
 from keygauge.spool.spool import Spool
 from keygauge.sync.heartbeat import Heartbeat
 from keygauge.sync.key_status import KeyStatus
-from keygauge.telemetry import tracing
+from keygauge.telemetry import process_metrics, tracing
 from keygauge.telemetry.aggregator import TURN_S
 from keygauge.telemetry.cost_meter import CostMeter
 from keygauge.usage import operations
@@ -31,7 +31,8 @@ P = ParamSpec("P")
 _log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.5
-_SHIP_S = 5.0  # the longest that a process's end waits for the ledger; what is left another process adopts
+_DRAINED_S = 5.0  # how long a stopping process waits for the host's SDK to take an observation
+_SHIP_S = 5.0  # how long a stopping process waits for the ledger; another process adopts what is left
 
 
 class Runtime:
@@ -65,7 +66,8 @@ class Runtime:
             self.key_status = KeyStatus(settings)
         _tell_start(settings)
         self._stopped = Event()
-        Thread(target=self._drain, name="keygauge-drain", daemon=True).start()
+        self._drainer = Thread(target=self._drain, name="keygauge-drain", daemon=True)
+        self._drainer.start()
         process_metrics.runtimes.add(self)
 
     def settle(self, call: Call) -> None:
@@ -73,41 +75,55 @@ class Runtime:
 
         What must not be lost comes first, and each step stands alone.
         """
+        if call.tag is not None:
+            self._check_tag(call)
         authorizer = self.authorizer if call.reservation is not None else None
-        if authorizer is not None:
-            self.attempt("estimate", authorizer.mark_estimated, call)
-        if call.account is not None and self._heartbeat is not None:
-            try:
-                if self._spool is None:
-                    self.aggregator.dropped("no_spool", 1)
-                else:
-                    try:
-                        line = event.line(call)
-                    except Exception:  # noqa: BLE001 - an app may have put anything into its call
-                        self.fault("event")
-                        line = event.line(event.sound(call))
-                    self._spool.append(line)
-            except Exception:  # noqa: BLE001 - ours, never the host's
-                self.fault("event")
-            try:
-                self._totals.add(call)
-            except Exception:  # noqa: BLE001 - as above
-                self.fault("totals")
-        self.aggregator.record(call)
+        try:
+            if authorizer is not None:
+                self.attempt("estimate", authorizer.mark_estimated, call)
+            if call.account is not None and self._heartbeat is not None:
+                self._write(call)
+        except Exception:  # noqa: BLE001 - our failure, which must not reach the app
+            self.fault("event")
+        finally:
+            self.attempt("record", self.aggregator.record, call)
         if authorizer is not None:
             self.attempt("settle", authorizer.settle, call)
         if call.context is not None:
             self.attempt("span", tracing.describe, call)
 
+    def _write(self, call: Call) -> None:
+        """Write a call's event, and count it where the ledger is compared with it."""
+        try:
+            if self._spool is None:
+                self.aggregator.dropped("no_spool", 1)
+                return
+            try:
+                line = event.line(call)
+            except Exception:  # noqa: BLE001 - an app may have put anything into its call
+                self.fault("event")
+                line = event.line(event.sound(call))
+            self._spool.append(line)
+        finally:
+            self._totals.add(call)
+
+    def _check_tag(self, call: Call) -> None:
+        """Drop what an app named as the end user and is not taken."""
+        try:
+            tag.check(call.tag)
+        except tag.TagError as error:
+            call.tag = None
+            self.aggregator.tag_dropped(error.fault)
+
     def attempt(self, step: str, do: Callable[P, object], *args: P.args, **options: P.kwargs) -> None:
-        """Do one step of ours; one that fails is counted, and neither the host nor the next step notices."""
+        """Run one of our own steps; a failure is counted and affects neither the app nor later steps."""
         try:
             do(*args, **options)
-        except Exception:  # noqa: BLE001 - ours, never the host's
+        except Exception:  # noqa: BLE001 - our failure, which must not reach the app
             self.fault(step)
 
     def fault(self, reason: str) -> None:
-        """Count and log a failure of our own, from an except block; the host does not notice."""
+        """Count and log a failure of our own, from an except block, without affecting the app."""
         _log.exception("KeyGauge failed at: %s", reason)
         self.aggregator.fault(reason)
 
@@ -115,6 +131,7 @@ class Runtime:
         """Give leases back, ship events and end the threads."""
         process_metrics.runtimes.discard(self)
         self._stopped.set()
+        self._drainer.join(_DRAINED_S)
         self.aggregator.drain()
         if self._heartbeat is not None:
             self._heartbeat.stop()
@@ -127,7 +144,7 @@ class Runtime:
             self._spool.close(empty=is_empty, epoch=self._shipper.epoch)
 
     def heartbeat_age_s(self) -> float | None:
-        """Tell how long ago the key service last answered; None where there is none to answer."""
+        """Return how long ago the key service last answered; None where there is none to answer."""
         return None if self._heartbeat is None else (now_ns() - self._heartbeat.reached_ns) / SECOND
 
     def spool_events(self) -> int:
@@ -135,11 +152,11 @@ class Runtime:
         return self._shipper.pending if self._shipper else 0
 
     def spool_age_s(self) -> float:
-        """Tell the age of the oldest event not yet in the ledger."""
+        """Return the age of the oldest event not yet in the ledger."""
         return self._shipper.age_s() if self._shipper else 0.0
 
     def _drain(self) -> None:
-        """Count, by series and by hour, off the request path."""
+        """Count calls by series and by hour, off the request path."""
         turn_ns = now_ns()
         while not self._stopped.wait(_DRAIN_S):
             self.attempt("drain", self.aggregator.drain)
@@ -159,7 +176,7 @@ class Runtime:
                 on_drop=lambda reason: aggregator.dropped(reason, 1),
             )
         except OSError:
-            _log.exception("No events will reach the ledger: the spool at %s cannot be written", settings.spool_dir)
+            _log.exception("No events will reach the ledger: cannot write the spool in %s", settings.spool_dir)
             return
         self._shipper = Shipper(
             settings,
@@ -174,7 +191,7 @@ class Runtime:
 
 def _tell_start(settings: Settings) -> None:
     """Log one line without a token; formatters of structured logs find its parts as fields of their own."""
-    source = settings.service_address or "nowhere, calls are observed only"
+    source = settings.service_address or "nowhere (calls are only observed)"
     _log.info(
         "KeyGauge %s starts: mode %s, service %s, keys and limits from %s",
         *(__version__, settings.mode, settings.service_name, source),

@@ -14,7 +14,7 @@ NAME = "name"
 PLAN = "plan"
 STATE = "status"  # of a key: active, disabled, suspended, deleted
 UNIT = "unit"  # of a limit: request, token, nanousd, concurrent
-PERIOD = "period"  # of a budget: hour, day, week, month, quarter, year; empty for a rate
+PERIOD = "period"  # of a budget: hour, day, week, month, quarter, year, lifetime; empty for a rate
 REASON = "reason"
 
 _LIMIT = (ACCOUNT, KEY, LIMIT, UNIT, PERIOD)

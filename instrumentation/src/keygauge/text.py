@@ -1,4 +1,4 @@
-"""Text that callers or providers wrote, as the ledger keeps it."""
+"""Text from callers or providers, cleaned for the ledger."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ LENGTH_MAX = 256  # characters
 
 
 def printable(text: str) -> str:
-    """Cut a text, and put a question mark for what does not print."""
+    """Truncate a text and replace unprintable characters with question marks."""
     text = text[:LENGTH_MAX]
     return text if text.isprintable() else "".join(one if one.isprintable() else "?" for one in text)

@@ -1,4 +1,4 @@
-"""From when on a quota or a key deserves a word: the same for customers in the portal and operators on dashboards."""
+"""When to warn about quotas and keys: the same for customers in the portal and operators on dashboards."""
 
 QUOTA_SHARES = (0.5, 0.8, 0.95, 1.0)  # of a quota or budget, each told once per period
 QUOTA_NEAR = 0.8  # of a quota, from which on it is shown as nearly used up

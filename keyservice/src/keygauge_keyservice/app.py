@@ -15,8 +15,6 @@ from keygauge_keyservice.api import (
     audit,
     billing,
     calls,
-    events,
-    heartbeat,
     key_limits,
     keys,
     me,
@@ -25,15 +23,16 @@ from keygauge_keyservice.api import (
     plans,
     price_list,
     prices,
-    reports,
     tokens,
     usage,
     usage_query,
 )
-from keygauge_keyservice.api.schema import Part
+from keygauge_keyservice.api.document.schema import Part
+from keygauge_keyservice.api.replicas import events, heartbeat, reports
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.ledger.metrics import LedgerMetrics
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.web import compression
 from keygauge_keyservice.web.context import Context
 from keygauge_keyservice.web.problem import handle_problems
@@ -122,7 +121,7 @@ def _sign_on(settings: Settings) -> SignOn | None:
 
 def _refuse_changes() -> None:
     if request.method not in {"GET", "HEAD", "OPTIONS"}:
-        raise Problem(503, "read_only", "This key service only shows: it reads from a standby of the database.")
+        raise Problem(503, "read_only", gettext("This key service is read-only: it uses a standby of the database."))
 
 
 def _refuse_nul() -> None:
@@ -130,4 +129,6 @@ def _refuse_nul() -> None:
     if "\0" in request.path:
         abort(404)
     if names := {name for name, value in request.args.items(multi=True) if "\0" in value}:
-        raise invalid(*(FieldError(name, "wrong_text", "must not contain a NUL character") for name in sorted(names)))
+        raise invalid(
+            *(FieldError(name, "wrong_text", gettext("must not contain a NUL character")) for name in sorted(names))
+        )

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from keygauge_keyservice.database import Connection
 
-TABLES = ("event", "rollup", "usage_aggregate", "usage_kind")
+TABLES = ("event", "rollup", "usage_aggregate", "usage_kind", "usage_tag")
 SHARDS = 32
 # Functions whose query over these tables Citus takes only where it is planned by itself, not as part of another.
 FUNCTIONS = (
@@ -44,7 +44,7 @@ def distribute(connection: Connection, *, shards: int = SHARDS) -> list[str]:
 
 
 def is_installed(connection: Connection) -> bool:
-    """Tell whether the database has the extension."""
+    """Return whether the database has the extension."""
     row = connection.execute("/* citus.find */ SELECT FROM pg_extension WHERE extname = 'citus'").fetchone()
     return row is not None
 

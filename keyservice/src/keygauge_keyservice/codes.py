@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from keygauge_keyservice.texts import mark
+
 # code -> title; `Problem` takes no other
 CODES: Mapping[str, str] = {
     "account_in_use": "Account with a history",
@@ -47,6 +49,7 @@ CODES: Mapping[str, str] = {
     "no_owner": "Owners only",
     "not_found": "Not found",
     "notification_not_found": "Notification not found",
+    "notification_unsigned": "Notification without a secret",
     "plan_exists": "Plan already exists",
     "plan_in_use": "Plan in use",
     "plan_not_found": "Plan not found",
@@ -60,6 +63,7 @@ CODES: Mapping[str, str] = {
     "token_not_found": "Token not found",
     "token_scope": "Beyond the token's scope",
     "too_many_at_once": "Too many requests at once",
+    "too_many_tests": "Too many tests",
     "too_many_wrong_tokens": "Too many wrong credentials",
     "unauthorized": "Unauthorized",
     "unsupported_encoding": "Unsupported content encoding",
@@ -93,18 +97,19 @@ FIELD_CODES = frozenset(
             "wrong_list",
             "wrong_name",
             "wrong_number",
+            "wrong_period",
             "wrong_role",
             "wrong_slug",
         ),
-        *("wrong_text", "wrong_time", "wrong_type", "wrong_unit", "wrong_window"),
+        *("wrong_text", "wrong_time", "wrong_type", "wrong_unit", "wrong_window", "wrong_zone"),
     )
 )
 
 # What the framework itself refuses: status -> code, detail.
 OF_FRAMEWORK: Mapping[int, tuple[str, str]] = {
-    400: ("bad_request", "The request is malformed."),
-    404: ("not_found", "There is nothing at this address."),
-    405: ("method_not_allowed", "This address does not take this method: see the Allow header."),
-    413: ("request_too_large", "The request body is too large."),
-    415: ("unsupported_media_type", "The content type is not supported."),
+    400: ("bad_request", mark("The request is malformed.")),
+    404: ("not_found", mark("There is nothing at this address.")),
+    405: ("method_not_allowed", mark("This address doesn't support this method. See the Allow header.")),
+    413: ("request_too_large", mark("The request body is too large.")),
+    415: ("unsupported_media_type", mark("The content type is not supported.")),
 }

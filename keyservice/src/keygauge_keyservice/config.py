@@ -1,4 +1,4 @@
-"""What the key service is told by its environment."""
+"""The key service's settings, from the environment."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Settings:
     service_token: str = field(repr=False)  # replicas: heartbeat and events only
     admin_token: str = field(repr=False)  # operators: everything
     peppers: Peppers = field(repr=False)
-    admin_token_is_new: bool = False  # it was generated just now: show it once
+    admin_token_is_new: bool = False  # it was just generated: show it once
     trace_url: str | None = None  # of a trace, with {trace_id} in it
     api_url: str = (
         "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
@@ -86,7 +86,7 @@ class Settings:
 
 
 def public_url(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return where people reach the portal, if it is told.
+    """Return the portal's public address, if set.
 
     Raises:
         SettingsError: KEYGAUGE_PUBLIC_URL is wrong.
@@ -119,7 +119,7 @@ def database_url(environ: Mapping[str, str] = os.environ) -> str:
     except psycopg.ProgrammingError:
         ports = ["?"]
     if not all(port.isdigit() or not port for port in ports):
-        raise SettingsError("KEYGAUGE_DATABASE_URL: give postgresql://user:password@host:5432/name")
+        raise SettingsError("KEYGAUGE_DATABASE_URL: must look like postgresql://user:password@host:5432/name")
     return url
 
 
@@ -131,7 +131,7 @@ def retention_days(environ: Mapping[str, str] = os.environ) -> int:
     """
     text = environ.get("KEYGAUGE_RETENTION_DAYS") or str(RETENTION_DAYS)
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and 1 <= int(text) <= RETENTION_DAYS_MAX):
-        raise SettingsError(f"KEYGAUGE_RETENTION_DAYS: give 1 to {RETENTION_DAYS_MAX} days")
+        raise SettingsError(f"KEYGAUGE_RETENTION_DAYS: must be 1 to {RETENTION_DAYS_MAX} days")
     return int(text)
 
 
@@ -149,7 +149,7 @@ def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:
 
 
 def notice_worker(environ: Mapping[str, str] = os.environ) -> NoticeWorker:
-    """Return what tells owners: through KEYGAUGE_SMTP_URL, and webhooks.
+    """Return the worker that sends notifications.
 
     Raises:
         SettingsError: one of its settings is wrong.
@@ -159,19 +159,19 @@ def notice_worker(environ: Mapping[str, str] = os.environ) -> NoticeWorker:
         mail = MailServer.parse(url, sender) if url else None
     except ValueError as error:
         raise SettingsError(
-            "KEYGAUGE_SMTP_URL: give smtp+starttls://user:password@host:587, and KEYGAUGE_SMTP_FROM an e-mail address"
+            "KEYGAUGE_SMTP_URL: use smtp+starttls://user:password@host:587, and an address for KEYGAUGE_SMTP_FROM"
         ) from error
     try:
         allowed = tuple(ip_network(text) for text in environ.get("KEYGAUGE_WEBHOOK_NETWORKS", "").split())
     except ValueError as error:
-        raise SettingsError(f"KEYGAUGE_WEBHOOK_NETWORKS: {error}: give networks such as 10.0.0.0/8") from error
+        raise SettingsError(f"KEYGAUGE_WEBHOOK_NETWORKS: {error}: use networks such as 10.0.0.0/8") from error
     return NoticeWorker(mail, Sender(allowed=allowed))
 
 
 def _bounds(environ: Mapping[str, str]) -> Bounds:
     text = environ.get("KEYGAUGE_EVENT_TOKENS_MAX") or str(Bounds.event)
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX + 1 and 1 <= int(text) <= TOKENS_MAX):
-        raise SettingsError(f"KEYGAUGE_EVENT_TOKENS_MAX: give 1 to {TOKENS_MAX} tokens")
+        raise SettingsError(f"KEYGAUGE_EVENT_TOKENS_MAX: must be 1 to {TOKENS_MAX} tokens")
     return Bounds(int(text))
 
 
@@ -180,10 +180,10 @@ def _provider(environ: Mapping[str, str]) -> Provider | None:
     if not issuer and not client_id:
         return None
     if not (issuer and client_id):
-        raise SettingsError("KEYGAUGE_OIDC_ISSUER and KEYGAUGE_OIDC_CLIENT_ID: give both or none")
+        raise SettingsError("KEYGAUGE_OIDC_ISSUER and KEYGAUGE_OIDC_CLIENT_ID: set both or neither")
     parts = urlsplit(issuer)
     if not parts.netloc or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
-        raise SettingsError("KEYGAUGE_OIDC_ISSUER: give an address that begins with https://")
+        raise SettingsError("KEYGAUGE_OIDC_ISSUER: must start with https://")
     return Provider(
         issuer,
         client_id,
@@ -195,14 +195,14 @@ def _provider(environ: Mapping[str, str]) -> Provider | None:
 def _web_address(environ: Mapping[str, str], name: str, example: str) -> str | None:
     url = environ.get(name)
     if url and not _is_web_address(url):  # customers paste it into a shell
-        raise SettingsError(f"{name}: give an address such as {example}")
+        raise SettingsError(f"{name}: must be an address such as {example}")
     return url or None
 
 
 def _count(environ: Mapping[str, str], name: str) -> int:
     text = environ.get(name) or "0"
     if not (text.isascii() and text.isdigit() and len(text) == 1):
-        raise SettingsError(f"{name}: give how many there are, 0 to 9")
+        raise SettingsError(f"{name}: must be the number of proxies, 0 to 9")
     return int(text)
 
 
@@ -212,7 +212,7 @@ def _token(environ: Mapping[str, str], name: str, directory: Path) -> tuple[str,
         file = directory / name.removeprefix("KEYGAUGE_").lower()
         token, is_new = _kept(file, lambda: secrets.token_urlsafe(32))
     if len(token) < _TOKEN_LENGTH_MIN or not token.isascii() or " " in token:
-        raise SettingsError(f"{name}: give {_TOKEN_LENGTH_MIN} or more ASCII characters without spaces")
+        raise SettingsError(f"{name}: must have {_TOKEN_LENGTH_MIN} or more ASCII characters and no spaces")
     return token, is_new
 
 

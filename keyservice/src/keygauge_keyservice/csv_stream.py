@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 _ROWS = 500  # in one piece
-# https://owasp.org/www-community/attacks/CSV_Injection, and the signs' full-width forms
-_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+# https://owasp.org/www-community/attacks/CSV_Injection, and the signs' full-width forms. Where a comma is the decimal
+# sign, spreadsheets begin a cell at each semicolon, and do so within quotes.
+_formula_start = re.compile(
+    r"^(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])|(?<=[;\t\r\n])(?=[^\S\t\r\n]*[=+\-@\uff1d\uff0b\uff0d\uff20])"
+)
 
 
 class _Line:
@@ -46,8 +50,7 @@ def cell(value: object) -> str | int | float:
         return f"{value:f}"
     if isinstance(value, dict):
         return json.dumps(value)
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return _formula_start.sub("'", str(value))
 
 
 def usd(cost_nanousd: int | None) -> Decimal | None:

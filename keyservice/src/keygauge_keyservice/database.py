@@ -25,7 +25,7 @@ _STATEMENT_TIMEOUT_MS = 15_000
 PAGE_STATEMENT_TIMEOUT_MS = 8_000
 _LOCK = 0x6B67_0001  # the advisory lock of the migrations; the feed has another
 
-# A server that is gone without a word is given up within seconds.
+# A server that vanishes is given up within seconds.
 _CONNECTION = {
     "application_name": "keygauge",
     "client_encoding": "utf8",
@@ -36,7 +36,7 @@ _CONNECTION = {
     "tcp_user_timeout": 10_000,
     "row_factory": dict_row,
 }
-# What a role or a database may have set otherwise. It is set by a statement, as poolers do not take the start-up
+# What a role or a database may have set differently. It is set by a statement, as poolers do not take the start-up
 # parameter `options`. Compiling thirty sums takes longer than the sums: no JIT. What is acknowledged is on disk.
 _SET = """/* session.set */ SELECT
     set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, YMD', false),
@@ -103,7 +103,7 @@ def pool(
 
 
 def is_read_only(connection: Connection) -> bool:
-    """Tell whether the database cannot be written to: it is a standby, or set so."""
+    """Return whether the database cannot be written to: it is a standby, or set so."""
     row = connection.execute(
         "/* session.read_only */ SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS found"
     ).fetchone()

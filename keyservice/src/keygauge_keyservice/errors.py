@@ -7,8 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from keygauge_keyservice.codes import CODES
+from keygauge_keyservice.texts import gettext, mark
 
 _ID_LENGTH = 12  # of a key's id
+_NOT_FOUND = {
+    "account": mark("There is no account %(name)s."),
+    "key": mark("There is no key %(name)s."),
+    "member": mark("There is no member %(name)s."),
+    "notification": mark("There is no notification %(name)s."),
+    "plan": mark("There is no plan %(name)s."),
+    "token": mark("There is no token %(name)s."),
+}
 
 
 @dataclass(frozen=True)
@@ -55,11 +64,19 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 
 def not_found(noun: str, name: str) -> Problem:
     """Say that a named thing does not exist; a whole key that somebody gave for its id is not repeated."""
-    named = f"of this id: give the {_ID_LENGTH} characters after kg_live_" if name.startswith("kg_") else repr(name)
-    return Problem(404, f"{noun}_not_found", f"There is no {noun} {named}.")
+    if name.startswith("kg_"):
+        detail = gettext("Use the %(length)s characters after kg_live_ as the ID of a key.", length=_ID_LENGTH)
+    else:
+        detail = gettext(_NOT_FOUND[noun], name=repr(name))
+    return Problem(404, f"{noun}_not_found", detail)
+
+
+def told_field(field: str, detail: str) -> str:
+    """Say what is wrong with a field."""
+    return gettext("%(field)s: %(detail)s", field=field, detail=detail)
 
 
 def invalid(*errors: FieldError) -> Problem:
     """Say which fields of a request are wrong."""
-    detail = "; ".join(f"{error.field}: {error.detail}" for error in errors)
+    detail = "; ".join(told_field(error.field, error.detail) for error in errors)
     return Problem(422, "invalid", detail, errors=errors)

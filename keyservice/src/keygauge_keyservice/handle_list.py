@@ -23,7 +23,7 @@ class HandleList(DiskList):
 
 
 def _has_lived_since(pid: int, time_s: float) -> bool:
-    """Tell whether it is the same process that had the id then: a later one is another that got the id again."""
+    """Return whether it is the same process that had the id then: a later one is another that got the id again."""
     try:
         process = psutil.Process(pid)
         return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= time_s + _SLACK_S)

@@ -39,7 +39,7 @@ def ready() -> dict[str, str]:
 
 def _check(connection: Connection, settings: Settings) -> None:
     if not settings.read_only and database.is_read_only(connection):
-        raise Problem(503, "database_read_only", "The database is a standby, or read-only: see docs/operate/backup.md.")
+        raise Problem(503, "database_read_only", "The database is a standby or read-only: see docs/operate/backup.md.")
     if missing := database.pending(connection):
         raise Problem(503, "migrations_pending", f"{len(missing)} migrations are missing: run 'keygauge migrate'.")
     if settings.read_only:  # it looks at no key, and can let the database know nothing

@@ -11,7 +11,9 @@ from threading import Event, Thread
 from keygauge_keyservice import database, retention
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import aside, ingest, partition, replica_check
+from keygauge_keyservice.ledger import aside, ingest, partition, tags
+from keygauge_keyservice.ledger.replicas import replica_check
+from keygauge_keyservice.limits import tag_counters
 from keygauge_keyservice.notices.worker import Worker
 from keygauge_keyservice.pricing import price_book
 
@@ -44,6 +46,8 @@ def maintenance_jobs(*, retention_days: int, every: timedelta = timedelta(minute
     return [
         Job("reconcile", every, _compare),
         Job("retake", timedelta(minutes=1), _retake),
+        Job("fold tags", timedelta(minutes=5), _fold_tags),
+        Job("prune tags' counters", timedelta(minutes=5), _prune_tags),
         Job("close periods", timedelta(hours=1), _close),
         Job("prepare partitions", timedelta(hours=1), _prepare),
         Job("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
@@ -121,6 +125,19 @@ def _retake(connection: Connection) -> None:
         book = price_book.load()
         book.refresh(connection)
         _log.info("took %d events that had been set aside", ingest.retake(connection, ids, book, now=datetime.now(UTC)))
+
+
+def _fold_tags(connection: Connection) -> None:
+    """Keep the tags with most calls apart, where an account has more than are kept."""
+    if days := tags.fold(connection, datetime.now(UTC)):
+        _log.info("added up the rarer tags of %d full days", days)
+
+
+def _prune_tags(connection: Connection) -> None:
+    """Delete the counters of tags that are over, and tell of limits that have as many as there may be."""
+    tag_counters.prune(connection)
+    if full := tag_counters.full(connection):
+        _log.warning("limits with too many tags, whose new ones are refused: %s", ", ".join(full))
 
 
 def _find(worker: Worker, connection: Connection) -> None:

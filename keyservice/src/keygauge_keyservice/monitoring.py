@@ -31,17 +31,15 @@ from keygauge.service_metrics import (
     LIMIT_USED,
 )
 from keygauge_keyservice.database import UNAVAILABLE, Connection
-from keygauge_keyservice.ledger import replica_check
-from keygauge_keyservice.limits.grant import Counter
-from keygauge_keyservice.limits.kinds import quota, sliding_window
-from keygauge_keyservice.limits.kinds.gcra import Flow
-from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.ledger.replicas import replica_check
+from keygauge_keyservice.limits import kinds
 from keygauge_keyservice.web.bearer_auth import require_reader
 from keygauge_keyservice.web.context import services
 
 _log = logging.getLogger(__name__)
 
 ROWS_MAX = 800  # keys, and limits, those used last first: more are a matter for the replicas' metrics and for SQL
+_USES_MAX = 2 * ROWS_MAX  # by key and two hours, the newest
 _SECOND_US = 1_000_000
 
 blueprint = Blueprint("monitoring", __name__)
@@ -66,7 +64,7 @@ class KeyCollector(Collector):
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Read everything in three queries."""
+        """Read everything in four queries."""
         try:
             with self.connect() as connection:
                 keys = _keys(connection)
@@ -103,11 +101,13 @@ def _key_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
 def _limit_families(rows: list[dict[str, Any]]) -> Iterator[GaugeMetricFamily]:
     used, most, reset = _family(LIMIT_USED), _family(LIMIT_MAX), _family(LIMIT_RESET)
     for row in rows:
-        labels = [row["account"], row["key"] or "", row["name"], row["unit"], row["period"] or ""]
-        counter, reset_us = _read(row)
-        used.add_metric(labels, max(0, counter.used - row["held"]))
+        unit = row["unit_name"] or row["unit"]
+        labels = [row["account"], row["key"] or "", row["name"], unit, row["period"] or ""]
+        state, reset_us = kinds.load(row).now(row, now_us=row["now_us"])
+        used.add_metric(labels, max(0, state.used - row["held"]))
         most.add_metric(labels, row["amount"])
-        reset.add_metric(labels, reset_us / _SECOND_US)
+        if reset_us is not None:
+            reset.add_metric(labels, reset_us / _SECOND_US)
     return iter((used, most, reset))
 
 
@@ -123,23 +123,6 @@ def _drift_families(check: replica_check.Check) -> Iterator[GaugeMetricFamily]:
     return iter((requests, tokens, compared, checked))
 
 
-def _read(row: dict[str, Any]) -> tuple[Counter | Log, int]:
-    """Return a limit's state as it is now, and when all of it is free again."""
-    now_us = row["now_us"]
-    if row["smooth"]:
-        flow = Flow(row["head"] or 0)
-        units = flow.level(now_us=now_us, amount=row["amount"], window_s=row["window_s"])
-        return Counter(0, (units,)), max(now_us, flow.head)
-    if row["window_s"] is not None:
-        log = Log(tuple(row["ends"] or ()), tuple(row["cells"]) if row["ends"] else ())
-        return sliding_window.advance(log, now_us=now_us, window_s=row["window_s"]), now_us + row[
-            "window_s"
-        ] * _SECOND_US
-    counter = Counter(row["head"] or 0, tuple(row["cells"] or (0,)))
-    counter = quota.advance(counter, now_us=now_us, period=row["period"])
-    return counter, quota.end_s(counter.head, row["period"]) * _SECOND_US
-
-
 def _add_moment(family: GaugeMetricFamily, row: dict[str, Any], column: str) -> None:
     moment: datetime | None = row[column]
     if moment is not None:
@@ -152,38 +135,47 @@ def _family(metric: Metric) -> GaugeMetricFamily:
 
 
 def _keys(connection: Connection) -> list[dict[str, Any]]:
+    """Read the keys that were used in the last day, and the newest ones: some of both, however many there are."""
+    used = connection.execute(
+        "/* monitoring.used */ SELECT DISTINCT account_id, part AS id FROM (SELECT account_id, part "
+        "FROM usage_aggregate WHERE length_s = 7200 AND breakdown = 'key' AND inside = '' "
+        "AND bucket > now() - interval '1 day' ORDER BY bucket DESC LIMIT %s) AS newest",
+        (_USES_MAX,),
+    ).fetchall()
     return connection.execute(
         "/* monitoring.keys */ SELECT key.id, key.name, account.id AS account, account.name AS account_name, "
         "account.plan_id AS plan, expires_at, last_used_at, "
         "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
-        "AS status FROM (SELECT * FROM key WHERE status <> 'deleted' "
-        "ORDER BY last_used_at DESC NULLS LAST, created_at DESC LIMIT %s) AS key "
-        "JOIN account ON account.id = key.account_id ORDER BY last_used_at DESC NULLS LAST, key.created_at DESC",
-        (ROWS_MAX,),
+        "AS status FROM key JOIN account ON account.id = key.account_id "
+        "WHERE key.status <> 'deleted' AND key.id IN (SELECT unnest(%(used)s::text[]) UNION ALL "
+        "(SELECT id FROM key WHERE status <> 'deleted' ORDER BY created_at DESC, id LIMIT %(most)s)) "
+        "ORDER BY last_used_at DESC NULLS LAST, key.created_at DESC LIMIT %(most)s",
+        {"used": [row["id"] for row in used], "most": ROWS_MAX},
     ).fetchall()
 
 
 def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Read the limits of these keys and of their accounts first, and of other accounts as far as they fit."""
     return connection.execute(
-        "/* monitoring.limits */ SELECT limits.*, head, cells, ends, "
+        "/* monitoring.limits */ SELECT limits.*, head, cells, ends, clock, stamps, "
         "(SELECT coalesce(sum(units - spent), 0)::bigint FROM lease WHERE state_id = limits.id AND NOT closed "
         "AND ends_at > statement_timestamp() AND (bucket = head OR period IS NULL)) AS held, "
         "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now_us FROM ("
         "SELECT plan_limit.id || ':' || account.id AS id, account.id AS account, NULL AS key, "
-        "plan_limit.name, unit, amount, window_s, period, smooth "
+        "plan_limit.name, unit, unit_name, amount, window_s, period, anchor, zone, smooth "
         "FROM (SELECT id, plan_id FROM account "
-        "WHERE plan_id IN (SELECT plan_id FROM plan_limit WHERE subject = 'account' AND unit <> 'concurrent') "
+        "WHERE plan_id IN (SELECT plan_id FROM plan_limit "
+        "WHERE subject = 'account' AND unit <> 'concurrent' AND NOT per_tag) "
         "ORDER BY id = ANY(%(accounts)s) DESC LIMIT %(most)s) AS account "
-        "JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND unit <> 'concurrent' "
+        "JOIN plan_limit USING (plan_id) WHERE subject = 'account' AND unit <> 'concurrent' AND NOT per_tag "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, account.id, key.id, "
-        "plan_limit.name, unit, amount, window_s, period, smooth "
+        "plan_limit.name, unit, unit_name, amount, window_s, period, anchor, zone, smooth "
         "FROM account JOIN plan_limit USING (plan_id) JOIN key ON key.account_id = account.id "
-        "WHERE subject = 'key' AND unit <> 'concurrent' AND key.id = ANY(%(keys)s) "
+        "WHERE subject = 'key' AND unit <> 'concurrent' AND NOT per_tag AND key.id = ANY(%(keys)s) "
         "UNION ALL SELECT plan_limit.id || ':' || key.id, key.account_id, key.id, "
-        "plan_limit.name, unit, amount, window_s, period, smooth "
+        "plan_limit.name, unit, unit_name, amount, window_s, period, anchor, zone, smooth "
         "FROM key JOIN plan_limit ON plan_limit.key_id = key.id "
-        "WHERE unit <> 'concurrent' AND key.id = ANY(%(keys)s)) AS limits "
+        "WHERE unit <> 'concurrent' AND NOT per_tag AND key.id = ANY(%(keys)s)) AS limits "
         "LEFT JOIN limit_state USING (id) ORDER BY limits.account = ANY(%(accounts)s) DESC LIMIT %(most)s",
         {
             "keys": [row["id"] for row in keys],

@@ -10,28 +10,28 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify
 
-from keygauge_keyservice.api import samples
-from keygauge_keyservice.api.schema import TEXT, Operation, Part, Schema, components, parameters, ref
+from keygauge_keyservice.api.document import samples
+from keygauge_keyservice.api.document.schema import TEXT, Operation, Part, Schema, components, parameters, ref
 from keygauge_keyservice.codes import CODES, FIELD_CODES
 
 _WRITES = frozenset(("post", "put", "patch", "delete"))
 _QUESTION = "queryUsage"  # a POST that changes nothing
 _REFUSALS = {
-    401: "The bearer token is missing or wrong.",
-    403: "It may not be used for this: it is beyond its scope, or from another address.",
-    404: "There is no such thing.",
-    409: "It is not in a state that allows this.",
+    401: "The bearer token is missing or incorrect.",
+    403: "The credential can't be used for this: it is out of its scope, or comes from another address.",
+    404: "Not found.",
+    409: "The resource's current state doesn't allow this.",
     413: "The body is too large.",
-    422: "The request is wrong; nothing was changed.",
-    429: "Too many credentials from this address do not exist.",
-    503: "The database is not available.",
+    422: "The request is invalid. Nothing was changed.",
+    429: "This address sent too many credentials that don't exist.",
+    503: "The database is unavailable.",
 }
 _IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
-    "description": "sent again with the same key within a day, it is done once; secrets are null in the second answer",
+    "description": "A request repeated with the same key within a day is done once; its secrets are null.",
 }
 _SELF = {
     "get": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from threading import Lock
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct, inspect
 from msgspec.json import Decoder
 
 from keygauge_keyservice.errors import FieldError, invalid
+from keygauge_keyservice.texts import gettext
 
 INTEGER_MAX = 2**53 - 1  # the largest that every JSON reader keeps exact
 YEAR_MIN = 1970  # no call is older; far from year 1, where neither Python nor the database can change zones
@@ -98,17 +99,17 @@ class _Reader:
 
     def _object(self, kind: type[_S], document: object, path: str) -> _S | None:
         if not isinstance(document, dict):
-            self._fail(path.rstrip(".") or "body", "wrong_type", "must be a JSON object")
+            self._fail(path.rstrip(".") or "body", "wrong_type", gettext("must be a JSON object"))
             return None
         before, values = len(self.errors), {}
         fields = _fields(kind)
         for name in document.keys() - fields.keys():
-            self._fail(f"{path}{str(name)[:_SHOWN_MAX]}", "unknown_field", "unknown field")
+            self._fail(f"{path}{str(name)[:_SHOWN_MAX]}", "unknown_field", gettext("unknown field"))
         for name, field in fields.items():
             if name in document:
                 values[field.name] = self._value(field.type, document[name], f"{path}{name}")
             elif field.required:
-                self._fail(f"{path}{name}", "missing", "is required")
+                self._fail(f"{path}{name}", "missing", gettext("is required"))
         if len(self.errors) > before:
             return None
         message = kind(**values)
@@ -123,7 +124,7 @@ class _Reader:
                 return None
             kind, extra = _plain(next(one for one in kind.types if not isinstance(one, inspect.NoneType)))
         if value is None:
-            self._fail(path, "missing", "is required")
+            self._fail(path, "missing", gettext("is required"))
             return None
         if isinstance(kind, inspect.StructType):
             return self._object(kind.cls, value, f"{path}.")
@@ -138,8 +139,12 @@ class _Reader:
     def _list(self, kind: inspect.ListType, value: object, path: str) -> list[Any] | None:
         least, most = kind.min_length or 0, kind.max_length
         if not isinstance(value, list) or len(value) < least or (most is not None and len(value) > most):
-            size = f"at most {most}" if not least else f"{least} to {most}"
-            self._fail(path, "wrong_list", f"must be a list of {size} items")
+            detail = (
+                gettext("must be a list of %(least)s to %(most)s items", least=least, most=most)
+                if least
+                else gettext("must be a list of at most %(most)s items", most=most)
+            )
+            self._fail(path, "wrong_list", detail)
             return None
         items = [self._value(kind.item_type, item, f"{path}[{index}]") for index, item in enumerate(value)]
         is_of_objects = isinstance(_plain(kind.item_type)[0], inspect.StructType)
@@ -153,6 +158,8 @@ class _Reader:
         """
         if isinstance(kind, inspect.DateTimeType):
             return _moment(value)
+        if isinstance(kind, inspect.DateType):
+            return _day(value)
         if not _is_a(kind, value):
             raise ValueError
         take: Callable[[Any], object] | None = extra.get("take")
@@ -161,18 +168,32 @@ class _Reader:
     def _complain(self, path: str, kind: inspect.Type, extra: Mapping[str, Any]) -> None:
         """Tell that a value is not of its type."""
         if "hint" in extra:
-            self._fail(path, extra["code"], extra["hint"])
+            self._fail(path, extra["code"], gettext(extra["hint"], **extra["values"]))
         elif isinstance(kind, inspect.StrType):
-            self._fail(path, "wrong_text", f"must have at most {kind.max_length} printable characters")
+            self._fail(
+                path, "wrong_text", gettext("must have at most %(most)s printable characters", most=kind.max_length)
+            )
         elif isinstance(kind, inspect.IntType):
             least, most = _bounds(kind)
-            self._fail(path, "wrong_number", f"must be an integer from {least} to {most}")
+            self._fail(
+                path, "wrong_number", gettext("must be an integer from %(least)s to %(most)s", least=least, most=most)
+            )
         elif isinstance(kind, inspect.LiteralType):
-            self._fail(path, "wrong_choice", f"must be one of {', '.join(map(str, kind.values))}")
+            self._fail(
+                path, "wrong_choice", gettext("must be one of %(choices)s", choices=", ".join(map(str, kind.values)))
+            )
         elif isinstance(kind, inspect.DateTimeType):
-            self._fail(path, "wrong_time", f"must be a time from {YEAR_MIN} on, such as 2030-01-31T12:00:00Z")
+            self._fail(
+                path,
+                "wrong_time",
+                gettext("must be a time from %(year)s on, such as 2030-01-31T12:00:00Z", year=YEAR_MIN),
+            )
+        elif isinstance(kind, inspect.DateType):
+            self._fail(
+                path, "wrong_time", gettext("must be a date from %(year)s on, such as 2030-01-31", year=YEAR_MIN)
+            )
         else:
-            self._fail(path, "wrong_type", "must be true or false")
+            self._fail(path, "wrong_type", gettext("must be true or false"))
 
     def _fail(self, path: str, code: str, detail: str) -> None:
         self.errors.append(FieldError(path, code, detail))
@@ -231,3 +252,12 @@ def _moment(value: object) -> datetime:
     if at.tzinfo is None or in_utc.year < YEAR_MIN:
         raise ValueError
     return in_utc
+
+
+def _day(value: object) -> date:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - as above
+    day = date.fromisoformat(value)
+    if day.isoformat() != value or day.year < YEAR_MIN:
+        raise ValueError
+    return day

@@ -1,4 +1,4 @@
-"""How long what grows is kept: one policy for every table, carried out once a day."""
+"""Retention of all growing tables, applied once a day."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ KEPT = (
     Kept("plan_price_before", "until", 3660 * _DAY),
     Kept("account_plan_before", "until", 3660 * _DAY),
     Kept("usage_kind", "bucket", 3660 * _DAY),  # the longest range that is answered
+    Kept("usage_tag", "bucket", 3660 * _DAY),
 )
 
 

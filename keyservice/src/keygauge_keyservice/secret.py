@@ -57,7 +57,7 @@ class Peppers:
         """
         pepper = self.by_version.get(version)
         if pepper is None:
-            raise PepperError(f"pepper {version} is missing: give every version still in use in KEYGAUGE_PEPPER")
+            raise PepperError(f"pepper {version} is missing: KEYGAUGE_PEPPER must have every version still in use")
         return hmac.digest(pepper, digest, hashlib.sha256)
 
     def fingerprint(self, version: int) -> bytes:

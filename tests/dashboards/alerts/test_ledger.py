@@ -19,7 +19,7 @@ VALUES (%s, now() - %s::interval, 'a1', %s, '/v1', 'POST', 200, %s, 1, 1, 1, 'no
 """
 KNOWN = """
 INSERT INTO rollup
-SELECT now() - interval '3 days', 'a1', key, '/v1', '', 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, array_fill(1, ARRAY[20])
+SELECT now() - interval '3 days', 'a1', key, '/v1', '', 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1e12
 FROM unnest(ARRAY['known', 'moved']) AS key
 """
 

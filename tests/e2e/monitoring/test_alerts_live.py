@@ -19,12 +19,12 @@ import pytest
 from ports import free_port
 
 from keygauge.metrics import EVENTS_DROPPED, KEY, REQUESTS, label
-from keygauge.settings import SPOOL_BYTES_MIN
-from keygauge_demo.answers import compose
-from keygauge_demo.catalog import MODELS
+from keygauge.settings.settings import SPOOL_BYTES_MIN
+from keygauge_demo.api.answers import compose
+from keygauge_demo.api.catalog import MODELS
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import plans
-from keygauge_keyservice.ledger import replica_check
+from keygauge_keyservice.ledger.replicas import replica_check
 
 pytestmark = [pytest.mark.timeout(900)]
 

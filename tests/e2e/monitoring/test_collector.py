@@ -61,6 +61,7 @@ class Service:
         gauges = {metric: lambda: 1.0 for metric in metrics.ALL if metric.kind == "gauge"}
         instrument(self._provider.get_meter("keygauge"), self._aggregator, gauges=gauges)
         self._aggregator.dropped("full", 1)
+        self._aggregator.tag_dropped("too_long")
         self._aggregator.fault("test")
 
     def answer(self, count, *, key, status=200, model="gpt", input_tokens=7):

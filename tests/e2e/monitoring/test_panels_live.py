@@ -18,9 +18,9 @@ import pytest
 from keygauge_dashboards.dashboards.suite import pages
 from keygauge_dashboards.grafana.panels import POSTGRESQL, Prometheus, Sql
 from keygauge_dashboards.thresholds import Thresholds
-from keygauge_demo import seed
-from keygauge_demo.answers import compose
-from keygauge_demo.catalog import MODELS
+from keygauge_demo.api.answers import compose
+from keygauge_demo.api.catalog import MODELS
+from keygauge_demo.customers import seed
 
 pytestmark = [pytest.mark.timeout(900)]
 
@@ -54,7 +54,7 @@ def addresses(cold_stack, collector):
 
 @pytest.fixture
 def planted(cold_stack, addresses, tmp_path):
-    """The demo's cast, which has called for some seconds; returns what was planted."""
+    """The demo's customers, who have called for some seconds."""
     environ = {
         **os.environ,
         "KEYGAUGE_SERVICE_URL": cold_stack.service_url,
@@ -64,33 +64,33 @@ def planted(cold_stack, addresses, tmp_path):
         "DEMO_SECONDS": str(TRAFFIC_S),
     }
 
-    def plant():
+    def create():
         subprocess.run([sys.executable, "-m", "keygauge_demo.remote"], env=environ, check=True, capture_output=True)
         return seed.read(Path(environ["DEMO_STATE"]) / "seed.json")
 
-    return plant
+    return create
 
 
 def test_every_query_returns_data_at_all_and_at_one_value(cold_stack, addresses, planted, run_prometheus, eventually):
     with run_prometheus(addresses, cold_stack.service_token) as prometheus:
-        cast = planted()
-        _meet_errors_and_limits(cold_stack, cast.tokens[KEY_NAME])
-        _expire_soon(cold_stack, cast.key_ids[KEY_NAME])
+        planted_seed = planted()
+        _meet_errors_and_limits(cold_stack, planted_seed.tokens[KEY_NAME])
+        _expire_soon(cold_stack, planted_seed.key_ids[KEY_NAME])
         one = {
             "env": ["live"],
             "job": ["demo-api"],
-            "account": [cast.account_ids[KEY_NAME]],
-            "key": [cast.key_ids[KEY_NAME]],
+            "account": [planted_seed.account_ids[KEY_NAME]],
+            "key": [planted_seed.key_ids[KEY_NAME]],
             "endpoint": [ROUTE],
             "model": [MODEL],
         }
         every = dict.fromkeys(one, grafana.All(custom=".*")) | {
-            "account": grafana.All(tuple(set(cast.account_ids.values()))),
-            "key": grafana.All(tuple(cast.key_ids.values())),
+            "account": grafana.All(tuple(set(planted_seed.account_ids.values()))),
+            "key": grafana.All(tuple(planted_seed.key_ids.values())),
         }
         eventually(lambda: _empty_charts(prometheus, every) - NOT_HERE, set(), timeout_s=150)
         eventually(lambda: _empty_charts(prometheus, one) - _may_be_empty(), set(), timeout_s=150)
-        _neglect(cold_stack, cast.key_ids[KEY_NAME])
+        _neglect(cold_stack, planted_seed.key_ids[KEY_NAME])
         for picked in (every, one):
             eventually(lambda picked=picked: _empty_tables(cold_stack, picked) - NOT_HERE, set(), timeout_s=150)
 
@@ -99,7 +99,7 @@ def _meet_errors_and_limits(stack, token):
     """Let the key meet answers, errors of the model, and then its limit of 20 calls a minute."""
     prompts = (f"Hello {number}" for number in range(10_000))
     failing = next(prompt for prompt in prompts if compose(MODELS[MODEL], [prompt], cap_tokens=None).fails)
-    patient = stack.openai(token, max_retries=5)  # the cast's own calls may have used up this minute's
+    patient = stack.openai(token, max_retries=5)  # the customers's own calls may have used up this minute's
     messages = [{"role": "user", "content": "Hello"}]
     for _ in range(2):  # a rate needs two samples of every series
         patient.chat.completions.create(model=MODEL, messages=messages)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge.settings import Settings, SettingsError
+from keygauge.settings.settings import Settings, SettingsError
 from keygauge.sync import key_status
 from keygauge_keyservice.keys import keys
 

@@ -1,6 +1,7 @@
 """What a call used, served: whose model it is, which operations consume, what is estimated, what stands elsewhere."""
 
 import json
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def answering(document=None, *, media_type=None, chunks=None, headers=None):
             return JSONResponse(document())
         return Response(json.dumps(document), media_type=media_type or "application/json", headers=headers)
 
-    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST", "DELETE"])])
+    return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST", "PATCH", "DELETE"])])
 
 
 @pytest.fixture
@@ -104,6 +105,21 @@ async def test_an_answer_made_in_the_background_is_charged_when_it_is_first_read
     assert [event["output_tokens"] for event in service.events(3)] == [None, 4, None]
 
 
+@pytest.mark.parametrize("path", ["/v1/async/sonar", "/async/chat/completions"])
+async def test_an_asynchronous_job_is_charged_when_its_answer_is_first_read(service, guard, visit, path):
+    _, token = service.key()
+    job = {"id": "job_1", "model": "sonar", "status": "CREATED", "response": None}
+    answer = {"id": "chat_1", "model": "sonar", "usage": USAGE, "choices": [], "object": "chat.completion"}
+    done = job | {"status": "COMPLETED", "response": answer}
+    answers = iter([job, job | {"status": "IN_PROGRESS"}, done, done])
+    app = guard(answering(lambda: next(answers)))
+    await visit(app, token, path, method="POST", json={"request": {"model": "sonar", "messages": []}})
+    for _ in range(3):
+        await visit(app, token, f"{path}/job_1")
+    app._process.stop()
+    assert [event["output_tokens"] for event in service.events(4)] == [None, None, USAGE["completion_tokens"], None]
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_call_that_sends_a_body_is_charged_whatever_its_method(service, guard, visit, method):
     _, token = service.key()
@@ -131,6 +147,60 @@ async def test_a_part_of_the_path_that_the_client_chooses_makes_no_call_free(ser
     await visit(app, token, "/batches/v1/chat/completions", method="POST", json={})
     app._process.stop()
     assert [event["usage_status"] for event in service.events(1)] == ["reported"]
+
+
+SHOWN = [  # by each API's reference, what shows usage and uses none
+    *(("GET", f"/v1/responses/resp_1{rest}") for rest in ("", "/input_items")),
+    *(("GET", f"/v1/chat/completions{rest}") for rest in ("", "/chatcmpl_1", "/chatcmpl_1/messages")),
+    *(("GET", f"/v1/threads/thread_1/runs{rest}") for rest in ("", "/run_1", "/run_1/steps", "/run_1/steps/step_1")),
+    *(("GET", f"/v1/{rest}") for rest in ("batches", "batches/batch_1", "videos", "videos/video_1", "files/file_1")),
+    *(("GET", f"/v1/evals/eval_1/runs{rest}") for rest in ("", "/run_1", "/run_1/output_items")),
+    *(("GET", f"/v1/fine_tuning/jobs{rest}") for rest in ("", "/ftjob_1", "/ftjob_1/events", "/ftjob_1/checkpoints")),
+    *(("GET", f"/v1/{rest}") for rest in ("conversations/conv_1", "organization/usage/completions", "models/gpt-4o")),
+    ("DELETE", "/v1/responses/resp_1"),
+    *(("POST", f"/v1/{rest}/cancel") for rest in ("responses/resp_1", "batches/b_1", "threads/t/runs/run_1")),
+    *(("POST", f"/v1/{rest}") for rest in ("batches", "chat/completions/chatcmpl_1", "threads/t/runs/run_1")),
+    *(("POST", f"/v1/{rest}") for rest in ("responses/input_tokens", "files", "uploads", "uploads/u_1/complete")),
+    *(("GET", f"/v1/messages/batches{rest}") for rest in ("", "/msgbatch_1", "/msgbatch_1/results")),
+    *(("POST", f"/v1/messages/{rest}") for rest in ("batches", "batches/msgbatch_1/cancel", "count_tokens")),
+    *(
+        ("GET", f"/v1beta/{rest}")
+        for rest in ("batches/b_1", "interactions/i_1", "cachedContents/c_1", "operations/o_1")
+    ),
+    *(("POST", f"/v1beta/{rest}") for rest in ("batches/b_1:cancel", "interactions/i_1/cancel")),
+    *(("POST", f"/v1beta/models/gemini-2.5-flash:{rest}") for rest in ("countTokens", "batchGenerateContent")),
+    ("POST", "/v1/projects/p/locations/l/publishers/google/models/veo-3:fetchPredictOperation"),
+    ("PATCH", "/v1beta/cachedContents/c_1"),
+]
+USED = [
+    *(("POST", f"/v1/{rest}") for rest in ("responses", "responses/compact", "chat/completions", "completions")),
+    *(("POST", f"/v1/{rest}") for rest in ("embeddings", "images/edits", "audio/transcriptions", "videos/v_1/remix")),
+    *(("POST", f"/v1/threads/{rest}") for rest in ("runs", "t/runs", "t/runs/run_1/submit_tool_outputs")),
+    *(("POST", f"/v1/{rest}") for rest in ("messages", "complete", "conversations/conv_1", "rerank")),
+    *(("POST", f"/v1beta/models/gemini-2.5-flash:{rest}") for rest in ("generateContent", "embedContent", "predict")),
+    *(("POST", f"/v1beta/{rest}") for rest in ("interactions", "cachedContents", "tunedModels/t:generateContent")),
+]
+
+
+async def test_an_operation_is_charged_by_what_the_apis_say_of_it(service, guard, visit):
+    _, token = service.key()
+    number = count()
+    app = guard(answering(lambda: {"id": f"a_{next(number)}", "model": "m", "usage": USAGE}))
+    made = [*SHOWN, *USED]
+    for method, path in made:
+        assert (await visit(app, token, path, method=method)).status_code == 200
+    app._process.stop()
+    events = service.events(len(made))
+    assert [call for call, event in zip(made, events, strict=True) if event["usage_status"] == "reported"] == USED
+
+
+@pytest.mark.parametrize("kind", ["session", "session_thread"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_session_shows_what_its_turns_used(event_of, kind, method):
+    usage = {"input_tokens": 5000, "output_tokens": 3200, "cache_read_input_tokens": 20000}
+    session = {"id": "sesn_1", "type": kind, "agent": {"model": {"id": "claude-opus-4-6"}}, "usage": usage}
+    event = await event_of(answering(session), "/v1/sessions/sesn_1", method)
+    assert (event["usage_status"], event["input_tokens"], event["cost_nanousd"]) == ("none", None, None)
 
 
 async def test_a_read_that_no_table_knows_charges_an_answer_only_once(service, guard, visit):
@@ -256,6 +326,26 @@ async def test_a_model_that_only_the_request_names_is_counted(event_of, path, se
     media_type = "audio/mpeg" if answer is None else None
     event = await event_of(answering(answer, media_type=media_type), path, **sent)
     assert event["model"] == model
+
+
+@pytest.mark.parametrize(
+    ("path", "golden", "media_type"),
+    [
+        ("/v1/chat", "cohere_v1_chat.json", "application/json"),
+        ("/v1/chat", "cohere_v1_chat.ndjson", "application/stream+json"),
+        ("/v1/embed", "cohere_v1_embed.json", "application/json"),
+        ("/v1/rerank", "cohere_v1_rerank.json", "application/json"),
+        ("/v1/classify", "cohere_classify.json", "application/json"),
+    ],
+)
+async def test_cohere_names_the_model_in_the_request_alone(event_of, path, golden, media_type):
+    chunks = [(GOLDEN / golden).read_bytes()]
+    for prompt in ("Hi", "x" * 200_000):
+        sent = {
+            "json": {"message": prompt, "chat_history": [{"role": "USER", "message": prompt}], "model": "command-r"}
+        }
+        event = await event_of(answering(chunks=chunks, media_type=media_type), path, **sent)
+        assert (event["model"], event["provider"], event["usage_status"]) == ("command-r", "cohere", "reported")
 
 
 async def test_a_stream_that_is_left_is_estimated(event_of):
@@ -399,3 +489,42 @@ async def test_time_to_first_token_is_that_of_the_first_content(service, guard):
     }
     await guard(host)(scope, receive, send)
     assert seen == [False, False, False, True]
+
+
+async def test_usage_at_a_path_whose_owner_tells_none_is_an_apps_own_and_charged(event_of):
+    event = await event_of(answering({"model": "gpt-4o", "choices": [], "usage": USAGE}), "/api/create", json={"a": 1})
+    assert told(event) == ("reported", 11, 7)
+    assert event["cost_nanousd"]
+
+
+async def test_a_model_that_only_the_request_names_tells_whose_the_answer_is(event_of):
+    host = answering({"created": 1, "data": [{"b64_json": "aGk="}]})
+    event = await event_of(host, "/v1/images/generations", json={"model": "grok-2-image", "prompt": "x"})
+    assert (event["model"], event["provider"], event["details"]) == ("grok-2-image", "x_ai", {"images": 1})
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "text/html", "application/json", "text/json", ""])
+async def test_a_stream_of_any_name_is_charged(event_of, media_type):
+    last = {"id": "c", "model": "gpt-4o", "choices": [], "usage": USAGE}
+    chunks = [f"data: {json.dumps(document)}\n\n" for document in ({**last, "usage": None}, last)]
+    host = answering(chunks=chunks, media_type=media_type or " ")
+    event = await event_of(host, json={"model": "gpt-4o"})
+    assert (*told(event), event["model"]) == ("reported", 11, 7, "gpt-4o")
+    assert event["cost_nanousd"]
+
+
+async def test_a_stream_that_only_tells_an_error_is_not_estimated(event_of):
+    chunks = ['event: error\ndata: {"type": "error", "error": {"type": "overloaded_error"}}\n\n']
+    sent = {"model": "claude-sonnet-4-5", "messages": ["x" * 999]}
+    event = await event_of(answering(chunks=chunks), "/v1/messages", json=sent)
+    assert (*told(event), event["status"], event["error"]) == ("none", None, None, 500, "stream_error")
+
+
+async def test_a_declined_attempt_is_a_call_of_its_own(service, guard, visit):
+    _, token = service.key()
+    app = guard(answering(json.loads((GOLDEN / "anthropic_fallback.json").read_bytes())))
+    await visit(app, token, "/v1/messages", method="POST", json={"model": "claude-fable-5"})
+    app._process.stop()
+    events = {event["model"]: event for event in service.events(2)}
+    assert told(events["claude-opus-4-8"]) == ("reported", 79216, 13658)
+    assert told(events["claude-fable-5"]) == ("reported", 83192, 578)

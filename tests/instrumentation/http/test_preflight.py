@@ -7,7 +7,7 @@ from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from fastapi import FastAPI
 from flask import Flask
-from hosts import configure_django
+from hosts.django import configure
 from litestar import Litestar, post
 from litestar.config.cors import CORSConfig
 from quart import Quart
@@ -175,7 +175,7 @@ def test_falcon_answers_where_it_has_a_cors_layer(guard_wsgi, visit_wsgi, ran):
 
 
 async def test_view_of_django_needs_a_key(guard, guard_wsgi, visit, visit_wsgi):
-    configure_django()
+    configure()
     api, api_wsgi = guard(get_asgi_application()), guard_wsgi(get_wsgi_application())
     for body in (b"", b"x"):
         answer = await visit(api, path="/items/1", method="OPTIONS", headers=ASKS, content=body)
@@ -184,7 +184,7 @@ async def test_view_of_django_needs_a_key(guard, guard_wsgi, visit, visit_wsgi):
 
 
 def test_cors_layer_of_django_answers_for_its_paths(guard_wsgi, visit_wsgi, monkeypatch):
-    configure_django()
+    configure()
     monkeypatch.setattr(django_settings, "MIDDLEWARE", ["corsheaders.middleware.CorsMiddleware"])
     monkeypatch.setattr(django_settings, "CORS_ALLOWED_ORIGINS", [SITE], raising=False)
     monkeypatch.setattr(django_settings, "CORS_URLS_REGEX", "^/stream$", raising=False)

@@ -35,6 +35,16 @@ def test_the_wait_is_in_whole_seconds_never_too_short_and_long_ones_are_no_retry
     assert (b"x-should-retry" in headers) == (seconds > 60)
 
 
+@pytest.mark.parametrize(("code", "whose"), [("quota_exhausted", "account"), ("budget_exhausted", "key")])
+def test_what_never_resets_tells_no_wait_and_what_helps(code, whose):
+    _, headers, document = told(Refusal("quota", code, "trial", whose=whose))
+    assert headers[b"x-should-retry"] == b"false"
+    assert b"retry-after" not in headers
+    assert "retry_after_s" not in document
+    assert document["detail"].startswith('This limit does not reset. The limit "trial" ')
+    assert ("larger plan" in document["message"]) == (whose == "account")
+
+
 @pytest.mark.parametrize("whose", ["account", "plan", "key"])
 def test_a_limit_says_whose_it_is(whose):
     _, _, document = told(Refusal("limited", "rate_limited", 'the "fast" one', whose=whose))

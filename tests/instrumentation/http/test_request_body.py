@@ -5,29 +5,17 @@ import json
 
 import pytest
 
-from keygauge.http.request_body import RequestBody, estimate_input
-from keygauge.limits.request_fields import BODY_BYTES_MAX
-
-
-def make_environ(body):
-    return {"PATH_INFO": "/v1/chat/completions", "wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
-
-
-def test_a_body_in_chunks_tells_its_cap_and_model():
-    body = json.dumps({"model": "gpt-4o-mini", "max_tokens": 5}).encode()
-    environ = make_environ(body)
-    told = estimate_input(environ, path="/v1/chat/completions")
-    assert (told.model, told.output_tokens, told.input_tokens) == ("gpt-4o-mini", 5, -(-len(body) // 4))
-    assert environ["wsgi.input"].read() == body
+from keygauge.http.request_body import Empty, RequestBody, read_input
+from keygauge.limits.reading.request_fields import BODY_BYTES_MAX
 
 
 @pytest.mark.parametrize("size", [0, 1, BODY_BYTES_MAX, BODY_BYTES_MAX + 1, BODY_BYTES_MAX + 2, 3 * BODY_BYTES_MAX])
 @pytest.mark.parametrize("read", [lambda body: body.read(), b"".join, lambda body: body.readline()])
 def test_the_app_reads_all_of_it(size, read):
     body = (b"0123456789abcde\n" * (size // 16 + 1))[:size]
-    environ = make_environ(body)
-    told = estimate_input(environ, path="/x")
-    assert told.input_tokens == -(-min(size, BODY_BYTES_MAX + 1) // 4)
+    environ = {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
+    known = body[: BODY_BYTES_MAX + 1]
+    assert read_input(environ, 0) == (known, len(known))
     assert read(environ["wsgi.input"]) == read(io.BytesIO(body))
 
 
@@ -37,47 +25,62 @@ BODY = json.dumps({"model": "gpt-4o-mini"}).encode()
 @pytest.mark.parametrize(
     "environ",
     [
-        {"CONTENT_LENGTH": "0", "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},  # gunicorn
+        {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},  # gunicorn
         {"HTTP_TRANSFER_ENCODING": "chunked"},  # hypercorn
         {},  # the same over HTTP/2
-        {"CONTENT_LENGTH": "3"},
-        {"CONTENT_LENGTH": str(len(BODY)), "CONTENT_TYPE": "text/plain"},
     ],
 )
-def test_a_body_is_read_as_far_as_the_app_may_read_it(environ):
+@pytest.mark.parametrize("length", [0, 3, len(BODY)])
+def test_a_body_is_read_as_far_as_the_app_may_read_it(environ, length):
     environ = {**environ, "wsgi.input": io.BytesIO(BODY)}
-    assert estimate_input(environ, path="/x").named == ("gpt-4o-mini",)
+    assert read_input(environ, length) == (BODY, len(BODY))
     assert environ["wsgi.input"].read() == BODY
 
 
-def test_chunks_that_cannot_be_read_ahead_may_name_any_model():
+def test_a_stream_without_an_end_is_read_up_to_its_length():
+    environ = {"wsgi.input": io.BufferedReader(io.BytesIO(BODY))}
+    assert read_input(environ, 3) == (BODY[:3], 3)
+    assert environ["wsgi.input"].read() == BODY[:3]
+
+
+def test_chunks_that_cannot_be_read_ahead_may_have_any_length():
     environ = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BufferedReader(io.BytesIO(BODY))}
-    told = estimate_input(environ, path="/x")
-    assert (told.unread, told.models) == (True, None)
+    assert read_input(environ, 0) == (b"", BODY_BYTES_MAX + 1)
     assert environ["wsgi.input"].read() == BODY
 
 
-@pytest.mark.parametrize(("length", "waits"), [(BODY_BYTES_MAX + 1, True), (7, False)])
-def test_a_body_that_is_the_apps_to_ask_for_is_left_to_it(length, waits):
-    environ = {"CONTENT_LENGTH": str(length), "HTTP_EXPECT": "100-Continue", "wsgi.input": None}
-    assert estimate_input(environ, path="/x", waits=waits).unread
+def receiving(*messages):
+    inbox = list(messages)
 
-
-@pytest.mark.parametrize(("length", "waits"), [(BODY_BYTES_MAX + 1, True), (7, False), (None, False)])
-async def test_a_message_that_is_the_apps_to_ask_for_is_left_to_it(length, waits):
     async def receive():
-        raise AssertionError
+        return inbox.pop(0)
 
-    headers = [(b"expect", b"100-continue")] + ([(b"content-length", b"%d" % length)] if length else [])
-    told = await RequestBody(receive).estimate(headers, waits=waits, path="/x")
-    assert (told.unread, told.input_tokens) == (True, -(-(length or BODY_BYTES_MAX + 1) // 4))
+    return receive
 
 
-async def test_a_message_that_is_needed_is_asked_for():
-    async def receive():
-        return {"type": "http.request", "body": BODY, "more_body": False}
+def part(body, *, more):
+    return {"type": "http.request", "body": body, "more_body": more}
 
-    body = RequestBody(receive)
-    headers = [(b"expect", b"100-continue"), (b"content-length", b"%d" % len(BODY))]
-    assert (await body.estimate(headers, waits=True, path="/x")).named == ("gpt-4o-mini",)
-    assert (await body.receive())["body"] == BODY
+
+@pytest.mark.parametrize(
+    ("messages", "declared", "told"),
+    [
+        ([part(BODY, more=False)], 0, (BODY, len(BODY))),
+        ([part(BODY, more=True), part(b"", more=False)], len(BODY), (BODY, len(BODY))),
+        ([part(b"x" * BODY_BYTES_MAX, more=True), part(b"yz", more=True)], 0, BODY_BYTES_MAX + 2),
+        ([part(BODY, more=True), {"type": "http.disconnect"}], 999, (BODY, len(BODY))),
+    ],
+)
+async def test_messages_are_read_up_to_a_bound_and_given_on(messages, declared, told):
+    body = RequestBody(receiving(*messages, part(b"rest", more=False)))
+    read, length = await body.read_ahead(declared)
+    assert told in ((read, length), length)
+    assert [await body.receive() for _ in messages] == messages
+    assert (await body.receive())["body"] == b"rest"
+
+
+async def test_an_empty_body_is_empty_whatever_comes():
+    gone = {"type": "http.disconnect"}
+    body = Empty(receiving(part(BODY, more=True), part(BODY, more=False), gone))
+    assert await body.receive() == part(b"", more=False)
+    assert await body.receive() == gone

@@ -267,3 +267,21 @@ def test_what_is_held_of_a_limit_goes_back_when_it_is_lowered():
     message, _ = process.lease_sync.offer()
     assert message["return"] == [{"lease": "1", "unspent": 499}]
     assert process.admit() is not None
+
+
+def test_a_call_is_refused_where_a_limit_is_overdrawn_and_used_up_and_asks_once():
+    process = Process(rate("tpm", "token"))
+    first = process.reserve(10)
+    process.answer(process.ask()[1], tpm=10)
+    reservation = process.reserve(10, first.waiter)
+    assert isinstance(reservation, Reservation)
+    process.admission.settle(reservation, {"token": 1_000})  # far beyond what it reserved
+    short = process.reserve(10)
+    demand, asked = process.ask()
+    assert demand == {"tpm": (1_000, 1_000)}
+    process.answer(asked, tpm=None)
+    refusal = process.reserve(10, short.waiter)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "rate_limited"
+    assert isinstance(process.reserve(10), Refusal)
+    assert process.ask()[0] == {}

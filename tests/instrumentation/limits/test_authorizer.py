@@ -1,59 +1,20 @@
 """What becomes of a call with a key, decided without a key service: its answers are put in by hand."""
 
-from concurrent.futures import Future
 from hashlib import sha256
 
 import pytest
+from scripted_service import ID, TOKEN, Service
 
 from keygauge.call import ANONYMOUS, INVALID, Call
 from keygauge.clock import SECOND
-from keygauge.key import generate, new_id
 from keygauge.limits import refusal
-from keygauge.limits.admission import Admission
 from keygauge.limits.authorizer import Authorizer, NeedsBody
-from keygauge.limits.cost import Costing
 from keygauge.limits.credential import CONFLICT
-from keygauge.limits.estimate import Estimate
+from keygauge.limits.reading.estimate import Estimate
 from keygauge.limits.waiter import Wait
-from keygauge.pricing.price_cache import PriceCache
 
 RPM = {"id": "1:a", "name": "rpm", "unit": "request", "amount": 5, "window_s": 60, "period": None, "whose": "account"}
-ID = new_id()
-TOKEN = generate("live", ID).encode()
 CHAT = Estimate(model="gpt-4o", named=("gpt-4o",))
-
-
-class Service:
-    """The connection to a key service that is asked, and answers when the test says so."""
-
-    def __init__(self):
-        self.now_ns = 1000 * SECOND
-        self.admission = Admission(wake=self.wake, clock=lambda: self.now_ns)
-        self.admission.authority_ns = 2 * self.now_ns
-        self.costing = Costing(PriceCache(on_fault=print), self.admission.key_cache)
-        self.asked, self.asked_again, self.woken = [], [], 0
-        self.is_crowded = False
-        self.coming = Future()
-
-    def look_up(self, digest, key_id, ip):
-        self.asked.append((digest, key_id, ip))
-        return None if self.is_crowded else self.coming
-
-    def look_up_again(self, digest, key_id):
-        self.asked_again.append(key_id)
-
-    def next_round(self):
-        return self.coming
-
-    def wake(self):
-        self.woken += 1
-
-    def know(self, *limits, **terms):
-        """Have the key known with these limits and terms."""
-        entry = {"id": ID, "account": "a", "plan": "pro", "status": "active", "expires_at": None, "providers": []}
-        entry |= {"secrets": [{"number": 1, "expires_at": None}], "limits": limits} | terms
-        self.admission.key_cache.put([entry], wanted=frozenset([ID]))
-        self.admission.key_cache.learn(sha256(TOKEN).digest(), ID, 1)
 
 
 @pytest.fixture

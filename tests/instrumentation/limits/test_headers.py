@@ -22,6 +22,7 @@ def fields(*limits, held=0, rest=0, alone=True, age_s=0):
             lease = Lease("1", held, 100 * SECOND, now_ns=0)
             lease_pool.grant(lease, 0, reset_ns=17 * SECOND)
         lease_pool.rest = rest
+        lease_pool.unused.tell(rest, own=0, told_ns=1)
     policy = Policy(lease_pools)
     told = dict(policy.fields(policy.as_text, age_s * SECOND))
     assert {name.decode(): value.decode() for name, value in policy.fields(policy.as_bytes, age_s * SECOND)} == told
@@ -58,13 +59,18 @@ def test_a_limit_of_some_calls_is_no_limit_of_all():
     assert "x-ratelimit-limit-tokens" not in fields(SCOPED)
 
 
-@pytest.mark.parametrize(
-    ("limit", "alone", "age_s", "remaining"),
-    [(RPM, True, 30, 27), (RPM, False, 0, 27), (RPM, False, 2, 7), (MONTHLY, False, 2, 27)],
-)
-def test_what_others_may_have_taken_does_not_remain(limit, alone, age_s, remaining):
-    told = fields(limit, held=7, rest=20, alone=alone, age_s=age_s)
-    assert f";r={remaining};" in told["ratelimit"]
+@pytest.mark.parametrize("limit", [RPM, MONTHLY])
+@pytest.mark.parametrize(("alone", "age_s"), [(True, 30), (False, 0), (False, 2)])
+def test_what_nobody_has_taken_remains(limit, alone, age_s):
+    assert ";r=27;" in fields(limit, held=7, rest=20, alone=alone, age_s=age_s)["ratelimit"]
+
+
+def test_what_never_resets_tells_no_reset():
+    told = fields(Limit("1:a", "trial", "request", 50, None, "lifetime"), MONTHLY, held=7)
+    assert told["ratelimit-policy"].startswith('"trial";q=50, ')
+    assert told["ratelimit"].startswith('"trial";r=7, "')
+    assert (told["x-ratelimit-limit-requests"], told["x-ratelimit-remaining-requests"]) == ("50", "7")
+    assert "x-ratelimit-reset-requests" not in told
 
 
 def test_concurrent_requests_have_no_window():

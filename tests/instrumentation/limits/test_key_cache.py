@@ -59,6 +59,29 @@ def test_what_is_held_of_a_lowered_limit_goes_back_before_any_key_is_used(cache)
     assert cache.lowered == {shared}
 
 
+def test_what_is_held_of_limits_that_a_key_no_longer_has_goes_back(cache):
+    shared, each, own = cache.keys["k1"].lease_pools
+    cache.put([entry("k1", RPM | {"id": "5:a"}, OWN, plan="other")], wanted=frozenset())
+    assert cache.lowered == {shared, each}
+    assert own in cache.keys["k1"].lease_pools
+    cache.lowered.clear()
+    change(cache, RPM)
+    (_, second) = cache.keys["k2"].lease_pools
+    cache.adapt(cache.keys["k2"])
+    assert cache.lowered == {second}
+
+
+def test_what_is_held_for_tags_of_a_limit_that_a_key_no_longer_has_goes_back(cache):
+    tagged = RPM | {"id": "6:a", "per_tag": True}
+    cache.put([entry("k1", tagged)], wanted=frozenset())
+    cache.lowered.clear()
+    pools = [cache.keys["k1"].tag_pools[0].find(tag) for tag in ("alice", None)]
+    cache.put([entry("k1", tagged, OWN)], wanted=frozenset())
+    assert cache.lowered == set()
+    cache.put([entry("k1", OWN)], wanted=frozenset())
+    assert cache.lowered == set(pools)
+
+
 def test_limits_that_are_removed_added_and_changed_twice_are_those_told_last(cache):
     change(cache, EACH)
     change(cache, EACH | {"amount": 7}, RPM | {"id": "3", "unit": "token", "route": "/chat"})

@@ -1,8 +1,8 @@
 import pytest
 
-from keygauge.http.client_address import client_ip
-from keygauge.limits.estimate import Estimate, estimate
+from keygauge.http.forwarding import client_ip
 from keygauge.limits.key_policy import FREE, KeyPolicy
+from keygauge.limits.reading.estimate import Estimate, estimate
 from keygauge.networks import parse_networks
 
 

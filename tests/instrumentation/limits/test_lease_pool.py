@@ -115,19 +115,32 @@ def test_what_others_want_goes_back_at_once(pool):
     assert pool.give_back(NOW + MS) == [{"lease": "1", "unspent": 5}]
 
 
-def test_remaining_is_what_is_held_and_for_a_moment_this_processs_part_of_the_rest(pool):
-    grant(pool, 5)
-    pool.rest = 20
-    pool.note_left(100, 4, NOW)
-    assert pool.remaining(NOW) == 25
-    assert pool.remaining(NOW + SECOND) == 5
-    pool.note_left(100, 1, NOW)  # nobody else takes from it
-    assert pool.remaining(NOW + SECOND) == 25
+def test_remaining_is_what_is_held_and_what_others_leave_of_the_rest(pool):
+    grant(pool, 5, ends_in_ns=9 * SECOND)
+    for second in range(4):  # others take 10 a second
+        pool.unused.tell(100 - 10 * second, own=5, told_ns=NOW + second * SECOND)
+    pool.note_left(70, 4, NOW)
+    assert pool.remaining(NOW + 3 * SECOND) == 75
+    assert pool.remaining(NOW + 4 * SECOND) == 65
+    pool.rest = 70
+    pool.note_left(70, 1, NOW)  # nobody else takes from it
+    assert pool.remaining(NOW + 4 * SECOND) == 75
 
 
 def test_progress_is_told_once(pool):
     lease = grant(pool, 5)
-    assert pool.progress() == []
+    assert pool.untold() == []
     lease.spend(2, reserve=False)
-    assert pool.progress() == [{"lease": "1", "spent": 2}]
-    assert pool.progress() == []
+    assert pool.untold() == [lease]
+    lease.progress_told = lease.progress
+    assert pool.untold() == []
+
+
+def test_who_is_refused_may_come_soon_while_calls_under_way_may_give_units_back():
+    pool = LeasePool(Limit("1:a", "tokens", "token", 600, None, "month"))
+    lease = grant(pool, 5)
+    pool.deny(NOW, NOW + 60 * SECOND, NOW + 60 * SECOND)
+    lease.spend(2, reserve=True)
+    assert pool.retry_after_ns(NOW) == SECOND
+    lease.settle(2, 2, NOW)
+    assert pool.retry_after_ns(NOW) == 60 * SECOND

@@ -1,5 +1,6 @@
 import pytest
 
+from keygauge.call import OpenRoute
 from keygauge.limits.limit import Limit
 
 ANY = {"id": "1:a", "name": "one", "unit": "request", "amount": 5, "window_s": 60, "period": None}
@@ -14,6 +15,13 @@ ANY = {"id": "1:a", "name": "one", "unit": "request", "amount": 5, "window_s": 6
         ({"route": "/v1/chat*"}, "/v1/chat/completions", (), True),
         ({"route": "/v1/chat*"}, "/v1/files", (), False),
         ({"route": "/v1/chat"}, None, (), True),
+        ({"route": "/v1/chat"}, OpenRoute("/v1/{path}"), (), True),
+        ({"route": "/v1/chat*"}, OpenRoute("/v1/{path}"), (), True),
+        ({"route": "/v1*"}, OpenRoute("/v1/{path}"), (), True),
+        ({"route": "/v1/{path}"}, OpenRoute("/v1/{path}"), (), True),
+        ({"route": "/v2/chat"}, OpenRoute("/v1/{path}"), (), False),
+        ({"route": "/v1chat*"}, OpenRoute("/v1/{path}"), (), False),
+        ({"route": "/v1/chat"}, "/v1/{path}", (), False),
         ({"model": "gpt-4o"}, "/", ("gpt-4o-mini", "gpt-4o"), True),
         ({"model": "gpt-4o"}, "/", ("gpt-4o-mini",), False),
         ({"model": "gpt-4o*"}, "/", ("gpt-4o-mini",), True),

@@ -1,10 +1,11 @@
+from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge.kinds import PART_OF
+from keygauge.kinds import CHARGED, PART_OF
 from keygauge.pricing.rates import Rates, cost_nanousd, rates_of
 from keygauge.usage import Usage
 from keygauge.usage.counts import fitted
@@ -44,6 +45,44 @@ def test_no_call_costs_more_than_the_most_that_was_reserved(rates, usage):
     most = rates.most_nanousd(usage.input_tokens or 0, usage.output_tokens or 0)
     if usage.input_tokens is not None and usage.output_tokens is not None:
         assert rates.cost_nanousd(usage) <= most
+
+
+def exact_by_kind(rates, usage):
+    """Price each kind by itself, unrounded, independently of the product."""
+    read, written, reasoned = (count or 0 for count in usage[2:5])
+    counts = Counter(
+        input=max((usage.input_tokens or 0) - read - written, 0),
+        output=max((usage.output_tokens or 0) - reasoned, 0),
+        cache_read=read,
+        cache_write=written,
+        reasoning=reasoned,
+        request=1,
+    )
+    of_kinds = Counter()
+    for kind, count in (usage.details or {}).items():
+        whole = PART_OF[kind]
+        rate = rates.details.get(kind, getattr(rates, whole) if whole else 0)
+        of_kinds[kind] = count * rate
+        if whole:
+            counts[whole] -= count
+    exact = {kind: count * getattr(rates, kind) for kind, count in counts.items()} | of_kinds
+    return {kind: Fraction(cost, 10**6) for kind, cost in exact.items()}
+
+
+@given(RATES, USAGES)
+def test_the_kinds_add_up_to_the_cost_and_none_is_off_by_a_nano_dollar(rates, usage):
+    usage = fitted(usage)[0]
+    costs = dict(zip(CHARGED, rates.cost_by_kind(usage), strict=False))
+    exact = exact_by_kind(rates, usage)
+    assert sum(costs.values()) == rates.cost_nanousd(usage) == (2 * sum(exact.values()) + 1) // 2
+    assert all(cost >= 0 and abs(cost - exact.get(kind, 0)) < 1 for kind, cost in costs.items())
+    assert all(exact[kind] < 1 for kind in exact.keys() - costs.keys())
+
+
+@given(RATES, USAGES)
+def test_counts_that_fit_into_no_whole_have_costs_by_kind_too(rates, usage):
+    assert sum(rates.cost_by_kind(usage)) == rates.cost_nanousd(usage)
+    assert min(rates.cost_by_kind(usage)) >= 0
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9))

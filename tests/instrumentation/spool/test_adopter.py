@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 from scripted import scripted
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool.adopter import _CLAIM_S, Adopter
 from keygauge.spool.spool import Ownership, Spool
 
@@ -48,10 +48,10 @@ def test_spools_of_dead_processes_are_sent_and_deleted(adopt):
 def test_one_that_cannot_be_sent_waits_and_keeps_no_other_waiting(adopt, caplog):
     pause_s, asked, left = adopt({"aa": 3, "bb": 3}, (503, {}), taken(3))
     assert (pause_s, len(asked), len(left)) == (PAUSE_S, 2, 1)
-    assert "waits on disk" in caplog.text
+    assert "stays on disk" in caplog.text
 
 
 def test_one_that_another_process_still_may_send_is_tried_again_soon(adopt, caplog):
     pause_s, _, left = adopt({"aa": 3}, (409, {"code": "claimed"}))
     assert (pause_s, left) == (_CLAIM_S, ["aa"])
-    assert "waits on disk" not in caplog.text
+    assert "stays on disk" not in caplog.text

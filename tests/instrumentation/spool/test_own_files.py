@@ -8,7 +8,7 @@ import pytest
 
 from keygauge.spool import own_files
 from keygauge.spool.segment import SpoolReader, segments
-from keygauge.spool.spool import Ownership, Spool, clear_kept, kept_since, others, strangers
+from keygauge.spool.spool import Ownership, Spool, clear_kept, foreign_spools, kept_since, others
 
 HERE = "http://127.0.0.1:8080"
 OTHER = "ab" * 16
@@ -95,7 +95,7 @@ def test_what_is_not_ours_is_passed_over(tmp_path, make_spool, plant, suffix):
     plant(directory / f"{OTHER}.{suffix}", elsewhere)
     clear_kept(directory, HERE, epoch="e", keep_s=0, most_bytes=0)
     assert others(directory, HERE) == []
-    assert strangers(directory, "http://127.0.0.1:1") == {}
+    assert foreign_spools(directory, "http://127.0.0.1:1") == {}
     assert Ownership.take(directory, OTHER) is None
     assert segments(directory, OTHER) == []
     assert kept_since(directory).keys() <= {spool.id}

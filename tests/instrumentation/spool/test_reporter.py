@@ -3,7 +3,7 @@ import json
 import pytest
 from scripted import scripted
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.reporter import Reporter
 from keygauge.spool.spool import Spool

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 from scripted import scripted
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool.segment import SpoolReader, segment_path
 from keygauge.spool.sender import Sender
 from keygauge.sync.client import ServiceError

@@ -9,7 +9,7 @@ import pytest
 from flask import abort, request, request_started
 from polling import until
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool import event
 from keygauge.spool import reporter as reporter_module
 from keygauge.spool import shipper as shipper_module

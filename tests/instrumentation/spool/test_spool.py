@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keygauge.spool import spool as spool_module
 from keygauge.spool.segment import Segment, SpoolReader, segment_path, segments
-from keygauge.spool.spool import Ownership, Spool, clear_kept, others, strangers
+from keygauge.spool.spool import Ownership, Spool, clear_kept, foreign_spools, others
 
 HERE, ELSEWHERE = "http://127.0.0.1:8080", "http://127.0.0.1:8090"
 
@@ -253,23 +253,23 @@ def test_a_spool_of_another_key_service_is_nothing_to_adopt(tmp_path):
     ours = Spool(tmp_path, HERE, most_bytes=1000, on_drop=print)
     ours.close(empty=False)
     assert others(tmp_path, HERE) == [ours.id]
-    assert strangers(tmp_path, HERE) == {ELSEWHERE: 1}
+    assert foreign_spools(tmp_path, HERE) == {ELSEWHERE: 1}
 
 
 def test_a_spool_that_tells_no_key_service_is_anyones(tmp_path):
     spool = Spool(tmp_path, "", most_bytes=1000, on_drop=print)
     spool.close(empty=False)
     assert others(tmp_path, HERE) == others(tmp_path, ELSEWHERE) == [spool.id]
-    assert not strangers(tmp_path, HERE)
+    assert not foreign_spools(tmp_path, HERE)
 
 
 def test_a_living_process_with_another_key_service_is_no_stranger(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path), ELSEWHERE], stdout=subprocess.PIPE)
     child.stdout.readline()
-    assert not strangers(tmp_path, HERE)
+    assert not foreign_spools(tmp_path, HERE)
     child.kill()
     child.communicate()
-    assert strangers(tmp_path, HERE) == {ELSEWHERE: 1}
+    assert foreign_spools(tmp_path, HERE) == {ELSEWHERE: 1}
 
 
 def test_a_look_at_what_is_being_adopted_does_not_free_it(tmp_path):
@@ -277,7 +277,7 @@ def test_a_look_at_what_is_being_adopted_does_not_free_it(tmp_path):
     spool.close(empty=False)
     adopted = Ownership.take(tmp_path, spool.id)
     assert others(tmp_path, ELSEWHERE) == []
-    assert not strangers(tmp_path, HERE)
+    assert not foreign_spools(tmp_path, HERE)
     pid = os.fork()
     if pid == 0:
         os._exit(0 if Ownership.take(tmp_path, spool.id) is None else 1)

@@ -5,7 +5,7 @@ import json
 import pytest
 from scripted import scripted
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.sync.heartbeat import Heartbeat
 
 QUIET = {"found": [], "unknown": [], "keys": [], "plans": [], "held": [], "grants": [], "denials": [], "wanted": []}
@@ -61,9 +61,9 @@ def test_a_key_service_that_is_away_is_complained_of_once_and_all_that_wait_are_
     heartbeat, _, answered = beat((503, {}), (503, {}), (200, ANSWER), prepare=ask)
     assert answered == [False, False, True]
     assert waiting[0].result(timeout=0) is False
-    assert [record.message.partition(",")[0] for record in caplog.records] == [
-        "The key service is away",
-        "The key service answers again",
+    assert [record.message.partition(";")[0] for record in caplog.records] == [
+        "Key service unreachable",
+        "Key service reachable again",
     ]
     assert not heartbeat.admission.away
 

@@ -1,7 +1,7 @@
 import pytest
 from scripted import scripted
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.sync.key_status import AT_ONCE, PATH, KeyStatus
 
 

@@ -73,6 +73,54 @@ def test_what_was_not_answered_is_asked_for_and_given_back_again(process):
     assert not process.sync.owes()
 
 
+def test_the_key_service_is_told_which_answers_will_never_be_used(process):
+    numbers = []
+    for is_lost in (False, True, False):
+        message, asked = process.sync.offer()
+        assert message.get("lost") == ([{"first": numbers[-1], "last": numbers[-1]}] if numbers[1:] else None)
+        numbers.append(message["number"])
+        with process.admission.lock:
+            process.sync.give_up(asked) if is_lost else None
+    assert numbers == sorted(set(numbers))
+
+
+def test_messages_shrink_where_the_key_service_has_no_time_for_them_and_grow_again(process):
+    pools = [LeasePool(Limit(f"{number}:a", "rpm", "request", 600, 60, None)) for number in range(1200)]
+    for pool in pools:
+        assert isinstance(process.admission.reserve([(pool, 1)], process.now_ns), Short)
+    sizes, asked_for = [], set()
+    for is_answered in [False] * 7 + [True] * 8:
+        message, asked = process.sync.offer()
+        sizes.append(len(message["acquire"]))
+        if is_answered:
+            asked_for |= asked.waiting.keys()
+            process.answer(asked, {"grants": [], "denials": [], "held": [], "wanted": []})
+        else:
+            with process.admission.lock:
+                process.sync.give_up(asked)
+    assert sizes == [500, 250, 125, 62, 31, 16, 16, 16, 32, 64, 128, 256, 500, 204, 0]
+    assert asked_for == {pool.limit.id for pool in pools}
+
+
+def test_progress_is_told_where_calls_wait_and_again_where_it_got_lost():
+    process = Process(LeasePool(Limit("1:a", "tpm", "token", 600, 60, None)))
+    short = process.take(5)
+    process.grant(process.sync.offer()[1], 5)
+    process.admission.leave(short.waiter)
+    process.take(3)
+    assert "progress" not in process.sync.offer()[0]  # a short window: nobody waits
+    process.take(3)
+    message, asked = process.sync.offer()
+    told = [{"lease": "1", "spent": 3, "reserved": 3}]
+    assert message["progress"] == told
+    with process.admission.lock:
+        process.sync.give_up(asked)
+    message, asked = process.sync.offer()
+    assert message["progress"] == told
+    process.answer(asked, {"grants": [], "denials": []})
+    assert "progress" not in process.sync.offer()[0]
+
+
 def test_a_lease_that_is_over_goes_back_once_with_what_was_not_spent(process):
     process.take()
     process.grant(process.sync.offer()[1], 5)

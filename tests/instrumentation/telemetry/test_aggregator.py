@@ -1,7 +1,9 @@
 """The aggregator: exact totals, whatever the calls and from however many threads."""
 
 from collections import Counter
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from threading import Event, Thread
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +51,50 @@ def test_call_is_counted_with_its_sizes_and_tokens():
     assert (cell.requests, cell.request_bytes, cell.response_bytes, cell.messages) == (2, 11, 302, 5)
     assert (cell.input_tokens, cell.output_tokens) == (200, 40)
     assert (cell.cache_read_tokens, cell.cache_write_tokens, cell.reasoning_tokens) == (120, 0, 10)
+
+
+def test_who_reads_waits_for_the_call_that_another_thread_counts():
+    is_counting, go_on = Event(), Event()
+
+    class Slow(str):
+        __slots__ = ()
+
+        def __hash__(self):
+            is_counting.set()
+            assert go_on.wait(100)
+            return super().__hash__()
+
+    aggregator = Aggregator()
+    record(aggregator, make_call(key=Slow("k1")))
+    with ThreadPoolExecutor(2) as threads:
+        draining = threads.submit(aggregator.drain)
+        assert is_counting.wait(100)
+        reading = threads.submit(total, aggregator)
+        wait_for([reading], timeout=0.1)
+        go_on.set()
+        assert reading.result() == 1
+        draining.result()
+
+
+def test_who_reads_waits_for_the_observation_that_another_thread_makes():
+    is_observing, go_on, observed = Event(), Event(), []
+
+    def observe(_, call):
+        is_observing.set()
+        assert go_on.wait(100)
+        observed.append(call)
+
+    aggregator = Aggregator()
+    aggregator.observe = observe
+    record(aggregator, make_call())
+    with ThreadPoolExecutor(2) as threads:
+        draining = threads.submit(aggregator.drain)
+        assert is_observing.wait(100)
+        reading = threads.submit(lambda: (total(aggregator), len(observed)))
+        wait_for([reading], timeout=0.1)
+        go_on.set()
+        assert reading.result() == (1, 1)
+        draining.result()
 
 
 def test_active_requests_rise_and_fall_by_method():

@@ -10,10 +10,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import set_span_in_context
 
-from keygauge import conventions
 from keygauge.call import Call
-from keygauge.conventions import GEN_AI, LATEST
-from keygauge.settings import Settings, SettingsError
+from keygauge.settings import conventions
+from keygauge.settings.conventions import GEN_AI, LATEST
+from keygauge.settings.settings import Settings, SettingsError
 from keygauge.telemetry import gen_ai, tracing
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.telemetry.instruments import instrument
@@ -274,5 +274,5 @@ def test_environment_chooses(environment, own, opted_in, profiles):
 
 def test_profile_that_there_is_not_is_refused(environment):
     environment.setenv("KEYGAUGE_SEMCONV", "gen_ai,gen-ai")
-    with pytest.raises(SettingsError, match="KEYGAUGE_SEMCONV has 'gen-ai': give none, gen_ai, gen_ai_latest"):
+    with pytest.raises(SettingsError, match="KEYGAUGE_SEMCONV has 'gen-ai': use none, gen_ai, gen_ai_latest"):
         Settings.from_environment(mode="observe")

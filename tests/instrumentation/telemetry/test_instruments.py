@@ -73,6 +73,7 @@ def test_every_metric_of_the_registry_has_its_kind_unit_and_attributes(telemetry
     telemetry.record(stream_call(missing="x", error="E", limit="rpm", request_bytes=1, response_bytes=1))
     telemetry.aggregator.fault("x")
     telemetry.aggregator.dropped("spool_full", 1)
+    telemetry.aggregator.tag_dropped("too_long")
     telemetry.record(make_call(status=99))
     seen = telemetry.read()
     expected = {metric.name for metric in metrics.ALL} - {metrics.SPOOL_AGE.name}

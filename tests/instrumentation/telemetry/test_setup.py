@@ -135,6 +135,7 @@ def record_everything(aggregator, **fields):
     aggregator.record(make_call(key="k2", status=700))
     aggregator.fault("x")
     aggregator.dropped("spool_full", 1)
+    aggregator.tag_dropped("too_long")
 
 
 def read_otlp(request):
@@ -246,7 +247,7 @@ provider.shutdown()
     ("protocol", "told"),
     [
         ("grpc", "install opentelemetry-exporter-otlp-proto-grpc"),
-        ("http/json", "OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json': give http/protobuf or grpc"),
+        ("http/json", "OTEL_EXPORTER_OTLP_PROTOCOL is 'http/json': use http/protobuf or grpc"),
     ],
 )
 def test_protocol_that_cannot_be_spoken_is_told_with_the_way_out(monkeypatch, variable, protocol, told):
@@ -260,7 +261,7 @@ def test_protocol_that_cannot_be_spoken_is_told_with_the_way_out(monkeypatch, va
 def test_exporter_that_is_not_known_is_passed_over_and_told(monkeypatch, caplog):
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "statsd")
     assert configure() is None
-    assert "'statsd', passed over: give otlp, prometheus, console, none" in caplog.text
+    assert "'statsd', which is ignored: use otlp, prometheus, console, none" in caplog.text
 
 
 def test_5000_keys_keep_their_series_in_otlp(serve, start, monkeypatch):
@@ -504,7 +505,7 @@ except TelemetryError as error:
 @pytest.mark.parametrize("ports", ["9100", "b-c", "200-100", "1-70000", "0-5", "127.0.0.1:1-", "1-5000"])
 def test_wrong_ports_are_told_and_harm_nobody(caplog, ports):
     assert prometheus.serve(ports, CollectorRegistry()) is None
-    assert "give [host:]first-last" in caplog.text
+    assert "use [host:]first-last" in caplog.text
 
 
 def test_taken_ports_are_passed_over(caplog):

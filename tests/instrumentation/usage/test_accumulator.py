@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,3 +87,40 @@ def test_errors_and_ids_are_kept():
     accumulator.take({"id": "a", "choices": []})
     accumulator.take({"id": "b", "error": {"message": "overloaded"}})
     assert (accumulator.id, accumulator.failed, accumulator.tells, accumulator.is_final) == ("a", True, False, False)
+
+
+def message(stage, **usage):
+    named = {
+        f"cache_{name}_input_tokens" if name in ("read", "creation") else f"{name}_tokens": usage[name]
+        for name in usage
+    }
+    if stage == "start":
+        return {"type": "message_start", "message": {"id": "msg_1", "type": "message", "usage": named}}
+    return {"type": "message_delta", "usage": named}
+
+
+@pytest.mark.parametrize(
+    ("start", "delta", "usage"),
+    [
+        ({"input": 15, "read": 0, "creation": 100}, {"input": 15, "read": 100, "creation": 0}, (115, 100, 0)),
+        ({"input": 115}, {"input": 15, "read": 100}, (115, 100, None)),
+        ({"input": 0}, {"input": 15, "read": 100}, (115, 100, None)),
+        ({"input": 15, "read": 100}, {"input": 0, "read": 0}, (115, 100, None)),
+        ({"input": 15, "read": 100}, {}, (115, 100, None)),
+        ({"input": 15}, {"input": 300, "read": 100}, (400, 100, None)),
+    ],
+)
+def test_tokens_that_move_between_the_input_and_the_caches_are_counted_once(start, delta, usage):
+    reading = read(message("start", output=1, **start), message("delta", output=20, **delta))
+    assert (*reading.usage[0:4:2], reading.usage[3]) == usage
+    assert (reading.usage.output_tokens, reading.status) == (20, "reported")
+
+
+def test_usage_that_a_chunk_without_choices_repeats_under_another_id_is_counted_once():
+    finished = [{"finish_reason": "stop", "delta": {}}]
+    first, again = chunk(3, 4, name="a") | {"choices": finished}, chunk(3, 4, name="b")
+    assert read(first, again).usage == Usage(3, 4)
+    second, once_more = chunk(5, 6, name="c") | {"choices": finished}, chunk(5, 6, name="d")
+    assert read(first, again, second, once_more).usage == Usage(8, 10)
+    assert read(first, second).usage == Usage(8, 10)
+    assert read(chunk(3, 4, name="a"), chunk(3, 4, name="b")).usage == Usage(6, 8)

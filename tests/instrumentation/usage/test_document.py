@@ -89,3 +89,16 @@ def test_a_document_is_known_by_how_it_begins():
     for beginning in (b'{"created": 1, "data": []}', b'{"task": "transcribe"}', b'{"error": {}}'):
         assert document.begins_as_known(beginning)
     assert not document.begins_as_known(b'{"x": "' + b" " * 64 + b'", "created": 1}')
+
+
+@pytest.mark.parametrize(
+    ("listed", "is_one"),
+    [
+        (b'{"id": "a", "model": "flux", "object": "list", "data": [{"index": 0, "url": "https://x"}]}', True),
+        (b'{"id": "a", "model": "flux", "data": [{"b64_json": "QUJD"}]}', True),
+        (b'{"object": "list", "data": [{"url": "https://x"}]}', False),  # of any app
+        (b'{"model": "flux", "data": [{"name": "a"}]}', False),
+    ],
+)
+def test_a_list_of_addresses_is_one_of_images_only_beside_a_model(listed, is_one):
+    assert document.may_be_images(listed) is is_one

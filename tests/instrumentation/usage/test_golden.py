@@ -1,12 +1,16 @@
 """The answers in golden/ have the shapes of the providers' documentation; each reads the same however it is sent."""
 
 import gzip
+import json
 import zlib
 from pathlib import Path
 
 import brotli
 import pytest
 import zstandard
+from bodies import divide
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keygauge.usage import Usage, reader_for
 
@@ -201,6 +205,12 @@ EXPECTED = {
         "sonar-deep-research",
         "perplexity",
     ),
+    "perplexity_job.json": (
+        Usage(33, 205342, None, None, 193947, {"web_searches": 21, "citations": 19028}),
+        "sonar-deep-research",
+        "perplexity",
+    ),
+    "cohere_v1_generate.json": (Usage(5, 8), None, "cohere"),
     "sglang_batch.json": (Usage(13, 9, 2), None, None),
     "sglang_chat.json": (Usage(33, 500, None, None, 400), "Qwen/Qwen3-32B", "openai"),
     "tgi_batch.json": (Usage(2, 20), None, None),
@@ -210,8 +220,55 @@ EXPECTED = {
         "grok-4-fast",
         "x_ai",
     ),
+    "fireworks_chat.sse": (Usage(214, 17, 192), "accounts/fireworks/models/deepseek-v3p1", "fireworks"),
+    "fireworks_completion.json": (Usage(3, 16, 0), "accounts/fireworks/models/deepseek-v3p1", "fireworks"),
+    "fireworks_embedding.json": (Usage(11), "nomic-ai/nomic-embed-text-v1.5", "openai"),
+    "fireworks_message.json": (Usage(37, 6, 16), "accounts/fireworks/models/kimi-k2-instruct", "fireworks"),
+    "fireworks_response.json": (Usage(31, 14, 8), "accounts/fireworks/models/qwen3-235b-a22b", "fireworks"),
+    "moonshot_chat.json": (Usage(519, 21, 512), "kimi-k2-turbo-preview", "moonshot_ai"),
+    "moonshot_message.json": (Usage(286, 7, 256, 0), "kimi-k2-turbo-preview", "moonshot_ai"),
+    "moonshot_thinking.sse": (Usage(80, 46, 64), "kimi-k2-thinking", "moonshot_ai"),
+    "zai_chat.json": (Usage(1214, 312, 1088), "glm-4.6", "zai"),
+    "zai_chat.sse": (Usage(23, 158, 4, None, 141), "glm-4.5", "zai"),
+    "zai_image.json": (Usage(details={"images": 1}), None, "openai"),
+    "zai_message.sse": (Usage(168, 12, 128), "glm-4.6", "zai"),
+    "cohere_v1_embed.json": (Usage(2), None, "cohere"),
+    "cohere_v1_rerank.json": (Usage(details={"search_units": 2}), None, "cohere"),
+    "deepseek_message.json": (Usage(76, 9, 64, 0), "deepseek-chat", "deepseek"),
+    "gemini_openai_compatible.sse": (Usage(9, 34), "gemini-2.5-flash", "gcp.gemini"),
+    "gemini_vertex.sse": (Usage(12, 48, 8, None, 43), "gemini-2.5-pro", "gcp.gemini"),
+    "groq_chat_cached.json": (Usage(4641, 1817, 4608), "moonshotai/kimi-k2-instruct-0905", "moonshot_ai"),
+    "groq_transcription.json": (Usage(details={"seconds": 11}), None, "openai"),
+    "litellm_message.json": (Usage(20, 4, 12, 0), "claude-sonnet-4-5", "anthropic"),
+    "llama_cpp_chat.json": (Usage(68, 10, 60), "gpt-oss-20b.gguf", "openai"),
+    "mistral_embedding.json": (Usage(15, 0), "mistral-embed", "mistral_ai"),
+    "ollama_generate.json": (Usage(11, 18), "llama3.2", "ollama"),
+    "openai_realtime.json": (
+        Usage(132, 121, 64, details={"input_audio": 13, "output_audio": 91}),
+        None,
+        "openai",
+    ),
+    "openai_realtime_transcription.json": (Usage(13, 9, details={"input_audio": 13}), None, "openai"),
+    "sglang_chat.sse": (Usage(33, 7, 32, None, 0), "Qwen/Qwen3-32B", "openai"),
+    "sglang_chat_cached.json": (Usage(33, 7, 32), "Qwen/Qwen3-32B", "openai"),
+    "tgi_chat.json": (Usage(39, 23), "meta-llama/Llama-3.1-8B-Instruct", "openai"),
+    "tgi_chat.sse": (Usage(39, 2), "meta-llama/Llama-3.1-8B-Instruct", "openai"),
+    "together_embedding.json": (Usage(6), "intfloat/multilingual-e5-large-instruct", "openai"),
+    "together_image.json": (Usage(details={"images": 1}), "black-forest-labs/FLUX.1-schnell", "openai"),
+    "together_rerank.json": (Usage(1837, 0), "Salesforce/Llama-Rank-v1", "openai"),
+    "vllm_completion.json": (Usage(4, 7, 0), "facebook/opt-125m", "openai"),
+    "vllm_rerank.json": (Usage(56), "BAAI/bge-reranker-base", "openai"),
+    "anthropic_cache_moved.sse": (Usage(58354, 20, 58352, 0), "claude-opus-4-6", "anthropic"),
+    "anthropic_fallback.json": (Usage(79216, 13658, 79214, 0), "claude-opus-4-8", "anthropic"),
+    "anthropic_fallback.sse": (Usage(79216, 13658, 79214, 0), "claude-opus-4-8", "anthropic"),
+    "cohere_embed_image.json": (Usage(1610, details={"input_image": 1600}), None, "cohere"),
+    "gateway_cache_beside.json": (Usage(5600, 10, 5450, 100), "anthropic/claude-sonnet-4-5", "anthropic"),
+    "gateway_image.json": (Usage(20, 1056), "gpt-image-1", "openai"),
+    "mistral_chat_cached.json": (Usage(1100, 20, 1024), "mistral-medium-latest", "mistral_ai"),
 }
 TELLING_NONE = {
+    "anthropic_session_events.sse": None,  # several may watch a session, and its events name no model
+    "anthropic_batch.json": None,
     "azure_chat_without_usage.sse": "gpt-4o-mini",
     "openai_chat_without_usage.sse": "gpt-4o-mini",
     "openai_error.json": None,
@@ -241,6 +298,21 @@ ENCODINGS = [
     pytest.param(b"br", brotli.compress, id="br"),
     pytest.param(b"zstd", zstandard.compress, id="zstd"),
 ]
+NOISE = {  # what gateways send between events
+    ".sse": [
+        b": keep-alive",
+        b'data: {"type": "ping"}',
+        b"event: note\nid: 7",
+        b'data: {"type": "ping", "of": "usage tokens error"}',
+    ],
+    ".ndjson": [b"", b"{}"],
+}
+KNOWN_BY_BEGINNING = {  # nothing else tells these from any other document
+    *("gemini_imagen.json", "groq_transcription.json", "openai_image_urls.json", "openai_transcription_verbose.json"),
+    *("together_image.json", "xai_image.json", "zai_image.json"),
+}
+PLACES = st.lists(st.integers(0, 10**6), max_size=12)
+ENCODED = st.sampled_from([(None, bytes), *(one.values for one in ENCODINGS)])
 
 
 def read(name, chunks, *, encoding=None, complete=True):
@@ -306,6 +378,7 @@ def test_answer_without_usage_is_not_zero(name, model):
     ("name", "model", "usage"),
     [
         ("anthropic_advisor.json", "claude-opus-4-6", Usage(823, 1612, 0, 0)),
+        ("anthropic_fallback.json", "claude-fable-5", Usage(83192, 578, 72769, 10421)),
         ("openai_image_svg.json", "gpt-5", Usage(120, 900, None, None, 200)),
     ],
 )
@@ -337,3 +410,37 @@ def test_openai_stream_cut_in_mid_event_tells_its_model():
     body = (GOLDEN / "openai_chat.sse").read_bytes()
     reading = read("openai_chat.sse", [body[: body.index(b'"prompt_tokens"')]], complete=False)
     assert reading == (None, "gpt-4o-mini", None, "none", "cut")
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if not name.endswith("json") or name.endswith("ndjson")])
+@given(PLACES, PLACES, ENCODED)
+@settings(deadline=None, max_examples=15)
+def test_stream_reads_the_same_whatever_stands_between_its_events(name, places, cuts, encoded):
+    kind = Path(name).suffix
+    end = b"\n\n" if kind == ".sse" else b"\n"
+    events = (GOLDEN / name).read_bytes().replace(b"\r\n", b"\n").rstrip(b"\n").split(end)
+    for place in places:
+        events.insert(place % len(events), NOISE[kind][place % len(NOISE[kind])])
+    encoding, encode = encoded
+    body = encode(b"".join(event + end for event in events))
+    assert read(name, divide(body, cuts), encoding=encoding) == expect(name)
+
+
+def shuffled(value, random):
+    if isinstance(value, dict):
+        members = [(name, shuffled(inner, random)) for name, inner in value.items()]
+        random.shuffle(members)
+        return dict(members)
+    return [shuffled(inner, random) for inner in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if name.endswith(".json")])
+@given(st.randoms(use_true_random=False), st.sampled_from([None, 1]), st.booleans(), PLACES, ENCODED)
+@settings(deadline=None, max_examples=15)
+def test_document_reads_the_same_however_it_is_written(name, random, indent, is_ascii, cuts, encoded):
+    document = json.loads((GOLDEN / name).read_bytes())
+    if name not in KNOWN_BY_BEGINNING:
+        document = shuffled(document, random)
+    encoding, encode = encoded
+    body = encode(json.dumps(document, indent=indent, ensure_ascii=is_ascii).encode())
+    assert read(name, divide(body, cuts), encoding=encoding) == expect(name)

@@ -176,7 +176,7 @@ CONTEXT = list(range(MAX_BODY_BYTES // 4))
         {"context": CONTEXT, "usage": TOLD, "more": CONTEXT},
         {"data": [{"embedding": [0.5] * 999}] * 999, "usage": TOLD},
         {"output": [{"content": [{"text": IMAGE}]}] * 3, "usage": TOLD},
-        {"data": ["text"] * MAX_BODY_BYTES, "usage": TOLD},
+        {"data": ["text"] * (MAX_BODY_BYTES // 4), "usage": TOLD},
         {"data": IMAGE + "\\", "usage": TOLD},
     ],
     ids=["before", "after", "around", "context", "embeddings", "nested", "texts", "backslash"],
@@ -256,3 +256,25 @@ def test_what_is_kept_is_bounded():
         truncated.feed(b'{"member%d":[1,2,3],' % number)
         assert len(truncated.kept) <= MAX_KEPT_BYTES
     assert truncated.is_lost
+
+
+CHUNK = {"id": "c", "model": "gpt-4o", "choices": [{"delta": {"content": "x" * 100}}], "usage": None}
+LAST = {"id": "c", "model": "gpt-4o", "choices": [], "usage": TOLD}
+LINE = {"model": "llama3.2", "done": False, "message": {"content": "x" * 100}}
+LAST_LINE = {"model": "llama3.2", "done": True, "prompt_eval_count": 3, "eval_count": 4}
+
+
+@pytest.mark.parametrize("many", [1, 12_000])
+@pytest.mark.parametrize("size", [None, 40_000])
+def test_a_stream_that_is_called_json_is_read_as_the_stream_it_is(many, size):
+    events = b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in [*[CHUNK] * many, LAST])
+    assert read(b"\xef\xbb\xbf: hi\n\n" + events, size=size)[:4] == (Usage(3, 4), "gpt-4o", "openai", "reported")
+    lines = b"".join(json.dumps(one).encode() + b"\n" for one in [*[LINE] * many, LAST_LINE])
+    assert read(lines, size=size)[:4] == (Usage(3, 4), "llama3.2", "ollama", "reported")
+
+
+def test_a_stream_that_is_called_json_tells_its_answer_and_its_error():
+    reader = reader_for(b"application/json", None)
+    reader.feed(b"data: " + json.dumps(CHUNK).encode() + b"\n\n" + b'data: {"error": {"message": "overloaded"}}\n\n')
+    assert reader.close(complete=True)[1:] == ("gpt-4o", None, "none", "no_usage")
+    assert (reader.answer, reader.failed, reader.events) == ("c", True, 2)

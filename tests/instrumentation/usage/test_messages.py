@@ -47,3 +47,13 @@ def test_an_error_does_not_end_a_session_and_garbage_is_passed_over():
 def test_only_messages_that_may_tell_usage_are_handed_on():
     assert document_in('{"usage": 1}', None) == document_in(None, b'{"usage": 1}') == b'{"usage": 1}'
     assert document_in('{"audio": ""}', None) is document_in(None, b"\x00") is document_in(None, None) is None
+
+
+def test_a_session_tells_its_model_in_an_early_message():
+    created = {"type": "session.created", "session": {"id": "sess_1", "model": "gpt-realtime"}}
+    assert document_in(json.dumps(created), None) is None
+    assert document_in(json.dumps(created), None, is_early=True) is not None
+    unnamed = done("a", 3, 4)
+    del unnamed["response"]["model"]
+    reader = read(created, unnamed)
+    assert (reader.usage, reader.model, reader.answer) == (Usage(3, 4), "gpt-realtime", "a")

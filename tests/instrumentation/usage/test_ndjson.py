@@ -46,3 +46,12 @@ def test_empty_lines_are_no_events_and_an_error_is_told_by_its_document():
     reader.close(complete=True)
     assert reader.failed
     assert reader.has_content
+
+
+def test_metrics_of_bedrock_are_read_after_however_many_lines():
+    metrics = {"inputTokenCount": 8, "outputTokenCount": 5, "invocationLatency": 900}
+    reader = read_lines()
+    for _ in range(50):
+        reader.feed(b'{"outputs": [{"text": "Hi"}]}\n')
+    reader.feed(json.dumps({"amazon-bedrock-invocationMetrics": metrics}).encode() + b"\n")
+    assert reader.close(complete=True)[:3] == (Usage(8, 5), None, "aws.bedrock")

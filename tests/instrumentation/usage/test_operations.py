@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from keygauge.limits.estimate import estimate
+from keygauge.limits.reading.estimate import estimate
 from keygauge.usage import operations, request_model
 
 
@@ -32,6 +32,8 @@ def test_only_operations_that_use_nothing_are_free(path, template, free):
     [
         ("/v1/responses/resp_1", "/v1/responses/{response_id}", True),
         ("/v1/batches", "/v1/{path}", True),
+        ("/async/chat/completions/job_1", "/async/chat/completions/{job_id}", True),
+        ("/v1/async/sonar/job_1", None, True),
         ("/v1/threads/thread_1/runs/run_1/steps", None, True),
         ("/responses/chat", "/{project}/chat", False),
         ("/v1/chat", "/v1/chat", False),

@@ -22,6 +22,17 @@ def test_a_plans_own_rules_come_first_then_these_then_the_path():
     assert ProviderRules().find("", "/model/b/converse", own) == "aws.bedrock"
 
 
+def test_a_path_that_several_have_is_told_by_the_model():
+    path, rules = "/openai/v1/chat/completions", ProviderRules()
+    for model, provider in (
+        *(("gpt-4o", "azure.ai.openai"), ("openai.gpt-oss-120b-1:0", None), ("llama-3.3-70b-versatile", None)),
+        *(("openai/gpt-oss-20b", None), (None, None)),
+    ):
+        assert rules.find("", path, None, model) == provider
+    assert rules.of_request("", path, "openai.gpt-oss-120b-1:0") == "aws.bedrock"
+    assert rules.of_request("", path, "gpt-4o") == "azure.ai.openai"
+
+
 def test_the_model_of_a_request_tells_where_nothing_else_does():
     rules = ProviderRules([("/v1/chat", "groq")])
     assert rules.of_request("", "/v1/chat", "claude-sonnet-4") == "groq"

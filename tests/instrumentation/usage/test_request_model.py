@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge.usage.request_model import HEAD_BYTES, find
+from keygauge.usage.request_model import HEAD_BYTES, find, find_in_message
 
 
 def form(name, disposition='form-data; name="model"'):
@@ -19,6 +19,18 @@ def test_a_json_body_names_its_model_however_it_is_written(name, is_ascii):
         return
     expected = name if not any("\ud800" <= one <= "\udfff" for one in name) else find(body, body)
     assert find(body, body) == expected
+
+
+@given(
+    st.lists(st.sampled_from(["model", "Model", "m\\u006fdel", "messages"]), max_size=4),
+    st.lists(st.sampled_from(['"a"', '"b\\n"', '{"model": "c"}', "null", '""', "3"]), min_size=4, max_size=4),
+    st.text("x{", max_size=9),
+)
+def test_a_whole_body_is_read_as_an_app_reads_it(names, values, text):
+    members = [f'"{name}": {value}' for name, value in zip(names, values, strict=False)]
+    body = f'{{"text": "{text}"{"".join(f", {one}" for one in members)}}}'.encode()
+    named = json.loads(body).get("model")
+    assert find(body, body[-9:]) == (named if isinstance(named, str) and named else None)
 
 
 def test_escaped_names_are_read():
@@ -59,3 +71,20 @@ def test_nothing_that_a_client_sends_raises(head, tail):
     for beginning in (b"", b"{", b'{"model"', b"--"):
         name = find(beginning + head, tail + b"model")
         assert name is None or 0 < len(name) <= 256
+
+
+@pytest.mark.parametrize(
+    ("message", "model"),
+    [
+        (b'{"type":"session.update","session":{"type":"realtime","model":"gpt-realtime"}}', "gpt-realtime"),
+        (b'{"type":"response.create","model":"gpt-5","input":[]}', "gpt-5"),
+        (b'{"setup":{"model":"models/gemini-2.0-flash-live-001"}}', "models/gemini-2.0-flash-live-001"),
+        (b'{"type":"response.create","response":{"metadata":{"model":"x"}}}', None),
+        (b'{"setup":{"model":3},"session":null}', None),
+        (b'{"setup":3}', None),
+        (b'"model"', None),
+        pytest.param(b"[" * 100_000, None, id="deep"),
+    ],
+)
+def test_a_message_of_a_session_names_it_in_its_place(message, model):
+    assert find_in_message(message) == model

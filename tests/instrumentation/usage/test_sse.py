@@ -51,3 +51,23 @@ def test_an_error_in_place_of_the_end_is_told(event):
 @pytest.mark.parametrize("event", [b'data: {"text":"an error: none"}\n\n', b": error\n\n", b'data: {"error":null}\n\n'])
 def test_a_word_that_only_looks_like_an_error_is_none(event):
     assert not read(b"data: a\n\n" + event)[0].failed
+
+
+def test_lines_of_data_without_an_empty_one_between_them_are_each_a_document():
+    chunk = b'data: {"model":"m","choices":[{"delta":{"content":"x"}}]}\n'
+    reader, reading = read(chunk * 3 + b"data: " + TOLD + b"\ndata: [DONE]\n")
+    assert (reading.usage, reading.model, reading.missing) == (Usage(3, 4), "m", None)
+    assert reader.events == 4
+
+
+def test_a_document_that_is_only_called_a_stream_is_read():
+    for body in (TOLD, b"\n" + TOLD + b"\n"):
+        assert read(body, {3, 20})[1][:4] == (Usage(3, 4), "m", "openai", "reported")
+    reader, reading = read(b'{"error":{"message":"overloaded"}}')
+    assert (reader.failed, reader.has_content, reading.usage) == (True, False, None)
+
+
+def test_an_error_is_no_content():
+    assert not read(b'data: {"error":{"a":1}}\n\n')[0].has_content
+    assert not read(b"event: error\ndata: {}\n\n")[0].has_content
+    assert read(b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: {"error":{"a":1}}\n\n')[0].has_content

@@ -221,3 +221,12 @@ def test_multi_byte_characters_may_be_divided():
         places = sorted(rng.sample(range(len(stream)), 20))
         chunks = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
         assert feed_events(*chunks).usage == Usage(3, 4)
+
+
+def test_the_model_is_looked_for_from_the_first_content_on():
+    reader = reader_for(b"text/event-stream", None)
+    for kind in ["conversation.response.started", *["tool.execution.started", "tool.execution.done"] * 9]:
+        reader.feed(b'data: {"type": "%b"}\n\n' % kind.encode())
+    assert not reader.has_content
+    reader.feed(b'data: {"type": "message.output.delta", "model": "mistral-medium-2505", "content": "Hi"}\n\n')
+    assert (reader.has_content, reader.close(complete=True).model) == (True, "mistral-medium-2505")

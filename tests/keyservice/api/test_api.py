@@ -49,9 +49,10 @@ def test_refusals_say_how_to_sign_in(client):
 def test_a_plan_is_made_and_read(call):
     made = call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": [RPM, MONTHLY]}, status=201)
     assert [limit["name"] for limit in made["limits"]] == ["rpm", "monthly_requests"]
-    absent = dict.fromkeys(("period", "route", "model", "output_default", "credit_nanousd"))
+    others = ("route", "model", "output_default", "credit_nanousd", "weights", "unit_name", "tool")
+    absent = dict.fromkeys(("period", "anchor", "zone", *others))
     chosen = {"subject": "account", "when_down": "closed", "when_unpriced": "admit"}
-    assert made["limits"][0] == RPM | absent | chosen | dict.fromkeys(("dry_run", "smooth"), False)
+    assert made["limits"][0] == RPM | absent | chosen | dict.fromkeys(("dry_run", "smooth", "per_tag"), False)
     assert call("GET", "/v1/plans/pro") == made
     assert call("GET", "/v1/plans") == {"plans": [made], "next": None}
     assert call("POST", "/v1/plans", {"id": "pro", "name": "Pro", "limits": []}, status=409)["code"] == "plan_exists"
@@ -78,6 +79,12 @@ def test_limits_are_replaced(call):
         ({"period": "day"}, "limits[0].window_s", "wrong_window"),
         ({"window_s": None}, "limits[0].window_s", "wrong_window"),
         ({"unit": "concurrent"}, "limits[0].unit", "wrong_window"),
+        ({"anchor": "2026-01-15"}, "limits[0].anchor", "wrong_period"),
+        ({"zone": "Europe/Berlin"}, "limits[0].zone", "wrong_period"),
+        ({"window_s": None, "period": "day", "anchor": "2026-01-15"}, "limits[0].anchor", "wrong_period"),
+        ({"window_s": None, "period": "lifetime", "zone": "UTC"}, "limits[0].zone", "wrong_period"),
+        ({"window_s": None, "period": "day", "zone": "+03:00"}, "limits[0].zone", "wrong_zone"),
+        ({"window_s": None, "period": "month", "anchor": "2026-02-30"}, "limits[0].anchor", "wrong_time"),
         ({"unit": "credit"}, "limits[0].credit_nanousd", "wrong_unit"),
         ({"unit": "nanousd", "smooth": True}, "limits[0].smooth", "wrong_unit"),
         ({"unit": "token", "smooth": True}, "limits[0].smooth", "wrong_unit"),

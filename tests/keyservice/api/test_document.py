@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import (
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 BOUNDED = hypothesis.settings(
-    max_examples=15,
+    max_examples=max(5, hypothesis.settings.default.max_examples * 15 // 100),  # 15 in the long form
     deadline=None,
     database=None,
     derandomize=True,

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from keygauge_keyservice.api import samples
+from keygauge_keyservice.api.document import samples
 from keygauge_keyservice.app import API
 from keygauge_keyservice.openapi import document
 

@@ -19,13 +19,17 @@ def owned(connection, settings):
         Limit(name="rpm", unit="request", amount=600, window_s=60),
         Limit(name="monthly", unit="request", amount=1000, period="month"),
         Limit(name="slots", unit="concurrent", amount=5),
+        Limit(name="trial", unit="request", amount=5, period="lifetime"),
     ]
     plans.create(connection, plan_id="pro", name="Pro", limits=limits, actor="test")
     account = accounts.create(connection, name="Acme", plan_id="pro", actor="test")
     made = keys.create(
         connection, peppers=settings.peppers, account_id=account.id, name="shop", models=["gpt-4o"], actor="test"
     )
-    own = [Limit(name="daily", unit="token", amount=5000, period="day", subject="key")]
+    own = [
+        Limit(name="daily", unit="token", amount=5000, period="day", subject="key"),
+        Limit(name="credits", unit="nanousd", amount=10**9, period="month", credit_nanousd=10**7, subject="key"),
+    ]
     key_limits.replace(connection, made[0].id, own, actor="test")
     return made
 
@@ -45,9 +49,11 @@ def test_key_learns_its_permissions_limits_and_usage(client, connection, owned, 
     assert (told["key"]["id"], told["key"]["models"], told["plan"]["name"]) == (key.id, ["gpt-4o"], "Pro")
     assert (told["usage"]["requests"], told["usage"]["input_tokens"]) == (1, 100)
     limits = {limit["name"]: limit for limit in told["limits"]}
-    assert set(limits) == {"rpm", "monthly", "slots", "daily"}
+    assert set(limits) == {"rpm", "monthly", "slots", "daily", "credits", "trial"}
+    assert (limits["credits"]["credit_nanousd"], limits["daily"]["credit_nanousd"]) == (10**7, None)
     assert (limits["rpm"]["used"], limits["rpm"]["remaining"]) == (2, 598)
     assert (limits["monthly"]["remaining"], limits["monthly"]["resets_at"][8:10]) == (1000, "01")
+    assert (limits["trial"]["remaining"], limits["trial"]["resets_at"]) == (5, None)
     assert (limits["slots"]["used"], limits["daily"]["subject"]) == (None, "key")
     assert (limits["slots"]["dry_run"], limits["slots"]["model"]) == (False, None)
     assert "another-key1" not in str(told)

@@ -54,6 +54,30 @@ def test_a_webhook_is_made_read_changed_and_removed(call, connection):
     assert "secret-path" not in connection.execute("SELECT string_agg(audit::text, '') AS t FROM audit").fetchone()["t"]
 
 
+def test_the_secret_of_a_webhook_is_rotated_and_shown_once(call, connection):
+    made = create(call).json
+    path = f"/notifications/{made['id']}"
+    rotated = call("POST", f"{path}/rotate")
+    assert rotated.status_code == 201
+    assert rotated.json.keys() == made.keys()
+    assert rotated.json["secret"] not in {made["secret"], None}
+    audited = connection.execute("SELECT string_agg(audit::text, '') AS t FROM audit").fetchone()["t"]
+    assert "channel.rotate" in audited
+    assert "whsec_" not in audited + call("GET", path).text
+    email = create(call, type="email", target="ada@acme.example").json
+    assert call("POST", f"/notifications/{email['id']}/rotate").json["code"] == "notification_unsigned"
+    assert call("POST", "/notifications/99/rotate").status_code == 404
+
+
+def test_so_many_tests_are_sent_and_no_more_in_a_minute(call, connection):
+    path = f"/notifications/{create(call).json['id']}/tests"
+    assert {call("POST", path).status_code for _ in range(outbox.TESTS_MAX)} == {202}
+    refused = call("POST", path)
+    assert (refused.status_code, refused.json["code"], refused.headers["Retry-After"]) == (429, "too_many_tests", "60")
+    connection.execute("UPDATE notice SET created_at = created_at - interval '1 minute'")
+    assert call("POST", path).status_code == 202
+
+
 def test_email_goes_to_members_and_has_no_secret(call):
     made = create(call, type="email", target="Ada@acme.example")
     assert (made.json["target"], made.json["secret"]) == ("ada@acme.example", None)

@@ -140,7 +140,7 @@ def test_a_plan_is_deleted_when_no_account_is_on_it(client, operator, account, c
     assert "3 accounts are on the plan 'plan0'" in refused.json["detail"]
     accounts.change_plan(connection, account.id, "plan1", actor="test")
     accounts.change_plan(connection, account.id, "plan0", actor="test")
-    assert "invoices need its price" in client.delete("/v1/plans/plan1", headers=operator).json["detail"]
+    assert "invoices still need its price" in client.delete("/v1/plans/plan1", headers=operator).json["detail"]
     connection.execute("UPDATE account_plan_before SET until = until - interval '90 days'")
     assert client.delete("/v1/plans/plan1", headers=operator).status_code == 204
     assert client.delete("/v1/plans/plan1", headers=operator).status_code == 404

@@ -147,3 +147,56 @@ def test_a_wrong_choice_is_refused(get, path, given):
 def test_only_operators_ask(client, replica):
     assert client.get("/v1/usage").status_code == 401
     assert client.get("/v1/calls", headers=replica).status_code == 401
+
+
+@pytest.fixture
+def tagged(connection, make_event, metered):
+    events = [
+        make_event(-60, tag="alice"),
+        make_event(-60, tag="a,b", key="acme-test"),
+        make_event(-7_200, tag="alice"),
+    ]
+    backfill.write_history(connection, events, PublicPrices(), spool="tags")
+
+
+@pytest.mark.usefixtures("tagged")
+def test_usage_is_told_by_tag_and_adds_up(get, client, operator):
+    answer = get("/v1/usage", account="acme", group_by="tag", bucket="day").json
+    assert {group["group"]: group["requests"] for group in answer["groups"]} == {"": 49, "alice": 2, "a,b": 1}
+    assert answer["totals"]["requests"] == 52 == sum(point["requests"] for point in answer["points"])
+    one = get("/v1/usage", account="acme", tag="alice").json
+    assert (one["totals"]["requests"], one["totals"]["input_tokens"]) == (2, 200)
+    rows = read_csv(get("/v1/usage", group_by="tag,key", bucket="week", format="csv"))
+    assert {(row["tag"], row["key"]) for row in rows} >= {
+        ("alice", "acme-live"),
+        ("a,b", "acme-test"),
+        ("", "beta-live"),
+    }
+    question = {"account": "acme", "groups": ["tag", "key,tag", "model"], "from": "2026-05-17T00:00:00Z"}
+    told = client.post("/v1/usage/query", json=question, headers=operator).json
+    assert [len(result["groups"]) for result in told["results"]] == [3, 4, 2]
+    narrow = {"account": "acme", "groups": ["key"], "tag": "a,b", "from": "2026-05-17T00:00:00Z"}
+    assert (
+        client.post("/v1/usage/query", json=narrow, headers=operator).json["results"][0]["groups"][0]["group"]
+        == "acme-test"
+    )
+
+
+@pytest.mark.usefixtures("tagged")
+@pytest.mark.parametrize(
+    "given", [{"group_by": "tag,model"}, {"tag": "alice", "route": "/x"}, {"tag": "a", "group_by": "status"}]
+)
+def test_what_tags_are_not_told_apart_by_is_refused_with_a_way_out(get, given):
+    answer = get("/v1/usage", account="acme", **given)
+    assert answer.status_code == 422
+    assert "key only" in answer.json["detail"]
+
+
+@pytest.mark.usefixtures("tagged")
+def test_the_call_log_tells_and_filters_tags(get):
+    calls = get("/v1/calls", account="acme", tag="a,b").json["calls"]
+    assert [(call["tag"], call["key_id"]) for call in calls] == [("a,b", "acme-test")]
+    assert get("/v1/calls", account="acme", tag="a").json["calls"] == []
+    assert [row["tag"] for row in read_csv(get("/v1/calls", account="acme", tag="alice", format="csv"))] == [
+        "alice"
+    ] * 2

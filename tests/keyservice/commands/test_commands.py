@@ -34,15 +34,29 @@ def test_budgets_are_told_in_dollars_and_credits(run):
     assert "credits: 500 credit of $0.01 / day per key" in shown
 
 
+def test_weighted_units_are_told_with_their_weights(run):
+    shown = run("plans", "create", "paid", "--limit", "a=1000:points(input+4*output):month")
+    assert "a: 1,000 points (input+4*output) / month" in shown
+
+
 def test_a_window_is_a_duration(run):
     shown = run("plans", "create", "free", "--limit", "a=1:request:90s", "--limit", "b=2:request:1h")
     assert "a: 1 request / 90s" in shown
     assert "b: 2 request / 1h" in shown
 
 
+def test_periods_tell_their_anchor_and_zone(run):
+    billed = "billed=5:request:month,anchor=2026-01-15,zone=Europe/Berlin"
+    shown = run("plans", "create", "free", "--limit", billed, "--limit", "trial=9:request:lifetime")
+    assert "billed: 5 request / month from 2026-01-15 (Europe/Berlin)" in shown
+    assert "trial: 9 request / lifetime" in shown
+
+
 @pytest.mark.parametrize(
     ("limit", "told"),
     [
+        ("a=1:request:60s,anchor=2026-01-15", "the anchor only applies to the periods week, month, quarter, year"),
+        ("a=1:request:day,zone=UTC+3", "the time zone must be an IANA time zone such as Europe/Berlin"),
         ("rpm=-1:request:60s", "the amount must be an integer from 0"),
         (
             "rpm=5:calls:60s",
@@ -77,13 +91,13 @@ def test_accounts_are_created_renamed_moved_and_suspended(run, account):
     assert run("accounts", "list", "--status", "suspended", "--quiet") == f"{account.id}\n"
     assert "active" in run("accounts", "enable", "Acme Ltd")
     assert run("accounts", "list", "--status", "suspended", "--quiet") == ""
-    assert "Say what to change" in run("accounts", "update", account.id, code=2)
+    assert "Choose what to change" in run("accounts", "update", account.id, code=2)
 
 
 def test_a_name_that_two_have_asks_for_the_id(run, account, connection):
     other = accounts.create(connection, name="Acme", plan_id="free", actor="test")
     complaint = run("accounts", "show", "Acme", code=1)
-    assert "give the id instead" in complaint
+    assert "use the id instead" in complaint
     assert account.id in complaint
     assert other.id in complaint
 
@@ -106,6 +120,12 @@ def test_a_new_key_is_alone_on_standard_output(run, account, connection):
     assert token.count("\n") == 1
     assert token.strip() not in run("keys", "list", "--account", "Acme", "--output", "json")
     assert "prod" in run("keys", "show", token.strip())  # a pasted key finds itself
+
+
+def test_a_key_may_be_asked_for_as_scripts_from_before_the_account_option_do(run, account, connection):
+    assert run("keys", "create", account.id, "prod").startswith(f"kg_live_{key_of(connection, account).id}_")
+    for words in (["prod"], [account.id, "b", "c"], [account.id, "b", "--account", "Acme"]):
+        assert "Use --account" in run("keys", "create", *words, code=2)
 
 
 def test_a_list_in_a_pipe_is_plain(run, account, monkeypatch):
@@ -169,7 +189,7 @@ def test_a_rotation_is_done_once(run, account):
     rotate = ("keys", "rotate", "prod", "--grace", "1h", "--rotation-id", "once")
     assert run(*rotate) not in {"", first}
     assert run(*rotate) == ""
-    assert "no duration" in run("keys", "rotate", "prod", "--grace", "90", code=2)
+    assert "not a duration" in run("keys", "rotate", "prod", "--grace", "90", code=2)
 
 
 def test_changes_are_in_the_audit_log(run, account):
@@ -207,8 +227,8 @@ def test_what_cannot_be_done_is_said_in_one_line(run, words):
     ("words", "way_out"),
     [
         (("keys", "create"), "Missing argument 'NAME'"),
-        (("keys", "create", "prod", "Acme"), "Give the account as --account ID or NAME"),
-        (("keys", "list", "Acme"), "give the account as --account ID or NAME"),
+        (("keys", "create", "prod", "Acme"), "Use --account ID or NAME"),
+        (("keys", "list", "Acme"), "use --account ID or NAME"),
         (("list", "keys"), "The noun comes first: keygauge keys list"),
         (("rename", "keys", "prod"), "The noun comes first: keygauge keys update"),
         (("--account", "Acme", "keys", "list"), "options come after the verb"),
@@ -217,14 +237,14 @@ def test_what_cannot_be_done_is_said_in_one_line(run, words):
         (("accounts", "suspend", "Acme"), "Did you mean 'disable'?"),
         (("keys", "creat", "prod"), "No such command 'creat'"),
         (("keys", "create", "a", "--account", "b", "--expires-at", "2030-01-01T00:00"), "end it with Z for UTC"),
-        (("keys", "create", "a", "--account", "b", "--expires-at", "9999-12-31T23:59:59-12:00"), "is no time"),
-        (("prices", "rerate", "--from", "0001-01-01T00:00:00+14:00"), "is no time"),
-        (("plans", "create", "free", "--price", "nan"), "is no amount: give $0 to $1,000,000"),
+        (("keys", "create", "a", "--account", "b", "--expires-at", "9999-12-31T23:59:59-12:00"), "is not a time"),
+        (("prices", "rerate", "--from", "0001-01-01T00:00:00+14:00"), "is not a time"),
+        (("plans", "create", "free", "--price", "nan"), "is not an amount: use $0 to $1,000,000"),
         (("plans", "create", "free", "--price", "1e999999"), "such as $2.50"),
-        (("usage", "--from", "yesterday"), "give one such as 2030-01-31"),
-        (("serve", "--port", "0"), "give 1 to 65535"),
-        (("serve", "--port", "abc"), "give 1 to 65535"),
-        (("serve", "--workers", "0"), "give 1 to 64"),
+        (("usage", "--from", "yesterday"), "use one such as 2030-01-31"),
+        (("serve", "--port", "0"), "use 1 to 65535"),
+        (("serve", "--port", "abc"), "use 1 to 65535"),
+        (("serve", "--workers", "0"), "use 1 to 64"),
     ],
 )
 def test_a_wrong_command_line_says_the_way_out(run, words, way_out):

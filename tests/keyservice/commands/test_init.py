@@ -83,7 +83,7 @@ def test_a_starting_point_is_written(run, connection, tmp_path):
 
 def test_a_second_time_nothing_is_made_anew(run, connection, tmp_path):
     run(tmp_path, "--account", "Acme")
-    assert "keygauge.env is there already" in run(tmp_path, "--account", "Acme", code=1)
+    assert "keygauge.env already exists" in run(tmp_path, "--account", "Acme", code=1)
     (tmp_path / "keygauge.env").unlink()
     run(tmp_path, "--account", "Acme")
     (account,) = accounts.list_accounts(connection)

@@ -113,15 +113,15 @@ WRONG = {
     "one of ours": ("keys.txt", key_format.generate("live"), "line 1: key: must be another system's"),
     "a broken hash": ("keys.csv", f"hash,name\n{DIGESTS[0].hex()[1:]},x", "line 2: hash: must be the SHA-256"),
     "no hash": ("keys.json", '[{"name": "x"}]', "[0]: hash: is required"),
-    "both": ("keys.json", json.dumps([{"hash": DIGESTS[0].hex(), "key": TOKENS[0]}]), "beside a hash"),
+    "both": ("keys.json", json.dumps([{"hash": DIGESTS[0].hex(), "key": TOKENS[0]}]), "combined with a hash"),
     "an unknown column": ("keys.json", json.dumps([{"key": TOKENS[0], "owner": "x"}]), "owner: "),
     "a wrong limit": ("keys.json", json.dumps([{"key": TOKENS[0], "limits": ["rpm=x"]}]), "[0]: "),
     "limits that are no texts": ("keys.json", json.dumps([{"key": TOKENS[0], "limits": [1]}]), "limits must be a list"),
     "a wrong time": ("keys.csv", f"key,expires_at\n{TOKENS[0]},soon", "line 2: expires_at"),
-    "a wrong flag": ("keys.csv", f"key,disabled\n{TOKENS[0]},perhaps", "give true or false"),
-    "a short row": ("keys.csv", f"key,name,app\n{TOKENS[0]},x", "not as many columns"),
-    "no list": ("keys.json", "{}", "give a list of objects"),
-    "no JSON": ("keys.json", "[", "is no JSON"),
+    "a wrong flag": ("keys.csv", f"key,disabled\n{TOKENS[0]},perhaps", "use true or false"),
+    "a short row": ("keys.csv", f"key,name,app\n{TOKENS[0]},x", "have as many columns"),
+    "no list": ("keys.json", "{}", "use a list of objects"),
+    "no JSON": ("keys.json", "[", "is not JSON"),
 }
 
 
@@ -136,6 +136,6 @@ def test_what_is_wrong_is_told_and_nothing_is_taken_over(take, connection, case)
 
 def test_owners_must_be_known_or_have_a_plan(run, tmp_path):
     (tmp_path / "keys.txt").write_text(TOKENS[0])
-    assert "give the one of those with --account" in run("keys", "import", tmp_path / "keys.txt", code=1)
+    assert "use --account for those" in run("keys", "import", tmp_path / "keys.txt", code=1)
     assert "There is no account 'Acme'" in run("keys", "import", tmp_path / "keys.txt", "--account", "Acme", code=1)
     assert "cannot be read" in run("keys", "import", tmp_path / "nothing.txt", code=1)

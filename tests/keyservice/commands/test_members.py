@@ -56,7 +56,7 @@ def test_password_is_asked_for_twice_on_a_terminal(run, connection, account, mon
     monkeypatch.setattr("keygauge_keyservice.commands.members.getpass", lambda _: next(answers))
     code, _, err = run(*create, stdin=Terminal())
     assert code == 1
-    assert "not the same" in err
+    assert "don't match" in err
     assert run(*create, stdin=Terminal())[0] == 0
     assert signs_in(connection, "ada@example.com", PASSWORD)
 

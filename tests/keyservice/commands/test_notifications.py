@@ -9,6 +9,9 @@ def test_notifications_are_made_shown_changed_tested_and_removed(run, account, c
     assert secret.strip() not in shown
     changed = run("notifications", "update", "1", "--account", "Acme", "--event", "invoice", "--output", "json")
     assert json.loads(changed)["events"] == ["invoice"]
+    rotated = run("notifications", "rotate", "1", "--account", "Acme")
+    assert rotated.startswith("whsec_")
+    assert rotated != secret
     delivery = run("notifications", "test", "1", "--account", "Acme").strip()
     assert run("notifications", "deliveries", "--account", "Acme", "--quiet").strip() == delivery
     assert "Test notification" in run("notifications", "deliveries", "-a", "Acme", "--status", "pending")

@@ -55,10 +55,10 @@ def test_a_token_goes_as_far_as_its_scope(remote, connection, monkeypatch):
 
 
 def test_what_keeps_a_key_service_from_answering_is_told(remote, url, monkeypatch):
-    assert "does not know this token" in remote("plans", "list", "--token", "wrong", code=1)
+    assert "rejected the token" in remote("plans", "list", "--token", "wrong", code=1)
     nobody = f"http://127.0.0.1:{free_port()}"
     assert "does not answer" in remote("plans", "list", "--url", nobody, code=1)
-    assert "give --url in full" in remote("plans", "list", "--url", "keys.example.com", code=1)
+    assert "use a full one for --url" in remote("plans", "list", "--url", "keys.example.com", code=1)
     assert "nothing at this address" in remote("plans", "list", "--url", f"{url}/static", code=1)
     monkeypatch.delenv("KEYGAUGE_ADMIN_TOKEN")
     assert "KEYGAUGE_ADMIN_TOKEN" in remote("plans", "list", code=1)

@@ -150,14 +150,15 @@ def test_a_taken_port_is_told_at_once(tmp_path, monkeypatch, capsys):
         port = taken.getsockname()[1]
         assert main(["serve", "--port", str(port)]) == 1
     assert capsys.readouterr().err == (
-        f"keygauge: port {port} of 127.0.0.1 is taken: end what listens there, or give another with --port\n"
+        f"keygauge: port {port} of 127.0.0.1 is in use: stop the process that listens there, "
+        "or choose another port with --port\n"
     )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_address_of_another_machine_is_refused(capsys):
     assert main(["serve", "--host", "192.0.2.1"]) == 1
-    assert "cannot be listened at" in capsys.readouterr().err
+    assert "cannot be opened" in capsys.readouterr().err
 
 
 class Caller:

@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge_keyservice.commands import calls
-from keygauge_keyservice.commands.client import Api
+from keygauge_keyservice.commands import calls, usage
+from keygauge_keyservice.commands.connection.client import Api
 from keygauge_keyservice.ledger import backfill, partition
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
@@ -34,10 +34,25 @@ def test_usage_is_shown_with_totals_and_budgets(run):
 def test_other_kinds_of_use_are_shown_where_there_are_any(run, connection, make_event):
     span = ("--from", "2026-05-20T00:00:00Z", "--to", "2026-05-21T00:00:00Z")
     backfill.write_history(connection, [make_event()], PublicPrices(), spool="1")
-    assert "Other kinds" not in run("usage", "--account", "acme", *span)
+    assert "Audio" not in run("usage", "--account", "acme", *span)
     backfill.write_history(connection, [make_event(details={"input_audio": 1_234})], PublicPrices(), spool="2")
     assert "Audio input tokens" in (shown := run("usage", "--account", "acme", *span))
     assert "1234" in shown
+
+
+@pytest.mark.usefixtures("metered")
+def test_usage_is_shown_by_tag_and_of_one(run, connection, make_event):
+    events = [make_event(tag="alice"), make_event(tag="O'Brien, x"), make_event(tag="alice", status=500), make_event()]
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+    span = ("--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21")
+    shown = run("usage", "--by", "tag", *span)
+    assert shown.splitlines()[0].startswith("TAG\tREQUESTS")
+    for row in ("alice\t2\t", "O'Brien, x\t1\t", "\n-\t1\t", "total\t4\t"):
+        assert row in shown
+    assert "acme-live\t2\t" in run("usage", "--tag", "alice", *span)
+    listed = run("calls", "list", "--tag", "O'Brien, x", *span)
+    assert listed.count("O'Brien, x") == 1
+    assert "alice" not in listed
 
 
 @pytest.mark.usefixtures("used")
@@ -105,3 +120,24 @@ def test_months_past_their_retention_are_dropped_and_no_others(run, connection):
     assert {f"event_{month:%Y_%m}" for month in months[:2]} <= kept
     assert f"event_{months[2]:%Y_%m}" not in kept
     assert "Nothing" in run("ledger", "prune", "--days", "50")
+
+
+@pytest.mark.usefixtures("metered")
+def test_what_each_kind_cost_is_shown(run, connection, make_event):
+    events = [make_event(model="gpt-4o", input_tokens=1_000_000, output_tokens=100_000, cache_read_tokens=400_000)]
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+    shown = run("usage", "--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21").splitlines()
+    for title, figures in (
+        ("Input tokens", "600000\t$1.50"),
+        ("Output tokens", "100000\t$1.00"),
+        ("Cached input tokens", "400000\t$0.50"),
+    ):
+        assert f"{title}\t{figures}" in shown
+
+
+@pytest.mark.parametrize(
+    ("resets_at", "shown"),
+    [("2026-05-21T00:00:00Z", "2026-05-21"), ("2026-05-20T23:00:00Z", "2026-05-20 23:00"), (None, "never")],
+)
+def test_the_moment_of_a_reset_has_a_time_where_it_is_not_midnight(resets_at, shown):
+    assert usage._resets({"resets_at": resets_at}) == shown

@@ -15,6 +15,7 @@ GOOD = [
     *(0, "gpt-4o", "openai", 100, 200, 10, 0, None, "reported", "admitted", None, "0af7651916cd43dd"),
     {"images": 2},
     "gpt-4o-alias",
+    "alice",
 ]
 ODD = [
     *(None, True, 1.5, -1, 0, 1 << 30, 1 << 42, (1 << 42) + 1, 1 << 63, 10**30, float("nan"), float("inf"), 99, 1000),

@@ -15,7 +15,7 @@ def test_ids_are_version_7_ordered_by_time_and_the_same_for_the_same_event():
     assert ids[5].hex != event_id("a2", 5, 1_790_000_000_005_000)
 
 
-@pytest.mark.parametrize("cost", [None, Cost(2**60, "list 1")])
+@pytest.mark.parametrize("cost", [None, Cost(2**60, "list 1"), Cost(7, "list 1", 2**300 + 1)])
 def test_every_field_comes_back_as_it_was_given(connection, make_event, noon, cost):
     ensure(connection, [month_of(noon)])
     error = 'Größe, "quoted" \\ null 模型'
@@ -36,7 +36,9 @@ def test_every_field_comes_back_as_it_was_given(connection, make_event, noon, co
     row = connection.execute("SELECT * FROM event").fetchone()
     assert row.pop("id").hex == event_id("a1", 4, event.time_us)
     assert round(row.pop("time").timestamp() * 1_000_000) == event.time_us
-    assert (row.pop("cost_nanousd"), row.pop("price_version")) == (cost or (None, None))
+    kind_costs = row.pop("kind_costs")
+    assert (row.pop("cost_nanousd"), row.pop("price_version")) == (cost[:2] if cost else (None, None))
+    assert kind_costs == (cost.kind_costs or None if cost else None)
     renamed = {"account_id": "account", "key_id": "key", "limit_name": "limit"}
     for name, value in row.items():
         assert value == getattr(event, renamed.get(name, name)), name

@@ -40,6 +40,10 @@ def test_a_line_is_read_into_an_event(make_event, make_line):
         ({"ip": "\ud800"}, Refusal.BAD_TEXT),
         ({"route": "/a\nb"}, Refusal.BAD_TEXT),
         ({"route": "/a\x7fb"}, Refusal.BAD_TEXT),
+        ({"tag": ""}, Refusal.BAD_TEXT),
+        ({"tag": "x" * 129}, Refusal.BAD_TEXT),
+        ({"tag": "a\x00b"}, Refusal.BAD_TEXT),
+        ({"tag": 7}, Refusal.WRONG_TYPE),
         ({"outcome": "won"}, Refusal.BAD_CHOICE),
         ({"usage_status": "guessed"}, Refusal.BAD_CHOICE),
         ({"stream": "tcp"}, Refusal.BAD_CHOICE),
@@ -101,11 +105,11 @@ def test_nothing_is_raised_whatever_the_line(line):
 def test_a_line_of_an_older_or_newer_replica_is_whole(make_line):
     line = make_line()
     values = json.loads(line)
-    older, oldest = (json.dumps(values[:-count]).encode() for count in (1, 2))
+    older = [json.dumps(values[:-count]).encode() for count in (1, 2, 3)]
     newer = json.dumps([*values, {"of": "tomorrow"}, "x", None]).encode()
     expected = read_line(line, window=WINDOW)
-    assert (expected.details, expected.requested_model) == (None, None)
-    for line_of_another in (older, oldest, newer):
+    assert (expected.details, expected.requested_model, expected.tag) == (None, None, None)
+    for line_of_another in (*older, newer):
         assert read_line(line_of_another, window=WINDOW) == expected
-    assert read_line(json.dumps(values[:-3]).encode(), window=WINDOW) == Refusal.WRONG_LENGTH
-    assert read_lines([oldest, older, line, newer], window=WINDOW) == [expected] * 4
+    assert read_line(json.dumps(values[:-4]).encode(), window=WINDOW) == Refusal.WRONG_LENGTH
+    assert read_lines([*older, line, newer], window=WINDOW) == [expected] * 5

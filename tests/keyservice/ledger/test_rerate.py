@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.ledger import backfill, rerate
 from keygauge_keyservice.pricing import own_prices
+from keygauge_keyservice.pricing.cost import Cost
+from keygauge_keyservice.pricing.kind_costs import unpack
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
@@ -87,13 +89,26 @@ def costs_of(connection):
     return [row["cost_nanousd"] for row in connection.execute("SELECT cost_nanousd FROM event ORDER BY duration_us")]
 
 
+def kinds_of(connection):
+    rows = connection.execute("SELECT cost_nanousd, kind_costs FROM event ORDER BY duration_us")
+    return [unpack(row["cost_nanousd"] or 0, int(row["kind_costs"] or 0)) for row in rows]
+
+
+def kinds_by(book, events):
+    costs = [book(event) or Cost(0, "") for event in events]
+    return [unpack(cost.nanousd, cost.kind_costs) for cost in costs]
+
+
 def assert_sums_follow(connection):
     row = connection.execute(
         "SELECT (SELECT coalesce(sum(cost_nanousd), 0) FROM event) AS events, "
         "(SELECT coalesce(sum(cost_nanousd), 0) FROM rollup) AS rollups, "
+        "(SELECT coalesce(sum(kind_costs), 0) FROM event) AS kinds_of_events, "
+        "(SELECT coalesce(sum(kind_costs), 0) FROM rollup) AS kinds_of_rollups, "
         "(SELECT least(min(rollup.cost_nanousd), 0) FROM rollup) AS least"
     ).fetchone()
     assert row["events"] == row["rollups"]
+    assert row["kinds_of_events"] == row["kinds_of_rollups"]
     assert row["least"] == 0
     wanted = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
     assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {wanted}").fetchall() == []
@@ -122,12 +137,15 @@ def test_re_rated_costs_follow_the_prices_and_twice_is_once(connection, make_eve
     ]
     backfill.write_history(connection, events, book, spool="test")
     assert costs_of(connection) == [expected_cost(event, before) for event in events]
+    assert kinds_of(connection) == kinds_by(book, events)
     for price in after:
         options = {name: value for name, value in price.items() if name not in {"first", "large"}}
         own_prices.set_price(connection, tiers=tiers_of(price), actor="test", **options)
     first = run(connection)
     wanted = [expected_cost(event, before + after) for event in events]
     assert costs_of(connection) == wanted
+    book.refresh(connection)
+    assert kinds_of(connection) == kinds_by(book, events)
     assert first.difference_nanousd == sum(cost or 0 for cost in wanted) - sum(
         expected_cost(event, before) or 0 for event in events
     )

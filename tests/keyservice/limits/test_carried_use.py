@@ -1,9 +1,15 @@
-import pytest
+from datetime import date
 
-from keygauge.protocol import Acquisition
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from keygauge.protocol import Acquisition, Return
+from keygauge.weights import Weights
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.limits import leases
+from keygauge_keyservice.limits.periods import ANCHORED, Periods
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.usage.quota import find_quotas
 
@@ -64,11 +70,89 @@ def test_use_is_carried_to_another_plan_and_back(connection, account, key):
     assert ask(connection, "free", "per_key", key.id, 1) == 0
 
 
+@given(
+    period=st.sampled_from(ANCHORED),
+    anchors=st.tuples(*[st.none() | st.dates(date(2025, 1, 1), date(2026, 12, 31))] * 2),
+    zones=st.tuples(*[st.sampled_from([None, "Europe/Berlin"])] * 2),
+    taken=st.integers(1, 50),
+)
+@example("month", (date(2025, 5, 31), date(2026, 1, 31)), (None, None), 43)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_use_is_carried_where_periods_are_the_same_and_nowhere_else(connection, account, period, anchors, zones, taken):
+    with connection.transaction(force_rollback=True):
+        for plan_id, anchor, zone in zip(("one", "two"), anchors, zones, strict=True):
+            limit = plans.Limit(name=plan_id, unit="request", amount=50, period=period, anchor=anchor, zone=zone)
+            plans.create(connection, plan_id=plan_id, name=plan_id, limits=[limit], actor="test")
+        accounts.change_plan(connection, account.id, "one", actor="test")
+        ask(connection, "one", "one", account.id, taken)
+        accounts.change_plan(connection, account.id, "two", actor="test")
+        phases = {Periods(period, anchor).phase for anchor in anchors}
+        is_same = len(phases) == len(set(zones)) == 1
+        assert used(connection, account) == {"two": taken if is_same else 0}
+        assert ask(connection, "two", "two", account.id, 50) == (50 - taken if is_same else 50)
+
+
+@pytest.mark.parametrize("limit", ["monthly", "per_key", "rpm"])
+def test_units_that_are_held_are_not_used_and_come_back_to_the_new_limit(connection, account, key, limit):
+    later = {"monthly": "requests_a_month", "per_key": "daily_tokens", "rpm": "fast"}[limit]
+    subject = key.id if limit == "per_key" else account.id
+    amount = {"monthly": 20_000, "per_key": 20, "rpm": 100}[limit]
+    ask(connection, "free", limit, subject, 10)
+    lease_id = connection.execute("UPDATE lease SET spent = 4 RETURNING id").fetchone()["id"]
+    accounts.change_plan(connection, account.id, "pro", actor="test")
+    if limit != "rpm":
+        assert used(connection, account)[later] == 4
+    with connection.transaction():
+        back = [Return(str(lease_id), unspent=6)]
+        leases.exchange(connection, [leases.Asked(service=None, replica="r", returns=back)], alive=1)
+    if limit != "rpm":
+        assert used(connection, account)[later] == 4
+    assert ask(connection, "pro", later, subject, amount) == amount - 4
+
+
+def test_calls_under_way_stay_in_their_slots(connection, account):
+    for plan_id in ("one", "two"):
+        slots = plans.Limit(name="slots", unit="concurrent", amount=3)
+        plans.create(connection, plan_id=plan_id, name=plan_id, limits=[slots], actor="test")
+    accounts.change_plan(connection, account.id, "one", actor="test")
+    assert ask(connection, "one", "slots", account.id, 2) == 2
+    accounts.change_plan(connection, account.id, "two", actor="test")
+    assert ask(connection, "two", "slots", account.id, 3) == 1
+
+
+def test_a_plan_between_without_such_a_limit_gives_nothing_away(connection, account):
+    ask(connection, "free", "monthly", account.id, 5)
+    accounts.change_plan(connection, account.id, "pro", actor="test")
+    ask(connection, "pro", "requests_a_month", account.id, 40)
+    for plan_id in ("none", "free"):
+        accounts.change_plan(connection, account.id, plan_id, actor="test")
+    assert used(connection, account)["monthly"] == 45
+    assert ask(connection, "free", "monthly", account.id, 10) == 5
+
+
 def test_a_plan_without_such_a_limit_forgets_nothing(connection, account):
     ask(connection, "free", "monthly", account.id, 43)
     accounts.change_plan(connection, account.id, "none", actor="test")
     accounts.change_plan(connection, account.id, "free", actor="test")
     assert used(connection, account)["monthly"] == 43
+
+
+def test_use_of_a_weighted_unit_is_carried_where_the_weights_are_the_same(connection, account):
+    for plan_id, output in (("one", 4), ("two", 4), ("three", 5)):
+        limit = plans.Limit(
+            name="points",
+            unit="weighted",
+            amount=50,
+            period="month",
+            weights=Weights(input=1, output=output),
+            unit_name="points",
+        )
+        plans.create(connection, plan_id=plan_id, name=plan_id, limits=[limit], actor="test")
+    accounts.change_plan(connection, account.id, "one", actor="test")
+    ask(connection, "one", "points", account.id, 43)
+    for plan_id, left in (("two", 43), ("three", 0)):
+        accounts.change_plan(connection, account.id, plan_id, actor="test")
+        assert used(connection, account) == {"points": left}
 
 
 def test_of_limits_that_measure_the_same_the_most_use_counts(connection, account):

@@ -1,20 +1,10 @@
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from keygauge_keyservice.limits.grant import Counter
-
-
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 20)), max_size=12))
-def test_whatever_is_given_and_given_back_the_use_is_never_negative(steps):
-    counter, used = Counter(7, (0,)), 0
-    for is_refund, units in steps:
-        counter = counter.refund(units, head=7) if is_refund else counter.take(units)
-        used = max(0, used - units) if is_refund else used + units
-        assert counter.used == used
-        assert counter.room(15) == max(0, 15 - used)
+from keygauge_keyservice.limits.grant import Grant
 
 
-def test_units_of_a_period_that_is_over_are_burnt():
-    counter = Counter(7, (5,))
-    assert counter.refund(3, head=6) is counter
-    assert counter.refund(3, head=7).used == 2
+def test_what_is_granted_stays_as_it_is():
+    grant = Grant("state", 3, 7, 1_000_000, 60_000_000)
+    assert (grant.start_us, grant.wait_us, grant.bucket, grant.is_exact, grant.is_small) == (0, 0, 0, False, False)
+    with pytest.raises(AttributeError):
+        grant.units = 4

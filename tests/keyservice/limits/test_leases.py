@@ -1,11 +1,10 @@
 import pytest
 
-from keygauge.protocol import Acquisition, Hold, Return
+from keygauge.protocol import Acquisition, Hold, Lost, Progress, Return
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits import leases
-from keygauge_keyservice.limits.grant import Counter, Grant
-from keygauge_keyservice.limits.lease_rows import Out
-from keygauge_keyservice.limits.leases import Asked, Refund
+from keygauge_keyservice.limits.grant import Grant
+from keygauge_keyservice.limits.leases import Asked
 
 LIMITS = [
     plans.Limit(name="daily", unit="request", amount=10, period="day"),
@@ -29,6 +28,19 @@ def exchange(connection, limits):
     return exchange
 
 
+@pytest.fixture
+def alive(connection):
+    def alive(*names):
+        for name in names:
+            connection.execute(
+                "INSERT INTO replica (id, service, host, version, mode, started_at, seen_at) "
+                "VALUES (%s, 's', 'h', '1', 'enforce', now(), now())",
+                (name,),
+            )
+
+    return alive
+
+
 def want(limit, units):
     return [Acquisition(limit, units, units)]
 
@@ -48,6 +60,40 @@ def test_units_come_back_once_however_often_they_are_returned(exchange, limits):
         exchange(back)
     ((again,),) = (one.granted for one in exchange({"replica": "r1", "acquisitions": want(limits["daily"], 10)}))
     assert again.grant.units == 4
+
+
+def test_limits_of_keys_cost_the_same_however_many_keys_an_account_has(connection, limits):
+    account = limits["daily"].partition(":")[2]
+    each = plans.Limit(name="each", unit="request", amount=10, period="day", subject="key")
+    plans.replace_limits(connection, "p", [each], actor="test")
+    connection.execute(
+        "WITH made AS (INSERT INTO key (id, account_id, name) SELECT 'k' || n, %s, 'key' "
+        "FROM generate_series(1, 3000) AS n RETURNING id) "
+        "INSERT INTO told_key (service, key_id) SELECT 's', id FROM made",
+        (account,),
+    )
+    connection.execute("ANALYZE key, told_key")
+    (limit,) = plans.require(connection, "p").limits
+    wanted = [Acquisition(f"{limit.id}:k{number}", 1) for number in range(2900, 3000)]
+    with connection.transaction():
+        (told,) = leases.exchange(connection, [Asked(service="s", replica="r1", acquisitions=wanted)], alive=1)
+        read = connection.execute(
+            "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) AS rows FROM pg_stat_xact_user_tables "
+            "WHERE relname IN ('key', 'told_key')"
+        ).fetchone()["rows"]
+    assert [one.grant.units for one in told.granted] == [1] * 100
+    assert read < 10_000  # all keys once, not once for each limit
+
+
+@pytest.mark.parametrize("name", ["daily", "slots"])
+def test_what_was_granted_in_answers_that_were_lost_comes_back(exchange, limits, name):
+    for heartbeat in (3, 4, 5):
+        exchange({"replica": "r1", "heartbeat": heartbeat, "acquisitions": want(limits[name], 1)})
+    exchange({"replica": "r2", "heartbeat": 4, "acquisitions": want(limits[name], 1)})
+    whole = next(limit.amount for limit in LIMITS if limit.name == name)
+    asked = {"replica": "r1", "acquisitions": want(limits[name], whole)}
+    told = [{"heartbeat": 6, "lost": [Lost(1, 3), Lost(5, 5)]}, {"heartbeat": 7, "lost": [Lost(1, 3), Lost(5, 6)]}]
+    assert [exchange(asked | one)[0].granted[0].grant.units for one in told] == [whole - 2] * 2
 
 
 def test_nobody_returns_what_another_holds(exchange, limits):
@@ -76,29 +122,48 @@ def test_what_is_no_limit_or_lease_is_passed_over(exchange, limits):
     assert (told.granted, told.kept, told.wanted) == ((), (), ())
 
 
-def test_more_may_come_back_where_others_hold_units_or_calls_reserved_them():
-    rate, budget = {"unit": "token", "period": None}, {"unit": "token", "period": "day"}
-    requests = {"unit": "request", "period": "day"}
-    told = [
-        leases.may_come_back(terms, Out(is_held=False, is_taken=taken))
-        for terms in (rate, budget, requests)
-        for taken in (True, False)
-    ]
-    assert told == [True, True, True, False, False, False]
-    assert leases.may_come_back(requests, Out(is_held=True, is_taken=False))
+@pytest.mark.parametrize(
+    ("told", "soon"),
+    [
+        ((0, 0), {"r2"}),  # the other one may not spend what it holds
+        ((10, 0), set()),
+        ((10, 1), {"r1", "r2"}),
+        ((9, 1), {"r1", "r2"}),
+    ],
+)
+def test_more_may_come_back_where_others_hold_units_or_calls_reserved_them(exchange, limits, alive, told, soon):
+    alive("r1", "r2")
+    ((given,),) = (one.granted for one in exchange({"replica": "r1", "acquisitions": want(limits["daily"], 10)}))
+    progress = [Progress(str(given.lease_id), *told)]
+    asked = [{"replica": name, "acquisitions": want(limits["daily"], 1)} for name in ("r1", "r2")]
+    answers = exchange(asked[0] | {"progress": progress}, asked[1])
+    assert {name for name, one in zip(("r1", "r2"), answers, strict=True) if one.granted[0].is_soon} == soon
+
+
+def test_a_call_that_needs_more_than_may_come_back_is_not_to_wait(exchange, limits, alive):
+    alive("r1", "r2")
+    exchange({"replica": "r1", "acquisitions": want(limits["daily"], 7)})
+    for least, soon in ((11, False), (10, True)):
+        asked = {"replica": "r2", "acquisitions": [Acquisition(limits["daily"], least, least, least)]}
+        ((part,),) = (one.granted for one in exchange(asked))
+        assert part.is_soon is soon
+        assert list(exchange({"replica": "r1"})[0].wanted) == [limits["daily"]] * soon
+        exchange({"replica": "r2", "returns": [Return(str(part.lease_id), unspent=3)]})
+
+
+def test_who_is_not_heard_of_gives_nothing_back(exchange, limits, alive):
+    alive("r2")
+    exchange({"replica": "r1", "acquisitions": want(limits["daily"], 10)})
+    ((none,),) = (one.granted for one in exchange({"replica": "r2", "acquisitions": want(limits["daily"], 1)}))
+    assert not none.is_soon
 
 
 def test_calls_lack_units_where_fewer_came_than_wait_and_none_comes_soon():
     def grant(units, reset_us):
-        return Grant(Counter(0, (0,)), units, 0, 0, reset_us)
+        return Grant(None, units, 0, 0, reset_us)
 
     asked = Acquisition("1:a", 5, 3)
     assert leases.lacks(grant(2, 2_000_000), asked)
     assert not leases.lacks(grant(3, 2_000_000), asked)
     assert not leases.lacks(grant(2, 1_000_000), asked)
     assert leases.lacks(grant(0, 2_000_000), Acquisition("1:a", 5, 0))
-
-
-def test_a_refund_of_a_period_that_is_over_changes_nothing():
-    counter, terms = Counter(7, (5,)), {"window_s": None, "amount": 10}
-    assert leases.settle(counter, [Refund(7, 2, 0), Refund(6, 2, 0), Refund(7, 0, 3)], terms, now_us=0).used == 3

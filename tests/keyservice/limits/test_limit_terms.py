@@ -1,7 +1,10 @@
+from datetime import date
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keygauge.weights import Weights
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, LimitList, LimitTerms, parse_limit
@@ -18,6 +21,32 @@ RPM = {"name": "rpm", "unit": "request", "amount": 60, "window_s": 60}
         ("daily=5:token:day,safe", Limit(name="daily", unit="token", amount=5, period="day", when_down="safe")),
         ("slots=5:concurrent", Limit(name="slots", unit="concurrent", amount=5)),
         ("cost=$25.50:usd:month", Limit(name="cost", unit="nanousd", amount=25_500_000_000, period="month")),
+        ("trial=5:request:lifetime", Limit(name="trial", unit="request", amount=5, period="lifetime")),
+        ("daily=5:request:day,zone=UTC", Limit(name="daily", unit="request", amount=5, period="day")),
+        (
+            "billed=5:request:month:key,anchor=2026-01-15,zone=Europe/Berlin",
+            Limit(
+                name="billed",
+                unit="request",
+                amount=5,
+                period="month",
+                subject="key",
+                anchor=date(2026, 1, 15),
+                zone="Europe/Berlin",
+            ),
+        ),
+        (
+            "monthly=500:points(input+4*output+10*request):month,output_default=9",
+            Limit(
+                name="monthly",
+                unit="weighted",
+                unit_name="points",
+                weights=Weights(request=10, input=1, output=4),
+                amount=500,
+                period="month",
+                output_default=9,
+            ),
+        ),
         (
             "points=10:credit@0.01:month,when_unpriced=refuse",
             Limit(
@@ -60,6 +89,19 @@ def test_a_limit_is_read_as_people_write_it(text, limit):
         ("rpm=60:request:60", "window_s"),
         ("rpm=60:request:2d", "window_s"),
         ("rpm=60:request:decade", "period"),
+        ("rpm=60:request:month,anchor=15", "anchor"),
+        ("rpm=60:request:60s,anchor=2026-01-15", "anchor"),
+        ("rpm=60:request:month,zone=Mars/Olympus", "zone"),
+        ("rpm=60:request:hour,zone=Europe/Berlin", "zone"),
+        ("a=5:points(thoughts):month", "weights.thoughts"),
+        ("a=5:points(input+input):month", "weights"),
+        ("a=5:points(0*input):month", "weights"),
+        ("a=5:points(0.5*input):month", "weights.input"),
+        ("a=5:points(-1*input):month", "weights.input"),
+        ("a=5:points():month", "weights."),
+        ("a=5:weighted:month", "weights"),
+        ("a=5:(input):month", "unit_name"),
+        ("a=5:points(input):60s,smooth", "smooth"),
         ("rpm=60:request:60s:team", "subject"),
         ("rpm=60:request:60s:key:x", "limit"),
         ("slots=5:concurrent:60s", "unit"),
@@ -67,6 +109,18 @@ def test_a_limit_is_read_as_people_write_it(text, limit):
         ("cost=-1:usd:day", "amount"),
         ("points=10:credit@x:day", "credit"),
         ("rpm=60:request:60s,safer", "safer"),
+        ("rpm=60:request:60s,", ""),
+        ("rpm=60:request:60s:key:", "limit"),
+        ("rpm=60:request:60s::", "limit"),
+        ("rpm=60:request:60s,model=a,model=b", "model"),
+        ("rpm=60:request:60s,safe,safe", "when_down"),
+        ("rpm=60:request:60s,smooth,smooth", "smooth"),
+        ("rpm=60:request:60s,unit=token", "unit"),
+        ("rpm=60:request:60s,window_s=3600", "window_s"),
+        ("rpm=60:request:60s,subject=key", "subject"),
+        ("rpm=60:request:60s,route=", "route"),
+        ("rpm=60:request:60s,model=", "model"),
+        ("rpm=60:request:60s,tool=", "tool"),
         ("rpm=60:request:60s,output_default=5", "output_default"),
         ("rpm=60:token:60s,smooth", "smooth"),
         ("rpm=60:request:day,smooth", "smooth"),

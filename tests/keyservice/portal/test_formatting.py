@@ -1,6 +1,9 @@
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keygauge_keyservice.portal import formatting
 
@@ -31,6 +34,15 @@ def test_large_numbers_are_written_short(number, text):
 )
 def test_money_is_rounded_exactly(nanousd, text):
     assert formatting.money(nanousd) == text
+
+
+@given(st.lists(st.integers(-(10**13), 10**13)))
+def test_amounts_in_cents_add_up_and_none_is_off_by_a_cent(amounts):
+    written = [Decimal(text.replace("$", "").replace(",", "")) for text in formatting.cents_of(amounts)]
+    total = Decimal(formatting.cents(sum(amounts)).replace("$", "").replace(",", ""))
+    assert sum(written) == total
+    exact = [Decimal(amount).scaleb(-9) for amount in amounts]
+    assert all(abs(cents - amount) <= Decimal("0.01") for cents, amount in zip(written, exact, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         portal.member_table.export_csv portal.member_table.export_json""",
     "who may change": """
         portal.tokens.create portal.tokens.revoke
-        portal.notifications.add portal.notifications.test portal.notifications.remove
+        portal.notifications.add portal.notifications.test portal.notifications.rotate portal.notifications.remove
         portal.keys.create portal.keys.create_page portal.keys.change_many
         portal.keys.set_status portal.keys.confirm_delete portal.keys.delete portal.key.change
         portal.key.rotate portal.key.replace_limits""",
@@ -57,7 +57,7 @@ WHO = {  # may use which endpoints; those of the API by its tokens
         api_keys.delete api_keys.rotate api_keys.list_all api_plans.read api_price_list.list_page api_usage_query.read
         api_tokens.list_page api_tokens.revoke api_usage.read
         api_plans.list_page api_notifications.create api_notifications.list_page api_notifications.read
-        api_notifications.change
+        api_notifications.change api_notifications.rotate
         api_notifications.delete api_notifications.test api_notifications.list_deliveries""",
     "a metered key": "api_me.read",
     "the service token": "api_heartbeat.receive api_events.take api_reports.receive api_me.read_for_caller",

@@ -40,11 +40,11 @@ def test_a_member_of_two_accounts_switches_between_them(connection, visitor, joi
     assert sign_in() == 303
     page = visitor.get("/password").text
     assert "Switch account" in page
-    assert "Globex (owner)" in page
+    assert "Globex (Owner)" in page
     assert switch(visitor, two) == 303
     rows = connection.execute("SELECT member_id FROM session").fetchall()
     assert [row["member_id"] for row in rows] == [two.id]  # the session before has ended
-    assert "Acme (owner)" in visitor.get("/password").text
+    assert "Acme (Owner)" in visitor.get("/password").text
     assert switch(visitor, one) == 303
 
 

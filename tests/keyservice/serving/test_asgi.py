@@ -9,7 +9,7 @@ async def test_a_refusal_is_a_whole_answer_with_a_problem():
     async def send(message):
         sent.append(message)
 
-    await refuse(send, 503, "busy", "The key service is busy; try again.")
+    await refuse(send, 503, "busy", "The key service is busy. Try again in a moment.")
     start, body = sent
     headers = dict(start["headers"])
     assert (start["status"], headers[b"content-type"]) == (503, b"application/problem+json")

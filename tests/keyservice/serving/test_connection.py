@@ -1,6 +1,6 @@
 import socket
 import time
-from threading import Thread
+from threading import Event, Thread
 from typing import NamedTuple
 
 import pytest
@@ -12,13 +12,20 @@ from keygauge_keyservice.serving.bridge import Bridge
 
 LARGE = b"x" * (8 << 20)
 
+seen = []
+may_go_on = Event()
+
 
 def app(environ, start_response):
+    seen.append(environ["QUERY_STRING"])
     body = environ["wsgi.input"].read()
+    if environ["PATH_INFO"] == "/slow":
+        may_go_on.wait(100)
     if environ["PATH_INFO"] == "/stream":
         start_response("200 OK", [])
         return (LARGE[:70_000] for _ in range(150))
-    answer = LARGE if environ["PATH_INFO"] == "/large" else b"%d" % len(body)
+    answers = {"/large": LARGE, "/fields": str(environ).encode()}
+    answer = answers.get(environ["PATH_INFO"], b"%d" % len(body))
     start_response("200 OK", [("Content-Length", str(len(answer)))])
     return [answer]
 
@@ -46,6 +53,8 @@ def served(monkeypatch):
     server = uvicorn.Server(options)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = Thread(target=server.run, args=([listener],))
+    seen.clear()
+    may_go_on.clear()
     thread.start()
     yield Served(listener.getsockname(), server.server_state.connections)
     server.should_exit = True
@@ -64,6 +73,32 @@ def client(served):
 def test_an_unfinished_request_has_an_end(client, sent):
     client.sendall(sent)
     assert read_all(client).startswith((b"HTTP/1.1 408", b""))
+
+
+CHUNKED = b"POST /%s HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("endless", [b"0\r\n%b" % (b"a: b\r\n" * 30_000), b"0\r\na: %b" % LARGE, b"1;a=%b" % LARGE])
+def test_what_is_beside_a_body_is_bounded(client, monkeypatch, endless):
+    monkeypatch.setattr(connection, "BODY_S", 100)
+    try:
+        client.sendall(CHUNKED % b"" + endless)
+        answer = read_all(client)
+    except ConnectionError:  # closed while this was sending
+        answer = b""
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+
+
+def test_a_body_of_small_chunks_is_taken(client):
+    client.sendall(CHUNKED % b"" + b"1\r\na\r\n" * 50_000 + b"0\r\na: b\r\n\r\n")
+    assert read_all(client).endswith(b"\r\n\r\n50000")
+
+
+def test_a_trailer_is_no_header(client):
+    client.sendall(CHUNKED % b"fields" + b"0\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
+    answer = read_all(client)
+    assert b"wsgi.input" in answer
+    assert b"192.0.2.1" not in answer
 
 
 def test_a_client_that_trickles_gets_no_more_time(client):
@@ -127,6 +162,33 @@ def test_a_body_arrives_whole_however_it_is_sent(served):
     assert answered(served.address, b"Transfer-Encoding: chunked\r\n\r\n" + chunks) == b"200000"
 
 
+def test_who_left_before_the_server_looked_is_not_served(served, monkeypatch):
+    made = connection.Connection.connection_made
+
+    def late(self, transport):
+        time.sleep(0.3)  # meanwhile both clients send all and leave
+        made(self, transport)
+
+    monkeypatch.setattr(connection.Connection, "connection_made", late)
+    with asking(served.address, "/?a"), asking(served.address, "/?b", method="POST"):
+        pass
+    monkeypatch.undo()
+    assert answered(served.address, path="/?c") == b"0"
+    assert seen == ["c"]
+
+
+def test_who_left_while_the_request_waited_for_a_thread_is_not_served(served):
+    with asking(served.address, "/slow?a") as first:
+        wait_until(lambda: seen)
+        with asking(served.address, "/?b"):
+            wait_until(lambda: len(served.connections) == 2)
+        wait_until(lambda: len(served.connections) == 1)
+        may_go_on.set()
+        assert read_all(first).endswith(b"0")
+    assert answered(served.address, path="/?c") == b"0"
+    assert seen == ["a", "c"]
+
+
 def wait_until(holds):
     until = time.monotonic() + 100
     while not holds():
@@ -143,9 +205,14 @@ def reading_little(served, path):
     return client
 
 
+def asking(address, path, *, method="GET", rest=b"\r\n"):
+    client = socket.create_connection(address, timeout=100)
+    client.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + rest)
+    return client
+
+
 def answered(address, rest=b"\r\n", path="/"):
-    with socket.create_connection(address, timeout=100) as client:
-        client.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode() + rest)
+    with asking(address, path, method="POST", rest=rest) as client:
         return read_all(client).partition(b"\r\n\r\n")[2]
 
 

@@ -105,6 +105,10 @@ def test_a_key_is_found_by_its_digest(send, account, key, limits):
         "output_default": None,
         "when_unpriced": "admit",
         "whose": "account",
+        "unit_name": None,
+        "weights": None,
+        "per_tag": False,
+        "tool": None,
     }
 
 
@@ -278,6 +282,19 @@ def test_what_is_spent_of_a_lease_that_goes_on_is_used(send, account, limits, co
     assert figures() == (10, 0)
 
 
+def test_what_others_hold_and_have_not_spent_is_told_as_unused(send, limits, connection):
+    quota = limits["monthly_requests"]
+    (mine,) = send(**acquire(quota, 100))["grants"]
+    assert (mine["remaining"], mine["unused"], mine["told_ms"]) == (900, 900, 0)
+    (grant,) = send(TWO, **acquire(quota, 50))["grants"]
+    assert (grant["remaining"], grant["unused"]) == (850, 950)
+    send(progress=[{"lease": mine["lease"], "spent": 30}])
+    connection.execute("UPDATE replica SET seen_at = clock_timestamp() - interval '3 seconds' WHERE id = %s", (ONE,))
+    (grant,) = send(TWO, **acquire(quota, 50))["grants"]
+    assert (grant["remaining"], grant["unused"]) == (800, 870)
+    assert 3_000 <= grant["told_ms"] < 60_000
+
+
 def test_who_was_asked_a_while_ago_spends_what_it_holds(send, limits, connection):
     quota = limits["monthly_requests"]
     send(**acquire(quota, 20_000))
@@ -288,7 +305,7 @@ def test_who_was_asked_a_while_ago_spends_what_it_holds(send, limits, connection
     assert denial["retry_ms"] == denial["reset_ms"]
 
 
-def test_own_units_of_a_budget_may_come_back_once_calls_took_some(send, connection, account):
+def test_own_units_of_a_budget_may_come_back_while_calls_reserve_some(send, connection, account):
     budget = plans.Limit(name="tokens", unit="token", amount=1000, period="month")
     plans.replace_limits(connection, "free", [budget], actor="x")
     connection.commit()
@@ -297,8 +314,10 @@ def test_own_units_of_a_budget_may_come_back_once_calls_took_some(send, connecti
     asked = {"acquire": [{"limit": quota, "units": 10, "waiting": 10}]}
     (denial,) = send(**asked)["denials"]
     assert denial["retry_ms"] == denial["reset_ms"]
-    (denial,) = send(progress=[{"lease": held["lease"], "spent": 990}], **asked)["denials"]
+    (denial,) = send(progress=[{"lease": held["lease"], "spent": 990, "reserved": 20}], **asked)["denials"]
     assert denial["retry_ms"] == 1000 < denial["reset_ms"]
+    (denial,) = send(progress=[{"lease": held["lease"], "spent": 990, "reserved": 0}], **asked)["denials"]
+    assert denial["retry_ms"] == denial["reset_ms"]
 
 
 def test_a_limit_is_shared_by_the_replicas_that_use_it(send, limits):
@@ -362,14 +381,22 @@ def test_a_unit_for_use_at_once_counts_from_when_it_was_spent(send, limits, conn
 def test_a_replica_of_the_same_clock_learns_when_the_last_unit_was_spent(send, limits, connection):
     connection.execute("UPDATE plan_limit SET amount = 1 WHERE name = 'rpm'")
     ask = {"acquire": [{"limit": limits["rpm"], "units": 1, "waiting": 1}]}
-    (grant,) = send(ONE, **ask)["grants"]
-    told = {"lease": grant["lease"], "unspent": 0, "ago_us": 1_000, "exact": True}
-    send(ONE, clock={"name": "a host", "us": 9_000_000}, **{"return": [told]})
-    row = connection.execute("SELECT clock, stamps, ends FROM limit_state").fetchone()
-    assert (row["clock"], row["stamps"], len(row["ends"])) == ("a host", [8_999_001], 1)
-    connection.execute("UPDATE limit_state SET ends = ARRAY[ends[1] - %s]", (WINDOW_US - 100_000,))  # time passes
-    (grant,) = send(TWO, clock={"name": "a host", "us": 8_999_001 + WINDOW_US - 100_500}, **ask)["grants"]
-    assert (grant["units"], grant["wait_us"], grant["start_us"]) == (1, 100_500, 0)
+    took_s = 1.0
+    while took_s > 0.2:  # on a busy machine the window may be over before the heartbeat is answered
+        connection.execute("TRUNCATE limit_state, lease")
+        (grant,) = send(ONE, **ask)["grants"]
+        told = {"lease": grant["lease"], "unspent": 0, "ago_us": 1_000, "exact": True}
+        send(ONE, clock={"name": "a host", "us": 9_000_000}, **{"return": [told]})
+        row = connection.execute("SELECT clock, stamps, ends FROM limit_state").fetchone()
+        assert (row["clock"], row["stamps"], len(row["ends"])) == ("a host", [8_999_001], 1)
+        began = time.monotonic()
+        connection.execute(  # the window is over in 0.24 s
+            "UPDATE limit_state SET ends = ARRAY[(extract(epoch FROM clock_timestamp()) * 1000000)::bigint - %s]",
+            (WINDOW_US - 240_000,),
+        )
+        (grant,) = send(TWO, clock={"name": "a host", "us": 8_999_001 + WINDOW_US - 240_500}, **ask)["grants"]
+        took_s = time.monotonic() - began
+    assert (grant["units"], grant["wait_us"], grant["start_us"]) == (1, 240_500, 0)
 
 
 def test_another_replicas_lease_is_not_taken_back(send, limits, connection):
@@ -452,7 +479,7 @@ def test_a_heartbeat_makes_as_many_statements_for_many_limits_as_for_one(connect
             )
         return len(statements)
 
-    assert count(ids[:1]) == count(ids) <= 12
+    assert count(ids[:1]) == count(ids) <= 13
 
 
 def test_heartbeats_at_the_same_time_never_grant_more_than_the_limit_in_any_window(connection, account, database_url):

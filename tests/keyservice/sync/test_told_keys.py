@@ -80,3 +80,19 @@ def test_prices_of_an_account_are_told_to_those_only_who_showed_a_key_of_it(send
     assert send("search", **want)["prices"]["rates"] == [[]]
     send("shop", **look_up(ours, token))
     assert send("shop", **want)["prices"]["rates"] != [[]]
+
+
+@pytest.mark.parametrize("shows_the_key", [False, True])
+def test_leases_are_given_back_by_the_service_only_that_took_them(send, make_key, limits, shows_the_key):
+    key, token = make_key("ours")
+    all_of_it = {"acquire": [{"limit": f"{limits['per_key']}:{key.id}", "units": 5, "waiting": 5}]}
+    (grant,) = send("shop", number=7, **look_up(key, token), **all_of_it)["grants"]
+    assert grant["units"] == 5
+    lease = grant["lease"]
+    shown = look_up(key, token) if shows_the_key else {}
+    send("search", **shown, lost=[{"first": 0, "last": 100}])
+    send("search", **{"return": [{"lease": lease, "used": 0}]})
+    send("search", **{"return": [{"lease": lease, "unspent": 5}]})
+    assert send("shop", number=8, **all_of_it)["grants"] == []
+    send("shop", number=9, **{"return": [{"lease": lease, "unspent": 5}]})
+    assert [one["units"] for one in send("shop", number=10, **all_of_it)["grants"]] == [5]

@@ -2,10 +2,10 @@ from datetime import timedelta
 
 import pytest
 
+from keygauge.weights import Weights
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.ledger import ingest
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.usage.failures import Failures, find_failures
 from keygauge_keyservice.usage.live_rates import find_pace
 
 RATES = [
@@ -34,14 +34,26 @@ def test_an_accounts_calls_are_counted_in_the_window_of_each_rate(connection, no
     assert {rate.name: rate.used for rate in pace.rates} == {"rpm": 3, "tph": 7 * 300}
 
 
+def test_a_rate_of_all_that_begin_so_counts_those(connection, now):
+    rates = [
+        plans.Limit(name="four", unit="request", amount=60, window_s=3600, model="gpt-4o*"),
+        plans.Limit(name="none", unit="request", amount=60, window_s=3600, model="gpt-5*"),
+        plans.Limit(name="all", unit="request", amount=60, window_s=3600, route="/v1/*", model="*"),
+    ]
+    plans.replace_limits(connection, "ledger", rates, actor="test")
+    pace = find_pace(connection, "acme", now=now)
+    assert {rate.name: rate.used for rate in pace.rates} == {"four": 7, "none": 0, "all": 8}
+
+
+def test_a_rate_of_a_weighted_unit_counts_by_its_weights(connection, now):
+    weights = Weights(request=1000, input=1, output=1)
+    rate = plans.Limit(name="ppm", unit="weighted", amount=9, window_s=60, weights=weights, unit_name="points")
+    plans.replace_limits(connection, "ledger", [rate], actor="test")
+    (found,) = find_pace(connection, "acme", now=now).rates
+    assert (found.used, found.unit_name) == (3 * 1000 + 900, "points")
+
+
 def test_a_keys_calls_are_its_own(connection, now):
     pace = find_pace(connection, "acme", key_id="acme-test", now=now)
     assert {rate.name: rate.used for rate in pace.rates} == {"each": 1}
     assert find_pace(connection, "beta", key_id="acme-test", now=now).requests_per_minute == 0
-
-
-def test_failures_of_one_kind_belong_together_and_a_few_are_none(connection, now):
-    found = find_failures(connection, "acme", now=now)
-    assert found == [Failures(500, "ValueError", "192.0.2.1", "acme-live", 4)]
-    assert find_failures(connection, "acme", now=now + timedelta(hours=1)) == []
-    assert find_failures(connection, "beta", now=now) == []

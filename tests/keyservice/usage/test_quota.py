@@ -4,8 +4,7 @@ from typing import get_args
 import pytest
 
 from keygauge_keyservice.ledger import backfill
-from keygauge_keyservice.limits.definitions import Period
-from keygauge_keyservice.limits.kinds import quota as budget
+from keygauge_keyservice.limits.periods import Period, Periods
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.usage import quota
 
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("metered")
 
 @pytest.fixture
 def limit(connection):
-    def limit(name, unit, amount, period, subject="account", used=None, subject_id="acme", head=0):
+    def limit(name, unit, amount, period, subject="account", used=None, subject_id="acme", at=None):
         row = connection.execute(
             "INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period) "
             "VALUES ('ledger', %s, %s, %s, %s, %s) RETURNING id::text",
@@ -22,9 +21,10 @@ def limit(connection):
         ).fetchone()
         state_id = f"{row['id']}:{subject_id}"
         if used is not None:
+            head, end = Periods(period).around(int(at.timestamp()))
             connection.execute(
-                "INSERT INTO limit_state (id, account_id, head, cells) VALUES (%s, 'acme', %s, %s)",
-                (state_id, head, [used]),
+                "INSERT INTO limit_state (id, account_id, head, cells, ends) VALUES (%s, 'acme', %s, %s, %s)",
+                (state_id, head, [used], [end * 1_000_000]),
             )
         return state_id
 
@@ -33,10 +33,10 @@ def limit(connection):
 
 def test_a_budget_tells_used_reserved_and_reset(connection, limit, make_event, noon):
     month_s = int(datetime(2026, 5, 1, tzinfo=UTC).timestamp())
-    state_id = limit("monthly_requests", "request", 1000, "month", used=120, head=month_s)
+    state_id = limit("monthly_requests", "request", 1000, "month", used=120, at=noon)
     for units, ends_in in ((20, 10), (500, -1)):
         connection.execute(
-            "INSERT INTO lease (state_id, replica, bucket, units, ends_at) VALUES (%s, 'r', %s, %s, %s)",
+            "INSERT INTO lease (state_id, replica, heartbeat, bucket, units, ends_at) VALUES (%s, 'r', 1, %s, %s, %s)",
             (state_id, month_s, units, noon + timedelta(seconds=ends_in)),
         )
     events = [make_event(number) for number in range(7)]
@@ -50,7 +50,7 @@ def test_a_budget_tells_used_reserved_and_reset(connection, limit, make_event, n
 
 
 def test_a_budget_of_a_period_that_is_over_is_unused(connection, limit, noon):
-    limit("daily", "token", 50, "day", used=40, head=budget.start_s(0, "day"))
+    limit("daily", "token", 50, "day", used=40, at=noon - timedelta(days=1))
     [found] = quota.find_quotas(connection, "acme", now=noon)
     assert (found.used, found.reserved, found.remaining) == (0, 0, 50)
     assert found.resets_at == datetime(2026, 5, 21, tzinfo=UTC)
@@ -69,6 +69,16 @@ def test_a_budget_of_keys_is_told_for_each_key(connection, limit, noon):
     assert [(item.key_id, item.used) for item in found] == [("acme-live", 0), ("acme-test", 0)]
 
 
+def test_of_very_many_keys_the_fullest_budgets_are_told_and_any_that_is_asked_for(connection, limit, noon, monkeypatch):
+    monkeypatch.setattr(quota, "KEYS_MAX", 1)
+    limit("all", "request", 100, "month")
+    limit("each", "request", 100, "month", subject="key", used=5, subject_id="acme-test", at=noon)
+    found = quota.find_quotas(connection, "acme", now=noon)
+    assert [(one.name, one.key_id, one.used) for one in found] == [("all", None, 0), ("each", "acme-test", 5)]
+    asked = quota.find_quotas(connection, "acme", key_id="acme-live", now=noon)
+    assert [(one.name, one.key_id, one.used) for one in asked] == [("all", None, 0), ("each", "acme-live", 0)]
+
+
 def test_a_budget_in_credits_tells_what_one_is_worth(connection, limit, noon):
     limit("credits", "nanousd", 5 * 10**9, "month")
     connection.execute("UPDATE plan_limit SET credit_nanousd = 10000000")
@@ -78,11 +88,35 @@ def test_a_budget_in_credits_tells_what_one_is_worth(connection, limit, noon):
 
 @pytest.mark.parametrize("period", get_args(Period))
 def test_a_keys_budget_that_runs_out_is_found_whatever_its_period(connection, limit, noon, period):
-    start_s = budget.start_s(int(noon.timestamp()) * 1_000_000, period)
-    limit("near", "request", 100, period, subject="key", used=95, subject_id="acme-live", head=start_s)
-    limit("over", "request", 100, period, subject="key", used=95, subject_id="acme-live", head=start_s - 1)
+    start_s, end_s = Periods(period).around(int(noon.timestamp()))
+    limit("near", "request", 100, period, subject="key", used=95, subject_id="acme-live", at=noon)
+    if period != "lifetime":
+        before = datetime.fromtimestamp(start_s - 1, UTC)
+        limit("over", "request", 100, period, subject="key", used=95, subject_id="acme-live", at=before)
     (found,) = quota.find_near(connection, "acme", share=0.8, most=5, now=noon)
-    assert (found.name, found.used, found.resets_at.timestamp()) == ("near", 95, budget.end_s(start_s, period))
+    assert (found.name, found.used, found.starts_at.timestamp()) == ("near", 95, start_s)
+    assert (found.resets_at is None) if period == "lifetime" else (found.resets_at.timestamp() == end_s)
+
+
+@pytest.mark.parametrize(
+    ("period", "anchor", "zone", "when", "counted"),
+    [
+        ("month", "2026-01-18", None, "since 18 May", 2),
+        ("month", "2026-01-31", None, "since 30 Apr", 3),
+        ("day", None, "Pacific/Kiritimati", "today", 1),  # it is the 21st there, since 10:00 UTC
+        ("lifetime", None, None, "in total", 4),
+    ],
+)
+def test_a_budget_counts_its_own_period(connection, make_event, noon, period, anchor, zone, when, counted):
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, name, unit, amount, period, anchor, zone) "
+        "VALUES ('ledger', 'q', 'request', 100, %s, %s, %s)",
+        (period, anchor, zone),
+    )
+    events = [make_event(-3600 * hours) for hours in (1, 3, 24 * 12, 24 * 400)]
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+    (found,) = quota.find_quotas(connection, "acme", now=noon)
+    assert (found.when, found.counted) == (when, counted)
 
 
 def test_rates_are_no_budgets(connection, noon):
@@ -112,4 +146,26 @@ def test_a_budget_counts_what_it_limits(connection, make_event, noon):
         ("c", "acme-test", 1),
         ("d", None, 7),
         ("e", None, 1),
+    ]
+
+
+def test_a_budget_of_all_that_begin_so_counts_those(connection, make_event, noon):
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period, route, model) VALUES "
+        "('ledger', 'a', 'account', 'request', 100, 'day', NULL, 'gpt-4o*'), "
+        "('ledger', 'b', 'key', 'token', 100, 'day', '/v1/other*', NULL), "
+        "('ledger', 'c', 'account', 'request', 100, 'day', '/v1/*', 'o3'), "
+        "('ledger', 'd', 'key', 'request', 100, 'day', '*', 'gpt-4o*')"
+    )
+    events = [make_event(1, model="gpt-4o"), make_event(2, model="gpt-4o-mini"), make_event(3, model="o3")]
+    events.append(make_event(4, key="acme-test", model="o3", route="/v1/other/files", input_tokens=7, output_tokens=1))
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+    found = quota.find_quotas(connection, "acme", now=noon)
+    assert [(one.name, one.key_id, one.counted) for one in found] == [
+        ("a", None, 2),
+        ("b", "acme-live", 0),
+        ("b", "acme-test", 8),
+        ("c", None, 2),
+        ("d", "acme-live", 2),
+        ("d", "acme-test", 0),
     ]

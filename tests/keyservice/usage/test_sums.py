@@ -41,6 +41,6 @@ def test_tokens_without_a_price_are_told_from_free_ones():
 
 def test_a_row_of_the_roll_ups_is_read_with_what_stands_beside():
     row = {name: number for number, name in enumerate(UsageSums.__dataclass_fields__)}
-    row["duration_counts"] = [1, 2]
+    row["durations"] = 3 * 10**228 + 2 * 10**12 + 1
     sums = UsageSums.from_row(row | {"more": 1})
-    assert (sums.requests, sums.limited, sums.duration_counts) == (0, 1, (1, 2))
+    assert (sums.requests, sums.limited, sums.duration_counts) == (0, 1, (1, 2, *[0] * (BUCKETS - 3), 3))

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keygauge.metrics import DURATION_BUCKETS_S
-from keygauge_keyservice.ledger import backfill
+from keygauge_keyservice.ledger import backfill, tags
+from keygauge_keyservice.pricing.cost import Cost
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import UsageSums
@@ -32,6 +33,7 @@ calls = st.lists(
             "input_tokens": st.none() | st.integers(0, 10**9),
             "output_tokens": st.none() | st.integers(0, 10**9),
             "cache_read_tokens": st.none() | st.integers(0, 10**6),
+            "tag": st.sampled_from([None, "alice", 'O\'Brien, "x"']),
         }
     ),
     min_size=1,
@@ -39,7 +41,7 @@ calls = st.lists(
 )
 
 
-def tally_of(events):
+def sums_of(events):
     """Add events up in plain Python, independently of the product's code."""
     counts = Counter()
     durations = [0] * (len(DURATION_BUCKETS_S) + 1)
@@ -51,7 +53,9 @@ def tally_of(events):
         counts["server_errors"] += event.status >= 500
         for name in ("input_tokens", "output_tokens", "cache_read_tokens", "request_bytes", "response_bytes"):
             counts[name] += getattr(event, name) or 0
-        counts["cost_nanousd"] += cost.nanousd if (cost := PRICE(event)) else 0
+        cost = PRICE(event) or Cost(0, "")
+        counts["cost_nanousd"] += cost.nanousd
+        counts["kind_costs"] += cost.kind_costs
         counts["duration_us"] += event.duration_us
         bounds = [*DURATION_BUCKETS_S, float("inf")]
         durations[next(i for i, bound in enumerate(bounds) if event.duration_us / 1e6 <= bound)] += 1
@@ -59,16 +63,16 @@ def tally_of(events):
 
 
 def names_of(event, by):
-    names = event._asdict() | {"model": event.model or "", "status": f"{event.status // 100}xx"}
+    names = event._asdict() | {"model": event.model or "", "status": f"{event.status // 100}xx", "tag": event.tag or ""}
     return tuple(names[name] for name in by)
 
 
-def plain(tally):
-    return {name: getattr(tally, name) for name in UsageSums.__dataclass_fields__}
+def plain(sums):
+    return {name: getattr(sums, name) for name in UsageSums.__dataclass_fields__}
 
 
-def added(tallies):
-    rows = [plain(tally) for tally in tallies]
+def added(all_sums):
+    rows = [plain(sums) for sums in all_sums]
     total = {
         name: sum(row[name] for row in rows) for name in UsageSums.__dataclass_fields__ if name != "duration_counts"
     }
@@ -79,7 +83,7 @@ def added(tallies):
 @pytest.fixture
 def write(connection, make_event):
     def write(calls):
-        connection.execute("TRUNCATE event, rollup, usage_aggregate, spool")
+        connection.execute("TRUNCATE event, rollup, usage_aggregate, usage_tag, spool")
         events = [
             make_event(**{**call, "account": call["key"][0], "key": call["key"][1]}, cache_write_tokens=None)
             for call in calls
@@ -125,7 +129,7 @@ def test_buckets_groups_events_and_a_tally_in_python_agree(
         and start.timestamp() * 1e6 <= event.time_us < end.timestamp() * 1e6
     ]
     total = plain(usage.totals(connection, **selection))
-    assert total == plain(tally_of(selected))
+    assert total == plain(sums_of(selected))
     points = usage.series(connection, bucket=bucket, zone=zone, group_by=by, **selection)
     assert added(points) == total
     assert len({(point.start, point.names) for point in points}) == len(points)
@@ -133,7 +137,66 @@ def test_buckets_groups_events_and_a_tally_in_python_agree(
     assert added(parts) == total
     for part in parts:
         assert added([point for point in points if point.names == part.names]) == plain(part)
-        assert plain(part) == plain(tally_of([event for event in selected if names_of(event, by) == part.names]))
+        assert plain(part) == plain(sums_of([event for event in selected if names_of(event, by) == part.names]))
+
+
+@given(
+    calls=calls,
+    zone=st.sampled_from(ZONES),
+    bucket=st.sampled_from(["hour", "day", "week", "month"]),
+    by=st.sampled_from([["tag"], ["key", "tag"], ["tag", "key"], ["account", "tag"], [], ["key"]]),
+    account=st.sampled_from([None, "acme"]),
+    narrowed=st.fixed_dictionaries({}, optional={"key_id": st.just("acme-live"), "tag": st.just("alice")}),
+    start_h=st.integers(0, 40 * 24),
+    length=st.integers(1, 45 * 96),
+    limits=st.sampled_from([(10_000, False), (1, False), (2, True)]),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_usage_by_tag_agrees_with_sums_in_python_whatever_is_folded(
+    connection, write, monkeypatch, calls, zone, bucket, by, account, narrowed, start_h, length, limits
+):
+    most, is_folded = limits
+    monkeypatch.setattr(tags, "MOST", most)
+    events = write(calls)
+    start = datetime.fromtimestamp(1_776_000_600, UTC) + timedelta(hours=start_h)
+    end = start + length * timedelta(minutes=15)
+    if is_folded:
+        tags.fold(connection, datetime(2026, 4, 3, tzinfo=UTC), most=1)
+    selection = {"account_id": account, "start": start, "end": end, **narrowed}
+    selected = [
+        event
+        for event in events
+        if account in {None, event.account}
+        and narrowed.get("key_id", event.key) == event.key
+        and start.timestamp() * 1e6 <= event.time_us < end.timestamp() * 1e6
+    ]
+    apart = most > 2 and not is_folded
+    whole = [event for event in selected if narrowed.get("tag", event.tag) == event.tag]
+    total = plain(usage.totals(connection, **selection))
+    parts = usage.breakdown(connection, by=by, **selection)
+    points = usage.series(connection, bucket=bucket, zone=zone, group_by=by, **selection)
+    assert added(parts) == added(points) == total
+    if "tag" not in narrowed or apart:
+        assert total == plain(sums_of(whole))
+    assert all(count >= 0 for part in parts for count in (part.requests, *part.duration_counts))
+    ranked = usage.top(connection, by=by[0], most=100, **selection) if by else None
+    assert ranked is None or added(ranked.parts) == total
+    for part in parts:
+        if apart or part.names == ("",) * len(by):
+            assert plain(part) == plain(sums_of([event for event in whole if names_of(event, by) == part.names]))
+
+
+@pytest.mark.parametrize("by", [["tag", "model"], ["status", "tag"]])
+def test_tags_are_told_apart_by_key_only(connection, by):
+    selection = {
+        "account_id": "acme",
+        "start": datetime(2026, 5, 1, tzinfo=UTC),
+        "end": datetime(2026, 6, 1, tzinfo=UTC),
+    }
+    with pytest.raises(usage.UsageError, match="by tag"):
+        usage.breakdown(connection, by=by, **selection)
+    with pytest.raises(usage.UsageError, match="by tag"):
+        usage.totals(connection, tag="alice", model="gpt-4o", **selection)
 
 
 def zones_that_differ(start, days):
@@ -212,11 +275,11 @@ def test_a_range_is_widened_to_quarters_of_an_hour_and_says_so(connection):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"zone": "Mars/Olympus"}, "no time zone"),
-        ({"zone": "UTC+3"}, "no time zone"),
+        ({"zone": "Mars/Olympus"}, "unknown time zone"),
+        ({"zone": "UTC+3"}, "unknown time zone"),
         ({"start": datetime(2026, 5, 1)}, "offset"),  # noqa: DTZ001 - the mistake
         ({"start": datetime(2026, 7, 1, tzinfo=UTC)}, "empty"),
-        ({"start": datetime(1, 1, 1, tzinfo=UTC)}, "range of at most"),
+        ({"start": datetime(1, 1, 1, tzinfo=UTC)}, "the range can be at most"),
         ({"bucket": "hour", "start": datetime(2020, 1, 1, tzinfo=UTC)}, "points"),
     ],
 )
@@ -230,14 +293,14 @@ def test_the_figures_follow_from_the_sums():
     counts = [0] * (len(DURATION_BUCKETS_S) + 1)
     counts[5] = 90  # 75 to 100 ms
     counts[-1] = 10
-    tally = UsageSums(requests=100, server_errors=2, input_tokens=300, output_tokens=100, cost_nanousd=1_500_000_000,
+    sums = UsageSums(requests=100, server_errors=2, input_tokens=300, output_tokens=100, cost_nanousd=1_500_000_000,
                   duration_us=50_000_000, duration_counts=tuple(counts))  # fmt: skip
-    assert tally.tokens_per_request == 4
-    assert tally.cost_usd == 1.5
-    assert tally.error_rate == 0.02
-    assert tally.average_duration_s == 0.5
-    assert tally.percentile_s(0.5) == pytest.approx(0.075 + 0.025 * 50 / 90)
-    assert tally.percentile_s(0.99) == 300
+    assert sums.tokens_per_request == 4
+    assert sums.cost_usd == 1.5
+    assert sums.error_rate == 0.02
+    assert sums.average_duration_s == 0.5
+    assert sums.percentile_s(0.5) == pytest.approx(0.075 + 0.025 * 50 / 90)
+    assert sums.percentile_s(0.99) == 300
 
 
 def test_averages_per_minute_are_over_the_whole_range(connection, write):

@@ -74,7 +74,8 @@ def own(connection, settings, make_event):
         key_limits.replace(connection, key.id, [limit], actor="test")
         email = f"owner@{name.lower()}.example"
         member = members.create(connection, email=email, password="correct horse battery", **made)
-        channel = channels.create(connection, form="email", target=email, kinds=["quota"], **made)
+        hook = f"https://hooks.{name.lower()}.example/"
+        channel = channels.create(connection, form="webhook", target=hook, kinds=["quota"], **made)
         rates = (Rates(above=-1, input=1, output=1, cache_read=1, cache_write=1, reasoning=1, request=0),)
         now = datetime.now(UTC)
         own_prices.set_price(connection, model=f"{name}-model", tiers=rates, valid_from=now, **made)

@@ -2,7 +2,7 @@ import pytest
 from msgspec import Struct
 
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.field_types import Name
+from keygauge_keyservice.values.field_types import Name
 from keygauge_keyservice.web import message
 
 

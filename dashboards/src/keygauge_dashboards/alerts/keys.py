@@ -58,9 +58,9 @@ def _usage_spike(thresholds: Thresholds) -> Alert:
         expression=named(f"({spike})", JOB),
         hold="10m",
         summary=f"Key {NAMED_KEY} is used far more than usual",
-        description='{{ $value | printf "%.1f" }} times its average of 7 days within the last hour: '
+        description='{{ $value | printf "%.1f" }} times its 7-day average in the last hour: '
         "a launch, a loop or a stolen key.",
-        impact="The key's quota, budget and the upstream's rate limits may be used up by one client.",
+        impact="One client may use up the key's quota and budget and the upstream's rate limits.",
         page=subject(KEY_PAGE, key=label(KEY)),
     )
 
@@ -74,8 +74,8 @@ def _new_key_hot(thresholds: Thresholds) -> Alert:
         expression=named(f"({hot})", JOB),
         hold="5m",
         summary=f"New key {NAMED_KEY} is used heavily",
-        description=f"{COUNT} requests within the last hour by a key that was not used a day ago.",
-        impact="A mistake or a thief may use up the account's budget before the owner notices.",
+        description=f"{COUNT} requests in the last hour with a key that was not used a day ago.",
+        impact="A bug or a thief may use up the account's budget before the owner notices.",
         page=subject(KEY_PAGE, key=label(KEY)),
     )
 
@@ -87,9 +87,9 @@ def _revoked_key_used() -> Alert:
         severity="ticket",
         expression=named(f"({refused} > 0)", JOB),
         hold="0m",
-        summary=f"Key {NAMED_KEY} is disabled or deleted and still in use",
-        description=f"{COUNT} refused calls within 15 minutes: a client was forgotten, or the key has leaked.",
-        impact="Every such call is refused; a client that was forgotten is down for its users.",
+        summary=f"Key {NAMED_KEY} is disabled or deleted but still in use",
+        description=f"{COUNT} calls refused in 15 minutes: a client was overlooked, or the key leaked.",
+        impact="All of these calls are refused; an overlooked client is down for its users.",
         page=subject(KEY_PAGE, key=label(KEY)),
     )
 
@@ -103,8 +103,8 @@ def _auth_failure_burst(thresholds: Thresholds) -> Alert:
         expression=f"{refused} > {thresholds.auth_failures}",
         hold="2m",
         summary="{{ $labels.job }} refuses many credentials",
-        description=f"{COUNT} calls within 5 minutes had no valid key: somebody guesses, or a deploy lost its key.",
-        impact="Refused calls cost little, but a client of a customer may be down, or somebody guesses keys.",
+        description=f"{COUNT} calls in 5 minutes had no valid key: someone is guessing, or a deploy lost its key.",
+        impact="Refused calls cost little, but a customer's client may be down, or someone is guessing keys.",
         page=subject(LIMITS_PAGE, job=JOB),
     )
 
@@ -120,8 +120,8 @@ def _key_expiring(thresholds: Thresholds) -> Iterator[Alert]:
             expression=f"-({condition})",
             hold="5m",
             summary=f"Key {{{{ $labels.name }}}} ({{{{ $labels.id }}}}) expires within {days} days",
-            description='{{ $value | printf "%.1f" }} days are left: rotate it with a grace period.',
-            impact="From then on all calls with this key are refused.",
+            description='{{ $value | printf "%.1f" }} days left: rotate it with a grace period.',
+            impact="After that, all calls with this key are refused.",
             page=subject(KEY_PAGE, key=service.ID),
             labels={"days": days},
         )
@@ -134,9 +134,9 @@ def _key_unused(thresholds: Thresholds) -> Alert:
         severity="info",
         expression=_of_key(unused),
         hold="1h",
-        summary="Key {{ $labels.name }} ({{ $labels.id }}) has not been used for long",
-        description='Last used {{ $value | printf "%.0f" }} days ago: a key that nobody needs is a risk for nothing.',
-        impact="None today; a key that nobody watches is the one that leaks unnoticed.",
+        summary="Key {{ $labels.name }} ({{ $labels.id }}) is unused",
+        description='Last used {{ $value | printf "%.0f" }} days ago: a key nobody needs is an unnecessary risk.',
+        impact="None today, but an unwatched key can leak unnoticed.",
         page=subject(KEY_PAGE, key=service.ID),
     )
 

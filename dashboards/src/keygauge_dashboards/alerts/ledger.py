@@ -53,8 +53,8 @@ def ledger_alerts() -> list[LedgerAlert]:
             severity="info",
             query=_NEW_CLIENT_IP,
             summary="Key {{ $labels.key }} is used from a new address",
-            description="{{ $labels.ip }} has not used it within 7 days: a new host, or a stolen key.",
-            impact="If the key is stolen, a stranger uses the account's quota and reads what it may read.",
+            description="{{ $labels.ip }} has not used it in the last 7 days: a new host, or a stolen key.",
+            impact="If the key is stolen, someone else is using the account's quota and permissions.",
             page=subject(KEY_PAGE, key="key"),
             labels=("account", "key", "ip"),
         )

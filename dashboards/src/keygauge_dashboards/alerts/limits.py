@@ -16,6 +16,7 @@ from keygauge_dashboards.promql.queries import (
     is_,
     limit_share,
     named,
+    occurred,
     select,
     unlike,
 )
@@ -76,26 +77,23 @@ def _key_rate_limited(thresholds: Thresholds) -> Alert:
         severity="ticket",
         expression=named(f"(({limited}) / ({every}) > {thresholds.limited_share}) and ({often})", JOB),
         hold="5m",
-        summary=f"Key {NAMED_KEY} runs into its limits",
+        summary=f"Key {NAMED_KEY} is hitting its limits",
         description=f"{SHARE} of the key's requests of the last 5 minutes were answered with 429 by "
         "{{ $labels.job }}: its client does not back off, or its plan is too small.",
-        impact="The customer's users meet errors or wait; the API itself is well.",
+        impact="The customer's users see errors or wait; the API itself is healthy.",
         page=subject(KEY_PAGE, key=label(KEY)),
     )
 
 
 def _model_unpriced() -> Alert:
-    series = select(COST_MISSING, scope=EVERYTHING)
-    more = increase(COST_MISSING, by=(JOB, MODEL), window="1h", scope=EVERYTHING)
-    first = f"sum{by_(JOB, MODEL)} ({series} unless {series} offset 1h)"  # the counter appears with the first call
     return Alert(
         name="ModelUnpriced",
         severity="ticket",
-        expression=f"({more} > 0) or ({first} > 0)",
+        expression=occurred(COST_MISSING, by=(JOB, MODEL), window="1h"),
         hold="1m",
         summary=f"{{{{ $labels.job }}}} answers with {{{{ $labels.{label(MODEL)} }}}}, which has no price",
-        description=f"{COUNT} calls of the last hour are under a cost limit that cannot tell what they cost.",
-        impact="Budgets are charged what was reserved, which may be too much, and bills lack these calls' cost.",
+        description=f"{COUNT} calls in the last hour fall under a cost limit but have no known cost.",
+        impact="Budgets are charged what was reserved, which may be too much; these calls are missing from bills.",
         page=subject(MODELS_PAGE, model=label(MODEL)),
     )
 
@@ -117,7 +115,7 @@ def _forecast(name: str, unit: Match, thresholds: Thresholds) -> Alert:
         expression=f"({predicted}) / ({most} > 0) > {_FULL} and ({worth_a_word}) and ({steady})",
         hold="30m",
         summary=f"{_SUBJECT} will be used up before its period ends",
-        description=f"If use goes on as in the last 6 hours it will be {SHARE} of the limit at the end of the period.",
-        impact="From the moment it is used up the account's calls are refused with 429.",
+        description=f"At the pace of the last 6 hours it will be at {SHARE} of the limit at the end of the period.",
+        impact="Once it is used up, the account's calls are refused with 429.",
         page=subject(LIMITS_PAGE, account=service.ACCOUNT),
     )

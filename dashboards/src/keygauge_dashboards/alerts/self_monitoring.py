@@ -13,9 +13,9 @@ from keygauge_dashboards.promql.queries import (
     INSTANCE,
     JOB,
     UP,
-    by_,
     gained,
     increase,
+    occurred,
     or_zero,
     select,
     unlike,
@@ -47,10 +47,10 @@ def _instrument_silent(thresholds: Thresholds) -> Alert:
         severity="ticket",
         expression=f"({age}) or ({gone})",
         hold="5m",
-        summary="{{ $labels.job }} is not heard any more",
-        description="{{ with $labels.instance }}{{ . }} reaches no key service: from 10 seconds on it refuses calls."
-        "{{ else }}It had metrics within 6 hours and has none now.{{ end }}",
-        impact="A process that hears no key service refuses calls after 10 seconds; one that is gone serves nobody.",
+        summary="{{ $labels.job }} has gone silent",
+        description="{{ with $labels.instance }}{{ . }} cannot reach the key service; after 10 s it refuses calls."
+        "{{ else }}It sent metrics within the last 6 hours and sends none now.{{ end }}",
+        impact="A process without the key service refuses calls after 10 seconds; one that is gone serves nobody.",
         page=subject(HEALTH_PAGE, job=JOB),
     )
 
@@ -71,17 +71,14 @@ def _spool_growing(thresholds: Thresholds) -> Alert:
 
 
 def _events_dropped() -> Alert:
-    series = select(EVENTS_DROPPED, scope=EVERYTHING)
-    more = increase(EVENTS_DROPPED, by=(JOB, REASON), window="10m", scope=EVERYTHING)
-    first = f"sum{by_(JOB, REASON)} ({series} unless {series} offset 10m)"  # the counter appears with the first loss
     return Alert(
         name="EventsDropped",
         severity="ticket",
-        expression=f"({more} > 0) or ({first} > 0)",
+        expression=occurred(EVENTS_DROPPED, by=(JOB, REASON), window="10m"),
         hold="1m",
-        summary="{{ $labels.job }} loses usage",
-        description=f"{COUNT} calls within 10 minutes are in no quota or bill ({{{{ $labels.{label(REASON)} }}}}).",
-        impact="These calls are on no bill, and no quota counts them.",
+        summary="{{ $labels.job }} is losing usage",
+        description=f"{COUNT} calls in 10 minutes are in no quota or bill ({{{{ $labels.{label(REASON)} }}}}).",
+        impact="These calls are not billed and count against no quota.",
         page=subject(HEALTH_PAGE, job=JOB),
     )
 
@@ -101,7 +98,7 @@ def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
         summary="The ledger and the replicas disagree",
         description=f"{COUNT} requests of the last day are {{{{ $labels.reason }}}} in the ledger, by what the "
         "processes counted themselves.",
-        impact="Bills and quotas may be wrong by as many requests.",
+        impact="Bills and quotas may be wrong by that many requests.",
         page=subject(HEALTH_PAGE),
         labels={"books": "replicas"},
     )
@@ -112,7 +109,7 @@ def _ledger_drift(thresholds: Thresholds) -> Iterator[Alert]:
         hold="30m",
         summary="The ledger and the metrics disagree",
         description=f"{SHARE} of the last hour's requests are in one and not in the other.",
-        impact="Either bills or the dashboards are wrong.",
+        impact="Either the bills or the dashboards are wrong.",
         page=subject(HEALTH_PAGE),
         labels={"books": "metrics"},
     )
@@ -124,9 +121,9 @@ def _ledger_unchecked(thresholds: Thresholds) -> Alert:
         severity="ticket",
         expression=f"time() - max({select(service.LEDGER_CHECKED)}) > {thresholds.unchecked_s:g}",
         hold="5m",
-        summary="The ledger is not compared with its replicas any more",
-        description="The last comparison was {{ $value | humanizeDuration }} ago: drift would not be seen.",
-        impact="Lost or doubled usage would stay unnoticed.",
+        summary="The ledger is no longer compared with the replicas",
+        description="The last comparison was {{ $value | humanizeDuration }} ago: drift would go unnoticed.",
+        impact="Lost or duplicated usage would go unnoticed.",
         page=subject(HEALTH_PAGE),
     )
 
@@ -148,10 +145,10 @@ def _collector_dropping() -> Alert:
         severity="ticket",
         expression=lost,
         hold="5m",
-        summary="The collector loses or refuses metrics",
-        description=f"{COUNT} points within 10 minutes at {{{{ $labels.receiver }}}}{{{{ $labels.exporter }}}}: "
-        "its memory, its queue or its backend is at the limit.",
-        impact="Dashboards and alerts lack what is dropped; the ledger does not.",
+        summary="The collector drops metrics",
+        description=f"{COUNT} points in the last 10 minutes at {{{{ $labels.receiver }}}}{{{{ $labels.exporter }}}}: "
+        "its memory limit, its queue or its backend is the cause.",
+        impact="Dropped points are missing from dashboards and alerts, not from the ledger.",
         page=subject(HEALTH_PAGE),
     )
 
@@ -163,8 +160,8 @@ def _key_service_down() -> Alert:
         severity="page",
         expression=f"(sum by ({JOB}) ({series}) == 0) or absent({series})",
         hold="1m",
-        summary="No key service answers",
-        description="Replicas go on for 10 seconds after their last beat, then they refuse calls with 503.",
+        summary="No key service is up",
+        description="Replicas keep serving for 10 seconds after their last heartbeat, then refuse calls with 503.",
         impact="All calls are refused with 503, and nobody can sign in to the portal.",
         page=subject(HEALTH_PAGE),
     )

@@ -33,10 +33,10 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             severity=burn.severity,
             expression=_burns(failed_share(burn.long), failed_share(burn.short), round(burn.factor * budget, 9)),
             hold=burn.hold,
-            summary=f"{{{{ $labels.job }}}} burns its error budget at {burn.factor:g} times the pace at which it lasts",
+            summary=f"{{{{ $labels.job }}}} is burning its error budget {burn.factor:g} times too fast",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} were answered with 5xx; "
             f"{budget:.2%} may be.",
-            impact="Customers' calls fail; the objective of the period will be missed.",
+            impact="Customers' calls are failing; the objective for this period will be missed.",
             page=subject(ERRORS_PAGE, job=JOB),
             labels={"window": burn.long},
         )
@@ -50,7 +50,7 @@ def alerts(thresholds: Thresholds) -> Iterator[Alert]:
             summary="{{ $labels.job }} is too slow too often",
             description=f"{SHARE} of the last {burn.long}'s requests to {{{{ $labels.job }}}} took longer than "
             f"{thresholds.slow_s:g} s; {budget:.0%} may.",
-            impact="Customers wait; the objective of the period will be missed.",
+            impact="Customers are waiting; the objective for this period will be missed.",
             page=subject(ERRORS_PAGE, job=JOB),
             labels={"window": burn.long},
         )

@@ -106,7 +106,7 @@ def requests_per_second() -> View:
     """Show requests by kind of answer."""
     view = lines(
         "Requests/s by status",
-        "How is the traffic answered? 2xx is everything below 400; 429 is refused by a limit.",
+        "How are requests answered? 2xx is everything below 400; 429 is refused by a limit.",
         [Prometheus(or_zero(rate(REQUESTS, match)), kind) for kind, match in _CLASSES.items()],
         unit=PER_SECOND,
         stacked=True,
@@ -120,7 +120,7 @@ def error_rate(thresholds: Thresholds) -> View:
     share = ratio(*(gained(REQUESTS, *where, by=(ROUTE,), window=RATE) for where in ((SERVER_ERROR,), ())))
     view = lines(
         "Error rate by endpoint",
-        "Which endpoints answer with 5xx? Dashed: the warning and the critical share.",
+        "Which endpoints answer with 5xx? The dashed lines are the warning and critical thresholds.",
         [Prometheus(share, legend(ROUTE))],
         unit="percentunit",
         colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
@@ -133,7 +133,7 @@ def latency(uid: str = ERRORS_PAGE) -> View:
     """Show quantiles of durations; a click leads to `uid`."""
     view = lines(
         "Latency",
-        "How long do requests take, from arrival to the last byte? Over all keys: durations know no key.",
+        "How long do requests take, from arrival to the last byte? Across all keys: durations have no key label.",
         [Prometheus(quantile(share / 100, DURATION), f"p{share}") for share in (50, 95, 99)],
         unit=DURATION.unit,
         overrides=coloured(QUANTILES),
@@ -146,7 +146,7 @@ def cost_per_hour(**view: Any) -> View:
     """Show the speed at which money is spent, by model."""
     drawn = lines(
         "Cost/h by model",
-        "How fast is money spent, in US dollars an hour, as the services count it?",
+        "How fast is money spent, in US dollars per hour, as the services count it?",
         [Prometheus(f"3600 * {model_named(rate(COST, by=(MODEL,)))}", legend(MODEL))],
         unit=DOLLARS,
         stacked=True,
@@ -176,7 +176,7 @@ def totals() -> View:
     short = ("Requests/min", "Tokens/min", "Tokens/request", "Input/output")
     return numbers(
         "Totals of the time range",
-        "How much was used in the picked time range, in all and per minute, and what did it cost? The quarter of an "
+        "How much was used in the selected time range, in all and per minute, and what did it cost? The quarter of an "
         "hour that it begins in counts in full.",
         [ledger(_TOTALS)],
         unit="short",
@@ -192,7 +192,7 @@ def requests_over_time(**view: Any) -> View:
     """Show exact requests by kind of answer."""
     drawn = bars(
         "Requests",
-        "How many requests were made in each bar (UTC), by kind of answer? Of a day a bar is an hour.",
+        "How many requests were made in each interval (UTC), by kind of answer? A day is shown by the hour.",
         [ledger(_REQUESTS, over_time=True)],
         unit="short",
         overrides=coloured(STATUS_COLOURS),
@@ -205,7 +205,7 @@ def tokens_over_time(**view: Any) -> View:
     """Show exact input and output tokens."""
     return bars(
         "Tokens",
-        "How many tokens were used in each bar (UTC)? Input that came from the provider's cache is apart.",
+        "How many tokens were used in each interval (UTC)? Cached input is shown separately.",
         [ledger(_TOKENS, over_time=True)],
         unit="short",
         overrides=coloured({"input": "blue", "cached input": "light-blue", "output": "purple"}),
@@ -234,7 +234,7 @@ def cost_by_model(**view: Any) -> View:
 
 def calls(title: str, description: str, *, most: int, more: str = "", of_key: bool = False, **view: Any) -> View:
     """List single calls; `more` conditions narrow them. Those of one key do not name it."""
-    newer = link("Older calls than this", LOG_PAGE, before=VALUE)
+    newer = link("Older calls", LOG_PAGE, before=VALUE)
     return table(
         title,
         description,
@@ -260,12 +260,12 @@ _CALL_WIDTHS = {"time": 195, "status": 60, "latency": 75, "tokens": 65, "cost": 
 
 def to_key(view: View) -> View:
     """Lead from a key's bar or line to its dashboard."""
-    return drill(view, "Open the key", KEY_PAGE, key=of_label(KEY))
+    return drill(view, "Open key", KEY_PAGE, key=of_label(KEY))
 
 
 def to_key_of(column: str, key_id: str) -> Json:
     """Lead from a column with a key's name to its dashboard, by a column with its id."""
-    return field(column, links=[link("Open the key", KEY_PAGE, key=cell(key_id))])
+    return field(column, links=[link("Open key", KEY_PAGE, key=cell(key_id))])
 
 
 def to_calls_from(column: str) -> Json:

@@ -30,7 +30,7 @@ def errors(thresholds: Thresholds) -> Page:
     return dashboard(
         UID,
         "Errors and latency",
-        "Are the objectives of each service met, and if not, by which endpoints, models and keys?",
+        "Does each service meet its objectives, and if not, which endpoints, models and keys miss them?",
         [
             Section("Errors", _errors(thresholds)),
             Section("Latency", _latency()),
@@ -41,7 +41,6 @@ def errors(thresholds: Thresholds) -> Page:
 
 def _errors(thresholds: Thresholds) -> list[View]:
     shares = ratio(*(gained(REQUESTS, *where, by=(MODEL,), window=RATE) for where in ((SERVER_ERROR,), ())))
-    route_and_status = f"{label(ROUTE)}\\{label(STATUS)}"
     by_kind = gained(REQUESTS, SERVER_ERROR, by=(ERROR,), window=RATE)
     return [
         requests_per_second(),
@@ -49,7 +48,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
         drill(
             lines(
                 "Error rate by model",
-                "Which models fail? Of a call that failed it is the one that was asked for.",
+                "Which models fail? A failed call counts for the model that was requested.",
                 [Prometheus(model_named(shares), legend(MODEL))],
                 unit="percentunit",
                 colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
@@ -62,7 +61,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
         drill(
             lines(
                 "Errors by kind",
-                "What are the errors: exceptions, refusals of ours, statuses? Those of four scrapes up to each point.",
+                "What kinds of errors are there: exceptions, refusals, statuses? Each point covers four scrapes.",
                 [Prometheus(by_kind, legend(ERROR))],
                 unit="short",
                 calcs=("max", "lastNotNull"),
@@ -77,7 +76,7 @@ def _errors(thresholds: Thresholds) -> list[View]:
         to_key(
             ranking(
                 "Errors by key",
-                "Which ten keys got most 5xx in the picked time range?",
+                "Which ten keys got the most 5xx in the selected time range?",
                 Prometheus(
                     named(f"topk(10, {gained(REQUESTS, SERVER_ERROR, by=(KEY,))} > 0)"), "{{name}}", instant=True
                 ),
@@ -86,36 +85,31 @@ def _errors(thresholds: Thresholds) -> list[View]:
                 empty_is_fine=_NO_ERRORS,
             )
         ),
-        matrix(
-            "Requests by endpoint and status",
-            "Which endpoint answers what, in the picked time range?",
-            Prometheus(gained(REQUESTS, by=(ROUTE, STATUS)), instant=True, table=True),
-            row=label(ROUTE),
-            column=label(STATUS),
-            unit="short",
-            width=12,
-            overrides=[
-                field(
-                    route_and_status,
-                    displayName="endpoint",
-                    custom__minWidth=170,
-                    links=[link("Calls of this endpoint", LOG_PAGE, endpoint=VALUE)],
-                ),
-                fields_like(
-                    r"/^\d{3}$/",
-                    custom__width=75,
-                    links=[
-                        link(
-                            "Calls with this status",
-                            LOG_PAGE,
-                            endpoint="${__data.fields[0]:percentencode}",
-                            status=SERIES,
-                        )
-                    ],
-                ),
-            ],
-        ),
+        _by_endpoint_and_status(),
     ]
+
+
+def _by_endpoint_and_status() -> View:
+    to_endpoint = link("Calls of this endpoint", LOG_PAGE, endpoint=VALUE)
+    to_status = link("Calls with this status", LOG_PAGE, endpoint="${__data.fields[0]:percentencode}", status=SERIES)
+    return matrix(
+        "Requests by endpoint and status",
+        "How does each endpoint answer in the selected time range?",
+        Prometheus(gained(REQUESTS, by=(ROUTE, STATUS)), instant=True, table=True),
+        row=label(ROUTE),
+        column=label(STATUS),
+        unit="short",
+        width=12,
+        overrides=[
+            field(
+                f"{label(ROUTE)}\\{label(STATUS)}",
+                displayName="endpoint",
+                custom__minWidth=170,
+                links=[to_endpoint],
+            ),
+            fields_like(r"/^\d{3}$/", custom__width=75, links=[to_status]),
+        ],
+    )
 
 
 def _latency() -> list[View]:
@@ -135,7 +129,7 @@ def _latency() -> list[View]:
         ),
         heatmap(
             "Latency distribution",
-            "How are durations spread over time? Dots are exemplars, which lead to a call.",
+            "How are durations distributed over time? Dots are exemplars that link to a call.",
             Prometheus(buckets, "{{le}}", heatmap=True),
             unit=DURATION.unit,
         ),
@@ -149,26 +143,26 @@ def _objectives(thresholds: Thresholds) -> list[View]:
     return [
         _budget(
             "Error budget left",
-            f"What is left of the last {windows[-1]}'s budget, {failing:.2%} of requests to be answered with 5xx?",
+            f"How much of the {windows[-1]} budget is left? {failing:.2%} of requests may be answered with 5xx.",
             f'{failed_share(windows[-1])}{{{JOB}=~"$job"}} / {failing:g}',
             alerts=("ErrorBudgetBurn",),
         ),
         _burn(
             "Error budget burn rate",
-            f"How fast does it burn? At 1 it lasts just as long as its period; alerts fire at {fires}.",
+            f"How fast does the budget burn? At 1 it lasts exactly its period; alerts fire at {fires}.",
             [Prometheus(f'max({failed_share(window)}{{{JOB}=~"$job"}}) / {failing:g}', window) for window in windows],
             thresholds,
             alerts=("ErrorBudgetBurn",),
         ),
         _budget(
             "Latency budget left",
-            f"What is left of the last {windows[-1]}'s budget, {slow:.0%} of requests over {thresholds.slow_s:g} s?",
+            f"How much of the {windows[-1]} budget is left? {slow:.0%} of requests may exceed {thresholds.slow_s:g} s.",
             f'{slow_share(windows[-1])}{{{JOB}=~"$job"}} / {slow:g}',
             alerts=("LatencyBurn",),
         ),
         _burn(
             "Latency budget burn rate",
-            "How fast does it burn? At 1 it lasts just as long as its period.",
+            "How fast does the budget burn? At 1 it lasts exactly its period.",
             [Prometheus(f'max({slow_share(window)}{{{JOB}=~"$job"}}) / {slow:g}', window) for window in windows],
             thresholds,
             alerts=("LatencyBurn",),

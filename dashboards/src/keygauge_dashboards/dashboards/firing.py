@@ -31,7 +31,7 @@ _COLUMNS = {
 
 # What is picked there is the alert's subject alone: the row knows it, the variables of this page do not.
 _SUBJECT = {
-    "title": "Open its dashboard",
+    "title": "Open dashboard",
     "url": f"/d/${{__data.fields.{_PAGE}}}?${{__url_time_range}}&${{datasource:queryparam}}&${{postgresql:queryparam}}"
     f"${{__data.fields.{_PICKED}}}",
 }
@@ -59,7 +59,7 @@ def firing_alerts(runbook: str) -> View:
     """List what fires."""
     rows = table(
         "Firing alerts",
-        "What fires, since when, and whom is it about? The alert leads to the dashboard about its subject, the runbook "
+        "Which alerts are firing, since when, and about whom? Click an alert for its dashboard; the runbook "
         "says what to do.",
         Prometheus(_with_names(), instant=True, table=True),
         width=24,
@@ -73,7 +73,7 @@ def firing_alerts(runbook: str) -> View:
             field("Since", unit="dateTimeFromNow"),
             _runbooks(runbook),
         ],
-        empty_is_fine="no alert fires",
+        empty_is_fine="no alert is firing",
         alerts=tuple(alert.name for alert in ledger_alerts()),
     )
     more = [

@@ -83,10 +83,6 @@ FROM part"""
 
 _SERIES = select(REQUESTS, scope={ENV: "$env", JOB: "$job"})
 _BY_PROCESS = f"{{{{{JOB}}}}} {{{{{INSTANCE}}}}}"
-_LOST = (
-    ("Events dropped", "How many calls will be in no quota and on no bill? Zero is right.", EVENTS_DROPPED),
-    ("Faults", "How many failures of its own did the middleware keep from its hosts? Zero is right.", FAULTS),
-)
 
 
 def health(thresholds: Thresholds) -> Page:
@@ -94,9 +90,9 @@ def health(thresholds: Thresholds) -> Page:
     return dashboard(
         UID,
         "KeyGauge health",
-        "Is KeyGauge itself well: heartbeats, spools, losses, series, and do ledger and metrics agree?",
+        "Is KeyGauge itself healthy: heartbeats, spools, losses, series? Do the ledger and the metrics agree?",
         [
-            Section("Now", _now(thresholds)),
+            Section("Now", [*_ledger_now(thresholds), *_losses()]),
             Section("Processes", _processes(thresholds)),
             Section("Ledger and metrics", [*_totals(), *_ledger()]),
             Section("Series and collector", _series()),
@@ -104,12 +100,12 @@ def health(thresholds: Thresholds) -> Page:
     )
 
 
-def _now(thresholds: Thresholds) -> list[View]:
+def _ledger_now(thresholds: Thresholds) -> list[View]:
     differing = f"sum(max by ({service.REASON}) ({select(service.LEDGER_DRIFT_REQUESTS)}))"
     return [
         stat(
             "Replica check",
-            "How many requests of the last day do processes and ledger count otherwise? Zero is right.",
+            "For how many requests of the last day do the processes and the ledger disagree? Should be zero.",
             Prometheus(differing, instant=True),
             unit="short",
             colours=limits(critical=1),
@@ -117,7 +113,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         ),
         stat(
             "Last replica check",
-            "How long ago did the key service compare the ledger with the processes' own counts, as every minute?",
+            "When did the key service last compare the ledger with the processes' own counts? It does so every minute.",
             Prometheus(f"time() - max({select(service.LEDGER_CHECKED)})", instant=True),
             unit="s",
             colours=limits(180, thresholds.unchecked_s),
@@ -125,7 +121,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         ),
         stat(
             "Ledger against metrics",
-            "Which share of the last hour's requests with a key is in one and not in the other? Prometheus must "
+            "What share of the last hour's requests with a key is missing on one side? Prometheus must "
             "have seen the whole hour.",
             Prometheus(drift("1h"), instant=True),
             unit="percentunit",
@@ -139,43 +135,49 @@ def _now(thresholds: Thresholds) -> list[View]:
             unit="s",
             colours=limits(30, thresholds.spool_age_s),
         ),
-        *(
-            stat(
-                title,
-                question,
-                Prometheus(or_zero(gained(metric)), instant=True),
-                unit="short",
-                colours=limits(critical=1),
-                alerts=("EventsDropped",) if metric is EVENTS_DROPPED else (),
-            )
-            for title, question, metric in _LOST
+    ]
+
+
+def _losses() -> list[View]:
+    refused = " + ".join(or_zero(gained(metric, scope=EVERYTHING)) for metric in collector_metrics.ALL)
+    return [
+        _loss(
+            "Events dropped",
+            "How many calls are missing from quotas and bills? Should be zero.",
+            or_zero(gained(EVENTS_DROPPED)),
+            alerts=("EventsDropped",),
         ),
-        stat(
+        _loss(
+            "Faults",
+            "How many failures of its own did the middleware hide from the service? Should be zero.",
+            or_zero(gained(FAULTS)),
+        ),
+        _loss(
             "Collector losses",
-            "How many points did the collector refuse, fail to send or fail to queue? Zero is right.",
-            Prometheus(
-                " + ".join(or_zero(gained(metric, scope=EVERYTHING)) for metric in collector_metrics.ALL), instant=True
-            ),
-            unit="short",
-            colours=limits(critical=1),
+            "How many points did the collector refuse, fail to send or fail to queue? Should be zero.",
+            refused,
             alerts=("CollectorDropping",),
         ),
-        stat(
+        _loss(
             "Parts down",
-            "How many targets does Prometheus not reach?",
-            Prometheus(or_zero(f"count({UP} == 0)"), instant=True),
+            "How many targets can Prometheus not reach?",
+            or_zero(f"count({UP} == 0)"),
             unit="none",
-            colours=limits(critical=1),
             alerts=("KeyServiceDown",),
         ),
     ]
+
+
+def _loss(title: str, question: str, query: str, *, unit: str = "short", alerts: tuple[str, ...] = ()) -> View:
+    target = Prometheus(query, instant=True)
+    return stat(title, question, target, unit=unit, colours=limits(critical=1), alerts=alerts)
 
 
 def _processes(thresholds: Thresholds) -> list[View]:
     return [
         lines(
             "Heartbeat age",
-            "Who does not hear the key service? From ten seconds on a process refuses calls.",
+            "Which processes have lost the key service? After ten seconds a process refuses calls.",
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(BEAT_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(10, thresholds.beat_age_s),
@@ -184,7 +186,7 @@ def _processes(thresholds: Thresholds) -> list[View]:
         ),
         lines(
             "Spool age",
-            "How long has the oldest event waited on each process' disk?",
+            "How long has the oldest event been waiting on each process's disk?",
             [Prometheus(f"max by ({JOB}, {INSTANCE}) ({select(SPOOL_AGE)})", _BY_PROCESS)],
             unit="s",
             colours=limits(60, thresholds.spool_age_s),
@@ -193,7 +195,7 @@ def _processes(thresholds: Thresholds) -> list[View]:
         ),
         table(
             "Processes",
-            "Which processes does the key service know, and when did each last send its heartbeat?",
+            "Which processes does the key service know, and when did each last send a heartbeat?",
             ledger(_REPLICAS),
             width=24,
             height=6,
@@ -218,7 +220,7 @@ def _totals() -> list[View]:
     return [
         numbers(
             title,
-            "What do metrics and ledger have of the last hour, of all keys and services?",
+            "What do the metrics and the ledger have for the last hour, across all keys and services?",
             [Prometheus(counted, "metrics", instant=True), ledger(_TOTALS, sum=f"coalesce(sum({taken}), 0)")],
             unit=unit,
             width=6,
@@ -233,7 +235,7 @@ def _ledger() -> list[View]:
     return [
         table(
             "Differences by process",
-            "Which process lost or doubled what, and when? What waits is on its way; what is missing is not.",
+            "Which process lost or duplicated what, and when? Waiting events are on their way; missing ones are not.",
             ledger(_DIFFERENCES),
             width=24,
             height=5,
@@ -242,19 +244,19 @@ def _ledger() -> list[View]:
                 *(levels(name, limits(critical=1)) for name in ("missing", "surplus")),
                 *hidden("replica"),
             ],
-            empty_is_fine="every process and the ledger agree",
+            empty_is_fine="all processes agree with the ledger",
             alerts=("LedgerDrift",),
         ),
         lines(
             "Requests/s: metrics and ledger",
-            "What do the metrics count with a key, and what does the ledger take?",
+            "How many requests with a key do the metrics count, and how many does the ledger take?",
             [Prometheus(counted, "metrics"), Prometheus(rate(service.LEDGER_EVENTS), "ledger")],
             unit="reqps",
             width=12,
         ),
         lines(
             "Ledger batch duration (p95)",
-            "How long does the key service need for a batch of events?",
+            "How long does the key service take for a batch of events?",
             [Prometheus(quantile(0.95, service.LEDGER_BATCH_DURATION), "p95")],
             unit="s",
             width=12,
@@ -266,7 +268,7 @@ def _series() -> list[View]:
     return [
         lines(
             "Series",
-            "How many series has the request counter, and how many values have its labels?",
+            "How many series does the request counter have, and how many values does each label have?",
             [
                 Prometheus(f"count by ({JOB}) ({_SERIES})", f"series: {{{{{JOB}}}}}"),
                 *(
@@ -278,13 +280,13 @@ def _series() -> list[View]:
         ),
         lines(
             "Folded requests/s",
-            "How many requests are counted as 'other' because a bound on series was met?",
+            "How many requests are counted as 'other' because the bound on series was reached?",
             [Prometheus(or_zero(rate(SERIES_FOLDED)), "folded")],
             unit="reqps",
         ),
         lines(
             "Parts up",
-            "Which parts does Prometheus reach? 1 is up.",
+            "Which parts can Prometheus reach? 1 is up.",
             [Prometheus(f"min by ({JOB}, {INSTANCE}) ({UP})", _BY_PROCESS)],
             unit="none",
             calcs=("min",),

@@ -90,7 +90,7 @@ def inventory(thresholds: Thresholds) -> Page:
     return dashboard(
         UID,
         "Key inventory",
-        "Which keys are there, which need attention, and what was changed?",
+        "Which keys exist, which need attention, and what has changed?",
         [
             Section("Attention", [*_counts(thresholds), _attention(thresholds)]),
             Section("Keys", [_every(), _open()]),
@@ -116,21 +116,21 @@ def _counts(thresholds: Thresholds) -> list[View]:
         ("Active keys", "How many keys can be used?", "active", "status = 'active'", {}),
         (
             f"Expiring in {soon} days",
-            "Of how many keys will calls be refused soon? Rotate them with a grace period.",
+            "How many keys expire soon, so that their calls will be refused? Rotate them with a grace period.",
             "expiring",
             conditions["expiring"],
             {"colours": limits(1), "alerts": ("KeyExpiring",)},
         ),
         (
             f"Unused for {thresholds.unused_days} days",
-            "How many active keys does nobody need?",
+            "How many active keys does nobody use?",
             "unused",
             conditions["unused"],
             {"colours": limits(1), "alerts": ("KeyUnused",)},
         ),
         (
             "Secrets overdue",
-            "How many secrets are older than their owners wanted them to become?",
+            "How many secrets are older than their rotation interval?",
             "overdue",
             conditions["overdue"],
             {"colours": limits(1)},
@@ -145,7 +145,7 @@ def _counts(thresholds: Thresholds) -> list[View]:
 def _attention(thresholds: Thresholds) -> View:
     return _of_keys(
         "Keys that need attention",
-        "Which keys expire soon, lie unused, or have a secret that is overdue, and since or until when?",
+        "Which keys expire soon, are unused, or are due for rotation, and when?",
         ledger(_ATTENTION, **_conditions(thresholds)),
         height=5,
         overrides=[
@@ -160,7 +160,7 @@ def _every() -> View:
     dates = ("created", "expires", "last used")
     return _of_keys(
         "Keys",
-        "Which keys are there, whose, on which plan, and when were they last used?",
+        "Which keys exist, on which account and plan, and when were they last used?",
         ledger(_ALL),
         overrides=[states("status", **_STATES), *(field(name, unit="dateTimeFromNow") for name in dates)],
         paged=True,
@@ -171,21 +171,21 @@ def _open() -> View:
     return _of_keys(
         "Keys that may do more than they do",
         "Which active keys have no bound on endpoints, models, addresses or time, the least bound first, and what did "
-        "they call and ask for in the picked time range, by whole days? Give them just that.",
+        "they call and ask for in the selected time range, by whole days? Give them just that.",
         ledger(_OPEN),
         overrides=[
             *(states(name, all="orange", anywhere="orange") for name in _BOUNDS),
             field("expires", noValue="never", unit="dateTimeFromNow"),
         ],
         paged=True,
-        empty_is_fine="every key is bound to what it does",
+        empty_is_fine="every key is restricted to what it uses",
     )
 
 
 def _changed() -> View:
     return table(
         "Changes",
-        "What was done to keys, accounts and plans, newest first? By whom is in the portal.",
+        "What was changed on keys, accounts and plans, newest first? The portal's audit log says by whom.",
         ledger(_CHANGES),
         width=24,
         paged=True,

@@ -80,7 +80,7 @@ def key(thresholds: Thresholds) -> Page:
     return dashboard(
         UID,
         "Key",
-        "Everything about one key: its limits, traffic, errors, tokens, cost and last calls.",
+        "Everything about one key: its limits, traffic, errors, tokens, cost and latest calls.",
         [
             Section("Key", [_header(), *_state(thresholds)]),
             Section("Limits", [limits_table(thresholds, width=16), _refused()]),
@@ -102,7 +102,7 @@ def key(thresholds: Thresholds) -> Page:
 def _header() -> View:
     return table(
         "Key",
-        "Whose key is this, on which plan, in which state, and who used it last?",
+        "Whose key is this, on which plan, in which state, and when was it last used?",
         ledger(_HEADER),
         width=24,
         height=4,
@@ -119,14 +119,14 @@ def _state(thresholds: Thresholds) -> list[View]:
     limited = ratio(gained(REQUESTS, LIMITED, window=RATE), gained(REQUESTS, window=RATE))
     failed = stat(
         "Error rate",
-        "Which share of the key's requests is answered with 5xx?",
+        "What share of the key's requests is answered with 5xx?",
         Prometheus(FAILED),
         unit="percentunit",
         colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
     )
     refused = stat(
         "Rate-limited share",
-        "Which share of the key's requests is answered with 429?",
+        "What share of the key's requests is answered with 429?",
         Prometheus(limited),
         unit="percentunit",
         colours=limits(thresholds.limited_share, 0.5),
@@ -134,13 +134,13 @@ def _state(thresholds: Thresholds) -> list[View]:
     )
     slow = stat(
         "p95 latency",
-        "In which time were 95 of 100 of the key's requests answered in full?",
+        "How long did 95% of the key's requests take at most?",
         ledger(_P95),
         unit=DURATION.unit,
         colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
         height=5,
     )
-    question = "What did the key's tokens cost in the picked time range?"
+    question = "What did the key's tokens cost in the selected time range?"
     cost = stat("Cost", question, ledger(_COST), unit=DOLLARS, height=5)
     return [
         drill(failed, "Failed calls", LOG_PAGE, status="5xx"),
@@ -154,7 +154,7 @@ def _refused() -> View:
     refused = rate(DECISIONS, like(OUTCOME, "limited|quota"), by=(LIMIT,))
     view = lines(
         "Rate limited/s by limit",
-        "Which limit refuses the key's calls?",
+        "Which limits refuse the key's calls?",
         [Prometheus(refused, legend(LIMIT))],
         unit="reqps",
         stacked=True,
@@ -166,7 +166,7 @@ def _refused() -> View:
 def _latency() -> View:
     view = lines(
         "Latency",
-        "How long do the key's requests take? Of ranges over six hours a point is a quarter of an hour or longer.",
+        "How long do the key's requests take? Beyond six hours, each point covers 15 minutes or more.",
         [ledger(_LATENCY, over_time=True)],
         unit=DURATION.unit,
         overrides=coloured(QUANTILES),
@@ -177,8 +177,8 @@ def _latency() -> View:
 def _norm() -> View:
     use, norm = (f'{name}{{{JOB}=~"$job", {label(KEY)}=~"$key"}}' for name in (USE, NORM))
     view = lines(
-        "Requests in an hour, and usually",
-        "Is the key used as usual? Requests of the last hour at each moment, and the average of that over seven days.",
+        "Requests/hour vs. usual",
+        "Is the key used as usual? Requests in the hour up to each point, and their average over seven days.",
         [
             Prometheus(named(f"sum by ({label(KEY)}) ({use})"), "{{name}}"),
             Prometheus(named(f"sum by ({label(KEY)}) ({norm})"), "{{name}}: usually"),
@@ -186,7 +186,7 @@ def _norm() -> View:
         unit="short",
         width=24,
         height=6,
-        empty_is_fine="Prometheus has recorded no hour of this key yet",
+        empty_is_fine="Prometheus has not recorded an hour of this key yet",
         alerts=("UsageSpike", "NewKeyHot"),
     )
     return drill(view, "Calls", LOG_PAGE)
@@ -195,7 +195,7 @@ def _norm() -> View:
 def _endpoints() -> View:
     return table(
         "Endpoints",
-        "Which endpoints does the key call, how well and how fast on average do they answer, and what do they cost?",
+        "Which endpoints does the key call, how often do they fail, how long do they take and what do they cost?",
         ledger(_ENDPOINTS),
         widths={"requests": 75, "5xx": 45, "429": 45, "latency": 80, "tokens": 65, "cost": 70},
         overrides=[
@@ -210,7 +210,7 @@ def _endpoints() -> View:
 def _addresses() -> View:
     return table(
         "Client addresses",
-        "From where is the key used? An address that is new, or refused again and again, is worth a look.",
+        "Where is the key used from? Look into addresses that are new or refused repeatedly.",
         ledger(_ADDRESSES),
         widths={"requests": 75, "refused": 70, "last": 150},
         overrides=[to_calls_from("address"), field("last", unit="dateTimeFromNow")],
@@ -218,4 +218,4 @@ def _addresses() -> View:
 
 
 def _calls() -> View:
-    return calls("Last calls", "Which were the key's fifty newest calls?", most=50, of_key=True, height=10)
+    return calls("Last calls", "What are the key's 50 latest calls?", most=50, of_key=True, height=10)

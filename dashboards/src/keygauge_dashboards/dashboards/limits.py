@@ -55,7 +55,7 @@ _WIDTHS = {"Used": 130, "Unit": 105, "Left": 70, "Used up in": 85, "Resets in": 
 _ONLY_WHOLE = ("Unit", "Runs out first")  # columns for which the key's page has no room
 _OWNER = "{{account_name}}, {{name}}: {{limit}}"
 _REFUSED = like(OUTCOME, "limited|quota")
-_NO_LIMIT = unlike(OUTCOME, "admitted|limited|quota")
+_NOT_BY_LIMIT = unlike(OUTCOME, "admitted|limited|quota")
 
 
 def limits_page(thresholds: Thresholds) -> Page:
@@ -63,7 +63,7 @@ def limits_page(thresholds: Thresholds) -> Page:
     return dashboard(
         UID,
         "Limits and quotas",
-        "Who is close to a limit, who will be before it resets, and who is refused?",
+        "Who is close to a limit, who will reach it before it resets, and who is refused?",
         [
             Section("Limits", [limits_table(thresholds), _course(thresholds)]),
             Section("Refused", _refused()),
@@ -89,7 +89,7 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
     aside = {service.ACCOUNT: "account_id", service.KEY: "key_id"}
     every = table(
         "Limits",
-        "How full is each limit, and is a quota used up before it resets if use goes on as in the last hour?",
+        "How full is each limit, and will a quota run out before it resets at the last hour's pace?",
         Prometheus("", table=True),
         width=width,
         height=10 if is_whole else 8,
@@ -127,7 +127,7 @@ def _left(unit: Match) -> str:
 def _course(thresholds: Thresholds) -> View:
     view = lines(
         "Used share of quotas",
-        "How did daily and monthly quotas and budgets fill, the twenty fullest? A fall to zero is a reset.",
+        "How did the 20 fullest quotas and budgets fill up? A drop to zero is a reset.",
         [Prometheus(owned(f"topk(20, {limit_share(_BUDGET)})"), _OWNER)],
         unit="percentunit",
         calcs=("lastNotNull",),
@@ -158,7 +158,7 @@ def _refused() -> list[View]:
         to_key(
             ranking(
                 "Rate-limited calls by key",
-                "Which ten keys were refused most by limits in the picked time range?",
+                "Which ten keys were refused most often by limits in the selected time range?",
                 Prometheus(named(share), "{{name}}", instant=True),
                 unit="short",
                 empty_is_fine="no key was rate limited",
@@ -167,15 +167,11 @@ def _refused() -> list[View]:
         drill(
             lines(
                 "Refused/s by reason",
-                "What is refused though no limit is used up: unknown, expired and revoked keys, and forbidden calls?",
-                [
-                    Prometheus(
-                        rate(DECISIONS, unlike(OUTCOME, "admitted|limited|quota"), by=(OUTCOME,)), legend(OUTCOME)
-                    )
-                ],
+                "What is refused for other reasons: unknown, expired and revoked keys, and forbidden calls?",
+                [Prometheus(rate(DECISIONS, _NOT_BY_LIMIT, by=(OUTCOME,)), legend(OUTCOME))],
                 unit="reqps",
                 stacked=True,
-                empty_is_fine="every call had a good key",
+                empty_is_fine="every call had a valid key",
                 alerts=("AuthFailureBurst", "RevokedKeyUsed"),
             ),
             "Refused calls",

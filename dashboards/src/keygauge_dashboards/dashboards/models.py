@@ -73,7 +73,7 @@ def models() -> Page:
     return dashboard(
         UID,
         "Models and cost",
-        "Which models are used, what do they cost, and how fast do their answers flow?",
+        "Which models are used, what do they cost, and how fast do they stream?",
         [
             Section("Cost", _cost()),
             Section("Time range", [totals(), *_over_time()]),
@@ -88,27 +88,27 @@ def _cost() -> list[View]:
     return [
         stat(
             "Cost this month (UTC)",
-            "What did this month's tokens cost so far?",
+            "What have this month's tokens cost so far?",
             ledger(_MONTH),
             unit=DOLLARS,
             no_value="0",
         ),
         stat(
             "Cost forecast, this month",
-            "What will the month have cost if the days to come are like the last seven?",
+            "What will the month cost if the remaining days are like the last seven?",
             ledger(_FORECAST),
             unit=DOLLARS,
             no_value="0",
         ),
         stat(
             "Cached input",
-            "Which share of the input came from the providers' caches, which is cheaper?",
+            "What share of the input came from the providers' caches, which are cheaper?",
             ledger(_CACHED),
             unit="percentunit",
         ),
         stat(
             "Unpriced requests",
-            "How many requests under a limit of cost were of models without a price? What they reserved stays charged.",
+            "How many requests under a cost limit used models without a price? What they reserved stays charged.",
             Prometheus(or_zero(gained(COST_MISSING)), instant=True),
             unit="short",
             colours=limits(1),
@@ -130,7 +130,7 @@ def _over_time() -> list[View]:
 def _models() -> list[View]:
     board = table(
         "Models",
-        "What does each model take and cost, which share of its calls failed, and what do a million tokens cost?",
+        "What does each model use and cost, what share of its calls fail, and what do a million tokens cost?",
         ledger(_LEADERBOARD),
         width=24,
         widths=_WIDTHS,
@@ -153,7 +153,7 @@ def _models() -> list[View]:
             field("model", links=[link("Calls of this model", LOG_PAGE, model=VALUE)]),
             field("amount", unit="short"),
         ],
-        empty_is_fine="no call used another kind",
+        empty_is_fine="no call used any other kind",
     )
     return [board, kinds]
 
@@ -169,8 +169,8 @@ def _live() -> list[View]:
             empty_is_fine="no answer was streamed",
         )
         for title, description, metric in (
-            ("Time to first token (p95)", "How long do streamed answers keep one waiting, by model?", FIRST_TOKEN),
-            ("Time per output token (p95)", "How fast do streamed answers flow, by model?", OUTPUT_TOKEN),
+            ("Time to first token (p95)", "How long until a stream's first token, by model?", FIRST_TOKEN),
+            ("Time per output token (p95)", "How long per output token of a stream, by model?", OUTPUT_TOKEN),
         )
     ]
     return [drill(view, "Calls of this model", LOG_PAGE, model=SERIES) for view in flows]

@@ -94,9 +94,9 @@ def overview(thresholds: Thresholds, runbook: str) -> Page:
     return dashboard(
         UID,
         "Overview",
-        "Is the API well, what fires, and who uses it?",
+        "Is the API healthy, which alerts are firing, and who uses it?",
         [
-            Section("Now", _now(thresholds)),
+            Section("Now", [*_traffic(thresholds), *_spending(), *_to_watch(thresholds)]),
             Section("Alerts", [firing_alerts(runbook)]),
             Section("Traffic, errors, latency", [requests_per_second(), error_rate(thresholds), latency()]),
             Section("Tokens and cost", [tokens_per_minute(width=12), cost_per_hour(width=12)]),
@@ -107,13 +107,12 @@ def overview(thresholds: Thresholds, runbook: str) -> Page:
     )
 
 
-def _now(thresholds: Thresholds) -> list[View]:
-    active = f"count({gained(REQUESTS, unlike(KEY, NO_KEY), by=(KEY,))} > 0) or vector(0)"
+def _traffic(thresholds: Thresholds) -> list[View]:
     return [
         drill(
             stat(
                 "Requests/s",
-                "How many requests are answered a second, whatever the status?",
+                "How many requests are answered per second, whatever the status?",
                 Prometheus(rate(REQUESTS)),
                 unit=PER_SECOND,
             ),
@@ -123,7 +122,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         drill(
             stat(
                 "Error rate",
-                "Which share is answered with 5xx? Refusals (401, 403, 429) are not our errors.",
+                "What share of requests is answered with 5xx? Refusals (401, 403, 429) don't count as errors.",
                 Prometheus(FAILED),
                 unit="percentunit",
                 colours=limits(thresholds.error_share_warning, thresholds.error_share_critical),
@@ -135,7 +134,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         drill(
             stat(
                 "p95 latency",
-                "In which time are 95 of 100 requests answered in full? Over all keys: durations know no key.",
+                "How long do 95% of requests take at most, to the last byte? Durations have no key label.",
                 Prometheus(quantile(0.95, DURATION)),
                 unit=DURATION.unit,
                 colours=limits(thresholds.duration_warning_s, thresholds.duration_critical_s),
@@ -144,10 +143,15 @@ def _now(thresholds: Thresholds) -> list[View]:
             "Latency",
             ERRORS_PAGE,
         ),
+    ]
+
+
+def _spending() -> list[View]:
+    return [
         drill(
             stat(
                 "Tokens/min",
-                "How many tokens are used a minute, input and output together?",
+                "How many tokens are used per minute, input and output together?",
                 Prometheus(f"60 * {rate(TOKENS)}"),
                 unit="short",
                 no_value="0",
@@ -166,10 +170,16 @@ def _now(thresholds: Thresholds) -> list[View]:
             "Cost by model",
             MODELS_PAGE,
         ),
+    ]
+
+
+def _to_watch(thresholds: Thresholds) -> list[View]:
+    active = f"count({gained(REQUESTS, unlike(KEY, NO_KEY), by=(KEY,))} > 0) or vector(0)"
+    return [
         drill(
             stat(
                 f"Limits over {thresholds.quota_warning:.0%}",
-                "How many limits and quotas are nearly used up in their current period?",
+                "How many limits and quotas are almost used up in their current period?",
                 Prometheus(or_zero(f"count({limit_share()} > {thresholds.quota_warning})"), instant=True),
                 unit="none",
                 colours=limits(1),
@@ -181,7 +191,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         drill(
             stat(
                 "Pages and tickets",
-                "How many alerts fire now that somebody must look after? All, with those for the record, are below.",
+                "How many firing alerts need someone to act? The table below shows informational ones too.",
                 Prometheus(or_zero(f"count({firing('page|ticket')})"), instant=True),
                 unit="none",
                 colours=limits(1, 3),
@@ -192,7 +202,7 @@ def _now(thresholds: Thresholds) -> list[View]:
         drill(
             stat(
                 "Keys in use",
-                "How many keys made a request in the picked time range?",
+                "How many keys made a request in the selected time range?",
                 Prometheus(active, instant=True),
                 unit="none",
             ),
@@ -206,7 +216,7 @@ def _who(thresholds: Thresholds) -> list[View]:
     limited = ratio(gained(REQUESTS, LIMITED, by=(KEY,)), gained(REQUESTS, by=(KEY,)))
     models = ranking(
         "Top models by tokens",
-        "Which ten models used most tokens in the picked time range, input and output together?",
+        "Which ten models used the most tokens in the selected time range, input and output together?",
         Prometheus(f"topk(10, {model_named(gained(TOKENS, by=(MODEL,)))})", legend(MODEL), instant=True),
         unit="short",
     )
@@ -214,7 +224,7 @@ def _who(thresholds: Thresholds) -> list[View]:
         to_key(
             ranking(
                 "Top keys by requests",
-                "Which ten keys made most requests in the picked time range?",
+                "Which ten keys made the most requests in the selected time range?",
                 Prometheus(named(f"topk(10, {gained(REQUESTS, by=(KEY,))})"), "{{name}}", instant=True),
                 unit="short",
                 alerts=("UsageSpike", "NewKeyHot"),
@@ -224,7 +234,7 @@ def _who(thresholds: Thresholds) -> list[View]:
         to_key(
             ranking(
                 "Rate-limited share by key",
-                "Which ten keys got most 429s for their requests in the picked time range?",
+                "Which ten keys had the largest share of 429s in the selected time range?",
                 Prometheus(named(f"topk(10, {limited} > 0)"), "{{name}}", instant=True),
                 unit="percentunit",
                 colours=limits(thresholds.limited_share, 0.5),
@@ -235,7 +245,7 @@ def _who(thresholds: Thresholds) -> list[View]:
         ),
         table(
             "Keys",
-            "What did each key use in the picked time range, the hundred with most requests?",
+            "What did each key use in the selected time range? The 100 keys with the most requests.",
             ledger(_KEYS),
             width=24,
             widths=_KEY_WIDTHS,
@@ -253,7 +263,7 @@ def _who(thresholds: Thresholds) -> list[View]:
 def _ninety_days() -> View:
     return numbers(
         "Last 90 days",
-        "What is usual: the averages of ninety days, whatever the picked time range?",
+        "What is usual? The averages of ninety days, whatever the selected time range?",
         [ledger(_NINETY_DAYS)],
         unit="short",
         width=24,
@@ -277,7 +287,7 @@ def _streams() -> list[View]:
         ),
         lines(
             "Stream duration (p95)",
-            "How long are streams open, 95 of 100 of each kind?",
+            "How long are 95% of the streams of each kind open at most?",
             [Prometheus(quantile(0.95, STREAM_DURATION, by=(STREAM,)), legend(STREAM))],
             unit="s",
             width=6,
@@ -285,7 +295,7 @@ def _streams() -> list[View]:
         ),
         lines(
             "Stream messages/s",
-            "How many messages are sent on streams a second?",
+            "How many messages are sent on streams per second?",
             [Prometheus(rate(STREAM_MESSAGES, by=(STREAM,)), legend(STREAM))],
             unit="cps",
             width=6,
@@ -293,7 +303,7 @@ def _streams() -> list[View]:
         ),
         lines(
             "Payload",
-            "How many bytes of bodies come in and go out a second?",
+            "How many bytes of request and response bodies pass per second?",
             [Prometheus(rate(REQUEST_SIZE), "requests"), Prometheus(rate(RESPONSE_SIZE), "responses")],
             unit="Bps",
             width=6,

@@ -56,7 +56,7 @@ def requests() -> Page:
                 [
                     calls(
                         "Calls",
-                        "Which were the five hundred newest calls? For older ones click the last row's time.",
+                        "What are the 500 latest calls? For older ones, click the last row's time.",
                         most=500,
                         more=_MORE,
                         height=16,
@@ -87,7 +87,7 @@ def _summary() -> list[View]:
         ),
         table(
             "Client addresses",
-            "From where do calls come? Repeated 400, 401 or 403 are worth a look.",
+            "Where do calls come from? Look into repeated 400, 401 or 403.",
             ledger(_ADDRESSES, calls_picked=_CALLS_PICKED),
             widths={"requests": 75, "refused": 65, "429": 45, "keys": 45, "last": 130},
             overrides=[

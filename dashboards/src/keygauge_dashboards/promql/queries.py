@@ -97,6 +97,13 @@ def increase(
     return total(metric, f"increase({select(metric, *where, scope=scope)}[{window}])", by)
 
 
+def occurred(metric: Metric, *, by: tuple[str, ...], window: str) -> str:
+    """Ask how many in a window if any, of a counter that may have appeared in it, over all services."""
+    series = select(metric, scope=EVERYTHING)
+    more = increase(metric, by=by, window=window, scope=EVERYTHING)
+    return f"({more} > 0) or (sum{by_(*by)} ({series} unless {series} offset {window}) > 0)"
+
+
 def gained(
     metric: Metric,
     *where: Match,

@@ -1,4 +1,4 @@
-"""The waits of the ASGI middleware, on asyncio's event loop or trio's, whichever the server runs."""
+"""How the ASGI middleware waits, on asyncio or trio, whichever the server runs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from keygauge.limits.waiter import Wait
 
 T = TypeVar("T")
 
-_COARSE_NS = 2 * MS  # an event loop's timer may be so late
+_COARSE_NS = 2 * MS  # an event loop's timer may fire this late
 
 
 def is_running() -> bool:
-    """Tell whether an event loop runs in this thread."""
+    """Return whether an event loop runs in this thread."""
     if _trio() is not None:
         return True
     try:
@@ -29,7 +29,7 @@ def is_running() -> bool:
 
 
 async def in_thread(do: Callable[[], object]) -> None:
-    """Do what may block without holding the event loop."""
+    """Run something that may block without blocking the event loop."""
     trio = _trio()
     if trio is None:
         await asyncio.to_thread(do)
@@ -38,7 +38,7 @@ async def in_thread(do: Callable[[], object]) -> None:
 
 
 async def soon(coming: Awaitable[T], timeout_s: float) -> T | None:
-    """Wait for what is about to come; None when it does not."""
+    """Wait shortly for something that is about to arrive; None if it does not."""
     trio = _trio()
     if trio is None:
         with suppress(TimeoutError):

@@ -1,18 +1,40 @@
-"""Servers that take the client's address from what a header says, before KeyGauge sees the request."""
+"""The client's address behind proxies, and servers that read it from a header before KeyGauge does."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
+
+from keygauge.networks import Network, is_within
 
 _log = logging.getLogger(__name__)
 
 _UVICORN_ENVIRON = ("FORWARDED_ALLOW_IPS", "UVICORN_FORWARDED_ALLOW_IPS")
 _UVICORN_WAY_OUT = "start uvicorn with --no-proxy-headers and name your proxies in KEYGAUGE_TRUSTED_PROXIES"
 _UNDERSCORES = "takes X_Forwarded_For for X-Forwarded-For: let your proxy drop header names with an underscore"
+
+
+def client_ip(peer: str | None, forwarded_for: str, trusted: Sequence[Network]) -> str | None:
+    """Return the last address that no trusted proxy has; `forwarded_for` is X-Forwarded-For, nearest proxy last.
+
+    Only a trusted proxy's word is taken, and only about who called it: what a client writes itself is never reached.
+    """
+    ip = peer
+    for named in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
+        if not is_within(ip, trusted):
+            break
+        ip = _bare(named)
+    return ip
+
+
+def _bare(named: str) -> str:
+    """Drop the port that some proxies append: 192.0.2.1:4711, [2001:db8::1]:4711."""
+    if named.startswith("["):
+        return named[1:].partition("]")[0]
+    return named.partition(":")[0] if named.count(":") == 1 else named
 
 
 def warn_of_uvicorn(receive: Callable[..., Any], trusted: Collection[str]) -> None:

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from keygauge.call import SCOPE_MARK, Call
-from keygauge.http.responder import name_of
+from keygauge.http.request import name_of
 
 _Serve = Callable[..., Awaitable[None]]
 
 
 def follow() -> None:
-    """Note them from now on, where Starlette is imported; again does no harm."""
+    """Note them from now on, if Starlette is imported; safe to repeat."""
     base = getattr(sys.modules.get("starlette.middleware.base"), "BaseHTTPMiddleware", None)
     if base is not None and not hasattr(base.__call__, "keygauge"):
         base.__call__ = _following(base.__call__)

@@ -1,4 +1,4 @@
-"""The path, where one is set, at which a caller asks what holds for its key: the host does not see it."""
+"""The optional path at which callers read their own key's status; the app does not see these requests."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from keygauge import key as key_format
-from keygauge.http.open_paths import OpenPaths
 from keygauge.http.problem import CORS, Answer, answer
+from keygauge.http.routing.open_paths import OpenPaths
 from keygauge.limits import refusal
 from keygauge.limits.credential import Conflict
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.sync.key_status import KeyStatus
 
 _METHODS = frozenset({"GET", "HEAD"})
@@ -21,7 +21,7 @@ _FIELDS_MAX = 10  # of a query
 
 
 class KeyStatusPath:
-    """Knows which requests ask for it, and answers them."""
+    """Recognizes requests for the key's status, and answers them."""
 
     def __init__(self, path: str, *, takes_imported: bool) -> None:
         self._paths = OpenPaths([path])
@@ -29,16 +29,16 @@ class KeyStatusPath:
 
     @classmethod
     def of(cls, settings: Settings) -> KeyStatusPath | None:
-        """Make it as the settings say; None: there is none."""
+        """Make it from the settings; None if there is no such path."""
         path = settings.key_status_path
         return None if path is None else cls(path, takes_imported=settings.imported_keys)
 
     def is_asked_scope(self, scope: Mapping[str, Any]) -> bool:
-        """Tell whether an ASGI request asks for a key's status."""
+        """Return whether an ASGI request asks for a key's status."""
         return scope["type"] == "http" and scope["method"] in _METHODS and self._paths.has_scope(scope)
 
     def is_asked_environ(self, environ: Mapping[str, Any]) -> bool:
-        """Tell whether a WSGI request asks for it."""
+        """Return whether a WSGI request asks for it."""
         return environ.get("REQUEST_METHOD") in _METHODS and self._paths.has_environ(environ)
 
     def answer(
@@ -72,7 +72,7 @@ class KeyStatusPath:
         try:
             fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=_FIELDS_MAX))
         except ValueError:  # more than these
-            fields = {"": ""}  # which the key service refuses
+            fields = {"": ""}  # the key service refuses those
         return json.dumps({"key": key_id, "digest": digest.hex(), "ip": ip, "query": fields}).encode()
 
 

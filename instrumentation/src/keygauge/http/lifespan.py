@@ -27,7 +27,7 @@ class Lifespan:
         self._has_answered = False
 
     async def run(self, app: App, scope: Scope) -> None:
-        """Live as long as the app; for an app that does not take part, as long as the server."""
+        """Run as long as the app; for an app without a lifespan, as long as the server."""
         try:
             await app(scope, self._pass_in, self._pass_out)
         except Exception as error:
@@ -59,7 +59,7 @@ class Lifespan:
 
 
 def _insists(receive: Receive) -> bool:
-    """Tell whether only apps with a lifespan are wanted, as by `uvicorn --lifespan on` and Starlette's TestClient."""
+    """Return whether only apps with a lifespan are wanted, as by `uvicorn --lifespan on` and Starlette's TestClient."""
     owner = getattr(receive, "__self__", None)
     is_test_client = type(owner).__module__ == "anyio.streams.stapled"  # no server receives by such a stream
     return is_test_client or getattr(getattr(owner, "config", None), "lifespan", None) == "on"

@@ -1,4 +1,4 @@
-"""What a call used: as its app stated it, as its answer told it, or as it is estimated."""
+"""What a call used: as stated by its app, read from its answer, or estimated."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Protocol
 from urllib.parse import unquote
 
 from keygauge.call import ANONYMOUS, INVALID, UNMATCHED, Call
-from keygauge.limits.estimate import BYTES_PER_TOKEN
-from keygauge.limits.model_names import in_address, in_path
+from keygauge.limits.reading.estimate import BYTES_PER_TOKEN
+from keygauge.limits.reading.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
+from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Others, Reading
 
 _REFUSED = 400
@@ -22,7 +23,7 @@ _NOTHING = Reading(None, None, None, "none", None)
 
 
 class Policy(Protocol):
-    """What a process knows of how to meter."""
+    """A process's settings for metering."""
 
     answers: operations.Answers
     asked: AskedModels
@@ -30,8 +31,8 @@ class Policy(Protocol):
     providers: ProviderRules
 
 
-class Exchange(Protocol):
-    """What passed of a call's request and answer, beside its body."""
+class Passed(Protocol):
+    """The metadata of a call's request and answer."""
 
     is_document: bool  # the answer, of JSON
     headers: Mapping[bytes, bytes] | Mapping[str, str]  # of the answer
@@ -47,11 +48,11 @@ class Exchange(Protocol):
         """The request's query."""
 
 
-def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, *, complete: bool) -> Others:
+def meter(call: Call, reader: Reader | None, passed: Passed, policy: Policy, *, complete: bool) -> Others:
     """Write into a call what it used; what the app stated itself wins. Return what other models used beside."""
-    path = exchange.path
+    path = passed.path
     if reader is None:
-        return _meter_any(call, None, _NOTHING, exchange, policy)
+        return _meter_any(call, None, _NOTHING, passed, policy)
     reading = reader.close(complete=complete)
     usage, model, shape, status, missing = reading
     if (
@@ -63,22 +64,22 @@ def meter(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy,
         or call.method in operations.READS
         or operations.is_free(path)
     ):
-        return _meter_any(call, reader, reading, exchange, policy)
+        return _meter_any(call, reader, reading, passed, policy)
     call.usage, call.usage_status, call.model = usage, status, model
     if reader.events or not reader.has_content:  # comments are none
         call.messages = reader.events
     if answer := reader.answer:
         policy.answers.note(answer, usage)
     if call.provider is None:
-        call.provider = policy.providers.find(call.route, path, call.providers) or shape
-    asked, name = policy.asked, _asked_model(call, exchange, path)
+        call.provider = policy.providers.find(call.route, path, call.providers, model) or shape
+    asked, name = policy.asked, _asked_model(call, passed, path)
     if model not in asked.answered and call.key not in _NO_KEY:
         asked.learn(name, model)
     call.requested_model = name
     return reader.others
 
 
-def _meter_any(call: Call, reader: Reader | None, reading: Reading, exchange: Exchange, policy: Policy) -> Others:
+def _meter_any(call: Call, reader: Reader | None, reading: Reading, passed: Passed, policy: Policy) -> Others:
     """Do so for any call: most have told all of one answer, and nothing was stated."""
     is_stated = call.usage is not None
     usage, model, shape, status, missing = reading
@@ -90,7 +91,7 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, exchange: Ex
         if not is_stated:
             call.usage, call.usage_status = usage, status
     if call.status < _REFUSED:
-        missing = _complete(call, reader, exchange, policy, missing, is_stated=is_stated)
+        missing = _complete(call, reader, passed, policy, missing, is_stated=is_stated)
     if not is_stated and (call.model is not None or missing != "no_usage"):
         call.missing = missing
     if (
@@ -101,39 +102,40 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, exchange: Ex
     ):
         policy.answers.note(reader.answer, call.usage)
     if call.provider is None:
-        is_known = call.model is not None or call.usage is not None
-        call.provider = (
-            policy.providers.find(call.route, exchange.path, call.providers) if is_known else None
-        ) or shape
-    _name_requested(call, exchange, policy.asked)
+        model = call.model
+        is_known = model is not None or call.usage is not None
+        told = policy.providers.find(call.route, passed.path, call.providers, model) if is_known else None
+        call.provider = told or settle(shape, model)
+    _name_requested(call, passed, policy.asked)
     return () if is_stated or call.is_free or reader is None else reader.others
 
 
 def _complete(
-    call: Call, reader: Reader | None, exchange: Exchange, policy: Policy, missing: Missing | None, *, is_stated: bool
+    call: Call, reader: Reader | None, passed: Passed, policy: Policy, missing: Missing | None, *, is_stated: bool
 ) -> Missing | None:
-    """Find what the body of an answer that went well did not tell; return what is missing then."""
-    if call.usage is None and (told := header_counts.read(exchange.headers)):
+    """Complete the usage of a successful answer from elsewhere; return what is still missing."""
+    if call.usage is None and (told := header_counts.read(passed.headers)):
         call.usage, call.usage_status, missing = told, "reported", None
     if not is_stated and (
-        not _shows_new(call, reader, exchange, policy)
+        not _shows_new(call, reader, passed, policy)
         if operations.reads(call.method, call.request_bytes)
-        else operations.is_free(exchange.path, _template(call))
+        else operations.is_free(passed.path, _template(call))
+        and (call.usage is None or not operations.tells_nothing(passed.path))
     ):
         missing = missing if call.usage is None else None
         call.usage, call.usage_status, call.is_free = None, "none", True
         return missing
     if call.model is None:
-        call.model = _named_model(call, exchange)
+        call.model = _named_model(call, passed)
         call.is_model_assumed = call.model is not None
     is_whole = is_stated or (call.usage is not None and missing is None)
     if not is_whole and (reader is None or reader.has_content or not reader.failed):
-        _estimate(call, exchange, policy, missing)
+        _estimate(call, passed, policy, missing)
     return missing
 
 
-def _shows_new(call: Call, reader: Reader | None, exchange: Exchange, policy: Policy) -> bool:
-    """Tell whether a call that reads an answer is to be charged with what it shows."""
+def _shows_new(call: Call, reader: Reader | None, passed: Passed, policy: Policy) -> bool:
+    """Return whether a call that reads an answer is to be charged with what it shows."""
     if call.usage is None:
         return call.stream is not None
     name = reader.answer if reader is not None else None
@@ -141,7 +143,7 @@ def _shows_new(call: Call, reader: Reader | None, exchange: Exchange, policy: Po
     if rest is not None:
         call.usage = rest
         return rest != UNTOLD
-    if operations.is_shown(exchange.path, _template(call)):
+    if operations.is_shown(passed.path, _template(call)):
         return False
     if name is not None:
         policy.answers.note(name, call.usage)
@@ -152,7 +154,7 @@ def _template(call: Call) -> str | None:
     return None if call.route == UNMATCHED else call.route
 
 
-def _name_requested(call: Call, exchange: Exchange, asked: AskedModels) -> None:
+def _name_requested(call: Call, passed: Passed, asked: AskedModels) -> None:
     """Name the model that was asked for, and count a call that failed for the one that would have answered.
 
     So failures are not hidden where one looks at a model. What the app tried is believed; what it may never have seen
@@ -161,37 +163,37 @@ def _name_requested(call: Call, exchange: Exchange, asked: AskedModels) -> None:
     is_good = 0 < call.status < _REFUSED
     if call.model is None and (is_good or call.key in _NO_KEY):
         return
-    name = _asked_model(call, exchange, exchange.path)
+    name = _asked_model(call, passed, passed.path)
     if call.model is None and name is not None:
         is_tried = call.outcome == "admitted" and (call.status == 0 or call.status >= _FAILED)
         call.model = asked.find(name) or (name if is_tried else None)
         call.is_model_assumed = True
     elif is_good and call.model is not None and call.key not in _NO_KEY and asked.is_new(call.model):
         asked.learn(name, call.model)
-    if call.model is not None or operations.names_a_model(exchange.path):
+    if call.model is not None or operations.names_a_model(passed.path):
         call.requested_model = name
 
 
-def _named_model(call: Call, exchange: Exchange) -> str | None:
-    """Find the model of an answer that names none."""
-    if call.usage is None and not operations.names_a_model(exchange.path):
+def _named_model(call: Call, passed: Passed) -> str | None:
+    """Find the model for an answer that names none."""
+    if call.usage is None and not operations.names_a_model(passed.path):
         return None
-    return _asked_model(call, exchange, exchange.path)
+    return _asked_model(call, passed, passed.path)
 
 
-def _asked_model(call: Call, exchange: Exchange, path: str) -> str | None:
-    """Find the model that a request names, as far as it was read."""
+def _asked_model(call: Call, passed: Passed, path: str) -> str | None:
+    """Find the model in the part of a request that was read."""
     if call.estimate is not None and call.estimate.model:
         return str(call.estimate.model)
-    sent = exchange.sent_first
-    if sent and (in_body := request_model.find(sent, exchange.sent_last)):
+    sent = passed.sent_first
+    if sent and (in_body := request_model.find(sent, passed.sent_last)):
         return in_body
-    query = exchange.query
+    query = passed.query
     named = in_address(path, query) if query else in_path(path)
     return unquote(named[0]) if named else None
 
 
-def _estimate(call: Call, exchange: Exchange, policy: Policy, missing: Missing | None) -> None:
+def _estimate(call: Call, passed: Passed, policy: Policy, missing: Missing | None) -> None:
     """Estimate what an answer did not tell: an event of a stream is about a token, so are four bytes."""
     usage = call.usage
     is_cut = missing == "cut" and call.stream == "sse" and "streams" in policy.estimates
@@ -200,10 +202,10 @@ def _estimate(call: Call, exchange: Exchange, policy: Policy, missing: Missing |
             call.usage, call.usage_status = usage._replace(output_tokens=call.messages), "estimated"
         return
     if call.stream == "sse" and "streams" in policy.estimates:
-        if call.model is None and not operations.names_a_model(exchange.path):
+        if call.model is None and not operations.names_a_model(passed.path):
             return
         made = call.messages
-    elif "documents" in policy.estimates and exchange.is_document and call.model is not None and missing == "no_usage":
+    elif "documents" in policy.estimates and passed.is_document and call.model is not None and missing == "no_usage":
         made = -(-call.response_bytes // BYTES_PER_TOKEN)
     else:
         return

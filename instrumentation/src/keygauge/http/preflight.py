@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from keygauge.http import router
-from keygauge.http.layers import Layer
+from keygauge.http.routing import router
+from keygauge.http.routing.layers import Layer
 
 _says_cors = re.compile(r"(?<![A-Za-z])cors(?![a-z])|Cors(?![a-z])|(?<![A-Z])CORS(?![a-z])").search  # no Corsair
-_ASKS = frozenset({b"origin", b"access-control-request-method"})
 
 
-def is_preflight(method: str, headers: Collection[tuple[bytes, bytes]]) -> bool:
-    """Tell whether a request is such a question; one that declares a body is none."""
-    if method != "OPTIONS":
-        return False
-    told = dict(headers)
-    return told.keys() >= _ASKS and b"transfer-encoding" not in told and told.get(b"content-length", b"0") == b"0"
-
-
-def is_preflight_environ(environ: Mapping[str, Any]) -> bool:
-    """Tell the same of a WSGI request."""
+def is_preflight(method: str, header: Callable[[str], str]) -> bool:
+    """Return whether a request with these fields is such a question; one that declares a body is none."""
     return (
-        environ.get("REQUEST_METHOD") == "OPTIONS"
-        and "HTTP_ORIGIN" in environ
-        and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
-        and "HTTP_TRANSFER_ENCODING" not in environ
-        and environ.get("CONTENT_LENGTH") in {None, "", "0"}
+        method == "OPTIONS"
+        and bool(header("origin") and header("access-control-request-method"))
+        and not header("transfer-encoding")
+        and header("content-length") in {"", "0"}
     )
 
 
 def is_answered(layers: Iterable[Layer]) -> bool:
-    """Tell whether one of the layers that a request passes answers preflights, so that none reaches a handler."""
+    """Return whether one of the layers that a request passes answers preflights, so that none reaches a handler."""
     return any(_answers(layer) for layer in layers)
 
 
@@ -62,7 +52,7 @@ def _is_cors(layer: Any) -> bool:
 
 
 def _django_answers(path: str) -> bool:
-    """Tell whether django-cors-headers is installed, and for this path."""
+    """Return whether django-cors-headers is installed, and for this path."""
     settings = sys.modules["django.conf"].settings
     if not any(name.startswith("corsheaders.") for name in settings.MIDDLEWARE):
         return False

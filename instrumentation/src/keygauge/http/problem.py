@@ -34,28 +34,33 @@ _KINDS = {
     "ip_not_allowed": (
         403,
         "Address not allowed",
-        "This key may not be used from your address: its owner can change that.",
+        "This key can't be used from your address. Its owner can change that.",
     ),
     "endpoint_not_allowed": (
         403,
         "Endpoint not allowed",
-        "This key may not call this endpoint: its owner can change that.",
+        "This key can't call this endpoint. Its owner can change that.",
     ),
     "model_not_allowed": (
         403,
         "Model not allowed",
-        "This key may not use this model, or the call does not say which: its owner can change that.",
+        "This key can't use this model, or the request names none. Its owner can change that.",
+    ),
+    "tool_not_allowed": (
+        403,
+        "Tool not allowed",
+        "This key can't call this tool. Its owner can change that.",
     ),
     "request_unreadable": (
         400,
         "Request not readable",
-        "This key has limits by model, tokens or cost: send a JSON object or a form, not compressed and up to 1 MiB.",
+        "This key has limits by model, tool, tokens or cost: send a JSON object or a form, uncompressed, up to 1 MiB.",
     ),
-    "rate_limited": (429, "Rate limit reached", "Wait as long as Retry-After says, then send the request again."),
+    "rate_limited": (429, "Rate limit reached", "Wait for the time in Retry-After, then try again."),
     "concurrency_limited": (
         429,
         "Too many requests at once",
-        "Wait until one of your requests has ended, then try again.",
+        "Wait until one of your requests has finished, then try again.",
     ),
     "quota_exhausted": (429, "Quota used up", "Wait until the quota resets."),
     "budget_exhausted": (
@@ -66,34 +71,37 @@ _KINDS = {
     "price_unknown": (
         403,
         "Model without a price",
-        "Your budget admits only models whose price is known: name one of those, or ask for a price to be set.",
+        "Your budget only allows models with a known price: use one of those, or ask for a price to be set.",
     ),
     "request_exceeds_limit": (
         400,
         "Request larger than the limit",
-        "Not even the whole limit would do: ask for less output or send less input. It makes no sense to retry.",
+        "This request exceeds the entire limit; retrying won't help. Ask for less output or send less input.",
     ),
     "bad_output_cap": (
         400,
         "Output cap not understood",
-        "Give max_tokens (and n, if any) as whole numbers above 0 and within what models can write.",
+        "Set max_tokens (and n, if used) to integers above 0 that a model can produce.",
     ),
     "too_many_unknown_keys": (
         429,
         "Too many unknown API keys",
-        "Too many keys that do not exist came from your address: check yours, and send the request again in a moment.",
+        "Your address sent too many keys that don't exist. Check your key and try again in a moment.",
     ),
-    "key_service_unavailable": (503, "API keys cannot be checked now", "Send the request again in a moment."),
+    "key_service_unavailable": (503, "API keys can't be checked right now", "Try again in a moment."),
 }
 # whose a limit is -> what it counts, and what helps
 _WHOSE = {
     "account": "counts all keys of your account together. A larger plan allows more.",
-    "plan": "counts this key alone, as your plan says. A larger plan allows more.",
-    "key": "is this key's own: the account's owner can change it in the portal.",
+    "plan": "counts this key alone, as set by your plan. A larger plan allows more.",
+    "key": "is this key's own. The account's owner can change it in the portal.",
+    "tag": "counts this end user alone, as named by the request. Calls for others are not affected.",
+    "untagged": "counts each end user alone, and all calls that name none together. Name the end user.",
 }
 _CHALLENGE = (b"www-authenticate", b'Bearer realm="api"')
 _INVALID_CHALLENGE = (b"www-authenticate", b'Bearer realm="api", error="invalid_token"')
 CORS = ((b"access-control-allow-origin", b"*"), (b"access-control-expose-headers", b"*"))
+_LIMITED = 429
 _LONGEST_RETRY_S = 60  # SDKs sleep this long at most: a longer wait is not for a retry
 
 
@@ -103,6 +111,8 @@ def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False) -
     A page of another origin may read it: it tells nothing but what became of the key that the page itself sent.
     """
     status, title, detail = _KINDS[refusal.code]
+    if status == _LIMITED and refusal.retry_after_s is None:
+        detail = "This limit does not reset."
     if refusal.whose is not None:
         detail = f'{detail} The limit "{refusal.limit}" {_WHOSE[refusal.whose]}'
     problem: dict[str, object] = {
@@ -126,8 +136,8 @@ def answer(refusal: Refusal, fields: Fields, *, is_cross_origin: bool = False) -
         seconds = max(1, math.ceil(refusal.retry_after_s))
         problem["retry_after_s"] = seconds
         headers.append((b"retry-after", b"%d" % seconds))
-        if seconds > _LONGEST_RETRY_S:
-            headers.append((b"x-should-retry", b"false"))
+    if status == _LIMITED and (refusal.retry_after_s is None or refusal.retry_after_s > _LONGEST_RETRY_S):
+        headers.append((b"x-should-retry", b"false"))
     body = json.dumps(problem).encode()
     headers.append((b"content-length", b"%d" % len(body)))
     return Answer(status, headers, body)

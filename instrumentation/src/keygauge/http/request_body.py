@@ -1,14 +1,16 @@
-"""The beginning of a request's body, read before the app gets it, and then given to the app unchanged."""
+"""A request's body: read ahead as far as needed, and then given to the app unchanged and counted."""
 
 from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
-from keygauge.limits.estimate import Estimate, estimate
-from keygauge.limits.request_fields import BODY_BYTES_MAX
+from msgspec import Struct
+
+from keygauge.http.request import Request
+from keygauge.limits.reading.request_fields import BODY_BYTES_MAX
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -27,36 +29,9 @@ class RequestBody:
         """Return the next message, those read ahead first."""
         return self._read.popleft() if self._read else await self._receive()
 
-    async def estimate(self, headers: Iterable[tuple[bytes, bytes]], *, waits: bool, **address: Any) -> Estimate:
-        """Read up to a bound and estimate what the call will use.
-
-        A body that is declared longer is left to the app, and so is one whose client waits to be asked for it, unless
-        the decision `waits` for it.
-
-        Raises:
-            EstimateError: a declared cap makes no sense.
-        """
-        told: dict[bytes, str] = {}
-        for name, value in headers:  # of several, apps take the first, the last or all
-            told[name] = f"{told[name]}, {value.decode('latin-1')}" if name in told else value.decode("latin-1")
-        declared = told.get(b"content-length", "")
-        size = int(declared) if declared.isdecimal() else 0
-        parts: list[bytes] = []
-        if size <= BODY_BYTES_MAX and (waits or not _is_expected(told.get(b"expect", ""))):
-            size = await self._read_ahead(parts, declared=size)
-        elif size == 0:
-            size = BODY_BYTES_MAX + 1
-        return estimate(
-            b"".join(parts),
-            length=size,
-            content_type=told.get(b"content-type", ""),
-            content_encoding=told.get(b"content-encoding", ""),
-            **address,
-        )
-
-    async def _read_ahead(self, parts: list[bytes], *, declared: int) -> int:
-        """Read up to the bound; return the size that the body has, or is to be taken for where it goes on."""
-        size, more = 0, True
+    async def read_ahead(self, declared: int) -> tuple[bytes, int]:
+        """Read up to the bound; return that, and the size that the body has or is to be taken for where it goes on."""
+        parts, size, more = list[bytes](), 0, True
         while more and size <= BODY_BYTES_MAX:
             message = await self._receive()
             self._read.append(message)
@@ -64,7 +39,7 @@ class RequestBody:
             parts.append(part)
             size += len(part)
             more = message["type"] == "http.request" and message.get("more_body", False)
-        return max(size, declared, BODY_BYTES_MAX + 1) if more else size
+        return b"".join(parts), max(size, declared, BODY_BYTES_MAX + 1) if more else size
 
 
 class Empty:
@@ -86,32 +61,56 @@ class Empty:
         return message
 
 
-def estimate_input(environ: MutableMapping[str, Any], *, waits: bool = True, **address: Any) -> Estimate:
-    """Estimate what a WSGI call will use; what is read of its body is put back. `waits` as of `RequestBody.estimate`.
+class CountedInput(Struct, eq=False):
+    """The request's body: what the app reads of it is counted, and no byte more is read."""
 
-    Raises:
-        EstimateError: a declared cap makes no sense.
-    """
-    body, length = b"", _length(environ)
-    if length <= BODY_BYTES_MAX and (waits or not _is_expected(environ.get("HTTP_EXPECT", ""))):
-        body, length = _read_input(environ, length)
-    elif length == 0:
-        length = BODY_BYTES_MAX + 1
-    return estimate(
-        body,
-        length=length,
-        content_type=environ.get("CONTENT_TYPE") or "",
-        content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
-        **address,
-    )
+    _stream: Any
+    _request: Request
+    _left_bytes: int | None = None  # of its declared length, to be read yet
+
+    def read(self, *size: int) -> bytes:
+        """Read as the server's stream does."""
+        return self._pass(self._stream.read, *size)
+
+    def readline(self, *size: int) -> bytes:
+        """Read a line as the server's stream does."""
+        return self._pass(self._stream.readline, *size)
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        """Read lines as the server's stream does."""
+        return [self._count(line) for line in self._stream.readlines(*hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._count, self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._stream, name)
+        return self._readinto if name == "readinto" else found  # not required of a server, so apps look for it
+
+    def _readinto(self, buffer: Any) -> int | None:
+        size = self._stream.readinto(buffer)
+        if size:  # None where there is nothing yet
+            self._request.note_sent(bytes(memoryview(buffer)[:size]))
+        return size  # type: ignore[no-any-return]  # a server's stream has no type
+
+    def _pass(self, read: Callable[..., bytes], *size: int) -> bytes:
+        try:
+            data = read(*size)
+        except OSError:  # how servers say that the client left
+            self._request.note_left()
+            raise
+        return self._count(data, ends=not data and size[:1] != (0,))
+
+    def _count(self, data: bytes, *, ends: bool = False) -> bytes:
+        if self._left_bytes is not None:
+            self._left_bytes -= len(data)
+            if ends and self._left_bytes > 0:  # or by nothing more, before the length that it declared
+                self._request.note_left()
+        self._request.note_sent(data)
+        return data
 
 
-def _length(environ: MutableMapping[str, Any]) -> int:
-    text = environ.get("CONTENT_LENGTH") or ""
-    return int(text) if text.isascii() and text.isdigit() else 0
-
-
-def _read_input(environ: MutableMapping[str, Any], length: int) -> tuple[bytes, int]:
+def read_input(environ: MutableMapping[str, Any], length: int) -> tuple[bytes, int]:
     """Read a body that is short enough, and put it back: what was read, and the length to count with.
 
     Where a stream ends by itself the app may read all of it, whatever length is declared; where it does not, an app
@@ -137,13 +136,8 @@ def read_buffered(environ: MutableMapping[str, Any]) -> bytes:
 
 
 def _is_buffered(stream: Any) -> bool:
-    """Tell whether a server has read the whole body before."""
+    """Return whether a server has read the whole body before."""
     return isinstance(getattr(stream, "_stream", stream), io.BytesIO)
-
-
-def _is_expected(text: str) -> bool:
-    """Tell whether a client waits to be told to send its body (RFC 9110, 10.1.1)."""
-    return text.strip().lower() == "100-continue"
 
 
 class _Replay(io.RawIOBase):

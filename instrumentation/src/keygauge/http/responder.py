@@ -1,31 +1,28 @@
-"""What ASGI and WSGI exchanges have alike: read the answer's usage, settle the call once, whatever happens."""
+"""The answer of one call as it passes, without I/O: its start, its body and the usage in it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import copy
 from types import MappingProxyType
-from typing import Any, ParamSpec, Protocol
+from typing import Any, ClassVar, ParamSpec, Protocol
 
 from msgspec import Struct
 
-from keygauge.call import UNMATCHED, Call
+from keygauge.call import Call
 from keygauge.clock import now_ns
-from keygauge.http.layers import Walk
-from keygauge.http.metering import meter
 from keygauge.limits.authorizer import Authorizer
+from keygauge.telemetry import tracing
 from keygauge.telemetry.aggregator import Aggregator
+from keygauge.telemetry.tracing import current as current_context
 from keygauge.usage import Reader, Usage, kind_of, operations
 from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.providers.names import provider_of
-from keygauge.usage.reading import Others
 from keygauge.usage.sse import read_events
 
 LEFT = 499  # the status of a call whose client left before the answer began
-_REFUSED = 400
-_FAILED = 500
 LAST_EVENTS = (
     b"data: [DONE]\n\n",
     b"data: [DONE]\r\n\r\n",
@@ -33,24 +30,18 @@ LAST_EVENTS = (
     b'"message_stop" }\n\n',
 )  # OpenAI, Anthropic
 _BODILESS = frozenset({204, 304})
-_SENT_BYTES = 2048
-_NO_HEADERS: Mapping[bytes, bytes] = MappingProxyType({})  # a dict would be made for each
+_NO_HEADERS: Mapping[Any, Any] = MappingProxyType({})  # a dict would be made for each
 _LAST_BYTES = max(map(len, LAST_EVENTS))
+_AS_TEXT = ("content-type", "content-encoding", "content-length")
+_AS_BYTES = (b"content-type", b"content-encoding", b"content-length")
 MOST_PASSED = 32  # chunks of a stream that are read together; what is held of each is bounded
 PASSED_BYTES = 1024
 
 P = ParamSpec("P")
 
 
-def name_of(error: BaseException) -> str:
-    """Name what was raised: in a task group, the one exception in it."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return type(error).__qualname__
-
-
 class Recorder(Protocol):
-    """What a process keeps of its calls, as far as a responder needs it: `runtime` in production."""
+    """What a process keeps of its calls, as far as a request needs it: `runtime` in production."""
 
     aggregator: Aggregator
     authorizer: Authorizer | None
@@ -63,25 +54,23 @@ class Recorder(Protocol):
         """Count an ended call and write its event; called once per request."""
 
     def attempt(self, step: str, do: Callable[P, object], *args: P.args, **options: P.kwargs) -> None:
-        """Do one step of ours; one that fails is counted, and neither the host nor the next step notices."""
+        """Run one of our own steps; a failure is counted and affects neither the app nor later steps."""
 
     def fault(self, reason: str) -> None:
         """Count and log a failure of our own, from an except block."""
 
 
 class Responder(Struct, kw_only=True, eq=False):
-    """The end of one call, and its answer's body on the way there."""
+    """What was seen of the answer so far; where it ends the call, it says so."""
+
+    is_text: ClassVar[bool] = False  # header fields are str, as WSGI has them, not bytes
 
     call: Call
     runtime: Recorder
-    headers: Mapping[bytes, bytes] | Mapping[str, str] = _NO_HEADERS  # of the answer
+    headers: Mapping[Any, Any] = _NO_HEADERS  # of the answer
     is_document: bool = False  # the answer, of JSON
-    sent_first: bytes = b""  # the request's beginning, and its last chunk
-    sent_last: bytes = b""
     _has_no_body: bool = False  # HEAD, or a status without one: what the app gives is not sent
-    _is_answered: bool = False  # a held call, in full
-    _length: bytes | str | None = None  # of the answer's body, as it is declared
-    _params: dict[str, Any] | None = None  # of the path, as far as it was followed
+    _length: int | None = None  # of the answer's body, as it is declared
     _is_gone: bool = False  # the client, before the answer's end
     _is_over: bool = False  # the event has passed that clients read no further than
     _rest: Reader | None = None  # of what follows that event
@@ -90,109 +79,55 @@ class Responder(Struct, kw_only=True, eq=False):
     _settled: bool = False
     _spent: Any = None  # what the call had reserved, once that is settled
 
-    def end(self, *, complete: bool, error: BaseException | None = None, last: bool = False) -> None:
-        """Settle the call; the first time counts, so that background work after the answer does not.
+    def end(self, *, complete: bool) -> None:
+        """End the call."""
+        raise NotImplementedError
 
-        A held one waits for the `last` time, when the app is done with it; its duration does not.
-        """
-        if self._settled:
-            self._end_rest(complete=complete)
-            return
+    def begin(self, status: int | str, fields: list[Any]) -> list[Any]:
+        """Read the answer's start, the last one before its body; return its header fields, with those of the limits."""
+        if self._settled:  # a call never changes after its event is written
+            return fields
         call = self.call
-        if call.is_held and error is None and not last:
-            self._note_answer(complete=complete)
-            return
-        if self._is_answered:
-            complete, error = True, None
-        elif self._is_over and not isinstance(error, Exception):
-            complete = True
-        self._settled = True
-        call.is_held = False
-        call.ended_ns = call.ended_ns or now_ns()
-        runtime = self.runtime
-        if call.stream:
-            runtime.attempt("stream", runtime.aggregator.stream_closed, call.stream)
         try:
-            if call.route == UNMATCHED:  # else it is known from before the call, or the app has said it
-                call.route = self.find_route() or UNMATCHED
-        except Exception:  # noqa: BLE001 - ours, never the host's
-            runtime.fault("route")
-        others = self._conclude(complete=complete)
-        if error is not None or not complete or not 0 < call.status < _FAILED:
-            runtime.attempt("error", self._name_error, error, complete=complete)
-        self._spent = call.reservation
-        runtime.settle(call)
-        for model, usage in others:
-            runtime.attempt("others", self._settle_other, model, usage)
+            call.status = LEFT if self._is_gone else status if type(status) is int else int(status)
+            if call.context is None and current_context():  # an inner instrumentation has started it by now
+                tracing.find_inside(call)
+            told: dict[Any, Any] = {} if self.is_text else dict(fields)
+            kind, encoding, length = _AS_TEXT if self.is_text else _AS_BYTES
+            if kind not in told:  # names are in lower case in ASGI, as given in Django and WSGI
+                told = {name.lower(): value for name, value in fields}
+            self.headers = told
+            self._expect(told.get(kind), told.get(encoding), told.get(length))
+            policy = call.policy
+            if policy is not None:
+                template = policy.as_text if self.is_text else policy.as_bytes
+                return [*fields, *policy.fields(template, now_ns(), told)]
+        except Exception:  # noqa: BLE001 - our failure, which must not reach the app
+            self.runtime.fault("start")
+        return fields
 
-    def _name_error(self, error: BaseException | None, *, complete: bool) -> None:
-        """Say who ended the call where not as its answer said, from what was seen.
-
-        A client that left first is the reason for all that follows. An app that raises, or is done without a whole
-        answer, has failed, whatever it sent. Anything else that breaks off is the server's doing.
-        """
-        call = self.call
-        if self._is_gone and not complete:
-            call.error = "client_disconnected"
-            call.status = call.status or LEFT
-        elif error is not None and not isinstance(error, Exception):
-            is_server = isinstance(error, SystemExit | KeyboardInterrupt)  # else its task was cancelled: a client left
-            call.status = call.status or (_FAILED if is_server else LEFT)
-            call.error = name_of(error)
-        elif error is not None or not complete or call.status == 0:
-            raised = call.raised if error is None else name_of(error)
-            call.status = call.status or _FAILED
-            self._break(raised or "incomplete_response")
-            call.error = raised or call.error or "incomplete_response"
-        elif call.error is None:
-            call.error = str(call.status)
-
-    def _break(self, error: str) -> None:
-        """Count as failed a call whose answer had begun well; what it used is charged all the same."""
-        call = self.call
-        if call.status < _REFUSED:
-            call.status, call.error, call.is_broken = _FAILED, error, True
-
-    def _is_whole(self) -> bool:
-        """Tell whether a body that the app has ended is one: the client is there, and has the length it was told."""
-        if self._is_gone or self.call.raised is not None:
-            return False
-        length = self._length
-        if length is None or self._has_no_body:
-            return True
-        try:
-            return self.call.response_bytes >= int(length)
-        except ValueError:  # none of ours to judge
-            return True
-
-    def _note_answer(self, *, complete: bool) -> None:
-        """Note that a held call's answer is over."""
-        if not self._is_answered:
-            self._is_answered = complete
-            self.call.ended_ns = self.call.ended_ns or now_ns()
-
-    def _expect(self, content_type: bytes | str | None, encoding: bytes | str | None) -> None:
+    def _expect(
+        self, content_type: bytes | str | None, encoding: bytes | str | None, length: bytes | str | None
+    ) -> None:
         """Choose the reader for the body that is to come; the last start counts, as none before it went out."""
         call = self.call
         self._has_no_body = call.method == "HEAD" or call.status in _BODILESS
+        try:
+            self._length = None if length is None else int(length)
+        except ValueError:  # not ours to judge
+            self._length = None
         kind = kind_of(content_type)
         make, self.is_document, is_stream = kind
         self._reader = kind.reader(encoding) if encoding else make and make()
         if is_stream:
             if call.stream is None:
-                call.stream = "sse"
                 self.runtime.aggregator.stream_opened("sse")
+                call.stream = "sse"
         elif call.stream is not None:
             self.runtime.aggregator.stream_closed(call.stream)
             call.stream = None
 
-    def _note_sent(self, chunk: bytes) -> None:
-        """Hold on to the request's beginning and its last chunk: they may have to name the model."""
-        self.sent_last = chunk
-        if len(self.sent_first) < _SENT_BYTES:
-            self.sent_first += chunk  # no copy of the usual one chunk
-
-    def _read(self, body: bytes) -> None:
+    def read(self, body: bytes) -> None:
         """Take a chunk of the answer's body as it passes.
 
         On a stream of tokens the event that clients read no further than settles the call, whatever the app does then,
@@ -201,24 +136,29 @@ class Responder(Struct, kw_only=True, eq=False):
         call = self.call
         if self._passed is not None:
             self._catch_up()
-        if self._settled or self._is_gone or self._has_no_body:  # told already, or not sent
-            if self.call.method == "HEAD" and self._reader is not None and not self._settled:
-                self.runtime.attempt("read", self._reader.feed, body)  # made all the same
-            elif self._is_over and self._settled:
-                self._rest = self._rest or read_events()
-                self.runtime.attempt("read", self._rest.feed, body)
+        if self._settled or self._is_gone or self._has_no_body:  # already read, or not sent
+            self._read_unsent(body)
             return
         call.response_bytes += len(body)
         reader = self._reader
         if reader is not None:
             try:
                 reader.feed(body)
-            except Exception:  # noqa: BLE001 - ours, never the host's
+            except Exception:  # noqa: BLE001 - our failure, which must not reach the app
                 self.runtime.fault("read")
         if not call.first_byte_ns and (not call.stream or reader is None or reader.has_content):
             call.first_byte_ns = now_ns()
         if call.stream:
             self._read_event(body)
+
+    def _read_unsent(self, body: bytes) -> None:
+        """Read what is made for HEAD all the same, and what follows the end of a stream of tokens."""
+        if not self._settled:
+            if self.call.method == "HEAD" and self._reader is not None:
+                self.runtime.attempt("read", self._reader.feed, body)
+        elif self._is_over:
+            self._rest = self._rest or read_events()
+            self.runtime.attempt("read", self._rest.feed, body)
 
     def _read_event(self, body: bytes) -> None:
         """Take what passes of a stream of tokens: see whether it is over, else the next chunks may be read together."""
@@ -257,27 +197,16 @@ class Responder(Struct, kw_only=True, eq=False):
             self.call.response_bytes += len(body)
             self.runtime.attempt("read", self._reader.feed, body)
 
-    def _conclude(self, *, complete: bool) -> Others:
-        """Write what the call used; return what other models used beside."""
-        try:
-            if self._passed is not None:
-                self._catch_up()
-            reader, self._reader = self._reader, None
-            others = meter(self.call, reader, self, self.runtime, complete=complete)
-            if reader is not None and reader.failed:
-                self._fail()
-        except Exception:  # noqa: BLE001 - ours, never the host's
-            self.runtime.fault("usage")
-            return ()
-        return others
+    def count_file(self, size: int) -> None:
+        """Count what the server sends by itself of a file."""
+        if not self._has_no_body and not self._settled:
+            self.call.response_bytes += size
 
-    def _fail(self) -> None:
-        """Count a call as failed whose answer says so, where that is known to be said of the call."""
-        call = self.call
-        if call.stream:
-            self._break("stream_error")
-        elif call.method not in operations.READS and operations.names_a_model(self.path) and call.status < _REFUSED:
-            call.status, call.error, call.is_broken = _FAILED, "error_in_answer", call.usage is not None
+    def end_body(self) -> None:
+        """End with the body that the app has ended: a whole one has the length it was told, and the client is there."""
+        length = self._length
+        is_long_enough = length is None or self._has_no_body or self.call.response_bytes >= length
+        self.end(complete=is_long_enough and not self._is_gone and self.call.raised is None)
 
     def _end_rest(self, *, complete: bool) -> None:
         reader, self._rest = self._rest, None
@@ -285,7 +214,7 @@ class Responder(Struct, kw_only=True, eq=False):
             self.runtime.attempt("rest", self._settle_rest, reader, reader.answer, complete=complete)
 
     def _settle_rest(self, reader: Reader, answer: str, *, complete: bool) -> None:
-        """Count another answer that followed in the same stream as a call of its own: the first is in the ledger."""
+        """Count another answer in the same stream as a separate call: the first is already in the ledger."""
         usage, model, provider, status, missing = reader.close(complete=complete)
         usage = usage and (self.runtime.answers.rest(answer, usage) or usage)
         if usage is None or usage == UNTOLD:  # the first once more
@@ -296,8 +225,8 @@ class Responder(Struct, kw_only=True, eq=False):
         another.ended_ns = now_ns()
         self.runtime.settle(another)
 
-    def _settle_other(self, model: str, usage: Usage) -> None:
-        """Count what another model used for the answer, by its own price, as a call of its own."""
+    def settle_other(self, model: str, usage: Usage) -> None:
+        """Count another model's part in the answer as a separate call, at its own price."""
         another = self._another(usage, model)
         another.provider = provider_of(model) or another.provider
         self.runtime.settle(another)
@@ -313,35 +242,3 @@ class Responder(Struct, kw_only=True, eq=False):
         another.started_ns = another.ended_ns
         another.reservation = self._spent and self._spent.again()
         return another
-
-    @property
-    def may_name_model(self) -> bool:
-        """Tell whether the body of a call that is refused by a limit, which nobody has read, may name its model."""
-        call = self.call
-        return call.limit is not None and call.estimate is None and operations.names_a_model(self.path)
-
-    def read_route(self) -> None:
-        """Find the route beforehand: what is decided by it is what is counted under it."""
-        self.call.path = self.path
-        walk = self.follow()
-        self._params = walk.params
-        self.call.template = walk.template
-        self.call.route = walk.template or UNMATCHED
-
-    @property
-    def path(self) -> str:
-        """The request's path, as it came."""
-        raise NotImplementedError
-
-    @property
-    def query(self) -> str:
-        """The request's query."""
-        raise NotImplementedError
-
-    def follow(self) -> Walk:
-        """Follow the request through the host, as it will pass it on."""
-        raise NotImplementedError
-
-    def find_route(self) -> str | None:
-        """Return the route that the host has for the request; None where that cannot be told."""
-        raise NotImplementedError

@@ -10,7 +10,7 @@ from keygauge.call import Outcome
 from keygauge.clock import SECOND, now_ns
 from keygauge.limits.key_cache import Key, KeyCache
 from keygauge.limits.lease import Lease
-from keygauge.limits.lease_pool import LeasePool
+from keygauge.limits.lease_pool import NEVER, LeasePool
 from keygauge.limits.limit import MEASURED
 from keygauge.limits.refusal import DELETED, DISABLED, EXPIRED, REPLACED, SUSPENDED, UNAVAILABLE, Refusal
 from keygauge.limits.waiter import Wait, Waiter
@@ -137,8 +137,8 @@ class Admission:
             for waiter in self._waiting:
                 waiter.wake()
 
-    def settle(self, reservation: Reservation, used: Mapping[str, int | None]) -> None:
-        """End a call's reservation: what it `used` by unit; where that is not known, all that was reserved."""
+    def settle(self, reservation: Reservation, used: Mapping[object, int | None]) -> None:
+        """End a call's reservation: what it `used` by measure; where that is not known, all that was reserved."""
         with self.lock:
             now = self.clock()
             left: dict[LeasePool, int | None] = {}
@@ -157,7 +157,7 @@ class Admission:
                 lease_pool.wake_covered(now)
 
     def owes(self) -> bool:
-        """Tell whether calls used more than they had reserved, and no lease has paid for it."""
+        """Return whether calls used more than they had reserved, and no lease has paid for it."""
         with self.lock:
             return any(lease_pool.debt for lease_pool in self.asking)
 
@@ -254,7 +254,7 @@ class Admission:
         return Reservation(tuple(reserved), noted)
 
     def _passes(self, lease_pool: LeasePool, units: int) -> bool:
-        """Tell whether a call may pass a limit that has no lease for it: it is tried only, or safe without."""
+        """Return whether a call may pass a limit that has no lease for it: it is tried only, or safe without."""
         limit = lease_pool.limit
         return limit.dry_run or (self.away and limit.when_down == "safe" and units <= lease_pool.share)
 
@@ -299,10 +299,10 @@ class Admission:
         self._enter(waiter, claims)
         waiter.lacks = [lease_pool for lease_pool, _ in missing]
         starts, agains, denied = [], [], []
-        for lease_pool, _ in missing:
+        for lease_pool, units in missing:
             if (start_ns := lease_pool.starts_ns(waiter, now)) is not None:
                 starts.append(start_ns)
-            elif not lease_pool.is_denied(now):
+            elif lease_pool.asks(units, now):
                 self.ask(lease_pool)
             elif (again_ns := lease_pool.again_ns(waiter, now)) is not None:
                 agains.append(again_ns)
@@ -310,14 +310,15 @@ class Admission:
                 denied.append(lease_pool)
         if denied:
             last = max(denied, key=lambda lease_pool: lease_pool.retry_after_ns(now))
-            after_s, limit = last.retry_after_ns(now) / SECOND, last.limit
+            after_ns, limit = last.retry_after_ns(now), last.limit
+            after_s = None if after_ns == NEVER else after_ns / SECOND
             return self._refuse(Refusal(limit.refusal, limit.refusal_code, limit.name, after_s, limit.whose), waiter)
         if agains:
             return Short(waiter.wait(min(agains)), waiter)
         return Short(waiter.wait(max(starts) if len(starts) == len(missing) else None), waiter)
 
 
-def _used(lease_pool: LeasePool, used: Mapping[str, int | None]) -> int | None:
+def _used(lease_pool: LeasePool, used: Mapping[object, int | None]) -> int | None:
     """Return what a call used of a limit, None where that is not known; a slot is free again."""
-    unit = lease_pool.limit.unit
-    return 0 if unit == "concurrent" else used.get(unit)
+    limit = lease_pool.limit
+    return 0 if limit.unit == "concurrent" else used.get(limit.measure)

@@ -14,11 +14,11 @@ from keygauge.clock import SECOND
 from keygauge.limits.admission import Admission, Reservation, Short
 from keygauge.limits.cost import Costing
 from keygauge.limits.credential import Conflict
-from keygauge.limits.estimate import Estimate
 from keygauge.limits.key_cache import Key
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import TOKENS
+from keygauge.limits.reading.estimate import Estimate
 from keygauge.limits.refusal import (
     BAD_CAP,
     CONFLICT,
@@ -30,11 +30,15 @@ from keygauge.limits.refusal import (
     WRONG_IP,
     WRONG_MODEL,
     WRONG_ROUTE,
+    WRONG_TOOL,
     Refusal,
 )
 from keygauge.limits.waiter import Wait
 from keygauge.pricing.rates import Rates
+from keygauge.usage import operations
+from keygauge.usage.counts import UNTOLD
 from keygauge.usage.provider_rules import ProviderRules
+from keygauge.weights import TOKEN_COUNTS
 
 # ends with the heartbeat that carried what was asked before; False: the key service did not answer
 PendingHeartbeat = Future[bool]
@@ -62,11 +66,11 @@ class Sync(Protocol):
 class NeedsBody:
     """The key's limits need the route, or what the body tells: `read` them, then decide again."""
 
-    __slots__ = ("needs_body", "needs_model")
+    __slots__ = ("needs_body", "needs_model")  # to be told all that the body names, or the call is refused
 
     def __init__(self, key: Key) -> None:
         self.needs_body = key.needs_body
-        self.needs_model = key.needs_model
+        self.needs_model = key.needs_model or bool(key.tool_limits) or key.key_policy.tools is not None
 
 
 # None: admitted. Decide again after the wait; unread: with route and estimate.
@@ -77,23 +81,34 @@ _LONGEST_NS = 5 * SECOND  # a call waits no longer, though the key service answe
 
 
 def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
-    """Tell whether a reservation stands for what only the answer can tell."""
-    return lease_pool.limit.unit in TOKENS or (lease_pool.limit.unit == "nanousd" and units > 1)
+    """Return whether a reservation stands for what only the answer can tell."""
+    return (
+        lease_pool.limit.unit in TOKENS
+        or lease_pool.limit.weights is not None
+        or (lease_pool.limit.unit == "nanousd" and units > 1)
+    )
 
 
 def _has_failed(call: Call) -> bool:
-    """Tell whether a call used nothing."""
+    """Return whether a call used nothing."""
     if call.usage is not None:
         return False
     return call.is_free or (call.status >= 400 and not call.is_broken)  # noqa: PLR2004 - HTTP
 
 
-def _tokens(call: Call, *, failed: bool) -> dict[str, int | None]:
-    """Return what a call used by units of tokens; nothing where that is not known."""
-    if call.usage_status == "reported" and call.usage is not None:
-        given, made = call.usage.input_tokens or 0, call.usage.output_tokens or 0
-        return {"token": given + made, "input_token": given, "output_token": made}
-    return dict.fromkeys(TOKENS, 0) if failed else {}
+def _used(call: Call, reservation: Reservation, *, failed: bool, requests: int) -> dict[object, int | None]:
+    """Return what a call used by tokens and weighted units; nothing where that is not known."""
+    is_told = call.usage_status == "reported" and call.usage is not None
+    if not (is_told or failed):
+        return {}
+    usage = (call.usage if is_told else None) or UNTOLD
+    counts = {name: getattr(usage, name) or 0 for name in TOKEN_COUNTS}
+    given, made = counts["input_tokens"], counts["output_tokens"]
+    used: dict[object, int | None] = {"token": given + made, "input_token": given, "output_token": made}
+    for lease_pool, *_ in reservation.parts:
+        if (weights := lease_pool.limit.weights) is not None:
+            used[weights] = weights.units(requests=requests, **counts)
+    return used
 
 
 def _is_money(lease_pool: LeasePool, *_: object) -> bool:
@@ -183,7 +198,8 @@ class Authorizer:
         if money:  # by itself: it may have to wait for a price, which must hold nothing else up
             reservation = Reservation(tuple(part for part in reservation.parts if not _is_money(*part)))
         try:
-            self._admission.settle(reservation, _tokens(call, failed=failed))
+            requests = 1 if charged is None else 0  # counted with the first part of a session
+            self._admission.settle(reservation, _used(call, reservation, failed=failed, requests=requests))
         finally:
             if money:
                 self._settle_money(Reservation(money), call, failed=failed)
@@ -232,7 +248,7 @@ class Authorizer:
         return decision
 
     def _restrict(self, call: Call, key: Key) -> Refusal | NeedsBody | None:
-        """Hold a call against the endpoints and models that its key is for."""
+        """Hold a call against the endpoints, models and tools that its key is for."""
         if call.estimate is None:
             return NeedsBody(key)
         if not key.key_policy.admits_route(call.template):
@@ -241,10 +257,17 @@ class Authorizer:
             return self._refuse(call, UNREADABLE)
         if not key.key_policy.admits_models(call.estimate):
             return self._refuse(call, WRONG_MODEL)
+        if call.estimate.tools is None and key.needs_tools(call.template):
+            return self._refuse(call, UNREADABLE)
+        if not key.key_policy.admits_tools(call.estimate.tools or ()):
+            return self._refuse(call, WRONG_TOOL)
         return None
 
     def _reserve(self, call: Call, key: Key) -> Refusal | Short | NeedsBody | Wait | None:
         """Take what the call may use, once its route and body are known."""
+        lease_pools = key.lease_pools if not key.tag_pools else self._of_tag(call, key)
+        if lease_pools is None:
+            return UNAVAILABLE
         if call.estimate is None and (key.needs_body or key.needs_route):
             return NeedsBody(key)
         estimate: Estimate = call.estimate or _ANY
@@ -253,7 +276,11 @@ class Authorizer:
         prices = self._price(call, key, estimate) if key.needs_price else ()
         if not isinstance(prices, tuple):
             return prices
-        claims = key.claims(call.template, estimate, prices)
+        claims = [
+            (lease_pool, estimate.units(lease_pool.limit, prices))
+            for lease_pool in lease_pools
+            if lease_pool.limit.covers(call.template, estimate.models, estimate.tools)
+        ]
         decision = self._admission.reserve(claims, call.started_ns, call.waiter)
         if not isinstance(decision, Reservation):
             return decision
@@ -264,6 +291,14 @@ class Authorizer:
             if outcome != "admitted" and call.outcome == "admitted":
                 call.limit, call.outcome = name, outcome
         return None
+
+    def _of_tag(self, call: Call, key: Key) -> tuple[LeasePool, ...] | None:
+        """Return the lease pools of a call by its tag, and note that they are what its caller is told of."""
+        with self._admission.lock:
+            lease_pools = key.of_tag(call.tag)
+        if lease_pools is not None:
+            call.policy = key.tag_policy.of([lease_pool for lease_pool in lease_pools if not lease_pool.limit.dry_run])
+        return lease_pools
 
     def _price(self, call: Call, key: Key, estimate: Estimate) -> tuple[Sequence[Rates], ...] | Refusal | Wait:
         """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
@@ -278,7 +313,8 @@ class Authorizer:
                     return Wait(coming)
             if tiers:
                 found.append(tiers)
-        if len(found) < len(estimate.named) and (limit := key.refuses_unpriced(call.template, estimate)):
+        is_priced = len(found) == len(estimate.named) and (found or not _uses_a_model(call))
+        if not is_priced and (limit := key.refuses_unpriced(call.template, estimate)):
             return Refusal("forbidden", "price_unknown", limit)
         return tuple(found)
 
@@ -302,3 +338,12 @@ class Authorizer:
         call.error = refusal.code
         call.limit = refusal.limit
         return refusal
+
+
+def _uses_a_model(call: Call) -> bool:
+    """Return whether a call is of an operation of models, which chooses one by itself where the call names none."""
+    return (
+        call.method not in operations.READS
+        and operations.names_a_model(call.path)
+        and not operations.is_free(call.path, call.template)
+    )

@@ -75,8 +75,9 @@ class ConcurrencyPool(LeasePool):
         return sum(lease.available for lease in self.leases if lease.is_live(now_ns)) - self._uncounted(now_ns)
 
     def remaining(self, now_ns: int) -> int:
-        """Count the free slots, and this process's part of those that were left."""
-        return max(0, self.available(now_ns) + (self.rest if self.rest_lasts(now_ns) else 0))
+        """Count the free slots, and this process's part of those that were left, as long as it is there for sure."""
+        is_there = self.replicas == 1 or now_ns - self.granted_ns < SECOND
+        return max(0, self.available(now_ns) + (self.rest if is_there else 0))
 
     def count(self, units: int, now_ns: int) -> None:  # noqa: ARG002 - as any lease pool
         """Note that a call came in."""
@@ -84,11 +85,11 @@ class ConcurrencyPool(LeasePool):
         self.peak = max(self.peak, self._busy())
 
     def is_low(self, now_ns: int) -> bool:
-        """Tell whether to ask for more before a call has to wait."""
+        """Return whether to ask for more before a call has to wait."""
         return not self.small and not self.is_denied(now_ns) and self._spare() < 0
 
     def is_urgent(self, now_ns: int) -> bool:
-        """Tell whether the next call would have to wait."""
+        """Return whether the next call would have to wait."""
         return self.available(now_ns) <= 0
 
     def ended(self, units: int) -> bool:  # noqa: ARG002 - as any lease pool
@@ -96,7 +97,7 @@ class ConcurrencyPool(LeasePool):
         return self.small and not self.waiting
 
     def is_denied(self, now_ns: int) -> bool:
-        """Tell whether to ask for none now: the key service has none, or all are held here."""
+        """Return whether to ask for none now: the key service has none, or all are held here."""
         return super().is_denied(now_ns) or self._units(now_ns) >= self.limit.amount
 
     def again_ns(self, waiter: Waiter, now_ns: int) -> int | None:
@@ -109,7 +110,7 @@ class ConcurrencyPool(LeasePool):
         return None if self.denied_ns >= end_ns - _LATEST_NS else self.denied_until_ns
 
     def refuses(self, now_ns: int) -> bool:
-        """Tell whether there was no slot, not long ago."""
+        """Return whether there was no slot, not long ago."""
         return now_ns < self.retry_ns or self._units(now_ns) >= self.limit.amount
 
     def retry_after_ns(self, now_ns: int) -> int:  # noqa: ARG002 - as any lease pool
@@ -124,7 +125,7 @@ class ConcurrencyPool(LeasePool):
         return lease
 
     def owes(self, now_ns: int) -> bool:
-        """Tell whether calls are under way that the key service does not count; it is told before others come in."""
+        """Return whether calls are under way that the key service does not count; it is told before others come in."""
         return now_ns >= self.denied_until_ns and self.available(now_ns) < 0
 
     def _wait(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:  # noqa: ARG002 - when a slot comes free nobody knows
@@ -136,7 +137,7 @@ class ConcurrencyPool(LeasePool):
         self.replicas = replicas
 
     def demand(self, now_ns: int) -> tuple[int, int, int]:
-        """Tell how many slots to ask for, how many of them calls wait for, or are in already, and 0: they last."""
+        """Return how many slots to ask for, how many of them calls wait for, or are in already, and 0: they last."""
         missing = self.missing(now_ns)
         ahead = 0 if self.small else max(0, -self._spare() - missing)
         units = max(0, min(missing + ahead, self.limit.amount - self._units(now_ns)))
@@ -164,6 +165,10 @@ class ConcurrencyPool(LeasePool):
         """Return the leases of which to tell the key service that they are held still, or that they shrank."""
         return [lease for lease in self.leases if everything or now_ns >= lease.renew_ns or lease.units < lease.told]
 
+    def untold(self) -> list[Lease]:
+        """Return none: of slots it is told that they are held."""
+        return []
+
     def lose(self, lease: ConcurrencyLease) -> None:
         """Give up a lease that the key service does not know any more."""
         if lease in self.leases:
@@ -173,7 +178,7 @@ class ConcurrencyPool(LeasePool):
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether there is nothing to tell the key service."""
+        """Return whether there is nothing to tell the key service."""
         return not (self.leases or self.lost)
 
     def _turn(self, now_ns: int) -> None:
@@ -195,6 +200,11 @@ class ConcurrencyPool(LeasePool):
         return sum(lease.reserved for lease in [*ended, *self.lost])
 
     def _spare(self) -> int:
-        """Tell how many slots are held beyond those that will soon be needed; negative: how many are missing."""
+        """Return how many slots are held beyond those that will soon be needed; negative: how many are missing."""
         peak = max(self.peak, self.before, self._busy())
         return sum(lease.units for lease in self.leases) - peak - max(1, peak // 4)
+
+
+def lease_pool_of(limit: Limit) -> LeasePool:
+    """Make the lease pool that a limit's unit needs."""
+    return ConcurrencyPool(limit) if limit.unit == "concurrent" else LeasePool(limit)

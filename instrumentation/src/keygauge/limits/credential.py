@@ -6,7 +6,7 @@ from collections.abc import Collection
 from enum import Enum
 from typing import Final
 
-from keygauge.key import PREFIX
+from keygauge.key import HEADERS, PREFIX
 
 
 class Conflict(Enum):
@@ -16,8 +16,6 @@ class Conflict(Enum):
 
 
 CONFLICT: Final = Conflict.CONFLICT
-
-HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})
 
 
 def headers_for(name: str | None) -> frozenset[bytes]:

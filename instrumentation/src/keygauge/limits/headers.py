@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import AnyStr
 
 from keygauge.clock import SECOND
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
+from keygauge.limits.tag_pools import TagPools
 
 Fields = list[tuple[bytes, bytes]]
 
-# The fields that never change. Of `ratelimit` its name and format. Of OpenAI's fields that change the place of what
-# remains among the numbers, which the time until more comes free follows, and name and format of both.
-Template = tuple[list[tuple[AnyStr, AnyStr]], AnyStr, AnyStr, list[tuple[int, AnyStr, AnyStr, AnyStr, AnyStr]]]
+Numbered = list[tuple[int, AnyStr, AnyStr]]
+"""Of OpenAI's fields that change the places of their numbers, their names and formats."""
+
+# The fields that never change. Of `ratelimit` its name and format. OpenAI's fields of a limit each. By unit those of
+# several limits, of which the one is told that has the least left: the place of that number, the field that never
+# changes, and the others.
+Option = tuple[int, tuple[AnyStr, AnyStr], Numbered[AnyStr]]
+Template = tuple[list[tuple[AnyStr, AnyStr]], AnyStr, AnyStr, Numbered[AnyStr], list[list[Option[AnyStr]]]]
 
 _TOKENS = {"token": "tokens", "input_token": "input-tokens", "output_token": "output-tokens"}
 _TOLD = {"request": "requests", **_TOKENS}  # the units that fields in OpenAI's form tell of
@@ -45,11 +52,21 @@ class Policy:
 
     __slots__ = ("_lease_pools", "as_bytes", "as_text")
 
-    def __init__(self, lease_pools: Sequence[LeasePool]) -> None:
+    def __init__(
+        self,
+        limited: Sequence[LeasePool | TagPools],
+        templates: tuple[Template[str], Template[bytes]] | None = None,
+    ) -> None:
         self._lease_pools = [
-            (lease_pool, _CENT if lease_pool.limit.unit == "nanousd" else 1) for lease_pool in lease_pools
+            (pools, _CENT if pools.limit.unit == "nanousd" else 1, pools.limit.resets)
+            for pools in limited
+            if isinstance(pools, LeasePool)
         ]
-        self.as_text, self.as_bytes = _templates(tuple(replace(lease_pool.limit, id="") for lease_pool in lease_pools))
+        self.as_text, self.as_bytes = templates or _templates(tuple(replace(pools.limit, id="") for pools in limited))
+
+    def of(self, lease_pools: Sequence[LeasePool]) -> Policy:
+        """Return the same fields of a call's own lease pools, where limits count each tag apart."""
+        return Policy(lease_pools, (self.as_text, self.as_bytes))
 
     def fields(
         self,
@@ -58,23 +75,26 @@ class Policy:
         beside: Collection[AnyStr] = (),
     ) -> list[tuple[AnyStr, AnyStr]]:
         """Write the fields `as_bytes` or `as_text`; `beside` are the names of those that the answer has by itself."""
-        constant, name, form, told = template
+        constant, name, form, told, choices = template
         if not constant:
             return []
         numbers: list[int] = []
-        for lease_pool, unit in self._lease_pools:
+        for lease_pool, unit, resets in self._lease_pools:
             remaining = lease_pool.remaining(now_ns)
-            reset_s = (lease_pool.reset_ns - now_ns + _UP) // SECOND
             if unit != 1:
                 remaining //= unit
             # min() and max() take longer
-            numbers += (remaining if remaining < _MOST else _MOST, reset_s if reset_s > 0 else 0)  # noqa: FURB136
+            numbers.append(remaining if remaining < _MOST else _MOST)  # noqa: FURB136
+            if resets:
+                reset_s = (lease_pool.reset_ns - now_ns + _UP) // SECOND
+                numbers.append(reset_s if reset_s > 0 else 0)  # noqa: FURB136
         result: list[tuple[AnyStr, AnyStr]] = [*constant, (name, form % tuple(numbers))]  # type: ignore[has-type]  # of both
-        for place, remaining_name, remaining_form, reset_name, reset_form in told:
-            result += (
-                (remaining_name, remaining_form % numbers[place]),
-                (reset_name, reset_form % numbers[place + 1]),
-            )
+        for place, number_name, number_form in told:
+            result.append((number_name, number_form % numbers[place]))
+        for options in choices:
+            _, amount, fields = min(options, key=lambda option: numbers[option[0]])
+            result.append(amount)
+            result += [(field_name, field_form % numbers[place]) for place, field_name, field_form in fields]
         return result if _NAMES.isdisjoint(beside) else [field for field in result if field[0] not in beside]
 
 
@@ -82,25 +102,51 @@ class Policy:
 def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes]]:
     """Write what never changes of the fields for some limits."""
     constant = [("ratelimit-policy", ", ".join(map(_item, limits)))] if limits else []
-    told: list[tuple[int, str, str, str, str]] = []
+    told: Numbered[str] = []
+    choices: list[list[Option[str]]] = []
+    has_tags = any(limit.per_tag for limit in limits)
+    numbers = [0, *accumulate(1 + limit.resets for limit in limits)]  # where those of each limit begin
     for unit, name in _TOLD.items():
         places = [place for place, limit in enumerate(limits) if limit.unit == unit and not limit.is_scoped]
-        if places:
-            place = next((place for place in places if limits[place].window_s), places[0])
-            constant.append((f"x-ratelimit-limit-{name}", str(limits[place].amount)))
-            told.append((2 * place, f"x-ratelimit-remaining-{name}", "%d", f"x-ratelimit-reset-{name}", "%ds"))
-    form = ", ".join('"{}";r=%d;t=%d'.format(_name(limit).replace("%", "%%")) for limit in limits)
-    return (constant, "ratelimit", form, told), (
+        places.sort(key=lambda place: not limits[place].window_s)  # rates first
+        options = [_option(limits[place], name, numbers[place]) for place in places]
+        if has_tags and len(options) > 1:
+            choices.append(options)
+        elif options:
+            _, amount, fields = options[0]
+            constant.append(amount)
+            told += fields
+    form = ", ".join(
+        '"{}";r=%d{}'.format(_name(limit).replace("%", "%%"), ";t=%d" if limit.resets else "") for limit in limits
+    )
+    return (constant, "ratelimit", form, told, choices), (
         [(name.encode(), value.encode()) for name, value in constant],
         b"ratelimit",
         form.encode(),
-        [(place, one.encode(), two.encode(), three.encode(), four.encode()) for place, one, two, three, four in told],
+        _encoded(told),
+        [
+            [(place, (name.encode(), amount.encode()), _encoded(fields)) for place, (name, amount), fields in options]
+            for options in choices
+        ],
     )
+
+
+def _option(limit: Limit, name: str, place: int) -> Option[str]:
+    """Write the fields of a limit whose numbers begin at a place."""
+    fields = [(place, f"x-ratelimit-remaining-{name}", "%d")]
+    if limit.resets:
+        fields.append((place + 1, f"x-ratelimit-reset-{name}", "%ds"))
+    return place, (f"x-ratelimit-limit-{name}", str(limit.amount)), fields
+
+
+def _encoded(fields: Numbered[str]) -> Numbered[bytes]:
+    return [(place, name.encode(), form.encode()) for place, name, form in fields]
 
 
 def _item(limit: Limit) -> str:
     amount = min(limit.amount // _CENT if limit.unit == "nanousd" else limit.amount, _MOST)
-    unit = f';qu="{_QUOTA_UNITS[limit.unit]}"' if limit.unit in _QUOTA_UNITS else ""
+    name = limit.unit_name or _QUOTA_UNITS.get(limit.unit)
+    unit = f';qu="{name}"' if name else ""
     seconds = limit.window_s or _PERIOD_S.get(limit.period or "")
     window = f";w={seconds}" if seconds else ""
     return f'"{_name(limit)}";q={amount}{unit}{window}'

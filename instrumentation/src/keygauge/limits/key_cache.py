@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from sys import intern
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from keygauge.clock import SECOND
-from keygauge.limits.concurrency import ConcurrencyPool
-from keygauge.limits.estimate import Estimate
+from keygauge.limits.concurrency import lease_pool_of
 from keygauge.limits.headers import Policy
 from keygauge.limits.key_policy import KeyPolicy
 from keygauge.limits.lease_pool import LeasePool
 from keygauge.limits.limit import Limit
-from keygauge.pricing.rates import Rates
-from keygauge.provider_rule import parse_rule
+from keygauge.limits.reading.estimate import Estimate
+from keygauge.limits.tag_pools import KnownTags, TagPools
+from keygauge.settings.provider_rule import parse_rule
 from keygauge.usage.provider_rules import ProviderRules
+
+_Pools = TypeVar("_Pools", LeasePool, TagPools)
 
 _MOST_KEYS = 100_000
 _MOST_UNKNOWN = 10_000
@@ -47,33 +49,42 @@ class Key:
     expires_ns: int | None  # wall clock
     secrets: dict[int, int | None]  # number -> expiry, wall clock ns
     lease_pools: tuple[LeasePool, ...]
+    tag_pools: tuple[TagPools, ...]  # of limits that count each tag apart
     policy: Policy
+    tag_policy: Policy  # with these, told of a call's own
     key_policy: KeyPolicy
     scopes: tuple[str, ...]  # what the key may do, for the app to ask about
     is_open: bool  # active for good, and from any address
-    is_restricted: bool  # to some endpoints or models
+    is_restricted: bool  # to some endpoints, models or tools, or limited by these
     is_plain: bool  # each call takes one unit of each limit
     needs_route: bool
     needs_body: bool  # to tell the model or the tokens
     needs_model: bool  # to be told, or the call is refused
+    tool_limits: tuple[Limit, ...]  # which refuse calls whose tools are not told
     is_capped: bool  # by tokens, cost or model, and refused beyond
     needs_price: bool
 
-    def claims(
-        self, route: str | None, estimate: Estimate, prices: Sequence[Sequence[Rates]] = ()
-    ) -> list[tuple[LeasePool, int]]:
-        """Return what a call takes of which limits; `prices` are the rates of the models it names."""
-        return [
-            (lease_pool, estimate.units(lease_pool.limit, prices))
-            for lease_pool in self.lease_pools
-            if lease_pool.limit.covers(route, estimate.models)
-        ]
+    @property
+    def limits(self) -> list[Limit]:
+        """Return all its limits."""
+        return [*(pool.limit for pool in self.lease_pools), *(pools.limit for pools in self.tag_pools)]
+
+    def needs_tools(self, route: str | None) -> bool:
+        """Return whether calls of a route are refused that may call tools which they do not tell."""
+        return self.key_policy.tools is not None or any(limit.is_for(route) for limit in self.tool_limits)
+
+    def of_tag(self, tag: str | None) -> tuple[LeasePool, ...] | None:
+        """Return the lease pools of a call by its tag; None where too many tags are in use."""
+        found = [tag_pools.find(tag) for tag_pools in self.tag_pools]
+        tagged = [lease_pool for lease_pool in found if lease_pool is not None]
+        return (*self.lease_pools, *tagged) if len(tagged) == len(found) else None
 
     def refuses_unpriced(self, route: str | None, estimate: Estimate) -> str | None:
         """Return the name of a limit that admits no calls of models without a price."""
-        for lease_pool in self.lease_pools:
-            limit = lease_pool.limit
-            if limit.when_unpriced == "refuse" and not limit.dry_run and limit.covers(route, estimate.models):
+        for limit in self.limits:
+            if limit.when_unpriced != "refuse" or limit.dry_run:
+                continue
+            if limit.covers(route, estimate.models, estimate.tools):
                 return limit.name
         return None
 
@@ -85,14 +96,16 @@ class KeyCache:
         self.keys: dict[str, Key] = {}
         self.credentials: dict[bytes, tuple[str, int]] = {}  # digest -> key id, secret number
         self.lease_pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()
-        self.lowered: set[LeasePool] = set()  # of limits that were lowered: what is held of them goes back
+        self.tag_pools: WeakValueDictionary[str, TagPools] = WeakValueDictionary()
+        self.lowered: set[LeasePool] = set()  # of limits that were lowered or replaced: what is held of them goes back
+        self._known_tags = KnownTags()
         self._plans: WeakValueDictionary[str, Plan] = WeakValueDictionary()  # those of the keys
         self._unknown: dict[bytes, int] = {}  # digest -> until when
         self._expired: dict[bytes, tuple[Key, int]] = {}  # digest -> key, secret number
         self._expired_until_ns = 0
 
     def is_unknown(self, digest: bytes, now_ns: int) -> bool:
-        """Tell whether the key service said a moment ago that there is no such key."""
+        """Return whether the key service said a moment ago that there is no such key."""
         return self._unknown.get(digest, 0) > now_ns
 
     def mark_unknown(self, digest: bytes, now_ns: int) -> None:
@@ -138,7 +151,7 @@ class KeyCache:
             if entry["id"] in wanted or entry["id"] in self.keys:
                 if len(self.keys) >= _MOST_KEYS and entry["id"] not in self.keys:
                     del self.keys[next(iter(self.keys))]
-                self.keys[entry["id"]] = self._key(entry)
+                self._replace(self._key(entry))
 
     def change_plan(self, entry: dict[str, Any], held: Iterable[LeasePool]) -> None:
         """Take in a changed plan. Its keys adapt when they are used, the limits of which units are `held` at once."""
@@ -148,10 +161,9 @@ class KeyCache:
         limits = entry["limits"]
         self._plans[old.id] = old.newer = Plan(old.id, limits, _provider_rules(entry["providers"]))
         changed = {limit["id"]: limit for limit in limits}
-        for lease_pool in held:
-            number, _, owner = lease_pool.limit.id.partition(":")
+        for number, owner in {tuple(lease_pool.limit.id.split(":")[:2]) for lease_pool in held}:
             if number in changed:
-                self._lease_pool(_limit_of(changed[number], owner))
+                self._pools([_limit_of(changed[number], owner)])
 
     def adapt(self, key: Key) -> Key:
         """Return a key whose plan changed with the plan's limits as they are now; its own stay."""
@@ -161,18 +173,24 @@ class KeyCache:
             plan = plan.newer
         if plan is key.plan:
             return key
-        shared = [
-            self._lease_pool(_limit_of(limit, key.account if limit["whose"] == "account" else key.id))
-            for limit in plan.limits
-        ]
-        own = [lease_pool for lease_pool in key.lease_pools if lease_pool.limit.whose == "key"]
-        adapted = replace(key, plan=plan, providers=plan.providers, **_limited((*shared, *own), key.key_policy))
+        shared = [_limit_of(limit, key.account if limit["whose"] == "account" else key.id) for limit in plan.limits]
+        own = [limit for limit in key.limits if limit.whose == "key"]
+        adapted = replace(key, plan=plan, providers=plan.providers, **self._limited([*shared, *own], key.key_policy))
         if key.id in self.keys:
-            self.keys[key.id] = adapted
+            self._replace(adapted)
         return adapted
 
+    def _replace(self, key: Key) -> None:
+        """Take in a key as it is now; what is held of limits that it no longer has goes back."""
+        old = self.keys.get(key.id)
+        self.keys[key.id] = key
+        if old is not None and old.lease_pools != key.lease_pools:
+            self.lowered.update(set(old.lease_pools).difference(key.lease_pools))
+        if old is not None and old.tag_pools != key.tag_pools:
+            for tag_pools in set(old.tag_pools).difference(key.tag_pools):
+                self.lowered.update(tag_pools.all())
+
     def _key(self, entry: dict[str, Any]) -> Key:
-        lease_pools = tuple(self._lease_pool(Limit.from_json(limit)) for limit in entry["limits"])
         expiries = [entry["expires_at"], *(secret["expires_at"] for secret in entry["secrets"])]
         key_policy = KeyPolicy.from_json(entry)
         return Key(
@@ -187,9 +205,8 @@ class KeyCache:
             key_policy=key_policy,
             scopes=tuple(entry.get("scopes", ())),
             is_open=entry["status"] == "active" and key_policy.networks is None and set(expiries) <= {None},
-            is_restricted=key_policy.routes is not None or key_policy.models is not None,
             needs_model=key_policy.models is not None,
-            **_limited(lease_pools, key_policy),
+            **self._limited([Limit.from_json(limit) for limit in entry["limits"]], key_policy),
         )
 
     def _plan(self, plan_id: str) -> Plan:
@@ -198,12 +215,48 @@ class KeyCache:
             plan = self._plans[plan_id] = Plan(intern(plan_id))
         return plan
 
+    def _limited(self, limits: Sequence[Limit], key_policy: KeyPolicy) -> dict[str, Any]:
+        """Return what a key's limits make of it."""
+        lease_pools, tag_pools = self._pools(limits)
+        told = _told(lease_pools)
+        policy = Policy(told)
+        tool_limits = tuple(limit for limit in limits if limit.tool is not None and not limit.dry_run)
+        named = (key_policy.models, key_policy.tools)
+        return {
+            "is_restricted": bool(tool_limits) or {*named, key_policy.routes} != {None},
+            "tool_limits": tool_limits,
+            "lease_pools": lease_pools,
+            "tag_pools": tag_pools,
+            "policy": policy,
+            "tag_policy": policy if not tag_pools else Policy([*told, *_told(tag_pools)]),
+            "is_plain": all(limit.is_plain for limit in limits),
+            "is_capped": any(limit.needs_body and not limit.dry_run for limit in limits),
+            "needs_route": any(limit.route is not None for limit in limits),
+            "needs_price": any(limit.unit == "nanousd" for limit in limits),
+            "needs_body": set(named) != {None} or any(limit.needs_body for limit in limits),
+        }
+
+    def _pools(self, limits: Sequence[Limit]) -> tuple[tuple[LeasePool, ...], tuple[TagPools, ...]]:
+        """Return the lease pools of limits, and of those that count each tag apart."""
+        return (
+            tuple(self._lease_pool(limit) for limit in limits if not limit.per_tag),
+            tuple(self._tag_pools(limit) for limit in limits if limit.per_tag),
+        )
+
+    def _tag_pools(self, limit: Limit) -> TagPools:
+        """As `_lease_pool`, of a limit that counts each tag apart."""
+        tag_pools = self.tag_pools.get(limit.id)
+        if tag_pools is None:
+            tag_pools = self.tag_pools[limit.id] = TagPools(limit, self._known_tags)
+        elif tag_pools.limit != limit:
+            self.lowered.update(tag_pools.change(limit))
+        return tag_pools
+
     def _lease_pool(self, limit: Limit) -> LeasePool:
         """Keep the leases of a limit that is known; a changed limit is asked about afresh."""
         lease_pool = self.lease_pools.get(limit.id)
         if lease_pool is None:
-            make = ConcurrencyPool if limit.unit == "concurrent" else LeasePool
-            lease_pool = self.lease_pools[limit.id] = make(limit)
+            lease_pool = self.lease_pools[limit.id] = lease_pool_of(limit)
         elif lease_pool.limit != limit:
             if limit.amount < lease_pool.limit.amount:
                 self.lowered.add(lease_pool)
@@ -212,18 +265,9 @@ class KeyCache:
         return lease_pool
 
 
-def _limited(lease_pools: tuple[LeasePool, ...], key_policy: KeyPolicy) -> dict[str, Any]:
-    """Return what a key's limits make of it."""
-    limits = [lease_pool.limit for lease_pool in lease_pools]
-    return {
-        "lease_pools": lease_pools,
-        "policy": Policy([lease_pool for lease_pool in lease_pools if not lease_pool.limit.dry_run]),
-        "is_plain": all(limit.is_plain for limit in limits),
-        "is_capped": any(limit.needs_body and not limit.dry_run for limit in limits),
-        "needs_route": any(limit.route is not None for limit in limits),
-        "needs_price": any(limit.unit == "nanousd" for limit in limits),
-        "needs_body": key_policy.models is not None or any(limit.needs_body for limit in limits),
-    }
+def _told(pools: Sequence[_Pools]) -> list[_Pools]:
+    """Leave out those whose limits are only tried."""
+    return [one for one in pools if not one.limit.dry_run]
 
 
 def _limit_of(terms: dict[str, Any], owner: str) -> Limit:

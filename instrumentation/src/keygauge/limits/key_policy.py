@@ -1,4 +1,4 @@
-"""What a key may be used for: from which networks, for which endpoints and models."""
+"""What a key may be used for: from which networks, for which endpoints, models and tools."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keygauge.limits.estimate import Estimate
+from keygauge.limits.reading.estimate import Estimate
 from keygauge.networks import Network, is_within, parse_networks
 
 _ANY = "*"  # at the end of a route or a model: all that begin so
@@ -21,12 +21,15 @@ class KeyPolicy:
     route_prefixes: tuple[str, ...] = ()
     models: frozenset[str] | None = None
     model_prefixes: tuple[str, ...] = ()
+    tools: frozenset[str] | None = None
+    tool_prefixes: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> KeyPolicy:
         """Read the restriction of a key entry; an older key service sends none."""
-        networks, routes, models = (entry.get(name) or None for name in ("networks", "routes", "models"))
-        if networks is None and routes is None and models is None:
+        names = ("networks", "routes", "models", "tools")
+        networks, routes, models, tools = given = tuple(entry.get(name) or None for name in names)
+        if not any(given):
             return FREE
         return cls(
             networks=None if networks is None else parse_networks(networks),
@@ -34,26 +37,32 @@ class KeyPolicy:
             route_prefixes=_prefixes(routes),
             models=_exact(models),
             model_prefixes=_prefixes(models),
+            tools=_exact(tools),
+            tool_prefixes=_prefixes(tools),
         )
 
     def admits_ip(self, ip: str | None) -> bool:
-        """Tell whether the key may be used from an address; one that cannot be read is none."""
+        """Return whether the key may be used from an address; one that cannot be read is none."""
         return self.networks is None or is_within(ip, self.networks)
 
     def admits_route(self, route: str | None) -> bool:
-        """Tell whether the key may be used for a route template; one that could not be told is none."""
+        """Return whether the key may be used for a route template; one that could not be told is none."""
         if self.routes is None or route is None:
             return self.routes is None
         return route in self.routes or route.startswith(self.route_prefixes)
 
     def admits_models(self, estimate: Estimate) -> bool:
-        """Tell whether the key may be used for what a call names; one with a body must name its model."""
+        """Return whether the key may be used for what a call names; one with a body must name its model."""
         models = self.models
         if models is None:
             return True
         if not estimate.named:
             return not estimate.asks
         return all(name in models or name.startswith(self.model_prefixes) for name in estimate.named)
+
+    def admits_tools(self, tools: Sequence[str]) -> bool:
+        """Tell whether the key may be used for the tools that a call names."""
+        return self.tools is None or all(name in self.tools or name.startswith(self.tool_prefixes) for name in tools)
 
 
 FREE = KeyPolicy()

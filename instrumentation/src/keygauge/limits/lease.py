@@ -28,9 +28,9 @@ class Lease:
         "is_over",
         "last_ns",
         "margin_ns",
+        "progress_told",
         "refund",
         "reserved",
-        "spent_told",
         "start_ns",
         "units",
     )
@@ -50,17 +50,22 @@ class Lease:
         self.last_ns = 0  # when the last unit was spent
         self.is_late = False  # a call waited for long: others are to know exactly when a unit was spent
         self.reserved = 0  # units of calls under way
-        self.spent_told = 0  # … when the key service was told of it last
-        self.refund = 0  # of those, what came back after the lease was closed
+        self.progress_told: tuple[int, int] | None = (0, 0)  # None: what was told got lost
+        self.refund = 0  # of `reserved`, what came back after the lease was closed
 
     def is_live(self, now_ns: int) -> bool:
-        """Tell whether its units may be spent now."""
+        """Return whether its units may be spent now."""
         return self.start_ns <= now_ns < self.deadline_ns
 
     @property
     def is_spent(self) -> bool:
-        """Tell whether it ends by itself: nothing of it can be spent or given back, and nobody wants to know when."""
+        """Return whether it ends by itself: nothing of it can be spent or given back, and nobody wants to know when."""
         return self.is_over or not (self.exact or self.available or self.reserved or self.refund)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Return how many units are spent or reserved by calls under way, and how many of these are reserved."""
+        return self.units - self.available, self.reserved
 
     def call_back(self) -> None:
         """Have it near its end from now on."""
@@ -68,7 +73,7 @@ class Lease:
 
     @property
     def is_called_back(self) -> bool:
-        """Tell whether others want its units."""
+        """Return whether others want its units."""
         return self.margin_ns >= self.deadline_ns
 
     def spend(self, units: int, *, reserve: bool) -> None:

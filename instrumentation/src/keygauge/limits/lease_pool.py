@@ -9,6 +9,7 @@ from keygauge.clock import SECOND
 from keygauge.limits.lease import PATIENCE_NS, Lease
 from keygauge.limits.limit import Limit
 from keygauge.limits.spend_rate import SpendRate
+from keygauge.limits.unused import Unused
 from keygauge.limits.wait_queue import WaitQueue
 from keygauge.limits.waiter import Waiter
 
@@ -17,10 +18,11 @@ _BUSY_CALLS = 4  # a second: below, each call asks for itself and nothing is hel
 _AHEAD_S = 2.0  # of the rate seen is held ahead: the regular heartbeats refill it before any call waits
 _LEASES = 16  # a rate's lease lasts no longer than the window divided by this: what is held longer is wasted
 _GROWTH = 2  # the next lease of a caller that spent its last one and waits already is so many times as large
-_NEVER = 2**63
+NEVER = 2**63
 _BELIEVED_NS = 10 * SECOND  # so long it is believed at most that little or nothing is left
 _MANY = 64  # processes: so many share a limit that a heartbeat for each call would be too much for the key service
 _PLENTY = 2  # a slow caller holds units ahead where its part of what is left is so many times as much
+_PLENTY_OF_SMALL = 4  # … of a limit that is given by single units: others come before it is used up
 _SLOW_LIFE_NS = 20 * SECOND  # such units may be held so long, …
 _SLOW_PART = 4  # … and no longer than such a part of the window
 _CALL_BACK_NS = 3 * SECOND  # so long a call waits for what others are asked to give back
@@ -57,6 +59,7 @@ class LeasePool(WaitQueue):
         "is_followed",
         "late",
         "leases",
+        "least",
         "life_ns",
         "limit",
         "replicas",
@@ -67,6 +70,7 @@ class LeasePool(WaitQueue):
         "share",
         "small",
         "spent",
+        "unused",
     )
 
     KIND = Lease  # what grants are kept as
@@ -80,8 +84,8 @@ class LeasePool(WaitQueue):
         self.debt = 0  # units used beyond reservations: taken from the next grant
         self.calls = 0  # that took units, ever; not counted where each takes one
         self.spent = 0  # units taken and not given back, ever
-        self.ask_at = _NEVER  # ask for more when so many are spent, before a call has to wait
-        self._urgent_at = _NEVER  # … and do not wait for the next regular heartbeat
+        self.ask_at = NEVER  # ask for more when so many are spent, before a call has to wait
+        self._urgent_at = NEVER  # … and do not wait for the next regular heartbeat
         self._newest: Lease | None = None
         self._taken = 0  # units taken, ever; not counted where each call takes one
         self._last_units = 1  # that a call took
@@ -93,6 +97,7 @@ class LeasePool(WaitQueue):
         self._call_rate = SpendRate()
         self.roomy = False  # the limit had more than half of its units left at the last grant
         self.rest = 0  # this process's part of what the limit had left after the last grant
+        self.unused = Unused()
         self.replicas = 0  # that used the limit at the last answer, this process included
         self.is_crowded = False  # many processes share what little is left: nothing is worth a heartbeat of its own
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
@@ -102,6 +107,7 @@ class LeasePool(WaitQueue):
         self.denied_until_ns = 0  # the key service said no: do not ask again before
         self.retry_ns = 0  # … and the caller need not come before
         self.reset_ns = 0
+        self.least = 0  # units that the first of the waiting calls lacked when the key service was asked last
         self.late = 0  # so many leases in a row came after their end
         self.life_ns = 0  # asked for units that calls wait for, where those before ended on their way; 0: the usual
 
@@ -135,6 +141,16 @@ class LeasePool(WaitQueue):
     def missing(self, now_ns: int) -> int:
         """Count the units that calls wait for and no lease covers, and those that were used beyond reservations."""
         return max(0, self.awaited + self.debt - self.available(now_ns))
+
+    def tell_least(self, now_ns: int) -> int:
+        """Return the units that the first waiting call lacks: where they cannot come, it is not to wait."""
+        first = next(iter(self.waiting.values()), 0)
+        self.least = self._lacks(first, now_ns) if first else 0
+        return self.least
+
+    def _lacks(self, units: int, now_ns: int) -> int:
+        """Return what a call lacks: what was used beyond reservations is taken first from all that comes."""
+        return max(0, units + self.debt - self.available(now_ns))
 
     def starts_ns(self, waiter: Waiter, now_ns: int) -> int | None:
         """Return when leases that start later cover a waiting call, after those that came before it."""
@@ -170,15 +186,15 @@ class LeasePool(WaitQueue):
         self.calls += 1
 
     def is_low(self, now_ns: int) -> bool:  # noqa: ARG002 - as `count`
-        """Tell whether to ask for more before a call has to wait."""
+        """Return whether to ask for more before a call has to wait."""
         return self.spent >= self.ask_at
 
     def is_urgent(self, now_ns: int) -> bool:  # noqa: ARG002 - as `count`
-        """Tell whether to ask now, once: what is held may not last until the next regular heartbeat."""
+        """Return whether to ask now, once: what is held may not last until the next regular heartbeat."""
         if self.spent < self._urgent_at:
             self.ask_at = self._urgent_at
             return False
-        self.ask_at = _NEVER
+        self.ask_at = NEVER
         return True
 
     def ended(self, units: int) -> bool:
@@ -187,34 +203,39 @@ class LeasePool(WaitQueue):
         return False
 
     def remaining(self, now_ns: int) -> int:
-        """Count what is held, and of what the limit had left besides this process's part.
-
-        Where other processes take from a rate too, that part is of a second at most: so it stays a lower bound as long
-        as none of them takes more than its own part in that time.
-        """
-        # as `rest_lasts` tells: a call of it would take as long as the rest
-        lasts = self.replicas == 1 or self.limit.period is not None or now_ns - self.granted_ns < SECOND
-        total = self.rest if lasts else 0
+        """Count what is held, and what nobody has used besides, less what others have taken since at their rate."""
+        if self.replicas > 1:
+            total = self.unused.at(now_ns)
+        else:
+            total = self.rest if self.limit.period is None else self.unused.told
         for lease in self.leases:
             if now_ns < lease.deadline_ns:
                 total += lease.available
         return total
 
-    def rest_lasts(self, now_ns: int) -> bool:
-        """Tell whether this process's part of what was left is still there for sure."""
-        return self.replicas == 1 or self.limit.period is not None or now_ns - self.granted_ns < SECOND
-
     def is_denied(self, now_ns: int) -> bool:
-        """Tell whether to ask for none now: the key service said no, not long ago."""
+        """Return whether to ask for none now: the key service said no, not long ago."""
         return now_ns < self.denied_until_ns
 
+    def asks(self, units: int, now_ns: int) -> bool:
+        """Return whether to ask for what a call lacks: the key service said no to more units at most."""
+        if self._lacks(units, now_ns) < self.least:
+            self.denied_until_ns = 0
+        return not self.is_denied(now_ns)
+
     def refuses(self, now_ns: int) -> bool:
-        """Tell whether a call would be refused that finds no units held."""
+        """Return whether a call would be refused that finds no units held."""
         return self.is_denied(now_ns)
 
     def retry_after_ns(self, now_ns: int) -> int:
-        """Return when a call that is refused may come again, from now."""
-        return max(self.retry_ns - now_ns, 0)
+        """Return when a refused call may come again, from now: soon where calls under way may give units back.
+
+        `NEVER` where it need not.
+        """
+        left_ns = max(self.retry_ns - now_ns, 0)
+        if any(lease.reserved for lease in [*self.leases, *self.closing]):
+            return min(left_ns, SECOND)
+        return left_ns if self.limit.resets or self.retry_ns < self.reset_ns else NEVER
 
     def overdraw(self, units: int, now_ns: int, *, asks: bool) -> Lease | None:  # noqa: ARG002 - as `count`
         """Let a call of a trial take what is not there: the next grant pays, so that a trial makes no call wait."""
@@ -224,7 +245,7 @@ class LeasePool(WaitQueue):
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether there is nothing to tell the key service."""
+        """Return whether there is nothing to tell the key service."""
         return not (self.leases or self.closing)
 
     def grant(self, lease: Lease, now_ns: int, *, reset_ns: int, retry_ns: int | None = None) -> None:
@@ -248,7 +269,7 @@ class LeasePool(WaitQueue):
         held = self.available(now_ns)
         newest = self._newest
         if not held or (newest is not None and newest.exact and not newest.is_ahead):
-            self.ask_at = self._urgent_at = _NEVER
+            self.ask_at = self._urgent_at = NEVER
         else:
             self.ask_at = self.spent + max(1, held // 4)
             self._urgent_at = self.spent + max(1, held - held // 4)
@@ -256,6 +277,7 @@ class LeasePool(WaitQueue):
     def deny(self, now_ns: int, retry_ns: int, reset_ns: int) -> None:
         """Remember a refusal."""
         self.rest = 0
+        self.unused.forget()
         self._wait(now_ns, retry_ns, reset_ns)
 
     def call_back(self) -> None:
@@ -273,7 +295,7 @@ class LeasePool(WaitQueue):
             self.denied_until_ns = again_ns if again_ns < now_ns + SECOND + PATIENCE_NS else now_ns + SECOND
 
     def rate_per_s(self, now_ns: int) -> float:
-        """Tell how fast units go."""
+        """Return how fast units go."""
         return self._spend_rate.per_s(self.spent, now_ns)
 
     def note_left(self, remaining: int, replicas: int, now_ns: int) -> None:
@@ -285,7 +307,7 @@ class LeasePool(WaitQueue):
         self.is_crowded = replicas >= _MANY and now_ns < self._scarce_until_ns
 
     def demand(self, now_ns: int) -> tuple[int, int, int]:
-        """Tell how many units to ask for, how many of them calls wait for, and how long they are to live.
+        """Return how many units to ask for, how many of them calls wait for, and how long they are to live.
 
         None where leases cover all. Nothing that is told here is forgotten when it was asked for: calls that wait do so
         until they have their units.
@@ -302,7 +324,7 @@ class LeasePool(WaitQueue):
         return min(_MOST_UNITS, missing + ahead), min(_MOST_UNITS, missing), life_ns
 
     def _slow_life_ns(self, now_ns: int) -> int:
-        """Tell how long units are to be held that are asked for ahead; 0: as long as usual."""
+        """Return how long units are to be held that are asked for ahead; 0: as long as usual."""
         if not self.limit.window_s or self._is_busy(now_ns):
             return 0
         return min(_SLOW_LIFE_NS, self.limit.window_s * SECOND // _SLOW_PART)
@@ -312,14 +334,16 @@ class LeasePool(WaitQueue):
         return self.available(now_ns) - sum(lease.available for lease in self.leases if self._renews(lease, now_ns))
 
     def _ahead(self, missing: int, now_ns: int) -> int:
-        """Tell how many units to hold for calls that will come.
+        """Return how many units to hold for calls that will come.
 
         Two seconds' worth of the rate seen, or a lease's, one call's at least, where there is plenty or the caller is
         busy, and more where even that turns out to be too little; of a budget, whose leases live longer, some calls'
         worth in any case.
         """
-        ahead = 0
-        if not self.small:
+        if self.small:  # a call's worth for a slow caller, where there is plenty and nobody else
+            ahead = 0 if self._is_busy(now_ns) or self.replicas > 1 else self._usual_ahead(now_ns)
+            ahead = ahead if self.rest >= _PLENTY_OF_SMALL * ahead else 0
+        else:
             ahead = self._usual_ahead(now_ns)
             if not (self.roomy or self.rest >= _PLENTY * ahead or self._is_busy(now_ns)):
                 ahead = 0
@@ -339,7 +363,7 @@ class LeasePool(WaitQueue):
         return max(ahead, self._last_units) if is_active else ahead
 
     def _takes_per_s(self, now_ns: int) -> float:
-        """Tell how fast calls take units, what they give back at their end included: until then it is not there."""
+        """Return how fast calls take units, what they give back at their end included: until then it is not there."""
         if self.limit.unit == "request":
             return self.rate_per_s(now_ns)
         return self._take_rate.per_s(self._taken, now_ns)
@@ -367,17 +391,12 @@ class LeasePool(WaitQueue):
                 back += self._end(lease, now_ns)
         return back
 
-    def progress(self) -> list[dict[str, Any]]:
-        """Return how much of which leases is spent, where that was not told."""
-        told = []
-        for lease in self.leases:
-            if (spent := lease.units - lease.available) != lease.spent_told:
-                lease.spent_told = spent
-                told.append({"lease": lease.id, "spent": spent})
-        return told
+    def untold(self) -> list[Lease]:
+        """Return the leases whose progress the key service does not know."""
+        return [lease for lease in self.leases if lease.progress != lease.progress_told]
 
     def _ends(self, lease: Lease, now_ns: int, *, everything: bool) -> bool:
-        """Tell whether a lease goes back: it is over, spent with the moment to tell, or more than will be spent."""
+        """Return whether a lease goes back: it is over, spent with the moment to tell, or more than will be spent."""
         left_ns = lease.deadline_ns - now_ns
         if everything or left_ns <= 0 or lease.is_spent:
             return True
@@ -393,14 +412,14 @@ class LeasePool(WaitQueue):
         return not self.waiting and lease.available > int(self.rate_per_s(now_ns) * soon_ns / SECOND)
 
     def _renews(self, lease: Lease, now_ns: int) -> bool:
-        """Tell whether a lease is kept to its end since calls go on: they are not to wait for the next one."""
+        """Return whether a lease is kept to its end since calls go on: they are not to wait for the next one."""
         if not self.limit.period or self.small or lease.exact:
             return False
         is_near = lease.deadline_ns - lease.margin_ns <= now_ns < lease.deadline_ns < self.reset_ns
         return is_near and not lease.is_called_back and self._takes_per_s(now_ns) > 0
 
     def renews(self, now_ns: int) -> bool:
-        """Tell whether to ask for the lease that is to follow one which is near its end."""
+        """Return whether to ask for the lease that is to follow one which is near its end."""
         return any(self._renews(lease, now_ns) for lease in self.leases)
 
     def _end(self, lease: Lease, now_ns: int) -> list[dict[str, Any]]:

@@ -1,26 +1,34 @@
-"""A limit: so many units in any window of time, in a calendar period, or at once."""
+"""A limit: so many units in any window of time, in a period, or at once."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from hashlib import sha256
 from sys import intern
 from typing import Any, Literal
 
-Unit = Literal["request", "token", "input_token", "output_token", "nanousd", "concurrent"]
-TOKENS = frozenset({"token", "input_token", "output_token"})
-MEASURED = TOKENS | {"nanousd"}  # units that only the answer tells: estimated before, settled afterwards
+from keygauge.call import OpenRoute
+from keygauge.weights import Weights
 
-Whose = Literal["account", "plan", "key"]
+Unit = Literal["request", "token", "input_token", "output_token", "nanousd", "weighted", "concurrent"]
+TOKENS = frozenset({"token", "input_token", "output_token"})
+MEASURED = TOKENS | {"nanousd", "weighted"}  # units that only the answer tells: estimated before, settled afterwards
+
+Whose = Literal["account", "plan", "key", "tag", "untagged"]
+
+_DIGITS = 32  # of a tag's digest
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`amount` units in any `window_s` seconds, per calendar `period` (UTC), or at once.
+    """`amount` units in any `window_s` seconds, in each `period`, or at once.
 
-    One with a `route` or a `model` counts only their calls. `output_default` are the tokens reserved for a call that
-    declares no cap of its own. It counts all keys of the account together, or each by itself as the `plan` says, or is
-    the key's own. `when_unpriced` is for limits of cost: whether to admit calls of models without a price.
+    One with a `route`, a `model` or a `tool` counts only their calls. `output_default` are the tokens reserved for a
+    call that declares no cap of its own. It counts all keys of the account together, or each by itself as the `plan`
+    says, or is the key's own. `when_unpriced` is for limits of cost: whether to admit calls of models without a price.
+    A weighted unit has `weights` and a name. One that is `per_tag` has a counter for each tag, and one for calls
+    without any.
     """
 
     id: str
@@ -36,13 +44,25 @@ class Limit:
     output_default: int | None = None
     when_unpriced: Literal["admit", "refuse"] = "admit"
     whose: Whose = "account"
+    weights: Weights | None = None
+    unit_name: str | None = None
+    per_tag: bool = False
+    tool: str | None = None
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Limit:
         """Read a limit of the heartbeat's answer; texts that other keys' limits have too are kept once."""
         told: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
-        shared = {name: intern(text) for name, text in told.items() if type(text) is str and name != "id"}
+        texts = ((name, text) for name, text in told.items() if type(text) is str and name != "id")
+        shared: dict[str, Any] = {name: intern(text) for name, text in texts}
+        if told.get("weights") is not None:
+            shared["weights"] = Weights.from_json(told["weights"])
         return cls(**told | shared)
+
+    @property
+    def measure(self) -> object:
+        """Return what names the units that calls use of it."""
+        return self.weights or self.unit
 
     @property
     def refusal(self) -> Literal["limited", "quota"]:
@@ -59,36 +79,57 @@ class Limit:
         return "quota_exhausted" if self.period else "rate_limited"
 
     @property
+    def resets(self) -> bool:
+        """Return whether all of it comes free again some day."""
+        return self.period != "lifetime"
+
+    @property
     def is_plain(self) -> bool:
-        """Tell whether every call takes one unit of it, whatever the call is, and nothing has to be settled."""
+        """Return whether every call takes one unit of it, whatever the call is, and nothing has to be settled."""
         return (
             self.unit == "request"
             and self.when_down == "closed"
             and not self.dry_run
             and self.route is None
             and self.model is None
+            and self.tool is None
+            and not self.per_tag
         )
 
     @property
     def needs_body(self) -> bool:
-        """Tell whether it counts by what a call's body says."""
-        return self.unit in MEASURED or self.model is not None
+        """Return whether it counts by what a call's body says."""
+        return self.unit in MEASURED or self.model is not None or self.tool is not None
 
     @property
     def is_scoped(self) -> bool:
-        """Tell whether it counts only some of the calls."""
-        return self.route is not None or self.model is not None
+        """Return whether it counts only some of the calls."""
+        return self.route is not None or self.model is not None or self.tool is not None
 
-    def covers(self, route: str | None, models: Collection[str] | None) -> bool:
-        """Tell whether a call counts, by its route and all the models that it names.
+    def of_tag(self, tag: str | None) -> Limit:
+        """Return the counter of one tag, told by a digest: tags may be personal data."""
+        if tag is None:
+            return replace(self, whose="untagged")
+        return replace(self, id=f"{self.id}:{sha256(tag.encode()).hexdigest()[:_DIGITS]}", whose="tag")
+
+    def covers(self, route: str | None, models: Collection[str] | None, tools: Collection[str] | None = ()) -> bool:
+        """Return whether a call counts, by its route and all the models and tools that it names.
 
         None: a route that could not be told, or a body that was not read, may be any.
         """
-        return (route is None or self.route is None or _is_meant(self.route, route)) and (
-            self.model is None or models is None or any(_is_meant(self.model, model) for model in models)
+        return (
+            self.is_for(route)
+            and (self.model is None or models is None or any(is_meant(self.model, model) for model in models))
+            and (self.tool is None or tools is None or any(is_meant(self.tool, tool) for tool in tools))
         )
 
+    def is_for(self, route: str | None) -> bool:
+        """Return whether calls of a route may count."""
+        if route is None or self.route is None or is_meant(self.route, route):
+            return True
+        return isinstance(route, OpenRoute) and route.may_be(self.route)
 
-def _is_meant(pattern: str, name: str) -> bool:
-    """Tell whether a route or a model is the one of a limit, or begins as one that ends in "*"."""
+
+def is_meant(pattern: str, name: str) -> bool:
+    """Return whether a route or a model is the one of a limit, or begins as one that ends in "*"."""
     return name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1]))

@@ -24,7 +24,7 @@ class WaitQueue:
         self.awaited -= self.waiting.pop(waiter, 0)
 
     def is_turn(self, units: int, available: int, waiter: Waiter | None) -> bool:
-        """Tell whether what is available covers the calls that came before and this one; None waits nowhere."""
+        """Return whether what is available covers the calls that came before and this one; None waits nowhere."""
         left = available - units
         if left >= self.awaited - self.waiting.get(waiter, 0):  # type: ignore[arg-type]  # None is no key
             return True

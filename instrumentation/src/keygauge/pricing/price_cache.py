@@ -99,12 +99,12 @@ class PriceCache:
 
     @property
     def is_awaited(self) -> bool:
-        """Tell whether calls wait for a price to be counted."""
+        """Return whether calls wait for a price to be counted."""
         return bool(self._waiting)
 
     @property
     def is_urgent(self) -> bool:
-        """Tell whether the next heartbeat should come at once: a request waits, or prices changed."""
+        """Return whether the next heartbeat should come at once: a request waits, or prices changed."""
         return bool(self._urgent or self._old)
 
     def offer(self) -> tuple[dict[str, Any], list[Name]]:

@@ -1,7 +1,8 @@
 """What a call costs, in whole nano-USD: the one rule by which the ledger charges and the middleware counts.
 
 One rounding per call: rates are whole nano-USD per million tokens, the parts are added exactly, and the sum is divided
-by a million and rounded half up.
+by a million and rounded half up. By kind, what is rounded is the sum so far: so the kinds add up to the call's cost,
+and none is off by as much as a nano-dollar.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from keygauge.kinds import PART_OF
+from keygauge.kinds import CHARGED, PART_OF
 
 _MILLION = 10**6
+_HALF = _MILLION // 2
+_PLACES = {kind: place for place, kind in enumerate(CHARGED)}
 
 
 class Counts(Protocol):
@@ -55,42 +58,59 @@ class Rates:
 
     def cost_nanousd(self, counts: Counts) -> int:
         """Price a call."""
-        read, written = counts.cache_read_tokens or 0, counts.cache_write_tokens or 0
-        reasoning = counts.reasoning_tokens or 0
-        total = (
-            max((counts.input_tokens or 0) - read - written, 0) * self.input
-            + read * self.cache_read
-            + written * self.cache_write
-            + max((counts.output_tokens or 0) - reasoning, 0) * self.output
-            + reasoning * self.reasoning
-            + self.request
-        )
-        if counts.details and self.details:
-            total = max(total + self._beyond(counts.details), 0)
-        return (total + _MILLION // 2) // _MILLION
+        return (sum(self._parts(counts)) + _HALF) // _MILLION
+
+    def cost_by_kind(self, counts: Counts) -> list[int]:
+        """Price a call by kind, in the order of `CHARGED`; what is left out at its end costs nothing."""
+        costs, exact, told = [], _HALF, 0
+        for part in self._parts(counts):
+            exact += part
+            up_to = exact // _MILLION
+            costs.append(up_to - told)
+            told = up_to
+        return costs
 
     def is_for(self, counts: Counts) -> bool:
-        """Tell whether a call used something that these are the rates of; of a model that is free, all is."""
+        """Return whether a call used something that these are the rates of; of a model that is free, all is."""
         if counts.input_tokens is not None or counts.output_tokens is not None or self.request:
             return True
         return not (self.input or self.output) or any(kind in self.details for kind in counts.details or ())
 
-    def _beyond(self, details: Mapping[str, int]) -> int:
-        """Tell what kinds with rates of their own cost beyond what they are charged as part of a whole."""
-        total = 0
+    def _parts(self, counts: Counts) -> list[int]:
+        """Return what each kind costs in millionths of a nano-USD, in the order of `CHARGED`."""
+        read, written = counts.cache_read_tokens or 0, counts.cache_write_tokens or 0
+        reasoning = counts.reasoning_tokens or 0
+        parts = [
+            max((counts.input_tokens or 0) - read - written, 0) * self.input,
+            max((counts.output_tokens or 0) - reasoning, 0) * self.output,
+            read * self.cache_read,
+            reasoning * self.reasoning,
+            written * self.cache_write,
+            self.request,
+        ]
+        if counts.details:
+            self._take_apart(parts, counts.details)
+        return parts
+
+    def _take_apart(self, parts: list[int], details: Mapping[str, int]) -> None:
+        """Move what is counted by a kind of its own from its whole to that kind, at that kind's rate if it has one."""
+        parts += [0] * len(PART_OF)
         for kind, count in details.items():
-            rate = self.details.get(kind)
-            if rate is not None:
-                whole = PART_OF.get(kind)
-                total += count * (rate - (getattr(self, whole) if whole else 0))
-        return total
+            whole = PART_OF.get(kind)
+            taken = 0
+            if whole is not None:
+                taken = min(count * getattr(self, whole), parts[_PLACES[whole]])
+                parts[_PLACES[whole]] -= taken
+            if kind in PART_OF:
+                rate = self.details.get(kind)
+                parts[_PLACES[kind]] = taken if rate is None else count * rate
 
     def _dearest(self, *wholes: str) -> int:
         rates: list[int] = [getattr(self, whole) for whole in wholes]
         return max(rates + [rate for kind, rate in self.details.items() if PART_OF.get(kind) in wholes])
 
     def most_nanousd(self, input_tokens: int, output_tokens: int) -> int:
-        """Tell what a call costs at most, whichever kinds its tokens will be; rounded up."""
+        """Return what a call costs at most, whichever kinds its tokens will be; rounded up."""
         total = (
             input_tokens * self._dearest("input", "cache_read", "cache_write")
             + output_tokens * self._dearest("output", "reasoning")
@@ -110,3 +130,9 @@ def cost_nanousd(tiers: Sequence[Rates], counts: Counts) -> int | None:
     """Price a call by its size; None where nothing that it used has a rate, which is not a cost of 0."""
     rates = rates_of(tiers, counts.input_tokens or 0)
     return rates.cost_nanousd(counts) if rates.is_for(counts) else None
+
+
+def cost_by_kind(tiers: Sequence[Rates], counts: Counts) -> list[int] | None:
+    """Price a call by its size and by kind, as `Rates.cost_by_kind`; None where `cost_nanousd` tells None."""
+    rates = rates_of(tiers, counts.input_tokens or 0)
+    return rates.cost_by_kind(counts) if rates.is_for(counts) else None

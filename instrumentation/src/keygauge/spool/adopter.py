@@ -1,4 +1,4 @@
-"""Ships the spools of processes that died on this host; its thread is its own: neither side waits for the other."""
+"""Ships the spools of processes that died on this host, in its own thread so that neither waits for the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from threading import Event, Thread
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool.segment import SpoolReader
 from keygauge.spool.sender import Sender
 from keygauge.spool.spool import Ownership, Spool, clear_kept, others
@@ -39,7 +39,7 @@ class Adopter:
         self._address = settings.service_address
         self._sender = Sender(settings, spool.id, on_drop=on_drop)
         self._on_fault = on_fault
-        self._failed: set[str] = set()  # spools that could not be shipped, each told once
+        self._failed: set[str] = set()  # spools that could not be shipped, each logged once
         self._stop = Event()
         self._thread = Thread(target=self._run, name="keygauge-adopter", daemon=True)
 
@@ -63,7 +63,7 @@ class Adopter:
         self._sender.close()
 
     def adopt(self) -> float:
-        """Ship every spool that is to be had, one that cannot be shipped aside; return when to look again, in seconds.
+        """Ship every available spool, skipping those that can't be shipped; return when to look again, in seconds.
 
         Those that failed before come last: they must not keep the others waiting.
         """
@@ -88,7 +88,7 @@ class Adopter:
     def _ship(self, ownership: Ownership, epoch: str | None) -> None:
         backlog = SpoolReader(self._directory, ownership.spool_id)
         if epoch is not None:
-            backlog.look_back()  # most of it may be in the ledger: it tells where to go on
+            backlog.look_back()  # most may be in the ledger already, which says where to continue
         while self._sender.send(backlog):
             if self._stop.is_set():
                 return
@@ -101,4 +101,4 @@ class Adopter:
     def _complain(self, spool_id: str, error: ServiceError) -> None:
         if spool_id not in self._failed:
             self._failed.add(spool_id)
-            _log.warning("Spool %s of a process that died waits on disk: %s", spool_id, error)
+            _log.warning("Spool %s of a dead process stays on disk: %s", spool_id, error)

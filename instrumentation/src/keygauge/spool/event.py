@@ -39,6 +39,7 @@ FIELDS = (
     "trace_id",
     "details",
     "requested_model",
+    "tag",
 )
 
 _NO_USAGE = Usage()
@@ -102,6 +103,7 @@ def sound(call: Call) -> Call:
         limit=_text(call.limit),
         trace_id=_text(call.trace_id),
         requested_model=_text(call.requested_model),
+        tag=_text(call.tag),
     )
 
 
@@ -154,6 +156,7 @@ def line(call: Call) -> bytes:
                 call.trace_id,
                 details or None,
                 text[call.requested_model],
+                call.tag,
             )
         )
         + b"\n"

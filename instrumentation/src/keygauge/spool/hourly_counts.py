@@ -54,12 +54,12 @@ class HourlyCounts:
             return {hour: self._hours[hour] for hour in changed[:_MOST_TOLD]}
 
     def told(self, hours: dict[int, Sums]) -> None:
-        """Take note that the key service knows these sums."""
+        """Note that the key service knows these sums."""
         with self._lock:
             self._told.update((hour, sums) for hour, sums in hours.items() if hour in self._hours)
 
     def forget_told(self) -> None:
-        """Take it that the key service knows nothing."""
+        """Assume that the key service knows nothing."""
         with self._lock:
             self._told.clear()
 

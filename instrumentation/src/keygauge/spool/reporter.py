@@ -7,7 +7,7 @@ import logging
 from http import HTTPStatus
 from time import monotonic
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool.hourly_counts import HourlyCounts
 from keygauge.spool.spool import Spool
 from keygauge.sync.client import ServiceClient, ServiceError
@@ -34,7 +34,7 @@ class Reporter:
         self._is_told = True
 
     def note_batch(self) -> None:
-        """Take note that a batch was shipped: a report follows, though it may tell nothing new."""
+        """Note that a batch was shipped: a report follows, though it may tell nothing new."""
         self._has_shipped = True
 
     def forget_told(self) -> None:
@@ -66,7 +66,7 @@ class Reporter:
         except ServiceError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
-            _log.info("The key service is older: it does not compare the ledger with what this process counts")
+            _log.info("The key service is an older version: it does not compare the ledger with this process's counts")
             self._is_told = False
         self._has_shipped = False
         self._totals.told(hours)

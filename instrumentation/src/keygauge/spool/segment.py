@@ -73,7 +73,7 @@ class SpoolReader:
                 return Batch(self.next, lines)
 
     def acknowledge(self, up_to: int, batch: Batch) -> None:
-        """Take note that exactly the events below `up_to` are in the ledger; it may lie beyond the batch, or before."""
+        """Note that exactly the events below `up_to` are in the ledger; it may lie beyond the batch, or before."""
         self._acknowledged = up_to
         if up_to < batch.first:
             self._go_back(up_to)
@@ -102,7 +102,7 @@ class SpoolReader:
         try:
             with segment.path.open("rb") as file:
                 start = os.pread(file.fileno(), 32, offset)
-        except FileNotFoundError:  # shipped and deleted just now
+        except FileNotFoundError:  # just shipped and deleted
             return None
         time, comma, _ = start[1:].partition(b",")
         return int(time) if comma and time.isdigit() else None

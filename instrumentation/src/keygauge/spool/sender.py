@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool.segment import Batch, SpoolReader
 from keygauge.sync.client import ServiceClient, ServiceError
 

@@ -1,4 +1,4 @@
-"""Ships this process's events to the ledger; its thread is its own: a slow ledger must not delay a heartbeat."""
+"""Ships this process's events to the ledger, in its own thread so that a slow ledger delays no heartbeat."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import Event, Thread
 from time import time
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.spool.adopter import Adopter
 from keygauge.spool.reporter import Reporter
 from keygauge.spool.segment import BATCH_LINES, SpoolReader
@@ -55,7 +55,7 @@ class Shipper:
         return self._spool.next - self._backlog.next
 
     def age_s(self) -> float:
-        """Tell the age of the oldest event not yet in the ledger, 0 when there is none."""
+        """Return the age of the oldest event not yet in the ledger, 0 when there is none."""
         time_us = self._backlog.oldest_time_us() if self.pending else None
         return max(0.0, time() - time_us / 1e6) if time_us else 0.0
 
@@ -121,12 +121,12 @@ class Shipper:
         self._spool.forget(self._backlog.finished(), offset=self._backlog.offset)
 
     def _complain(self, error: ServiceError) -> None:
-        """Log the first of a row of failures; the spool's age tells how long it lasts."""
+        """Log the first failure in a row; the spool's age shows how long it lasts."""
         if not self._complained:
             self._complained = True
-            _log.warning("Events wait on disk, the ledger is away: %s", error)
+            _log.warning("Ledger unreachable; keeping events on disk: %s", error)
 
     def _recovered(self) -> None:
         if self._complained:
             self._complained = False
-            _log.warning("Events reach the ledger again")  # as loud as that they did not
+            _log.warning("Ledger reachable again")  # at the same level as the failure

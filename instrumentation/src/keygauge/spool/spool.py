@@ -1,4 +1,4 @@
-"""Events on disk between the answer and the ledger: a killed process loses none of them."""
+"""Events on disk between the answer and the ledger, so that a killed process loses none."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ class Spool:
     def forget(self, finished: list[Segment], *, offset: int = 0) -> None:
         """Keep or delete segments whose events are all in the ledger, as are those of the next before an offset."""
         with self._lock:
-            for size_bytes in self._kept.recall({segment.path for segment in finished}):  # the ledger went back
+            for size_bytes in self._kept.recall(
+                {segment.path for segment in finished}
+            ):  # the ledger was restored to an earlier moment
                 self._waiting_bytes += size_bytes
             for segment in finished:
                 self._waiting_bytes -= self._kept.add(segment.path)
@@ -111,7 +113,7 @@ class Spool:
                 return
             if not self._was_deleted:
                 self._was_deleted = True
-                _log.warning("The spool's files in %s were deleted: its last one is made anew", self.directory)
+                _log.warning("The spool's files in %s were deleted; recreating the last one", self.directory)
             with suppress(OSError):  # tried again with the next round
                 self._make_anew()
 
@@ -231,7 +233,7 @@ class Ownership:
         new = directory / f"{spool_id}.new"
         fd = os.open(new, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         fcntl.lockf(fd, fcntl.LOCK_EX)
-        with suppress(OSError):  # a full disk: better a spool of anyone's than none
+        with suppress(OSError):  # a full disk: better a spool without an address than none
             os.write(fd, address.encode())
         new.rename(_lock_path(directory, spool_id))
         return cls(directory, spool_id, fd)
@@ -246,7 +248,7 @@ class Ownership:
             return None
         try:
             fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except (FileNotFoundError, PermissionError):  # shipped by now, or another user's
+        except (FileNotFoundError, PermissionError):  # already shipped, or another user's
             return None
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -287,7 +289,7 @@ def others(directory: Path, address: str) -> list[str]:
     return [spool_id for spool_id, told in _told(directory) if told in {"", address}]
 
 
-def strangers(directory: Path, address: str) -> Counter[str]:
+def foreign_spools(directory: Path, address: str) -> Counter[str]:
     """Count the spools of dead processes in the directory by the address of the key service, where it is another."""
     counts: Counter[str] = Counter()
     for spool_id, told in _told(directory):
@@ -302,7 +304,7 @@ def _told(directory: Path) -> list[tuple[str, str]]:
     found = []
     for path in sorted(own_files.find(directory, "*.lock")):
         if path.stem not in _OPEN:
-            with suppress(FileNotFoundError, PermissionError):  # shipped by now, or another user's
+            with suppress(FileNotFoundError, PermissionError):  # already shipped, or another user's
                 found.append((path.stem, _address(path)))
     return found
 

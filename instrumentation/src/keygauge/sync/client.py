@@ -38,9 +38,9 @@ class ServiceClient:
         try:
             answer = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ServiceError(f"{path}: the key service's answer is no JSON: {text[:200]!r}") from error
+            raise ServiceError(f"{path}: the key service's answer is not JSON: {text[:200]!r}") from error
         if not isinstance(answer, dict):
-            raise ServiceError(f"{path}: the key service's answer is no object: {text[:200]!r}")
+            raise ServiceError(f"{path}: the key service's answer is not a JSON object: {text[:200]!r}")
         return answer
 
     def exchange(self, path: str, body: bytes, content_type: str) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""The heartbeat: each second, and at once when a request waits, ask for leases and learn what changed."""
+"""The heartbeat, once a second and at once when a request waits: ask for leases and learn what changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keygauge.limits.admission import Admission
 from keygauge.limits.authorizer import PendingHeartbeat
 from keygauge.limits.cost import Costing
 from keygauge.pricing.price_cache import PriceCache
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.sync.client import ServiceClient, ServiceError
 from keygauge.sync.lease_sync import LeaseSync
 from keygauge.sync.look_ups import LookUp, LookUps
@@ -24,14 +24,13 @@ from keygauge.sync.look_ups import LookUp, LookUps
 _log = logging.getLogger(__name__)
 
 _INTERVAL_NS = SECOND
-_MOST = 500  # look-ups in one heartbeat: see docs/reference/protocol.md
 _TIMEOUT_S = 2.0
 _LAST_S = 2 * _TIMEOUT_S  # a heartbeat that is under way, and the last one, which gives the leases back
 _RETRY_S = 0.1  # after a heartbeat that was not answered
 
 
 class Heartbeat:
-    """A thread that beats. `reached_ns` is when the last answered heartbeat was sent, or the start."""
+    """A thread that sends heartbeats. `reached_ns` is when the last answered heartbeat was sent, or the start."""
 
     def __init__(self, settings: Settings, *, on_fault: Callable[[str], None]) -> None:
         assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
@@ -57,7 +56,7 @@ class Heartbeat:
         self._thread = Thread(target=self._run, name="keygauge-beat", daemon=True)
 
     def start(self) -> None:
-        """Start beating."""
+        """Start sending heartbeats."""
         self._thread.start()
 
     def stop(self, timeout_s: float = _LAST_S) -> None:
@@ -68,7 +67,7 @@ class Heartbeat:
             self._thread.join(timeout_s)
 
     def wake(self) -> None:
-        """Heartbeat now."""
+        """Send a heartbeat now."""
         self._due.set()
 
     def look_up(self, digest: bytes, key_id: str, ip: str | None) -> PendingHeartbeat | None:
@@ -132,7 +131,7 @@ class Heartbeat:
 
     def _heartbeat(self, *, stopping: bool) -> bool:
         with self._lock:
-            look_ups = self._look_ups.take(_MOST)
+            look_ups = self._look_ups.take(self._lease_sync.most)
             if self._look_ups.waiting:
                 self.wake()
             ended, self._round = self._round, Future()
@@ -142,7 +141,7 @@ class Heartbeat:
         except ServiceError as error:
             self._complain(error)
         except Exception:  # noqa: BLE001 - a fault of ours must not end the heartbeat
-            _log.exception("KeyGauge's beat failed")
+            _log.exception("KeyGauge's heartbeat failed")
             self._on_fault("beat")
         finally:
             self._ended_ns = now_ns()
@@ -191,7 +190,7 @@ class Heartbeat:
         self.reached_ns = asked.sent_ns
         if self._complained:
             self._complained = False
-            _log.warning("The key service answers again")  # as loud as that it was away
+            _log.warning("Key service reachable again")  # at the same level as the failure
         return True
 
     def _learn(self, answer: dict[str, Any], look_ups: dict[bytes, LookUp]) -> None:
@@ -217,7 +216,7 @@ class Heartbeat:
             self.wake()
 
     def _complain(self, error: ServiceError) -> None:
-        """Log the first of a row of failures; the heartbeat's age tells how long it lasts."""
+        """Log the first failure in a row; the heartbeat's age shows how long it lasts."""
         if not self._complained:
             self._complained = True
-            _log.warning("The key service is away, trying on: %s", error)
+            _log.warning("Key service unreachable; retrying: %s", error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import BoundedSemaphore, Lock
 
-from keygauge.settings import Settings
+from keygauge.settings.settings import Settings
 from keygauge.sync.client import ServiceClient, ServiceError
 
 PATH = "/v1/key-status"

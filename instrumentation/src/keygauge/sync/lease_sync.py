@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count, islice
@@ -15,23 +15,27 @@ from keygauge.limits.admission import Admission
 from keygauge.limits.concurrency import ConcurrencyLease, ConcurrencyPool
 from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
+from keygauge.sync.lost_answers import LostAnswers
 
 _SOON_NS = SECOND  # of a lease that is over there is nothing to tell: the next regular heartbeat will do
 _LONG_S = 300  # leases of shorter windows end soon enough to tell then what was spent
-_MOST = 500  # acquisitions, returns or leases kept in one heartbeat: see docs/reference/protocol.md
+MOST = 500  # look-ups, acquisitions, returns or leases kept in one heartbeat: see docs/reference/protocol.md
+_LEAST = 16
 
 
 @dataclass(frozen=True)
 class Asked:
     """What an offer asks: units that calls wait for by limit, and to keep leases that have so many slots, by lease.
 
-    It is sent after `sent_ns`, and gives `returns` back.
+    It is sent after `sent_ns`, gives `returns` back, and tells the progress of leases.
     """
 
+    number: int
     sent_ns: int
     waiting: dict[str, tuple[LeasePool, int]]
     slots: dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]
     returns: list[dict[str, Any]]
+    progress: list[Lease]
 
 
 class LeaseSync:
@@ -42,12 +46,15 @@ class LeaseSync:
         self._clock = clock  # its name, for others that read it too
         # A heap: when to look at whose leases, or so long before if a heartbeat is due anyway.
         self._turns: list[tuple[int, int, LeasePool, Lease, int]] = []
-        self._number = count()  # of a turn: lease pools have no order
+        self._turn_number = count()  # lease pools have no order
+        self._offer_number = count(1)
+        self._lost = LostAnswers()
         self._slots: set[ConcurrencyPool] = set()  # those with leases
         self._pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()  # by limit
         self._quotas: deque[LeasePool] = deque()  # those whose use is told while leases live
         self._untold: list[dict[str, Any]] = []  # returns that no answered offer has carried
         self._untold_ns = 0  # the moment from which these count back
+        self.most = MOST  # of anything in the next offer: half of it after one that a key service had no time for
 
     def turn_ns(self) -> int | None:
         """Return when a lease has to go back, or is over; of those that are spent there is nothing to tell."""
@@ -57,7 +64,7 @@ class LeaseSync:
             return self._turns[0][0] if self._turns else None
 
     def owes(self) -> bool:
-        """Tell whether there are leases to give back that the last offer did not carry."""
+        """Return whether there are leases to give back that the last offer did not carry."""
         with self._admission.lock:
             return bool(self._untold or self._admission.due)
 
@@ -69,31 +76,46 @@ class LeaseSync:
             returns = self._returns(now, everything=stopping)
             held = self._holds(now, everything=stopping)
             demands = [] if stopping else self._demands(now)
-            progress = self._progress()
+            progress = self._progress([lease_pool for lease_pool, _, waiting, _ in demands if waiting])
+            told = [_progress(lease) for lease in progress]
+        number = next(self._offer_number)
         message: dict[str, Any] = {
+            "number": number,
             "acquire": [
-                {"limit": lease_pool.limit.id, "units": units, "waiting": waiting, "life_ms": life_ns // MS}
+                {
+                    "limit": lease_pool.limit.id,
+                    "units": units,
+                    "waiting": waiting,
+                    "least": lease_pool.tell_least(now),
+                    "life_ms": life_ns // MS,
+                }
                 for lease_pool, units, waiting, life_ns in demands
             ],
             "return": returns,
         }
-        if progress:
-            message["progress"] = progress
+        if lost := self._lost.tell(now):
+            message["lost"] = lost
+        if told:
+            message["progress"] = told
         if held:
             message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
         if self._clock is not None:
             message["clock"] = {"name": self._clock, "us": now // 1000}
-        return message, Asked(
-            now, {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting, _ in demands}, held, returns
-        )
+        waited = {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting, _ in demands}
+        return message, Asked(number, now, waited, held, returns, progress)
 
     def give_up(self, asked: Asked) -> None:
         """Note that an offer was not answered: the next one asks and gives back again. The caller holds the lock.
 
-        A lease is taken back once, however often its return arrives.
+        A lease is taken back once, however often its return arrives. The answer must not be taken in any more: what it
+        grants goes back.
         """
+        self._lost.add(asked.number, self._admission.clock())
+        self.most = max(self.most // 2, _LEAST)
         self._admission.asking.update(lease_pool for lease_pool, _ in asked.waiting.values())
         self._put_off(asked.returns, asked.sent_ns)
+        for lease in asked.progress:
+            lease.progress_told = None
 
     def take(self, answer: dict[str, Any], asked: Asked) -> None:
         """Take in what the answer grants and denies; the caller holds the lock.
@@ -104,27 +126,10 @@ class LeaseSync:
         admission = self._admission
         now = admission.clock()
         sent_ns = asked.sent_ns
+        self.most = min(self.most * 2, MOST)
         self._keep(answer, sent_ns, asked)
         for grant in answer["grants"]:
-            lease_pool, waiting = asked.waiting[grant["limit"]]
-            lease_pool.small = grant["small"]
-            replicas = grant.get("replicas", answer["replicas"])  # an older key service counts all that are alive
-            lease_pool.note_left(grant["remaining"], replicas, now)
-            lease_pool.share = lease_pool.limit.amount // replicas
-            lease_pool.rest = grant["remaining"] // (1 if lease_pool.limit.period else replicas)
-            lease = lease_pool.KIND(
-                grant["lease"],
-                grant["units"],
-                sent_ns + grant["left_ms"] * MS,
-                now_ns=now,
-                start_ns=_start(grant, now, sent_ns),
-                exact=grant["exact"],
-            )
-            lease.is_ahead = lease.exact and lease.units > waiting
-            reset_ms = grant["reset_ms"]
-            retry_ns = None if grant["units"] >= waiting else sent_ns + grant.get("retry_ms", reset_ms) * MS
-            lease_pool.grant(lease, now, reset_ns=sent_ns + reset_ms * MS, retry_ns=retry_ns)
-            self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns // 2)
+            self._grant(grant, asked, now, alive=answer["replicas"])
         for denial in answer["denials"]:
             lease_pool, _ = asked.waiting[denial["limit"]]
             lease_pool.small = denial["small"]
@@ -140,10 +145,37 @@ class LeaseSync:
         if not answer["more"]:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
 
+    def _grant(self, grant: dict[str, Any], asked: Asked, now: int, *, alive: int) -> None:
+        """Take in granted units."""
+        sent_ns = asked.sent_ns
+        lease_pool, waiting = asked.waiting[grant["limit"]]
+        lease_pool.small = grant["small"]
+        replicas = grant.get("replicas", alive)  # an older key service counts all that are alive
+        lease_pool.note_left(grant["remaining"], replicas, now)
+        lease_pool.share = lease_pool.limit.amount // replicas
+        lease_pool.rest = grant["remaining"] // (1 if lease_pool.limit.period else replicas)
+        lease = lease_pool.KIND(
+            grant["lease"],
+            grant["units"],
+            sent_ns + grant["left_ms"] * MS,
+            now_ns=now,
+            start_ns=_start(grant, now, sent_ns),
+            exact=grant["exact"],
+        )
+        lease.is_ahead = lease.exact and lease.units > waiting
+        reset_ms = grant["reset_ms"]
+        retry_ns = None if grant["units"] >= waiting else sent_ns + grant.get("retry_ms", reset_ms) * MS
+        lease_pool.grant(lease, now, reset_ns=sent_ns + reset_ms * MS, retry_ns=retry_ns)
+        unused = grant.get("unused", grant["remaining"])  # an older key service does not know what others hold
+        own = lease_pool.spent + lease_pool.available(now)
+        told_ns = (sent_ns + now) // 2 - grant.get("told_ms", 0) * MS  # it was answered on the way, at about half
+        lease_pool.unused.tell(unused, own=own, told_ns=told_ns)
+        self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns // 2)
+
     def _demands(self, now: int) -> list[tuple[LeasePool, int, int, int]]:
         """Choose what to ask for: where, how many units, how many of them calls wait for, and for how long."""
         admission = self._admission
-        asking = list(islice(admission.asking, _MOST))
+        asking = list(islice(admission.asking, self.most))
         admission.asking.difference_update(asking)
         if admission.asking:
             admission.wake()
@@ -185,8 +217,8 @@ class LeaseSync:
             early_ns = lease.margin_ns // 2
             if lease_pool.is_crowded:  # with a regular heartbeat
                 turn_ns, early_ns, over_ns = turn_ns + _SOON_NS, early_ns + _SOON_NS, lease.deadline_ns + _SOON_NS
-            heappush(self._turns, (turn_ns, next(self._number), lease_pool, lease, early_ns))
-            heappush(self._turns, (over_ns, next(self._number), lease_pool, lease, 0))
+            heappush(self._turns, (turn_ns, next(self._turn_number), lease_pool, lease, early_ns))
+            heappush(self._turns, (over_ns, next(self._turn_number), lease_pool, lease, 0))
 
     def _returns(self, now: int, *, everything: bool) -> list[dict[str, Any]]:
         """Look at the leases whose turn it is: with very many keys, a look at all would hold up the calls."""
@@ -198,7 +230,7 @@ class LeaseSync:
         returns = self._take_untold(now)
         while admission.key_cache.lowered:
             returns += admission.key_cache.lowered.pop().give_back(now, everything=True)
-        while admission.due and len(returns) < _MOST:
+        while admission.due and len(returns) < self.most:
             lease_pool = admission.due.pop()
             back = lease_pool.give_back(now, everything=everything)
             returns += back
@@ -207,21 +239,24 @@ class LeaseSync:
             if lease_pool.is_empty:
                 admission.held.discard(lease_pool)
                 self._slots.discard(lease_pool)  # where it is one
-        self._put_off(returns[_MOST:], now)
+        self._put_off(returns[self.most :], now)
         if admission.due or self._untold:
             admission.wake()
-        return returns[:_MOST]
+        return returns[: self.most]
 
-    def _progress(self) -> list[dict[str, Any]]:
-        """Tell what is spent of leases of quotas, of some at a time: people need not wait for their end."""
-        told: list[dict[str, Any]] = []
-        for _ in range(min(_MOST, len(self._quotas))):
+    def _progress(self, short: Sequence[LeasePool]) -> list[Lease]:
+        """Choose the leases whose progress is told: first of limits that are `short` of units for calls that wait.
+
+        Of them the key service is to know what may come back. Of quotas others see what is used before leases end.
+        """
+        leases = {lease.id: lease for lease_pool in short for lease in lease_pool.untold()}
+        for _ in range(min(self.most, len(self._quotas))):
             lease_pool = self._quotas.popleft()
             lease_pool.is_followed = not lease_pool.is_empty
             if lease_pool.is_followed:
                 self._quotas.append(lease_pool)
-            told += lease_pool.progress()
-        return told[:_MOST]
+            leases |= {lease.id: lease for lease in lease_pool.untold()}
+        return list(leases.values())[: self.most]
 
     def _put_off(self, returns: list[dict[str, Any]], now: int) -> None:
         self._untold, self._untold_ns = self._take_untold(now) + returns, now
@@ -243,9 +278,15 @@ class LeaseSync:
             for lease in slots.hold(now, everything=everything)
         ]
         due.sort(key=lambda item: item[0])
-        if len(due) > _MOST:
+        if len(due) > self.most:
             self._admission.wake()
-        return {lease.id: (slots, lease, lease.units) for _, slots, lease in due[:_MOST]}
+        return {lease.id: (slots, lease, lease.units) for _, slots, lease in due[: self.most]}
+
+
+def _progress(lease: Lease) -> dict[str, Any]:
+    """Write how far a lease is spent, and note that it is told."""
+    lease.progress_told = spent, reserved = lease.progress
+    return {"lease": lease.id, "spent": spent, "reserved": reserved}
 
 
 def _start(grant: dict[str, Any], now: int, sent_ns: int) -> int:

@@ -1,4 +1,4 @@
-"""Keys to look up: a queue that is fair between client addresses, and bounds on those who invent keys."""
+"""Keys to look up: a queue that is fair between client addresses and limits those that guess keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keygauge.clock import SECOND
 
 _MOST = 10_000  # keys of clients that wait for a heartbeat, in one process
 _MOST_OF_ADDRESS = 1_000
-_GUESSES_PER_S = 50  # keys that do not exist, asked for by one address; real keys cost nothing
+_GUESSES_PER_S = 50  # unknown keys per second from one address; real keys don't count
 _GUESS_NS = SECOND // _GUESSES_PER_S
 _MOST_GUESSERS = 10_000
 _SUSPECT_NS = 60 * SECOND  # after its last guess, a site comes after those that guessed nothing

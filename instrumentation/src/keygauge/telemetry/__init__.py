@@ -1,4 +1,4 @@
-"""What OpenTelemetry and Prometheus are told: counters bounded in number, histograms, traces, and their set-up.
+"""Telemetry for OpenTelemetry and Prometheus: bounded counters, histograms, traces, and their setup.
 
 May import `limits`, `pricing`, `usage` and what stands beside the rooms.
 """

@@ -19,7 +19,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from threading import Lock
+from threading import Condition, Lock
 
 from keygauge.call import Call, StreamKind
 from keygauge.telemetry.counters import Counters
@@ -48,6 +48,7 @@ _log = logging.getLogger(__name__)
 _MOST_PENDING = 4096  # a few seconds of one busy process; each holds on to its call
 _FIRST_COME = 4 / 5  # of the series are for those that come first
 _DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: well below a millisecond
+_HANDED_OVER_S = 1.0  # how long a reader waits for another thread's observation, which is the host's SDK's
 
 Observe = Callable[[Labels, Call], None]
 Charge = Callable[[Counters, Call, Usage], None]
@@ -63,7 +64,9 @@ class Aggregator:
         self, *, max_keys: int = 1000, max_routes: int = 200, max_models: int = 100, max_series: int = SERIES
     ) -> None:
         if max_series < 2 * MAX_RESTS:
-            raise ValueError(f"max_series is {max_series}: give {2 * MAX_RESTS} or more, some are kept for the rest")
+            raise ValueError(
+                f"max_series is {max_series}: use {2 * MAX_RESTS} or more, as some are reserved for the rest"
+            )
         self._max_names = {"max_keys": max_keys, "max_routes": max_routes, "max_models": max_models}
         self._max_cells = max_series - MAX_RESTS
         self._max_bases = self._max_cells // 3  # tokens are counted in up to three subsets per base
@@ -88,7 +91,10 @@ class Aggregator:
         self._folded: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
+        self._tags_dropped: dict[str, int] = {}
         self._pending: deque[Call] = deque()
+        self._counted = 0  # calls that are counted and not yet handed to `observe` and `charge`
+        self._all_handed_over = Condition(self._lock)
 
     def record(self, call: Call) -> None:
         """Take a call, once, at its end: nothing changes it any more."""
@@ -151,6 +157,11 @@ class Aggregator:
         with self._lock:
             _add(self._dropped, self._reasons.fold(reason), count)
 
+    def tag_dropped(self, reason: str) -> None:
+        """Count an end user that was named and is not taken."""
+        with self._lock:
+            _add(self._tags_dropped, reason, 1)
+
     def add_cost(self, cell: Counters, cost_nanousd: int) -> None:
         """Add a call's cost to the series it was counted in."""
         with self._cost_lock:
@@ -162,22 +173,40 @@ class Aggregator:
             cell.unpriced += 1
 
     def drain(self, most: int | None = None) -> None:
-        """Count waiting calls and hand them to `observe` and `charge`: all of them, or the `most` oldest."""
-        pending, observe, charge = self._pending, self.observe, self.charge
-        for number in range(len(pending) if most is None else most):
+        """Count waiting calls and hand them to `observe` and `charge`: the `most` oldest, or all of them.
+
+        All includes the call that another thread is handing over: who reads counts finds its observation too.
+        """
+        pending = self._pending
+        with self._lock:  # another thread may be counting the last one
+            waiting = len(pending) if most is None else most
+        for number in range(waiting):
             if number % GIVE_WAY == GIVE_WAY - 1 and most is None:
                 time.sleep(0)
             with self._lock:  # over both: what is not in the queue any more has been counted
                 if not pending:  # another thread drains too
-                    return
+                    break
                 call = pending.popleft()
                 cell, failed = self._count(call)
-            if failed is not None:
-                self.fault(failed)
-            if observe is not None:
-                self._observe(observe, cell.series, call)
-            if charge is not None and call.usage is not None:
-                self._charge(charge, cell, call, call.usage)
+                self._counted += 1
+            try:
+                self._hand_over(cell, call, failed)
+            finally:
+                with self._all_handed_over:
+                    self._counted -= 1
+                    self._all_handed_over.notify_all()
+        if most is None:
+            with self._all_handed_over:
+                self._all_handed_over.wait_for(lambda: not self._counted, _HANDED_OVER_S)
+
+    def _hand_over(self, cell: Counters, call: Call, failed: str | None) -> None:
+        observe, charge = self.observe, self.charge
+        if failed is not None:
+            self.fault(failed)
+        if observe is not None:
+            self._observe(observe, cell.series, call)
+        if charge is not None and call.usage is not None:
+            self._charge(charge, cell, call, call.usage)
 
     def _observe(self, observe: Observe, series: Labels, call: Call) -> None:
         try:
@@ -189,7 +218,7 @@ class Aggregator:
     def _charge(self, charge: Charge, cell: Counters, call: Call, usage: Usage) -> None:
         try:
             charge(cell, call, usage)
-        except Exception:  # noqa: BLE001 - ours, never the host's
+        except Exception:  # noqa: BLE001 - our failure, which must not reach the app
             self.fault("cost")
             _log.debug("A cost was not counted", exc_info=True)
 
@@ -222,6 +251,10 @@ class Aggregator:
     def drops(self) -> dict[str, int]:
         """Return the events dropped, by reason."""
         return dict(self._dropped)
+
+    def tag_drops(self) -> dict[str, int]:
+        """Return the end users that were named and not taken, by reason."""
+        return dict(self._tags_dropped)
 
     def _find(self, labels: Labels, *, is_proven: bool) -> Counters:
         series = self._folding.fold(labels, is_proven=is_proven)

@@ -1,4 +1,4 @@
-"""What calls cost, counted beside what they used, off the request path."""
+"""Counts what calls cost, off the request path."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Counters:
         self.unpriced = 0  # calls under a limit of cost whose price is not known
 
     def add(self, call: Call) -> None:
-        """Add what one call used; that it was one its caller counts."""
+        """Add one call and its usage."""
         self.request_bytes += call.request_bytes
         self.response_bytes += call.response_bytes
         if call.messages:

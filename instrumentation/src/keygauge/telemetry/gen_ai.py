@@ -15,8 +15,8 @@ from opentelemetry.metrics import Meter
 from keygauge import metrics
 from keygauge.call import Call
 from keygauge.clock import SECOND
-from keygauge.conventions import GEN_AI, LATEST
 from keygauge.metrics import Metric
+from keygauge.settings.conventions import GEN_AI, LATEST
 from keygauge.telemetry.labels import OTHER_METHOD, Labels
 from keygauge.usage import Usage
 

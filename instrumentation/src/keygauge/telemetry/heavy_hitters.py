@@ -1,4 +1,4 @@
-"""Who keeps a series of its own when there are more names than places: now and then the busy take the idle ones' place.
+"""Which names have their own series when there are more names than places: busy ones periodically replace idle ones.
 
 A name that came too late is only counted, in a sketch of bounded size (Misra and Gries, 1982): what it tells of a name
 is never more than the truth, and a name that makes up more than one in `MOST_CONTENDERS` of the late calls is in it. So

@@ -132,6 +132,7 @@ def _counters(aggregator: Aggregator) -> dict[Metric, Callable[[], Counts]]:
         metrics.DECISIONS: by(metrics.DECISIONS, _requests),
         metrics.USAGE_MISSING: by(metrics.USAGE_MISSING, lambda cell: cell.requests if cell.series.missing else 0),
         metrics.EVENTS_DROPPED: lambda: _by_name(aggregator.drops()),
+        metrics.TAGS_DROPPED: lambda: _by_name(aggregator.tag_drops()),
         metrics.SERIES_FOLDED: lambda: _by_name(aggregator.folded()),
         metrics.FAULTS: lambda: _by_name(aggregator.faults()),
     }

@@ -1,4 +1,4 @@
-"""The labels one call is counted under, and how hostile or endless labels fold into a bounded number of series."""
+"""The labels of one call, and how hostile or unbounded labels fold into a bounded number of series."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_RESTS = 250  # `rest` makes fewer series of any one metric: 3 keys x 41 stat
 _SPECIAL_KEYS = frozenset({ANONYMOUS, INVALID, OTHER_KEY})
 _OUTCOMES = frozenset(get_args(Outcome))
 _STREAMS = frozenset(get_args(StreamKind))
-_MAX_LENGTH = 200  # longer names are nobody's, and cost memory and bandwidth
+_MAX_LENGTH = 200  # no real name is longer, and names cost memory and bandwidth
 
 
 RANKED = 4  # so many labels of `Labels`, the first, have names that take turns
@@ -26,7 +26,7 @@ BASE = RANKED + 1  # … and tell tokens apart
 
 
 class Labels(NamedTuple):
-    """Everything that tells two calls' counts apart, each label of one type."""
+    """Everything that distinguishes the counts of two calls."""
 
     key: str
     route: str
@@ -53,7 +53,7 @@ class Names:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether a name that is new has to fold."""
+        """Return whether a name that is new has to fold."""
         return len(self._kept) > self._most
 
     def fold(self, name: Any) -> str:

@@ -1,4 +1,4 @@
-"""A metrics page for each worker, on a port of its own: the first free one of a range that Prometheus scrapes whole."""
+"""A metrics page per worker on its own port: the first free one of a range that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def serve(ports: str, registry: CollectorRegistry) -> int | None:
     found = _range(ports)
     first, last = (int(found["first"]), int(found["last"])) if found else (0, 0)
     if not found or not 0 < first <= last <= min(65535, first + _MOST_PORTS):
-        _log.error("KEYGAUGE_PROMETHEUS_PORTS is %r: give [host:]first-last, as in 127.0.0.1:9100-9131", ports)
+        _log.error("KEYGAUGE_PROMETHEUS_PORTS is %r: use [host:]first-last, as in 127.0.0.1:9100-9131", ports)
         return None
     for port in range(first, last + 1):
         if _start(found["host"] or "127.0.0.1", port, registry):
             return port
-    _log.error("No port of %s is free: this process shows Prometheus no metrics", ports)
+    _log.error("No port in %s is free: this process serves no metrics to Prometheus", ports)
     return None
 
 

@@ -1,4 +1,4 @@
-"""The reader that pushes metrics, over OTLP or to the console; import it only where the SDK is there."""
+"""The reader that pushes metrics, over OTLP or to the console; import it only if the SDK is installed."""
 
 from __future__ import annotations
 

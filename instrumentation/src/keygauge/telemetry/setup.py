@@ -48,7 +48,7 @@ _Send = Callable[[_Message], Awaitable[None]]
 
 
 class TelemetryError(RuntimeError):
-    """The environment asks for an export whose distribution is not installed."""
+    """The environment selects an export whose distribution is not installed."""
 
 
 class _Page:
@@ -69,7 +69,7 @@ def configure() -> MeterProvider | None:
     if provider := host_provider():
         return provider
     if unknown := set(_exporters()).difference(_EXPORTERS):
-        _log.warning("OTEL_METRICS_EXPORTER has %r, passed over: give %s", min(unknown), ", ".join(_EXPORTERS))
+        _log.warning("OTEL_METRICS_EXPORTER has %r, which is ignored: use %s", min(unknown), ", ".join(_EXPORTERS))
     readers = []
     if _is_push_asked_for():
         readers.append(_push_reader(_otlp_exporter()()))
@@ -102,7 +102,7 @@ def check() -> list[str]:
 
 
 def max_series(provider: MeterProvider | None) -> int:
-    """Tell how many series an instrument may have before the SDK folds them: give this to `Aggregator`."""
+    """Return how many series an instrument may have before the SDK folds them: pass this to `Aggregator`."""
     return SERIES if provider is not None and provider is not host_provider() else HOST_SERIES
 
 
@@ -125,7 +125,7 @@ def prometheus_app() -> Callable[[_Scope, _Receive, _Send], Awaitable[None]]:
 
 async def _answer(scope: _Scope, receive: _Receive, send: _Send) -> None:
     if scope["type"] != "http":
-        raise TelemetryError(f"The metrics page was asked over {scope['type']}: it speaks HTTP only")
+        raise TelemetryError(f"The metrics page only supports HTTP, not {scope['type']}")
     accept = _header(scope, b"accept")
     is_gzip = "gzip" in _header(scope, b"accept-encoding")
     # Thousands of series take a while to write: not on the event loop.
@@ -161,7 +161,7 @@ def host_provider() -> MeterProvider | None:
 
 
 def _is_push_asked_for() -> bool:
-    """Tell whether to push: where it is chosen by name also to OpenTelemetry's default address."""
+    """Return whether to push: where it is chosen by name also to OpenTelemetry's default address."""
     exporters = _exporters()
     is_chosen = "otlp" in exporters or (not exporters and any(os.environ.get(name) for name in _OTLP_ENDPOINTS))
     return not _is_disabled() and is_chosen
@@ -203,7 +203,7 @@ def _otlp_exporter() -> Callable[[], MetricExporter]:
     """Return the exporter of the protocol that is chosen; it reads all else itself."""
     protocol = next(filter(None, (os.environ.get(name, "").strip().lower() for name in _PROTOCOLS)), _OVER_HTTP)
     if protocol not in {_OVER_HTTP, _OVER_GRPC}:
-        raise TelemetryError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}: give {_OVER_HTTP} or {_OVER_GRPC}")
+        raise TelemetryError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}: use {_OVER_HTTP} or {_OVER_GRPC}")
     name = protocol.partition("/")[0]
     extra = "otlp" if protocol == _OVER_HTTP else "opentelemetry-exporter-otlp-proto-grpc"
     exporter: Callable[[], MetricExporter] = _import(

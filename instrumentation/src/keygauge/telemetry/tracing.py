@@ -9,8 +9,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 
-from keygauge import conventions, metrics
+from keygauge import metrics
 from keygauge.call import Call
+from keygauge.settings import conventions
 from keygauge.telemetry import gen_ai
 
 

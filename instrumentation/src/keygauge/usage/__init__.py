@@ -1,4 +1,4 @@
-"""Token usage in one normal form, read from the answers of any provider."""
+"""Token usage in one normal form, read from any provider's answers."""
 
 from keygauge.usage.answer import kind_of, reader_for
 from keygauge.usage.counts import Usage

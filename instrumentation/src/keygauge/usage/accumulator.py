@@ -1,4 +1,4 @@
-"""The counts an answer has told so far: one document of a body, many of a stream."""
+"""The counts of an answer so far: one document of a body, many of a stream."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Others, Reading
 
 _FIELDS = Told._fields[:-2]
+_INPUT = ("input", "cache_read", "cache_write")
+_INPUT_NAMES = frozenset(_INPUT)
+_KEPT_LONG = "cache_write_1h"
 _SPOILED = {"spoiled"}
 
 
@@ -19,7 +22,9 @@ class Accumulator:
     """Take documents in their order.
 
     Counts of one answer are cumulative in every provider's stream, so of each the largest holds: where a later event
-    tells 0, or leaves one out, nothing is lost. Several answers in one stream, each with an id of its own, are summed.
+    tells 0, or leaves one out, nothing is lost. An input and what is told of caches beside it belong together: tokens
+    that a later event moves from one of the three to another are not counted in both. Several answers in one stream,
+    each with an id of its own, are summed.
     """
 
     __slots__ = (
@@ -33,7 +38,6 @@ class Accumulator:
         "_others",
         "_provider",
         "_stage",
-        "_whole_input",
         "failed",
         "id",
         "model",
@@ -53,7 +57,6 @@ class Accumulator:
         self._others: Sequence[tuple[str, Told]] = ()
         self._provider: str | None = None
         self._stage: Stage = "running"
-        self._whole_input = 0
 
     @property
     def tells(self) -> bool:
@@ -81,9 +84,9 @@ class Accumulator:
         return self._sum()[0]
 
     def end_answer(self) -> None:
-        """Take what follows as another answer, though it has no id."""
+        """Treat what follows as another answer, though it has no id."""
         self._done = self.usage
-        self._counts, self._details, self._answer, self._whole_input = {}, {}, None, 0
+        self._counts, self._details, self._answer = {}, {}, None
         self._is_bad_before, self._bad = self._is_bad_before or bool(self._bad), set()
 
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
@@ -102,7 +105,7 @@ class Accumulator:
 
     @property
     def others(self) -> Others:
-        """What other models used for the answer."""
+        """Other models' part in the answer."""
         return [(model, _read_alone(told)) for model, told in self._others]
 
     def _take(self, found: Found) -> None:
@@ -113,8 +116,10 @@ class Accumulator:
         self._answer = found.answer or self._answer
         self._others = found.others or self._others
         counts, details, bad = _check(found.told)
-        if found.cache_is_beside:
-            self._note_input(counts)
+        if found.replaces:
+            self._counts, self._details = {}, {}
+        elif found.cache_is_beside:
+            self._settle_input(counts)
         for kept, told in ((self._counts, counts), (self._details, details)):
             for name, count in told.items():
                 kept[name] = max(count, kept.get(name, 0))
@@ -125,13 +130,17 @@ class Accumulator:
             self._bad -= {name for name, count in (counts | details).items() if count}
         self._bad.update(name for _, told in found.others for name in _check(told)[2])
 
-    def _note_input(self, counts: dict[str, int]) -> None:
-        """Correct an input that was told with what a cache had to do with, before that is told beside it."""
-        cached = counts.get("cache_read", 0) + counts.get("cache_write", 0)
-        if not cached:
-            self._whole_input = max(self._whole_input, counts.get("input", 0))
-        elif "input" in counts and counts["input"] + cached <= self._whole_input == self._counts.get("input"):
-            self._counts["input"] = self._whole_input - cached
+    def _settle_input(self, counts: dict[str, int]) -> None:
+        """Decide whose word on the input and the caches holds: the later one's, unless it tells less of all three."""
+        if not self._counts or _INPUT_NAMES.isdisjoint(counts):  # the usual first and last word
+            return
+        kept = {name: self._counts[name] for name in _INPUT if name in self._counts}
+        later = kept | {name: counts[name] for name in _INPUT if name in counts}
+        held = later if sum(later.values()) >= sum(kept.values()) else kept
+        counts |= {name: held[name] for name in _INPUT if name in counts}
+        self._counts |= held
+        if self._details.get(_KEPT_LONG):
+            self._details[_KEPT_LONG] = min(self._details[_KEPT_LONG], held.get("cache_write", 0))
 
     def _begins_another(self, found: Found) -> bool:
         if self._last is None:
@@ -139,7 +148,12 @@ class Accumulator:
         is_another = None is not found.answer != self._answer is not None
         if found.stage == "opening":
             return is_another or self._stage == "final"
-        return is_another and self._stage == "final"
+        return is_another and self._stage == "final" and not self._tells_again(found)
+
+    def _tells_again(self, found: Found) -> bool:
+        """Return whether a chunk without choices repeats the last one's usage, though each chunk has its own id."""
+        last = self._last
+        return last is not None and found.trails and not last.trails and found.told.input == last.told.input
 
     def _sum(self) -> tuple[Usage, bool]:
         """Return all that was told, in the normal form; True where a part was larger than its whole."""
@@ -147,6 +161,37 @@ class Accumulator:
             return self._done, False
         usage, was_cut = fitted(_normal(self._counts, self._details, self._last))
         return (usage if self._done is UNTOLD else (self._done + usage).clipped()), was_cut
+
+
+class DocumentsReader:
+    """What readers share whose answers are several documents: events of a stream, or messages of a session."""
+
+    __slots__ = ("_accumulator", "events", "has_content")
+
+    def __init__(self) -> None:
+        self._accumulator = Accumulator()
+        self.events = 0
+        self.has_content = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether one told an error."""
+        return self._accumulator.failed
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all usage is told."""
+        return self._accumulator.is_final
+
+    @property
+    def answer(self) -> str | None:
+        """The id of the answer; where there are several, of the first."""
+        return self._accumulator.id
+
+    @property
+    def others(self) -> Others:
+        """Other models' part in the answer."""
+        return self._accumulator.others
 
 
 def _check(told: Told) -> tuple[dict[str, int], dict[str, int], set[str]]:

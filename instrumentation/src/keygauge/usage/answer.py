@@ -6,14 +6,22 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from keygauge.usage.encoding import decode_for
+from keygauge.usage.encoding import can_decode, decode_for
 from keygauge.usage.event_stream import EventStreamReader
 from keygauge.usage.json_body import BodyReader
 from keygauge.usage.ndjson import read_lines
 from keygauge.usage.reading import Reader
 from keygauge.usage.sse import read_events
+from keygauge.usage.untyped_body import UntypedReader
 
 _EVENTS = b"text/event-stream"
+
+
+def read_page() -> UntypedReader:
+    """Make a reader of HTML; pages that are compressed are not decoded for a look at their beginning."""
+    return UntypedReader()
+
+
 _READERS: dict[bytes, Callable[[], Reader]] = {
     b"application/json": BodyReader,
     _EVENTS: read_events,
@@ -23,13 +31,17 @@ _READERS: dict[bytes, Callable[[], Reader]] = {
     b"application/x-jsonlines": read_lines,
     b"application/stream+json": read_lines,  # Cohere v1
     b"application/vnd.amazon.eventstream": EventStreamReader,
+    b"text/json": BodyReader,
+    b"text/plain": UntypedReader,
+    b"": UntypedReader,
+    b"text/html": read_page,
 }
 
 
 class Kind(NamedTuple):
     """What an answer's content type tells."""
 
-    make: Callable[[], Reader] | None  # None: a kind that carries no usage (HTML, images, no type at all)
+    make: Callable[[], Reader] | None  # None: a kind that carries no usage (images)
     is_document: bool  # one of JSON
     is_stream: bool  # of server-sent events
 
@@ -37,12 +49,15 @@ class Kind(NamedTuple):
         """Make the reader for one answer with this content encoding; None for a kind that carries no usage."""
         if self.make is None or not encoding:
             return self.make and self.make()
-        return decode_for(self.make(), encoding.encode("latin-1", "replace") if isinstance(encoding, str) else encoding)
+        name = encoding.encode("latin-1", "replace") if isinstance(encoding, str) else encoding
+        if self.make is UntypedReader and not can_decode(name):  # text mostly, and no loss
+            return None
+        return None if self.make is read_page else decode_for(self.make(), name)
 
 
 @lru_cache  # an app has a few content types
 def kind_of(content_type: bytes | str | None) -> Kind:
-    """Tell the kind of an answer, from its header as ASGI or WSGI has it."""
+    """Return the kind of an answer, from its header as ASGI or WSGI has it."""
     if isinstance(content_type, str):
         content_type = content_type.encode("latin-1", "replace")
     media_type = (content_type or b"").partition(b";")[0].strip().lower()

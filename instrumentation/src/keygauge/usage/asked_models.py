@@ -1,17 +1,17 @@
-"""The model of a call that failed: the one it asked for, by the name that answers to such calls have."""
+"""The model of a failed call: the requested one, by the name used in answers to such requests."""
 
 from __future__ import annotations
 
 
 class AskedModels:
-    """Which model answers for which that is asked for: bounded, so clients cannot fill it."""
+    """Maps requested models to answering models, bounded so that clients cannot fill it."""
 
     def __init__(self, most: int = 500) -> None:
         self._most = most
         self.answered: dict[str, str] = {}  # by the name asked for
 
     def is_new(self, answered: str) -> bool:
-        """Tell whether it is not known yet how this model is asked for."""
+        """Return whether it is not known yet how this model is asked for."""
         return answered not in self.answered and len(self.answered) < self._most
 
     def learn(self, asked: str | None, answered: str) -> None:

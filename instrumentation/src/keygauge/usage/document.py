@@ -16,7 +16,9 @@ ERROR: Final = b"error"
 _NO_ERRORS = (b'error":null', b'error": null')
 _NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
 _BEGINNINGS: Final = (b'"created"', b'"predictions"', b'"task"', b'"error"')
+_IMAGES: Final = (b'"url"', b'"b64_json"')
 _HEAD_BYTES: Final = 64
+_FIRST_BYTES: Final = 512  # of a list, with the first that it holds
 _SPACE: Final = " \t\r\n"
 _decode = json.JSONDecoder().raw_decode
 
@@ -69,7 +71,7 @@ _MEMBERS: Final = (
     "eval_count", "event_type", "finish_reason", "generation_token_count", "id", "inputTextTokenCount",
     "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
     "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_token_count", "responseId",
-    "seconds", "serverContent", "status", "stop", "stop_reason", "svg_usage", "task", "timings",
+    "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task", "timings",
     "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type", "usage",
     "usageMetadata", "usage_info", "usage_metadata", "x_groq",
 )
@@ -91,24 +93,24 @@ _decode_outline = Decoder(_Outline).decode
 
 
 def may_have_usage(document: bytes | bytearray) -> bool:
-    """Tell whether a member "usage…" that is not null may be in a document."""
+    """Return whether a member "usage…" that is not null may be in a document."""
     at = document.rfind(USAGE)
     return at >= 0 and not (document.startswith(_NULLS, at) and document.rfind(USAGE, 0, at) < 0)
 
 
 def may_be_error(document: bytes | bytearray) -> bool:
-    """Tell whether a document of a stream may tell an error."""
+    """Return whether a document of a stream may tell an error."""
     at = document.rfind(ERROR)
     return at >= 0 and not (document.startswith(_NO_ERRORS, at) and document.rfind(ERROR, 0, at) < 0)
 
 
 def may_be_ollama(document: bytes | bytearray) -> bool:
-    """Tell whether a document may hold Ollama's counts."""
+    """Return whether a document may hold Ollama's counts."""
     return document.rfind(b'eval_count"') >= 0
 
 
 def may_be_local(document: bytes | bytearray) -> bool:
-    """Tell whether a document may hold the counts of llama.cpp, SGLang, TGI, Titan, Llama or Vertex embeddings."""
+    """Return whether a document may hold the counts of llama.cpp, SGLang, TGI, Titan, Llama or Vertex embeddings."""
     return (
         document.rfind(b'oken_count"') >= 0
         or document.rfind(b'"inputTextTokenCount"') >= 0
@@ -119,13 +121,20 @@ def may_be_local(document: bytes | bytearray) -> bool:
 
 
 def may_be_cohere_v1(document: bytes | bytearray) -> bool:
-    """Tell whether a document may hold the counts of Cohere's version 1."""
+    """Return whether a document may hold the counts of Cohere's version 1."""
     return document.rfind(b'"billed_units"') >= 0
 
 
 def begins_as_known(document: bytes | bytearray) -> bool:
-    """Tell whether a document without usage may be images, a transcription or an error, by how those begin."""
+    """Return whether a document without usage may be images, a transcription or an error, by how those begin."""
     return any(document.find(name, 0, _HEAD_BYTES) >= 0 for name in _BEGINNINGS)
+
+
+def may_be_images(document: bytes | bytearray) -> bool:
+    """Return whether a document without usage may be a list of a model's images (Together)."""
+    if document.find(b'"model"', 0, _FIRST_BYTES) < 0:
+        return False
+    return any(document.find(name, 0, _FIRST_BYTES) >= 0 for name in _IMAGES)
 
 
 def parse(document: bytes | bytearray) -> object:

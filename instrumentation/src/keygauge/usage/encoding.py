@@ -1,4 +1,4 @@
-"""Content encodings, undone piece by piece on the way to a reader: no chunk may grow past a bound."""
+"""Content encodings, decoded piece by piece for a reader; the decoded size of a chunk is bounded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from keygauge.usage.reading import Missing, Others, Reader, Reading
 
 MAX_DECODED_BYTES = 2**22  # of one chunk
 _PIECE_BYTES: Final = 2**16
+_PLAIN: Final = frozenset({b"", b"identity"})
 _MAX_WINDOW_BYTES: Final = 2**23  # RFC 9659: what a zstd decoder has to support over HTTP
 
 Give = Callable[[bytes], None]
@@ -19,16 +20,21 @@ Decode = Callable[[bytes, Give], None]
 
 
 class _TooMuchError(Exception):
-    """One chunk decodes to more than the bound."""
+    """A chunk decodes to more than the bound."""
+
+
+class _EnoughError(Exception):
+    """The reader has seen that there is nothing for it."""
 
 
 class DecodedReader:
     """Decode chunks for another reader; stop at the first that is broken or too much."""
 
-    __slots__ = ("_decode", "_missing", "_reader", "_room_bytes")
+    __slots__ = ("_decode", "_may_stop", "_missing", "_reader", "_room_bytes")
 
     def __init__(self, reader: Reader, decode: Decode | None) -> None:
         self._decode = decode
+        self._may_stop = hasattr(reader, "is_done")
         self._missing: Missing | None = "undecodable" if decode is None else None
         self._reader = reader
         self._room_bytes = 0
@@ -60,23 +66,25 @@ class DecodedReader:
 
     @property
     def others(self) -> Others:
-        """What other models used for the answer."""
+        """Other models' part in the answer."""
         return self._reader.others
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next chunk as it is sent."""
+        """Read the next chunk as sent."""
         if self._decode is None or not chunk:
             return
         self._room_bytes = MAX_DECODED_BYTES
         try:
             self._decode(bytes(chunk), self._give)
+        except _EnoughError:
+            self._decode = None
         except _TooMuchError:
             self._missing, self._decode = "too_large", None
         except Exception:  # noqa: BLE001 - each library has an error of its own, and none may reach the host
             self._missing, self._decode = "undecodable", None
 
     def close(self, *, complete: bool) -> Reading:
-        """Tell what was read until the end, or until decoding stopped."""
+        """Return the usage read until the end, or until decoding stopped."""
         reading = self._reader.close(complete=complete and self._missing is None)
         self._decode = None
         if self._missing is None or reading.status == "reported":
@@ -88,12 +96,21 @@ class DecodedReader:
         if self._room_bytes < 0:
             raise _TooMuchError
         self._reader.feed(piece)
+        if self._may_stop and self._reader.is_done:  # type: ignore[attr-defined]  # of one kind of reader
+            raise _EnoughError
+
+
+def can_decode(content_encoding: bytes) -> bool:
+    """Return whether there is a decoder for a `Content-Encoding` on this machine."""
+    name = content_encoding.strip().lower()
+    make = _DECODERS.get(name)
+    return name in _PLAIN or (make is not None and make() is not None)
 
 
 def decode_for(reader: Reader, content_encoding: bytes) -> Reader:
     """Put the decoder for a `Content-Encoding` before a reader; one that cannot be decoded is read as `undecodable`."""
     name = content_encoding.strip().lower()
-    if name in {b"", b"identity"}:
+    if name in _PLAIN:
         return reader
     make = _DECODERS.get(name)
     return DecodedReader(reader, None if make is None else make())

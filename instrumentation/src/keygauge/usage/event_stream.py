@@ -12,9 +12,9 @@ import binascii
 from typing import Any, Final
 
 from keygauge.usage import providers
-from keygauge.usage.accumulator import Accumulator
+from keygauge.usage.accumulator import DocumentsReader
 from keygauge.usage.document import parse
-from keygauge.usage.reading import Missing, Others, Reading
+from keygauge.usage.reading import Missing, Reading
 
 MAX_MESSAGE_BYTES: Final = 2**20  # of a longer one nothing is read
 _PRELUDE_BYTES: Final = 12
@@ -22,39 +22,17 @@ _CHECKSUM_BYTES: Final = 4
 _EXCEPTION: Final = b":exception-type"
 
 
-class EventStreamReader:
+class EventStreamReader(DocumentsReader):
     """Read messages as they pass; only the unfinished one is held."""
 
     def __init__(self) -> None:
-        self._accumulator = Accumulator()
+        super().__init__()
         self._held = bytearray()
         self._lost: Missing | None = None
         self._skip_bytes = 0  # of a message past the bound
-        self.events = 0
-        self.has_content = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether it told an exception."""
-        return self._accumulator.failed
-
-    @property
-    def is_final(self) -> bool:
-        """Whether all usage is told."""
-        return self._accumulator.is_final
-
-    @property
-    def answer(self) -> str | None:
-        """The id of the answer."""
-        return self._accumulator.id
-
-    @property
-    def others(self) -> Others:
-        """What other models used for the answer."""
-        return self._accumulator.others
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next chunk as it is sent."""
+        """Read the next chunk as sent."""
         skipped = min(self._skip_bytes, len(chunk))
         self._skip_bytes -= skipped
         held = self._held
@@ -70,7 +48,7 @@ class EventStreamReader:
                 del held[:size]
 
     def close(self, *, complete: bool) -> Reading:
-        """Tell what was read."""
+        """Return the usage that was read."""
         self._held = bytearray()
         return self._accumulator.read(complete=complete, reason=self._lost)
 

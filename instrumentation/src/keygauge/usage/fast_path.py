@@ -71,6 +71,7 @@ class _Chat(Struct, gc=False, kw_only=True):  # in the order of the usual answer
     model: _Name
     choices: list[_Choice] = []
     usage: _ChatUsage
+    timings: None = None  # llama.cpp's
 
 
 class _OutputDetails(Struct, gc=False):

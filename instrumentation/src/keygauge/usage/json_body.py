@@ -1,6 +1,8 @@
-"""A JSON body: held whole up to a bound, past it without its large members."""
+"""A JSON body: kept whole up to a bound, beyond it without its large members."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from msgspec import Struct
 
@@ -10,15 +12,20 @@ from keygauge.usage.document import (
     UTF8_BOM,
     begins_as_known,
     may_be_cohere_v1,
+    may_be_images,
     may_be_local,
     may_be_ollama,
     may_have_usage,
     parse,
 )
+from keygauge.usage.ndjson import begins_as_lines, read_lines
 from keygauge.usage.reading import Missing, Others, Reading
+from keygauge.usage.sse import begins_as_events, read_events
+from keygauge.usage.stream import StreamReader
 from keygauge.usage.truncated_json import TruncatedJson
 
 MAX_BODY_BYTES = 2**20
+_HEAD_BYTES: Final = 64
 
 
 def _matters(body: bytes | bytearray) -> bool:
@@ -30,14 +37,23 @@ def _matters(body: bytes | bytearray) -> bool:
         or body.rfind(b'"choices"') >= 0  # OpenAI's without usage: the model is named all the same
         or body.rfind(b'"status"') >= 0  # one that goes on in the background: its id is of interest
         or begins_as_known(body)
+        or may_be_images(body)
     )
+
+
+def _stream_in(body: bytes | bytearray) -> StreamReader | None:
+    """Return the reader of a stream that is sent as JSON; None where it begins as no stream."""
+    head = body[:_HEAD_BYTES].removeprefix(UTF8_BOM).lstrip()
+    if begins_as_events(head):
+        return read_events()
+    return read_lines() if begins_as_lines(body) else None
 
 
 class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
     """Read one document, parsed at its end and only if it can tell usage."""
 
     _held: bytes | bytearray = b""
-    _large: TruncatedJson | None = None  # the body, where it is past the bound
+    _large: TruncatedJson | StreamReader | None = None  # the body, where it is past the bound
     answer: str | None = None
     events: int = 0
     failed: bool = False  # by what it says; of calls for a model, that is one that failed
@@ -46,7 +62,7 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
     others: Others = ()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next chunk as it is sent."""
+        """Read the next chunk as sent."""
         if type(chunk) is not bytes:
             chunk = bytes(chunk)
         if not self._held and self._large is None and len(chunk) <= MAX_BODY_BYTES:
@@ -56,16 +72,28 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
             self._hold(chunk[start : start + MAX_BODY_BYTES])
 
     def close(self, *, complete: bool) -> Reading:
-        """Tell what was read. A body said to be cut counts if it is whole nevertheless."""
+        """Return what was read. A body said to be cut counts if it is whole nevertheless."""
         reading = None if self._large is not None else fast_path.read(self._held, self)
         return self._close(complete=complete) if reading is None else reading
 
     def _close(self, *, complete: bool) -> Reading:
         accumulator = Accumulator()
-        reason = self._fill(accumulator)
+        if isinstance(self._large, StreamReader):
+            return self._close_stream(self._large, complete=complete)
+        reason = self._fill(accumulator, self._large)
+        if reason == "not_json" and (stream := _stream_in(self._held)):
+            stream.feed(bytes(self._held))
+            return self._close_stream(stream, complete=complete)
         self.answer, self.failed, self.others = accumulator.id, accumulator.failed, accumulator.others
         self._held, self._large = b"", None
         return accumulator.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
+
+    def _close_stream(self, stream: StreamReader, *, complete: bool) -> Reading:
+        reading = stream.close(complete=complete)
+        self.answer, self.failed, self.others = stream.answer, stream.failed, stream.others
+        self.events, self.has_content = stream.events, stream.has_content
+        self._held, self._large = b"", None
+        return reading
 
     def _hold(self, chunk: bytes) -> None:
         if self._large is not None:
@@ -75,12 +103,11 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
             self._held = bytearray(self._held)
         self._held += chunk
         if len(self._held) > MAX_BODY_BYTES:
-            self._large = TruncatedJson()
-            self._large.feed(self._held)
+            self._large = _stream_in(self._held) or TruncatedJson()
+            self._large.feed(bytes(self._held))
             self._held = b""
 
-    def _fill(self, accumulator: Accumulator) -> Missing | None:
-        large = self._large
+    def _fill(self, accumulator: Accumulator, large: TruncatedJson | None) -> Missing | None:
         if large is not None and large.is_lost:
             return "too_large"
         body = self._held if large is None else large.kept

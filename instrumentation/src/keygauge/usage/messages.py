@@ -5,29 +5,25 @@ What a session used is the sum of its responses, or turns, of which each tells i
 
 from __future__ import annotations
 
-from keygauge.usage.accumulator import Accumulator
+from keygauge.usage.accumulator import DocumentsReader
 from keygauge.usage.counts import Usage
 from keygauge.usage.document import USAGE, parse
 from keygauge.usage.providers import gemini
-from keygauge.usage.reading import Others, Reading
+from keygauge.usage.reading import Reading
 
 _MARK = USAGE.decode()
+_SESSION = '"session"'
 
 
-class MessageReader:
+class MessageReader(DocumentsReader):
     """Read messages as they pass; those that cannot tell usage cost one search. Errors in them do not end a session."""
 
     failed = False
-    has_content = True
-    events = 0
+    is_final = False  # before the session ends
 
     def __init__(self) -> None:
-        self._accumulator = Accumulator()
-
-    @property
-    def is_final(self) -> bool:
-        """Whether all is told: never, before the session ends."""
-        return False
+        super().__init__()
+        self.has_content = True
 
     @property
     def usage(self) -> Usage:
@@ -39,16 +35,6 @@ class MessageReader:
         """The model of the last response."""
         return self._accumulator.model
 
-    @property
-    def answer(self) -> str | None:
-        """The id of the first response."""
-        return self._accumulator.id
-
-    @property
-    def others(self) -> Others:
-        """What other models used for the answer."""
-        return self._accumulator.others
-
     def feed(self, chunk: bytes) -> None:
         """Take the next message."""
         document = parse(chunk)
@@ -58,13 +44,13 @@ class MessageReader:
                 self._accumulator.end_answer()
 
     def close(self, *, complete: bool) -> Reading:
-        """Tell what was read. A session may end at any time: what was told until then is all."""
+        """Return what was read. A session may end at any time: what was told until then is all."""
         del complete
         return self._accumulator.read(complete=True)
 
 
-def document_in(text: str | None, data: bytes | None) -> bytes | None:
-    """Return the document of a message that may tell usage."""
+def document_in(text: str | None, data: bytes | None, *, is_early: bool = False) -> bytes | None:
+    """Return the document of a message that may tell usage, or, where it is an early one, the session's model."""
     if text is not None:
-        return text.encode() if _MARK in text else None
+        return text.encode() if _MARK in text or (is_early and _SESSION in text) else None
     return data if data is not None and data.rfind(USAGE) >= 0 else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from keygauge.usage.document import may_be_cohere_v1, may_be_error, may_be_local, may_be_ollama, may_have_usage
+from keygauge.usage.document import TOKEN, may_be_cohere_v1, may_be_error, may_be_ollama, may_have_usage, parse
 from keygauge.usage.stream import Framing, StreamReader
 
 
@@ -12,12 +12,16 @@ def _keep_line(line: bytearray) -> bytearray:
     return line  # a \r before the \n is white space to JSON
 
 
+def _no_parts(_: bytearray) -> list[bytearray]:
+    return []
+
+
 def _matters(line: bytes | bytearray) -> bool:
     return (
-        may_be_ollama(line)
+        line.rfind(TOKEN) >= 0
+        or may_be_ollama(line)
         or may_have_usage(line)
         or may_be_cohere_v1(line)
-        or may_be_local(line)
         or may_be_error(line)
     )
 
@@ -39,11 +43,18 @@ _LINES = Framing(
     ends=(b"\n",),
     overlap_bytes=1,
     unframe=_keep_line,
+    parts=_no_parts,
     matters=_matters,
     count_plain=_count_plain,
     has_data=_has_data,
     is_error=_is_error,
 )
+
+
+def begins_as_lines(text: bytes | bytearray) -> bool:
+    """Return whether the first line of a text is a document of its own."""
+    end = text.find(b"\n")
+    return end > 0 and isinstance(parse(text[:end]), dict)
 
 
 def read_lines() -> StreamReader:

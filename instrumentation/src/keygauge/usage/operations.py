@@ -1,4 +1,4 @@
-"""Which operations consume: an answer that shows usage is not one that used it.
+"""Which operations consume tokens: an answer that shows usage has not necessarily used it.
 
 Reading a stored answer, polling a batch or listing runs shows what another call used. So does cancelling one, and
 counting tokens uses none.
@@ -30,16 +30,21 @@ _SHOWN: Final = (  # by a read
     rf"/v\d\w*/files(?:/{_ID})?(?:/content)?",
     rf"/videos(?:/{_ID})?(?:/content)?",
     rf"/interactions/{_ID}",
+    rf"/async/sonar(?:/{_ID})?",
     rf"/(?:models|tunedModels|batches|operations|cachedContents|model-invocation-jobs?|async-invoke|embed-jobs){_PARTS}",
     rf"/(?:generation|predictions|conversations|organization|usage|costs){_PARTS}",
 )
+_SILENT: Final = r"/api/(?:show|pull|create|copy)"  # Ollama's, which tell no usage; who does is an app with that path
 _FREE: Final = (  # of those that write
-    rf"/(?:responses|batches|messages/batches|threads/{_ID}/runs|batch/jobs|fine_tuning/jobs)/{_ID}(?:/|:)cancel",
+    _SILENT,
+    rf"/(?:(?:messages/)?batches|responses|interactions|threads/{_ID}/runs|batch/jobs|fine_tuning/jobs)/{_ID}[/:]cancel",
+    rf"/cachedContents/{_ID}",  # its time to live is changed
     rf"/(?:batches|messages/batches|batch/jobs|fine_tuning/jobs)(?:/{_ID})?(?:/(?:results|pause|resume))?",
     rf"/v\d\w*/(?:files(?:/{_ID})?(?:/content)?|uploads(?:/{_ID})?(?:/(?:parts|complete|cancel))?)",
     rf"/chat/completions/{_ID}|/threads/{_ID}/runs/{_ID}",  # what is noted of a stored one is changed
-    r"/messages/count_tokens|/responses/input_tokens|/tokenize|/detokenize|/api/(?:show|pull|create|copy)",
-    rf"/models/{_ID}:(?:countTokens|computeTokens|batchGenerateContent|asyncBatchEmbedContent)|/model/{_ID}/count-tokens",
+    r"/messages/count_tokens|/responses/input_tokens|/tokenize|/detokenize",
+    rf"/models/{_ID}:(?:countTokens|computeTokens|batchGenerateContent|asyncBatchEmbedContent|fetchPredictOperation)",
+    rf"/model/{_ID}/count-tokens",
 )
 _PARAMETER: Final = ("{", "<")  # how a template's parameters begin
 _WITHOUT_OUTPUT: Final = (  # what they answer has no tokens
@@ -47,6 +52,7 @@ _WITHOUT_OUTPUT: Final = (  # what they answer has no tokens
 )
 _is_shown = re.compile(rf"(?:{'|'.join(_SHOWN)})/?$").search
 _is_free = re.compile(rf"(?:{'|'.join(_FREE)})/?$").search
+_tells_nothing = re.compile(rf"{_SILENT}/?$").search
 _writes_nothing = re.compile(rf"(?:{'|'.join((*_FREE, *_WITHOUT_OUTPUT))})/?$").search
 _names_a_model = re.compile(
     r"/(?:audio|chat|completions?|converse|embed|embeddings|engines|generate|images|invoke|messages|models?|rerank|responses|"
@@ -55,19 +61,24 @@ _names_a_model = re.compile(
 
 
 def reads(method: str, body_bytes: int) -> bool:
-    """Tell whether a call only reads. One whose body the app read may do anything, whatever its method."""
+    """Return whether a call only reads. One whose body the app read may do anything, whatever its method."""
     return method in READS and not body_bytes
 
 
 def is_shown(path: str, template: str | None = None) -> bool:
-    """Tell whether reading a path shows what another call used. `template`: the route, where the host has one."""
+    """Return whether reading a path shows what another call used. `template`: the route, where the host has one."""
     return _is_shown(_named(path, template)) is not None
 
 
 @lru_cache(maxsize=256)  # for each call that used something
 def is_free(path: str, template: str | None = None) -> bool:
-    """Tell whether writing to a path uses nothing by itself."""
+    """Return whether writing to a path uses nothing by itself."""
     return _is_free(_named(path, template)) is not None
+
+
+def tells_nothing(path: str) -> bool:
+    """Return whether an operation that uses nothing never tells usage, so that an answer which does is another's."""
+    return _tells_nothing(path) is not None
 
 
 def _named(path: str, template: str | None) -> str:
@@ -82,13 +93,14 @@ def _named(path: str, template: str | None) -> str:
     return "/".join((*known, given[-1]))
 
 
+@lru_cache(maxsize=256)  # for each call with a limit of tokens
 def writes_nothing(path: str) -> bool:
-    """Tell whether the answer to an operation has no tokens of its own."""
+    """Return whether the answer to an operation has no tokens of its own."""
     return _writes_nothing(path) is not None
 
 
 def names_a_model(path: str) -> bool:
-    """Tell whether an operation is a model's, so that the `model` in its request is one."""
+    """Return whether an operation is a model's, so that the `model` in its request is one."""
     return _names_a_model(path) is not None
 
 

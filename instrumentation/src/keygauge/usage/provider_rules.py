@@ -1,4 +1,4 @@
-"""The operator's word on whose answers a route gives, e.g. `/v1/chat/*=deepseek`: what cannot be guessed."""
+"""The operator's rules for which provider answers on a route, e.g. `/v1/chat/*=deepseek`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class ProviderRules:
     def __init__(self, rules: Iterable[tuple[str, str]] = ()) -> None:
         self._rules = sorted(rules, key=lambda rule: len(rule[0]), reverse=True)
 
-    def find(self, route: str, path: str, own: ProviderRules | None = None) -> str | None:
-        """Return whose a route or path is: by a plan's `own` rules, by these, or as the path itself tells."""
+    def find(self, route: str, path: str, own: ProviderRules | None = None, model: str | None = None) -> str | None:
+        """Return whose a route or path is: by a plan's `own` rules, by these, or as the path and model tell."""
         told = (own and own.told(route, path)) or (self._rules and self.told(route, path))
-        return told or provider_of_path(path)
+        return told or provider_of_path(path, model)
 
     def of_request(self, route: str, path: str, model: str, own: ProviderRules | None = None) -> str | None:
         """Return whose answer a request will get, as far as that can be known."""
-        return self.find(route, path, own) or provider_of(model)
+        return self.find(route, path, own, model) or provider_of(model)
 
     def told(self, route: str, path: str) -> str | None:
         """Return the provider that a rule has for a route or path."""

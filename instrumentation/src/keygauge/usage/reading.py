@@ -64,4 +64,4 @@ class Reader(Protocol):
         """Take the next chunk as it is sent; other buffers than bytes, which some hosts send, are copied."""
 
     def close(self, *, complete: bool) -> Reading:
-        """Tell what was read; call once. `complete` is False when the answer was cut."""
+        """Return the usage that was read; call once. `complete` is False if the answer was cut."""

@@ -11,13 +11,14 @@ from keygauge.usage.stream import Framing, StreamReader
 # amid a run of them, the rest comes before the next event, as empty lines that say nothing. That the pattern starts
 # with a set of characters makes the search 15 times as fast as one that starts with a group.
 _BLANK_LINES = re.compile(rb"[\r\n](?:(?<=\n)[\r\n]|\r)[\r\n]*")
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DATA = re.compile(rb"(?:^|[\r\n])data:")
 _ERROR_LINE = re.compile(rb"(?:^|[\r\n])(?:error:|event: ?error[\r\n])")
 
 
 def _join_data(event: bytearray) -> bytearray:
     # The space after the colon may stay: JSON does not mind.
-    return bytearray(b"\n").join([line[5:] for line in event.splitlines() if line.startswith(b"data:")])
+    return bytearray(b"\n").join(_parts(event))
 
 
 def _matters(event: bytes | bytearray) -> bool:
@@ -29,6 +30,11 @@ def _count_plain(events: bytes) -> int:
     if events.rfind(TOKEN) >= 0 or events.rfind(ERROR) >= 0:
         return -1
     return events.count(b"\ndata:") + (events[:5] == b"data:")  # a line's end is never within JSON
+
+
+def _parts(event: bytearray) -> list[bytearray]:
+    """Return the lines of data, each of which is a document where a server ends events with one line's end."""
+    return [line[5:] for line in event.splitlines() if line.startswith(b"data:")]
 
 
 def _has_data(event: bytearray) -> bool:
@@ -44,11 +50,17 @@ _EVENTS = Framing(
     ends=(b"\n\n", b"\r\n\r\n"),
     overlap_bytes=1,
     unframe=_join_data,
+    parts=_parts,
     matters=_matters,
     count_plain=_count_plain,
     has_data=_has_data,
     is_error=_is_error,
 )
+
+
+def begins_as_events(text: bytes | bytearray) -> bool:
+    """Return whether a text begins as a stream of events does."""
+    return text.startswith(_FIELDS)
 
 
 def read_events() -> StreamReader:

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from keygauge.usage import providers
-from keygauge.usage.accumulator import Accumulator
+from keygauge.usage.accumulator import DocumentsReader
 from keygauge.usage.document import UTF8_BOM, may_have_usage, parse
-from keygauge.usage.reading import Missing, Others, Reading
+from keygauge.usage.reading import Missing, Reading
 from keygauge.usage.truncated_json import TruncatedJson
 
 MAX_FRAME_BYTES = 2**20  # of a longer frame the large members are left out
-_MODEL_LOOKS = 4  # documents at the start that are parsed for the model alone (Azure names none in its first)
+_MODEL_LOOKS = (
+    4  # documents from the first content on that are parsed for the model alone (Azure names none in its first)
+)
 
 
 class Framing(NamedTuple):
@@ -23,17 +25,17 @@ class Framing(NamedTuple):
     ends: tuple[bytes, ...]  # the usual boundaries: a chunk that ends so leaves no frame unfinished
     overlap_bytes: int  # of a boundary that may stand at the end of a chunk and not yet be one
     unframe: Callable[[bytearray], bytearray]  # the document in a frame; empty when there is none
+    parts: Callable[[bytearray], list[bytearray]]  # what may each be a document, in a frame that is none as a whole
     matters: Callable[[bytes | bytearray], bool]  # False is certain: the frame tells no usage and no error
     count_plain: Callable[[bytes], int]  # documents in a chunk of whole frames; -1 where one may matter
     has_data: Callable[[bytearray], bool]
     is_error: Callable[[bytearray], bool]  # by what stands beside its document
 
 
-class StreamReader:
+class StreamReader(DocumentsReader):
     """Read frames as they pass; those that cannot tell usage cost one search."""
 
     __slots__ = (
-        "_accumulator",
         "_begun",
         "_count_plain",
         "_ends",
@@ -44,47 +46,23 @@ class StreamReader:
         "_looks",
         "_lost",
         "_matters",
-        "events",
-        "has_content",
     )
 
     def __init__(self, framing: Framing) -> None:
+        super().__init__()
         self._framing = framing
         self._ends = framing.ends
         self._count_plain = framing.count_plain
         self._matters = framing.matters
         self._held = bytearray()
         self._looks = _MODEL_LOOKS
-        self._accumulator = Accumulator()
         self._begun = False  # past the byte order mark
         self._large: TruncatedJson | None = None  # the frame, where it is past the bound
         self._lost: Missing | None = None  # why usage that a frame may have told is not known
         self._is_idle = False  # nothing held, no model sought: whole frames without a marker may pass unseen
-        self.events = 0
-        self.has_content = False
-
-    @property
-    def failed(self) -> bool:
-        """Whether it told an error."""
-        return self._accumulator.failed
-
-    @property
-    def is_final(self) -> bool:
-        """Whether all usage is told."""
-        return self._accumulator.is_final
-
-    @property
-    def answer(self) -> str | None:
-        """The id of the answer."""
-        return self._accumulator.id
-
-    @property
-    def others(self) -> Others:
-        """What other models used for the answer."""
-        return self._accumulator.others
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next chunk as it is sent."""
+        """Read the next chunk as sent."""
         if type(chunk) is not bytes:
             chunk = bytes(chunk)
         if self._is_idle and chunk.endswith(self._ends):
@@ -97,7 +75,7 @@ class StreamReader:
         self._is_idle = not self._held and not self._looks and self.has_content
 
     def close(self, *, complete: bool) -> Reading:
-        """Tell what was read. A last frame without its end counts if its document is whole."""
+        """Return the usage that was read. A last frame without its end counts if its document is complete."""
         if self._held or self._large is not None:
             self._end_frame(self._held)
         self._held = bytearray()
@@ -145,12 +123,27 @@ class StreamReader:
         matters = self._matters(frame)
         if matters and framing.is_error(frame):
             self._accumulator.failed = True
-        if not has_data or not (self._looks or matters or not self.has_content):
+        if not has_data:
+            if matters and not self.events and (document := parse(frame)) is not None:  # what is only called a stream
+                self._look(document)
+            return
+        if not (self._looks or matters or not self.has_content):
             return
         document = parse(framing.unframe(frame))
         if document is not None:
+            self._look(document)
+            return
+        documents = [one for part in framing.parts(frame) if (one := parse(part)) is not None]
+        for one in documents:
+            self._look(one)
+        self.events += max(len(documents) - 1, 0)
+        if not documents:
+            if may_have_usage(frame):
+                self._lost = self._lost or "not_json"
+            self._look(None)
+
+    def _look(self, document: object) -> None:
+        if document is not None:
             self._accumulator.take(document)
-        elif may_have_usage(frame):
-            self._lost = self._lost or "not_json"
-        self.has_content = self.has_content or providers.has_content(document)
-        self._looks = 0 if self._accumulator.model else max(self._looks - 1, 0)
+        self.has_content = self.has_content or (not self._accumulator.failed and providers.has_content(document))
+        self._looks = 0 if self._accumulator.model else max(self._looks - self.has_content, 0)

@@ -1,14 +1,14 @@
-"""What requests and forms give of an account."""
+"""An account as given in requests and forms."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from keygauge_keyservice.field_types import Name, Slug
+from keygauge_keyservice.values.field_types import Name, Slug
 
 
 class NewAccount(Struct):
-    """An account to be made."""
+    """A new account."""
 
     name: Name
     plan: Slug

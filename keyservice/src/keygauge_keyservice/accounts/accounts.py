@@ -17,7 +17,7 @@ from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.limits import carried_use
 
-# What goes with an account that is deleted, in an order that no reference is broken by.
+# Deleted together with an account, in an order that breaks no reference.
 _OF_ACCOUNT = ("session", "member", "invitation", "token", "notice", "notice_channel", "price")
 
 Status = Literal["active", "suspended"]
@@ -45,7 +45,7 @@ class Account:
 
 
 def create(connection: Connection, *, name: str, plan_id: str, actor: str) -> Account:
-    """Make an account on a plan.
+    """Create an account on a plan.
 
     Raises:
         Problem: 404, there is no such plan.
@@ -57,10 +57,7 @@ def create(connection: Connection, *, name: str, plan_id: str, actor: str) -> Ac
             "/* accounts.create */ INSERT INTO account (id, name, plan_id) VALUES (%s, %s, %s)",
             (account_id, name, plan_id),
         )
-        after = {"name": name, "plan": plan_id}
-        audit.append(
-            connection, account_id=account_id, actor=actor, action="account.create", subject=account_id, after=after
-        )
+        _record(connection, account_id, actor, "account.create", after={"name": name, "plan": plan_id})
         return require(connection, account_id)
 
 
@@ -112,7 +109,7 @@ def list_accounts(
 
 
 def rename(connection: Connection, account_id: str, name: str, *, actor: str) -> Account:
-    """Give an account another name.
+    """Rename an account.
 
     Raises:
         Problem: 404.
@@ -122,20 +119,12 @@ def rename(connection: Connection, account_id: str, name: str, *, actor: str) ->
         if before.name == name:
             return before
         connection.execute("/* accounts.rename */ UPDATE account SET name = %s WHERE id = %s", (name, account_id))
-        audit.append(
-            connection,
-            account_id=account_id,
-            actor=actor,
-            action="account.rename",
-            subject=account_id,
-            before={"name": before.name},
-            after={"name": name},
-        )
+        _record(connection, account_id, actor, "account.rename", before={"name": before.name}, after={"name": name})
         return require(connection, account_id)
 
 
 def change_plan(connection: Connection, account_id: str, plan_id: str, *, actor: str) -> Account:
-    """Put an account on another plan, at once for all of its keys; what is used of equal periods and windows stays so.
+    """Move an account to another plan, at once for all of its keys; use is kept for equal periods and windows.
 
     Raises:
         Problem: 404, there is no such account or plan.
@@ -149,21 +138,13 @@ def change_plan(connection: Connection, account_id: str, plan_id: str, *, actor:
         connection.execute(
             "/* accounts.change_plan */ UPDATE account SET plan_id = %s WHERE id = %s", (plan_id, account_id)
         )
-        audit.append(
-            connection,
-            account_id=account_id,
-            actor=actor,
-            action="plan.change",
-            subject=account_id,
-            before={"plan": before.plan_id},
-            after={"plan": plan_id},
-        )
+        _record(connection, account_id, actor, "plan.change", before={"plan": before.plan_id}, after={"plan": plan_id})
         change_feed.record_account(connection, account_id)
         return require(connection, account_id)
 
 
 def set_status(connection: Connection, account_id: str, status: Status, *, actor: str) -> Account:
-    """Suspend an account or make it active again, at once for all of its keys.
+    """Suspend or reactivate an account, at once for all of its keys.
 
     Raises:
         Problem: 404.
@@ -175,19 +156,13 @@ def set_status(connection: Connection, account_id: str, status: Status, *, actor
         connection.execute(
             "/* accounts.set_status */ UPDATE account SET status = %s WHERE id = %s", (status, account_id)
         )
-        audit.append(
-            connection,
-            account_id=account_id,
-            actor=actor,
-            action="account.suspend" if status == "suspended" else "account.activate",
-            subject=account_id,
-        )
+        _record(connection, account_id, actor, "account.suspend" if status == "suspended" else "account.activate")
         change_feed.record_account(connection, account_id)
         return require(connection, account_id)
 
 
 def delete(connection: Connection, account_id: str, *, actor: str) -> None:
-    """Delete an account that nothing was metered or billed for, with its members; the audit log keeps what was done.
+    """Delete an account without usage or invoices, with its members; its audit log is kept.
 
     Raises:
         Problem: 404; 409, it has or had keys, or invoices: its history is kept.
@@ -211,11 +186,13 @@ def delete(connection: Connection, account_id: str, *, actor: str) -> None:
             )
         connection.execute("/* accounts.delete */ DELETE FROM account WHERE id = %s", (account_id,))
         told = {"name": before.name, "plan": before.plan_id}
-        audit.append(
-            connection, account_id=account_id, actor=actor, action="account.delete", subject=account_id, before=told
-        )
+        _record(connection, account_id, actor, "account.delete", before=told)
 
 
 def _lock(connection: Connection, account_id: str) -> Account:
     connection.execute("/* accounts.lock */ SELECT FROM account WHERE id = %s FOR UPDATE", (account_id,))
     return require(connection, account_id)
+
+
+def _record(connection: Connection, account_id: str, actor: str, action: str, **change: dict[str, str]) -> None:
+    audit.append(connection, account_id=account_id, actor=actor, action=action, subject=account_id, **change)

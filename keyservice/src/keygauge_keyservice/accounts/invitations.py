@@ -17,6 +17,7 @@ from keygauge_keyservice.accounts.members import AnyRole, Member
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid
 from keygauge_keyservice.journal import audit
+from keygauge_keyservice.texts import gettext
 
 Sort = Literal["id", "email", "ends", "-id", "-email", "-ends"]
 SORTS = {"id": "id", "email": "email", "ends": "ends_at"}
@@ -53,17 +54,23 @@ def create(
     """
     email = members.normalise_email(email)
     if not members.is_email(email):
-        raise invalid(FieldError("email", "bad_email", "must be an e-mail address"))
+        raise invalid(FieldError("email", "bad_email", gettext("must be an e-mail address")))
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with connection.transaction():
         member = members.find_membership(connection, account_id, email)
         if member is not None and member.role != role:
             raise Problem(
-                409, "member_exists", f"{email} is already a member. Change their role instead, or use another address."
+                409,
+                "member_exists",
+                gettext(
+                    "%(email)s is already a member. Change their role instead, or use another address.", email=email
+                ),
             )
         if member is not None and member.role == "owner" and not by_operator:
             raise Problem(
-                409, "member_exists", f"{email} is already an owner. Only the operator can reset an owner's password."
+                409,
+                "member_exists",
+                gettext("%(email)s is already an owner. Only the operator can reset an owner's password.", email=email),
             )
         connection.execute("/* invitations.prune */ DELETE FROM invitation WHERE ends_at <= statement_timestamp()")
         connection.execute(
@@ -151,7 +158,7 @@ def accept_verified(connection: Connection, token: str, email: str) -> Member:
     with connection.transaction():
         invited = _spend(connection, token)
         if invited.email != email:
-            raise Problem(403, "wrong_address", "This invitation is for another address.")
+            raise Problem(403, "wrong_address", gettext("This invitation is for another address."))
         member = members.join(connection, invited.account_id, invited.email, invited.role, password_hash)
         members.verify(connection, member)
         return member
@@ -166,7 +173,7 @@ def _spend(connection: Connection, token: str) -> Invitation:
         ).fetchone()
     if invited is None:
         raise Problem(
-            404, "invitation_not_found", "This invitation has expired or was already used. Ask for a new one."
+            404, "invitation_not_found", gettext("This invitation has expired or was already used. Ask for a new one.")
         )
     return invited
 

@@ -10,13 +10,13 @@ from keygauge_keyservice.database import Connection
 
 WINDOW_S = 15 * 60
 PER_EMAIL_AND_IP = 5
-PER_EMAIL = 100  # from everywhere: many more, so that only twenty addresses can lock a member's new browser out
+PER_EMAIL = 100  # from all IPs: many more, so that it takes twenty IPs to lock a member's new browser out
 PER_DEVICE = 10
 PER_IP = 50  # of any address: offices share one
 
 
 def admit(connection: Connection, *, email: str, ip: str, device: str | None = None) -> bool:
-    """Count a try as failed before the password is looked at; False when there were too many, which adds none.
+    """Count an attempt as failed before the password is checked; False, without counting, if there were too many.
 
     `device` is a browser's own name, where the member of this address signed in with it before. Commit before the
     password is verified: then no number of tries at once gets past the bound.
@@ -46,7 +46,7 @@ def admit(connection: Connection, *, email: str, ip: str, device: str | None = N
 
 
 def forgive(connection: Connection, *, email: str, ip: str, device: str | None = None) -> None:
-    """Forget the failed tries of a member who has signed in."""
+    """Forget the failed attempts of a member who has signed in."""
     email, ip = _names(email, ip, device)
     connection.execute("/* guesses.forgive */ DELETE FROM sign_in_failure WHERE email = %s AND ip = %s", (email, ip))
 

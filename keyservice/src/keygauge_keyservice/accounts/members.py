@@ -16,8 +16,15 @@ from keygauge_keyservice.accounts import accounts, passwords, tokens
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem, invalid, not_found
 from keygauge_keyservice.journal import audit
+from keygauge_keyservice.texts import gettext, mark
 
 Role = Literal["owner", "member", "viewer"]
+ROLE_NAMES = {
+    "operator": mark("Operator"),
+    "owner": mark("Owner"),
+    "member": mark("Member"),
+    "viewer": mark("Viewer"),
+}
 AnyRole = Literal["owner", "member", "viewer", "operator"]
 
 Sort = Literal["id", "email", "role", "-id", "-email", "-role"]
@@ -43,17 +50,17 @@ class Member:
 
     @property
     def may_change(self) -> bool:
-        """Tell whether the member may create, change and delete keys; an operator who looks on may not."""
+        """Return whether the member may create, change and delete keys; an operator who looks on may not."""
         return self.role in {"owner", "member"}
 
     @property
     def may_manage(self) -> bool:
-        """Tell whether the member may invite others and change their roles."""
+        """Return whether the member may invite others and change their roles."""
         return self.role == "owner"
 
     @property
     def is_operator(self) -> bool:
-        """Tell whether the member runs the service."""
+        """Return whether the member runs the service."""
         return self.role == "operator"
 
 
@@ -73,7 +80,7 @@ def create(
         if account_id is not None:
             accounts.require(connection, account_id)
         made = _insert(connection, account_id, email, role, passwords.hash_password(password), actor=actor)
-        _verify(connection, made)  # who may run this knows the person
+        _verify(connection, made)  # whoever may run this knows the person
         return made
 
 
@@ -229,20 +236,20 @@ def remove(connection: Connection, account_id: str, member_id: int, *, actor: st
 
 
 def is_email(text: str) -> bool:
-    """Tell whether a text may be an e-mail address."""
+    """Return whether a text may be an e-mail address."""
     return len(text) <= _EMAIL_LENGTH_MAX and text.isprintable() and _email(text) is not None
 
 
 def normalise_email(email: str) -> str:
     """Write an address the one way it is stored and looked up.
 
-    Only A to Z have a small letter here: of all others some would become another's address, as the Kelvin sign a `k`.
+    Only A to Z are lowercased: others could turn into another person's address, like the Kelvin sign into `k`.
     """
     return email.strip().translate(_SMALL)
 
 
 def _check(email: str, password: str) -> None:
-    errors = [] if is_email(email) else [FieldError("email", "bad_email", "must be an e-mail address")]
+    errors = [] if is_email(email) else [FieldError("email", "bad_email", gettext("must be an e-mail address"))]
     if errors := errors + passwords.errors(password):
         raise invalid(*errors)
 
@@ -257,7 +264,7 @@ def _insert(
             (account_id, email, role, password_hash),
         ).fetchall()
     except UniqueViolation:
-        raise Problem(409, "member_exists", f"{email} is already a member.") from None
+        raise Problem(409, "member_exists", gettext("%(email)s is already a member.", email=email)) from None
     after = {"email": email, "role": role}
     audit.append(
         connection, account_id=account_id, actor=actor, action="member.create", subject=str(row["id"]), after=after
@@ -297,7 +304,7 @@ def _lock(connection: Connection, account_id: str, member_id: int, *, leaves: bo
         raise not_found("member", str(member_id))
     others = [one for one in found.values() if one.role == "owner" and one.id != member_id]
     if leaves and found[member_id].role == "owner" and not others:
-        raise Problem(409, "last_owner", "An account needs an owner. Promote someone else first.")
+        raise Problem(409, "last_owner", gettext("An account needs an owner. Promote someone else first."))
     return found[member_id]
 
 

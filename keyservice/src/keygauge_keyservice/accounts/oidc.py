@@ -1,4 +1,4 @@
-"""OpenID Connect: who the provider is, what a sign-in must come back with, and why it did not come about."""
+"""OpenID Connect: the provider, what a sign-in must return with, and why it failed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 class OidcError(Exception):
-    """A sign-in that did not come about; `detail` is for the person."""
+    """A sign-in that failed; `detail` is for the person."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -16,7 +16,7 @@ class OidcError(Exception):
 
 @dataclass(frozen=True)
 class Provider:
-    """Where people may sign in, and who we are there."""
+    """An identity provider, and our client there."""
 
     issuer: str
     client_id: str
@@ -26,7 +26,7 @@ class Provider:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What must come back; the browser that began keeps it, signed."""
+    """What the response must match; kept signed in the browser that started."""
 
     state: str
     nonce: str = field(repr=False)

@@ -10,9 +10,9 @@ from threading import Lock, Semaphore
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
-from zxcvbn import zxcvbn
 
 from keygauge_keyservice.errors import FieldError, Problem
+from keygauge_keyservice.texts import gettext
 
 LENGTH_MIN = 12
 LENGTH_MAX = 1024  # hashing costs time by length
@@ -88,15 +88,23 @@ def verify(password_hash: str | None, password: str) -> bool:
 
 def errors(password: str) -> list[FieldError]:
     """Return what is wrong with a new password."""
+    from zxcvbn import zxcvbn  # noqa: PLC0415 - its lists take a while to load, and few commands and requests need them
+
     if not LENGTH_MIN <= len(password) <= LENGTH_MAX:
-        return [FieldError("password", "bad_length", f"must have {LENGTH_MIN} to {LENGTH_MAX} characters")]
+        return [
+            FieldError(
+                "password",
+                "bad_length",
+                gettext("must have %(least)s to %(most)s characters", least=LENGTH_MIN, most=LENGTH_MAX),
+            )
+        ]
     if zxcvbn(password[:_SCORED_LENGTH_MAX])["score"] < _SCORE_MIN:
-        return [FieldError("password", "too_common", "is easy to guess: use a few unrelated words")]
+        return [FieldError("password", "too_common", gettext("is easy to guess: use a few unrelated words"))]
     return []
 
 
 def _busy() -> Problem:
-    detail = "Too many people are signing in at this moment; try again in a few seconds."
+    detail = gettext("Too many people are signing in right now. Try again in a few seconds.")
     return Problem(503, "busy", detail, headers={"Retry-After": "3"})
 
 

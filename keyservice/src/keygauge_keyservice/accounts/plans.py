@@ -10,7 +10,7 @@ from typing import Any, Literal
 from psycopg import sql
 from psycopg.errors import UniqueViolation
 
-from keygauge.provider_rule import parse_rule
+from keygauge.settings.provider_rule import parse_rule
 from keygauge_keyservice import keyset
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem, not_found
@@ -63,10 +63,9 @@ def create(connection: Connection, *, plan_id: str, name: str, limits: Sequence[
         try:
             connection.execute("/* plans.create */ INSERT INTO plan (id, name) VALUES (%s, %s)", (plan_id, name))
         except UniqueViolation:
-            raise Problem(409, "plan_exists", f"There is a plan {plan_id!r} already.") from None
+            raise Problem(409, "plan_exists", f"The plan {plan_id!r} already exists.") from None
         definitions.insert(connection, Owner(plan_id=plan_id), limits)
-        after = {"name": name, "limits": [terms(limit) for limit in limits]}
-        audit.append(connection, account_id=None, actor=actor, action="plan.create", subject=plan_id, after=after)
+        _record(connection, plan_id, actor, "plan.create", after={"name": name, **_told(limits)})
         return require(connection, plan_id)
 
 
@@ -110,18 +109,9 @@ def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit]
     A limit that keeps its name and measure keeps the use counted so far; one whose measure changed starts anew.
     """
     with connection.transaction():
-        connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
-        old = require(connection, plan_id).limits
+        old = _lock(connection, plan_id).limits
         definitions.replace(connection, Owner(plan_id=plan_id), old, limits)
-        audit.append(
-            connection,
-            account_id=None,
-            actor=actor,
-            action="plan.replace_limits",
-            subject=plan_id,
-            before={"limits": [terms(limit) for limit in old]},
-            after={"limits": [terms(limit) for limit in limits]},
-        )
+        _record(connection, plan_id, actor, "plan.replace_limits", before=_told(old), after=_told(limits))
         plan = require(connection, plan_id)
         change_feed.record_plan(connection, plan_id)
         return plan
@@ -134,20 +124,11 @@ def rename(connection: Connection, plan_id: str, name: str, *, actor: str) -> No
         Problem: 404, there is no such plan.
     """
     with connection.transaction():
-        connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
-        before = require(connection, plan_id)
+        before = _lock(connection, plan_id)
         if before.name == name:
             return
         connection.execute("/* plans.rename */ UPDATE plan SET name = %s WHERE id = %s", (name, plan_id))
-        audit.append(
-            connection,
-            account_id=None,
-            actor=actor,
-            action="plan.rename",
-            subject=plan_id,
-            before={"name": before.name},
-            after={"name": name},
-        )
+        _record(connection, plan_id, actor, "plan.rename", before={"name": before.name}, after={"name": name})
 
 
 def set_providers(connection: Connection, plan_id: str, providers: Sequence[str], *, actor: str) -> Plan:
@@ -157,20 +138,12 @@ def set_providers(connection: Connection, plan_id: str, providers: Sequence[str]
         Problem: 404, there is no such plan.
     """
     with connection.transaction():
-        connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
-        before = require(connection, plan_id)
+        before = _lock(connection, plan_id)
         connection.execute(
             "/* plans.set_providers */ UPDATE plan SET providers = %s WHERE id = %s", (list(providers), plan_id)
         )
-        audit.append(
-            connection,
-            account_id=None,
-            actor=actor,
-            action="plan.set_providers",
-            subject=plan_id,
-            before={"providers": list(before.providers)},
-            after={"providers": list(providers)},
-        )
+        old, new = {"providers": list(before.providers)}, {"providers": list(providers)}
+        _record(connection, plan_id, actor, "plan.set_providers", before=old, after=new)
         change_feed.record_plan(connection, plan_id)
         return require(connection, plan_id)
 
@@ -184,15 +157,8 @@ def set_prorated(connection: Connection, plan_id: str, *, prorated: bool, actor:
     with connection.transaction():
         before = require(connection, plan_id).prorated
         connection.execute("/* plans.set_prorated */ UPDATE plan SET prorated = %s WHERE id = %s", (prorated, plan_id))
-        audit.append(
-            connection,
-            account_id=None,
-            actor=actor,
-            action="plan.set_prorated",
-            subject=plan_id,
-            before={"prorated": before},
-            after={"prorated": prorated},
-        )
+        old, new = {"prorated": before}, {"prorated": prorated}
+        _record(connection, plan_id, actor, "plan.set_prorated", before=old, after=new)
 
 
 def delete(connection: Connection, plan_id: str, *, actor: str) -> None:
@@ -202,12 +168,10 @@ def delete(connection: Connection, plan_id: str, *, actor: str) -> None:
         Problem: 404; 409, accounts are on it, or were in a month that may still be billed.
     """
     with connection.transaction():
-        connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
-        before = require(connection, plan_id)
+        before = _lock(connection, plan_id)
         _require_unused(connection, plan_id)
         connection.execute("/* plans.delete */ DELETE FROM plan WHERE id = %s", (plan_id,))
-        told = {"name": before.name, "limits": [terms(limit) for limit in before.limits]}
-        audit.append(connection, account_id=None, actor=actor, action="plan.delete", subject=plan_id, before=told)
+        _record(connection, plan_id, actor, "plan.delete", before={"name": before.name, **_told(before.limits)})
 
 
 def _require_unused(connection: Connection, plan_id: str) -> None:
@@ -219,11 +183,24 @@ def _require_unused(connection: Connection, plan_id: str) -> None:
     ).fetchone() or {"accounts": 0, "is_to_be_billed": False}
     if row["accounts"]:
         count = "1 account is" if row["accounts"] == 1 else f"{row['accounts']} accounts are"
-        detail = f"{count} on the plan {plan_id!r}. Put them on another plan first."
+        detail = f"{count} on the plan {plan_id!r}. Move them to another plan first."
         raise Problem(409, "plan_in_use", detail)
     if row["is_to_be_billed"]:
-        detail = f"Accounts were on the plan {plan_id!r} in this month or the one before: invoices need its price."
+        detail = f"Accounts were on the plan {plan_id!r} this month or last month, so invoices still need its price."
         raise Problem(409, "plan_in_use", detail)
+
+
+def _lock(connection: Connection, plan_id: str) -> Plan:
+    connection.execute("/* plans.lock */ SELECT FROM plan WHERE id = %s FOR UPDATE", (plan_id,))
+    return require(connection, plan_id)
+
+
+def _record(connection: Connection, plan_id: str, actor: str, action: str, **change: dict[str, Any]) -> None:
+    audit.append(connection, account_id=None, actor=actor, action=action, subject=plan_id, **change)
+
+
+def _told(limits: Sequence[Limit]) -> dict[str, Any]:
+    return {"limits": [terms(limit) for limit in limits]}
 
 
 def _load(connection: Connection, plan_ids: list[str]) -> list[Plan]:

@@ -1,4 +1,4 @@
-"""What a member chose for the portal: a zone, a format of numbers and dates, a clock; None is the browser's."""
+"""What a member chose for the portal: a zone, a format of numbers, a clock and a language; None is the browser's."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ class Preferences:
     zone: str | None
     locale: str | None
     hours: Literal[12, 24] | None = None  # of the clock
+    language: str | None = None
 
 
 def find(connection: Connection, member_id: int) -> Preferences:
     """Return a member's choices."""
     row = connection.execute(
-        "/* preferences.find */ SELECT zone, locale, hours FROM member_preference WHERE member_id = %s", (member_id,)
+        "/* preferences.find */ SELECT zone, locale, hours, language FROM member_preference WHERE member_id = %s",
+        (member_id,),
     ).fetchone()
-    return Preferences(row["zone"], row["locale"], row["hours"]) if row else Preferences(None, None)
+    return Preferences(**row) if row else Preferences(None, None)
 
 
 def save(connection: Connection, member_id: int, chosen: Preferences) -> None:
     """Keep a member's choices."""
     connection.execute(
-        "/* preferences.save */ INSERT INTO member_preference (member_id, zone, locale, hours) VALUES (%s, %s, %s, %s) "
+        "/* preferences.save */ INSERT INTO member_preference (member_id, zone, locale, hours, language) "
+        "VALUES (%s, %s, %s, %s, %s) "
         "ON CONFLICT (member_id) DO UPDATE "
-        "SET zone = excluded.zone, locale = excluded.locale, hours = excluded.hours",
-        (member_id, chosen.zone, chosen.locale, chosen.hours),
+        "SET zone = excluded.zone, locale = excluded.locale, hours = excluded.hours, language = excluded.language",
+        (member_id, chosen.zone, chosen.locale, chosen.hours, chosen.language),
     )

@@ -1,4 +1,4 @@
-"""Sign-in by an OpenID Connect provider: the authorization code flow with PKCE, state and nonce."""
+"""Sign-in with an OpenID Connect provider: the authorization code flow with PKCE, state and nonce."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from joserfc.jwk import KeySet
 
 from keygauge_keyservice.accounts.members import is_email
 from keygauge_keyservice.accounts.oidc import Attempt, OidcError, Provider
+from keygauge_keyservice.texts import gettext
 
 _SCOPE = "openid email"
 _TIMEOUT_S = 5
@@ -31,7 +32,7 @@ _FAILURES = (AuthlibBaseError, JoseError, requests.RequestException, ValueError,
 
 
 class SignOn:
-    """Sends people to the provider, and reads who came back."""
+    """Sends people to the provider and identifies them when they return."""
 
     def __init__(self, provider: Provider, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.provider = provider
@@ -65,11 +66,13 @@ class SignOn:
             OidcError: the answer is not the attempt's, was refused, cannot be trusted, or has no verified address.
         """
         if not attempt.state or not hmac.compare_digest(attempt.state.encode(), arguments.get("state", "").encode()):
-            raise OidcError(403, "This sign-in attempt has expired or was started in another browser. Try again.")
+            raise OidcError(
+                403, gettext("This sign-in attempt has expired or was started in another browser. Try again.")
+            )
         if "error" in arguments or "code" not in arguments:
-            raise OidcError(403, "The sign-in was canceled. Try again, or use your password.")
+            raise OidcError(403, gettext("The sign-in was canceled. Try again, or use your password."))
         if arguments.get("iss", self.provider.issuer) != self.provider.issuer:  # RFC 9207
-            raise OidcError(403, "The response came from a different provider. Try again.")
+            raise OidcError(403, gettext("The response came from a different provider. Try again."))
         client = self._client(redirect_uri)
         try:
             token = client.fetch_token(
@@ -84,11 +87,11 @@ class SignOn:
         except requests.ConnectionError as error:
             raise _away(self.provider) from error
         except _FAILURES as error:
-            raise OidcError(403, "The provider's response could not be verified. Try again.") from error
+            raise OidcError(403, gettext("The provider's response could not be verified. Try again.")) from error
         email = claims.get("email")
         if claims.get("email_verified") is not True or not isinstance(email, str) or not is_email(email):
             raise OidcError(
-                403, "Your e-mail address is not verified with the provider. Verify it there, then try again."
+                403, gettext("Your e-mail address is not verified with the provider. Verify it there, then try again.")
             )
         return email
 
@@ -144,12 +147,12 @@ def _fetch(address: str) -> dict[str, Any]:
     answer.raise_for_status()
     document = answer.json()
     if not isinstance(document, dict):
-        raise ValueError(f"{address} is no JSON object")  # noqa: TRY004 - a wrong value, whatever its type
+        raise ValueError(f"{address} is not a JSON object")  # noqa: TRY004 - a wrong value, whatever its type
     return document
 
 
 def _away(provider: Provider) -> OidcError:
     return OidcError(
         503,
-        f"{provider.name} is unavailable. Use your password, or try again in a moment.",
+        gettext("%(provider)s is unavailable. Use your password, or try again in a moment.", provider=provider.name),
     )

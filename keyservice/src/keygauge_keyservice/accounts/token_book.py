@@ -1,4 +1,4 @@
-"""The valid tokens as one process knows them, by their hash."""
+"""The valid tokens known to one process, by hash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import monotonic
 from keygauge_keyservice.accounts.tokens import COLUMNS, PREFIXES, Token, digest
 from keygauge_keyservice.database import Connect
 
-_FRESH_S = 2.0  # how long a revoked token may go on
+_FRESH_S = 2.0  # how long a revoked token may still work
 _KEPT_MAX = 10_000  # tokens of accounts
 
 _READ = f"""/* tokens.read */ SELECT hash, {COLUMNS} FROM token
@@ -79,5 +79,5 @@ class TokenBook:
 
 
 def is_of_account(secret: str) -> bool:
-    """Tell whether a secret is written as those of accounts' tokens."""
+    """Return whether a secret is written as those of accounts' tokens."""
     return secret.startswith(PREFIXES["account"])

@@ -17,6 +17,7 @@ from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, invalid, not_found
 from keygauge_keyservice.journal import audit
+from keygauge_keyservice.texts import gettext
 
 Kind = Literal["service", "admin", "metrics", "account"]
 Scope = Literal["read", "keys", "billing", "all", "manage"]
@@ -171,6 +172,6 @@ def _errors(connection: Connection, kind: Kind, account_id: str | None, scope: S
     else:
         accounts.require(connection, account_id)
         if len(list_tokens(connection, account_id=account_id, only_valid=True)) >= PER_ACCOUNT_MAX:
-            most = f"an account can have at most {PER_ACCOUNT_MAX} valid tokens; revoke one first"
+            most = gettext("an account can have at most %(most)s valid tokens; revoke one first", most=PER_ACCOUNT_MAX)
             errors.append(FieldError("account", "wrong_list", most))
     return errors

@@ -10,9 +10,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.accounts.account_terms import NewAccount
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import Page, next_of
-from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Name, Slug, Text
+from keygauge_keyservice.values.field_types import Name, Slug, Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
@@ -22,7 +22,7 @@ blueprint = Blueprint("api_accounts", __name__, url_prefix="/v1/accounts")
 
 
 class AccountChange(Struct):
-    """What of an account is changed; what is not given stays."""
+    """Changes to an account; omitted fields stay."""
 
     name: Name | UnsetType = UNSET
     plan: Slug | UnsetType = UNSET
@@ -30,12 +30,12 @@ class AccountChange(Struct):
 
 
 class AccountQuery(Page):
-    """Which accounts are asked for."""
+    """The requested accounts."""
 
-    name: Annotated[Text, Meta(description="only accounts of this name, in any case")] | None = None
+    name: Annotated[Text, Meta(description="only accounts with this name, ignoring case")] | None = None
     plan: Annotated[Text, Meta(description="only accounts on this plan")] | None = None
-    status: Annotated[accounts.Status, Meta(description="only accounts in this state")] | None = None
-    sort: Annotated[accounts.Sort, Meta(description="the order; - before it: downwards")] = "id"
+    status: Annotated[accounts.Status, Meta(description="only accounts with this status")] | None = None
+    sort: Annotated[accounts.Sort, Meta(description="sort order; prefix with - for descending")] = "id"
 
 
 class Account(Struct):
@@ -123,7 +123,7 @@ def delete(account_id: str) -> Response:
 PATHS = {
     "/v1/accounts": {
         "post": Operation(
-            "createAccount", "Make an account on a plan", body=NewAccount, answer=Account, status=201, problems=(404,)
+            "createAccount", "Create an account on a plan", body=NewAccount, answer=Account, status=201, problems=(404,)
         ),
         "get": Operation(
             "listAccounts", "List accounts", query=AccountQuery, answer=AccountPage, problems=(422,), security="account"
@@ -140,7 +140,7 @@ PATHS = {
         ),
         "delete": Operation(
             "deleteAccount",
-            "Delete an account that has and had no keys and no invoices, with its members; others are suspended",
+            "Delete an account that never had keys or invoices, with its members; suspend others instead",
             status=204,
             problems=(404, 409),
         ),

@@ -1,4 +1,4 @@
-"""What needs attention over HTTP: the portal's list of an account, for those who watch by program."""
+"""What needs attention over HTTP: the portal's list of an account, for programs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from msgspec import Struct, field
 
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.portal import notices
 from keygauge_keyservice.web.bearer_auth import owners_too
 from keygauge_keyservice.web.context import services
@@ -35,7 +35,7 @@ class Attention(Struct):
 @blueprint.get("/<account_id>/attention")
 @owners_too
 def read(account_id: str) -> Response:
-    """Tell what needs attention in an account, the most urgent first."""
+    """Return what needs attention in an account, the most urgent first."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         found = notices.find(connection, account_id, now=datetime.now(UTC))
@@ -46,7 +46,7 @@ PATHS = {
     "/v1/accounts/{account_id}/attention": {
         "get": Operation(
             "readAttention",
-            "Tell what needs attention in an account, the most urgent first: quotas that run out, keys used from new "
+            "List what needs attention in an account, the most urgent first: quotas that run out, keys used from new "
             "addresses, repeated 4xx, expiry, overdue rotation, disuse",
             answer=Attention,
             problems=(404,),

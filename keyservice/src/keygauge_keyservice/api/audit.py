@@ -9,10 +9,10 @@ from flask import Blueprint, Response
 from msgspec import Meta, Struct, field
 
 from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import NumberedPage, next_of
-from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Text, Time
 from keygauge_keyservice.journal import audit
+from keygauge_keyservice.values.field_types import Text, Time
 from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, query
@@ -21,16 +21,14 @@ blueprint = Blueprint("api_audit", __name__, url_prefix="/v1/audit")
 
 
 class AuditQuery(NumberedPage):
-    """Which entries are asked for."""
+    """The requested entries."""
 
     account: Annotated[Text, Meta(description="only this account's entries")] | None = None
-    action: (
-        Annotated[Text, Meta(description="one, such as key.create, or the first word of some, such as key")] | None
-    ) = None
-    subject: Annotated[Text, Meta(description="only entries of this id")] | None = None
-    actor: Annotated[Text, Meta(description="only what this one did, such as an e-mail address")] | None = None
-    start: Annotated[Time, Meta(description="the first moment")] | None = field(name="from", default=None)
-    end: Annotated[Time, Meta(description="the first moment after the range")] | None = field(name="to", default=None)
+    action: Annotated[Text, Meta(description="an action such as key.create, or a group such as key")] | None = None
+    subject: Annotated[Text, Meta(description="only entries about this id")] | None = None
+    actor: Annotated[Text, Meta(description="only entries by this actor, such as an e-mail address")] | None = None
+    start: Annotated[Time, Meta(description="the start of the range")] | None = field(name="from", default=None)
+    end: Annotated[Time, Meta(description="the end of the range, exclusive")] | None = field(name="to", default=None)
 
 
 class AuditEntry(Struct):
@@ -80,7 +78,7 @@ PATHS = {
     "/v1/audit": {
         "get": Operation(
             "listAudit",
-            "What was changed by whom, newest first",
+            "Read the audit log, newest first",
             query=AuditQuery,
             answer=AuditPage,
             problems=(404, 422),

@@ -9,12 +9,12 @@ from flask import Blueprint, Response
 from msgspec import Meta, Struct
 
 from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import Page
-from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import billing, invoice_export
 from keygauge_keyservice.billing.billing import PRICE_MAX, Line, Statement
 from keygauge_keyservice.errors import FieldError, invalid
-from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.values.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.export import as_csv
@@ -25,9 +25,11 @@ blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
 
 
 class BillingQuery(Page):
-    """Whose invoices are asked for."""
+    """The account whose invoices are requested."""
 
-    account: Annotated[Text, Meta(description="this account; without it, everyone's closed periods")] | None = None
+    account: (
+        Annotated[Text, Meta(description="this account; without it, the closed periods of all accounts")] | None
+    ) = None
     format: Annotated[Literal["json", "csv"], Meta(description="CSV has all closed periods")] = "json"
 
 
@@ -65,7 +67,7 @@ class Closed(Struct):
 
 
 class PlanPrice(Struct):
-    """What a plan costs a month; null if it has no price."""
+    """A plan's monthly price; null if it has none."""
 
     monthly_nanousd: Annotated[int, Meta(ge=0, le=PRICE_MAX)] | None
 
@@ -94,7 +96,7 @@ def _after(text: str | None) -> tuple[date, str] | None:
     try:
         return date.fromisoformat(period), account_id
     except ValueError as error:
-        raise invalid(FieldError("after", "wrong_cursor", "give the 'next' of the page before")) from error
+        raise invalid(FieldError("after", "wrong_cursor", "must be the `next` value of the previous page")) from error
 
 
 @blueprint.post("/billing/close")
@@ -109,7 +111,7 @@ def close() -> Response:
 @blueprint.get("/plans/<plan_id>/price")
 @owners_too
 def read_price(plan_id: str) -> Response:
-    """Tell what a plan costs a month."""
+    """Read a plan's monthly price."""
     with services().connection() as connection:
         return answer(PlanPrice, {"monthly_nanousd": billing.find_plan_price(connection, plan_id)})
 
@@ -118,7 +120,7 @@ def read_price(plan_id: str) -> Response:
 @operator_only
 @idempotent
 def set_price(plan_id: str) -> Response:
-    """Set what a plan costs a month."""
+    """Set a plan's monthly price."""
     given = body(PlanPrice)
     with services().connection() as connection:
         billing.set_plan_price(connection, plan_id, given.monthly_nanousd, actor=actor())
@@ -129,23 +131,21 @@ PATHS = {
     "/v1/billing": {
         "get": Operation(
             "readBilling",
-            "The current period with the next invoice's date and amount, and the closed periods",
+            "Read the current period with the next invoice's date and amount, and the closed periods",
             query=BillingQuery,
             answer=Billing,
             problems=(404, 422),
             security="account",
         )
     },
-    "/v1/billing/close": {
-        "post": Operation("closePeriods", "Close the periods that are over, each once", answer=Closed)
-    },
+    "/v1/billing/close": {"post": Operation("closePeriods", "Close all past periods, each once", answer=Closed)},
     "/v1/plans/{plan_id}/price": {
         "get": Operation(
-            "readPlanPrice", "What a plan costs a month", answer=PlanPrice, problems=(404,), security="account"
+            "readPlanPrice", "Read a plan's monthly price", answer=PlanPrice, problems=(404,), security="account"
         ),
         "put": Operation(
             "setPlanPrice",
-            "Set what a plan costs a month; months that are over keep their price",
+            "Set a plan's monthly price; past months keep theirs",
             body=PlanPrice,
             answer=PlanPrice,
             problems=(404,),

@@ -10,15 +10,15 @@ from flask import Blueprint, Response
 from msgspec import Meta, Struct
 
 from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import After, Size
-from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.api.selection import CallSelection
 from keygauge_keyservice.csv_stream import usd, write_csv
-from keygauge_keyservice.errors import FieldError, Problem, invalid
-from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.usage import call_log
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall
-from keygauge_keyservice.usage.usage import UsageError, quarters
+from keygauge_keyservice.usage.usage import quarters
+from keygauge_keyservice.values.field_types import Text
 from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, query
@@ -29,10 +29,10 @@ _NAMES = [name.name for name in fields(LoggedCall)]
 
 
 class CallQuery(CallSelection, kw_only=True):
-    """Which calls are asked for."""
+    """The requested calls."""
 
-    account: Annotated[Text, Meta(description="the account; a token of its own needs none")] | None = None
-    status: Annotated[Text, Meta(description="one status, such as 429, or a class, such as 4xx")] | None = None
+    account: Annotated[Text, Meta(description="the account; not needed with the account's own token")] | None = None
+    status: Annotated[Text, Meta(description="a status such as 429, or a class such as 4xx")] | None = None
     ip: Annotated[Text, Meta(description="only calls from this address")] | None = None
     after: After | None = None
     limit: Size = 100
@@ -61,19 +61,17 @@ def list_page() -> Response:
         key_id=given.key,
         route=given.route,
         model=given.model,
+        tag=given.tag,
         status=given.status,
         ip=given.ip,
         is_partial=False,
     )
     is_csv = given.format == "csv"
-    try:
-        quarters(start, end)
-        after = call_log.Place.parse(given.after) if given.after else None
-        with services().connection() as connection:
-            accounts.require(connection, account_id)
-            found = call_log.find_page(connection, after=after, limit=1 if is_csv else given.limit, **chosen)
-    except UsageError as error:
-        raise Problem(422, "invalid", str(error)) from error
+    quarters(start, end)
+    after = call_log.Place.parse(given.after) if given.after else None
+    with services().connection() as connection:
+        accounts.require(connection, account_id)
+        found = call_log.find_page(connection, after=after, limit=1 if is_csv else given.limit, **chosen)
     if is_csv:
         return _csv(call_log.read_all(services().connection, **chosen))
     return answer(CallPage, {"calls": found.calls, "next": str(found.next) if found.next else None})
@@ -93,7 +91,7 @@ PATHS = {
     "/v1/calls": {
         "get": Operation(
             "listCalls",
-            "The call log, newest first; as CSV the whole of it",
+            "Read the call log, newest first; as CSV, all of it",
             query=CallQuery,
             answer=CallPage,
             problems=(404, 422),

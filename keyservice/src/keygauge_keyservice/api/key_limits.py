@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from flask import Blueprint, Response
 
-from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.keys import key_limits
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import LimitList, LimitTerms
@@ -47,7 +47,7 @@ PATHS = {
         ),
         "put": Operation(
             "replaceKeyLimits",
-            "Give a key limits of its own, tighter than its plan's, at once",
+            "Replace a key's own limits, which are tighter than its plan's, at once",
             body=LimitList,
             answer=LimitList,
             problems=(404,),

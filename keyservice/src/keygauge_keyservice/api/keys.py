@@ -11,15 +11,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field, structs
 
 from keygauge.key import Environment
 from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import Page, next_of
-from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError
-from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.keys import key_limits, key_page, keys, rotation
 from keygauge_keyservice.keys.key_terms import KeyTerms, NewKey, Rotation
 from keygauge_keyservice.limits.limit_terms import Limits, of_key, same_names
 from keygauge_keyservice.reading import given
+from keygauge_keyservice.values.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, is_operator, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
@@ -29,40 +29,40 @@ blueprint = Blueprint("api_keys", __name__, url_prefix="/v1")
 
 
 class KeyFilter(Page):
-    """Which keys of an account are asked for."""
+    """The requested keys of an account."""
 
-    name: Annotated[Text, Meta(description="only keys of this name, in any case")] | None = None
+    name: Annotated[Text, Meta(description="only keys with this name, ignoring case")] | None = None
     status: (
-        Annotated[keys.Status, Meta(description="only keys in this state; else deleted ones are left out")] | None
+        Annotated[keys.Status, Meta(description="only keys with this status; without it, all but deleted ones")] | None
     ) = None
-    environment: Annotated[Environment, Meta(description="only keys of this environment")] | None = None
-    sort: Annotated[key_page.Sort, Meta(description="the order; - before it: downwards")] = "created"
+    environment: Annotated[Environment, Meta(description="only keys in this environment")] | None = None
+    sort: Annotated[key_page.Sort, Meta(description="sort order; prefix with - for descending")] = "created"
 
 
 class KeyQuery(KeyFilter):
-    """Which keys are asked for."""
+    """The requested keys."""
 
     account: Annotated[Text, Meta(description="only this account's keys")] | None = None
 
 
 class KeyOrder(NewKey, kw_only=True):
-    """A key to be issued, and limits of its own."""
+    """A new key, with limits of its own."""
 
     limits: Limits | UnsetType = UNSET
 
     def faults(self) -> Iterator[FieldError]:
-        """Say which limits have the same name."""
+        """Yield limits with duplicate names."""
         return same_names(self.limits or ())
 
 
 class KeyChange(KeyTerms):
-    """What of a key is changed; what is not given stays, and limits replace all it had."""
+    """Changes to a key; omitted fields stay, and limits replace all old ones."""
 
     status: Literal["active", "disabled"] | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
 
     def faults(self) -> Iterator[FieldError]:
-        """Say which limits have the same name."""
+        """Yield limits with duplicate names."""
         return same_names(self.limits or ())
 
 
@@ -82,6 +82,7 @@ class Key(Struct):
     routes: list[str]
     networks: list[str]
     models: list[str]
+    tools: list[str]
     rotate_every_days: int | None
     rotated_at: datetime
     deleted_at: datetime | None
@@ -98,14 +99,14 @@ class KeyPage(Struct):
 
 
 class IssuedKey(Struct):
-    """A key that was just made; its token is null when the request is repeated."""
+    """A new key; the token is null if the request is repeated."""
 
     key: Key
     token: str | None
 
 
 class Secret(Struct):
-    """One of a key's secrets: when it was made, and when it ends."""
+    """One of a key's secrets: when it was created, and when it ends."""
 
     number: int
     created_at: datetime
@@ -113,7 +114,7 @@ class Secret(Struct):
 
 
 class RotatedKey(Struct):
-    """A key with another secret; the token is null where the rotation was done before."""
+    """A rotated key; the token is null if the rotation was done before."""
 
     key: Key
     token: str | None
@@ -124,7 +125,7 @@ class RotatedKey(Struct):
 @owners_too
 @idempotent
 def create(account_id: str) -> Response:
-    """Issue a key; the token is shown this once."""
+    """Create a key; the token is shown once."""
     asked = body(KeyOrder)
     terms = given(structs.replace(asked, limits=UNSET))
     with services().connection() as connection:
@@ -190,7 +191,7 @@ def read(key_id: str) -> Response:
 @owners_too
 @idempotent
 def change(key_id: str) -> Response:
-    """Change a key's terms, own limits or status: all that is given or nothing."""
+    """Change a key's terms, own limits or status, all together or not at all."""
     asked = body(KeyChange)
     terms = given(structs.replace(asked, status=UNSET, limits=UNSET))
     with services().connection() as connection:
@@ -210,7 +211,7 @@ def change(key_id: str) -> Response:
 @owners_too
 @idempotent
 def rotate(key_id: str) -> Response:
-    """Give a key another secret; the token is shown this once, and null where this rotation was done before."""
+    """Rotate a key; the token is shown once, and is null if this rotation was done before."""
     asked = body(Rotation)
     with services().connection() as connection:
         done = rotation.rotate(
@@ -240,7 +241,7 @@ PATHS = {
     "/v1/accounts/{account_id}/keys": {
         "post": Operation(
             "createKey",
-            "Issue a key; the token is shown this once",
+            "Create a key; the token is shown once",
             body=KeyOrder,
             answer=IssuedKey,
             status=201,
@@ -249,7 +250,7 @@ PATHS = {
         ),
         "get": Operation(
             "listKeys",
-            "List an account's keys; deleted ones are left out unless they are asked for",
+            "List an account's keys; deleted ones only with `status=deleted`",
             query=KeyFilter,
             answer=KeyPage,
             problems=(404, 422),
@@ -259,7 +260,7 @@ PATHS = {
     "/v1/keys": {
         "get": Operation(
             "listAllKeys",
-            "List keys of all accounts, or of one",
+            "List the keys of all accounts, or of one",
             query=KeyQuery,
             answer=KeyPage,
             problems=(404, 422),
@@ -267,7 +268,7 @@ PATHS = {
         )
     },
     "/v1/keys/{key_id}": {
-        "get": Operation("readKey", "Read a key, deleted ones too", answer=Key, problems=(404,), security="account"),
+        "get": Operation("readKey", "Read a key, even a deleted one", answer=Key, problems=(404,), security="account"),
         "patch": Operation(
             "changeKey",
             "Change a key's name, terms, own limits or status",
@@ -276,12 +277,12 @@ PATHS = {
             problems=(404,),
             security="account",
         ),
-        "delete": Operation("deleteKey", "Delete a key for good", status=204, problems=(404,), security="account"),
+        "delete": Operation("deleteKey", "Delete a key permanently", status=204, problems=(404,), security="account"),
     },
     "/v1/keys/{key_id}/rotations": {
         "post": Operation(
             "rotateKey",
-            "Give a key another secret; old ones end `grace_s` from now. Repeated with its id it changes nothing, and "
+            "Rotate a key's secret; old ones end `grace_s` from now. Repeated with the same id it changes nothing, and "
             "the token is null",
             body=Rotation,
             answer=RotatedKey,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from threading import BoundedSemaphore
 from typing import Annotated, Any
 
@@ -11,19 +11,22 @@ from msgspec import Meta, Struct, field
 
 from keygauge.key import Environment
 from keygauge.protocol import KeyQuestion, LookUp
+from keygauge.weights import Weights
 from keygauge_keyservice.accounts import accounts, plans
-from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.api.document.schema import Operation
+from keygauge_keyservice.api.usage import Kinds
 from keygauge_keyservice.billing import forecast
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.field_types import Time
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.limits import definitions
-from keygauge_keyservice.limits.definitions import Period, Subject, Unit
+from keygauge_keyservice.limits.definitions import Subject, Unit
+from keygauge_keyservice.limits.periods import Period
 from keygauge_keyservice.reading import read_query
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.live_rates import find_pace
 from keygauge_keyservice.usage.quota import find_of_account, find_of_key
+from keygauge_keyservice.values.field_types import Time
 from keygauge_keyservice.web.bearer_auth import replica_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.key_auth import require_key, require_shown
@@ -37,11 +40,10 @@ _turns = BoundedSemaphore(2)  # of what metered services ask for their callers; 
 class UsageRange(Struct):
     """Of which time a key asks for its usage."""
 
-    start: (
-        Annotated[Time, Meta(description="the usage's first moment; the UTC month's beginning where it is absent")]
-        | None
-    ) = field(name="from", default=None)
-    end: Annotated[Time, Meta(description="the first moment after the range; now where it is absent")] | None = field(
+    start: Annotated[Time, Meta(description="the start of the usage; default: the start of the UTC month")] | None = (
+        field(name="from", default=None)
+    )
+    end: Annotated[Time, Meta(description="the end of the range, exclusive; default: now")] | None = field(
         name="to", default=None
     )
 
@@ -55,6 +57,7 @@ class OwnKey(Struct):
     scopes: list[str]
     routes: list[str]
     models: list[str]
+    tools: list[str]
     networks: list[str]
     expires_at: datetime | None
 
@@ -72,15 +75,22 @@ class OwnLimit(Struct):
     name: str
     unit: Unit
     amount: int
+    credit_nanousd: Annotated[int, Meta(description="a credit's worth, if in credits")] | None
     window_s: int | None
     period: Period | None
+    anchor: date | None
+    zone: str | None
     subject: Subject
+    weights: Weights | None
+    unit_name: str | None
     route: str | None
     model: str | None
-    dry_run: Annotated[bool, Meta(description="it refuses nobody")]
+    tool: str | None
+    per_tag: Annotated[bool, Meta(description="each tag has the whole amount: there is no sum of them")]
+    dry_run: Annotated[bool, Meta(description="a dry run: it refuses nobody")]
     used: int | None = None
     remaining: int | None = None
-    resets_at: datetime | None = None
+    resets_at: Annotated[datetime, Meta(description="null for a lifetime's")] | None = None
 
 
 class OwnUsage(Struct):
@@ -98,6 +108,7 @@ class OwnUsage(Struct):
     cache_write_tokens: int
     reasoning_tokens: int
     cost_nanousd: int
+    kinds: Kinds
 
 
 class Me(Struct):
@@ -122,7 +133,9 @@ def read_for_caller() -> Response:
     """Answer with the same for a key that a caller showed to a metered service."""
     asked = message(KeyQuestion, code="bad_question")
     if not _turns.acquire(blocking=False):
-        raise Problem(503, "busy", "Too many ask for the status of keys at once.", headers={"Retry-After": "1"})
+        raise Problem(
+            503, "busy", "Too many key status requests at once. Try again in a moment.", headers={"Retry-After": "1"}
+        )
     try:
         with services().connection() as connection:
             key = require_shown(connection, [LookUp(asked.key, asked.digest)], asked.ip)
@@ -136,10 +149,7 @@ def _tell(connection: Connection, key: Key, given: UsageRange) -> Response:
     end = given.end or now
     start = given.start or forecast.month_of(end)[0]
     plan = plans.require(connection, accounts.require(connection, key.account_id).plan_id)
-    try:
-        totals = usage.totals(connection, account_id=key.account_id, key_id=key.id, start=start, end=end)
-    except usage.UsageError as error:
-        raise Problem(422, "invalid", str(error)) from error
+    totals = usage.totals(connection, account_id=key.account_id, key_id=key.id, start=start, end=end)
     own = definitions.of_keys(connection, [key.id]).get(key.id, [])
     counted = _counted(connection, key, now)
     limits = [vars(limit) | counted.get((limit.subject, limit.name), {}) for limit in (*plan.limits, *own)]
@@ -166,7 +176,7 @@ PATHS = {
     "/v1/me": {
         "get": Operation(
             "readMe",
-            "What holds for the API key that asks: permissions, plan, limits with what is used and left, and its usage",
+            "Read the calling key's permissions, plan, limits with what is used and left, and usage",
             query=UsageRange,
             answer=Me,
             problems=(403, 422),
@@ -176,7 +186,7 @@ PATHS = {
     "/v1/key-status": {
         "post": Operation(
             "readKeyStatus",
-            "The same for a key that a caller showed to a metered service",
+            "Read the same for a key presented to a metered service",
             body=KeyQuestion,
             answer=Me,
             problems=(403, 422, 429),

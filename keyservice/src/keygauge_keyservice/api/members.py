@@ -9,21 +9,19 @@ from flask import Blueprint, Response, request
 from msgspec import Meta, Struct
 
 from keygauge_keyservice.accounts import accounts, invitations, members
-from keygauge_keyservice.api.page import NumberedPage, next_of
-from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.api.document.schema import Operation
+from keygauge_keyservice.api.page import NumberedPage, next_of, row_id
+from keygauge_keyservice.values.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
 
-_ID_MAX = 2**63 - 1
-
 blueprint = Blueprint("api_members", __name__, url_prefix="/v1/accounts/<account_id>")
 
 
 class Member(Struct):
-    """Who may sign in."""
+    """A member, who can sign in."""
 
     id: int
     email: str
@@ -38,7 +36,7 @@ class MemberPage(Struct):
 
 
 class Invitation(Struct):
-    """Who may become a member; the link is not told."""
+    """An open invitation, without its link."""
 
     id: int
     email: str
@@ -48,20 +46,20 @@ class Invitation(Struct):
 
 
 class RoleChange(Struct):
-    """What a member may do from now on."""
+    """A member's new role."""
 
     role: members.Role
 
 
 class NewInvitation(Struct):
-    """Who is invited, as what."""
+    """An invited person's address and role."""
 
     email: Text
     role: members.Role
 
 
 class IssuedInvitation(Struct):
-    """An invitation that was just made; its link is null when the request is repeated."""
+    """A new invitation; the link is null if the request is repeated."""
 
     invitation: Invitation
     link: str | None
@@ -75,18 +73,18 @@ class InvitationPage(Struct):
 
 
 class InvitationQuery(NumberedPage):
-    """Which invitations are asked for."""
+    """The requested invitations."""
 
     email: Annotated[Text, Meta(description="only that of this address")] | None = None
-    sort: Annotated[invitations.Sort, Meta(description="the order; - before it: downwards")] = "email"
+    sort: Annotated[invitations.Sort, Meta(description="sort order; prefix with - for descending")] = "email"
 
 
 class MemberQuery(NumberedPage):
-    """Which members are asked for."""
+    """The requested members."""
 
     email: Annotated[Text, Meta(description="only that of this address")] | None = None
     role: Annotated[members.Role, Meta(description="only members of this role")] | None = None
-    sort: Annotated[members.Sort, Meta(description="the order; - before it: downwards")] = "email"
+    sort: Annotated[members.Sort, Meta(description="sort order; prefix with - for descending")] = "email"
 
 
 @blueprint.get("/members")
@@ -115,7 +113,7 @@ def change(account_id: str, member_id: int) -> Response:
     """Give a member another role."""
     given = body(RoleChange)
     with services().connection() as connection:
-        changed = members.set_role(connection, account_id, _sane(member_id), given.role, actor=actor())
+        changed = members.set_role(connection, account_id, row_id(member_id), given.role, actor=actor())
     return answer(Member, changed)
 
 
@@ -123,9 +121,9 @@ def change(account_id: str, member_id: int) -> Response:
 @operator_only
 @idempotent
 def remove(account_id: str, member_id: int) -> Response:
-    """Take a member out of the account."""
+    """Remove a member from the account."""
     with services().connection() as connection:
-        members.remove(connection, account_id, _sane(member_id), actor=actor())
+        members.remove(connection, account_id, row_id(member_id), actor=actor())
     return Response(status=204)
 
 
@@ -133,7 +131,7 @@ def remove(account_id: str, member_id: int) -> Response:
 @operator_only
 @idempotent
 def invite(account_id: str) -> Response:
-    """Invite a person; the link is shown this once."""
+    """Invite a person; the link is shown once."""
     given = body(NewInvitation)
     with services().connection() as connection:
         accounts.require(connection, account_id)
@@ -151,12 +149,8 @@ def withdraw(account_id: str, invitation_id: int) -> Response:
     """End an invitation; nothing happens where it was accepted."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
-        invitations.withdraw(connection, account_id, _sane(invitation_id), actor=actor())
+        invitations.withdraw(connection, account_id, row_id(invitation_id), actor=actor())
     return Response(status=204)
-
-
-def _sane(number: int) -> int:
-    return min(number, _ID_MAX)  # PostgreSQL has none larger
 
 
 @blueprint.get("/invitations")
@@ -177,7 +171,7 @@ PATHS = {
     "/v1/accounts/{account_id}/members": {
         "get": Operation(
             "listMembers",
-            "List who may sign in to an account's portal",
+            "List an account's members",
             query=MemberQuery,
             answer=MemberPage,
             problems=(404, 422),
@@ -187,7 +181,7 @@ PATHS = {
     "/v1/accounts/{account_id}/invitations": {
         "get": Operation(
             "listInvitations",
-            "List invitations that may still be accepted; their links are not in it",
+            "List open invitations, without their links",
             query=InvitationQuery,
             answer=InvitationPage,
             problems=(404, 422),
@@ -204,14 +198,12 @@ PATHS = {
         ),
     },
     "/v1/accounts/{account_id}/invitations/{invitation_id}": {
-        "delete": Operation("withdrawInvitation", "End an invitation", status=204, problems=(404,))
+        "delete": Operation("withdrawInvitation", "Withdraw an invitation", status=204, problems=(404,))
     },
     "/v1/accounts/{account_id}/members/{member_id}": {
-        "patch": Operation(
-            "changeMember", "Give a member another role", body=RoleChange, answer=Member, problems=(404,)
-        ),
+        "patch": Operation("changeMember", "Change a member's role", body=RoleChange, answer=Member, problems=(404,)),
         "delete": Operation(
-            "removeMember", "Take a member out of an account, sessions and all", status=204, problems=(404,)
+            "removeMember", "Remove a member from an account and end their sessions", status=204, problems=(404,)
         ),
     },
 }

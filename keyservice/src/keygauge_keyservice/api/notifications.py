@@ -9,16 +9,14 @@ from flask import Blueprint, Response
 from msgspec import Meta, Struct
 
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.page import NumberedPage, Page, next_of
-from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Text
+from keygauge_keyservice.api.document.schema import Operation
+from keygauge_keyservice.api.page import ID_MAX, NumberedPage, Page, next_of, row_id
 from keygauge_keyservice.notices import channels, outbox
+from keygauge_keyservice.values.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
 from keygauge_keyservice.web.message import answer, body, query
-
-_ID_MAX = 2**63 - 1
 
 blueprint = Blueprint("api_notifications", __name__, url_prefix="/v1/accounts/<account_id>")
 
@@ -28,21 +26,21 @@ _Kinds: TypeAlias = Annotated[
 
 
 class NewNotification(Struct):
-    """Where an account is to be told what."""
+    """A new notification: where to send which events."""
 
     type: channels.Form
-    target: Annotated[Text, Meta(description="a member's e-mail address, or a URL that begins with https://")]
+    target: Annotated[Text, Meta(description="a member's e-mail address, or a URL that starts with https://")]
     events: _Kinds
 
 
 class NotificationChange(Struct):
-    """What an account is to be told there from now on."""
+    """A notification's new events."""
 
     events: _Kinds
 
 
 class Notification(Struct):
-    """Where an account is told what; of a URL the host, as its path may be a secret."""
+    """A notification; a URL is reduced to its host, as the path may be a secret."""
 
     id: int
     type: channels.Form
@@ -53,7 +51,7 @@ class Notification(Struct):
 
 
 class IssuedNotification(Notification):
-    """One that was just made: the secret that a webhook is signed with is null for others, and when it is repeated."""
+    """One with its secret, shown this once: null for what is not a webhook, and when the request is repeated."""
 
     secret: str | None
 
@@ -66,14 +64,16 @@ class NotificationPage(Struct):
 
 
 class DeliveryQuery(Page):
-    """Which deliveries are asked for."""
+    """The requested deliveries."""
 
-    notification: Annotated[int, Meta(ge=1, le=_ID_MAX, description="only deliveries of this one")] | None = None
-    status: Annotated[outbox.Status, Meta(description="only deliveries in this state")] | None = None
+    notification: Annotated[int, Meta(ge=1, le=ID_MAX, description="only deliveries of this notification")] | None = (
+        None
+    )
+    status: Annotated[outbox.Status, Meta(description="only deliveries with this status")] | None = None
 
 
 class Delivery(Struct):
-    """How a delivery went; `next_at` is null where it is over."""
+    """A delivery; `next_at` is null once it is finished."""
 
     id: str
     notification: int
@@ -95,7 +95,7 @@ class DeliveryPage(Struct):
 
 
 class Test(Struct):
-    """A test that is on its way; its delivery is in the list."""
+    """A queued test; the list has its delivery."""
 
     delivery: str
 
@@ -131,17 +131,17 @@ def list_page(account_id: str) -> Response:
 def read(account_id: str, notification_id: int) -> Response:
     """Read a notification."""
     with services().connection() as connection:
-        return answer(Notification, _told(channels.require(connection, account_id, _sane(notification_id))))
+        return answer(Notification, _told(channels.require(connection, account_id, row_id(notification_id))))
 
 
 @blueprint.patch("/notifications/<int:notification_id>")
 @owners_too
 @idempotent
 def change(account_id: str, notification_id: int) -> Response:
-    """Change what is told."""
+    """Change a notification's events."""
     given = body(NotificationChange)
     with services().connection() as connection:
-        changed = channels.set_kinds(connection, account_id, _sane(notification_id), given.events, actor=actor())
+        changed = channels.set_kinds(connection, account_id, row_id(notification_id), given.events, actor=actor())
     return answer(Notification, _told(changed))
 
 
@@ -149,10 +149,20 @@ def change(account_id: str, notification_id: int) -> Response:
 @owners_too
 @idempotent
 def delete(account_id: str, notification_id: int) -> Response:
-    """Remove a notification, with what was not delivered yet."""
+    """Delete a notification and its undelivered messages."""
     with services().connection() as connection:
-        channels.delete(connection, account_id, _sane(notification_id), actor=actor())
+        channels.delete(connection, account_id, row_id(notification_id), actor=actor())
     return Response(status=204)
+
+
+@blueprint.post("/notifications/<int:notification_id>/rotate")
+@owners_too
+@idempotent
+def rotate(account_id: str, notification_id: int) -> Response:
+    """Give a webhook another secret, shown this once."""
+    with services().connection() as connection:
+        rotated = channels.rotate_secret(connection, account_id, row_id(notification_id), actor=actor())
+    return answer(IssuedNotification, {**_told(rotated), "secret": rotated.secret}, 201)
 
 
 @blueprint.post("/notifications/<int:notification_id>/tests")
@@ -161,7 +171,7 @@ def delete(account_id: str, notification_id: int) -> Response:
 def test(account_id: str, notification_id: int) -> Response:
     """Send a test."""
     with services().connection() as connection:
-        channel = channels.require(connection, account_id, _sane(notification_id))
+        channel = channels.require(connection, account_id, row_id(notification_id))
         delivery_id = outbox.add_test(connection, account_id=account_id, channel_id=channel.id)
     return answer(Test, {"delivery": delivery_id}, 202)
 
@@ -169,7 +179,7 @@ def test(account_id: str, notification_id: int) -> Response:
 @blueprint.get("/deliveries")
 @owners_too
 def list_deliveries(account_id: str) -> Response:
-    """List what was told, or is about to be."""
+    """List deliveries, past and pending."""
     asked = query(DeliveryQuery)
     with services().connection() as connection:
         accounts.require(connection, account_id)
@@ -190,15 +200,11 @@ def _told(channel: channels.Channel) -> dict[str, object]:
     return {**told, "id": channel.id, "created_by": channel.created_by, "created_at": channel.created_at}
 
 
-def _sane(number: int) -> int:
-    return min(number, _ID_MAX)  # PostgreSQL has none larger
-
-
 PATHS = {
     "/v1/accounts/{account_id}/notifications": {
         "post": Operation(
             "createNotification",
-            "Tell an account of events by e-mail, webhook, Slack or Discord; a webhook's secret is shown this once",
+            "Notify an account of events by e-mail, webhook, Slack or Discord; a webhook's secret is shown once",
             body=NewNotification,
             answer=IssuedNotification,
             status=201,
@@ -207,7 +213,7 @@ PATHS = {
         ),
         "get": Operation(
             "listNotifications",
-            "List where an account is told what, oldest first",
+            "List an account's notifications, oldest first",
             query=NumberedPage,
             answer=NotificationPage,
             problems=(404, 422),
@@ -220,7 +226,7 @@ PATHS = {
         ),
         "patch": Operation(
             "changeNotification",
-            "Change which events are told",
+            "Change a notification's events",
             body=NotificationChange,
             answer=Notification,
             problems=(404,),
@@ -228,26 +234,36 @@ PATHS = {
         ),
         "delete": Operation(
             "deleteNotification",
-            "Remove a notification, with what was not delivered yet",
+            "Delete a notification and its undelivered messages",
             status=204,
             problems=(404,),
             security="account",
         ),
     },
+    "/v1/accounts/{account_id}/notifications/{notification_id}/rotate": {
+        "post": Operation(
+            "rotateNotificationSecret",
+            "Give a webhook another signing secret, shown this once; for 24 hours each webhook is signed with both",
+            answer=IssuedNotification,
+            status=201,
+            problems=(404, 409),
+            security="account",
+        )
+    },
     "/v1/accounts/{account_id}/notifications/{notification_id}/tests": {
         "post": Operation(
             "testNotification",
-            "Send a test, within seconds; its delivery is in the list",
+            "Send a test within seconds; it appears among the deliveries",
             answer=Test,
             status=202,
-            problems=(404,),
+            problems=(404, 429),
             security="account",
         )
     },
     "/v1/accounts/{account_id}/deliveries": {
         "get": Operation(
             "listDeliveries",
-            "List what an account was told, or is about to be, newest first",
+            "List an account's deliveries, newest first",
             query=DeliveryQuery,
             answer=DeliveryPage,
             problems=(404, 422),

@@ -7,26 +7,26 @@ from typing import Annotated, Protocol, TypeAlias
 
 from msgspec import Meta, Struct
 
-from keygauge_keyservice.field_types import Cursor, NumberCursor
+from keygauge_keyservice.values.field_types import Cursor, NumberCursor
 
 SIZE_MAX = 500
+ID_MAX = 2**63 - 1  # of PostgreSQL
 
-
-After: TypeAlias = Annotated[Cursor, Meta(description="the `next` of the page before")]
-Size: TypeAlias = Annotated[int, Meta(ge=1, le=SIZE_MAX, description="how many at most")]
+After: TypeAlias = Annotated[Cursor, Meta(description="the `next` value of the previous page")]
+Size: TypeAlias = Annotated[int, Meta(ge=1, le=SIZE_MAX, description="the maximum number of items")]
 
 
 class Page(Struct):
-    """Which page is asked for."""
+    """The requested page."""
 
     after: After | None = None
     limit: Size = 100
 
 
 class NumberedPage(Struct):
-    """Which page is asked for of a list whose cursors are numbers."""
+    """The requested page of a list whose cursors are numbers."""
 
-    after: Annotated[NumberCursor, Meta(description="the `next` of the page before")] | None = None
+    after: Annotated[NumberCursor, Meta(description="the `next` value of the previous page")] | None = None
     limit: Size = 100
 
 
@@ -38,3 +38,8 @@ class _Named(Protocol):
 def next_of(found: Sequence[_Named], limit: int) -> str | None:
     """Return where the page after this one goes on; None where this is the last."""
     return str(found[-1].id) if len(found) == limit else None
+
+
+def row_id(number: int) -> int:
+    """Return an id in a path, for PostgreSQL: one beyond its integers exists no more than the largest."""
+    return min(number, ID_MAX)

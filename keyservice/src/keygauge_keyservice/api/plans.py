@@ -11,13 +11,13 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.accounts.plans import PROVIDERS_MAX, checked_rule
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import Page, next_of
-from keygauge_keyservice.api.schema import Operation
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.billing.billing import PRICE_MAX
 from keygauge_keyservice.errors import FieldError
-from keygauge_keyservice.field_types import Name, Slug, Text, checked
 from keygauge_keyservice.limits.limit_terms import LimitList, Limits, LimitTerms, same_names
+from keygauge_keyservice.values.field_types import Name, Slug, Text, checked
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
@@ -28,15 +28,17 @@ blueprint = Blueprint("api_plans", __name__, url_prefix="/v1/plans")
 _Rule: TypeAlias = Annotated[
     str,
     Meta(
-        description="a path or a route template, `*` at its end for all that begin so, and a provider",
+        description="a path or route template (a trailing `*` matches by prefix) and a provider",
         extra=checked(checked_rule, "wrong_text", "must be PATH=PROVIDER, e.g. /v1/chat/*=deepseek"),
     ),
 ]
 
 
 _Rules: TypeAlias = Annotated[list[_Rule], Meta(max_length=PROVIDERS_MAX, examples=[["/v1/chat/*=deepseek"]])]
-_Price: TypeAlias = Annotated[int, Meta(ge=0, le=PRICE_MAX, description="a month, beside the usage")]
-_Prorated: TypeAlias = Annotated[bool, Meta(description="billed by the day; else the plan at month end, whole")]
+_Price: TypeAlias = Annotated[int, Meta(ge=0, le=PRICE_MAX, description="per month, in addition to usage")]
+_Prorated: TypeAlias = Annotated[
+    bool, Meta(description="bill by the day; otherwise the plan at month end is billed in full")
+]
 
 
 class NewPlan(LimitList, kw_only=True):
@@ -49,7 +51,7 @@ class NewPlan(LimitList, kw_only=True):
 
 
 class PlanChange(Struct):
-    """What of a plan is changed; what is not given stays."""
+    """Changes to a plan; omitted fields stay."""
 
     name: Name | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
@@ -58,7 +60,7 @@ class PlanChange(Struct):
     prorated: _Prorated | UnsetType = UNSET
 
     def faults(self) -> Iterator[FieldError]:
-        """Say which limits have the same name."""
+        """Yield limits with duplicate names."""
         return same_names(self.limits or ())
 
 
@@ -81,10 +83,10 @@ class Plan(Struct):
 
 
 class PlanQuery(Page):
-    """Which plans are asked for."""
+    """The requested plans."""
 
-    name: Annotated[Text, Meta(description="only plans of this name, in any case")] | None = None
-    sort: Annotated[plans.Sort, Meta(description="the order; - before it: downwards")] = "id"
+    name: Annotated[Text, Meta(description="only plans with this name, ignoring case")] | None = None
+    sort: Annotated[plans.Sort, Meta(description="sort order; prefix with - for descending")] = "id"
 
 
 class PlanPage(Struct):
@@ -139,7 +141,7 @@ def read(plan_id: str) -> Response:
 @operator_only
 @idempotent
 def change(plan_id: str) -> Response:
-    """Change a plan's name, limits, price or providers: all that is given or nothing."""
+    """Change a plan's name, limits, price or providers, all together or not at all."""
     given = body(PlanChange)
     with services().connection() as connection:
         plans.require(connection, plan_id)
@@ -202,7 +204,7 @@ def _plan(plan: plans.Plan) -> Plan:
 
 PATHS = {
     "/v1/plans": {
-        "post": Operation("createPlan", "Make a plan", body=NewPlan, answer=Plan, status=201),
+        "post": Operation("createPlan", "Create a plan", body=NewPlan, answer=Plan, status=201),
         "get": Operation(
             "listPlans", "List plans", query=PlanQuery, answer=PlanPage, problems=(422,), security="account"
         ),
@@ -221,7 +223,7 @@ PATHS = {
     "/v1/plans/{plan_id}/limits": {
         "put": Operation(
             "replaceLimits",
-            "Give a plan other limits, at once for all of its accounts",
+            "Replace a plan's limits, at once for all of its accounts",
             body=LimitList,
             answer=Plan,
             problems=(404,),
@@ -230,7 +232,7 @@ PATHS = {
     "/v1/plans/{plan_id}/providers": {
         "put": Operation(
             "setProviders",
-            "Say whose answers the routes give to a plan's accounts, where their models do not tell; for their price",
+            "Set which provider answers on which routes of a plan, for prices where the model's name does not tell",
             body=Providers,
             answer=Plan,
             problems=(404,),

@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from flask import Blueprint, Response
 from msgspec import Meta, Struct
 
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import NumberedPage
-from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.pricing import price_list
 from keygauge_keyservice.pricing.price_terms import PriceTier
+from keygauge_keyservice.values.field_types import Text
 from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, query
@@ -21,11 +21,11 @@ blueprint = Blueprint("api_price_list", __name__, url_prefix="/v1/prices/in-forc
 
 
 class PriceListQuery(NumberedPage):
-    """Which prices are asked for."""
+    """The requested prices."""
 
     model: Annotated[Text, Meta(description="only models whose name contains this")] | None = None
     source: Annotated[price_list.Source, Meta(description="only own prices, or only the public list")] | None = None
-    past: Annotated[Literal["0", "1"], Meta(description="1: own prices that others have taken over from, too")] = "0"
+    past: Annotated[Literal["0", "1"], Meta(description="1: include replaced own prices")] = "0"
 
 
 class PriceInForce(Struct):
@@ -72,7 +72,7 @@ PATHS = {
     "/v1/prices/in-force": {
         "get": Operation(
             "listPricesInForce",
-            "List the prices in force and those to come by model: own ones, and the public list",
+            "List current and future prices by model: your own and the public list",
             query=PriceListQuery,
             answer=PriceList,
             problems=(422,),

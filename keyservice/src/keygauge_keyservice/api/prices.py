@@ -8,12 +8,12 @@ from typing import Annotated
 from flask import Blueprint, Response
 from msgspec import Meta, Struct
 
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import NumberedPage, next_of
-from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Text
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import NewPrice, PriceTier
+from keygauge_keyservice.values.field_types import Text
 from keygauge_keyservice.web.bearer_auth import actor, operator_only
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
@@ -35,7 +35,7 @@ class Price(Struct):
 
 
 class PriceQuery(NumberedPage):
-    """Which prices are asked for."""
+    """The requested prices."""
 
     model: Annotated[Text, Meta(description="only prices of this model")] | None = None
     account: Annotated[Text, Meta(description="only this account's own prices")] | None = None
@@ -88,14 +88,14 @@ PATHS = {
     "/v1/prices": {
         "get": Operation(
             "listPrices",
-            "List own prices by model, the newest first",
+            "List own prices by model, newest first",
             query=PriceQuery,
             answer=PricePage,
             problems=(422,),
         ),
         "post": Operation(
             "setPrice",
-            "Set a model's price from a moment on; calls that are in the ledger already keep theirs until re-rated",
+            "Set a model's price from a moment on; calls already in the ledger keep theirs until re-rated",
             body=NewPrice,
             answer=Price,
             status=201,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-from keygauge_keyservice.field_types import Text, Time
+from keygauge_keyservice.values.field_types import Text, Time
 
 _RANGE = timedelta(days=30)  # when no start is given
 
@@ -15,15 +15,16 @@ _RANGE = timedelta(days=30)  # when no start is given
 class CallSelection(Struct):
     """Which calls are asked for, and in which form."""
 
-    start: Annotated[Time, Meta(description="the first moment; 30 days before `to` where it is absent")] | None = field(
+    start: Annotated[Time, Meta(description="the start of the range; default: 30 days before `to`")] | None = field(
         name="from", default=None
     )
-    end: Annotated[Time, Meta(description="the first moment after the range; now where it is absent")] | None = field(
+    end: Annotated[Time, Meta(description="the end of the range, exclusive; default: now")] | None = field(
         name="to", default=None
     )
     key: Annotated[Text, Meta(description="only this key's calls")] | None = None
     route: Annotated[Text, Meta(description="only calls of this route")] | None = None
     model: Annotated[Text, Meta(description="only calls of this model")] | None = None
+    tag: Annotated[Text, Meta(description="only calls for this end user")] | None = None
     format: Literal["json", "csv"] = "json"
 
     def range(self) -> tuple[datetime, datetime]:

@@ -9,9 +9,9 @@ from flask import Blueprint, Response
 from msgspec import Meta, Struct, field
 
 from keygauge_keyservice.accounts import accounts, tokens
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.page import Page, next_of
-from keygauge_keyservice.api.schema import Operation
-from keygauge_keyservice.field_types import Name, Text, Time
+from keygauge_keyservice.values.field_types import Name, Text, Time
 from keygauge_keyservice.web.bearer_auth import actor, operator_only, own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.idempotency import idempotent
@@ -42,13 +42,13 @@ class NewToken(Struct):
 
 
 class TokenQuery(Page):
-    """Which tokens are asked for."""
+    """The requested tokens."""
 
     account: Annotated[Text, Meta(description="only this account's tokens")] | None = None
     kind: Annotated[tokens.Kind, Meta(description="only tokens of this kind")] | None = None
-    name: Annotated[Text, Meta(description="only tokens of this name, in any case")] | None = None
-    status: Annotated[Literal["valid", "all"], Meta(description="all: revoked and expired ones too")] = "all"
-    sort: Annotated[tokens.Sort, Meta(description="the order; - before it: downwards")] = "id"
+    name: Annotated[Text, Meta(description="only tokens with this name, ignoring case")] | None = None
+    status: Annotated[Literal["valid", "all"], Meta(description="all: include revoked and expired ones")] = "all"
+    sort: Annotated[tokens.Sort, Meta(description="sort order; prefix with - for descending")] = "id"
 
 
 class Token(Struct):
@@ -67,7 +67,7 @@ class Token(Struct):
 
 
 class IssuedToken(Token):
-    """A token that was just made; its secret is null when the request is repeated."""
+    """A new token; the secret is null if the request is repeated."""
 
     secret: str | None
 
@@ -134,7 +134,7 @@ PATHS = {
     "/v1/tokens": {
         "post": Operation(
             "createToken",
-            "Make a token of a service, an operator, Prometheus or an account; its secret is shown this once",
+            "Create a token for a service, an operator, Prometheus or an account; its secret is shown once",
             body=NewToken,
             answer=IssuedToken,
             status=201,
@@ -142,7 +142,7 @@ PATHS = {
         ),
         "get": Operation(
             "listTokens",
-            "List tokens, revoked ones too",
+            "List tokens, including revoked ones",
             query=TokenQuery,
             answer=TokenPage,
             problems=(404, 422),
@@ -151,7 +151,7 @@ PATHS = {
     },
     "/v1/tokens/{token_id}": {
         "delete": Operation(
-            "revokeToken", "End a token, within two seconds", status=204, problems=(404,), security="account"
+            "revokeToken", "Revoke a token, within two seconds", status=204, problems=(404,), security="account"
         ),
     },
 }

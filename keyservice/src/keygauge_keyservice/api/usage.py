@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, TypeAlias, cast, get_args
 
 from flask import Blueprint, Response
 from msgspec import Meta, Struct, field, structs
 
+from keygauge.kinds import CHARGED
 from keygauge_keyservice import reading
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.selection import CallSelection
 from keygauge_keyservice.billing.forecast import Forecast, find_forecast
 from keygauge_keyservice.csv_stream import usd, write_csv
-from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.field_types import Text, checked, matching
-from keygauge_keyservice.limits.definitions import CountedUnit, Period
+from keygauge_keyservice.limits.definitions import CountedUnit
+from keygauge_keyservice.limits.periods import Period
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.query import Grouping
-from keygauge_keyservice.usage.quota import find_quotas
-from keygauge_keyservice.usage.sums import DetailedSums
+from keygauge_keyservice.usage.quota import KEYS_MAX, find_quotas
+from keygauge_keyservice.usage.sums import DetailedSums, KindUse
+from keygauge_keyservice.values.field_types import Text, checked, matching
 from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, query
@@ -55,12 +56,21 @@ _BUCKETS: tuple[tuple[timedelta, Bucket], ...] = (
 )
 
 
+Kinds: TypeAlias = Annotated[
+    dict[str, KindUse],
+    Meta(
+        description="the same by kind of use (input, cache_read, output …): no token is counted by two of them, and "
+        "their costs add up to `cost_nanousd`"
+    ),
+]
+
+
 class UsageQuery(CallSelection):
     """Which calls are summed up, and how they are told apart."""
 
     account: Annotated[Text, Meta(description="only this account's calls")] | None = None
-    bucket: Annotated[Bucket, Meta(description="one that suits the range where it is absent")] | None = None
-    zone: Annotated[Text, Meta(description="whose days are counted: an IANA name or an offset such as +03:00")] = "UTC"
+    bucket: Annotated[Bucket, Meta(description="default: one that fits the range")] | None = None
+    zone: Annotated[Text, Meta(description="the time zone of days: an IANA name or an offset such as +03:00")] = "UTC"
     group_by: Groups | None = None
 
 
@@ -86,6 +96,7 @@ class Figures(Struct):
     p95_s: float | None
     p99_s: float | None
     cost_nanousd: int
+    kinds: Kinds
     details: Annotated[
         dict[str, int], Meta(description="counts of other kinds of use, by kind: audio tokens, images, searches …")
     ]
@@ -101,7 +112,7 @@ class UsageTotals(Figures):
 class UsageGroup(Figures):
     """The sums of one group."""
 
-    group: Annotated[str, Meta(description="its name where one dimension is told apart")] | None
+    group: Annotated[str, Meta(description="its name, when grouped by one dimension")] | None
     by: Annotated[dict[Grouping, str], Meta(description="its name by dimension")]
 
 
@@ -117,17 +128,22 @@ class Quota(Struct):
     name: str
     unit: CountedUnit
     period: Period
+    anchor: date | None
+    zone: Annotated[str, Meta(description="the IANA time zone of its periods; null: UTC")] | None
     key_id: str | None
     route: str | None
     model: str | None
-    dry_run: Annotated[bool, Meta(description="it refuses nobody")]
+    tool: str | None
+    dry_run: Annotated[bool, Meta(description="a dry run: it refuses nobody")]
     amount: int
     used: int
     reserved: int
     counted: int
     remaining: int
-    resets_at: datetime
+    starts_at: datetime
+    resets_at: Annotated[datetime, Meta(description="null for a lifetime's")] | None
     credit_nanousd: Annotated[int, Meta(description="a credit's worth, if in credits")] | None
+    unit_name: Annotated[str, Meta(description="the display name of a weighted unit")] | None
 
 
 class Usage(Struct):
@@ -142,12 +158,15 @@ class Usage(Struct):
     totals: UsageTotals
     points: list[UsagePoint]
     groups: list[UsageGroup]
-    quotas: list[Quota]
+    quotas: Annotated[
+        list[Quota],
+        Meta(description=f"the account's, and its keys' or `key`'s; of more than {KEYS_MAX} keys the fullest ones"),
+    ]
     pace: LiveRates | None
     forecast: Forecast
 
 
-_SHOWN = [name for name in Figures.__struct_fields__ if name not in {"cost_nanousd", "details"}]  # in CSV
+_SHOWN = [name for name in Figures.__struct_fields__ if name not in {"cost_nanousd", "kinds", "details"}]  # in CSV
 
 
 @blueprint.get("")
@@ -157,7 +176,13 @@ def read() -> Response:
     given = query(UsageQuery)
     (start, end), account_id = given.range(), own_account(given.account)
     selection = usage.Selection(
-        account_id=account_id, start=start, end=end, key_id=given.key, route=given.route, model=given.model
+        account_id=account_id,
+        start=start,
+        end=end,
+        key_id=given.key,
+        route=given.route,
+        model=given.model,
+        tag=given.tag,
     )
     bucket = given.bucket or _bucket(end - start)
     group_by = cast("tuple[Grouping, ...]", tuple(given.group_by.split(",") if given.group_by else ()))
@@ -165,15 +190,12 @@ def read() -> Response:
     with services().connection() as connection:
         if account_id is not None:
             accounts.require(connection, account_id)
-        try:
-            totals = usage.totals(connection, **selection)
-            points = usage.series(connection, bucket=bucket, zone=given.zone, group_by=group_by, **selection)
-            parts = usage.breakdown(connection, by=group_by, **selection) if group_by and not is_csv else []
-        except usage.UsageError as error:
-            raise Problem(422, "invalid", str(error)) from error
+        totals = usage.totals(connection, **selection)
+        points = usage.series(connection, bucket=bucket, zone=given.zone, group_by=group_by, **selection)
+        parts = usage.breakdown(connection, by=group_by, **selection) if group_by and not is_csv else []
         if is_csv:
             return _csv(points, bucket, group_by)
-        quotas = find_quotas(connection, account_id) if account_id else []
+        quotas = find_quotas(connection, account_id, key_id=given.key) if account_id else []
         pace = find_pace(connection, account_id, key_id=given.key) if account_id else None
         forecast = find_forecast(connection, account_id)
     told = {
@@ -211,13 +233,15 @@ def figures(sums: DetailedSums) -> dict[str, Any]:
 
 def _csv(points: list[usage.Point], bucket: str, group_by: Sequence[Grouping]) -> Response:
     kinds = sorted({kind for point in points for kind in point.details})
-    names = [bucket, *group_by, *_SHOWN, *kinds, "cost_usd"]
+    charged = [kind for kind in CHARGED if any(point.cost_of(kind) for point in points)]
+    names = [bucket, *group_by, *_SHOWN, *kinds, *(f"{kind}_cost_usd" for kind in charged), "cost_usd"]
     rows = (
         [
             point.start,
             *point.names,
             *map(figures(point).get, _SHOWN),
             *(point.details.get(kind, 0) for kind in kinds),
+            *(usd(point.cost_of(kind)) for kind in charged),
             usd(point.cost_nanousd),
         ]
         for point in points

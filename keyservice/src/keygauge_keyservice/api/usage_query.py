@@ -1,4 +1,4 @@
-"""Usage told apart in several ways at once: one question instead of one for each."""
+"""Usage grouped in several ways with one request."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from flask import Blueprint, Response
 from msgspec import Meta, Struct, field
 
 from keygauge_keyservice.accounts import accounts
-from keygauge_keyservice.api.schema import Operation
+from keygauge_keyservice.api.document.schema import Operation
 from keygauge_keyservice.api.usage import Groups, Quota, UsageGroup, UsageTotals, figures, group_names
-from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.field_types import Text, Time
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.quota import find_quotas
+from keygauge_keyservice.values.field_types import Text, Time
 from keygauge_keyservice.web.bearer_auth import own_account, owners_too
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.message import answer, body
@@ -27,28 +26,27 @@ _RANGE = timedelta(days=30)  # when no start is given
 
 
 class UsageQuestion(Struct):
-    """Which calls are summed up, and in which ways they are told apart."""
+    """The calls to sum up, and the ways to group them."""
 
     groups: Annotated[list[Groups], Meta(max_length=GROUPS_MAX, examples=[["model", "key,status"]])]
     account: Text | None = None
     key: Text | None = None
     route: Text | None = None
     model: Text | None = None
-    start: Annotated[Time, Meta(description="30 days before `to` where it is absent")] | None = field(
-        name="from", default=None
-    )
-    end: Annotated[Time, Meta(description="now where it is absent")] | None = field(name="to", default=None)
+    tag: Annotated[Text, Meta(description="only calls for this end user")] | None = None
+    start: Annotated[Time, Meta(description="default: 30 days before `to`")] | None = field(name="from", default=None)
+    end: Annotated[Time, Meta(description="default: now")] | None = field(name="to", default=None)
 
 
 class UsageResult(Struct):
-    """The groups of one way to tell calls apart."""
+    """The groups of one grouping."""
 
     group_by: str
     groups: list[UsageGroup]
 
 
 class UsageAnswer(Struct):
-    """What was used, told apart in each way, and what is left; `from` and `to` are the range used."""
+    """What was used, by each grouping, and what is left; `from` and `to` are the range used."""
 
     account: str | None
     start: datetime = field(name="from")
@@ -71,16 +69,14 @@ def read() -> Response:
         key_id=given.key,
         route=given.route,
         model=given.model,
+        tag=given.tag,
     )
     with services().connection() as connection:
         if account_id is not None:
             accounts.require(connection, account_id)
-        try:
-            totals = usage.totals(connection, **selection)
-            found = [(by, usage.breakdown(connection, by=_dimensions(by), **selection)) for by in given.groups]
-        except usage.UsageError as error:
-            raise Problem(422, "invalid", str(error)) from error
-        quotas = find_quotas(connection, account_id) if account_id else []
+        totals = usage.totals(connection, **selection)
+        found = [(by, usage.breakdown(connection, by=_dimensions(by), **selection)) for by in given.groups]
+        quotas = find_quotas(connection, account_id, key_id=given.key) if account_id else []
     results = [
         {"group_by": by, "groups": [{**group_names(_dimensions(by), part), **figures(part)} for part in parts]}
         for by, parts in found

@@ -17,12 +17,14 @@ import msgspec
 
 from keygauge_keyservice import reading
 from keygauge_keyservice.accounts import accounts, plans
-from keygauge_keyservice.billing import forecast, late_usage, plan_fee
+from keygauge_keyservice.billing import forecast, late_usage, model_usage, plan_fee
 from keygauge_keyservice.billing.late_usage import LateUsage
+from keygauge_keyservice.billing.model_usage import ByModel
 from keygauge_keyservice.billing.plan_fee import Fee, Terms
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import usage
 
 GRACE = timedelta(days=1)
@@ -41,32 +43,27 @@ CROSS JOIN LATERAL (
 WHERE month.stop + %(grace)s <= %(now)s
 AND NOT EXISTS (SELECT FROM invoice WHERE account_id = account.id AND period = month.start::date)
 ORDER BY period, account_id"""
-# A statement of its own: where the ledger is spread over machines, accounts are not.
-_USED = """/* billing.used */
-SELECT account_id, sum(cost_nanousd)::bigint AS cost, sum(requests)::bigint AS requests,
-    sum(input_tokens)::bigint AS input, sum(output_tokens)::bigint AS output
-FROM usage_aggregate
-WHERE account_id = ANY(%(account_ids)s) AND length_s = 86400 AND breakdown = 'status' AND inside = ''
-AND bucket >= %(first)s AND bucket < %(last)s GROUP BY account_id"""
 _CLOSE = """/* billing.close */
 INSERT INTO invoice (account_id, period, plan_id, plan_nanousd, usage_nanousd, late_nanousd, requests, input_tokens,
     output_tokens, lines, closed_at)
 VALUES (%(account_id)s, %(period)s, %(plan_id)s, %(plan_nanousd)s, %(usage_nanousd)s, %(late_nanousd)s, %(requests)s,
     %(input_tokens)s, %(output_tokens)s, %(lines)s, %(closed_at)s)
 ON CONFLICT DO NOTHING"""
-_UNUSED = {"cost": 0, "requests": 0, "input": 0, "output": 0}
 _LOCK = 0x6B67_0006  # periods are closed one after the other: each tells what is late of those before
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """What a part of an invoice is for: a plan, the month's usage, or usage of an earlier month."""
+    """What a part of an invoice is for: a plan, a model's usage of one kind, or usage of an earlier month."""
 
     kind: Literal["plan", "usage", "late_usage"]
     nanousd: int
     plan_id: str | None = None
     days: int | None = None  # of a plan that is billed by the day
     period: date | None = None  # whose usage is late
+    model: str | None = None  # that was used; '' is none
+    usage_kind: str | None = None  # input, output, cache_read …: see `keygauge.kinds.CHARGED`
+    quantity: int | None = None  # of that kind: tokens, pieces or requests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,29 +150,27 @@ def _close_month(connection: Connection, due: Sequence[dict[str, Any]], terms: T
     period, end = due[0]["period"], due[0]["stop"]
     start = datetime.combine(period, time(), UTC)
     account_ids = [row["account_id"] for row in due]
-    used = {
-        row["account_id"]: row
-        for row in connection.execute(_USED, {"account_ids": account_ids, "first": start, "last": end})
-    }
+    used = model_usage.find(connection, account_ids, start, end)
     late = late_usage.find(connection, account_ids, before=start)
     invoices = []
     for row in due:
         account_id = row["account_id"]
         fees = terms.fees(account_id, start=start, end=end, since=row["created_at"])
-        sums, parts = used.get(account_id, _UNUSED), late.get(account_id, [])
+        models, parts = used.get(account_id, {}), late.get(account_id, [])
+        sums = models.values()
         invoices.append(
             Invoice(
                 account_id=account_id,
                 period=period,
                 plan_id=terms.plan(account_id, end),
                 plan_nanousd=sum(fee.nanousd for fee in fees),
-                usage_nanousd=sums["cost"],
+                usage_nanousd=sum(one.cost_nanousd for one in sums),
                 late_nanousd=sum(part.nanousd for part in parts),
-                requests=sums["requests"],
-                input_tokens=sums["input"],
-                output_tokens=sums["output"],
+                requests=sum(one.requests for one in sums),
+                input_tokens=sum(one.input_tokens for one in sums),
+                output_tokens=sum(one.output_tokens for one in sums),
                 closed_at=now,
-                lines=_lines(fees, sums["cost"], parts),
+                lines=_lines(fees, models, parts),
             )
         )
     with connection.cursor() as cursor:
@@ -183,10 +178,14 @@ def _close_month(connection: Connection, due: Sequence[dict[str, Any]], terms: T
     return invoices
 
 
-def _lines(fees: Sequence[Fee], usage_nanousd: int, late: Sequence[LateUsage]) -> list[Line]:
+def _lines(fees: Sequence[Fee], models: ByModel, late: Sequence[LateUsage]) -> list[Line]:
     return [
         *(Line(kind="plan", nanousd=fee.nanousd, plan_id=fee.plan_id, days=fee.days) for fee in fees),
-        Line(kind="usage", nanousd=usage_nanousd),
+        *(
+            Line(kind="usage", nanousd=use.cost_nanousd, model=model, usage_kind=kind, quantity=use.count)
+            for model, sums in models.items()
+            for kind, use in sums.kinds.items()
+        ),
         *(Line(kind="late_usage", nanousd=part.nanousd, period=part.period) for part in late),
     ]
 
@@ -232,7 +231,7 @@ def set_paid(
             (is_paid, now or datetime.now(UTC), account_id, period),
         ).fetchone()
         if row is None:
-            raise Problem(404, "invoice_not_found", "There is no invoice for this month.")
+            raise Problem(404, "invoice_not_found", gettext("There is no invoice for this month."))
         action = "invoice.pay" if is_paid else "invoice.unpay"
         audit.append(connection, account_id=account_id, actor=actor, action=action, subject=f"{period:%Y-%m}")
 

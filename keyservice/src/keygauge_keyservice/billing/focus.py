@@ -1,7 +1,7 @@
 """Cost and usage in the columns of FOCUS 1.2, the FinOps Foundation's format that finance tools read.
 
-One row for each UTC day and model, and one for the plan. Columns of our own, which begin with `x_`, count each kind of
-token and of other use. https://focus.finops.org/focus-specification/v1-2/
+One row for each UTC day, model and kind of use, which is the `SkuMeter`, and one for the plan.
+https://focus.finops.org/focus-specification/v1-2/
 """
 
 from __future__ import annotations
@@ -11,29 +11,21 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from keygauge.kinds import PART_OF
+from keygauge.kinds import BY_ONE
 from keygauge_keyservice.accounts.accounts import Account
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.usage import usage
-from keygauge_keyservice.usage.sums import DetailedSums
+from keygauge_keyservice.usage import kinds, usage
+from keygauge_keyservice.usage.sums import KindUse
 
 COLUMNS: tuple[str, ...] = (
     *("BilledCost", "BillingAccountId", "BillingAccountName", "BillingAccountType", "BillingCurrency"),
     *("BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory", "ChargeClass", "ChargeDescription"),
     *("ChargeFrequency", "ChargePeriodEnd", "ChargePeriodStart", "ConsumedQuantity", "ConsumedUnit"),
     *("ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit"),
-    *("ProviderName", "PublisherName", "ServiceCategory", "ServiceName", "SkuId"),
+    *("ProviderName", "PublisherName", "ServiceCategory", "ServiceName", "SkuId", "SkuMeter"),
 )
-_TOKENS = {
-    "x_InputTokens": "input_tokens",
-    "x_OutputTokens": "output_tokens",
-    "x_CacheReadTokens": "cache_read_tokens",
-    "x_CacheWriteTokens": "cache_write_tokens",
-    "x_ReasoningTokens": "reasoning_tokens",
-}
-_KINDS = {f"x_{''.join(map(str.capitalize, kind.split('_')))}": kind for kind in PART_OF}
-COLUMNS += (*_TOKENS, *_KINDS)
+_MILLION = 10**6
 _DAY = timedelta(days=1)
 
 
@@ -56,30 +48,33 @@ def find_rows(
     }
     yield _row(period | whose | plan)
     for point in points:
-        if point.requests:
-            yield _row(period | whose | _usage(point, point.group or "", point.start))
+        for kind, use in point.kinds.items():
+            yield _row(period | whose | _usage(point.group or "", kind, use, point.start))
 
 
-def _usage(sums: DetailedSums, model: str, day: datetime) -> dict[str, Any]:
-    kinds = {name: sums.details.get(kind) for name, kind in _KINDS.items()}
-    return (
-        _cost(sums.cost_nanousd)
-        | kinds
-        | {name: getattr(sums, field) for name, field in _TOKENS.items()}
-        | {
-            "ChargeCategory": "Usage",
-            "ChargeDescription": f"{model or 'Requests without a model'}: {sums.requests} requests",
-            "ChargeFrequency": "Usage-Based",
-            "ChargePeriodStart": _time(day),
-            "ChargePeriodEnd": _time(day + _DAY),
-            "ConsumedQuantity": sums.tokens or sums.requests,
-            "ConsumedUnit": "Tokens" if sums.tokens else "Requests",
-            "PricingQuantity": Decimal(sums.tokens).scaleb(-6) if sums.tokens else sums.requests,
-            "PricingUnit": "1000000 Tokens" if sums.tokens else "Requests",
-            "ServiceName": "API",
-            "SkuId": model,
-        }
-    )
+def _usage(model: str, kind: str, use: KindUse, day: datetime) -> dict[str, Any]:
+    unit, per = _unit(kind)
+    return _cost(use.cost_nanousd) | {
+        "ChargeCategory": "Usage",
+        "ChargeDescription": f"{model or 'Requests without a model'}: {kinds.title(kind)}",
+        "ChargeFrequency": "Usage-Based",
+        "ChargePeriodStart": _time(day),
+        "ChargePeriodEnd": _time(day + _DAY),
+        "ConsumedQuantity": use.count,
+        "ConsumedUnit": unit,
+        "PricingQuantity": Decimal(use.count).scaleb(-6) if per else use.count,
+        "PricingUnit": f"{per} {unit}" if per else unit,
+        "ServiceName": "API",
+        "SkuId": model,
+        "SkuMeter": kinds.title(kind),
+    }
+
+
+def _unit(kind: str) -> tuple[str, int | None]:
+    """Return what a kind is counted in, and how many of it have a price; None: each."""
+    if kind in BY_ONE or kind == "request":
+        return kinds.title(kind), None
+    return "Characters" if kind == "characters" else "Tokens", _MILLION
 
 
 def _cost(nanousd: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.csv_stream import usd
 
 _NAMES = (*(field.name for field in fields(Invoice) if field.name != "lines"), "due_on", "total_nanousd")
+_LINE = ("kind", "plan_id", "days", "period", "model", "usage_kind", "quantity", "nanousd")
 
 
 def document(found: Invoice | Statement) -> dict[str, Any]:
@@ -19,6 +20,14 @@ def document(found: Invoice | Statement) -> dict[str, Any]:
     if isinstance(found, Invoice):
         values |= {"due_on": found.due_on, "total_nanousd": found.total_nanousd}
     return {name: _plain(value) for name, value in values.items()}
+
+
+def lines(invoice: Invoice) -> tuple[list[str], list[list[Any]]]:
+    """Return the names and the rows of a table with a row for each line, which add up to the total."""
+    rows = [
+        [usd(line.nanousd) if name == "nanousd" else getattr(line, name) for name in _LINE] for line in invoice.lines
+    ]
+    return ["amount_usd" if name == "nanousd" else name for name in _LINE], rows
 
 
 def _plain(value: Any) -> Any:

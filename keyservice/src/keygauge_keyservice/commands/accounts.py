@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import click
 
-from keygauge.command import Noun
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.document import Document
-from keygauge_keyservice.commands.names import find_account, find_plan
-from keygauge_keyservice.commands.options import most_option, sort_option, verb
-from keygauge_keyservice.commands.output import Output, column, time
+from keygauge.command_line.command import Noun
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.terminal.names import find_account, find_plan
+from keygauge_keyservice.commands.terminal.options import most_option, sort_option, verb
+from keygauge_keyservice.commands.terminal.output import Output, column, time
 
 _COLUMNS = (column("id", "account"), column("name"), column("plan"), column("status"), time("created_at"))
 
 
 @click.group(cls=Noun)
 def accounts() -> None:
-    """List, create and change accounts."""
+    """Manage accounts."""
 
 
 @verb(
@@ -24,9 +24,9 @@ def accounts() -> None:
     "list",
     examples=("keygauge accounts list --plan pro", "keygauge accounts list --status suspended --output csv"),
 )
-@click.option("--name", help="Only accounts of this name.")
+@click.option("--name", help="Only accounts with this name.")
 @click.option("--plan", metavar="ID|NAME", help="Only accounts on this plan.")
-@click.option("--status", type=click.Choice(["active", "suspended"]), help="Only accounts in this state.")
+@click.option("--status", type=click.Choice(["active", "suspended"]), help="Only accounts with this status.")
 @sort_option("id", "name", "created", default="id")
 @most_option()
 def _list(*, api: Api, output: Output, plan: str | None, most: int | None, **chosen: str | None) -> None:
@@ -45,7 +45,7 @@ def _show(*, api: Api, output: Output, account: str) -> None:
 
 @verb(accounts, "create", examples=("keygauge accounts create Acme --plan pro",))
 @click.argument("name")
-@click.option("--plan", metavar="ID|NAME", required=True, help="What it buys.")
+@click.option("--plan", metavar="ID|NAME", required=True, help="The account's plan.")
 def _create(*, api: Api, output: Output, name: str, plan: str) -> None:
     """Create an account on a plan."""
     output.item(api.post("accounts", body={"name": name, "plan": find_plan(api, plan)["id"]}), _COLUMNS)
@@ -58,9 +58,9 @@ def _create(*, api: Api, output: Output, name: str, plan: str) -> None:
 )
 @click.argument("account", metavar="ID|NAME")
 @click.option("--name", help="Another name.")
-@click.option("--plan", metavar="ID|NAME", help="Another plan, at once for all of its keys.")
+@click.option("--plan", metavar="ID|NAME", help="The new plan, effective at once for all keys.")
 def _update(*, api: Api, output: Output, account: str, name: str | None, plan: str | None) -> None:
-    """Rename an account, or put it on another plan."""
+    """Rename an account, or move it to another plan."""
     body = {"name": name, "plan": plan and find_plan(api, plan)["id"]}
     _change(api, output, account, {field: value for field, value in body.items() if value is not None})
 
@@ -68,21 +68,21 @@ def _update(*, api: Api, output: Output, account: str, name: str | None, plan: s
 @verb(accounts, "disable", examples=("keygauge accounts disable Acme",))
 @click.argument("account", metavar="ID|NAME")
 def _disable(*, api: Api, output: Output, account: str) -> None:
-    """Suspend an account: all of its keys are refused, within about a second."""
+    """Suspend an account: all of its keys are refused within about a second."""
     _change(api, output, account, {"status": "suspended"})
 
 
 @verb(accounts, "enable", examples=("keygauge accounts enable Acme",))
 @click.argument("account", metavar="ID|NAME")
 def _enable(*, api: Api, output: Output, account: str) -> None:
-    """Let a suspended account's keys in again."""
+    """Reactivate a suspended account."""
     _change(api, output, account, {"status": "active"})
 
 
 @verb(accounts, "delete", examples=("keygauge accounts delete Acme",))
 @click.argument("account", metavar="ID|NAME")
 def _delete(*, api: Api, output: Output, account: str) -> None:
-    """Delete an account that has and had no keys and no invoices; suspend others with `disable`."""
+    """Delete an account that never had keys or invoices; suspend others with `disable`."""
     found = find_account(api, account)
     api.delete("accounts", found["id"])
     output.note(f"Deleted account {found['name']} ({found['id']}).")
@@ -90,5 +90,5 @@ def _delete(*, api: Api, output: Output, account: str) -> None:
 
 def _change(api: Api, output: Output, account: str, body: Document) -> None:
     if not body:
-        raise click.UsageError("Say what to change: --name or --plan.")
+        raise click.UsageError("Choose what to change: --name or --plan.")
     output.item(api.patch("accounts", find_account(api, account)["id"], body=body), _COLUMNS)

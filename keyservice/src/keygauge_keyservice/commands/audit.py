@@ -6,12 +6,12 @@ import json
 
 import click
 
-from keygauge.command import Noun
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.document import Document
-from keygauge_keyservice.commands.names import account_id
-from keygauge_keyservice.commands.options import Moment, account_option, most_option, verb
-from keygauge_keyservice.commands.output import Column, Output, column, time
+from keygauge.command_line.command import Noun
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.terminal.names import account_id
+from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, time
 
 
 def _changes(entry: Document) -> str:
@@ -44,11 +44,13 @@ def audit() -> None:
     examples=("keygauge audit list --account Acme", "keygauge audit list --event key --limit 500 --output csv"),
 )
 @account_option(required=False, text="Only this account's events.")
-@click.option("--event", "action", help="One, such as key.create, or the first word of some, such as key.")
+@click.option("--event", "action", help="An event such as key.create, or a group such as key.")
 @click.option("--target", "subject", help="Only events about this id.")
-@click.option("--actor", help="Only what this one did, such as an e-mail address.")
-@click.option("--from", "start", type=Moment(is_past=True), help="Where the range begins, e.g. 2026-11-01 or 7d ago.")
-@click.option("--to", "end", type=Moment(is_past=True), help="Where the range ends.")
+@click.option("--actor", help="Only changes by this actor, such as an e-mail address.")
+@click.option(
+    "--from", "start", type=Moment(is_past=True), help="Start of the range, e.g. 2026-11-01, or 7d for a week ago."
+)
+@click.option("--to", "end", type=Moment(is_past=True), help="End of the range.")
 @most_option(100)
 def _list(
     *,

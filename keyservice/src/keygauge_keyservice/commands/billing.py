@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from keygauge.command import Noun
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.names import account_id, find_account
-from keygauge_keyservice.commands.options import account_option, most_option, verb
-from keygauge_keyservice.commands.output import Column, Output, column, number, time, usd
+from keygauge.command_line.command import Noun
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.terminal.names import account_id, find_account
+from keygauge_keyservice.commands.terminal.options import account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, time, usd
 
 _STATEMENT = (
     time("start"),
@@ -36,7 +36,7 @@ _INVOICE = (
 
 @click.group(cls=Noun)
 def billing() -> None:
-    """Show what is owed, list invoices, close months."""
+    """Show the current period, list invoices, close months."""
 
 
 @verb(billing, "show", examples=("keygauge billing show --account Acme",))
@@ -55,7 +55,7 @@ def _show(*, api: Api, output: Output, account: str) -> None:
     "list",
     examples=("keygauge billing list --account Acme", "keygauge billing list --output csv > invoices.csv"),
 )
-@account_option(required=False, text="Whose invoices (default: everyone's).")
+@account_option(required=False, text="Only this account's invoices (default: all).")
 @most_option()
 def _list(*, api: Api, output: Output, account: str | None, most: int | None) -> None:
     """List invoices, newest first."""
@@ -65,6 +65,6 @@ def _list(*, api: Api, output: Output, account: str | None, most: int | None) ->
 
 @verb(billing, "close", examples=("keygauge billing close",))
 def _close(*, api: Api, output: Output) -> None:
-    """Close every account's months that are over. The service does so hourly."""
+    """Close all past months of all accounts. The service does this hourly."""
     document = api.post("billing", "close")
     output.item(document, (Column("closed", lambda one: one["closed"]),), key="closed")

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from keygauge.command import Noun
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.document import Document
-from keygauge_keyservice.commands.names import find_account, find_key
-from keygauge_keyservice.commands.options import Moment, account_option, most_option, verb
-from keygauge_keyservice.commands.output import Column, Output, column, number, time, usd
+from keygauge.command_line.command import Noun
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.terminal.names import find_account, find_key
+from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, time, usd
 
 _COLUMNS = (
     time("time"),
@@ -27,6 +27,7 @@ _COLUMNS = (
     number("output_tokens"),
     usd("cost_nanousd"),
     Column("ms", lambda call: round(call["duration_us"] / 1000), is_number=True),
+    column("tag"),
     column("ip", "address"),
     column("error"),
 )
@@ -35,7 +36,7 @@ _POLL_S = 1.0
 
 @click.group(cls=Noun)
 def calls() -> None:
-    """List single calls, or follow them."""
+    """List calls, or follow them."""
 
 
 def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -43,9 +44,10 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
         (
             account_option(),
             click.option("--key", metavar="ID|NAME", help="Only this key's calls."),
-            click.option("--status", help="Only a status, such as 429, or a class, such as 4xx."),
-            click.option("--route", help="Only calls of this endpoint."),
-            click.option("--model", help="Only calls that this model answered, or that asked for it."),
+            click.option("--status", help="Only this status, such as 429, or class, such as 4xx."),
+            click.option("--route", help="Only calls to this endpoint."),
+            click.option("--model", help="Only calls to this model."),
+            click.option("--tag", help="Only calls for this end user."),
             click.option("--ip", help="Only calls from this address."),
         )
     ):
@@ -62,8 +64,13 @@ def _filters(function: Callable[..., Any]) -> Callable[..., Any]:
     ),
 )
 @_filters
-@click.option("--from", "start", type=Moment(is_past=True), help="2030-01-31, or 1h for an hour ago (default: 30d).")
-@click.option("--to", "end", type=Moment(is_past=True), help="Where the range ends (default: now).")
+@click.option(
+    "--from",
+    "start",
+    type=Moment(is_past=True),
+    help="Start of the range: 2030-01-31, or 1h for an hour ago (default: 30d).",
+)
+@click.option("--to", "end", type=Moment(is_past=True), help="End of the range (default: now).")
 @most_option(100)
 def _list(*, api: Api, output: Output, most: int, start: str | None, end: str | None, **chosen: str | None) -> None:
     """List calls, newest first."""
@@ -75,7 +82,7 @@ def _list(*, api: Api, output: Output, most: int, start: str | None, end: str | 
 @verb(calls, "tail", examples=("keygauge calls tail --account Acme", "keygauge calls tail --account Acme --status 5xx"))
 @_filters
 def _tail(*, api: Api, output: Output, **chosen: str | None) -> None:
-    """Follow calls as they get into the ledger, oldest first, until Ctrl-C."""
+    """Follow calls as they reach the ledger, oldest first, until Ctrl-C."""
     output.items("calls", _follow(api, _query(api, chosen), wait=clock.sleep), _COLUMNS)
 
 

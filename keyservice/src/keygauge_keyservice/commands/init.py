@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from keygauge.command import CommandError, Verb
+from keygauge.command_line.command import CommandError, Verb
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.commands import project
-from keygauge_keyservice.commands.session import ACTOR, checked_name, connected, told_plainly
+from keygauge_keyservice.commands.connection.session import ACTOR, checked_name, connected, told_plainly
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import keys, pepper_check
@@ -32,20 +32,20 @@ _ANY_FRAMEWORK = "app = KeyGaugeMiddleware(app)  # from keygauge.asgi or keygaug
 )
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @click.option("--account", metavar="NAME", help="The account's name (default: the folder's).")
-@click.option("--service-url", default="http://127.0.0.1:8080", show_default=True, help="Where the key service is.")
+@click.option("--service-url", default="http://127.0.0.1:8080", show_default=True, help="The key service's URL.")
 def init(folder: Path, account: str | None, service_url: str) -> None:
-    """Write a starting point for a service that exists in FOLDER (default: this one).
+    """Set up KeyGauge for an existing service in FOLDER (default: the current one).
 
-    Create a plan, an account and a key, write what the service needs into keygauge.env, and show the line to add to the
-    app that is found in the folder. No file of yours is changed. Run it where 'keygauge serve' runs, or with the same
+    Creates a plan, an account and a key, writes the service's settings to keygauge.env, and shows the line to add to
+    the app found in the folder. It changes none of your files. Run it where 'keygauge serve' runs, or with the same
     KEYGAUGE_DATABASE_URL or KEYGAUGE_DATA_DIR.
     """
     folder = folder.absolute()
     if not folder.is_dir():
-        raise CommandError(f"{folder} is no folder: give the one that your service is in")
+        raise CommandError(f"{folder} is not a folder: use the folder of your service")
     file = folder / _FILE
     if file.exists():
-        raise CommandError(f"{file} is there already: remove it to make another key, or go on with it")
+        raise CommandError(f"{file} already exists: remove it to create another key, or keep using it")
     name = checked_name(account or folder.name or "service")
     with told_plainly():
         given = Settings.from_environment()

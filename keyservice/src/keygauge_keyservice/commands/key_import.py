@@ -12,21 +12,21 @@ from typing import Any
 import click
 import psycopg
 
-from keygauge.command import CommandError, Noun, Verb
+from keygauge.command_line.command import CommandError, Noun, Verb
 from keygauge_keyservice import config
-from keygauge_keyservice.commands.options import account_option
-from keygauge_keyservice.commands.output import output
-from keygauge_keyservice.commands.session import ACTOR, connected, told_plainly
+from keygauge_keyservice.commands.connection.session import ACTOR, connected, told_plainly
+from keygauge_keyservice.commands.terminal.options import account_option
+from keygauge_keyservice.commands.terminal.output import output
 from keygauge_keyservice.keys import key_import, litellm, pepper_check
 
-_LISTS = ("models", "routes", "networks", "scopes", "limits")
+_LISTS = ("models", "tools", "routes", "networks", "scopes", "limits")
 _FLAGS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 _REMINDER = "Set KEYGAUGE_IMPORTED_KEYS=1 for the services that clients call with these keys."
 
 
 def _take_over_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    plan = click.option("--plan", help="The plan of accounts that are not there yet; without it they are an error.")
-    dry_run = click.option("--dry-run", is_flag=True, help="Check everything and change nothing.")
+    plan = click.option("--plan", help="The plan for accounts that don't exist yet; without it, they are an error.")
+    dry_run = click.option("--dry-run", is_flag=True, help="Check everything, change nothing.")
     return plan(dry_run(function))
 
 
@@ -40,17 +40,17 @@ def _take_over_options(function: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
-    "--format", "form", type=click.Choice(["csv", "json", "list"]), help="csv, json or list (default: by the name)."
+    "--format", "form", type=click.Choice(["csv", "json", "list"]), help="csv, json or list (default: by file name)."
 )
-@account_option(required=False, text="The account of keys that name none.")
+@account_option(required=False, text="The account for keys that name none.")
 @_take_over_options
 def import_keys(file: Path, form: str | None, account: str | None, plan: str | None, *, dry_run: bool) -> None:
-    """Take over keys of another system; clients keep them. On the database only.
+    """Import keys from another system; clients keep them. Needs direct access to the database.
 
     FILE is CSV with a header or JSON (a list of objects); - is standard input. Columns: hash (SHA-256 of the key,
-    hexadecimal or base64) or key, and as wished name, account (id or name), environment, expires_at, models, routes,
-    networks, scopes, limits (as --limit has them), app, disabled; lists in CSV are separated by semicolons. Any other
-    file is a list of keys, one per line. All are taken over or none; those that are here already stay as they are.
+    hexadecimal or base64) or key, and optionally name, account (id or name), environment, expires_at, models, routes,
+    networks, scopes, limits (as for --limit), app, disabled; lists in CSV are separated by semicolons. Any other
+    file is a list of keys, one per line. All are imported or none; existing keys stay unchanged.
     """
     rows = ((where, _with_account(row, account)) for where, row in _rows(file, form))
     _take_over(rows, plan=plan, is_dry_run=dry_run)
@@ -58,7 +58,7 @@ def import_keys(file: Path, form: str | None, account: str | None, plan: str | N
 
 @click.group("import", cls=Noun)
 def import_() -> None:
-    """Take over what another system keeps."""
+    """Import keys from another system."""
 
 
 @import_.command(
@@ -68,21 +68,21 @@ def import_() -> None:
 @click.option("--database", required=True, metavar="URL", help="LiteLLM's DATABASE_URL.")
 @_take_over_options
 def _import_litellm(database: str, plan: str | None, *, dry_run: bool) -> None:
-    """Take over teams, users, keys and their limits from LiteLLM's database.
+    """Import teams, users, keys and their limits from LiteLLM's database.
 
-    Make an account of each team, and of each user who has keys without a team, and take over the keys with their
-    models, limits, budgets by day or month, and expiry. LiteLLM's database is only read; past spend stays there.
+    Creates an account for each team, and for each user with keys but no team, and imports the keys with their models,
+    limits, daily or monthly budgets, and expiry. LiteLLM's database is only read; past spend stays there.
     """
     try:
         rows, notes = litellm.read(database)
     except litellm.NotLiteLLMError as error:
-        raise CommandError(f"this is not LiteLLM's database ({error}): give its DATABASE_URL") from error
+        raise CommandError(f"this is not LiteLLM's database ({error}): use LiteLLM's DATABASE_URL") from error
     except psycopg.Error as error:
         cause = str(error).partition("\n")[0]
-        raise CommandError(f"LiteLLM's database cannot be read ({cause}): is the address right?") from error
+        raise CommandError(f"LiteLLM's database cannot be read ({cause}): check the address") from error
     _take_over(((f"key {row['name']}", row) for row in rows), plan=plan, is_dry_run=dry_run)
     for note in notes:
-        output().print(f"not taken over: {note}", highlight=False, markup=False)
+        output().print(f"not imported: {note}", highlight=False, markup=False)
 
 
 def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | None, is_dry_run: bool) -> None:
@@ -106,7 +106,7 @@ def _with_account(row: Mapping[str, Any], account: str | None) -> dict[str, Any]
     if row.get("account"):
         return dict(row)
     if account is None:
-        raise CommandError("a key names no account: give the one of those with --account")
+        raise CommandError("a key has no account: use --account for those")
     return {**row, "account": account}
 
 
@@ -119,7 +119,7 @@ def _rows(file: Path, form: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{file} cannot be read ({error}): give a file of text in UTF-8") from error
+        raise CommandError(f"{file} cannot be read ({error}): use a UTF-8 text file") from error
     form = form or {".csv": "csv", ".json": "json"}.get(file.suffix.lower(), "list")
     readers = {"csv": _from_csv, "json": _from_json, "list": _from_list}
     return readers[form](text, str(file))
@@ -131,7 +131,7 @@ def _from_csv(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
         for row in reader:
             where = f"{file}, line {reader.line_num}"
             if None in row or None in row.values():
-                raise CommandError(f"{where}: it has not as many columns as the header")
+                raise CommandError(f"{where}: it doesn't have as many columns as the header")
             yield where, _typed({name.strip(): value.strip() for name, value in row.items() if value.strip()}, where)
     except csv.Error as error:
         raise CommandError(f"{file}, line {reader.line_num}: {error}") from error
@@ -143,7 +143,7 @@ def _typed(row: dict[str, Any], where: str) -> dict[str, Any]:
             row[name] = [part.strip() for part in row[name].split(";") if part.strip()]
     if "disabled" in row:
         if row["disabled"].lower() not in _FLAGS:
-            raise CommandError(f"{where}: disabled is {row['disabled']!r}: give true or false")
+            raise CommandError(f"{where}: disabled is {row['disabled']!r}: use true or false")
         row["disabled"] = _FLAGS[row["disabled"].lower()]
     return row
 
@@ -152,9 +152,9 @@ def _from_json(text: str, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         items = json.loads(text)
     except ValueError as error:
-        raise CommandError(f"{file} is no JSON: {error}") from error
+        raise CommandError(f"{file} is not JSON: {error}") from error
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise CommandError(f"{file}: give a list of objects, one per key")
+        raise CommandError(f"{file}: use a list of objects, one per key")
     for number, item in enumerate(items):
         limits = item.get("limits") or []
         if not isinstance(limits, list) or not all(isinstance(limit, str) for limit in limits):

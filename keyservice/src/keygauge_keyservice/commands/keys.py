@@ -9,20 +9,30 @@ from typing import Any
 
 import click
 
-from keygauge.command import Noun
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.document import Document
+from keygauge.command_line.command import Noun
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.key_import import import_keys
 from keygauge_keyservice.commands.limits import limit_documents, limit_options, write_limits
-from keygauge_keyservice.commands.names import account_id, confirm, find_account, find_key
-from keygauge_keyservice.commands.options import Duration, Moment, account_option, most_option, sort_option, verb
-from keygauge_keyservice.commands.output import Column, Output, column, moment, time
+from keygauge_keyservice.commands.terminal.names import account_id, confirm, find_account, find_key
+from keygauge_keyservice.commands.terminal.options import (
+    Duration,
+    Moment,
+    account_option,
+    most_option,
+    sort_option,
+    verb,
+)
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, moment, time
+
+_ID_LENGTH = 12  # of an account
 
 _RESTRICTIONS = {
-    "models": "Models it may be used for, e.g. gpt-4o-mini,claude-*",
-    "routes": "Endpoints it may call, e.g. /v1/chat/completions,/v1/files*",
-    "networks": "Addresses and networks it may be used from, e.g. 192.0.2.0/24",
-    "scopes": "Scopes that the app is told, e.g. chat:write",
+    "models": "Allowed models, e.g. gpt-4o-mini,claude-*",
+    "tools": "Allowed tools of an MCP server, e.g. search,files_*",
+    "routes": "Allowed endpoints, e.g. /v1/chat/completions,/v1/files*",
+    "networks": "Allowed client addresses and networks, e.g. 192.0.2.0/24",
+    "scopes": "Scopes passed to the app, e.g. chat:write",
 }
 
 
@@ -69,9 +79,9 @@ keys.add_command(import_keys)
     ),
 )
 @account_option(required=False, text="Only this account's keys.")
-@click.option("--name", help="Only keys of this name.")
-@click.option("--status", type=click.Choice(["active", "disabled", "deleted"]), help="Only keys in this state.")
-@click.option("--environment", type=click.Choice(["live", "test"]), help="Only keys of this environment.")
+@click.option("--name", help="Only keys with this name.")
+@click.option("--status", type=click.Choice(["active", "disabled", "deleted"]), help="Only keys with this status.")
+@click.option("--environment", type=click.Choice(["live", "test"]), help="Only keys in this environment.")
 @sort_option("created", "name", "last_used", "expires", default="created")
 @most_option()
 def _list(*, api: Api, output: Output, account: str | None, most: int | None, **chosen: str | None) -> None:
@@ -82,7 +92,7 @@ def _list(*, api: Api, output: Output, account: str | None, most: int | None, **
 
 @verb(keys, "show", examples=("keygauge keys show production --account Acme", "keygauge keys show kg_live_3kTMd"))
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="Whose key, where more than one has this name.")
+@account_option(required=False, text="The key's account, if the name is not unique.")
 def _show(*, api: Api, output: Output, key: str, account: str | None) -> None:
     """Show a key with its permissions and limits."""
     output.item(_with_limits(api, find_key(api, key, account)), _ALL)
@@ -94,8 +104,10 @@ def _term_options(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, text in _RESTRICTIONS.items()
     ]
     own += [
-        click.option("--app", help="The program that uses it."),
-        click.option("--rotate-every-days", type=int, metavar="DAYS", help="When the portal reminds to rotate it."),
+        click.option("--app", help="The program that uses the key."),
+        click.option(
+            "--rotate-every-days", type=int, metavar="DAYS", help="How often the portal reminds to rotate it."
+        ),
         limit_options,
     ]
     for option in reversed(own):
@@ -113,21 +125,39 @@ def _term_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "keygauge keys create batch --account Acme --limit 'budget=$2.50:usd:day'",
     ),
 )
-@click.argument("name")
-@account_option()
+@click.argument("names", nargs=-1, required=True, metavar="NAME")
+@account_option(required=False, text="The account; required.")
 @click.option("--environment", type=click.Choice(["live", "test"]), default="live", help="live (default) or test.")
-@click.option("--expires-at", type=Moment(), help="When it ends, e.g. 2030-01-31, or 90d from now.")
+@click.option("--expires-at", type=Moment(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 @_term_options
 def _create(
-    *, api: Api, output: Output, name: str, account: str, environment: str, expires_at: str | None, **given: Any
+    *,
+    api: Api,
+    output: Output,
+    names: tuple[str, ...],
+    account: str | None,
+    environment: str,
+    expires_at: str | None,
+    **given: Any,
 ) -> None:
-    """Issue a key. It is printed this once, alone on standard output."""
+    """Create a key. It is printed once, alone on standard output."""
+    account, name = _account_and_name(account, names)
     _check_expiry(expires_at)
     body = {"name": name, "environment": environment, **_terms(given)}
     if expires_at:
         body["expires_at"] = expires_at
     made = api.post("accounts", find_account(api, account)["id"], "keys", body=body)
     _show_token(output, made, made["key"])
+
+
+def _account_and_name(account: str | None, names: tuple[str, ...]) -> tuple[str, str]:
+    """Separate account and name; old scripts, from before `--account`, pass the account's id first."""
+    match account, names:
+        case str(), (name,):
+            return account, name
+        case None, (account_id, name) if len(account_id) == _ID_LENGTH and account_id.isalnum():
+            return account_id, name
+    raise click.UsageError("Give one name for the key. Use --account ID or NAME.")
 
 
 @verb(
@@ -140,12 +170,12 @@ def _create(
     ),
 )
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="Whose key, where more than one has this name.")
+@account_option(required=False, text="The key's account, if the name is not unique.")
 @click.option("--name", help="Another name.")
-@click.option("--expires-at", type=Moment(), help="When it ends, e.g. 2030-01-31, or 90d from now.")
-@click.option("--no-expiry", is_flag=True, help="Let it go on for ever.")
+@click.option("--expires-at", type=Moment(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
+@click.option("--no-expiry", is_flag=True, help="Remove the expiry date.")
 @_term_options
-@click.option("--no-limits", is_flag=True, help="Take its own limits away.")
+@click.option("--no-limits", is_flag=True, help="Remove the key's own limits.")
 def _update(
     *,
     api: Api,
@@ -158,9 +188,9 @@ def _update(
     no_limits: bool,
     **given: Any,
 ) -> None:
-    """Change a key's name, permissions or own limits; what is not given stays."""
+    """Change a key's name, permissions or own limits; the rest stays."""
     if expires_at and moment(expires_at) <= datetime.now(UTC):  # type: ignore[operator]  # it is one
-        output.note("keygauge: this key expires at once: the time is in the past")
+        output.note("keygauge: this key expires immediately: the time is in the past")
     body: Document = {"name": name, "expires_at": expires_at, **_terms(given)}
     body = {field: value for field, value in body.items() if value is not None}
     if no_expiry:
@@ -180,11 +210,11 @@ def _update(
     examples=("keygauge keys rotate production --account Acme --grace 1d",),
 )
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="Whose key, where more than one has this name.")
+@account_option(required=False, text="The key's account, if the name is not unique.")
 @click.option("--grace", type=Duration(), default=0, help="How long the old secret stays valid, e.g. 1h (default: 0s).")
-@click.option("--rotation-id", help="Repeating a rotation by its id changes nothing; drawn where absent.")
+@click.option("--rotation-id", help="Repeating a rotation with its id changes nothing (default: random).")
 def _rotate(*, api: Api, output: Output, key: str, account: str | None, grace: int, rotation_id: str | None) -> None:
-    """Give a key another secret. It is printed this once, alone on standard output."""
+    """Rotate a key's secret. The new one is printed once, alone on standard output."""
     rotation = rotation_id or secrets.token_hex(16)
     found = find_key(api, key, account)
     done = api.post("keys", found["id"], "rotations", body={"rotation_id": rotation, "grace_s": grace})
@@ -196,28 +226,28 @@ def _rotate(*, api: Api, output: Output, key: str, account: str | None, grace: i
 
 @verb(keys, "disable", examples=("keygauge keys disable production --account Acme",))
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="Whose key, where more than one has this name.")
+@account_option(required=False, text="The key's account, if the name is not unique.")
 def _disable(*, api: Api, output: Output, key: str, account: str | None) -> None:
-    """Refuse a key, within about a second everywhere."""
+    """Disable a key everywhere within about a second."""
     _set_status(api, output, key, account, "disabled")
 
 
 @verb(keys, "enable", examples=("keygauge keys enable production --account Acme",))
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="Whose key, where more than one has this name.")
+@account_option(required=False, text="The key's account, if the name is not unique.")
 def _enable(*, api: Api, output: Output, key: str, account: str | None) -> None:
-    """Let a disabled key in again."""
+    """Enable a disabled key."""
     _set_status(api, output, key, account, "active")
 
 
 @verb(keys, "delete", examples=("keygauge keys delete production --account Acme --yes",))
 @click.argument("key", metavar="ID|NAME")
-@account_option(required=False, text="Whose key, where more than one has this name.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@account_option(required=False, text="The key's account, if the name is not unique.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def _delete(*, api: Api, output: Output, key: str, account: str | None, yes: bool) -> None:
-    """Delete a key for good."""
+    """Delete a key permanently."""
     found = find_key(api, key, account)
-    confirm(f"Delete key {found['name']} ({found['id']}) of account {found['account']} for good?", is_sure=yes)
+    confirm(f"Delete key {found['name']} ({found['id']}) of account {found['account']} permanently?", is_sure=yes)
     api.delete("keys", found["id"])
     output.note(f"Deleted key {found['name']} ({found['id']}).")
 

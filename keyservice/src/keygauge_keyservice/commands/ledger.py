@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 import click
 from rich.table import Table
 
-from keygauge.command import CommandError, Noun
+from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice import config
-from keygauge_keyservice.commands.options import Duration
-from keygauge_keyservice.commands.output import output
-from keygauge_keyservice.commands.session import connected, told_plainly
+from keygauge_keyservice.commands.connection.session import connected, told_plainly
+from keygauge_keyservice.commands.terminal.options import Duration
+from keygauge_keyservice.commands.terminal.output import output
 from keygauge_keyservice.config import RETENTION_DAYS_MAX
-from keygauge_keyservice.durations import write_duration
-from keygauge_keyservice.ledger import addresses, aside, ingest, partition, reconcile, replica_check
+from keygauge_keyservice.ledger import addresses, aside, ingest, partition
+from keygauge_keyservice.ledger.replicas import reconcile, replica_check
 from keygauge_keyservice.pricing import price_book
+from keygauge_keyservice.pricing.kind_costs import unpack
+from keygauge_keyservice.values.durations import write_duration
 
 _HOURS_MAX = 24 * 366
 _GRACE_S = int(replica_check.GRACE.total_seconds())
@@ -25,17 +27,17 @@ _GRACE_S_MAX = 7 * 86_400
 
 @click.group(cls=Noun)
 def ledger() -> None:
-    """Keep the ledger in order. On the database only."""
+    """Maintain the ledger. Needs direct access to the database."""
 
 
 @ledger.command("prune", examples=("keygauge ledger prune --days 90",))
 @click.option(
     "--days",
     type=click.IntRange(1, RETENTION_DAYS_MAX),
-    help="Keep the calls of so many days (default: KEYGAUGE_RETENTION_DAYS, or 400).",
+    help="Keep calls for this many days (default: KEYGAUGE_RETENTION_DAYS, or 400).",
 )
 def _prune(days: int | None) -> None:
-    """Drop whole months of single calls; the totals stay. The service does it daily."""
+    """Drop whole months of single calls; totals stay. The service does this daily."""
     with told_plainly():
         days = days or config.retention_days()
     with connected(autocommit=True) as connection:
@@ -50,18 +52,18 @@ def _prune(days: int | None) -> None:
 
 @ledger.command("reconcile", examples=("keygauge ledger reconcile --hours 24",))
 @click.option(
-    "--hours", type=click.IntRange(1, _HOURS_MAX), default=48, show_default=True, help="So far back from now."
+    "--hours", type=click.IntRange(1, _HOURS_MAX), default=48, show_default=True, help="How many hours to look back."
 )
 @click.option(
     "--grace",
     type=Duration(),
     default=_GRACE_S,
-    help=f"Leave out a replica's hour that changed so lately (default: {write_duration(_GRACE_S)}).",
+    help=f"Skip hours of a replica that changed within this time (default: {write_duration(_GRACE_S)}).",
 )
 def _reconcile(hours: int, grace: int) -> int:
-    """Compare calls with totals, and with what each replica counted, hour by hour; 1 if they differ."""
+    """Compare calls with totals and with each replica's counts, hour by hour; exits with 1 if they differ."""
     if grace > _GRACE_S_MAX:
-        raise click.UsageError(f"--grace: give at most {write_duration(_GRACE_S_MAX)}.")
+        raise click.UsageError(f"--grace: use at most {write_duration(_GRACE_S_MAX)}.")
     last = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     first = last - timedelta(hours=hours)
     with connected(autocommit=True) as connection:
@@ -72,7 +74,7 @@ def _reconcile(hours: int, grace: int) -> int:
     if drift:
         console.print(_table_of_drift(drift))
     else:
-        console.print(f"Calls, roll-ups and usage_aggregates agree in the last {hours} hours.")
+        console.print(f"Calls, roll-ups and usage aggregates agree for the last {hours} hours.")
     if differences:
         console.print(_table_of_differences(differences))
     else:
@@ -82,7 +84,7 @@ def _reconcile(hours: int, grace: int) -> int:
 
 @ledger.command("aside", examples=("keygauge ledger aside",))
 def _list_aside() -> None:
-    """List the events that were set aside, by service, reason and key."""
+    """List the events set aside, by service, reason and key."""
     with connected() as connection:
         found = aside.count(connection)
     if not found:
@@ -100,9 +102,9 @@ def _list_aside() -> None:
 
 @ledger.command("retake", examples=("keygauge ledger retake implausible_event --service shop",))
 @click.argument("reason")
-@click.option("--service", default="", help="The name of its token (default: the environment's token).")
+@click.option("--service", default="", help="The name of the service's token (default: the environment's token).")
 def _retake(reason: str, service: str) -> int:
-    """Take a service's events that were set aside for a reason, as `aside` tells it, for good."""
+    """Accept a service's events that were set aside for REASON, as listed by `aside`."""
     with connected(autocommit=True) as connection:
         found = aside.find(connection, service=service, reason=reason)
         book = price_book.load()
@@ -113,13 +115,19 @@ def _retake(reason: str, service: str) -> int:
 
 
 def _table_of_drift(drift: Sequence[reconcile.Drift]) -> Table:
-    table = Table("hour (UTC)", "account", title="the ledger's own parts: calls, tokens, nano-USD")
+    table = Table("hour (UTC)", "account", title="the ledger's own parts: calls, tokens, nano-USD, of that by kind")
     for name in ("events", "roll-ups", "usage_aggregates"):
         table.add_column(name, justify="right")
     for hour in drift:
-        sums = (", ".join(map(str, part)) for part in (hour.events, hour.rollups, hour.usage_aggregates))
+        sums = map(_write_sums, (hour.events, hour.rollups, hour.usage_aggregates))
         table.add_row(f"{hour.hour:%Y-%m-%d %H:00}", hour.account_id, *sums)
     return table
+
+
+def _write_sums(sums: reconcile.Sums) -> str:
+    *plain, cost, packed = sums
+    kinds = (f"{kind} {part}" for kind, part in unpack(cost, packed).items())
+    return ", ".join([*map(str, plain), str(cost), *kinds])
 
 
 def _table_of_differences(differences: Sequence[replica_check.Difference]) -> Table:

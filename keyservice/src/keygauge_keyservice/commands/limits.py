@@ -7,19 +7,22 @@ from decimal import Decimal
 from typing import Any
 
 import click
-from msgspec import structs
+from msgspec import to_builtins
 
-from keygauge.command import CommandError
-from keygauge_keyservice.commands.document import Document
-from keygauge_keyservice.commands.explanation import explain_term
-from keygauge_keyservice.commands.output import dollars
-from keygauge_keyservice.durations import write_duration
+from keygauge.command_line.command import CommandError
+from keygauge.weights import Weights
+from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.connection.explanation import explain_term
+from keygauge_keyservice.commands.terminal.output import dollars
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.limits.limit_terms import LimitTerms, parse_limit
+from keygauge_keyservice.values.durations import write_duration
 
 _HELP = (
     "Repeatable: rpm=600:request:1m, monthly=20000:request:month, per_key=5:request:1s:key, at_once=4:concurrent, "
-    "budget=$25.50:usd:month, credits=500:credit@0.01:month."
+    "budget=$25.50:usd:month, credits=500:credit@0.01:month, trial=1000:request:lifetime, "
+    "searches=50:request:day,tool=search, points=1000000:points(input+4*output):month, "
+    "each_end_user=100:request:day,per_tag, billed=20000:request:month,anchor=2026-01-15,zone=Europe/Berlin."
 )
 
 
@@ -43,7 +46,7 @@ def limit_documents(texts: Sequence[str], *, subject: str | None = None) -> list
         except Problem as problem:
             told = "; ".join(explain_term(error.field, error.code, error.detail) for error in problem.errors)
             raise CommandError(f"--limit {text}: {told or problem.detail}") from problem
-        document = structs.asdict(LimitTerms.of(limit))
+        document = to_builtins(LimitTerms.of(limit))
         documents.append(document | {"subject": subject} if subject else document)
     return documents
 
@@ -56,10 +59,17 @@ def write_limit(limit: Document) -> str:
         amount, unit = dollars(Decimal(limit["amount"]).scaleb(-9)), ""
     elif unit == "credit":
         unit = f"credit of {dollars(Decimal(limit['credit_nanousd']).scaleb(-9))}"
+    elif unit == "weighted":
+        unit = f"{limit['unit_name']} ({Weights.from_json(limit['weights'])})"
     window = limit["period"] or (write_duration(limit["window_s"]) if limit["window_s"] else "")
-    scope = [limit[name] for name in ("route", "model") if limit[name]]
+    if limit["anchor"]:
+        window += f" from {limit['anchor']}"
+    if limit["zone"]:
+        window += f" ({limit['zone']})"
+    scope = [limit[name] for name in ("route", "model", "tool") if limit[name]]
     terms = f"{amount} {unit}".strip() + (f" / {window}" if window else "")
-    return " ".join((f"{limit['name']}: {terms}", *(["per key"] if limit["subject"] == "key" else []), *scope))
+    apart = [*(["per key"] if limit["subject"] == "key" else []), *(["per tag"] if limit["per_tag"] else [])]
+    return " ".join((f"{limit['name']}: {terms}", *apart, *scope))
 
 
 def write_limits(limits: Sequence[Document]) -> str:

@@ -10,14 +10,14 @@ from typing import Any, get_args
 
 import click
 
-from keygauge.command import CommandError, Noun
+from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice.accounts import members as people
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.document import Document
-from keygauge_keyservice.commands.names import confirm, find_account, find_among
-from keygauge_keyservice.commands.options import account_option, verb
-from keygauge_keyservice.commands.output import Output, column, time
-from keygauge_keyservice.commands.session import ACTOR, connected, require_account
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.connection.session import ACTOR, connected, require_account
+from keygauge_keyservice.commands.terminal.names import confirm, find_account, find_among
+from keygauge_keyservice.commands.terminal.options import account_option, verb
+from keygauge_keyservice.commands.terminal.output import Output, column, time
 
 _GENERATED_BYTES = 15  # 20 characters
 _ROLES = click.Choice(get_args(people.Role))
@@ -33,13 +33,13 @@ _INVITED = (
 
 @click.group(cls=Noun)
 def members() -> None:
-    """List, invite and remove those who may sign in to the portal."""
+    """Manage who can sign in to the portal."""
 
 
 @verb(members, "list", examples=("keygauge members list --account Acme", "keygauge members list"))
-@account_option(required=False, text="Whose members; without it the operators, on the database only.")
-@click.option("--role", type=_ROLES, help="Only members of this role.")
-@click.option("--invited", is_flag=True, help="Open invitations instead.")
+@account_option(required=False, text="The account; without it, the operators (needs direct access to the database).")
+@click.option("--role", type=_ROLES, help="Only members with this role.")
+@click.option("--invited", is_flag=True, help="List open invitations instead.")
 def _list(*, api: Api, output: Output, account: str | None, role: str | None, invited: bool) -> None:
     """List an account's members, or the operators."""
     if account is None:
@@ -62,20 +62,22 @@ def _list(*, api: Api, output: Output, account: str | None, role: str | None, in
 @account_option()
 @click.option("--role", type=_ROLES, default="owner", help="owner (default), member or viewer.")
 def _invite(*, api: Api, output: Output, email: str, account: str, role: str) -> None:
-    """Invite a person by a link that works once. It is printed this once, alone on standard output."""
+    """Invite a person with a one-time link. It is printed once, alone on standard output."""
     made = api.post("accounts", find_account(api, account)["id"], "invitations", body={"email": email, "role": role})
     if output.form == "json" and not output.is_quiet:
         output.document(made)
         return
     invited = made["invitation"]
-    output.note(f"{invited['email']} may join as {invited['role']} until {invited['ends_at'][:10]}: send this link.")
+    output.note(
+        f"{invited['email']} may join as {invited['role']} until {invited['ends_at'][:10]}. Send them this link."
+    )
     click.echo(made["link"])
 
 
 @verb(members, "update", examples=("keygauge members update ada@example.com --account Acme --role viewer",))
 @click.argument("member", metavar="EMAIL|ID")
 @account_option()
-@click.option("--role", type=_ROLES, required=True, help="What the member may do.")
+@click.option("--role", type=_ROLES, required=True, help="The member's new role.")
 def _update(*, api: Api, output: Output, member: str, account: str, role: str) -> None:
     """Give a member another role."""
     account_id, found = _find(api, account, member)
@@ -86,9 +88,9 @@ def _update(*, api: Api, output: Output, member: str, account: str, role: str) -
 @verb(members, "remove", examples=("keygauge members remove ada@example.com --account Acme --yes",))
 @click.argument("member", metavar="EMAIL|ID")
 @account_option()
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 def _remove(*, api: Api, output: Output, member: str, account: str, yes: bool) -> None:
-    """Take a member out of an account, sessions and all, or an open invitation back."""
+    """Remove a member and end their sessions, or withdraw an open invitation."""
     account_id = find_account(api, account)["id"]
     invited = api.get("accounts", account_id, "invitations")["invitations"]
     if open_ := next((one for one in invited if one["email"] == people.normalise_email(member)), None):
@@ -111,8 +113,8 @@ def _generate_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--generate",
         is_flag=True,
-        help="Generate the password; it is printed this once, alone on standard output. Without this it is asked for, "
-        "or read from standard input where that is no terminal.",
+        help="Generate the password and print it once, alone on standard output. Without this option, it is asked "
+        "for, or read from standard input if that is not a terminal.",
     )(function)
 
 
@@ -124,13 +126,13 @@ def _generate_option(function: Callable[..., Any]) -> Callable[..., Any]:
     ),
 )
 @click.argument("email")
-@account_option(required=False, text="The account; none for an operator.")
+@account_option(required=False, text="The account; leave out for an operator.")
 @click.option(
-    "--role", type=click.Choice(get_args(people.AnyRole)), help="What the member may do (default: owner, or operator)."
+    "--role", type=click.Choice(get_args(people.AnyRole)), help="The member's role (default: owner, or operator)."
 )
 @_generate_option
 def _create(email: str, account: str | None, role: people.AnyRole | None, *, generate: bool) -> None:
-    """Let a person sign in to an account's portal with a password. On the database only; elsewhere, invite."""
+    """Create a member who signs in with a password. Needs direct access to the database; otherwise, use `invite`."""
     password = _password(generate=generate)
     with connected() as connection:
         member = people.create(
@@ -150,11 +152,11 @@ def _create(email: str, account: str | None, role: people.AnyRole | None, *, gen
 @click.argument("email")
 @_generate_option
 def _set_password(email: str, *, generate: bool) -> None:
-    """Give a member another password and end all sessions of theirs. On the database only; elsewhere, invite again."""
+    """Set a member's password and end all their sessions. Needs direct access to the database; else, use `invite`."""
     password = _password(generate=generate)
     with connected() as connection:
         member = people.set_password(connection, email, password, actor=ACTOR)
-    click.echo(f"{member.email} has another password; all sessions have ended.", err=True)
+    click.echo(f"{member.email} has a new password; all sessions have ended.", err=True)
     _show(password, generate=generate)
 
 
@@ -165,7 +167,7 @@ def _password(*, generate: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     password = getpass("Password: ")
     if getpass("Again: ") != password:
-        raise CommandError("the two passwords are not the same")
+        raise CommandError("the passwords don't match")
     return password
 
 

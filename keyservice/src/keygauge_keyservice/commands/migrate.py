@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from keygauge.command import CommandError, Verb
+from keygauge.command_line.command import CommandError, Verb
 from keygauge_keyservice import citus, config, database
-from keygauge_keyservice.commands.session import told_plainly
+from keygauge_keyservice.commands.connection.session import told_plainly
 from keygauge_keyservice.database import Connection
 
 _SHARDS_MAX = 4_096
@@ -23,7 +23,7 @@ _SHARDS_MAX = 4_096
 @click.option(
     "--show-roles",
     is_flag=True,
-    help="Print statements that make roles with the least privileges, for psql as a superuser, and change nothing.",
+    help="Print SQL that creates least-privilege roles, to run with psql as a superuser; change nothing.",
 )
 @click.option(
     "--citus",
@@ -32,14 +32,12 @@ _SHARDS_MAX = 4_096
     flag_value=citus.SHARDS,
     type=click.IntRange(1, _SHARDS_MAX),
     metavar="[SHARDS]",
-    help="Then spread the ledger over the workers of Citus by account, in so many shards: four for each of their cores "
-    f"(default: {citus.SHARDS}).",
+    help="Also distribute the ledger over Citus workers by account, into this many shards: four for each of their "
+    f"cores (default: {citus.SHARDS}).",
 )
-@click.option(
-    "--check", is_flag=True, help="Change nothing; list what would be applied, and exit with 1 if there is anything."
-)
+@click.option("--check", is_flag=True, help="Change nothing; list pending migrations and exit with 1 if there are any.")
 def migrate(*, show_roles: bool, shards: int | None, check: bool) -> int:
-    """Bring the database to this version's tables; safe to run again."""
+    """Migrate the database to this version's tables; safe to run again."""
     if show_roles:
         click.echo(database.roles(), nl=False)
         return 0

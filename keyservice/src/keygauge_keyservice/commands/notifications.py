@@ -1,16 +1,16 @@
-"""`keygauge notifications`: list, create, show, update, delete and test them, and list deliveries."""
+"""`keygauge notifications`: list, create, show, update, rotate, delete and test them, and list deliveries."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
-from keygauge.command import Noun
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.names import account_id, find_account
-from keygauge_keyservice.commands.options import account_option, most_option, verb
-from keygauge_keyservice.commands.output import Output, column, number, time
+from keygauge.command_line.command import Noun
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.terminal.names import account_id, find_account
+from keygauge_keyservice.commands.terminal.options import account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.output import Output, column, number, time
 from keygauge_keyservice.notices.channels import KINDS, Form
 from keygauge_keyservice.notices.outbox import Status
 
@@ -28,20 +28,20 @@ _DELIVERIES = (
     column("error"),
 )
 _EVENTS = click.option(
-    "--event", "events", type=click.Choice(KINDS), multiple=True, help="What to tell; may be given again."
+    "--event", "events", type=click.Choice(KINDS), multiple=True, help="An event to notify of; repeatable."
 )
 
 
 @click.group(cls=Noun)
 def notifications() -> None:
-    """Choose what accounts are told by e-mail, webhook, Slack or Discord, and see the deliveries."""
+    """Manage notifications by e-mail, webhook, Slack and Discord, and list deliveries."""
 
 
 @verb(notifications, "list", examples=("keygauge notifications list --account Acme",))
 @account_option()
 @most_option()
 def _list(*, api: Api, output: Output, account: str, most: int | None) -> None:
-    """List where an account is told what."""
+    """List an account's notifications."""
     path = ("accounts", str(account_id(api, account)), "notifications")
     output.items("notifications", api.all(*path, field="notifications", most=most), _COLUMNS)
 
@@ -56,17 +56,13 @@ def _list(*, api: Api, output: Output, account: str, most: int | None) -> None:
 )
 @click.argument("target", metavar="URL|EMAIL")
 @account_option()
-@click.option("--type", "way", type=click.Choice(get_args(Form)), required=True, help="How to tell.")
+@click.option("--type", "way", type=click.Choice(get_args(Form)), required=True, help="How to notify.")
 @_EVENTS
 def _create(*, api: Api, output: Output, target: str, account: str, way: str, events: tuple[str, ...]) -> None:
-    """Tell an account of all events, or of some. A webhook's secret is printed this once, alone on standard output."""
+    """Notify an account of all or some events. A webhook's secret is printed once, alone on standard output."""
     body = {"type": way, "target": target, "events": list(events or KINDS)}
     made = api.post("accounts", find_account(api, account)["id"], "notifications", body=body)
-    if made["secret"] is None or output.is_quiet or output.form != "table":
-        output.item(made, _COLUMNS)
-        return
-    output.note(f"Notification {made['id']}: copy the secret that its webhooks are signed with now.")
-    click.echo(made["secret"])
+    _print_issued(output, made)
 
 
 @verb(notifications, "show", examples=("keygauge notifications show 7 --account Acme",))
@@ -82,17 +78,28 @@ def _show(*, api: Api, output: Output, notification: str, account: str) -> None:
 @account_option()
 @_EVENTS
 def _update(*, api: Api, output: Output, notification: str, account: str, events: tuple[str, ...]) -> None:
-    """Change what is told: the events that are given, and no others."""
+    """Replace a notification's events."""
     if not events:
-        raise click.UsageError("Say what to tell: --event, once or more.")
+        raise click.UsageError("Choose one or more events with --event.")
     output.item(api.patch(*_path(api, account, notification), body={"events": list(events)}), _COLUMNS)
+
+
+@verb(notifications, "rotate", examples=("keygauge notifications rotate 7 --account Acme",))
+@click.argument("notification", metavar="ID")
+@account_option()
+def _rotate(*, api: Api, output: Output, notification: str, account: str) -> None:
+    """Give a webhook another signing secret. For 24 hours it is signed with the old one too.
+
+    The secret is printed this once, alone on standard output.
+    """
+    _print_issued(output, api.post(*_path(api, account, notification), "rotate"))
 
 
 @verb(notifications, "delete", examples=("keygauge notifications delete 7 --account Acme",))
 @click.argument("notification", metavar="ID")
 @account_option()
 def _delete(*, api: Api, output: Output, notification: str, account: str) -> None:
-    """Remove a notification."""
+    """Delete a notification."""
     api.delete(*_path(api, account, notification))
     output.note(f"Removed notification {notification}.")
 
@@ -103,7 +110,7 @@ def _delete(*, api: Api, output: Output, notification: str, account: str) -> Non
 def _test(*, api: Api, output: Output, notification: str, account: str) -> None:
     """Send a test; `keygauge notifications deliveries` shows how it went."""
     made = api.post(*_path(api, account, notification), "tests")
-    output.note(f"A test of notification {notification} is sent within seconds.")
+    output.note(f"A test of notification {notification} will be sent within seconds.")
     click.echo(made["delivery"])
 
 
@@ -114,7 +121,7 @@ def _test(*, api: Api, output: Output, notification: str, account: str) -> None:
 )
 @account_option()
 @click.option("--notification", metavar="ID", help="Only deliveries of this notification.")
-@click.option("--status", type=click.Choice(get_args(Status)), help="Only deliveries in this state.")
+@click.option("--status", type=click.Choice(get_args(Status)), help="Only deliveries with this status.")
 @most_option(50)
 def _deliveries(
     *, api: Api, output: Output, account: str, notification: str | None, status: str | None, most: int
@@ -123,6 +130,14 @@ def _deliveries(
     path = ("accounts", str(account_id(api, account)), "deliveries")
     found = api.all(*path, field="deliveries", most=most, notification=notification, status=status)
     output.items("deliveries", found, _DELIVERIES)
+
+
+def _print_issued(output: Output, notification: dict[str, Any]) -> None:
+    if notification["secret"] is None or output.is_quiet or output.form != "table":
+        output.item(notification, _COLUMNS)
+        return
+    output.note(f"Notification {notification['id']}: copy the secret that its webhooks are signed with now.")
+    click.echo(notification["secret"])
 
 
 def _path(api: Api, account: str, notification: str) -> tuple[str, ...]:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import click
 
-from keygauge.command import Noun
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.document import Document
+from keygauge.command_line.command import Noun
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.connection.document import Document
 from keygauge_keyservice.commands.limits import limit_documents, limit_options, write_limits
-from keygauge_keyservice.commands.names import find_plan
-from keygauge_keyservice.commands.options import Money, most_option, sort_option, verb
-from keygauge_keyservice.commands.output import Column, Output, column, time, usd
+from keygauge_keyservice.commands.terminal.names import find_plan
+from keygauge_keyservice.commands.terminal.options import Money, most_option, sort_option, verb
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, time, usd
 
 _COLUMNS = (
     column("id", "plan"),
@@ -27,7 +27,7 @@ _COLUMNS = (
 
 @click.group(cls=Noun)
 def plans() -> None:
-    """List, create and change plans and their limits."""
+    """Manage plans and their limits."""
 
 
 @verb(plans, "list", examples=("keygauge plans list", "keygauge plans list --output json"))
@@ -41,7 +41,7 @@ def _list(*, api: Api, output: Output, sort: str, most: int | None) -> None:
 @verb(plans, "delete", examples=("keygauge plans delete trial",))
 @click.argument("plan", metavar="ID|NAME")
 def _delete(*, api: Api, output: Output, plan: str) -> None:
-    """Delete a plan that no account is on, nor was within a month that may still be billed."""
+    """Delete a plan that no account uses, or used in a month that may still be billed."""
     found = find_plan(api, plan)
     api.delete("plans", found["id"])
     output.note(f"Deleted plan {found['name']} ({found['id']}).")
@@ -63,10 +63,10 @@ def _show(*, api: Api, output: Output, plan: str) -> None:
     ),
 )
 @click.argument("plan", metavar="ID")
-@click.option("--name", help="How people see it (default: the id).")
+@click.option("--name", help="The display name (default: the id).")
 @limit_options
-@click.option("--price", type=Money(), help="What it costs a month, beside the usage, e.g. '$20'.")
-@click.option("--prorate", is_flag=True, help="Bill it by the day, not the plan at month end in full.")
+@click.option("--price", type=Money(), help="Price per month in addition to usage, e.g. '$20'.")
+@click.option("--prorate", is_flag=True, help="Bill by the day instead of the month-end plan in full.")
 def _create(
     *, api: Api, output: Output, plan: str, name: str | None, limits: Sequence[str], price: int | None, prorate: bool
 ) -> None:
@@ -87,13 +87,17 @@ def _create(
 @click.argument("plan", metavar="ID|NAME")
 @click.option("--name", help="Another name.")
 @limit_options
-@click.option("--no-limits", is_flag=True, help="Take all limits away.")
-@click.option("--price", type=Money(), help="What it costs a month; months that are over keep their price.")
-@click.option("--prorate/--no-prorate", default=None, help="Bill it by the day, or the plan at month end in full.")
+@click.option("--no-limits", is_flag=True, help="Remove all limits.")
+@click.option("--price", type=Money(), help="Price per month; past months keep theirs.")
+@click.option("--prorate/--no-prorate", default=None, help="Bill by the day, or the month-end plan in full.")
 @click.option(
-    "--provider", "providers", multiple=True, metavar="PATH=PROVIDER", help="Whose answers routes give; repeatable."
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="PATH=PROVIDER",
+    help="Which provider answers on a route, PATH=PROVIDER; repeatable.",
 )
-@click.option("--no-providers", is_flag=True, help="Forget whose answers routes give.")
+@click.option("--no-providers", is_flag=True, help="Remove all provider rules.")
 def _update(
     *,
     api: Api,
@@ -107,7 +111,7 @@ def _update(
     providers: Sequence[str],
     no_providers: bool,
 ) -> None:
-    """Change a plan, at once for all of its accounts. The limits given replace all it had."""
+    """Change a plan, at once for all of its accounts. New limits replace all old ones."""
     body: Document = {"name": name, "monthly_nanousd": price, "prorated": prorate}
     if limits or no_limits:
         body["limits"] = limit_documents(limits)
@@ -115,5 +119,5 @@ def _update(
         body["providers"] = list(providers)
     body = {field: value for field, value in body.items() if value is not None}
     if not body:
-        raise click.UsageError("Say what to change: --name, --limit, --price, --prorate or --provider.")
+        raise click.UsageError("Choose what to change: --name, --limit, --price, --prorate or --provider.")
     output.item(api.patch("plans", find_plan(api, plan)["id"], body=body), _COLUMNS)

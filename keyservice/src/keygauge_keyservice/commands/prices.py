@@ -10,13 +10,13 @@ import click
 from rich.console import Console
 from rich.progress import track
 
-from keygauge.command import CommandError, Noun
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.document import Document
-from keygauge_keyservice.commands.names import account_id
-from keygauge_keyservice.commands.options import Moment, account_option, most_option, verb
-from keygauge_keyservice.commands.output import Column, Output, column, moment, time
-from keygauge_keyservice.commands.session import ACTOR, connected, require_account, told_plainly
+from keygauge.command_line.command import CommandError, Noun
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.connection.session import ACTOR, connected, require_account, told_plainly
+from keygauge_keyservice.commands.terminal.names import account_id
+from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, verb
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, moment, time
 from keygauge_keyservice.ledger import rerate
 from keygauge_keyservice.pricing import price_book
 from keygauge_keyservice.pricing.price_terms import parse_tiers
@@ -40,16 +40,16 @@ _COLUMNS = (
 
 @click.group(cls=Noun)
 def prices() -> None:
-    """List prices, set own ones, re-rate past calls."""
+    """List prices, set your own, re-rate past calls."""
 
 
 @verb(prices, "list", examples=("keygauge prices list gpt-4o", "keygauge prices list --own --output json"))
 @click.argument("model", required=False)
-@click.option("--own", is_flag=True, help="Own prices only.")
-@click.option("--past", is_flag=True, help="Own prices that others have taken over from, too.")
+@click.option("--own", is_flag=True, help="Only your own prices.")
+@click.option("--past", is_flag=True, help="Include replaced own prices.")
 @most_option()
 def _list(*, api: Api, output: Output, model: str | None, own: bool, past: bool, most: int | None) -> None:
-    """List the prices in force and those to come, of models whose name contains MODEL."""
+    """List current and future prices of models whose name contains MODEL."""
     chosen = {"model": model, "source": "own" if own else None, "past": "1" if past else None}
     output.items("prices", api.all("prices", "in-force", field="prices", most=most, **chosen), _COLUMNS, key="model")
 
@@ -64,8 +64,8 @@ def _list(*, api: Api, output: Output, model: str | None, own: bool, past: bool,
 )
 @click.argument("model")
 @click.option("--tier", "tiers", multiple=True, required=True, metavar="[ABOVE:]KIND=USD,…", help=_TIER_HELP)
-@click.option("--provider", help="Of this provider only (default: any).")
-@account_option(required=False, text="For this account only (default: all).")
+@click.option("--provider", help="Only for this provider (default: any).")
+@account_option(required=False, text="Only for this account (default: all).")
 @click.option("--from", "valid_from", type=Moment(), help="2030-01-31, or 7d from now (default: now).")
 def _create(
     *,
@@ -77,7 +77,7 @@ def _create(
     account: str | None,
     valid_from: str | None,
 ) -> None:
-    """Set a model's price, as answers name it, from a moment on."""
+    """Set the price of a model, as named in answers, from a moment on."""
     with told_plainly():
         rates = [rate.to_json() for rate in parse_tiers(list(tiers))]
     body: Document = {
@@ -91,14 +91,16 @@ def _create(
 
 
 @prices.command("rerate", examples=("keygauge prices rerate --from 2030-01-01 --to 2030-02-01 --account Acme",))
-@click.option("--from", "start", type=Moment(is_past=True), required=True, help="Whole UTC days are taken.")
-@click.option("--to", "end", type=Moment(is_past=True), help="Where the range ends (default: now).")
+@click.option(
+    "--from", "start", type=Moment(is_past=True), required=True, help="Start of the range; rounded to whole UTC days."
+)
+@click.option("--to", "end", type=Moment(is_past=True), help="End of the range (default: now).")
 @account_option(required=False, text="This account's calls only (default: all).")
 def _rerate(start: str, end: str | None, account: str | None) -> None:
-    """Recompute the cost of past calls with the prices as they are now. On the database only."""
+    """Recompute the cost of past calls with current prices. Needs direct access to the database."""
     days = rerate.days_of(_at(start), _at(end) if end else datetime.now(UTC))
     if not 1 <= len(days) <= _DAYS_MAX:
-        raise CommandError(f"give a range of 1 to {_DAYS_MAX} days")
+        raise CommandError(f"use a range of 1 to {_DAYS_MAX} days")
     with connected(autocommit=True) as connection:
         of_account = account and require_account(connection, account)
         book = price_book.load()

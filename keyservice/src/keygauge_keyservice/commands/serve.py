@@ -16,10 +16,10 @@ from typing import Any
 
 import click
 
-from keygauge.command import CommandError, Verb
+from keygauge.command_line.command import CommandError, Verb
 from keygauge_keyservice import config, database, embedded
 from keygauge_keyservice.commands import welcome
-from keygauge_keyservice.commands.session import told_plainly
+from keygauge_keyservice.commands.connection.session import told_plainly
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys import pepper_check
@@ -38,7 +38,7 @@ class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Clic
         """Return host and port."""
         host, _, port = str(value).rpartition(":")
         if not host:
-            self.fail(f"{value!r} is no address: give HOST:PORT", param, ctx)
+            self.fail(f"{value!r} is not an address: use HOST:PORT", param, ctx)
         return host.strip("[]"), _Port().convert(port, param, ctx)
 
 
@@ -49,7 +49,7 @@ class _Port(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8
         """Return the port."""
         text = str(value)
         if not (text.isascii() and text.isdigit() and 0 < int(text) < 1 << 16):
-            self.fail(f"{text!r} is no port: give 1 to 65535", param, ctx)
+            self.fail(f"{text!r} is not a port: use 1 to 65535", param, ctx)
         return int(text)
 
 
@@ -60,7 +60,7 @@ class _Count(click.ParamType):  # type: ignore[type-arg]  # generic since Click 
         """Return how many."""
         text = str(value)
         if not (text.isascii() and text.isdigit() and 0 < int(text) <= _COUNT_MAX):
-            self.fail(f"give 1 to {_COUNT_MAX}", param, ctx)
+            self.fail(f"use 1 to {_COUNT_MAX}", param, ctx)
         return int(text)
 
 
@@ -71,35 +71,35 @@ class _Count(click.ParamType):  # type: ignore[type-arg]  # generic since Click 
         "keygauge serve --host 0.0.0.0 --replica-address 10.0.0.5:8081 --workers 2",
     ),
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
-@click.option("--port", type=_Port(), default=8080, show_default=True, help="The port to listen at.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=_Port(), default=8080, show_default=True, help="The port to listen on.")
 @click.option(
     "--replica-address",
     type=_Address(),
     metavar="HOST:PORT",
-    help="Serve replicas (heartbeats, events, reports) here and only here, such as at a private address; without it "
-    "they share the other one, though neither processes nor database connections.",
+    help="Serve replicas (heartbeats, events, reports) only here, such as on a private address; by default they "
+    "share the main address, but neither processes nor database connections.",
 )
 @click.option(
     "--workers",
     type=_Count(),
     default=1,
     show_default=True,
-    help="Processes for replicas, and as many for pages and API: 1 serves a thousand replicas; more where one CPU "
-    "is busy.",
+    help="Processes for replicas, and as many for pages and API. 1 serves a thousand replicas; use more if one "
+    "CPU is busy.",
 )
 @click.option("--show-admin-token", is_flag=True, help="Print the admin token when it is generated.")
 @click.option("--threads", type=_Count(), default=_THREADS, show_default=True, help="Per process.")
 @click.option(
     "--read-only",
     is_flag=True,
-    help="Show pages and reports from a standby of the database; replicas and changes are refused.",
+    help="Serve pages and reports from a standby database; replicas and changes are refused.",
 )
 def serve(host: str, port: int, replica_address: tuple[str, int] | None, **given: Any) -> None:
     """Run the key service and its portal.
 
-    SIGHUP starts new workers, with the code that is installed then, and ends the old ones once those are ready: no
-    request is refused.
+    SIGHUP starts new workers with the currently installed code and stops the old ones once the new ones are ready,
+    without refusing a request.
     """
     with ExitStack() as opened:
         listener = opened.enter_context(_inherited() or _listen(host, port))
@@ -194,9 +194,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            cause, way_out = "is taken", "end what listens there, or give another with --port"
+            cause, way_out = "is in use", "stop the process that listens there, or choose another port with --port"
         else:
-            cause, way_out = f"cannot be listened at ({error.strerror})", "give others with --host and --port"
+            cause, way_out = f"cannot be opened ({error.strerror})", "choose others with --host and --port"
         raise CommandError(f"port {port} of {host} {cause}: {way_out}") from error
     return listener
 

@@ -7,12 +7,12 @@ from typing import get_args
 
 import click
 
-from keygauge.command import CommandError, Noun
+from keygauge.command_line.command import CommandError, Noun
 from keygauge_keyservice.accounts import tokens as bearer_tokens
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.names import account_id, find_among
-from keygauge_keyservice.commands.options import Moment, account_option, most_option, sort_option, verb
-from keygauge_keyservice.commands.output import Output, column, moment, time
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.terminal.names import account_id, find_among
+from keygauge_keyservice.commands.terminal.options import Moment, account_option, most_option, sort_option, verb
+from keygauge_keyservice.commands.terminal.output import Output, column, moment, time
 
 _COLUMNS = (
     column("id", "token"),
@@ -23,13 +23,13 @@ _COLUMNS = (
 
 @click.group(cls=Noun)
 def tokens() -> None:
-    """List, create and delete tokens of services, operators, Prometheus and accounts."""
+    """Manage tokens of services, operators, Prometheus and accounts."""
 
 
 @verb(tokens, "list", examples=("keygauge tokens list --valid", "keygauge tokens list --account Acme"))
-@account_option(required=False, text="Only tokens of this account.")
+@account_option(required=False, text="Only this account's tokens.")
 @click.option("--kind", type=click.Choice(get_args(bearer_tokens.Kind)), help="Only tokens of this kind.")
-@click.option("--name", help="Only tokens of this name.")
+@click.option("--name", help="Only tokens with this name.")
 @click.option("--valid", "is_valid", is_flag=True, help="Leave out revoked and expired ones.")
 @sort_option(*bearer_tokens.SORTS, default="id")
 @most_option()
@@ -44,7 +44,7 @@ def _list(
     sort: str,
     most: int | None,
 ) -> None:
-    """List tokens, ended ones too."""
+    """List tokens, including ended ones."""
     chosen = {"account": account_id(api, account), "kind": kind, "name": name, "sort": sort}
     found = api.all("tokens", field="tokens", most=most, status="valid" if is_valid else None, **chosen)
     output.items("tokens", found, _COLUMNS)
@@ -72,8 +72,8 @@ def _list(
     help="What it may change: an admin's all (default), keys, billing or, with read, nothing; an account's read "
     "(default) or manage.",
 )
-@account_option(required=False, text="Of a token of kind account: whose.")
-@click.option("--expires-at", type=Moment(), help="When it ends, e.g. 2030-01-31, or 90d from now.")
+@account_option(required=False, text="The account of a token of kind account.")
+@click.option("--expires-at", type=Moment(), help="Expiry, e.g. 2030-01-31, or 90d from now.")
 def _create(
     *, api: Api, output: Output, name: str, kind: str, scope: str | None, account: str | None, expires_at: str | None
 ) -> None:
@@ -95,8 +95,8 @@ def _create(
 @verb(tokens, "delete", examples=("keygauge tokens delete 3kTMd8Zr0aBc",))
 @click.argument("token", metavar="ID|NAME")
 def _delete(*, api: Api, output: Output, token: str) -> None:
-    """End a token, within two seconds everywhere."""
+    """Revoke a token everywhere within two seconds."""
     valid = [one for one in api.all("tokens", field="tokens") if one["revoked_at"] is None or one["id"] == token]
     found = find_among("token", token, valid)
     api.delete("tokens", found["id"])
-    output.note(f"Ended token {found['name']} ({found['id']}).")
+    output.note(f"Revoked token {found['name']} ({found['id']}).")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import click
 
-from keygauge_keyservice.commands.client import Api
-from keygauge_keyservice.commands.document import Document
-from keygauge_keyservice.commands.names import account_id, find_key
-from keygauge_keyservice.commands.options import Moment, account_option, standalone
-from keygauge_keyservice.commands.output import Column, Output, number, usd
+from keygauge_keyservice.commands.connection.client import Api
+from keygauge_keyservice.commands.connection.document import Document
+from keygauge_keyservice.commands.terminal.names import account_id, find_key
+from keygauge_keyservice.commands.terminal.options import Moment, account_option, standalone
+from keygauge_keyservice.commands.terminal.output import Column, Output, column, number, usd
 from keygauge_keyservice.usage import kinds
 from keygauge_keyservice.usage.query import Grouping
 
@@ -34,7 +34,7 @@ class _Dimensions(click.ParamType):  # type: ignore[type-arg]  # generic since C
         """Return the names."""
         names = tuple(value.split(",")) if isinstance(value, str) else tuple(value)
         if not set(names) <= set(get_args(Grouping)) or len(set(names)) < len(names):
-            self.fail(f"give some of {', '.join(get_args(Grouping))}, with commas between them", param, ctx)
+            self.fail(f"use one or more of {', '.join(get_args(Grouping))}, separated by commas", param, ctx)
         return names
 
 
@@ -44,33 +44,40 @@ class _Dimensions(click.ParamType):  # type: ignore[type-arg]  # generic since C
         "keygauge usage --account Acme",
         "keygauge usage --by account --from 2030-01-01 --to 2030-02-01 --output csv",
         "keygauge usage --account Acme --by key,status --from 7d",
+        "keygauge usage --account Acme --by tag --output csv",
     ),
 )
-@account_option(required=False, text="Only this account's calls (default: all accounts').")
+@account_option(required=False, text="Only this account's calls (default: all).")
 @click.option("--key", metavar="ID|NAME", help="Only this key's calls.")
-@click.option("--route", help="Only calls of this endpoint.")
-@click.option("--model", help="Only calls that this model answered.")
+@click.option("--route", help="Only calls to this endpoint.")
+@click.option("--model", help="Only calls to this model.")
+@click.option("--tag", help="Only calls for this end user.")
 @click.option(
     "--by",
     type=_Dimensions(),
-    default="model",
     metavar="NAME,…",
-    help=f"One or more of {', '.join(get_args(Grouping))} (default: model).",
+    help=f"One or more of {', '.join(get_args(Grouping))} (default: model, or key with --tag).",
 )
-@click.option("--from", "start", type=Moment(is_past=True), help="2030-01-31, or 7d for a week ago (default: 30d).")
-@click.option("--to", "end", type=Moment(is_past=True), help="Where the range ends (default: now).")
+@click.option(
+    "--from",
+    "start",
+    type=Moment(is_past=True),
+    help="Start of the range: 2030-01-31, or 7d for a week ago (default: 30d).",
+)
+@click.option("--to", "end", type=Moment(is_past=True), help="End of the range (default: now).")
 def usage(
     *,
     api: Api,
     output: Output,
     account: str | None,
     key: str | None,
-    by: tuple[str, ...],
+    by: tuple[str, ...] | None,
     start: str | None,
     end: str | None,
     **chosen: str | None,
 ) -> None:
-    """Show what was used, and what is left."""
+    """Show what was used and what is left."""
+    by = by or (("key",) if chosen["tag"] else ("model",))
     key_id = key and find_key(api, key, account)["id"]
     body = {
         "account": account_id(api, account),
@@ -88,17 +95,15 @@ def usage(
     span = f"{document['from'][:16].replace('T', ' ')} to {document['to'][:16].replace('T', ' ')} UTC"
     output.items("groups", [*document["results"][0]["groups"], totals], (*names, *_FIGURES), title=span)
     if output.form == "table":
-        _show_details(output, totals)
+        _show_kinds(output, totals["kinds"])
         _show_quotas(output, document["quotas"])
 
 
-def _show_details(output: Output, totals: Document) -> None:
-    told = [{"id": name, "kind": title, "count": count} for name, title, count in kinds.told(totals["details"])]
+def _show_kinds(output: Output, told: Mapping[str, Document]) -> None:
     if told:
         click.echo()
-        output.items(
-            "kinds", told, (Column("kind", lambda one: one["kind"]), number("count")), title="Other kinds of use"
-        )
+        uses = [{"kind": kinds.title(kind), **use} for kind, use in told.items()]
+        output.items("kinds", uses, (column("kind"), number("count"), usd("cost_nanousd")), key="kind", title="By kind")
 
 
 def _show_quotas(output: Output, quotas: Sequence[Document]) -> None:
@@ -108,14 +113,20 @@ def _show_quotas(output: Output, quotas: Sequence[Document]) -> None:
             Column("quota", _name),
             Column("key", lambda one: one["key_id"]),
             *(Column(name, lambda one, name=name: _in_unit(one, one[name]), is_number=True) for name in _OF_QUOTA),  # type: ignore[misc]  # as above
-            Column("resets", lambda one: one["resets_at"][:10]),
+            Column("resets", _resets),
         )
         output.items("quotas", quotas, columns, key="name", title="Quotas of the current periods")
 
 
+def _resets(quota: Document) -> str:
+    """Write when a quota resets, in UTC: a date, and a time where that is not midnight."""
+    moment = (quota["resets_at"] or "never")[:16].replace("T", " ")
+    return moment.removesuffix(" 00:00")
+
+
 def _name(quota: Document) -> str:
     """Name a quota with what it counts, and whether it refuses nobody."""
-    scopes = [quota[scope] for scope in ("route", "model") if quota[scope]]
+    scopes = [quota[scope] for scope in ("route", "model", "tool") if quota[scope]]
     return " ".join([quota["name"], *(f"({scope} only)" for scope in scopes), *["(dry run)"] * quota["dry_run"]])
 
 
@@ -123,6 +134,8 @@ _OF_QUOTA = ("used", "reserved", "amount", "remaining")
 
 
 def _in_unit(quota: Document, amount: int) -> str:
+    if quota["unit_name"]:
+        return f"{amount:,} {quota['unit_name']}"
     if quota["credit_nanousd"]:
         return f"{amount / quota['credit_nanousd']:,.2f} credits"
     return f"${amount / 1e9:,.4f}" if quota["unit"] == "nanousd" else f"{amount:,}"

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, invitations, members
-from keygauge_keyservice.commands.session import ACTOR
+from keygauge_keyservice.commands.connection.session import ACTOR
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.database import Connection
 

@@ -46,6 +46,7 @@ ACCOUNT_SORTS: dict[AccountSort, str] = {
 }
 _DAY_S = 86_400
 _ID_LENGTH = 12
+LOOKED_AT_MAX = 10_000  # keys, the newest: a part of a name has no index
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class FoundKey:
 
 
 _OF_ACCOUNT = frozenset(("name", "plan", "status", "created"))  # orders that need nothing but the accounts themselves
-# Usage is read account by account, from the index that begins with it; of one page where the order allows it.
+_OF_KEYS = frozenset(("keys", "used"))  # … that need all keys of all accounts
+# Usage and keys are read account by account, from indexes that begin with it; of one page where the order allows it.
 _ACCOUNTS = """/* directory.accounts */
 WITH chosen AS MATERIALIZED (
     SELECT account.id, account.name, plan_id, account.status, account.created_at FROM account
@@ -73,30 +75,35 @@ WITH chosen AS MATERIALIZED (
         OR EXISTS (SELECT FROM member WHERE member.account_id = account.id
             AND position(lower(%(query)s) IN email) > 0)
         OR account.id IN (SELECT account_id FROM key WHERE {key_chosen}))
-    {page}
+    {chosen_page}
+), measured AS MATERIALIZED (
+    SELECT account.*, coalesce(requests, 0) AS requests, coalesce(errors, 0) AS errors,
+        coalesce(cost_nanousd, 0) AS cost_nanousd, quota_share
+    FROM chosen AS account
+    LEFT JOIN (
+        SELECT account_id, sum(requests)::bigint AS requests, sum(cost_nanousd)::bigint AS cost_nanousd,
+            sum(client_errors + server_errors)::bigint AS errors
+        FROM usage_aggregate
+        WHERE account_id IN (SELECT id FROM chosen) AND length_s = %(day_s)s AND breakdown = 'status' AND inside = ''
+        AND bucket >= now() - interval '30 days'
+        GROUP BY account_id
+    ) AS recent ON recent.account_id = account.id
+    LEFT JOIN (
+        SELECT chosen.id, max(cells[1] / amount::float8) AS quota_share
+        FROM chosen JOIN plan_limit USING (plan_id)
+        JOIN limit_state ON limit_state.id = plan_limit.id || ':' || chosen.id
+        WHERE period IS NOT NULL AND NOT per_tag AND subject = 'account' AND amount > 0 AND NOT dry_run
+        AND ends[1] > extract(epoch FROM now()) * 1000000
+        GROUP BY chosen.id
+    ) AS quotas ON quotas.id = account.id
+    {measured_page}
 )
-SELECT account.*, keys, last_used_at, coalesce(requests, 0) AS requests, coalesce(errors, 0) AS errors,
-    coalesce(cost_nanousd, 0) AS cost_nanousd, quota_share
-FROM chosen AS account
+SELECT account.*, keys, last_used_at
+FROM measured AS account
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE key.status <> 'deleted') AS keys, max(last_used_at) AS last_used_at
     FROM key WHERE key.account_id = account.id
 ) AS used
-LEFT JOIN (
-    SELECT account_id, sum(requests)::bigint AS requests, sum(cost_nanousd)::bigint AS cost_nanousd,
-        sum(client_errors + server_errors)::bigint AS errors
-    FROM usage_aggregate
-    WHERE account_id IN (SELECT id FROM chosen) AND length_s = %(day_s)s AND breakdown = 'status' AND inside = ''
-    AND bucket >= now() - interval '30 days'
-    GROUP BY account_id
-) AS recent ON recent.account_id = account.id
-LEFT JOIN (
-    SELECT chosen.id, max(cells[1] / amount::float8) AS quota_share
-    FROM chosen JOIN plan_limit USING (plan_id) JOIN limit_state ON limit_state.id = plan_limit.id || ':' || chosen.id
-    WHERE period IS NOT NULL AND subject = 'account' AND amount > 0 AND NOT dry_run
-    AND head = extract(epoch FROM date_trunc(period, now(), 'UTC'))
-    GROUP BY chosen.id
-) AS quotas ON quotas.id = account.id
 ORDER BY {order} NULLS LAST, account.id {limit}"""
 
 
@@ -114,14 +121,15 @@ def find_accounts(
     """Return accounts whose name, id, member's address or key's beginning a text tells; all where it is empty."""
     order = sql.SQL(ACCOUNT_SORTS[sort] + (" DESC" if is_descending else ""))
     cut = sql.SQL("LIMIT %(limit)s OFFSET %(offset)s")
-    page = sql.SQL("ORDER BY {} NULLS LAST, account.id {}").format(order, cut)
-    is_cut_first = sort in _OF_ACCOUNT
+    page, nothing = sql.SQL("ORDER BY {} NULLS LAST, account.id {}").format(order, cut), sql.SQL("")
+    is_of_account, is_of_keys = sort in _OF_ACCOUNT, sort in _OF_KEYS
     key_id = key_id_of(query)
     statement = sql.SQL(_ACCOUNTS).format(
         key_chosen=_key_chosen(key_id) if key_id else sql.SQL("false"),
-        page=page if is_cut_first else sql.SQL(""),
+        chosen_page=page if is_of_account else nothing,
+        measured_page=nothing if is_of_account or is_of_keys else page,
         order=order,
-        limit=sql.SQL("") if is_cut_first else cut,
+        limit=cut if is_of_keys else nothing,
     )
     values = {
         "query": query,
@@ -150,18 +158,32 @@ WHERE {chosen} ORDER BY {order}, key.id LIMIT %(limit)s"""
 _ALL = "true"
 _NEWEST = "key.created_at DESC"  # by its index
 _BY_NAME = "lower(key.name)"  # not by that index: what is found may be far down
-_BY_TEXT = """position(lower(%(query)s) IN lower(key.name)) > 0 OR position(lower(%(query)s) IN lower(app)) > 0
-    OR position(%(query)s IN key.id) > 0"""
+# By the beginning of a name or program, from indexes; of the newest keys, by any part of those or of the id.
+_BY_TEXT = """key.id IN (
+    (SELECT id FROM key WHERE lower(name) COLLATE "C" >= lower(%(query)s)
+        AND lower(name) COLLATE "C" < lower(%(query)s) || chr(1114111)
+        ORDER BY lower(name) COLLATE "C", id LIMIT %(limit)s)
+    UNION ALL
+    (SELECT id FROM key WHERE app IS NOT NULL AND lower(app) COLLATE "C" >= lower(%(query)s)
+        AND lower(app) COLLATE "C" < lower(%(query)s) || chr(1114111)
+        ORDER BY lower(app) COLLATE "C", id LIMIT %(limit)s)
+    UNION ALL
+    SELECT id FROM (SELECT id, name, app FROM key ORDER BY created_at DESC, id LIMIT %(looked_at_max)s) AS newest
+    WHERE position(lower(%(query)s) IN lower(name)) > 0 OR position(lower(%(query)s) IN lower(app)) > 0
+    OR position(%(query)s IN id) > 0)"""
 
 
 def find_keys(connection: Connection, query: str, *, limit: int) -> list[FoundKey]:
-    """Return keys, deleted ones too, that a text tells by name, program, id or beginning; without one, the newest."""
+    """Return keys, deleted ones too, that a text tells by name, program, id or beginning; without one, the newest.
+
+    Names and programs are found by their beginnings; of the newest keys, by any part.
+    """
     key_id = key_id_of(query)
     chosen = _key_chosen(key_id) if key_id else sql.SQL(_BY_TEXT if query else _ALL)
     with connection.cursor(row_factory=class_row(FoundKey)) as cursor:
         return cursor.execute(
             sql.SQL(_KEYS).format(chosen=chosen, order=sql.SQL(_BY_NAME if query else _NEWEST)),
-            {"query": query, "key_id": key_id, "limit": limit},
+            {"query": query, "key_id": key_id, "limit": limit, "looked_at_max": LOOKED_AT_MAX},
         ).fetchall()
 
 

@@ -1,4 +1,4 @@
-"""Take over keys that another system issued: their SHA-256 is enough, and clients go on with the keys they have."""
+"""Import keys that another system issued: their SHA-256 is enough, and clients go on with the keys they have."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from keygauge import key as key_format
 from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import FieldError, Problem
-from keygauge_keyservice.field_types import Name, checked, matching
 from keygauge_keyservice.keys import key_limits, keys
 from keygauge_keyservice.keys.key_terms import NewKey
 from keygauge_keyservice.limits.definitions import Limit
 from keygauge_keyservice.limits.limit_terms import LIMITS_MAX, parse_limit
 from keygauge_keyservice.reading import given, read
 from keygauge_keyservice.secret import Peppers
+from keygauge_keyservice.values.field_types import Name, checked, matching
 
 PLAIN_LENGTH_MIN = 16  # of a key that is given as it is
 _HASH_HINT = "must be the SHA-256 of the key: 64 hexadecimal digits, or base64"
@@ -76,7 +76,7 @@ class ForeignKey(NewKey, kw_only=True):
         if self.hash is None and self.key is None:
             yield FieldError("hash", "missing", "is required")
         if self.hash is not None and self.key is not None:
-            yield FieldError("key", "two_keys", "must not stand beside a hash: give one of them")
+            yield FieldError("key", "two_keys", "cannot be combined with a hash: use one of them")
         if self.key is not None and self.key.startswith(key_format.PREFIX.decode()):
             yield FieldError("key", "own_key", "must be another system's: keys that begin with kg_ are issued here")
 
@@ -88,7 +88,7 @@ class ForeignKey(NewKey, kw_only=True):
 
 @dataclass
 class Imported:
-    """What an import did."""
+    """The result of an import."""
 
     created: list[keys.Key] = field(default_factory=list)
     accounts: list[str] = field(default_factory=list)  # made, by name
@@ -103,7 +103,7 @@ def take_over(
     plan_id: str | None,
     actor: str,
 ) -> Imported:
-    """Take over keys, all or none: (where a key is told, what is told of it).
+    """Import keys, all or none: (where a key is told, what is told of it).
 
     A row has `hash` or `key`, `account` (an id or a name), the terms of a key, `limits` as the command line has them,
     and `disabled`. An account that is not there is made where a plan is given.
@@ -157,6 +157,8 @@ def _restrict(connection: Connection, key: keys.Key, limits: list[Limit], *, is_
 def _account(connection: Connection, name: str, plan_id: str | None, *, actor: str) -> str:
     if plan_id is None:
         raise Problem(
-            404, "account_not_found", f"There is no account {name!r}: create it first, or give the plan for new ones."
+            404,
+            "account_not_found",
+            f"There is no account {name!r}: create it first, or choose a plan for new accounts.",
         )
     return accounts.create(connection, name=name, plan_id=plan_id, actor=actor).id

@@ -56,5 +56,5 @@ def _owned(old: Sequence[Limit], limits: Sequence[Limit], *, by_operator: bool) 
     given = {limit.name: limit for limit in limits}
     for name, limit in theirs.items():
         if name not in given or dataclasses.replace(given[name], by_operator=True, id=limit.id) != limit:
-            raise keys.locked_by_operator(f"The limit {name}")
+            raise keys.locked_by_operator(name)
     return [dataclasses.replace(limit, by_operator=limit.name in theirs) for limit in limits]

@@ -9,8 +9,9 @@ from typing import Annotated, TypeAlias
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from keygauge.key import Environment
-from keygauge_keyservice.field_types import Name, Slug, Time, checked, matching
 from keygauge_keyservice.keys.rotation import GRACE_S_MAX
+from keygauge_keyservice.texts import mark
+from keygauge_keyservice.values.field_types import Name, Slug, Time, checked, matching
 
 ROUTES_MAX, NETWORKS_MAX, SCOPES_MAX, MODELS_MAX = 50, 100, 50, 50  # replicas look at each on every request
 ROTATE_EVERY_DAYS_MAX = 3650
@@ -19,6 +20,7 @@ _MAPPED = IPv6Network("::ffff:0:0/96")  # IPv4 addresses, written as IPv6
 
 _is_route = re.compile(r"/[^\s*\x00-\x1f\x7f]{0,199}\*?", re.ASCII).fullmatch
 _is_model = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]{0,99}\*?", re.ASCII).fullmatch
+_is_tool = re.compile(r"[A-Za-z0-9_.:/@+-]{1,128}\*?", re.ASCII).fullmatch
 _is_scope = re.compile(r"[a-z0-9][a-z0-9_.:-]{0,59}", re.ASCII).fullmatch
 
 
@@ -30,13 +32,15 @@ def normalise_network(text: str) -> str:
     """
     network = ip_network(text.strip())
     if isinstance(network, IPv6Network) and (network.subnet_of(_MAPPED) or network.network_address.scope_id):
-        raise ValueError("give IPv4 as such, and no zone: clients' addresses are compared so")
+        raise ValueError("must be plain IPv4 or IPv6 without a zone")
     return str(network)
 
 
 Scope: TypeAlias = Annotated[
     str,
-    Meta(extra=checked(matching(_is_scope), "wrong_text", "must be a word of the characters a-z, 0-9 and _ . : -")),
+    Meta(
+        extra=checked(matching(_is_scope), "wrong_text", mark("must be a word of the characters a-z, 0-9 and _ . : -"))
+    ),
 ]
 Route: TypeAlias = Annotated[
     str,
@@ -44,7 +48,7 @@ Route: TypeAlias = Annotated[
         extra=checked(
             matching(_is_route),
             "wrong_text",
-            "must be a route such as /v1/chat/completions, or a prefix such as /v1/files*",
+            mark("must be a route such as /v1/chat/completions, or a prefix such as /v1/files*"),
         )
     ),
 ]
@@ -52,7 +56,15 @@ Model: TypeAlias = Annotated[
     str,
     Meta(
         extra=checked(
-            matching(_is_model), "wrong_text", "must be a model such as gpt-4o-mini, or a prefix such as claude-*"
+            matching(_is_model), "wrong_text", mark("must be a model such as gpt-4o-mini, or a prefix such as claude-*")
+        )
+    ),
+]
+Tool: TypeAlias = Annotated[
+    str,
+    Meta(
+        extra=checked(
+            matching(_is_tool), "wrong_text", mark("must be a tool such as search, or a prefix such as files_*")
         )
     ),
 ]
@@ -62,7 +74,7 @@ Network: TypeAlias = Annotated[
         extra=checked(
             normalise_network,
             "wrong_text",
-            "must be an IP address or network such as 192.0.2.0/24 or 2001:db8::/32",
+            mark("must be an IP address or network such as 192.0.2.0/24 or 2001:db8::/32"),
         )
     ),
 ]
@@ -73,7 +85,10 @@ App: TypeAlias = Annotated[
     Meta(
         max_length=APP_LENGTH_MAX,
         extra=checked(
-            lambda text: text or None, "wrong_text", f"must have at most {APP_LENGTH_MAX} printable characters"
+            lambda text: text or None,
+            "wrong_text",
+            mark("must have at most %(most)s printable characters"),
+            most=APP_LENGTH_MAX,
         ),
     ),
 ]
@@ -89,6 +104,7 @@ class KeyTerms(Struct):
     routes: Annotated[list[Route], Meta(max_length=ROUTES_MAX)] | UnsetType = UNSET
     networks: Annotated[list[Network], Meta(max_length=NETWORKS_MAX)] | UnsetType = UNSET
     models: Annotated[list[Model], Meta(max_length=MODELS_MAX)] | UnsetType = UNSET
+    tools: Annotated[list[Tool], Meta(max_length=MODELS_MAX)] | UnsetType = UNSET
     rotate_every_days: Annotated[int, Meta(ge=1, le=ROTATE_EVERY_DAYS_MAX)] | UnsetType | None = UNSET
 
 

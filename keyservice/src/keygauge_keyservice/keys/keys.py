@@ -16,11 +16,12 @@ from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem, not_found
 from keygauge_keyservice.journal import audit, change_feed
 from keygauge_keyservice.secret import Peppers
+from keygauge_keyservice.texts import gettext
 
 Status = Literal["active", "disabled", "deleted"]
 
 # Whoever restricted a key by these is the one to lift it; name, app and the reminder restrict nothing.
-_RESTRICTIONS = ("expires_at", "scopes", "routes", "networks", "models")
+_RESTRICTIONS = ("expires_at", "scopes", "routes", "networks", "models", "tools")
 _ACTIONS = {"active": "key.enable", "disabled": "key.disable"}
 
 
@@ -35,6 +36,7 @@ class Terms:
     routes: Sequence[str] = ()
     networks: Sequence[str] = ()
     models: Sequence[str] = ()
+    tools: Sequence[str] = ()
     rotate_every_days: int | None = None
 
 
@@ -64,7 +66,8 @@ class Key(Terms):
 
 COLUMNS = sql.SQL(
     "id, account_id, name, app, environment, status, created_at, created_by, expires_at, deleted_at, scopes, routes, "
-    "networks, models, rotate_every_days, last_used_at, last_used_ip, last_used_route, locked_status, locked_terms, "
+    "networks, models, tools, rotate_every_days, last_used_at, last_used_ip, last_used_route, locked_status, "
+    "locked_terms, "
     "coalesce((SELECT max(key_secret.created_at) FROM key_secret WHERE key_id = key.id), created_at) AS rotated_at"
 )
 _FIND = sql.SQL("/* keys.find */ SELECT {columns} FROM key WHERE id = %s").format(columns=COLUMNS)
@@ -84,14 +87,15 @@ _MANY = sql.SQL("/* keys.find_many */ SELECT {columns} FROM key WHERE id = ANY(%
 # Those that lie unused are told oldest first; which are due for rotation is told by what is read.
 _AGEING = sql.SQL(
     "/* keys.ageing */ SELECT {columns} FROM key WHERE account_id = %(account_id)s AND status <> 'deleted' "
+    "AND (%(expired)s::timestamptz IS NULL OR expires_at IS NULL OR expires_at > %(expired)s) "
     "AND (expires_at <= %(expiring)s OR status = 'active' "
     "AND (rotate_every_days IS NOT NULL OR coalesce(last_used_at, created_at) < %(unused)s)) "
     "ORDER BY expires_at NULLS LAST, rotate_every_days IS NULL, created_at, id LIMIT %(limit)s"
 ).format(columns=COLUMNS)
 _CHANGE = """/* keys.change */
 UPDATE key SET name = %(name)s, app = %(app)s, expires_at = %(expires_at)s, scopes = %(scopes)s, routes = %(routes)s,
-    networks = %(networks)s, models = %(models)s, rotate_every_days = %(rotate_every_days)s,
-    locked_terms = %(locked_terms)s
+    networks = %(networks)s, models = %(models)s, tools = %(tools)s,
+    rotate_every_days = %(rotate_every_days)s, locked_terms = %(locked_terms)s
 WHERE id = %(id)s"""
 
 
@@ -191,10 +195,25 @@ def find_many(connection: Connection, account_id: str, key_ids: Collection[str])
 
 
 def find_ageing(
-    connection: Connection, account_id: str, *, expiring: datetime, unused: datetime, limit: int
+    connection: Connection,
+    account_id: str,
+    *,
+    expired: datetime | None = None,
+    expiring: datetime,
+    unused: datetime,
+    limit: int,
 ) -> list[Key]:
-    """Return keys that expire before a moment, are to be rotated now and then, or were not used since another."""
-    values = {"account_id": account_id, "expiring": expiring, "unused": unused, "limit": limit}
+    """Return keys that expire before a moment, are to be rotated now and then, or were not used since another.
+
+    Those that had expired at `expired` are left out.
+    """
+    values = {
+        "account_id": account_id,
+        "expired": expired,
+        "expiring": expiring,
+        "unused": unused,
+        "limit": limit,
+    }
     with connection.cursor(row_factory=class_row(Key)) as cursor:
         return cursor.execute(_AGEING, values).fetchall()
 
@@ -224,7 +243,7 @@ def set_status(
     with connection.transaction():
         before = lock(connection, key_id)
         if before.locked_status and not by_operator:
-            raise locked_by_operator("This key")
+            raise locked_by_operator()
         is_locked = by_operator and status == "disabled"
         if (before.status, before.locked_status) == (status, is_locked):
             return before
@@ -291,7 +310,7 @@ def lock(connection: Connection, key_id: str) -> Key:
     connection.execute("/* keys.lock */ SELECT FROM key WHERE id = %s FOR UPDATE", (key_id,))
     key = require(connection, key_id)
     if key.status == "deleted":
-        raise Problem(409, "key_deleted", f"The key {key_id!r} is deleted: create another one.")
+        raise Problem(409, "key_deleted", gettext("The key %(key)s is deleted. Create another one.", key=repr(key_id)))
     return key
 
 
@@ -302,9 +321,14 @@ def changed(connection: Connection, key_id: str) -> Key:
     return key
 
 
-def locked_by_operator(what: str) -> Problem:
-    """Say that an operator set something."""
-    return Problem(403, "locked_by_operator", f"{what} was restricted by the operator: ask them to change it.")
+def locked_by_operator(limit: str | None = None) -> Problem:
+    """Say that an operator set the key's terms, or a limit."""
+    detail = (
+        gettext("The limit %(limit)s was restricted by the operator. Ask them to change it.", limit=limit)
+        if limit
+        else gettext("This key was restricted by the operator. Ask them to change it.")
+    )
+    return Problem(403, "locked_by_operator", detail)
 
 
 def _insert(
@@ -337,7 +361,7 @@ def _locked(before: Key, wanted: Terms, different: Sequence[str], *, by_operator
     theirs = set(before.locked_terms)
     if not by_operator:
         if theirs & set(different):
-            raise locked_by_operator("This key")
+            raise locked_by_operator()
         return list(before.locked_terms)
     return [name for name in _RESTRICTIONS if getattr(wanted, name) and (name in theirs or name in different)]
 

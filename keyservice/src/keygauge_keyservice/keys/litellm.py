@@ -79,7 +79,7 @@ def _limits(key: dict[str, Any], name: str, notes: list[str]) -> Iterator[str]:
     period = _PERIODS.get(key["duration"] or "")
     if period is None:
         duration = key["duration"] or "its whole life"
-        notes.append(f"{name}: its budget of {key['budget']:.2f} USD is for {duration}; give it one by day or month")
+        notes.append(f"{name}: its budget of {key['budget']:.2f} USD is for {duration}; use one by day or month")
         return
     yield f"budget={key['budget']:.9f}:usd:{period}"
 

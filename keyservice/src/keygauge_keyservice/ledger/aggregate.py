@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Literal, TypeAlias
 
 from psycopg import sql
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger.rollup import BUCKET_S, DURATION_COUNTS, Group, array
+from keygauge_keyservice.ledger.rollup import BUCKET_S, Group, array
 
 Dimension: TypeAlias = Literal["key", "route", "model", "status"]
 UsageAggregate: TypeAlias = tuple[str, int, str, str, int, str]
@@ -26,6 +26,10 @@ SUMS = (
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
     *("request_bytes", "response_bytes", "cost_nanousd", "duration_us"),
 )
+NUMBERS = ("durations", "kind_costs")  # packed: the histogram of durations, and what each kind costs
+ALL_SUMS = (*SUMS, *NUMBERS)
+TYPES = sql.SQL(", ").join([sql.SQL("%s::bigint[]")] * len(SUMS) + [sql.SQL("%s::numeric[]")] * len(NUMBERS))
+"""Of arrays of `ALL_SUMS`."""
 # A filter narrows to one key, route or model; within it, a page asks for each of the others.
 _PAIRS = [
     (f"{DIMENSIONS[inside]}>{DIMENSIONS[part]}", inside, part)
@@ -34,30 +38,30 @@ _PAIRS = [
     if part != inside
 ]
 _CLIENT_ERROR, _SERVER_ERROR = 4, 5  # classes of status
-# A row's sums as one whole number of 64-bit digits: adding two rows is one addition.
-_digits = Struct(f"<{len(SUMS) + DURATION_COUNTS}q")
+# A row's sums as one whole number of 64-bit digits, above them the histogram, above that the costs of kinds, mostly
+# few: adding two rows is one addition.
+_digits = Struct(f"<{len(SUMS)}q")
+_DIGITS = 8 * _digits.size
+_ALL_DIGITS = (1 << _DIGITS) - 1
+_HISTOGRAM = 8 * 100  # bits, for twelve decimal digits of each of twenty buckets
+_ALL_HISTOGRAM = (1 << _HISTOGRAM) - 1
 
 _ADD = sql.SQL(
     """/* usage_aggregate.add */
-INSERT INTO usage_aggregate (account_id, length_s, breakdown, inside, bucket, part, {names}, duration_counts)
-SELECT account_id, length_s, breakdown, inside, to_timestamp(bucket_s), part, {names}, duration_counts::bigint[]
+INSERT INTO usage_aggregate (account_id, length_s, breakdown, inside, bucket, part, {names})
+SELECT account_id, length_s, breakdown, inside, to_timestamp(bucket_s), part, {names}
 FROM unnest(
-    %s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], {types}, %s::text[]
-) AS batch (account_id, length_s, breakdown, inside, bucket_s, part, {names}, duration_counts)
+    %s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], {types}
+) AS batch (account_id, length_s, breakdown, inside, bucket_s, part, {names})
 -- One order of locks for every batch: two of them never wait for each other.
 ORDER BY account_id, length_s, breakdown, inside, bucket_s, part
-ON CONFLICT (account_id, length_s, breakdown, inside, bucket, part) DO UPDATE SET
-    {sums}, duration_counts = ARRAY[{counts}]
+ON CONFLICT (account_id, length_s, breakdown, inside, bucket, part) DO UPDATE SET {sums}
 """
 ).format(
-    names=sql.SQL(", ").join(map(sql.Identifier, SUMS)),
-    types=sql.SQL(", ").join([sql.SQL("%s::bigint[]")] * len(SUMS)),
+    names=sql.SQL(", ").join(map(sql.Identifier, ALL_SUMS)),
+    types=TYPES,
     sums=sql.SQL(", ").join(
-        sql.SQL("{0} = usage_aggregate.{0} + excluded.{0}").format(sql.Identifier(name)) for name in SUMS
-    ),
-    counts=sql.SQL(", ").join(
-        sql.SQL("usage_aggregate.duration_counts[{0}] + excluded.duration_counts[{0}]").format(sql.Literal(number + 1))
-        for number in range(DURATION_COUNTS)
+        sql.SQL("{0} = usage_aggregate.{0} + excluded.{0}").format(sql.Identifier(name)) for name in ALL_SUMS
     ),
 )
 
@@ -67,13 +71,10 @@ def columns(groups: Mapping[Group, Sequence[int]]) -> Columns:
     if not groups:
         return ()
     usage_aggregates = add_up(groups)
-    rows = [_digits.unpack(added.to_bytes(_digits.size, "little")) for added in usage_aggregates.values()]
-    sums = list(zip(*rows, strict=True))[: len(SUMS)]
     account, length_s, breakdown, inside, bucket_s, part = (
         list(column) for column in zip(*usage_aggregates, strict=True)
     )
-    counts = [array(row[len(SUMS) :]) for row in rows]
-    return (account, array(length_s), breakdown, inside, array(bucket_s), part, *map(array, sums), counts)
+    return (account, array(length_s), breakdown, inside, array(bucket_s), part, *unpack(usage_aggregates.values()))
 
 
 def write(connection: Connection, columns: Columns) -> None:
@@ -86,7 +87,7 @@ def add_up(groups: Mapping[Group, Sequence[int]]) -> dict[UsageAggregate, int]:
     """Add roll-ups up along their dimensions; a sum is one number whose 64-bit digits are the columns."""
     usage_aggregates: defaultdict[UsageAggregate, int] = defaultdict(int)
     for group, row in groups.items():
-        added = _pack(row, group[-1])
+        added = pack(row, group[-1])
         for usage_aggregate in aggregates_of(group):
             usage_aggregates[usage_aggregate] += added
     return usage_aggregates
@@ -101,13 +102,35 @@ def aggregates_of(group: Group) -> list[UsageAggregate]:
         (account, length_s, dimension, "", bucket_s - bucket_s % length_s, name)
         for length_s in LENGTHS_S
         for dimension, name in zip(DIMENSIONS, names, strict=True)
+        if has_length(dimension, length_s)
     ]
     return whole + [
         (account, DAY_S, breakdown, names[inside], day_s, names[part]) for breakdown, inside, part in _PAIRS
     ]
 
 
-def _pack(row: Sequence[int], status: int) -> int:
-    requests, limited, *others = row
+def has_length(dimension: str, length_s: int) -> bool:
+    """Return whether there are sums by one dimension in buckets of a length: keys have no quarters of an hour."""
+    return dimension != "key" or length_s > BUCKET_S
+
+
+def pack(row: Sequence[int], status: int) -> int:
+    """Write a roll-up's sums as one number, to be added to others."""
+    requests, limited, *others, durations, kind_costs = row
     errors = (requests - limited if status == _CLIENT_ERROR else 0, requests if status == _SERVER_ERROR else 0)
-    return int.from_bytes(_digits.pack(requests, limited, *errors, *others), "little")
+    digits = int.from_bytes(_digits.pack(requests, limited, *errors, *others), "little")
+    return digits + ((durations + (kind_costs << _HISTOGRAM)) << _DIGITS)
+
+
+def unpack(sums: Iterable[int]) -> Columns:
+    """Return such numbers as columns, one for each of `ALL_SUMS`."""
+    return [array(column) for column in zip(*map(_row, sums), strict=True)]
+
+
+def _row(added: int) -> tuple[int, ...]:
+    digits, numbers = added & _ALL_DIGITS, added >> _DIGITS
+    return (
+        *_digits.unpack(digits.to_bytes(_digits.size, "little")),
+        numbers & _ALL_HISTOGRAM,
+        numbers >> _HISTOGRAM,
+    )

@@ -21,12 +21,13 @@ COPY event (
     id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us,
     request_bytes, response_bytes, stream, messages, model, provider,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, usage_status,
-    outcome, limit_name, trace_id, details, requested_model, cost_nanousd, price_version
+    outcome, limit_name, trace_id, details, requested_model, tag, cost_nanousd, price_version, kind_costs
 ) FROM STDIN (FORMAT csv, NULL 'null', ESCAPE '\', ENCODING 'UTF8')"""
 _encode = Encoder().encode
 _ROWS = 200  # in a piece: PostgreSQL works at the first ones while the last ones are written
-_UNPRICED = (None, None)
+_UNPRICED = (None, None, None)
 _SECOND_US = 1_000_000
+_DETAILS = Event._fields.index("details")
 _VARIANT = 0b10 << 62
 _BELOW_VARIANT = (1 << 62) - 1
 
@@ -57,7 +58,8 @@ def _row(spool: str, number: int, event: Event, cost: Cost | None) -> bytes:
     made = event_id(spool, number, time_us)
     time = f"{_second(time_us // _SECOND_US)}.{time_us % _SECOND_US:06d}+00"
     details = event.details and _encode(event.details).decode()
-    return _encode((made, time, *event[1:-2], details, event.requested_model, *(cost or _UNPRICED)))[1:-1] + b"\n"
+    priced = (*cost[:2], cost.kind_costs or None) if cost else _UNPRICED
+    return _encode((made, time, *event[1:_DETAILS], details, *event[_DETAILS + 1 :], *priced))[1:-1] + b"\n"
 
 
 @lru_cache(maxsize=4096)

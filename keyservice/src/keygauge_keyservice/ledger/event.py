@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias, get_args, get_origin, 
 from msgspec import Meta
 
 from keygauge.call import Outcome
+from keygauge.tag import LENGTH_MAX as TAG_LENGTH_MAX
 
 LINE_BYTES_MAX = 16 * 1024
 AGE_MAX = timedelta(days=400)  # of an event when it comes; see config.retention_days for how long it stays
@@ -27,12 +28,13 @@ _Status: TypeAlias = Annotated[int, Meta(ge=STATUS_MIN, le=STATUS_MAX)]
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
 _Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=TOKENS_MAX)]
 _KIND = r"^[a-z][a-z0-9_]{0,39}\Z"  # of usage: not only those known here, for replicas may be newer
+_Tag: TypeAlias = Annotated[str, Meta(min_length=1, max_length=TAG_LENGTH_MAX)]
 _Kind: TypeAlias = Annotated[str, Meta(pattern=_KIND)]
 KINDS_MAX = 32
 
 
 class Event(NamedTuple):
-    """One call, in the order of `keygauge.event.FIELDS`; None is "not known", never 0.
+    """One call, in the order of `keygauge.spool.event.FIELDS`; None is "not known", never 0.
 
     Fields are added at the end and default to None, so that a line of an older replica is whole; those that a newer
     one has after them are passed over.
@@ -65,6 +67,7 @@ class Event(NamedTuple):
     trace_id: str | None
     details: dict[_Kind, _Tokens] | None = None
     requested_model: str | None = None
+    tag: _Tag | None = None
 
 
 class Refusal(StrEnum):
@@ -127,7 +130,7 @@ def read_line(line: bytes, *, window: Window) -> Event | Refusal:
     if not _types_fit(tuple(map(type, values))):
         return Refusal.WRONG_TYPE
     event = Event._make(values)
-    if not (_is_short_and_plain(line) or all(map(_text_fits, values))):
+    if not (_is_short_and_plain(line) or all(map(_text_fits, values))) or not _tag_fits(event.tag):
         return Refusal.BAD_TEXT
     return _check_values(event, window) or _check_counts(event) or _check_details(event.details) or event
 
@@ -145,6 +148,10 @@ def _is_short_and_plain(line: bytes) -> bool:
 def _text_fits(value: str | int | None) -> bool:
     """Refuse what PostgreSQL cannot hold (NUL, lone surrogates), what terminals act on, what fills disks."""
     return not isinstance(value, str) or (len(value) <= TEXT_LENGTH_MAX and value.isprintable())
+
+
+def _tag_fits(tag: str | None) -> bool:
+    return tag is None or 0 < len(tag) <= TAG_LENGTH_MAX
 
 
 def _check_values(event: Event, window: Window) -> Refusal | None:

@@ -12,7 +12,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import addresses, aggregate, aside, kinds, partition, rollup
+from keygauge_keyservice.ledger import addresses, aggregate, aside, kinds, partition, rollup, tags
 from keygauge_keyservice.ledger.batch import read_lines
 from keygauge_keyservice.ledger.copy import copied_events
 from keygauge_keyservice.ledger.event import AGE_MAX, AHEAD_MAX, Event, Refusal, Window
@@ -239,8 +239,8 @@ def _prepare(
 
 def _write(connection: Connection, spool: str, fresh: Sequence[tuple[int, Event]], price: Price, *, end: int) -> None:
     """Write events with all sums, and move their spool's cursor to `end`."""
-    sums = rollup.Sums()
-    with copied_events(connection, spool, _priced(fresh, price, sums)):
+    sums, tagged = rollup.Sums(), rollup.Sums(tags.group_of_tag)
+    with copied_events(connection, spool, _priced(fresh, price, sums, tagged)):
         usage_aggregates = aggregate.columns(sums.groups)
         events = [event for _, event in fresh]
     with connection.pipeline():  # one wait for all
@@ -250,6 +250,7 @@ def _write(connection: Connection, spool: str, fresh: Sequence[tuple[int, Event]
         _use_keys(connection, events)
         addresses.note(connection, events)
         _move_cursor(connection, spool, end, sums)
+    tags.write(connection, tagged.groups)
 
 
 def _check_key(entry: Event | Refusal, accounts: dict[str, str]) -> Event | Refusal:
@@ -259,12 +260,14 @@ def _check_key(entry: Event | Refusal, accounts: dict[str, str]) -> Event | Refu
 
 
 def _priced(
-    events: Iterable[tuple[int, Event]], price: Price, sums: rollup.Sums
+    events: Iterable[tuple[int, Event]], price: Price, sums: rollup.Sums, tagged: rollup.Sums
 ) -> Iterator[tuple[int, Event, Cost | None]]:
     """Price and add up event by event, while PostgreSQL is busy with the ones before."""
     for number, event in events:
         cost = price(event)
         sums.add(event, cost)
+        if event.tag is not None:
+            tagged.add(event, cost)
         yield number, event, cost
 
 

@@ -1,4 +1,4 @@
-"""The ledger's monthly partitions: made before the first event of a month, dropped when it is past its retention."""
+"""The ledger's monthly partitions: created before the first event of a month, dropped when it is past its retention."""
 
 from __future__ import annotations
 

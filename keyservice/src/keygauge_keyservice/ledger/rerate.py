@@ -6,33 +6,41 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import audit
+from keygauge_keyservice.ledger import tags
 from keygauge_keyservice.ledger.aggregate import UsageAggregate, aggregates_of
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.ledger.rollup import Group, group_of
-from keygauge_keyservice.pricing.cost import Price
+from keygauge_keyservice.pricing.cost import Cost, Price
 
 _LOCK = 0x6B67_0004
 _ROWS = 5_000  # read and written at a time
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FREE = Cost(0, "")
 
 _ACCOUNTS = """/* rerate.accounts */
 SELECT DISTINCT account_id FROM usage_aggregate
 WHERE length_s = 86400 AND breakdown = 'status' AND inside = '' AND bucket >= %(first)s AND bucket < %(last)s
 AND (%(account_id)s::text IS NULL OR account_id = %(account_id)s) ORDER BY account_id"""
-_READ = """/* rerate.read */
-SELECT id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us, request_bytes,
-    response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
+_COLUMNS = """id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us,
+    request_bytes, response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
     cache_write_tokens, reasoning_tokens, usage_status, outcome, limit_name, trace_id, details,
-    requested_model, cost_nanousd, price_version
-FROM event WHERE account_id = %s AND time >= %s AND time < %s AND model IS NOT NULL"""
+    requested_model, tag, cost_nanousd, price_version, kind_costs"""
+_READ = f"""/* rerate.read */
+SELECT {_COLUMNS} FROM event
+WHERE account_id = %s AND time >= %s AND time < %s AND model IS NOT NULL"""  # noqa: S608 - nothing but the columns above
+_READ_TAGGED = f"""/* rerate.read_tagged */
+SELECT {_COLUMNS} FROM event
+WHERE account_id = %s AND time >= %s AND time < %s AND tag IS NOT NULL"""  # noqa: S608 - as above
 _WRITE = """/* rerate.write */
-UPDATE event SET cost_nanousd = new.cost_nanousd, price_version = new.price_version
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::text[]) AS new (id, time, cost_nanousd, price_version)
+UPDATE event SET cost_nanousd = new.cost_nanousd, price_version = new.price_version,
+    kind_costs = nullif(new.kind_costs, 0)
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::text[], %s::numeric[])
+    AS new (id, time, cost_nanousd, price_version, kind_costs)
 WHERE event.account_id = %s AND event.time = new.time AND event.id = new.id"""
 # Rows are locked in the ledger's order, and changed only then: batches that come meanwhile wait, none is lost.
 _LOCK_ROLLUPS = """/* rerate.lock_rollups */
@@ -43,9 +51,10 @@ JOIN unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::sm
 WHERE rollup.account_id = %s AND rollup.bucket = to_timestamp(change.bucket_s)
 ORDER BY account_id, bucket_s, key_id, route, model, status_class FOR NO KEY UPDATE OF rollup"""
 _ADD_TO_ROLLUPS = """/* rerate.add_to_rollups */
-UPDATE rollup SET cost_nanousd = rollup.cost_nanousd + change.cost_nanousd
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::bigint[])
-    AS change (bucket_s, account_id, key_id, route, model, status_class, cost_nanousd)
+UPDATE rollup SET cost_nanousd = rollup.cost_nanousd + change.cost_nanousd,
+    kind_costs = rollup.kind_costs + change.kind_costs
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::bigint[], %s::numeric[])
+    AS change (bucket_s, account_id, key_id, route, model, status_class, cost_nanousd, kind_costs)
 WHERE rollup.account_id = %s AND rollup.account_id = change.account_id AND rollup.bucket = to_timestamp(change.bucket_s)
 AND rollup.key_id = change.key_id AND rollup.route = change.route AND rollup.model = change.model
 AND rollup.status_class = change.status_class"""
@@ -57,9 +66,10 @@ JOIN unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s:
 WHERE usage_aggregate.account_id = %s AND usage_aggregate.bucket = to_timestamp(change.bucket_s)
 ORDER BY account_id, length_s, breakdown, inside, bucket_s, part FOR NO KEY UPDATE OF usage_aggregate"""
 _ADD_TO_AGGREGATES = """/* rerate.add_to_aggregates */
-UPDATE usage_aggregate SET cost_nanousd = usage_aggregate.cost_nanousd + change.cost_nanousd
-FROM unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
-    AS change (account_id, length_s, breakdown, inside, bucket_s, part, cost_nanousd)
+UPDATE usage_aggregate SET cost_nanousd = usage_aggregate.cost_nanousd + change.cost_nanousd,
+    kind_costs = usage_aggregate.kind_costs + change.kind_costs
+FROM unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s::numeric[])
+    AS change (account_id, length_s, breakdown, inside, bucket_s, part, cost_nanousd, kind_costs)
 WHERE usage_aggregate.account_id = %s AND usage_aggregate.account_id = change.account_id
 AND usage_aggregate.length_s = change.length_s
 AND usage_aggregate.breakdown = change.breakdown AND usage_aggregate.inside = change.inside
@@ -80,6 +90,22 @@ class Rerated:
             self.changed + other.changed,
             self.difference_nanousd + other.difference_nanousd,
         )
+
+
+class Change(NamedTuple):
+    """New cost minus old, and the same of the costs of kinds, which are packed."""
+
+    nanousd: int = 0
+    kind_costs: int = 0
+
+    @classmethod
+    def from_to(cls, before: Cost | None, after: Cost | None) -> Self:
+        """Return what takes a cost to another; no cost counts as nothing."""
+        was, now = before or _FREE, after or _FREE
+        return cls(now.nanousd - was.nanousd, now.kind_costs - was.kind_costs)
+
+    def __add__(self, other: Change) -> Change:  # type: ignore[override]  # a sum of changes, not of tuples
+        return Change(self.nanousd + other.nanousd, self.kind_costs + other.kind_costs)
 
 
 def days_of(start: datetime, end: datetime) -> list[datetime]:
@@ -124,22 +150,36 @@ def _rerate_day(connection: Connection, day: datetime, price: Price, account_id:
 
 
 def _rerate_account(connection: Connection, account_id: str, day: datetime, price: Price) -> Rerated:
-    differences: defaultdict[Group, int] = defaultdict(int)
+    differences: defaultdict[Group, Change] = defaultdict(Change)
     events = changed = 0
+    for rows in _read(connection, _READ, account_id, day):
+        changes = []
+        for row in rows:
+            event, before = _event(row), _cost(row)
+            after = price(event)
+            if after != before:
+                changes.append((row["id"], row["time"], *(after or (None, None, None))))
+                differences[group_of(event)] += Change.from_to(before, after)
+        _write_events(connection, account_id, changes)
+        events, changed = events + len(rows), changed + len(changes)
+    differing = {group: change for group, change in differences.items() if any(change)}
+    _add_to_sums(connection, account_id, differing)
+    if differing and tags.has_any(connection, account_id, day):
+        tags.rewrite(connection, account_id, day, lambda: _tagged(connection, account_id, day))
+    return Rerated(events, changed, sum(change.nanousd for change in differing.values()))
+
+
+def _read(connection: Connection, query: str, account_id: str, day: datetime) -> Iterator[list[dict[str, Any]]]:
     with connection.cursor(name="rerate") as cursor:
-        cursor.execute(_READ, (account_id, day, day + _DAY))
+        cursor.execute(query, (account_id, day, day + _DAY))
         while rows := cursor.fetchmany(_ROWS):
-            changes = []
-            for row in rows:
-                event, cost = _event(row), (row["cost_nanousd"], row["price_version"])
-                found = price(event) or (None, None)
-                if found != cost:
-                    changes.append((row["id"], row["time"], *found))
-                    differences[group_of(event)] += (found[0] or 0) - (cost[0] or 0)
-            _write_events(connection, account_id, changes)
-            events, changed = events + len(rows), changed + len(changes)
-    _add_to_sums(connection, account_id, {group: change for group, change in differences.items() if change})
-    return Rerated(events, changed, sum(differences.values()))
+            yield rows
+
+
+def _tagged(connection: Connection, account_id: str, day: datetime) -> Iterator[tuple[Event, Cost | None]]:
+    for rows in _read(connection, _READ_TAGGED, account_id, day):
+        for row in rows:
+            yield _event(row), _cost(row)
 
 
 def _write_events(connection: Connection, account_id: str, changes: Sequence[tuple[Any, ...]]) -> None:
@@ -147,11 +187,11 @@ def _write_events(connection: Connection, account_id: str, changes: Sequence[tup
         connection.execute(_WRITE, [*(list(column) for column in zip(*changes, strict=True)), account_id])
 
 
-def _add_to_sums(connection: Connection, account_id: str, differences: Mapping[Group, int]) -> None:
+def _add_to_sums(connection: Connection, account_id: str, differences: Mapping[Group, Change]) -> None:
     """Add to the sums of one account, which each statement names: where the ledger is spread, that tells the place."""
     if not differences:
         return
-    usage_aggregates: defaultdict[UsageAggregate, int] = defaultdict(int)
+    usage_aggregates: defaultdict[UsageAggregate, Change] = defaultdict(Change)
     for group, difference in differences.items():
         for usage_aggregate in aggregates_of(group):
             usage_aggregates[usage_aggregate] += difference
@@ -161,7 +201,14 @@ def _add_to_sums(connection: Connection, account_id: str, differences: Mapping[G
     ):
         keys = [list(column) for column in zip(*changes, strict=True)]
         connection.execute(lock, [*keys, account_id])
-        connection.execute(add, [*keys, list(changes.values()), account_id])
+        added = [list(column) for column in zip(*changes.values(), strict=True)]
+        connection.execute(add, [*keys, *added, account_id])
+
+
+def _cost(row: Mapping[str, Any]) -> Cost | None:
+    if row["cost_nanousd"] is None:
+        return None
+    return Cost(row["cost_nanousd"], row["price_version"], int(row["kind_costs"] or 0))
 
 
 def _event(row: Mapping[str, Any]) -> Event:

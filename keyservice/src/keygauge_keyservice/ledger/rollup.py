@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
-
-from psycopg import sql
 
 from keygauge import metrics
 from keygauge_keyservice.database import Connection
@@ -24,26 +22,29 @@ _BUCKET_US = BUCKET_S * 1_000_000
 _DURATION_BOUNDS_US = [round(bound * 1_000_000) for bound in metrics.DURATION_BUCKETS_S]
 _LIMITED = frozenset(("limited", "quota"))
 _SUMS = 11
-_EMPTY = [0] * (_SUMS + DURATION_COUNTS)
+_KIND_COSTS = 12
+_EMPTY = [0] * (_SUMS + 2)
+# A histogram is one number: so many decimal digits for each bucket of durations, the first bucket's last.
+_PLACE = 10**12
+_CALL_IN = [_PLACE**bucket for bucket in range(DURATION_COUNTS)]
 
-_ADD = sql.SQL(
-    """/* rollup.add */
+_ADD = """/* rollup.add */
 INSERT INTO rollup (
     bucket, account_id, key_id, route, model, status_class,
     requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
-    request_bytes, response_bytes, cost_nanousd, duration_us, duration_counts)
+    request_bytes, response_bytes, cost_nanousd, duration_us, durations, kind_costs)
 SELECT
     to_timestamp(bucket_s), account_id, key_id, route, model, status_class,
     requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
-    request_bytes, response_bytes, cost_nanousd, duration_us, duration_counts::bigint[]
+    request_bytes, response_bytes, cost_nanousd, duration_us, durations, kind_costs
 FROM unnest(
     %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[],
     %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[]
+    %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::numeric[], %s::numeric[]
 ) AS batch (
     bucket_s, account_id, key_id, route, model, status_class,
     requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
-    request_bytes, response_bytes, cost_nanousd, duration_us, duration_counts)
+    request_bytes, response_bytes, cost_nanousd, duration_us, durations, kind_costs)
 -- One order of locks for every batch: two of them never wait for each other.
 ORDER BY account_id, bucket_s, key_id, route, model, status_class
 ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE SET
@@ -58,14 +59,8 @@ ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE S
     response_bytes = rollup.response_bytes + excluded.response_bytes,
     cost_nanousd = rollup.cost_nanousd + excluded.cost_nanousd,
     duration_us = rollup.duration_us + excluded.duration_us,
-    duration_counts = ARRAY[{counts}]
-"""
-).format(
-    counts=sql.SQL(", ").join(  # one by one: unnesting both arrays takes five times as long
-        sql.SQL("rollup.duration_counts[{0}] + excluded.duration_counts[{0}]").format(sql.Literal(number + 1))
-        for number in range(DURATION_COUNTS)
-    )
-)
+    durations = rollup.durations + excluded.durations,
+    kind_costs = rollup.kind_costs + excluded.kind_costs"""
 
 
 def group_of(event: Event) -> Group:
@@ -83,13 +78,14 @@ def group_of(event: Event) -> Group:
 class Sums:
     """What events add up to, group by group."""
 
-    def __init__(self) -> None:
-        # Eleven sums in the order of the table's columns, then the calls per bucket of duration.
+    def __init__(self, group_of: Callable[[Event], Group] = group_of) -> None:
+        self._group_of = group_of
+        # Eleven sums in the order of the table's columns, then the histogram of durations and the costs of kinds.
         self.groups: dict[Group, list[int]] = {}
 
     def add(self, event: Event, cost: Cost | None) -> None:
         """Add one event."""
-        group = group_of(event)
+        group = self._group_of(event)
         row = self.groups.get(group)
         if row is None:
             row = self.groups[group] = _EMPTY.copy()
@@ -103,9 +99,11 @@ class Sums:
         row[6] += event.reasoning_tokens or 0
         row[7] += event.request_bytes
         row[8] += event.response_bytes
-        row[9] += cost.nanousd if cost else 0
+        if cost:
+            row[9] += cost.nanousd
+            row[_KIND_COSTS] += cost.kind_costs
         row[10] += event.duration_us
-        row[_SUMS + bisect_left(_DURATION_BOUNDS_US, event.duration_us)] += 1
+        row[_SUMS] += _CALL_IN[bisect_left(_DURATION_BOUNDS_US, event.duration_us)]
 
     def by_hour(self) -> list[tuple[int, int, int, int]]:
         """Return each hour (unix seconds) with its calls, input tokens and output tokens."""
@@ -122,10 +120,14 @@ def write(connection: Connection, sums: Sums) -> None:
     groups = sums.groups
     if not groups:
         return
-    columns = zip(*(row[:_SUMS] for row in groups.values()), strict=True)
-    counts = [array(row[_SUMS:]) for row in groups.values()]
+    columns = zip(*groups.values(), strict=True)
     bucket_s, account, key, route, model, status = (list(column) for column in zip(*groups, strict=True))
-    connection.execute(_ADD, (array(bucket_s), account, key, route, model, array(status), *map(array, columns), counts))
+    connection.execute(_ADD, (array(bucket_s), account, key, route, model, array(status), *map(array, columns)))
+
+
+def duration_counts(durations: int) -> list[int]:
+    """Return the calls per bucket of durations that a histogram holds, the last is +Inf."""
+    return [durations // place % _PLACE for place in _CALL_IN]
 
 
 def array(numbers: Iterable[int]) -> str:

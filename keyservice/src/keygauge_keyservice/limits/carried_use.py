@@ -3,39 +3,61 @@
 from __future__ import annotations
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.limits import definitions, tag_counters
 
-_SUBJECTS = """subject AS (
-    SELECT 'account' AS kind, account.id FROM account WHERE account.id = %(account_id)s
-    UNION ALL
-    SELECT 'key', key.id FROM key WHERE key.account_id = %(account_id)s)"""
+_PLANS = """/* carried_use.plans */
+SELECT DISTINCT plan_id FROM limit_state
+JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint
+WHERE account_id = %s AND plan_id IS NOT NULL"""
+_LOCK = """/* carried_use.lock */
+SELECT FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint
+WHERE account_id = %s AND plan_id IS NOT NULL
+ORDER BY limit_state.id FOR UPDATE OF limit_state"""
+# A lease that is given back just now is locked, by a heartbeat that waits for these limits: it stays where it is.
+_COPY = """/* carried_use.copy */
+WITH chosen AS MATERIALIZED (
+    SELECT DISTINCT ON (id) pair.later || substr(state.id, strpos(state.id, ':')) AS id, state.id AS earlier,
+        account_id, head, cells, ends, clock, stamps, pair.later || substr(base, strpos(base, ':')) AS base, is_moved
+    FROM unnest(%(earlier)s::bigint[], %(later)s::bigint[], %(is_last)s::boolean[], %(is_moved)s::boolean[])
+        AS pair (earlier, later, is_last, is_moved)
+    JOIN limit_state AS state ON split_part(state.id, ':', 1)::bigint = pair.earlier
+    WHERE account_id = %(account_id)s
+    ORDER BY id, is_last DESC, head DESC, (SELECT sum(cell) FROM unnest(cells) AS cell) DESC NULLS LAST
+), copied AS (
+    INSERT INTO limit_state (id, account_id, head, cells, ends, clock, stamps, base)
+    SELECT id, account_id, head, cells, ends, clock, stamps, base FROM chosen
+    ON CONFLICT (id) DO UPDATE SET head = EXCLUDED.head, cells = EXCLUDED.cells, ends = EXCLUDED.ends,
+        clock = EXCLUDED.clock, stamps = EXCLUDED.stamps
+    RETURNING id, base
+), held AS (
+    SELECT lease.id, first.id AS state_id
+    FROM (SELECT DISTINCT ON (earlier) earlier, id FROM chosen WHERE is_moved ORDER BY earlier, id) AS first
+    JOIN lease ON lease.state_id = first.earlier FOR UPDATE OF lease SKIP LOCKED
+), moved AS (
+    UPDATE lease SET state_id = held.state_id FROM held WHERE lease.id = held.id
+)
+SELECT id FROM copied WHERE base IS NULL"""
 
 
 def carry(connection: Connection, account_id: str, *, before: str, after: str) -> None:
-    """Copy what is used of a plan's limits to those of another plan that measure the same.
+    """Copy what is used to a plan's limits from those that measure the same: the last plan's, or else an earlier one's.
 
-    Units that replicas hold count as used. Where several limits measure the same, the most use counts.
+    Where several do, the most use counts. Leases move along: what is not spent of them comes back to the new limits,
+    and calls under way stay in their slots. Those of a smooth rate do not, as they are counted by the old pace.
     """
-    names = {"account_id": account_id, "before": before, "after": after}
-    connection.execute(
-        f"/* carried_use.lock */ WITH {_SUBJECTS} "
-        "SELECT FROM plan_limit JOIN subject ON kind = plan_limit.subject "
-        "JOIN limit_state ON limit_state.id = plan_limit.id || ':' || subject.id "
-        "WHERE plan_limit.plan_id IN (%(before)s, %(after)s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
-        names,
-    )
-    connection.execute(
-        f"/* carried_use.copy */ WITH {_SUBJECTS} "  # noqa: S608 - a constant
-        "INSERT INTO limit_state (id, account_id, head, cells, ends, clock, stamps) "
-        "SELECT DISTINCT ON (1) later.id || ':' || subject.id, %(account_id)s, head, cells, ends, clock, stamps "
-        "FROM plan_limit AS earlier JOIN subject ON kind = earlier.subject "
-        "JOIN limit_state ON limit_state.id = earlier.id || ':' || subject.id "
-        "JOIN plan_limit AS later ON later.plan_id = %(after)s "
-        "AND (later.subject, later.unit, later.smooth) = (earlier.subject, earlier.unit, earlier.smooth) "
-        "AND (later.window_s, later.period, later.route, later.model) "
-        "IS NOT DISTINCT FROM (earlier.window_s, earlier.period, earlier.route, earlier.model) "
-        "WHERE earlier.plan_id = %(before)s AND earlier.unit <> 'concurrent' "
-        "ORDER BY 1, head DESC, (SELECT sum(cell) FROM unnest(cells) AS cell) DESC NULLS LAST "
-        "ON CONFLICT (id) DO UPDATE SET head = EXCLUDED.head, cells = EXCLUDED.cells, ends = EXCLUDED.ends, "
-        "clock = EXCLUDED.clock, stamps = EXCLUDED.stamps",
-        names,
-    )
+    plans = {row["plan_id"] for row in connection.execute(_PLANS, (account_id,))}
+    limits = definitions.of_plans(connection, {*plans, before, after})
+    pairs = [
+        (earlier.id, later.id, plan_id == before, plan_id == before and not earlier.smooth)
+        for plan_id, those in limits.items()
+        for earlier in those
+        for later in limits.get(after, [])
+        if earlier.measure == later.measure
+    ]
+    if not pairs:
+        return
+    names = ("earlier", "later", "is_last", "is_moved")
+    columns = dict(zip(names, (list(column) for column in zip(*pairs, strict=True)), strict=True))
+    connection.execute(_LOCK, (account_id,))
+    rows = connection.execute(_COPY, {"account_id": account_id, **columns}).fetchall()
+    tag_counters.recount(connection, [row["id"] for row in rows])

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any, Literal
 
+from msgspec import to_builtins
+from psycopg.types.json import Jsonb
+
+from keygauge.weights import Weights
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.limits.periods import Period, Periods
 
 Subject = Literal["account", "key"]
-CountedUnit = Literal["request", "token", "input_token", "output_token", "nanousd"]  # in windows and periods
+CountedUnit = Literal["request", "token", "input_token", "output_token", "nanousd", "weighted"]  # by time
 Unit = Literal[CountedUnit, "concurrent"]
-Period = Literal["hour", "day", "week", "month", "quarter", "year"]
 WhenDown = Literal["closed", "safe"]
 WhenUnpriced = Literal["admit", "refuse"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """So many units in any window of seconds, or in each calendar period of UTC, or at once; by account or by key.
+    """So many units in any window of seconds, or in each period, or at once; by account or by key.
 
     One of cost may be told in credits, so many nano-USD each; it is counted in nano-USD all the same.
     """
@@ -28,22 +33,35 @@ class Limit:
     amount: int
     window_s: int | None = None
     period: Period | None = None
+    anchor: date | None = None  # a day on which a period begins
+    zone: str | None = None  # whose days periods begin with, an IANA name; None: UTC's
     subject: Subject = "account"
     when_down: WhenDown = "closed"
     dry_run: bool = False
     smooth: bool = False  # a rate that flows at an even pace
+    per_tag: bool = False  # counts each tag of calls apart
     route: str | None = None  # counts this route template's calls only
     model: str | None = None  # … this model's only
+    tool: str | None = None  # … by JSON-RPC of this tool only
     output_default: int | None = None  # tokens reserved for a call that declares no cap
     when_unpriced: WhenUnpriced = "admit"  # of cost: calls of models without a price
     credit_nanousd: int | None = None
+    weights: Weights | None = None  # of a weighted unit
+    unit_name: str | None = None  # … what people call it
     by_operator: bool = False  # of a key's own limits: only an operator changes it
     id: int | None = None  # given by the database
 
     @property
     def measure(self) -> tuple[object, ...]:
         """Return what makes counted use comparable: a limit keeps its use as long as this stays the same."""
-        return self.subject, self.unit, self.window_s, self.period, self.route, self.model, self.smooth
+        scope = self.subject, self.per_tag, self.route, self.model, self.tool
+        return *scope, self.unit, self.weights, self.window_s, self._when, self.smooth
+
+    @property
+    def _when(self) -> tuple[object, ...]:
+        if self.period is None:
+            return ()
+        return self.period, self.zone, *Periods(self.period, self.anchor, self.zone).phase
 
 
 @dataclass(frozen=True)
@@ -55,8 +73,9 @@ class Owner:
 
 
 _COLUMNS = (
-    *("name", "subject", "unit", "amount", "window_s", "period", "when_down", "dry_run", "smooth"),
-    *("route", "model", "output_default", "when_unpriced", "credit_nanousd", "by_operator"),
+    *("name", "subject", "unit", "amount", "window_s", "period", "anchor", "zone", "when_down", "dry_run", "smooth"),
+    *("per_tag", "route", "model", "tool", "output_default", "when_unpriced", "credit_nanousd", "weights", "unit_name"),
+    "by_operator",
 )
 _READ = f"id, {', '.join(_COLUMNS)}"
 
@@ -88,7 +107,7 @@ def insert(connection: Connection, owner: Owner, limits: Sequence[Limit]) -> Non
         cursor.executemany(
             f"/* plan_limits.insert */ INSERT INTO plan_limit ({', '.join(columns)}) "  # noqa: S608 - columns
             f"VALUES ({', '.join(f'%({column})s' for column in columns)})",
-            [asdict(limit) | asdict(owner) for limit in limits],
+            [_row(limit) | asdict(owner) for limit in limits],
         )
 
 
@@ -104,10 +123,11 @@ def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: 
     for before, after in kept:
         connection.execute(
             "/* plan_limits.update */ UPDATE plan_limit SET name = %(name)s, amount = %(amount)s, "
-            "when_down = %(when_down)s, dry_run = %(dry_run)s, output_default = %(output_default)s, "
-            "when_unpriced = %(when_unpriced)s, credit_nanousd = %(credit_nanousd)s, by_operator = %(by_operator)s "
-            "WHERE id = %(id)s",
-            asdict(after) | {"id": before.id},
+            "anchor = %(anchor)s, when_down = %(when_down)s, dry_run = %(dry_run)s, "
+            "output_default = %(output_default)s, when_unpriced = %(when_unpriced)s, "
+            "credit_nanousd = %(credit_nanousd)s, by_operator = %(by_operator)s, "
+            "unit_name = %(unit_name)s WHERE id = %(id)s",
+            _row(after) | {"id": before.id},
         )
     new = {id(after) for _, after in kept}
     insert(connection, owner, [limit for limit in limits if id(limit) not in new])
@@ -132,15 +152,37 @@ def _kept(old: Sequence[Limit], limits: Sequence[Limit]) -> list[tuple[Limit, Li
 def terms(limit: Limit) -> dict[str, Any]:
     """Return a limit as the audit trail tells it."""
     return {
-        name: value for name, value in asdict(limit).items() if name not in {"id", "by_operator"} and value is not None
+        name: to_builtins(value)
+        for name, value in asdict(limit).items()
+        if name not in {"id", "by_operator"} and value is not None
     }
+
+
+def from_terms(told: Mapping[str, Any]) -> Limit:
+    """Read a limit of the audit trail.
+
+    Raises:
+        TypeError: another version wrote it.
+    """
+    kept = dict(told)
+    if "anchor" in kept:
+        kept["anchor"] = date.fromisoformat(kept["anchor"])
+    if "weights" in kept:
+        kept["weights"] = Weights.from_json(kept["weights"])
+    return Limit(**kept)
 
 
 def _by_owner(rows: Iterable[dict[str, Any]]) -> dict[str, list[Limit]]:
     limits: dict[str, list[Limit]] = {}
     for row in rows:
-        limits.setdefault(row.pop("owner"), []).append(Limit(**row))
+        owner, weights = row.pop("owner"), row.pop("weights")
+        limit = Limit(**row, weights=None if weights is None else Weights.from_json(weights))
+        limits.setdefault(owner, []).append(limit)
     return limits
+
+
+def _row(limit: Limit) -> dict[str, Any]:
+    return asdict(limit) | {"weights": None if limit.weights is None else Jsonb(to_builtins(limit.weights))}
 
 
 def _delete_except(connection: Connection, owner: Owner, names: list[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.limits.kinds.kind import Columns
 
 Row: TypeAlias = dict[str, Any]
 ReplicaLimit: TypeAlias = tuple[str, str]
@@ -14,6 +15,19 @@ ReplicaLimit: TypeAlias = tuple[str, str]
 _PRUNED = 500  # ended leases per heartbeat: more than a heartbeat can make
 _KEPT_S = 60  # how long an ended lease is remembered: a replica may tell late what it did not spend of it
 _CALL_S = 3600  # how long calls under way may take to give back what they reserved and did not use
+_KNOWN = (
+    "SELECT wanted.service, wanted.id, account.id AS account_id "
+    "FROM unnest(%s::text[], %s::text[]) AS wanted (service, id) "
+    "JOIN plan_limit ON plan_limit.id = split_part(wanted.id, ':', 1)::bigint "
+    "LEFT JOIN key ON subject = 'key' AND key.id = split_part(wanted.id, ':', 2) "
+    "JOIN account ON account.id = "
+    "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
+    "WHERE (account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id) "
+    "AND CASE WHEN wanted.service IS NULL THEN true WHEN key.id IS NOT NULL THEN EXISTS ("
+    "SELECT FROM told_key WHERE told_key.service = wanted.service AND told_key.key_id = key.id) ELSE EXISTS ("
+    "SELECT FROM key AS told JOIN told_key ON told_key.key_id = told.id AND told_key.service = wanted.service "
+    "WHERE told.account_id = account.id) END"
+)
 
 
 def take_back(connection: Connection, told: Collection[tuple[str, int]]) -> list[Row]:
@@ -26,6 +40,20 @@ def take_back(connection: Connection, told: Collection[tuple[str, int]]) -> list
         "WHERE lease.id = told.id AND lease.replica = told.replica "
         "RETURNING lease.id, lease.replica, state_id, bucket, units",
         (list(ids), list(replicas)),
+    ).fetchall()
+
+
+def take_back_lost(connection: Connection, lost: Collection[tuple[str, int, int]]) -> list[Row]:
+    """Delete the leases that replicas were granted in heartbeats, from first to last, and return them."""
+    if not lost:
+        return []
+    replicas, firsts, lasts = zip(*lost, strict=True)
+    return connection.execute(
+        "/* leases.take_back_lost */ DELETE FROM lease "
+        "USING unnest(%s::text[], %s::bigint[], %s::bigint[]) AS lost (replica, first, last) "
+        "WHERE lease.replica = lost.replica AND heartbeat BETWEEN first AND last "
+        "RETURNING state_id, bucket, units",
+        (list(replicas), list(firsts), list(lasts)),
     ).fetchall()
 
 
@@ -46,36 +74,33 @@ def shrink(connection: Connection, used: Mapping[tuple[str, int], int]) -> list[
     ).fetchall()
 
 
-def note_spent(connection: Connection, spent: Mapping[tuple[str, int], int]) -> None:
-    """Note what is spent of leases that go on."""
-    if spent:
-        replicas, ids = zip(*spent, strict=True)
+def note_progress(connection: Connection, told: Mapping[tuple[str, int], tuple[int, int]]) -> None:
+    """Note what is spent of leases that go on, and how much of that is reserved."""
+    if told:
+        replicas, ids = zip(*told, strict=True)
+        spent, reserved = zip(*told.values(), strict=True)
         connection.execute(
-            "/* leases.note_spent */ UPDATE lease SET spent = least(lease.units, told.spent) "
-            "FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS told (id, replica, spent) "
+            "/* leases.note_progress */ UPDATE lease SET spent = least(lease.units, told.spent), "
+            "reserved = told.reserved "
+            "FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[]) AS told (id, replica, spent, reserved) "
             "WHERE lease.id = told.id AND lease.replica = told.replica AND NOT closed",
-            (list(ids), list(replicas), list(spent.values())),
+            (list(ids), list(replicas), list(spent), list(reserved)),
         )
 
 
 def open_limits(
     connection: Connection, wanted: Collection[tuple[str | None, str]], *, heartbeats: int
 ) -> set[tuple[str | None, str]]:
-    """Return which services may spend which limits, of those wanted; each of these has a row from now on."""
+    """Return which services may spend which limits, of those wanted; each of these has a row from now on.
+
+    Limits whose tags are counted apart have one for calls without any: of tags, `find_of_tags` tells.
+    """
     _prune(connection, _PRUNED * heartbeats)
+    if not wanted:
+        return set()
     services, limits = zip(*wanted, strict=True)
     rows = connection.execute(
-        "/* leases.open */ WITH known AS ("
-        "SELECT wanted.service, wanted.id, account.id AS account_id "
-        "FROM unnest(%s::text[], %s::text[]) AS wanted (service, id) "
-        "JOIN plan_limit ON plan_limit.id = split_part(wanted.id, ':', 1)::bigint "
-        "LEFT JOIN key ON subject = 'key' AND key.id = split_part(wanted.id, ':', 2) "
-        "JOIN account ON account.id = "
-        "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
-        "WHERE (account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id) "
-        "AND (wanted.service IS NULL OR EXISTS ("
-        "SELECT FROM key AS told JOIN told_key ON told_key.key_id = told.id AND told_key.service = wanted.service "
-        "WHERE told.account_id = account.id AND (key.id IS NULL OR told.id = key.id)))), "
+        f"/* leases.open */ WITH known AS ({_KNOWN}), "  # noqa: S608 - a constant
         "opened AS (INSERT INTO limit_state (id, account_id) SELECT DISTINCT id, account_id FROM known ORDER BY id "
         "ON CONFLICT DO NOTHING) "
         "SELECT service, id FROM known",
@@ -84,13 +109,22 @@ def open_limits(
     return {(row["service"], row["id"]) for row in rows}
 
 
+def find_of_tags(
+    connection: Connection, wanted: Collection[tuple[str | None, str]]
+) -> list[tuple[str | None, str, str]]:
+    """Return which services may spend which counters of tags, of those wanted, and of which account each is."""
+    services, limits = zip(*wanted, strict=True)
+    rows = connection.execute(f"/* leases.of_tags */ {_KNOWN} AND per_tag", (list(services), list(limits)))
+    return [(row["service"], row["id"], row["account_id"]) for row in rows]
+
+
 def lock(connection: Connection, state_ids: Sequence[str]) -> list[Row]:
     """Lock rows in the order of their ids, so that transactions wait for each other and never in a circle."""
     if not state_ids:
         return []
     return connection.execute(
         "/* leases.lock */ "
-        "SELECT limit_state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, smooth "
+        "SELECT limit_state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, anchor, zone, smooth "
         "FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint "
         "WHERE limit_state.id = ANY(%s) ORDER BY limit_state.id FOR UPDATE OF limit_state",
         (list(state_ids),),
@@ -105,7 +139,7 @@ def now_us(connection: Connection) -> int:
     return int(row["now_us"]) if row else 0
 
 
-def write(connection: Connection, states: Mapping[str, Any]) -> None:
+def write(connection: Connection, states: Mapping[str, Columns]) -> None:
     """Write the shared side of limits whose rows are locked."""
     if not states:
         return
@@ -127,52 +161,76 @@ def write(connection: Connection, states: Mapping[str, Any]) -> None:
     )
 
 
-def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, int]]) -> dict[ReplicaLimit, int]:
-    """Make leases (limit, replica, bucket, units, end in microseconds) and return their numbers."""
+def hand_out(connection: Connection, given: Sequence[tuple[str, str, int, int, int, int]]) -> dict[ReplicaLimit, int]:
+    """Make leases (limit, replica, heartbeat, bucket, units, end in microseconds) and return their numbers."""
     if not given:
         return {}
     rows = connection.execute(
-        "/* leases.hand_out */ INSERT INTO lease (state_id, replica, bucket, units, ends_at) "
-        "SELECT state_id, replica, bucket, units, timestamptz 'epoch' + ends_us * interval '1 microsecond' "
-        "FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) "
-        "AS given (state_id, replica, bucket, units, ends_us) RETURNING id, replica, state_id",
+        "/* leases.hand_out */ INSERT INTO lease (state_id, replica, heartbeat, bucket, units, ends_at) "
+        "SELECT state_id, replica, heartbeat, bucket, units, "
+        "timestamptz 'epoch' + ends_us * interval '1 microsecond' "
+        "FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) "
+        "AS given (state_id, replica, heartbeat, bucket, units, ends_us) RETURNING id, replica, state_id",
         tuple(list(column) for column in zip(*given, strict=True)),
     )
     return {(row["replica"], row["state_id"]): row["id"] for row in rows}
 
 
-class Out(NamedTuple):
-    """What is out of a limit that a replica's calls wait for: whether others hold any, and whether any are taken."""
+class Held(NamedTuple):
+    """What a replica holds of a limit and has not spent, as it told so long ago."""
 
-    is_held: bool
-    is_taken: bool
+    replica: str
+    units: int
+    told_ms: int
 
 
-def call_back(connection: Connection, short: Collection[ReplicaLimit]) -> dict[ReplicaLimit, Out]:
-    """Have other replicas asked for what they hold of limits; tell of which leases are out.
+def held(connection: Connection, limits: Collection[str]) -> dict[str, list[Held]]:
+    """Tell of limits who holds how much that is not spent. What is left of a lease that ended comes back soon."""
+    if not limits:
+        return {}
+    rows = connection.execute(
+        "/* leases.held */ SELECT state_id, replica, sum(units - spent)::bigint AS units, "
+        "greatest(0, extract(epoch FROM clock_timestamp() - max(seen_at)) * 1000)::bigint AS told_ms "
+        "FROM lease JOIN replica ON replica.id = lease.replica "
+        "WHERE state_id = ANY(%s) AND NOT closed AND ends_at > statement_timestamp() - interval '2 seconds' "
+        "GROUP BY state_id, replica",
+        (list(limits),),
+    )
+    found: dict[str, list[Held]] = {}
+    for row in rows:
+        found.setdefault(row["state_id"], []).append(Held(row["replica"], row["units"], row["told_ms"]))
+    return found
 
-    Who was asked a while ago spends what it holds. What is left of a lease that ended comes with the next heartbeat. A
-    row that is locked belongs to a lease that is just given back: nobody need be asked for it.
+
+def call_back(connection: Connection, short: Mapping[ReplicaLimit, int]) -> set[ReplicaLimit]:
+    """Return who may soon get the units it is short of, and have others asked for what they hold of these limits.
+
+    What may come is what other replicas hold unspent, and what calls under way reserved, the replica's own too. Who was
+    asked a while ago spends what it holds; who is not heard of gives nothing back. What is left of a lease that ended
+    comes with the next heartbeat. A row that is locked belongs to a lease that is just given back: nobody is asked.
     """
     if not short:
-        return {}
+        return set()
     replicas, limits = zip(*short, strict=True)
     rows = connection.execute(
         "/* leases.call_back */ WITH short AS MATERIALIZED ("
-        "SELECT * FROM unnest(%s::text[], %s::text[]) AS short (replica, state_id)), "
-        "live AS (SELECT id, state_id, replica, wanted_at, closed, spent FROM lease "
-        "WHERE state_id = ANY(%s) AND bucket >= 0 AND ends_at > statement_timestamp() - interval '2 seconds'), "
-        "new AS (SELECT id FROM lease WHERE id IN (SELECT live.id FROM live JOIN short "
-        "ON short.state_id = live.state_id AND short.replica <> live.replica "
+        "SELECT * FROM unnest(%s::text[], %s::text[], %s::bigint[]) AS short (replica, state_id, units)), "
+        "live AS (SELECT lease.* FROM lease JOIN replica ON replica.id = lease.replica "
+        "WHERE state_id = ANY(%s) AND bucket >= 0 AND ends_at > statement_timestamp() - interval '2 seconds' "
+        "AND seen_at > statement_timestamp() - interval '10 seconds'), "
+        "soon AS MATERIALIZED (SELECT short.replica, short.state_id FROM short JOIN live USING (state_id) "
+        "GROUP BY short.replica, short.state_id, short.units HAVING short.units <= sum("
+        "CASE WHEN closed THEN live.units WHEN live.replica = short.replica "
+        "OR wanted_at <= statement_timestamp() - interval '5 seconds' THEN reserved "
+        "ELSE live.units - spent + reserved END)), "
+        "new AS (SELECT id FROM lease WHERE id IN (SELECT live.id FROM live JOIN soon "
+        "ON soon.state_id = live.state_id AND soon.replica <> live.replica "
         "WHERE live.wanted_at IS NULL AND NOT live.closed) FOR UPDATE SKIP LOCKED), "
         "told AS (UPDATE lease SET wanted_at = clock_timestamp() FROM new WHERE lease.id = new.id) "
-        "SELECT short.replica, short.state_id, bool_or(NOT closed AND live.replica <> short.replica "
-        "AND coalesce(wanted_at > statement_timestamp() - interval '5 seconds', true)) AS is_held, "
-        "bool_or(closed OR spent > 0) AS is_taken "
-        "FROM live JOIN short ON short.state_id = live.state_id GROUP BY short.replica, short.state_id",
-        (list(replicas), list(limits), sorted(set(limits))),
+        "SELECT * FROM soon",
+        (list(replicas), list(limits), list(short.values()), sorted(set(limits))),
     )
-    return {(row["replica"], row["state_id"]): Out(row["is_held"], row["is_taken"]) for row in rows}
+    return {(row["replica"], row["state_id"]) for row in rows}
 
 
 def wanted(connection: Connection, replicas: Sequence[str]) -> dict[str, list[str]]:

@@ -6,25 +6,29 @@ Many replicas are answered at once. They are served in turn, as if each had a tr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from keygauge.protocol import ENTRIES_MAX, Acquisition, ClockReading, Hold, Progress, Return
+from keygauge.protocol import ENTRIES_MAX, Acquisition, ClockReading, Hold, Lost, Progress, Return
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.limits import lease_rows, replicas
-from keygauge_keyservice.limits.grant import Counter, Grant
-from keygauge_keyservice.limits.kinds import concurrency, gcra, quota, sliding_window
+from keygauge_keyservice.limits import kinds, lease_rows, replicas, tag_counters
+from keygauge_keyservice.limits.grant import Grant
+from keygauge_keyservice.limits.kinds import concurrency
 from keygauge_keyservice.limits.kinds.concurrency import Kept
-from keygauge_keyservice.limits.kinds.gcra import Flow
-from keygauge_keyservice.limits.kinds.sliding_window import Log
+from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Wish
 
-_is_limit_id = re.compile(r"([0-9]{1,18}):([0-9A-Za-z_-]{1,64})", re.ASCII).fullmatch
+_is_limit_id = re.compile(r"[0-9]{1,18}:[0-9A-Za-z_-]{1,64}(:[0-9a-f]{32})?", re.ASCII).fullmatch
 _is_lease_id = re.compile(r"[0-9]{1,18}", re.ASCII).fullmatch
 _SOON_US = 1_000_000  # who is denied units asks again after so long
+_SURPLUS_US = 60_000_000  # … of a tag that is one too many
 
 
-State = Counter | Log | Flow
+class Unused(NamedTuple):
+    """What neither others had used of a limit so long ago, as far as they told, nor a replica itself holds."""
+
+    units: int
+    told_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,18 +40,8 @@ class Granted:
     grant: Grant[Any]
     now_us: int
     replicas: int = 1  # that use the limit
-    is_soon: bool = False  # others hold units of it that may come back
-
-
-@dataclass(frozen=True)
-class Refund:
-    """What a return says of a lease: units not spent, and when the others were."""
-
-    bucket: int
-    unspent: int
-    spent: int
-    ago_us: int | None = None  # the last unit was spent so long ago, or longer
-    reading: ClockReading | None = None  # it was spent before this, by a clock of the replica
+    unused: Unused | None = None  # of a quota
+    is_soon: bool = False  # units of it may come back: others hold them, or calls under way reserved them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +53,8 @@ class Asked:
 
     service: str | None
     replica: str
+    heartbeat: int = 0  # the number of the one that asks
+    lost: Sequence[Lost] = ()
     returns: Sequence[Return] = ()
     acquisitions: Sequence[Acquisition] = ()
     holds: Sequence[Hold] = ()
@@ -85,14 +81,15 @@ def exchange(connection: Connection, asked: Sequence[Asked], *, alive: int) -> l
     So many replicas are `alive`; of these, those that use a limit share it.
     """
     refunds = _take_back(connection, asked)
-    wanted = _open(connection, asked)
+    wanted, surplus, made = _open(connection, asked)
     held = {(one.replica, int(item.lease)): item.units for one in asked for item in one.holds if _is_lease(item)}
-    rows = lease_rows.lock(connection, sorted({*refunds, *wanted, *concurrency.find(connection, held)}))
-    _note_spent(connection, asked)
+    rows = lease_rows.lock(connection, sorted({*refunds, *wanted, *made, *concurrency.find(connection, held)}))
+    _note_progress(connection, asked)
     called_back = lease_rows.wanted(connection, [one.replica for one in asked])
-    if not rows:
+    if not rows and not wanted and not surplus:
         return [Exchanged(wanted=called_back.get(one.replica, ())[:ENTRIES_MAX]) for one in asked]
     now_us = lease_rows.now_us(connection)  # after the locks
+    tag_counters.count(connection, made)
     kept = concurrency.keep(connection, held)
     users = _users(connection, wanted, alive)
     out = concurrency.count(connection, [row["id"] for row in rows if row["unit"] == "concurrent"])
@@ -101,13 +98,15 @@ def exchange(connection: Connection, asked: Sequence[Asked], *, alive: int) -> l
         for row in rows
         if concurrency.is_scarce(out.get(row["id"], 0), row["amount"], users.get(row["id"], alive))
     }
-    decided = _Decided({}, {}, [])
+    decided = _Decided({one.replica: one.heartbeat for one in asked}, {}, {}, [], {})
     for row in rows:
-        asking, number = wanted.get(row["id"], ()), users.get(row["id"], alive)
-        if row["unit"] == "concurrent":
-            decided.slots(row, asking, out.get(row["id"], 0), now_us=now_us, users=number)
-        else:
-            decided.units(row, refunds.get(row["id"], ()), asking, now_us=now_us, users=number)
+        name, number = row["id"], users.get(row["id"], alive)
+        with_slots = {**row, "out": out.get(name, 0)}
+        decided.decide(with_slots, refunds.get(name, ()), wanted.get(name, ()), now_us=now_us, users=number)
+    decided.deny(surplus, now_us=now_us, reset_us=_SURPLUS_US)
+    # a tag's counter that was over and is deleted just now is made anew when it is asked for again
+    gone = {name: asking for name, asking in wanted.items() if name not in {row["id"] for row in rows}}
+    decided.deny(gone, now_us=now_us, reset_us=_SOON_US)
     lease_rows.write(connection, decided.changed)
     granted = decided.hand_out(connection)
     return [
@@ -124,20 +123,13 @@ def exchange(connection: Connection, asked: Sequence[Asked], *, alive: int) -> l
 class _Decided:
     """What is decided and not yet in the database."""
 
-    changed: dict[str, State]
-    short: dict[tuple[str, str], Mapping[str, Any]]  # by replica and limit, its row: calls wait for what others hold
+    heartbeats: Mapping[str, int]  # the number of the one that each replica sent
+    changed: dict[str, Columns]
+    short: dict[tuple[str, str], int]  # by replica and limit: units that the first waiting call lacks yet
     granted: list[tuple[str, Granted]]
+    left: dict[str, int]  # by limit, of quotas, after all that is granted
 
-    def slots(
-        self, row: Mapping[str, Any], asking: Sequence[tuple[Asked, Acquisition]], out: int, *, now_us: int, users: int
-    ) -> None:
-        """Give slots of a limit of concurrent requests, of which `out` are held."""
-        for one, item in asking:
-            given = places(item, row, out, now_us=now_us, replicas=users)
-            out += given.units
-            self.granted.append((one.replica, Granted(row["id"], None, given, now_us, users)))
-
-    def units(
+    def decide(
         self,
         row: Mapping[str, Any],
         refunds: Sequence[Refund],
@@ -147,111 +139,54 @@ class _Decided:
         users: int,
     ) -> None:
         """Take units of a limit back and give units out."""
-        before = state_of(row)
-        state = settle(before, refunds, row, now_us=now_us)
+        state = before = kinds.load(row)
+        for refund in refunds:
+            state = state.take_back(refund, row, now_us=now_us)
         for one, item in asking:
-            grant = decide(state, item, row, now_us=now_us, replicas=users, reading=one.reading)
+            grant = state.give(Wish(item, now_us, users, one.reading), row)
             state = grant.state
             self.granted.append((one.replica, Granted(row["id"], None, grant, now_us, users)))
+            if row["period"] and grant.units:
+                self.left[row["id"]] = grant.remaining
             if lacks(grant, item):
-                self.short[one.replica, row["id"]] = row
-        if state != before:
-            self.changed[row["id"]] = state
+                self.short[one.replica, row["id"]] = max(1, item.least - grant.units)
+        if state != before and (columns := state.dump()):
+            self.changed[row["id"]] = columns
+
+    def deny(self, wanted: Wanted, *, now_us: int, reset_us: int) -> None:
+        """Refuse units of limits that have no row."""
+        for name, asking in wanted.items():
+            nothing: Grant[None] = Grant(state=None, units=0, remaining=0, ends_us=now_us, reset_us=reset_us)
+            self.granted.extend((one.replica, Granted(name, None, nothing, now_us)) for one, _ in asking)
 
     def hand_out(self, connection: Connection) -> dict[str, list[Granted]]:
         """Make leases of what is granted, and have replicas asked for what others lack; return it all by replica."""
         given = [
-            (item.limit_id, replica, bucket(item.grant), item.grant.units, item.grant.ends_us)
+            (item.limit_id, replica, self.heartbeats[replica], item.grant.bucket, item.grant.units, item.grant.ends_us)
             for replica, item in self.granted
             if item.grant.units
         ]
         numbers = lease_rows.hand_out(connection, given)
-        live = lease_rows.call_back(connection, self.short)  # what was given just now counts
+        soon = lease_rows.call_back(connection, self.short)  # what was given just now counts
+        held = lease_rows.held(connection, list(self.left))
         found: dict[str, list[Granted]] = {}
         for replica, item in self.granted:
-            pair = replica, item.limit_id
-            is_soon = pair in live and may_come_back(self.short[pair], live[pair])
-            found.setdefault(replica, []).append(replace(item, lease_id=numbers.get(pair), is_soon=is_soon))
+            pair, others = (replica, item.limit_id), held.get(item.limit_id, ())
+            unused = self._unused(item.limit_id, [one for one in others if one.replica != replica])
+            told = replace(item, lease_id=numbers.get(pair), unused=unused, is_soon=pair in soon)
+            found.setdefault(replica, []).append(told)
         return found
 
-
-def may_come_back(terms: Mapping[str, Any], out: lease_rows.Out) -> bool:
-    """Tell whether units that are out may be there soon: others hold them, or calls under way reserved tokens or cost.
-
-    What a replica took of its leases is told of quotas alone; those of rates end within seconds.
-    """
-    return out.is_held or (terms["unit"] != "request" and (out.is_taken or not terms["period"]))
+    def _unused(self, limit_id: str, others: Sequence[lease_rows.Held]) -> Unused | None:
+        if limit_id not in self.left:
+            return None
+        told_ms = sum(one.told_ms for one in others) // max(1, len(others))
+        return Unused(self.left[limit_id] + sum(one.units for one in others), told_ms)
 
 
 def lacks(grant: Grant[Any], wanted: Acquisition) -> bool:
-    """Tell whether calls go on waiting for units that only others can give back soon."""
+    """Return whether calls go on waiting for units that only others can give back soon."""
     return grant.units < max(1, wanted.waiting) and grant.reset_us > _SOON_US
-
-
-def state_of(row: Mapping[str, Any]) -> State:
-    """Read the shared side of a limit from its row."""
-    if row["smooth"]:
-        return Flow(row["head"])
-    if row["window_s"] is not None:
-        if not row["ends"]:
-            return Log()
-        return Log(tuple(row["ends"]), tuple(row["cells"]), clock=row["clock"], stamps=tuple(row["stamps"]))
-    return Counter(row["head"], tuple(row["cells"]))
-
-
-def settle(state: State, refunds: Sequence[Refund], terms: Mapping[str, Any], *, now_us: int) -> State:
-    """Apply what was returned."""
-    window_s = terms["window_s"]
-    for refund in refunds:
-        if refund.unspent:
-            if isinstance(state, Counter):
-                state = state.refund(refund.unspent, head=refund.bucket)
-            elif isinstance(state, Flow):
-                state = state.refund(
-                    refund.unspent, refund.bucket, now_us=now_us, amount=terms["amount"], window_s=window_s
-                )
-            else:
-                state = state.refund(refund.unspent, refund.bucket, window_s=window_s)
-        if refund.ago_us is not None and refund.spent and isinstance(state, Log):
-            spent_us = now_us - refund.ago_us + 2  # both numbers are rounded
-            state = state.tighten(
-                refund.spent, refund.bucket, spent_us=spent_us, window_s=window_s, reading=refund.reading
-            )
-    return state
-
-
-def decide(
-    state: State,
-    wanted: Acquisition,
-    terms: Mapping[str, Any],
-    *,
-    now_us: int,
-    replicas: int,
-    reading: ClockReading | None = None,
-) -> Grant[Any]:
-    """Grant what a limit's terms allow; `terms` are its amount, window and period."""
-    asked = {"now_us": now_us, "want": wanted.units, "waiting": wanted.waiting, "replicas": replicas}
-    amount = terms["amount"]
-    if isinstance(state, Counter):
-        return quota.grant(state, amount=amount, period=terms["period"], **asked)
-    if isinstance(state, Flow):
-        return gcra.grant(state, amount=amount, window_s=terms["window_s"], **asked)
-    life_us = wanted.life_ms * 1_000
-    return sliding_window.grant(
-        state, amount=amount, window_s=terms["window_s"], reading=reading, life_us=life_us, **asked
-    )
-
-
-def places(wanted: Acquisition, terms: Mapping[str, Any], out: int, *, now_us: int, replicas: int) -> Grant[Counter]:
-    """Grant what a limit of concurrent requests allows; `out` of its slots are held."""
-    return concurrency.grant(
-        out,
-        now_us=now_us,
-        amount=terms["amount"],
-        want=wanted.units,
-        replicas=replicas,
-        waiting=wanted.waiting,
-    )
 
 
 def spent_before(item: Return, reading: ClockReading | None) -> ClockReading | None:
@@ -261,17 +196,12 @@ def spent_before(item: Return, reading: ClockReading | None) -> ClockReading | N
     return ClockReading(reading.name, max(1, reading.us - item.ago_us + 1))
 
 
-def bucket(grant: Grant[Any]) -> int:
-    """Name where a lease's units are counted: in a budget's period, up to a flow's head, or under a rate's end."""
-    return grant.ends_us if isinstance(grant.state, Log) else int(grant.state.head)
-
-
 def _is_lease(item: Return | Hold | Progress) -> bool:
     return _is_lease_id(item.lease) is not None
 
 
 def _take_back(connection: Connection, asked: Sequence[Asked]) -> dict[str, list[Refund]]:
-    """Tell what leases returned may refund. A return sent twice finds its lease deleted, or as small as it makes it."""
+    """Return what returned and lost leases refund. A repeated return finds its lease deleted, or already as small."""
     known = {(one.replica, int(item.lease)): (item, one) for one in asked for item in one.returns if _is_lease(item)}
     refunds: dict[str, list[Refund]] = {}
     used = {pair: item.used for pair, (item, _) in known.items() if item.used is not None}
@@ -285,25 +215,39 @@ def _take_back(connection: Connection, asked: Sequence[Asked]) -> dict[str, list
         spent = row["units"] - unspent
         refund = Refund(row["bucket"], unspent, spent, item.ago_us, spent_before(item, one.reading))
         refunds.setdefault(row["state_id"], []).append(refund)
+    lost = [(one.replica, item.first, item.last) for one in asked for item in one.lost]
+    for row in lease_rows.take_back_lost(connection, lost):
+        refunds.setdefault(row["state_id"], []).append(Refund(row["bucket"], row["units"], 0))
     return refunds
 
 
-def _note_spent(connection: Connection, asked: Sequence[Asked]) -> None:
-    spent = {(one.replica, int(item.lease)): item.spent for one in asked for item in one.progress if _is_lease(item)}
-    lease_rows.note_spent(connection, spent)
+def _note_progress(connection: Connection, asked: Sequence[Asked]) -> None:
+    told = [(one.replica, item) for one in asked for item in one.progress if _is_lease(item)]
+    progress = {(replica, int(item.lease)): (item.spent, item.reserved) for replica, item in told}
+    lease_rows.note_progress(connection, progress)
 
 
-def _open(connection: Connection, asked: Sequence[Asked]) -> Wanted:
-    """Return what is wanted of the limits that its services may spend, each with a row from now on."""
+def _open(connection: Connection, asked: Sequence[Asked]) -> tuple[Wanted, Wanted, Mapping[str, int]]:
+    """Return what is wanted of the limits that its services may spend, each with a row from now on.
+
+    And what is wanted of tags that are too many, and of which limits some are new.
+    """
     told = [(one, item) for one in asked for item in one.acquisitions if _is_limit_id(item.limit)]
     if not told:
-        return {}
-    allowed = lease_rows.open_limits(
-        connection, {(one.service, item.limit) for one, item in told}, heartbeats=len(asked)
-    )
+        return {}, {}, {}
+    pairs = {(one.service, item.limit) for one, item in told}
+    of_tags = {(service, name) for service, name in pairs if name.count(":") > 1}
+    allowed = lease_rows.open_limits(connection, pairs - of_tags, heartbeats=len(asked))
+    opened = tag_counters.Opened(set(), set(), {})
+    if of_tags and (found := lease_rows.find_of_tags(connection, of_tags)):
+        opened = tag_counters.open_new(connection, found)
+    return _those(told, allowed | opened.allowed), _those(told, opened.surplus), opened.made
+
+
+def _those(told: Sequence[tuple[Asked, Acquisition]], pairs: Collection[tag_counters.Pair]) -> Wanted:
     wanted: dict[str, list[tuple[Asked, Acquisition]]] = {}
     for one, item in told:
-        if (one.service, item.limit) in allowed:
+        if (one.service, item.limit) in pairs:
             wanted.setdefault(item.limit, []).append((one, item))
     return wanted
 

@@ -5,7 +5,8 @@ CREATE TABLE plan (
     name        text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     monthly_nanousd bigint CHECK (monthly_nanousd >= 0), -- what it costs a month; NULL: nothing but the usage
-    providers   text[] NOT NULL DEFAULT '{}'             -- whose answers a route gives: /v1/chat/*=deepseek
+    providers   text[] NOT NULL DEFAULT '{}',            -- whose answers a route gives: /v1/chat/*=deepseek
+    prorated    boolean NOT NULL DEFAULT false           -- billed by the day; else the plan at month end, whole
 );
 
 CREATE TABLE account (
@@ -33,8 +34,19 @@ CREATE UNIQUE INDEX member_email ON member (email, coalesce(account_id, ''));
 CREATE TABLE member_preference (
     member_id  bigint PRIMARY KEY REFERENCES member ON DELETE CASCADE,
     zone       text,
-    locale     text
+    locale     text,
+    hours      integer CHECK (hours IN (12, 24)), -- of a clock; NULL: as the format has it
+    language   text                               -- of texts
 );
+
+-- What a member has read on the overview and does not want to see again.
+CREATE TABLE dismissed_alert (
+    member_id  bigint NOT NULL REFERENCES member ON DELETE CASCADE,
+    name       text NOT NULL,
+    at         timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (member_id, name)
+);
+CREATE INDEX dismissed_alert_at ON dismissed_alert (at);
 
 CREATE TABLE session (
     hash        bytea PRIMARY KEY,            -- SHA-256 of the cookie

@@ -1,10 +1,13 @@
 -- What changed: for the replicas, and for people.
 
--- The change feed. Numbered in commit order: writers hold an advisory transaction lock while they take a number.
+-- The change feed. Numbered in commit order: writers hold an advisory transaction lock while they take a number. A changed
+-- plan is one entry, however many keys use it.
 CREATE TABLE key_change (
     number      bigint PRIMARY KEY,
-    key_id      text NOT NULL,
-    at          timestamptz NOT NULL DEFAULT now()
+    key_id      text,
+    plan_id     text,
+    at          timestamptz NOT NULL DEFAULT now(),
+    CHECK (num_nonnulls(key_id, plan_id) = 1)
 );
 
 -- What was done by whom; append-only, never a secret.

@@ -18,12 +18,17 @@ CREATE TABLE key (
     routes          text[] NOT NULL DEFAULT '{}',  -- route templates it may call, '…*' for all that begin so; none: all
     networks        text[] NOT NULL DEFAULT '{}',  -- it may be used from, in CIDR; none: from everywhere
     models          text[] NOT NULL DEFAULT '{}',  -- as calls name them, '…*' for all that begin so; none: all
+    tools           text[] NOT NULL DEFAULT '{}',  -- as calls by JSON-RPC name them, likewise
     rotate_every_days integer CHECK (rotate_every_days BETWEEN 1 AND 3650),  -- the portal reminds
     -- What an operator set, only an operator lifts.
     locked_status   boolean NOT NULL DEFAULT false,  -- disabled by an operator
     locked_terms    text[] NOT NULL DEFAULT '{}'     -- columns that an operator filled
 ) WITH (fillfactor = 70);
-CREATE INDEX key_account ON key (account_id, created_at);
+CREATE INDEX key_account_created ON key (account_id, created_at, id);
+CREATE INDEX key_created ON key (created_at DESC, id);               -- for operators: every account
+-- … by the beginning of a name or program, whatever the database's collation
+CREATE INDEX key_name ON key (lower(name) COLLATE "C", id);
+CREATE INDEX key_app ON key (lower(app) COLLATE "C", id) WHERE app IS NOT NULL;
 
 -- HMAC-SHA256(pepper, sha256(token)): neither the token nor the pepper is in the database.
 CREATE TABLE key_secret (
@@ -55,10 +60,12 @@ CREATE TABLE pepper (
 
 -- From which addresses a key was used, so that a new one is noticed without reading its calls.
 CREATE TABLE key_address (
-    key_id    text NOT NULL REFERENCES key,
-    ip        text NOT NULL,
-    first_at  timestamptz NOT NULL,
-    last_at   timestamptz NOT NULL,           -- moved once a day at most
+    key_id      text NOT NULL REFERENCES key,
+    ip          text NOT NULL,
+    first_at    timestamptz NOT NULL,
+    last_at     timestamptz NOT NULL,         -- moved once a day at most
+    account_id  text NOT NULL,                -- the key's
     PRIMARY KEY (key_id, ip)
 );
 CREATE INDEX key_address_first ON key_address (key_id, first_at);
+CREATE INDEX key_address_account ON key_address (account_id, first_at);

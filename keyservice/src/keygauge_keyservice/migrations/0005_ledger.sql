@@ -42,11 +42,40 @@ CREATE TABLE event (
     limit_name          text,
     trace_id            text,
     details             jsonb,                -- kinds of use beyond the five counts of tokens; NULL for nearly every call
-    requested_model     text                  -- as the request named it
+    requested_model     text,                 -- as the request named it
+    tag                 text,                 -- the end user that its caller named
+    kind_costs          numeric               -- of the cost, what is not plain input's, by kind: see the roll-ups; NULL: nothing
 ) PARTITION BY RANGE (time);
 -- In the order in which calls come: an index that grows at its end takes a quarter less space, and is read backwards as fast.
 CREATE INDEX event_account_time ON event (account_id, time, id);
 CREATE INDEX event_key_time ON event (key_id, time, id);  -- the call log of one key, however rare its calls are
+
+-- The months of the ledger, made and dropped with the rights of the tables' owner, so that the service needs none of its own.
+-- Who may call these is said by grants alone: see roles.sql.
+
+CREATE FUNCTION make_event_month(month date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    first date := date_trunc('month', month)::date;
+    name text := 'event_' || to_char(first, 'YYYY_MM');
+BEGIN
+    -- Made first and attached after: that waits for no reader and no writer of the other months.
+    EXECUTE format('CREATE TABLE %I (LIKE event INCLUDING ALL)', name);
+    EXECUTE format(
+        'ALTER TABLE event ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+        name, first || ' 00:00+00', (first + interval '1 month')::date || ' 00:00+00'
+    );
+END
+$$;
+
+CREATE FUNCTION drop_event_month(month date) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    EXECUTE format('DROP TABLE IF EXISTS %I', 'event_' || to_char(month, 'YYYY_MM'));
+END
+$$;
+
+REVOKE EXECUTE ON FUNCTION make_event_month, drop_event_month FROM PUBLIC;
 
 -- 15 minutes UTC x account x key x route x model x status class.
 CREATE TABLE rollup (
@@ -67,11 +96,15 @@ CREATE TABLE rollup (
     response_bytes      bigint NOT NULL,
     cost_nanousd        bigint NOT NULL,
     duration_us         bigint NOT NULL,      -- the sum
-    duration_counts     bigint[] NOT NULL,    -- calls per bucket of keygauge.metrics.DURATION_BUCKETS_S, the last is +Inf
+    -- Calls per bucket of keygauge.metrics.DURATION_BUCKETS_S, the last is +Inf: twelve digits each, the first bucket's last. Two
+    -- histograms are added as numbers, and most of their digits are zeros that take no room: a single call's takes five bytes.
+    durations           numeric NOT NULL,
+    -- What each kind cost, in twenty digits each, in the order of keygauge.kinds.CHARGED from its second on, that one's last. Plain
+    -- input, the first, is what these leave of the cost. Most kinds cost nothing and take no room.
+    kind_costs          numeric NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, bucket, key_id, route, model, status_class)
-) WITH (fillfactor = 70);
-CREATE INDEX rollup_bucket ON rollup (bucket);
-CREATE INDEX rollup_key ON rollup (key_id, bucket);  -- one key's quarters of an hour: the edges of its pages' ranges
+) WITH (fillfactor = 90);
+CREATE INDEX rollup_bucket ON rollup (bucket, account_id, key_id);  -- by key too, which is in few rows of a bucket
 
 -- What each process says that it counted, beside what the ledger took of it, by hour of UTC.
 CREATE TABLE spool_hour (

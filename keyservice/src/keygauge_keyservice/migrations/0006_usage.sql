@@ -1,5 +1,6 @@
 -- Sums of the roll-ups by one dimension, or by one within another, in buckets of four lengths. A page reads a few rows of
--- each length, however long its range and however many combinations of key, route, model and status there are.
+-- each length, however long its range and however many combinations of key, route, model and status there are. Keys have no
+-- quarters of an hour: those were two of three rows, and the roll-ups hold few rows of each key in so short a time.
 
 CREATE TABLE usage_aggregate (
     account_id          text NOT NULL,
@@ -21,9 +22,10 @@ CREATE TABLE usage_aggregate (
     response_bytes      bigint NOT NULL,
     cost_nanousd        bigint NOT NULL,
     duration_us         bigint NOT NULL,
-    duration_counts     bigint[] NOT NULL,
+    durations           numeric NOT NULL,     -- as in the roll-ups, and so is what follows
+    kind_costs          numeric NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, length_s, breakdown, inside, bucket, part)
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 90);
 CREATE INDEX usage_aggregate_of_all ON usage_aggregate (length_s, breakdown, bucket) WHERE inside = '';  -- for operators: every account
 
 -- What the table must hold in buckets of some lengths, by the roll-ups: it is kept up with every batch.
@@ -43,13 +45,8 @@ SELECT account_id, length_s, breakdown, inside, start AS bucket, part,
        sum(response_bytes)::bigint AS response_bytes,
        sum(cost_nanousd)::bigint AS cost_nanousd,
        sum(duration_us)::bigint AS duration_us,
-       ARRAY[
-           sum(duration_counts[1]), sum(duration_counts[2]), sum(duration_counts[3]), sum(duration_counts[4]),
-           sum(duration_counts[5]), sum(duration_counts[6]), sum(duration_counts[7]), sum(duration_counts[8]),
-           sum(duration_counts[9]), sum(duration_counts[10]), sum(duration_counts[11]), sum(duration_counts[12]),
-           sum(duration_counts[13]), sum(duration_counts[14]), sum(duration_counts[15]), sum(duration_counts[16]),
-           sum(duration_counts[17]), sum(duration_counts[18]), sum(duration_counts[19]), sum(duration_counts[20])
-       ]::bigint[] AS duration_counts
+       sum(durations) AS durations,
+       sum(kind_costs) AS kind_costs
 FROM rollup
 CROSS JOIN LATERAL (
     SELECT length_s, to_timestamp(extract(epoch FROM bucket)::bigint / length_s * length_s) AS start
@@ -65,7 +62,7 @@ CROSS JOIN LATERAL (VALUES
     ('model>key', model, key_id, true), ('model>route', model, route, true),
     ('model>status', model, status_class || 'xx', true)
 ) AS cut (breakdown, inside, part, is_of_days)
-WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days)
+WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days) AND (length_s > 900 OR breakdown <> 'key')
 GROUP BY account_id, length_s, breakdown, inside, start, part
 $$;
 
@@ -84,3 +81,29 @@ CREATE TABLE usage_kind (
     PRIMARY KEY (account_id, length_s, bucket, key_id, route, model, status_class, kind)
 ) WITH (fillfactor = 70);
 CREATE INDEX usage_kind_of_all ON usage_kind (length_s, bucket);  -- for operators: every account
+
+-- Sums of the calls that name an end user, by key and that tag, by quarter of an hour and by day.
+CREATE TABLE usage_tag (
+    account_id          text NOT NULL,
+    length_s            integer NOT NULL CHECK (length_s IN (900, 86400)),
+    bucket              timestamptz NOT NULL, -- its first moment, a multiple of its length since 1970 UTC
+    key_id              text NOT NULL,
+    tag                 text NOT NULL,        -- '_other': those that are not kept apart on that day
+    requests            bigint NOT NULL,
+    limited             bigint NOT NULL,
+    client_errors       bigint NOT NULL,
+    server_errors       bigint NOT NULL,
+    input_tokens        bigint NOT NULL,
+    output_tokens       bigint NOT NULL,
+    cache_read_tokens   bigint NOT NULL,
+    cache_write_tokens  bigint NOT NULL,
+    reasoning_tokens    bigint NOT NULL,
+    request_bytes       bigint NOT NULL,
+    response_bytes      bigint NOT NULL,
+    cost_nanousd        bigint NOT NULL,
+    duration_us         bigint NOT NULL,
+    durations           numeric NOT NULL,
+    kind_costs          numeric NOT NULL DEFAULT 0,
+    PRIMARY KEY (account_id, length_s, bucket, key_id, tag)
+) WITH (fillfactor = 70);
+CREATE INDEX usage_tag_of_all ON usage_tag (length_s, bucket);  -- for operators: every account

@@ -4,11 +4,51 @@ CREATE TABLE invoice (
     account_id      text NOT NULL REFERENCES account,
     period          date NOT NULL,            -- the first day of a UTC month
     plan_id         text NOT NULL,            -- the account's plan when the period was closed
-    plan_nanousd    bigint NOT NULL,          -- that plan's monthly price, whole: plan changes are not pro-rated
+    plan_nanousd    bigint NOT NULL,          -- that plan's monthly price, or the days' shares where plans are pro-rated
     usage_nanousd   bigint NOT NULL,          -- what the ledger said when the period was closed
     requests        bigint NOT NULL,
     input_tokens    bigint NOT NULL,
     output_tokens   bigint NOT NULL,
     closed_at       timestamptz NOT NULL,
+    late_nanousd    bigint NOT NULL DEFAULT 0,    -- usage of earlier months that came after their invoices
+    lines           jsonb NOT NULL DEFAULT '[]',  -- what the total is made of
+    paid_at         timestamptz,                  -- said by an operator; NULL: it is due
     PRIMARY KEY (account_id, period)
 );
+
+-- What was in force until a moment; what is in force now is in the rows themselves. Triggers write it, so that no way to change a
+-- plan or an account goes past it.
+CREATE TABLE plan_price_before (
+    plan_id         text NOT NULL REFERENCES plan ON DELETE CASCADE,
+    until           timestamptz NOT NULL,
+    monthly_nanousd bigint,
+    prorated        boolean NOT NULL,
+    PRIMARY KEY (plan_id, until)
+);
+
+CREATE TABLE account_plan_before (
+    account_id  text NOT NULL REFERENCES account ON DELETE CASCADE,
+    until       timestamptz NOT NULL,
+    plan_id     text NOT NULL,
+    PRIMARY KEY (account_id, until)
+);
+
+CREATE FUNCTION keep_plan_price() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO plan_price_before VALUES (OLD.id, clock_timestamp(), OLD.monthly_nanousd, OLD.prorated)
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER keep_price AFTER UPDATE ON plan FOR EACH ROW
+    WHEN (OLD.monthly_nanousd IS DISTINCT FROM NEW.monthly_nanousd OR OLD.prorated <> NEW.prorated)
+    EXECUTE FUNCTION keep_plan_price();
+
+CREATE FUNCTION keep_account_plan() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO account_plan_before VALUES (OLD.id, clock_timestamp(), OLD.plan_id) ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER keep_plan AFTER UPDATE OF plan_id ON account FOR EACH ROW
+    WHEN (OLD.plan_id <> NEW.plan_id) EXECUTE FUNCTION keep_account_plan();

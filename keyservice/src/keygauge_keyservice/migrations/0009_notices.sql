@@ -6,6 +6,8 @@ CREATE TABLE notice_channel (
     form        text NOT NULL CHECK (form IN ('email', 'webhook', 'slack', 'discord')),
     target      text NOT NULL,                -- an e-mail address, or the address of a webhook
     secret      text,                         -- of a webhook: it signs with it
+    old_secret  text,                         -- it signs with this too for a day after `rotated_at`
+    rotated_at  timestamptz,
     kinds       text[] NOT NULL,
     created_by  text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now()

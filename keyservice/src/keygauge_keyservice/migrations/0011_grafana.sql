@@ -12,29 +12,33 @@ CREATE VIEW grafana.key AS
 SELECT key.id, key.name, key.account_id, account.name AS account_name, account.plan_id, key.environment,
        CASE WHEN key.status = 'active' AND account.status = 'suspended' THEN 'suspended' ELSE key.status END AS status,
        key.created_at, key.expires_at, key.deleted_at, key.last_used_at, key.last_used_ip, key.last_used_route,
-       key.app, key.routes, key.models, key.networks, key.scopes, key.rotate_every_days,
+       key.app, key.routes, key.models, key.tools, key.networks, key.scopes, key.rotate_every_days,
        (SELECT max(created_at) FROM key_secret WHERE key_id = key.id) AS rotated_at
 FROM key JOIN account ON account.id = key.account_id;
 
--- The budgets: how much of each is used in the current UTC day or month. A state whose period is over counts as unused.
+-- The budgets: how much of each is used in its current period. A state whose period is over counts as unused, and tells no reset.
 CREATE VIEW grafana.quota AS
 SELECT state.account_id, CASE lim.subject WHEN 'key' THEN subject.id END AS key_id, lim.name AS limit_name, lim.unit, lim.period,
-       lim.amount, CASE WHEN state.head = extract(epoch FROM now_in.starts_at) THEN state.cells[1] ELSE 0 END AS used,
-       now_in.ends_at AS resets_at
+       lim.amount, CASE WHEN ends_at > now() THEN state.cells[1] ELSE 0 END AS used,
+       CASE WHEN ends_at > now() AND lim.period <> 'lifetime' THEN ends_at END AS resets_at
 FROM limit_state AS state
 CROSS JOIN LATERAL (
-    SELECT split_part(state.id, ':', 1)::bigint AS limit_id, split_part(state.id, ':', 2) AS id
+    SELECT split_part(state.id, ':', 1)::bigint AS limit_id, split_part(state.id, ':', 2) AS id,
+           to_timestamp(state.ends[1] / 1000000) AS ends_at
 ) AS subject
-JOIN plan_limit AS lim ON lim.id = subject.limit_id AND lim.period IS NOT NULL
-CROSS JOIN LATERAL (
-    SELECT date_trunc(lim.period, now(), 'UTC') AS starts_at,
-           (date_trunc(lim.period, now() AT TIME ZONE 'UTC') + ('1 ' || lim.period)::interval) AT TIME ZONE 'UTC' AS ends_at
-) AS now_in;
+JOIN plan_limit AS lim ON lim.id = subject.limit_id AND lim.period IS NOT NULL AND NOT lim.per_tag;
+
+-- Calls per bucket of durations, from a number that has twelve digits for each, the first bucket's last.
+CREATE FUNCTION grafana.duration_counts(durations numeric) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+SELECT array_agg(substr(digits, 241 - 12 * place, 12)::bigint ORDER BY place)
+FROM lpad(durations::text, 240, '0') AS digits, generate_series(1, 20) AS place
+$$;
 
 CREATE VIEW grafana.rollup AS
 SELECT bucket, account_id, key_id, route, model, status_class, requests, limited, input_tokens, output_tokens,
        cache_read_tokens, cache_write_tokens, reasoning_tokens, request_bytes, response_bytes, cost_nanousd, duration_us,
-       duration_counts
+       grafana.duration_counts(durations) AS duration_counts, durations
 FROM rollup;
 
 CREATE VIEW grafana.event AS
@@ -137,15 +141,10 @@ FROM (
 UNION ALL
 SELECT start, grafana.quantile(counts, 0.5), grafana.quantile(counts, 0.95), grafana.quantile(counts, 0.99)
 FROM (
-    SELECT start, array_agg(number ORDER BY place) AS counts
-    FROM (
-        SELECT date_bin(greatest(bar, '15 min'), r.bucket, 'epoch') AS start, place, sum(number)::bigint AS number
-        FROM grafana.rollup AS r CROSS JOIN unnest(r.duration_counts) WITH ORDINALITY AS count(number, place)
-        WHERE last - first > interval '6 hours' AND r.bucket >= first AND r.bucket < last AND r.account_id = ANY (accounts)
-            AND r.key_id = ANY (keys) AND grafana.as_picked(r.route) = ANY (endpoints)
-            AND grafana.as_picked(r.model) = ANY (models)
-        GROUP BY 1, 2
-    ) AS placed
+    SELECT date_bin(greatest(bar, '15 min'), r.bucket, 'epoch') AS start, grafana.duration_counts(sum(r.durations)) AS counts
+    FROM grafana.rollup AS r
+    WHERE last - first > interval '6 hours' AND r.bucket >= first AND r.bucket < last AND r.account_id = ANY (accounts)
+        AND r.key_id = ANY (keys) AND grafana.as_picked(r.route) = ANY (endpoints) AND grafana.as_picked(r.model) = ANY (models)
     GROUP BY 1
 ) AS counted
 $$;

@@ -6,7 +6,7 @@ import base64
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
@@ -14,14 +14,16 @@ from psycopg.rows import class_row
 
 from keygauge_keyservice.accounts import members
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import FieldError, invalid, not_found
+from keygauge_keyservice.errors import FieldError, Problem, invalid, not_found
 from keygauge_keyservice.journal import audit
+from keygauge_keyservice.texts import gettext
 
 Form: TypeAlias = Literal["email", "webhook", "slack", "discord"]
 Kind: TypeAlias = Literal["quota", "new_address", "expiring", "unused", "key_disabled", "invoice"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CHANNELS_MAX = 20
 _TARGET_LENGTH_MAX = 500
+OLD_SECRET_LASTS = timedelta(hours=24)
 _SECRET_BYTES = 24
 _HOSTS = {"slack": "hooks.slack.com", "discord": "discord.com"}
 
@@ -35,6 +37,8 @@ class Channel:
     form: Form
     target: str
     secret: str | None = field(repr=False)
+    old_secret: str | None = field(repr=False)  # signs too for `OLD_SECRET_LASTS` after `rotated_at`
+    rotated_at: datetime | None
     kinds: list[str]
     created_by: str
     created_at: datetime
@@ -52,7 +56,7 @@ def create(
     with connection.transaction():
         if errors := _errors(connection, account_id, form, target, kinds):
             raise invalid(*errors)
-        secret = f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}" if form == "webhook" else None
+        secret = _make_secret() if form == "webhook" else None
         with connection.cursor(row_factory=class_row(Channel)) as cursor:
             [made] = cursor.execute(
                 "/* channels.create */ INSERT INTO notice_channel "
@@ -118,6 +122,24 @@ def set_kinds(
         return require(connection, account_id, channel_id)
 
 
+def rotate_secret(connection: Connection, account_id: str, channel_id: int, *, actor: str) -> Channel:
+    """Give a webhook another secret; for `OLD_SECRET_LASTS` it signs with the old one too.
+
+    Raises:
+        Problem: 404, there is no such channel in the account; 409, it has no secret.
+    """
+    with connection.transaction():
+        if require(connection, account_id, channel_id).secret is None:
+            raise Problem(409, "notification_unsigned", gettext("Only webhooks are signed with a secret."))
+        connection.execute(
+            "/* channels.rotate */ UPDATE notice_channel SET old_secret = secret, secret = %s, rotated_at = now() "
+            "WHERE id = %s",
+            (_make_secret(), channel_id),
+        )
+        audit.append(connection, account_id=account_id, actor=actor, action="channel.rotate", subject=str(channel_id))
+        return require(connection, account_id, channel_id)
+
+
 def delete(connection: Connection, account_id: str, channel_id: int, *, actor: str) -> None:
     """Remove a channel, and what it was not told yet.
 
@@ -138,20 +160,40 @@ def delete(connection: Connection, account_id: str, channel_id: int, *, actor: s
         )
 
 
+def _make_secret() -> str:
+    return f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}"
+
+
 def _errors(connection: Connection, account_id: str, form: str, target: str, kinds: Sequence[str]) -> list[FieldError]:
     errors = []
     if form not in get_args(Form):
-        return [FieldError("form", "wrong_choice", f"must be one of {', '.join(get_args(Form))}")]
+        return [
+            FieldError("form", "wrong_choice", gettext("must be one of %(choices)s", choices=", ".join(get_args(Form))))
+        ]
     if not kinds or not set(kinds) <= set(KINDS):
-        errors.append(FieldError("kinds", "wrong_choice", f"must be at least one of {', '.join(KINDS)}"))
+        errors.append(
+            FieldError(
+                "kinds", "wrong_choice", gettext("must be at least one of %(choices)s", choices=", ".join(KINDS))
+            )
+        )
     if len(list_channels(connection, account_id)) >= CHANNELS_MAX:
-        errors.append(FieldError("form", "wrong_list", f"an account can have at most {CHANNELS_MAX} channels"))
+        errors.append(
+            FieldError(
+                "form", "wrong_list", gettext("an account can have at most %(most)s channels", most=CHANNELS_MAX)
+            )
+        )
     if form == "email":
         if target not in {member.email for member in members.list_members(connection, account_id)}:
-            errors.append(FieldError("target", "bad_email", "must be the e-mail address of a member of this account"))
+            errors.append(
+                FieldError("target", "bad_email", gettext("must be the e-mail address of a member of this account"))
+            )
     elif not _is_web_address(target, host=_HOSTS.get(form)):
         whose = f"https://{_HOSTS[form]}/" if form in _HOSTS else "https://"
-        errors.append(FieldError("target", "wrong_text", f"must be an address that begins with {whose}"))
+        errors.append(
+            FieldError(
+                "target", "wrong_text", gettext("must be an address that starts with %(beginning)s", beginning=whose)
+            )
+        )
     return errors
 
 

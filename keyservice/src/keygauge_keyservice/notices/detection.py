@@ -15,7 +15,6 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger import addresses
-from keygauge_keyservice.limits.definitions import Period
 from keygauge_keyservice.notices.channels import Kind
 from keygauge_keyservice.usage import quota
 from keygauge_keyservice.usage.quota import Quota
@@ -23,15 +22,8 @@ from keygauge_keyservice.usage.quota import Quota
 THRESHOLDS = tuple(round(100 * share) for share in reversed(QUOTA_SHARES))  # percent of a quota or budget
 _EXPIRES_SOON = timedelta(days=EXPIRES_SOON_DAYS)
 _UNUSED = timedelta(days=UNUSED_DAYS)
+_KEYS_MAX = 500  # of one account and one look
 _RECENT = timedelta(days=2)  # of what happened: it is told within this time, or not at all
-PERIODS: dict[Period, str] = {
-    "hour": "this hour",
-    "day": "today",
-    "week": "this week",
-    "month": "this month",
-    "quarter": "this quarter",
-    "year": "this year",
-}
 
 
 @dataclass(frozen=True)
@@ -46,12 +38,20 @@ class Found:
 
 
 def find(connection: Connection, account: Account, *, now: datetime) -> Iterator[Found]:
-    """Yield all there is to tell an account."""
-    listed = keys.list_keys(connection, account.id)
-    names = {key.id: key.name for key in listed}
-    for one in quota.find_quotas(connection, account.id, now=now):
+    """Yield what there is to tell an account; where very many keys expire or lie unused, of some of them."""
+    near = quota.find_near(connection, account.id, share=min(QUOTA_SHARES), most=_KEYS_MAX, now=now)
+    disabled = [
+        entry
+        for entry in audit.find_entries(connection, account.id, action="key.disable", limit=20)
+        if entry.at > now - _RECENT
+    ]
+    key_ids = {entry.subject for entry in disabled} | {one.key_id for one in near if one.key_id}
+    names = keys.names(connection, account.id, key_ids)
+    for one in [*quota.find_of_account(connection, account.id, now=now), *near]:
         yield from of_quota(one, names)
-    for key in listed:
+    for key in keys.find_ageing(
+        connection, account.id, expired=now, expiring=now + _EXPIRES_SOON, unused=now - _UNUSED, limit=_KEYS_MAX
+    ):
         yield from of_key(key, now=now)
     for fresh in addresses.find_new(connection, account.id, now=now):
         yield Found(
@@ -60,11 +60,10 @@ def find(connection: Connection, account: Account, *, now: datetime) -> Iterator
             f"API key “{fresh.key_name}” was used from a new IP address",
             f"The key was used from {fresh.ip}. If this wasn't you, disable or rotate the key.",
         )
-    for entry in audit.find_entries(connection, account.id, action="key.disable", limit=20):
-        if entry.at > now - _RECENT:
-            name = names.get(entry.subject, entry.subject)
-            subject = f"API key “{name}” was disabled"
-            yield Found("key_disabled", f"key_disabled:{entry.id}", subject, f"{entry.actor} disabled the key.")
+    for entry in disabled:
+        name = names.get(entry.subject, entry.subject)
+        subject = f"API key “{name}” was disabled"
+        yield Found("key_disabled", f"key_disabled:{entry.id}", subject, f"{entry.actor} disabled the key.")
     for invoice in billing.list_invoices(connection, account.id, limit=1):
         if invoice.closed_at > now - _RECENT:
             amount = f"${Decimal(invoice.total_nanousd).scaleb(-9):,.2f}"
@@ -77,16 +76,21 @@ def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
     if not one.amount or one.dry_run:
         return
     percent = 100 * one.used / one.amount
-    unit = "budget" if one.unit == "nanousd" else f"{one.unit.replace('_', ' ')} quota"
+    unit = "budget" if one.unit == "nanousd" else f"{(one.unit_name or one.unit).replace('_', ' ')} quota"
     whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
+    if one.resets_at is None:
+        end, resets = "lifetime", f"The {unit} does not reset."
+    else:
+        end = f"{one.resets_at:%Y-%m-%dT%H}"
+        resets = f"The {unit} resets on {one.resets_at:%-d %b %Y, %H:%M} UTC."
     passed = [threshold for threshold in THRESHOLDS if percent >= threshold]
     for threshold in passed:
         text = "Further requests are rejected." if threshold == THRESHOLDS[0] else "Requests are rejected at 100%."
         yield Found(
             "quota",
-            f"quota:{one.name}:{one.key_id or ''}:{one.resets_at:%Y-%m-%dT%H}:{threshold}",
-            f"{threshold}% of the {unit} “{one.name}”{whose} used {PERIODS[one.period]}",
-            f"{text} The {unit} resets on {one.resets_at:%-d %b %Y, %H:%M} UTC.",
+            f"quota:{one.name}:{one.key_id or ''}:{end}:{threshold}",
+            f"{threshold}% of the {unit} “{one.name}”{whose} used {one.when}",
+            f"{text} {resets}",
             is_silent=threshold != passed[0],
         )
 

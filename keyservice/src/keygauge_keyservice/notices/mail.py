@@ -35,7 +35,7 @@ class MailServer:
         """
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname or "@" not in sender:
-            raise ValueError("no such server")
+            raise ValueError("unknown server")
         port = parts.port or _PORTS[parts.scheme]
         user, password = (unquote(text) if text else None for text in (parts.username, parts.password))
         return cls(parts.scheme, parts.hostname, port, sender, user, password)
@@ -61,4 +61,4 @@ class MailServer:
                     server.login(self.user, self.password or "")
                 server.send_message(mail)
         except (smtplib.SMTPException, OSError) as error:
-            raise DeliveryError(f"the mail server did not take it: {type(error).__name__}") from error
+            raise DeliveryError(f"the mail server rejected it: {type(error).__name__}") from error

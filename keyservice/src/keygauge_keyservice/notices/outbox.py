@@ -9,7 +9,10 @@ from typing import Any, Literal, TypeAlias
 from psycopg.rows import class_row
 
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.notices.channels import OLD_SECRET_LASTS
 from keygauge_keyservice.notices.webhook import Message
+from keygauge_keyservice.texts import gettext
 
 Status: TypeAlias = Literal["pending", "retrying", "delivered", "failed"]
 
@@ -17,6 +20,7 @@ Status: TypeAlias = Literal["pending", "retrying", "delivered", "failed"]
 RETRIES = tuple(timedelta(minutes=minutes) for minutes in (0.25, 2, 10, 60, 240, 720, 1440, 2880))
 _CLAIMED = timedelta(minutes=2)  # longer than a delivery may take; whoever dies in the middle leaves it to the next
 _BATCH = 20
+TESTS_MAX = 10  # of an account in a minute
 _ERROR_LENGTH_MAX = 300
 _LISTED = 50
 
@@ -35,10 +39,16 @@ _CLAIM = """/* outbox.claim */
 UPDATE notice_delivery AS delivery SET attempts = attempts + 1, next_at = %(now)s + %(claimed)s
 FROM notice, notice_channel AS channel
 WHERE delivery.id IN (
-    SELECT id FROM notice_delivery WHERE next_at <= %(now)s ORDER BY next_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    SELECT id FROM notice_delivery WHERE next_at <= %(now)s AND id IN (
+        SELECT id FROM (
+            SELECT due.id, next_at, row_number() OVER (PARTITION BY account_id ORDER BY next_at) AS turn
+            FROM notice_delivery AS due JOIN notice ON notice.id = notice_id WHERE next_at <= %(now)s) AS queue
+        ORDER BY turn, next_at LIMIT %(batch)s)
+    FOR UPDATE SKIP LOCKED)
 AND notice.id = delivery.notice_id AND channel.id = delivery.channel_id
 RETURNING delivery.id::text, delivery.attempts, notice.account_id, notice.kind, notice.subject, notice.text,
-    notice.created_at, channel.form, channel.target, channel.secret"""
+    notice.created_at, channel.form, channel.target, channel.secret,
+    CASE WHEN channel.rotated_at > %(now)s - %(old_secret_lasts)s THEN channel.old_secret END AS old_secret"""
 _STATUS = """CASE WHEN delivered_at IS NOT NULL THEN 'delivered' WHEN next_at IS NULL THEN 'failed'
     WHEN attempts = 0 THEN 'pending' ELSE 'retrying' END"""
 _LIST = f"""/* outbox.list */
@@ -63,7 +73,7 @@ class Claimed:
     attempts: int
     form: str
     target: str
-    secret: str | None
+    secrets: list[str]  # those that sign, the newest first
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,19 @@ def add(
 
 
 def add_test(connection: Connection, *, account_id: str, channel_id: int) -> str:
-    """Queue a test for one channel; return the delivery's id."""
+    """Queue a test for one channel; return the delivery's id.
+
+    Raises:
+        Problem: 429, the account sent many just now.
+    """
+    [lately] = connection.execute(
+        "/* outbox.tests */ SELECT count(*) AS n FROM notice WHERE account_id = %s AND kind = 'test' "
+        "AND created_at > now() - interval '1 minute'",
+        (account_id,),
+    ).fetchall()
+    if lately["n"] >= TESTS_MAX:
+        detail = gettext("At most %(most)s tests per minute. Try again in a minute.", most=TESTS_MAX)
+        raise Problem(429, "too_many_tests", detail, headers={"Retry-After": "60"})
     [row] = connection.execute(
         "/* outbox.test */ WITH added AS (INSERT INTO notice (account_id, kind, name, subject, text) "
         "VALUES (%(account_id)s, 'test', 'test:' || gen_random_uuid(), 'Test notification', "
@@ -115,8 +137,8 @@ def add_test(connection: Connection, *, account_id: str, channel_id: int) -> str
 
 
 def claim(connection: Connection, *, now: datetime) -> list[Claimed]:
-    """Take deliveries that are due; nobody else tries them before the claim ends."""
-    values = {"now": now, "claimed": _CLAIMED, "batch": _BATCH}
+    """Take deliveries that are due, of each account in turn; nobody else tries them before the claim ends."""
+    values = {"now": now, "claimed": _CLAIMED, "batch": _BATCH, "old_secret_lasts": OLD_SECRET_LASTS}
     return [_claimed(row, now) for row in connection.execute(_CLAIM, values)]
 
 
@@ -162,4 +184,5 @@ def _claimed(row: dict[str, Any], now: datetime) -> Claimed:
         subject=row["subject"],
         text=row["text"],
     )
-    return Claimed(message, row["attempts"], row["form"], row["target"], row["secret"])
+    secrets = [secret for secret in (row["secret"], row["old_secret"]) if secret]
+    return Claimed(message, row["attempts"], row["form"], row["target"], secrets)

@@ -10,21 +10,30 @@ import hashlib
 import hmac
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from threading import Timer
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 import urllib3
+from urllib3.connection import HTTPSConnection
 
 Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 Resolve: TypeAlias = Callable[[str, int], list[str]]
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 5.0  # to connect, and for all of an answer
 _PORT = 443
 _OK = range(200, 300)
+_UNICAST = ip_network("2000::/3")  # of IPv6: the rest is local, multicast or leads to IPv4 addresses, as NAT64 does
+_6TO4 = ip_network("2002::/16")  # leads to IPv4 addresses too
+_NOT_PUBLIC = (
+    ip_network("168.63.129.16/32"),
+    ip_network("192.88.99.0/24"),
+)  # Azure's host, which tells secrets; 6to4's relays
 _TEXT_LENGTH_MAX = 1900  # Discord takes 2000
 
 
@@ -58,8 +67,8 @@ class Sender:
         self._resolve = resolve
         self._ca_file = ca_file
 
-    def send(self, form: str, target: str, secret: str | None, message: Message) -> None:
-        """Send one message.
+    def send(self, form: str, target: str, secrets: Sequence[str], message: Message) -> None:
+        """Send one message, signed with each of the secrets.
 
         Raises:
             DeliveryError: it did not arrive, or the receiver did not take it.
@@ -69,7 +78,7 @@ class Sender:
         body = _body(form, message)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         # The address that was checked is the one that is connected to: a name cannot change its mind in between.
-        pool = urllib3.HTTPSConnectionPool(
+        pool = _Pool(
             self._find_address(host, port),
             port,
             server_hostname=host,
@@ -83,7 +92,7 @@ class Sender:
                 "POST",
                 path,
                 body=body,
-                headers={"Host": parts.netloc, "Content-Type": "application/json", **_signed(secret, message, body)},
+                headers={"Host": parts.netloc, "Content-Type": "application/json", **_signed(secrets, message, body)},
                 redirect=False,
                 preload_content=False,
             )
@@ -102,28 +111,65 @@ class Sender:
             raise DeliveryError(f"{host} has no address") from error
         for ip in found:
             plain = getattr(ip, "ipv4_mapped", None) or ip
-            if not plain.is_global and not any(plain in network for network in self._allowed):
+            if not _is_public(plain) and not any(plain in network for network in self._allowed):
                 raise DeliveryError(f"{host} is not a public address")
         if not found:
             raise DeliveryError(f"{host} has no address")
         return str(found[0])
 
 
+class _Connection(HTTPSConnection):
+    """A connection that ends in time: a timeout of its own is for each read, and a receiver may send byte by byte."""
+
+    _timer: Timer | None = None
+    _copy: socket.socket | None = None  # TLS takes the other one over
+
+    def _new_conn(self) -> socket.socket:
+        made = super()._new_conn()
+        self._copy = made.dup()
+        self._timer = Timer(_TIMEOUT_S, _end, [self._copy])
+        self._timer.daemon = True
+        self._timer.start()
+        return made
+
+    def close(self) -> None:
+        """Close it, in time or not."""
+        if self._timer is not None and self._copy is not None:
+            self._timer.cancel()
+            self._copy.close()
+        super().close()
+
+
+class _Pool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+def _end(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def _is_public(ip: IPv4Address | IPv6Address) -> bool:
+    if ip.version == 6 and (ip not in _UNICAST or ip in _6TO4):  # noqa: PLR2004 - IPv6
+        return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
+
+
 def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
-    """Return the value of `webhook-signature`."""
+    """Return one signature of `webhook-signature`."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     signed = f"{message_id}.{timestamp_s}.".encode() + body
     return f"v1,{base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"
 
 
-def _signed(secret: str | None, message: Message, body: bytes) -> dict[str, str]:
-    if secret is None:
+def _signed(secrets: Sequence[str], message: Message, body: bytes) -> dict[str, str]:
+    if not secrets:
         return {}
     timestamp_s = int(message.at.timestamp())
     return {
         "webhook-id": message.id,
         "webhook-timestamp": str(timestamp_s),
-        "webhook-signature": sign(secret, message.id, timestamp_s, body),
+        "webhook-signature": " ".join(sign(secret, message.id, timestamp_s, body) for secret in secrets),
     }
 
 

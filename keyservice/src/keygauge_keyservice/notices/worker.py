@@ -50,8 +50,8 @@ class Worker:
 
     def _send(self, claimed: Claimed) -> None:
         if claimed.form != "email":
-            self.webhooks.send(claimed.form, claimed.target, claimed.secret, claimed.message)
+            self.webhooks.send(claimed.form, claimed.target, claimed.secrets, claimed.message)
         elif self.mail is None:
-            raise DeliveryError("the service has no mail server")
+            raise DeliveryError("no mail server is configured")
         else:
             self.mail.send(claimed.target, claimed.message)

@@ -8,68 +8,122 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from keygauge_keyservice.limits.definitions import Limit
+from keygauge_keyservice.accounts import members
+from keygauge_keyservice.limits.definitions import from_terms
 from keygauge_keyservice.portal import formatting, limit_text
+from keygauge_keyservice.texts import gettext, mark, ngettext
 
 _ACTIONS = {
-    "account.activate": "Account reactivated",
-    "account.create": "Account created",
-    "account.delete": "Account deleted",
-    "account.rename": "Account renamed",
-    "account.look": "Viewed as customer by an operator",
-    "account.suspend": "Account suspended",
-    "channel.change": "Notification updated",
-    "channel.create": "Notification added",
-    "channel.delete": "Notification removed",
-    "invoice.pay": "Invoice marked as paid",
-    "invoice.unpay": "Invoice marked as unpaid",
-    "key.change": "Key updated",
-    "key.create": "Key created",
-    "key.delete": "Key deleted",
-    "key.disable": "Key disabled",
-    "key.enable": "Key enabled",
-    "key.import": "Key imported",
-    "key.rename": "Key renamed",
-    "key.replace_limits": "Key limits updated",
-    "key.rotate": "Key rotated",
-    "member.create": "Member added",
-    "member.invite": "Member invited",
-    "member.remove": "Member removed",
-    "member.set_password": "Password changed",
-    "member.set_role": "Role changed",
-    "token.create": "Token created",
-    "token.revoke": "Token revoked",
-    "member.verify": "Address verified by single sign-on",
-    "member.uninvite": "Invitation canceled",
-    "note.add": "Support note added",
-    "plan.change": "Plan changed",
-    "plan.create": "Plan created",
-    "plan.delete": "Plan deleted",
-    "plan.rename": "Plan renamed",
-    "plan.replace_limits": "Plan limits updated",
-    "plan.set_price": "Plan price updated",
-    "plan.set_prorated": "Plan proration updated",
-    "plan.set_providers": "Plan providers updated",
-    "price.rerate": "Past requests repriced",
-    "price.set": "Price set",
+    "account.activate": mark("Account reactivated"),
+    "account.create": mark("Account created"),
+    "account.delete": mark("Account deleted"),
+    "account.rename": mark("Account renamed"),
+    "account.look": mark("Viewed as customer by an operator"),
+    "account.suspend": mark("Account suspended"),
+    "channel.change": mark("Notification updated"),
+    "channel.create": mark("Notification added"),
+    "channel.delete": mark("Notification removed"),
+    "channel.rotate": mark("Notification secret rotated"),
+    "invoice.pay": mark("Invoice marked as paid"),
+    "invoice.unpay": mark("Invoice marked as unpaid"),
+    "key.change": mark("Key updated"),
+    "key.create": mark("Key created"),
+    "key.delete": mark("Key deleted"),
+    "key.disable": mark("Key disabled"),
+    "key.enable": mark("Key enabled"),
+    "key.import": mark("Key imported"),
+    "key.rename": mark("Key renamed"),
+    "key.replace_limits": mark("Key limits updated"),
+    "key.rotate": mark("Key rotated"),
+    "member.create": mark("Member added"),
+    "member.invite": mark("Member invited"),
+    "member.remove": mark("Member removed"),
+    "member.set_password": mark("Password changed"),
+    "member.set_role": mark("Role changed"),
+    "token.create": mark("Token created"),
+    "token.revoke": mark("Token revoked"),
+    "member.verify": mark("Address verified by single sign-on"),
+    "member.uninvite": mark("Invitation canceled"),
+    "note.add": mark("Support note added"),
+    "plan.change": mark("Plan changed"),
+    "plan.create": mark("Plan created"),
+    "plan.delete": mark("Plan deleted"),
+    "plan.rename": mark("Plan renamed"),
+    "plan.replace_limits": mark("Plan limits updated"),
+    "plan.set_price": mark("Plan price updated"),
+    "plan.set_prorated": mark("Plan proration updated"),
+    "plan.set_providers": mark("Plan providers updated"),
+    "price.rerate": mark("Past requests repriced"),
+    "price.set": mark("Price set"),
 }
 _NAMES = {
-    "app": "Application",
-    "credit_nanousd": "Credit value",
-    "email": "E-mail address",
-    "expires_at": "Expires",
-    "grace_s": "Old secret expires",
-    "monthly_nanousd": "Monthly price",
-    "networks": "Networks",
-    "rotate_every_days": "Rotation reminder",
-    "routes": "Endpoints",
-    "secret": "Secret number",
+    "account": mark("Account"),
+    "amount": mark("Amount"),
+    "anchor": mark("Starts on"),
+    "app": mark("Application"),
+    "created_at": mark("Created"),
+    "credit_nanousd": mark("Credit value"),
+    "email": mark("E-mail address"),
+    "environment": mark("Environment"),
+    "expires_at": mark("Expires"),
+    "form": mark("Type"),
+    "grace_s": mark("Old secret expires"),
+    "kind": mark("Type"),
+    "kinds": mark("Events"),
+    "limits": mark("Limits"),
+    "model": mark("Model"),
+    "models": mark("Models"),
+    "monthly_nanousd": mark("Monthly price"),
+    "name": mark("Name"),
+    "networks": mark("Networks"),
+    "plan": mark("Plan"),
+    "plan_id": mark("Plan"),
+    "prorated": mark("Prorated"),
+    "provider": mark("Provider"),
+    "providers": mark("Providers"),
+    "role": mark("Role"),
+    "rotate_every_days": mark("Rotation reminder"),
+    "routes": mark("Endpoints"),
+    "scope": mark("Scope"),
+    "scopes": mark("Scopes"),
+    "secret": mark("Secret number"),
+    "status": mark("Status"),
+    "target": mark("Destination"),
     "text": "",
-    "tiers": "Per million tokens",
-    "valid_from": "Valid from",
+    "tools": mark("Tools"),
+    "tiers": mark("Per million tokens"),
+    "valid_from": mark("Valid from"),
 }
-_NOTHING = {"expires_at": "Never", "networks": "All", "routes": "All", "models": "All"}
-_RATES = ("input", "output", "cache_read")
+_CODED = {"environment", "form", "kind", "kinds", "role", "scope", "status"}  # whose values have words
+_WORDS = {
+    **members.ROLE_NAMES,
+    "account": mark("Account"),
+    "active": mark("Active"),
+    "disabled": mark("Disabled"),
+    "suspended": mark("Suspended"),
+    "live": mark("Live"),
+    "test": mark("Test"),
+    "read": mark("Read"),
+    "manage": mark("Read and manage keys"),
+    "email": mark("E-mail"),
+    "webhook": mark("Webhook"),
+    "slack": mark("Slack"),
+    "discord": mark("Discord"),
+    "quota": mark("Quotas"),
+    "new_address": mark("Key used from a new IP address"),
+    "expiring": mark("Key about to expire"),
+    "unused": mark("Key unused for 60 days"),
+    "key_disabled": mark("Key disabled"),
+    "invoice": mark("Invoice available"),
+}
+_NOTHING = {
+    "expires_at": mark("Never"),
+    "networks": mark("All"),
+    "routes": mark("All"),
+    "models": mark("All"),
+    "tools": mark("All"),
+}
+_RATES = {"input": mark("input"), "output": mark("output"), "cache_read": mark("cached input")}
 
 
 @dataclass(frozen=True)
@@ -82,7 +136,7 @@ class Change:
 
 def action(code: str) -> str:
     """Say what an action did; one that has no words yet says its code."""
-    return _ACTIONS.get(code, code)
+    return gettext(_ACTIONS[code]) if code in _ACTIONS else code
 
 
 def changes(values: Mapping[str, Any] | None) -> list[Change]:
@@ -91,14 +145,18 @@ def changes(values: Mapping[str, Any] | None) -> list[Change]:
 
 
 def _name(name: str) -> str:
-    return _NAMES.get(name, name.removesuffix("_nanousd").replace("_", " ").capitalize())
+    known = _NAMES.get(name)
+    if known is not None:
+        return known and gettext(known)
+    return name.removesuffix("_nanousd").replace("_", " ").capitalize()
 
 
 def _lines(name: str, value: object) -> list[str]:
     if value is None or value == []:
-        return [_NOTHING.get(name, "None")]
+        return [gettext(_NOTHING.get(name, mark("None")))]
     if isinstance(value, list):
-        return [_one(name, one) for one in value] if isinstance(value[0], dict) else [", ".join(map(str, value))]
+        texts = [_one(name, one) for one in value]
+        return texts if isinstance(value[0], dict) else [", ".join(texts)]
     return [_one(name, value)]
 
 
@@ -109,24 +167,29 @@ def _one(name: str, value: object) -> str:
         return _number(name, value)
     if isinstance(value, str) and name in {"expires_at", "valid_from"}:
         return formatting.clock(datetime.fromisoformat(value))
-    return str(value)
+    if isinstance(value, bool):
+        return gettext("Yes") if value else gettext("No")
+    text = str(value)
+    return gettext(_WORDS[text]) if name in _CODED and text in _WORDS else text
 
 
 def _number(name: str, value: int) -> str:
     if name.endswith("_nanousd"):
         return formatting.money(value)
     if name == "grace_s":
-        return f"after {formatting.span(value)}" if value else "immediately"
-    return f"every {value} days" if name == "rotate_every_days" else formatting.count(value)
+        return gettext("after %(time)s", time=formatting.span(value)) if value else gettext("immediately")
+    if name == "rotate_every_days":
+        return ngettext("every %(num)s day", "every %(num)s days", value)
+    return formatting.count(value)
 
 
 def _document(name: str, value: dict[str, Any]) -> str:
     if name == "limits":
         try:
-            return limit_text.describe(Limit(**value))
+            return limit_text.describe(from_terms(value))
         except TypeError:  # written by another version
             pass
     if name == "tiers":
-        rates = [f"{rate.replace('_', ' ')} {formatting.money(value[rate])}" for rate in _RATES if rate in value]
+        rates = [f"{gettext(title)} {formatting.money(value[rate])}" for rate, title in _RATES.items() if rate in value]
         return ", ".join(rates)
     return json.dumps(value)

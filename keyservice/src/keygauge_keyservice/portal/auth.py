@@ -1,4 +1,4 @@
-"""The guard before every page: who is signed in, and whether a form comes from our own page."""
+"""The checks before every page: who is signed in, and whether a form comes from our own page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from keygauge_keyservice.accounts import sessions
 from keygauge_keyservice.accounts.members import Member
 from keygauge_keyservice.accounts.sessions import Session
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.portal import cookies
+from keygauge_keyservice.portal import cookies, languages
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.web.context import services
 
 _COOKIE = "keygauge_session"
@@ -31,51 +32,53 @@ _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 def install(portal: Blueprint) -> None:
-    """Guard every page of the portal."""
+    """Check every request to the portal's pages."""
     portal.before_request(_admit)
 
 
 def current_session() -> Session:
-    """Return the session of the member who asks; only pages that need a sign-in may call it."""
+    """Return the current member's session; only for pages that require a sign-in."""
     return cast("Session", g.session)
 
 
 def current_member() -> Member:
-    """Return the member who asks."""
+    """Return the current member."""
     return current_session().member
 
 
 def current_account_id() -> str:
-    """Return the account that every query is confined to: the member's own, or the one an operator looks at."""
+    """Return the account that all queries are confined to: the member's own, or the one an operator views."""
     return cast("str", current_member().account_id)
 
 
 def require_change() -> Member:
-    """Return the member who asks to change something.
+    """Return the current member, who must be allowed to make changes.
 
     Raises:
         Problem: 403, a viewer changes nothing.
     """
     member = current_member()
     if not member.may_change:
-        raise Problem(403, "viewer", "You have read-only access to this account. Ask an owner to change your role.")
+        raise Problem(
+            403, "viewer", gettext("You have read-only access to this account. Ask an owner to change your role.")
+        )
     return member
 
 
 def require_manager() -> Member:
-    """Return the member who asks to change who the members are.
+    """Return the current member, who must be allowed to manage members.
 
     Raises:
         Problem: 403, only owners do that.
     """
     member = current_member()
     if not member.may_manage:
-        raise Problem(403, "no_owner", "Only owners of this account can do this.")
+        raise Problem(403, "no_owner", gettext("Only owners of this account can do this."))
     return member
 
 
 def signed_in() -> Session | None:
-    """Return the session of the member who asks, or None on a page that needs none."""
+    """Return the current member's session, or None on pages that require none."""
     return cast("Session | None", g.get("session"))
 
 
@@ -101,16 +104,19 @@ def _admit() -> BaseResponse | None:
     g.session = None
     is_change = request.method not in _SAFE_METHODS
     if is_change and not _is_same_origin():
-        raise Problem(403, "cross_site", "This form was submitted from another site and was rejected.")
+        raise Problem(403, "cross_site", gettext("This form was submitted from another site and was rejected."))
     if is_change and any("\0" in value for value in request.form.values()):
-        raise Problem(422, "bad_form", "The form contains an invalid character. Go back and correct it.")
+        raise Problem(422, "bad_form", gettext("The form contains an invalid character. Go back and correct it."))
     if request.endpoint in _PUBLIC:
         return None
     g.session = find_session()
     if g.session is None:
         return _to_sign_in()
+    languages.choose()
     if is_change and not _is_csrf_token(request.form.get("csrf", ""), g.session):
-        raise Problem(403, "stale_form", "This form has expired. Go back, reload the page and submit it again.")
+        raise Problem(
+            403, "stale_form", gettext("This form has expired. Go back, reload the page and submit it again.")
+        )
     return _confine(g.session.member)
 
 
@@ -118,12 +124,14 @@ def _confine(member: Member) -> BaseResponse | None:
     """Keep members out of the operators' pages, and operators who look at no account out of an account's."""
     if request.blueprint == _OPERATORS:
         if not member.is_operator:
-            raise Problem(404, "not_found", "This page doesn't exist.")
+            raise Problem(404, "not_found", gettext("This page doesn't exist."))
         return None
     if request.blueprint in _EVERYONES:
         return None
     if member.is_operator and request.method not in _SAFE_METHODS:
-        raise Problem(403, "read_only_view", "Viewing an account as the customer is read-only. Exit to make changes.")
+        raise Problem(
+            403, "read_only_view", gettext("Viewing an account as the customer is read-only. Exit to make changes.")
+        )
     if member.account_id is None:
         return cast("Response", redirect(url_for("portal.operator.show"), 303))
     return None
@@ -147,7 +155,7 @@ def _is_csrf_token(text: str, session: Session) -> bool:
 
 
 def _is_same_origin() -> bool:
-    """Tell whether a form was sent by one of our pages, as far as the browser says; programs say nothing."""
+    """Return whether a form was sent by one of our pages, as far as the browser says; programs say nothing."""
     fetch_site = request.headers.get("Sec-Fetch-Site")
     if fetch_site is not None:  # browsers set it over https and on localhost, also behind a proxy that changes Host
         return fetch_site in {"same-origin", "none"}
@@ -156,7 +164,7 @@ def _is_same_origin() -> bool:
 
 
 def is_from_our_page() -> bool:
-    """Tell whether a link was followed on one of our pages, so that its reader wanted it; in doubt it was not."""
+    """Return whether a link was followed on one of our pages, so that its reader wanted it; in doubt it was not."""
     fetch_site = request.headers.get("Sec-Fetch-Site")
     if fetch_site is not None:
         return fetch_site == "same-origin"

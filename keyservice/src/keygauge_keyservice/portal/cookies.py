@@ -58,7 +58,7 @@ def remember_device(response: Response, email: str) -> None:
 
 
 def is_encrypted() -> bool:
-    """Tell whether browsers see this page over https, as the public address says where there is one."""
+    """Return whether browsers see this page over https, as the public address says where there is one."""
     public = services().settings.public_url
     return urlsplit(public).scheme == "https" if public else request.is_secure
 

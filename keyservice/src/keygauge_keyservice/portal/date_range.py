@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from keygauge_keyservice.time_zone import first_moment
+from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage.buckets import Bucket
+from keygauge_keyservice.values.time_zone import first_moment
 
 PRESETS = {
-    "today": "Today",
-    "yesterday": "Yesterday",
-    "24h": "Last 24 hours",
-    "7d": "Last 7 days",
-    "30d": "Last 30 days",
-    "90d": "Last 90 days",
-    "this-month": "This month",
-    "last-month": "Last month",
+    "today": mark("Today"),
+    "yesterday": mark("Yesterday"),
+    "24h": mark("Last 24 hours"),
+    "7d": mark("Last 7 days"),
+    "30d": mark("Last 30 days"),
+    "90d": mark("Last 90 days"),
+    "this-month": mark("This month"),
+    "last-month": mark("Last month"),
 }
-CUSTOM = "custom"
 _PRESET_DEFAULT = "30d"
 _ZONE_DEFAULT = ZoneInfo("UTC")
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
@@ -126,17 +126,17 @@ def _custom(first: str, last: str, now: datetime, zone: ZoneInfo) -> DateRange:
             start = first_moment(date.fromisoformat(first), zone)
             end = first_moment(date.fromisoformat(last) + _DAY, zone)
     except (ValueError, OverflowError):
-        return _fallback("Enter both dates as YYYY-MM-DD.", now, zone)
+        return _fallback(gettext("Enter both dates as YYYY-MM-DD."), now, zone)
     if start >= end:
-        return _fallback("The start date must be before the end date.", now, zone)
+        return _fallback(gettext("The start date must be before the end date."), now, zone)
     if end - start > _LENGTH_MAX:
-        return _fallback("The range can be at most 10 years.", now, zone)
+        return _fallback(gettext("The range can be at most 10 years."), now, zone)
     return DateRange(start, end, zone=zone)
 
 
 def _fallback(error: str, now: datetime, zone: ZoneInfo) -> DateRange:
     shown = of_preset(_PRESET_DEFAULT, now=now, zone=zone)
-    return replace(shown, error=f"{error} Showing the last 30 days.")
+    return replace(shown, error=f"{error} " + gettext("Showing the last 30 days."))
 
 
 def _month(local: datetime, number: int) -> datetime:

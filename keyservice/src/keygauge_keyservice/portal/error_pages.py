@@ -1,4 +1,4 @@
-"""Errors as pages: what went wrong and the way out, nothing of the inside."""
+"""Errors as pages: what went wrong and how to fix it, without internals."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from werkzeug.wrappers import Response
 
 from keygauge_keyservice.database import UNAVAILABLE
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.portal import auth, headers
+from keygauge_keyservice.portal import auth, headers, languages
+from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage.usage import UsageError
 from keygauge_keyservice.web.problem import of_framework, of_http
 
 _log = logging.getLogger(__name__)
 
-_UNMATCHED = {404: "This page doesn't exist.", 405: "This address only accepts form submissions."}
+_UNMATCHED = {404: mark("This page doesn't exist."), 405: mark("This address only accepts form submissions.")}
 _TITLES = {
-    403: "Not allowed",
-    404: "Page not found",
-    405: "Method not allowed",
-    409: "Conflict",
-    413: "Request too large",
-    422: "Invalid request",
-    500: "Something went wrong",
-    503: "Temporarily unavailable",
+    403: mark("Not allowed"),
+    404: mark("Page not found"),
+    405: mark("Method not allowed"),
+    409: mark("Conflict"),
+    413: mark("Request too large"),
+    422: mark("Invalid request"),
+    500: mark("Something went wrong"),
+    503: mark("Temporarily unavailable"),
 }
 
 
@@ -48,7 +49,7 @@ def _install_for_unmatched(state: BlueprintSetupState) -> None:
 
 
 def _page(status: int, detail: str) -> tuple[str, int]:
-    title = _TITLES.get(status, "Something went wrong")
+    title = gettext(_TITLES.get(status, _TITLES[500]))
     return render_template("portal/fault.html", is_fault=True, status=status, title=title, detail=detail), status
 
 
@@ -57,7 +58,7 @@ def _of_problem(error: Problem) -> tuple[str, int]:
 
 
 def _of_usage(error: UsageError) -> tuple[str, int]:
-    """Tell what to ask instead of what is too much."""
+    """Return what to ask instead of what is too much."""
     text = str(error)
     return _page(422, f"{text[:1].upper()}{text[1:]}.")
 
@@ -65,7 +66,7 @@ def _of_usage(error: UsageError) -> tuple[str, int]:
 def _of_http(error: HTTPException) -> tuple[str, int] | Response:
     if error.response is not None or error.code is None:  # a redirect, or an answer made by hand
         return error.get_response()
-    return _page(error.code, of_framework(error.code)[1])
+    return _page(error.code, gettext(of_framework(error.code)[1]))
 
 
 def _of_unmatched(error: HTTPException) -> Response:
@@ -75,15 +76,16 @@ def _of_unmatched(error: HTTPException) -> Response:
         return of_http(error)
     with suppress(*UNAVAILABLE):  # the page is as well without the links of those who are signed in
         g.session = auth.find_session()
+    languages.choose()
     status = error.code or 404
-    return headers.add(make_response(*_page(status, _UNMATCHED[status])))
+    return headers.add(make_response(*_page(status, gettext(_UNMATCHED[status]))))
 
 
 def _of_database(error: Exception) -> tuple[str, int, dict[str, str]]:
     _log.error("the database did not answer: %s", type(error).__name__)
-    return *_page(503, "The database is unavailable. Try again in a moment."), {"Retry-After": "1"}
+    return *_page(503, gettext("The database is unavailable. Try again in a moment.")), {"Retry-After": "1"}
 
 
 def _of_fault(error: Exception) -> tuple[str, int]:
     _log.error("a page failed", exc_info=error)
-    return _page(500, "An unexpected error occurred. If it persists, contact the operator of this service.")
+    return _page(500, gettext("An unexpected error occurred. If it persists, contact the operator of this service."))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import accumulate, pairwise
+from typing import Protocol
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,13 +15,23 @@ from babel.numbers import format_currency, format_decimal
 from flask import Blueprint
 from flask.blueprints import BlueprintSetupState
 
-from keygauge_keyservice.portal import assets, auth, cookies, reader
+from keygauge_keyservice.portal import assets, auth, cookies, languages, reader
+from keygauge_keyservice.texts import gettext, mark, ngettext
 from keygauge_keyservice.web.context import services
 
 _THOUSAND = 1000
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86_400
 _UNITS = ("", "k", "M", "B", "T")
 _CENT, _MINIMUM = Decimal("0.01"), Decimal("0.0001")
 _SECOND_US = 1_000_000
+_UNIT_NAMES = {
+    "request": mark("requests"),
+    "token": mark("tokens"),
+    "input_token": mark("input tokens"),
+    "output_token": mark("output tokens"),
+    "concurrent": mark("concurrent requests"),
+    "credit": mark("credits"),
+}
 
 
 _SKELETONS = {  # of the same patterns, in the order that a language has
@@ -36,11 +49,23 @@ _STRFTIME = {  # of the patterns that charts use, for English, where they cost a
     "MMM yyyy": "%b %Y",
     "EEE d MMM yyyy, HH:mm": "%a %-d %b %Y, %H:%M",
     "EEE d MMM yyyy": "%a %-d %b %Y",
-    "'Week of' d MMM yyyy": "Week of %-d %b %Y",
     "MMMM yyyy": "%B %Y",
     "d MMM HH:mm:ss": "%-d %b %H:%M:%S",
     "d MMM yyyy HH:mm:ss": "%-d %b %Y %H:%M:%S",
 }
+
+
+class LimitAmount(Protocol):
+    """How much of what a limit allows."""
+
+    @property
+    def amount(self) -> int: ...  # noqa: D102 - as of limits
+    @property
+    def unit(self) -> str: ...  # noqa: D102
+    @property
+    def unit_name(self) -> str | None: ...  # noqa: D102
+    @property
+    def credit_nanousd(self) -> int | None: ...  # noqa: D102
 
 
 def count(number: int) -> str:
@@ -69,6 +94,13 @@ def money(nanousd: int) -> str:
 def cents(nanousd: int) -> str:
     """Write what is billed, in US dollars rounded half to even to cents: $0.07."""
     return _dollars(Decimal(nanousd).scaleb(-9), _CENT)
+
+
+def cents_of(amounts: Sequence[int]) -> list[str]:
+    """Write nano-USD in cents that add up to their sum in cents: what is rounded, half to even, is the sum so far."""
+    sums = [0, *accumulate(amounts)]
+    rounded = [Decimal(nanousd).scaleb(-9).quantize(_CENT, ROUND_HALF_EVEN) for nanousd in sums]
+    return [_dollars(up_to - before, _CENT) for before, up_to in pairwise(rounded)]
 
 
 def _dollars(dollars: Decimal, step: Decimal) -> str:
@@ -113,11 +145,28 @@ def amount(number: int, unit: str, credit_nanousd: int | None = None) -> str:
     return money(number) if unit == "nanousd" else count(number)
 
 
-def unit_name(unit: str, credit_nanousd: int | None = None) -> str:
+def unit_name(unit: str, credit_nanousd: int | None = None, name: str | None = None) -> str:
     """Name a limit's unit beside an amount; nothing beside money."""
-    if credit_nanousd:
-        return "credits"
-    return {"nanousd": "", "concurrent": "concurrent requests"}.get(unit, f"{unit.replace('_', ' ')}s")
+    return name or (
+        "" if unit == "nanousd" and not credit_nanousd else gettext(_UNIT_NAMES["credit" if credit_nanousd else unit])
+    )
+
+
+def amount_of(limit: LimitAmount) -> str:
+    """Write an amount with its unit: 600 requests, 1 concurrent request, $20.00."""
+    number = amount(limit.amount, limit.unit, limit.credit_nanousd)
+    if limit.unit_name or limit.credit_nanousd or limit.unit == "nanousd":
+        return f"{number} {unit_name(limit.unit, limit.credit_nanousd, limit.unit_name)}".strip()
+    match limit.unit:
+        case "request":
+            return ngettext("%(number)s request", "%(number)s requests", limit.amount, number=number)
+        case "token":
+            return ngettext("%(number)s token", "%(number)s tokens", limit.amount, number=number)
+        case "input_token":
+            return ngettext("%(number)s input token", "%(number)s input tokens", limit.amount, number=number)
+        case "output_token":
+            return ngettext("%(number)s output token", "%(number)s output tokens", limit.amount, number=number)
+    return ngettext("%(number)s concurrent request", "%(number)s concurrent requests", limit.amount, number=number)
 
 
 def share(part: int, whole: int) -> str:
@@ -139,11 +188,13 @@ def duration(duration_us: float) -> str:
 
 def span(seconds: int) -> str:
     """Write a length of time in its greatest whole unit: 1 day, 36 hours, 90 minutes."""
-    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size and seconds % size == 0:
-            number = seconds // size
-            return f"{number} {noun}{'' if number == 1 else 's'}"
-    return f"{seconds} seconds"
+    if seconds >= _DAY_S and seconds % _DAY_S == 0:
+        return ngettext("%(num)s day", "%(num)s days", seconds // _DAY_S)
+    if seconds >= _HOUR_S and seconds % _HOUR_S == 0:
+        return ngettext("%(num)s hour", "%(num)s hours", seconds // _HOUR_S)
+    if seconds >= _MINUTE_S and seconds % _MINUTE_S == 0:
+        return ngettext("%(num)s minute", "%(num)s minutes", seconds // _MINUTE_S)
+    return ngettext("%(num)s second", "%(num)s seconds", seconds)
 
 
 def change(now: float, before: float) -> str:
@@ -151,7 +202,7 @@ def change(now: float, before: float) -> str:
     if not before:
         return ""
     percent = round(100 * (now - before) / before)
-    return f"{percent:+,}%" if percent else "no change"
+    return f"{percent:+,}%" if percent else gettext("no change")
 
 
 def zone_name(moment: datetime, zone: ZoneInfo | None = None) -> str:
@@ -166,7 +217,7 @@ def time_label(moment: datetime, pattern: str, zone: ZoneInfo | None = None) -> 
     local = moment.astimezone(zone or reader.zone())
     if reader.is_english():
         return _strftime(local, _STRFTIME[pattern])
-    days, _, times = pattern.removeprefix("'Week of' ").partition("HH")
+    days, _, times = pattern.partition("HH")
     if not times:
         return format_skeleton(_SKELETONS[days.strip(" ,")], local, tzinfo=local.tzinfo, locale=reader.locale())
     time = _time(local, times)
@@ -214,11 +265,13 @@ def month(first: date) -> str:
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """Write how long ago a moment was: 3 minutes ago."""
     seconds = int(((now or datetime.now(UTC)) - moment).total_seconds())
-    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            number = seconds // size
-            return f"{number} {noun}{'' if number == 1 else 's'} ago"
-    return "just now"
+    if seconds >= _DAY_S:
+        return ngettext("%(num)s day ago", "%(num)s days ago", seconds // _DAY_S)
+    if seconds >= _HOUR_S:
+        return ngettext("%(num)s hour ago", "%(num)s hours ago", seconds // _HOUR_S)
+    if seconds >= _MINUTE_S:
+        return ngettext("%(num)s minute ago", "%(num)s minutes ago", seconds // _MINUTE_S)
+    return gettext("just now")
 
 
 def host(address: str) -> str:
@@ -244,6 +297,7 @@ def _context() -> dict[str, object]:
     return {
         "api_url": services().settings.api_url,
         "asset": assets.address,
+        "language": reader.language(languages.names()).replace("_", "-"),
         "me": auth.signed_in(),
         "share": share,
         "zone": reader.zone(),

@@ -1,4 +1,4 @@
-"""What needs attention on the overview, and where to look."""
+"""What needs attention, for the overview, and where to look."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.ledger import addresses
 from keygauge_keyservice.ledger.addresses import NewAddresses
-from keygauge_keyservice.notices.detection import PERIODS
-from keygauge_keyservice.portal import formatting
+from keygauge_keyservice.portal import formatting, limit_text
+from keygauge_keyservice.texts import gettext, ngettext
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.quota import Quota
 from keygauge_keyservice.usage.usage import Part
@@ -80,27 +80,38 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
     """Remark on quotas and budgets that run out, the account's and its keys'."""
     for one in quotas:
         if one.amount and not one.dry_run and one.used >= QUOTA_NEAR * one.amount:
-            unit = "budget" if one.unit == "nanousd" else f"{one.unit.replace('_', ' ')} quota"
-            unit = "credit budget" if one.credit_nanousd else unit
-            whose = f" of “{names[one.key_id]}”" if one.key_id in names else ""
-            share = formatting.share(one.used, one.amount)
+            told = {
+                "share": formatting.share(one.used, one.amount),
+                "quota": one.noun,
+                "name": one.name,
+                "when": limit_text.when(one),
+            }
             yield Remark(
                 "quota",
                 one.key_id,
-                f"{share} of the {unit} “{one.name}”{whose} used {PERIODS[one.period]}.",
+                gettext(
+                    "%(share)s of the %(quota)s “%(name)s” of “%(key)s” used %(when)s.", key=names[one.key_id], **told
+                )
+                if one.key_id in names
+                else gettext("%(share)s of the %(quota)s “%(name)s” used %(when)s.", **told),
                 url_for("portal.usage.show", key=one.key_id),
-                f"{one.name}:{one.resets_at:%Y-%m-%d}:{'full' if one.used >= one.amount else 'near'}",
+                f"{one.name}:{one.starts_at:%Y-%m-%d}:{'full' if one.used >= one.amount else 'near'}",
             )
 
 
 def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:
     """Remark on keys that are used from where they were not before."""
     for one in fresh:
-        where = f"a new IP address: {one.ip}" if one.ips == 1 else f"{one.ips} new IP addresses, including {one.ip}"
         yield Remark(
             "new_address",
             one.key_id,
-            f"“{one.key_name}” was used from {where}.",
+            ngettext(
+                "“%(key)s” was used from a new IP address: %(ip)s.",
+                "“%(key)s” was used from %(num)s new IP addresses, including %(ip)s.",
+                one.ips,
+                key=one.key_name,
+                ip=one.ip,
+            ),
             url_for("portal.calls.show", key=one.key_id, ip=one.ip, exact=1, range="24h"),
             one.ip,
         )
@@ -114,8 +125,14 @@ def of_errors(day: Sequence[Part], names: dict[str, str]) -> Iterator[Remark]:
             yield Remark(
                 "client_errors",
                 part.group,
-                f"“{names[part.group]}” had {formatting.count(wrong)} client errors (4xx) in the last 24 hours "
-                f"({formatting.share(wrong, part.requests)} of its requests).",
+                ngettext(
+                    "“%(key)s” had %(number)s client error (4xx) in the last 24 hours (%(share)s of its requests).",
+                    "“%(key)s” had %(number)s client errors (4xx) in the last 24 hours (%(share)s of its requests).",
+                    wrong,
+                    key=names[part.group],
+                    number=formatting.count(wrong),
+                    share=formatting.share(wrong, part.requests),
+                ),
                 url_for("portal.calls.show", key=part.group, status="4xx", range="24h"),
             )
 
@@ -130,16 +147,20 @@ def of_keys(listed: Sequence[Key], *, now: datetime) -> Iterator[Remark]:
 
 def _of_key(key: Key, now: datetime) -> Iterator[tuple[Kind, str]]:
     if key.expires_at is not None and key.expires_at <= now:
-        yield "expired", f"“{key.name}” expired on {formatting.day(key.expires_at)}."
+        yield "expired", gettext("“%(key)s” expired on %(day)s.", key=key.name, day=formatting.day(key.expires_at))
         return
     if key.expires_at is not None and key.expires_at <= now + _EXPIRES_SOON:
-        yield "expires", f"“{key.name}” expires on {formatting.day(key.expires_at)}."
+        yield "expires", gettext("“%(key)s” expires on %(day)s.", key=key.name, day=formatting.day(key.expires_at))
     if key.status != "active":
         return
     if key.rotation_due_at is not None and key.rotation_due_at <= now:
         yield (
             "rotation_due",
-            f"“{key.name}” is due for rotation. It was last rotated on {formatting.day(key.rotated_at)}.",
+            gettext(
+                "“%(key)s” is due for rotation. It was last rotated on %(day)s.",
+                key=key.name,
+                day=formatting.day(key.rotated_at),
+            ),
         )
     if (key.last_used_at or key.created_at) < now - _UNUSED:
-        yield "unused", f"“{key.name}” has not been used for {_UNUSED.days} days."
+        yield "unused", gettext("“%(key)s” has not been used for %(days)s days.", key=key.name, days=_UNUSED.days)

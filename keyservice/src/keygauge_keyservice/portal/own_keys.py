@@ -11,6 +11,7 @@ from keygauge_keyservice.errors import not_found
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.keys.keys import Key
 from keygauge_keyservice.portal import auth
+from keygauge_keyservice.texts import gettext
 
 OFFERED_MAX = 100  # more are searched for while a name is typed, or found by name or id
 
@@ -53,7 +54,9 @@ def offered(connection: Connection) -> list[Key]:
 def names(connection: Connection, key_ids: Collection[str], *, account_id: str | None = None) -> dict[str, str]:
     """Return the keys' names by id, deleted keys' too; `account_id` where no request says it any more."""
     found = keys.find_many(connection, account_id or auth.current_account_id(), set(key_ids))
-    return {key.id: f"{key.name} (deleted)" if key.status == "deleted" else key.name for key in found}
+    return {
+        key.id: gettext("%(key)s (deleted)", key=key.name) if key.status == "deleted" else key.name for key in found
+    }
 
 
 def labels(listed: Sequence[Key]) -> dict[str, str]:

@@ -8,14 +8,17 @@ from keygauge.kinds import BY_ONE
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.portal import formatting
 from keygauge_keyservice.pricing.price_terms import plain
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import kinds
 
 
 def other_rates(rates: Rates) -> str:
     """Write the rates of kinds of use beyond the usual tokens: Web searches: $0.01 each; Images: $0.04 each."""
-    return "; ".join(
-        f"{title}: ${plain(Decimal(rate).scaleb(-15))} each"
-        if kind in BY_ONE
-        else f"{title}: {formatting.money(rate)} per million"
-        for kind, title, rate in kinds.told(rates.details)
-    )
+    return "; ".join(_rate(kind, title, rate) for kind, title, rate in kinds.told(rates.details))
+
+
+def _rate(kind: str, title: str, rate: int) -> str:
+    if kind in BY_ONE:
+        price = f"${plain(Decimal(rate).scaleb(-15))}"
+        return gettext("%(kind)s: %(price)s each", kind=title, price=price)
+    return gettext("%(kind)s: %(price)s per million", kind=title, price=formatting.money(rate))

@@ -1,19 +1,20 @@
-"""Whoever reads a page: the time zone and language that numbers and times are written in.
+"""Whoever reads a page: the time zone and format of numbers and times, and the language of texts.
 
 A member's own choice comes first, then the browser's: its languages, and the zone that a script keeps in a cookie.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
 from zoneinfo import ZoneInfo
 
 from babel import Locale
 from flask import g, has_request_context, request
 
-from keygauge_keyservice import time_zone
 from keygauge_keyservice.accounts import preferences
 from keygauge_keyservice.accounts.preferences import Preferences
+from keygauge_keyservice.values import time_zone
 from keygauge_keyservice.web.context import services
 
 UTC_ZONE = ZoneInfo("UTC")
@@ -48,9 +49,17 @@ def locale() -> Locale:
     if not has_request_context():
         return parse_locale(ENGLISH)
     if "locale" not in g:
-        g.locale = parse_locale(_preferences().locale or _of_browser())
+        g.locale = parse_locale(_preferences().locale or _of_language() or _of_browser(FORMATS))
     found: Locale = g.locale
     return found
+
+
+def language(known: Collection[str]) -> str:
+    """Return the language of texts, English where neither the member nor the browser asks for one of those known."""
+    chosen = _preferences().language or ""
+    if chosen in known:
+        return chosen
+    return _of_browser(known)
 
 
 def is_english() -> bool:
@@ -83,10 +92,17 @@ def _preferences() -> Preferences:
     return found
 
 
-def _of_browser() -> str:
+def _of_language() -> str | None:
+    """Return the format of a language that was chosen without one."""
+    chosen = _preferences().language
+    return chosen if chosen in FORMATS else None
+
+
+def _of_browser(known: Collection[str]) -> str:
+    """Return the first that the browser asks for, or the language it is a country's form of."""
     wanted = [name.replace("-", "_") for name, _ in request.accept_languages]
     for name in wanted:
-        for known in (name, name.partition("_")[0]):
-            if known in FORMATS:
-                return known
+        for one in (name, name.partition("_")[0]):
+            if one in known:
+                return one
     return ENGLISH

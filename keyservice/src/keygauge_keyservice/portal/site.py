@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from keygauge_keyservice.portal import assets, auth, error_pages, formatting, headers
+from keygauge_keyservice.portal import assets, auth, error_pages, formatting, headers, languages
 from keygauge_keyservice.portal.pages import (
     audit,
     billing,
@@ -53,6 +53,7 @@ def create_portal() -> Blueprint:
         assets,
     ):
         portal.register_blueprint(page.blueprint)
+    languages.install(portal)
     auth.install(portal)
     headers.install(portal)
     error_pages.install(portal)

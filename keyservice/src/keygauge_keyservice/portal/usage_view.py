@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlencode
@@ -11,16 +11,43 @@ from flask import request, url_for
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.ledger import tags
 from keygauge_keyservice.portal import auth, date_range, own_keys, reader
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
+from keygauge_keyservice.texts import mark
 from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.usage import Selection
 
-GROUPINGS: dict[str, Grouping] = {"model": "model", "endpoint": "route", "key": "key", "status": "status"}
-CHARTS = {"bars": "Bars", "area": "Area", "table": "Table"}
-FILTERS = ("key", "model", "route")  # not "endpoint", which is an argument of url_for
+GROUPINGS: dict[str, Grouping] = {
+    "model": "model",
+    "endpoint": "route",
+    "key": "key",
+    "status": "status",
+    "tag": "tag",
+}
+TITLES = {
+    "model": mark("Model"),
+    "endpoint": mark("Endpoint"),
+    "key": mark("Key"),
+    "status": mark("Status"),
+    "tag": mark("Tag"),
+    "kind": mark("Kind"),
+}
+NOUNS = {
+    "model": mark("model"),
+    "endpoint": mark("endpoint"),
+    "key": mark("key"),
+    "status": mark("status"),
+    "tag": mark("tag"),
+    "kind": mark("kind"),
+}
+_OF_TAG = ("key", "tag")  # what calls with a tag are told apart by
+KIND = "kind"  # of use: no dimension of calls, one call has several
+KIND_METRICS = ("tokens", "cost", "credits")  # that kinds add up to
+CHARTS = {"bars": mark("Bars"), "area": mark("Area"), "table": mark("Table")}
+FILTERS = ("key", "model", "route", "tag")  # not "endpoint", which is an argument of url_for
 _TEXT_LENGTH_MAX = 200
 
 
@@ -35,6 +62,7 @@ class View:
     chart: str
     filters: Mapping[str, str]
     key: Key | None  # of the filters
+    groupings: Collection[str]  # that there are
 
     @property
     def query(self) -> dict[str, str]:
@@ -66,14 +94,24 @@ def read_view(connection: Connection, now: datetime) -> View:
     key = own_keys.require_chosen(connection, filters["key"]) if "key" in filters else None
     if key:
         filters["key"] = key.id
+    groupings = [*GROUPINGS, KIND]
+    if "tag" in filters:
+        groupings = [name for name in groupings if name in (*_OF_TAG, KIND)]
+    elif not tags.has_any(connection, auth.current_account_id()):
+        groupings.remove("tag")
+    group = _one_of(groupings, given.get("group"), "none")
+    if "tag" in {group, *filters}:
+        filters = {name: text for name, text in filters.items() if name in _OF_TAG}
+    metrics, metric = (KIND_METRICS, "cost") if group == KIND else ((*METRICS, "credits"), "requests")
     return View(
         shown=shown,
-        metric=_one_of({*METRICS, "credits"}, given.get("metric"), "requests"),
-        group=_one_of(GROUPINGS, given.get("group"), "none"),
+        metric=_one_of(metrics, given.get("metric"), metric),
+        group=group,
         bucket=next((one for one in shown.buckets if one == given.get("bucket")), shown.bucket),
         chart=_one_of(CHARTS, given.get("chart"), "bars"),
         filters=filters,
         key=key,
+        groupings=groupings,
     )
 
 
@@ -84,6 +122,8 @@ def select(view: View) -> Selection:
         selection["key_id"] = view.key.id
     if "model" in view.filters:
         selection["model"] = view.filters["model"]
+    if "tag" in view.filters:
+        selection["tag"] = view.filters["tag"]
     if "route" in view.filters:
         selection["route"] = view.filters["route"]
     return selection

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from keygauge.pricing.rates import Rates, cost_nanousd
+from keygauge.pricing.rates import Rates, cost_by_kind
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.cost import Cost, is_metered
@@ -45,8 +45,8 @@ class PriceBook:
         if self._own and event.model is not None and is_metered(event):
             own = self.find_own(event.account, event.provider, event.model, event.time_us)
             if own is not None:
-                cost = cost_nanousd(own.tiers, event)
-                return None if cost is None else Cost(cost, own.version)
+                costs = cost_by_kind(own.tiers, event)
+                return None if costs is None else Cost.of_kinds(costs, own.version)
         return self.public(event)
 
     @property

@@ -12,9 +12,10 @@ from msgspec import Meta, Struct, defstruct
 from keygauge.kinds import BY_ONE, PART_OF
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.errors import FieldError
-from keygauge_keyservice.field_types import Name, Text, Time
-from keygauge_keyservice.money import parse_usd
 from keygauge_keyservice.reading import read
+from keygauge_keyservice.texts import gettext
+from keygauge_keyservice.values.field_types import Name, Text, Time
+from keygauge_keyservice.values.money import parse_usd
 
 RATE_MAX = 10**12  # nano-USD per million tokens: 1,000 dollars; a call of 10^9 tokens still fits a bigint
 REQUEST_RATE_MAX = 10**17  # nano-USD per million calls: 100 dollars a call
@@ -69,9 +70,11 @@ class PriceTerms(Struct):
         """Say which tiers do not fit each other."""
         sizes = sorted(-1 if tier.above is None else tier.above for tier in self.tiers)
         if len(set(sizes)) < len(sizes):
-            yield FieldError("tiers", "same_size", "must not have two tiers with the same `above`")
+            yield FieldError("tiers", "same_size", gettext("must not have two tiers with the same `above`"))
         if sizes[0] > 0:
-            yield FieldError("tiers", "no_first_tier", "must have one tier without `above`, for the smallest requests")
+            yield FieldError(
+                "tiers", "no_first_tier", gettext("needs one tier without `above`, for the smallest requests")
+            )
 
     def rates(self) -> list[Rates]:
         """Return the tiers by size; the smallest holds for every call that no larger one takes."""

@@ -22,7 +22,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from keygauge.pricing.rates import Rates, cost_nanousd
+from keygauge.pricing.rates import Rates, cost_by_kind
 from keygauge_keyservice.pricing.cost import Cost, is_metered
 from keygauge_keyservice.pricing.priced import Priced
 from keygauge_keyservice.pricing.public_models import find_model
@@ -51,8 +51,8 @@ class PublicPrices:
         if event.model is None or not is_metered(event):
             return None
         tiers = self.tiers_at(event.provider, event.model, event.time_us)
-        cost = cost_nanousd(tiers, event) if tiers else None
-        return None if cost is None else Cost(cost, self.version)
+        costs = cost_by_kind(tiers, event) if tiers else None
+        return None if costs is None else Cost.of_kinds(costs, self.version)
 
     def tiers_at(self, provider: str | None, model: str, time_us: int) -> Sequence[Rates]:
         """Return a model's rates at a moment by input size, smallest first; none where they are not known."""

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import IO
 
-from keygauge_keyservice.api.events import BATCH_BYTES_MAX
+from keygauge_keyservice.api.replicas.events import BATCH_BYTES_MAX
 from keygauge_keyservice.app import REQUEST_BYTES_MAX
 from keygauge_keyservice.serving.asgi import App, Receive, Scope, Send, refuse
 from keygauge_keyservice.serving.visitor import address
@@ -60,12 +60,12 @@ class Bodies:
                 if not arriving.is_dropped:
                     raise
                 arriving.task.uncancel()
-                await refuse(send, 503, "busy", "Too many requests are on their way; try again.")
+                await refuse(send, 503, "busy", "Too many requests are being sent. Try again in a moment.")
                 return
             except OSError:  # the disk is full, whoever filled it
                 with contextlib.suppress(OSError):  # as what is still to be written would be
                     file.close()
-                await refuse(send, 503, "busy", "There is no room for this request; try again.")
+                await refuse(send, 503, "busy", "There is no room for this request. Try again in a moment.")
                 return
             finally:
                 del self._arriving[arriving]

@@ -32,32 +32,33 @@ class Bridge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whose body is in `scope["body"]`; without one, it is larger than the app takes."""
         if self._inside >= self._inside_max:
-            await refuse(send, 503, "busy", "The key service is busy; try again.")
+            await refuse(send, 503, "busy", "The key service is busy. Try again in a moment.")
             return
         answer = Answer()
+        left = asyncio.ensure_future(receive())  # done as soon as the client has left
         try:
-            await self._run(answer.begin, self._app, _environ(scope))
-            await self._send(answer, receive, send)
+            if await self._run(self._begin, answer, _environ(scope), left):
+                await self._send(answer, left, send)
         finally:
+            left.cancel()
             if not answer.is_closed:
                 await self._run(answer.close)
 
-    async def _send(self, answer: Answer, receive: Receive, send: Send) -> None:
+    def _begin(self, answer: Answer, environ: dict[str, Any], left: asyncio.Future[Message]) -> bool:
+        """Run the app, unless the client left while its request waited: nobody would read what the app decides."""
+        if _has_left(left):
+            return False
+        answer.begin(self._app, environ)
+        return True
+
+    async def _send(self, answer: Answer, left: asyncio.Future[Message], send: Send) -> None:
         """Send an answer as its client takes it: no thread waits for that."""
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        if not answer.is_closed:
-            await self._stream(answer, receive, send)
+        while not answer.is_closed and not _has_left(left):
+            await send(_body(await self._run(answer.read), more=True))
         for start in range(0, len(answer.whole), _PIECE_BYTES):  # only a part waits in the connection's buffer
             await send(_body(answer.whole[start : start + _PIECE_BYTES], more=True))
         await send(_body(b"", more=False))
-
-    async def _stream(self, answer: Answer, receive: Receive, send: Send) -> None:
-        left = asyncio.ensure_future(receive())  # done as soon as the client has left
-        try:
-            while not answer.is_closed and not left.done():
-                await send(_body(await self._run(answer.read), more=True))
-        finally:
-            left.cancel()
 
     async def _run(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Run a function in a thread."""
@@ -66,6 +67,10 @@ class Bridge:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
         finally:
             self._inside -= 1
+
+
+def _has_left(left: asyncio.Future[Message]) -> bool:
+    return left.done() and left.result()["type"] == "http.disconnect"
 
 
 def _body(piece: bytes, *, more: bool) -> Message:

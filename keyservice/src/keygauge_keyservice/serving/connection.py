@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import OrderedDict
 from functools import partial
 from typing import Any, Literal
@@ -13,7 +14,9 @@ HEAD_S = 10.0
 BODY_S = 30.0  # the largest batch in that time is 280 kB/s
 WRITE_S = 30.0  # without any progress of a client that reads its answer
 IDLE_S = 30  # between two requests: replicas send a heartbeat every second on one connection
-HEAD_BYTES_MAX = 64 << 10
+HEAD_BYTES_MAX = 64 << 10  # and of what is in a body's chunks beside it, of which a byte may have so many
+_FRAME_BYTES = 8
+_LEFT = getattr(select, "POLLRDHUP", select.POLLHUP)  # who closed the connection; Linux tells before all is read
 CONNECTIONS_MAX = 4_000  # per process: two of each of a thousand replicas, and as many others
 
 
@@ -49,6 +52,7 @@ class Connection(HttpToolsProtocol):
         self._reading_timer: asyncio.TimerHandle | None = None
         self._writing_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._spare_bytes = 0  # that a body may take beside itself: sizes of chunks, their extensions, trailers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a head."""
@@ -72,9 +76,13 @@ class Connection(HttpToolsProtocol):
         before = self._reading
         if before == "head":
             self._head_bytes += len(data)
+        elif before == "body":
+            self._spare_bytes -= len(data)
         super().data_received(data)
         if self._reading == "head" and self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(431)
+        elif self._reading == "body" and self._spare_bytes < 0:
+            self._refuse(400)
         elif self._reading != before or self._reading_timer is None:
             self._time_reading()
 
@@ -86,13 +94,26 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin a body; the request is being answered from now on."""
         self._head_bytes = 0
+        self._spare_bytes = HEAD_BYTES_MAX
         self._reading = "body"
         super().on_headers_complete()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a field of the head; one behind the body is not a field of the request, as uvicorn has it."""
+        if self._reading == "head":
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, and what frames it."""
+        self._spare_bytes += len(body) * (1 + _FRAME_BYTES)
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        """Have a whole request."""
+        """Have a whole request; it may have waited for long, and its client may have given up."""
         self._reading = None
         self._waiting.remove(self)
+        if self._has_left():
+            self.cycle.disconnected = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -114,6 +135,11 @@ class Connection(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Drop an idle client, with what it has not read of its last answer."""
         self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
+
+    def _has_left(self) -> bool:
+        found = select.poll()
+        found.register(self.transport.get_extra_info("socket").fileno(), _LEFT)
+        return bool(found.poll(0))
 
     def _time_reading(self) -> None:
         if self._reading_timer is not None:

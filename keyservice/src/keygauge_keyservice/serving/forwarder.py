@@ -15,6 +15,8 @@ _CLIENT = b"x-keygauge-client"  # the address, the server's own and the scheme; 
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"expect", b"proxy-connection"))
 _INSIDE_MAX = 500
 _PIECE_BYTES = 64 << 10
+_HEAD_BYTES_MAX = 1 << 20  # of an answer: an address that it names may be a whole request's, percent-encoded
+_NOTICE_S = 1.0  # until the server tells that a client has left
 _SCOPE = ("client", "server", "scheme")
 
 
@@ -28,27 +30,35 @@ class Forwarder:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if self._inside >= _INSIDE_MAX:
-            await refuse(send, 503, "busy", "The key service is busy; try again.")
+            await refuse(send, 503, "busy", "The key service is busy. Try again in a moment.")
+            return
+        connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
+        try:
+            head = connection.send(_request(scope)) or b""
+        except h11.LocalProtocolError as error:  # our own server takes more than HTTP allows
+            await refuse(send, 400, "bad_request", f"The request is not valid HTTP: {error}.")
             return
         self._inside += 1
         try:
-            reader, writer = await asyncio.open_unix_connection(self._path)
-            try:
-                await self._exchange(scope, receive, send, reader, writer)
-            finally:
-                writer.close()
+            await self._exchange(connection, head, scope, receive, send)
         finally:
             self._inside -= 1
 
     async def _exchange(
-        self, scope: Scope, receive: Receive, send: Send, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, connection: h11.Connection, head: bytes, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        connection = h11.Connection(h11.CLIENT)
-        sending = asyncio.create_task(_send_request(connection, scope, receive, writer))
+        reader, writer = await asyncio.open_unix_connection(self._path)
+        writer.write(head)
+        sending = asyncio.create_task(_send_body(connection, scope, receive, writer))
         try:
             await _pass_answer(connection, send, reader)
+        except (h11.RemoteProtocolError, OSError, RuntimeError):  # the last is uvloop's, of a connection that is closed
+            await asyncio.wait([sending], timeout=_NOTICE_S)
+            if not sending.done():  # else the client has left, and its page was broken off
+                raise
         finally:
             sending.cancel()
+            writer.close()
 
 
 class Forwarded:
@@ -65,12 +75,7 @@ class Forwarded:
         await self._app(scope, receive, send)
 
 
-async def _send_request(
-    connection: h11.Connection, scope: Scope, receive: Receive, writer: asyncio.StreamWriter
-) -> None:
-    target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
-    request = h11.Request(method=scope["method"], target=target, headers=_headers(scope))
-    writer.write(connection.send(request) or b"")
+async def _send_body(connection: h11.Connection, scope: Scope, receive: Receive, writer: asyncio.StreamWriter) -> None:
     if (body := scope.get("body")) is not None:  # without one, it is larger than the pages take: they refuse it unread
         while piece := body.read(_PIECE_BYTES):
             writer.write(connection.send(h11.Data(piece)) or b"")
@@ -81,10 +86,20 @@ async def _send_request(
     writer.close()  # nobody reads on: the page need not be written to its end
 
 
+def _request(scope: Scope) -> h11.Request:
+    target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    return h11.Request(method=scope["method"], target=target, headers=_headers(scope))
+
+
 def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     told = json.dumps({name: scope[name] for name in _SCOPE}).encode()
     return [
-        *((name, value) for name, value in scope["headers"] if name not in _HOP_BY_HOP and name != _CLIENT),
+        # Space behind a value is no part of it (RFC 9110, 5.5), yet our server leaves it there and h11 refuses it.
+        *(
+            (name, value.strip(b" \t"))
+            for name, value in scope["headers"]
+            if name not in _HOP_BY_HOP and name != _CLIENT
+        ),
         (_CLIENT, told),
     ]
 

@@ -39,7 +39,7 @@ class Front:
         if path in _HEALTH_PATHS:
             app = self._replicas or self._pages
         if app is None:
-            await refuse(send, 404, "not_found", "This is served at another address of the key service.")
+            await refuse(send, 404, "not_found", "The key service serves this at another address.")
         else:
             await app(scope, receive, send)
 
@@ -77,7 +77,9 @@ class Turns:
                 async with self._turn(visitor(scope, self._proxies)):
                     await self._app(scope, receive, send)
         except _NoTurnError:
-            await refuse(send, 429, "too_many_at_once", f"At most {self._at_once} requests at once: try again.")
+            await refuse(
+                send, 429, "too_many_at_once", f"At most {self._at_once} requests at once. Try again in a moment."
+            )
 
     @contextmanager
     def _place(self, holder: str) -> Iterator[None]:

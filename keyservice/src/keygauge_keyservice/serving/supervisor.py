@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from keygauge_keyservice.serving.assignment import GRACEFUL_S, READY, Assignment, Role
 
-_WORKER = "keygauge_keyservice.serving.worker"
+_WORKER = "keygauge_keyservice.serving"
 _log = logging.getLogger(__name__)
 
 _KILL_S = GRACEFUL_S + 4.0  # after it was told to end, a worker is killed

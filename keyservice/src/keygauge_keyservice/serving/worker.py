@@ -7,7 +7,6 @@ import gc
 import os
 import resource
 import socket
-import sys
 
 import uvicorn
 
@@ -60,6 +59,7 @@ class Worker(uvicorn.Server):
 
 def run(assignment: Assignment) -> None:
     """Serve until told to end."""
+    gc.disable()  # until all is made that lives as long as the worker
     supervisor = socket.socket(fileno=assignment.supervisor)
     supervisor.settimeout(0)
     _allow_descriptors(2 * CONNECTIONS_MAX)  # a connection and, while a large body comes, its file
@@ -67,6 +67,7 @@ def run(assignment: Assignment) -> None:
     gc.collect()
     gc.freeze()  # what lives as long as the worker is not looked through again and again
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
+    gc.enable()
     options = uvicorn.Config(
         app,
         http=protocol(),  # type: ignore[arg-type]  # it makes what uvicorn would make of a class
@@ -105,7 +106,3 @@ def _allow_descriptors(wanted: int) -> None:
         resource.setrlimit(
             resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
         )
-
-
-if __name__ == "__main__":
-    run(Assignment.read(sys.argv[1]))

@@ -49,6 +49,7 @@ def answer(
     lock_timeout_ms: int = 0,
 ) -> list[HeartbeatAnswer]:
     """Apply heartbeats, each of another replica, in the caller's transaction and return the protocol's answers."""
+    received = [_own(one) for one in received]
     alive = replicas.see(connection, [one.message for one in received], lock_timeout_ms=lock_timeout_ms)
     # Before entries and plans, so that those are at least as new.
     changes = _changes(connection, received)
@@ -81,6 +82,13 @@ def answer(
             received, changes, found, told, plans, rates, leased, strict=True
         )
     ]
+
+
+def _own(one: Received) -> Received:
+    """Keep replicas of services apart: one that sends another's id must not get at what that one holds."""
+    if not one.service:
+        return one
+    return dataclasses.replace(one, message=replace(one.message, replica=f"{one.message.replica}:{one.service}"))
 
 
 def _unknown(message: protocol.Heartbeat, found: Sequence[Found]) -> list[str]:
@@ -155,6 +163,8 @@ def _asked(one: Received) -> leases.Asked:
     return leases.Asked(
         service=one.service,
         replica=message.replica,
+        heartbeat=message.number,
+        lost=message.lost,
         returns=message.returns,
         acquisitions=message.acquire,
         holds=message.hold,
@@ -188,6 +198,7 @@ def held(item: concurrency.Kept) -> Held:
 
 def grant(item: leases.Granted) -> Grant:
     """Write what is granted."""
+    unused = item.unused or leases.Unused(item.grant.remaining)
     return Grant(
         limit=item.limit_id,
         lease=str(item.lease_id),
@@ -198,6 +209,8 @@ def grant(item: leases.Granted) -> Grant:
         exact=item.grant.is_exact,
         small=item.grant.is_small,
         remaining=item.grant.remaining,
+        unused=unused.units,
+        told_ms=unused.told_ms,
         reset_ms=-(-item.grant.reset_us // _MS_US),  # never sooner than more comes free
         retry_ms=_retry_ms(item),
         replicas=item.replicas,
@@ -218,6 +231,6 @@ def denial(item: leases.Granted) -> Denial:
 
 
 def _retry_ms(item: leases.Granted) -> int:
-    """Tell when to ask again: soon, as long as others may give back what they hold."""
+    """Return when to ask again: soon, as long as others may give back what they hold."""
     reset_ms = -(-item.grant.reset_us // _MS_US)
     return min(_SOON_MS, reset_ms) if item.is_soon else reset_ms

@@ -36,7 +36,8 @@ def load(connection: Connection, key_ids: Sequence[str]) -> dict[str, KeyEntry]:
         "/* entries.load */ SELECT key.id, key.account_id AS account, key.name, account.plan_id AS plan, environment, "
         "CASE WHEN key.status = 'active' AND account.status <> 'active' THEN account.status ELSE key.status END "
         "AS status, ceil(extract(epoch FROM expires_at))::bigint AS expires_at, scopes, routes, networks, models, "
-        "plan.providers, (SELECT price.account_id FROM price WHERE price.account_id = account.id LIMIT 1) AS tariff "
+        "tools, plan.providers, "
+        "(SELECT price.account_id FROM price WHERE price.account_id = account.id LIMIT 1) AS tariff "
         "FROM key JOIN account ON account.id = key.account_id JOIN plan ON plan.id = account.plan_id "
         "WHERE key.id = ANY(%s)",
         (list(key_ids),),
@@ -111,7 +112,11 @@ def _terms(limit: definitions.Limit, *, owner: str = "", is_own: bool = False) -
         dry_run=limit.dry_run,
         route=limit.route,
         model=limit.model,
+        tool=limit.tool,
         output_default=limit.output_default,
         when_unpriced=limit.when_unpriced,
+        weights=limit.weights,
+        unit_name=limit.unit_name,
+        per_tag=limit.per_tag,
         whose="key" if is_own else "account" if limit.subject == "account" else "plan",
     )

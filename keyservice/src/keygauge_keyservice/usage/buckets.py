@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta, tzinfo
 from typing import Literal, TypeAlias
 
-from keygauge_keyservice.time_zone import first_moment
+from keygauge_keyservice.values.time_zone import first_moment
 
 Bucket: TypeAlias = Literal["hour", "day", "week", "month"]
 

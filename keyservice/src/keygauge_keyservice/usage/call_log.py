@@ -10,6 +10,8 @@ from typing import Any, NotRequired, Self, TypedDict, Unpack
 from uuid import UUID
 
 from keygauge_keyservice.database import Connect, Connection
+from keygauge_keyservice.pricing.kind_costs import unpack
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage.usage import UsageError
 
 PAGE_MAX = 500
@@ -17,7 +19,7 @@ _STREAM_PAGE = 2_000
 _LOOKED_AT_MAX = 100_000  # calls, for one page: what a filter lets through may be rare among millions
 _LOOKED_AT_OF_KEY_MAX = 20_000  # those lie apart on the disk
 _INSTANT = timedelta(microseconds=1)
-_RARE = ("route", "status", "model", "ip")  # filters without an index of their own
+_RARE = ("route", "status", "model", "ip", "tag")  # filters without an index of their own
 
 _is_status = re.compile(r"[1-9](xx|[0-9]{2})", re.ASCII).fullmatch
 
@@ -25,7 +27,7 @@ _is_status = re.compile(r"[1-9](xx|[0-9]{2})", re.ASCII).fullmatch
 class CallFilter(TypedDict):
     """Which calls: those of an account from `start`, before `end`; the rest narrows them further.
 
-    `is_partial`: route and model are parts of those to find, in any case, and ip is the beginning of one.
+    `is_partial`: route, model and tag are parts of those to find, in any case, and ip is the beginning of one.
     """
 
     account_id: str
@@ -36,6 +38,7 @@ class CallFilter(TypedDict):
     status: NotRequired[str | None]  # one, such as 429, or a class, such as 4xx
     model: NotRequired[str | None]
     ip: NotRequired[str | None]
+    tag: NotRequired[str | None]
     is_partial: NotRequired[bool]
 
 
@@ -73,6 +76,8 @@ class LoggedCall:
     trace_id: str | None
     details: dict[str, int] | None  # of other kinds of use, by kind
     requested_model: str | None  # as the request named it; `model` is what it counts for
+    tag: str | None = None  # the end user that its caller named
+    costs_nanousd: dict[str, int] | None = None  # the cost by kind, of those that cost anything
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Place:
         try:
             return cls(datetime.fromtimestamp(int(time_us) / 1_000_000, UTC), UUID(id_))
         except (ValueError, OverflowError, OSError) as error:
-            raise UsageError("after: give the `next` of the page before") from error
+            raise UsageError("after", gettext("must be the `next` value of the previous page")) from error
 
     def __str__(self) -> str:
         return f"{round(self.time.timestamp() * 1_000_000)}-{self.id.hex}"
@@ -110,7 +115,7 @@ class Page:
 _COLUMNS = """id, time, account_id, key_id, route, method, status, error, ip, duration_us, first_token_us,
     request_bytes, response_bytes, stream, messages, model, provider, input_tokens, output_tokens, cache_read_tokens,
     cache_write_tokens, reasoning_tokens, usage_status, cost_nanousd, price_version, outcome, limit_name, trace_id,
-    details, requested_model"""
+    details, requested_model, tag, kind_costs"""
 _PAGE = f"""/* calls.page */
 SELECT {_COLUMNS}
 FROM event
@@ -122,6 +127,7 @@ AND (%(status_from)s::smallint IS NULL OR status BETWEEN %(status_from)s AND %(s
 AND (%(model)s::text IS NULL OR %(model)s IN (model, requested_model)
     OR (%(is_partial)s AND position(lower(%(model)s) IN lower(concat_ws(' ', model, requested_model))) > 0))
 AND (%(ip)s::text IS NULL OR ip = %(ip)s OR (%(is_partial)s AND starts_with(ip, %(ip)s)))
+AND (%(tag)s::text IS NULL OR tag = %(tag)s OR (%(is_partial)s AND position(lower(%(tag)s) IN lower(tag)) > 0))
 AND (%(after_id)s::uuid IS NULL OR (time, id) < (%(after_time)s::timestamptz, %(after_id)s))
 AND (%(edge_id)s::uuid IS NULL OR (time, id) >= (%(edge_time)s::timestamptz, %(edge_id)s))
 ORDER BY time DESC, id DESC
@@ -155,7 +161,7 @@ def find_page(
     if edge:
         values |= {"start": edge.time, "edge_time": edge.time, "edge_id": edge.id}
     found = connection.execute(_PAGE, values, prepare=False).fetchall()
-    calls = [LoggedCall(**row) for row in found[:limit]]
+    calls = [_call(row) for row in found[:limit]]
     return Page(calls, Place(calls[-1].time, calls[-1].id) if len(found) > limit else edge)
 
 
@@ -169,7 +175,12 @@ def _find_edge(connection: Connection, values: dict[str, Any]) -> Place | None:
 def find(connection: Connection, account_id: str, place: Place) -> LoggedCall | None:
     """Return one call of an account by its place, or None."""
     row = connection.execute(_FIND, (account_id, place.time, place.id), prepare=False).fetchone()
-    return None if row is None else LoggedCall(**row)
+    return None if row is None else _call(row)
+
+
+def _call(row: dict[str, Any]) -> LoggedCall:
+    cost, packed = row["cost_nanousd"], int(row.pop("kind_costs") or 0)
+    return LoggedCall(**row, costs_nanousd=None if cost is None else unpack(cost, packed))
 
 
 def read_all(connect: Connect, **selected: Unpack[CallFilter]) -> Iterator[LoggedCall]:
@@ -187,12 +198,13 @@ def read_all(connect: Connect, **selected: Unpack[CallFilter]) -> Iterator[Logge
 def _parameters(selected: CallFilter, after: Place | None, limit: int) -> dict[str, Any]:
     status = selected.get("status")
     if status is not None and not _is_status(status):
-        raise UsageError("status: give one, such as 429, or a class, such as 4xx")
+        raise UsageError("status", gettext("must be a status such as 429, or a class such as 4xx"))
     return {
         "key_id": None,
         "route": None,
         "model": None,
         "ip": None,
+        "tag": None,
         "is_partial": False,
         **selected,
         "status_from": int(status.replace("x", "0")) if status else None,

@@ -1,4 +1,4 @@
-"""How much of each kind of use beyond the tokens of every call there was, by span of time and group."""
+"""The kinds of use, as people call them, and how much there was of those beyond the tokens of every call."""
 
 from __future__ import annotations
 
@@ -10,31 +10,41 @@ from typing import Final
 
 from psycopg import sql
 
+from keygauge.kinds import PART_OF
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger.kinds import LENGTHS_S
+from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage.query import COLUMNS, Names, Question
 from keygauge_keyservice.usage.time_cover import cut
 
+_COMMON: Final = {
+    "input": mark("Input tokens"),
+    "output": mark("Output tokens"),
+    "cache_read": mark("Cached input tokens"),
+    "reasoning": mark("Reasoning tokens"),
+    "cache_write": mark("Cache writes"),
+    "request": mark("Requests"),
+}
 TITLES: Final = {
-    "input_audio": "Audio input tokens",
-    "input_image": "Image input tokens",
-    "input_video": "Video input tokens",
-    "cache_read_audio": "Cached audio tokens",
-    "cache_read_image": "Cached image tokens",
-    "cache_write_1h": "Cache writes, one hour",
-    "output_audio": "Audio output tokens",
-    "output_image": "Image output tokens",
-    "output_video": "Video output tokens",
-    "web_searches": "Web searches",
-    "file_searches": "File searches",
-    "tool_calls": "Other tool calls",
-    "search_units": "Search units",
-    "classifications": "Classifications",
-    "citations": "Citation tokens",
-    "images": "Images",
-    "seconds": "Seconds of audio or video",
-    "characters": "Characters",
-    "pages": "Pages",
+    "input_audio": mark("Audio input tokens"),
+    "input_image": mark("Image input tokens"),
+    "input_video": mark("Video input tokens"),
+    "cache_read_audio": mark("Cached audio tokens"),
+    "cache_read_image": mark("Cached image tokens"),
+    "cache_write_1h": mark("Cache writes, one hour"),
+    "output_audio": mark("Audio output tokens"),
+    "output_image": mark("Image output tokens"),
+    "output_video": mark("Video output tokens"),
+    "web_searches": mark("Web searches"),
+    "file_searches": mark("File searches"),
+    "tool_calls": mark("Other tool calls"),
+    "search_units": mark("Search units"),
+    "classifications": mark("Classifications"),
+    "citations": mark("Citation tokens"),
+    "images": mark("Images"),
+    "seconds": mark("Seconds of audio or video"),
+    "characters": mark("Characters"),
+    "pages": mark("Pages"),
 }
 
 _FIND = sql.SQL("""/* usage.kinds */
@@ -77,7 +87,18 @@ def find_kinds(
     return found
 
 
+def is_token(kind: str) -> bool:
+    """Tell whether a kind is a part of input or output."""
+    return kind != "request" and (kind in _COMMON or PART_OF.get(kind) is not None)
+
+
+def title(kind: str) -> str:
+    """Name a kind for people; one that a newer replica tells has no other name."""
+    known = _COMMON.get(kind) or TITLES.get(kind)
+    return gettext(known) if known else kind
+
+
 def told(details: Mapping[str, int]) -> list[tuple[str, str, int]]:
     """Return kinds with their titles and counts, in the order of their titles; one that is not known by its name."""
-    known = [(kind, title, details[kind]) for kind, title in TITLES.items() if kind in details]
+    known = [(kind, gettext(title), details[kind]) for kind, title in TITLES.items() if kind in details]
     return known + [(kind, kind, count) for kind, count in details.items() if kind not in TITLES]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
+from keygauge.weights import TOKEN_COUNTS, Weights
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.definitions import CountedUnit
 
@@ -25,7 +26,9 @@ class Rate:
     used: int
     route: str | None = None  # it counts this route template's calls only
     model: str | None = None  # … this model's only
+    tool: str | None = None  # none: the ledger does not know of tools
     dry_run: bool = False  # it refuses nobody
+    unit_name: str | None = None  # what people call a weighted unit
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class LiveRates:
 
 # Of an account: the plan's rates that count all of it. Of a key: the plan's rates for each key, and its own.
 _RATES = """/* pace.rates */
-SELECT plan_limit.name, unit, amount, window_s, route, model, dry_run FROM plan_limit
-WHERE window_s IS NOT NULL AND CASE WHEN %(key_id)s::text IS NULL
+SELECT plan_limit.name, unit, amount, window_s, route, model, dry_run, unit_name, weights FROM plan_limit
+WHERE window_s IS NOT NULL AND NOT per_tag AND tool IS NULL AND CASE WHEN %(key_id)s::text IS NULL
     THEN subject = 'account' AND plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s)
     ELSE subject = 'key' AND (key_id = (SELECT id FROM key WHERE id = %(key_id)s AND account_id = %(account_id)s)
         OR plan_id = (SELECT plan_id FROM account WHERE id = %(account_id)s))
@@ -49,12 +52,16 @@ ORDER BY plan_limit.name"""
 _COUNT = """/* pace.count */
 SELECT count(*) AS request, coalesce(sum(given + made), 0)::bigint AS token,
     coalesce(sum(given), 0)::bigint AS input_token, coalesce(sum(made), 0)::bigint AS output_token,
-    coalesce(sum(cost_nanousd), 0)::bigint AS nanousd
+    coalesce(sum(cost_nanousd), 0)::bigint AS nanousd, coalesce(sum(cache_read_tokens), 0)::bigint AS cache_read_tokens,
+    coalesce(sum(cache_write_tokens), 0)::bigint AS cache_write_tokens,
+    coalesce(sum(reasoning_tokens), 0)::bigint AS reasoning_tokens
 FROM (
-    SELECT coalesce(input_tokens, 0) AS given, coalesce(output_tokens, 0) AS made, cost_nanousd FROM event
+    SELECT coalesce(input_tokens, 0) AS given, coalesce(output_tokens, 0) AS made, cost_nanousd,
+        cache_read_tokens, cache_write_tokens, reasoning_tokens FROM event
     WHERE account_id = %(account_id)s AND time > %(since)s AND time <= %(now)s AND outcome NOT IN ('limited', 'quota')
     AND (%(key_id)s::text IS NULL OR key_id = %(key_id)s)
-    AND (%(route)s::text IS NULL OR route = %(route)s) AND (%(model)s::text IS NULL OR model = %(model)s)
+    AND (%(route)s::text IS NULL OR route = %(route)s OR starts_with(route, %(route_start)s))
+    AND (%(model)s::text IS NULL OR model = %(model)s OR starts_with(model, %(model_start)s))
     LIMIT %(most)s
 ) AS latest"""
 
@@ -65,6 +72,7 @@ def find_pace(
     """Count the latest calls of an account, or of one of its keys."""
     whose = {"account_id": account_id, "key_id": key_id, "now": now or datetime.now(UTC)}
     limits = connection.execute(_RATES, whose).fetchall()
+    weights_of = [limit.pop("weights") for limit in limits]
     minute = _count(connection, whose, _MINUTE_S)
     counted: dict[tuple[int, str | None, str | None], dict[str, int]] = {(_MINUTE_S, None, None): minute}
     for limit in limits:
@@ -75,8 +83,10 @@ def find_pace(
         requests_per_minute=minute["request"],
         tokens_per_minute=minute["token"],
         rates=tuple(
-            Rate(**limit, used=counted[limit["window_s"], limit["route"], limit["model"]][limit["unit"]])
-            for limit in limits
+            Rate(
+                **limit, used=_used(counted[limit["window_s"], limit["route"], limit["model"]], limit["unit"], weights)
+            )
+            for limit, weights in zip(limits, weights_of, strict=True)
         ),
     )
 
@@ -89,6 +99,20 @@ def _count(
     model: str | None = None,
 ) -> dict[str, int]:
     since = whose["now"] - timedelta(seconds=window_s)
-    asked = {**whose, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
+    starts = {"route_start": _start(route), "model_start": _start(model)}
+    asked = {**whose, **starts, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
     row = connection.execute(_COUNT, asked, prepare=False).fetchone()
-    return row or dict.fromkeys(get_args(CountedUnit), 0)
+    return row or dict.fromkeys((*get_args(CountedUnit), *TOKEN_COUNTS), 0)
+
+
+def _start(pattern: str | None) -> str | None:
+    """Return what routes or models begin with that are meant by a pattern; None: it is a whole name."""
+    return pattern[:-1] if pattern is not None and pattern.endswith("*") else None
+
+
+def _used(counts: Mapping[str, int], unit: CountedUnit, weights: Mapping[str, int] | None) -> int:
+    if weights is None:
+        return counts[unit]
+    tokens = {"input_tokens": counts["input_token"], "output_tokens": counts["output_token"]}
+    kinds = {name: counts[name] for name in TOKEN_COUNTS if name not in tokens}
+    return Weights.from_json(dict(weights)).units(requests=counts["request"], **tokens, **kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -11,15 +11,17 @@ from typing import Any, Literal, TypeAlias
 from psycopg import sql
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger.aggregate import DAY_S, DIMENSIONS, LENGTHS_S, SUMS
-from keygauge_keyservice.ledger.rollup import BUCKET_S, DURATION_COUNTS
+from keygauge_keyservice.ledger import tags
+from keygauge_keyservice.ledger.aggregate import ALL_SUMS, DAY_S, DIMENSIONS, LENGTHS_S, NUMBERS, SUMS, has_length
+from keygauge_keyservice.ledger.rollup import BUCKET_S
 from keygauge_keyservice.usage.time_cover import TimeCover
 
-Grouping: TypeAlias = Literal["account", "key", "route", "model", "status"]
+Grouping: TypeAlias = Literal["account", "key", "route", "model", "status", "tag"]
+Source: TypeAlias = Literal["usage_aggregate", "rollup", "usage_tag"]
 Names: TypeAlias = tuple[str, ...]
 """A group: an account, key, route, model or class of status for each dimension that is asked for."""
 Sums: TypeAlias = dict[str, Any]
-"""The columns of `Tally` by name."""
+"""The columns of a usage sum by name."""
 
 _PAIR = 2  # of dimensions: a usage aggregate holds no more
 
@@ -31,26 +33,24 @@ COLUMNS = {
     "route": sql.SQL("route"),
     "model": sql.SQL("model"),
     "status": sql.SQL("status_class || 'xx'"),
+    "tag": sql.SQL("tag"),
 }
-_COUNTS = sql.SQL(", ").join(
-    sql.SQL("sum(sign * duration_counts[{}])").format(sql.Literal(number + 1)) for number in range(DURATION_COUNTS)
-)
-_AGGREGATE_SUMS = sql.SQL("{sums}, ARRAY[{counts}]::bigint[] AS duration_counts").format(
-    sums=sql.SQL(", ").join(sql.SQL("sum(sign * {0})::bigint AS {0}").format(sql.Identifier(name)) for name in SUMS),
-    counts=_COUNTS,
+_NUMBERS = [sql.SQL("sum(sign * {0}) AS {0}").format(sql.Identifier(name)) for name in NUMBERS]
+_AGGREGATE_SUMS = sql.SQL(", ").join(
+    [sql.SQL("sum(sign * {0})::bigint AS {0}").format(sql.Identifier(name)) for name in SUMS] + _NUMBERS
 )
 _ERRORS = {
     "client_errors": sql.SQL("sum(sign * CASE status_class WHEN 4 THEN requests - limited ELSE 0 END)::bigint"),
     "server_errors": sql.SQL("sum(sign * CASE status_class WHEN 5 THEN requests ELSE 0 END)::bigint"),
 }
-_ROLLUP_SUMS = sql.SQL("{sums}, ARRAY[{counts}]::bigint[] AS duration_counts").format(
-    sums=sql.SQL(", ").join(
+_ROLLUP_SUMS = sql.SQL(", ").join(
+    [
         sql.SQL("{} AS {}").format(
             _ERRORS.get(name, sql.SQL("sum(sign * {})::bigint").format(sql.Identifier(name))), sql.Identifier(name)
         )
         for name in SUMS
-    ),
-    counts=_COUNTS,
+    ]
+    + _NUMBERS
 )
 # Each bucket is found by an index, and its first moment tells whose span it is part of. A join on ranges would read all
 # buckets for each range, and a LATERAL for each span is beyond Citus.
@@ -76,6 +76,16 @@ _FROM_ROLLUP = sql.SQL(
     "(%(key)s::text IS NULL OR key_id = %(key)s) AND (%(route)s::text IS NULL OR route = %(route)s) "
     "AND (%(model)s::text IS NULL OR model = %(model)s)"
 )
+_FROM_TAG = sql.SQL(
+    "length_s = ANY(%(all_lengths)s::integer[]) AND (%(key)s::text IS NULL OR key_id = %(key)s) "
+    "AND (%(tag)s::text IS NULL OR tag = %(tag)s)"
+)
+_TITLES: dict[Source, sql.SQL] = {
+    "usage_aggregate": sql.SQL("usage.usage_aggregates"),
+    "rollup": sql.SQL("usage.rollups"),
+    "usage_tag": sql.SQL("usage.usage_tags"),
+}
+SOURCES: dict[Source, sql.SQL] = {"usage_aggregate": _FROM_AGGREGATE, "rollup": _FROM_ROLLUP, "usage_tag": _FROM_TAG}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +101,7 @@ class Question:
     model: str | None
     group_by: tuple[Grouping, ...]
     only: tuple[str, ...] | None = None
+    tag: str | None = None
 
     @cached_property
     def filters(self) -> dict[str, str]:
@@ -109,17 +120,48 @@ class Question:
         return (names[0], _STATUS) if self.filters else (None, names[0] if names else _STATUS)
 
     @property
+    def is_by_tag(self) -> bool:
+        """Whether it is answered by the sums by tag, which have accounts and keys beside."""
+        return self.tag is not None or "tag" in self.group_by
+
+    @cached_property
+    def untagged(self) -> Question | None:
+        """The same of all calls, of which those with a tag are taken away; None where no tag is no group."""
+        if "tag" not in self.group_by or self.tag is not None:
+            return None
+        only = self.only
+        if self.group_by[0] == "tag":
+            if only is not None and "" not in only:
+                return None
+            only = None
+        return replace(self, group_by=tuple(name for name in self.group_by if name != "tag"), only=only)
+
+    def name_untagged(self, names: Names) -> Names:
+        """Name a group of calls without a tag."""
+        place = self.group_by.index("tag")
+        return (*names[:place], "", *names[place:])
+
+    @property
     def lengths_s(self) -> tuple[int, ...]:
         """The lengths of the buckets that answer it: of usage aggregates, or of roll-ups where that takes two."""
+        if self.is_by_tag:
+            lengths_s = self.untagged.lengths_s if self.untagged else LENGTHS_S
+            return tuple(length_s for length_s in tags.LENGTHS_S if length_s in lengths_s)
         if self.cut is None:
             return (BUCKET_S,)
         if self.cut[0] is None:
             return LENGTHS_S
         return (DAY_S, BUCKET_S) if self.account_id is not None else (BUCKET_S,)
 
-    def is_in_aggregate(self, time_cover: TimeCover) -> bool:
-        """Tell whether a usage aggregate holds the answer: by one dimension in all lengths, within another in days."""
-        return self.cut is not None and (self.cut[0] is None or time_cover.length_s == DAY_S)
+    def source_of(self, time_cover: TimeCover) -> Source:
+        """Return what holds the answer: a usage aggregate by one dimension in most lengths, within another in days."""
+        if self.is_by_tag:
+            return "usage_tag"
+        if self.cut is None:
+            return "rollup"
+        inside, part = self.cut
+        is_held = has_length(part, time_cover.length_s) if inside is None else time_cover.length_s == DAY_S
+        return "usage_aggregate" if is_held else "rollup"
 
 
 @dataclass(frozen=True)
@@ -156,15 +198,28 @@ class Buckets:
 def find_sums(
     connection: Connection, question: Question, time_covers: Sequence[tuple[int, TimeCover]]
 ) -> Iterator[tuple[int, Names, Sums]]:
-    """Yield sums by the number of a span, whose time covers these are, and by group; a pair of them may come twice."""
-    for make_query, part in (
-        (_aggregate_query, [item for item in time_covers if question.is_in_aggregate(item[1])]),
-        (_rollup_query, [item for item in time_covers if not question.is_in_aggregate(item[1])]),
-    ):
-        for buckets in buckets_of(part).by_length():
-            query = make_query(question, _IN_ROW if buckets.are_in_row else _APART)
-            for row in connection.execute(query, parameters_of(question) | bucket_parameters(buckets), prepare=False):
-                yield row.pop("number"), tuple(row.pop("names")), row
+    """Yield sums by the number of a span, whose time covers these are, and by group; a pair of them may come twice.
+
+    What has no tag is all there is, less what has one: read in this order it is never negative.
+    """
+    if question.untagged is not None:
+        for number, names, sums in _find_in(connection, question.untagged, "usage_tag", time_covers):
+            yield number, question.name_untagged(names), negative(sums)
+        for number, names, sums in find_sums(connection, question.untagged, time_covers):
+            yield number, question.name_untagged(names), sums
+    for source in SOURCES:
+        part = [item for item in time_covers if question.source_of(item[1]) == source]
+        yield from _find_in(connection, question, source, part)
+
+
+def _find_in(
+    connection: Connection, question: Question, source: Source, part: Sequence[tuple[int, TimeCover]]
+) -> Iterator[tuple[int, Names, Sums]]:
+    for buckets in buckets_of(part).by_length():
+        query = _write(question, source, _IN_ROW if buckets.are_in_row and not question.key else _APART)
+        for row in connection.execute(query, parameters_of(question) | bucket_parameters(buckets), prepare=False):
+            row |= {name: int(row[name]) for name in NUMBERS}
+            yield row.pop("number"), tuple(row.pop("names")), row
 
 
 def buckets_of(part: Sequence[tuple[int, TimeCover]]) -> Buckets:
@@ -184,39 +239,35 @@ def _moment(time_s: int) -> datetime:
 
 def merge(sums: Sums, other: Mapping[str, Any]) -> None:
     """Add other sums to these."""
-    for name in SUMS:
+    for name in ALL_SUMS:
         sums[name] += other[name]
-    counts = zip(sums["duration_counts"], other["duration_counts"], strict=True)
-    sums["duration_counts"] = [mine + its for mine, its in counts]
 
 
-def _aggregate_query(question: Question, when: sql.SQL) -> sql.Composed:
-    return _write(question, when, "usage.usage_aggregates", _AGGREGATE_SUMS, is_aggregate=True)
+def negative(sums: Sums) -> Sums:
+    """Return sums that take these away."""
+    return {name: -sums[name] for name in ALL_SUMS}
 
 
-def _rollup_query(question: Question, when: sql.SQL) -> sql.Composed:
-    return _write(question, when, "usage.rollups", _ROLLUP_SUMS, is_aggregate=False)
+def _write(question: Question, source: Source, when: sql.SQL) -> sql.Composed:
+    parts = table_of(question, source)
+    sums = _ROLLUP_SUMS if source == "rollup" else _AGGREGATE_SUMS
+    return _QUERY.format(title=_TITLES[source], names=parts.pop("name"), sums=sums, when=when, **parts)
 
 
-def _write(question: Question, when: sql.SQL, title: str, sums: sql.Composable, *, is_aggregate: bool) -> sql.Composed:
-    parts = table_of(question, is_aggregate=is_aggregate)
-    return _QUERY.format(title=sql.SQL(title), names=parts.pop("name"), sums=sums, when=when, **parts)
-
-
-def table_of(question: Question, *, is_aggregate: bool) -> dict[str, sql.Composable]:
-    """Return the parts of a statement that differ between usage aggregates and roll-ups, by their names in it."""
+def table_of(question: Question, source: Source) -> dict[str, sql.Composable]:
+    """Return the parts of a statement that differ between the tables, by their names in it."""
     columns = COLUMNS
-    if is_aggregate:
+    if source == "usage_aggregate":
         inside, part = question.cut or (None, _STATUS)
         columns = {"account": COLUMNS["account"], inside: sql.SQL("inside"), part: sql.SQL("part")}  # type: ignore[dict-item]
     names = [columns[name] for name in question.group_by]
-    selected: sql.Composable = _FROM_AGGREGATE if is_aggregate else _FROM_ROLLUP
+    selected: sql.Composable = SOURCES[source]
     if question.only is not None:
         selected = sql.SQL("{} AND {} = ANY(%(only)s::text[])").format(selected, names[0])
     return {
         "name": sql.SQL(", ").join(names),
-        "table": sql.Identifier("usage_aggregate" if is_aggregate else "rollup"),
-        "same_bucket": _SAME_AGGREGATE if is_aggregate else _SAME_ROLLUP,
+        "table": sql.Identifier(source),
+        "same_bucket": _SAME_ROLLUP if source == "rollup" else _SAME_AGGREGATE,
         "selected": selected,
     }
 
@@ -229,6 +280,7 @@ def parameters_of(question: Question) -> dict[str, Any]:
         "key": question.key,
         "route": question.route,
         "model": question.model,
+        "tag": question.tag,
         "breakdown": f"{inside}>{name}" if inside else name,
         "inside": question.filters.get(inside) if inside else "",
         "only": None if question.only is None else list(question.only),

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime
 from typing import Any
 
+from keygauge.limits.limit import is_meant
+from keygauge.weights import TOKEN_COUNTS, Weights
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.limits.definitions import CountedUnit, Period
-from keygauge_keyservice.limits.kinds import quota
+from keygauge_keyservice.limits.definitions import CountedUnit
+from keygauge_keyservice.limits.periods import Period, Periods
+from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage import usage
+from keygauge_keyservice.usage.query import Grouping
 from keygauge_keyservice.usage.sums import UsageSums
+from keygauge_keyservice.values import time_zone
+
+_CURRENT: dict[Period, str] = {
+    "hour": mark("this hour"),
+    "day": mark("today"),
+    "week": mark("this week"),
+    "month": mark("this month"),
+    "quarter": mark("this quarter"),
+    "year": mark("this year"),
+    "lifetime": mark("in total"),
+}
+_NOUNS: dict[CountedUnit, str] = {
+    "request": mark("request quota"),
+    "token": mark("token quota"),
+    "input_token": mark("input token quota"),
+    "output_token": mark("output token quota"),
+    "nanousd": mark("budget"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,12 +47,35 @@ class Quota:
     amount: int
     used: int  # settled, reserved by calls under way, or burnt
     reserved: int  # held by replicas for calls to come: not used
-    counted: int  # what the ledger has of them in the period: calls that no limit refused, their tokens or their cost
-    resets_at: datetime
+    counted: int  # what the ledger has of them in the period: calls that no limit refused, their tokens or their cost;
+    # as used where it counts a tool's, which the ledger does not know
+    starts_at: datetime
+    resets_at: datetime | None  # None: never
+    anchor: date | None = None  # a day on which a period begins
+    zone: str | None = None  # whose days periods begin with; None: UTC's
     credit_nanousd: int | None = None  # a budget of cost that people see in credits: what one is worth
     route: str | None = None  # it counts this route template's calls only
     model: str | None = None  # … this model's only
+    tool: str | None = None  # … by JSON-RPC of this tool only
     dry_run: bool = False  # it refuses nobody
+    unit_name: str | None = None  # what people call a weighted unit
+
+    @property
+    def when(self) -> str:
+        """The current period in words, after what was used: this month, since 15 Nov, in total."""
+        if self.anchor is not None:
+            since = self.starts_at.astimezone(time_zone.find(self.zone) or UTC)
+            return f"since {since:%-d %b}"
+        return gettext(_CURRENT[self.period])
+
+    @property
+    def noun(self) -> str:
+        """What people call it: request quota, budget."""
+        if self.credit_nanousd:
+            return gettext("credit budget")
+        if self.unit_name:
+            return gettext("%(unit)s quota", unit=self.unit_name.replace("_", " "))
+        return gettext(_NOUNS[self.unit])
 
     @property
     def remaining(self) -> int:
@@ -38,44 +83,64 @@ class Quota:
         return max(0, self.amount - self.used)
 
 
-_COLUMNS = """plan_limit.name, unit, period, amount, credit_nanousd, route, model, dry_run, head, cells[1] AS used,
+_COLUMNS = """plan_limit.name, unit, period, anchor, zone, amount, credit_nanousd, weights, unit_name,
+    route, model, tool, dry_run, head, cells[1] AS used,
+    ends[1] > extract(epoch FROM %(now)s::timestamptz) * 1000000 AS is_current,
     (SELECT coalesce(sum(units - spent), 0)::bigint FROM lease
      WHERE state_id = state.id AND bucket = head AND NOT closed AND ends_at > %(now)s) AS reserved"""
 _OF_ACCOUNT = f"""/* quota.of_account */
 SELECT {_COLUMNS}, NULL AS key_id
-FROM account JOIN plan_limit ON period IS NOT NULL AND plan_limit.plan_id = account.plan_id AND subject = 'account'
+FROM account JOIN plan_limit ON plan_limit.plan_id = account.plan_id
+    AND period IS NOT NULL AND NOT per_tag AND subject = 'account'
 LEFT JOIN limit_state AS state ON state.id = plan_limit.id || ':' || account.id
 WHERE account.id = %(account_id)s ORDER BY plan_limit.name"""  # noqa: S608 - nothing but the columns above is put in
 _OF_KEYS = f"""/* quota.of_keys */
 SELECT {_COLUMNS}, key.id AS key_id
 FROM account JOIN key ON key.account_id = account.id AND key.status <> 'deleted'
-JOIN plan_limit ON period IS NOT NULL AND subject = 'key'
+JOIN plan_limit ON period IS NOT NULL AND NOT per_tag AND subject = 'key'
     AND (plan_limit.plan_id = account.plan_id OR plan_limit.key_id = key.id)
 LEFT JOIN limit_state AS state ON state.id = plan_limit.id || ':' || key.id
-WHERE account.id = %(account_id)s AND (%(key_id)s::text IS NULL OR key.id = %(key_id)s)
-ORDER BY plan_limit.name, key.id"""  # noqa: S608 - as above
+WHERE account.id = %(account_id)s AND key.id = ANY(%(keys)s) ORDER BY plan_limit.name, key.id"""  # noqa: S608 - as above
+_KEYS = """/* quota.keys */
+SELECT id FROM key WHERE account_id = %(account_id)s AND status <> 'deleted' ORDER BY created_at, id LIMIT %(most)s"""
 # From the side of the states, which have one row for each key that has used any: by the account's index.
 _NEAR = f"""/* quota.near */
 SELECT {_COLUMNS}, key.id AS key_id
 FROM limit_state AS state
 JOIN account ON account.id = state.account_id
 JOIN plan_limit ON plan_limit.id = split_part(state.id, ':', 1)::bigint
-    AND period IS NOT NULL AND subject = 'key' AND NOT dry_run AND amount > 0
-    AND cells[1] >= %(share)s * amount AND head = extract(epoch FROM date_trunc(period, %(now)s::timestamptz, 'UTC'))
+    AND period IS NOT NULL AND NOT per_tag AND subject = 'key' AND NOT dry_run AND amount > 0
+    AND cells[1] >= %(share)s * amount AND ends[1] > extract(epoch FROM %(now)s::timestamptz) * 1000000
 JOIN key ON key.id = split_part(state.id, ':', 2) AND key.account_id = state.account_id AND key.status <> 'deleted'
     AND (plan_limit.key_id = key.id OR plan_limit.plan_id = account.plan_id)
 WHERE state.account_id = %(account_id)s
 ORDER BY cells[1] / amount::float8 DESC, key.id LIMIT %(most)s"""  # noqa: S608 - as above
 _NOTHING = UsageSums()
+KEYS_MAX = 500  # whose budgets are listed
+_KEYS_APART = 50  # … of which the routes or models are told apart at once
 
 
-def find_quotas(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[Quota]:
-    """List an account's budgets by name, those of single keys by key, the keys' own ones too."""
+def find_quotas(
+    connection: Connection, account_id: str, *, key_id: str | None = None, now: datetime | None = None
+) -> list[Quota]:
+    """List an account's budgets by name, those of single keys by key, the keys' own ones too.
+
+    With `key_id`, of the keys' only that one's; without, of more than `KEYS_MAX` keys the fullest ones.
+    """
     now = now or datetime.now(UTC)
-    values = {"account_id": account_id, "now": now, "key_id": None}
-    rows = [*connection.execute(_OF_ACCOUNT, values), *connection.execute(_OF_KEYS, values)]
-    rows.sort(key=lambda row: (row["name"], row["key_id"] or ""))
-    return _quotas(connection, account_id, rows, now)
+    of_account = find_of_account(connection, account_id, now=now)
+    keys = [key_id] if key_id else _keys(connection, account_id)
+    if len(keys) > KEYS_MAX:
+        found = [*of_account, *find_near(connection, account_id, share=0, most=KEYS_MAX, now=now)]
+    else:
+        found = [*of_account, *_of_keys(connection, account_id, keys, now)]
+    return sorted(found, key=lambda one: (one.name, one.key_id or ""))
+
+
+def _keys(connection: Connection, account_id: str) -> list[str]:
+    """Return the oldest keys of an account, one more than are looked at."""
+    values = {"account_id": account_id, "most": KEYS_MAX + 1}
+    return [row["id"] for row in connection.execute(_KEYS, values)]
 
 
 def find_of_account(connection: Connection, account_id: str, *, now: datetime | None = None) -> list[Quota]:
@@ -87,9 +152,12 @@ def find_of_account(connection: Connection, account_id: str, *, now: datetime | 
 
 def find_of_key(connection: Connection, account_id: str, key_id: str, *, now: datetime | None = None) -> list[Quota]:
     """List the budgets of one key by name: the plan's for each key, and its own."""
-    now = now or datetime.now(UTC)
-    rows = connection.execute(_OF_KEYS, {"account_id": account_id, "now": now, "key_id": key_id}).fetchall()
-    return _quotas(connection, account_id, rows, now)
+    return _of_keys(connection, account_id, [key_id], now or datetime.now(UTC))
+
+
+def _of_keys(connection: Connection, account_id: str, keys: Sequence[str], now: datetime) -> list[Quota]:
+    values = {"account_id": account_id, "now": now, "keys": list(keys)}
+    return _quotas(connection, account_id, connection.execute(_OF_KEYS, values).fetchall(), now)
 
 
 def find_near(
@@ -121,47 +189,90 @@ class _Counts:
     def of(self, row: Mapping[str, Any]) -> UsageSums:
         """Return the sums of what a limit counts."""
         is_of_keys = row["key_id"] is not None
-        asked = (row["period"], row["route"], row["model"], is_of_keys)
-        if asked not in self._found:
-            start_s = quota.start_s(int(self._now.timestamp()) * 1_000_000, row["period"])
-            selection = usage.Selection(
-                account_id=self._account_id,
-                route=row["route"],
-                model=row["model"],
-                start=datetime.fromtimestamp(start_s, UTC),
-                end=datetime.fromtimestamp(quota.end_s(start_s, row["period"]), UTC),
-            )
-            self._found[asked] = (
-                {
-                    part.group: part
-                    for part in usage.breakdown(self._connection, by="key", only=self._key_ids, **selection)
-                }
-                if is_of_keys
-                else {None: usage.totals(self._connection, **selection)}
-            )
-        return self._found[asked].get(row["key_id"], _NOTHING)
+        asked = (_periods(row), row["route"], row["model"])
+        if (*asked, is_of_keys) not in self._found:
+            self._found[*asked, is_of_keys] = self._find(*asked, is_of_keys=is_of_keys)
+        return self._found[*asked, is_of_keys].get(row["key_id"], _NOTHING)
+
+    def _find(
+        self, periods: Periods, route: str | None, model: str | None, *, is_of_keys: bool
+    ) -> dict[str | None, UsageSums]:
+        """Return the sums by key, or under None those of the account."""
+        start, end = _around(periods, self._now)
+        end = end or self._now
+        asked: dict[Grouping, str | None] = {"route": route, "model": model}
+        patterns = {name: text for name, text in asked.items() if text is not None and text.endswith("*")}
+        selection = usage.Selection(
+            account_id=self._account_id,
+            route=None if "route" in patterns else route,
+            model=None if "model" in patterns else model,
+            start=max(start, end - usage.RANGE_MAX),
+            end=end,
+        )
+        if not is_of_keys and not patterns:
+            return {None: usage.totals(self._connection, **selection)}
+        found: dict[str | None, list[UsageSums]] = {}
+        by: tuple[Grouping, ...] = ("key", *patterns) if is_of_keys else tuple(patterns)
+        for only in self._groups_of_keys(len(by)) if is_of_keys else [None]:
+            for part in usage.breakdown(self._connection, by=by, only=only, **selection):
+                names = dict(zip(by, part.names, strict=True))
+                if all(is_meant(pattern, names[name]) for name, pattern in patterns.items()):
+                    found.setdefault(names.get("key"), []).append(part)
+        return {key_id: _added(parts) for key_id, parts in found.items()}
+
+    def _groups_of_keys(self, dimensions: int) -> Iterator[Sequence[str]]:
+        """Yield the keys that are asked for at once: fewer where their routes or models are told apart."""
+        most = KEYS_MAX if dimensions == 1 else _KEYS_APART
+        for first in range(0, len(self._key_ids), most):
+            yield self._key_ids[first : first + most]
+
+
+_AS_THEY_ARE = (
+    *("name", "unit", "period", "anchor", "zone", "key_id", "route", "model", "tool", "dry_run", "amount"),
+    "credit_nanousd",
+    "unit_name",
+)
 
 
 def _quota(row: Mapping[str, Any], counts: _Counts, now: datetime) -> Quota:
-    start_s = quota.start_s(int(now.timestamp()) * 1_000_000, row["period"])
-    is_current = row["head"] == start_s
-    reserved = row["reserved"] if is_current else 0
+    start, end = _around(_periods(row), now)
+    reserved = row["reserved"] if row["is_current"] else 0
+    used = max(0, row["used"] - reserved) if row["is_current"] else 0
     return Quota(
-        **{name: row[name] for name in ("name", "unit", "period", "key_id", "route", "model", "dry_run", "amount")},
-        used=max(0, row["used"] - reserved) if is_current else 0,
+        **{name: row[name] for name in _AS_THEY_ARE},
+        used=used,
         reserved=reserved,
-        counted=_counted(counts.of(row), row["unit"]),
-        resets_at=datetime.fromtimestamp(quota.end_s(start_s, row["period"]), UTC),
-        credit_nanousd=row["credit_nanousd"],
+        counted=used if row["tool"] else _counted(counts.of(row), row["unit"], row["weights"]),
+        starts_at=start,
+        resets_at=end,
     )
 
 
-def _counted(tally: UsageSums, unit: CountedUnit) -> int:
+def _periods(row: Mapping[str, Any]) -> Periods:
+    return Periods(row["period"], row["anchor"], row["zone"])
+
+
+def _around(periods: Periods, now: datetime) -> tuple[datetime, datetime | None]:
+    """Return when the period of a moment begins, and when the next one does, if any."""
+    start, end = (datetime.fromtimestamp(second, UTC) for second in periods.around(int(now.timestamp())))
+    return start, None if periods.period == "lifetime" else end
+
+
+def _added(parts: Sequence[UsageSums]) -> UsageSums:
+    names = [field.name for field in fields(UsageSums) if field.name != "duration_counts"]
+    return UsageSums(**{name: sum(getattr(part, name) for part in parts) for name in names})
+
+
+def _counted(sums: UsageSums, unit: CountedUnit, weights: dict[str, int] | None) -> int:
+    requests = sums.requests - sums.limited
+    if weights is not None:
+        tokens = {name: getattr(sums, name) for name in TOKEN_COUNTS}
+        return Weights.from_json(weights).units(requests=requests, **tokens)
     counts: dict[CountedUnit, int] = {
-        "request": tally.requests - tally.limited,
-        "token": tally.tokens,
-        "input_token": tally.input_tokens,
-        "output_token": tally.output_tokens,
-        "nanousd": tally.cost_nanousd,
+        "request": requests,
+        "token": sums.tokens,
+        "input_token": sums.input_tokens,
+        "output_token": sums.output_tokens,
+        "nanousd": sums.cost_nanousd,
     }
     return counts[unit]

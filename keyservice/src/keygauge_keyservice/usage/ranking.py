@@ -10,7 +10,7 @@ from psycopg import sql
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.usage import query
-from keygauge_keyservice.usage.query import Question
+from keygauge_keyservice.usage.query import Question, Source
 from keygauge_keyservice.usage.time_cover import TimeCover
 
 Order: TypeAlias = Literal["requests", "tokens", "cost", "client_errors"]
@@ -19,11 +19,12 @@ _RANK = sql.SQL("""/* usage.rank */
 SELECT name, count(*) OVER () AS groups FROM ({sources}) AS source
 GROUP BY name HAVING sum(requests) > 0 AND sum(ordered) >= %(least)s
 ORDER BY sum(ordered) DESC, name LIMIT %(most)s""")
-_SOURCE = sql.SQL("""SELECT ({name}) COLLATE "C" AS name, sign * requests AS requests, sign * ({ordered}) AS ordered
+_SOURCE = sql.SQL("""SELECT ({name}) COLLATE "C" AS name, {sign} * requests AS requests, {sign} * ({ordered}) AS ordered
 FROM unnest({firsts}::timestamptz[], {lengths}::integer[], {signs}::integer[]) AS part_of (first, part_length_s, sign)
 JOIN {table} ON {same_bucket}
 WHERE (%(account_id)s::text IS NULL OR account_id = %(account_id)s)
 AND bucket = ANY({firsts}::timestamptz[]) AND {selected}""")
+_SIGN, _LESS, _NO_TAG = sql.SQL("sign"), sql.SQL("-sign"), sql.SQL("''")
 _ORDERS: Mapping[Order, sql.SQL] = {
     "requests": sql.SQL("requests"),
     "tokens": sql.SQL("input_tokens + output_tokens"),
@@ -52,29 +53,40 @@ def find_ranking(
 ) -> Ranking:
     """Return so many groups that have the most of something, those with less than `least` left out."""
     values = query.parameters_of(question) | {"most": most, "least": least}
+    values["all_lengths"] = sorted({cover.length_s for cover in time_covers})
     sources = []
-    for is_aggregate, prefix in ((True, "aggregate"), (False, "rollup")):
-        part = [cover for cover in time_covers if question.is_in_aggregate(cover) == is_aggregate]
-        if part:
-            sources.append(_source(question, order, prefix, is_aggregate=is_aggregate))
-            values |= _bucket_values(part, prefix)
+    if (untagged := question.untagged) is not None:  # all there is, less what has a tag
+        values |= query.parameters_of(untagged)
+        sources += [_source(untagged, order, source, name=_NO_TAG) for source in _sources(untagged, time_covers)]
+        sources.append(_source(untagged, order, "usage_tag", name=_NO_TAG, sign=_LESS))
+    sources += [_source(question, order, source) for source in _sources(question, time_covers)]
+    for one in {question, untagged or question}:
+        for source, part in _sources(one, time_covers).items():
+            values |= _bucket_values(part, source)
     statement = _RANK.format(sources=sql.SQL(" UNION ALL ").join(sources))
     rows = connection.execute(statement, values, prepare=False).fetchall()
     return Ranking([row["name"] for row in rows], rows[0]["groups"] if rows else 0)
 
 
-def _source(question: Question, order: Order, prefix: str, *, is_aggregate: bool) -> sql.Composed:
+def _sources(question: Question, time_covers: Sequence[TimeCover]) -> dict[Source, list[TimeCover]]:
+    """Return the tables that hold the answer, each with its part of the time."""
+    parts = {
+        source: [cover for cover in time_covers if question.source_of(cover) == source] for source in query.SOURCES
+    }
+    return {source: part for source, part in parts.items() if part}
+
+
+def _source(
+    question: Question, order: Order, source: Source, *, name: sql.SQL | None = None, sign: sql.SQL = _SIGN
+) -> sql.Composed:
     ordered = _ORDERS[order]
-    if order == "client_errors" and not is_aggregate:
+    if order == "client_errors" and source == "rollup":
         ordered = _CLIENT_ERRORS_OF_ROLLUP
-    return _SOURCE.format(
-        ordered=ordered,
-        **query.table_of(question, is_aggregate=is_aggregate),
-        **{name: sql.Placeholder(f"{prefix}_{name}") for name in ("firsts", "lengths", "signs")},
-    )
+    parts = query.table_of(question, source) | ({} if name is None else {"name": name})
+    places = {column: sql.Placeholder(f"{source}_{column}") for column in ("firsts", "lengths", "signs")}
+    return _SOURCE.format(ordered=ordered, sign=sign, **parts, **places)
 
 
-def _bucket_values(time_covers: Sequence[TimeCover], prefix: str) -> dict[str, Any]:
+def _bucket_values(time_covers: Sequence[TimeCover], source: Source) -> dict[str, Any]:
     values = query.bucket_parameters(query.buckets_of([(0, cover) for cover in time_covers]))
-    kept = {f"{prefix}_{name}": values[name] for name in ("firsts", "lengths", "signs")}
-    return kept | {"all_lengths": values["all_lengths"]} if prefix == "aggregate" else kept
+    return {f"{source}_{name}": values[name] for name in ("firsts", "lengths", "signs")}

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, fields
 from itertools import accumulate
 from typing import Any, Self
 
+from keygauge.kinds import CHARGED, PART_OF
 from keygauge.metrics import DURATION_BUCKETS_S
+from keygauge_keyservice.ledger.rollup import duration_counts
+from keygauge_keyservice.pricing.kind_costs import unpack
 
 _US = 1_000_000
 _NO_DURATIONS = (0,) * (len(DURATION_BUCKETS_S) + 1)
@@ -30,13 +33,14 @@ class UsageSums:
     response_bytes: int = 0
     cost_nanousd: int = 0
     duration_us: int = 0
+    kind_costs: int = field(default=0, repr=False)  # packed, see `pricing.kind_costs`
     duration_counts: tuple[int, ...] = field(default=_NO_DURATIONS, repr=False)  # per DURATION_BUCKETS_S and +Inf
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], **others: Any) -> Self:
         """Read the sums from a row of the roll-ups that names them alike."""
-        sums = {name.name: row[name.name] for name in fields(UsageSums)}
-        return cls(**{**sums, "duration_counts": tuple(row["duration_counts"]), **others})
+        sums = {name.name: row[name.name] for name in fields(UsageSums) if name.name != "duration_counts"}
+        return cls(**{**sums, "duration_counts": tuple(duration_counts(row["durations"])), **others})
 
     @property
     def tokens(self) -> int:
@@ -98,8 +102,47 @@ class UsageSums:
         return DURATION_BUCKETS_S[-1]
 
 
+@dataclass(frozen=True)
+class KindUse:
+    """How much of a kind was used, in tokens, pieces or requests, and what it cost."""
+
+    count: int
+    cost_nanousd: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class DetailedSums(UsageSums):
     """Sums with the counts of other kinds of use, by kind; those that there are."""
 
     details: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> dict[str, KindUse]:
+        """What was used by kind, in the order of `CHARGED`: no token is counted twice, the costs add up to the whole.
+
+        Requests are told where they cost something, or nothing else is known to have been used.
+        """
+        counts, costs = self._counts(), unpack(self.cost_nanousd, self.kind_costs)
+        if "request" in costs or not any(counts.values()):
+            counts["request"] = self.requests
+        kinds = [*CHARGED, *(counts.keys() - set(CHARGED))]  # a newer replica may tell others
+        uses = ((kind, KindUse(counts.get(kind, 0), costs.get(kind, 0))) for kind in kinds)
+        return {kind: use for kind, use in uses if use.count or use.cost_nanousd}
+
+    def cost_of(self, kind: str) -> int:
+        """What one kind cost."""
+        return unpack(self.cost_nanousd, self.kind_costs).get(kind, 0)
+
+    def _counts(self) -> dict[str, int]:
+        counts = {
+            "input": self.input_tokens - self.cache_read_tokens - self.cache_write_tokens,
+            "output": self.output_tokens - self.reasoning_tokens,
+            "cache_read": self.cache_read_tokens,
+            "reasoning": self.reasoning_tokens,
+            "cache_write": self.cache_write_tokens,
+        }
+        for kind, count in self.details.items():
+            whole = PART_OF.get(kind)
+            if whole is not None:
+                counts[whole] -= count
+        return {kind: max(count, 0) for kind, count in counts.items()} | dict(self.details)

@@ -11,16 +11,18 @@ from typing import NotRequired, TypeAlias, TypedDict, Unpack
 
 import psycopg
 
-from keygauge_keyservice import time_zone
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import FieldError, Problem, told_field
 from keygauge_keyservice.ledger.rollup import BUCKET_S
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import buckets
 from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.kinds import find_kinds
 from keygauge_keyservice.usage.query import Grouping, Names, Question, Sums, find_sums, merge
 from keygauge_keyservice.usage.ranking import Order, Ranking, find_ranking
-from keygauge_keyservice.usage.sums import DetailedSums, UsageSums
+from keygauge_keyservice.usage.sums import DetailedSums
 from keygauge_keyservice.usage.time_cover import cut
+from keygauge_keyservice.values import time_zone
 
 GroupBy: TypeAlias = Grouping | Sequence[Grouping]
 """One dimension, or several."""
@@ -37,8 +39,11 @@ _BUCKET_LENGTHS = {
 }
 
 
-class UsageError(ValueError):
-    """A question that usage cannot answer; the message says what to change."""
+class UsageError(Problem):
+    """A question that usage cannot answer; the message says what to change in which field."""
+
+    def __init__(self, field: str, detail: str, code: str = "wrong") -> None:
+        super().__init__(422, "invalid", told_field(field, detail), errors=[FieldError(field, code, detail)])
 
 
 class Selection(TypedDict):
@@ -53,6 +58,7 @@ class Selection(TypedDict):
     key_id: NotRequired[str | None]
     route: NotRequired[str | None]
     model: NotRequired[str | None]
+    tag: NotRequired[str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +116,9 @@ def totals(connection: Connection, **selection: Unpack[Selection]) -> Totals:
     """Add up all selected calls."""
     start, end = quarters(selection["start"], selection["end"])
     found = _add_up(connection, selection, [(start, end)], group_by=())
-    sums = found.get((0, ())) or vars(UsageSums())
+    sums = found.get((0, ()))
+    if sums is None:
+        return Totals(start=start, end=end)
     return Totals.from_row(sums, start=start, end=end, details=_details(sums))
 
 
@@ -131,7 +139,14 @@ def breakdown(
     span = quarters(selection["start"], selection["end"])
     found = _add_up(connection, selection, [span], group_by=_dimensions(by), only=only)
     if len(found) > POINTS_MAX:
-        raise UsageError(f"that is {len(found)} groups, more than {POINTS_MAX}: narrow it or tell less apart")
+        raise UsageError(
+            "group_by",
+            gettext(
+                "%(number)s groups are more than %(most)s: use more filters or fewer dimensions",
+                number=len(found),
+                most=POINTS_MAX,
+            ),
+        )
     parts = [Part.from_row(sums, names=names, details=_details(sums)) for (_, names), sums in found.items()]
     return sorted(parts, key=lambda part: (-part.requests, part.names))
 
@@ -179,7 +194,11 @@ def series(
     _bound_points(start, end, bucket, groups=1)
     local = time_zone.parse(zone)
     if local is None:
-        raise UsageError(f"zone: there is no time zone {zone!r}; give an IANA name such as Europe/Berlin, or +03:00")
+        detail = gettext(
+            "unknown time zone %(zone)s: use an IANA name such as Europe/Berlin, or an offset such as +03:00",
+            zone=repr(zone),
+        )
+        raise UsageError("zone", detail, "wrong_zone")
     starts = buckets.starts(start, end, bucket, local)
     edges = [start, *starts[1:], end]
     found = _add_up(connection, selection, list(pairwise(edges)), group_by=_dimensions(group_by), only=only)
@@ -201,11 +220,19 @@ def quarters(start: datetime, end: datetime) -> tuple[datetime, datetime]:
         UsageError: a time has no offset, or the range is empty.
     """
     if start.tzinfo is None or end.tzinfo is None:
-        raise UsageError("give both ends of the range with their offsets from UTC")
+        raise UsageError("from", gettext("both ends of the range need a UTC offset"))
     if start >= end:
-        raise UsageError("the range is empty: let it end after its start")
+        raise UsageError("to", gettext("the range is empty: its end must be after its start"))
     if end - start > RANGE_MAX or not _YEAR_MIN <= start.year <= end.year <= _YEAR_MAX:
-        raise UsageError(f"give a range of at most {RANGE_MAX.days} days between {_YEAR_MIN} and {_YEAR_MAX}")
+        raise UsageError(
+            "from",
+            gettext(
+                "the range can be at most %(days)s days, between %(first)s and %(last)s",
+                days=RANGE_MAX.days,
+                first=_YEAR_MIN,
+                last=_YEAR_MAX,
+            ),
+        )
     first, last = int(start.timestamp() // BUCKET_S), -int(-end.timestamp() // BUCKET_S)
     return datetime.fromtimestamp(first * BUCKET_S, UTC), datetime.fromtimestamp(last * BUCKET_S, UTC)
 
@@ -227,7 +254,7 @@ def _add_up(
     only: Sequence[str] | None = None,
 ) -> dict[tuple[int, Names], Sums]:
     """Return the sums by span (its index) and group; a group without a call in a span is left out."""
-    question = _question(selection, group_by, only)
+    question = _question(connection, selection, group_by, only)
     time_covers = [
         (number, time_cover) for number, span in enumerate(spans) for time_cover in cut(*span, question.lengths_s)
     ]
@@ -239,7 +266,7 @@ def _add_up(
             else:
                 found[number, names] = sums
     found = {pair: sums for pair, sums in found.items() if sums["requests"]}
-    for pair, details in find_kinds(connection, question, spans).items():
+    for pair, details in ({} if question.is_by_tag else find_kinds(connection, question, spans)).items():
         if pair in found:
             found[pair]["details"] = details
     return found
@@ -249,22 +276,38 @@ def _rank(
     connection: Connection, selection: Selection, by: Grouping, *, most: int, order: Order = "requests", least: int = 0
 ) -> Ranking:
     start, end = quarters(selection["start"], selection["end"])
-    question = _question(selection, (by,))
+    question = _question(connection, selection, (by,))
     with _bounded():
         return find_ranking(
             connection, question, cut(start, end, question.lengths_s), order=order, most=most, least=least
         )
 
 
-def _question(selection: Selection, group_by: tuple[Grouping, ...], only: Sequence[str] | None = None) -> Question:
-    return Question(
-        account_id=selection["account_id"],
-        key=selection.get("key_id"),
+def _question(
+    connection: Connection, selection: Selection, group_by: tuple[Grouping, ...], only: Sequence[str] | None = None
+) -> Question:
+    account_id, key_id = selection["account_id"], selection.get("key_id")
+    if account_id is None and key_id is not None:  # all sums are found by their account
+        account_id = _account_of(connection, key_id)
+    question = Question(
+        account_id=account_id,
+        key=key_id,
         route=selection.get("route"),
         model=selection.get("model"),
         group_by=group_by,
         only=None if only is None else tuple(only),
+        tag=selection.get("tag"),
     )
+    if question.is_by_tag and {*question.filters, *group_by} & {"route", "model", "status"}:
+        raise UsageError(
+            "tag", gettext("usage by tag can be grouped by account and key only: leave out route, model and status")
+        )
+    return question
+
+
+def _account_of(connection: Connection, key_id: str) -> str | None:
+    row = connection.execute("/* usage.account */ SELECT account_id FROM key WHERE id = %s", (key_id,)).fetchone()
+    return row["account_id"] if row else None
 
 
 @contextmanager
@@ -274,7 +317,7 @@ def _bounded() -> Iterator[None]:
         yield
     except psycopg.errors.QueryCanceled as error:
         raise UsageError(
-            "that takes too long to add up: give a shorter range, narrow it, or tell less apart"
+            "from", gettext("this query takes too long: use a shorter range, more filters or fewer dimensions")
         ) from error
 
 
@@ -282,5 +325,10 @@ def _bound_points(start: datetime, end: datetime, bucket: Bucket, *, groups: int
     points = ((end - start) / _BUCKET_LENGTHS[bucket] + 2) * groups
     if points > POINTS_MAX:
         raise UsageError(
-            f"that is about {points:.0f} points, more than {POINTS_MAX}: give a shorter range or longer buckets"
+            "bucket",
+            gettext(
+                "%(number)s points are more than %(most)s: use a shorter range or longer buckets",
+                number=round(points),
+                most=POINTS_MAX,
+            ),
         )

@@ -1,4 +1,4 @@
-"""Who may call: bearer tokens of operators, of accounts and of the metered services' replicas."""
+"""Authentication by bearer token: of operators, accounts and the metered services' replicas."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Caller:
 
 
 def operator_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let only an admin token call a view, as far as its scope goes."""
+    """Allow a view for admin tokens only, within their scope."""
 
     @wraps(view)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -85,12 +85,12 @@ def own_account(given: str | None) -> str | None:
 
 
 def is_operator() -> bool:
-    """Tell whether an operator acts, who may lift what operators set."""
+    """Return whether an operator acts, who may lift what operators set."""
     return _caller().account_id is None
 
 
 def replica_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let only a service token call a view."""
+    """Allow a view for service tokens only."""
 
     @wraps(view)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -112,7 +112,7 @@ def require_reader() -> None:
 
 
 def actor() -> str:
-    """Return who acts, for the audit log."""
+    """Return the actor for the audit log."""
     caller = _caller()
     if caller.name is None:
         return OPERATOR
@@ -134,7 +134,7 @@ def _require(*kinds: Kind) -> Caller:
     caller = next((one for one in callers if one.kind in kinds), None)
     if caller is None:
         if "admin" in kinds and any(one.kind == "account" for one in callers):
-            raise Problem(403, "token_scope", "Only operators may do this; the token is an account's.")
+            raise Problem(403, "token_scope", "Only operators can do this, and this is an account's token.")
         raise _unauthorized()
     g.caller = caller
     return caller
@@ -144,7 +144,7 @@ def _unauthorized() -> Problem:
     return Problem(
         401,
         "unauthorized",
-        "The bearer token is missing or wrong.",
+        "The bearer token is missing or incorrect.",
         headers={"WWW-Authenticate": 'Bearer realm="keygauge"'},
     )
 
@@ -187,4 +187,4 @@ def _require_scope(caller: Caller) -> None:
         or request.blueprint in _WRITES[caller.scope]
     ):
         return
-    raise Problem(403, "token_scope", f"This token's scope is {caller.scope}: it may not change this.")
+    raise Problem(403, "token_scope", f"This token's scope is {caller.scope}: it can't change this.")

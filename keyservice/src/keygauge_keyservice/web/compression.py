@@ -1,4 +1,4 @@
-"""How answers travel: compressed where the client takes it, and not at all where it has them already."""
+"""Compression and ETags of answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an account's own token reaches: things of the account, and of others not even whether they exist."""
+"""The reach of an account's token: the account's own resources; others appear not to exist."""
 
 from __future__ import annotations
 

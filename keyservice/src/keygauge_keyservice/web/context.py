@@ -1,4 +1,4 @@
-"""What every view needs: settings, the pools, the metrics and the prices, reachable from the current app."""
+"""What every view needs, reachable from the current app: settings, pools, metrics and prices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NAME = "keygauge"
 
 @dataclass(frozen=True)
 class Context:
-    """The parts that the views of one app share."""
+    """What the views of one app share."""
 
     settings: Settings
     replica_pool: Pool
@@ -90,7 +90,7 @@ class Context:
         self.page_pool.close()
 
     def attach(self, app: Flask) -> None:
-        """Make these the services of an app."""
+        """Attach these services to an app."""
         app.extensions[_NAME] = self
 
 

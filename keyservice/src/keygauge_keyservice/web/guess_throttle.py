@@ -1,4 +1,4 @@
-"""Credentials that do not exist: how many an address may send before it is asked to wait, as each costs a query."""
+"""A throttle for unknown credentials by address, as each costs a query."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GuessThrottle:
         self._counts: Counter[str] = Counter()
 
     def admit(self, ip: str | None) -> None:
-        """Let an address ask for one more credential.
+        """Admit one more credential of an address.
 
         Raises:
             Problem: 429, too many that it sent do not exist.
@@ -44,6 +44,6 @@ class GuessThrottle:
         )
 
     def count(self, ip: str | None) -> None:
-        """Count one that does not exist."""
+        """Count an unknown credential."""
         with self._lock:
             self._counts[networks.holder(ip)] += 1

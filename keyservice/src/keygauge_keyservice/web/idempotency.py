@@ -1,4 +1,4 @@
-"""Idempotency keys: a write that is sent again with the same key is done once and answered alike."""
+"""Idempotency keys: a write repeated with the same key is done once and answered the same."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def idempotent(view: Callable[_P, Response]) -> Callable[_P, Response]:
         if key is None:
             return view(*args, **kwargs)
         if not (1 <= len(key) <= _LENGTH_MAX and key.isascii() and key.isprintable()):
-            raise invalid(FieldError("Idempotency-Key", "wrong_text", f"give 1 to {_LENGTH_MAX} printable characters"))
-        whose = own_account(None) or ""  # nobody is answered as another account was
+            raise invalid(
+                FieldError("Idempotency-Key", "wrong_text", f"must be 1 to {_LENGTH_MAX} printable characters")
+            )
+        whose = own_account(None) or ""  # keys are separate for each account
         name = hashlib.sha256(f"{whose}{request.method} {request.path}\n{key}".encode()).digest()
         with services().connection() as connection:  # committed before the write: two at once cannot both begin
             earlier = _claim(connection, name, hashlib.sha256(request.get_data()).digest())
@@ -74,9 +76,11 @@ def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Response 
         "/* idempotency.find */ SELECT fingerprint, status, body FROM idempotency WHERE hash = %s", (name,)
     ).fetchone()
     if row is None or row["status"] is None:
-        raise Problem(409, "in_progress", "A request with this Idempotency-Key is not done yet: look for its result.")
+        raise Problem(
+            409, "in_progress", "A request with this Idempotency-Key is still in progress. Check for its result."
+        )
     if bytes(row["fingerprint"]) != fingerprint:
-        raise Problem(422, "key_reused", "This Idempotency-Key came with another body before: draw a new one.")
+        raise Problem(422, "key_reused", "This Idempotency-Key was used with another body. Use a new key.")
     body = b"" if row["body"] is None else msgspec.json.encode(row["body"])
     return Response(body, row["status"], content_type="application/json")
 

@@ -67,7 +67,7 @@ def decode(kind: type[_T], body: bytes, *, code: str) -> _T:
     except msgspec.ValidationError as error:
         place = _place(str(error))
         field = (place and place[1]) or "body"
-        complaint = "is not as /v1/openapi.json describes it"
+        complaint = "does not match /v1/openapi.json"
         raise Problem(422, code, f"{field} {complaint}.", errors=[FieldError(field, "wrong", complaint)]) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         complaint = "is not JSON"

@@ -12,10 +12,11 @@ from werkzeug.wrappers import Response as BaseResponse
 from keygauge_keyservice.codes import OF_FRAMEWORK
 from keygauge_keyservice.database import UNAVAILABLE
 from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.texts import mark
 
 _log = logging.getLogger(__name__)
 
-_FAULT = ("internal", "The key service failed; the cause is in its log.")
+_FAULT = ("internal", mark("The key service failed. The cause is in its log."))
 
 
 def respond(problem: Problem) -> Response:

@@ -66,3 +66,14 @@ def test_the_start_of_a_stream_is_no_final_word():
     assert found.stage == "opening"
     for event in ({}, {"message": None}, {"message": {}}, {"message": {"usage": 3}}):
         assert anthropic.read_start(event) is None
+
+
+def test_a_declined_attempt_is_billed_where_it_had_begun_to_answer():
+    declined = {"type": "message", "model": "claude-fable-5", "input_tokens": 412, "output_tokens": 0}
+    served = {"type": "fallback_message", "model": "claude-opus-4-8", "input_tokens": 412, "output_tokens": 9}
+    usage = {"input_tokens": 412, "output_tokens": 9, "iterations": [declined, served]}
+    found = anthropic.read({"type": "message_delta"}, usage)
+    assert (found.model, found.replaces, list(found.others)) == ("claude-opus-4-8", True, [])
+    begun = anthropic.read({}, usage | {"iterations": [declined | {"output_tokens": 5}, served]})
+    assert [(model, told[:2]) for model, told in begun.others] == [("claude-fable-5", (412, 5))]
+    assert not anthropic.read({}, usage | {"iterations": [declined | {"output_tokens": 5}]}).others

@@ -17,6 +17,12 @@ def test_what_is_billed_by_the_piece_is_told_by_kind():
     assert cohere.read({"billed_units": units}).told.details == {"search_units": 1, "classifications": 4}
 
 
+def test_tokens_of_images_are_input_beside_those_of_text():
+    for units, given in (({"input_tokens": 10, "image_tokens": 1600}, 1610), ({"image_tokens": 1600}, 1600)):
+        told = cohere.read({"billed_units": units}).told
+        assert (told.input, told.details) == (given, {"input_image": 1600})
+
+
 def test_each_version_has_its_own_place_for_usage():
     usage = {"billed_units": {"input_tokens": 5, "output_tokens": 2}}
     for found in (

@@ -1,4 +1,4 @@
-from keygauge.usage.providers import llama_cpp
+from keygauge.usage.providers import find, llama_cpp
 
 
 def test_counts_are_final_unless_the_chunk_says_that_more_comes():
@@ -10,3 +10,9 @@ def test_counts_are_final_unless_the_chunk_says_that_more_comes():
 
 def test_older_servers_tell_no_cache():
     assert llama_cpp.read({"tokens_evaluated": 9, "timings": None}).told[:3] == (9, None, None)
+
+
+def test_what_the_cache_gave_is_told_beside_a_chat_too():
+    usage = {"prompt_tokens": 68, "completion_tokens": 10}
+    (found,) = find({"model": "m", "choices": [], "usage": usage, "timings": {"cache_n": 60, "prompt_n": 8}})
+    assert found.told[:3] == (68, 10, 60)

@@ -20,11 +20,27 @@ def test_a_chat_tells_counts_of_which_cached_and_reasoning_ones_are_part():
     assert (found.model, found.answer, found.reasoning_is_beside) == ("gpt-4o", "chatcmpl-1", False)
 
 
-@pytest.mark.parametrize("name", ["prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"])
+@pytest.mark.parametrize(
+    "name", ["prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"]
+)
 def test_the_cache_is_found_under_the_names_of_others(name):
     assert openai.read_chat({}, CHAT | {name: 4}).told.cache_read == 4
     own = {"prompt_tokens_details": {"cached_tokens": 0}}
     assert openai.read_chat({}, CHAT | own | {name: 4}).told.cache_read == 0
+
+
+def test_a_cache_is_beside_the_input_where_the_total_says_so():
+    cached = {"prompt_tokens_details": {"cached_tokens": 100, "cache_write_tokens": 7}}
+    assert openai.read_chat({}, CHAT | cached | {"total_tokens": 123}).cache_is_beside
+    assert not openai.read_chat({}, CHAT | cached).cache_is_beside
+    assert not openai.read_chat({}, CHAT | {"total_tokens": 123}).cache_is_beside
+
+
+def test_zeros_of_a_gateway_do_not_hide_the_counts_beside_them():
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0}
+    assert openai.tells_by_other_names(RESPONSE | zeros)
+    assert not openai.tells_by_other_names(RESPONSE | CHAT)
+    assert not openai.tells_by_other_names(CHAT | {"input_tokens": 0, "output_tokens": 0})
 
 
 def test_a_stream_is_at_its_end_where_no_choice_is_unfinished():

@@ -6,7 +6,7 @@ def test_counts_so_far_are_final_once_a_reason_is_given():
     found = sglang.read({"text": "…", "meta_info": meta})
     assert (found.told[:3], found.stage, found.answer) == ((5, 2, 1), "running", "a")
     assert sglang.read({"meta_info": meta | {"finish_reason": {"type": "stop"}, "id": 7}})[3:] == (
-        *("final", False, False, None, ()),
+        *("final", False, False, None, (), False, False),
     )
 
 

@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -34,9 +35,10 @@ def test_each_invoice_comes_as_json_and_csv(connection, billed, signed_in):
     alone = signed_in.get("/billing/invoices/2026-04.json").json
     assert (alone["period"], alone["total_nanousd"]) == ("2026-04-01", invoice.total_nanousd)
     assert signed_in.get("/billing/invoices.json").json["invoices"] == [alone]
-    for address in ("/billing/invoices/2026-04.csv", "/billing/invoices.csv"):
-        (row,) = csv.DictReader(io.StringIO(signed_in.get(address).text))
-        assert (row["period"], row["total_usd"]) == ("2026-04-01", "49.000000000")
+    (row,) = csv.DictReader(io.StringIO(signed_in.get("/billing/invoices.csv").text))
+    assert (row["period"], row["total_usd"]) == ("2026-04-01", "49.000000000")
+    (row,) = csv.DictReader(io.StringIO(signed_in.get("/billing/invoices/2026-04.csv").text))
+    assert (row["kind"], row["plan_id"], row["amount_usd"]) == ("plan", "pro", "49.000000000")
 
 
 @pytest.mark.parametrize("month", ["2026-03", "2026-13", "2026", "x", "2026-04-01", "99999-01", "2026-4"])
@@ -58,8 +60,10 @@ def test_invoice_has_line_items_that_add_up_and_a_page_to_print(connection, bill
     record(billed, {"time_us": may}, {"time_us": may, "model": "claude-sonnet-4-6"}, {"time_us": may, "model": "house"})
     billing.close_periods(connection, now=datetime(2026, 6, 2, tzinfo=UTC))
     page = signed_in.get("/billing/invoices/2026-05").text
+    items = page[page.index("<tbody>") :]
     for text in (
-        "Pro plan, 1 month",
+        "Pro plan",
+        "1 month",
         "gpt-4o-mini",
         "claude-sonnet-4-6",
         "house",
@@ -67,12 +71,48 @@ def test_invoice_has_line_items_that_add_up_and_a_page_to_print(connection, bill
         billed.account.name,
     ):
         assert text in page
-    assert "Recorded after" not in page
     record(billed, {"time_us": may})
-    assert (
-        "Recorded after this invoice was issued, billed on the next" in signed_in.get("/billing/invoices/2026-05").text
-    )
+    assert signed_in.get("/billing/invoices/2026-05").text.endswith(items)
     assert signed_in.get("/billing/invoices/2026-13").status_code == 404
+
+
+def test_an_invoice_has_a_line_for_each_model_and_kind_that_add_up_on_the_page_and_in_files(
+    connection, billed, signed_in, record, noon
+):
+    may = int(noon.timestamp() * 1_000_000)
+    used = {"time_us": may, "model": "gpt-4o", "cache_read_tokens": 400_000, "output_tokens": 100_000}
+    record(
+        billed,
+        used | {"input_tokens": 1_000_001},
+        used | {"input_tokens": 1_000_000, "output_tokens": 1_001, "reasoning_tokens": 1_000},
+        {"time_us": may, "model": "claude-sonnet-4-6", "details": {"web_searches": 3, "cache_write_1h": 20}}
+        | {"cache_write_tokens": 20},
+        {"time_us": may, "model": None, "provider": None, "input_tokens": None, "output_tokens": None}
+        | {"cache_read_tokens": None},
+    )
+    billing.close_periods(connection, now=datetime(2026, 6, 2, tzinfo=UTC))
+    invoice = billing.list_invoices(connection, billed.account.id)[0]
+    lines = {(line.model, line.usage_kind): (line.quantity, line.nanousd) for line in invoice.lines}
+    assert lines["gpt-4o", "input"] == (1_200_001, 3_000_002_500)
+    assert lines["gpt-4o", "cache_read"] == (800_000, 1_000_000_000)
+    assert lines["gpt-4o", "output"] == (100_001, 1_000_010_000)
+    assert lines["gpt-4o", "reasoning"] == (1_000, 10_000_000)
+    assert lines["claude-sonnet-4-6", "cache_write_1h"] == (20, 120_000)
+    assert lines["claude-sonnet-4-6", "web_searches"] == (3, 30_000_000)
+    assert lines["", "request"] == (1, 0)
+    assert sum(line.nanousd for line in invoice.lines) == invoice.total_nanousd
+    page = signed_in.get("/billing/invoices/2026-05").text
+    amounts = re.findall(r'data-name="Amount">(-?)\$([\d,.]+)</td></tr>', page)
+    *items, total = [Decimal(sign + amount.replace(",", "")) for sign, amount in amounts]
+    assert len(items) == len(invoice.lines)
+    assert sum(items) == total
+    rows = list(csv.DictReader(io.StringIO(signed_in.get("/billing/invoices/2026-05.csv").text)))
+    assert sum(Decimal(row["amount_usd"]) for row in rows) == Decimal(invoice.total_nanousd).scaleb(-9)
+    assert ("gpt-4o", "cache_read", "800000", "1.000000000") in [
+        (row["model"], row["usage_kind"], row["quantity"], row["amount_usd"]) for row in rows
+    ]
+    told = signed_in.get("/billing/invoices/2026-05.json").json["lines"]
+    assert [(line["model"], line["usage_kind"]) for line in told] == list(lines)
 
 
 def test_focus_rows_add_up_to_the_invoice_to_the_last_nano_dollar(connection, billed, signed_in, record, noon):
@@ -89,11 +129,18 @@ def test_focus_rows_add_up_to_the_invoice_to_the_last_nano_dollar(connection, bi
     total = sum(round(Decimal(row["BilledCost"]) * 10**9) for row in rows)
     assert total == billing.list_invoices(connection, billed.account.id)[0].total_nanousd
     assert {row["ChargeCategory"] for row in rows} == {"Purchase", "Usage"}
-    assert len(rows) == 1 + 3  # the plan, and each day's models
-    used = next(row for row in rows if row["SkuId"] == "claude-sonnet-4-6")
-    assert (used["ChargePeriodStart"], used["BillingCurrency"]) == ("2026-05-20T00:00:00Z", "USD")
-    assert (used["x_WebSearches"], used["x_CacheWrite1h"], used["x_Images"]) == ("2", "3", "")
-    assert int(used["x_InputTokens"]) + int(used["x_OutputTokens"]) == int(used["ConsumedQuantity"])
+    used = {row["SkuMeter"]: row for row in rows if row["SkuId"] == "claude-sonnet-4-6"}
+    tokens = used["Input tokens"]
+    assert (tokens["ChargePeriodStart"], tokens["BillingCurrency"]) == ("2026-05-20T00:00:00Z", "USD")
+    assert (tokens["ConsumedUnit"], tokens["PricingUnit"]) == ("Tokens", "1000000 Tokens")
+    assert Decimal(tokens["PricingQuantity"]) * 10**6 == int(tokens["ConsumedQuantity"])
+    searches = used["Web searches"]
+    assert (searches["ConsumedQuantity"], searches["ConsumedUnit"], searches["BilledCost"]) == (
+        *("2", "Web searches"),
+        "0.020000000",
+    )
+    days = {row["ChargePeriodStart"] for row in rows if row["SkuId"] == "gpt-4o-mini"}
+    assert days == {"2026-05-20T00:00:00Z", "2026-05-21T00:00:00Z"}
 
 
 def test_prices_of_the_models_in_use_are_told(signed_in, customer, record):

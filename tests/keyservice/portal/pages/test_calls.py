@@ -128,3 +128,23 @@ def test_trace_leads_to_where_it_can_be_seen(app, signed_in, customer, record, m
     shown = replace(context.settings, trace_url="https://traces.example/{trace_id}?x=1")
     monkeypatch.setitem(app.extensions, "keygauge", replace(context, settings=shown))
     assert 'href="https://traces.example/0af7651916cd43dd8448eb211c80319c?x=1"' in signed_in.get(address).text
+
+
+def test_tag_is_a_column_and_a_filter_where_there_are_any(signed_in, customer, record):
+    record(customer, {"ip": "198.51.100.7"})
+    assert ">Tag<" not in signed_in.get(f"/calls?{RANGE}").text
+    record(customer, {"tag": "<b>O'Brien, x</b>", "ip": "198.51.100.8"}, {"tag": "alice", "ip": "198.51.100.9"})
+    page = signed_in.get(f"/calls?{RANGE}").text
+    assert "&lt;b&gt;O&#39;Brien, x&lt;/b&gt;" in page
+    assert "<b>O" not in page
+    assert page.count('data-name="Tag"') == signed_in.get(f"/calls?{RANGE}&live=1").text.count('data-name="Tag"') == 3
+    narrowed = signed_in.get(f"/calls?{RANGE}&tag=brien,").text
+    assert "198.51.100.8" in narrowed
+    assert "198.51.100.7" not in narrowed
+    assert "198.51.100.9" not in narrowed
+    exact = signed_in.get(f"/calls?{RANGE}&tag=ali&exact=1").text
+    assert "198.51.100.9" not in exact
+    address = re.search(r'href="(/calls/[^"]+)"', signed_in.get(f"/calls?{RANGE}&tag=alice").text)[1]
+    assert "<dt>Tag</dt>" in signed_in.get(address).text
+    assert "alice" in signed_in.get(f"/calls.csv?{RANGE}&tag=alice").text
+    assert signed_in.get(f"/calls?{RANGE}&tag={'x' * 129}").status_code == 422

@@ -136,7 +136,7 @@ def test_key_is_disabled_enabled_and_deleted_with_the_member_as_actor(connection
         answer = signed_in.post(f"{path}/status", {"status": status})
         assert keys.require(connection, customer.key.id).status == status
         assert wording in signed_in.get(answer.location).text
-    assert "can't be undone" in signed_in.get(f"{path}/delete").text
+    assert "can&#39;t be undone" in signed_in.get(f"{path}/delete").text
     answer = signed_in.post(f"{path}/delete")
     assert "deleted." in signed_in.get(answer.location).text
     assert keys.require(connection, customer.key.id).status == "deleted"

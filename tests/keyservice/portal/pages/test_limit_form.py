@@ -1,5 +1,8 @@
+from datetime import date
+
 import pytest
 
+from keygauge.weights import Weights
 from keygauge_keyservice.keys import key_limits
 from keygauge_keyservice.limits.definitions import Limit
 
@@ -46,6 +49,30 @@ def test_input_and_output_are_limited_apart(connection, customer, signed_in, pos
     assert "900 input tokens per minute" in signed_in.get("/keys").text
 
 
+def test_periods_begin_on_a_day_of_a_zone_or_last_for_good(connection, customer, signed_in, post):
+    terms = {"anchor-0": "2026-01-15", "zone-0": "Europe/Berlin"}
+    assert post(("500", "request", "month"), ("9", "request", "lifetime"), **terms).status_code == 303
+    monthly, lifetime = key_limits.find(connection, customer.key.id)
+    assert (monthly.anchor, monthly.zone) == (date(2026, 1, 15), "Europe/Berlin")
+    assert (lifetime.name, lifetime.period) == ("key_requests_per_lifetime", "lifetime")
+    page = signed_in.get(f"/keys/{customer.key.id}").text
+    assert 'name="anchor-0" value="2026-01-15"' in page
+    assert page.count(", resets on ") == 1
+    answer = post(("500", "request", "60"), **{"zone-0": "Europe/Berlin"})
+    assert (answer.status_code, "[0].zone: only applies to the periods day, week" in answer.text) == (422, True)
+
+
+def test_a_weighted_limit_keeps_its_weights(connection, customer, signed_in, post):
+    weights = Weights(input=1, output=4)
+    made = Limit(name="a", unit="weighted", amount=5, window_s=60, subject="key", weights=weights, unit_name="points")
+    key_limits.replace(connection, customer.key.id, [made], actor="test")
+    page = signed_in.get(f"/keys/{customer.key.id}").text
+    assert page.count('<option value="weighted" selected>points</option>') == 1
+    assert post(("6", "weighted", "60"), **{"name-0": "a"}).status_code == 303
+    (limit,) = key_limits.find(connection, customer.key.id)
+    assert (limit.amount, limit.weights, limit.unit_name) == (6, weights, "points")
+
+
 def test_limit_that_stays_keeps_its_name_and_what_the_form_does_not_show(connection, customer, post):
     made = Limit(
         name="mine", unit="token", amount=5, window_s=90, subject="key", when_down="safe", output_default=7, model="m"
@@ -56,6 +83,15 @@ def test_limit_that_stays_keeps_its_name_and_what_the_form_does_not_show(connect
     assert (limit.name, limit.amount, limit.window_s, limit.when_down, limit.output_default, limit.model) == (
         *("mine", 6, 90, "safe", 7, "m"),
     )
+
+
+def test_a_limit_of_a_tool_is_kept_and_shown(connection, customer, signed_in, post):
+    assert post(("50", "request", "day"), **{"tool-0": "search*"}).status_code == 303
+    (limit,) = key_limits.find(connection, customer.key.id)
+    assert limit.tool == "search*"
+    assert 'name="tool-0" value="search*"' in signed_in.get(f"/keys/{customer.key.id}").text
+    assert post(("50", "request", "day"), **{"name-0": limit.name}).status_code == 303
+    assert key_limits.find(connection, customer.key.id)[0].tool is None
 
 
 @pytest.mark.parametrize(("dollars", "worth"), [("6.00", 10**7), ("6.005", None)])
@@ -114,3 +150,10 @@ def test_wrong_row_is_shown_again_and_nothing_changes(connection, customer, post
     assert "Changes not saved" in answer.text
     assert "<script>" not in answer.text
     assert kept(connection, customer) == []
+
+
+def test_a_limit_for_each_tag_is_kept_and_shown(connection, customer, signed_in, post):
+    assert post(("100", "request", "day"), ("60", "request", "60"), **{"per_tag-0": "on"}).status_code == 303
+    assert [limit.per_tag for limit in key_limits.find(connection, customer.key.id)] == [True, False]
+    assert "100 requests per day, per tag" in signed_in.get("/keys").text
+    assert signed_in.get(f"/keys/{customer.key.id}").text.count('<option value="on" selected>Each tag</option>') == 1

@@ -14,6 +14,9 @@ def test_webhook_is_added_its_secret_shown_once_tested_and_removed(connection, s
     [delivery] = outbox.list_deliveries(connection, customer.account.id)
     assert delivery.subject == "Test notification"
     assert "Pending" in signed_in.get("/notifications").text
+    rotated = signed_in.post(f"/notifications/{channel.id}/rotate")
+    [changed] = channels.list_channels(connection, customer.account.id)
+    assert (changed.secret == channel.secret, changed.secret in rotated.text) == (False, True)
     signed_in.post(f"/notifications/{channel.id}/remove")
     assert channels.list_channels(connection, customer.account.id) == []
     assert "Notification removed" in signed_in.get("/audit").text
@@ -21,7 +24,7 @@ def test_webhook_is_added_its_secret_shown_once_tested_and_removed(connection, s
 
 def test_wrong_channel_is_refused_and_says_why(connection, signed_in, customer):
     answer = signed_in.post("/notifications", HOOK | {"target": "http://10.0.0.1/"}, page="/notifications")
-    assert (answer.status_code, "begins with https://" in answer.text) == (422, True)
+    assert (answer.status_code, "starts with https://" in answer.text) == (422, True)
     assert channels.list_channels(connection, customer.account.id) == []
 
 
@@ -30,4 +33,5 @@ def test_channel_of_others_is_not_found(connection, signed_in, stranger):
     channel = channels.create(connection, account_id=stranger.account.id, **given)
     assert signed_in.post(f"/notifications/{channel.id}/remove").status_code == 404
     assert signed_in.post(f"/notifications/{channel.id}/test").status_code == 404
+    assert signed_in.post(f"/notifications/{channel.id}/rotate").status_code == 404
     assert signed_in.post(f"/notifications/{2**70}/remove").status_code == 404

@@ -194,8 +194,8 @@ def test_accounts_near_their_limits_come_first(connection, operating, customer, 
     month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     for account, used in ((customer.account, 4_000), (stranger.account, 18_000)):
         connection.execute(
-            "INSERT INTO limit_state (id, account_id, head, cells) VALUES (%s, %s, %s, %s)",
-            (f"{limit.id}:{account.id}", account.id, int(month.timestamp()), [used]),
+            "INSERT INTO limit_state (id, account_id, head, cells, ends) VALUES (%s, %s, %s, %s, %s)",
+            (f"{limit.id}:{account.id}", account.id, int(month.timestamp()), [used], [2**60]),
         )
     page = operating.get("/operator?sort=-quota").text
     assert page.index(stranger.account.name) < page.index(customer.account.name)

@@ -16,7 +16,12 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 def quota(**fields):
     return Quota(
         **{"name": "monthly", "unit": "request", "period": "month", "key_id": None, "amount": 20_000, "used": 8_750}
-        | {"reserved": 0, "counted": 8_750, "resets_at": datetime(2026, 12, 1, tzinfo=UTC)}
+        | {
+            "reserved": 0,
+            "counted": 8_750,
+            "starts_at": datetime(2026, 11, 1, tzinfo=UTC),
+            "resets_at": datetime(2026, 12, 1, tzinfo=UTC),
+        }
         | fields
     )
 
@@ -25,8 +30,8 @@ def test_quota_is_shown_with_what_remains_and_when_it_resets(connection, signed_
     limit = next(limit for limit in plans.require(connection, "pro").limits if limit.period)
     month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     connection.execute(
-        "INSERT INTO limit_state (id, account_id, head, cells) VALUES (%s, %s, %s, '{8750}')",
-        (f"{limit.id}:{customer.account.id}", customer.account.id, int(month.timestamp())),
+        "INSERT INTO limit_state (id, account_id, head, cells, ends) VALUES (%s, %s, %s, '{8750}', %s)",
+        (f"{limit.id}:{customer.account.id}", customer.account.id, int(month.timestamp()), [2**60]),
     )
     page = signed_in.get("/").text
     assert '<span class="number">8,750</span> / 20,000' in page
@@ -36,6 +41,21 @@ def test_quota_is_shown_with_what_remains_and_when_it_resets(connection, signed_
     assert "44 percent used" in page
 
 
+def test_a_quota_that_is_tried_rejects_nothing(connection, signed_in, customer):
+    for name, dry_run in (("tried", True), ("real", False)):
+        limit = plans.Limit(name=name, unit="request", amount=3, period="lifetime", dry_run=dry_run)
+        plans.replace_limits(connection, customer.account.plan_id, [limit], actor="test")
+        (found,) = plans.require(connection, customer.account.plan_id).limits
+        connection.execute(
+            "INSERT INTO limit_state (id, account_id, cells, ends) VALUES (%s, %s, '{3}', %s) "
+            "ON CONFLICT (id) DO UPDATE SET cells = EXCLUDED.cells",
+            (f"{found.id}:{customer.account.id}", customer.account.id, [2**60]),
+        )
+        page = signed_in.get("/").text
+        assert '<span class="number">3</span> / 3' in page
+        assert ("rejected" in page) is not dry_run
+
+
 def test_last_90_days_are_summed(signed_in, customer, record):
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     call = {"time_us": now_us, "duration_us": 250_000}
@@ -43,7 +63,7 @@ def test_last_90_days_are_summed(signed_in, customer, record):
     page = signed_in.get("/").text
     assert "10 total" in page
     assert "250 ms" in page
-    assert '<span class="number">10%</span><span class="note">1 errors' in page
+    assert '<span class="number">10%</span><span class="note">1 error<' in page
     assert 'id="chart-requests-wide"' in page
 
 

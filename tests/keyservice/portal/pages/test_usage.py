@@ -1,9 +1,13 @@
 import csv
 import re
 from datetime import UTC, datetime
+from html import unescape
+from urllib.parse import urlencode
 
 import pytest
 
+from keygauge.tag import OTHER
+from keygauge_keyservice.csv_stream import cell
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import UsageSums
@@ -269,3 +273,101 @@ def test_forecast_is_that_of_the_key(connection, signed_in, customer, record, se
     assert "$1.50 this month" in signed_in.get("/usage?range=7d&metric=cost").text
     assert "$1.50 this month" in signed_in.get(f"/usage?range=7d&metric=cost&key={customer.key.id}").text
     assert "this month" not in signed_in.get(f"/usage?range=7d&metric=cost&key={other.id}").text
+
+
+HOSTILE = ["=1+1", "a,b", "<script>alert(1)</script>", "O'Brien'; DROP TABLE event;--", 'say "x"', "日本"]
+
+
+def test_tags_are_offered_only_where_there_are_any(signed_in, customer, record):
+    record(customer, {})
+    assert 'value="tag"' not in signed_in.get(f"/usage?{RANGE}").text
+    record(customer, {"tag": "alice"})
+    assert 'value="tag"' in signed_in.get(f"/usage?{RANGE}").text
+
+
+@pytest.mark.parametrize("tag", HOSTILE)
+def test_usage_by_tag_shows_any_name_as_text_and_leads_to_its_own_figures(signed_in, customer, record, tag):
+    record(customer, {"tag": tag}, {"tag": tag, "status": 500}, {"tag": "alice"}, {})
+    page = signed_in.get(f"/usage?{RANGE}&group=tag").text
+    assert "<script>alert" not in page
+    assert "No tag" in page
+    address = next(
+        unescape(found)
+        for found, name in re.findall(r'<th scope="row"><a href="(/usage[^"]+)">([^<]+)</a>', page)
+        if unescape(name) == tag
+    )
+    narrowed = signed_in.get(address).text
+    assert tiles(narrowed)["Requests"] == "2"
+    assert customer.key.name in narrowed
+    assert "<script>alert" not in narrowed
+    table = rows(signed_in.get(f"/usage.csv?{RANGE}&table=tag"))
+    assert {row["tag"]: row["requests"] for row in table} == {cell(tag): "2", "alice": "1", "": "1"}
+    assert (
+        signed_in.get("/usage.csv", query_string=urlencode({"table": "key", "tag": tag}) + f"&{RANGE}").status_code
+        == 200
+    )
+
+
+def test_what_cannot_be_told_apart_by_tag_counts_as_absent(signed_in, customer, record):
+    record(customer, {"tag": "alice"}, {"tag": "alice", "model": "other"}, {})
+    assert tiles(signed_in.get(f"/usage?{RANGE}&tag=alice&model=other&group=status").text)["Requests"] == "2"
+    assert signed_in.get(f"/usage?{RANGE}&group=tag&route=/x").status_code == 200
+    assert signed_in.get(f"/usage.csv?{RANGE}&table=tag&model=other").status_code == 404
+    assert signed_in.get(f"/usage.csv?{RANGE}&table=model&tag=alice").status_code == 404
+    assert rows(signed_in.get(f"/usage.csv?{RANGE}&table=tag-time"))
+    assert signed_in.get(f"/usage?{RANGE}&tag=nobody").status_code == 200
+
+
+def test_tags_that_are_not_kept_apart_lead_nowhere(signed_in, customer, record):
+    record(customer, {"tag": OTHER}, {"tag": "alice"})
+    page = signed_in.get(f"/usage?{RANGE}&group=tag").text
+    assert '<th scope="row">Other tags</th>' in page
+    assert ">alice</a>" in page
+
+
+def kind_rows(page):
+    section = page[page.index('aria-labelledby="kinds"') :]
+    return {
+        title: (count, cost)
+        for title, count, cost in re.findall(
+            r'<th scope="row">([^<]+)</th><td class="num" data-name="Count">([^<]+)</td>.*?data-name="Cost">([^<]+)<',
+            section,
+        )
+    }
+
+
+def test_each_kind_of_token_is_told_with_its_cost(signed_in, customer, record):
+    record(
+        customer,
+        {"model": "gpt-4o", "input_tokens": 1_000_000, "cache_read_tokens": 400_000, "output_tokens": 100_000},
+        {"model": "house-model", "provider": None, "input_tokens": 1_000, "cache_read_tokens": 0, "output_tokens": 0},
+    )
+    for group in ("none", "kind"):
+        page = signed_in.get(f"/usage?{RANGE}&group={group}").text
+        assert kind_rows(page) == {
+            "Input tokens": ("601,000", "$1.50"),
+            "Output tokens": ("100,000", "$1.00"),
+            "Cached input tokens": ("400,000", "$0.5000"),
+        }
+        assert page.count('id="kinds"') == 1
+    assert ">Cost per hour by kind<" in page
+    legend = re.search(r'<ul class="legend">.*?</ul>', page).group()
+    assert re.findall(r"</svg>([^<]+)</li>", legend) == ["Input tokens", "Output tokens", "Cached input tokens"]
+    page = signed_in.get(f"/usage?{RANGE}&group=kind&metric=tokens").text
+    assert "Tokens per hour by kind" in page
+    for table, count in (("kind", 3), ("kind-time", 3)):
+        told = rows(signed_in.get(f"/usage.csv?{RANGE}&table={table}"))
+        assert len(told) >= count
+        costs = {row["kind"]: row["cost_usd"] for row in told if row["count"] != "0"}
+        assert (costs["input"], costs["output"], costs["cache_read"]) == ("1.500000000", "1.000000000", "0.500000000")
+    (row,) = [one for one in rows(signed_in.get(f"/usage.csv?{RANGE}&table=model")) if one["model"] == "gpt-4o"]
+    assert (row["cache_read_cost_usd"], row["cost_usd"]) == ("0.500000000", "3.000000000")
+
+
+def test_kinds_are_told_where_nothing_has_a_price(signed_in, customer, record):
+    record(customer, {"model": "house-model", "provider": None, "output_tokens": 7})
+    for metric in ("cost", "tokens", "requests"):
+        page = signed_in.get(f"/usage?{RANGE}&group=kind&metric={metric}").text
+        assert kind_rows(page)["Output tokens"][0] == "7"
+    record(customer, LIMITED)
+    assert "By kind" in signed_in.get(f"/usage?{RANGE}&group=kind&model=").text

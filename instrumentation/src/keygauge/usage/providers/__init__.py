@@ -15,6 +15,7 @@ from keygauge.usage.providers import (
     mistral,
     ollama,
     openai,
+    perplexity,
     sglang,
     tgi,
 )
@@ -29,7 +30,10 @@ _SILENT_TYPES = (  # events before the first that has anything of the answer in 
     *("ping", "message_start", "content_block_start", "message-start", "content-start", "stream-start"),
     *("response.created", "response.in_progress", "response.queued", "response.output_item.added"),
     *("response.content_part.added", "interaction.start", "content.start", "session.created", "session.updated"),
+    *("conversation.response.started", "tool.execution.started", "tool.execution.delta", "tool.execution.done"),
+    *("agent.handoff.started", "agent.handoff.done"),
 )
+_HOLDERS = ("message", "response", "interaction", "session")  # of a model's name
 _BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
     "usageMetadata": gemini.read,
     "usage_metadata": gemini.read_snake_case,
@@ -71,7 +75,7 @@ def find_model(document: object) -> str | None:
     """Find the model's name in a document without usage."""
     if not isinstance(document, dict):
         return None
-    for holder in (document, document.get("message"), document.get("response"), document.get("interaction")):
+    for holder in (document, *(document.get(name) for name in _HOLDERS)):
         if isinstance(holder, dict) and (model := name_of(first(holder, "model", "modelVersion", "model_version"))):
             return model
     return None
@@ -87,11 +91,13 @@ def find_id(document: object) -> str | None:
 
 
 def is_error(document: object) -> bool:
-    """Tell whether a document of a stream stands where the answer's rest should: each provider's word for "failed".
+    """Return whether a document of a stream stands where the answer's rest should: each provider's word for "failed".
 
     `error` is OpenAI's, Gemini's and Ollama's, the type "error" Anthropic's and that of OpenAI's Responses, the object
     "error" vLLM's, the finish reason Cohere's and OpenRouter's. In JSON-RPC (MCP) an error is an answer like any other.
     """
+    if isinstance(document, list):  # Gemini's stream as one array
+        return bool(document) and is_error(document[-1])
     if not isinstance(document, dict) or "jsonrpc" in document:
         return False
     error = document.get("error")
@@ -107,13 +113,13 @@ def is_error(document: object) -> bool:
 
 
 def _has_failed(document: dict[str, Any]) -> bool:
-    """Tell whether a run or an interaction has, which a stream shows as a whole."""
+    """Return whether a run or an interaction has, which a stream shows as a whole."""
     shown = document if document.get("object") == "thread.run" else inside(document, "interaction")
     return bool(shown.get("status") == "failed")
 
 
 def has_content(document: object) -> bool:
-    """Tell whether an event has anything of the answer in it, so that a client sees its first token."""
+    """Return whether an event has anything of the answer in it, so that a client sees its first token."""
     if not isinstance(document, dict):
         return True
     kind = document.get("type") or document.get("event_type")
@@ -153,7 +159,9 @@ def _usage_of_choice(document: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _find_usage(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
-    if "prompt_tokens" in usage or "completion_tokens" in usage:
+    if anthropic.is_session(document):
+        return None
+    if ("prompt_tokens" in usage or "completion_tokens" in usage) and not openai.tells_by_other_names(usage):
         return openai.read_chat(document, usage)
     if "total_input_tokens" in usage or "total_output_tokens" in usage:
         return gemini.read_interaction(document, usage)
@@ -185,4 +193,15 @@ def _find_inside(document: dict[str, Any]) -> Found | None:
     interaction = document.get("interaction")
     if isinstance(interaction, dict) and isinstance(usage := interaction.get("usage"), dict):
         return gemini.read_interaction(interaction, usage)
+    if kind is None and document.get("status") == perplexity.COMPLETED:
+        return _find_in_job(document)
     return bedrock.read_metadata(document) or bedrock.read_metrics(document)
+
+
+def _find_in_job(document: dict[str, Any]) -> Found | None:
+    """Read the answer in a job of Perplexity's, by whose id it is asked for again."""
+    response = document.get("response")
+    if not isinstance(response, dict) or not isinstance(usage := response.get("usage"), dict):
+        return None
+    found = openai.read_chat(response, usage)
+    return found and found._replace(answer=find_id(document))

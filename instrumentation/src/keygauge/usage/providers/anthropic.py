@@ -2,13 +2,19 @@
 
 `input_tokens` are those that no cache had to do with. All counts are cumulative: where a later event tells 0 or less,
 the larger number holds. `iterations` tell the use of each step: the outer counts leave out compactions, which are
-added, and the advice of other models, which is billed by their rates. A stream that fails has an event of type `error`.
+added, and the advice of other models, which is billed by their rates. Where a model declined and another one served,
+they are the served one's; the declined attempt is billed by its own rates if it had begun to answer. A stream that
+fails has an event of type `error`.
+A session of Managed Agents shows the sum of what its turns used, which is no answer's own.
 
-https://docs.claude.com/en/api/messages and https://docs.claude.com/en/docs/build-with-claude/streaming
+https://docs.claude.com/en/api/messages and https://docs.claude.com/en/docs/build-with-claude/streaming,
+https://docs.claude.com/en/docs/build-with-claude/refusals-and-fallback,
+https://docs.claude.com/en/api/beta/sessions/retrieve
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from keygauge.usage.counts import whole
@@ -18,11 +24,12 @@ from keygauge.usage.providers.model import name_of
 PROVIDER = "anthropic"
 MODELS = ("claude",)
 _HOUR = "cache_write_1h"
+_SESSIONS = ("session", "session_thread")
 _TOOLS = {"web_search_requests": "web_searches"}
 
 
 def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
-    """Tell whether a usage with `input_tokens` is Anthropic's and not that of OpenAI's Responses."""
+    """Return whether a usage with `input_tokens` is Anthropic's and not that of OpenAI's Responses."""
     return (
         document.get("type") in ("message", "message_delta")  # no set: the type may be anything, a list even
         or "cache_read_input_tokens" in usage
@@ -30,18 +37,24 @@ def is_shape(document: dict[str, Any], usage: dict[str, Any]) -> bool:
     )
 
 
+def is_session(document: dict[str, Any]) -> bool:
+    """Return whether a document is a session of Managed Agents or a thread of one."""
+    return document.get("type") in _SESSIONS
+
+
 def read(document: dict[str, Any], usage: dict[str, Any], *, stage: Stage = "final") -> Found:
     """Read a message or a `message_delta`."""
     name = document.get("id")
-    advice = [(model, _told(one)) for one in _steps(usage, "advisor_message") if (model := name_of(one.get("model")))]
+    others, served = _others(usage) if usage.get("iterations") else ((), None)
     return Found(
         _with_compactions(_told(usage), usage),
         PROVIDER,
-        name_of(document.get("model")),
+        served or name_of(document.get("model")),
         stage,
         cache_is_beside=True,
         answer=name if isinstance(name, str) else None,
-        others=advice,
+        others=others,
+        replaces=served is not None,
     )
 
 
@@ -70,6 +83,15 @@ def _details(usage: dict[str, Any]) -> dict[str, Any]:
         _HOUR: inside(usage, "cache_creation").get("ephemeral_1h_input_tokens"),
     } | by_kind(tools, _TOOLS, "tool_calls")
     return {kind: count for kind, count in told.items() if count is not None and count != 0}
+
+
+def _others(usage: dict[str, Any]) -> tuple[Sequence[tuple[str, Told]], str | None]:
+    """Return what other models used that is billed, and the one that served in place of one that declined."""
+    fallbacks = _steps(usage, "fallback_message")
+    served = name_of(fallbacks[-1].get("model")) if fallbacks else None
+    declined = [one for one in (*_steps(usage, "message"), *fallbacks[:-1]) if fallbacks and one.get("output_tokens")]
+    steps = [*_steps(usage, "advisor_message"), *declined]
+    return [(model, _told(one)) for one in steps if (model := name_of(one.get("model")))], served
 
 
 def _steps(usage: dict[str, Any], kind: str) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ _MODEL = re.compile(
 
 
 def is_model(model: str) -> bool:
-    """Tell whether a model goes by a name of Bedrock's, with or without a region."""
+    """Return whether a model goes by a name of Bedrock's, with or without a region."""
     return _MODEL.match(model) is not None
 
 

@@ -1,7 +1,7 @@
 """Cohere, versions 1 and 2: the units billed, or where there are none the tokens the model saw.
 
 Version 2 tells `cached_tokens` beside both; they are part of the input. Reranking is billed by the search unit,
-classifying by the classification, embedding by the token or the image.
+classifying by the classification, embedding by the token or the image; tokens of images count beside those of text.
 Its answers do not name the model: the request does. A stream that failed ends with the finish reason `ERROR`.
 
 https://docs.cohere.com/reference/chat and https://docs.cohere.com/v1/reference/chat
@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, Told
+from keygauge.usage.providers.found import Found, Told, total
 
 PROVIDER = "cohere"
 MODELS = ("command", "embed-english", "embed-multilingual", "embed-v4", "rerank-", "c4ai-aya")
 _DETAILS = ("images", "search_units", "classifications")
-_UNITS = frozenset({"input_tokens", "output_tokens", *_DETAILS})
+_IMAGE = "image_tokens"  # of an embedding, beside those of its text
+_UNITS = frozenset({"input_tokens", "output_tokens", _IMAGE, *_DETAILS})
 
 
 def read(usage: dict[str, Any]) -> Found | None:
@@ -25,9 +26,10 @@ def read(usage: dict[str, Any]) -> Found | None:
         counts = usage.get(name)
         if isinstance(counts, dict) and not _UNITS.isdisjoint(counts):
             details = {kind: count for kind in _DETAILS if (count := counts.get(kind)) is not None and count != 0}
-            told = Told(
-                counts.get("input_tokens"), counts.get("output_tokens"), usage.get("cached_tokens"), details=details
-            )
+            given, image = counts.get("input_tokens"), counts.get(_IMAGE)
+            if image is not None and image != 0:
+                given, details["input_image"] = total((given, image)), image
+            told = Told(given, counts.get("output_tokens"), usage.get("cached_tokens"), details=details)
             return Found(told, PROVIDER, None, "final")
     return None
 

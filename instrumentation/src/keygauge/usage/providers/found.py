@@ -40,6 +40,8 @@ class Found(NamedTuple):
     reasoning_is_beside: bool = False  # `output` leaves out what the model thought
     answer: str | None = None  # its id: several answers in one stream are summed
     others: Sequence[tuple[str, Told]] = ()  # of other models that had part in it: their names and counts
+    trails: bool = False  # it stands alone, after the end of what it counts
+    replaces: bool = False  # another attempt than what was told before, which is among the others if it is billed
 
 
 def inside(holder: Any, *names: str) -> Mapping[str, Any]:

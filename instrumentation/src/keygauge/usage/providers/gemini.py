@@ -175,7 +175,7 @@ def _camel(fields: Any) -> Any:
 
 
 def ends_turn(document: object) -> bool:
-    """Tell whether a message of a Live session ends a turn: the next one is billed for itself, with all before it."""
+    """Return whether a message of a Live session ends a turn: the next one is billed for itself, with all before it."""
     return bool(inside(inside({"": document}, ""), "serverContent").get("turnComplete"))
 
 

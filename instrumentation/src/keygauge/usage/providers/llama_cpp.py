@@ -1,4 +1,4 @@
-"""The llama.cpp server's own `/completion`.
+"""The llama.cpp server: its own `/completion`, and OpenAI's shape, where `timings` tell what its cache gave.
 
 https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 """
@@ -17,9 +17,14 @@ def read(document: dict[str, Any]) -> Found:
         Told(
             document.get("tokens_evaluated"),
             document.get("tokens_predicted"),
-            inside(document, "timings").get("cache_n"),  # newer servers
+            cached_in(document),
         ),
         None,
         name_of(document.get("model")),
         "running" if document.get("stop") is False else "final",
     )
+
+
+def cached_in(document: dict[str, Any]) -> Any:
+    """Return the tokens of the input that came from the cache, as newer servers tell."""
+    return inside(document, "timings").get("cache_n")

@@ -17,6 +17,7 @@ from keygauge.usage.providers.model import name_of
 
 PROVIDER: Final = "mistral_ai"
 _AUDIO_SECONDS: Final = "prompt_audio_seconds"
+CACHE_READ: Final = "num_cached_tokens"
 CONNECTORS: Final = "connector_tokens"
 _CONNECTOR_KINDS: Final = {
     "web_search": "web_searches",

@@ -25,9 +25,10 @@ _FAMILIES: Final = {
     one.MODELS: one.PROVIDER
     for one in (openai, anthropic, gemini, deepseek, xai, mistral, cohere, moonshot, perplexity, zai)
 }
+_AZURE: Final = "azure.ai.openai"
 _PREFIXES: Final = {  # what gateways write before a model's name
     "openai": openai.PROVIDER,
-    "azure": "azure.ai.openai",
+    "azure": _AZURE,
     "anthropic": anthropic.PROVIDER,
     "bedrock": bedrock.PROVIDER,
     "google": gemini.PROVIDER,
@@ -52,18 +53,19 @@ _PREFIXES: Final = {  # what gateways write before a model's name
     "ollama": "ollama",
 }
 _PATHS: Final = (
-    (re.compile(r"/openai/deployments/|/openai/v1/"), "azure.ai.openai"),
+    (re.compile(r"/openai/deployments/"), _AZURE),
     (re.compile(r"/publishers/[^/]+/models/"), "gcp.vertex_ai"),
     (re.compile(r"/v1(?:alpha|beta)\d*/models/[^/]+:"), gemini.PROVIDER),
     (re.compile(r"/model/[^/]+/(?:converse|invoke)"), bedrock.PROVIDER),
     (re.compile(r"^/anthropic/"), anthropic.PROVIDER),
 )
+_is_of_several = re.compile(r"/openai/v1/").search  # Azure's path, Groq's, Bedrock's and that of gateways
 _SPOKEN: Final = frozenset({openai.PROVIDER, anthropic.PROVIDER})  # shapes that others use too
 
 
 @lru_cache(maxsize=1024)  # an app serves a few models; hostile names only push each other out
 def provider_of(model: str) -> str | None:
-    """Tell whose a model is; None where its name does not tell."""
+    """Return whose a model is; None where its name does not tell."""
     name = model.lower()
     if bedrock.is_model(name):
         return bedrock.PROVIDER
@@ -77,11 +79,17 @@ def provider_of(model: str) -> str | None:
 
 
 @lru_cache(maxsize=1024)
-def provider_of_path(path: str) -> str | None:
-    """Tell whose API a path is of, where it is one that only one provider has."""
+def provider_of_path(path: str, model: str | None = None) -> str | None:
+    """Return whose API a path is of, where it is one that only one provider has.
+
+    One that several have is Azure's where the model has a name of OpenAI's own.
+    """
+    if _is_of_several(path):
+        is_own = model is not None and "/" not in model and provider_of(model) == openai.PROVIDER
+        return _AZURE if is_own else None
     return next((provider for pattern, provider in _PATHS if pattern.search(path)), None)
 
 
 def settle(shape: str | None, model: str | None) -> str | None:
-    """Tell the provider of an answer from its shape and its model: the name counts more where others use the shape."""
+    """Return an answer's provider from its shape and model; the model's name wins where others use the shape too."""
     return ((provider_of(model) if model else None) or shape) if shape in _SPOKEN else shape

@@ -17,7 +17,7 @@ from msgspec import Raw
 from msgspec.json import Decoder
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers import deepseek, mistral, moonshot, perplexity, xai
+from keygauge.usage.providers import deepseek, llama_cpp, mistral, moonshot, perplexity, xai
 from keygauge.usage.providers.found import Found, Stage, Told, first, inside, less
 from keygauge.usage.providers.model import name_of
 
@@ -42,15 +42,26 @@ class _Image(TypedDict, total=False):
 _decode_data = Decoder(list[_Image]).decode
 
 
+def tells_by_other_names(usage: Mapping[str, Any]) -> bool:
+    """Return whether a gateway puts zeros under these names beside the counts of a response or an image."""
+    is_told = usage.get("input_tokens", 0) not in (None, 0)  # no set: it may be anything, a list even
+    return is_told and not whole(usage.get("prompt_tokens")) and not whole(usage.get("completion_tokens"))
+
+
 def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
     """Read `prompt_tokens` and `completion_tokens`; a run of the Assistants tells those of its steps again."""
     if document.get("object") == "thread.run.step":
         return None
-    given, made = inside(usage, "prompt_tokens_details"), inside(usage, "completion_tokens_details")
+    given, made = (
+        inside(usage, "prompt_tokens_details", "prompt_token_details"),
+        inside(usage, "completion_tokens_details"),
+    )
     model = name_of(document.get("model"))
     cached = first(given, "cached_tokens")
     if cached is None:
-        cached = first(usage, deepseek.CACHE_READ, moonshot.CACHE_READ, "cache_read_input_tokens")
+        cached = first(usage, deepseek.CACHE_READ, moonshot.CACHE_READ, mistral.CACHE_READ, "cache_read_input_tokens")
+    if cached is None:
+        cached = llama_cpp.cached_in(document)
     written = first(given, "cache_write_tokens", "cache_creation_tokens")
     if written is None:  # as LiteLLM tells those of Anthropic
         written = usage.get("cache_creation_input_tokens")
@@ -68,8 +79,10 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
         PROVIDER,
         model,
         _stage(document),
+        cache_is_beside=_caches_beside(usage, cached, written),
         reasoning_is_beside=_reasons_beside(model, usage, made),
         answer=_id(document),
+        trails=document.get("choices") == [],
     )
 
 
@@ -186,7 +199,7 @@ def _drawers(document: Mapping[str, Any]) -> Sequence[tuple[str, Told]]:
 
 
 def _is_billed(item: Mapping[str, Any]) -> bool:
-    """Tell whether a call is one that costs: of a search's actions, opening a page does not."""
+    """Return whether a call is one that costs: of a search's actions, opening a page does not."""
     return bool(inside(item, "action").get("type", "search") == "search")
 
 
@@ -201,6 +214,15 @@ def _images_in(data: Any) -> int:
         isinstance(one, dict) and ("b64_json" in one or "url" in one) for one in data
     )
     return len(data) if is_all else 0
+
+
+def _caches_beside(usage: Mapping[str, Any], read: Any, written: Any) -> bool:
+    """Return whether the input leaves out what a cache had to do with, as some gateways have it: the total says so."""
+    cached = (whole(read) or 0) + (whole(written) or 0)
+    if not cached:
+        return False
+    given, made = whole(usage.get("prompt_tokens")) or 0, whole(usage.get("completion_tokens")) or 0
+    return whole(usage.get("total_tokens")) == given + made + cached
 
 
 def _reasons_beside(model: str | None, usage: Mapping[str, Any], details: Mapping[str, Any]) -> bool:

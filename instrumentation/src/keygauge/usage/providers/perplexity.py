@@ -1,6 +1,9 @@
 """Perplexity: OpenAI's shape; reasoning, citations and searches are billed beside the counts of tokens.
 
-https://docs.perplexity.ai/getting-started/pricing
+An asynchronous job has the answer in `response` once it is `COMPLETED`; each read shows it again.
+
+https://docs.perplexity.ai/getting-started/pricing and
+https://docs.perplexity.ai/api-reference/async-sonar-api-request-get
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ PROVIDER: Final = "perplexity"
 MODELS: Final = ("sonar",)
 REASONING: Final = "reasoning_tokens"  # SGLang tells them there too, but as a part of the completion
 CITATIONS: Final = "citation_tokens"
+COMPLETED: Final = "COMPLETED"  # a job's status
 SEARCHES: Final = "num_search_queries"
 
 
 def tells_reasoning_beside(model: str | None) -> bool:
-    """Tell whether reasoning is to be added to the output: deep research bills it by a rate of its own."""
+    """Return whether reasoning is to be added to the output: deep research bills it by a rate of its own."""
     return model is not None and model.rpartition("/")[2].startswith(MODELS)

@@ -23,7 +23,7 @@ _TOOLS: Final = {
 
 
 def tells_reasoning_beside(model: str | None, usage: Mapping[str, Any], details: Mapping[str, Any]) -> bool:
-    """Tell whether reasoning is to be added to the output."""
+    """Return whether reasoning is to be added to the output."""
     reasoning = whole(details.get("reasoning_tokens")) if details else None
     if not reasoning:
         return False

@@ -12,7 +12,8 @@ from typing import Any
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits.fair_share import clamp
-from keygauge_keyservice.limits.grant import Counter, Grant
+from keygauge_keyservice.limits.grant import Grant
+from keygauge_keyservice.limits.kinds.kind import Refund, Row, Wish
 from keygauge_keyservice.limits.replicas import T_MAX_MS
 
 BUCKET = -1  # of leases of slots: periods and ends are above that
@@ -28,7 +29,34 @@ class Kept:
     is_scarce: bool
 
 
-def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, waiting: int = 1) -> Grant[Counter]:
+@dataclass(frozen=True)
+class Slots:
+    """How many are held by replicas, by their leases."""
+
+    used: int
+
+    @classmethod
+    def load(cls, row: Row) -> Slots:
+        """Read the number from a row to which it was added."""
+        return cls(row["out"])
+
+    def dump(self) -> None:
+        """Write nothing: leases are kept."""
+
+    def now(self, row: Row, *, now_us: int) -> tuple[Slots, int]:  # noqa: ARG002 - as any kind
+        """Return the same; when slots come free nobody knows."""
+        return self, now_us
+
+    def give(self, wish: Wish, row: Row) -> Grant[Slots]:
+        """Grant what is free."""
+        return grant(self.used, amount=row["amount"], **wish.asked)
+
+    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Slots:  # noqa: ARG002 - as any kind
+        """Return the same: a lease that was taken back is not counted."""
+        return self
+
+
+def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, waiting: int = 1) -> Grant[Slots]:
     """Give what is free of the slots wanted; `out` are held by replicas."""
     room = max(0, amount - out)
     small = is_small(amount, replicas)
@@ -37,22 +65,23 @@ def grant(out: int, *, now_us: int, amount: int, want: int, replicas: int = 1, w
     else:
         units = clamp(want, remaining=room, replicas=replicas, waiting=waiting)
     return Grant(
-        state=Counter(BUCKET, (out + units,)),
+        state=Slots(out + units),
         units=units,
         remaining=room - units,
         ends_us=now_us + LIFE_US,
         reset_us=_RETRY_US,
+        bucket=BUCKET,
         is_small=is_scarce(out + units, amount, replicas),
     )
 
 
 def is_small(amount: int, replicas: int) -> bool:
-    """Tell whether there are too few slots to hold some ahead."""
+    """Return whether there are too few slots to hold some ahead."""
     return amount < 4 * replicas
 
 
 def is_scarce(out: int, amount: int, replicas: int) -> bool:
-    """Tell whether others may wait for what a replica has to spare."""
+    """Return whether others may wait for what a replica has to spare."""
     return is_small(amount, replicas) or out >= amount
 
 

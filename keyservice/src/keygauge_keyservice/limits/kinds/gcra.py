@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Grant
+from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Row, Wish
 
 PATIENCE_US = 250_000  # a unit may be given so long before it may be spent
 _PARTS = 40  # of the limit at once, and of the window as the life of a lease
@@ -21,17 +22,34 @@ _SECOND_US = 1_000_000
 
 @dataclass(frozen=True)
 class Flow:
-    """When the bucket is empty, in `head`."""
+    """When the bucket is empty, in `head`; `used` are the units in it where that was asked."""
 
     head: int = 0
-    cells: tuple[int, ...] = (0,)  # of the others only
-    ends: tuple[int, ...] = ()  # as above
-    clock: str = ""  # as above
-    stamps: tuple[int, ...] = ()  # as above
+    used: int = 0
 
-    def level(self, *, now_us: int, amount: int, window_s: int) -> int:
-        """Return the units that are in the bucket."""
-        return -(-max(0, self.head - now_us) // interval_us(amount, window_s)) if amount else 0
+    @classmethod
+    def load(cls, row: Row) -> Flow:
+        """Read the flow from its row."""
+        return cls(row["head"] or 0)
+
+    def dump(self) -> Columns:
+        """Write the flow."""
+        return Columns(self.head)
+
+    def now(self, row: Row, *, now_us: int) -> tuple[Flow, int]:
+        """Return the flow with the units that are in the bucket, and when it is empty."""
+        interval = interval_us(row["amount"], row["window_s"]) if row["amount"] else 1
+        end_us = max(now_us, self.head) if row["amount"] else now_us
+        return Flow(self.head, -((now_us - end_us) // interval)), end_us
+
+    def give(self, wish: Wish, row: Row) -> Grant[Flow]:
+        """Grant what the terms allow."""
+        return grant(self, amount=row["amount"], window_s=row["window_s"], **wish.asked)
+
+    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Flow:
+        """Apply what was returned."""
+        terms = {"amount": row["amount"], "window_s": row["window_s"]}
+        return self.refund(refund.unspent, refund.bucket, now_us=now_us, **terms)
 
     def refund(self, units: int, bucket: int, *, now_us: int, amount: int, window_s: int) -> Flow:
         """Take units back that will not be spent; `bucket` is the head after they were given.
@@ -82,6 +100,7 @@ def grant(
         room - units,
         start_us + life_us(window_s),
         max(interval, head - (most - 1) * interval - now_us) if room == units else interval,
+        bucket=head,
         start_us=start_us,
         is_small=small,
     )

@@ -1,41 +1,67 @@
-"""The budget: so many units in each calendar period of UTC; weeks begin on Monday."""
+"""The budget: so many units in each period."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
 
-from keygauge_keyservice.limits.definitions import Period
 from keygauge_keyservice.limits.fair_share import clamp
-from keygauge_keyservice.limits.grant import Counter, Grant
+from keygauge_keyservice.limits.grant import Grant
+from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Row, Wish
+from keygauge_keyservice.limits.periods import Periods
 
 LEASE_US = 30_000_000  # how long a replica may hold units it does not spend
 _SECOND_US = 1_000_000
-_MONTHS = {"month": 1, "quarter": 3, "year": 12}
-_BEYOND: dict[Period, timedelta] = {  # from a period's start, a moment of the next one
-    "hour": timedelta(hours=1),
-    "day": timedelta(days=1),
-    "week": timedelta(weeks=1),
-    "month": timedelta(days=32),
-    "quarter": timedelta(days=93),
-    "year": timedelta(days=367),
-}
 
 
-def start_s(now_us: int, period: Period) -> int:
-    """Return the first second of the period that holds a moment."""
-    return int(_start(now_us, period).timestamp())
+@dataclass(frozen=True)
+class Counter:
+    """Units given away in the period that begins at `head` (in seconds) and ends at `end_us`."""
+
+    head: int
+    used: int
+    end_us: int = 0
+
+    @classmethod
+    def load(cls, row: Row) -> Counter:
+        """Read the counter from its row."""
+        return cls(row["head"] or 0, sum(row["cells"] or ()), max(row["ends"] or (0,)))
+
+    def dump(self) -> Columns:
+        """Write the counter."""
+        return Columns(self.head, (self.used,), (self.end_us,))
+
+    def now(self, row: Row, *, now_us: int) -> tuple[Counter, int | None]:
+        """Return the counter in the period of now, and that period's end."""
+        counter = advance(self, now_us=now_us, periods=_periods(row))
+        return counter, None if row["period"] == "lifetime" else counter.end_us
+
+    def give(self, wish: Wish, row: Row) -> Grant[Counter]:
+        """Grant what the terms allow."""
+        return grant(self, amount=row["amount"], periods=_periods(row), **wish.asked)
+
+    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Counter:  # noqa: ARG002 - as any kind
+        """Apply what was returned."""
+        return self.refund(refund.unspent, head=refund.bucket)
+
+    def room(self, amount: int) -> int:
+        """Return how much of an amount is left; none where the limit was lowered below its use."""
+        return max(0, amount - self.used)
+
+    def take(self, units: int) -> Counter:
+        """Give units away."""
+        return replace(self, used=self.used + units)
+
+    def refund(self, units: int, *, head: int) -> Counter:
+        """Take units back into the period they came from; once that is over, they are burnt."""
+        return self.take(-min(units, self.used)) if head == self.head else self
 
 
-def end_s(start: int, period: Period) -> int:
-    """Return the first second after the period that starts then."""
-    later = datetime.fromtimestamp(start, UTC) + _BEYOND[period]
-    return start_s(int(later.timestamp()) * _SECOND_US, period)
-
-
-def advance(counter: Counter, *, now_us: int, period: Period) -> Counter:
+def advance(counter: Counter, *, now_us: int, periods: Periods) -> Counter:
     """Move on to the period of now; a clock that was set back never moves a counter back."""
-    head = start_s(now_us, period)
-    return Counter(head, (0,)) if head > counter.head else counter
+    if now_us < counter.end_us:
+        return counter
+    start_s, end_s = periods.around(now_us // _SECOND_US)
+    return Counter(start_s, 0, end_s * _SECOND_US)
 
 
 def grant(
@@ -43,33 +69,24 @@ def grant(
     *,
     now_us: int,
     amount: int,
-    period: Period,
+    periods: Periods,
     want: int,
     replicas: int = 1,
     waiting: int = 1,
 ) -> Grant[Counter]:
     """Give what the budget allows of the units wanted, and say when the next period starts."""
-    counter = advance(counter, now_us=now_us, period=period)
+    counter = advance(counter, now_us=now_us, periods=periods)
     units = clamp(want, remaining=counter.room(amount), replicas=replicas, waiting=waiting)
     counter = counter.take(units)
-    end_us = end_s(counter.head, period) * _SECOND_US
     return Grant(
         state=counter,
         units=units,
         remaining=counter.room(amount),
-        ends_us=min(end_us, now_us + LEASE_US),
-        reset_us=end_us - now_us,
+        ends_us=min(counter.end_us, now_us + LEASE_US),
+        reset_us=counter.end_us - now_us,
+        bucket=counter.head,
     )
 
 
-def _start(now_us: int, period: Period) -> datetime:
-    hour = datetime.fromtimestamp(now_us // _SECOND_US, UTC).replace(minute=0, second=0, microsecond=0)
-    midnight = hour.replace(hour=0)
-    if period == "hour":
-        return hour
-    if period == "day":
-        return midnight
-    if period == "week":
-        return midnight - timedelta(days=midnight.weekday())
-    months = _MONTHS[period]
-    return midnight.replace(month=(midnight.month - 1) // months * months + 1, day=1)
+def _periods(row: Row) -> Periods:
+    return Periods(row["period"], row["anchor"], row["zone"])

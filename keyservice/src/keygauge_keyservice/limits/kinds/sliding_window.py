@@ -20,6 +20,7 @@ from itertools import accumulate, repeat
 from keygauge.protocol import ClockReading
 from keygauge_keyservice.limits.fair_share import clamp
 from keygauge_keyservice.limits.grant import Grant
+from keygauge_keyservice.limits.kinds.kind import Columns, Refund, Row, Wish
 
 BUCKETS = 20  # leases end on a grid of so many points a window; more use the limit better, and end leases sooner
 PATIENCE_US = 250_000  # a unit for use at once may be given so long before it may be spent
@@ -38,9 +39,46 @@ class Log:
 
     ends: tuple[int, ...] = ()
     cells: tuple[int, ...] = ()
-    head: int = 0  # of budgets only
     clock: str = ""
     stamps: tuple[int, ...] = ()
+
+    @classmethod
+    def load(cls, row: Row) -> Log:
+        """Read the log from its row, of which an empty one has a cell too."""
+        if not row["ends"]:
+            return cls()
+        return cls(tuple(row["ends"]), tuple(row["cells"]), row["clock"], tuple(row["stamps"]))
+
+    def dump(self) -> Columns:
+        """Write the log."""
+        return Columns(0, self.cells, self.ends, self.clock, self.stamps)
+
+    def now(self, row: Row, *, now_us: int) -> tuple[Log, int]:
+        """Return the log of what counts now, and when nothing of it can count any more."""
+        return advance(self, now_us=now_us, window_s=row["window_s"]), now_us + row["window_s"] * _SECOND_US
+
+    def give(self, wish: Wish, row: Row) -> Grant[Log]:
+        """Grant what the terms allow."""
+        return grant(
+            self,
+            now_us=wish.now_us,
+            amount=row["amount"],
+            window_s=row["window_s"],
+            want=wish.wanted.units,
+            replicas=wish.replicas,
+            waiting=wish.wanted.waiting,
+            reading=wish.reading,
+            life_us=wish.wanted.life_ms * 1_000,
+        )
+
+    def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Log:
+        """Apply what was returned: what was not spent, and when the rest was."""
+        window_s = row["window_s"]
+        log = self.refund(refund.unspent, refund.bucket, window_s=window_s) if refund.unspent else self
+        if refund.ago_us is None or not refund.spent:
+            return log
+        spent_us = now_us - refund.ago_us + 2  # both numbers are rounded
+        return log.tighten(refund.spent, refund.bucket, spent_us=spent_us, window_s=window_s, reading=refund.reading)
 
     @property
     def used(self) -> int:
@@ -138,7 +176,7 @@ def width_us(window_s: int) -> int:
 
 
 def is_small(amount: int, replicas: int) -> bool:
-    """Tell whether there are too few units to lease: less than one for each point of the grid, or four per replica."""
+    """Return whether there are too few units to lease: fewer than one per grid point, or four per replica."""
     return amount < max(BUCKETS, 4 * replicas)
 
 
@@ -192,6 +230,7 @@ def grant(
         max(0, amount - seen.used),
         end_us,
         next_us - now_us,
+        bucket=end_us,
         start_us=now_us + by_now,
         wait_us=by_clock,
         is_exact=exact or life_us > 0,

@@ -12,10 +12,14 @@ from xml.etree import ElementTree as ET
 
 import pygal
 from markupsafe import Markup, escape
+from pygal.etree import etree
 from pygal.style import Style
+
+from keygauge_keyservice.texts import gettext
 
 # pygal hooks into every import of the process, for maps that are not used here, in a way that Python 3.11 warns about.
 sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
+etree.to_etree()  # where lxml is installed pygal takes that, whose trees are of another kind than those read here
 
 _STYLE = Style(label_font_size=12, major_label_font_size=12, font_family="sans-serif")  # sizes set the margins
 _STEPS = (1, 2, 5, 10)  # no more digits than the labels show
@@ -162,7 +166,7 @@ def _column(  # noqa: PLR0917 - a box and what stands in it
     """Return what answers the pointer over a column: its link, and its tooltip's title and text, if it has one."""
     # Not for the keyboard, to which the chart is hidden: the table beside it has the same links.
     tag, address = ("a", f' href="{escape(link)}" tabindex="-1"') if link else ("g", "")
-    box = f'x="{left:.1f}" y="0" width="{width:.1f}" height="{height:.1f}"/>'
+    box = f'x="{left:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
     if note is None:
         return f'<{tag} class="column"{address}><rect class="reactive" {box}</{tag}>'
     is_right = left > full_width / 2  # there the tooltip stands on the left: it never covers its own bar
@@ -190,7 +194,7 @@ def _note(bars: Bars, index: int) -> tuple[str, str]:
     is_detailed = len(bars.series) == 1 or len(bars.labels) <= _DETAILED_MAX
     lines = [f"{series.name} {bars.write(series.values[index])}" for series in reversed(bars.series) if is_detailed]
     if len(bars.series) > 1:
-        lines.append(f"Total {bars.write(sum(series.values[index] for series in bars.series))}")
+        lines.append(f"{gettext('Total')} {bars.write(sum(series.values[index] for series in bars.series))}")
     return bars.titles[index], "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from keygauge_keyservice.portal import formatting
+from keygauge_keyservice.texts import mark
 from keygauge_keyservice.usage.sums import UsageSums
 
 _US_PER_MS = 1000
@@ -42,39 +43,39 @@ def average_us(sums: UsageSums) -> int:
     return round(sums.duration_us / sums.requests) if sums.requests else 0
 
 
-_SUCCESSFUL = Layer("Successful", "tone-answered", lambda sums: sums.requests - sums.limited - failed(sums))
-_LIMITED = Layer("Rate limited", "tone-limited", lambda sums: sums.limited)
-_CLIENT_ERRORS = Layer("Client errors", "tone-limited", lambda sums: sums.client_errors)
-_SERVER_ERRORS = Layer("Server errors", "tone-failed", lambda sums: sums.server_errors)
+_SUCCESSFUL = Layer(mark("Successful"), "tone-answered", lambda sums: sums.requests - sums.limited - failed(sums))
+_LIMITED = Layer(mark("Rate limited"), "tone-limited", lambda sums: sums.limited)
+_CLIENT_ERRORS = Layer(mark("Client errors"), "tone-limited", lambda sums: sums.client_errors)
+_SERVER_ERRORS = Layer(mark("Server errors"), "tone-failed", lambda sums: sums.server_errors)
 
 METRICS = {
     "requests": Metric(
-        "Requests",
+        mark("Requests"),
         lambda sums: sums.requests,
-        (_SUCCESSFUL, _LIMITED, Layer("Errors", "tone-failed", failed)),
+        (_SUCCESSFUL, _LIMITED, Layer(mark("Errors"), "tone-failed", failed)),
     ),
     "tokens": Metric(
-        "Tokens",
+        mark("Tokens"),
         lambda sums: sums.tokens,
         (
-            Layer("Input", "tone-input", lambda sums: sums.input_tokens - sums.cache_read_tokens),
-            Layer("Cached input", "tone-4", lambda sums: sums.cache_read_tokens),
-            Layer("Output", "tone-output", lambda sums: sums.output_tokens),
+            Layer(mark("Input"), "tone-input", lambda sums: sums.input_tokens - sums.cache_read_tokens),
+            Layer(mark("Cached input"), "tone-4", lambda sums: sums.cache_read_tokens),
+            Layer(mark("Output"), "tone-output", lambda sums: sums.output_tokens),
         ),
     ),
     "cost": Metric(
-        "Cost",
+        mark("Cost"),
         lambda sums: sums.cost_nanousd,
-        (Layer("Cost", "tone-cost", lambda sums: sums.cost_nanousd),),
+        (Layer(mark("Cost"), "tone-cost", lambda sums: sums.cost_nanousd),),
         formatting.money,
         formatting.dollars,
     ),
-    "errors": Metric("Errors", failed, (_CLIENT_ERRORS, _SERVER_ERRORS)),
-    "limited": Metric("Rate limited", lambda sums: sums.limited, (_LIMITED,)),
+    "errors": Metric(mark("Errors"), failed, (_CLIENT_ERRORS, _SERVER_ERRORS)),
+    "limited": Metric(mark("Rate limited"), lambda sums: sums.limited, (_LIMITED,)),
     "latency": Metric(
-        "Average latency",
+        mark("Average latency"),
         average_us,
-        (Layer("Average latency", "tone-answered", average_us),),
+        (Layer(mark("Average latency"), "tone-answered", average_us),),
         formatting.duration,
         lambda us: formatting.duration(us) if us % _US_PER_MS == 0 else "",
         is_stacked=False,
@@ -91,4 +92,4 @@ def credits_metric(credit_nanousd: int) -> Metric:
     def write(nanousd: int) -> str:
         return formatting.credits_of(nanousd, credit_nanousd)
 
-    return Metric("Credits", read, (Layer("Credits", "tone-cost", read),), write, write)
+    return Metric(mark("Credits"), read, (Layer(mark("Credits"), "tone-cost", read),), write, write)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from keygauge_keyservice.portal import formatting
 from keygauge_keyservice.portal.charts.chart import Bars, Series, draw
 from keygauge_keyservice.portal.charts.metric import Metric
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage.buckets import Bucket
 from keygauge_keyservice.usage.usage import Point
 
@@ -19,7 +20,7 @@ _DAY_AND_HOUR, _HOURS_OF_A_DAY = "EEE HH:mm", 24
 _TITLES = {
     "hour": "EEE d MMM yyyy, HH:mm",
     "day": "EEE d MMM yyyy",
-    "week": "'Week of' d MMM yyyy",
+    "week": "d MMM yyyy",
     "month": "MMMM yyyy",
 }
 
@@ -29,7 +30,9 @@ def layers_of(
 ) -> list[Series]:
     """Stack a metric: by groups (id, name, tone) with their points and "Other", or by its layers."""
     if not groups or not metric.is_stacked:
-        return [Series(layer.name, layer.tone, [layer.read(point) for point in points]) for layer in metric.layers]
+        return [
+            Series(gettext(layer.name), layer.tone, [layer.read(point) for point in points]) for layer in metric.layers
+        ]
     places = {point.start: place for place, point in enumerate(points)}
     values = {group: [0] * len(points) for group, _, _ in groups}
     rest = [metric.read(point) for point in points]
@@ -38,7 +41,7 @@ def layers_of(
         values[point.names[0]][place] = amount
         rest[place] -= amount
     series = [Series(name, tone, values[group]) for group, name, tone in groups]
-    return [*series, Series("Other", "tone-other", rest)] if any(rest) else series
+    return [*series, Series(gettext("Other"), "tone-other", rest)] if any(rest) else series
 
 
 def draw_layers(
@@ -78,4 +81,7 @@ def draw_metric(
 
 def title(start: datetime, bucket: Bucket, zone: ZoneInfo) -> str:
     """Write the time of a bar in full."""
-    return f"{formatting.time_label(start, _TITLES[bucket], zone)} {formatting.zone_name(start, zone)}"
+    text = formatting.time_label(start, _TITLES[bucket], zone)
+    if bucket == "week":
+        text = gettext("Week of %(day)s", day=text)
+    return f"{text} {formatting.zone_name(start, zone)}"

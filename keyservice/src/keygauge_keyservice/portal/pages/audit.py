@@ -12,6 +12,7 @@ from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
 from keygauge_keyservice.journal.audit import Entry
 from keygauge_keyservice.portal import audit_text, auth, own_keys
+from keygauge_keyservice.texts import each, gettext, mark
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
@@ -19,7 +20,13 @@ from keygauge_keyservice.web.export import as_csv
 blueprint = Blueprint("audit", __name__)
 
 _PAGE = 50
-_KINDS = {"key": "Keys", "member": "Members", "plan": "Plan", "account": "Account", "note": "Support notes"}
+_KINDS = {
+    "key": mark("Keys"),
+    "member": mark("Members"),
+    "plan": mark("Plan"),
+    "account": mark("Account"),
+    "note": mark("Support notes"),
+}
 _TEXT_LENGTH_MAX = 100
 _ID_MAX = 2**63 - 1
 
@@ -32,14 +39,14 @@ def show() -> str:
         found = audit.find_entries(connection, account_id, before_id=_before(), limit=_PAGE + 1, **chosen)
         names = own_keys.names(connection, {entry.subject for entry in found})
         names |= {str(member.id): member.email for member in members.list_members(connection, account_id)}
-        names[account_id] = "the account"
+        names[account_id] = gettext("the account")
     shown = found[:_PAGE]
     return render_template(
         "portal/audit.html",
         found=shown,
         names=names,
         audit_text=audit_text,
-        kinds=_KINDS,
+        kinds=each(_KINDS),
         chosen=chosen,
         next=shown[-1].id if len(found) > _PAGE else None,
         is_first="before" not in request.args,
@@ -81,7 +88,9 @@ def _texts(entry: Entry) -> list[str]:
 def _chosen() -> dict[str, Any]:
     chosen = {name: request.args.get(name) or None for name in ("action", "subject")}
     if any(len(text or "") > _TEXT_LENGTH_MAX for text in chosen.values()):
-        raise Problem(422, "bad_filter", f"Filters can have at most {_TEXT_LENGTH_MAX} characters.")
+        raise Problem(
+            422, "bad_filter", gettext("Filters can have at most %(most)s characters.", most=_TEXT_LENGTH_MAX)
+        )
     return chosen
 
 
@@ -90,5 +99,5 @@ def _before() -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= _ID_MAX):
-        raise Problem(422, "bad_filter", "before: use the `next` value of the previous page.")
+        raise Problem(422, "bad_filter", gettext("before: use the `next` value of the previous page."))
     return int(text)

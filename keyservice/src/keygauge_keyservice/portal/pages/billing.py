@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
 
 from flask import Blueprint, Response, render_template
 
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.billing import billing, focus, forecast, invoice_export
-from keygauge_keyservice.billing.billing import Invoice, Line, Statement
+from keygauge_keyservice.billing.billing import Invoice, Statement
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.portal import auth, limit_text, price_text
+from keygauge_keyservice.portal import auth, formatting, limit_text, price_text
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import kinds, usage
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.exact_json import exact_json
@@ -68,9 +67,9 @@ def read() -> Response:
 
 @blueprint.get("/invoices/<month>.csv")
 def export_one(month: str) -> Response:
-    """Answer with one invoice as CSV."""
+    """Answer with the lines of one invoice as CSV."""
     with services().connection() as connection:
-        return as_csv(f"invoice-{month}", *invoice_export.table([_require(connection, month)]))
+        return as_csv(f"invoice-{month}", *invoice_export.lines(_require(connection, month)))
 
 
 @blueprint.get("/invoices/<month>.json")
@@ -86,22 +85,19 @@ def show_one(month: str) -> str:
     with services().connection() as connection:
         invoice = _require(connection, month)
         start, end = forecast.month_of(datetime.combine(invoice.period, time(), UTC))
-        lines = usage.breakdown(connection, by="model", account_id=invoice.account_id, start=start, end=end)
         names = {plan.id: plan.name for plan in plans.list_plans(connection)}
         return render_template(
             "portal/invoice.html",
             account=accounts.require(connection, invoice.account_id),
             invoice=invoice,
             today=datetime.now(UTC).date(),
-            fees=_fees(invoice, names),
-            late=[line for line in invoice.lines if line.kind == "late_usage"],
+            lines=list(zip(invoice.lines, formatting.cents_of([line.nanousd for line in invoice.lines]), strict=True)),
+            plan_names=names,
+            kind_title=kinds.title,
             month=month,
             start=start,
             last_day=end - timedelta(days=1),
             plan_name=names.get(invoice.plan_id, invoice.plan_id),
-            lines=lines,
-            told=kinds.told,
-            later_nanousd=sum(line.cost_nanousd for line in lines) - invoice.usage_nanousd,
         )
 
 
@@ -110,7 +106,7 @@ def export_focus(month: str) -> Response:
     """Answer with a month's cost and usage in the columns of FOCUS."""
     period = _period(month)
     if period is None:
-        raise Problem(404, "invoice_not_found", "Enter the month as YYYY-MM.")
+        raise Problem(404, "invoice_not_found", gettext("Enter the month as YYYY-MM."))
     with services().connection() as connection:
         account = accounts.require(connection, auth.current_account_id())
         start, end = forecast.month_of(datetime.combine(period, time(), UTC))
@@ -142,13 +138,6 @@ def _prices(connection: Connection, account_id: str, statement: Statement) -> li
     ]
 
 
-def _fees(invoice: Invoice, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return what was billed of plans; an invoice without lines is from a version that billed one plan, whole."""
-    lines = [line for line in invoice.lines if line.kind == "plan"]
-    lines = lines or [Line(kind="plan", nanousd=invoice.plan_nanousd, plan_id=invoice.plan_id)]
-    return [vars(line) | {"plan_name": names.get(line.plan_id or "", line.plan_id)} for line in lines]
-
-
 def _period(month: str) -> date | None:
     try:
         return date.fromisoformat(f"{month}-01")
@@ -162,4 +151,4 @@ def _require(connection: Connection, month: str) -> Invoice:
     for invoice in billing.list_invoices(connection, auth.current_account_id()):
         if invoice.period == period:
             return invoice
-    raise Problem(404, "invoice_not_found", "There is no invoice for this month.")
+    raise Problem(404, "invoice_not_found", gettext("There is no invoice for this month."))

@@ -10,14 +10,17 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, render_template, request
 
+from keygauge.tag import LENGTH_MAX
 from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.ledger import tags
 from keygauge_keyservice.ledger.event import TEXT_LENGTH_MAX
 from keygauge_keyservice.portal import auth, date_range, own_keys, reader
 from keygauge_keyservice.portal.date_range import DateRange
 from keygauge_keyservice.portal.own_keys import require_own
+from keygauge_keyservice.texts import each, gettext, mark
 from keygauge_keyservice.usage import call_log, kinds
 from keygauge_keyservice.usage.call_log import CallFilter, LoggedCall, Place
 from keygauge_keyservice.usage.failures import find_failures
@@ -30,25 +33,25 @@ blueprint = Blueprint("calls", __name__)
 
 _PAGE = 50
 _STATUSES = {
-    "2xx": "Successful (2xx)",
-    "4xx": "Client errors (4xx)",
-    "429": "Rate limited (429)",
-    "5xx": "Server errors (5xx)",
+    "2xx": mark("Successful (2xx)"),
+    "4xx": mark("Client errors (4xx)"),
+    "429": mark("Rate limited (429)"),
+    "5xx": mark("Server errors (5xx)"),
 }
 _OUTCOMES = {
-    "admitted": "Admitted",
-    "limited": "Rejected: rate limit exceeded",
-    "quota": "Rejected: quota exceeded",
-    "revoked": "Rejected: key disabled or deleted",
-    "expired": "Rejected: key expired",
-    "forbidden": "Rejected: not permitted for this key",
-    "unavailable": "Rejected: limits unavailable",
-    "would_limit": "Admitted: would exceed a dry-run limit",
-    "degraded": "Admitted: key service unreachable",
+    "admitted": mark("Admitted"),
+    "limited": mark("Rejected: rate limit exceeded"),
+    "quota": mark("Rejected: quota exceeded"),
+    "revoked": mark("Rejected: key disabled or deleted"),
+    "expired": mark("Rejected: key expired"),
+    "forbidden": mark("Rejected: not permitted for this key"),
+    "unavailable": mark("Rejected: limits unavailable"),
+    "would_limit": mark("Admitted: would exceed a dry-run limit"),
+    "degraded": mark("Admitted: key service unreachable"),
 }
-_STREAMS = {"sse": "Server-sent events", "websocket": "WebSocket"}
-_FILTERS = ("key", "status", "model", "route", "ip", "exact")
-_LENGTHS_MAX = {"model": TEXT_LENGTH_MAX, "route": TEXT_LENGTH_MAX, "ip": 64}
+_STREAMS = {"sse": mark("Server-sent events"), "websocket": mark("WebSocket")}
+_FILTERS = ("key", "status", "model", "route", "tag", "ip", "exact")
+_LENGTHS_MAX = {"tag": LENGTH_MAX, "model": TEXT_LENGTH_MAX, "route": TEXT_LENGTH_MAX, "ip": 64}
 _NAMES = [name.name for name in fields(LoggedCall)]
 
 
@@ -67,17 +70,18 @@ def show() -> str | Response:
         listed = [] if is_rows_only else own_keys.offered(connection)
         failed = find_failures(connection, auth.current_account_id()) if not (given or is_rows_only) else []
         names |= own_keys.names(connection, {one.key_id for one in failed} - names.keys())
-    parts = {"page": page, "names": names, "place": call_log.place_of}
+        has_tags = tags.has_any(connection, auth.current_account_id())
+    parts = {"page": page, "names": names, "place": call_log.place_of, "has_tags": has_tags}
     if is_rows_only:
         return _unless_known(render_template("portal/call_rows.html", **parts), page)
     return render_template(
         "portal/calls.html",
         date_range=shown,
-        presets=date_range.PRESETS,
+        presets=each(date_range.PRESETS),
         key=key,
         key_labels=own_keys.labels([*listed, key] if key and key not in listed else listed),
         is_part_of_keys=len(listed) == own_keys.OFFERED_MAX,
-        statuses=_STATUSES,
+        statuses=each(_STATUSES),
         given=given,
         query=shown.query | given,
         is_first="after" not in request.args,
@@ -93,19 +97,20 @@ def read(place: str) -> str:
         with services().connection() as connection:
             call = call_log.find(connection, auth.current_account_id(), Place.parse(place))
             if call is None:
-                raise Problem(404, "call_not_found", "Request not found.")
+                raise Problem(404, "call_not_found", gettext("Request not found."))
             key = require_own(connection, call.key_id)
     except UsageError as error:
-        raise Problem(404, "call_not_found", "Request not found.") from error
+        raise Problem(404, "call_not_found", gettext("Request not found.")) from error
     trace_url = services().settings.trace_url or ""
     return render_template(
         "portal/call.html",
         call=call,
         key=key,
         trace_url=trace_url.replace("{trace_id}", quote(call.trace_id or "", safe="")),
-        outcomes=_OUTCOMES,
-        streams=_STREAMS,
+        outcomes=each(_OUTCOMES),
+        streams=each(_STREAMS),
         told=kinds.told,
+        kind_title=kinds.title,
     )
 
 
@@ -160,10 +165,14 @@ def _selected(shown: DateRange, key: Key | None, given: Mapping[str, str]) -> Ca
 
 
 def _narrow(given: Mapping[str, str]) -> CallFilter:
-    texts = {name: given.get(name, "").strip() or None for name in ("model", "route", "ip")}
+    texts = {name: given.get(name, "").strip() or None for name in ("model", "route", "tag", "ip")}
     for name, text in texts.items():
         if text and ("\0" in text or len(text) > _LENGTHS_MAX[name]):
-            raise Problem(422, "bad_filter", f"{name}: use at most {_LENGTHS_MAX[name]} characters.")
+            raise Problem(
+                422,
+                "bad_filter",
+                gettext("%(field)s: use at most %(most)s characters.", field=name, most=_LENGTHS_MAX[name]),
+            )
     return {"status": given.get("status"), "is_partial": "exact" not in given, **texts}  # type: ignore[typeddict-item]  # a part
 
 

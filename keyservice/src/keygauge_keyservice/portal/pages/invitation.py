@@ -5,16 +5,15 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice.accounts import accounts, invitations, sessions
+from keygauge_keyservice.accounts import accounts, invitations, members, sessions
 from keygauge_keyservice.accounts.invitations import Invitation
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("invitation", __name__)
-
-_GONE = "This invitation has expired or was already used. Ask for a new one."
 
 
 @blueprint.get("/invitation/<token>")
@@ -31,7 +30,7 @@ def accept(token: str) -> Response | tuple[str, int]:
     with services().connection() as connection:
         invited = _require(connection, token)
         if password != request.form.get("again", ""):
-            return _page(connection, invited, wrong="The passwords don't match."), 422
+            return _page(connection, invited, wrong=gettext("The passwords don't match.")), 422
     try:
         with services().connection() as connection:
             member = invitations.accept(connection, token, password)
@@ -47,7 +46,9 @@ def accept(token: str) -> Response | tuple[str, int]:
 def _require(connection: Connection, token: str) -> Invitation:
     invited = invitations.find(connection, token)
     if invited is None:
-        raise Problem(404, "invitation_not_found", _GONE)
+        raise Problem(
+            404, "invitation_not_found", gettext("This invitation has expired or was already used. Ask for a new one.")
+        )
     return invited
 
 
@@ -58,6 +59,7 @@ def _page(connection: Connection, invited: Invitation, *, wrong: str | None = No
         "portal/invitation.html",
         invited=invited,
         account=account,
+        role=gettext(members.ROLE_NAMES[invited.role]),
         wrong=wrong,
         provider=sign_on.provider.name if sign_on else None,
         token=(request.view_args or {})["token"],

@@ -23,12 +23,18 @@ from keygauge_keyservice.portal.pages import key_form, limit_form, overview
 from keygauge_keyservice.portal.pages.keys import is_form_id
 from keygauge_keyservice.portal.pages.limit_form import Row
 from keygauge_keyservice.reading import attempt, given
+from keygauge_keyservice.texts import each, gettext, mark
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("key", __name__, url_prefix="/keys/<key_id>")
 
-_GRACES_S = {"0": "Immediately", "3600": "In 1 hour", "86400": "In 24 hours", "604800": "In 7 days"}
+_GRACES_S = {
+    "0": mark("Immediately"),
+    "3600": mark("In 1 hour"),
+    "86400": mark("In 24 hours"),
+    "604800": mark("In 7 days"),
+}
 _HISTORY = 10
 _NOTICES = frozenset(("changed", "sent-before", "active", "disabled"))
 
@@ -80,7 +86,7 @@ def rotate(key_id: str) -> str | Response:
     with services().connection() as connection:
         require_own(connection, key_id)
         if grace not in _GRACES_S or not is_form_id(form_id):
-            raise Problem(422, "bad_form", "Choose when the old secret expires.")
+            raise Problem(422, "bad_form", gettext("Choose when the old secret expires."))
         if not sessions.spend_form(connection, auth.current_session(), form_id):
             return redirect(url_for("portal.key.show", key_id=key_id, notice="sent-before"), 303)
         done = rotation.rotate(
@@ -125,7 +131,7 @@ def _page(
         gauges=[overview.gauge(one) for one in quotas],
         rows=[*(limit_form.rows_of(limits) if rows is None else rows), *limit_form.SPARE_ROWS],
         wrong_limits=wrong_limits,
-        units=limit_form.units(),
+        units=limit_form.units,
         pers=limit_form.pers,
         given=given or key_form.of_key(key),
         totals=totals,
@@ -133,7 +139,7 @@ def _page(
         if totals.requests
         else "",
         errors=errors or {},
-        graces=_GRACES_S,
+        graces=each(_GRACES_S),
         form_id=secrets.token_hex(16),
         notice=notice if (notice := request.args.get("notice")) in _NOTICES else None,
         now=datetime.now(UTC),

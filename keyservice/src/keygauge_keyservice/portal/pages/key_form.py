@@ -9,7 +9,7 @@ from typing import Any
 from keygauge_keyservice.errors import FieldError
 from keygauge_keyservice.keys.keys import Key
 
-_LISTS = ("scopes", "routes", "networks", "models")
+_LISTS = ("scopes", "routes", "networks", "models", "tools")
 _DIGITS_MAX = 8
 
 

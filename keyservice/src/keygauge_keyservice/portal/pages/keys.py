@@ -23,14 +23,15 @@ from keygauge_keyservice.portal.own_keys import require_own
 from keygauge_keyservice.portal.pages import key_form, limit_form
 from keygauge_keyservice.portal.tables import key_table
 from keygauge_keyservice.reading import attempt, given
+from keygauge_keyservice.texts import each, gettext, mark, ngettext
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("keys", __name__, url_prefix="/keys")
 
-_LIFETIMES = {"": "Never", "30": "In 30 days", "90": "In 90 days", "365": "In 1 year"}
+_LIFETIMES = {"": mark("Never"), "30": mark("In 30 days"), "90": mark("In 90 days"), "365": mark("In 1 year")}
 _SELECTED_MAX = 500
 is_form_id = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
-_NOTICES = {"active": "enabled", "disabled": "disabled", "deleted": "deleted"}
+_FILTERS = {"active": mark("Active"), "disabled": mark("Disabled"), "live": mark("Live"), "test": mark("Test")}
 
 
 @blueprint.get("")
@@ -106,7 +107,7 @@ def set_status(key_id: str) -> Response:
 
 @blueprint.get("/<key_id>/delete")
 def confirm_delete(key_id: str) -> str:
-    """Ask before a key is deleted."""
+    """Ask for confirmation before deleting a key."""
     auth.require_change()
     with services().connection() as connection:
         key = require_own(connection, key_id)
@@ -115,7 +116,7 @@ def confirm_delete(key_id: str) -> str:
 
 @blueprint.post("/<key_id>/delete")
 def delete(key_id: str) -> Response:
-    """Delete a key for good."""
+    """Delete a key permanently."""
     member = auth.require_change()
     with services().connection() as connection:
         require_own(connection, key_id)
@@ -137,9 +138,9 @@ def _form(
         rows=[*rows, *limit_form.SPARE_ROWS],
         wrong_limits=wrong_limits,
         is_wrong=is_wrong,
-        units=limit_form.units(),
+        units=limit_form.units,
         pers=limit_form.pers,
-        lifetimes=_LIFETIMES,
+        lifetimes=each(_LIFETIMES),
         form_id=secrets.token_hex(16),
     )
 
@@ -163,7 +164,7 @@ def _page() -> str:
         limits=limits,
         describe=limit_text.describe,
         search=search,
-        filters=key_search.FILTERS,
+        filters=each(_FILTERS),
         columns=key_table.columns(search),
         query_length_max=key_search.QUERY_LENGTH_MAX,
         query=key_table.query(search),
@@ -182,12 +183,32 @@ def _notice(connection: Connection) -> str | None:
     """Say what the page before this one did; an address made up by others says nothing false."""
     notice = request.args.get("notice", "")
     if notice == "sent-before":
-        return "This form was already submitted, so no other key was created."
+        return gettext("This form was already submitted, so no other key was created.")
     number = request.args.get("count", "")
-    if notice in _NOTICES and number.isascii() and number.isdigit() and len(number) < 5:  # noqa: PLR2004 - a few
-        return f"{number} {'key' if number == '1' else 'keys'} {_NOTICES[notice]}."
+    if number.isascii() and number.isdigit() and len(number) < 5:  # noqa: PLR2004 - a few
+        return _of_many(notice, int(number))
     try:
         key = require_own(connection, request.args.get("key", ""))
     except Problem:
         return None
-    return f"“{key.name}” {_NOTICES[notice]}." if key.status == notice else None
+    return _of_one(key) if key.status == notice else None
+
+
+def _of_many(notice: str, number: int) -> str | None:
+    match notice:
+        case "active":
+            return ngettext("%(num)s key enabled.", "%(num)s keys enabled.", number)
+        case "disabled":
+            return ngettext("%(num)s key disabled.", "%(num)s keys disabled.", number)
+        case "deleted":
+            return ngettext("%(num)s key deleted.", "%(num)s keys deleted.", number)
+    return None
+
+
+def _of_one(key: keys.Key) -> str:
+    match key.status:
+        case "active":
+            return gettext("“%(key)s” enabled.", key=key.name)
+        case "disabled":
+            return gettext("“%(key)s” disabled.", key=key.name)
+    return gettext("“%(key)s” deleted.", key=key.name)

@@ -5,36 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from functools import cache
 from itertools import count
 from typing import Any
 
-from keygauge_keyservice.errors import FieldError
+from msgspec import to_builtins
+
+from keygauge_keyservice.errors import FieldError, told_field
 from keygauge_keyservice.limits.definitions import Limit
-from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, WITH_OUTPUT, LimitTerms
-from keygauge_keyservice.money import parse_integer, parse_usd
-from keygauge_keyservice.reading import attempt
+from keygauge_keyservice.limits.limit_terms import CREDIT, LIMITS_MAX, WEIGHTED, WITH_OUTPUT
+from keygauge_keyservice.portal import limit_text
+from keygauge_keyservice.texts import each, mark
+from keygauge_keyservice.values.money import parse_integer, parse_usd
 
 _UNITS = {
-    "request": "requests",
-    "token": "tokens",
-    "input_token": "input tokens",
-    "output_token": "output tokens",
-    "nanousd": "US dollars",
-    "concurrent": "concurrent requests",
+    "request": mark("requests"),
+    "token": mark("tokens"),
+    "input_token": mark("input tokens"),
+    "output_token": mark("output tokens"),
+    "nanousd": mark("US dollars"),
+    "concurrent": mark("concurrent requests"),
 }
 _PERS = {
-    "1": "second",
-    "60": "minute",
-    "3600": "hour",
-    "86400": "24 hours",
-    "hour": "clock hour (UTC)",
-    "day": "day (UTC)",
-    "week": "week (UTC)",
-    "month": "month (UTC)",
-    "quarter": "quarter (UTC)",
-    "year": "year (UTC)",
+    "1": mark("second"),
+    "60": mark("minute"),
+    "3600": mark("hour"),
+    "86400": mark("24 hours"),
+    "hour": mark("clock hour"),
+    "day": mark("day"),
+    "week": mark("week"),
+    "month": mark("month"),
+    "quarter": mark("quarter"),
+    "year": mark("year"),
+    "lifetime": mark("lifetime"),
 }
+_TERMS = ("anchor", "zone", "model", "route", "tool")
 _KEPT = ("when_down", "dry_run", "output_default", "smooth")  # what the form does not show
 
 
@@ -46,8 +50,13 @@ class Row:
     amount: str = ""
     unit: str = "request"
     per: str = "60"
+    anchor: str = ""
+    zone: str = ""
     model: str = ""
     route: str = ""
+    tool: str = ""
+    unit_name: str = ""
+    per_tag: str = ""  # on
 
 
 SPARE_ROWS = (Row(), Row())
@@ -61,7 +70,7 @@ def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], dict
 
 def told(errors: Sequence[FieldError]) -> list[str]:
     """Write what is wrong with the limits."""
-    return [f"{error.field.removeprefix('limits')}: {error.detail}" for error in errors]
+    return [told_field(error.field.removeprefix("limits"), error.detail) for error in errors]
 
 
 def rows_of(limits: Sequence[Limit]) -> list[Row]:
@@ -69,15 +78,20 @@ def rows_of(limits: Sequence[Limit]) -> list[Row]:
     return [_row(limit) for limit in limits]
 
 
-@cache
-def units() -> dict[str, str]:
-    """Return the units that are enforced."""
-    return {unit: name for unit, name in _UNITS.items() if _is_enforced(unit)}
+def units(row: Row) -> dict[str, str]:
+    """Return the units to choose from, the weighted one that a row has too."""
+    known = each(_UNITS)
+    return known if row.unit in known else {row.unit: row.unit_name or row.unit, **known}
 
 
 def pers(row: Row) -> dict[str, str]:
     """Return the windows and periods to choose from, a row's own odd one too."""
-    return _PERS if row.per in _PERS or not row.per else {row.per: f"{row.per} seconds", **_PERS}
+    known = each(_PERS)
+    return (
+        known
+        if row.per in known or not row.per
+        else {row.per: limit_text.window(int(row.per)) if row.per.isdecimal() else row.per, **known}
+    )
 
 
 def _given(form: Mapping[str, str]) -> Iterator[Row]:
@@ -97,12 +111,14 @@ def _documents(rows: Sequence[Row], old: Mapping[str, Limit]) -> list[dict[str, 
         if row.unit != "concurrent":
             per = parse_integer(row.per)
             document |= {"window_s": per} if isinstance(per, int) else {"period": per}
-        document |= {scope: text for scope, text in (("model", row.model), ("route", row.route)) if text}
+        document |= {term: text for term in _TERMS if (text := getattr(row, term))}
+        document["per_tag"] = bool(row.per_tag)
         if name in old:
             kept = {field: value for field, value in asdict(old[name]).items() if field in _KEPT and value is not None}
             document |= kept if row.unit in WITH_OUTPUT else {**kept, "output_default": None}
             document["smooth"] = old[name].smooth and "window_s" in document and row.unit == "request"
             document |= _of_money(document, old[name]) if row.unit == "nanousd" else {}
+            document |= _of_weights(old[name]) if row.unit == WEIGHTED else {}
         documents.append(document)
     return documents
 
@@ -116,10 +132,14 @@ def _of_money(document: Mapping[str, Any], before: Limit) -> dict[str, Any]:
     return kept
 
 
+def _of_weights(before: Limit) -> dict[str, Any]:
+    return {"weights": to_builtins(before.weights), "unit_name": before.unit_name}
+
+
 def _new_name(row: Row, taken: set[str]) -> str:
     """Name a limit for header fields and metrics: key_requests_per_minute."""
     unit = "cost" if row.unit == "nanousd" else f"{row.unit}s"
-    name = f"key_{unit}_per_{_PERS.get(row.per, 'time').partition(' (')[0].replace(' ', '_')}"
+    name = f"key_{unit}_per_{_PERS.get(row.per, 'time').replace(' ', '_')}"
     return next(one for number in count(1) if (one := name if number == 1 else f"{name}_{number}") not in taken)
 
 
@@ -130,9 +150,13 @@ def _amount(row: Row) -> int | str:
 def _row(limit: Limit) -> Row:
     amount = f"{Decimal(limit.amount).scaleb(-9).normalize():f}" if limit.unit == "nanousd" else str(limit.amount)
     per = str(limit.window_s or limit.period or "")
-    return Row(limit.name, amount, limit.unit, per, limit.model or "", limit.route or "")
-
-
-def _is_enforced(unit: str) -> bool:
-    per = {} if unit == "concurrent" else {"period": "day"}
-    return attempt(LimitTerms, {"name": "any", "unit": unit, "amount": 1, **per})[0] is not None
+    anchor = limit.anchor.isoformat() if limit.anchor else ""
+    return Row(
+        *(limit.name, amount, limit.unit, per, anchor),
+        zone=limit.zone or "",
+        model=limit.model or "",
+        route=limit.route or "",
+        tool=limit.tool or "",
+        unit_name=limit.unit_name or "",
+        per_tag="on" if limit.per_tag else "",
+    )

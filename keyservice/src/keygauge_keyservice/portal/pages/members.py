@@ -11,15 +11,20 @@ from keygauge_keyservice.accounts import invitations, members
 from keygauge_keyservice.accounts.members import Role
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, cookies
+from keygauge_keyservice.texts import each, gettext, mark
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("members", __name__, url_prefix="/members")
 
-_ROLES = {"owner": "Owner: full access", "member": "Member: manage keys", "viewer": "Viewer: read-only"}
+_ROLES = {
+    "owner": mark("Owner: full access"),
+    "member": mark("Member: manage keys"),
+    "viewer": mark("Viewer: read-only"),
+}
 _NOTICES = {
-    "role": "Role saved.",
-    "removed": "Member removed and signed out on all devices.",
-    "withdrawn": "Invitation canceled.",
+    "role": mark("Role saved."),
+    "removed": mark("Member removed and signed out on all devices."),
+    "withdrawn": mark("Invitation canceled."),
 }
 
 
@@ -60,7 +65,7 @@ def set_role(member_id: int) -> Response:
 
 @blueprint.get("/<int:member_id>/remove")
 def confirm_remove(member_id: int) -> str:
-    """Ask before a member is taken out."""
+    """Ask for confirmation before removing a member."""
     auth.require_manager()
     with services().connection() as connection:
         one = members.require(connection, auth.current_account_id(), _sane(member_id))
@@ -69,7 +74,7 @@ def confirm_remove(member_id: int) -> str:
 
 @blueprint.post("/<int:member_id>/remove")
 def remove(member_id: int) -> Response:
-    """Take a member out."""
+    """Remove a member."""
     member = auth.require_manager()
     with services().connection() as connection:
         members.remove(connection, auth.current_account_id(), _sane(member_id), actor=member.email)
@@ -94,23 +99,23 @@ def _page(*, wrong: str | None = None, email: str = "") -> str:
         "portal/members.html",
         members=listed,
         invited=invited,
-        roles=_ROLES,
+        roles=each(_ROLES),
         wrong=wrong,
         email=email,
-        notice=_NOTICES.get(request.args.get("notice", "")),
+        notice=each(_NOTICES).get(request.args.get("notice", "")),
     )
 
 
 def _role() -> Role:
     role = request.form.get("role", "")
     if role not in get_args(Role):
-        raise Problem(422, "bad_role", "Choose owner, member or viewer.")
+        raise Problem(422, "bad_role", gettext("Choose owner, member or viewer."))
     return role  # type: ignore[return-value]  # one of them
 
 
 def _sane(number: int) -> int:
     if number >= 2**63:  # PostgreSQL has none so large
-        raise Problem(404, "member_not_found", "There is no such member.")
+        raise Problem(404, "member_not_found", gettext("There is no such member."))
     return number
 
 

@@ -6,27 +6,28 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.errors import Problem, told_field
 from keygauge_keyservice.notices import channels, outbox
 from keygauge_keyservice.notices.channels import Channel
 from keygauge_keyservice.portal import auth
+from keygauge_keyservice.texts import each, mark
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("notifications", __name__, url_prefix="/notifications")
 
-FORMS = {"email": "E-mail", "webhook": "Webhook", "slack": "Slack", "discord": "Discord"}
+FORMS = {"email": mark("E-mail"), "webhook": mark("Webhook"), "slack": mark("Slack"), "discord": mark("Discord")}
 KINDS = {
-    "quota": "Quota or budget at 50, 80, 95 and 100%",
-    "new_address": "Key used from a new IP address",
-    "expiring": "Key about to expire",
-    "unused": "Key unused for 60 days",
-    "key_disabled": "Key disabled",
-    "invoice": "Invoice available",
+    "quota": mark("Quota or budget at 50, 80, 95 and 100%"),
+    "new_address": mark("Key used from a new IP address"),
+    "expiring": mark("Key about to expire"),
+    "unused": mark("Key unused for 60 days"),
+    "key_disabled": mark("Key disabled"),
+    "invoice": mark("Invoice available"),
 }
 _NOTICES = {
-    "added": "Notification added.",
-    "removed": "Notification removed.",
-    "tested": "Test sent. See deliveries below.",
+    "added": mark("Notification added."),
+    "removed": mark("Notification removed."),
+    "tested": mark("Test sent. See deliveries below."),
 }
 _ID_MAX = 2**63 - 1
 
@@ -52,7 +53,7 @@ def add() -> Response | tuple[str, int]:
                 actor=member.email,
             )
     except Problem as problem:
-        return _page(errors=[f"{error.field}: {error.detail}" for error in problem.errors]), problem.status
+        return _page(errors=[told_field(error.field, error.detail) for error in problem.errors]), problem.status
     if made.secret:
         return _page(secret=made.secret), 200
     return redirect(url_for("portal.notifications.show", notice="added"), 303)
@@ -66,6 +67,16 @@ def test(channel_id: int) -> Response:
         channel = _require(connection, channel_id)
         outbox.add_test(connection, account_id=channel.account_id, channel_id=channel.id)
     return redirect(url_for("portal.notifications.show", notice="tested"), 303)
+
+
+@blueprint.post("/<int:channel_id>/rotate")
+def rotate(channel_id: int) -> str:
+    """Give a webhook another secret, shown this once."""
+    member = auth.require_change()
+    with services().connection() as connection:
+        channel = _require(connection, channel_id)
+        rotated = channels.rotate_secret(connection, channel.account_id, channel.id, actor=member.email)
+    return _page(secret=rotated.secret)
 
 
 @blueprint.post("/<int:channel_id>/remove")
@@ -91,11 +102,11 @@ def _page(*, errors: list[str] | None = None, secret: str | None = None) -> str:
         "portal/notifications.html",
         channels=listed,
         deliveries=deliveries,
-        forms=FORMS,
-        kinds=KINDS,
+        forms=each(FORMS),
+        kinds=each(KINDS),
         errors=errors,
         given=request.form if errors else {},
         chosen=request.form.getlist("kinds") if errors else list(KINDS),
         secret=secret,
-        notice=_NOTICES.get(request.args.get("notice", "")),
+        notice=each(_NOTICES).get(request.args.get("notice", "")),
     )

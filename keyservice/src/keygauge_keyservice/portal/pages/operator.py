@@ -17,6 +17,7 @@ from keygauge_keyservice.keys import directory, keys
 from keygauge_keyservice.portal import auth, cookies, limit_text
 from keygauge_keyservice.portal.tables import account_table
 from keygauge_keyservice.reading import attempt
+from keygauge_keyservice.texts import each, gettext, mark
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("operator", __name__, url_prefix="/operator")
@@ -26,11 +27,11 @@ _NOTES = 10
 _INVOICES = 12
 _NOTE_LENGTH_MAX = 2000
 _NOTICES = {
-    "plan": "Plan changed.",
-    "status": "Status changed.",
-    "note": "Note added.",
-    "key": "Key status changed.",
-    "paid": "Invoice saved.",
+    "plan": mark("Plan changed."),
+    "status": mark("Status changed."),
+    "note": mark("Note added."),
+    "key": mark("Key status changed."),
+    "paid": mark("Invoice saved."),
 }
 
 
@@ -64,7 +65,7 @@ def create() -> Response | tuple[str, int]:
     document = {"name": request.form.get("name", "").strip(), "plan": request.form.get("plan")}
     given, _ = attempt(NewAccount, document)
     if given is None:
-        return _page(wrong="Enter a name of 1 to 100 printable characters and choose a plan."), 422
+        return _page(wrong=gettext("Enter a name of 1 to 100 printable characters and choose a plan.")), 422
     with services().connection() as connection:
         account = accounts.create(connection, name=given.name, plan_id=given.plan, actor=auth.current_member().email)
     return redirect(url_for("portal.operator.read", account_id=account.id), 303)
@@ -85,7 +86,8 @@ def read(account_id: str) -> str:
             today=datetime.now(UTC).date(),
             notes=audit.find_entries(connection, account_id, action="note", limit=_NOTES),
             page=_PAGE,
-            notice=_NOTICES.get(request.args.get("notice", "")),
+            notice=each(_NOTICES).get(request.args.get("notice", "")),
+            roles=each(members.ROLE_NAMES),
             note_length_max=_NOTE_LENGTH_MAX,
         )
 
@@ -100,7 +102,7 @@ def change_plan(account_id: str) -> Response:
 
 @blueprint.get("/accounts/<account_id>/suspend")
 def confirm_suspend(account_id: str) -> str:
-    """Ask before an account is suspended."""
+    """Ask for confirmation before suspending an account."""
     with services().connection() as connection:
         account = accounts.require(connection, account_id)
     return render_template("portal/operator_suspend.html", account=account)
@@ -111,7 +113,7 @@ def set_status(account_id: str) -> Response:
     """Suspend an account or make it active again."""
     status = request.form.get("status", "")
     if status not in get_args(accounts.Status):
-        raise Problem(422, "bad_status", "Choose active or suspended.")
+        raise Problem(422, "bad_status", gettext("Choose active or suspended."))
     with services().connection() as connection:
         accounts.set_status(connection, account_id, status, actor=auth.current_member().email)  # type: ignore[arg-type]  # one of them
     return _back(account_id, "status")
@@ -122,7 +124,7 @@ def add_note(account_id: str) -> Response:
     """Keep a support note in the account's audit record."""
     text = request.form.get("text", "").strip()
     if not 1 <= len(text) <= _NOTE_LENGTH_MAX or "\0" in text:
-        raise Problem(422, "bad_note", f"Enter 1 to {_NOTE_LENGTH_MAX} characters.")
+        raise Problem(422, "bad_note", gettext("Enter 1 to %(most)s characters.", most=_NOTE_LENGTH_MAX))
     with services().connection() as connection:
         accounts.require(connection, account_id)
         audit.append(
@@ -141,7 +143,7 @@ def invite(account_id: str) -> str:
     """Invite a person to an account, its first owner above all, and show the link: in this answer and never again."""
     role, actor = request.form.get("role", ""), auth.current_member().email
     if role not in get_args(members.Role):
-        raise Problem(422, "bad_role", "Choose owner, member or viewer.")
+        raise Problem(422, "bad_role", gettext("Choose owner, member or viewer."))
     with services().connection() as connection:
         accounts.require(connection, account_id)
         invited, token = invitations.create(
@@ -169,11 +171,11 @@ def set_key_status(account_id: str, key_id: str) -> Response:
 
 @blueprint.post("/accounts/<account_id>/invoices")
 def set_paid(account_id: str) -> Response:
-    """Say that an invoice is paid, or is not after all."""
+    """Mark an invoice as paid or unpaid."""
     try:
         period = date.fromisoformat(request.form.get("period", ""))
     except ValueError as error:
-        raise Problem(404, "invoice_not_found", "There is no invoice for this month.") from error
+        raise Problem(404, "invoice_not_found", gettext("There is no invoice for this month.")) from error
     with services().connection() as connection:
         is_paid = request.form.get("paid") == "1"
         billing.set_paid(connection, account_id, period, is_paid=is_paid, actor=auth.current_member().email)
@@ -182,7 +184,7 @@ def set_paid(account_id: str) -> Response:
 
 @blueprint.post("/accounts/<account_id>/look")
 def look(account_id: str) -> Response:
-    """Look at an account's own pages, which its members can see from the audit record."""
+    """View an account as the customer; its audit log shows that."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         sessions.look_at(connection, auth.current_session(), account_id)
@@ -193,7 +195,7 @@ def look(account_id: str) -> Response:
 
 @blueprint.post("/leave")
 def leave() -> Response:
-    """Look at no account any more."""
+    """Stop viewing an account."""
     with services().connection() as connection:
         sessions.look_at(connection, auth.current_session(), None)
     return redirect(url_for("portal.operator.show"), 303)
@@ -237,7 +239,7 @@ def _page(*, wrong: str | None = None) -> str:
         plans=listed,
         plan_names={plan.id: plan.name for plan in listed},
         query=table.address,
-        notice=_NOTICES.get(request.args.get("notice", "")),
+        notice=each(_NOTICES).get(request.args.get("notice", "")),
         wrong=wrong,
     )
 

@@ -12,8 +12,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.errors import told_field
 from keygauge_keyservice.keys import directory
-from keygauge_keyservice.money import parse_usd
 from keygauge_keyservice.portal import auth, price_text
 from keygauge_keyservice.portal.pages.operator import blueprint, query_text
 from keygauge_keyservice.portal.tables import account_table
@@ -21,6 +21,7 @@ from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.own_prices import OwnPrice
 from keygauge_keyservice.pricing.price_terms import NewPrice
 from keygauge_keyservice.reading import attempt
+from keygauge_keyservice.values.money import parse_usd
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
@@ -40,7 +41,7 @@ def add_price() -> BaseResponse | tuple[str, int]:
     """Add a price that holds from now on."""
     given, errors = attempt(NewPrice, _document(request.form))
     if given is None:
-        return _page(wrong=[f"{error.field.removeprefix('tiers[0].')}: {error.detail}" for error in errors]), 422
+        return _page(wrong=[told_field(error.field.removeprefix("tiers[0]."), error.detail) for error in errors]), 422
     with services().connection() as connection:
         own_prices.set_price(
             connection,

@@ -14,11 +14,11 @@ from keygauge_keyservice.accounts import accounts, dismissals, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.notices.detection import PERIODS
 from keygauge_keyservice.portal import auth, date_range, formatting, limit_text, notices, reader
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
+from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.usage import quota, usage
 from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
 from keygauge_keyservice.usage.quota import Quota
@@ -29,6 +29,13 @@ blueprint = Blueprint("overview", __name__)
 
 _MINUTE_S = 60
 _NAME_LENGTH_MAX = 300
+_UNITS = {
+    "request": mark("Requests"),
+    "token": mark("Tokens"),
+    "input_token": mark("Input tokens"),
+    "output_token": mark("Output tokens"),
+    "nanousd": mark("Cost"),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,14 @@ class Gauge:
     period: str
     only: str  # what it is confined to, such as a model
     percent: float
-    resets_at: datetime
+    resets_at: datetime | None  # None: never
+
+    @property
+    def text(self) -> str:
+        """Say what there is of it: 20,000 requests this month."""
+        unit = self.unit or gettext("budget")
+        amount = gettext("%(amount)s %(unit)s %(period)s", amount=self.amount, unit=unit, period=self.period)
+        return amount + self.only
 
     @property
     def level(self) -> str:
@@ -94,9 +108,9 @@ def show() -> str:
         "portal/overview.html",
         account=account,
         plan=plan,
-        rates=[limit_text.rate(limit) for limit in plan.limits if limit.period is None],
+        rates=[limit_text.rate(limit) for limit in plan.limits if limit.period is None or limit.per_tag],
         gauges=gauges,
-        full=[one for one in gauges if one.level != "fine"],
+        full=[one for one, found in zip(gauges, quotas, strict=True) if one.level != "fine" and not found.dry_run],
         statement=statement,
         remarks=[one for one in remarks if (one.kind != "quota" or one.key_id) and one.name not in dismissed],
         has_keys=has_keys,
@@ -125,7 +139,7 @@ def dismiss() -> Response:
     """Hide an alert from the member who asks, for some days."""
     name = request.form.get("name", "")
     if name.partition(":")[0] not in get_args(notices.Kind) or len(name) > _NAME_LENGTH_MAX:
-        raise Problem(422, "bad_form", "Choose an alert of the overview.")
+        raise Problem(422, "bad_form", gettext("Choose an alert of the overview."))
     with services().connection() as connection:
         dismissals.add(connection, auth.current_member().id, name)
     return cast("Response", redirect(url_for("portal.overview.show"), 303))
@@ -147,14 +161,16 @@ def paces(now: LiveRates) -> list[PaceRow]:
     """Write the last minute, and each rate of the plan with what its last window holds."""
     rows = []
     for rate in now.rates:
-        window = limit_text.SPANS_S.get(rate.window_s, f"{rate.window_s} s")
         is_money = rate.unit == "nanousd"
-        unit = "Cost" if is_money else formatting.unit_name(rate.unit).capitalize()
-        rows.append(PaceRow(f"{unit} per {window}{limit_text.only(rate)}", rate.used, rate.amount, is_money))
+        unit = rate.unit_name.capitalize() if rate.unit_name else gettext(_UNITS[rate.unit])
+        window = limit_text.window(rate.window_s)
+        text = gettext("%(unit)s per %(window)s", unit=unit, window=window) + limit_text.only(rate)
+        rows.append(PaceRow(text, rate.used, rate.amount, is_money))
     measured = {rate.unit for rate in now.rates if rate.window_s == _MINUTE_S}
-    for unit, used in (("request", now.requests_per_minute), ("token", now.tokens_per_minute)):
-        if unit not in measured:
-            rows.append(PaceRow(f"{unit.capitalize()}s per minute", used, None))
+    if "request" not in measured:
+        rows.append(PaceRow(gettext("Requests per minute"), now.requests_per_minute, None))
+    if "token" not in measured:
+        rows.append(PaceRow(gettext("Tokens per minute"), now.tokens_per_minute, None))
     return rows
 
 
@@ -168,8 +184,8 @@ def gauge(found: Quota) -> Gauge:
         used=write(found.used),
         amount=write(found.amount),
         remaining=write(found.remaining),
-        unit=formatting.unit_name(found.unit, found.credit_nanousd),
-        period=PERIODS[found.period],
+        unit=formatting.unit_name(found.unit, found.credit_nanousd, found.unit_name),
+        period=limit_text.when(found),
         only=limit_text.only(found),
         percent=min(100.0, 100 * found.used / found.amount) if found.amount else 100.0,
         resets_at=found.resets_at,

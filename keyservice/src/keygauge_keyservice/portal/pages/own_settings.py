@@ -9,11 +9,12 @@ from typing import Literal
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from keygauge_keyservice import time_zone
 from keygauge_keyservice.accounts import login_throttle, members, memberships, passwords, preferences, sessions
 from keygauge_keyservice.accounts.preferences import Preferences
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.portal import auth, cookies, reader
+from keygauge_keyservice.portal import auth, cookies, languages, reader
+from keygauge_keyservice.texts import each, gettext
+from keygauge_keyservice.values import time_zone
 from keygauge_keyservice.web.context import services
 
 _CLOCKS: Mapping[str, Literal[12, 24]] = {"12": 12, "24": 24}
@@ -29,12 +30,18 @@ def show_password() -> str:
 
 @blueprint.post("/preferences")
 def save_preferences() -> Response | tuple[str, int]:
-    """Keep a time zone and a format; empty ones are the browser's."""
+    """Keep a time zone, a format and a language; empty ones are the browser's."""
     name, locale = request.form.get("zone", "").strip(), request.form.get("locale", "")
+    language = request.form.get("language", "")
     hours = _CLOCKS.get(request.form.get("hours", ""))
     if name and time_zone.find(name) is None:
         return _page(wrong_zone=True), 422
-    chosen = Preferences(name or None, locale if locale in reader.FORMATS else None, hours)
+    chosen = Preferences(
+        name or None,
+        locale if locale in reader.FORMATS else None,
+        hours,
+        language if language in languages.names() else None,
+    )
     with services().connection() as connection:
         preferences.save(connection, auth.current_member().id, chosen)
     return redirect(url_for("portal.password.show_password", notice="saved"), 303)
@@ -48,7 +55,7 @@ def switch_account() -> Response:
         reachable = memberships.list_reachable(connection, session.member)
         member_id = next((one.member_id for one in reachable if str(one.member_id) == wanted), None)
         if member_id is None:
-            raise Problem(404, "member_not_found", "You can't switch to this account. Sign in to it instead.")
+            raise Problem(404, "member_not_found", gettext("You can't switch to this account. Sign in to it instead."))
         sessions.end(connection, session)
         token = sessions.start(connection, member_id)
     response = redirect(url_for("portal.overview.show"), 303)
@@ -62,14 +69,14 @@ def change_password() -> Response | tuple[str, int]:
     member, ip = auth.current_member(), request.remote_addr or ""
     new = request.form.get("new", "")
     if new != request.form.get("again", ""):
-        return _page(wrong="The passwords don't match."), 422
+        return _page(wrong=gettext("The passwords don't match.")), 422
     with services().connection() as connection:
         device = cookies.known_device(member.email)
         is_admitted = login_throttle.admit(connection, email=member.email, ip=ip, device=device)
         credentials = memberships.find_credentials(connection, member.email, member_id=member.id)
     old = request.form.get("old", "")[: passwords.LENGTH_MAX]
     if not is_admitted or not passwords.verify(credentials[1] if credentials else None, old):
-        return _page(wrong="The current password is incorrect, or there were too many attempts."), 422
+        return _page(wrong=gettext("The current password is incorrect, or there were too many attempts.")), 422
     try:
         with services().connection() as connection:
             members.set_password(connection, member.email, new, actor=member.email, member_id=member.id)
@@ -93,6 +100,8 @@ def _page(*, wrong: str | None = None, wrong_zone: bool = False) -> str:
         reachable=reachable,
         chosen=replace(chosen, zone=request.form.get("zone")) if wrong_zone else chosen,
         zones=sorted(time_zone.names()),
+        roles=each(members.ROLE_NAMES),
         formats=reader.FORMATS,
+        languages={name: reader.parse_locale(name).get_display_name(name) for name in languages.names()},
         is_saved=request.args.get("notice") == "saved",
     )

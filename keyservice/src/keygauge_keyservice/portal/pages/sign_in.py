@@ -10,12 +10,12 @@ from werkzeug.wrappers import Response
 
 from keygauge_keyservice.accounts import login_throttle, members, memberships, passwords, sessions
 from keygauge_keyservice.portal import auth, cookies
+from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("sign_in", __name__)
 
-_WRONG = "Incorrect e-mail address or password."
-_TOO_MANY = f"Too many attempts. Try again in {login_throttle.WINDOW_S // 60} minutes."
+_WRONG = mark("Incorrect e-mail address or password.")
 _MEMBERSHIPS_MAX = 20  # of one address, each with a password of its own: trying one takes a while
 _THEMES = ("light", "dark")
 _THEME_AGE_S = 365 * 86400
@@ -35,18 +35,19 @@ def submit() -> Response | tuple[str, int, dict[str, str]]:
     email = members.normalise_email(request.form.get("email", ""))
     password = request.form.get("password", "")
     if not members.is_email(email) or len(password) > passwords.LENGTH_MAX:
-        return _refuse(_WRONG, 422, email)
+        return _refuse(gettext(_WRONG), 422, email)
     ip, device = request.remote_addr or "", cookies.known_device(email)
     with services().connection() as connection:
         is_admitted = login_throttle.admit(connection, email=email, ip=ip, device=device)
         credentials = memberships.list_credentials(connection, email)[:_MEMBERSHIPS_MAX]
     if not is_admitted:
-        return _refuse(_TOO_MANY, 429, email)
+        minutes = login_throttle.WINDOW_S // 60
+        return _refuse(gettext("Too many attempts. Try again in %(minutes)s minutes.", minutes=minutes), 429, email)
     tried: Sequence[tuple[int, str | None]] = credentials or [(0, None)]
     # Outside of the transaction: it takes a while.
     member_id = next((one for one, password_hash in tried if passwords.verify(password_hash, password)), None)
     if member_id is None:
-        return _refuse(_WRONG, 422, email)
+        return _refuse(gettext(_WRONG), 422, email)
     before = auth.find_session()
     with services().connection() as connection:
         login_throttle.forgive(connection, email=email, ip=ip, device=device)

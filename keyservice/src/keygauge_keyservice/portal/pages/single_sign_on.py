@@ -15,6 +15,7 @@ from keygauge_keyservice.accounts.oidc import NO_ATTEMPT, Attempt, OidcError
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.portal.pages import sign_in
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.web.context import services
 
 if TYPE_CHECKING:
@@ -80,8 +81,11 @@ def _start(email: str, invitation: str | None) -> str:
         if not found:
             raise OidcError(
                 403,
-                f"{email} is not a member. Ask an owner of your account for an invitation; "
-                "if you have a password, sign in with it, then use single sign-on once in the same browser.",
+                gettext(
+                    "%(email)s is not a member. Ask an owner of your account for an invitation; "
+                    "if you have a password, sign in with it, then use single sign-on once in the same browser.",
+                    email=email,
+                ),
             )
         return sessions.start(connection, found[0].id)
 
@@ -89,7 +93,7 @@ def _start(email: str, invitation: str | None) -> str:
 def _require() -> SignOn:
     sign_on = services().sign_on
     if sign_on is None:
-        raise Problem(404, "not_found", "This page doesn't exist.")
+        raise Problem(404, "not_found", gettext("This page doesn't exist."))
     return sign_on
 
 

@@ -12,16 +12,20 @@ from werkzeug.wrappers import Response
 from keygauge_keyservice.accounts import sessions, tokens
 from keygauge_keyservice.accounts.tokens import Scope
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.field_types import NAME_LENGTH_MAX
 from keygauge_keyservice.portal import auth, cookies
 from keygauge_keyservice.portal.pages.keys import is_form_id
+from keygauge_keyservice.texts import each, gettext, mark
+from keygauge_keyservice.values.field_types import NAME_LENGTH_MAX
 from keygauge_keyservice.web.context import services
 
 blueprint = Blueprint("tokens", __name__, url_prefix="/tokens")
 
-SCOPES = {"read": "Read", "manage": "Read and manage keys"}
-LIFETIMES = {"30": "30 days", "90": "90 days", "365": "1 year", "": "No expiration"}
-_NOTICES = {"revoked": "Token revoked.", "sent-before": "This form was submitted before. Nothing was created."}
+SCOPES = {"read": mark("Read"), "manage": mark("Read and manage keys")}
+LIFETIMES = {"30": mark("30 days"), "90": mark("90 days"), "365": mark("1 year"), "": mark("No expiration")}
+_NOTICES = {
+    "revoked": mark("Token revoked."),
+    "sent-before": mark("This form was submitted before. Nothing was created."),
+}
 
 
 @blueprint.get("")
@@ -67,10 +71,12 @@ def revoke(token_id: str) -> Response:
 
 def _fault(name: str, scope: str, days: str) -> str | None:
     if not (1 <= len(name) <= NAME_LENGTH_MAX and name.isprintable()):
-        return f"Give the token a name of at most {NAME_LENGTH_MAX} characters."
+        return gettext("Give the token a name of at most %(most)s characters.", most=NAME_LENGTH_MAX)
     if scope not in SCOPES or days not in LIFETIMES:
-        return "Choose what the token may do and when it expires."
-    return None if is_form_id(request.form.get("form_id", "")) else "Reload the page and submit the form again."
+        return gettext("Choose what the token may do and when it expires.")
+    return (
+        None if is_form_id(request.form.get("form_id", "")) else gettext("Reload the page and submit the form again.")
+    )
 
 
 def _page(*, wrong: str | None = None, made: tokens.Token | None = None, secret: str | None = None) -> str:
@@ -85,10 +91,10 @@ def _page(*, wrong: str | None = None, made: tokens.Token | None = None, secret:
         secret=secret,
         wrong=wrong,
         form_id=secrets.token_hex(16),
-        scopes=SCOPES,
-        lifetimes=LIFETIMES,
+        scopes=each(SCOPES),
+        lifetimes=each(LIFETIMES),
         api_url=cookies.public_link("portal.overview.show").rstrip("/"),
-        notice=_NOTICES.get(request.args.get("notice", "")),
+        notice=each(_NOTICES).get(request.args.get("notice", "")),
     )
 
 

@@ -8,11 +8,11 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     try {
       await navigator.clipboard.writeText(source.textContent);
       button.classList.add("done");
-      notice.textContent = "Copied.";
+      notice.textContent = notice.dataset.done;
       setTimeout(() => button.classList.remove("done"), 2000);
     } catch {
       getSelection().selectAllChildren(source);
-      notice.textContent = "The browser blocked copying. The text is selected: press Ctrl+C or ⌘C.";
+      notice.textContent = notice.dataset.blocked;
     }
   });
 }

@@ -6,12 +6,12 @@ for (const part of document.querySelectorAll("[data-live]")) {
   let etag = "";
   let paused = false;
   if (button) {
-    button.textContent = "Pause";
+    button.textContent = button.dataset.pause;
     button.setAttribute("role", "button");
     button.addEventListener("click", (event) => {
       event.preventDefault();
       paused = !paused;
-      button.textContent = paused ? "Resume" : "Pause";
+      button.textContent = paused ? button.dataset.resume : button.dataset.pause;
     });
   }
   setInterval(async () => {

@@ -13,6 +13,7 @@ from keygauge_keyservice.keys import key_search
 from keygauge_keyservice.keys.key_search import FILTERS, QUERY_LENGTH_MAX, SORTS, Search, Sort
 from keygauge_keyservice.limits import definitions
 from keygauge_keyservice.portal import auth
+from keygauge_keyservice.texts import gettext, mark
 from keygauge_keyservice.web.context import services
 from keygauge_keyservice.web.exact_json import exact_json
 from keygauge_keyservice.web.export import as_csv
@@ -22,11 +23,25 @@ blueprint = Blueprint("key_table", __name__)
 PAGE = 50
 _PAGES_MAX = 10_000
 _HEADS: tuple[tuple[str, Sort], ...] = (
-    *(("Name", "name"), ("Status", "status"), ("Created", "created"), ("Last used", "used"), ("Expires", "expires")),
+    (mark("Name"), "name"),
+    (mark("Status"), "status"),
+    (mark("Created"), "created"),
+    (mark("Last used"), "used"),
+    (mark("Expires"), "expires"),
 )
 _NAMES = (
     *("id", "name", "app", "environment", "status", "created_at", "created_by", "expires_at", "rotated_at"),
-    *("rotate_every_days", "last_used_at", "last_used_ip", "last_used_route", "scopes", "routes", "models", "networks"),
+    *(
+        "rotate_every_days",
+        "last_used_at",
+        "last_used_ip",
+        "last_used_route",
+        "scopes",
+        "routes",
+        "models",
+        "tools",
+        "networks",
+    ),
 )
 
 
@@ -78,7 +93,7 @@ def columns(search: Search) -> dict[str, Column]:
         is_current = sort == search.sort
         wanted = replace(search, sort=sort, is_descending=is_current and not search.is_descending)
         order = ("descending" if search.is_descending else "ascending") if is_current else None
-        made[sort] = Column(name, url_for("portal.keys.show", **query(wanted)), order)
+        made[sort] = Column(gettext(name), url_for("portal.keys.show", **query(wanted)), order)
     return made
 
 
@@ -97,4 +112,5 @@ def _documents() -> list[dict[str, Any]]:
 def _line(limit: definitions.Limit) -> str:
     """Write a limit as the command line takes it."""
     window = f":{limit.window_s}s" if limit.window_s else f":{limit.period}" if limit.period else ""
-    return f"{limit.name}={limit.amount}:{limit.unit}{window}"
+    options = [f",{name}={value}" for name in ("anchor", "zone") if (value := getattr(limit, name))]
+    return f"{limit.name}={limit.amount}:{limit.unit}{window}{''.join(options)}"

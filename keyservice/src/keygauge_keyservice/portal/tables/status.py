@@ -1,4 +1,4 @@
-"""How the account stands, as CSV and JSON: the overview's rates, quotas and what needs attention."""
+"""The account's status as CSV and JSON: the overview's rates, quotas and what needs attention."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ blueprint = Blueprint("standing", __name__)
 
 _MINUTE_S = 60
 _NAMES = {
-    "now": ("unit", "window_s", "used", "amount", "name", "route", "model", "dry_run"),
+    "now": ("unit", "window_s", "used", "amount", "name", "route", "model", "tool", "dry_run", "unit_name"),
     "quotas": (
-        *("name", "unit", "period", "key_id", "route", "model", "amount", "used", "reserved", "remaining"),
-        *("counted", "credit_nanousd", "resets_at", "dry_run"),
+        *("name", "unit", "period", "anchor", "zone", "key_id", "route", "model", "tool", "amount", "used"),
+        *("reserved", "remaining", "counted", "credit_nanousd", "unit_name", "resets_at", "dry_run"),
     ),
     "attention": ("kind", "key_id", "text", "address"),
 }
@@ -63,7 +63,9 @@ class _Rate:
     name: str | None = None
     route: str | None = None
     model: str | None = None
+    tool: str | None = None
     dry_run: bool = False
+    unit_name: str | None = None
 
 
 def _rates(connection: Connection, account_id: str, *, now: datetime) -> list[_Rate]:

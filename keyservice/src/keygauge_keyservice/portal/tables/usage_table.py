@@ -13,7 +13,8 @@ from keygauge_keyservice.csv_stream import usd
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.portal import auth, own_keys
-from keygauge_keyservice.portal.usage_view import GROUPINGS, View, read_view, select
+from keygauge_keyservice.portal.usage_view import GROUPINGS, KIND, View, read_view, select
+from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import usage
 from keygauge_keyservice.usage.sums import DetailedSums
 from keygauge_keyservice.web import export
@@ -51,31 +52,52 @@ def export_json() -> Response:
     table = _table()
     documents = [dict(zip(table.names, row, strict=True)) for row in table.rows]
     for document in documents:
-        document["cost_usd"] = str(document["cost_usd"])
+        document |= {name: str(value) for name, value in document.items() if name.endswith("cost_usd")}
     return exact_json({"rows": documents})
 
 
 def _table() -> _Table:
     table = request.args.get("table", "time")
     group, is_over_time = table.removesuffix("-time"), table == "time" or table.endswith("-time")
-    if table != "time" and group not in GROUPINGS:
-        raise Problem(404, "table_not_found", f"Unknown table: {table!r}.")
     with services().connection() as connection:
         view = read_view(connection, datetime.now(UTC))
+        if table != "time" and (group not in view.groupings or (group == "tag" and not _tells_tags(view))):
+            raise Problem(404, "table_not_found", gettext("Unknown table: %(table)s.", table=repr(table)))
         if view.shown.error:
             raise Problem(422, "bad_range", view.shown.error)
-        kinds = sorted(usage.totals(connection, **select(view)).details)
+        if group == KIND:
+            return _of_kinds(connection, view, is_over_time=is_over_time)
+        totals = usage.totals(connection, **select(view))
+        kinds, charged = sorted(totals.details), [kind for kind, use in totals.kinds.items() if use.cost_nanousd]
         if is_over_time:
             names, found = _over_time(connection, view, None if table == "time" else group)
         else:
             names, found = _by_group(connection, view, group)
-    lines = ([*texts, *_figures(sums, kinds)] for texts, sums in found)
-    return _Table(view, [*names, *_FIGURES, *kinds, "cost_usd"], lines)
+    lines = ([*texts, *_figures(sums, kinds, charged)] for texts, sums in found)
+    costs = [f"{kind}_cost_usd" for kind in charged]
+    return _Table(view, [*names, *_FIGURES, *kinds, *costs, "cost_usd"], lines)
 
 
-def _figures(sums: DetailedSums, kinds: Sequence[str]) -> list[Any]:
+def _tells_tags(view: View) -> bool:
+    return not view.filters.keys() & {"model", "route"}
+
+
+def _of_kinds(connection: Connection, view: View, *, is_over_time: bool) -> _Table:
+    """Return the counts and costs of the kinds of use, a row for each, or for each and each bucket that has any."""
+    if is_over_time:
+        names, found = _over_time(connection, view, None)
+    else:
+        names, found = [], iter([((), usage.totals(connection, **select(view)))])
+    rows = (
+        [*texts, kind, use.count, usd(use.cost_nanousd)] for texts, sums in found for kind, use in sums.kinds.items()
+    )
+    return _Table(view, [*names, KIND, "count", "cost_usd"], rows)
+
+
+def _figures(sums: DetailedSums, kinds: Sequence[str], charged: Sequence[str]) -> list[Any]:
     figures = (getattr(sums, figure) for figure in _FIGURES)
-    return [*figures, *(sums.details.get(kind, 0) for kind in kinds), usd(sums.cost_nanousd)]
+    costs = (usd(sums.cost_of(kind)) for kind in charged)
+    return [*figures, *(sums.details.get(kind, 0) for kind in kinds), *costs, usd(sums.cost_nanousd)]
 
 
 def _over_time(

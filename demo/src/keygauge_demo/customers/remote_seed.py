@@ -1,0 +1,96 @@
+"""The demo's customers in a key service that runs elsewhere, created through its API with the operator's token."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from keygauge_demo.customers import personas, seed
+from keygauge_demo.customers.seed import Seed
+from keygauge_demo.settings import DemoError
+from keygauge_keyservice.database import Connection
+
+_TIMEOUT_S = 10.0
+
+
+class Operator:
+    """The key service's API, as its operator uses it."""
+
+    def __init__(self, service_url: str, admin_token: str) -> None:
+        headers = {"Authorization": f"Bearer {admin_token}"}
+        self._http = httpx2.Client(base_url=service_url, headers=headers, timeout=_TIMEOUT_S)
+
+    def has_key(self, key_id: str) -> bool:
+        """Return whether a key lives."""
+        answer = self._ask("GET", f"/v1/keys/{key_id}", fine=HTTPStatus.NOT_FOUND)
+        return answer is not None and answer["status"] != "deleted"
+
+    def create_plan(self, plan: personas.Plan) -> None:
+        """Make a plan unless there is one of its id."""
+        limits = [
+            {"name": "rpm", "unit": "request", "amount": plan.requests_per_minute, "window_s": 60},
+            {"name": "monthly_requests", "unit": "request", "amount": plan.requests_per_month, "period": "month"},
+        ]
+        body = {"id": plan.id, "name": plan.name, "limits": limits}
+        self._ask("POST", "/v1/plans", body, fine=HTTPStatus.CONFLICT)
+
+    def create_account(self, account: personas.Account) -> str:
+        """Make an account and return its id."""
+        made = self._ask("POST", "/v1/accounts", {"name": account.name, "plan": account.plan})
+        return str(made["id"])
+
+    def create_key(self, account_id: str, key: personas.Key) -> tuple[str, str]:
+        """Issue a key and return its id and token."""
+        body = {"name": key.name, "environment": key.environment}
+        made = self._ask("POST", f"/v1/accounts/{account_id}/keys", body)
+        key_id = str(made["key"]["id"])
+        if not key.is_enabled:
+            self._ask("PATCH", f"/v1/keys/{key_id}", {"status": "disabled"})
+        return key_id, str(made["token"])
+
+    def _ask(self, method: str, path: str, body: object = None, *, fine: HTTPStatus | None = None) -> Any:
+        """Return the answer's document; None for the status that is `fine` too."""
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx2.HTTPError as error:
+            raise DemoError(f"the key service at {self._http.base_url} does not answer: {error}") from error
+        if answer.status_code == fine:
+            return None
+        if answer.is_error:
+            raise DemoError(f"the key service refused {method} {path}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+
+def load_or_create(operator: Operator, connection: Connection | None, *, file: Path, now: datetime) -> Seed:
+    """Return the seed that the key service holds; make it when there is none.
+
+    With a connection to the key service's database members can sign in, too.
+
+    Raises:
+        DemoError: the key service refuses or does not answer.
+    """
+    planted = seed.read(file)
+    if planted and all(map(operator.has_key, planted.key_ids.values())):
+        return planted
+    planted = _create(operator, now)
+    if connection is not None:
+        seed.add_members_and_age(connection, planted)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    seed.write(file, planted)
+    return planted
+
+
+def _create(operator: Operator, now: datetime) -> Seed:
+    planted = seed.empty(now)
+    for plan in personas.PLANS:
+        operator.create_plan(plan)
+    for role in personas.ACCOUNTS:
+        account_id = operator.create_account(role)
+        for key in role.keys:
+            planted.key_ids[key.name], planted.tokens[key.name] = operator.create_key(account_id, key)
+            planted.account_ids[key.name] = account_id
+    return planted

@@ -1,0 +1,1 @@
+"""What all commands share, their reference, and `keygauge doctor`."""

@@ -1,0 +1,220 @@
+"""`keygauge proxy`: an ASGI reverse proxy behind the middleware, for servers that are not Python.
+
+Answers pass as they come, byte by byte as the upstream sends them. Caller's keys stay here: what the upstream is
+told is `KEYGAUGE_UPSTREAM_AUTHORIZATION`, if anything. WebSockets are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from keygauge.asgi import KeyGaugeMiddleware
+from keygauge.command_line.command import CommandError, Verb
+from keygauge.http.asgi_http import App, Receive, Scope, Send
+from keygauge.limits.credential import headers_for
+from keygauge.settings.settings import Settings, SettingsError
+
+ROUTES = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/models"),
+    *("/v1/rerank", "/v1/audio/transcriptions", "/v1/audio/translations", "/v1/audio/speech", "/v1/images/generations"),
+    *("/api/chat", "/api/generate", "/api/embed", "/api/embeddings", "/api/tags", "/api/show"),  # Ollama
+    *("/generate", "/generate_stream", "/embed", "/rerank", "/tokenize", "/detokenize"),  # TGI, TEI, vLLM
+)
+_OTHERS = "/{path:path}"
+_CONNECT_S = 5.0
+_HOP_BY_HOP = {
+    *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te"),
+    *(b"trailer", b"transfer-encoding", b"upgrade"),
+}
+_OURS = {b"host", b"expect", b"x-forwarded-host", b"x-forwarded-proto"}  # rewritten, or answered here
+_EXTRA = "the proxy needs more packages: pip install 'keygauge[proxy]'"
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class _Address(click.ParamType):  # type: ignore[type-arg]  # generic since Click 8.4
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the address."""
+        text = str(value)
+        parts = urlsplit(text)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            self.fail(f"{text!r} is not a server address: use one such as http://127.0.0.1:11434", param, ctx)
+        return text
+
+
+@click.command(
+    "proxy",
+    cls=Verb,
+    examples=(
+        "keygauge proxy http://127.0.0.1:11434",
+        "keygauge proxy http://127.0.0.1:8081 --port 8000 --route '/v1/files/{id}'",
+    ),
+)
+@click.argument("upstream", type=_Address())
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=int, default=8000, show_default=True, help="The port to listen on.")
+@click.option(
+    "--route",
+    "routes",
+    multiple=True,
+    metavar="TEMPLATE",
+    help="A route to report separately, besides those of common model servers, e.g. /v1/files/{id}.",
+)
+def command(upstream: str, host: str, port: int, routes: Iterable[str]) -> None:
+    """Meter a server that is not Python through a reverse proxy.
+
+    Passes requests with valid keys on to UPSTREAM, such as Ollama, llama.cpp or TGI. The settings are the middleware's,
+    from the environment. KEYGAUGE_UPSTREAM_AUTHORIZATION is sent to the upstream as Authorization.
+    """
+    try:
+        uvicorn = importlib.import_module("uvicorn")
+        app = make_app(upstream, routes=routes)
+    except ImportError as error:
+        raise CommandError(_EXTRA) from error
+    except SettingsError as error:
+        raise CommandError(str(error)) from error
+    uvicorn.run(app, host=host, port=port, proxy_headers=False, server_header=False, date_header=False)
+
+
+def make_app(upstream: str, *, routes: Iterable[str] = ()) -> App:
+    """Return the proxy behind the middleware.
+
+    Raises:
+        ImportError: `keygauge[proxy]` is not installed.
+        SettingsError: a setting of the middleware is missing or wrong.
+    """
+    starlette = importlib.import_module("starlette.applications")
+    routing = importlib.import_module("starlette.routing")
+    proxy = Proxy(upstream, Settings.from_environment())
+    templates = dict.fromkeys((*routes, *ROUTES, _OTHERS))
+    app: App = starlette.Starlette(
+        routes=[routing.Route(template, proxy) for template in templates], lifespan=proxy.live
+    )
+    return KeyGaugeMiddleware(app)
+
+
+class Proxy:
+    """Passes HTTP requests on to one upstream."""
+
+    def __init__(self, upstream: str, settings: Settings) -> None:
+        self._httpx: Any = importlib.import_module("httpx")
+        parts = urlsplit(upstream)
+        self._base = f"{parts.scheme}://{parts.netloc}"
+        self._path = parts.path.rstrip("/").encode()
+        self._authorization = os.environ.get("KEYGAUGE_UPSTREAM_AUTHORIZATION")
+        keys = headers_for(settings.credential_header) if settings.mode == "enforce" else frozenset()
+        self._dropped = _HOP_BY_HOP | _OURS | keys | ({b"authorization"} if self._authorization else set())
+        self.client = self._httpx.AsyncClient(
+            timeout=self._httpx.Timeout(None, connect=_CONNECT_S),
+            limits=self._httpx.Limits(max_connections=None, max_keepalive_connections=100),
+            trust_env=False,  # no proxy of the environment between this and the upstream
+        )
+
+    @asynccontextmanager
+    async def live(self, _: App) -> AsyncIterator[None]:
+        """Keep connections to the upstream for as long as the server runs."""
+        async with self.client:
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, until its answer has ended or its client has left."""
+        request = self._request(scope, receive)
+        try:
+            answer = await self.client.send(request, stream=True)
+        except self._httpx.TransportError as error:
+            await _refuse(send, type(error).__name__)
+            return
+        passing = asyncio.ensure_future(self._pass_on(answer, send))
+        leaving = asyncio.ensure_future(_until_left(receive))
+        try:
+            await asyncio.wait((passing, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if passing.done():
+                passing.result()
+        finally:
+            for task in (passing, leaving):
+                task.cancel()
+            await asyncio.gather(passing, leaving, return_exceptions=True)
+            await answer.aclose()
+
+    def _request(self, scope: Scope, receive: Receive) -> Any:
+        headers = list(self._headers(scope))
+        target = self._path + (scope.get("raw_path") or scope["path"].encode())
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+        names = {name for name, _ in scope["headers"]}
+        body = _body(receive) if names & {b"content-length", b"transfer-encoding"} else None
+        request = self._httpx.Request(scope["method"], self._base, headers=headers, content=body)
+        request.url = request.url.copy_with(raw_path=target)
+        return request
+
+    def _headers(self, scope: Scope) -> Iterable[tuple[bytes, bytes]]:
+        host, client = b"", (scope.get("client") or ("",))[0].encode()
+        dropped = self._dropped | _named(scope["headers"])
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+            elif name == b"x-forwarded-for":
+                client = value + b", " + client if client else value
+            elif name not in dropped:
+                yield name, value
+        if self._authorization:
+            yield b"authorization", self._authorization.encode()
+        if client:
+            yield b"x-forwarded-for", client
+        yield b"x-forwarded-proto", scope.get("scheme", "http").encode()
+        if host:
+            yield b"x-forwarded-host", host
+
+    async def _pass_on(self, answer: Any, send: Send) -> None:
+        told: Fields = [(name.lower(), value) for name, value in answer.headers.raw]
+        dropped = _HOP_BY_HOP | _named(told)
+        headers = [field for field in told if field[0] not in dropped]
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
+        async for part in answer.aiter_raw():
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _named(headers: Fields) -> set[bytes]:
+    """Return the names that `Connection` says are for this hop only."""
+    return {part.strip().lower() for name, value in headers if name == b"connection" for part in value.split(b",")}
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client left during its upload")
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
+async def _until_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse(send: Send, error: str) -> None:
+    document = {
+        "type": "urn:keygauge:problem:upstream_unreachable",
+        "title": "Upstream unreachable",
+        "status": 502,
+        "code": "upstream_unreachable",
+        "detail": f"The server behind this proxy does not answer ({error}). Try again later.",
+    }
+    body = json.dumps(document).encode()
+    headers = [(b"content-type", b"application/problem+json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 502, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,140 @@
+"""The driver of a WebSocket session over ASGI: it is one request, whose messages are read as they pass."""
+
+from __future__ import annotations
+
+from copy import copy
+
+from msgspec.json import encode
+
+from keygauge.clock import now_ns
+from keygauge.http.asgi_http import AsgiRequest, Message, send_answer
+from keygauge.limits.reading.estimate import Estimate
+from keygauge.limits.reading.model_names import in_address
+from keygauge.limits.refusal import Refusal
+from keygauge.usage import request_model
+from keygauge.usage.counts import UNTOLD
+from keygauge.usage.messages import MessageReader, document_in
+
+_SWITCHED, _FORBIDDEN = 101, 403
+_EARLY = 4  # messages of the app, of which one may tell the session's model
+_FAILURES = frozenset({1011, 1012, 1013, 1014})  # RFC 6455 and its registry: what a server ends a session with
+
+
+class WebSocketRequest(AsgiRequest, eq=False):
+    """A WebSocket session; its status is 101 once accepted, and 403 when the host refuses it."""
+
+    _asked: str | None = None  # the model, as the client's messages name it
+
+    def finish(self) -> None:
+        """End with the app: a session that it leaves open the server closes."""
+        self.end(complete=self.call.status == _SWITCHED, last=True)
+
+    async def read_ahead(self, length: int) -> tuple[bytes, int]:
+        """Read nothing: a handshake has no body."""
+        return b"", length
+
+    def estimate(self, body: bytes, length: int) -> Estimate:  # noqa: ARG002 - it has none
+        """Know of a session beforehand which model its address names, as OpenAI's do; "" is one that nobody may use."""
+        return Estimate(named=in_address(self.path, self.query, self._params) or ("",), tools=None)
+
+    async def answer(self, refusal: Refusal) -> None:
+        """Refuse the handshake in the app's place: with the whole answer where the server can, else with its 403."""
+        can_answer = "websocket.http.response" in (self.scope.get("extensions") or {})
+        answer = self.refuse(refusal, status=None if can_answer else _FORBIDDEN)
+        await self._receive()
+        if can_answer:
+            await send_answer(answer, self._send, kind="websocket.http.response")
+        else:
+            await self._send({"type": "websocket.close", "code": 1008})
+
+    async def receive(self) -> Message:
+        """Pass on and count a message of the client."""
+        message = await self._receive()
+        if message["type"] == "websocket.receive" and not self._settled:
+            self.call.request_bytes += _size(message)
+            if self._asked is None and self.call.request_bytes <= request_model.HEAD_BYTES:
+                self.runtime.attempt("read", self._seek_model, message)
+        elif message["type"] == "websocket.disconnect":
+            self._is_gone = True
+            self.end(complete=bool(self.call.status))
+        return message
+
+    def _seek_model(self, message: Message) -> None:
+        """Look in the client's first messages for the model that the session is for."""
+        text, data = message.get("text"), message.get("bytes")
+        sent = text.encode() if text is not None else data or b""
+        if sent.rfind(b'"model"') < 0:
+            return
+        self._asked = next(iter(in_address(self.path, self.query)), None)  # which a session keeps to
+        if self._asked is None and (model := request_model.find_in_message(sent)):
+            self._asked, self.sent_first = model, encode({"model": model})
+            self.sent_last = self.sent_first
+
+    def _read_message(self, message: Message) -> None:
+        call = self.call
+        call.response_bytes += _size(message)
+        call.messages += 1
+        if not call.first_byte_ns:
+            call.first_byte_ns = now_ns()
+        document = document_in(message.get("text"), message.get("bytes"), is_early=call.messages <= _EARLY)
+        if document is not None:
+            self._reader = self._reader or MessageReader()
+            self.runtime.attempt("read", self._reader.feed, document)
+        if call.reservation is not None and (document is not None or call.usage is not None):
+            self.runtime.attempt("charge", self._charge)
+
+    def _charge(self) -> None:
+        """Charge limits with what the session used since they were last charged: it may go on for hours."""
+        call, reader = self.call, self._reader
+        read = reader if isinstance(reader, MessageReader) else None
+        usage = call.usage or (read and read.usage)
+        authorizer = self.runtime.authorizer
+        if authorizer is None or not usage or usage in (UNTOLD, call.charged):
+            return
+        part = copy(call)
+        part.usage, part.usage_status = usage, "reported"
+        part.model = call.model or (read and read.model) or next(iter(in_address(self.path, self.query)), self._asked)
+        rules = self.runtime.providers
+        part.provider = call.provider or (
+            part.model and rules.of_request(call.route, self.path, part.model, call.providers)
+        )
+        part.reservation, call.reservation = call.reservation.split()
+        call.charged = usage
+        authorizer.settle(part)
+
+    async def send(self, message: Message) -> None:
+        """Pass on and count a message of the app."""
+        if not self._settled:
+            self._take(message)
+        try:
+            await self._send(message)
+        except OSError:
+            self._is_gone = True
+            raise
+
+    def _take(self, message: Message) -> None:
+        kind = message["type"]
+        call = self.call
+        if kind == "websocket.send":
+            self._read_message(message)
+        elif kind == "websocket.accept":
+            call.status = _SWITCHED
+            self.runtime.aggregator.stream_opened("websocket")
+            call.stream = "websocket"
+        elif kind == "websocket.http.response.start":
+            call.status = message["status"]
+        elif kind == "websocket.http.response.body":
+            call.response_bytes += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self.end(complete=True)
+        elif kind == "websocket.close":
+            call.status = call.status or 403
+            if message.get("code") in _FAILURES:
+                self._break(f"websocket_{message['code']}")
+            self.end(complete=True)
+
+
+def _size(message: Message) -> int:
+    """Count a WebSocket message's bytes."""
+    data = message.get("bytes")
+    return len(data) if data is not None else len((message.get("text") or "").encode())

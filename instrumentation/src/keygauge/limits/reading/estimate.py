@@ -1,0 +1,289 @@
+"""What a request will use at most, told from its body: its model, its input, and the output it declares."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from keygauge.limits.limit import MEASURED, TOKENS, Limit
+from keygauge.limits.reading.model_names import cut, in_address
+from keygauge.limits.reading.request_fields import BODY_BYTES_MAX, Fields, Members, read
+from keygauge.limits.reading.tool_calls import tools_of
+from keygauge.pricing.rates import Rates, rates_of
+from keygauge.usage import operations
+
+TOKENS_MAX = 10_000_000  # no model writes as many: who declares more has made a mistake
+_ANSWERS_MAX = 1_000
+_INPUT_MAX = 1_000_000
+BYTES_PER_TOKEN = 4  # of English text; other scripts and images are settled by what was really used
+_OUTPUT_DEFAULT = 1_024
+_DIGITS_MAX = 18
+_UNITS_MAX = 2**53 - 1  # of a limit: see docs/reference/protocol.md
+
+# In lower case: how servers spell the cap of the output, and the values that mean "no cap".
+_UNLIMITED: frozenset[int | str] = frozenset({-1})  # llama.cpp's word, taken over by many servers and clients
+_CAPS: dict[str, frozenset[int | str]] = {
+    **dict.fromkeys(
+        (
+            *("max_tokens", "max_completion_tokens", "max_tokens_to_sample", "max_tokens_to_generate"),
+            *("maxoutputtokens", "maxtokens", "maxtokencount", "max_output_len"),
+        ),
+        _UNLIMITED,
+    ),
+    **dict.fromkeys(("n_predict", "num_predict", "max_new_tokens", "max_gen_len", "max_length"), _UNLIMITED | {-2}),
+    **dict.fromkeys(("max_output_tokens", "max_response_output_tokens"), _UNLIMITED | {"inf"}),  # OpenAI's Realtime
+}
+_ANSWERS = frozenset(
+    {"n", "best_of", "candidatecount", "candidate_count", "num_return_sequences", "num_generations", "numresults"}
+)
+_PROMPTS = frozenset({"prompt", "text", "inputs"})  # several in a list are answered each
+_FILES = ("multipart/", "audio/", "image/", "video/", "application/octet-stream", "application/pdf")
+_FILE_BYTES_MIN = 8_192
+_FILE_TOKENS = 1_024  # what an image is worth to most models; what a file really took is settled
+_base64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8192,}={0,2}").findall  # each run is looked at once
+_INSIDE = frozenset(
+    {
+        *("generationconfig", "generation_config", "inferenceconfig", "textgenerationconfig"),
+        *("options", "parameters", "sampling_params"),  # Ollama's, TGI's and SGLang's
+        "session",  # OpenAI's Realtime
+    }
+)
+_CHOICES = "models"  # a list to choose from
+_MODELS = frozenset({"model", "model_id", "modelid", "model_name", "engine"})
+_SESSIONS = frozenset({"session", "response"})  # OpenAI's Realtime names its model there
+_LOOKED_INTO = _INSIDE | _SESSIONS
+_BATCHES = frozenset({"requests", "batch"})  # Anthropic's and Gemini's: each request in them names its model
+_IN_BATCHES = frozenset({"requests", "params", "request", "body", "inputconfig", "input_config"})
+_is_upload = re.compile(r"/v\d\w*/(?:files|uploads(?:/[^/]+/(?:parts|complete|cancel))?)/?$").search
+
+
+class Estimate(Struct, frozen=True):  # made for each call: a dataclass takes ten times as long
+    """A call before it happens. `output_tokens` are for all answers, None where no cap is declared.
+
+    `named` are all models that address and body name: one of them cannot hide the other. A body that is `unread`, since
+    it is long, or neither JSON nor a form, may name any. In one that is `hidden` the app may read what we do not. A
+    call `asks` where it has a body, other than a file to be stored: where it names none, the app chooses the model.
+    `tools` are those that it calls by JSON-RPC; None: it may call any, or several.
+    """
+
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int | None = None
+    answers: int = 1
+    named: tuple[str, ...] = ()
+    unread: bool = False
+    hidden: bool = False
+    asks: bool = False
+    tools: tuple[str, ...] | None = ()
+
+    @property
+    def models(self) -> tuple[str, ...] | None:
+        """Return the models it may be for; None: any."""
+        return None if self.unread or self.hidden else self.named
+
+    def units(self, limit: Limit, prices: Sequence[Sequence[Rates]] = ()) -> int:
+        """Return what the call takes of a limit; an output that is not declared never exceeds the limit by itself.
+
+        `prices` are the rates of the models it names: of cost, the dearest counts, and a call without any takes one
+        unit, so that a limit which is used up refuses it too.
+        """
+        if limit.unit not in MEASURED:
+            return 1
+        output = self.output_tokens
+        if output is not None:
+            return self._measure(limit, prices, output)
+        most = self._measure(limit, prices, (limit.output_default or _OUTPUT_DEFAULT) * self.answers)
+        return min(most, max(limit.amount, self._measure(limit, prices, 0)))
+
+    def _measure(self, limit: Limit, prices: Sequence[Sequence[Rates]], output_tokens: int) -> int:
+        given = self.input_tokens
+        if limit.unit in TOKENS:
+            counted = {"input_token": given, "output_token": output_tokens}
+            return max(1, counted.get(limit.unit, given + output_tokens))
+        if limit.weights is not None:
+            return min(max(1, limit.weights.most(given, output_tokens)), _UNITS_MAX)
+        costs = [rates_of(tiers, given).most_nanousd(given, output_tokens) for tiers in prices]
+        return min(max([1, *costs]), _UNITS_MAX)
+
+
+class EstimateError(ValueError):
+    """A cap or a number of answers that makes no sense; the message names the field."""
+
+
+def estimate(
+    body: bytes,
+    *,
+    length: int,
+    path: str,
+    method: str = "POST",
+    query: str = "",
+    params: Mapping[str, Any] | None = None,
+    content_type: str = "",
+    content_encoding: str = "",
+) -> Estimate:
+    """Estimate a call; `length` is the body's, of which `body` may be just the beginning.
+
+    Raises:
+        EstimateError: a declared cap or number of answers is no whole number in bounds.
+    """
+    is_whole = length == len(body) <= BODY_BYTES_MAX
+    fields = read(body, content_type=content_type, content_encoding=content_encoding) if is_whole else Fields()
+    input_tokens = _input_tokens(body, length, fields, content_type)
+    declared = _Declared()
+    if fields.document is not None:
+        declared.read(fields.document)
+    if fields.form is not None:
+        declared.read(fields.form, is_form=True)
+    answers = declared.answers * declared.all_prompts
+    output = max(declared.caps) * answers if declared.caps and not declared.is_unlimited else None
+    if operations.is_free(path):
+        input_tokens = 0
+    if operations.reads(method, length) or operations.writes_nothing(path):
+        output = 0
+    named = cut((*declared.models, *in_address(path, query, params)))
+    return Estimate(
+        model=named[0] if named else None,
+        input_tokens=input_tokens,
+        output_tokens=output,
+        answers=answers,
+        named=named,
+        unread=length > 0 and fields.document is None and fields.form is None,
+        hidden=fields.hidden or declared.hidden,
+        asks=length > 0 and _is_upload(path) is None,
+        tools=_tools(length, fields),
+    )
+
+
+def _tools(length: int, fields: Fields) -> tuple[str, ...] | None:
+    """Return the tools that a body calls; None where it is hidden or unread, as is a batch."""
+    if not length:
+        return ()
+    is_read = fields.is_read and not fields.hidden
+    return tools_of([*(fields.document or ()), *(fields.form or ())]) if is_read else None
+
+
+def _input_tokens(body: bytes, length: int, fields: Fields, content_type: str) -> int:
+    """Estimate the input by its text: a file, by itself or as base64, is no text and counts as `_FILE_TOKENS`."""
+    if fields.document is None and content_type.strip().lower().startswith(_FILES):
+        return min(_FILE_TOKENS, -(-length // BYTES_PER_TOKEN))
+    files = [len(run) for run in _base64(body)] if fields.document is not None and length > _FILE_BYTES_MIN else []
+    tokens = -(-(length - sum(files)) // BYTES_PER_TOKEN) + _FILE_TOKENS * len(files)
+    return min(_INPUT_MAX, tokens)
+
+
+class _Declared:
+    """What a body declares, all of its readings and all of their members together: the largest cap, every model."""
+
+    def __init__(self) -> None:
+        self.models: list[str] = []
+        self.caps: list[int] = []
+        self.answers = self.prompts = 1
+        self.hidden = self.is_unlimited = self._has_parameters = False
+        self._texts = 1  # prompts of SGLang and TGI, where there are parameters too
+
+    @property
+    def all_prompts(self) -> int:
+        """How many prompts there are."""
+        return max(self.prompts, self._texts) if self._has_parameters else self.prompts
+
+    def read(self, members: Members, *, is_form: bool = False) -> None:
+        for name, value in members:
+            lower = name.casefold()  # as Go's decoder compares
+            if lower in _MODELS:
+                self._name(value)
+            elif lower == _CHOICES:
+                for one in value if type(value) is list else [value]:
+                    self._name(one)
+            elif lower in _CAPS:
+                self._cap(name, value, is_form=is_form)
+            elif lower in _ANSWERS:
+                self.answers = max([self.answers, *_number(name, value, _ANSWERS_MAX, is_form=is_form)])
+            elif lower in _PROMPTS:
+                self._count_prompts(lower, value)
+            elif lower in _BATCHES:
+                self._look_through(value)
+            elif isinstance(value, list):
+                self._look_inside(name, value)
+
+    def _count_prompts(self, name: str, value: object) -> None:
+        if type(value) is not list or not value or type(value[0]) not in (str, list):
+            return
+        if name == "prompt":
+            self.prompts = max(self.prompts, len(value))
+        else:
+            self._texts = max(self._texts, len(value))
+
+    def _look_inside(self, outer: str, value: list[Any]) -> None:
+        """Look into an object that declares caps; SGLang takes a list of them, one for each text."""
+        if outer.casefold() not in _LOOKED_INTO:
+            return
+        for members in value if type(value) is list else [value]:
+            if isinstance(members, Members):
+                self._has_parameters = True
+                self._read_parameters(outer, members)
+
+    def _read_parameters(self, outer: str, members: Members) -> None:
+        if outer.casefold() in _SESSIONS:
+            for name, value in members:
+                if name.casefold() in _MODELS:
+                    self._name(value)
+        if outer.casefold() not in _INSIDE:
+            return
+        for name, value in members:
+            if name.casefold() in _CAPS:
+                self._cap(f"{outer}.{name}", value)
+            elif name.casefold() in _ANSWERS:
+                self.answers = max([self.answers, *_number(f"{outer}.{name}", value, _ANSWERS_MAX)])
+
+    def _look_through(self, batch: object) -> None:
+        """Find the models of a batch's requests; without recursion, as a client chooses how deep it is."""
+        waiting = deque([batch])
+        while waiting:
+            value = waiting.popleft()
+            if isinstance(value, Members):
+                for name, inner in value:
+                    if name.casefold() in _MODELS:
+                        self._name(inner.removeprefix("models/") if isinstance(inner, str) else inner)
+                    elif name.casefold() in _IN_BATCHES:
+                        waiting.append(inner)
+            elif isinstance(value, list):
+                waiting.extend(value)
+
+    def _cap(self, name: str, value: object, *, is_form: bool = False) -> None:
+        """Take a cap; the app may go by one that says "no cap" whatever the others say."""
+        given = value if value == "inf" else _whole(value)
+        if given in _CAPS[name.casefold().rpartition(".")[2]]:
+            self.is_unlimited = True
+        else:
+            self.caps += _number(name, value, TOKENS_MAX, is_form=is_form)
+
+    def _name(self, value: object) -> None:
+        """Take a model; what is no text may name one to the app."""
+        if isinstance(value, str):
+            self.models.append(value)
+        elif value is not None:
+            self.hidden = True
+
+
+def _number(name: str, value: object, most: int, *, is_form: bool = False) -> list[int]:
+    if value is None:
+        return []
+    number = _whole(value)
+    if is_form and number is None:  # a field of another meaning
+        return []
+    if number is None or not 0 <= number <= most:
+        raise EstimateError(f"{name} must be an integer from 0 to {most}")
+    return [number]
+
+
+def _whole(value: object) -> int | None:
+    """Read a number as most servers do: 256, 256.0 and "256" are the same."""
+    if isinstance(value, str) and len(value) <= _DIGITS_MAX and re.fullmatch(r"-?[0-9]+", value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else None

@@ -1,0 +1,60 @@
+"""The models that a request's address names: in its path, its path parameters and its query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+LENGTH_MAX = 200
+
+_NAMES = frozenset(
+    {"model", "model_id", "modelid", "model_name", "engine", "engine_id", "deployment", "deployment_id", "deploymentid"}
+)
+_in_path = re.compile(r"/(?:models?|engines|deployments)/+((?:arn:[^/]+/)?[^/]+)", re.IGNORECASE).findall
+_ARN = re.compile(
+    r"^arn:[^/]+:(?:foundation-model|inference-profile)/", re.IGNORECASE
+)  # what follows is a model's name
+_VERB = re.compile(
+    r":(?:(?:stream|batch|async|bidi)*(?:generate|embed|count|compute|predict|raw|server|fetch|create)[a-z]*)$",
+    re.IGNORECASE,
+)  # Gemini's and Vertex's: `models/gemini-2.0-flash:generateContent`; of others a colon is a part of the name
+
+
+def in_address(path: str, query: str = "", params: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """Return all models that an address names; `params` are the path's parameters, as the host's router told them."""
+    if not params and not query and len(path) <= LENGTH_MAX:
+        return _in_short_path(path)
+    told = [str(value) for name, value in (params or {}).items() if name.lower() in _NAMES]
+    return cut((*_plain(told or _in_path(path)), *in_query(query)))
+
+
+@lru_cache(maxsize=256)  # for each call of a model
+def _in_short_path(path: str) -> tuple[str, ...]:
+    return cut(_plain(_in_path(path)))
+
+
+def _plain(names: Iterable[str]) -> list[str]:
+    return [_ARN.sub("", _VERB.sub("", name)) for name in names]
+
+
+@lru_cache(maxsize=256)  # for each call that went well; queries may hold what is not to be kept
+def in_path(path: str) -> tuple[str, ...]:
+    """Return all models that a path names by itself."""
+    return in_address(path)
+
+
+def in_query(query: str) -> tuple[str, ...]:
+    """Return all models that a query names."""
+    if not query:
+        return ()
+    texts = (query, query.replace(";", "&")) if ";" in query else (query,)  # some end a field there too
+    fields = [field for text in texts for field in parse_qsl(text, keep_blank_values=True)]
+    return tuple(value for name, value in fields if name.lower() in _NAMES)
+
+
+def cut(names: Iterable[str]) -> tuple[str, ...]:
+    """Return each name once, in order, cut to a length that no model has."""
+    return tuple(dict.fromkeys(name[:LENGTH_MAX] for name in names))

@@ -1,0 +1,135 @@
+"""What a request's body says, by every meaning that an app may give it: as JSON or a form, twice, or in capitals.
+
+A server that reads the last of two members, or the one in capitals, must not get past a limit that was held against the
+other: all of them count.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from keygauge.limits.reading import charset, multipart_form
+
+BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
+
+_FIELDS_MAX = 1_000
+_INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
+_is_kind = re.compile(r"[^\s,*()\"]*").fullmatch  # not a list of several, nor a pattern
+_BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
+_JSON = (b"{", b"[", b"/")  # some take a comment
+_is_number = re.compile(r"[+-]?\d{1,18}").fullmatch
+
+
+class Members(list[tuple[str, Any]]):
+    """An object of JSON, or a form: its members in their order, all of them."""
+
+
+class Fields(NamedTuple):
+    """The members of a body by each of its readings; `hidden` where there may be some that were not found."""
+
+    document: Members | None = None
+    form: Members | None = None
+    hidden: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Return whether it is what can be read."""
+        return self.document is not None or self.form is not None
+
+
+def read(body: bytes, *, content_type: str = "", content_encoding: str = "") -> Fields:
+    """Read a whole body; without members where it is none of what can be read.
+
+    An app that does not know of encodings reads a compressed body as it stands, so that counts too.
+    """
+    encoding = content_encoding.strip().lower()
+    kind = content_type.partition(";")[0].strip().lower()
+    if not _is_kind(kind) or not charset.is_usual(content_type):
+        return Fields(hidden=True)
+    if encoding in {"", "identity"}:
+        return _read(body, kind, content_type)
+    inflated = [_read(text, kind, content_type) for text in _inflate(body)] if encoding in _INFLATED else []
+    if not inflated:
+        return Fields(hidden=True)
+    for fields in inflated:
+        if not fields.is_read:
+            return fields
+    has_parts = kind != _MULTIPART or b"content-disposition" in body.lower()
+    return _all_of([*inflated, _read(body, kind, content_type)] if has_parts else inflated)
+
+
+def _all_of(readings: Sequence[Fields]) -> Fields:
+    documents, forms, hidden = zip(*readings, strict=True)
+    return Fields(_joined(documents), _joined(forms), any(hidden))
+
+
+def _joined(readings: Iterable[Members | None]) -> Members | None:
+    read = [members for members in readings if members is not None]
+    return Members(member for members in read for member in members) if read else None
+
+
+def _read(text: bytes, kind: str, content_type: str) -> Fields:
+    try:
+        document = _document(text)
+    except RecursionError:
+        return Fields(hidden=True)
+    if kind not in _FORMS:
+        return Fields(document)
+    form = _FORMS[kind](text, content_type)
+    looks_like_json = text.lstrip(_BEFORE_JSON).startswith(_JSON)  # some decoders take what ours does not
+    return Fields(document, form, hidden=form is None or (document is None and looks_like_json))
+
+
+_decode = json.JSONDecoder(object_pairs_hook=Members).decode
+
+
+def _document(body: bytes) -> Members | None:
+    try:
+        document = _decode(body.decode(json.detect_encoding(body), "surrogatepass")) if body else None
+    except ValueError:  # the host will say what is wrong with it
+        return None
+    return document if isinstance(document, Members) else None
+
+
+def _form(body: bytes, _: str) -> Members | None:
+    text = body.decode("latin-1")
+    # python-multipart before 0.0.30 ends a field at a semicolon too
+    texts = (text, text.replace(";", "&")) if ";" in text else (text,)
+    try:
+        readings = [parse_qsl(one, keep_blank_values=True, max_num_fields=_FIELDS_MAX) for one in texts]
+    except ValueError:
+        return None
+    return Members((name, _number(value)) for pairs in readings for name, value in pairs)
+
+
+def _multipart(body: bytes, content_type: str) -> Members | None:
+    try:
+        fields = multipart_form.read(body, content_type)
+    except Exception:  # noqa: BLE001 - hostile input: the parser of its heads raises many kinds
+        return None
+    return None if fields is None else Members((name, _number(text)) for name, text in fields)
+
+
+_MULTIPART = "multipart/form-data"
+_FORMS = {"application/x-www-form-urlencoded": _form, _MULTIPART: _multipart}
+
+
+def _number(text: str) -> str | int:
+    return int(text) if _is_number(text) else text
+
+
+def _inflate(body: bytes) -> Iterator[bytes]:
+    """Inflate a body within the bound, by each format that it is whole in."""
+    for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip and zlib by their head; deflate without one
+        try:
+            inflater = zlib.decompressobj(window)
+            text = inflater.decompress(body, BODY_BYTES_MAX + 1)
+        except zlib.error:
+            continue
+        if inflater.eof and not inflater.unused_data and len(text) <= BODY_BYTES_MAX:
+            yield text

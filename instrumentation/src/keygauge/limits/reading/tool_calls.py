@@ -1,0 +1,31 @@
+"""The tools that a request calls by JSON-RPC, as MCP does: `tools/call` with the tool's name in `params`.
+
+A body counts by every meaning that an app may give it: all members of a name that comes twice, or in capitals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keygauge.limits.reading.request_fields import Members
+
+_CALL = "tools/call"
+
+
+def tools_of(members: Sequence[tuple[str, object]]) -> tuple[str, ...] | None:
+    """Return the tools that a message calls; None where it may call one that it does not tell."""
+    if not any(_is_call(method) for method in _all(members, "method")):
+        return ()
+    params = _all(members, "params")
+    names = [name for one in params if isinstance(one, Members) for name in _all(one, "name")]
+    tools = [name for name in names if isinstance(name, str)]
+    is_told = tools and len(tools) == len(names) and all(isinstance(one, Members) for one in params)
+    return tuple(dict.fromkeys(tools)) if is_told else None
+
+
+def _all(members: Sequence[tuple[str, object]], wanted: str) -> list[object]:
+    return [value for name, value in members if name.casefold() == wanted]
+
+
+def _is_call(method: object) -> bool:
+    return not isinstance(method, str) or method.strip().casefold() == _CALL

@@ -1,0 +1,1 @@
+"""The settings of the middleware, from their environment variables. Imports names and formats alone."""

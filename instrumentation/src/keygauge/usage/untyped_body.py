@@ -1,0 +1,88 @@
+"""A body whose content type does not say what it is: a stream or a document by its first bytes, else text.
+
+Hosts send these where an app names no type for its stream (Starlette), or the framework then calls it HTML (Flask).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from keygauge.usage.document import UTF8_BOM
+from keygauge.usage.json_body import BodyReader
+from keygauge.usage.reading import Others, Reader, Reading
+from keygauge.usage.sse import begins_as_events, read_events
+
+_ENOUGH_BYTES: Final = 6  # of the longest name of a field of an event
+_SPACE: Final = b" \t\r\n"
+_NOTHING: Final = Reading(None, None, None, "none", None)
+
+
+class UntypedReader(Struct, eq=False, gc=False):  # never part of a cycle
+    """Read what begins as events or JSON; of other text nothing is held."""
+
+    _begun: bool = False
+    _head: bytes = b""  # of which nothing can be told yet
+    _reader: Reader | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it told an error."""
+        return self._reader is not None and self._reader.failed
+
+    @property
+    def has_content(self) -> bool:
+        """Whether anything of the answer has passed; text is all content."""
+        return self._reader is None or self._reader.has_content
+
+    @property
+    def events(self) -> int:
+        """How many events of a stream have passed."""
+        return 0 if self._reader is None else self._reader.events
+
+    @property
+    def is_final(self) -> bool:
+        """Whether all usage is told; text tells none."""
+        return self._reader is None or self._reader.is_final
+
+    @property
+    def answer(self) -> str | None:
+        """The id of the answer."""
+        return None if self._reader is None else self._reader.answer
+
+    @property
+    def others(self) -> Others:
+        """Other models' part in the answer."""
+        return () if self._reader is None else self._reader.others
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is other text, of which nothing is read."""
+        return self._begun and self._reader is None
+
+    def feed(self, chunk: bytes) -> None:
+        """Read the next chunk as sent."""
+        if self._reader is not None:
+            self._reader.feed(chunk)
+        elif not self._begun:
+            self._begin(self._head + bytes(chunk))
+
+    def close(self, *, complete: bool) -> Reading:
+        """Return what was read; text that only looked like an answer tells nothing, as any other."""
+        reading = _NOTHING if self._reader is None else self._reader.close(complete=complete)
+        return _NOTHING if reading.usage is None and reading.model is None else reading
+
+    def _begin(self, head: bytes) -> None:
+        text = head.removeprefix(UTF8_BOM).lstrip(_SPACE)
+        is_json = text.startswith((b"{", b"["))
+        if len(text) < _ENOUGH_BYTES and not is_json:
+            self._head = head[-_ENOUGH_BYTES - len(UTF8_BOM) :]
+            return
+        self._begun, self._head = True, b""
+        if is_json:
+            self._reader = BodyReader()
+        elif begins_as_events(text):
+            self._reader = read_events()
+        if self._reader is not None:
+            self._reader.feed(head)

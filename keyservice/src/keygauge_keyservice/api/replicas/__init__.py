@@ -1,0 +1,1 @@
+"""What replicas call: heartbeats, events and reports, with the token of a service."""

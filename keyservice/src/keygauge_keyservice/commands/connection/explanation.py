@@ -1,0 +1,75 @@
+"""What the API refused, in the words of the command line."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+# Fields of the API by what they are called here; the others are options of the same name.
+_WORDS = {
+    "": "the request",
+    "body": "the request",
+    "name": "the name",
+    "id": "the id",
+    "email": "the e-mail address",
+    "model": "the model",
+    "kind": "the kind",
+    "password": "the password",
+    "target": "the target",
+    "monthly_nanousd": "--price",
+    "grace_s": "--grace",
+    "valid_from": "--from",
+    "group_by": "--by",
+    "window_s": "the window",
+    "period": "the window",
+    "anchor": "the anchor",
+    "zone": "the time zone",
+    "amount": "the amount",
+    "unit": "the unit",
+    "credit_nanousd": "the worth of a credit",
+    "limits": "--limit",
+    "tiers": "--tier",
+    "providers": "--provider",
+}
+_SAID = {  # instead of what the API says of its own fields
+    "wrong_window": "must be one such as 60s, 1h, day or month; limits of concurrency have none",
+    "unknown_field": "is not known here",
+}
+_item = re.compile(r"([a-z_]+)\[(\d+)\]\.?(.*)").fullmatch
+_amount = re.compile(r"(\d+) nano-USD").sub
+
+
+def explain(problem: dict[str, Any], body: dict[str, Any] | None) -> str:
+    """Write a problem document as one sentence; the wrong items of lists are told as they were given."""
+    errors = problem.get("errors")
+    if not errors:
+        return plain(str(problem.get("detail") or "the key service did not say why"))
+    return "; ".join(
+        f"{_subject(error['field'], body or {})} {_SAID.get(error['code']) or plain(error['detail'])}"
+        for error in errors
+    )
+
+
+def explain_term(field: str, code: str, detail: str) -> str:
+    """Write what is wrong with one term of something that was given as a whole, such as a limit."""
+    subject = "the window" if code == "wrong_window" else _WORDS.get(field, field)
+    return f"{subject} {_SAID.get(code) or plain(detail)}"
+
+
+def plain(detail: str) -> str:
+    """Write dollars for nano-USD, and no word of the wire."""
+    detail = _amount(lambda found: f"${Decimal(found[1]).scaleb(-9):,f}", detail)
+    return detail.replace("credit_nanousd", "a credit's worth").replace("nanousd", "usd")
+
+
+def _subject(field: str, body: dict[str, Any]) -> str:
+    if not (found := _item(field)):
+        return _WORDS.get(field) or f"--{field.replace('_', '-')}"
+    name, index, rest = found.groups()
+    given = body.get(name)
+    item = given[int(index)] if isinstance(given, list) and int(index) < len(given) else None
+    if isinstance(item, dict):
+        item = item.get("name", "")
+    subject = f"{_WORDS.get(name) or f'--{name}'} {str(item or '')!r}"
+    return f"{subject}: {_WORDS.get(rest, rest)}" if rest else subject

@@ -1,0 +1,88 @@
+"""A connection for one command, with every expected failure told as one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from msgspec import Struct
+
+from keygauge.command_line.command import CommandError
+from keygauge_keyservice import config, database
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.config import SettingsError
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.embedded import EmbeddedError
+from keygauge_keyservice.errors import Problem
+from keygauge_keyservice.reading import read
+from keygauge_keyservice.secret import PepperError
+from keygauge_keyservice.values.field_types import Name
+
+ACTOR = "operator"  # whoever may run commands here
+
+
+class _Named(Struct):
+    name: Name
+
+
+@contextmanager
+def told_plainly() -> Iterator[None]:
+    """Turn expected failures into `CommandError`."""
+    try:
+        yield
+    except Problem as error:
+        raise CommandError(error.detail) from error
+    except (SettingsError, EmbeddedError, PepperError) as error:
+        raise CommandError(str(error)) from error
+    except database.EncodingError as error:
+        raise CommandError(str(error)) from error
+    except database.UNAVAILABLE as error:
+        cause = str(error).partition("\n")[0]
+        raise CommandError(f"the database failed ({cause}): check KEYGAUGE_DATABASE_URL") from error
+
+
+@contextmanager
+def connected(*, autocommit: bool = False) -> Iterator[Connection]:
+    """Give a connection in a transaction; with `autocommit`, one on which each step commits by itself.
+
+    Raises:
+        CommandError: there is no database, it lacks tables, or what was asked for cannot be done.
+    """
+    with told_plainly(), database.connect(config.database_url()) as connection:
+        require_tables(connection)
+        if autocommit:
+            connection.commit()
+            connection.autocommit = True
+        yield connection
+
+
+def require_tables(connection: Connection) -> None:
+    """Refuse a database that is not of this version.
+
+    Raises:
+        CommandError: it lacks tables.
+    """
+    if missing := database.pending(connection):
+        raise CommandError(f"the database lacks {len(missing)} migrations: run 'keygauge migrate'")
+
+
+def checked_name(name: str) -> str:
+    """Return a name that the API would take too."""
+    with told_plainly():
+        return read(_Named, {"name": name}).name
+
+
+def require_account(connection: Connection, given: str) -> str:
+    """Return the id of an account by its id or name.
+
+    Raises:
+        CommandError: there is none, or more than one of this name.
+    """
+    if (found := accounts.find(connection, given)) is not None:
+        return found.id
+    named = accounts.list_accounts(connection, name=given, limit=2)
+    if len(named) == 1:
+        return named[0].id
+    raise CommandError(
+        f"There is no account {given!r}." if not named else f"Two accounts are named {given!r}: use the id."
+    )

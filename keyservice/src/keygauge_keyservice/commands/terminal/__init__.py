@@ -1,0 +1,1 @@
+"""What commands read and write in a terminal: options, names, tables."""

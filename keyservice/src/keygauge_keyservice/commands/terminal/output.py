@@ -1,0 +1,167 @@
+"""What commands print: a table for people, lines with tabs in a pipe, JSON, CSV, or ids alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keygauge_keyservice.commands.connection.document import Document
+
+Form = Literal["table", "json", "csv"]
+
+_UNBOUNDED = 10_000  # columns: a table takes only what it needs
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a list, or a line of what is shown alone: its title, and its value in a document."""
+
+    title: str
+    read: Callable[[Document], object]
+    is_number: bool = False
+
+
+def column(name: str, title: str | None = None) -> Column:
+    """Take a field as it is; lists are joined."""
+    return Column(title or name.replace("_", " "), lambda document: document[name])
+
+
+def number(name: str, title: str | None = None) -> Column:
+    """Take a number."""
+    return Column(title or name.replace("_", " "), lambda document: document[name], is_number=True)
+
+
+def time(name: str, title: str | None = None) -> Column:
+    """Take a time, in UTC."""
+    return Column(title or name.removesuffix("_at").replace("_", " "), lambda document: moment(document[name]))
+
+
+def usd(name: str, title: str | None = None) -> Column:
+    """Take an amount of nano-USD, in dollars."""
+    return Column(
+        title or name.removesuffix("_nanousd").replace("_", " "),
+        lambda document: None if document[name] is None else Decimal(document[name]).scaleb(-9),
+        is_number=True,
+    )
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return a time of the API's."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@dataclass(frozen=True)
+class Output:
+    """How this command prints."""
+
+    form: Form = "table"
+    is_quiet: bool = False
+
+    def items(
+        self, name: str, items: Iterable[Document], columns: Sequence[Column], *, key: str = "id", title: str = ""
+    ) -> None:
+        """Print a list; `name` is that of the API's document, `key` the field that --quiet prints."""
+        if self.is_quiet:
+            for item in items:
+                click.echo(item[key])
+        elif self.form == "json":
+            self.document({name: list(items), "next": None})
+        elif self.form == "csv":
+            self._csv(items, columns)
+        else:
+            self._table(items, columns, title)
+
+    def item(self, document: Document, columns: Sequence[Column], *, key: str = "id") -> None:
+        """Print one thing alone, a line for each of its fields."""
+        if self.is_quiet:
+            click.echo(document[key])
+        elif self.form == "json":
+            self.document(document)
+        elif self.form == "csv":
+            self._csv([document], columns)
+        else:
+            rows = [{"field": one.title, "value": text(one.read(document))} for one in columns]
+            self._rows(["", ""], [[row["field"], row["value"]] for row in rows], [False, False], "")
+
+    def document(self, document: Any) -> None:
+        """Print the API's document."""
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+    def note(self, words: str) -> None:
+        """Print a message on standard error; standard output is for programs."""
+        click.echo(words, err=True)
+
+    @staticmethod
+    def _csv(items: Iterable[Document], columns: Sequence[Column]) -> None:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow([one.title.replace(" ", "_") for one in columns])
+        for item in items:
+            writer.writerow([_raw(one.read(item)) for one in columns])
+
+    def _table(self, items: Iterable[Document], columns: Sequence[Column], title: str) -> None:
+        rows = ([text(one.read(item)) for one in columns] for item in items)
+        self._rows([one.title for one in columns], rows, [one.is_number for one in columns], title)
+
+    @staticmethod
+    def _rows(titles: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[bool], title: str) -> None:
+        """Write cells under titles: in a pipe with tabs between them, one line each."""
+        if not sys.stdout.isatty():
+            if any(titles):
+                click.echo("\t".join(one.upper() for one in titles))
+            for row in rows:
+                click.echo("\t".join(" ".join(cell.split()) if "\n" in cell or "\t" in cell else cell for cell in row))
+            return
+        table = Table(box=box.SIMPLE_HEAD, title=title or None, show_header=any(titles), pad_edge=False)
+        for name, is_number in zip(titles, numbers, strict=True):
+            table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        Console().print(table)
+
+
+def output() -> Console:
+    """Return a console as wide as the terminal; in a pipe or file nothing is wrapped or cut."""
+    return Console(width=None if sys.stdout.isatty() else _UNBOUNDED)
+
+
+def text(value: object) -> str:
+    """Write a value as people read it."""
+    if value is None or value in ("", [], ()):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+    if isinstance(value, Decimal):
+        return dollars(value)
+    if isinstance(value, int) and sys.stdout.isatty():
+        return f"{value:,}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def dollars(amount: Decimal) -> str:
+    """Write an amount of dollars: two digits after the point, or those it has."""
+    digits = max(2, -int(amount.normalize().as_tuple().exponent))
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.{digits}f}"
+
+
+def _raw(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value

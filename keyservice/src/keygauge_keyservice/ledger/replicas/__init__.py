@@ -1,0 +1,1 @@
+"""What replicas counted, compared with what the ledger took."""

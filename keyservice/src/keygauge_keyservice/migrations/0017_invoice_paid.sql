@@ -1,3 +1,0 @@
--- Whether what was billed is paid.
-
-ALTER TABLE invoice ADD COLUMN paid_at timestamptz;  -- said by an operator; NULL: it is due

@@ -1,0 +1,44 @@
+import socket
+from contextlib import closing
+
+import pytest
+
+from keygauge_demo.stack.port import hold, hold_row
+
+
+def listen(port):
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("127.0.0.1", port))
+    server.listen()
+    return closing(server)
+
+
+def test_a_held_port_can_be_listened_at_again_and_again():
+    with hold() as held:
+        port = held.getsockname()[1]
+        for _ in range(2):
+            with listen(port), socket.create_connection(("127.0.0.1", port)):
+                pass
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_port_that_someone_listens_at_is_not_held():
+    with hold() as held, listen(held.getsockname()[1]), pytest.raises(OSError, match="in use"):
+        hold(held.getsockname()[1])
+
+
+def test_nobody_else_gets_a_held_port():
+    with hold() as held, hold() as other, socket.socket() as plain:
+        assert held.getsockname() != other.getsockname()
+        with pytest.raises(OSError, match="in use"):
+            plain.bind(held.getsockname())
+
+
+def test_a_row_has_no_gap():
+    row = hold_row(5)
+    first = row[0].getsockname()[1]
+    assert [held.getsockname()[1] for held in row] == list(range(first, first + 5))
+    for held in row:
+        held.close()

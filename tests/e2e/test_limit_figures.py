@@ -1,0 +1,163 @@
+"""What is used of each kind of limit and what remains, by everything that tells it, after the same traffic."""
+
+import os
+import re
+import subprocess
+import sys
+from itertools import cycle
+
+import http_sf
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from keygauge.weights import Weights
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import members
+from keygauge_keyservice.accounts.plans import Limit
+
+APP = """
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from keygauge.asgi import KeyGaugeMiddleware
+
+
+async def chat(request):
+    usage = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
+    return JSONResponse({"object": "chat.completion", "model": "figures-1", "choices": [], "usage": usage})
+
+
+async def hello(request):
+    return JSONResponse({})
+
+
+routes = [Route("/v1/chat/completions", chat, methods=["POST"]), Route("/hello", hello)]
+app = KeyGaugeMiddleware(Starlette(routes=routes))
+"""
+COMMAND = ["uvicorn", "figures:app", "--port", "{port}"]
+CHATS, HELLOS = 12, 5
+CALLS = CHATS + HELLOS
+COST = CHATS * (100 * 2_000 + 50 * 8_000)  # nano-USD
+PRICE = {"input": 2_000_000_000, "output": 8_000_000_000}  # nano-USD per million
+LIMITS = {  # name: the limit, what calls use of it, and what `keygauge usage` writes
+    "hour": (Limit(name="hour", unit="request", amount=500, period="hour"), CALLS, "17"),
+    "month": (Limit(name="month", unit="request", amount=2_000, period="month"), CALLS, "17"),
+    "total": (Limit(name="total", unit="request", amount=3_000, period="lifetime"), CALLS, "17"),
+    "each": (Limit(name="each", unit="request", amount=400, period="day", subject="key"), CALLS, "17"),
+    "kind": (Limit(name="kind", unit="request", amount=300, period="day", model="figures-*"), CHATS, "12"),
+    "path": (Limit(name="path", unit="request", amount=300, period="day", route="/v1/*"), CHATS, "12"),
+    "token": (Limit(name="token", unit="token", amount=10**6, period="week"), CHATS * 150, "1,800"),
+    "input": (Limit(name="input", unit="input_token", amount=10**6, period="year"), CHATS * 100, "1,200"),
+    "output": (Limit(name="output", unit="output_token", amount=10**6, period="quarter"), CHATS * 50, "600"),
+    "usd": (Limit(name="usd", unit="nanousd", amount=10**15, period="month"), COST, "$0.0072"),
+    "credit": (
+        Limit(name="credit", unit="nanousd", amount=5 * 10**9, period="day", credit_nanousd=10**6),
+        COST,
+        "7.20 credits",
+    ),
+    "points": (
+        Limit(
+            name="points",
+            unit="weighted",
+            unit_name="points",
+            amount=10**6,
+            period="month",
+            weights=Weights(request=10, input=1, output=4),
+        ),
+        10 * CALLS + CHATS * 300,
+        "3,770 points",
+    ),
+}
+
+
+@pytest.fixture
+def owned(key_service):
+    """A key with a limit of each kind, its token, and the token of a page's visitor who may see them."""
+    key, token = key_service.create_key(*(limit for limit, _, _ in LIMITS.values()))
+    operator = {"Authorization": f"Bearer {key_service.admin_token}"}
+    price = {"model": "figures-1", "tiers": [PRICE], "valid_from": "2020-01-01T00:00:00Z"}
+    httpx.post(f"{key_service.service_url}/v1/prices", json=price, headers=operator, timeout=150)
+    with database.connect(key_service.database_url) as connection:
+        members.create(
+            connection,
+            account_id=key.account_id,
+            email=f"{key.id.lower()}@e2e.example",
+            password="a password of twenty",
+            actor="test",
+        )
+    return key, token
+
+
+def by_api(service, key, token):
+    answer = service.get("/v1/usage", params={"account": key.account_id}).json()
+    return {one["name"]: (one["used"], one["remaining"]) for one in answer["quotas"]}
+
+
+def by_ledger(service, key, token):
+    answer = service.get("/v1/usage", params={"account": key.account_id}).json()
+    return {one["name"]: (one["counted"], one["amount"] - one["counted"]) for one in answer["quotas"]}
+
+
+def by_key(service, key, token):
+    answer = service.get("/v1/me", headers={"Authorization": f"Bearer {token}"}).json()
+    return {one["name"]: (one["used"], one["remaining"]) for one in answer["limits"]}
+
+
+def by_portal(service, key, token):
+    with httpx.Client(base_url=service.base_url, timeout=150) as visitor:
+        form = {"email": f"{key.id.lower()}@e2e.example", "password": "a password of twenty", "next": "/"}
+        visitor.post("/sign-in", data=form, headers={"Origin": str(service.base_url).rstrip("/")})
+        answer = visitor.get("/quotas.json").json()
+    return {one["name"]: (one["used"], one["remaining"]) for one in answer["quotas"]}
+
+
+def by_metrics(service, key, token):
+    told = {"keygauge_limit_used": {}, "keygauge_limit_max": {}}
+    for family in text_string_to_metric_families(service.get("/metrics").text):
+        for sample in family.samples:
+            if sample.name in told and sample.labels["account"] == key.account_id:
+                told[sample.name][sample.labels["limit"]] = int(sample.value)
+    used, most = told.values()
+    return {name: (used[name], most[name] - used[name]) for name in used}
+
+
+def by_command(key_service, key):
+    """Return the used units as the command line writes them."""
+    environ = os.environ | {"KEYGAUGE_URL": key_service.service_url, "KEYGAUGE_TOKEN": key_service.admin_token}
+    command = [sys.executable, "-m", "keygauge.cli", "usage", "--account", key.account_id]
+    told = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
+    rows = [line.split("\t") for line in told.partition("QUOTA\t")[2].splitlines()[1:]]
+    return {re.sub(r" \(.*", "", row[0]): row[2] for row in rows if len(row) > 2}
+
+
+def by_header(answer):
+    """Return what remains for the next call."""
+    return {str(name): terms["r"] for name, terms in http_sf.parse(answer.headers["ratelimit"].encode(), tltype="list")}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_figures_of_each_kind_of_limit_are_the_same_everywhere(key_service, serve, owned, eventually, processes):
+    key, token = owned
+    ports = [serve(COMMAND, {"figures.py": APP}, key_service)[0] for _ in range(processes)]
+    for port, number in zip(cycle(ports), range(CALLS), strict=False):
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=150) as client:
+            client.headers["Authorization"] = f"Bearer {token}"
+            chat = {"model": "figures-1", "messages": [], "max_tokens": 60}
+            answer = client.post("/v1/chat/completions", json=chat) if number < CHATS else client.get("/hello")
+            assert answer.status_code == 200
+    expected = {name: (used, limit.amount - used) for name, (limit, used, _) in LIMITS.items()}
+    operator = {"Authorization": f"Bearer {key_service.admin_token}"}
+    with httpx.Client(base_url=key_service.service_url, headers=operator, timeout=150) as service:
+        for told in (by_ledger, by_api, by_key, by_portal, by_metrics):
+            eventually(lambda told=told: told(service, key, token), expected)
+    assert by_command(key_service, key) == {name: text for name, (_, _, text) in LIMITS.items()}
+    if processes == 1:  # a lone process tells it to the unit, less what the call that asks has reserved
+        answer = httpx.get(
+            f"http://127.0.0.1:{ports[0]}/hello", headers={"Authorization": f"Bearer {token}"}, timeout=150
+        )
+        reserved = {name: 0 if name in ("kind", "path") else 1 for name in LIMITS} | {"points": 10}
+        left = {name: expected[name][1] - reserved[name] for name in LIMITS}
+        left |= {name: left[name] // 10**7 for name in ("usd", "credit")}
+        assert by_header(answer) == left

@@ -1,0 +1,84 @@
+"""What the proxy tells its upstream and its callers, before an upstream on loopback."""
+
+import asyncio
+from threading import Thread
+
+import httpx
+import pytest
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+from keygauge.command_line.proxy import make_app
+from keygauge.settings.settings import SettingsError
+
+
+@pytest.fixture
+def upstream():
+    """Serve what tells the requests that came."""
+    came = []
+
+    @Request.application
+    def app(request):
+        came.append((request.method, request.environ["REQUEST_URI"], request.get_data(), dict(request.headers)))
+        return Response(b"told", 418, {"X-Own": "1", "Connection": "x-hop", "X-Hop": "1"})
+
+    server = make_server("127.0.0.1", 0, app)
+    Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.port}", came
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def ask(monkeypatch, tmp_path):
+    """Ask the proxy once."""
+    monkeypatch.setenv("KEYGAUGE_MODE", "observe")
+    monkeypatch.setenv("KEYGAUGE_SPOOL_DIR", str(tmp_path))
+
+    def ask(address, method="GET", path="/", **options):
+        async def visit():
+            app = make_app(address, routes=["/files/{id}"])
+            transport = httpx.ASGITransport(app, client=("192.0.2.1", 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://api.example.com") as client:
+                answer = await client.request(method, path, **options)
+            cells = [cell.series for cell in app._process.runtime.aggregator.cells()]
+            await asyncio.to_thread(app._process.stop)
+            return answer, {(series.route, series.status) for series in cells}
+
+        return asyncio.run(visit())
+
+    return ask
+
+
+def test_a_request_passes_whole_without_what_is_for_one_hop(ask, upstream):
+    address, came = upstream
+    headers = {"x-mine": "1", "connection": "x-gone", "x-gone": "1", "x-forwarded-for": "198.51.100.7"}
+    answer, counted = ask(f"{address}/base", "POST", "/files/a%20b?x=%2F", content=b"hello", headers=headers)
+    ((method, target, body, fields),) = came
+    assert (method, target, body) == ("POST", "/base/files/a%20b?x=%2F", b"hello")
+    assert (fields["X-Mine"], fields["X-Forwarded-Host"]) == ("1", "api.example.com")
+    assert fields["X-Forwarded-For"] == "198.51.100.7, 192.0.2.1"
+    assert "X-Gone" not in fields
+    assert (answer.status_code, answer.content, answer.headers["x-own"]) == (418, b"told", "1")
+    assert "x-hop" not in answer.headers
+    assert ("/files/{id}", 418) in counted
+
+
+def test_the_upstream_is_told_its_own_key_and_not_the_callers(ask, upstream, monkeypatch):
+    address, came = upstream
+    monkeypatch.setenv("KEYGAUGE_UPSTREAM_AUTHORIZATION", "Bearer of-the-upstream")
+    ask(address, headers={"authorization": "Bearer of-the-caller"})
+    assert came[0][3]["Authorization"] == "Bearer of-the-upstream"
+
+
+def test_an_upstream_that_is_away_is_told(ask):
+    answer, counted = ask("http://127.0.0.1:9")
+    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_unreachable")
+    assert ("/{path}", 502) in counted
+
+
+def test_settings_that_are_missing_are_told(monkeypatch):
+    monkeypatch.delenv("KEYGAUGE_SERVICE_URL", raising=False)
+    monkeypatch.delenv("KEYGAUGE_MODE", raising=False)
+    with pytest.raises(SettingsError):
+        make_app("http://127.0.0.1:9")

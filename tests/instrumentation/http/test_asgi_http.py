@@ -1,0 +1,110 @@
+"""The driver of ASGI: what of messages reaches the request, and that they pass unchanged."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from keygauge.asgi import KeyGaugeMiddleware
+from keygauge.http.asgi_http import header_of
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
+PART = {"type": "http.response.body", "body": b"part", "more_body": True}
+END = {"type": "http.response.body", "body": b""}
+SENT = {"type": "http.request", "body": b"sent", "more_body": False}
+GONE = {"type": "http.disconnect"}
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Serve one request by an app: the call, and what reached the server."""
+    made = []
+
+    def serve(app, *, kind="http", inbox=(SENT,), refusing=None, **scope):
+        middleware = KeyGaugeMiddleware(app, mode="observe", spool_dir=tmp_path)
+        made.append(middleware)
+        sent, inbox = [], list(inbox)
+
+        async def receive():
+            return inbox.pop(0)
+
+        async def send(message):
+            if message["type"] == refusing:
+                raise OSError
+            sent.append(message)
+
+        scope = {"type": kind, "method": "POST", "path": "/x", "headers": [], "client": None, **scope}
+        with suppress(OSError):
+            asyncio.run(middleware(scope, receive, send))
+        return scope["keygauge"], sent
+
+    yield serve
+    for middleware in made:
+        middleware._process.stop()
+
+
+def sending(*messages, reads=0):
+    async def app(scope, receive, send):
+        for _ in range(reads):
+            await receive()
+        for message in messages:
+            await send(message)
+
+    return app
+
+
+def test_messages_pass_unchanged_and_are_counted(serve):
+    call, sent = serve(sending(START, PART, END, reads=1))
+    assert sent == [START, PART, END]
+    assert (call.status, call.error, call.request_bytes, call.response_bytes) == (200, None, 4, 4)
+
+
+@pytest.mark.parametrize("headers", [START["headers"], tuple(START["headers"]), iter(START["headers"])])
+def test_header_fields_may_be_any_iterable(serve, headers):
+    call, sent = serve(sending({**START, "headers": headers}, END))
+    assert list(sent[0]["headers"]) == START["headers"]
+    assert call.error is None
+
+
+def test_a_body_before_its_start_is_no_answer(serve):
+    call, sent = serve(sending(PART, END))
+    assert sent == [PART, END]
+    assert (call.status, call.error, call.response_bytes) == (500, "incomplete_response", 0)
+
+
+def test_trailers_end_the_answer(serve):
+    trailers = {"type": "http.response.trailers", "headers": [(b"X-Late", b"1")]}
+    call, _ = serve(sending({**START, "trailers": True}, PART, END, {**trailers, "more_trailers": True}))
+    assert call.error == "incomplete_response"
+    call, _ = serve(sending({**START, "trailers": True}, PART, END, trailers))
+    assert (call.error, call.response_bytes) == (None, 4)
+
+
+def test_what_the_server_could_not_send_is_not_counted(serve):
+    call, sent = serve(sending(START, PART, END), refusing="http.response.body")
+    assert sent == [START]
+    assert (call.status, call.error, call.response_bytes) == (200, "client_disconnected", 0)
+
+
+def test_a_client_that_leaves_before_the_answer_is_the_reason_for_its_status(serve):
+    call, _ = serve(sending(START, PART, END, reads=2), inbox=(SENT, GONE))
+    assert (call.status, call.error) == (499, "client_disconnected")
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        ([{"type": "websocket.accept"}, {"type": "websocket.send", "text": "hä"}], (101, None, 3)),
+        ([{"type": "websocket.accept"}, {"type": "websocket.close", "code": 1011}], (500, "websocket_1011", 0)),
+        ([{"type": "websocket.close", "code": 1000}], (403, None, 0)),
+    ],
+)
+def test_a_session_is_one_call(serve, messages, told):
+    call, sent = serve(sending(*messages), kind="websocket", inbox=())
+    assert sent == messages
+    assert (call.status, call.error if call.error != str(call.status) else None, call.response_bytes) == told
+
+
+def test_a_field_that_comes_several_times_is_told_whole():
+    scope = {"headers": [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")]}
+    assert [header_of(scope, name) for name in ("a", "b", "c")] == ["1, 3", "2", ""]

@@ -1,0 +1,199 @@
+"""The readings of a body: what one app reads in it counts, though another would not."""
+
+import gzip
+import io
+import time
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keygauge.limits.reading.request_fields import BODY_BYTES_MAX, Fields, read
+
+URLENCODED = "application/x-www-form-urlencoded; charset=utf-8"
+MULTIPART = 'multipart/form-data; boundary="b"'
+JSON = b'{"model": "a"}'
+
+
+def part(head, body):
+    return b"--b\r\nContent-Disposition: form-data; " + head + b"\r\n\r\n" + body + b"\r\n"
+
+
+def test_json_is_read_whatever_it_is_called():
+    for content_type in ("", "application/json", "text/plain", "application/octet-stream"):
+        assert read(JSON, content_type=content_type) == Fields([("model", "a")])
+
+
+def test_a_form_is_read_as_a_form_too():
+    fields = read(b'{"model":"a","x":"&model=b&n=2"}', content_type=URLENCODED)
+    assert fields.document == [("model", "a"), ("x", "&model=b&n=2")]
+    assert fields.form[1:] == [("model", "b"), ("n", '2"}')]
+    assert read(b"model=a&n=2", content_type=URLENCODED) == Fields(None, [("model", "a"), ("n", 2)])
+
+
+def test_a_semicolon_ends_a_field_too():
+    fields = read(b"model=a&x;model=b&model=c;y=%3Bn", content_type=URLENCODED)
+    assert [value for name, value in fields.form if name == "model"] == ["a", "c;y=;n", "a", "b", "c"]
+
+
+def test_a_multipart_form_is_read_past_its_files():
+    file = part(b'name="file"; filename="model.wav"\r\nContent-Type: audio/wav', b"\x00\xffname=other")
+    body = part(b'name="model"', b"whisper-1") + file + part(b"name=n", b"3") + b"--b--\r\n"
+    fields = read(body, content_type=MULTIPART)
+    assert [fields.form[0], fields.form[2]] == [("model", "whisper-1"), ("n", 3)]
+    assert not fields.hidden
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        part(b'name="model"\r\nContent-Transfer-Encoding: base64', b"YQ=="),
+        part(b"name='model'", b"a"),
+        part(b"name*=utf-8''model; name=x", b"a"),
+        part(b'name="model"\r\nContent-Type: text/plain; charset=utf-16', "a".encode("utf-16")) + b"--b--",
+        part(b'name="_charset_"', b"utf-16") + part(b'name="model"', "a".encode("utf-16")) + b"--b--",
+        part(b'name="x"', b'a\n--b\nContent-Disposition: form-data; name="model"\n\nb') + b"--b--",
+        b"Content-Disposition: form-data; name=model",
+        part(b'name="model"', b"a"),  # without an end
+        part(b"x=y; " * 300 + b'name="model"', b"a") + b"--b--",
+        part(b'name="x"', b"1") * 101 + part(b'name="model"', b"a") + b"--b--",
+        b"--b \r\nContent-Disposition: form-data; name=model\r\n\r\na\r\n--b--",
+    ],
+)
+def test_a_multipart_form_that_reads_in_two_ways_is_hidden(body):
+    fields = read(body, content_type=MULTIPART)
+    assert fields.hidden or ("model", "a") in fields.form or ("model", "b") in fields.form
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"name=\"x\"; name*=latin1''model",
+        b"name=\"x\"; name*=utf-8''mod%65l",
+        b'name="x"; name="model_id"',
+        b'name="x"; NAME="engine"',
+        b'name*0="mo"; name*1="del"',
+        b'name="x"; filename="a\\"; name=\\"model"',
+        b'name=x=model; filename="a"',
+        b'name="mod\\el"',
+        b'name="model\x00x"',
+        b'name="x"\r\nContent-Disposition: form-data; name="model"',
+        b'name="x";\r\n name="model"',
+        b'name="x"\nContent-Disposition: form-data; name="model"',
+    ],
+)
+def test_a_part_whose_name_reads_in_two_ways_is_hidden(head):
+    body = part(b'name="model"', b"good") + part(head, b"other") + b"--b--"
+    assert read(body, content_type=MULTIPART).hidden
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/form-data; boundary=b; boundary=c",
+        "multipart/form-data; boundary=c; boundary*=b",
+        "multipart/form-data; boundary=<b>",
+        "multipart/form-data; boundary=b=c",
+        "multipart/form-data; boundary=b; charset=utf-7",
+    ],
+)
+def test_a_form_whose_boundary_or_charset_reads_in_two_ways_is_hidden(content_type):
+    assert read(part(b'name="model"', b"good") + b"--b--", content_type=content_type).hidden
+
+
+def test_the_forms_of_usual_clients_are_read():
+    html = part(b'name="page"; filename="name.html"; filename*=UTF-8\'\'name.html', b'<input name="model">\r\n')
+    model = (
+        b"--b\r\nContent-Type: text/plain; charset=utf-8\r\ncontent-disposition:form-data;name=model\r\n\r\ngood\r\n"
+    )
+    text = part(b'name="prompt"\r\nContent-Transfer-Encoding: 8bit', "Grüße; name=x".encode())
+    fields = read(html + model + text + b"--b--\r\n", content_type="multipart/form-data; charset=UTF-8; boundary=b")
+    assert (fields.form[1:], fields.hidden) == ([("model", "good"), ("prompt", "Grüße; name=x")], False)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/x-www-form-urlencoded, text/plain",
+        "application/*",
+        "application/json; charset=utf-7",
+        "application/json; charset*=utf-8''utf-16",
+    ],
+)
+def test_a_type_that_reads_in_two_ways_hides_everything(content_type):
+    assert read(JSON, content_type=content_type) == Fields(hidden=True)
+    assert read(JSON, content_type='application/json; charset="UTF-8"') == Fields([("model", "a")])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"other","messages":[]}&model=good',
+        b' \xef\xbb\xbf{"model":"other","x":"&model=good&","n":' + b"1" * 5000 + b"}",
+        b'{"model":"other","x":"\xff&model=good&"}',
+        b'[{"model":"other"},"&model=good&"]',
+        b'/**/{"model":"other","x":"&model=good&"}',
+    ],
+    ids=["two values", "long number", "invalid UTF-8", "list", "comment"],
+)
+def test_a_form_that_some_would_read_as_json_is_hidden(body):
+    assert read(body, content_type=URLENCODED).hidden
+
+
+def test_a_compressed_body_counts_as_it_stands_too():
+    text = io.BytesIO()
+    with gzip.GzipFile("&model=other&", "wb", fileobj=text, mtime=0) as file:
+        file.write(b"model=good")
+    fields = read(text.getvalue(), content_type=URLENCODED, content_encoding="gzip")
+    assert {value for name, value in fields.form if name == "model"} == {"good", "other"}
+    text = part(b'name="model"', b"other") + b"--b--"
+    stored = zlib.compress(b"".join([b"\r\n", text]), level=0)
+    assert read(stored, content_type=MULTIPART, content_encoding="deflate").hidden
+    fields = read(gzip.compress(text, mtime=0), content_type=MULTIPART, content_encoding="gzip")
+    assert (fields.form, fields.hidden) == ([("model", "other")], False)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (part(b"name=x", b"1") * 20_000 + b"--b--", MULTIPART),
+        (part(b"name=x" + b"; a=b" * 200_000, b"1") + b"--b--", MULTIPART),
+        (part(b"name=x\r\n" + b"A: b\r\n" * 170_000, b"1") + b"--b--", MULTIPART),
+        (part(b"name=x", b"1") + b"--b--", MULTIPART + "; a=b" * 20_000),
+    ],
+    ids=["parts", "parameters", "fields", "content type"],
+)
+def test_a_form_that_would_take_long_is_hidden_at_once(body, content_type):
+    started = time.thread_time()
+    assert read(body, content_type=content_type).hidden
+    assert time.thread_time() - started < 0.5  # seconds of CPU: it was 50
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "X-GZIP", " deflate"])
+def test_a_compressed_body_is_inflated(encoding):
+    body = zlib.compress(JSON) if "deflate" in encoding else gzip.compress(JSON, mtime=0)
+    assert read(body, content_encoding=encoding).document == [("model", "a")]
+    raw = zlib.compressobj(wbits=-15)
+    assert read(raw.compress(JSON) + raw.flush(), content_encoding="deflate").document == [("model", "a")]
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (JSON, "gzip"),
+        (JSON, "br"),
+        (JSON, "gzip, gzip"),
+        (gzip.compress(JSON, mtime=0)[:-1], "gzip"),
+        (gzip.compress(JSON, mtime=0) + gzip.compress(JSON, mtime=0), "gzip"),
+        (gzip.compress(b" " * (BODY_BYTES_MAX + 1), mtime=0), "gzip"),
+    ],
+    ids=["not gzip", "br", "twice", "cut", "two members", "bomb"],
+)
+def test_what_cannot_be_inflated_hides_everything(body, encoding):
+    assert read(body, content_encoding=encoding) == Fields(hidden=True)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["", URLENCODED, MULTIPART, "multipart/form-data"]))
+def test_nothing_that_is_sent_raises(body, content_type):
+    read(body, content_type=content_type)

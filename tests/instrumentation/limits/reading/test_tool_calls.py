@@ -1,0 +1,79 @@
+"""The tools that a body calls by JSON-RPC, by every meaning that an app may give it."""
+
+import gzip
+import json
+
+import pytest
+
+from keygauge.limits.reading.estimate import estimate
+from keygauge.limits.reading.request_fields import BODY_BYTES_MAX
+
+
+def tools(body, **options):
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return estimate(data, length=len(data), path="/mcp", **options).tools
+
+
+def message(name="search", method="tools/call", **params):
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"name": name, "arguments": {}} | params}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (message(), ("search",)),
+        (message("", arguments={"name": "other"}), ("",)),
+        (message(method="prompts/get"), ()),
+        ({"jsonrpc": "2.0", "method": "notifications/initialized"}, ()),
+        ({"jsonrpc": "2.0", "id": 1, "result": {"name": "other"}}, ()),
+        ({"model": "m", "messages": [], "tools": [{"name": "other"}]}, ()),
+        (b"", ()),
+        (message(method=" Tools/Call"), ("search",)),
+        (b'{"METHOD": "tools/call", "Params": {"NAME": "search"}}', ("search",)),
+        (b'{"method": "ping", "method": "tools/call", "params": {"name": "search"}}', ("search",)),
+        (b'{"method": "tools/call", "method": "ping", "params": {"name": "search"}}', ("search",)),
+        (b'{"method": "tools/call", "params": {"name": "search", "name": "other"}}', ("search", "other")),
+        (
+            b'{"method": "tools/call", "params": {"name": "search"}, "params": {"name": "other"}}',
+            ("search", "other"),
+        ),
+        (b'{"method": "tools\\/call", "params": {"name": "se\\u0061rch"}}', ("search",)),
+        (json.dumps(message()).encode("utf-16"), ("search",)),
+        (b"\xef\xbb\xbf" + json.dumps(message()).encode(), ("search",)),
+    ],
+)
+def test_all_tools_that_a_message_may_call_are_found(body, expected):
+    assert tools(body) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [message()],
+        [message(), message("other")],
+        [],
+        message(None),
+        message(7),
+        message(["search"]),
+        {"method": "tools/call"},
+        {"method": "tools/call", "params": ["search"]},
+        {"method": "tools/call", "params": {}},
+        {"method": ["tools/call"], "params": {}},
+        b'{"method": "tools/call", "params": {"name": "search"}, "params": ["other"]}',
+        b'{"method": "tools/call", "params": {"name": "search", "name": null}}',
+        b'{"method": "tools/call", "params": {"name": "search"}',
+        b'"tools/call"',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b" " * (BODY_BYTES_MAX + 1),
+    ],
+)
+def test_what_may_call_others_is_not_told(body):
+    assert tools(body) is None
+
+
+def test_compressed_messages_are_read_and_other_encodings_are_not():
+    body = gzip.compress(json.dumps(message()).encode(), mtime=0)
+    assert tools(body, content_encoding="gzip") == ("search",)
+    assert tools(body, content_encoding="br") is None
+    assert tools(json.dumps(message()).encode(), content_type="application/json; charset=utf-7") is None

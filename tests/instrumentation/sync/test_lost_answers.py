@@ -1,0 +1,20 @@
+"""Which heartbeats are told as lost, by numbers and a clock that is set."""
+
+from keygauge.clock import SECOND
+from keygauge.sync.lost_answers import LostAnswers
+
+
+def test_each_is_told_for_a_while_those_in_a_row_together():
+    lost = LostAnswers()
+    for number, now_s in ((3, 0), (4, 2), (7, 5)):
+        lost.add(number, now_s * SECOND)
+    assert lost.tell(6 * SECOND) == [{"first": 3, "last": 4}, {"first": 7, "last": 7}]
+    assert lost.tell(93 * SECOND) == [{"first": 7, "last": 7}]
+    assert lost.tell(96 * SECOND) == []
+
+
+def test_a_message_has_room_for_all_that_are_told():
+    lost = LostAnswers()
+    for number in range(0, 2000, 2):
+        lost.add(number, 0)
+    assert [one["first"] for one in lost.tell(0)] == list(range(1000, 2000, 2))

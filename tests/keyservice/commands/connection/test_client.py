@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from keygauge.command_line.command import CommandError
+from keygauge_keyservice.commands.connection.client import Api, ApiError, connect
+
+
+class Service:
+    """Answers with what a test says, and notes what was asked."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def __call__(self, method, path, query, body):
+        self.asked.append((method, path, dict(query), body))
+        status, document = self.answers.pop(0)
+        return status, document if isinstance(document, bytes) else json.dumps(document).encode()
+
+
+def test_paths_are_quoted_and_what_is_none_is_not_asked():
+    service = Service((200, {"id": "a"}))
+    assert Api(service).get("keys", "a/../b?c", plan=None, limit=5) == {"id": "a"}
+    assert service.asked == [("GET", "/v1/keys/a%2F..%2Fb%3Fc", {"limit": "5"}, None)]
+
+
+def test_bodies_go_with_the_methods_that_have_one_and_an_empty_answer_is_a_document():
+    service = Service(*[(204, b"")] * 4)
+    api = Api(service)
+    assert [api.post("a"), api.put("a", body={"b": 1}), api.patch("a", body={}), api.delete("a")] == [{}] * 4
+    assert [(method, body) for method, _, _, body in service.asked] == [
+        *(("POST", {}), ("PUT", {"b": 1}), ("PATCH", {}), ("DELETE", None))
+    ]
+
+
+def test_a_list_is_read_page_by_page_and_no_further_than_asked():
+    pages = [(200, {"keys": [1, 2], "next": "n"}), (200, {"keys": [3], "next": None})]
+    service = Service(*pages)
+    assert list(Api(service).all("keys", field="keys")) == [1, 2, 3]
+    assert [query for _, _, query, _ in service.asked] == [{"limit": "500"}, {"limit": "500", "after": "n"}]
+    short = Service(*pages)
+    assert list(Api(short).all("keys", field="keys", most=2)) == [1, 2]
+    assert [query for _, _, query, _ in short.asked] == [{"limit": "2"}]
+    assert list(Api(Service()).all("keys", field="keys", most=0)) == []
+
+
+def test_a_refusal_is_told_in_the_words_of_the_command_line():
+    problem = {"errors": [{"field": "monthly_nanousd", "code": "wrong", "detail": "must be a number"}]}
+    with pytest.raises(ApiError, match="--price must be a number") as caught:
+        Api(Service((422, problem))).patch("plans", "p", body={})
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize("answer", [(200, b"<html>"), (502, b"<html>"), (200, b"[]"), (500, b"3")])
+def test_an_answer_of_something_else_is_said_to_be_one(answer):
+    with pytest.raises(CommandError):
+        Api(Service(answer)).get("keys")
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "told"), [("keys.example", "t", "use a full one for --url"), ("http://x", None, "token")]
+)
+def test_an_address_or_a_token_that_is_missing_is_asked_for(url, token, told):
+    with pytest.raises(CommandError, match=told), connect(url, token):
+        pass

@@ -1,0 +1,41 @@
+from datetime import UTC, datetime, timedelta
+
+import click
+import pytest
+
+from keygauge_keyservice.commands.terminal.options import Duration, Moment, Money
+
+
+def convert(kind, text):
+    return kind.convert(text, None, None)
+
+
+def test_a_time_is_utc_whichever_way_it_is_given():
+    assert convert(Moment(), "2030-01-31") == "2030-01-31T00:00:00+00:00"
+    assert convert(Moment(), "2030-01-31T12:00:00Z") == "2030-01-31T12:00:00+00:00"
+    assert convert(Moment(), "2030-01-31T12:00:00+02:00") == "2030-01-31T10:00:00+00:00"
+
+
+def test_a_duration_is_from_now_on_or_back():
+    for is_past, sign in ((False, 1), (True, -1)):
+        told = datetime.fromisoformat(convert(Moment(is_past=is_past), "7d"))
+        assert abs(told - datetime.now(UTC) - sign * timedelta(days=7)) < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "2030-13-01", "2030-01-31T12:00:00", "999999999d", "0001-01-01T00:00:00+23:00"]
+)
+def test_what_is_no_time_says_what_is(text):
+    with pytest.raises(click.BadParameter):
+        convert(Moment(), text)
+
+
+def test_durations_and_money_are_read_exactly():
+    assert (convert(Duration(), "5m"), convert(Duration(), 60)) == (300, 60)
+    assert [convert(Money(), text) for text in ("$2.50", "2.5", "0", "0.000000001", "$1,000,000")] == [
+        *(2_500_000_000, 2_500_000_000, 0, 1, 10**15)
+    ]
+    for kind, texts in ((Duration(), ("", "5", "-5m")), (Money(), ("", "x", "-1", "1000001", "0.0000000001"))):
+        for text in texts:
+            with pytest.raises(click.BadParameter):
+                convert(kind, text)

@@ -1,0 +1,67 @@
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from keygauge_keyservice.commands.terminal.output import Output, column, dollars, number, text, time, usd
+
+ITEMS = [
+    {
+        "id": "k1",
+        "name": 'a "b", c\td',
+        "cost_nanousd": 2_500_000_000,
+        "used": 1234,
+        "made_at": "2030-01-31T12:00:00+00:00",
+    },
+    {"id": "k2", "name": None, "cost_nanousd": None, "used": 0, "made_at": None},
+]
+COLUMNS = [column("id"), column("name"), usd("cost_nanousd"), number("used"), time("made_at")]
+
+
+@pytest.fixture
+def printed(capsys):
+    def printed(**how):
+        Output(**how).items("keys", ITEMS, COLUMNS)
+        return capsys.readouterr().out
+
+    return printed
+
+
+def test_a_pipe_gets_one_line_each_with_tabs(printed):
+    head, first, second = printed().splitlines()
+    assert head.split("\t") == ["ID", "NAME", "COST", "USED", "MADE"]
+    assert first.split("\t") == ["k1", 'a "b", c d', "$2.50", "1234", "2030-01-31 12:00"]
+    assert second.split("\t") == ["k2", "-", "-", "0", "-"]
+
+
+def test_csv_is_read_back_exactly(printed):
+    head, first, second = csv.reader(io.StringIO(printed(form="csv")))
+    assert head == ["id", "name", "cost", "used", "made"]
+    assert first == ["k1", 'a "b", c\td', "2.500000000", "1234", "2030-01-31T12:00:00+00:00"]
+    assert second == ["k2", "", "", "0", ""]
+
+
+def test_json_is_the_apis_document_and_quiet_prints_ids_alone(printed):
+    assert json.loads(printed(form="json")) == {"keys": ITEMS, "next": None}
+    for form in ("table", "json", "csv"):
+        assert printed(form=form, is_quiet=True) == "k1\nk2\n"
+
+
+def test_one_thing_is_shown_a_line_for_each_field(capsys):
+    Output().item(ITEMS[0], COLUMNS)
+    assert capsys.readouterr().out.splitlines()[2:4] == ["cost\t$2.50", "used\t1234"]
+    Output().note("saved")
+    assert capsys.readouterr() == ("", "saved\n")
+
+
+def test_values_are_written_as_people_read_them():
+    values = (None, "", [], True, False, ["a", "b"], 5, Decimal("1.5"), datetime(2030, 1, 31, 12, tzinfo=UTC))
+    assert [text(value) for value in values] == [
+        *("-", "-", "-", "yes", "no", "a, b", "5", "$1.50", "2030-01-31 12:00")
+    ]
+    assert [dollars(Decimal(amount)) for amount in ("-1234.5", "0", "0.000000001", "100")] == [
+        *("-$1,234.50", "$0.00", "$0.000000001", "$100.00")
+    ]
