@@ -1,5 +1,6 @@
 """An account with a member who is signed in, and another account to keep out."""
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -58,12 +59,14 @@ def make_customer(connection, settings):
         actor="test",
     )
 
+    domains = itertools.count(1)
+
     def make(name, *, role="owner"):
         account = accounts.create(connection, name=name, plan_id="pro", actor="test")
         member = members.create(
             connection,
             account_id=account.id,
-            email=f"{role}@{account.id}.example",
+            email=f"{role}@{next(domains)}.example",  # no random text, in which a search might find something
             password=PASSWORD,
             role=role,
             actor="test",

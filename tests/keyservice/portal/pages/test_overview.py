@@ -162,7 +162,7 @@ def test_quota_that_runs_out_is_named(app, fields, remark):
 def test_repeated_mistakes_and_new_addresses_are_named(signed_in, customer, record):
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     record(customer, {"time_us": now_us - 5 * 86_400_000_000, "ip": "192.0.2.1"})
-    assert "4xx" not in signed_in.get("/").text
+    assert "(4xx)" not in signed_in.get("/").text
     record(customer, *[{"time_us": now_us, "status": 400, "ip": "198.51.100.66"}] * 25)
     page = signed_in.get("/").text
     assert "“Acme key” had 25 client errors (4xx) in the last 24 hours (100% of its requests)." in page
