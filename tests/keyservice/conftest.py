@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ports import free_port
 
+from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.ledger.event import Event
+from keygauge_keyservice.pricing.cost import Cost
 
 ACCOUNT_KEYS = {"acme": ("acme-live", "acme-test"), "beta": ("beta-live",)}
 NOON = datetime(2026, 5, 20, 12, 0, tzinfo=UTC)
@@ -25,6 +27,16 @@ def metered(connection):
             connection.execute("INSERT INTO key (id, account_id, name) VALUES (%s, %s, %s)", (key, account, key))
             connection.execute("INSERT INTO told_key (service, key_id) VALUES ('', %s)", (key,))
     return ACCOUNT_KEYS
+
+
+@pytest.fixture
+def used_months(connection, metered, make_event):
+    """Accounts since April on a plan of 20 US dollars, of which acme made four calls in April and May."""
+    connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
+    connection.execute("UPDATE plan SET monthly_nanousd = 20000000000")
+    connection.execute("DELETE FROM plan_price_before")
+    events = [make_event(offset) for offset in (0, 1, -30 * 86_400, 11.5 * 86_400 - 1)]  # the last one: May, just
+    backfill.write_history(connection, events, lambda _: Cost(1_500, "test"), spool="test")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge.cli import main
 from keygauge_keyservice.accounts import token_book, tokens
 from keygauge_keyservice.app import create_app
 
@@ -90,22 +89,6 @@ def test_a_spool_belongs_to_the_service_whose_token_opened_it(client, make, repl
     assert send(bearer(secrets["search"])) == 403
     assert send(replica) == 403
     assert client.post("/v1/events?spool=cd&first=0", data=b"[]\n", headers=replica).status_code == 200
-
-
-def test_the_command_makes_lists_and_revokes(database_url, monkeypatch, capsys, client):
-    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
-    assert main(["tokens", "create", "ci", "--kind", "admin", "--scope", "read"]) == 0
-    made = capsys.readouterr()
-    secret, token_id = made.out.strip(), made.err.split()[2].strip("():")
-    assert client.get("/v1/plans", headers=bearer(secret)).status_code == 200
-    assert main(["tokens", "delete", token_id]) == 0
-    assert client.get("/v1/plans", headers=bearer(secret)).status_code == 401
-    capsys.readouterr()
-    assert main(["tokens", "list"]) == 0
-    listed = capsys.readouterr().out
-    assert "ci" in listed
-    assert secret not in listed
-    assert main(["tokens", "create", "shop", "--kind", "service", "--scope", "read"]) == 1
 
 
 def test_a_token_for_metrics_reads_those_and_nothing_else(client, make):

@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from keygauge.cli import main
 from keygauge_keyservice import database
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.ledger import backfill
@@ -14,16 +13,7 @@ from keygauge_keyservice.pricing.cost import Cost
 JUNE_2 = datetime(2026, 6, 2, tzinfo=UTC)
 
 
-@pytest.fixture
-def used(connection, metered, make_event):
-    connection.execute("UPDATE account SET created_at = '2026-04-15T12:00:00Z'")
-    connection.execute("UPDATE plan SET monthly_nanousd = 20000000000")
-    connection.execute("DELETE FROM plan_price_before")
-    events = [make_event(offset) for offset in (0, 1, -30 * 86_400, 11.5 * 86_400 - 1)]  # the last one: May, just
-    backfill.write_history(connection, events, lambda _: Cost(1_500, "test"), spool="test")
-
-
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("used_months")
 def test_months_are_closed_once_a_day_after_their_end(connection):
     assert [one.period for one in billing.close_periods(connection, now=JUNE_2 - timedelta(seconds=1))] == [
         date(2026, 4, 1)
@@ -38,7 +28,7 @@ def test_months_are_closed_once_a_day_after_their_end(connection):
     assert [one.period.month for one in billing.list_invoices(connection, "acme")] == [5, 4]
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("used_months")
 def test_two_that_close_at_once_make_one_invoice(database_url, connection):
     def close(_):
         with database.connect(database_url) as other:
@@ -48,7 +38,7 @@ def test_two_that_close_at_once_make_one_invoice(database_url, connection):
         assert sum(pool.map(close, range(4))) == len(billing.list_invoices(connection)) == 4
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("used_months")
 def test_a_closed_invoice_stays_as_it_is(connection, make_event):
     billing.close_periods(connection, now=JUNE_2)
     before = billing.list_invoices(connection)
@@ -58,14 +48,14 @@ def test_a_closed_invoice_stays_as_it_is(connection, make_event):
     assert billing.list_invoices(connection) == before
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("used_months")
 def test_the_statement_tells_the_next_invoice(connection, noon):
     found = billing.find_statement(connection, "acme", now=noon)
     assert (found.start, found.next_invoice_at) == (datetime(2026, 5, 1, tzinfo=UTC), JUNE_2)
     assert (found.usage_nanousd, found.next_invoice_nanousd) == (4_500, 20_000_004_500)
 
 
-@pytest.mark.usefixtures("used")
+@pytest.mark.usefixtures("used_months")
 def test_billing_over_http(client, operator, connection):
     billing.close_periods(connection, now=JUNE_2)
     found = client.get("/v1/billing?account=acme", headers=operator).json
@@ -80,18 +70,3 @@ def test_billing_over_http(client, operator, connection):
     assert client.get(url, headers=operator).json == {"monthly_nanousd": 5}
     assert client.put(url, json={"monthly_nanousd": -5}, headers=operator).status_code == 422
     assert client.put("/v1/plans/none/price", json={"monthly_nanousd": 5}, headers=operator).status_code == 404
-
-
-@pytest.mark.usefixtures("used")
-def test_billing_by_command(capsys, monkeypatch, database_url, tmp_path):
-    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
-    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
-    assert main(("plans", "update", "ledger", "--price", "$19.99")) == 0
-    assert main(("billing", "close")) == 0
-    assert main(("billing", "show", "--account", "acme")) == 0
-    assert "plan price\t$19.99" in capsys.readouterr().out
-    assert main(("billing", "list", "--account", "acme")) == 0
-    shown = capsys.readouterr().out
-    assert "$19.99" not in shown  # months that are over keep their price
-    assert "$20.00" in shown
-    assert "2026-05" in shown

@@ -2,6 +2,8 @@ import pytest
 
 from keygauge.cli import main
 from keygauge_keyservice.accounts import accounts, plans
+from keygauge_keyservice.ledger import backfill
+from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 
 @pytest.fixture
@@ -25,3 +27,16 @@ def run(capsys, monkeypatch, database_url, tmp_path):
 def account(connection):
     plans.create(connection, plan_id="free", name="Free", limits=[], actor="test")
     return accounts.create(connection, name="Acme", plan_id="free", actor="test")
+
+
+@pytest.fixture
+def used(connection, metered, make_event):
+    """1,201 calls of acme, one of which failed, and a quota."""
+    events = [make_event(-number, key=metered["acme"][0]) for number in range(1_200)] + [
+        make_event(model="[red]odd[/red]", status=500)
+    ]
+    backfill.write_history(connection, events, PublicPrices(), spool="test")
+    connection.execute(
+        "INSERT INTO plan_limit (plan_id, name, unit, amount, period) "
+        "VALUES ('ledger', 'monthly', 'request', 5000, 'month')"
+    )

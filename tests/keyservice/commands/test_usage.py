@@ -1,26 +1,12 @@
 import json
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge_keyservice.commands import calls, usage
-from keygauge_keyservice.commands.connection.client import Api
-from keygauge_keyservice.ledger import backfill, partition
+from keygauge_keyservice.commands import usage
+from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 pytestmark = pytest.mark.usefixtures("metered")
-
-
-@pytest.fixture
-def used(connection, metered, make_event):
-    events = [make_event(-number, key=metered["acme"][0]) for number in range(1_200)] + [
-        make_event(model="[red]odd[/red]", status=500)
-    ]
-    backfill.write_history(connection, events, PublicPrices(), spool="test")
-    connection.execute(
-        "INSERT INTO plan_limit (plan_id, name, unit, amount, period) "
-        "VALUES ('ledger', 'monthly', 'request', 5000, 'month')"
-    )
 
 
 @pytest.mark.usefixtures("used")
@@ -80,46 +66,6 @@ def test_a_wrong_question_is_told_plainly(run, words, message, code):
     shown = run("usage", *words, code=code)
     assert message in shown
     assert "Traceback" not in shown
-
-
-@pytest.mark.usefixtures("used")
-def test_single_calls_are_listed(run):
-    span = ("--account", "acme", "--from", "2026-05-20", "--to", "2026-05-21")
-    assert len(run("calls", "list", *span).splitlines()) == 101
-    (call,) = json.loads(run("calls", "list", *span, "--status", "5xx", "-o", "json"))["calls"]
-    assert call["model"] == "[red]odd[/red]"
-    assert len(run("calls", "list", *span, "--limit", "700", "-q").split()) == 700
-
-
-def test_calls_are_followed_as_they_come(connection, make_event):
-    now = datetime.now(UTC)
-
-    def add(number):
-        event = make_event(time_us=round((now + timedelta(seconds=number)).timestamp() * 1e6), status=200 + number)
-        backfill.write_history(connection, [event], PublicPrices(), spool=str(number))
-
-    pages = []
-
-    def send(method, path, query, body):
-        found = connection.execute(
-            "SELECT id::text, status FROM event WHERE time >= %s ORDER BY time DESC", (query["from"],)
-        )
-        pages.append(query)
-        return 200, json.dumps({"calls": found.fetchall(), "next": None}).encode()
-
-    followed = calls._follow(Api(send), {"account": "acme"}, wait=lambda _: add(len(pages)))
-    assert [next(followed)["status"] for _ in range(3)] == [201, 202, 203]
-
-
-def test_months_past_their_retention_are_dropped_and_no_others(run, connection):
-    now = datetime.now(UTC)
-    months = [partition.month_of(now - timedelta(days=days)) for days in (0, 45, 100)]
-    partition.ensure(connection, months)
-    assert f"{months[2]:%Y-%m}" in run("ledger", "prune", "--days", "50")
-    kept = {row["t"] for row in connection.execute("SELECT inhrelid::regclass::text AS t FROM pg_inherits")}
-    assert {f"event_{month:%Y_%m}" for month in months[:2]} <= kept
-    assert f"event_{months[2]:%Y_%m}" not in kept
-    assert "Nothing" in run("ledger", "prune", "--days", "50")
 
 
 @pytest.mark.usefixtures("metered")

@@ -1,11 +1,10 @@
 """Events that are not taken are lost to nobody: they wait, with the reason, for a word."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from keygauge.cli import main
 from keygauge_keyservice import jobs
 from keygauge_keyservice.ledger import aside, ingest
 from keygauge_keyservice.ledger.event import LINE_BYTES_MAX, Refusal
@@ -98,23 +97,6 @@ def test_events_set_aside_are_taken_once_the_service_is_told_of_their_key(connec
     requests = connection.execute("SELECT sum(requests)::int AS n FROM rollup").fetchone()["n"]
     hours = connection.execute("SELECT sum(requests)::int AS n FROM spool_hour WHERE spool_id = 'a1'").fetchone()["n"]
     assert (requests, hours, ingest.find_cursor(connection, "a1")) == (3, 3, 3)
-
-
-def test_an_operator_lists_and_takes_them(connection, take, tell, make_line, database_url, monkeypatch, capsys):
-    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
-    tell("acme-live")
-    now = datetime.now(UTC)
-    line = make_line(time_us=round(now.timestamp() * 1e6), output_tokens=30_000_000)
-    take([line, b"nonsense"], now=now)
-    assert main(["ledger", "aside"]) == 0
-    listed = capsys.readouterr().out
-    assert "implausible_event" in listed
-    assert "bad_json" in listed
-    assert main(["ledger", "retake", "implausible_event", "--service", "shop"]) == 0
-    assert "Took 1 of 1" in capsys.readouterr().out
-    assert events(connection) == 1
-    assert main(["ledger", "retake", "bad_json", "--service", "shop"]) == 1  # it still cannot be read
-    assert [row["reason"] for row in aside.count(connection)] == ["bad_json"]
 
 
 def test_history_from_within_may_be_of_any_key(connection, take, make_line):

@@ -1,8 +1,7 @@
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from keygauge.cli import main
 from keygauge_keyservice.ledger import backfill
 from keygauge_keyservice.ledger.replicas.reconcile import find_drift
 from keygauge_keyservice.pricing.public_prices import PublicPrices
@@ -42,14 +41,3 @@ def test_a_part_that_was_tampered_with_is_found(connection, taken, noon, breakag
     sums = {name: getattr(drift, name) for name in ("events", "rollups", "usage_aggregates")}
     assert sums.pop(part) not in sums.values()
     assert len(set(sums.values())) == 1
-
-
-def test_the_command_says_so_and_fails(connection, make_event, capsys, monkeypatch, database_url, tmp_path):
-    monkeypatch.setenv("KEYGAUGE_DATABASE_URL", database_url)
-    monkeypatch.setenv("KEYGAUGE_DATA_DIR", str(tmp_path))
-    now_us = int(datetime.now(UTC).timestamp() * 1e6)
-    backfill.write_history(connection, [make_event()._replace(time_us=now_us)], PublicPrices(), spool="test")
-    assert main(("ledger", "reconcile")) == 0
-    connection.execute("DELETE FROM event")
-    assert main(("ledger", "reconcile", "--hours", "3")) == 1
-    assert "acme" in capsys.readouterr().out

@@ -1,0 +1,59 @@
+import pytest
+
+from keygauge_keyservice.keys import key_limits, keys
+
+
+def test_budgets_are_told_in_dollars_and_credits(run):
+    limits = ("--limit", "budget=$25.50:usd:month", "--limit", "credits=500:credit@0.01:day:key")
+    shown = run("plans", "create", "paid", *limits)
+    assert "budget: $25.50 / month" in shown
+    assert "credits: 500 credit of $0.01 / day per key" in shown
+
+
+def test_weighted_units_are_told_with_their_weights(run):
+    shown = run("plans", "create", "paid", "--limit", "a=1000:points(input+4*output):month")
+    assert "a: 1,000 points (input+4*output) / month" in shown
+
+
+def test_a_window_is_a_duration(run):
+    shown = run("plans", "create", "free", "--limit", "a=1:request:90s", "--limit", "b=2:request:1h")
+    assert "a: 1 request / 90s" in shown
+    assert "b: 2 request / 1h" in shown
+
+
+def test_periods_tell_their_anchor_and_zone(run):
+    billed = "billed=5:request:month,anchor=2026-01-15,zone=Europe/Berlin"
+    shown = run("plans", "create", "free", "--limit", billed, "--limit", "trial=9:request:lifetime")
+    assert "billed: 5 request / month from 2026-01-15 (Europe/Berlin)" in shown
+    assert "trial: 9 request / lifetime" in shown
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ("a=1:request:60s,anchor=2026-01-15", "the anchor only applies to the periods week, month, quarter, year"),
+        ("a=1:request:day,zone=UTC+3", "the time zone must be an IANA time zone such as Europe/Berlin"),
+        ("rpm=-1:request:60s", "the amount must be an integer from 0"),
+        (
+            "rpm=5:calls:60s",
+            "the unit must be one of concurrent, credit, input_token, usd, output_token, request",
+        ),
+        ("rpm=5:request", "the window must be one such as 60s, 1h, day or month"),
+        ("at_once=2:concurrent:10s", "the window must be one such as 60s"),
+        ("budget=many:usd:month", "the amount must be an amount in US dollars"),
+        ("RPM=5:request:60s", "the name must be 1 to 40 of a-z"),
+    ],
+)
+def test_a_wrong_limit_is_told_as_it_was_given(run, limit, told):
+    complaint = run("plans", "create", "free", "--limit", limit, code=1)
+    assert complaint.startswith(f"keygauge: --limit {limit}: {told}")
+    assert not any(word in complaint for word in ("nanousd", "window_s", "[0]"))
+
+
+def test_limits_that_do_not_fit_together_are_told_in_the_users_words(run, account, connection):
+    run("keys", "create", "prod", "--account", "Acme")
+    twice = ("--limit", "rpm=60:request:60s", "--limit", "rpm=600:request:60s")
+    assert "--limit 2 limits are named 'rpm'" in run("plans", "create", "pro", *twice, code=1)
+    many = [f"--limit=a{number}=1:request:1s" for number in range(21)]
+    assert "--limit must be a list of at most 20" in run("keys", "update", "prod", *many, code=1)
+    assert key_limits.find(connection, keys.list_keys(connection, account.id)[0].id) == []

@@ -1,0 +1,46 @@
+import pytest
+
+from keygauge_keyservice.commands import project
+
+APPS = {
+    "FastAPI": ("main.py", "from fastapi import FastAPI\n\napp = FastAPI(title='Shop')\n", "uvicorn main:app"),
+    "Starlette": ("web/site.py", "api: Starlette = Starlette(routes=[])\n", "uvicorn web.site:api"),
+    "Flask": ("shop/__init__.py", "import flask\nshop = flask.Flask(__name__)\n", "gunicorn shop:shop"),
+    "Django (WSGI)": ("mysite/wsgi.py", "application = get_wsgi_application()\n", "gunicorn mysite.wsgi:application"),
+    "Django (ASGI)": ("mysite/asgi.py", "application = get_asgi_application()\n", "uvicorn mysite.asgi:application"),
+    "Litestar": ("app.py", "app = Litestar([index])\n", "uvicorn app:app"),
+    "Quart": ("app.py", "app = Quart(__name__)\n", "uvicorn app:app"),
+    "Falcon": ("app.py", "app = falcon.App()\n", "gunicorn app:app"),
+    "Falcon (ASGI)": ("app.py", "app = falcon.asgi.App()\n", "uvicorn app:app"),
+}
+
+
+def write(folder, name, text):
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_the_app_in_the_folder_is_found(tmp_path, name):
+    file, text, start = APPS[name]
+    write(tmp_path, file, text)
+    found = project.find(tmp_path)
+    assert found.framework.name == name
+    assert found.start(tmp_path).startswith(start)
+    compile(f"{found.framework.imported}\n{found.line}", "line", "exec")
+
+
+def test_an_app_that_a_function_makes_is_found_without_a_command(tmp_path):
+    write(tmp_path, "app.py", "def create_app():\n    app = Flask(__name__)\n    return app\n")
+    found = project.find(tmp_path)
+    assert found.line == "app.wsgi_app = KeyGaugeMiddleware(app.wsgi_app)"
+    assert "gunicorn" not in found.start(tmp_path)
+
+
+def test_what_is_installed_or_hidden_is_no_project(tmp_path):
+    for folder in (".venv", "lib/site-packages", "tests"):
+        write(tmp_path, f"{folder}/app.py", "app = FastAPI()\n")
+    write(tmp_path, "own/pyvenv.cfg", "")
+    write(tmp_path, "own/app.py", "app = FastAPI()\n")
+    assert project.find(tmp_path) is None
