@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from bodies import message
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -353,6 +354,78 @@ async def test_a_stream_that_is_left_is_estimated(event_of):
     comments = b": keep-alive\n\n" * 50
     events = f"data: {json.dumps(chunk)}\n\n".encode() * 200
     assert told(await event_of(answering(chunks=[comments, events]), content=b"x" * 40)) == ("estimated", 10, 200)
+
+
+def lines(*documents):
+    return b"".join(json.dumps(one).encode() + b"\n" for one in documents)
+
+
+OLLAMA = {"model": "llama3.2", "message": {"role": "assistant", "content": "Hi"}, "done": False}
+COHERE = [{"event_type": "stream-start"}, *[{"event_type": "text-generation", "text": "Hi"}] * 29]
+CONVERSE = [
+    message({"role": "assistant"}, event_type="messageStart"),
+    *[message({"delta": {"text": "Hi"}}, event_type="contentBlockDelta")] * 29,
+]
+STREAM_GEMINI = "/v1beta/models/gemini-2.5-flash:streamGenerateContent"
+GEMINI = {"candidates": [{"content": {"parts": [{"text": "Hi"}]}}], "modelVersion": "gemini-2.5-flash"}
+CUT = [  # streams other than SSE that end before their counts: 30 documents each
+    pytest.param("/api/chat", "application/x-ndjson", lines(*[OLLAMA] * 30), id="ollama"),
+    pytest.param("/v1/chat", "application/stream+json", lines(*COHERE), id="cohere"),
+    pytest.param(
+        "/model/amazon.nova-lite-v1:0/converse-stream",
+        "application/vnd.amazon.eventstream",
+        b"".join(CONVERSE),
+        id="bedrock",
+    ),
+    pytest.param(STREAM_GEMINI, "application/json", json.dumps([GEMINI] * 30).encode(), id="gemini"),
+    pytest.param(STREAM_GEMINI, "application/json", json.dumps([GEMINI] * 31).encode()[:-50], id="gemini-cut"),
+    pytest.param("/ask", "application/json", json.dumps([GEMINI] * 30).encode(), id="gemini-elsewhere"),
+    pytest.param("/v1/chat/completions", "text/plain", b'data: {"model": "m", "choices": []}\n\n' * 30, id="text"),
+    pytest.param("/v1/chat/completions", "application/json", lines(*[OLLAMA] * 30), id="json"),
+]
+
+
+@pytest.mark.parametrize(("path", "media_type", "sent"), CUT)
+@pytest.mark.parametrize("limits", [(), ({"name": "tokens", "unit": "token", "amount": 100_000, "period": "month"},)])
+async def test_a_stream_of_any_form_that_ends_without_counts_is_estimated(
+    service, guard, visit, path, media_type, sent, limits
+):
+    _, token = service.key(*limits)
+    body = b'{"model":"command-r","message":"' + b"x" * 66 + b'"}'
+    app = guard(answering(chunks=[sent[:40], sent[40:]], media_type=media_type))
+    await visit(app, token, path, method="POST", content=body)
+    app._process.stop()
+    (event,) = service.events(1)
+    assert (*told(event), event["messages"]) == ("estimated", 25, 30, 30)
+
+
+async def test_an_array_that_breaks_off_tells_the_counts_of_its_whole_elements(event_of):
+    sent = (GOLDEN / "gemini_stream.json").read_bytes()
+    event = await event_of(
+        answering(chunks=[sent[: sent.rindex(b'"candidatesTokenCount"')]], media_type="application/json"), STREAM_GEMINI
+    )
+    assert (*told(event), event["model"]) == ("partial", 8, 44, "gemini-2.5-flash")
+
+
+@pytest.mark.parametrize(("path", "media_type", "sent"), CUT)
+async def test_no_stream_is_estimated_where_that_is_turned_off(event_of, monkeypatch, path, media_type, sent):
+    monkeypatch.setenv("KEYGAUGE_ESTIMATE_USAGE", "0")
+    event = await event_of(answering(chunks=[sent], media_type=media_type), path, content=b"{}")
+    assert told(event) == ("none", None, None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        ("POST", "/api/pull", {"status": "pulling"}),
+        ("POST", "/export", {"row": 1}),
+        ("GET", "/v1/files/file_1/content", {"model": "gpt-4o"}),
+        ("GET", "/export", {"model": "Golf"}),
+    ],
+)
+async def test_lines_that_are_no_models_answer_are_not_estimated(event_of, method, path, sent):
+    event = await event_of(answering(chunks=[lines(sent, sent, sent)], media_type="application/x-ndjson"), path, method)
+    assert told(event) == ("none", None, None)
 
 
 async def test_a_message_that_breaks_off_is_estimated_by_its_events(event_of):

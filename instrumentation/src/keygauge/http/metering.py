@@ -130,7 +130,7 @@ def _complete(
         call.is_model_assumed = call.model is not None
     is_whole = is_stated or (call.usage is not None and missing is None)
     if not is_whole and (reader is None or reader.has_content or not reader.failed):
-        _estimate(call, passed, policy, missing)
+        _estimate(call, reader, passed, policy, missing)
     return missing
 
 
@@ -193,15 +193,16 @@ def _asked_model(call: Call, passed: Passed, path: str) -> str | None:
     return unquote(named[0]) if named else None
 
 
-def _estimate(call: Call, passed: Passed, policy: Policy, missing: Missing | None) -> None:
+def _estimate(call: Call, reader: Reader | None, passed: Passed, policy: Policy, missing: Missing | None) -> None:
     """Estimate what an answer did not tell: an event of a stream is about a token, so are four bytes."""
     usage = call.usage
-    is_cut = missing == "cut" and call.stream == "sse" and "streams" in policy.estimates
+    is_stream = (call.stream == "sse" or (reader is not None and reader.events > 0)) and "streams" in policy.estimates
     if usage is not None:
-        if is_cut and call.usage_status == "partial" and (usage.output_tokens or 0) < call.messages:
+        is_cut = is_stream and missing == "cut" and call.usage_status == "partial"
+        if is_cut and (usage.output_tokens or 0) < call.messages:
             call.usage, call.usage_status = usage._replace(output_tokens=call.messages), "estimated"
         return
-    if call.stream == "sse" and "streams" in policy.estimates:
+    if is_stream:
         if call.model is None and not operations.names_a_model(passed.path):
             return
         made = call.messages

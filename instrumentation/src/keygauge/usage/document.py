@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final, TypedDict
 
 from msgspec import Raw
@@ -21,6 +22,7 @@ _HEAD_BYTES: Final = 64
 _FIRST_BYTES: Final = 512  # of a list, with the first that it holds
 _SPACE: Final = " \t\r\n"
 _decode = json.JSONDecoder().raw_decode
+_between = re.compile(rf"[{_SPACE},]*").match  # elements of an array
 
 
 class _Part(TypedDict, total=False):
@@ -152,3 +154,16 @@ def _parse_whole(document: bytes | bytearray) -> object:
     except (ValueError, RecursionError):
         return None
     return value if end == len(text) else None
+
+
+def parse_elements(array: bytes | bytearray) -> list[object]:
+    """Read an array that broke off, as far as its elements are whole."""
+    text = array.decode("utf-8", "replace")
+    elements, at = [], text.find("[") + 1
+    try:
+        while True:
+            between = _between(text, at)
+            value, at = _decode(text, at if between is None else between.end())
+            elements.append(value)
+    except (ValueError, RecursionError):
+        return elements

@@ -17,8 +17,10 @@ from keygauge.usage.document import (
     may_be_ollama,
     may_have_usage,
     parse,
+    parse_elements,
 )
 from keygauge.usage.ndjson import begins_as_lines, read_lines
+from keygauge.usage.providers import gemini
 from keygauge.usage.reading import Missing, Others, Reading
 from keygauge.usage.sse import begins_as_events, read_events
 from keygauge.usage.stream import StreamReader
@@ -35,6 +37,7 @@ def _matters(body: bytes | bytearray) -> bool:
         or may_be_local(body)
         or may_be_cohere_v1(body)
         or body.rfind(b'"choices"') >= 0  # OpenAI's without usage: the model is named all the same
+        or body.rfind(b'"candidates"') >= 0  # Gemini's stream, of which the answers are counted
         or body.rfind(b'"status"') >= 0  # one that goes on in the background: its id is of interest
         or begins_as_known(body)
         or may_be_images(body)
@@ -112,9 +115,14 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
             return "too_large"
         body = self._held if large is None else large.kept
         if not _matters(body):
-            return None
-        document = parse(body.removeprefix(UTF8_BOM))
+            return "not_json" if large is None and _stream_in(body) else None
+        body = body.removeprefix(UTF8_BOM)
+        document = parse(body)
+        is_whole = document is not None
+        if not is_whole and body.lstrip()[:1] == b"[":
+            document = parse_elements(body) or None
         if document is None:
             return "not_json" if large is None else "too_large"
+        self.events = len(gemini.chunks_in(document))
         accumulator.take(document)
-        return None
+        return None if is_whole else "cut"

@@ -73,6 +73,8 @@ def _find_local(document: dict[str, Any]) -> Found | None:
 
 def find_model(document: object) -> str | None:
     """Find the model's name in a document without usage."""
+    if isinstance(document, list):
+        document = next(iter(gemini.chunks_in(document)), None)
     if not isinstance(document, dict):
         return None
     for holder in (document, *(document.get(name) for name in _HOLDERS)):

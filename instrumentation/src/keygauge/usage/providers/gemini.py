@@ -91,6 +91,12 @@ def read_list(documents: list[Any]) -> list[Found]:
     return [one for one in found if one is not None]
 
 
+def chunks_in(document: object) -> list[dict[str, Any]]:
+    """Return the chunks of a stream that is one array; none where it is anything else."""
+    elements = document if isinstance(document, list) else ()
+    return [one for one in elements if isinstance(one, dict) and "candidates" in one]
+
+
 def read_predictions(document: dict[str, Any]) -> Found | None:
     """Read embeddings of Vertex: tokens of each text, and characters, which some models are billed by; or images."""
     predictions = document.get("predictions")
