@@ -117,11 +117,11 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
             ValueError: a count is negative or no integer, or a name is no text.
             TypeError: there is no such kind.
         """
-        told = {kind: count for kind, count in details.items() if count is not None}
-        if unknown := told.keys() - PART_OF.keys():
+        known = {kind: count for kind, count in details.items() if count is not None}
+        if unknown := known.keys() - PART_OF.keys():
             raise TypeError(f"unknown kind {min(unknown)!r}: use one of {', '.join(PART_OF)}")
         counts = (input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens)
-        for name, count in [*zip(Usage._fields[:-1], counts, strict=True), *told.items()]:
+        for name, count in [*zip(Usage._fields[:-1], counts, strict=True), *known.items()]:
             if count is not None and (type(count) is not int or not 0 <= count <= MAX_TOKENS):
                 raise ValueError(f"{name} is {count!r}: use an integer from 0 to {MAX_TOKENS}, or leave it out")
         for what, given in (("model", model), ("provider", provider)):
@@ -130,7 +130,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         if self.ended_ns and not self.is_held:
             _complain_of_late_usage()
             return
-        stated = Usage(*counts, details=told or None)
+        stated = Usage(*counts, details=known or None)
         self.usage = (stated if self.usage is None else self.usage + stated).clipped()
         self.usage_status = "reported"
         self.model = model or self.model

@@ -67,8 +67,8 @@ class KeyGaugeMiddleware(Middleware[App, Environ]):
         """Answer a caller's question about its own key."""
         runtime, ip = self._process.runtime or self._start(environ, start_response), environ.get("REMOTE_ADDR") or None
         query = environ.get("QUERY_STRING", "")
-        told = self._tell_status(path, runtime, environ, partial(header_of, environ), ip=ip, query=query)
-        return give_answer(told, environ["REQUEST_METHOD"], start_response)
+        answer = self._tell_status(path, runtime, environ, partial(header_of, environ), ip=ip, query=query)
+        return give_answer(answer, environ["REQUEST_METHOD"], start_response)
 
     def _start(self, environ: Environ, start_response: StartResponse) -> Runtime:
         if self._proxies:

@@ -30,9 +30,9 @@ def test_what_was_told_is_told_again_only_when_it_changed():
     totals.add(call(1))
     told = totals.changed()
     totals.add(call(1))  # while the report is on its way
-    totals.told(told)
+    totals.mark_reported(told)
     assert totals.changed() == {hour_s(1): (2, 0, 0)}
-    totals.told(totals.changed())
+    totals.mark_reported(totals.changed())
     assert totals.changed() == {}
 
 
@@ -48,8 +48,8 @@ def test_a_clock_that_jumps_costs_no_memory():
     totals = HourlyCounts()
     for hour in range(3_000):
         totals.add(call(hour))
-        totals.told(totals.changed())
-    assert len(totals._hours) == len(totals._told) == 1_000
+        totals.mark_reported(totals.changed())
+    assert len(totals._hours) == len(totals._reported) == 1_000
 
 
 def test_threads_lose_no_call():

@@ -112,7 +112,7 @@ def _conditions(thresholds: Thresholds) -> dict[str, Any]:
 def _counts(thresholds: Thresholds) -> list[View]:
     conditions = _conditions(thresholds)
     soon = max(thresholds.expiry_days)
-    asked: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
+    queries: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
         ("Active keys", "How many keys can be used?", "active", "status = 'active'", {}),
         (
             f"Expiring in {soon} days",
@@ -138,7 +138,7 @@ def _counts(thresholds: Thresholds) -> list[View]:
     )
     return [
         stat(title, question, ledger(_COUNT, what=what, condition=condition), unit="none", no_value="0", **more)
-        for title, question, what, condition, more in asked
+        for title, question, what, condition, more in queries
     ]
 
 

@@ -76,7 +76,7 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
     is_whole = width == 24  # noqa: PLR2004 - the columns of a page
     owner = {service.ACCOUNT_NAME: "Account", service.NAME: "Key"} if is_whole else {service.NAME: "Of"}
     columns = {**owner, service.LIMIT: "Limit", **({service.UNIT: "Unit"} if is_whole else {})}
-    asked = {
+    queries = {
         "Used": owned(f"({_USED} / ({_MOST} > 0))"),
         "Left": f"({_left(is_(service.UNIT, _NANOUSD))}) / 1e9 or {_left(unlike(service.UNIT, _NANOUSD))}",
         "Used up in": f"({used_up_in(_BUDGET)}) < {_FAR_S}",
@@ -84,8 +84,8 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
         "Runs out first": f"{_GROWTH} * ({_RESET} - time()) > bool ({_MOST} - {_USED})",
     }
     if not is_whole:
-        del asked["Runs out first"]
-    values = {f"Value #{letter}": name for letter, name in zip("ABCDE", asked, strict=False)}
+        del queries["Runs out first"]
+    values = {f"Value #{letter}": name for letter, name in zip("ABCDE", queries, strict=False)}
     aside = {service.ACCOUNT: "account_id", service.KEY: "key_id"}
     every = table(
         "Limits",
@@ -116,7 +116,7 @@ def limits_table(thresholds: Thresholds, *, width: int = 24) -> View:
         empty_is_fine="there are no limits",
         alerts=("QuotaHigh", "CostBudget", "QuotaExhaustsBeforeReset", "CostForecast"),
     )
-    return replace(every, targets=[Prometheus(query, instant=True, table=True) for query in asked.values()])
+    return replace(every, targets=[Prometheus(query, instant=True, table=True) for query in queries.values()])
 
 
 def _left(unit: Match) -> str:

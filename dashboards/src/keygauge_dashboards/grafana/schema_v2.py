@@ -84,12 +84,12 @@ def _item(panel: Json, top: int) -> Json:
 
 
 def _panel(panel: Json) -> Json:
-    asked = {name: panel[name] for name in ("interval", "maxDataPoints", "timeFrom") if name in panel}
+    options = {name: panel[name] for name in ("interval", "maxDataPoints", "timeFrom") if name in panel}
     data = _kind(
         "QueryGroup",
         queries=[_panel_query(target) for target in panel["targets"]],
         transformations=[_transformation(one) for one in panel["transformations"]],
-        queryOptions=asked,
+        queryOptions=options,
     )
     drawn = {"kind": "VizConfig", "group": panel["type"], "version": ""}
     drawn["spec"] = {"options": panel["options"], "fieldConfig": panel["fieldConfig"]}
@@ -146,5 +146,5 @@ def _variable(given: Json) -> Json:
     spec |= {"refresh": _REFRESH[given["refresh"]], "regex": given.get("regex", "")}
     if given["type"] == "datasource":
         return _kind(_KINDS["datasource"], **spec, pluginId=given["query"])
-    asked = given["query"] if isinstance(given["query"], dict) else {"__legacyStringValue": given["query"]}
-    return _kind(_KINDS["query"], **spec, sort=_SORT[given["sort"]], query=_query(given["datasource"], asked))
+    variable_query = given["query"] if isinstance(given["query"], dict) else {"__legacyStringValue": given["query"]}
+    return _kind(_KINDS["query"], **spec, sort=_SORT[given["sort"]], query=_query(given["datasource"], variable_query))

@@ -75,16 +75,16 @@ def _key() -> Json:
     """Show names, mean ids. While no account is picked, calls without a key and folded keys are there, too."""
     info, identifier, name = service.KEY_INFO.prometheus_name, service.ID, service.NAME
     of_accounts = select(service.KEY_INFO, like(service.ACCOUNT, "$account"), scope=EVERYTHING)
-    told = _lately(of_accounts)
+    recent = _lately(of_accounts)
     seen = f"group by ({label(KEY)}) ({REQUESTS.prometheus_name})"
     for target in (identifier, name):
         seen = f'label_replace({seen}, "{target}", "$1", "{label(KEY)}", "(.+)")'
     picked = f"count({info}) > count({of_accounts})"
-    others = f"({seen} unless on ({identifier}) ({told})) unless on () ({picked})"
+    others = f"({seen} unless on ({identifier}) ({recent})) unless on () ({picked})"
     return _query(
         "key",
         "Key",
-        f"query_result(group by ({identifier}, {name}) ({told}) or group by ({identifier}, {name}) ({others}))",
+        f"query_result(group by ({identifier}, {name}) ({recent}) or group by ({identifier}, {name}) ({others}))",
         regex=rf'/\b{identifier}="(?<value>[^"]+)".*\b{name}="(?<text>.+)"\}}/',
     )
 

@@ -179,8 +179,8 @@ def owned(expression: str) -> str:
     own = f'label_replace({info.KEY_INFO.prometheus_name}, "{info.KEY}", "$1", "{info.ID}", "(.+)")'
     whole = f"max by ({info.ACCOUNT}, {info.ACCOUNT_NAME}) ({info.KEY_INFO.prometheus_name})"
     shared = f'label_replace({whole}, "{info.NAME}", "all keys", "{info.ACCOUNT}", ".*")'
-    told = f"max by ({info.ACCOUNT}, {info.KEY}, {info.ACCOUNT_NAME}, {info.NAME}) ({own} or {shared})"
-    names = f"topk by ({info.ACCOUNT}, {info.KEY}) (1, {told})"  # one each, see above
+    info_series = f"max by ({info.ACCOUNT}, {info.KEY}, {info.ACCOUNT_NAME}, {info.NAME}) ({own} or {shared})"
+    names = f"topk by ({info.ACCOUNT}, {info.KEY}) (1, {info_series})"  # one each, see above
     joined = f"({expression}) * on ({info.ACCOUNT}, {info.KEY}) group_left ({info.ACCOUNT_NAME}, {info.NAME}) {names}"
     bare = f'label_replace({expression}, "{info.ACCOUNT_NAME}", "$1", "{info.ACCOUNT}", "(.+)")'
     return f"({joined}) or on ({info.ACCOUNT}, {info.KEY}, {info.LIMIT}) {bare}"

@@ -68,8 +68,8 @@ class Verb(click.Command):
             raise
         except click.UsageError as error:
             if "unexpected extra argument" in error.message and any(one.name == "account" for one in self.params):
-                told = error.message.rstrip(".")
-                raise click.UsageError(f"{told}: use --account ID or NAME.", ctx) from error
+                reason = error.message.rstrip(".")
+                raise click.UsageError(f"{reason}: use --account ID or NAME.", ctx) from error
             raise
 
 

@@ -51,9 +51,9 @@ def _section(command: click.Command, context: click.Context, level: int) -> Iter
     examples = command.examples if isinstance(command, Verb) else ()
     yield "\n".join(("```text", usage, *(f"$ {example}" for example in examples), "```\n"))
     options = (one for one in command.params if isinstance(one, click.Option))
-    if told := [record for one in options if (record := one.get_help_record(context))]:
+    if records := [record for one in options if (record := one.get_help_record(context))]:
         yield "| option | |\n|---|---|"
-        yield "\n".join(f"| `{_cell(name)}` | {_cell(text)} |" for name, text in told) + "\n"
+        yield "\n".join(f"| `{_cell(name)}` | {_cell(text)} |" for name, text in records) + "\n"
 
 
 def _cell(text: str) -> str:

@@ -177,9 +177,9 @@ class Proxy:
             yield b"x-forwarded-host", host
 
     async def _pass_on(self, answer: Any, send: Send) -> None:
-        told: Fields = [(name.lower(), value) for name, value in answer.headers.raw]
-        dropped = _HOP_BY_HOP | _named(told)
-        headers = [field for field in told if field[0] not in dropped]
+        received: Fields = [(name.lower(), value) for name, value in answer.headers.raw]
+        dropped = _HOP_BY_HOP | _named(received)
+        headers = [field for field in received if field[0] not in dropped]
         await send({"type": "http.response.start", "status": answer.status_code, "headers": headers})
         async for part in answer.aiter_raw():
             await send({"type": "http.response.body", "body": part, "more_body": True})

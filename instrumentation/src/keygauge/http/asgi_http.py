@@ -183,8 +183,8 @@ class HttpRequest(AsgiRequest, eq=False):
 
     def _take_trailers(self, message: Message) -> None:
         """Read what comes after the body; the last of it ends the answer."""
-        told = {name.lower(): value for name, value in message.get("headers", ())}
-        self.headers = {**self.headers, **told}
+        trailers = {name.lower(): value for name, value in message.get("headers", ())}
+        self.headers = {**self.headers, **trailers}
         if not message.get("more_trailers", False):
             self.end(complete=not self._is_gone)
 

@@ -49,13 +49,13 @@ class KeyStatusPath:
             return answer(refusal.MISSING, [], is_cross_origin=origin)
         if isinstance(token, Conflict):
             return answer(refusal.CONFLICT, [], is_cross_origin=origin)
-        asked = self._question(token, ip, query)
-        if asked is None:
+        question = self._question(token, ip, query)
+        if question is None:
             return answer(refusal.UNKNOWN, [], is_cross_origin=origin)
-        told = service.ask(asked) if service is not None else None
-        if told is None:
+        status = service.ask(question) if service is not None else None
+        if status is None:
             return answer(refusal.UNAVAILABLE, [], is_cross_origin=origin)
-        return _written(*told, origin=origin)
+        return _written(*status, origin=origin)
 
     def _question(self, token: bytes, ip: str | None, query: str) -> bytes | None:
         """Write what is asked, without the key itself; None: it is none, whatever the key service knows."""

@@ -184,11 +184,11 @@ class Request(Responder, kw_only=True, eq=False):
         if call.template is None:
             self.read_route()
         fields = call.policy.fields(call.policy.as_bytes, now_ns()) if refusal.limit and call.policy else []
-        told = answer(refusal, fields, is_cross_origin=bool(self.header("origin")))
-        call.status = told.status if status is None else status
-        call.response_bytes = len(told.body) if status is None and call.method != "HEAD" else 0
+        problem = answer(refusal, fields, is_cross_origin=bool(self.header("origin")))
+        call.status = problem.status if status is None else status
+        call.response_bytes = len(problem.body) if status is None and call.method != "HEAD" else 0
         self.end(complete=True)
-        return told
+        return problem
 
     def note_sent(self, chunk: bytes, *, is_read: bool = True) -> None:
         """Hold on to the request's beginning and its last chunk, which may have to name the model.

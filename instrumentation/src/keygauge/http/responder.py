@@ -92,16 +92,16 @@ class Responder(Struct, kw_only=True, eq=False):
             call.status = LEFT if self._is_gone else status if type(status) is int else int(status)
             if call.context is None and current_context():  # an inner instrumentation has started it by now
                 tracing.find_inside(call)
-            told: dict[Any, Any] = {} if self.is_text else dict(fields)
+            by_name: dict[Any, Any] = {} if self.is_text else dict(fields)
             kind, encoding, length = _AS_TEXT if self.is_text else _AS_BYTES
-            if kind not in told:  # names are in lower case in ASGI, as given in Django and WSGI
-                told = {name.lower(): value for name, value in fields}
-            self.headers = told
-            self._expect(told.get(kind), told.get(encoding), told.get(length))
+            if kind not in by_name:  # names are in lower case in ASGI, as given in Django and WSGI
+                by_name = {name.lower(): value for name, value in fields}
+            self.headers = by_name
+            self._expect(by_name.get(kind), by_name.get(encoding), by_name.get(length))
             policy = call.policy
             if policy is not None:
                 template = policy.as_text if self.is_text else policy.as_bytes
-                return [*fields, *policy.fields(template, now_ns(), told)]
+                return [*fields, *policy.fields(template, now_ns(), by_name)]
         except Exception:  # noqa: BLE001 - our failure, which must not reach the app
             self.runtime.fault("start")
         return fields

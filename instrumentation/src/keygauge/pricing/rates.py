@@ -62,12 +62,12 @@ class Rates:
 
     def cost_by_kind(self, counts: Counts) -> list[int]:
         """Price a call by kind, in the order of `CHARGED`; what is left out at its end costs nothing."""
-        costs, exact, told = [], _HALF, 0
+        costs, exact, charged = [], _HALF, 0
         for part in self._parts(counts):
             exact += part
             up_to = exact // _MILLION
-            costs.append(up_to - told)
-            told = up_to
+            costs.append(up_to - charged)
+            charged = up_to
         return costs
 
     def is_for(self, counts: Counts) -> bool:

@@ -206,8 +206,8 @@ _is_field_name = re.compile(r"[A-Za-z0-9-]+").fullmatch
 def _service_name() -> str:
     """Return the name that OpenTelemetry's SDK gives to the service in its metrics."""
     pairs = (pair.partition("=") for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
-    told = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
-    return os.environ.get("OTEL_SERVICE_NAME") or told.get("service.name") or "unknown_service"
+    attributes = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
+    return os.environ.get("OTEL_SERVICE_NAME") or attributes.get("service.name") or "unknown_service"
 
 
 def _default_spool_dir() -> str:

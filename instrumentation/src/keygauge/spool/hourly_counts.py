@@ -24,7 +24,7 @@ class HourlyCounts:
     def __init__(self) -> None:
         self._waiting: deque[Call] = deque()
         self._hours: dict[int, Sums] = {}
-        self._told: dict[int, Sums] = {}
+        self._reported: dict[int, Sums] = {}
         self._lock = Lock()
 
     def add(self, call: Call) -> None:
@@ -50,18 +50,18 @@ class HourlyCounts:
         """Return the hours (unix seconds) whose sums are not told yet, the oldest first."""
         self.count_waiting()
         with self._lock:
-            changed = sorted(hour for hour, sums in self._hours.items() if self._told.get(hour) != sums)
+            changed = sorted(hour for hour, sums in self._hours.items() if self._reported.get(hour) != sums)
             return {hour: self._hours[hour] for hour in changed[:_MOST_TOLD]}
 
-    def told(self, hours: dict[int, Sums]) -> None:
+    def mark_reported(self, hours: dict[int, Sums]) -> None:
         """Note that the key service knows these sums."""
         with self._lock:
-            self._told.update((hour, sums) for hour, sums in hours.items() if hour in self._hours)
+            self._reported.update((hour, sums) for hour, sums in hours.items() if hour in self._hours)
 
-    def forget_told(self) -> None:
+    def forget_reported(self) -> None:
         """Assume that the key service knows nothing."""
         with self._lock:
-            self._told.clear()
+            self._reported.clear()
 
     def _count(self, time_ns: int, input_tokens: int, output_tokens: int) -> None:
         hour = time_ns // _HOUR_NS * _HOUR_S
@@ -70,4 +70,4 @@ class HourlyCounts:
         if len(self._hours) > _MOST_HOURS:
             oldest = min(self._hours)
             del self._hours[oldest]
-            self._told.pop(oldest, None)
+            self._reported.pop(oldest, None)

@@ -37,9 +37,9 @@ class Reporter:
         """Note that a batch was shipped: a report follows, though it may tell nothing new."""
         self._has_shipped = True
 
-    def forget_told(self) -> None:
+    def forget_reported(self) -> None:
         """Tell everything once more: the key service may have forgotten some of it."""
-        self._totals.forget_told()
+        self._totals.forget_reported()
 
     def report(self, client: ServiceClient, *, at_once: bool) -> None:
         """Report what changed, when it is time for it.
@@ -69,4 +69,4 @@ class Reporter:
             _log.info("The key service is an older version: it does not compare the ledger with this process's counts")
             self._is_told = False
         self._has_shipped = False
-        self._totals.told(hours)
+        self._totals.mark_reported(hours)

@@ -98,7 +98,7 @@ class Shipper:
         """Where the ledger's history is another one now, have it told what it took: it may miss some of it."""
         epoch = self._epoch()
         if self.epoch not in {None, epoch}:
-            self._reporter.forget_told()
+            self._reporter.forget_reported()
             if not self.pending:
                 self._backlog.look_back()
         self.epoch = epoch

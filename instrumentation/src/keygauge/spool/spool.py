@@ -286,20 +286,20 @@ class Ownership:
 
 def others(directory: Path, address: str) -> list[str]:
     """List the ids of a key service's spools in the directory that are not this process's, living or dead."""
-    return [spool_id for spool_id, told in _told(directory) if told in {"", address}]
+    return [spool_id for spool_id, target in _targets(directory) if target in {"", address}]
 
 
 def foreign_spools(directory: Path, address: str) -> Counter[str]:
     """Count the spools of dead processes in the directory by the address of the key service, where it is another."""
     counts: Counter[str] = Counter()
-    for spool_id, told in _told(directory):
-        if told not in {"", address} and (ownership := Ownership.take(directory, spool_id)):
+    for spool_id, target in _targets(directory):
+        if target not in {"", address} and (ownership := Ownership.take(directory, spool_id)):
             ownership.release()
-            counts[told] += 1
+            counts[target] += 1
     return counts
 
 
-def _told(directory: Path) -> list[tuple[str, str]]:
+def _targets(directory: Path) -> list[tuple[str, str]]:
     """List the spools that are not this process's, each with the address that its lock file tells."""
     found = []
     for path in sorted(own_files.find(directory, "*.lock")):
@@ -315,12 +315,12 @@ def clear_kept(directory: Path, address: str, *, epoch: str | None, keep_s: floa
     size_bytes = 0
     for kept_at, path in newest:
         size_bytes += sum(segment.path.stat().st_size for segment in segments(directory, path.stem))
-        told, _, kept_epoch = path.read_text("utf-8", "replace").strip().partition("\n")
+        target, _, kept_epoch = path.read_text("utf-8", "replace").strip().partition("\n")
         if kept_at < time() - keep_s or size_bytes > most_bytes:
             for segment in segments(directory, path.stem):
                 segment.path.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-        elif told in {"", address} and epoch not in {None, kept_epoch}:
+        elif target in {"", address} and epoch not in {None, kept_epoch}:
             path.replace(_lock_path(directory, path.stem))
 
 

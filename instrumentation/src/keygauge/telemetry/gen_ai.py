@@ -128,21 +128,21 @@ class GenAiMetrics:
         """Record a call of a model under the names that its series has, and under them only: they are bounded."""
         if series.model is None and call.usage is None:
             return
-        told = _attributes(series, call)
+        attributes = _attributes(series, call)
         error = series.error or (str(series.status) if series.status >= _REFUSED else None)
         for metric, value, more in _measure(call, error=error):
             if record := self._record.get(metric):
-                record(value, {**told, **more}, call.context)
+                record(value, {**attributes, **more}, call.context)
 
 
 def _attributes(series: Labels, call: Call) -> dict[str, Any]:
-    told = {
+    attributes = {
         OPERATION: operation(series.route),
         metrics.PROVIDER: series.provider or OTHER_METHOD,
         metrics.REQUESTED_MODEL: series.requested,
         metrics.MODEL: None if call.is_model_assumed or call.model is None else series.model,
     }
-    return {name: value for name, value in told.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def operation(route: str) -> str:
@@ -186,12 +186,14 @@ def span_attributes(call: Call, profiles: frozenset[str]) -> dict[str, Any]:
     """Return what the chosen profiles tell of a call on its span, beside what is told without them."""
     if call.model is None and call.usage is None:
         return {}
-    told: dict[str, Any] = {OPERATION: operation(call.route)}
+    attributes: dict[str, Any] = {OPERATION: operation(call.route)}
     if call.usage is not None:
-        told["gen_ai.usage.cache_read.input_tokens"] = call.usage.cache_read_tokens
-        told["gen_ai.usage.reasoning.output_tokens"] = call.usage.reasoning_tokens
-        told |= dict.fromkeys((_CACHE_WRITE_ATTRIBUTES[profile] for profile in profiles), call.usage.cache_write_tokens)
-    return {name: value for name, value in told.items() if value is not None}
+        attributes["gen_ai.usage.cache_read.input_tokens"] = call.usage.cache_read_tokens
+        attributes["gen_ai.usage.reasoning.output_tokens"] = call.usage.reasoning_tokens
+        attributes |= dict.fromkeys(
+            (_CACHE_WRITE_ATTRIBUTES[profile] for profile in profiles), call.usage.cache_write_tokens
+        )
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _seconds(start_ns: int, end_ns: int) -> float:

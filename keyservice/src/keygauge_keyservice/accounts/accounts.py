@@ -185,8 +185,8 @@ def delete(connection: Connection, account_id: str, *, actor: str) -> None:
                 (account_id,),
             )
         connection.execute("/* accounts.delete */ DELETE FROM account WHERE id = %s", (account_id,))
-        told = {"name": before.name, "plan": before.plan_id}
-        _record(connection, account_id, actor, "account.delete", before=told)
+        deleted = {"name": before.name, "plan": before.plan_id}
+        _record(connection, account_id, actor, "account.delete", before=deleted)
 
 
 def _lock(connection: Connection, account_id: str) -> Account:

@@ -65,7 +65,7 @@ def create(connection: Connection, *, plan_id: str, name: str, limits: Sequence[
         except UniqueViolation:
             raise Problem(409, "plan_exists", f"The plan {plan_id!r} already exists.") from None
         definitions.insert(connection, Owner(plan_id=plan_id), limits)
-        _record(connection, plan_id, actor, "plan.create", after={"name": name, **_told(limits)})
+        _record(connection, plan_id, actor, "plan.create", after={"name": name, **_limits(limits)})
         return require(connection, plan_id)
 
 
@@ -111,7 +111,7 @@ def replace_limits(connection: Connection, plan_id: str, limits: Sequence[Limit]
     with connection.transaction():
         old = _lock(connection, plan_id).limits
         definitions.replace(connection, Owner(plan_id=plan_id), old, limits)
-        _record(connection, plan_id, actor, "plan.replace_limits", before=_told(old), after=_told(limits))
+        _record(connection, plan_id, actor, "plan.replace_limits", before=_limits(old), after=_limits(limits))
         plan = require(connection, plan_id)
         change_feed.record_plan(connection, plan_id)
         return plan
@@ -171,7 +171,7 @@ def delete(connection: Connection, plan_id: str, *, actor: str) -> None:
         before = _lock(connection, plan_id)
         _require_unused(connection, plan_id)
         connection.execute("/* plans.delete */ DELETE FROM plan WHERE id = %s", (plan_id,))
-        _record(connection, plan_id, actor, "plan.delete", before={"name": before.name, **_told(before.limits)})
+        _record(connection, plan_id, actor, "plan.delete", before={"name": before.name, **_limits(before.limits)})
 
 
 def _require_unused(connection: Connection, plan_id: str) -> None:
@@ -199,7 +199,7 @@ def _record(connection: Connection, plan_id: str, actor: str, action: str, **cha
     audit.append(connection, account_id=None, actor=actor, action=action, subject=plan_id, **change)
 
 
-def _told(limits: Sequence[Limit]) -> dict[str, Any]:
+def _limits(limits: Sequence[Limit]) -> dict[str, Any]:
     return {"limits": [terms(limit) for limit in limits]}
 
 

@@ -80,10 +80,10 @@ class SignOn:
             )
             claims = self._claims(token, attempt.nonce)
             if "email" not in claims:  # some tell it only to those who ask
-                told = client.get(self._metadata["userinfo_endpoint"]).json()
-                if told["sub"] != claims["sub"]:
+                user_info = client.get(self._metadata["userinfo_endpoint"]).json()
+                if user_info["sub"] != claims["sub"]:
                     raise ValueError("the userinfo is another person's")
-                claims |= {"email": told.get("email"), "email_verified": told.get("email_verified")}
+                claims |= {"email": user_info.get("email"), "email_verified": user_info.get("email_verified")}
         except requests.ConnectionError as error:
             raise _away(self.provider) from error
         except _FAILURES as error:

@@ -70,19 +70,19 @@ def create() -> Response:
 @owners_too
 def list_page() -> Response:
     """List accounts."""
-    asked = query(AccountQuery)
+    params = query(AccountQuery)
     with services().connection() as connection:
         found = accounts.list_accounts(
             connection,
             account_id=own_account(None),
-            after=asked.after or None,
-            limit=asked.limit,
-            name=asked.name,
-            plan_id=asked.plan,
-            status=asked.status,
-            sort=asked.sort,
+            after=params.after or None,
+            limit=params.limit,
+            name=params.name,
+            plan_id=params.plan,
+            status=params.status,
+            sort=params.sort,
         )
-    return answer(AccountPage, {"accounts": found, "next": next_of(found, asked.limit)})
+    return answer(AccountPage, {"accounts": found, "next": next_of(found, params.limit)})
 
 
 @blueprint.get("/<account_id>")

@@ -23,7 +23,7 @@ blueprint = Blueprint("api_key_limits", __name__, url_prefix="/v1/keys")
 def read(key_id: str) -> Response:
     """Read a key's own limits."""
     with services().connection() as connection:
-        return _told(key_limits.find(connection, key_id))
+        return _answer(key_limits.find(connection, key_id))
 
 
 @blueprint.put("/<key_id>/limits")
@@ -33,10 +33,10 @@ def replace(key_id: str) -> Response:
     """Give a key other limits of its own."""
     limits = body(LimitList).of_key()
     with services().connection() as connection:
-        return _told(key_limits.replace(connection, key_id, limits, actor=actor(), by_operator=is_operator()))
+        return _answer(key_limits.replace(connection, key_id, limits, actor=actor(), by_operator=is_operator()))
 
 
-def _told(limits: Sequence[Limit]) -> Response:
+def _answer(limits: Sequence[Limit]) -> Response:
     return answer(LimitList, LimitList([LimitTerms.of(limit) for limit in limits]))
 
 

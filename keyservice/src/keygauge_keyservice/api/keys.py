@@ -126,8 +126,8 @@ class RotatedKey(Struct):
 @idempotent
 def create(account_id: str) -> Response:
     """Create a key; the token is shown once."""
-    asked = body(KeyOrder)
-    terms = given(structs.replace(asked, limits=UNSET))
+    order = body(KeyOrder)
+    terms = given(structs.replace(order, limits=UNSET))
     with services().connection() as connection:
         key, token = keys.create(
             connection,
@@ -137,8 +137,8 @@ def create(account_id: str) -> Response:
             by_operator=is_operator(),
             **terms,
         )
-        if asked.limits:
-            key_limits.replace(connection, key.id, of_key(asked.limits), actor=actor(), by_operator=is_operator())
+        if order.limits:
+            key_limits.replace(connection, key.id, of_key(order.limits), actor=actor(), by_operator=is_operator())
     return answer(IssuedKey, {"key": key, "token": token}, 201)
 
 
@@ -146,36 +146,36 @@ def create(account_id: str) -> Response:
 @owners_too
 def list_page(account_id: str) -> Response:
     """List an account's keys."""
-    asked = query(KeyFilter)
+    params = query(KeyFilter)
     with services().connection() as connection:
         accounts.require(connection, account_id)
-        found = _find(connection, asked, account_id)
-    return answer(KeyPage, {"keys": found, "next": next_of(found, asked.limit)})
+        found = _find(connection, params, account_id)
+    return answer(KeyPage, {"keys": found, "next": next_of(found, params.limit)})
 
 
 @blueprint.get("/keys")
 @owners_too
 def list_all() -> Response:
     """List keys of all accounts, or of one."""
-    asked = query(KeyQuery)
+    params = query(KeyQuery)
     with services().connection() as connection:
-        account_id = own_account(asked.account)
+        account_id = own_account(params.account)
         if account_id is not None:
             accounts.require(connection, account_id)
-        found = _find(connection, asked, account_id)
-    return answer(KeyPage, {"keys": found, "next": next_of(found, asked.limit)})
+        found = _find(connection, params, account_id)
+    return answer(KeyPage, {"keys": found, "next": next_of(found, params.limit)})
 
 
-def _find(connection: Connection, asked: KeyFilter, account_id: str | None) -> list[keys.Key]:
+def _find(connection: Connection, params: KeyFilter, account_id: str | None) -> list[keys.Key]:
     return key_page.list_keys(
         connection,
         account_id=account_id,
-        name=asked.name,
-        status=asked.status,
-        environment=asked.environment,
-        sort=asked.sort,
-        after=asked.after or None,
-        limit=asked.limit,
+        name=params.name,
+        status=params.status,
+        environment=params.environment,
+        sort=params.sort,
+        after=params.after or None,
+        limit=params.limit,
     )
 
 
@@ -192,18 +192,18 @@ def read(key_id: str) -> Response:
 @idempotent
 def change(key_id: str) -> Response:
     """Change a key's terms, own limits or status, all together or not at all."""
-    asked = body(KeyChange)
-    terms = given(structs.replace(asked, status=UNSET, limits=UNSET))
+    changed = body(KeyChange)
+    terms = given(structs.replace(changed, status=UNSET, limits=UNSET))
     with services().connection() as connection:
         key = (
             keys.change(connection, key_id, actor=actor(), by_operator=is_operator(), **terms)
             if terms
             else keys.require(connection, key_id)
         )
-        if asked.limits is not UNSET:
-            key_limits.replace(connection, key_id, of_key(asked.limits), actor=actor(), by_operator=is_operator())
-        if asked.status is not UNSET:
-            key = keys.set_status(connection, key_id, asked.status, actor=actor(), by_operator=is_operator())
+        if changed.limits is not UNSET:
+            key_limits.replace(connection, key_id, of_key(changed.limits), actor=actor(), by_operator=is_operator())
+        if changed.status is not UNSET:
+            key = keys.set_status(connection, key_id, changed.status, actor=actor(), by_operator=is_operator())
     return answer(Key, key)
 
 
@@ -212,19 +212,19 @@ def change(key_id: str) -> Response:
 @idempotent
 def rotate(key_id: str) -> Response:
     """Rotate a key; the token is shown once, and is null if this rotation was done before."""
-    asked = body(Rotation)
+    order = body(Rotation)
     with services().connection() as connection:
         done = rotation.rotate(
             connection,
             key_id,
             peppers=services().settings.peppers,
-            rotation_id=asked.rotation_id,
-            grace_s=asked.grace_s,
+            rotation_id=order.rotation_id,
+            grace_s=order.grace_s,
             actor=actor(),
         )
         secrets = rotation.list_secrets(connection, key_id)
-    told = {"key": done.key, "token": done.token, "secrets": secrets}
-    return answer(RotatedKey, told, 201 if done.token else 200)
+    content = {"key": done.key, "token": done.token, "secrets": secrets}
+    return answer(RotatedKey, content, 201 if done.token else 200)
 
 
 @blueprint.delete("/keys/<key_id>")

@@ -131,15 +131,15 @@ def read() -> Response:
 @replica_only
 def read_for_caller() -> Response:
     """Answer with the same for a key that a caller showed to a metered service."""
-    asked = message(KeyQuestion, code="bad_question")
+    question = message(KeyQuestion, code="bad_question")
     if not _turns.acquire(blocking=False):
         raise Problem(
             503, "busy", "Too many key status requests at once. Try again in a moment.", headers={"Retry-After": "1"}
         )
     try:
         with services().connection() as connection:
-            key = require_shown(connection, [LookUp(asked.key, asked.digest)], asked.ip)
-            return _tell(connection, key, read_query(UsageRange, asked.query))
+            key = require_shown(connection, [LookUp(question.key, question.digest)], question.ip)
+            return _tell(connection, key, read_query(UsageRange, question.query))
     finally:
         _turns.release()
 

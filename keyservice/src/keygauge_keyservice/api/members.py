@@ -91,19 +91,19 @@ class MemberQuery(NumberedPage):
 @owners_too
 def list_page(account_id: str) -> Response:
     """List an account's members."""
-    asked = query(MemberQuery)
-    email = asked.email and members.normalise_email(asked.email)
+    params = query(MemberQuery)
+    email = params.email and members.normalise_email(params.email)
     with services().connection() as connection:
         found = members.list_members(
             connection,
             account_id,
             email=email,
-            role=asked.role,
-            sort=asked.sort,
-            after=asked.after,
-            limit=asked.limit,
+            role=params.role,
+            sort=params.sort,
+            after=params.after,
+            limit=params.limit,
         )
-    return answer(MemberPage, {"members": found, "next": next_of(found, asked.limit)})
+    return answer(MemberPage, {"members": found, "next": next_of(found, params.limit)})
 
 
 @blueprint.patch("/members/<int:member_id>")
@@ -157,14 +157,14 @@ def withdraw(account_id: str, invitation_id: int) -> Response:
 @owners_too
 def list_invitations(account_id: str) -> Response:
     """List invitations that may still be accepted."""
-    asked = query(InvitationQuery)
-    email = asked.email and members.normalise_email(asked.email)
+    params = query(InvitationQuery)
+    email = params.email and members.normalise_email(params.email)
     with services().connection() as connection:
         accounts.require(connection, account_id)
         found = invitations.list_open(
-            connection, account_id, email=email, sort=asked.sort, after=asked.after, limit=asked.limit
+            connection, account_id, email=email, sort=params.sort, after=params.after, limit=params.limit
         )
-    return answer(InvitationPage, {"invitations": found, "next": next_of(found, asked.limit)})
+    return answer(InvitationPage, {"invitations": found, "next": next_of(found, params.limit)})
 
 
 PATHS = {

@@ -111,7 +111,7 @@ def create(account_id: str) -> Response:
         made = channels.create(
             connection, account_id=account_id, form=given.type, target=given.target, kinds=given.events, actor=actor()
         )
-    return answer(IssuedNotification, {**_told(made), "secret": made.secret}, 201)
+    return answer(IssuedNotification, {**_document(made), "secret": made.secret}, 201)
 
 
 @blueprint.get("/notifications")
@@ -122,8 +122,8 @@ def list_page(account_id: str) -> Response:
     with services().connection() as connection:
         accounts.require(connection, account_id)
         found = channels.list_channels(connection, account_id, after=page.after, limit=page.limit)
-    told = {"notifications": [_told(one) for one in found], "next": next_of(found, page.limit)}
-    return answer(NotificationPage, told)
+    content = {"notifications": [_document(one) for one in found], "next": next_of(found, page.limit)}
+    return answer(NotificationPage, content)
 
 
 @blueprint.get("/notifications/<int:notification_id>")
@@ -131,7 +131,7 @@ def list_page(account_id: str) -> Response:
 def read(account_id: str, notification_id: int) -> Response:
     """Read a notification."""
     with services().connection() as connection:
-        return answer(Notification, _told(channels.require(connection, account_id, row_id(notification_id))))
+        return answer(Notification, _document(channels.require(connection, account_id, row_id(notification_id))))
 
 
 @blueprint.patch("/notifications/<int:notification_id>")
@@ -142,7 +142,7 @@ def change(account_id: str, notification_id: int) -> Response:
     given = body(NotificationChange)
     with services().connection() as connection:
         changed = channels.set_kinds(connection, account_id, row_id(notification_id), given.events, actor=actor())
-    return answer(Notification, _told(changed))
+    return answer(Notification, _document(changed))
 
 
 @blueprint.delete("/notifications/<int:notification_id>")
@@ -162,7 +162,7 @@ def rotate(account_id: str, notification_id: int) -> Response:
     """Give a webhook another secret, shown this once."""
     with services().connection() as connection:
         rotated = channels.rotate_secret(connection, account_id, row_id(notification_id), actor=actor())
-    return answer(IssuedNotification, {**_told(rotated), "secret": rotated.secret}, 201)
+    return answer(IssuedNotification, {**_document(rotated), "secret": rotated.secret}, 201)
 
 
 @blueprint.post("/notifications/<int:notification_id>/tests")
@@ -180,24 +180,24 @@ def test(account_id: str, notification_id: int) -> Response:
 @owners_too
 def list_deliveries(account_id: str) -> Response:
     """List deliveries, past and pending."""
-    asked = query(DeliveryQuery)
+    params = query(DeliveryQuery)
     with services().connection() as connection:
         accounts.require(connection, account_id)
         found = outbox.list_deliveries(
             connection,
             account_id,
-            channel_id=asked.notification,
-            status=asked.status,
-            after=asked.after or None,
-            limit=asked.limit,
+            channel_id=params.notification,
+            status=params.status,
+            after=params.after or None,
+            limit=params.limit,
         )
-    told = [vars(one) | {"notification": one.channel_id, "event": one.kind} for one in found]
-    return answer(DeliveryPage, {"deliveries": told, "next": next_of(found, asked.limit)})
+    deliveries = [vars(one) | {"notification": one.channel_id, "event": one.kind} for one in found]
+    return answer(DeliveryPage, {"deliveries": deliveries, "next": next_of(found, params.limit)})
 
 
-def _told(channel: channels.Channel) -> dict[str, object]:
-    told = {"type": channel.form, "target": channels.shown(channel.target), "events": channel.kinds}
-    return {**told, "id": channel.id, "created_by": channel.created_by, "created_at": channel.created_at}
+def _document(channel: channels.Channel) -> dict[str, object]:
+    fields = {"type": channel.form, "target": channels.shown(channel.target), "events": channel.kinds}
+    return {**fields, "id": channel.id, "created_by": channel.created_by, "created_at": channel.created_at}
 
 
 PATHS = {

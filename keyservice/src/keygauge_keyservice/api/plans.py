@@ -116,17 +116,17 @@ def create() -> Response:
 @owners_too
 def list_page() -> Response:
     """List plans."""
-    asked = query(PlanQuery)
+    params = query(PlanQuery)
     with services().connection() as connection:
         found = plans.list_plans(
             connection,
             account_id=own_account(None),
-            name=asked.name,
-            sort=asked.sort,
-            after=asked.after or None,
-            limit=asked.limit,
+            name=params.name,
+            sort=params.sort,
+            after=params.after or None,
+            limit=params.limit,
         )
-    return answer(PlanPage, PlanPage([_plan(plan) for plan in found], next_of(found, asked.limit)))
+    return answer(PlanPage, PlanPage([_plan(plan) for plan in found], next_of(found, params.limit)))
 
 
 @blueprint.get("/<plan_id>")

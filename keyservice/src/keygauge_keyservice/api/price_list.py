@@ -51,21 +51,21 @@ class PriceList(Struct):
 @owners_too
 def list_page() -> Response:
     """List the prices in force and those to come."""
-    asked = query(PriceListQuery)
-    first = asked.after or 0
+    params = query(PriceListQuery)
+    first = params.after or 0
     with services().connection() as connection:
         found = price_list.find(
             connection,
             services().prices.public,
-            asked.model,
-            source=asked.source,
+            params.model,
+            source=params.source,
             account_id=own_account(None),
-            has_past=asked.past == "1",
+            has_past=params.past == "1",
         )
-    page = found[first : first + asked.limit]
-    is_last = len(found) <= first + asked.limit
-    told = [vars(entry) | {"tiers": [rates.to_json() for rates in entry.tiers]} for entry in page]
-    return answer(PriceList, {"prices": told, "next": None if is_last else str(first + asked.limit)})
+    page = found[first : first + params.limit]
+    is_last = len(found) <= first + params.limit
+    entries = [vars(entry) | {"tiers": [rates.to_json() for rates in entry.tiers]} for entry in page]
+    return answer(PriceList, {"prices": entries, "next": None if is_last else str(first + params.limit)})
 
 
 PATHS = {

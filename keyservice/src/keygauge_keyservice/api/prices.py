@@ -52,12 +52,12 @@ class PricePage(Struct):
 @operator_only
 def list_page() -> Response:
     """List own prices."""
-    asked = query(PriceQuery)
+    params = query(PriceQuery)
     with services().connection() as connection:
         found = own_prices.list_prices(
-            connection, model=asked.model, account_id=asked.account, after=asked.after, limit=asked.limit
+            connection, model=params.model, account_id=params.account, after=params.after, limit=params.limit
         )
-    return answer(PricePage, {"prices": [_told(price) for price in found], "next": next_of(found, asked.limit)})
+    return answer(PricePage, {"prices": [_document(price) for price in found], "next": next_of(found, params.limit)})
 
 
 @blueprint.post("")
@@ -76,10 +76,10 @@ def add() -> Response:
             account_id=given.account,
             actor=actor(),
         )
-    return answer(Price, _told(price), 201)
+    return answer(Price, _document(price), 201)
 
 
-def _told(price: OwnPrice) -> dict[str, object]:
+def _document(price: OwnPrice) -> dict[str, object]:
     tiers = [rates.to_json() for rates in price.tiers]
     return vars(price) | {"version": price.version, "account": price.account_id, "tiers": tiers}
 

@@ -102,22 +102,22 @@ def create() -> Response:
 @owners_too
 def list_page() -> Response:
     """List tokens."""
-    asked = query(TokenQuery)
-    account_id = own_account(asked.account)
+    params = query(TokenQuery)
+    account_id = own_account(params.account)
     with services().connection() as connection:
         if account_id is not None:
             accounts.require(connection, account_id)
         found = tokens.list_tokens(
             connection,
             account_id=account_id,
-            kind=asked.kind,
-            name=asked.name,
-            only_valid=asked.status == "valid",
-            sort=asked.sort,
-            after=asked.after or None,
-            limit=asked.limit,
+            kind=params.kind,
+            name=params.name,
+            only_valid=params.status == "valid",
+            sort=params.sort,
+            after=params.after or None,
+            limit=params.limit,
         )
-    return answer(TokenPage, {"tokens": found, "next": next_of(found, asked.limit)})
+    return answer(TokenPage, {"tokens": found, "next": next_of(found, params.limit)})
 
 
 @blueprint.delete("/<token_id>")

@@ -198,7 +198,7 @@ def read() -> Response:
         quotas = find_quotas(connection, account_id, key_id=given.key) if account_id else []
         pace = find_pace(connection, account_id, key_id=given.key) if account_id else None
         forecast = find_forecast(connection, account_id)
-    told = {
+    content = {
         "account": account_id,
         "from": totals.start,
         "to": totals.end,
@@ -212,7 +212,7 @@ def read() -> Response:
         "pace": pace,
         "forecast": forecast,
     }
-    return answer(Usage, told)
+    return answer(Usage, content)
 
 
 def _bucket(length: timedelta) -> Bucket:
@@ -220,9 +220,9 @@ def _bucket(length: timedelta) -> Bucket:
     return next(bucket for length_max, bucket in _BUCKETS if length <= length_max)
 
 
-def group_names(group_by: Sequence[Grouping], told: usage.Point | usage.Part) -> dict[str, Any]:
+def group_names(group_by: Sequence[Grouping], sums: usage.Point | usage.Part) -> dict[str, Any]:
     """Tell which group a point or a part is of."""
-    names = told.names
+    names = sums.names
     return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 

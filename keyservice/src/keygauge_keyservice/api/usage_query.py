@@ -81,7 +81,7 @@ def read() -> Response:
         {"group_by": by, "groups": [{**group_names(_dimensions(by), part), **figures(part)} for part in parts]}
         for by, parts in found
     ]
-    told = {
+    content = {
         "account": account_id,
         "from": totals.start,
         "to": totals.end,
@@ -89,7 +89,7 @@ def read() -> Response:
         "results": results,
         "quotas": quotas,
     }
-    return answer(UsageAnswer, told)
+    return answer(UsageAnswer, content)
 
 
 def _dimensions(text: str) -> tuple[Grouping, ...]:

@@ -16,11 +16,11 @@ from keygauge_keyservice.commands.terminal.output import Column, Output, column,
 
 def _changes(entry: Document) -> str:
     before, after = entry["before"] or {}, entry["after"] or {}
-    told = []
+    changes = []
     for name in dict.fromkeys((*before, *after)):
         old, new = (None if value is None else json.dumps(value) for value in (before.get(name), after.get(name)))
-        told.append(f"{name}: {old} → {new}" if old and new else f"{name}: {new or old}")
-    return ", ".join(told)
+        changes.append(f"{name}: {old} → {new}" if old and new else f"{name}: {new or old}")
+    return ", ".join(changes)
 
 
 _COLUMNS = (

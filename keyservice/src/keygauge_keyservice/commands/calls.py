@@ -92,8 +92,8 @@ def _follow(api: Api, query: dict[str, Any], *, wait: Callable[[float], None]) -
     started = datetime.now(UTC)
     while True:
         since = max(started, datetime.now(UTC) - timedelta(minutes=1))
-        asked: dict[str, Any] = query | {"from": since.isoformat()}
-        page = list(api.all("calls", field="calls", **asked))
+        params: dict[str, Any] = query | {"from": since.isoformat()}
+        page = list(api.all("calls", field="calls", **params))
         yield from (call for call in reversed(page) if call["id"] not in seen)
         seen = {call["id"] for call in page}
         wait(_POLL_S)

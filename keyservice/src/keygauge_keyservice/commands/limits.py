@@ -44,8 +44,8 @@ def limit_documents(texts: Sequence[str], *, subject: str | None = None) -> list
         try:
             limit = parse_limit(text)
         except Problem as problem:
-            told = "; ".join(explain_term(error.field, error.code, error.detail) for error in problem.errors)
-            raise CommandError(f"--limit {text}: {told or problem.detail}") from problem
+            errors = "; ".join(explain_term(error.field, error.code, error.detail) for error in problem.errors)
+            raise CommandError(f"--limit {text}: {errors or problem.detail}") from problem
         document = to_builtins(LimitTerms.of(limit))
         documents.append(document | {"subject": subject} if subject else document)
     return documents

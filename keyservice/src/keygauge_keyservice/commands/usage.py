@@ -99,10 +99,10 @@ def usage(
         _show_quotas(output, document["quotas"])
 
 
-def _show_kinds(output: Output, told: Mapping[str, Document]) -> None:
-    if told:
+def _show_kinds(output: Output, used: Mapping[str, Document]) -> None:
+    if used:
         click.echo()
-        uses = [{"kind": kinds.title(kind), **use} for kind, use in told.items()]
+        uses = [{"kind": kinds.title(kind), **use} for kind, use in used.items()]
         output.items("kinds", uses, (column("kind"), number("count"), usd("cost_nanousd")), key="kind", title="By kind")
 
 

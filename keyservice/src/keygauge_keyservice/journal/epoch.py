@@ -21,5 +21,5 @@ COLUMNS = (
 
 def of(row: dict[str, Any]) -> str:
     """Name the epoch that a row with `COLUMNS` tells."""
-    told = f"{row['started']} {row['database_id']} {row['feed_file']}"
-    return sha256(told.encode()).hexdigest()[:16]
+    identity = f"{row['started']} {row['database_id']} {row['feed_file']}"
+    return sha256(identity.encode()).hexdigest()[:16]

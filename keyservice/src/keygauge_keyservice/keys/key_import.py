@@ -133,17 +133,19 @@ def _take_over(
     plan_id: str | None,
     actor: str,
 ) -> None:
-    told = read(ForeignKey, row | {"limits": row.get("limits") or []})
-    limits = [replace(parse_limit(text), subject="key") for text in told.limits]
-    if told.account not in known:
-        known[told.account] = _account(connection, told.account, plan_id, actor=actor)
-        done.accounts.append(told.account)
-    terms = {name: value for name, value in given(told).items() if name in NewKey.__struct_fields__}
-    key = keys.take_over(connection, told.digest, peppers=peppers, account_id=known[told.account], actor=actor, **terms)
+    named = read(ForeignKey, row | {"limits": row.get("limits") or []})
+    limits = [replace(parse_limit(text), subject="key") for text in named.limits]
+    if named.account not in known:
+        known[named.account] = _account(connection, named.account, plan_id, actor=actor)
+        done.accounts.append(named.account)
+    terms = {name: value for name, value in given(named).items() if name in NewKey.__struct_fields__}
+    key = keys.take_over(
+        connection, named.digest, peppers=peppers, account_id=known[named.account], actor=actor, **terms
+    )
     if key is None:
         done.present += 1
         return
-    _restrict(connection, key, limits, is_disabled=told.disabled, actor=actor)
+    _restrict(connection, key, limits, is_disabled=named.disabled, actor=actor)
     done.created.append(key)
 
 

@@ -123,7 +123,7 @@ def create(
     with connection.transaction():
         _insert(connection, key_id, given, account_id=account_id, environment=environment, locked=locked, actor=actor)
         _insert_secret(connection, key_id, peppers, key_format.digest(token))
-        after = {"environment": environment} | {name: value for name, value in _told(given).items() if value}
+        after = {"environment": environment} | {name: value for name, value in _terms(given).items() if value}
         audit.append(connection, account_id=account_id, actor=actor, action="key.create", subject=key_id, after=after)
         return changed(connection, key_id), token
 
@@ -150,7 +150,7 @@ def take_over(
     with connection.transaction():
         _insert(connection, key_id, given, account_id=account_id, environment=environment, locked=[], actor=actor)
         _insert_secret(connection, key_id, peppers, digest)
-        after = {"environment": environment} | {name: value for name, value in _told(given).items() if value}
+        after = {"environment": environment} | {name: value for name, value in _terms(given).items() if value}
         audit.append(connection, account_id=account_id, actor=actor, action="key.import", subject=key_id, after=after)
         return changed(connection, key_id)
 
@@ -264,8 +264,8 @@ def change(connection: Connection, key_id: str, *, actor: str, by_operator: bool
     with connection.transaction():
         before = lock(connection, key_id)
         wanted = replace(before, **terms)
-        told, wished = _told(before), _told(wanted)
-        different = [name for name in wished if told[name] != wished[name]]
+        existing, wished = _terms(before), _terms(wanted)
+        different = [name for name in wished if existing[name] != wished[name]]
         locked = _locked(before, wanted, different, by_operator=by_operator)
         if not different and set(locked) == set(before.locked_terms):
             return before
@@ -276,7 +276,7 @@ def change(connection: Connection, key_id: str, *, actor: str, by_operator: bool
             actor=actor,
             action="key.rename" if different == ["name"] else "key.change",
             subject=key_id,
-            before={name: told[name] for name in different},
+            before={name: existing[name] for name in different},
             after={name: wished[name] for name in different},
         )
         return changed(connection, key_id)
@@ -371,6 +371,6 @@ def _values(terms: Terms) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _told(terms: Terms) -> dict[str, Any]:
+def _terms(terms: Terms) -> dict[str, Any]:
     """Write terms for the audit record."""
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in _values(terms).items()}

@@ -169,9 +169,9 @@ def list_deliveries(
     limit: int = _LISTED,
 ) -> list[Delivery]:
     """Return an account's latest deliveries, of one channel or in one state, newest first: those after one."""
-    asked = {"account_id": account_id, "channel_id": channel_id, "status": status, "after": after, "limit": limit}
+    params = {"account_id": account_id, "channel_id": channel_id, "status": status, "after": after, "limit": limit}
     with connection.cursor(row_factory=class_row(Delivery)) as cursor:
-        return cursor.execute(_LIST, asked, prepare=False).fetchall()
+        return cursor.execute(_LIST, params, prepare=False).fetchall()
 
 
 def _claimed(row: dict[str, Any], now: datetime) -> Claimed:

@@ -45,16 +45,16 @@ def signer(purpose: str) -> URLSafeTimedSerializer:
 def known_device(email: str) -> str | None:
     """Return this browser's name, where the address was used to sign in with it before."""
     try:
-        told: Any = signer("device").loads(read(_DEVICE), max_age=_DEVICE_S)
+        device: Any = signer("device").loads(read(_DEVICE), max_age=_DEVICE_S)
     except BadData:
         return None
-    return told["device"] if told["email"] == _hashed(email) else None
+    return device["device"] if device["email"] == _hashed(email) else None
 
 
 def remember_device(response: Response, email: str) -> None:
     """Let this browser be known to an address that has signed in."""
-    told = {"device": known_device(email) or secrets.token_hex(16), "email": _hashed(email)}
-    give(response, _DEVICE, signer("device").dumps(told), max_age_s=_DEVICE_S)
+    device = {"device": known_device(email) or secrets.token_hex(16), "email": _hashed(email)}
+    give(response, _DEVICE, signer("device").dumps(device), max_age_s=_DEVICE_S)
 
 
 def is_encrypted() -> bool:

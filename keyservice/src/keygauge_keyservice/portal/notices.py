@@ -80,7 +80,7 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
     """Remark on quotas and budgets that run out, the account's and its keys'."""
     for one in quotas:
         if one.amount and not one.dry_run and one.used >= QUOTA_NEAR * one.amount:
-            told = {
+            words = {
                 "share": formatting.share(one.used, one.amount),
                 "quota": one.noun,
                 "name": one.name,
@@ -90,10 +90,10 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
                 "quota",
                 one.key_id,
                 gettext(
-                    "%(share)s of the %(quota)s “%(name)s” of “%(key)s” used %(when)s.", key=names[one.key_id], **told
+                    "%(share)s of the %(quota)s “%(name)s” of “%(key)s” used %(when)s.", key=names[one.key_id], **words
                 )
                 if one.key_id in names
-                else gettext("%(share)s of the %(quota)s “%(name)s” used %(when)s.", **told),
+                else gettext("%(share)s of the %(quota)s “%(name)s” used %(when)s.", **words),
                 url_for("portal.usage.show", key=one.key_id),
                 f"{one.name}:{one.starts_at:%Y-%m-%d}:{'full' if one.used >= one.amount else 'near'}",
             )

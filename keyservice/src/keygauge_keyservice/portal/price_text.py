@@ -14,7 +14,7 @@ from keygauge_keyservice.usage import kinds
 
 def other_rates(rates: Rates) -> str:
     """Write the rates of kinds of use beyond the usual tokens: Web searches: $0.01 each; Images: $0.04 each."""
-    return "; ".join(_rate(kind, title, rate) for kind, title, rate in kinds.told(rates.details))
+    return "; ".join(_rate(kind, title, rate) for kind, title, rate in kinds.titled(rates.details))
 
 
 def _rate(kind: str, title: str, rate: int) -> str:

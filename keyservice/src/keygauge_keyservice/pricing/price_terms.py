@@ -102,8 +102,8 @@ def parse_tiers(texts: list[str]) -> list[Rates]:
 
 def describe_details(rates: Rates) -> str:
     """Write the rates of other kinds in US dollars: each of `BY_ONE`, else per million."""
-    told = [(kind, Decimal(rates.details[kind])) for kind in PART_OF if kind in rates.details]
-    return ", ".join(f"{kind} {plain(rate.scaleb(-15 if kind in BY_ONE else -9))}" for kind, rate in told)
+    rates_by_kind = [(kind, Decimal(rates.details[kind])) for kind in PART_OF if kind in rates.details]
+    return ", ".join(f"{kind} {plain(rate.scaleb(-15 if kind in BY_ONE else -9))}" for kind, rate in rates_by_kind)
 
 
 def plain(number: Decimal) -> str:

@@ -18,13 +18,13 @@ def write_tiers(tiers: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _write_tier(tier: Mapping[str, Any]) -> str:
-    told = (
+    differing = (
         f"{kind}={_usd(kind, rate)}"
         for kind, rate in tier.items()
         if kind != "above" and rate and not (kind in _IMPLIED and rate == tier[_IMPLIED[kind]])
     )
     above = "" if tier.get("above") is None or tier["above"] < 0 else f"{tier['above']}:"
-    return above + (",".join(told) or "free")
+    return above + (",".join(differing) or "free")
 
 
 def _usd(kind: str, rate: int) -> str:

@@ -70,8 +70,8 @@ class Forwarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] == "http" and not scope["client"]:  # over the socket of this machine
-            told = next((value for name, value in scope["headers"] if name == _CLIENT), b"{}")
-            scope |= json.loads(told)
+            client = next((value for name, value in scope["headers"] if name == _CLIENT), b"{}")
+            scope |= json.loads(client)
         await self._app(scope, receive, send)
 
 
@@ -92,7 +92,7 @@ def _request(scope: Scope) -> h11.Request:
 
 
 def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
-    told = json.dumps({name: scope[name] for name in _SCOPE}).encode()
+    client = json.dumps({name: scope[name] for name in _SCOPE}).encode()
     return [
         # Space behind a value is no part of it (RFC 9110, 5.5), yet our server leaves it there and h11 refuses it.
         *(
@@ -100,7 +100,7 @@ def _headers(scope: Scope) -> list[tuple[bytes, bytes]]:
             for name, value in scope["headers"]
             if name not in _HOP_BY_HOP and name != _CLIENT
         ),
-        (_CLIENT, told),
+        (_CLIENT, client),
     ]
 
 

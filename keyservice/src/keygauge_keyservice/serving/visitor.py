@@ -17,9 +17,9 @@ def visitor(scope: Scope, proxies: int) -> bytes:
 
 def address(scope: Scope, proxies: int) -> str:
     """Name who holds the client's address, which is found as werkzeug's ProxyFix finds it."""
-    told = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").split(b",")
-    if 0 < proxies <= len(told):
-        return networks.holder(told[-proxies].strip().decode("latin-1"))
+    addresses = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").split(b",")
+    if 0 < proxies <= len(addresses):
+        return networks.holder(addresses[-proxies].strip().decode("latin-1"))
     return networks.holder(scope["client"][0] if scope["client"] else None)
 
 

@@ -54,8 +54,8 @@ def answer(
     # Before entries and plans, so that those are at least as new.
     changes = _changes(connection, received)
     found = _find(connection, received, peppers)
-    told = _told(connection, received, changes, found)
-    entries = key_entries.load(connection, list({key for keys in told for key in keys}))
+    known = _known(connection, received, changes, found)
+    entries = key_entries.load(connection, list({key for keys in known for key in keys}))
     plans = _plans(connection, received, changes)  # after the entries: a replica takes them in this order
     # Before rows of limits are locked.
     rates = _prices(connection, received, prices)
@@ -79,7 +79,7 @@ def answer(
             wanted=list(lease.wanted),
         )
         for one, change, items, key_ids, plan, rate, lease in zip(
-            received, changes, found, told, plans, rates, leased, strict=True
+            received, changes, found, known, plans, rates, leased, strict=True
         )
     ]
 
@@ -108,7 +108,7 @@ def _find(connection: Connection, received: Sequence[Received], peppers: Peppers
     ]
 
 
-def _told(
+def _known(
     connection: Connection, received: Sequence[Received], changes: Sequence[Changes], found: Sequence[list[Found]]
 ) -> list[set[str]]:
     """Return the keys whose entries each replica is told: those found, and of those changed what its service knows."""
@@ -180,14 +180,14 @@ def _prices(connection: Connection, received: Sequence[Received], book: PriceBoo
 
 
 def _rates(
-    connection: Connection, asked: protocol.PricesWanted | None, book: PriceBook, service: str | None
+    connection: Connection, wanted: protocol.PricesWanted | None, book: PriceBook, service: str | None
 ) -> protocol.Prices | None:
-    if asked is None:
+    if wanted is None:
         return None
     state = book.state  # before the rates, so that those are at least as new
-    tariffs = {name.tariff for name in asked.want if name.tariff is not None}
+    tariffs = {name.tariff for name in wanted.want if name.tariff is not None}
     own = told_keys.accounts_of(connection, service, tariffs) if tariffs else set()
-    want = [name if name.tariff in own else replace(name, tariff=None) for name in asked.want]
+    want = [name if name.tariff in own else replace(name, tariff=None) for name in wanted.want]
     return protocol.Prices(state, price_steps.answer(book, want))
 
 

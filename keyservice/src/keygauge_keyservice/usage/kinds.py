@@ -98,7 +98,7 @@ def title(kind: str) -> str:
     return gettext(known) if known else kind
 
 
-def told(details: Mapping[str, int]) -> list[tuple[str, str, int]]:
+def titled(details: Mapping[str, int]) -> list[tuple[str, str, int]]:
     """Return kinds with their titles and counts, in the order of their titles; one that is not known by its name."""
     known = [(kind, gettext(title), details[kind]) for kind, title in TITLES.items() if kind in details]
     return known + [(kind, kind, count) for kind, count in details.items() if kind not in TITLES]

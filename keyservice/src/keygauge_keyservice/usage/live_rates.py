@@ -76,9 +76,9 @@ def find_pace(
     minute = _count(connection, whose, _MINUTE_S)
     counted: dict[tuple[int, str | None, str | None], dict[str, int]] = {(_MINUTE_S, None, None): minute}
     for limit in limits:
-        asked = (limit["window_s"], limit["route"], limit["model"])
-        if asked not in counted:
-            counted[asked] = _count(connection, whose, *asked)
+        measure = (limit["window_s"], limit["route"], limit["model"])
+        if measure not in counted:
+            counted[measure] = _count(connection, whose, *measure)
     return LiveRates(
         requests_per_minute=minute["request"],
         tokens_per_minute=minute["token"],
@@ -100,8 +100,8 @@ def _count(
 ) -> dict[str, int]:
     since = whose["now"] - timedelta(seconds=window_s)
     starts = {"route_start": _start(route), "model_start": _start(model)}
-    asked = {**whose, **starts, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
-    row = connection.execute(_COUNT, asked, prepare=False).fetchone()
+    params = {**whose, **starts, "since": since, "route": route, "model": model, "most": _EVENTS_MAX}
+    row = connection.execute(_COUNT, params, prepare=False).fetchone()
     return row or dict.fromkeys((*get_args(CountedUnit), *TOKEN_COUNTS), 0)
 
 

@@ -189,10 +189,10 @@ class _Counts:
     def of(self, row: Mapping[str, Any]) -> UsageSums:
         """Return the sums of what a limit counts."""
         is_of_keys = row["key_id"] is not None
-        asked = (_periods(row), row["route"], row["model"])
-        if (*asked, is_of_keys) not in self._found:
-            self._found[*asked, is_of_keys] = self._find(*asked, is_of_keys=is_of_keys)
-        return self._found[*asked, is_of_keys].get(row["key_id"], _NOTHING)
+        measure = (_periods(row), row["route"], row["model"])
+        if (*measure, is_of_keys) not in self._found:
+            self._found[*measure, is_of_keys] = self._find(*measure, is_of_keys=is_of_keys)
+        return self._found[*measure, is_of_keys].get(row["key_id"], _NOTHING)
 
     def _find(
         self, periods: Periods, route: str | None, model: str | None, *, is_of_keys: bool
@@ -200,8 +200,8 @@ class _Counts:
         """Return the sums by key, or under None those of the account."""
         start, end = _around(periods, self._now)
         end = end or self._now
-        asked: dict[Grouping, str | None] = {"route": route, "model": model}
-        patterns = {name: text for name, text in asked.items() if text is not None and text.endswith("*")}
+        measure: dict[Grouping, str | None] = {"route": route, "model": model}
+        patterns = {name: text for name, text in measure.items() if text is not None and text.endswith("*")}
         selection = usage.Selection(
             account_id=self._account_id,
             route=None if "route" in patterns else route,

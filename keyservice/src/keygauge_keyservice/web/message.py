@@ -43,8 +43,8 @@ def query(kind: type[_S]) -> _S:
 
 def answer(kind: type[Struct], content: object, status: int = 200) -> Response:
     """Answer with a `kind` made of the attributes or items of `content`."""
-    told = msgspec.json.encode(reading.convert(content, kind))
-    return Response(told, status, content_type="application/json")
+    encoded = msgspec.json.encode(reading.convert(content, kind))
+    return Response(encoded, status, content_type="application/json")
 
 
 def message(kind: type[_T], *, code: str) -> _T:

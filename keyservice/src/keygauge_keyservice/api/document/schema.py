@@ -69,10 +69,10 @@ def parameters(query: type[Struct]) -> list[Schema]:
 
 def _parameter(name: str, schema: Schema, *, required: bool) -> Schema:
     """Describe one field; what may be absent is never null in a query."""
-    told = {key: value for key, value in schema.items() if key != "default" or value is not None}
-    for one in told.pop("anyOf", ()):
+    own = {key: value for key, value in schema.items() if key != "default" or value is not None}
+    for one in own.pop("anyOf", ()):
         if one != {"type": "null"}:
-            told |= one
-    description = told.pop("description", None)
-    described: Schema = {"name": name, "in": "query", "required": required, "schema": told}
+            own |= one
+    description = own.pop("description", None)
+    described: Schema = {"name": name, "in": "query", "required": required, "schema": own}
     return described | ({"description": description} if description else {})

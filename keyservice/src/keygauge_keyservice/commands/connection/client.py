@@ -68,8 +68,8 @@ class Api:
     def _call(
         self, method: str, path: tuple[str, ...], query: Mapping[str, object], body: Document | None = None
     ) -> Document:
-        asked = {name: str(value) for name, value in query.items() if value is not None}
-        status, content = self._send(method, "/".join(("/v1", *(quote(part, safe="") for part in path))), asked, body)
+        params = {name: str(value) for name, value in query.items() if value is not None}
+        status, content = self._send(method, "/".join(("/v1", *(quote(part, safe="") for part in path))), params, body)
         try:
             document = json.loads(content) if content else {}
         except ValueError as error:

@@ -109,7 +109,7 @@ def read(place: str) -> str:
         trace_url=trace_url.replace("{trace_id}", quote(call.trace_id or "", safe="")),
         outcomes=each(_OUTCOMES),
         streams=each(_STREAMS),
-        told=kinds.told,
+        titled=kinds.titled,
         kind_title=kinds.title,
     )
 

@@ -56,7 +56,7 @@ def change(key_id: str) -> Response | tuple[str, int]:
         document["expires_at"] = f"{day}T00:00:00+00:00" if day else None
     terms, errors = attempt(KeyTerms, document)
     if terms is None:
-        return _page(key_id, given=request.form, errors=key_form.told(errors)), 422
+        return _page(key_id, given=request.form, errors=key_form.messages(errors)), 422
     with services().connection() as connection:
         keys.change(connection, key_id, actor=member.email, **given(terms))
     return redirect(url_for("portal.key.show", key_id=key_id, notice="changed"), 303)
@@ -71,7 +71,7 @@ def replace_limits(key_id: str) -> Response | tuple[str, int]:
         rows, document = limit_form.read(request.form, key_limits.find(connection, key_id))
     limits, errors = attempt(LimitList, document)
     if limits is None:
-        return _page(key_id, rows=rows, wrong_limits=limit_form.told(errors)), 422
+        return _page(key_id, rows=rows, wrong_limits=limit_form.messages(errors)), 422
     with services().connection() as connection:
         keys.lock(connection, key_id)
         key_limits.replace(connection, key_id, limits.of_key(), actor=member.email)

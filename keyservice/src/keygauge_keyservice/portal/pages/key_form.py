@@ -36,6 +36,6 @@ def document(form: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def told(errors: Sequence[FieldError]) -> dict[str, str]:
+def messages(errors: Sequence[FieldError]) -> dict[str, str]:
     """Return what is wrong by the form's field."""
     return {error.field.partition("[")[0]: error.detail for error in errors}

@@ -57,7 +57,7 @@ def create() -> str | Response | tuple[str, int]:
     limits, wrong_limits = attempt(LimitList, document)
     if terms is None or limits is None or lifetime not in _LIFETIMES or not is_form_id(form_id):
         return _form(
-            errors=key_form.told(errors), rows=rows, wrong_limits=limit_form.told(wrong_limits), is_wrong=True
+            errors=key_form.messages(errors), rows=rows, wrong_limits=limit_form.messages(wrong_limits), is_wrong=True
         ), 422
     with services().connection() as connection:
         if not sessions.spend_form(connection, auth.current_session(), form_id):

@@ -68,7 +68,7 @@ def read(form: Mapping[str, str], old: Sequence[Limit]) -> tuple[list[Row], dict
     return rows, {"limits": _documents(rows, {limit.name: limit for limit in old})}
 
 
-def told(errors: Sequence[FieldError]) -> list[str]:
+def messages(errors: Sequence[FieldError]) -> list[str]:
     """Write what is wrong with the limits."""
     return [told_field(error.field.removeprefix("limits"), error.detail) for error in errors]
 
