@@ -108,3 +108,76 @@ def test_rotation_is_idempotent_by_its_id(call, key):
 )
 def test_wrong_rotation_is_refused(call, key, body):
     call("POST", f"/v1/keys/{key['id']}/rotations", body, status=422)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a" * 101, "a\nb", "a\0b", 5, None, " a"])
+def test_a_wrong_name_is_refused(call, account, name):
+    problem = call("POST", f"/v1/accounts/{account['id']}/keys", {"name": name}, status=422)
+    assert problem["errors"][0]["field"] == "name"
+
+
+def test_a_key_is_shown_once_and_its_secret_is_nowhere(call, account, connection):
+    made = call("POST", f"/v1/accounts/{account['id']}/keys", {"name": "prod", "environment": "test"}, status=201)
+    token, key = made["token"], made["key"]
+    assert token.startswith(f"kg_test_{key['id']}_")
+    assert call("GET", f"/v1/keys/{key['id']}") == key
+    secret = token.rpartition("_")[2]
+    dump = [
+        str(connection.execute(f"SELECT * FROM {table}").fetchall())
+        for table in ("key", "key_secret", "audit", "key_change")
+    ]
+    assert secret not in "".join(dump)
+
+
+def test_keys_come_in_pages_and_deleted_ones_are_left_out(call, account):
+    path = f"/v1/accounts/{account['id']}/keys"
+    ids = [call("POST", path, {"name": f"k{number}"}, status=201)["key"]["id"] for number in range(5)]
+    call("DELETE", f"/v1/keys/{ids[1]}", status=204)
+    first = call("GET", f"{path}?limit=2")
+    assert [key["id"] for key in first["keys"]] == [ids[0], ids[2]]
+    second = call("GET", f"{path}?limit=2&after={first['next']}")
+    assert [key["id"] for key in second["keys"]] == [ids[3], ids[4]]
+    assert call("GET", f"{path}?limit=2&after={second['next']}") == {"keys": [], "next": None}
+
+
+def test_a_key_is_changed(call, key):
+    path = f"/v1/keys/{key['id']}"
+    change = {"name": "production", "status": "disabled", "expires_at": "2031-01-01T00:00:00Z"}
+    changed = call("PATCH", path, change)
+    assert (changed["name"], changed["status"], changed["expires_at"]) == (
+        "production",
+        "disabled",
+        "2031-01-01T00:00:00Z",
+    )
+    assert call("PATCH", path, {"expires_at": None})["expires_at"] is None
+    assert call("PATCH", path, {"status": "active"})["status"] == "active"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "deleted"},
+        {"status": None},
+        {"name": ""},
+        {"expires_at": "tomorrow"},
+        {"expires_at": "2031-01-01T00:00:00"},
+        {"expires_at": 5},
+        {"expires_at": "0001-01-01T00:00:00+14:00"},
+        {"expires_at": "9999-12-31T23:59:59-14:00"},
+        {"expires_at": "1969-12-31T23:59:59Z"},
+        {"account": "other"},
+    ],
+)
+def test_a_wrong_change_of_a_key_is_refused_and_nothing_changes(call, key, change):
+    path = f"/v1/keys/{key['id']}"
+    call("PATCH", path, {"name": "other"} | change, status=422)
+    assert call("GET", path) == key
+
+
+def test_a_deleted_key_stays_readable_and_is_not_changed(call, key):
+    path = f"/v1/keys/{key['id']}"
+    call("DELETE", path, status=204)
+    call("DELETE", path, status=204)
+    assert call("GET", path)["status"] == "deleted"
+    assert call("PATCH", path, {"status": "active"}, status=409)["code"] == "key_deleted"
+    assert call("PUT", f"{path}/limits", {"limits": []}, status=409)["code"] == "key_deleted"

@@ -1,5 +1,3 @@
-import csv
-import io
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
@@ -53,20 +51,3 @@ def test_the_statement_tells_the_next_invoice(connection, noon):
     found = billing.find_statement(connection, "acme", now=noon)
     assert (found.start, found.next_invoice_at) == (datetime(2026, 5, 1, tzinfo=UTC), JUNE_2)
     assert (found.usage_nanousd, found.next_invoice_nanousd) == (4_500, 20_000_004_500)
-
-
-@pytest.mark.usefixtures("used_months")
-def test_billing_over_http(client, operator, connection):
-    billing.close_periods(connection, now=JUNE_2)
-    found = client.get("/v1/billing?account=acme", headers=operator).json
-    assert found["invoices"][0]["total_nanousd"] == 20_000_004_500
-    assert found["current"]["plan_nanousd"] == 20 * 10**9
-    rows = list(csv.DictReader(io.StringIO(client.get("/v1/billing?format=csv", headers=operator).text)))
-    assert [row["total_usd"] for row in rows if row["account_id"] == "acme"] == ["20.000004500", "20.000001500"]
-    assert client.post("/v1/billing/close", headers=operator).json["closed"] >= 0
-    assert client.get("/v1/billing?account=nobody", headers=operator).status_code == 404
-    url = "/v1/plans/ledger/price"
-    assert client.put(url, json={"monthly_nanousd": 5}, headers=operator).json == {"monthly_nanousd": 5}
-    assert client.get(url, headers=operator).json == {"monthly_nanousd": 5}
-    assert client.put(url, json={"monthly_nanousd": -5}, headers=operator).status_code == 422
-    assert client.put("/v1/plans/none/price", json={"monthly_nanousd": 5}, headers=operator).status_code == 404

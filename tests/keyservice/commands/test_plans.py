@@ -1,3 +1,8 @@
+import pytest
+
+from keygauge_keyservice.accounts import plans
+
+
 def test_plans_are_created_shown_and_updated(run):
     assert "rpm: 60 request / 1m" in run("plans", "create", "free", "--limit", "rpm=60:request:60s", "--price", "$2.50")
     assert "$2.50" in run("plans", "show", "free")
@@ -16,3 +21,14 @@ def test_plans_are_deleted_and_lists_sorted(run, account, connection):
     run("plans", "delete", "trial")
     assert run("plans", "list", "--quiet").split() == ["free"]
     assert "1 account is on the plan 'free'" in run("plans", "delete", "free", code=1)
+
+
+@pytest.mark.usefixtures("account")
+def test_rules_are_set_and_shown(run, connection):
+    rules = ("/v1/chat/*=deepseek", "/local=vllm")
+    shown = run("plans", "update", "free", *(f"--provider={rule}" for rule in rules))
+    assert all(rule in shown for rule in rules)
+    assert plans.require(connection, "free").providers == rules
+    assert "PATH=PROVIDER" in run("plans", "update", "free", "--provider", "deepseek", code=1)
+    run("plans", "update", "free", "--no-providers")
+    assert plans.require(connection, "free").providers == ()

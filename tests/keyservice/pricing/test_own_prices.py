@@ -4,47 +4,39 @@ import pytest
 
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.pricing.price_terms import parse_tiers
+from keygauge_keyservice.journal import audit, change_feed
+from keygauge_keyservice.pricing import own_prices
 
 pytestmark = pytest.mark.usefixtures("metered")
 
 
-def test_dollars_become_whole_nano_dollars_per_million():
-    assert parse_tiers(["input=2.5,output=10,request=0.001", "200000:input=5,cache_read=0.5"]) == [
-        Rates(-1, 2_500_000_000, 10**10, 2_500_000_000, 2_500_000_000, 10**10, 10**12),
-        Rates(200_000, 5 * 10**9, 0, 5 * 10**8, 5 * 10**9, 0, 0),
-    ]
+@pytest.fixture
+def own(connection):
+    def own(model="m", **terms):
+        terms = {"valid_from": datetime(2026, 1, 1, tzinfo=UTC), "tiers": [Rates(-1, *[5] * 6)]} | terms
+        return own_prices.set_price(connection, model=model, actor="ada", **terms)
+
+    return own
 
 
-@pytest.mark.parametrize(
-    "texts", [["input"], ["input=-1"], ["input=0.0000000001"], ["tea=1"], ["5:input=1"], ["input=nan"], ["input=1"] * 2]
-)
-def test_a_price_that_makes_no_sense_is_refused(texts):
+def test_a_price_is_kept_by_the_names_of_models_and_audited(connection, own):
+    made = own("House-1", provider="VLLM", account_id="acme")
+    assert (made.model, made.provider, made.tiers) == ("house-1", "vllm", (Rates(-1, *[5] * 6),))
+    assert own_prices.list_prices(connection, model="HOUSE-1") == [made]
+    assert own_prices.list_prices(connection, account_id="beta") == []
+    [entry] = audit.find_entries(connection, "acme", actor="ada")
+    assert (entry.action, f"own {entry.subject}", entry.after["model"]) == ("price.set", made.version, "house-1")
+
+
+def test_a_price_of_an_account_that_is_not_there_is_refused(connection, own):
     with pytest.raises(Problem):
-        parse_tiers(texts)
+        own(account_id="nobody")
+    assert own_prices.list_prices(connection) == []
 
 
-def test_an_own_price_holds_for_the_next_batch_of_every_process(client, operator, replica, make_line, connection):
-    now_us = int(datetime.now(UTC).timestamp() * 1e6)
-    line = make_line(time_us=now_us, model="house-1", provider="vllm") + b"\n"
-    assert client.post("/v1/events?spool=ab&first=0", data=line, headers=replica).status_code == 200
-    body = {"model": "House-1", "tiers": [{"input": 10**9, "output": 2 * 10**9}], "valid_from": "2020-01-01T00:00:00Z"}
-    answer = client.post("/v1/prices", json=body, headers=operator)
-    assert (answer.status_code, answer.json["tiers"][0]["reasoning"]) == (201, 2 * 10**9)
-    client.post("/v1/events?spool=ab&first=1", data=line, headers=replica)
-    rows = connection.execute("SELECT cost_nanousd, price_version FROM event ORDER BY cost_nanousd").fetchall()
-    assert [tuple(row.values()) for row in rows] == [(500_000, answer.json["version"]), (None, None)]
-    assert client.get("/v1/prices", headers=operator).json["prices"] == [answer.json]
-
-
-@pytest.mark.parametrize(
-    "change", [{"tiers": []}, {"tiers": [{"input": -1}]}, {"model": ""}, {"account": "nobody"}, {"more": 1}]
-)
-def test_a_wrong_price_is_refused_over_http(client, operator, change):
-    body = {"model": "m", "tiers": [{"input": 1}]} | change
-    assert client.post("/v1/prices", json=body, headers=operator).status_code in {404, 422}
-    assert client.get("/v1/prices", headers=operator).json["prices"] == []
-
-
-def test_prices_are_for_operators(client, replica):
-    assert client.get("/v1/prices", headers=replica).status_code in {401, 403}
+def test_the_first_price_of_an_account_reaches_its_keys(connection, own):
+    cursor = change_feed.read(connection, None).cursor
+    own()
+    assert change_feed.read(connection, cursor).key_ids == []
+    own(account_id="acme")
+    assert set(change_feed.read(connection, cursor).key_ids) == {"acme-live", "acme-test"}

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from keygauge.pricing.rates import Rates, cost_nanousd
 from keygauge.protocol import PriceName
-from keygauge_keyservice.journal import change_feed
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.price_steps import AHEAD, BEFORE, price_steps
@@ -70,21 +69,6 @@ def test_a_price_to_come_is_told_with_its_moment(book, own):
     account = price_steps(book(), PriceName("acme", None, "m"), now=NOW)
     assert [tiers[0][1] for _, _, tiers in account] == [5, 3]
     assert [step[2][0][1] for step in price_steps(book(), PriceName("beta", "X", "m"), now=NOW)] == [2]
-
-
-def test_the_state_changes_with_every_price_set(book, own):
-    before = book().state
-    own(5)
-    after = book().state
-    own(5)
-    assert len({before, after, book().state}) == 3
-
-
-@pytest.mark.usefixtures("metered")
-def test_the_first_price_of_an_account_reaches_its_keys(connection, own):
-    cursor = change_feed.read(connection, None).cursor
-    own(5, account_id="acme")
-    assert set(change_feed.read(connection, cursor).key_ids) == {"acme-live", "acme-test"}
 
 
 def all_names():

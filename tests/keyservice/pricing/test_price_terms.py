@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.kinds import BY_ONE
+from keygauge.pricing.rates import Rates
 from keygauge_keyservice.errors import Problem
 from keygauge_keyservice.pricing.price_terms import PriceTerms, describe_details, parse_tiers, plain
 from keygauge_keyservice.pricing.price_text import write_tiers
@@ -38,7 +39,9 @@ def test_tiers_are_sorted_and_the_smallest_holds_for_every_size():
     "tiers",
     [
         [],
+        ["input"],
         ["input=-1"],
+        ["input=nan"],
         ["input=x"],
         ["inptu=3"],
         ["input=1001"],
@@ -70,4 +73,11 @@ def test_prices_that_are_written_read_the_same(larger, smallest):
 def test_numbers_have_no_exponent_and_no_zeros_at_their_end():
     assert [plain(Decimal(text)) for text in ("100", "1E+3", "0.10", "1E-9", "0.000")] == [
         *("100", "1000", "0.1", "0.000000001", "0")
+    ]
+
+
+def test_dollars_become_whole_nano_dollars_per_million():
+    assert parse_tiers(["input=2.5,output=10,request=0.001", "200000:input=5,cache_read=0.5"]) == [
+        Rates(-1, 2_500_000_000, 10**10, 2_500_000_000, 2_500_000_000, 10**10, 10**12),
+        Rates(200_000, 5 * 10**9, 0, 5 * 10**8, 5 * 10**9, 0, 0),
     ]

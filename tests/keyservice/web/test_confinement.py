@@ -208,15 +208,6 @@ def test_what_an_operator_set_it_does_not_lift(client, operator, own):
     assert client.patch(path, json={"name": "renamed"}, headers=mine.headers).status_code == 200
 
 
-def test_an_answer_kept_for_one_account_is_not_anothers(client, own, operator):
-    mine, theirs = own("Acme"), own("SECRET")
-    once = {"Idempotency-Key": "1"}
-    path, change = f"/v1/keys/{theirs.key.id}", {"app": "shop"}
-    assert client.patch(path, json=change, headers=theirs.headers | once).status_code == 200
-    assert client.patch(path, json=change, headers=mine.headers | once).status_code == 404
-    assert client.patch(path, json=change, headers=operator | once).status_code == 200
-
-
 def test_it_ends_when_revoked_expired_or_its_maker_leaves(client, connection, own):
     mine = own("Acme")
 

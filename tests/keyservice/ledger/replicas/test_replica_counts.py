@@ -45,34 +45,3 @@ def test_hours_that_no_event_can_be_of_are_passed_over(post, connection):
     hours = [{**REPORT["hours"][0], "hour": hour} for hour in (0, HOUR - 402 * 86_400, HOUR, HOUR + 30 * 3_600)]
     assert post({**REPORT, "hours": hours}).status_code == 200
     assert [row[0] for row in kept(connection)] == [HOUR]
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"spool": "not hex"},
-        {"spool": None},
-        {"replica": ""},
-        {"service": "a\nb"},
-        {"host": "x" * 201},
-        {"written": -1},
-        {"written": True},
-        {"hours": {}},
-        {"hours": [1]},
-        {"hours": [{"hour": HOUR}]},
-        {"hours": [{**REPORT["hours"][0], "requests": -1}]},
-        {"hours": [{**REPORT["hours"][0], "hour": HOUR + 1}]},
-        {"hours": [{**REPORT["hours"][0], "input_tokens": 2**60}]},
-        {"hours": REPORT["hours"] * 2},
-        {"hours": [{**REPORT["hours"][0], "hour": HOUR + n * 3_600} for n in range(501)]},
-    ],
-)
-def test_a_wrong_report_is_refused_whole(post, connection, wrong):
-    answer = post({**REPORT, **wrong})
-    assert (answer.status_code, answer.json["code"]) == (422, "bad_report")
-    assert kept(connection) == []
-
-
-def test_only_replicas_report(post, operator, client):
-    assert post(REPORT, headers=operator).status_code == 401
-    assert client.post("/v1/reports", data=b"{").status_code == 401

@@ -1,0 +1,66 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keygauge_keyservice import database
+from keygauge_keyservice.accounts import accounts, plans, token_book, tokens
+from keygauge_keyservice.accounts.token_book import TokenBook
+
+AGES = 1e9  # seconds
+
+
+@pytest.fixture
+def make_book(database_url):
+    def connect():
+        return database.connect(database_url)
+
+    return lambda **options: TokenBook(connect, connect, **options)
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """`fresh(seconds)` says how long what was read is believed."""
+    return lambda seconds: monkeypatch.setattr(token_book, "_FRESH_S", seconds)
+
+
+def test_a_token_is_known_until_it_expires_or_is_revoked(connection, make_book, fresh):
+    fresh(AGES)
+    given = {"kind": "service", "actor": "test"}
+    token, secret = tokens.create(connection, name="shop", **given)
+    _, expired = tokens.create(connection, name="old", expires_at=datetime.now(UTC) - timedelta(seconds=1), **given)
+    book = make_book()
+    assert (book.find(secret), book.find(expired), book.find(f"{secret}x")) == (token, None, None)
+    tokens.revoke(connection, token.id, actor="test")
+    assert book.find(secret) == token
+    fresh(-1)
+    assert book.find(secret) is None
+
+
+def test_a_token_of_an_account_is_known_once_it_was_looked_up(connection, make_book, fresh):
+    fresh(AGES)
+    plans.create(connection, plan_id="free", name="Free", limits=[], actor="test")
+    account = accounts.create(connection, name="Acme", plan_id="free", actor="test")
+    token, secret = tokens.create(connection, kind="account", account_id=account.id, name="ci", actor="test")
+    book = make_book()
+    assert token_book.is_of_account(secret)
+    assert (book.find(secret), book.look_up(secret), book.find(secret)) == (None, token, token)
+    tokens.revoke(connection, token.id, actor="test")
+    assert (book.find(secret), book.look_up(secret), book.find(secret)) == (token, None, None)
+
+
+def test_what_is_written_like_no_token_is_not_asked_for():
+    def connect():
+        raise AssertionError
+
+    assert TokenBook(connect, connect).find("nonsense") is None
+
+
+@pytest.mark.parametrize("notes_use", [True, False])
+def test_when_a_token_was_used_is_noted_unless_on_a_standby(connection, make_book, fresh, notes_use):
+    fresh(-1)
+    _, secret = tokens.create(connection, kind="admin", name="ci", actor="test")
+    book = make_book(notes_use=notes_use)
+    for _ in range(2):
+        book.find(secret)
+    [listed] = tokens.list_tokens(connection)
+    assert (listed.last_used_at is not None) == notes_use

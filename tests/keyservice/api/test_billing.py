@@ -1,0 +1,48 @@
+import csv
+import io
+from datetime import UTC, datetime
+
+import pytest
+
+from keygauge_keyservice.billing import billing
+
+JUNE_2 = datetime(2026, 6, 2, tzinfo=UTC)
+
+
+def test_invoices_come_in_pages(client, operator, connection, walk):
+    client.post("/v1/plans", json={"id": "free", "name": "Free", "limits": []}, headers=operator)
+    for name in ("one", "two"):
+        client.post("/v1/accounts", json={"name": name, "plan": "free"}, headers=operator)
+    connection.execute("UPDATE account SET created_at = now() - interval '100 days'")
+    assert client.post("/v1/billing/close", headers=operator).json["closed"] > 4
+    whole = client.get("/v1/billing", headers=operator).json
+    assert whole["next"] is None
+    assert walk("/v1/billing", "invoices") == whole["invoices"]
+    assert client.get("/v1/billing?after=x", headers=operator).status_code == 422
+
+
+@pytest.mark.usefixtures("used_months")
+def test_billing_over_http(client, operator, connection):
+    billing.close_periods(connection, now=JUNE_2)
+    found = client.get("/v1/billing?account=acme", headers=operator).json
+    assert found["invoices"][0]["total_nanousd"] == 20_000_004_500
+    assert found["current"]["plan_nanousd"] == 20 * 10**9
+    rows = list(csv.DictReader(io.StringIO(client.get("/v1/billing?format=csv", headers=operator).text)))
+    assert [row["total_usd"] for row in rows if row["account_id"] == "acme"] == ["20.000004500", "20.000001500"]
+    assert client.post("/v1/billing/close", headers=operator).json["closed"] >= 0
+    assert client.get("/v1/billing?account=nobody", headers=operator).status_code == 404
+    url = "/v1/plans/ledger/price"
+    assert client.put(url, json={"monthly_nanousd": 5}, headers=operator).json == {"monthly_nanousd": 5}
+    assert client.get(url, headers=operator).json == {"monthly_nanousd": 5}
+    assert client.put(url, json={"monthly_nanousd": -5}, headers=operator).status_code == 422
+    assert client.put("/v1/plans/none/price", json={"monthly_nanousd": 5}, headers=operator).status_code == 404
+
+
+def test_a_price_is_not_taken_away_by_an_empty_body(client, operator):
+    client.post("/v1/plans", json={"id": "p", "name": "P", "limits": []}, headers=operator)
+    answer = client.put("/v1/plans/p/price", json={"monthly_nanousd": 5_000_000_000}, headers=operator)
+    assert answer.status_code == 200
+    answer = client.put("/v1/plans/p/price", json={}, headers=operator)
+    assert (answer.status_code, answer.json["errors"][0]["code"]) == (422, "missing")
+    assert client.get("/v1/plans/p/price", headers=operator).json == {"monthly_nanousd": 5_000_000_000}
+    assert client.put("/v1/plans/p/price", json={"monthly_nanousd": None}, headers=operator).status_code == 200

@@ -1,0 +1,61 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from keygauge.key import digest
+from keygauge_keyservice.accounts import accounts
+from keygauge_keyservice.keys import keys
+
+
+@pytest.fixture
+def owned(connection, settings, account):
+    return keys.create(connection, peppers=settings.peppers, account_id=account["id"], name="shop", actor="test")
+
+
+def ask(client, token):
+    return client.get("/v1/me", headers={"Authorization": f"Bearer {token}"})
+
+
+def test_api_key_header_works_too(client, owned):
+    assert client.get("/v1/me", headers={"x-api-key": owned[1]}).json["key"]["id"] == owned[0].id
+
+
+@pytest.mark.parametrize("spoil", [str.upper, lambda token: token[:-1], lambda token: "", lambda token: "nonsense"])
+def test_what_is_no_key_is_refused(client, owned, spoil):
+    answer = ask(client, spoil(owned[1]))
+    assert (answer.status_code, answer.json["code"]) == (401, "unauthorized")
+
+
+def test_key_that_does_not_work_is_refused(client, connection, owned):
+    key, token = owned
+    keys.set_status(connection, key.id, "disabled", actor="test")
+    assert ask(client, token).json["code"] == "key_disabled"
+    keys.set_status(connection, key.id, "active", actor="test")
+    keys.change(connection, key.id, actor="test", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert ask(client, token).json["code"] == "key_expired"
+    keys.change(connection, key.id, actor="test", expires_at=None)
+    assert ask(client, token).status_code == 200
+    accounts.set_status(connection, key.account_id, "suspended", actor="test")
+    assert ask(client, token).json["code"] == "account_suspended"
+
+
+def test_key_is_refused_from_elsewhere(client, connection, owned):
+    key, token = owned
+    keys.change(connection, key.id, actor="test", networks=["10.0.0.0/8"])
+    assert ask(client, token).json["code"] == "ip_not_allowed"
+    keys.change(connection, key.id, actor="test", networks=["127.0.0.0/8"])
+    assert ask(client, token).status_code == 200
+
+
+def test_tokens_of_others_are_no_keys(client, operator):
+    assert client.get("/v1/me", headers=operator).status_code == 401
+
+
+def test_an_imported_key_asks_as_one_of_ours(client, connection, owned, settings):
+    token = "sk-of-another-system-1"
+    given = {"peppers": settings.peppers, "account_id": owned[0].account_id, "actor": "test", "name": "imported"}
+    made = keys.take_over(connection, digest(token), **given)
+    connection.commit()
+    assert ask(client, token).json["key"]["id"] == made.id
+    assert ask(client, f"{token}2").status_code == 401
+    assert ask(client, "sk-\u00e9").status_code == 401
