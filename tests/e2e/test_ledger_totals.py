@@ -17,6 +17,7 @@ from keygauge.spool.spool import Spool
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts.plans import Limit
 from keygauge_keyservice.ledger.replicas import replica_check
+from keygauge_keyservice.sync import told_keys
 
 CALLS = 48
 LIMIT = 40  # of these a minute
@@ -157,7 +158,7 @@ def test_what_a_full_spool_drops_is_drift(cold_stack, tmp_path):
     cold_stack.start_service()
     key, _ = cold_stack.create_key()
     with database.connect(cold_stack.database_url) as connection:
-        connection.execute("INSERT INTO told_key (service, key_id) VALUES ('', %s)", (key.id,))
+        told_keys.tell(connection, "", [key.id])
     settings = Settings(
         service_url=cold_stack.service_url, service_token=cold_stack.service_token, spool_dir=tmp_path / "full"
     )

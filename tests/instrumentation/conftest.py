@@ -13,6 +13,7 @@ from keygauge import asgi, wsgi
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.secret import Peppers
+from keygauge_keyservice.sync import told_keys
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
 SERVICE_TOKEN = "test-service-token-0123456789"
@@ -85,7 +86,7 @@ class Service:
 
     def tell(self, key):
         """Have the environment's token told of a key, as if a process had looked it up."""
-        self.connection.execute("INSERT INTO told_key (service, key_id) VALUES ('', %s)", (key.id,))
+        told_keys.tell(self.connection, "", [key.id])
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
             "pepper",
             "token",
         ),  # made by people
-        "told_key",  # one row per service and key
+        *("told_key", "told_account"),  # one row per service and key, or account
         "limit_replica",  # pruned by each replica that starts
         *("rollup", "usage_aggregate"),  # what bills rest on
         *("event", "key_change", "limit_state", "spent_form"),  # partitions, a bound, one per limit, a session's

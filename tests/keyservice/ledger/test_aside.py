@@ -10,6 +10,7 @@ from keygauge_keyservice.ledger import aside, ingest
 from keygauge_keyservice.ledger.event import LINE_BYTES_MAX, Refusal
 from keygauge_keyservice.ledger.plausible import Bounds
 from keygauge_keyservice.pricing.public_prices import PublicPrices
+from keygauge_keyservice.sync import told_keys
 
 pytestmark = pytest.mark.usefixtures("metered")
 
@@ -30,8 +31,7 @@ def take(connection, noon):
 @pytest.fixture
 def tell(connection):
     def tell(*keys, service="shop"):
-        for key in keys:
-            connection.execute("INSERT INTO told_key (service, key_id) VALUES (%s, %s)", (service, key))
+        told_keys.tell(connection, service, keys)
 
     return tell
 

@@ -5,6 +5,7 @@ from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.grant import Grant
 from keygauge_keyservice.limits.leases import Asked
+from keygauge_keyservice.sync import told_keys
 
 LIMITS = [
     plans.Limit(name="daily", unit="request", amount=10, period="day"),
@@ -67,11 +68,10 @@ def test_limits_of_keys_cost_the_same_however_many_keys_an_account_has(connectio
     each = plans.Limit(name="each", unit="request", amount=10, period="day", subject="key")
     plans.replace_limits(connection, "p", [each], actor="test")
     connection.execute(
-        "WITH made AS (INSERT INTO key (id, account_id, name) SELECT 'k' || n, %s, 'key' "
-        "FROM generate_series(1, 3000) AS n RETURNING id) "
-        "INSERT INTO told_key (service, key_id) SELECT 's', id FROM made",
+        "INSERT INTO key (id, account_id, name) SELECT 'k' || n, %s, 'key' FROM generate_series(1, 3000) AS n",
         (account,),
     )
+    told_keys.tell(connection, "s", [f"k{number}" for number in range(1, 3001)])
     connection.execute("ANALYZE key, told_key")
     (limit,) = plans.require(connection, "p").limits
     wanted = [Acquisition(f"{limit.id}:k{number}", 1) for number in range(2900, 3000)]

@@ -1,11 +1,14 @@
 """What a service's token opens: the keys that were shown to it, and nothing of others."""
 
 import pytest
+from row_counts import count_rows
 
 from keygauge.key import digest
 from keygauge_keyservice.accounts import accounts, plans, tokens
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.limits import lease_rows
 from keygauge_keyservice.secret import Peppers
+from keygauge_keyservice.sync import told_keys
 
 PEPPERS = Peppers.parse("1:" + "11" * 32)  # those of the app fixture
 RPM = plans.Limit(name="rpm", unit="request", amount=60, window_s=3600)
@@ -96,3 +99,33 @@ def test_leases_are_given_back_by_the_service_only_that_took_them(send, make_key
     assert send("shop", number=8, **all_of_it)["grants"] == []
     send("shop", number=9, **{"return": [{"lease": lease, "unspent": 5}]})
     assert [one["units"] for one in send("shop", number=10, **all_of_it)["grants"]] == [5]
+
+
+@pytest.fixture
+def fifty_thousand(connection, make_key):
+    """A key of an account with very many others: "few" was told of it alone, "many" of all, "none" of another's."""
+    key, _ = make_key("large")
+    other, _ = make_key("other")
+    connection.execute(
+        "INSERT INTO key (id, account_id, name) SELECT 'k' || n, %s, 'key' FROM generate_series(1, 50000) AS n",
+        (key.account_id,),
+    )
+    told_keys.tell(connection, "few", [key.id])
+    told_keys.tell(connection, "none", [other.id])
+    told_keys.tell(connection, "many", [row["id"] for row in connection.execute("SELECT id FROM key")])
+    connection.execute("VACUUM ANALYZE key, told_key, told_account, account")
+    return key
+
+
+@pytest.mark.parametrize("service", ["few", "many", "none"])
+def test_what_a_service_may_spend_is_found_without_a_look_at_all_keys(connection, fifty_thousand, limits, service):
+    key = fifty_thousand
+    of_account, of_key = f"{limits['rpm']}:{key.account_id}", f"{limits['per_key']}:{key.id}"
+    others = [(service, f"{limits['per_key']}:k{number}") for number in range(100)]
+    with count_rows(connection) as rows:
+        found = lease_rows.open_limits(connection, [(service, of_account), (service, of_key), *others], heartbeats=1)
+        assert ((service, of_account) in found, (service, of_key) in found) == (service != "none",) * 2
+        told_keys.accounts_of(connection, service, [key.account_id, *map(str, range(100))])
+        told_keys.plans_of(connection, service, ["free"])
+        told_keys.of_plans(connection, service, ["free"], most=10)
+    assert max(rows.values()) < 1_000, rows

@@ -23,10 +23,10 @@ _KNOWN = (
     "JOIN account ON account.id = "
     "CASE subject WHEN 'key' THEN key.account_id ELSE split_part(wanted.id, ':', 2) END "
     "WHERE (account.plan_id = plan_limit.plan_id OR key.id = plan_limit.key_id) "
-    "AND CASE WHEN wanted.service IS NULL THEN true WHEN key.id IS NOT NULL THEN EXISTS ("
-    "SELECT FROM told_key WHERE told_key.service = wanted.service AND told_key.key_id = key.id) ELSE EXISTS ("
-    "SELECT FROM key AS told JOIN told_key ON told_key.key_id = told.id AND told_key.service = wanted.service "
-    "WHERE told.account_id = account.id) END"
+    # no EXISTS, for which PostgreSQL may read all that was ever told
+    "AND CASE WHEN wanted.service IS NULL THEN true WHEN key.id IS NOT NULL THEN ("
+    "SELECT true FROM told_key WHERE told_key.key_id = key.id AND told_key.service = wanted.service) ELSE ("
+    "SELECT true FROM told_account AS told WHERE told.account_id = account.id AND told.service = wanted.service) END"
 )
 
 

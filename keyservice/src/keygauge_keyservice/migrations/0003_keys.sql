@@ -48,7 +48,14 @@ CREATE TABLE key_secret (
 CREATE TABLE told_key (
     service  text NOT NULL,
     key_id   text NOT NULL REFERENCES key ON DELETE CASCADE,
-    PRIMARY KEY (service, key_id)
+    PRIMARY KEY (key_id, service)
+);
+
+-- … and thereby which accounts, whose keys may be very many.
+CREATE TABLE told_account (
+    service     text NOT NULL,
+    account_id  text NOT NULL REFERENCES account ON DELETE CASCADE,
+    PRIMARY KEY (account_id, service)
 );
 
 -- What the peppers are known by, so that a service with another one says so instead of refusing every key.

@@ -12,9 +12,12 @@ def tell(connection: Connection, service: str | None, key_ids: Collection[str]) 
     if service is None:
         return
     connection.execute(
-        "/* told_keys.tell */ INSERT INTO told_key (service, key_id) SELECT %s, unnest(%s::text[]) "
-        "ON CONFLICT DO NOTHING",
-        (service, sorted(key_ids)),
+        "/* told_keys.tell */ WITH told AS (SELECT %s::text AS service, id, account_id FROM key WHERE id = ANY(%s)), "
+        "of_key AS (INSERT INTO told_key (service, key_id) SELECT service, id FROM told ORDER BY id "
+        "ON CONFLICT DO NOTHING) "
+        "INSERT INTO told_account (service, account_id) SELECT DISTINCT service, account_id FROM told "
+        "ORDER BY account_id ON CONFLICT DO NOTHING",
+        (service, list(key_ids)),
     )
 
 
@@ -35,19 +38,21 @@ def plans_of(connection: Connection, service: str | None, plan_ids: Collection[s
         return set(plan_ids)
     rows = connection.execute(
         "/* told_keys.plans_of */ SELECT plan_id FROM unnest(%s::text[]) AS asked (plan_id) CROSS JOIN LATERAL ("
-        "SELECT FROM account JOIN key ON key.account_id = account.id JOIN told_key ON told_key.key_id = key.id "
-        "WHERE account.plan_id = asked.plan_id AND told_key.service = %s LIMIT 1) AS told",
+        "SELECT FROM account JOIN told_account ON told_account.account_id = account.id "
+        "WHERE account.plan_id = asked.plan_id AND told_account.service = %s LIMIT 1) AS told",
         (list(plan_ids), service),
     )
     return {row["plan_id"] for row in rows}
 
 
 def of_plans(connection: Connection, service: str | None, plan_ids: Collection[str], *, most: int) -> list[str]:
-    """Return keys of some plans that a service was told of, `most` at most."""
+    """Return keys of some plans, of accounts that a service was told of, `most` at most: which of them `of` tells."""
     rows = connection.execute(
-        "/* told_keys.of_plans */ SELECT key.id FROM key JOIN account ON account.id = key.account_id "
-        "WHERE account.plan_id = ANY(%(plans)s) AND key.status <> 'deleted' AND (%(service)s::text IS NULL OR "
-        "EXISTS (SELECT FROM told_key WHERE told_key.key_id = key.id AND told_key.service = %(service)s)) "
+        "/* told_keys.of_plans */ SELECT of_account.id FROM account CROSS JOIN LATERAL ("
+        "SELECT id FROM key WHERE account_id = account.id AND status <> 'deleted' "
+        "ORDER BY created_at, id LIMIT %(most)s) AS of_account "
+        "WHERE account.plan_id = ANY(%(plans)s) AND (%(service)s::text IS NULL OR EXISTS ("
+        "SELECT FROM told_account WHERE told_account.account_id = account.id AND told_account.service = %(service)s)) "
         "LIMIT %(most)s",
         {"plans": list(plan_ids), "service": service, "most": most},
     )
@@ -59,9 +64,7 @@ def accounts_of(connection: Connection, service: str | None, account_ids: Collec
     if service is None:
         return set(account_ids)
     rows = connection.execute(
-        "/* told_keys.accounts_of */ SELECT account_id FROM unnest(%s::text[]) AS asked (account_id) WHERE EXISTS ("
-        "SELECT FROM key JOIN told_key ON told_key.key_id = key.id "
-        "WHERE key.account_id = asked.account_id AND told_key.service = %s)",
-        (list(account_ids), service),
+        "/* told_keys.accounts_of */ SELECT account_id FROM told_account WHERE service = %s AND account_id = ANY(%s)",
+        (service, list(account_ids)),
     )
     return {row["account_id"] for row in rows}
