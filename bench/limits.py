@@ -155,7 +155,7 @@ def together(pool: Pool, work: Any, *arguments: object) -> list[Result]:
 
 def make_authorizer(url: str) -> tuple[Heartbeat, Authorizer]:
     settings = Settings(service_url=url, service_token=TOKEN, spool_dir=Path(tempfile.gettempdir()))
-    heartbeat = Heartbeat(settings, on_fault=print)
+    heartbeat = Heartbeat(settings, on_fault=print, streams=())
     heartbeat.start()
     return heartbeat, Authorizer(heartbeat, enforces=True, wait_s=settings.wait_s)
 

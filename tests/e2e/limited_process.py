@@ -38,7 +38,7 @@ class Clock:
 
 def make_authorizer(on_fault=lambda _reason: None, **options):
     settings = Settings.from_environment(**options)
-    heartbeat = Heartbeat(settings, on_fault=on_fault)
+    heartbeat = Heartbeat(settings, on_fault=on_fault, streams=())
     clock = heartbeat.admission.clock = Clock()
     heartbeat.start()
     return heartbeat, Authorizer(heartbeat, enforces=True, wait_s=settings.wait_s), clock

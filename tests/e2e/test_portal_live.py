@@ -123,3 +123,29 @@ def test_key_that_is_switched_off_is_refused_within_its_bound(stack, owned, page
                 break
     assert {name: min(found) <= BOUND_S for name, found in delays.items()} == {"Disable": True, "Enable": True}, delays
     assert client.statuses == {200, 401}
+
+
+def test_open_streams_come_and_go_on_the_overview(stack, owned, page):
+    _, token = owned
+    stop = threading.Event()
+
+    def stream():
+        while not stop.is_set():
+            answer = stack.openai(token).chat.completions.create(
+                model="gpt-4o-mini", messages=[{"role": "user", "content": "Tell me a story"}], stream=True
+            )
+            for _ in answer:
+                pass
+
+    threads = [threading.Thread(target=stream) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        page.goto("/")
+        row = page.get_by_role("row", name="Open streams")
+        expect(row).to_contain_text("Longest", timeout=100_000)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    expect(row).to_have_count(0, timeout=100_000)

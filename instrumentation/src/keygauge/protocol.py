@@ -123,6 +123,15 @@ class PricesWanted(Struct, frozen=True):
     want: Annotated[list[PriceName], Some] = []
 
 
+class OpenStreams(Struct, frozen=True):
+    """The open streams of a key: how many, how long ago the oldest began, and the messages sent on them so far."""
+
+    key: Text
+    open: Units
+    oldest_ms: Count
+    messages: Count = 0
+
+
 class Heartbeat(Struct, frozen=True, kw_only=True):
     """One heartbeat of one replica.
 
@@ -146,6 +155,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     progress: Annotated[list[Progress], Some] = []
     hold: Annotated[list[Hold], Some] = []
     prices: PricesWanted | None = None
+    streams: Annotated[list[OpenStreams], Some] = []
     plans: bool = False  # it takes a changed plan as such; others are told the plan's keys
 
     def __post_init__(self) -> None:

@@ -44,6 +44,7 @@ class Runtime:
         self.asked = AskedModels()
         self.estimates = settings.estimates
         self.providers = ProviderRules(settings.providers)
+        self.streams: set[Call] = set()  # to add and to take out is one step each: no lock
         self.authorizer: Authorizer | None = None
         self.key_status: KeyStatus | None = None
         self._heartbeat: Heartbeat | None = None
@@ -52,7 +53,7 @@ class Runtime:
         self._totals = HourlyCounts()
         self._meter: CostMeter | None = None
         if settings.service_url:
-            self._heartbeat = Heartbeat(settings, on_fault=self.aggregator.fault)
+            self._heartbeat = Heartbeat(settings, on_fault=self.aggregator.fault, streams=self.streams)
             self.authorizer = Authorizer(
                 self._heartbeat,
                 enforces=settings.mode == "enforce",

@@ -20,7 +20,7 @@ def beat(tmp_path):
     def beat(*answers, prepare=lambda heartbeat: None):
         with scripted(*answers) as service:
             settings = Settings(service_url=service.url, service_token="t" * 20, spool_dir=tmp_path, host="h")
-            heartbeat = Heartbeat(settings, on_fault=print)
+            heartbeat = Heartbeat(settings, on_fault=print, streams=())
             prepare(heartbeat)
             answered = [heartbeat._heartbeat(stopping=False) for _ in answers]
             heartbeat._client.close()

@@ -112,9 +112,11 @@ def test_active_requests_rise_and_fall_by_method():
 
 def test_open_streams_rise_and_fall_by_kind():
     aggregator = Aggregator()
-    aggregator.stream_opened("sse")
-    aggregator.stream_opened("websocket")
-    aggregator.stream_closed("sse")
+    calls = [make_call(stream=kind) for kind in ("sse", "websocket", None)]
+    for call in calls:
+        aggregator.started(call)
+    assert aggregator.streams() == {"sse": 1, "websocket": 1}
+    aggregator.record(calls[0])
     assert aggregator.streams() == {"sse": 0, "websocket": 1}
 
 
@@ -392,7 +394,7 @@ def test_reset_forgets_the_parents_counts_and_a_lock_it_held():
     aggregator = Aggregator(max_keys=1)
     record(aggregator, make_call(key="parent"))
     aggregator.fault("x")
-    aggregator.stream_opened("sse")
+    aggregator.started(make_call(stream="sse"))
     aggregator._lock.acquire()  # as a fork in the middle of another thread's record leaves it
     aggregator.reset()
     assert aggregator.cells() == []

@@ -214,8 +214,7 @@ def test_answers_without_usage_are_told_by_reason(telemetry):
 
 
 def test_active_requests_and_streams_are_told(telemetry):
-    telemetry.aggregator.started(make_call(method="GET"))
-    telemetry.aggregator.stream_opened("sse")
+    telemetry.aggregator.started(make_call(method="GET", stream="sse"))
     assert telemetry.values(metrics.ACTIVE)[(("http.request.method", "GET"),)] == 1
     assert telemetry.values(metrics.STREAM_ACTIVE)[(("keygauge.stream.kind", "sse"),)] == 1
 

@@ -16,6 +16,7 @@ from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.secret import Peppers
 from keygauge_keyservice.sync import heartbeat
 from keygauge_keyservice.sync.heartbeat import Received
+from keygauge_keyservice.usage.live_rates import find_pace
 from keygauge_keyservice.usage.quota import find_quotas
 
 PEPPERS = Peppers.parse("1:" + "33" * 32)
@@ -554,3 +555,18 @@ def wait_for_blocked(url):
                 return
             time.sleep(0.01)
     raise TimeoutError("no beat waits for the lock")
+
+
+def test_a_service_has_open_streams_of_keys_that_it_was_told_of_alone(connection, account, key):
+    streams = [{"key": key[0].id, "open": 2, "oldest_ms": 1_000, "messages": 5}]
+    head = {"service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None, "streams": streams}
+    look_up = {"look_up": [{"key": key[0].id, "digest": digest(key[1]).hex()}]}
+
+    def send(service, replica, **parts):
+        received = Received(msgspec.convert({"replica": replica} | head | parts, Heartbeat), service)
+        heartbeat.answer(connection, [received], peppers=PEPPERS, prices=PriceBook(PublicPrices()))
+        return find_pace(connection, account.id).streams.open
+
+    assert send("stranger", ONE) == 0
+    assert send("own", TWO, **look_up) == 0  # not told yet as this one came
+    assert send("own", THREE) == 2

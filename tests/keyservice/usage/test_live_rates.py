@@ -2,11 +2,13 @@ from datetime import timedelta
 
 import pytest
 
+from keygauge.protocol import Heartbeat, OpenStreams
 from keygauge.weights import Weights
 from keygauge_keyservice.accounts import plans
 from keygauge_keyservice.ledger import ingest
+from keygauge_keyservice.limits import replicas
 from keygauge_keyservice.pricing.public_prices import PublicPrices
-from keygauge_keyservice.usage.live_rates import find_pace
+from keygauge_keyservice.usage.live_rates import Streams, find_pace
 
 RATES = [
     plans.Limit(name="rpm", unit="request", amount=60, window_s=60),
@@ -57,3 +59,27 @@ def test_a_keys_calls_are_its_own(connection, now):
     pace = find_pace(connection, "acme", key_id="acme-test", now=now)
     assert {rate.name: rate.used for rate in pace.rates} == {"each": 1}
     assert find_pace(connection, "beta", key_id="acme-test", now=now).requests_per_minute == 0
+
+
+def test_open_streams_are_those_of_the_latest_heartbeats(connection, now):
+    def see(replica, *streams):
+        return Heartbeat(
+            replica=replica, service="api", host="a", version="0", mode="enforce", cursor=1, streams=list(streams)
+        )
+
+    def find(account, **whose):
+        found = find_pace(connection, account, now=now, **whose).streams
+        return (found.open, found.messages)
+
+    other = OpenStreams("acme-test", open=1, oldest_ms=9_000, messages=4)
+    replicas.see(connection, [see("r1", OpenStreams("acme-live", open=2, oldest_ms=60_000, messages=30), other)])
+    replicas.see(connection, [see("r2", other), see("r3", OpenStreams("deleted", open=1, oldest_ms=0))])
+    assert (find("acme"), find("acme", key_id="acme-test"), find("beta")) == ((4, 38), (2, 8), (0, 0))
+    oldest_at = find_pace(connection, "acme", now=now).streams.oldest_at
+    seen = connection.execute("SELECT seen_at FROM replica WHERE id = 'r1'").fetchone()["seen_at"]
+    assert oldest_at == seen - timedelta(minutes=1)
+    connection.execute("UPDATE replica SET seen_at = seen_at - interval '10 seconds' WHERE id = 'r1'")
+    replicas.see(connection, [see("r1")])
+    assert find("acme") == (1, 4)
+    connection.execute("UPDATE replica SET seen_at = seen_at - interval '10 seconds'")  # killed
+    assert find_pace(connection, "acme", now=now).streams == Streams(0, None, 0)

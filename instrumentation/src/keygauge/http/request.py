@@ -228,8 +228,7 @@ class Request(Responder, kw_only=True, eq=False):
         runtime = self.runtime
         others: Others = ()
         try:
-            if call.stream:
-                runtime.attempt("stream", runtime.aggregator.stream_closed, call.stream)
+            runtime.streams.discard(call)
             if call.route == UNMATCHED:  # else it is known from before the call, or the app has said it
                 try:
                     call.route = self.find_route() or UNMATCHED

@@ -49,6 +49,7 @@ class Recorder(Protocol):
     asked: AskedModels
     estimates: frozenset[str]
     providers: ProviderRules
+    streams: set[Call]  # those that are open
 
     def settle(self, call: Call) -> None:
         """Count an ended call and write its event; called once per request."""
@@ -120,12 +121,11 @@ class Responder(Struct, kw_only=True, eq=False):
         make, self.is_document, is_stream = kind
         self._reader = kind.reader(encoding) if encoding else make and make()
         if is_stream:
-            if call.stream is None:
-                self.runtime.aggregator.stream_opened("sse")
-                call.stream = "sse"
+            call.stream = "sse"
+            self.runtime.streams.add(call)
         elif call.stream is not None:
-            self.runtime.aggregator.stream_closed(call.stream)
             call.stream = None
+            self.runtime.streams.discard(call)
 
     def read(self, body: bytes) -> None:
         """Take a chunk of the answer's body as it passes.

@@ -119,8 +119,8 @@ class WebSocketRequest(AsgiRequest, eq=False):
             self._read_message(message)
         elif kind == "websocket.accept":
             call.status = _SWITCHED
-            self.runtime.aggregator.stream_opened("websocket")
             call.stream = "websocket"
+            self.runtime.streams.add(call)
         elif kind == "websocket.http.response.start":
             call.status = message["status"]
         elif kind == "websocket.http.response.body":

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from threading import Event, Lock, Thread
 from typing import Any
 from uuid import uuid4
 
 from keygauge import __version__, clock
+from keygauge.call import Call
 from keygauge.clock import MS, SECOND, now_ns
 from keygauge.limits.admission import Admission
 from keygauge.limits.authorizer import PendingHeartbeat
 from keygauge.limits.cost import Costing
 from keygauge.pricing.price_cache import PriceCache
 from keygauge.settings.settings import Settings
+from keygauge.sync import open_streams
 from keygauge.sync.client import ServiceClient, ServiceError
 from keygauge.sync.lease_sync import LeaseSync
 from keygauge.sync.look_ups import LookUp, LookUps
@@ -32,7 +34,7 @@ _RETRY_S = 0.1  # after a heartbeat that was not answered
 class Heartbeat:
     """A thread that sends heartbeats. `reached_ns` is when the last answered heartbeat was sent, or the start."""
 
-    def __init__(self, settings: Settings, *, on_fault: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, *, on_fault: Callable[[str], None], streams: Collection[Call]) -> None:
         assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
         assert settings.service_token is not None  # noqa: S101 - as above
         self.replica = uuid4().hex
@@ -44,6 +46,7 @@ class Heartbeat:
         self._ended_ns = 0
         self._settings = settings
         self._on_fault = on_fault
+        self._streams = streams
         self._client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
         self._cursor: int | None = None
         self.epoch: str | None = None  # of the database's history, which the cursor is of
@@ -173,6 +176,7 @@ class Heartbeat:
             "look_up": [{"key": item.key_id, "digest": digest.hex()} for digest, item in look_ups.items()],
             "prices": prices,
             "plans": True,
+            "streams": open_streams.describe(self._streams, now_ns()),
             **traded,
         }
         try:

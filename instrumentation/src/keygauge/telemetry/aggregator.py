@@ -87,7 +87,6 @@ class Aggregator:
         self._late: set[str] = set()  # names that took another's place
         self._active: set[Call] = set()  # to add and to take out is one step each: no lock
         self.started = self._active.add  # counts a request in as active; `record` counts it out
-        self._streams: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
         self._folded: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
@@ -136,16 +135,6 @@ class Aggregator:
         except Exception:  # noqa: BLE001 - an app may have put anything into its call
             failed = "sums"
         return cell, failed
-
-    def stream_opened(self, kind: StreamKind) -> None:
-        """Count a stream in as open."""
-        with self._lock:
-            self._streams[kind] += 1
-
-    def stream_closed(self, kind: StreamKind) -> None:
-        """Count a stream out."""
-        with self._lock:
-            self._streams[kind] -= 1
 
     def fault(self, reason: str) -> None:
         """Count one of KeyGauge's own failures."""
@@ -237,7 +226,11 @@ class Aggregator:
 
     def streams(self) -> dict[StreamKind, int]:
         """Return the open streams, by kind."""
-        return dict(self._streams)
+        counts: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
+        for call in list(self._active):
+            if call.stream is not None:
+                counts[call.stream] += 1
+        return counts
 
     def folded(self) -> dict[str, int]:
         """Return how many calls lost a label, by label; "series" when all of them."""

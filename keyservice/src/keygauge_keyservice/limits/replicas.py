@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import msgspec
+
 from keygauge.protocol import Heartbeat
 from keygauge_keyservice.database import Connection
 
@@ -22,23 +24,28 @@ def see(connection: Connection, messages: Sequence[Heartbeat], *, lock_timeout_m
             "DELETE FROM limit_replica WHERE seen_at < statement_timestamp() - interval '1 day') "
             "DELETE FROM replica WHERE seen_at < statement_timestamp() - interval '1 day'"
         )
-    seen = sorted((one.replica, one.service, one.host, one.version, one.mode) for one in messages)
+    seen = sorted((one.replica, one.service, one.host, one.version, one.mode, _streams(one)) for one in messages)
     columns = [list(column) for column in zip(*seen, strict=True)]
     lasting = any(message.acquire or message.hold for message in messages)
     row = connection.execute(
         "/* replicas.see */ WITH settings AS MATERIALIZED (SELECT set_config('lock_timeout', %s, true), "
         "set_config('synchronous_commit', "
         "CASE WHEN %s THEN current_setting('synchronous_commit') ELSE 'off' END, true)), "
-        "seen AS (INSERT INTO replica (id, service, host, version, mode, started_at, seen_at) "
+        "seen AS (INSERT INTO replica (id, service, host, version, mode, streams, started_at, seen_at) "
         "SELECT told.*, clock_timestamp(), clock_timestamp() "
-        "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[]) AS told "
-        "ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at, mode = EXCLUDED.mode "
+        "FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::jsonb[]) AS told "
+        "ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at, mode = EXCLUDED.mode, streams = EXCLUDED.streams "
         "WHERE replica.seen_at < EXCLUDED.seen_at - interval '500 milliseconds') "
         "SELECT (SELECT count(*) FROM replica WHERE id <> ALL(%s) "
         "AND seen_at > clock_timestamp() - interval '5 seconds') AS others FROM settings",
         (str(lock_timeout_ms), lasting, *columns, columns[0]),
     ).fetchone()
     return len(messages) + (int(row["others"]) if row else 0)
+
+
+def _streams(message: Heartbeat) -> str:
+    """Write the open streams of a replica as the table holds them."""
+    return msgspec.json.encode(message.streams).decode()
 
 
 def use(connection: Connection, pairs: Collection[tuple[str, str]]) -> dict[str, int]:

@@ -84,7 +84,8 @@ CREATE TABLE replica (
     version     text NOT NULL,
     mode        text NOT NULL,
     started_at  timestamptz NOT NULL,
-    seen_at     timestamptz NOT NULL
+    seen_at     timestamptz NOT NULL,
+    streams     jsonb NOT NULL DEFAULT '[]'   -- open ones by key, when it was seen last: protocol.OpenStreams
 ) WITH (fillfactor = 50);
 
 CREATE TABLE limit_replica (

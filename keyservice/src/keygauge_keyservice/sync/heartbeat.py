@@ -49,7 +49,7 @@ def answer(
     lock_timeout_ms: int = 0,
 ) -> list[HeartbeatAnswer]:
     """Apply heartbeats, each of another replica, in the caller's transaction and return the protocol's answers."""
-    received = [_own(one) for one in received]
+    received = [_own(connection, one) for one in received]
     alive = replicas.see(connection, [one.message for one in received], lock_timeout_ms=lock_timeout_ms)
     # Before entries and plans, so that those are at least as new.
     changes = _changes(connection, received)
@@ -84,11 +84,15 @@ def answer(
     ]
 
 
-def _own(one: Received) -> Received:
-    """Keep replicas of services apart: one that sends another's id must not get at what that one holds."""
+def _own(connection: Connection, one: Received) -> Received:
+    """Keep services apart: none gets at what a replica of another holds, or has streams of keys it was not told of."""
     if not one.service:
         return one
-    return dataclasses.replace(one, message=replace(one.message, replica=f"{one.message.replica}:{one.service}"))
+    message = replace(one.message, replica=f"{one.message.replica}:{one.service}")
+    if message.streams:
+        known = set(told_keys.of(connection, one.service, [stream.key for stream in message.streams]))
+        message = replace(message, streams=[stream for stream in message.streams if stream.key in known])
+    return dataclasses.replace(one, message=message)
 
 
 def _unknown(message: protocol.Heartbeat, found: Sequence[Found]) -> list[str]:

@@ -1,4 +1,7 @@
-"""How fast an account or a key calls right now, against its rates: from the ledger, so some seconds behind."""
+"""How fast an account or a key calls right now, against its rates, and its open streams.
+
+The rates are from the ledger, so some seconds behind; the streams from the last heartbeats.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
+
+from psycopg.rows import class_row
 
 from keygauge.weights import TOKEN_COUNTS, Weights
 from keygauge_keyservice.database import Connection
@@ -32,12 +37,22 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Streams:
+    """The open streams, when the oldest of them began, and the messages sent on them so far."""
+
+    open: int
+    oldest_at: datetime | None
+    messages: int
+
+
+@dataclass(frozen=True)
 class LiveRates:
-    """The last minute's calls that no limit refused, their tokens, and the rates that count them."""
+    """The last minute's calls that no limit refused, their tokens, the rates that count them, and open streams."""
 
     requests_per_minute: int
     tokens_per_minute: int
     rates: tuple[Rate, ...]
+    streams: Streams
 
 
 # Of an account: the plan's rates that count all of it. Of a key: the plan's rates for each key, and its own.
@@ -65,6 +80,14 @@ FROM (
     LIMIT %(most)s
 ) AS latest"""
 
+_STREAMS = """/* pace.streams */
+SELECT coalesce(sum(open), 0)::bigint AS open, coalesce(sum(messages), 0)::bigint AS messages,
+    min(seen_at - oldest_ms * interval '1 millisecond') AS oldest_at
+FROM replica CROSS JOIN jsonb_to_recordset(streams) AS stream (key text, open bigint, oldest_ms bigint, messages bigint)
+JOIN key ON key.id = stream.key
+WHERE seen_at > clock_timestamp() - interval '5 seconds' AND streams <> '[]'
+AND account_id = %(account_id)s AND (%(key_id)s::text IS NULL OR key.id = %(key_id)s)"""
+
 
 def find_pace(
     connection: Connection, account_id: str, *, key_id: str | None = None, now: datetime | None = None
@@ -88,7 +111,13 @@ def find_pace(
             )
             for limit, weights in zip(limits, weights_of, strict=True)
         ),
+        streams=_find_streams(connection, whose),
     )
+
+
+def _find_streams(connection: Connection, whose: Mapping[str, Any]) -> Streams:
+    with connection.cursor(row_factory=class_row(Streams)) as cursor:
+        return cursor.execute(_STREAMS, whose).fetchone() or Streams(0, None, 0)
 
 
 def _count(

@@ -3,9 +3,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keygauge.protocol import Heartbeat, OpenStreams
 from keygauge_keyservice.accounts import accounts, members, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.limits import replicas
 from keygauge_keyservice.portal import notices
 from keygauge_keyservice.portal.pages import overview
 from keygauge_keyservice.usage.quota import Quota
@@ -221,3 +223,13 @@ def test_rates_that_are_tried_or_count_some_calls_are_told_as_such(connection, c
     plans.replace_limits(connection, customer.account.plan_id, [limit], actor="test")
     assert "Tokens per minute, model gpt-4o only (dry run)" in signed_in.get("/").text
     assert [one["dry_run"] for one in signed_in.get("/now.json").json["now"] if one["name"] == "tried"] == [True]
+
+
+def test_open_streams_are_shown_while_there_are_any(connection, customer, signed_in):
+    assert "Open streams" not in signed_in.get("/").text
+    streams = [OpenStreams(customer.key.id, open=3, oldest_ms=125_000, messages=1_234)]
+    seen = Heartbeat(replica="r", service="api", host="a", version="0", mode="enforce", cursor=1, streams=streams)
+    replicas.see(connection, [seen])
+    rows = signed_in.get("/live").text
+    assert '<th scope="row">Open streams</th><td class="num">3</td>' in rows
+    assert "Longest 125 seconds, 1,234 messages" in rows or "Longest 126 seconds" in rows

@@ -18,9 +18,9 @@ from keygauge_keyservice.portal import auth, date_range, formatting, limit_text,
 from keygauge_keyservice.portal.charts import timeline
 from keygauge_keyservice.portal.charts.metric import METRICS
 from keygauge_keyservice.portal.date_range import DateRange
-from keygauge_keyservice.texts import gettext, mark
+from keygauge_keyservice.texts import gettext, mark, ngettext
 from keygauge_keyservice.usage import quota, usage
-from keygauge_keyservice.usage.live_rates import LiveRates, find_pace
+from keygauge_keyservice.usage.live_rates import LiveRates, Streams, find_pace
 from keygauge_keyservice.usage.quota import Quota
 from keygauge_keyservice.usage.usage import Point
 from keygauge_keyservice.web.context import services
@@ -68,12 +68,13 @@ class Gauge:
 
 @dataclass(frozen=True)
 class PaceRow:
-    """A rate as it is shown; `limit` is None where the plan has none."""
+    """A rate as it is shown; `limit` is None where the plan has none, and then there may be a `note`."""
 
     unit: str
     used: int
     limit: int | None
     is_money: bool = False
+    note: str = ""
 
     @property
     def percent(self) -> float:
@@ -171,7 +172,18 @@ def paces(now: LiveRates) -> list[PaceRow]:
         rows.append(PaceRow(gettext("Requests per minute"), now.requests_per_minute, None))
     if "token" not in measured:
         rows.append(PaceRow(gettext("Tokens per minute"), now.tokens_per_minute, None))
+    if now.streams.oldest_at is not None:
+        rows.append(_streams(now.streams, now.streams.oldest_at))
     return rows
+
+
+def _streams(streams: Streams, oldest_at: datetime) -> PaceRow:
+    """Write how many streams are open, for how long the oldest is, and how many messages were sent."""
+    opened = formatting.span(max(0, round((datetime.now(UTC) - oldest_at).total_seconds())))
+    number = formatting.count(streams.messages)
+    messages = ngettext("%(number)s message", "%(number)s messages", streams.messages, number=number)
+    note = gettext("Longest %(duration)s, %(messages)s", duration=opened, messages=messages)
+    return PaceRow(gettext("Open streams"), streams.open, None, note=note)
 
 
 def gauge(found: Quota) -> Gauge:
