@@ -103,6 +103,9 @@ def test_operations_that_write_no_tokens_reserve_none(method, path, units):
         (b"x" * 800_000, "multipart/form-data; boundary=b", 1024),
         (b"x" * 800_000, "audio/mpeg", 1024),
         (b"x" * 400, "audio/mpeg", 100),
+        (b"\x89PNG" * 200_000, "", 1024),
+        (b"RIFF\0" * 160_000, "application/x-own", 1024),
+        ("é".encode() * 5 + b"\xc3", "text/plain", 3),  # a character that is cut off is text too
         (json.dumps({"text": "hello " * 50_000}).encode(), "application/json", 75_003),
         (json.dumps({"url": "data:image/png;base64," + "iVBO" * 100_000}).encode(), "application/json", 1024 + 9),
         (b'{"text": "' + b"hello " * 50_000 + b'"}', "multipart/form-data; boundary=b", 75_003),
@@ -113,11 +116,12 @@ def test_input_is_estimated_by_its_text_and_not_by_its_files(body, content_type,
     assert found.input_tokens == expected
 
 
-def test_a_file_that_is_too_large_to_read_is_not_refused_for_good():
-    found = estimate(
-        b"", length=25_000_000, path="/v1/audio/transcriptions", content_type="multipart/form-data; boundary=b"
-    )
-    assert found.units(TPM) <= TPM.amount
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "text/csv", "application/json", ""])
+@pytest.mark.parametrize("body", [b"", b"a,b\n" * 12_500])
+def test_a_body_that_is_not_read_is_never_refused_for_good(body, content_type):
+    found = estimate(body, length=len(body) or 25_000_000, path="/v1/x", content_type=content_type)
+    assert found.unread
+    assert 1024 < found.units(TPM) <= TPM.amount
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,6 +46,7 @@ _FILES = ("multipart/", "audio/", "image/", "video/", "application/octet-stream"
 _FILE_BYTES_MIN = 8_192
 _FILE_TOKENS = 1_024  # what an image is worth to most models; what a file really took is settled
 _base64 = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{8192,}={0,2}").findall  # each run is looked at once
+_utf8 = getincrementaldecoder("utf-8")
 _INSIDE = frozenset(
     {
         *("generationconfig", "generation_config", "inferenceconfig", "textgenerationconfig"),
@@ -86,7 +88,7 @@ class Estimate(Struct, frozen=True):  # made for each call: a dataclass takes te
         return None if self.unread or self.hidden else self.named
 
     def units(self, limit: Limit, prices: Sequence[Sequence[Rates]] = ()) -> int:
-        """Return what the call takes of a limit; an output that is not declared never exceeds the limit by itself.
+        """Return what the call takes of a limit; what is not declared, or not read, never exceeds the limit by itself.
 
         `prices` are the rates of the models it names: of cost, the dearest counts, and a call without any takes one
         unit, so that a limit which is used up refuses it too.
@@ -94,10 +96,12 @@ class Estimate(Struct, frozen=True):  # made for each call: a dataclass takes te
         if limit.unit not in MEASURED:
             return 1
         output = self.output_tokens
-        if output is not None:
+        if output is None:
+            output = (limit.output_default or _OUTPUT_DEFAULT) * self.answers
+        elif not self.unread:
             return self._measure(limit, prices, output)
-        most = self._measure(limit, prices, (limit.output_default or _OUTPUT_DEFAULT) * self.answers)
-        return min(most, max(limit.amount, self._measure(limit, prices, 0)))
+        least = 1 if self.unread else self._measure(limit, prices, 0)
+        return min(self._measure(limit, prices, output), max(limit.amount, least))
 
     def _measure(self, limit: Limit, prices: Sequence[Sequence[Rates]], output_tokens: int) -> int:
         given = self.input_tokens
@@ -168,11 +172,22 @@ def _tools(length: int, fields: Fields) -> tuple[str, ...] | None:
 
 def _input_tokens(body: bytes, length: int, fields: Fields, content_type: str) -> int:
     """Estimate the input by its text: a file, by itself or as base64, is no text and counts as `_FILE_TOKENS`."""
-    if fields.document is None and content_type.strip().lower().startswith(_FILES):
+    if fields.document is None and _is_file(body, content_type):
         return min(_FILE_TOKENS, -(-length // BYTES_PER_TOKEN))
     files = [len(run) for run in _base64(body)] if fields.document is not None and length > _FILE_BYTES_MIN else []
     tokens = -(-(length - sum(files)) // BYTES_PER_TOKEN) + _FILE_TOKENS * len(files)
     return min(_INPUT_MAX, tokens)
+
+
+def _is_file(body: bytes, content_type: str) -> bool:
+    """Return whether a body, of which this may be just the beginning, is no text: by its type or by its bytes."""
+    if content_type.strip().lower().startswith(_FILES) or b"\0" in body:
+        return True
+    try:
+        _utf8().decode(body)
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 class _Declared:
