@@ -8,18 +8,19 @@ from keygauge_keyservice.limits.limit_terms import parse_limit
 TABLES = """
 CREATE TABLE "LiteLLM_VerificationToken" (token text PRIMARY KEY, key_alias text, spend float8, expires timestamp,
     models text[], blocked boolean, created_at timestamp, rpm_limit bigint, tpm_limit bigint,
-    max_parallel_requests integer, max_budget float8, budget_duration text, budget_id text, team_id text, user_id text);
+    max_parallel_requests integer, max_budget float8, budget_duration text, budget_reset_at timestamp, budget_id text,
+    team_id text, user_id text);
 CREATE TABLE "LiteLLM_TeamTable" (team_id text, team_alias text, blocked boolean);
 CREATE TABLE "LiteLLM_UserTable" (user_id text, user_email text);
 CREATE TABLE "LiteLLM_BudgetTable" (budget_id text, rpm_limit bigint, tpm_limit bigint, max_parallel_requests integer,
-    max_budget float8, budget_duration text);
+    max_budget float8, budget_duration text, budget_reset_at timestamp);
 INSERT INTO "LiteLLM_TeamTable" VALUES ('t1', 'Search', true);
 INSERT INTO "LiteLLM_UserTable" VALUES ('u1', 'ann@people.example');
 INSERT INTO "LiteLLM_BudgetTable" VALUES ('b1', 7, NULL, 3, 2.5, '30d');
 INSERT INTO "LiteLLM_VerificationToken" (token, key_alias, models, created_at, rpm_limit, budget_id, team_id, user_id,
     expires) VALUES ('aa', 'prod', '{gpt-4o}', '2026-01-01', 60, 'b1', 't1', 'u1', '2030-01-31 12:00');
 INSERT INTO "LiteLLM_VerificationToken" (token, models, created_at, max_budget, budget_duration)
-    VALUES ('bbbbbbbbbbbb', '{all-proxy-models}', '2026-01-02', 5, '7d');
+    VALUES ('bbbbbbbbbbbb', '{all-proxy-models}', '2026-01-02', 5, '14d');
 """
 
 
@@ -40,15 +41,59 @@ def test_keys_are_rows_of_an_import(connection, database_url):
     assert (other["name"], other["account"], other["models"]) == ("LiteLLM bbbbbbbb", "LiteLLM", [])
     assert (other["limits"], other["disabled"]) == ([], False)
     (note,) = notes
-    assert "5.00 USD is for 7d" in note
+    assert "5.00 USD is for 14d and was not imported" in note
 
 
-def test_another_database_is_told_from_litellms(database_url):
-    with pytest.raises(litellm.NotLiteLLMError, match="LiteLLM_VerificationToken"):
-        litellm.read(database_url)
+@pytest.fixture
+def budget(connection, database_url):
+    """Import a key's budget: its limits, and what is told of it."""
+    connection.execute(TABLES)
+
+    def budget(duration, resets_at=None, *, zone=None):
+        connection.execute(
+            'UPDATE "LiteLLM_VerificationToken" SET spend = 1.25, budget_duration = %s, budget_reset_at = %s '
+            "WHERE token = 'bbbbbbbbbbbb'",
+            (duration, resets_at),
+        )
+        (_, row), notes = litellm.read(database_url, zone=zone)
+        return [parse_limit(text) for text in row["limits"]], notes
+
+    return budget
 
 
-def test_times_are_utc_whichever_way_the_column_keeps_them():
-    noon = datetime(2030, 1, 31, 12, tzinfo=UTC)
-    assert litellm._utc(noon.replace(tzinfo=None)) == noon
-    assert litellm._utc(noon.astimezone(timezone(timedelta(hours=5)))).isoformat() == noon.isoformat()
+@pytest.mark.parametrize(
+    ("duration", "period"),
+    [
+        *(("1h", "hour"), ("60m", "hour"), ("1d", "day"), ("24h", "day"), ("7d", "week"), ("1w", "week")),
+        *(("30d", "month"), ("1mo", "month")),
+    ],
+)
+@pytest.mark.parametrize("zone", [None, "Asia/Kathmandu"])
+def test_budgets_are_by_the_period_that_litellm_resets_them_by(budget, duration, period, zone):
+    (limit,), notes = budget(duration, zone=zone)
+    assert (limit.unit, limit.amount, limit.period, notes) == ("nanousd", 5 * 10**9, period, [])
+    assert limit.zone == (None if period == "hour" else zone)
+
+
+@pytest.mark.parametrize("duration", [None, "", "None"])
+def test_of_a_budget_without_a_period_what_is_left_is_taken_over(budget, duration):
+    (limit,), (note,) = budget(duration)
+    assert (limit.amount, limit.period) == (3_750_000_000, "lifetime")
+    assert "1.25 USD of its budget of 5.00 USD were spent at LiteLLM" in note
+
+
+@pytest.mark.parametrize("duration", ["14d", "2d", "12h", "30m", "3mo", "90s", "monthly", "1440m"])
+def test_a_budget_by_another_period_is_left_out_and_told(budget, duration):
+    limits, (note,) = budget(duration)
+    assert not limits
+    assert f"is for {duration} and was not imported" in note
+
+
+@pytest.mark.parametrize(("zone", "differs"), [(None, True), ("Asia/Kathmandu", False)])
+def test_a_budget_that_resets_at_another_moment_is_told(budget, zone, differs):
+    kathmandu = timezone(timedelta(hours=5, minutes=45))
+    midnight = datetime.now(kathmandu).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    limits, notes = budget("1d", midnight.astimezone(UTC).replace(tzinfo=None), zone=zone)
+    assert len(limits) == 1
+    told = f"resets at {midnight.astimezone(UTC):%F} 18:15 UTC at LiteLLM"
+    assert any(told in note for note in notes) == bool(notes) == differs

@@ -18,6 +18,7 @@ from keygauge_keyservice.commands.connection.session import ACTOR, connected, to
 from keygauge_keyservice.commands.terminal.options import account_option
 from keygauge_keyservice.commands.terminal.output import output
 from keygauge_keyservice.keys import key_import, litellm, pepper_check
+from keygauge_keyservice.values import time_zone
 
 _LISTS = ("models", "tools", "routes", "networks", "scopes", "limits")
 _FLAGS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
@@ -66,15 +67,19 @@ def import_() -> None:
     examples=("keygauge import litellm --database postgresql://litellm@db/litellm --plan starter --dry-run",),
 )
 @click.option("--database", required=True, metavar="URL", help="LiteLLM's DATABASE_URL.")
+@click.option("--zone", metavar="NAME", help="The timezone in LiteLLM's settings, by which its budgets reset.")
 @_take_over_options
-def _import_litellm(database: str, plan: str | None, *, dry_run: bool) -> None:
+def _import_litellm(database: str, zone: str | None, plan: str | None, *, dry_run: bool) -> None:
     """Import teams, users, keys and their limits from LiteLLM's database.
 
     Creates an account for each team, and for each user with keys but no team, and imports the keys with their models,
-    limits, daily or monthly budgets, and expiry. LiteLLM's database is only read; past spend stays there.
+    limits, budgets, and expiry. What differs from LiteLLM is listed. LiteLLM's database is only read; past spend stays
+    there.
     """
+    if zone is not None and time_zone.find(zone) is None:
+        raise CommandError(f"{zone!r} is not a time zone: use an IANA name such as Europe/Berlin")
     try:
-        rows, notes = litellm.read(database)
+        rows, notes = litellm.read(database, zone=zone)
     except litellm.NotLiteLLMError as error:
         raise CommandError(f"this is not LiteLLM's database ({error}): use LiteLLM's DATABASE_URL") from error
     except psycopg.Error as error:
@@ -82,7 +87,7 @@ def _import_litellm(database: str, plan: str | None, *, dry_run: bool) -> None:
         raise CommandError(f"LiteLLM's database cannot be read ({cause}): check the address") from error
     _take_over(((f"key {row['name']}", row) for row in rows), plan=plan, is_dry_run=dry_run)
     for note in notes:
-        output().print(f"not imported: {note}", highlight=False, markup=False)
+        output().print(f"note: {note}", highlight=False, markup=False)
 
 
 def _take_over(rows: Iterable[tuple[str, Mapping[str, Any]]], *, plan: str | None, is_dry_run: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from keygauge_keyservice.limits.periods import ZONED, Period, Periods
+
 _KEYS = """/* litellm.keys */
 SELECT token.token, token.key_alias, token.spend, token.expires, token.models, token.blocked, token.created_at,
     coalesce(token.rpm_limit, budget.rpm_limit) AS rpm, coalesce(token.tpm_limit, budget.tpm_limit) AS tpm,
     coalesce(token.max_parallel_requests, budget.max_parallel_requests) AS at_once,
     coalesce(token.max_budget, budget.max_budget) AS budget,
     coalesce(token.budget_duration, budget.budget_duration) AS duration,
+    CASE WHEN token.budget_duration IS NULL THEN budget.budget_reset_at ELSE token.budget_reset_at END AS resets_at,
     coalesce(nullif(team.team_alias, ''), token.team_id) AS team, coalesce(team.blocked, false) AS team_blocked,
     coalesce(nullif(person.user_email, ''), token.user_id) AS person
 FROM "LiteLLM_VerificationToken" AS token
@@ -24,15 +28,25 @@ LEFT JOIN "LiteLLM_BudgetTable" AS budget ON budget.budget_id = token.budget_id
 ORDER BY token.created_at NULLS FIRST, token.token"""
 _OWNERLESS = "LiteLLM"  # the account of keys that have neither team nor user
 _ALL = {"all-team-models", "all-proxy-models", "*"}
-_PERIODS = {"1d": "day", "24h": "day", "daily": "day", "1mo": "month", "30d": "month", "monthly": "month"}
+# As LiteLLM's `duration_parser` resets them: at midnight, on Monday, on the first of the month. Others, such as 14d, it
+# counts from the last reset.
+_PERIODS: dict[str, Period] = {
+    **dict.fromkeys(("1h", "60m"), "hour"),
+    **dict.fromkeys(("1d", "24h"), "day"),
+    **dict.fromkeys(("7d", "1w"), "week"),
+    **dict.fromkeys(("30d", "1mo"), "month"),
+}
+_ENDLESS = {"", "none", "null"}
 
 
 class NotLiteLLMError(ValueError):
     """The database has not LiteLLM's tables."""
 
 
-def read(url: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the keys as rows of an import, and what could not be taken over of them, in words.
+def read(url: str, *, zone: str | None = None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the keys as rows of an import, and what is not the same as at LiteLLM, in words.
+
+    `zone` is what LiteLLM's periods begin by, if not UTC.
 
     Raises:
         NotLiteLLMError: the tables are not there.
@@ -45,10 +59,10 @@ def read(url: str) -> tuple[list[dict[str, Any]], list[str]]:
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             raise NotLiteLLMError(str(error).partition("\n")[0]) from error
     notes: list[str] = []
-    return [_row(key, notes) for key in found], notes
+    return [_row(key, zone, notes) for key in found], notes
 
 
-def _row(key: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+def _row(key: dict[str, Any], zone: str | None, notes: list[str]) -> dict[str, Any]:
     name = key["key_alias"] or f"LiteLLM {key['token'][:8]}"
     models = [] if _ALL & set(key["models"]) else key["models"]
     row: dict[str, Any] = {
@@ -56,7 +70,7 @@ def _row(key: dict[str, Any], notes: list[str]) -> dict[str, Any]:
         "name": name[:100],
         "account": (key["team"] or key["person"] or _OWNERLESS)[:100],
         "models": models,
-        "limits": list(_limits(key, name, notes)),
+        "limits": [*_rates(key), *_budget(key, name, zone, notes)],
         "disabled": bool(key["blocked"] or key["team_blocked"]),
     }
     if key["person"]:
@@ -66,22 +80,42 @@ def _row(key: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     return row
 
 
-def _limits(key: dict[str, Any], name: str, notes: list[str]) -> Iterator[str]:
-    """Write limits as the command line has them; what is below zero or has no period here is told in a note."""
+def _rates(key: dict[str, Any]) -> Iterator[str]:
+    """Write limits as the command line has them."""
     if key["rpm"] is not None:
         yield f"rpm={key['rpm']}:request:60s"
     if key["tpm"] is not None:
         yield f"tpm={key['tpm']}:token:60s"
     if key["at_once"] is not None:
         yield f"at_once={key['at_once']}:concurrent"
+
+
+def _budget(key: dict[str, Any], name: str, zone: str | None, notes: list[str]) -> Iterator[str]:
+    """Write the budget; what differs from LiteLLM's is told in a note."""
     if key["budget"] is None:
         return
-    period = _PERIODS.get(key["duration"] or "")
-    if period is None:
-        duration = key["duration"] or "its whole life"
-        notes.append(f"{name}: its budget of {key['budget']:.2f} USD is for {duration}; use one by day or month")
+    duration = (key["duration"] or "").strip().lower()
+    usd = f"{key['budget']:.2f} USD"
+    if duration in _ENDLESS:  # what was spent of it does not come back
+        spent = key["spend"] or 0
+        if spent:
+            notes.append(f"{name}: {spent:.2f} USD of its budget of {usd} were spent at LiteLLM; it gets the rest")
+        yield f"budget={max(0, key['budget'] - spent):.9f}:usd:lifetime"
         return
-    yield f"budget={key['budget']:.9f}:usd:{period}"
+    period = _PERIODS.get(duration)
+    if period is None:
+        notes.append(
+            f"{name}: its budget of {usd} is for {duration} and was not imported; use an hour, day, week or month"
+        )
+        return
+    end = datetime.fromtimestamp(Periods(period, zone=zone).around(int(time.time()))[1], UTC)
+    resets_at = key["resets_at"] and _utc(key["resets_at"])
+    if resets_at and resets_at > datetime.now(UTC) and resets_at != end:
+        notes.append(
+            f"{name}: its budget of {usd} resets at {resets_at:%F %H:%M} UTC at LiteLLM, at {end:%F %H:%M} here"
+        )
+    in_zone = f",zone={zone}" if zone and period in ZONED else ""
+    yield f"budget={key['budget']:.9f}:usd:{period}{in_zone}"
 
 
 def _utc(at: datetime) -> datetime:
