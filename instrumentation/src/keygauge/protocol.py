@@ -136,7 +136,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     """One heartbeat of one replica.
 
     `cursor` is the number of the last change it applied, `epoch` the history of the database that it is of; null at
-    its start. What was granted in answers that were `lost` comes back.
+    its start. What was granted in answers that were `lost` comes back. It is told what is unused of limits that it does
+    `follow`.
     """
 
     replica: ReplicaId
@@ -154,6 +155,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     returns: Annotated[list[Return], Some] = field(default_factory=list, name="return")
     progress: Annotated[list[Progress], Some] = []
     hold: Annotated[list[Hold], Some] = []
+    follow: Annotated[list[Text], Some] = []
     prices: PricesWanted | None = None
     streams: Annotated[list[OpenStreams], Some] = []
     plans: bool = False  # it takes a changed plan as such; others are told the plan's keys
@@ -256,6 +258,14 @@ class Grant(Struct, frozen=True):
     replicas: Units
 
 
+class Unused(Struct, frozen=True):
+    """What neither others had used of a limit `told_ms` ago, as far as they told, nor the replica holds."""
+
+    limit: str
+    units: Count
+    told_ms: Count
+
+
 class Denial(Struct, frozen=True):
     """No units now; some may come free after `retry_ms`, sooner than `reset_ms` where others may give some back."""
 
@@ -299,6 +309,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
     held: list[Held]
     grants: list[Grant]
     denials: list[Denial]
+    unused: list[Unused]
     wanted: list[str]
 
 

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from keygauge.cli import main
+from keygauge.clock import SECOND, now_ns
 from keygauge_keyservice.accounts import members
 
 AMOUNT = 100_000
@@ -78,3 +79,21 @@ async def test_the_service_tells_what_the_header_told(service, guard, visit, tol
     while (figures := told_by(service, key, token)) != (7, AMOUNT - 7) and time.monotonic() < deadline:
         await asyncio.sleep(0.05)  # until the next heartbeat
     assert figures == (7, AMOUNT - 7)
+
+
+async def test_a_process_without_calls_learns_when_the_others_stop(service, guard, visit):
+    _, token = service.key({"name": "monthly", "unit": "request", "amount": AMOUNT, "period": "month"})
+    idle, busy = (guard(Starlette(routes=[Route("/hello", hello)])) for _ in range(2))
+    calls, end = 0, time.monotonic() + 4
+    while time.monotonic() < end:
+        for app in [idle] + 10 * [busy]:
+            assert (await visit(app, token)).status_code == 200
+            calls += 1
+    (lease_pool,) = idle._process.runtime._heartbeat.admission.held
+    assert lease_pool.guesses(now_ns() + SECOND)
+    since = time.monotonic()
+    while lease_pool.remaining(now_ns()) != AMOUNT - calls and time.monotonic() < since + 20:
+        await asyncio.sleep(0.05)
+    assert lease_pool.remaining(now_ns()) == AMOUNT - calls
+    assert not lease_pool.guesses(now_ns() + SECOND)
+    print(f"right after {time.monotonic() - since:.1f} s")

@@ -27,6 +27,16 @@ def test_others_go_on_taking_as_they_did(own, others, phase_ms):
     assert unused.at(later_ns + 10**6 * SECOND) == (0 if others else amount - 5 * own)
 
 
+def test_others_that_have_stopped_take_no_more():
+    unused = Unused()
+    for second, left in enumerate((1000, 600, 200, 200)):
+        assert unused.is_guess(NOW + second * SECOND) == (second > 1)
+        unused.tell(left, own=0, told_ns=NOW + second * SECOND)
+        assert not unused.is_guess(NOW + second * SECOND)
+    assert not unused.is_guess(NOW + 9 * SECOND)
+    assert unused.at(NOW + 9 * SECOND) == 200
+
+
 def test_a_new_period_has_all_of_it_again():
     unused = Unused()
     for second, left in enumerate((1000, 600, 200)):

@@ -102,7 +102,7 @@ class LeasePool(WaitQueue):
         self.is_crowded = False  # many processes share what little is left: nothing is worth a heartbeat of its own
         self.share = 0  # units that may be admitted while the key service is away, where the limit says `safe`
         self.granted_ns = 0
-        self.is_followed = False  # its use is told while leases live
+        self.is_followed = False  # it is looked at, in turn, while leases live
         self.denied_ns = 0  # when that was asked to which the key service said no last
         self.denied_until_ns = 0  # the key service said no: do not ask again before
         self.retry_ns = 0  # … and the caller need not come before
@@ -212,6 +212,10 @@ class LeasePool(WaitQueue):
             if now_ns < lease.deadline_ns:
                 total += lease.available
         return total
+
+    def guesses(self, now_ns: int) -> bool:
+        """Return whether callers are told what others probably took meanwhile."""
+        return self.replicas > 1 and self.unused.is_guess(now_ns)
 
     def is_denied(self, now_ns: int) -> bool:
         """Return whether to ask for none now: the key service said no, not long ago."""

@@ -51,7 +51,7 @@ class LeaseSync:
         self._lost = LostAnswers()
         self._slots: set[ConcurrencyPool] = set()  # those with leases
         self._pools: WeakValueDictionary[str, LeasePool] = WeakValueDictionary()  # by limit
-        self._quotas: deque[LeasePool] = deque()  # those whose use is told while leases live
+        self._followed: deque[LeasePool] = deque()  # those with leases on units, in turn
         self._untold: list[dict[str, Any]] = []  # returns that no answered offer has carried
         self._untold_ns = 0  # the moment from which these count back
         self.most = MOST  # of anything in the next offer: half of it after one that a key service had no time for
@@ -76,7 +76,9 @@ class LeaseSync:
             returns = self._returns(now, everything=stopping)
             held = self._holds(now, everything=stopping)
             demands = [] if stopping else self._demands(now)
-            progress = self._progress([lease_pool for lease_pool, _, waiting, _ in demands if waiting])
+            looked_at = self._take_turns()
+            progress = self._progress([lease_pool for lease_pool, _, waiting, _ in demands if waiting], looked_at)
+            follow = [lease_pool.limit.id for lease_pool in looked_at if lease_pool.guesses(now)]
             told = [_progress(lease) for lease in progress]
         number = next(self._offer_number)
         message: dict[str, Any] = {
@@ -97,6 +99,8 @@ class LeaseSync:
             message["lost"] = lost
         if told:
             message["progress"] = told
+        if follow:
+            message["follow"] = follow
         if held:
             message["hold"] = [{"lease": lease, "units": units} for lease, (_, _, units) in held.items()]
         if self._clock is not None:
@@ -135,6 +139,9 @@ class LeaseSync:
             lease_pool.small = denial["small"]
             lease_pool.note_left(denial["remaining"], denial.get("replicas", answer["replicas"]), now)
             lease_pool.deny(now, sent_ns + denial["retry_ms"] * MS, sent_ns + denial["reset_ms"] * MS)
+        for told in answer.get("unused", ()):
+            if (held := self._pools.get(told["limit"])) is not None:
+                _tell_unused(held, told["units"], told["told_ms"], sent_ns, now)
         for number in answer.get("wanted", ()):
             if (held := self._pools.get(number)) is not None:
                 held.call_back()
@@ -167,9 +174,7 @@ class LeaseSync:
         retry_ns = None if grant["units"] >= waiting else sent_ns + grant.get("retry_ms", reset_ms) * MS
         lease_pool.grant(lease, now, reset_ns=sent_ns + reset_ms * MS, retry_ns=retry_ns)
         unused = grant.get("unused", grant["remaining"])  # an older key service does not know what others hold
-        own = lease_pool.spent + lease_pool.available(now)
-        told_ns = (sent_ns + now) // 2 - grant.get("told_ms", 0) * MS  # it was answered on the way, at about half
-        lease_pool.unused.tell(unused, own=own, told_ns=told_ns)
+        _tell_unused(lease_pool, unused, grant.get("told_ms", 0), sent_ns, now)
         self._hold(lease_pool, lease, lease.deadline_ns - lease.margin_ns // 2)
 
     def _demands(self, now: int) -> list[tuple[LeasePool, int, int, int]]:
@@ -210,9 +215,9 @@ class LeaseSync:
         if isinstance(lease_pool, ConcurrencyPool):
             self._slots.add(lease_pool)
         else:
-            if (lease_pool.limit.window_s or _LONG_S) >= _LONG_S and not lease_pool.is_followed:
+            if not lease_pool.is_followed:
                 lease_pool.is_followed = True
-                self._quotas.append(lease_pool)
+                self._followed.append(lease_pool)
             over_ns = lease.deadline_ns if lease.exact and not lease.is_ahead else lease.deadline_ns + _SOON_NS
             early_ns = lease.margin_ns // 2
             if lease_pool.is_crowded:  # with a regular heartbeat
@@ -244,18 +249,24 @@ class LeaseSync:
             admission.wake()
         return returns[: self.most]
 
-    def _progress(self, short: Sequence[LeasePool]) -> list[Lease]:
+    def _take_turns(self) -> list[LeasePool]:
+        """Return lease pools to look at, others each time where there are very many."""
+        looked_at = []
+        for _ in range(min(self.most, len(self._followed))):
+            lease_pool = self._followed.popleft()
+            lease_pool.is_followed = not lease_pool.is_empty
+            if lease_pool.is_followed:
+                self._followed.append(lease_pool)
+                looked_at.append(lease_pool)
+        return looked_at
+
+    def _progress(self, short: Sequence[LeasePool], looked_at: Sequence[LeasePool]) -> list[Lease]:
         """Choose the leases whose progress is told: first of limits that are `short` of units for calls that wait.
 
         Of them the key service is to know what may come back. Of quotas others see what is used before leases end.
         """
-        leases = {lease.id: lease for lease_pool in short for lease in lease_pool.untold()}
-        for _ in range(min(self.most, len(self._quotas))):
-            lease_pool = self._quotas.popleft()
-            lease_pool.is_followed = not lease_pool.is_empty
-            if lease_pool.is_followed:
-                self._quotas.append(lease_pool)
-            leases |= {lease.id: lease for lease in lease_pool.untold()}
+        told = [*short, *(one for one in looked_at if (one.limit.window_s or _LONG_S) >= _LONG_S)]
+        leases = {lease.id: lease for lease_pool in told for lease in lease_pool.untold()}
         return list(leases.values())[: self.most]
 
     def _put_off(self, returns: list[dict[str, Any]], now: int) -> None:
@@ -281,6 +292,12 @@ class LeaseSync:
         if len(due) > self.most:
             self._admission.wake()
         return {lease.id: (slots, lease, lease.units) for _, slots, lease in due[: self.most]}
+
+
+def _tell_unused(lease_pool: LeasePool, units: int, told_ms: int, sent_ns: int, now: int) -> None:
+    """Note what nobody has used of a limit, as the key service told it on the way: at about half."""
+    own = lease_pool.spent + lease_pool.available(now)
+    lease_pool.unused.tell(units, own=own, told_ns=(sent_ns + now) // 2 - told_ms * MS)
 
 
 def _progress(lease: Lease) -> dict[str, Any]:

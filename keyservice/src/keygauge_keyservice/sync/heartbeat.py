@@ -16,7 +16,7 @@ from keygauge.protocol import Denial, Found, Grant, HeartbeatAnswer, Held
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import change_feed
 from keygauge_keyservice.journal.change_feed import Changes
-from keygauge_keyservice.limits import leases, replicas
+from keygauge_keyservice.limits import followed, leases, replicas
 from keygauge_keyservice.limits.kinds import concurrency
 from keygauge_keyservice.limits.replicas import T_MAX_MS
 from keygauge_keyservice.pricing import price_steps
@@ -60,6 +60,7 @@ def answer(
     # Before rows of limits are locked.
     rates = _prices(connection, received, prices)
     leased = leases.exchange(connection, [_asked(one) for one in received], alive=alive)
+    unused = followed.tell(connection, [(one.message.replica, one.message.follow) for one in received])
     return [
         HeartbeatAnswer(
             cursor=change.cursor,
@@ -76,6 +77,7 @@ def answer(
             held=[held(item) for item in lease.kept],
             grants=[grant(item) for item in lease.granted if item.lease_id is not None],
             denials=[denial(item) for item in lease.granted if item.lease_id is None],
+            unused=unused[one.message.replica],
             wanted=list(lease.wanted),
         )
         for one, change, items, key_ids, plan, rate, lease in zip(

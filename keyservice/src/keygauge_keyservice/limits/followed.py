@@ -1,0 +1,36 @@
+"""What is unused of limits that replicas follow: they hold units of them and guess what others take meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keygauge.protocol import Unused
+from keygauge_keyservice.database import Connection
+from keygauge_keyservice.limits import kinds, lease_rows
+
+# A smooth rate's leases are over before they are worth following.
+_READ = """/* followed.read */
+SELECT told.replica, state.id, head, cells, ends, clock, stamps, unit, amount, window_s, period, anchor, zone, smooth
+FROM unnest(%s::text[], %s::text[]) AS told (replica, id)
+JOIN limit_replica AS known ON known.state_id = told.id AND known.replica = told.replica
+JOIN limit_state AS state ON state.id = told.id
+JOIN plan_limit ON plan_limit.id = split_part(state.id, ':', 1)::bigint
+WHERE unit <> 'concurrent' AND NOT smooth"""
+
+
+def tell(connection: Connection, followed: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Unused]]:
+    """Return what is unused of the limits that each replica follows; those it never used are passed over."""
+    told: dict[str, list[Unused]] = {replica: [] for replica, _ in followed}
+    pairs = [(replica, name) for replica, names in followed for name in names]
+    if not pairs:
+        return told
+    replicas, names = (list(column) for column in zip(*pairs, strict=True))
+    rows = connection.execute(_READ, (replicas, names)).fetchall()
+    now_us = lease_rows.now_us(connection)
+    held = lease_rows.held(connection, [row["id"] for row in rows if row["period"]])
+    for row in rows:
+        left = max(0, row["amount"] - kinds.load(row).now(row, now_us=now_us)[0].used)
+        others = [one for one in held.get(row["id"], ()) if one.replica != row["replica"]]
+        told_ms = sum(one.told_ms for one in others) // max(1, len(others))
+        told[row["replica"]].append(Unused(row["id"], left + sum(one.units for one in others), told_ms))
+    return told
