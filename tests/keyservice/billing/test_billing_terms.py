@@ -2,61 +2,13 @@
 
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
-from itertools import count
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keygauge_keyservice.billing import billing
-from keygauge_keyservice.ledger import backfill
-from keygauge_keyservice.pricing.public_prices import Cost
-
-BORN = datetime(2026, 3, 10, 15, tzinfo=UTC)
+BORN = datetime(2026, 3, 10, 15, tzinfo=UTC)  # of the account
 JUNE = datetime(2026, 6, 1, tzinfo=UTC)
 DOLLAR = 10**9
-
-
-@pytest.fixture
-def books(connection, metered, make_event, noon):
-    return Books(connection, make_event, noon)
-
-
-class Books:
-    """One account's plans, prices, calls and invoices, at moments that a test says."""
-
-    def __init__(self, connection, make_event, noon):
-        self.connection, self.make_event, self.noon = connection, make_event, noon
-        self.spools = count()
-        connection.execute("DELETE FROM invoice")
-        connection.execute("TRUNCATE event, rollup, usage_aggregate, usage_kind, spool")
-        connection.execute("INSERT INTO plan (id, name) VALUES ('pro', 'Pro') ON CONFLICT DO NOTHING")
-        connection.execute("UPDATE account SET created_at = %s, plan_id = 'ledger'", (BORN,))
-        connection.execute("UPDATE plan SET monthly_nanousd = NULL, prorated = false")
-        self.forget()
-
-    def forget(self):
-        self.connection.execute("TRUNCATE plan_price_before, account_plan_before")
-
-    def change(self, moment, table, row_id, **values):
-        """Change a row as if the moment were now."""
-        ((column, value),) = values.items()
-        began = self.connection.execute("SELECT clock_timestamp() AS at").fetchone()["at"]
-        self.connection.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", (value, row_id))
-        for history in ("plan_price_before", "account_plan_before"):
-            self.connection.execute(
-                f"UPDATE {history} SET until = %s WHERE until BETWEEN %s AND clock_timestamp()", (moment, began)
-            )
-
-    def call(self, moment, cost, *, account="acme", key="acme-live"):
-        event = self.make_event((moment - self.noon).total_seconds(), account=account, key=key)
-        backfill.write_history(self.connection, [event], lambda _: Cost(cost, "test"), spool=f"s{next(self.spools)}")
-
-    def close(self, now):
-        return {one.period: one for one in billing.close_periods(self.connection, now=now) if one.account_id == "acme"}
-
-    def invoices(self):
-        return billing.list_invoices(self.connection, "acme")
 
 
 def fees(invoice):
@@ -97,26 +49,6 @@ def test_a_plan_at_month_end_is_billed_whole_or_by_the_day_as_it_says(books):
     assert [(line.plan_id, line.days) for line in fees(found[date(2026, 3, 1)])] == [("ledger", 22)]  # from the 10th
 
 
-def test_calls_that_come_after_closing_are_a_line_of_the_next_invoice(books):
-    may = JUNE - timedelta(days=3)
-    books.call(may, 500)
-    closed = books.close(JUNE + timedelta(days=2))[date(2026, 5, 1)]
-    books.call(may, 70)
-    books.call(JUNE - timedelta(days=40), 8)
-    statement = billing.find_statement(books.connection, "acme", now=JUNE + timedelta(days=5))
-    assert (statement.late_nanousd, statement.next_invoice_nanousd) == (78, 78)
-    june = books.close(JUNE + timedelta(days=32))[date(2026, 6, 1)]
-    assert [(line.kind, line.period, line.nanousd) for line in june.lines if line.kind != "plan"] == [
-        ("late_usage", date(2026, 4, 1), 8),
-        ("late_usage", date(2026, 5, 1), 70),
-    ]
-    assert (june.late_nanousd, june.total_nanousd) == (78, 78)
-    assert [one for one in books.invoices() if one.period == closed.period] == [closed]
-    books.call(may, 1)
-    july = books.close(JUNE + timedelta(days=63))[date(2026, 7, 1)]
-    assert [(line.period, line.nanousd) for line in july.lines if line.kind == "late_usage"] == [(date(2026, 5, 1), 1)]
-
-
 _steps = st.lists(
     st.tuples(
         st.sampled_from(["price", "plan", "prorated", "call", "late call", "close"]),
@@ -130,8 +62,8 @@ _steps = st.lists(
 
 @given(_steps)
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_invoices_are_in_all_what_was_priced_and_the_fees(connection, metered, make_event, noon, steps):
-    books, now, spent = Books(connection, make_event, noon), BORN, 0
+def test_invoices_are_in_all_what_was_priced_and_the_fees(make_books, steps):
+    books, now, spent = make_books(), BORN, 0
     plan, price, prorated = {BORN: "ledger"}, {BORN: ("ledger", 0), BORN + timedelta(0, 1): ("pro", 0)}, {BORN: False}
     for kind, days, number in steps:
         now += timedelta(days=days, hours=7)

@@ -127,17 +127,6 @@ def test_metrics_are_for_holders_of_a_token(serve, tmp_path):
     assert status(metrics(url, tmp_path)) == 200
 
 
-def test_workers_end_with_a_killed_supervisor(serve):
-    process, _ = serve("--workers", "2")
-    workers = workers_of(process.pid)
-    process.kill()
-    process.wait()
-    until = time.monotonic() + 100
-    while any(is_running(worker) for worker in workers):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
 def test_a_worker_that_cannot_start_ends_the_command(serve, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_ADMIN_TOKEN", "short")
     with pytest.raises(AssertionError, match="KEYGAUGE_ADMIN_TOKEN"):
@@ -271,11 +260,3 @@ def wait_for_other_workers(pid, before):
         assert time.monotonic() < until
         time.sleep(0.05)
     return now
-
-
-def is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

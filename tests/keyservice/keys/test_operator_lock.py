@@ -4,7 +4,7 @@ import pytest
 
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.errors import Problem
-from keygauge_keyservice.keys import key_limits, keys
+from keygauge_keyservice.keys import keys
 from keygauge_keyservice.limits.definitions import Limit
 
 RPM = Limit(name="rpm", unit="request", amount=5, window_s=60, subject="key")
@@ -54,19 +54,6 @@ def test_a_customer_cannot_widen_what_an_operator_narrowed(connection, key, set_
     assert keys.change(connection, key.id, actor="ada", name="renamed").name == "renamed"
     keys.change(connection, key.id, actor="operator", by_operator=True, **{name: [] for name in set_by_operator})
     keys.change(connection, key.id, actor="ada", **wished)
-
-
-def test_a_customer_cannot_remove_or_raise_an_operators_limit(connection, key):
-    key_limits.replace(connection, key.id, [RPM], actor="operator", by_operator=True)
-    for wished in ([], [DAILY], [Limit(name="rpm", unit="request", amount=6, window_s=60, subject="key")]):
-        with refused():
-            key_limits.replace(connection, key.id, wished, actor="ada")
-    assert [limit.name for limit in key_limits.replace(connection, key.id, [RPM, DAILY], actor="ada")] == [
-        "rpm",
-        "daily",
-    ]
-    assert [limit.name for limit in key_limits.replace(connection, key.id, [RPM], actor="ada")] == ["rpm"]
-    assert key_limits.replace(connection, key.id, [], actor="operator", by_operator=True) == []
 
 
 def test_an_operators_lock_holds_over_http_and_in_the_portal(client, operator, connection, key):

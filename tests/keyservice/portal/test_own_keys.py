@@ -1,7 +1,7 @@
 """Pages of an account with more keys and groups than a page shows: bounded, and nothing goes missing."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -82,16 +82,6 @@ def test_what_is_too_much_to_add_up_says_what_to_ask_instead(signed_in, customer
     assert "use a shorter range or longer buckets." in answer.text
 
 
-def test_the_busiest_groups_are_kept(connection, customer, record):
-    record(customer, {"model": "m1"}, {"model": "m2"}, {"model": "m2"})
-    selection = {"account_id": customer.account.id, "start": datetime(2026, 5, 19, tzinfo=UTC)}
-    selection["end"] = selection["start"] + timedelta(days=3)
-    top = usage.top(connection, by="model", most=1, **selection)
-    assert ([part.group for part in top.parts], top.groups) == (["m2"], 2)
-    assert [part.group for part in usage.breakdown(connection, by="model", only=["m1"], **selection)] == ["m1"]
-    assert [part.group for part in usage.breakdown(connection, by="model", **selection)] == ["m2", "m1"]
-
-
 def crowd(connection, customer, many):
     """Give the customer many keys, all of them used, about to expire, near their quotas and in error."""
     partition.ensure(connection, {partition.month_of(datetime.now(UTC))})
@@ -146,19 +136,3 @@ def test_files_have_all_keys(connection, customer, signed_in, monkeypatch):
     assert len(lines) == SOME + 1
     assert lines[0].startswith("key_id,key,requests")
     assert re.fullmatch(r"many\d+,key \d+,50,0,50,0,500,200,0,0,0,0.1,1,0.001000000,0.001000000", lines[1])
-
-
-def test_typed_name_is_searched_for_among_all_keys(signed_in, second, stranger, monkeypatch):
-    monkeypatch.setattr(own_keys, "OFFERED_MAX", 1)
-    assert signed_in.get("/keys/choices.json?q=SECO").json == {"choices": ["second"]}
-    assert signed_in.get("/keys/choices.json?q=Globex").json == {"choices": []}
-    assert 'data-choices="/keys/choices.json"' in signed_in.get("/usage").text
-
-
-def test_several_keys_of_one_name_are_told_apart(connection, settings, signed_in, customer, record):
-    twin, _ = keys.create(
-        connection, peppers=settings.peppers, account_id=customer.account.id, name=customer.key.name, actor="test"
-    )
-    label = f"{twin.name} (kg_live_{twin.id[:4]}…)"
-    assert label in signed_in.get("/keys/choices.json?q=Acme").json["choices"]
-    assert f'value="{label}" maxlength' in signed_in.get("/usage", query_string={"key": label}).text

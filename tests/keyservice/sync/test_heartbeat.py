@@ -6,7 +6,7 @@ import msgspec
 import psycopg
 import pytest
 
-from keygauge.key import digest, generate
+from keygauge.key import digest
 from keygauge.protocol import Heartbeat
 from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, plans
@@ -113,44 +113,6 @@ def test_a_key_is_found_by_its_digest(send, account, key, limits):
     }
 
 
-def test_an_unknown_key_and_a_wrong_secret_are_alike(send, key):
-    wrong, unknown = digest(generate("live", key[0].id)).hex(), digest(generate("live")).hex()
-    answer = send(look_up=[{"key": key[0].id, "digest": wrong}, {"key": "unknown", "digest": unknown}])
-    assert answer["unknown"] == [wrong, unknown]
-    assert answer["found"] == answer["keys"] == []
-
-
-def test_neither_a_key_nor_a_secret_expires_early(send, key, connection):
-    record, token = key
-    expires_at = 4_000_000_000
-    for table in ("key", "key_secret"):
-        connection.execute(f"UPDATE {table} SET expires_at = to_timestamp(%s)", (expires_at - 0.5,))
-    look_up = [{"key": record.id, "digest": digest(token).hex()}]
-    (entry,) = send(look_up=look_up)["keys"]
-    assert entry["expires_at"] == entry["secrets"][0]["expires_at"] == expires_at
-
-
-def test_an_expired_secret_is_not_found(send, key, connection):
-    connection.execute("UPDATE key_secret SET expires_at = now() - interval '1 second'")
-    answer = send(look_up=[{"key": key[0].id, "digest": digest(key[1]).hex()}])
-    assert answer["found"] == []
-
-
-def test_a_hash_of_another_pepper_is_found_and_one_of_a_lost_pepper_is_not(connection, key):
-    wanted = {"look_up": [{"key": key[0].id, "digest": digest(key[1]).hex()}]}
-    message = msgspec.convert(
-        {"replica": ONE, "service": "api", "host": "a", "version": "0", "mode": "enforce", "cursor": None} | wanted,
-        Heartbeat,
-    )
-    newer = Peppers({**PEPPERS.by_version, 2: b"x" * 32})
-    lost = Peppers({2: b"x" * 32})
-    with connection.transaction():
-        (answer,) = heartbeat.answer(connection, [Received(message, None)], peppers=newer, prices=None)
-        assert len(answer.found) == 1
-        (answer,) = heartbeat.answer(connection, [Received(message, None)], peppers=lost, prices=None)
-        assert len(answer.unknown) == 1
-
-
 def test_a_disabled_key_is_in_the_feed(send, connection, key):
     cursor = send()["cursor"]
     assert send(cursor=cursor)["keys"] == []
@@ -166,15 +128,6 @@ def test_a_deleted_key_is_in_the_feed(send, connection, key):
     cursor = send()["cursor"]
     keys.delete(connection, key[0].id, actor="test")
     assert [entry["status"] for entry in send(cursor=cursor)["keys"]] == ["deleted"]
-
-
-def test_a_suspended_account_suspends_its_active_keys(send, connection, account, key):
-    disabled, _ = keys.create(connection, peppers=PEPPERS, account_id=account.id, name="old", actor="test")
-    keys.set_status(connection, disabled.id, "disabled", actor="test")
-    cursor = send()["cursor"]
-    accounts.set_status(connection, account.id, "suspended", actor="test")
-    states = {entry["id"]: entry["status"] for entry in send(cursor=cursor)["keys"]}
-    assert states == {key[0].id: "suspended", disabled.id: "disabled"}
 
 
 def test_a_cursor_that_the_feed_never_had_starts_afresh(send, key):

@@ -2,7 +2,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from keygauge_keyservice import jobs
 from keygauge_keyservice.ledger import ingest
 from keygauge_keyservice.ledger.replicas import replica_check, replica_counts
 from keygauge_keyservice.ledger.replicas.replica_counts import Hour, Report
@@ -129,21 +128,3 @@ def test_metrics_tell_the_newest_check(connection, take, report, client, replica
     replica_check.check(connection, SINCE, grace=AT_ONCE)
     assert sample('keygauge_ledger_drift_requests{reason="missing"} 3.0')
     assert sample("keygauge_ledger_compared_requests 8.0")
-
-
-def test_a_job_is_done_by_one_process_each_time(connection, database_url):
-    done = []
-    todo = [jobs.Job("test", timedelta(hours=1), lambda _: done.append(1))]
-    assert jobs.do_due(connection, todo) == ["test"]
-    assert jobs.do_due(connection, todo) == []
-    connection.execute("UPDATE job SET done_at = done_at - interval '2 hours'")
-    assert jobs.do_due(connection, todo) == ["test"]
-    assert len(done) == 2
-
-
-def test_the_maintenance_jobs_run_against_a_real_database(connection):
-    todo = jobs.maintenance_jobs(retention_days=400)
-    assert jobs.do_due(connection, todo) == [job.name for job in todo]
-    assert replica_check.find_check(connection).requests == 0
-    rows = connection.execute("SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'event'::regclass").fetchone()
-    assert rows["n"] == 3

@@ -1,0 +1,25 @@
+from datetime import UTC, date, datetime, timedelta
+
+from keygauge_keyservice.billing import billing
+
+JUNE = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def test_calls_that_come_after_closing_are_a_line_of_the_next_invoice(books):
+    may = JUNE - timedelta(days=3)
+    books.call(may, 500)
+    closed = books.close(JUNE + timedelta(days=2))[date(2026, 5, 1)]
+    books.call(may, 70)
+    books.call(JUNE - timedelta(days=40), 8)
+    statement = billing.find_statement(books.connection, "acme", now=JUNE + timedelta(days=5))
+    assert (statement.late_nanousd, statement.next_invoice_nanousd) == (78, 78)
+    june = books.close(JUNE + timedelta(days=32))[date(2026, 6, 1)]
+    assert [(line.kind, line.period, line.nanousd) for line in june.lines if line.kind != "plan"] == [
+        ("late_usage", date(2026, 4, 1), 8),
+        ("late_usage", date(2026, 5, 1), 70),
+    ]
+    assert (june.late_nanousd, june.total_nanousd) == (78, 78)
+    assert [one for one in books.invoices() if one.period == closed.period] == [closed]
+    books.call(may, 1)
+    july = books.close(JUNE + timedelta(days=63))[date(2026, 7, 1)]
+    assert [(line.period, line.nanousd) for line in july.lines if line.kind == "late_usage"] == [(date(2026, 5, 1), 1)]

@@ -1,0 +1,59 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+from keygauge_keyservice.accounts import plans
+from keygauge_keyservice.keys import keys
+from keygauge_keyservice.notices import channels, outbox
+from keygauge_keyservice.notices.mail import MailServer
+from keygauge_keyservice.notices.worker import Worker
+
+OWNER = "owner@acme.example"
+
+
+def test_mail_goes_to_a_member_and_is_the_same_when_sent_again(connection, account, mailbox, tell):
+    channels.create(connection, account_id=account.id, form="email", target=OWNER, kinds=["quota"], actor=OWNER)
+    tell()
+    mail = MailServer.parse(f"smtp://127.0.0.1:{mailbox.server_address[1]}", "KeyGauge <notices@example.com>")
+    assert Worker(mail).deliver(connection, now=datetime.now(UTC)) == 1
+    [taken] = mailbox.taken
+    assert (taken["To"], taken["Subject"]) == (OWNER, "80% used")
+    [delivery] = outbox.list_deliveries(connection, account.id)
+    assert taken["Message-ID"] == f"<{delivery.id}@example.com>"
+
+
+def test_without_a_mail_server_the_delivery_says_so(connection, account, tell):
+    channels.create(connection, account_id=account.id, form="email", target=OWNER, kinds=["quota"], actor=OWNER)
+    tell()
+    Worker().deliver(connection, now=datetime.now(UTC))
+    assert outbox.list_deliveries(connection, account.id)[0].error == "no mail server is configured"
+
+
+def test_worker_tells_of_keys_that_expire_lie_unused_or_use_up_their_quota(connection, account, settings, webhook):
+    webhook()
+    given, now = {"peppers": settings.peppers, "account_id": account.id, "actor": "test"}, datetime.now(UTC)
+    expiring, _ = keys.create(connection, name="expiring", expires_at=now + timedelta(days=3), **given)
+    keys.create(connection, name="expired", expires_at=now, **given)
+    unused, _ = keys.create(connection, name="unused", **given)
+    connection.execute("UPDATE key SET created_at = now() - interval '100 days' WHERE id = %s", (unused.id,))
+    limit = plans.Limit(name="daily", subject="key", unit="request", amount=10, period="day")
+    plans.replace_limits(connection, "pro", [limit], actor="test")
+    connection.execute(
+        "INSERT INTO limit_state (id, account_id, head, cells, ends) SELECT id || ':' || %s, %s, "
+        "extract(epoch FROM date_trunc('day', %s, 'UTC')), '{9}', ARRAY[2::bigint ^ 60]::bigint[] FROM plan_limit",
+        (expiring.id, account.id, now),
+    )
+    assert Worker().find(connection, now=now) == 4
+    told = connection.execute("SELECT name, subject FROM notice ORDER BY name").fetchall()
+    assert [row["name"].split(":")[0] for row in told] == ["expiring", "quota", "quota", "unused"]
+    assert all("“expiring”" in row["subject"] or "“unused”" in row["subject"] for row in told)
+
+
+def test_worker_finds_what_happened_and_tells_it_once(connection, account, settings, receiver, sender, webhook):
+    webhook()
+    given = {"peppers": settings.peppers, "account_id": account.id, "actor": "test"}
+    key, _ = keys.create(connection, name="prod", **given)
+    keys.set_status(connection, key.id, "disabled", actor=OWNER)
+    worker, now = Worker(webhooks=sender), datetime.now(UTC)
+    assert [worker.find(connection, now=now), worker.find(connection, now=now)] == [1, 0]
+    assert worker.deliver(connection, now=datetime.now(UTC)) == 1
+    assert "“prod” was disabled" in json.loads(receiver.taken[0][2])["data"]["subject"]

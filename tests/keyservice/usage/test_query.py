@@ -1,0 +1,32 @@
+import pytest
+
+from keygauge_keyservice.usage.query import Question
+from keygauge_keyservice.usage.time_cover import TimeCover
+
+DAY_S = 86_400
+
+
+def ask(*group_by, **narrowed):
+    return Question(**dict.fromkeys(("account_id", "key", "route", "model")) | narrowed, group_by=group_by)
+
+
+def cover(length_s, count=1, sign=1):
+    return TimeCover(length_s, 0, count * length_s, sign)
+
+
+@pytest.mark.parametrize(
+    ("question", "cut", "sources"),
+    [
+        (ask(), (None, "status"), {900: "usage_aggregate", DAY_S: "usage_aggregate"}),
+        (ask("key"), (None, "key"), {DAY_S: "usage_aggregate"}),
+        (ask("model", account_id="acme", key="k"), ("key", "model"), {900: "rollup", DAY_S: "usage_aggregate"}),
+        (ask("key", "model", "route"), None, {900: "rollup", DAY_S: "rollup"}),
+        (ask(key="k", route="/v1"), None, {DAY_S: "rollup"}),
+        (ask("tag"), (None, "tag"), {DAY_S: "usage_tag"}),
+        (ask(tag="alice"), (None, "status"), {DAY_S: "usage_tag"}),
+    ],
+)
+def test_the_smallest_table_that_holds_an_answer_gives_it(question, cut, sources):
+    if not question.is_by_tag:
+        assert question.cut == cut
+    assert {length_s: question.source_of(cover(length_s)) for length_s in sources} == sources
