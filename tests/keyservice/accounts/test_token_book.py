@@ -44,6 +44,9 @@ def test_a_token_of_an_account_is_known_once_it_was_looked_up(connection, make_b
     book = make_book()
     assert token_book.is_of_account(secret)
     assert (book.find(secret), book.look_up(secret), book.find(secret)) == (None, token, token)
+    fresh(-1)
+    assert book.find(secret) is None  # not for ever
+    fresh(AGES)
     tokens.revoke(connection, token.id, actor="test")
     assert (book.find(secret), book.look_up(secret), book.find(secret)) == (token, None, None)
 

@@ -114,3 +114,25 @@ def record(connection, make_event):
         assert receipt.accepted == len(events)
 
     return record
+
+
+@pytest.fixture
+def invite(signed_in):
+    def invite(email="new@acme.example", role="member"):
+        answer = signed_in.post("/members", {"email": email, "role": role}, page="/members")
+        assert answer.status_code == 200, answer.text
+        return re.search(r"http://localhost(/invitation/[^<]+)<", answer.text)[1]
+
+    return invite
+
+
+@pytest.fixture
+def operating(app, connection, visitor):
+    """An operator, signed in."""
+    members.create(
+        connection, account_id=None, email="op@example.com", password=PASSWORD, role="operator", actor="test"
+    )
+    operating = type(visitor)(app.test_client())
+    form = {"email": "op@example.com", "password": PASSWORD}
+    assert operating.client.post("/sign-in", data=form).status_code == 303
+    return operating

@@ -24,6 +24,6 @@ def test_a_file_of_another_version_is_not_kept(visitor, addresses):
     assert other.headers["Cache-Control"] == "no-cache"
 
 
-@pytest.mark.parametrize("name", ["none.css", "..%2Fassets.py", "../assets.py"])
+@pytest.mark.parametrize("name", ["none.css", "..%2Fassets.py", "../assets.py", "assets.py", "%00"])
 def test_no_other_file_is_read(visitor, name):
     assert visitor.get(f"/assets/1/{name}").status_code == 404

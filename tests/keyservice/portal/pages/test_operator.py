@@ -3,24 +3,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from keygauge_keyservice.accounts import accounts, members, plans
+from keygauge_keyservice.accounts import accounts
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.pricing import own_prices
 
 PASSWORD = "the operator's password"
-
-
-@pytest.fixture
-def operating(app, connection, visitor):
-    """An operator, signed in."""
-    members.create(
-        connection, account_id=None, email="op@example.com", password=PASSWORD, role="operator", actor="test"
-    )
-    operating = type(visitor)(app.test_client())
-    form = {"email": "op@example.com", "password": PASSWORD}
-    assert operating.client.post("/sign-in", data=form).status_code == 303
-    return operating
 
 
 def test_operator_finds_every_account(operating, customer, stranger):
@@ -125,82 +112,10 @@ def test_members_do_not_see_the_operators_pages(app, signed_in, customer):
     assert "/operator" not in signed_in.get("/").text
 
 
-def test_operator_sets_prices(connection, operating):
-    form = {"model": "House-Model", "input": "0.50", "output": "2", "provider": "", "account": "", "cache_read": ""}
-    answer = operating.post("/operator/prices", form, page="/operator/prices")
-    assert answer.status_code == 303
-    (price,) = own_prices.list_prices(connection)
-    assert (price.model, price.tiers[0].input, price.tiers[0].output) == ("house-model", 5 * 10**8, 2 * 10**9)
-    assert price.tiers[0].cache_read == price.tiers[0].input
-    page = operating.get(answer.location).text
-    assert "$0.5000" in page
-    assert operating.get("/operator/prices.json").json["prices"][0]["model"] == "house-model"
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"model": ""}, {"input": "free"}, {"input": "-1"}, {"output": "1e999999"}, {"output": "NaN"}, {"model": "a\nb"}],
-)
-def test_wrong_price_is_refused(connection, operating, wrong):
-    form = {"model": "m", "input": "1", "output": "2"} | wrong
-    answer = operating.post("/operator/prices", form, page="/operator/prices")
-    assert (answer.status_code, "Price not saved" in answer.text) == (422, True)
-    assert own_prices.list_prices(connection) == []
-
-
-def test_price_for_an_account_that_is_not_there_is_refused(operating):
-    form = {"model": "m", "input": "1", "output": "2", "account": "nobody"}
-    assert operating.post("/operator/prices", form, page="/operator/prices").status_code == 404
-
-
-@pytest.mark.parametrize("table", ["accounts", "keys", "plans", "prices"])
-def test_operators_tables_come_as_csv_and_json(operating, customer, table):
-    found = operating.get(f"/operator/{table}.json").json[table]
-    assert operating.get(f"/operator/{table}.csv").text.count("\n") == len(found) + 1
-    assert operating.get(f"/operator/{table}.json?q=%25").status_code == 200
-    assert operating.get("/operator/secrets.json").status_code == 404
-
-
-@pytest.mark.parametrize("page", ["show", "find_keys"])
-def test_pasted_key_finds_its_owner_and_its_secret_gets_into_no_address(operating, customer, stranger, page):
-    answer = operating.post("/operator/search", {"q": customer.token, "page": page}, page="/operator")
-    assert answer.location.endswith(f"?q=kg_live_{customer.key.id}")
-    found = operating.get(answer.location).text
-    assert (customer.account.name in found, stranger.account.name in found) == (True, False)
-    assert customer.token not in found
-    assert customer.account.name in operating.get(f"/operator?q=kg_live_{customer.key.id[:5]}").text
-
-
-def test_accounts_are_sorted_filtered_and_moved_together(connection, operating, customer, stranger, record):
-    plans.create(connection, plan_id="vip", name="VIP", limits=[], actor="test")
-    record(stranger, {"time_us": int(datetime.now(UTC).timestamp() * 1_000_000)}, {"status": 500})
-    by_requests = operating.get("/operator?sort=-requests").text
-    assert by_requests.index(stranger.account.name) < by_requests.index(customer.account.name)
-    chosen = {"account": [customer.account.id, stranger.account.id], "plan": "vip"}
-    operating.post("/operator/accounts/plan", chosen, page="/operator")
-    assert {account.plan_id for account in accounts.list_accounts(connection)} == {"vip"}
-    assert "No matching accounts" in operating.get("/operator?plan=pro").text
-    assert customer.account.name in operating.get("/operator?plan=vip&status=active").text
-
-
 def test_account_is_suspended_after_a_question(connection, operating, customer):
     path = f"/operator/accounts/{customer.account.id}"
     assert f"Suspend {customer.account.name}?" in operating.get(f"{path}/suspend").text
     assert accounts.require(connection, customer.account.id).status == "active"
-
-
-def test_accounts_near_their_limits_come_first(connection, operating, customer, stranger):
-    limit = next(limit for limit in plans.require(connection, "pro").limits if limit.period)
-    month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    for account, used in ((customer.account, 4_000), (stranger.account, 18_000)):
-        connection.execute(
-            "INSERT INTO limit_state (id, account_id, head, cells, ends) VALUES (%s, %s, %s, %s, %s)",
-            (f"{limit.id}:{account.id}", account.id, int(month.timestamp()), [used], [2**60]),
-        )
-    page = operating.get("/operator?sort=-quota").text
-    assert page.index(stranger.account.name) < page.index(customer.account.name)
-    assert '<span class="badge warn">90%</span>' in page
-    assert "<span>20%</span>" in page
 
 
 def test_invoice_is_due_overdue_and_paid(connection, operating, signed_in, customer):

@@ -8,7 +8,6 @@ from keygauge_keyservice.accounts import accounts, members, plans
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.keys import keys
 from keygauge_keyservice.limits import replicas
-from keygauge_keyservice.portal import notices
 from keygauge_keyservice.portal.pages import overview
 from keygauge_keyservice.usage.quota import Quota
 
@@ -103,76 +102,7 @@ def test_gauge_tells_how_full_it_is(fields, used, remaining, level):
     assert 0 <= shown.percent <= 100
 
 
-def key(**fields):
-    return keys.Key(
-        **{"id": "k", "account_id": "a", "name": "prod", "environment": "live", "status": "active"}
-        | {
-            "created_at": NOW - timedelta(days=90),
-            "created_by": None,
-            "rotated_at": NOW,
-            "expires_at": None,
-            "deleted_at": None,
-        }
-        | {"last_used_at": NOW, "last_used_ip": None, "last_used_route": None}
-        | fields
-    )
-
-
-@pytest.mark.parametrize(
-    ("listed", "remark"),
-    [
-        (key(), None),
-        (key(expires_at=NOW + timedelta(days=3)), "“prod” expires on 24 Nov 2026."),
-        (key(expires_at=NOW - timedelta(days=3)), "“prod” expired on 18 Nov 2026."),
-        (key(expires_at=NOW + timedelta(days=30)), None),
-        (
-            key(rotate_every_days=1, rotated_at=NOW - timedelta(days=2)),
-            "“prod” is due for rotation. It was last rotated on 19 Nov 2026.",
-        ),
-        (key(last_used_at=NOW - timedelta(days=61)), "“prod” has not been used for 60 days."),
-        (key(last_used_at=None), "“prod” has not been used for 60 days."),
-        (key(last_used_at=None, status="disabled"), None),
-        (key(last_used_at=None, created_at=NOW), None),
-    ],
-)
-def test_key_that_needs_attention_is_named(app, listed, remark):
-    with app.test_request_context():
-        found = list(notices.of_keys([listed], now=NOW))
-    assert [one.text for one in found] == ([remark] if remark else [])
-
-
-@pytest.mark.parametrize(
-    ("fields", "remark"),
-    [
-        ({}, None),
-        ({"used": 16_000}, "80% of the request quota “monthly” used this month."),
-        ({"used": 16_000, "key_id": "k"}, "80% of the request quota “monthly” of “prod” used this month."),
-        ({"unit": "nanousd", "used": 20_000, "period": "day"}, "100% of the budget “monthly” used today."),
-        (
-            {"unit": "nanousd", "used": 18_000, "credit_nanousd": 5},
-            "90% of the credit budget “monthly” used this month.",
-        ),
-        ({"amount": 0, "used": 0}, None),
-    ],
-)
-def test_quota_that_runs_out_is_named(app, fields, remark):
-    with app.test_request_context():
-        found = list(notices.of_quotas([quota(**fields)], {"k": "prod"}))
-    assert [one.text for one in found] == ([remark] if remark else [])
-
-
-def test_repeated_mistakes_and_new_addresses_are_named(signed_in, customer, record):
-    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
-    record(customer, {"time_us": now_us - 5 * 86_400_000_000, "ip": "192.0.2.1"})
-    assert "(4xx)" not in signed_in.get("/").text
-    record(customer, *[{"time_us": now_us, "status": 400, "ip": "198.51.100.66"}] * 25)
-    page = signed_in.get("/").text
-    assert "“Acme key” had 25 client errors (4xx) in the last 24 hours (100% of its requests)." in page
-    assert "“Acme key” was used from a new IP address: 198.51.100.66." in page
-    assert f"/calls?key={customer.key.id}&amp;ip=198.51.100.66&amp;exact=1&amp;range=24h" in page
-
-
-def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, record, client, operator):
+def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, record):
     now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
     record(customer, *[{"time_us": now_us - 1000, "status": 400, "input_tokens": 7, "output_tokens": 1}] * 25)
     told = {kind: signed_in.get(f"/{kind}.json").json[kind] for kind in ("now", "quotas", "attention")}
@@ -188,9 +118,6 @@ def test_what_the_overview_tells_comes_as_csv_and_json(signed_in, customer, reco
         written = list(csv.DictReader(signed_in.get(f"/{kind}.csv").text.splitlines()))
         assert [row.keys() for row in written] == [row.keys() for row in rows]
         assert f'href="/{kind}.csv"' in signed_in.get("/").text
-    (by_api,) = client.get(f"/v1/accounts/{customer.account.id}/attention", headers=operator).json["remarks"]
-    assert by_api == {name: remark[{"key": "key_id", "portal_path": "address"}.get(name, name)] for name in by_api}
-    assert client.get("/v1/accounts/none/attention", headers=operator).status_code == 404
 
 
 def test_next_bill_is_told(connection, signed_in, customer):

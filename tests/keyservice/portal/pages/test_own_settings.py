@@ -1,5 +1,3 @@
-"""One person, several accounts: switching between one's own, and nothing that others make of one's address."""
-
 import pytest
 
 from keygauge_keyservice.accounts import accounts, invitations, members
@@ -87,3 +85,14 @@ def test_many_memberships_that_nobody_verified_still_let_their_owner_in(join, si
         join(f"Evil {number}", verified=False, password=FORGED)
     join("Acme", verified=False)
     assert sign_in() == 303
+
+
+def test_own_password_is_changed_with_the_old_one(app, signed_in, customer, visitor):
+    new = "another good password"
+    form = {"old": customer.password, "new": new, "again": new}
+    assert signed_in.post("/password", form | {"old": "wrong"}, page="/password").status_code == 422
+    assert signed_in.post("/password", form | {"again": "x"}, page="/password").status_code == 422
+    assert signed_in.post("/password", form | {"new": "x", "again": "x"}, page="/password").status_code == 422
+    assert signed_in.post("/password", form, page="/password").status_code == 303
+    assert signed_in.get("/").status_code == 200
+    assert visitor.sign_in(customer, password=new).status_code == 303

@@ -1,0 +1,47 @@
+import re
+from dataclasses import replace
+
+from keygauge_keyservice.app import create_app
+
+HTTPS = {"base_url": "https://keys.example"}
+
+
+def test_cookie_is_out_of_reach_of_scripts_and_other_sites(visitor, customer):
+    cookie = visitor.sign_in(customer).headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    assert "Secure" not in cookie
+    visitor.client.delete_cookie("keygauge_session")
+    assert "Secure" in visitor.sign_in(customer, base_url="https://localhost").headers["Set-Cookie"]
+
+
+def test_cookie_over_https_can_be_set_by_this_host_alone(visitor, customer):
+    cookies = visitor.sign_in(customer, **HTTPS).headers.getlist("Set-Cookie")
+    assert [cookie.partition("=")[0] for cookie in cookies] == ["__Host-keygauge_session", "__Host-keygauge_device"]
+    for cookie in cookies:
+        assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
+    assert visitor.get("/keys", **HTTPS).status_code == 200
+    visitor.client.set_cookie("keygauge_session", "from-a-sister-domain", domain="keys.example")
+    assert visitor.get("/keys", **HTTPS).status_code == 200
+
+
+def test_a_browser_known_to_one_address_is_not_known_to_another(visitor, customer, stranger):
+    visitor.sign_in(stranger)
+    statuses = [visitor.sign_in(customer, password="wrong").status_code for _ in range(6)]
+    assert statuses[-1] == 429
+
+
+def test_links_and_redirects_lead_to_the_configured_address(settings, customer):
+    app = create_app(replace(settings, public_url="https://keys.acme.com"))
+    browser = app.test_client()
+    try:
+        form = {"email": customer.member.email, "password": customer.password}
+        assert browser.post("/sign-in", data=form, **HTTPS).status_code == 303
+        hidden = dict(re.findall(r'name="(csrf)" value="([^"]+)"', browser.get("/members", **HTTPS).text))
+        form = hidden | {"email": "new@example.com", "role": "viewer"}
+        answer = browser.post("/members", data=form, headers={"X-Forwarded-Host": "evil.example"}, **HTTPS)
+        assert "https://keys.acme.com/invitation/" in answer.text
+        assert "evil.example" not in answer.text
+    finally:
+        app.extensions["keygauge"].close()

@@ -1,0 +1,28 @@
+import pytest
+
+
+def test_page_of_an_unknown_address_keeps_those_who_are_signed_in_their_links(signed_in, visitor):
+    assert "Sign out" in signed_in.get("/nothing", headers={"Accept": "text/html"}).text
+    assert "Sign out" not in visitor.get("/nothing", headers={"Accept": "text/html"}).text
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/keys/x/rotate", 405), ("/v1/nothing", 404)])
+def test_unknown_address_is_a_page_for_people_and_a_problem_for_programs(visitor, path, status):
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    answer = visitor.get(path, headers=browser)
+    assert answer.status_code == status
+    if path.startswith("/v1/"):
+        assert answer.content_type == "application/problem+json"
+    else:
+        assert "Go to overview" in answer.text
+        assert "Content-Security-Policy" in answer.headers
+    for headers in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+        assert visitor.get(path, headers=headers).content_type == "application/problem+json"
+
+
+def test_unexpected_failure_shows_nothing_of_the_inside(connection, signed_in):
+    connection.execute("ALTER TABLE key RENAME TO key_gone")
+    answer = signed_in.get("/keys")
+    assert answer.status_code == 500
+    assert "key_gone" not in answer.text
+    assert "psycopg" not in answer.text
