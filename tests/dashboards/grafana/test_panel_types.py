@@ -1,0 +1,50 @@
+import pytest
+
+from keygauge_dashboards.grafana import panel_types
+from keygauge_dashboards.grafana.panels import Prometheus, Sql
+
+UP = Prometheus("up")
+
+
+def test_a_number_has_its_course_above_it_where_it_has_one():
+    for target, course, height in ((UP, "area", 5), (Prometheus("up", instant=True), "none", 4), (Sql("1"), "none", 4)):
+        view = panel_types.stat("Up", "Is it?", target, unit="short")
+        assert (view.options["graphMode"], view.height) == (course, height)
+    assert panel_types.stat("Up", "Is it?", UP, unit="short", height=9).height == 9
+
+
+def test_values_are_green_then_yellow_then_red():
+    steps = panel_types.limits(0.5, 0.9)["thresholds"]["steps"]
+    assert [(step["color"], step["value"]) for step in steps] == [("green", None), ("yellow", 0.5), ("red", 0.9)]
+    assert len(panel_types.limits(critical=0.9)["thresholds"]["steps"]) == 2
+
+
+@pytest.mark.parametrize(("unit", "most"), [("percentunit", 0.02), ("currencyUSD", 0.01), ("s", 0.1), ("reqps", 1)])
+def test_an_axis_of_zeros_ends_near_them(unit, most):
+    for draw in (panel_types.lines, panel_types.bars):
+        assert draw("T", "D", [UP], unit=unit).defaults["custom"]["axisSoftMax"] == most
+
+
+def test_lines_lie_on_top_of_each_other_or_have_their_limits_drawn():
+    stacked = panel_types.lines("T", "D", [UP], unit="s", stacked=True).defaults["custom"]
+    assert (stacked["stacking"]["mode"], stacked["lineWidth"]) == ("normal", 0)
+    limited = panel_types.lines("T", "D", [UP], unit="s", colours=panel_types.limits(1)).defaults
+    assert (limited["custom"]["thresholdsStyle"], limited["min"]) == ({"mode": "dashed"}, 0)
+
+
+def test_columns_that_are_kept_come_in_order_under_their_names():
+    kept, named = panel_types.keep("a", "b", c="C")
+    assert kept["options"]["include"]["names"] == ["a", "b", "c"]
+    assert named["options"] == {
+        "excludeByName": {},
+        "indexByName": {"a": 0, "b": 1, "c": 2},
+        "renameByName": {"c": "C"},
+    }
+
+
+def test_a_statuss_colour_changes_at_its_class_and_back_after_429():
+    override = panel_types.status("code")
+    properties = {one["id"]: one["value"] for one in override["properties"]}
+    steps = [(step["value"], step["color"]) for step in properties["thresholds"]["steps"]]
+    assert steps == [(None, "green"), (400, "yellow"), (429, "orange"), (430, "yellow"), (500, "red")]
+    assert override["matcher"] == {"id": "byName", "options": "code"}
