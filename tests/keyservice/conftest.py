@@ -120,3 +120,13 @@ def serve(empty_database_url, tmp_path):
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+@pytest.fixture
+def idp(monkeypatch):
+    """An OpenID Connect provider at which everybody is who its `email` says."""
+    from openid import serving  # noqa: PLC0415 - with libraries that few tests need
+
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")  # loopback
+    with serving() as idp:
+        yield idp

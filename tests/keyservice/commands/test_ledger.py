@@ -5,6 +5,7 @@ import pytest
 from keygauge.cli import main
 from keygauge_keyservice.ledger import aside, backfill, ingest, partition
 from keygauge_keyservice.pricing.public_prices import PublicPrices
+from keygauge_keyservice.sync import told_keys
 
 pytestmark = pytest.mark.usefixtures("metered")
 
@@ -30,7 +31,7 @@ def test_parts_that_differ_are_told_and_the_command_fails(run, connection, make_
 
 
 def test_what_was_set_aside_is_listed_and_taken(run, connection, make_line):
-    connection.execute("INSERT INTO told_key (service, key_id) VALUES ('shop', 'acme-live')")
+    told_keys.tell(connection, "shop", ["acme-live"])
     now = datetime.now(UTC)
     line = make_line(time_us=round(now.timestamp() * 1e6), output_tokens=30_000_000)
     ingest.take_batch(connection, "a1", 0, [line, b"nonsense"], PublicPrices(), service="shop", now=now)
