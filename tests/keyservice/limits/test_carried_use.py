@@ -110,6 +110,24 @@ def test_units_that_are_held_are_not_used_and_come_back_to_the_new_limit(connect
     assert ask(connection, "pro", later, subject, amount) == amount - 4
 
 
+@pytest.mark.parametrize(("old", "new"), [(400, 800), (800, 400), (400, 400)])
+def test_units_of_a_smooth_rate_are_as_many_at_another_pace(connection, account, old, new):
+    for plan_id, amount in (("one", old), ("two", new)):
+        even = plans.Limit(name="even", unit="request", amount=amount, window_s=86_400, smooth=True)
+        plans.create(connection, plan_id=plan_id, name=plan_id, limits=[even], actor="test")
+    accounts.change_plan(connection, account.id, "one", actor="test")
+    assert ask(connection, "one", "even", account.id, 2) == 2
+    lease_id = connection.execute("SELECT id FROM lease").fetchone()["id"]
+    assert ask(connection, "one", "even", account.id, 4) == 4  # of which none come back
+    accounts.change_plan(connection, account.id, "two", actor="test")
+    assert ask(connection, "two", "even", account.id, new) == new // 40 - 6
+    for _ in range(2):
+        with connection.transaction():
+            back = [Return(str(lease_id), unspent=2)]
+            leases.exchange(connection, [leases.Asked(service=None, replica="r", returns=back)], alive=1)
+    assert ask(connection, "two", "even", account.id, new) == 2
+
+
 def test_calls_under_way_stay_in_their_slots(connection, account):
     for plan_id in ("one", "two"):
         slots = plans.Limit(name="slots", unit="concurrent", amount=3)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.limits import definitions, tag_counters
+from keygauge_keyservice.limits import definitions, lease_rows, tag_counters
+from keygauge_keyservice.limits.kinds import gcra
 
 _PLANS = """/* carried_use.plans */
 SELECT DISTINCT plan_id FROM limit_state
@@ -13,13 +14,17 @@ _LOCK = """/* carried_use.lock */
 SELECT FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint
 WHERE account_id = %s AND plan_id IS NOT NULL
 ORDER BY limit_state.id FOR UPDATE OF limit_state"""
+# What is in the bucket of a smooth rate is counted in time: as many units take another time at another pace.
+_PACED = """CASE WHEN {0} > %(now_us)s AND old_us <> new_us
+        THEN %(now_us)s + ceil(({0} - %(now_us)s)::numeric * new_us / old_us)::bigint ELSE {0} END"""
 # A lease that is given back just now is locked, by a heartbeat that waits for these limits: it stays where it is.
-_COPY = """/* carried_use.copy */
+_COPY = f"""/* carried_use.copy */
 WITH chosen AS MATERIALIZED (
     SELECT DISTINCT ON (id) pair.later || substr(state.id, strpos(state.id, ':')) AS id, state.id AS earlier,
-        account_id, head, cells, ends, clock, stamps, pair.later || substr(base, strpos(base, ':')) AS base, is_moved
-    FROM unnest(%(earlier)s::bigint[], %(later)s::bigint[], %(is_last)s::boolean[], %(is_moved)s::boolean[])
-        AS pair (earlier, later, is_last, is_moved)
+        account_id, {_PACED.format("head")} AS head, cells, ends, clock, stamps,
+        pair.later || substr(base, strpos(base, ':')) AS base, is_last, old_us, new_us
+    FROM unnest(%(earlier)s::bigint[], %(later)s::bigint[], %(is_last)s::boolean[], %(old_us)s::bigint[],
+        %(new_us)s::bigint[]) AS pair (earlier, later, is_last, old_us, new_us)
     JOIN limit_state AS state ON split_part(state.id, ':', 1)::bigint = pair.earlier
     WHERE account_id = %(account_id)s
     ORDER BY id, is_last DESC, head DESC, (SELECT sum(cell) FROM unnest(cells) AS cell) DESC NULLS LAST
@@ -30,25 +35,26 @@ WITH chosen AS MATERIALIZED (
         clock = EXCLUDED.clock, stamps = EXCLUDED.stamps
     RETURNING id, base
 ), held AS (
-    SELECT lease.id, first.id AS state_id
-    FROM (SELECT DISTINCT ON (earlier) earlier, id FROM chosen WHERE is_moved ORDER BY earlier, id) AS first
+    SELECT lease.id, first.id AS state_id, {_PACED.format("bucket")} AS bucket
+    FROM (SELECT DISTINCT ON (earlier) earlier, id, old_us, new_us FROM chosen WHERE is_last ORDER BY earlier, id)
+        AS first
     JOIN lease ON lease.state_id = first.earlier FOR UPDATE OF lease SKIP LOCKED
 ), moved AS (
-    UPDATE lease SET state_id = held.state_id FROM held WHERE lease.id = held.id
+    UPDATE lease SET state_id = held.state_id, bucket = held.bucket FROM held WHERE lease.id = held.id
 )
-SELECT id FROM copied WHERE base IS NULL"""
+SELECT id FROM copied WHERE base IS NULL"""  # noqa: S608 - constants
 
 
 def carry(connection: Connection, account_id: str, *, before: str, after: str) -> None:
     """Copy what is used to a plan's limits from those that measure the same: the last plan's, or else an earlier one's.
 
     Where several do, the most use counts. Leases move along: what is not spent of them comes back to the new limits,
-    and calls under way stay in their slots. Those of a smooth rate do not, as they are counted by the old pace.
+    and calls under way stay in their slots.
     """
     plans = {row["plan_id"] for row in connection.execute(_PLANS, (account_id,))}
     limits = definitions.of_plans(connection, {*plans, before, after})
     pairs = [
-        (earlier.id, later.id, plan_id == before, plan_id == before and not earlier.smooth)
+        (earlier.id, later.id, plan_id == before, *_paces(earlier, later))
         for plan_id, those in limits.items()
         for earlier in those
         for later in limits.get(after, [])
@@ -56,8 +62,16 @@ def carry(connection: Connection, account_id: str, *, before: str, after: str) -
     ]
     if not pairs:
         return
-    names = ("earlier", "later", "is_last", "is_moved")
+    names = ("earlier", "later", "is_last", "old_us", "new_us")
     columns = dict(zip(names, (list(column) for column in zip(*pairs, strict=True)), strict=True))
     connection.execute(_LOCK, (account_id,))
-    rows = connection.execute(_COPY, {"account_id": account_id, **columns}).fetchall()
+    now_us = lease_rows.now_us(connection)  # after the locks
+    rows = connection.execute(_COPY, {"account_id": account_id, "now_us": now_us, **columns}).fetchall()
     tag_counters.recount(connection, [row["id"] for row in rows])
+
+
+def _paces(earlier: definitions.Limit, later: definitions.Limit) -> tuple[int, int]:
+    """Return in how long a time a unit leaves the bucket of a smooth rate, before and after; of others nothing does."""
+    if not (earlier.smooth and earlier.window_s and earlier.amount and later.amount):
+        return 1, 1
+    return gcra.interval_us(earlier.amount, earlier.window_s), gcra.interval_us(later.amount, earlier.window_s)
