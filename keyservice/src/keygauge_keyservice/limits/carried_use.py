@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.limits import definitions, lease_rows, tag_counters
-from keygauge_keyservice.limits.kinds import gcra
+from keygauge_keyservice.limits.paces import AT_PACE, paces
 
 _PLANS = """/* carried_use.plans */
 SELECT DISTINCT plan_id FROM limit_state
@@ -14,16 +14,14 @@ _LOCK = """/* carried_use.lock */
 SELECT FROM limit_state JOIN plan_limit ON plan_limit.id = split_part(limit_state.id, ':', 1)::bigint
 WHERE account_id = %s AND plan_id IS NOT NULL
 ORDER BY limit_state.id FOR UPDATE OF limit_state"""
-# What is in the bucket of a smooth rate is counted in time: as many units take another time at another pace.
-_PACED = """CASE WHEN {0} > %(now_us)s AND old_us <> new_us
-        THEN %(now_us)s + ceil(({0} - %(now_us)s)::numeric * new_us / old_us)::bigint ELSE {0} END"""
 # A lease that is given back just now is locked, by a heartbeat that waits for these limits: it stays where it is.
 _COPY = f"""/* carried_use.copy */
 WITH chosen AS MATERIALIZED (
     SELECT DISTINCT ON (id) pair.later || substr(state.id, strpos(state.id, ':')) AS id, state.id AS earlier,
-        account_id, {_PACED.format("head")} AS head, cells, ends, clock, stamps,
-        pair.later || substr(base, strpos(base, ':')) AS base, is_last, old_us, new_us
-    FROM unnest(%(earlier)s::bigint[], %(later)s::bigint[], %(is_last)s::boolean[], %(old_us)s::bigint[],
+        account_id, {AT_PACE.format(moment="head")} AS head, cells, ends, clock, stamps,
+        pair.later || substr(base, strpos(base, ':')) AS base, is_last, old_us, new_us, now_us
+    FROM (SELECT %(now_us)s::bigint AS now_us) AS moment
+    CROSS JOIN unnest(%(earlier)s::bigint[], %(later)s::bigint[], %(is_last)s::boolean[], %(old_us)s::bigint[],
         %(new_us)s::bigint[]) AS pair (earlier, later, is_last, old_us, new_us)
     JOIN limit_state AS state ON split_part(state.id, ':', 1)::bigint = pair.earlier
     WHERE account_id = %(account_id)s
@@ -35,9 +33,8 @@ WITH chosen AS MATERIALIZED (
         clock = EXCLUDED.clock, stamps = EXCLUDED.stamps
     RETURNING id, base
 ), held AS (
-    SELECT lease.id, first.id AS state_id, {_PACED.format("bucket")} AS bucket
-    FROM (SELECT DISTINCT ON (earlier) earlier, id, old_us, new_us FROM chosen WHERE is_last ORDER BY earlier, id)
-        AS first
+    SELECT lease.id, first.id AS state_id, {AT_PACE.format(moment="bucket")} AS bucket
+    FROM (SELECT DISTINCT ON (earlier) * FROM chosen WHERE is_last ORDER BY earlier, id) AS first
     JOIN lease ON lease.state_id = first.earlier FOR UPDATE OF lease SKIP LOCKED
 ), moved AS (
     UPDATE lease SET state_id = held.state_id, bucket = held.bucket FROM held WHERE lease.id = held.id
@@ -54,7 +51,7 @@ def carry(connection: Connection, account_id: str, *, before: str, after: str) -
     plans = {row["plan_id"] for row in connection.execute(_PLANS, (account_id,))}
     limits = definitions.of_plans(connection, {*plans, before, after})
     pairs = [
-        (earlier.id, later.id, plan_id == before, *_paces(earlier, later))
+        (earlier.id, later.id, plan_id == before, *paces(earlier.bucket_s, earlier.amount, later.amount))
         for plan_id, those in limits.items()
         for earlier in those
         for later in limits.get(after, [])
@@ -68,10 +65,3 @@ def carry(connection: Connection, account_id: str, *, before: str, after: str) -
     now_us = lease_rows.now_us(connection)  # after the locks
     rows = connection.execute(_COPY, {"account_id": account_id, "now_us": now_us, **columns}).fetchall()
     tag_counters.recount(connection, [row["id"] for row in rows])
-
-
-def _paces(earlier: definitions.Limit, later: definitions.Limit) -> tuple[int, int]:
-    """Return in how long a time a unit leaves the bucket of a smooth rate, before and after; of others nothing does."""
-    if not (earlier.smooth and earlier.window_s and earlier.amount and later.amount):
-        return 1, 1
-    return gcra.interval_us(earlier.amount, earlier.window_s), gcra.interval_us(later.amount, earlier.window_s)

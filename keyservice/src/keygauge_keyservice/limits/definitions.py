@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from keygauge.weights import Weights
 from keygauge_keyservice.database import Connection
+from keygauge_keyservice.limits import paces
 from keygauge_keyservice.limits.periods import Period, Periods
 
 Subject = Literal["account", "key"]
@@ -56,6 +57,11 @@ class Limit:
         """Return what makes counted use comparable: a limit keeps its use as long as this stays the same."""
         scope = self.subject, self.per_tag, self.route, self.model, self.tool
         return *scope, self.unit, self.weights, self.window_s, self._when, self.smooth
+
+    @property
+    def bucket_s(self) -> int | None:
+        """Return the window of a smooth rate, which has a bucket."""
+        return self.window_s if self.smooth else None
 
     @property
     def _when(self) -> tuple[object, ...]:
@@ -129,6 +135,7 @@ def replace(connection: Connection, owner: Owner, old: Sequence[Limit], limits: 
             "unit_name = %(unit_name)s WHERE id = %(id)s",
             _row(after) | {"id": before.id},
         )
+        paces.change(connection, before.id, before.bucket_s, before.amount, after.amount)
     new = {id(after) for _, after in kept}
     insert(connection, owner, [limit for limit in limits if id(limit) not in new])
 
