@@ -29,6 +29,7 @@ def budget(amount, **terms):
 async def chat(request):
     body = await request.json()
     answer = {"object": "chat.completion", "model": body.get("answers_as", body["model"]), "choices": []}
+    await asyncio.sleep(0.05)
     return JSONResponse(answer if body.get("silent") else answer | {"usage": body.get("usage", USAGE)})
 
 
@@ -159,6 +160,65 @@ async def test_concurrent_calls_cannot_overdraw(service, guard, visit, price):
     assert 1 <= admitted <= 4 * 50_000 // (10 * 2000)
     app._process.stop()
     assert used(service) <= 4 * 50_000
+
+
+def burst(visit, app, token, bodies):
+    usual = {"max_tokens": 7, "answers_as": "m"}
+    calls = [visit(app, token, "/chat", method="POST", json=usual | one) for one in bodies]
+    return asyncio.gather(*calls)
+
+
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        [{"model": "my-fast-model"}] * 40,
+        [{"model": f"invented-{number}"} for number in range(40)],
+        [{"model": None}] * 40,
+        [{"model": "my-fast-model", "pad": "x" * 2**20}] * 40,  # too long to be read
+    ],
+    ids=["alias", "invented", "nameless", "unread"],
+)
+async def test_a_burst_of_calls_whose_price_nobody_knows_stays_within_the_budget(service, guard, visit, price, bodies):
+    price()
+    amount = 7 * COST + COST // 2
+    _, token = service.key(budget(amount))
+    app = guard(host())
+    codes = [answer.status_code for answer in await burst(visit, app, token, bodies)]
+    assert set(codes) <= {200, 429}
+    assert 1 <= codes.count(200) <= 7
+    app._process.stop()
+    assert used(service) == codes.count(200) * COST == ledger(service, 40)
+
+
+async def test_once_a_name_was_answered_its_calls_reserve_what_they_may_cost(service, guard, visit, price):
+    price()
+    _, token = service.key(budget(7 * 28_000))  # 14 of input, 7 of output
+    app = guard(host())
+    alias = {"model": "alias"}
+    for number, expected in ((1, 1), (6, 6), (2, 0)):
+        answers = await burst(visit, app, token, number * [alias])
+        assert [answer.status_code for answer in answers].count(200) == expected
+    assert {answer.json()["code"] for answer in answers} == {"budget_exhausted"}
+
+
+async def test_what_is_left_of_a_budget_will_do_where_the_price_is_not_known(service, guard, visit, price):
+    price()
+    _, token = service.key(budget(3 * COST + COST // 2))
+    app = guard(host())
+    for model in ("m", "one", "two"):
+        (answer,) = await burst(visit, app, token, [{"model": model}])
+        assert answer.status_code == 200
+    app._process.stop()
+    assert used(service) == 3 * COST
+
+
+async def test_models_without_any_price_are_admitted_after_the_first_answer(service, guard, visit, price):
+    _, token = service.key(budget(DOLLAR))
+    app = guard(host())
+    bodies = [{"model": "own", "answers_as": "own", "max_tokens": 1500}] * 40
+    assert {answer.status_code for answer in await burst(visit, app, token, bodies)} == {200}
+    app._process.stop()
+    assert used(service) == 40
 
 
 async def test_a_call_larger_than_the_whole_budget_is_not_to_be_retried(service, guard, visit, price):

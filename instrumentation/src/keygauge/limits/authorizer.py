@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from copy import copy
 from hashlib import sha256
@@ -11,13 +11,13 @@ from typing import Protocol
 from keygauge import key as key_format
 from keygauge.call import INVALID, Call
 from keygauge.clock import SECOND
-from keygauge.limits.admission import Admission, Reservation, Short
+from keygauge.limits.admission import Admission, Claim, Reservation, Short
+from keygauge.limits.answered_models import Model, asked_by
 from keygauge.limits.cost import Costing
 from keygauge.limits.credential import Conflict
 from keygauge.limits.key_cache import Key
-from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
-from keygauge.limits.limit import TOKENS
+from keygauge.limits.limit import TOKENS, Limit
 from keygauge.limits.reading.estimate import Estimate
 from keygauge.limits.refusal import (
     BAD_CAP,
@@ -80,12 +80,12 @@ _ANY = Estimate()
 _LONGEST_NS = 5 * SECOND  # a call waits no longer, though the key service answers
 
 
-def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
-    """Return whether a reservation stands for what only the answer can tell."""
+def _is_estimate(call: Call, lease_pool: LeasePool, units: int) -> bool:
+    """Return whether a reservation stands for what only the answer can tell, and stays charged where it does not."""
     return (
         lease_pool.limit.unit in TOKENS
         or lease_pool.limit.weights is not None
-        or (lease_pool.limit.unit == "nanousd" and units > 1)
+        or (lease_pool.limit.unit == "nanousd" and units > 1 and not call.is_guess)
     )
 
 
@@ -180,7 +180,9 @@ class Authorizer:
 
     def mark_estimated(self, call: Call) -> None:
         """Say of a call that its usage is an estimate, where all that it had reserved is charged for want of better."""
-        if call.usage is None and not _has_failed(call) and any(_is_estimate(*part) for part in call.reservation.parts):
+        if call.usage is not None or _has_failed(call):
+            return
+        if any(_is_estimate(call, lease_pool, units) for lease_pool, _, units in call.reservation.parts):
             call.usage_status = "estimated"
 
     def settle(self, call: Call) -> None:
@@ -277,11 +279,11 @@ class Authorizer:
         if not isinstance(prices, tuple):
             return prices
         claims = [
-            (lease_pool, estimate.units(lease_pool.limit, prices))
+            (lease_pool, _units(call, estimate, lease_pool.limit, prices))
             for lease_pool in lease_pools
             if lease_pool.limit.covers(call.template, estimate.models, estimate.tools)
         ]
-        decision = self._admission.reserve(claims, call.started_ns, call.waiter)
+        decision = self._claim(call, claims)
         if not isinstance(decision, Reservation):
             return decision
         if decision.parts:
@@ -292,6 +294,18 @@ class Authorizer:
                 call.limit, call.outcome = name, outcome
         return None
 
+    def _claim(self, call: Call, claims: Sequence[Claim]) -> Refusal | Short | Reservation:
+        """Reserve units; of a call whose cost is a guess, what is left of a budget will do.
+
+        But no less than it takes at the prices of the models that answered other calls of its route.
+        """
+        decision = self._admission.reserve(claims, call.started_ns, call.waiter)
+        if not (call.is_guess and isinstance(decision, Refusal)):
+            return decision
+        usual = self._costing.usual(call)
+        least = [(pool, units, min(units, call.estimate.units(pool.limit, usual))) for pool, units in claims]
+        return self._admission.take_rest(least, call.started_ns) or decision
+
     def _of_tag(self, call: Call, key: Key) -> tuple[LeasePool, ...] | None:
         """Return the lease pools of a call by its tag, and note that they are what its caller is told of."""
         with self._admission.lock:
@@ -301,10 +315,29 @@ class Authorizer:
         return lease_pools
 
     def _price(self, call: Call, key: Key, estimate: Estimate) -> tuple[Sequence[Rates], ...] | Refusal | Wait:
-        """Return the rates of the models that a call names, or wait for them; names without a price are left out."""
-        found = []
-        for model in estimate.named:
-            provider = self._providers.of_request(call.route, call.path, model, key.providers)
+        """Return the rates of the models that a call names, or wait for them, and of those that may answer it.
+
+        Where it names one without a price, or none, and no such call was answered yet, the dearest there are.
+        """
+        named = [(self._providers.of_request(call.route, call.path, one, key.providers), one) for one in estimate.named]
+        found = self._find(key, named, call)
+        if isinstance(found, Wait):
+            return found
+        is_known = len(found) == len(named)
+        is_priced = is_known and (found or not _uses_a_model(call))
+        if not is_priced and (limit := key.refuses_unpriced(call.template, estimate)):
+            return Refusal("forbidden", "price_unknown", limit)
+        answered = self._costing.answered.find(asked_by(call))
+        call.is_guess = answered is None and not (is_known and estimate.models) and _may_cost(estimate)
+        if call.is_guess:
+            return (*found, *self._costing.dearest)
+        others = self._find(key, answered or (), call)
+        return others if isinstance(others, Wait) else (*found, *others)
+
+    def _find(self, key: Key, models: Iterable[Model], call: Call) -> list[Sequence[Rates]] | Wait:
+        """Return the rates of those models that have a price, or wait for them."""
+        found: list[Sequence[Rates]] = []
+        for provider, model in models:
             tiers = self._costing.find(key.tariff, provider, model, call.time_ns)
             if tiers is None:
                 coming = self._sync.next_round()
@@ -313,10 +346,7 @@ class Authorizer:
                     return Wait(coming)
             if tiers:
                 found.append(tiers)
-        is_priced = len(found) == len(estimate.named) and (found or not _uses_a_model(call))
-        if not is_priced and (limit := key.refuses_unpriced(call.template, estimate)):
-            return Refusal("forbidden", "price_unknown", limit)
-        return tuple(found)
+        return found
 
     def _look_up(self, call: Call, token: bytes, digest: bytes) -> Decision:
         """Ask for a key that is not known here; a wrong checksum never reaches the key service."""
@@ -338,6 +368,17 @@ class Authorizer:
         call.error = refusal.code
         call.limit = refusal.limit
         return refusal
+
+
+def _units(call: Call, estimate: Estimate, limit: Limit, prices: Sequence[Sequence[Rates]]) -> int:
+    """Return what a call takes of a limit; a guess is never more than the whole of it."""
+    units = estimate.units(limit, prices)
+    return min(units, max(1, limit.amount)) if call.is_guess and limit.unit == "nanousd" else units
+
+
+def _may_cost(estimate: Estimate) -> bool:
+    """Return whether a call may use tokens; a WebSocket that names no model is charged as it goes."""
+    return (estimate.input_tokens > 0 or estimate.output_tokens != 0) and "" not in estimate.named
 
 
 def _uses_a_model(call: Call) -> bool:

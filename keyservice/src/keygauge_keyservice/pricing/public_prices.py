@@ -16,13 +16,14 @@ from typing import TypeAlias
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import (
     ConditionalPrice,
+    ModelInfo,
     ModelPrice,
     StartDateConstraint,
     TieredPrices,
     TimeOfDateConstraint,
 )
 
-from keygauge.pricing.rates import Rates, cost_by_kind
+from keygauge.pricing.rates import Rates, cost_by_kind, dearest
 from keygauge_keyservice.pricing.cost import Cost, is_metered
 from keygauge_keyservice.pricing.priced import Priced
 from keygauge_keyservice.pricing.public_models import find_model
@@ -43,6 +44,8 @@ class PublicPrices:
     def __init__(self, *, models_max: int = _MODELS_MAX) -> None:
         get_snapshot()  # takes a while the first time: now, not while a heartbeat waits for it
         self.version = f"genai-prices {version('genai-prices')}"
+        models = [model for provider in get_snapshot().providers for model in provider.models]
+        self.dearest = dearest([rates for model in models for _, tiers in _schedule(model) for rates in tiers])
         # Not genai-prices' own look-up: its caches keep every name ever asked for.
         self._find = lru_cache(models_max)(_find_schedule)
 
@@ -88,8 +91,10 @@ def _moment(day: date, at: time) -> datetime:
 
 def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
     model = find_model(provider_name, model_name)
-    if model is None:
-        return ()
+    return () if model is None else _schedule(model)
+
+
+def _schedule(model: ModelInfo) -> Schedule:
     prices = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
     schedule = [(price.constraint, _tiers(price.prices)) for price in prices]
     return schedule if all(tiers for _, tiers in schedule) else ()

@@ -1,0 +1,55 @@
+"""Which models answered calls, by what the calls asked for: a name without a price costs what they cost."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection
+from threading import Lock
+from typing import TypeAlias
+
+from keygauge.call import Call
+
+Model: TypeAlias = tuple[str | None, str]
+"""A provider and a model, as an answer named them."""
+
+Asked: TypeAlias = tuple[str, ...] | str | None
+"""All models that a call named; of one that named none, or may name any, the route."""
+
+_MOST_ASKED = 1_000
+_MOST_ANSWERED = 16  # the last ones
+
+
+def asked_by(call: Call) -> Asked:
+    """Return what a call whose body was read asks for."""
+    return call.estimate.models or call.template
+
+
+class AnsweredModels:
+    """Bounded, whatever clients ask for; for all threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._answered: OrderedDict[Asked, dict[Model, None]] = OrderedDict()  # the last used one last
+
+    def find(self, asked: Asked) -> Collection[Model] | None:
+        """Return what answered, nothing where no answer named a model, None where there was no answer yet."""
+        with self._lock:
+            models = self._answered.get(asked)
+            if models is not None:
+                self._answered.move_to_end(asked)
+            return None if models is None else tuple(models)
+
+    def learn(self, asked: Asked, model: Model | None) -> bool:
+        """Note an answer; return whether it tells something new."""
+        with self._lock:
+            is_new = asked not in self._answered
+            models = self._answered.setdefault(asked, {})
+            if model is not None:
+                is_new |= model not in models
+                models.pop(model, None)
+                models[model] = None
+            if len(models) > _MOST_ANSWERED:
+                del models[next(iter(models))]
+            if len(self._answered) > _MOST_ASKED:
+                self._answered.popitem(last=False)
+            return is_new

@@ -1,0 +1,43 @@
+from keygauge.call import Call
+from keygauge.limits import answered_models
+from keygauge.limits.answered_models import AnsweredModels, asked_by
+from keygauge.limits.reading.estimate import Estimate
+
+MODEL = ("openai", "gpt-4o")
+
+
+def test_an_answer_is_new_once():
+    answered = AnsweredModels()
+    assert answered.find("/chat") is None
+    assert [answered.learn("/chat", one) for one in (None, None, MODEL, MODEL, None)] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert answered.find("/chat") == (MODEL,)
+    assert answered.find(("alias",)) is None
+
+
+def test_it_is_bounded_and_what_is_in_use_stays():
+    answered = AnsweredModels()
+    for number in range(answered_models._MOST_ASKED + 500):
+        answered.learn((f"invented-{number}",), MODEL)
+        answered.find(("invented-0",))
+    assert answered.find(("invented-0",)) == (MODEL,)
+    assert answered.find(("invented-1",)) is None
+    assert len(answered._answered) == answered_models._MOST_ASKED
+    for number in range(40):
+        answered.learn("/chat", (None, f"m{number}"))
+    assert answered.find("/chat") == tuple((None, f"m{number}") for number in range(24, 40))
+
+
+def test_a_call_asks_for_the_models_that_it_names_or_else_for_its_route():
+    def asked(**terms):
+        call = Call(method="POST", ip=None, time_ns=0, started_ns=0, template="/chat", estimate=Estimate(**terms))
+        return asked_by(call)
+
+    assert asked(named=("a", "b")) == ("a", "b")
+    assert asked() == "/chat"
+    assert asked(named=("a",), unread=True) == "/chat"
