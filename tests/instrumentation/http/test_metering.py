@@ -70,6 +70,29 @@ async def test_provider_is_told_by_rule_path_name_and_shape(event_of, monkeypatc
     assert (event["provider"], event["model"]) == (provider, model)
 
 
+@pytest.mark.parametrize(
+    ("model", "marks", "provider", "rates"),
+    [
+        ("openai/gpt-oss-120b", {"x_groq": {"id": "req_1"}}, "groq", (150, 600)),
+        ("gpt-oss-120b", {"time_info": {"queue_time": 0.1}}, "cerebras", (350, 750)),
+        ("o4-mini", {"prompt_filter_results": [{"prompt_index": 0}]}, "azure.ai.openai", (1100, 4400)),
+        ("deepseek/deepseek-chat", {"usage": USAGE | {"cost": 1e-5, "is_byok": False}}, "openrouter", (257.4, 1028.7)),
+        ("gpt-4o", {"x_groq": None, "time_info": None, "prompt_filter_results": []}, "openai", (2500, 10_000)),
+        ("openai/gpt-4o", {"usage": USAGE | {"cost": 0, "is_byok": True}}, "openai", (2500, 10_000)),
+    ],
+)
+async def test_an_answer_with_its_hosts_mark_has_the_hosts_price(event_of, model, marks, provider, rates):
+    event = await event_of(answering({"model": model, "choices": [], "usage": USAGE} | marks))
+    given, made = rates
+    assert (event["provider"], event["cost_nanousd"]) == (provider, round(11 * given + 7 * made))
+
+
+async def test_a_stream_that_is_left_has_the_price_of_its_host(event_of):
+    chunk = {"model": "openai/gpt-oss-120b", "choices": [{"delta": {"content": "Hi"}}], "x_groq": {"id": "req_1"}}
+    event = await event_of(answering(chunks=[f"data: {json.dumps(chunk)}\n\n"] * 9), content=b"x" * 40)
+    assert (event["provider"], event["cost_nanousd"]) == ("groq", 10 * 150 + 9 * 600)
+
+
 async def test_a_plans_rules_come_before_the_services(service, guard, visit, monkeypatch):
     monkeypatch.setenv("KEYGAUGE_PROVIDERS", "/own/*=vllm")
     (_, token), (_, other) = service.key(), service.key()

@@ -33,6 +33,7 @@ class Accumulator:
         "_counts",
         "_details",
         "_done",
+        "_host",
         "_is_bad_before",
         "_last",
         "_others",
@@ -52,6 +53,7 @@ class Accumulator:
         self._counts: dict[str, int] = {}
         self._details: dict[str, int] = {}
         self._done = UNTOLD  # of the answers before this one
+        self._host: str | None = None  # who served it, where that is told
         self._is_bad_before = False  # in an answer before this one
         self._last: Found | None = None
         self._others: Sequence[tuple[str, Told]] = ()
@@ -77,6 +79,7 @@ class Accumulator:
         if not found:
             self.model = self.model or providers.find_model(document)
         self.id = self.id or providers.find_id(document)
+        self._host = self._host or providers.find_host(document)
 
     @property
     def usage(self) -> Usage:
@@ -93,7 +96,8 @@ class Accumulator:
         """Sum up; `reason` is why the reader could not see all of the answer."""
         usage, was_cut = self._sum()
         is_bad = bool(self._bad) or self._is_bad_before
-        provider = settle(self._provider, self.model) if self._provider or usage is not UNTOLD else None
+        shape = settle(self._provider, self.model) if self._provider or usage is not UNTOLD else None
+        provider = self._host or shape
         if usage is UNTOLD:
             missing = "bad_counts" if is_bad else reason or ("no_usage" if complete else "cut")
             return Reading(None, self.model, provider, "none", missing)

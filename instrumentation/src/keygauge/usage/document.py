@@ -72,8 +72,9 @@ _MEMBERS: Final = (
     "amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "duration", "error",
     "eval_count", "event_type", "finish_reason", "generation_token_count", "id", "inputTextTokenCount",
     "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
-    "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_token_count", "responseId",
-    "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task", "timings",
+    "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_filter_results", "prompt_token_count",
+    "responseId", "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task",
+    "time_info", "timings",
     "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type", "usage",
     "usageMetadata", "usage_info", "usage_metadata", "x_groq",
 )

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
 from keygauge.usage.counts import MAX_TOKENS, Usage
-from keygauge.usage.providers import anthropic, openai
+from keygauge.usage.providers import anthropic, azure, openai
 from keygauge.usage.providers.model import MAX_CHARACTERS
 from keygauge.usage.providers.names import provider_of
 from keygauge.usage.reading import Reading
@@ -66,12 +66,19 @@ class _ChatUsage(Struct, gc=False, forbid_unknown_fields=True):  # what else sin
     completion_tokens_details: _CompletionDetails | None = None
 
 
+class _Filtered(Struct, gc=False):
+    pass
+
+
 class _Chat(Struct, gc=False, kw_only=True):  # in the order of the usual answer: it is read faster
     id: str | None = None
     model: _Name
     choices: list[_Choice] = []
     usage: _ChatUsage
     timings: None = None  # llama.cpp's
+    prompt_filter_results: list[_Filtered] | None = None  # Azure's
+    time_info: None = None  # Cerebras's
+    x_groq: None = None
 
 
 class _OutputDetails(Struct, gc=False):
@@ -108,6 +115,7 @@ _new: Final = tuple.__new__
 _TAIL: Final = -1024  # where answers tell their usage
 _OPENAI: Final = openai.PROVIDER
 _ANTHROPIC: Final = anthropic.PROVIDER
+_AZURE: Final = azure.PROVIDER
 _decode_chat: Final = Decoder(_Chat).decode
 _decode_message: Final = Decoder(_Message).decode
 
@@ -149,7 +157,8 @@ def _read_chat(chat: _Chat) -> Reading | None:
         if (thought or 0) > made:
             return None
     counts = _new(Usage, (given, made, read, written, thought, None))
-    return _new(Reading, (counts, chat.model, provider_of(chat.model) or _OPENAI, "reported", None))
+    provider = _AZURE if chat.prompt_filter_results else provider_of(chat.model) or _OPENAI
+    return _new(Reading, (counts, chat.model, provider, "reported", None))
 
 
 def _read_message(message: _Message) -> Reading | None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from keygauge.usage.providers import (
     anthropic,
+    azure,
     bedrock,
+    cerebras,
     cohere,
     gemini,
     groq,
@@ -15,6 +17,7 @@ from keygauge.usage.providers import (
     mistral,
     ollama,
     openai,
+    openrouter,
     perplexity,
     sglang,
     tgi,
@@ -22,7 +25,7 @@ from keygauge.usage.providers import (
 from keygauge.usage.providers.found import Found, Stage, Told, first, inside
 from keygauge.usage.providers.model import name_of
 
-__all__ = ["Found", "Stage", "Told", "find", "find_id", "find_model", "has_content", "is_error"]
+__all__ = ["Found", "Stage", "Told", "find", "find_host", "find_id", "find_model", "has_content", "is_error"]
 
 _ERROR_TYPES = ("error", "response.failed", "conversation.response.error")
 _ERROR_REASONS = ("error", "ERROR", "ERROR_TOXIC")
@@ -33,6 +36,7 @@ _SILENT_TYPES = (  # events before the first that has anything of the answer in 
     *("conversation.response.started", "tool.execution.started", "tool.execution.delta", "tool.execution.done"),
     *("agent.handoff.started", "agent.handoff.done"),
 )
+_MARKS = {one.MARK: one.PROVIDER for one in (groq, cerebras, azure)}
 _HOLDERS = ("message", "response", "interaction", "session")  # of a model's name
 _BY_MEMBER: dict[str, Callable[[dict[str, Any]], Found | None]] = {
     "usageMetadata": gemini.read,
@@ -81,6 +85,15 @@ def find_model(document: object) -> str | None:
         if isinstance(holder, dict) and (model := name_of(first(holder, "model", "modelVersion", "model_version"))):
             return model
     return None
+
+
+def find_host(document: object) -> str | None:
+    """Return who served an answer that bears its host's mark: whose prices it has, whatever the model's name."""
+    if not isinstance(document, dict):
+        return None
+    if openrouter.bills(inside(document, "usage")):
+        return openrouter.PROVIDER
+    return next((provider for mark, provider in _MARKS.items() if document.get(mark)), None)
 
 
 def find_id(document: object) -> str | None:

@@ -10,9 +10,10 @@ from typing import Any, Final
 from keygauge.usage.providers.found import inside
 
 PROVIDER: Final = "groq"
+MARK: Final = "x_groq"
 
 
 def usage_of(document: dict[str, Any]) -> dict[str, Any] | None:
     """Return the usage in `x_groq`."""
-    usage = inside(document, "x_groq").get("usage")
+    usage = inside(document, MARK).get("usage")
     return usage if isinstance(usage, dict) else None

@@ -8,7 +8,9 @@ from typing import Final
 
 from keygauge.usage.providers import (
     anthropic,
+    azure,
     bedrock,
+    cerebras,
     cohere,
     deepseek,
     gemini,
@@ -16,6 +18,7 @@ from keygauge.usage.providers import (
     mistral,
     moonshot,
     openai,
+    openrouter,
     perplexity,
     xai,
     zai,
@@ -25,10 +28,9 @@ _FAMILIES: Final = {
     one.MODELS: one.PROVIDER
     for one in (openai, anthropic, gemini, deepseek, xai, mistral, cohere, moonshot, perplexity, zai)
 }
-_AZURE: Final = "azure.ai.openai"
 _PREFIXES: Final = {  # what gateways write before a model's name
     "openai": openai.PROVIDER,
-    "azure": _AZURE,
+    "azure": azure.PROVIDER,
     "anthropic": anthropic.PROVIDER,
     "bedrock": bedrock.PROVIDER,
     "google": gemini.PROVIDER,
@@ -45,7 +47,8 @@ _PREFIXES: Final = {  # what gateways write before a model's name
     "moonshotai": moonshot.PROVIDER,
     "z-ai": zai.PROVIDER,
     "zai": zai.PROVIDER,
-    "openrouter": "openrouter",
+    "cerebras": cerebras.PROVIDER,
+    "openrouter": openrouter.PROVIDER,
     "together": "together",
     "together_ai": "together",
     "fireworks": "fireworks",
@@ -53,7 +56,7 @@ _PREFIXES: Final = {  # what gateways write before a model's name
     "ollama": "ollama",
 }
 _PATHS: Final = (
-    (re.compile(r"/openai/deployments/"), _AZURE),
+    (re.compile(r"/openai/deployments/"), azure.PROVIDER),
     (re.compile(r"/publishers/[^/]+/models/"), "gcp.vertex_ai"),
     (re.compile(r"/v1(?:alpha|beta)\d*/models/[^/]+:"), gemini.PROVIDER),
     (re.compile(r"/model/[^/]+/(?:converse|invoke)"), bedrock.PROVIDER),
@@ -86,7 +89,7 @@ def provider_of_path(path: str, model: str | None = None) -> str | None:
     """
     if _is_of_several(path):
         is_own = model is not None and "/" not in model and provider_of(model) == openai.PROVIDER
-        return _AZURE if is_own else None
+        return azure.PROVIDER if is_own else None
     return next((provider for pattern, provider in _PATHS if pattern.search(path)), None)
 
 

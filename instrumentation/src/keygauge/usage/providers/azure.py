@@ -1,0 +1,11 @@
+"""Azure OpenAI: OpenAI's shape; an answer, or a stream's first chunk, tells what the filters found in the prompt.
+
+https://learn.microsoft.com/azure/ai-services/openai/reference
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PROVIDER: Final = "azure.ai.openai"
+MARK: Final = "prompt_filter_results"

@@ -1,0 +1,16 @@
+"""OpenRouter: OpenAI's shape; its usage tells whether the call is billed by the key of the model's maker (`is_byok`).
+
+https://openrouter.ai/docs/use-cases/usage-accounting
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+PROVIDER: Final = "openrouter"
+
+
+def bills(usage: Mapping[str, Any]) -> bool:
+    """Return whether a usage is OpenRouter's and billed by it."""
+    return usage.get("is_byok") is False

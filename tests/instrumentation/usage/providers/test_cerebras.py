@@ -1,0 +1,10 @@
+"""Cerebras's answers, by their times."""
+
+import pytest
+
+from keygauge.usage.providers import cerebras, find_host
+
+
+@pytest.mark.parametrize(("times", "host"), [({"queue_time": 0.1}, cerebras.PROVIDER), (None, None)])
+def test_times_are_cerebrass(times, host):
+    assert find_host({"model": "gpt-oss-120b", "time_info": times}) == host
