@@ -218,6 +218,95 @@ async def test_an_operation_is_charged_by_what_the_apis_say_of_it(service, guard
     assert [call for call, event in zip(made, events, strict=True) if event["usage_status"] == "reported"] == USED
 
 
+TOKENS = {"name": "tokens", "unit": "token", "amount": 100_000, "period": "month"}
+PREPARING = [  # by each API's reference, what uses nothing and tells no usage
+    *("/v1/assistants", "/v1/assistants/asst_1", "/v1/threads", "/v1/threads/t_1", "/v1/threads/t_1/messages"),
+    *("/v1/threads/t_1/messages/msg_1", "/v1/conversations", "/v1/conversations/conv_1", "/v1/conversations/c/items"),
+    *("/v1/vector_stores", "/v1/vector_stores/vs_1/search", "/v1/vector_stores/vs_1/files", "/v1/containers"),
+    *("/v1/vector_stores/vs_1/file_batches/b_1/cancel", "/v1/containers/c_1/files", "/v1/evals", "/v1/evals/e/runs/r"),
+    *("/v1/realtime/client_secrets", "/v1/realtime/sessions", "/v1/realtime/transcription_sessions"),
+    *("/v1/realtime/calls/rtc_1/hangup", "/v1/chatkit/sessions", "/v1/moderations", "/v1/agents", "/v1/skills"),
+    *(
+        "/v1/load_lora_adapter",
+        "/v1/unload_lora_adapter",
+        "/apply-template",
+        "/api/push",
+        "/api/blobs/sha256:0",
+        "/sleep",
+    ),
+]
+
+
+async def kept(service, guard, visit, host, path, **sent):
+    """Make a call that declares no cap; return what it took of a limit of tokens."""
+    _, token = service.key(TOKENS)
+    app = guard(host)
+    await visit(app, token, path, **({"method": "POST"} | sent))
+    app._process.stop()
+    state = service.connection.execute("SELECT cells FROM limit_state").fetchone()
+    return sum(state["cells"]) if state else 0
+
+
+@pytest.mark.parametrize("path", PREPARING)
+async def test_what_only_sets_something_up_keeps_nothing_of_a_limit(service, guard, visit, path):
+    host = answering({"id": "x_1", "object": "thread", "model": "gpt-4o"})
+    assert await kept(service, guard, visit, host, path, json={"name": "x"}) == 0
+
+
+async def test_a_model_that_is_deleted_keeps_nothing_of_a_limit(service, guard, visit):
+    assert await kept(service, guard, visit, answering({}), "/api/delete", method="DELETE", json={"model": "m"}) == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/threads/t_1/messages", "/v1/conversations", "/v1/moderations", "/v1/agents"])
+async def test_an_app_with_such_a_path_whose_answer_tells_usage_is_charged(service, guard, visit, path):
+    host = answering({"id": "x", "model": "m", "choices": [], "usage": USAGE})
+    assert await kept(service, guard, visit, host, path, json={}) == 18
+
+
+@pytest.mark.parametrize("path", ["/v1/threads/t_1/messages", "/v1/conversations"])
+async def test_a_stream_from_such_a_path_is_charged(service, guard, visit, path):
+    chunk = {"model": "m", "choices": [{"delta": {"content": "Hi"}}]}
+    host = answering(chunks=[f"data: {json.dumps(chunk)}\n\n"] * 30)
+    assert await kept(service, guard, visit, host, path, content=b"x" * 40) >= 40
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/threads/runs", "/v1/agents/completions", "/v1/evals/e_1/runs", "/v1/threads/t/ask"]
+)
+async def test_what_may_use_tokens_keeps_what_it_reserved(service, guard, visit, path):
+    assert await kept(service, guard, visit, answering({"id": "x"}), path, json={}) > 1000
+
+
+RPC = {"jsonrpc": "2.0", "id": 1}
+LISTED = RPC | {"result": {"tools": []}}
+
+
+@pytest.mark.parametrize(
+    "method", ["initialize", "ping", "tools/list", "resources/templates/list", "prompts/get", "notifications/cancelled"]
+)
+@pytest.mark.parametrize("media_type", ["application/json", "text/event-stream", None])
+async def test_what_calls_no_tool_keeps_nothing_of_a_limit(service, guard, visit, method, media_type):
+    text = json.dumps(LISTED)
+    body = {"application/json": text, "text/event-stream": f"event: message\ndata: {text}\n\n"}.get(media_type, "")
+    host = answering(chunks=[body], media_type=media_type or " ")
+    assert await kept(service, guard, visit, host, "/mcp", json=RPC | {"method": method}) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "answer"),
+    [
+        ("/mcp", RPC | {"method": "tools/call", "params": {"name": "x"}}, LISTED),
+        ("/mcp", RPC | {"method": "message/send"}, LISTED),
+        ("/mcp", [RPC | {"method": "tools/list"}], LISTED),
+        ("/mcp", {"method": "tools/list"}, LISTED),
+        ("/ask", RPC | {"method": "tools/list", "prompt": "Hi"}, {"text": "Hi"}),
+        ("/v1/chat/completions", RPC | {"method": "tools/list"}, LISTED),
+    ],
+)
+async def test_no_call_is_free_by_words_of_its_own(service, guard, visit, path, sent, answer):
+    assert await kept(service, guard, visit, answering(answer), path, json=sent) > 1000
+
+
 @pytest.mark.parametrize("kind", ["session", "session_thread"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_session_shows_what_its_turns_used(event_of, kind, method):

@@ -11,7 +11,7 @@ from keygauge.limits.reading.estimate import BYTES_PER_TOKEN
 from keygauge.limits.reading.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
 from keygauge.usage.asked_models import AskedModels
-from keygauge.usage.counts import UNTOLD
+from keygauge.usage.counts import UNTOLD, fitted
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Others, Reading
@@ -90,6 +90,8 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, passed: Pass
             call.model = model
         if not is_stated:
             call.usage, call.usage_status = usage, status
+    if is_stated:
+        _fit_stated(call)
     if call.status < _REFUSED:
         missing = _complete(call, reader, passed, policy, missing, is_stated=is_stated)
     if not is_stated and (call.model is not None or missing != "no_usage"):
@@ -110,6 +112,14 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, passed: Pass
     return () if is_stated or call.is_free or reader is None else reader.others
 
 
+def _fit_stated(call: Call) -> None:
+    """Cut what the app stated to what can be, as what an answer tells."""
+    if call.usage is not None:
+        call.usage, was_cut = fitted(call.usage)
+        if was_cut:
+            call.usage_status, call.missing = "partial", "bad_counts"
+
+
 def _complete(
     call: Call, reader: Reader | None, passed: Passed, policy: Policy, missing: Missing | None, *, is_stated: bool
 ) -> Missing | None:
@@ -119,8 +129,7 @@ def _complete(
     if not is_stated and (
         not _shows_new(call, reader, passed, policy)
         if operations.reads(call.method, call.request_bytes)
-        else operations.is_free(passed.path, _template(call))
-        and (call.usage is None or not operations.tells_nothing(passed.path))
+        else _uses_nothing(call, reader, passed.path)
     ):
         missing = missing if call.usage is None else None
         call.usage, call.usage_status, call.is_free = None, "none", True
@@ -132,6 +141,20 @@ def _complete(
     if not is_whole and (reader is None or reader.has_content or not reader.failed):
         _estimate(call, reader, passed, policy, missing)
     return missing
+
+
+def _uses_nothing(call: Call, reader: Reader | None, path: str) -> bool:
+    """Return whether a call that writes is one of an operation that uses nothing by itself."""
+    template = _template(call)
+    if operations.is_free(path, template):
+        return call.usage is None or not operations.tells_nothing(path)
+    if call.reservation is None or call.usage is not None:  # nothing to give back
+        return False
+    is_rpc = not call.response_bytes or (reader is not None and reader.is_rpc)
+    if call.estimate is not None and call.estimate.lists:
+        return is_rpc and not operations.names_a_model(path)
+    is_stream = call.stream is not None or (reader is not None and reader.events > 0)
+    return not is_stream and operations.prepares(path, template)
 
 
 def _shows_new(call: Call, reader: Reader | None, passed: Passed, policy: Policy) -> bool:

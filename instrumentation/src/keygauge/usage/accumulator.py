@@ -41,12 +41,14 @@ class Accumulator:
         "_stage",
         "failed",
         "id",
+        "is_rpc",
         "model",
     )
 
     def __init__(self) -> None:
         self.failed = False
         self.id: str | None = None  # of the answer
+        self.is_rpc = False
         self.model: str | None = None
         self._answer: str | None = None
         self._bad: set[str] = set()  # counts that were told and cannot be
@@ -73,6 +75,7 @@ class Accumulator:
     def take(self, document: object) -> None:
         """Look into one parsed document."""
         self.failed = self.failed or providers.is_error(document)
+        self.is_rpc = self.is_rpc or (isinstance(document, dict) and "jsonrpc" in document)
         found = providers.find(document)
         for one in found:
             self._take(one)
@@ -186,6 +189,11 @@ class DocumentsReader:
     def is_final(self) -> bool:
         """Whether all usage is told."""
         return self._accumulator.is_final
+
+    @property
+    def is_rpc(self) -> bool:
+        """Whether it answers by JSON-RPC."""
+        return self._accumulator.is_rpc
 
     @property
     def answer(self) -> str | None:

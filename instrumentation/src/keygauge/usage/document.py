@@ -16,7 +16,7 @@ USAGE: Final = b'"usage'  # also the start of Gemini's "usageMetadata"
 ERROR: Final = b"error"
 _NO_ERRORS = (b'error":null', b'error": null')
 _NULLS: Final = (b'"usage":null', b'"usage": null')  # in every chunk but the last of an OpenAI stream
-_BEGINNINGS: Final = (b'"created"', b'"predictions"', b'"task"', b'"error"')
+_BEGINNINGS: Final = (b'"created"', b'"predictions"', b'"task"', b'"error"', b'"jsonrpc"')
 _IMAGES: Final = (b'"url"', b'"b64_json"')
 _HEAD_BYTES: Final = 64
 _FIRST_BYTES: Final = 512  # of a list, with the first that it holds
@@ -129,7 +129,7 @@ def may_be_cohere_v1(document: bytes | bytearray) -> bool:
 
 
 def begins_as_known(document: bytes | bytearray) -> bool:
-    """Return whether a document without usage may be images, a transcription or an error, by how those begin."""
+    """Return whether a document without usage is of a known kind: images, a transcription, an error, JSON-RPC."""
     return any(document.find(name, 0, _HEAD_BYTES) >= 0 for name in _BEGINNINGS)
 
 

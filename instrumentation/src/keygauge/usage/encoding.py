@@ -60,6 +60,11 @@ class DecodedReader:
         return self._reader.is_final
 
     @property
+    def is_rpc(self) -> bool:
+        """Whether it answers by JSON-RPC."""
+        return self._reader.is_rpc
+
+    @property
     def answer(self) -> str | None:
         """The id of the answer."""
         return self._reader.answer

@@ -62,6 +62,7 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
     failed: bool = False  # by what it says; of calls for a model, that is one that failed
     has_content: bool = True
     is_final: bool = False
+    is_rpc: bool = False
     others: Others = ()
 
     def feed(self, chunk: bytes) -> None:
@@ -88,13 +89,14 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
             stream.feed(bytes(self._held))
             return self._close_stream(stream, complete=complete)
         self.answer, self.failed, self.others = accumulator.id, accumulator.failed, accumulator.others
+        self.is_rpc = accumulator.is_rpc
         self._held, self._large = b"", None
         return accumulator.read(complete=complete, reason=reason if complete or reason == "too_large" else None)
 
     def _close_stream(self, stream: StreamReader, *, complete: bool) -> Reading:
         reading = stream.close(complete=complete)
         self.answer, self.failed, self.others = stream.answer, stream.failed, stream.others
-        self.events, self.has_content = stream.events, stream.has_content
+        self.events, self.has_content, self.is_rpc = stream.events, stream.has_content, stream.is_rpc
         self._held, self._large = b"", None
         return reading
 

@@ -1,7 +1,7 @@
 """Which operations consume tokens: an answer that shows usage has not necessarily used it.
 
 Reading a stored answer, polling a batch or listing runs shows what another call used. So does cancelling one, and
-counting tokens uses none.
+counting tokens uses none, nor does what sets something up beside answers: a thread, a client's secret, a LoRA adapter.
 
 Each pattern is tried at many places of a path that a client chose: each has to give up after a few parts of it.
 """
@@ -19,6 +19,7 @@ from keygauge.usage.counts import UNTOLD, Usage
 READS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
 _ID: Final = "[^/]+"
+_OTHER_ID: Final = "(?!(?:runs|completions)/?$)[^/]+"  # not the name of an operation
 _PARTS: Final = f"(?:/{_ID}){{0,4}}"
 _SHOWN: Final = (  # by a read
     rf"/responses/{_ID}(?:/input_items)?",
@@ -46,12 +47,24 @@ _FREE: Final = (  # of those that write
     rf"/models/{_ID}:(?:countTokens|computeTokens|batchGenerateContent|asyncBatchEmbedContent|fetchPredictOperation)",
     rf"/model/{_ID}/count-tokens",
 )
+_PREPARING: Final = (  # what is set up for answers, or ended
+    rf"/v\d\w*/(?:assistants|vector_stores|containers|evals|conversations|agents|environments|skills)(?:/{_OTHER_ID})?",
+    rf"/v\d\w*/threads(?:/{_OTHER_ID}(?:/messages(?:/{_ID})?)?)?",
+    rf"/v\d\w*/vector_stores/{_ID}/(?:search|files(?:/{_ID})?|file_batches(?:/{_ID}/cancel)?)",
+    rf"/v\d\w*/(?:conversations/{_ID}/items|containers/{_ID}/files|evals/{_ID}/runs/{_ID}|chatkit/sessions(?:/{_ID}/cancel)?)",
+    rf"/realtime/(?:(?:translations/)?client_secrets|(?:transcription_)?sessions|calls/{_ID}/(?:hangup|reject|refer))",
+    r"/v\d\w*/(?:moderations|auth_tokens|tokenize-text)",
+    r"/(?:un)?load_lora_adapter|/lora-adapters|/models/(?:un)?load|/props|/slots/\d+",  # of servers of one's own
+    r"/apply-template|/chat_tokenize|/abort_request|/flush_cache|/reset_prefix_cache|/sleep|/wake_up|/st(?:art|op)_profile",
+    r"/api/(?:push|delete|blobs/[^/]+)",
+)
 _PARAMETER: Final = ("{", "<")  # how a template's parameters begin
 _WITHOUT_OUTPUT: Final = (  # what they answer has no tokens
     r"/embeddings|/embed|/v\d\w*/(?:rerank|classify|moderations)|:\w*[eE]mbedContents?|/score|/pooling",
 )
 _is_shown = re.compile(rf"(?:{'|'.join(_SHOWN)})/?$").search
 _is_free = re.compile(rf"(?:{'|'.join(_FREE)})/?$").search
+_prepares = re.compile(rf"(?:{'|'.join(_PREPARING)})/?$").search
 _tells_nothing = re.compile(rf"{_SILENT}/?$").search
 _writes_nothing = re.compile(rf"(?:{'|'.join((*_FREE, *_WITHOUT_OUTPUT))})/?$").search
 _names_a_model = re.compile(
@@ -79,6 +92,11 @@ def is_free(path: str, template: str | None = None) -> bool:
 def tells_nothing(path: str) -> bool:
     """Return whether an operation that uses nothing never tells usage, so that an answer which does is another's."""
     return _tells_nothing(path) is not None
+
+
+def prepares(path: str, template: str | None = None) -> bool:
+    """Return whether writing to a path only sets something up; an answer with usage, or a stream, is another app's."""
+    return _prepares(_named(path, template)) is not None
 
 
 def _named(path: str, template: str | None) -> str:

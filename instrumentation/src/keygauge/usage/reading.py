@@ -53,6 +53,10 @@ class Reader(Protocol):
         """Whether all usage is told that is to come, as far as the answer says."""
 
     @property
+    def is_rpc(self) -> bool:
+        """Whether it answers by JSON-RPC, as MCP does."""
+
+    @property
     def answer(self) -> str | None:
         """The id of the answer, once it is known."""
 

@@ -47,6 +47,11 @@ class UntypedReader(Struct, eq=False, gc=False):  # never part of a cycle
         return self._reader is None or self._reader.is_final
 
     @property
+    def is_rpc(self) -> bool:
+        """Whether it answers by JSON-RPC."""
+        return self._reader is not None and self._reader.is_rpc
+
+    @property
     def answer(self) -> str | None:
         """The id of the answer."""
         return None if self._reader is None else self._reader.answer

@@ -13,7 +13,7 @@ from msgspec import Struct
 from keygauge.limits.limit import MEASURED, TOKENS, Limit
 from keygauge.limits.reading.model_names import cut, in_address
 from keygauge.limits.reading.request_fields import BODY_BYTES_MAX, Fields, Members, read
-from keygauge.limits.reading.tool_calls import tools_of
+from keygauge.limits.reading.tool_calls import only_lists, tools_of
 from keygauge.pricing.rates import Rates, rates_of
 from keygauge.usage import operations
 
@@ -39,7 +39,16 @@ _CAPS: dict[str, frozenset[int | str]] = {
     **dict.fromkeys(("max_output_tokens", "max_response_output_tokens"), _UNLIMITED | {"inf"}),  # OpenAI's Realtime
 }
 _ANSWERS = frozenset(
-    {"n", "best_of", "candidatecount", "candidate_count", "num_return_sequences", "num_generations", "numresults"}
+    {
+        "n",
+        "n_cmpl",
+        "best_of",
+        "candidatecount",
+        "candidate_count",
+        "num_return_sequences",
+        "num_generations",
+        "numresults",
+    }
 )
 _PROMPTS = frozenset({"prompt", "text", "inputs"})  # several in a list are answered each
 _FILES = ("multipart/", "audio/", "image/", "video/", "application/octet-stream", "application/pdf")
@@ -51,12 +60,13 @@ _INSIDE = frozenset(
     {
         *("generationconfig", "generation_config", "inferenceconfig", "textgenerationconfig"),
         *("options", "parameters", "sampling_params"),  # Ollama's, TGI's and SGLang's
-        "session",  # OpenAI's Realtime
+        *("additionalmodelrequestfields", "completion_args"),  # Bedrock's Converse, Mistral's conversations
+        *("session", "request"),  # OpenAI's Realtime, Perplexity's asynchronous jobs
     }
 )
 _CHOICES = "models"  # a list to choose from
 _MODELS = frozenset({"model", "model_id", "modelid", "model_name", "engine"})
-_SESSIONS = frozenset({"session", "response"})  # OpenAI's Realtime names its model there
+_SESSIONS = frozenset({"session", "response", "request"})  # Realtime and Perplexity's jobs name their model there
 _LOOKED_INTO = _INSIDE | _SESSIONS
 _BATCHES = frozenset({"requests", "batch"})  # Anthropic's and Gemini's: each request in them names its model
 _IN_BATCHES = frozenset({"requests", "params", "request", "body", "inputconfig", "input_config"})
@@ -69,7 +79,7 @@ class Estimate(Struct, frozen=True):  # made for each call: a dataclass takes te
     `named` are all models that address and body name: one of them cannot hide the other. A body that is `unread`, since
     it is long, or neither JSON nor a form, may name any. In one that is `hidden` the app may read what we do not. A
     call `asks` where it has a body, other than a file to be stored: where it names none, the app chooses the model.
-    `tools` are those that it calls by JSON-RPC; None: it may call any, or several.
+    `tools` are those that it calls by JSON-RPC; None: it may call any, or several. What `lists` calls nothing by it.
     """
 
     model: str | None = None
@@ -81,6 +91,7 @@ class Estimate(Struct, frozen=True):  # made for each call: a dataclass takes te
     hidden: bool = False
     asks: bool = False
     tools: tuple[str, ...] | None = ()
+    lists: bool = False
 
     @property
     def models(self) -> tuple[str, ...] | None:
@@ -159,6 +170,7 @@ def estimate(
         hidden=fields.hidden or declared.hidden,
         asks=length > 0 and _is_upload(path) is None,
         tools=_tools(length, fields),
+        lists=fields.document is not None and only_lists(fields.document),
     )
 
 

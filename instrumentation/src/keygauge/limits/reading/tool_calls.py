@@ -5,11 +5,16 @@ A body counts by every meaning that an app may give it: all members of a name th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from keygauge.limits.reading.request_fields import Members
 
 _CALL = "tools/call"
+_LISTING = re.compile(  # what of MCP calls no tool
+    r"initialize|ping|notifications/.+|(?:tools|prompts|resources|resources/templates)/list|prompts/get|"
+    r"resources/(?:read|subscribe|unsubscribe)|completion/complete|logging/setLevel|tasks/(?:get|list|cancel)"
+).fullmatch
 
 
 def tools_of(members: Sequence[tuple[str, object]]) -> tuple[str, ...] | None:
@@ -21,6 +26,12 @@ def tools_of(members: Sequence[tuple[str, object]]) -> tuple[str, ...] | None:
     tools = [name for name in names if isinstance(name, str)]
     is_told = tools and len(tools) == len(names) and all(isinstance(one, Members) for one in params)
     return tuple(dict.fromkeys(tools)) if is_told else None
+
+
+def only_lists(members: Sequence[tuple[str, object]]) -> bool:
+    """Return whether a message calls nothing that may use tokens, by JSON-RPC."""
+    methods = _all(members, "method") if _all(members, "jsonrpc") else []
+    return bool(methods) and all(isinstance(method, str) and _LISTING(method) for method in methods)
 
 
 def _all(members: Sequence[tuple[str, object]], wanted: str) -> list[object]:
