@@ -218,3 +218,39 @@ async def test_a_cost_that_cannot_be_told_holds_no_place_among_concurrent_calls(
 
     app = guard(app)
     assert [(await visit(app, token, "/ask", method="POST", json={})).status_code for _ in range(6)] == [200] * 6
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({"input_audio": 500}, ("reported", 500, None)),
+        ({"cache_read_tokens": 40, "output_audio": 9}, ("reported", 40, 9)),
+        ({"input_tokens": 10, "cache_read_tokens": 50, "output_tokens": 2}, ("partial", 10, 2)),
+        ({"input_tokens": 10, "output_tokens": 2, "output_audio": 3}, ("partial", 10, 2)),
+    ],
+)
+async def test_no_part_that_is_stated_is_larger_than_its_whole(service, guard, visit, stated, expected):
+    async def hello(_):
+        keygauge.current().record_usage(**stated, model="gpt-4o")
+        return PlainTextResponse("done")
+
+    _, token = service.key()
+    await visit(guard(Starlette(routes=[Route("/hello", hello)])), token)
+    (event,) = service.events(1)
+    assert (told(event)[:3], event["cache_read_tokens"] or 0) == (
+        expected,
+        min(stated.get("cache_read_tokens", 0), expected[1] or 0),
+    )
+    assert event["cost_nanousd"] >= 0
+
+
+async def test_a_part_and_its_whole_may_be_stated_one_after_the_other(service, guard, visit):
+    async def hello(_):
+        keygauge.current().record_usage(cache_read_tokens=50, model="gpt-4o")
+        keygauge.current().record_usage(input_tokens=80, output_tokens=1)
+        return PlainTextResponse("done")
+
+    _, token = service.key()
+    await visit(guard(Starlette(routes=[Route("/hello", hello)])), token)
+    (event,) = service.events(1)
+    assert (told(event)[:3], event["cache_read_tokens"]) == (("reported", 80, 1), 50)

@@ -57,6 +57,21 @@ def test_a_part_that_had_to_be_cut_is_told():
     assert fitted(Usage(10, details={"input_audio": 0})) == (Usage(10), False)
 
 
+@pytest.mark.parametrize(
+    ("told", "whole_usage"),
+    [
+        (Usage(details={"input_audio": 500}), Usage(500, details={"input_audio": 500})),
+        (Usage(cache_read_tokens=5, details={"input_image": 3}), Usage(8, None, 5, details={"input_image": 3})),
+        (Usage(reasoning_tokens=9, details={"output_audio": 4}), Usage(None, 9, None, None, 9, {"output_audio": 4})),
+        (Usage(details={"cache_write_1h": 7}), Usage(7, None, None, 7, details={"cache_write_1h": 7})),
+        (Usage(0, 0, details={"images": 1}), Usage(0, 0, details={"images": 1})),
+        (Usage(details={"images": 1}), Usage(details={"images": 1})),
+    ],
+)
+def test_a_whole_that_is_not_told_is_its_parts(told, whole_usage):
+    assert fitted(told) == (whole_usage, False)
+
+
 @given(USAGES, USAGES, USAGES)
 def test_usage_adds_up_in_any_order(one, other, third):
     def plain(usage):

@@ -33,6 +33,23 @@ def test_data_of_several_lines_is_one_document():
     assert read(stream)[1].usage == Usage(3, 4)
 
 
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+@pytest.mark.parametrize(
+    "silent",
+    [
+        b'event: ping\ndata: {"type": "ping"}\n\n',
+        b"event: ping\r\ndata: {}\r\n\r\n",
+        b'event: keepalive\ndata: {"type":"keepalive","sequence_number":3}\n\n',
+        b"data: [DONE]\n\n",
+        b"data:[DONE]\r\n\r\n",
+    ],
+)
+def test_keep_alives_and_the_mark_of_the_end_are_no_events(silent, size):
+    event = b'event: delta\ndata: {"model": "m", "choices": [{"delta": {"content": "ping [DONE]"}}]}\n\n'
+    for stream in (event * 9 + silent, silent * 3 + event * 9, (silent + event) * 9):
+        assert read(stream, range(0, len(stream), size))[0].events == 9
+
+
 @pytest.mark.parametrize(
     ("stream", "events"),
     [(b": ping\n\n: ping\n\n", 0), (b"event: a\nid: 3\n\n", 0), (b"data: a\n\ndata: b\n\n", 2), (b"data:\n\n", 1)],

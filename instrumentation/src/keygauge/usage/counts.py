@@ -65,7 +65,11 @@ def whole(value: Any) -> int | None:
 
 
 def fitted(usage: Usage) -> tuple[Usage, bool]:
-    """Cut subsets to their whole, else the price of the rest would be negative; True where one had to be cut."""
+    """Cut subsets to their whole, else the price of the rest would be negative; True where one had to be cut.
+
+    A whole that is not told is at least its parts.
+    """
+    usage = _with_wholes(usage)
     given, made, read, written, reasoned, details = usage
     if given is not None:
         given = min(given, MAX_TOKENS)
@@ -83,6 +87,21 @@ def fitted(usage: Usage) -> tuple[Usage, bool]:
     kept = details and {kind: count for kind, count in _take_room(details, rooms).items() if count}
     fit = Usage(given, made, read, written, reasoned, kept or None)
     return fit, fit[:5] != usage[:5] or (kept or {}) != {kind: n for kind, n in (details or {}).items() if n}
+
+
+def _with_wholes(usage: Usage) -> Usage:
+    given, made, read, written, reasoned, details = usage
+    parts = {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0}
+    for kind, count in (details or {}).items():
+        if part_of := PART_OF.get(kind):
+            parts[part_of] += count
+    read = read if read is not None else parts["cache_read"] or None
+    written = written if written is not None else parts["cache_write"] or None
+    if given is None:
+        given = parts["input"] + (read or 0) + (written or 0) or None
+    if made is None:
+        made = max(parts["output"], reasoned or 0) or None
+    return Usage(given, made, read, written, reasoned, details)
 
 
 def _take_room(details: Mapping[str, int], rooms: dict[str, int]) -> dict[str, int]:

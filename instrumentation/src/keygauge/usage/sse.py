@@ -13,6 +13,10 @@ from keygauge.usage.stream import Framing, StreamReader
 _BLANK_LINES = re.compile(rb"[\r\n](?:(?<=\n)[\r\n]|\r)[\r\n]*")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DATA = re.compile(rb"(?:^|[\r\n])data:")
+_is_silent = re.compile(
+    rb"[\r\n]*(?:data: ?\[DONE\]|event: ?(?:ping|keepalive)[\r\n])"
+).match  # the end's mark, keep-alives
+_DONE = (b"[DONE]\n\n", b"[DONE]\r\n\r\n")
 _ERROR_LINE = re.compile(rb"(?:^|[\r\n])(?:error:|event: ?error[\r\n])")
 
 
@@ -27,9 +31,12 @@ def _matters(event: bytes | bytearray) -> bool:
 
 def _count_plain(events: bytes) -> int:
     # The searches are here: a call takes as long as one, and most events pass without.
-    if events.rfind(TOKEN) >= 0 or events.rfind(ERROR) >= 0:
+    if events.rfind(TOKEN) >= 0 or events.rfind(ERROR) >= 0 or events.endswith(_DONE):
         return -1
-    return events.count(b"\ndata:") + (events[:5] == b"data:")  # a line's end is never within JSON
+    begins_with_data = events.startswith(b"data:")
+    if not begins_with_data and (events.rfind(b"event: ping") >= 0 or events.rfind(b"event: keepalive") >= 0):
+        return -1
+    return events.count(b"\ndata:") + begins_with_data  # a line's end is never within JSON
 
 
 def _parts(event: bytearray) -> list[bytearray]:
@@ -38,7 +45,7 @@ def _parts(event: bytearray) -> list[bytearray]:
 
 
 def _has_data(event: bytearray) -> bool:
-    return event.startswith(b"data:") or _DATA.search(event) is not None
+    return (event.startswith(b"data:") or _DATA.search(event) is not None) and not _is_silent(event)
 
 
 def _is_error(event: bytearray) -> bool:
