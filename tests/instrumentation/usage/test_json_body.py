@@ -55,7 +55,7 @@ def usage_of(**counts):
         ('{"usage": {"prompt_tokens": 3}} trailing', "not_json"),
         ('{"usage": {"prompt_tokens": ' + "9" * 5000 + "}}", "not_json"),
         ('{"usage": ' + "[" * 200_000, "not_json"),
-        ('{"usage": ' + "[" * 200_000 + "]" * 200_000 + "}", "not_json"),
+        ('{"usage": ' + "[" * 200_000 + "]" * 200_000 + "}", "no_usage"),
         (b'{"usage\xff": 3}', "no_usage"),
         (usage_of(prompt_tokens=[3], completion_tokens={}), "bad_counts"),
         (usage_of(prompt_tokens=10**9 + 1), "bad_counts"),
@@ -254,6 +254,11 @@ def test_what_is_kept_is_bounded():
     truncated = TruncatedJson()
     for number in range(100_000):
         truncated.feed(b'{"member%d":[1,2,3],' % number)
+        assert len(truncated.kept) <= MAX_KEPT_BYTES
+    assert len(truncated.kept) < 2000  # the rest is nested too deep
+    truncated = TruncatedJson()
+    for _ in range(100_000):
+        truncated.feed(b'"usage":[1,2,3],' if truncated.kept else b"{")
         assert len(truncated.kept) <= MAX_KEPT_BYTES
     assert truncated.is_lost
 

@@ -160,7 +160,9 @@ def test_usage_in_a_line_past_the_bound_is_read():
 
 
 def test_event_past_the_bound_that_cannot_be_read_is_told_and_the_next_one_read():
-    huge = b'data: {"usage":{"x":' + b'{"usage":[' * (MAX_FRAME_BYTES // 4) + b"\n\n"
+    deep = b'data: {"usage":{"x":' + b'{"usage":[' * (MAX_FRAME_BYTES // 4) + b"\n\n"
+    assert feed_events(deep) == (None, None, None, "none", "not_json")
+    huge = b"data: {" + b'"usage":{"x":1},' * (MAX_FRAME_BYTES // 4) + b"\n\n"
     reading = feed_events(huge)
     assert (reading.usage, reading.status, reading.missing) == (None, "none", "too_large")
     for size in (1000, 65536, 3 * MAX_FRAME_BYTES):

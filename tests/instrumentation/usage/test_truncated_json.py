@@ -1,9 +1,11 @@
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keygauge.usage.truncated_json import _MAX_DEPTH, _MAX_ELEMENTS, _MAX_TEXT_BYTES, MAX_KEPT_BYTES, TruncatedJson
+from keygauge.usage import Usage, reader_for
+from keygauge.usage.truncated_json import _MAX_ELEMENTS, _MAX_MEMBERS, _MAX_TEXT_BYTES, MAX_KEPT_BYTES, TruncatedJson
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
@@ -54,15 +56,73 @@ def test_whatever_comes_no_more_is_held_than_the_bound(chunks):
         assert len(reduced.kept) <= MAX_KEPT_BYTES
 
 
+def deep(count):
+    return b'{"a":' * count + b"1" + b"}" * count
+
+
+BLOBS = [  # what a model may be asked to write as a tool's arguments
+    json.dumps({f"key {number}": number for number in range(80_000)}).encode(),
+    json.dumps({f"key {number}": "some text " * 3 for number in range(40_000)}).encode(),
+    json.dumps([{"x": [{"y": "z" * 400}] * 16}] * 300).encode(),
+    json.dumps([{f"key {number}": "z" * 400 for number in range(60)}] * 60).encode(),
+    deep(100_000),
+    deep(2_000),
+    b"[" * 300_000 + b"]" * 300_000,
+]
+USAGE = b'"usage":{"input_tokens":15,"output_tokens":20,"total_tokens":35}'
+META = b'"usageMetadata":{"promptTokenCount":15,"candidatesTokenCount":20},"modelVersion":"gemini-2.5-flash"'
+ANSWERS = [
+    b'{"id":"m","type":"message","model":"claude","content":[{"type":"tool_use","input":%s}],' + USAGE + b"}",
+    b'{"id":"m","type":"message","model":"claude",' + USAGE + b',"content":[{"type":"tool_use","input":%s}]}',
+    b'{"candidates":[{"content":{"parts":[{"functionCall":{"args":%s}}]},"finishReason":"STOP"}],' + META + b"}",
+    b'[{"candidates":[{"content":{"parts":[{"functionCall":{"args":%s}}]},"finishReason":"STOP"}],' + META + b"}]",
+    b'{"output":{"message":{"content":[{"toolUse":{"input":%s}}]}},"usage":{"inputTokens":15,"outputTokens":20}}',
+    b'{"model":"m","message":{"tool_calls":[{"function":{"arguments":%s}}]},"prompt_eval_count":15,"eval_count":20}',
+    b'{"type":"response.completed","response":{"id":"r","tools":[%s],' + USAGE + b"}}",
+    b'{"type":"response.completed","response":{"id":"r",' + USAGE + b',"tools":[%s]}}',
+]
+
+
+@pytest.mark.parametrize("blob", BLOBS, ids=range(len(BLOBS)))
+@pytest.mark.parametrize("answer", ANSWERS, ids=range(len(ANSWERS)))
+def test_usage_is_found_whatever_a_tool_is_called_with(answer, blob):
+    document = answer % blob
+    for content_type, body in (
+        (b"application/json", document),
+        (b"text/event-stream", b"event: x\ndata: " + document + b"\n\n"),
+        (b"application/x-ndjson", document + b"\n"),
+    ):
+        reader = reader_for(content_type, None)
+        for start in range(0, len(body), 65_537):
+            reader.feed(body[start : start + 65_537])
+        usage, _, _, status, _ = reader.close(complete=True)
+        assert (usage, status) == (Usage(15, 20), "reported")
+
+
+@given(JSON, st.data())
+def test_what_is_left_out_is_left_out_however_it_is_cut(value, data):
+    text = json.dumps(
+        {"a": [value] * 40, "usage": value, "z": {f"k{number}": value for number in range(80)}, "model": 1}
+    )
+    cuts = data.draw(st.sets(st.integers(0, len(text)), max_size=6))
+    kept = reduce(text.encode(), cuts).kept
+    assert kept == reduce(text.encode()).kept
+    reduced = json.loads(kept)
+    assert (reduced["usage"], reduced["model"], reduced["a"]) == (value, 1, [value] * _MAX_ELEMENTS)
+    assert list(reduced["z"]) == [f"k{number}" for number in range(_MAX_MEMBERS)]
+
+
+def test_elements_of_a_document_are_counted_though_few_are_kept():
+    for count in (1, 17, 30_000):
+        reduced = reduce(json.dumps([{"candidates": [{"content": "x" * 20}]}] * count).encode())
+        assert (reduced.elements, len(json.loads(reduced.kept)) <= count) == (count, True)
+
+
 def test_what_is_past_the_bounds_all_the_same_is_given_up_and_holds_nothing():
-    deep = TruncatedJson()
-    deep.feed(b"[" * (_MAX_DEPTH + 1))
-    wide = TruncatedJson()
-    for number in range(MAX_KEPT_BYTES // 8):
-        wide.feed(b'{"%08d":' % number if number % 9 else b"1}")
-    numbers = TruncatedJson()
+    repeated, numbers = TruncatedJson(), TruncatedJson()
+    for _ in range(MAX_KEPT_BYTES // 8):
+        repeated.feed(b'"usage":1,' if repeated.kept else b"{")
     numbers.feed(b"1" * (MAX_KEPT_BYTES + 1))
-    assert [one.is_lost for one in (deep, wide, numbers)] == [True] * 3
-    assert not deep.kept
+    assert (repeated.is_lost, numbers.is_lost, bytes(repeated.kept)) == (True, True, b"")
     numbers.feed(b'{"usage": 1}')
     assert not numbers.kept

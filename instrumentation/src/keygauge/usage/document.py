@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, TypedDict
+from typing import Final
 
-from msgspec import Raw
 from msgspec.json import Decoder
+
+from keygauge.usage.outline import Outline
+from keygauge.usage.truncated_json import TruncatedJson
 
 UTF8_BOM: Final = b"\xef\xbb\xbf"
 
@@ -25,71 +27,7 @@ _decode = json.JSONDecoder().raw_decode
 _between = re.compile(rf"[{_SPACE},]*").match  # elements of an array
 
 
-class _Part(TypedDict, total=False):
-    delta: Any
-    finish_reason: Any
-    text: Any
-    usage: Any
-
-
-class _Item(TypedDict, total=False):
-    action: Any
-    type: Any
-
-
-class _Result(TypedDict, total=False):
-    tokenCount: Any
-
-
-class _Candidate(TypedDict, total=False):
-    finishReason: Any
-    finish_reason: Any
-    groundingMetadata: Any
-    grounding_metadata: Any
-
-
-class _Embeddings(TypedDict, total=False):
-    statistics: Any
-
-
-class _Prediction(TypedDict, total=False):
-    embeddings: _Embeddings
-    mimeType: Any
-
-
-class _Response(TypedDict, total=False):
-    id: Any
-    meta: Any
-    model: Any
-    output: list[_Item]
-    tool_usage: Any
-    usage: Any
-
-
-# The members that `providers` look at. All others, above all the text, are skipped and not built.
-# fmt: off
-_MEMBERS: Final = (
-    "amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "duration", "error",
-    "eval_count", "event_type", "finish_reason", "generation_token_count", "id", "inputTextTokenCount",
-    "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
-    "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_filter_results", "prompt_token_count",
-    "responseId", "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task",
-    "time_info", "timings",
-    "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type", "usage",
-    "usageMetadata", "usage_info", "usage_metadata", "x_groq",
-)
-# fmt: on
-_LARGE_MEMBERS: Final[dict[str, Any]] = {
-    "candidates": list[_Candidate],
-    "choices": list[_Part],
-    "data": Raw,
-    "output": list[_Item],
-    "predictions": list[_Prediction],
-    "response": _Response,
-    "results": list[_Result],
-}
-_Outline = TypedDict("_Outline", {**dict.fromkeys(_MEMBERS, Any), **_LARGE_MEMBERS}, total=False)  # type: ignore[misc]
-_decode_outline = Decoder(_Outline).decode
+_decode_outline = Decoder(Outline).decode
 
 # The searches below run for every chunk that passes. For bytes `rfind` takes half the time of `find` and a quarter of
 # that of `in`; besides, counts stand at the end. False is certain, True is for the parser to decide.
@@ -152,9 +90,21 @@ def _parse_whole(document: bytes | bytearray) -> object:
     text = document.decode("utf-8", "replace").strip(_SPACE)
     try:
         value, end = _decode(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
+    except RecursionError:
+        return _parse_shallow(document)
     return value if end == len(text) else None
+
+
+def _parse_shallow(document: bytes | bytearray) -> object:
+    """Read a document that is nested too deep without what is deep in it, such as a tool's input."""
+    reduced = TruncatedJson()
+    reduced.feed(document)
+    try:
+        return json.loads(reduced.kept)
+    except ValueError:
+        return None
 
 
 def parse_elements(array: bytes | bytearray) -> list[object]:

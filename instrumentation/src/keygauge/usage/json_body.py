@@ -126,5 +126,7 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
         if document is None:
             return "not_json" if large is None else "too_large"
         self.events = len(gemini.chunks_in(document))
+        if self.events and large is not None:
+            self.events = large.elements
         accumulator.take(document)
         return None if is_whole else "cut"

@@ -113,6 +113,7 @@ class StreamReader(DocumentsReader):
         if large is not None:
             large.feed(frame)
             frame = large.kept
+            self.has_content = True  # what is large, whether it was kept or not
             self._lost = self._lost or ("too_large" if large.is_lost else None)
         self._take(frame)
 

@@ -1,0 +1,98 @@
+"""The members of answers that `providers` look at: what is read of a document, and what is kept of a large one."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypedDict
+
+from msgspec import Raw
+
+
+class _Part(TypedDict, total=False):
+    delta: Any
+    finish_reason: Any
+    text: Any
+    usage: Any
+
+
+class _Item(TypedDict, total=False):
+    action: Any
+    type: Any
+
+
+class _Result(TypedDict, total=False):
+    tokenCount: Any
+
+
+class _Candidate(TypedDict, total=False):
+    finishReason: Any
+    finish_reason: Any
+    groundingMetadata: Any
+    grounding_metadata: Any
+
+
+class _Embeddings(TypedDict, total=False):
+    statistics: Any
+
+
+class _Prediction(TypedDict, total=False):
+    embeddings: _Embeddings
+    mimeType: Any
+
+
+class _Response(TypedDict, total=False):
+    id: Any
+    meta: Any
+    model: Any
+    output: list[_Item]
+    tool_usage: Any
+    usage: Any
+
+
+# The members that `providers` look at. All others, above all the text, are skipped and not built.
+# fmt: off
+_MEMBERS: Final = (
+    "amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "duration", "error",
+    "eval_count", "event_type", "finish_reason", "generation_token_count", "id", "inputTextTokenCount",
+    "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
+    "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_filter_results", "prompt_token_count",
+    "responseId", "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task",
+    "time_info", "timings",
+    "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type", "usage",
+    "usageMetadata", "usage_info", "usage_metadata", "x_groq",
+)
+# fmt: on
+_LARGE_MEMBERS: Final[dict[str, Any]] = {
+    "candidates": list[_Candidate],
+    "choices": list[_Part],
+    "data": Raw,
+    "output": list[_Item],
+    "predictions": list[_Prediction],
+    "response": _Response,
+    "results": list[_Result],
+}
+Outline = TypedDict("Outline", {**dict.fromkeys(_MEMBERS, Any), **_LARGE_MEMBERS}, total=False)  # type: ignore[misc]
+
+_INNER: Final = (
+    *("b64_json", "billableCharacterCount", "generated_tokens", "input_length", "prefill", "turnComplete", "url"),
+    *(name for kind in (_Part, _Item, _Result, _Candidate, _Embeddings, _Prediction) for name in kind.__annotations__),
+)
+_PARENTS: Final = (
+    *(
+        "candidates",
+        "choices",
+        "data",
+        "delta",
+        "details",
+        "embeddings",
+        "interaction",
+        "message",
+        "metadata",
+        "output",
+    ),
+    *("predictions", "response", "results", "serverContent", "session"),
+)
+NAMES: Final = frozenset(name.encode() for name in (*_MEMBERS, *_LARGE_MEMBERS, *_INNER))
+PARENTS: Final = frozenset(name.encode() for name in _PARENTS)
+"""In which only members with such names are looked at; of others, such as `usage`, everything is."""
+LISTS: Final = frozenset({b"predictions", b"prefill"})
+"""Whose elements are all counted."""
