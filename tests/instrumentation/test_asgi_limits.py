@@ -109,6 +109,26 @@ async def test_tokens_run_out(service, guard, visit):
     assert codes == [200, 200, 429, 429]
 
 
+@pytest.mark.parametrize("window", [{"period": "day"}, {"window_s": 3600}])
+async def test_a_call_that_a_limit_refuses_whatever_it_says_is_refused_unread(service, guard, visit, window):
+    used_up = {"name": "used_up", "unit": "request", "amount": 2} | window
+    _, token = service.key(used_up, {**TPD, "model": "gpt-*"})
+    app = guard(host())
+    asked = {"method": "POST", "headers": {"content-type": "application/json"}}
+    for status in (200, 200, 429):
+        assert (await visit(app, token, "/silent", json={"max_tokens": 400}, **asked)).status_code == status
+    read = []
+
+    async def chunks():
+        for number in range(10):
+            read.append(number)
+            yield b" "
+
+    answer = await visit(app, token, "/silent", content=chunks(), **asked)
+    assert (answer.status_code, answer.json()["limit"]) == (429, "used_up")
+    assert len(read) <= 1  # its beginning, which may name the model for the ledger
+
+
 @pytest.mark.parametrize("period", [{"period": "month"}, {"period": None, "window_s": 3600}])
 async def test_an_overdrawn_limit_refuses_with_429_and_asks_seldom(service, guard, visit, period):
     """Calls that used far more than they had reserved: what they owe makes no later call wait in vain."""

@@ -125,6 +125,19 @@ class Admission:
                 return self._refuse(UNAVAILABLE, waiter)
             return self._reserve(claims, now, since_ns, waiter)
 
+    def refuse_any(self, lease_pools: Iterable[LeasePool]) -> Refusal | None:
+        """Return why no call passes some limits now, whatever it is and takes; those of some calls only say nothing."""
+        with self.lock:
+            now = self.clock()
+            if now >= self.authority_ns:
+                return UNAVAILABLE
+            denied = [
+                lease_pool
+                for lease_pool in lease_pools
+                if not lease_pool.limit.is_scoped and not self._passes(lease_pool, 1) and lease_pool.denies(now)
+            ]
+            return _of_denied(denied, now) if denied else None
+
     def leave(self, waiter: Waiter) -> None:
         """Take a call out of the queues: it was refused, gave up, or is gone."""
         with self.lock:
@@ -335,13 +348,17 @@ class Admission:
             else:
                 denied.append(lease_pool)
         if denied:
-            last = max(denied, key=lambda lease_pool: lease_pool.retry_after_ns(now))
-            after_ns, limit = last.retry_after_ns(now), last.limit
-            after_s = None if after_ns == NEVER else after_ns / SECOND
-            return self._refuse(Refusal(limit.refusal, limit.refusal_code, limit.name, after_s, limit.whose), waiter)
+            return self._refuse(_of_denied(denied, now), waiter)
         if agains:
             return Short(waiter.wait(min(agains)), waiter)
         return Short(waiter.wait(max(starts) if len(starts) == len(missing) else None), waiter)
+
+
+def _of_denied(denied: Iterable[LeasePool], now: int) -> Refusal:
+    last = max(denied, key=lambda lease_pool: lease_pool.retry_after_ns(now))
+    after_ns, limit = last.retry_after_ns(now), last.limit
+    after_s = None if after_ns == NEVER else after_ns / SECOND
+    return Refusal(limit.refusal, limit.refusal_code, limit.name, after_s, limit.whose)
 
 
 def _used(lease_pool: LeasePool, used: Mapping[object, int | None]) -> int | None:

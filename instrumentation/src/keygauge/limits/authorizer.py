@@ -75,6 +75,7 @@ class NeedsBody:
 
 # None: admitted. Decide again after the wait; unread: with route and estimate.
 Decision = Refusal | Wait | NeedsBody | None
+_Undecided = Refusal | Short | NeedsBody | Wait | None  # with the waiter of a call that is short of units
 
 _ANY = Estimate()
 _LONGEST_NS = 5 * SECOND  # a call waits no longer, though the key service answers
@@ -232,13 +233,23 @@ class Authorizer:
         if not self._enforces:
             return None
         call.policy = key.policy
+        if key.is_plain and not key.is_restricted:
+            decision: _Undecided = self._admission.admit(key, call.started_ns, call.waiter)
+        else:
+            decision = self._examine(call, key)
+        return None if decision is None else self._put_off(call, decision)
+
+    def _examine(self, call: Call, key: Key) -> _Undecided:
+        """Decide on a call by what it is; to read its body is work, so first by what refuses it whatever it says."""
+        if call.estimate is None and key.needs_body:
+            refusal = self._admission.refuse_any(self._lease_pools(call, key) or ())
+            if refusal is not None:
+                return refusal
         if key.is_restricted and (restricted := self._restrict(call, key)) is not None:
             return restricted
         if key.is_plain:
-            decision: Decision | Short = self._admission.admit(key, call.started_ns, call.waiter)
-        else:
-            decision = self._reserve(call, key)
-        return None if decision is None else self._put_off(call, decision)
+            return self._admission.admit(key, call.started_ns, call.waiter)
+        return self._reserve(call, key)
 
     def _put_off(self, call: Call, decision: Refusal | Wait | NeedsBody | Short) -> Decision:
         """Note what keeps a call from being admitted now."""
@@ -254,20 +265,20 @@ class Authorizer:
         if call.estimate is None:
             return NeedsBody(key)
         if not key.key_policy.admits_route(call.template):
-            return self._refuse(call, WRONG_ROUTE)
+            return WRONG_ROUTE
         if key.needs_model and (call.estimate.unread or call.estimate.hidden):
-            return self._refuse(call, UNREADABLE)
+            return UNREADABLE
         if not key.key_policy.admits_models(call.estimate):
-            return self._refuse(call, WRONG_MODEL)
+            return WRONG_MODEL
         if call.estimate.tools is None and key.needs_tools(call.template):
-            return self._refuse(call, UNREADABLE)
+            return UNREADABLE
         if not key.key_policy.admits_tools(call.estimate.tools or ()):
-            return self._refuse(call, WRONG_TOOL)
+            return WRONG_TOOL
         return None
 
-    def _reserve(self, call: Call, key: Key) -> Refusal | Short | NeedsBody | Wait | None:
+    def _reserve(self, call: Call, key: Key) -> _Undecided:
         """Take what the call may use, once its route and body are known."""
-        lease_pools = key.lease_pools if not key.tag_pools else self._of_tag(call, key)
+        lease_pools = self._lease_pools(call, key)
         if lease_pools is None:
             return UNAVAILABLE
         if call.estimate is None and (key.needs_body or key.needs_route):
@@ -306,8 +317,10 @@ class Authorizer:
         least = [(pool, units, min(units, call.estimate.units(pool.limit, usual))) for pool, units in claims]
         return self._admission.take_rest(least, call.started_ns) or decision
 
-    def _of_tag(self, call: Call, key: Key) -> tuple[LeasePool, ...] | None:
+    def _lease_pools(self, call: Call, key: Key) -> tuple[LeasePool, ...] | None:
         """Return the lease pools of a call by its tag, and note that they are what its caller is told of."""
+        if not key.tag_pools:
+            return key.lease_pools
         with self._admission.lock:
             lease_pools = key.of_tag(call.tag)
         if lease_pools is not None:

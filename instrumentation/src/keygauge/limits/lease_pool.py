@@ -231,6 +231,13 @@ class LeasePool(WaitQueue):
             self.denied_until_ns = 0
         return not self.is_denied(now_ns)
 
+    def denies(self, now_ns: int) -> bool:
+        """Return whether a call that comes now is refused whatever it takes: not even a unit is there or to come."""
+        if not self.is_denied(now_ns) or self._lacks(1, now_ns) < self.least or self.gather(1, now_ns):
+            return False
+        starts = any(lease.available and now_ns < lease.start_ns for lease in self.leases)
+        return not starts and self.again_ns(Waiter(now_ns), now_ns) is None
+
     def refuses(self, now_ns: int) -> bool:
         """Return whether a call would be refused that finds no units held."""
         return self.is_denied(now_ns)

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import pytest
@@ -119,6 +120,11 @@ def test_operations_that_write_no_tokens_reserve_none(method, path, units):
 def test_input_is_estimated_by_its_text_and_not_by_its_files(body, content_type, expected):
     found = estimate(body, length=len(body), path="/v1/audio/transcriptions", content_type=content_type)
     assert found.input_tokens == expected
+
+
+def test_the_input_of_a_compressed_body_is_what_it_says():
+    body = gzip.compress(b'{"prompt": "' + b"word " * 8_000 + b'"}', mtime=0)
+    assert estimate(body, length=len(body), path="/v1/chat", content_encoding="gzip").input_tokens == 10_004
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=b", "text/csv", "application/json", ""])

@@ -2,8 +2,10 @@
 
 import gzip
 import io
+import json
 import time
 import zlib
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -192,6 +194,31 @@ def test_a_compressed_body_is_inflated(encoding):
 )
 def test_what_cannot_be_inflated_hides_everything(body, encoding):
     assert read(body, content_encoding=encoding) == Fields(hidden=True)
+
+
+REPEATED = {
+    "objects": b'{"a": [' + b"{}," * 340_000 + b"{}]}",
+    "members": b"{" + b'"model": "a",' * 70_000 + b'"a": 0}',
+    "requests": b'{"requests": [' + b'{"model": "a"},' * 60_000 + b"{}]}",
+    "a text": b'{"a": "' + b"a" * 1_000_000 + b'"}',
+}
+
+
+@pytest.mark.parametrize("text", REPEATED.values(), ids=REPEATED)
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_kilobyte_makes_no_megabyte_of_work(text, encoding):
+    body = zlib.compress(text) if encoding == "deflate" else gzip.compress(text, mtime=0)
+    assert len(body) < 8_000
+    assert read(body, content_encoding=encoding) == Fields(hidden=True)
+
+
+@pytest.mark.parametrize("words", [300, 5_000, 100_000])
+def test_what_people_write_is_inflated_however_long(words):
+    drawn = Random(1)
+    text = " ".join(drawn.choices(("the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs"), k=words))
+    body = json.dumps({"model": "a", "messages": [{"role": "user", "content": text}] * 2}).encode()
+    fields = read(gzip.compress(body, mtime=0), content_encoding="gzip")
+    assert (fields.document[0], fields.hidden, fields.text) == (("model", "a"), False, body)
 
 
 @given(st.binary(max_size=300), st.sampled_from(["", URLENCODED, MULTIPART, "multipart/form-data"]))

@@ -147,7 +147,8 @@ def estimate(
     """
     is_whole = length == len(body) <= BODY_BYTES_MAX
     fields = read(body, content_type=content_type, content_encoding=content_encoding) if is_whole else Fields()
-    input_tokens = _input_tokens(body, length, fields, content_type)
+    text = max(body, fields.text, key=len)
+    input_tokens = _input_tokens(text, max(length, len(text)), fields, content_type)
     declared = _Declared()
     if fields.document is not None:
         declared.read(fields.document)

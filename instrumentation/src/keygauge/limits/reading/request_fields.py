@@ -18,6 +18,9 @@ from keygauge.limits.reading import charset, multipart_form
 BODY_BYTES_MAX = 1 << 20  # of a longer body nothing is read but its length
 
 _FIELDS_MAX = 1_000
+# A compressed body is read as far as texts shrink that people and programs write: not where a kilobyte makes a megabyte
+_INFLATED_BYTES = 1 << 16
+_INFLATED_RATIO = 32
 _INFLATED = frozenset({"gzip", "x-gzip", "deflate"})
 _is_kind = re.compile(r"[^\s,*()\"]*").fullmatch  # not a list of several, nor a pattern
 _BEFORE_JSON = b"\xef\xbb\xbf \t\r\n"
@@ -30,11 +33,15 @@ class Members(list[tuple[str, Any]]):
 
 
 class Fields(NamedTuple):
-    """The members of a body by each of its readings; `hidden` where there may be some that were not found."""
+    """The members of a body by each of its readings; `hidden` where there may be some that were not found.
+
+    `text` is what a compressed body says.
+    """
 
     document: Members | None = None
     form: Members | None = None
     hidden: bool = False
+    text: bytes = b""
 
     @property
     def is_read(self) -> bool:
@@ -53,18 +60,20 @@ def read(body: bytes, *, content_type: str = "", content_encoding: str = "") -> 
         return Fields(hidden=True)
     if encoding in {"", "identity"}:
         return _read(body, kind, content_type)
-    inflated = [_read(text, kind, content_type) for text in _inflate(body)] if encoding in _INFLATED else []
-    if not inflated:
+    texts = list(_inflate(body)) if encoding in _INFLATED else []
+    if not texts:
         return Fields(hidden=True)
+    inflated = [_read(text, kind, content_type) for text in texts]
     for fields in inflated:
         if not fields.is_read:
             return fields
     has_parts = kind != _MULTIPART or b"content-disposition" in body.lower()
-    return _all_of([*inflated, _read(body, kind, content_type)] if has_parts else inflated)
+    readings = [*inflated, _read(body, kind, content_type)] if has_parts else inflated
+    return _all_of(readings)._replace(text=max(texts, key=len))
 
 
 def _all_of(readings: Sequence[Fields]) -> Fields:
-    documents, forms, hidden = zip(*readings, strict=True)
+    documents, forms, hidden, _ = zip(*readings, strict=True)
     return Fields(_joined(documents), _joined(forms), any(hidden))
 
 
@@ -124,12 +133,13 @@ def _number(text: str) -> str | int:
 
 
 def _inflate(body: bytes) -> Iterator[bytes]:
-    """Inflate a body within the bound, by each format that it is whole in."""
+    """Inflate a body within the bounds, by each format that it is whole in."""
+    most = min(BODY_BYTES_MAX, _INFLATED_BYTES + _INFLATED_RATIO * len(body))
     for window in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):  # gzip and zlib by their head; deflate without one
         try:
             inflater = zlib.decompressobj(window)
-            text = inflater.decompress(body, BODY_BYTES_MAX + 1)
+            text = inflater.decompress(body, most + 1)
         except zlib.error:
             continue
-        if inflater.eof and not inflater.unused_data and len(text) <= BODY_BYTES_MAX:
+        if inflater.eof and not inflater.unused_data and len(text) <= most:
             yield text
