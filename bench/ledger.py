@@ -195,7 +195,7 @@ def measure_steps(connection: Connection, work: Work) -> dict[str, float]:
         "price": lambda: [price(event) for event in events],
         "add_up": lambda: aggregate.columns(add_up(priced).groups),
         "copy": in_transaction(copy_alone),
-        "roll_up": in_transaction(lambda: rollup.write(connection, sums)),
+        "roll_up": in_transaction(lambda: rollup.write(connection, sums.groups)),
         "usage_aggregates": in_transaction(lambda: aggregate.write(connection, usage_aggregates)),
     }
     return {name: round(min(time_of(step) for _ in range(7)) / BATCH * 1e6, 2) for name, step in steps.items()}

@@ -43,8 +43,9 @@ FILL = (
         "FROM generate_series(1, %s) AS n"
     ),
     (
-        "INSERT INTO rollup SELECT date_bin('15 minutes', now() - (n + day * 7) %% 29 * interval '1 day', 'epoch'), "
-        "'large', 'l' || n, '/v1/chat', 'm' || n %% 5, 2, 5, 0, 500, 200, 0, 0, 0, 900, 9000, 1000000, 5000000, "
+        "INSERT INTO rollup_recent "
+        "SELECT date_bin('15 minutes', now() - (n + day * 7) %% 29 * interval '1 day', 'epoch'), 'large', 'l' || n, "
+        "'/v1/chat', 'm' || n %% 5, 2, 5, 0, 500, 200, 0, 0, 0, 900, 9000, 1000000, 5000000, "
         "5e228 FROM generate_series(1, %s) AS n, generate_series(0, 1) AS day "
         "ON CONFLICT DO NOTHING"
     ),

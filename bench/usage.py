@@ -26,10 +26,14 @@ ROUNDS = 60
 WARM_UP = 3
 PAGE = 50
 SIZES = """
-SELECT (SELECT sum(pg_total_relation_size(inhrelid))::bigint FROM pg_inherits
-        WHERE inhparent = 'event'::regclass) AS events,
-    pg_total_relation_size('rollup') AS rollups, pg_total_relation_size('usage_aggregate') AS usage_aggregates,
-    (SELECT count(*) FROM rollup) AS rollup_rows, (SELECT count(*) FROM usage_aggregate) AS aggregate_rows"""
+SELECT coalesce(inhparent::regclass, oid)::regclass::text AS name, sum(greatest(reltuples, 0))::bigint AS rows,
+    sum(pg_relation_size(oid))::bigint AS heap, sum(pg_indexes_size(oid))::bigint AS indexes,
+    sum(pg_total_relation_size(oid) - pg_relation_size(oid) - pg_indexes_size(oid))::bigint AS toast,
+    sum(pg_total_relation_size(oid))::bigint AS bytes
+FROM pg_class LEFT JOIN pg_inherits ON inhrelid = oid
+WHERE relkind = 'r' AND coalesce(inhparent, oid) IN
+    ('event'::regclass, 'rollup_recent'::regclass, 'rollup_packed'::regclass, 'usage_aggregate'::regclass)
+GROUP BY 1 ORDER BY 1"""
 
 
 class Pages:
@@ -100,13 +104,19 @@ def main() -> None:
         filled = [busy.ready(server, name, count) for name, count in (("few", FEW), ("many", busy.MANY))]
         with database.connect(filled[0].url) as few, database.connect(filled[1].url) as many:
             found = measure([Pages(few, filled[0]), Pages(many, filled[1])])
-            sizes = many.execute(SIZES).fetchone() or {}
+            sizes = {row.pop("name"): row for row in many.execute(SIZES)}
     for count, times in zip((FEW, busy.MANY), found, strict=True):
         print(f"{count:,} events:", {page: (round(statistics.median(one), 1), p95(one)) for page, one in times.items()})
     report(found, sizes)
 
 
-def report(found: list[dict[str, list[float]]], sizes: dict[str, int]) -> None:
+def report(found: list[dict[str, list[float]]], sizes: dict[str, dict[str, int]]) -> None:
+    print(f"{'MB':20}{'rows':>12}{'heap':>9}{'indexes':>9}{'toast':>9}{'all':>9}{'bytes a row':>13}")
+    for name, size in sizes.items():
+        parts = "".join(f"{size[part] / 1e6:9.1f}" for part in ("heap", "indexes", "toast", "bytes"))
+        print(f"{name:20}{size['rows']:12,}{parts}{size['bytes'] / max(size['rows'], 1):13.0f}")
+    rollups = sizes["rollup_recent"]["bytes"] + sizes["rollup_packed"]["bytes"]
+    aggregates = sizes["usage_aggregate"]["bytes"]
     small, large = ({page: p95(times) for page, times in part.items()} for part in found)
     medians = [{page: round(statistics.median(times), 1) for page, times in part.items()} for part in found]
     result = {
@@ -118,13 +128,13 @@ def report(found: list[dict[str, list[float]]], sizes: dict[str, int]) -> None:
         "small": small,
         "large": large,
         "medians": medians,
-        "rollup_rows": sizes["rollup_rows"],
-        "aggregate_rows": sizes["aggregate_rows"],
-        "event_bytes": round(sizes["events"] / busy.MANY),
-        "rollup_mb_per_million_events": round(sizes["rollups"] / busy.MANY, 1),
-        "aggregate_mb_per_million_events": round(sizes["usage_aggregates"] / busy.MANY, 1),
-        "rollup_mb_per_year": round(sizes["rollups"] / 1e6 * 365 / busy.DAYS),
-        "aggregate_mb_per_year": round(sizes["usage_aggregates"] / 1e6 * 365 / busy.DAYS),
+        "rollup_rows": sizes["rollup_recent"]["rows"] + sizes["rollup_packed"]["rows"],
+        "aggregate_rows": sizes["usage_aggregate"]["rows"],
+        "event_bytes": round(sizes["event"]["bytes"] / busy.MANY),
+        "rollup_mb_per_million_events": round(rollups / busy.MANY, 1),
+        "aggregate_mb_per_million_events": round(aggregates / busy.MANY, 1),
+        "rollup_mb_per_year": round(rollups / 1e6 * 365 / busy.DAYS),
+        "aggregate_mb_per_year": round(aggregates / 1e6 * 365 / busy.DAYS),
     }
     print(json.dumps(result))
 

@@ -101,7 +101,7 @@ def _plant(connection, names):
         )
     )
     connection.execute(
-        "INSERT INTO rollup SELECT now() - interval '3 days', 'a1', 'k1', '/v1', '', 2, "
+        "INSERT INTO rollup_recent SELECT now() - interval '3 days', 'a1', 'k1', '/v1', '', 2, "
         "1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1e12"
     )
     connection.execute(
@@ -112,7 +112,7 @@ def _plant(connection, names):
         "VALUES ('r1', 'api', 'h1', '1.0', 'enforce', now(), now())"
     )
     connection.execute(
-        "INSERT INTO rollup VALUES (now(), 'a1', 'k1', %s, %s, 2, 10, 1, 100, 200, 30, 0, 5, 1000, 2000, 50000, "
+        "INSERT INTO rollup_recent VALUES (now(), 'a1', 'k1', %s, %s, 2, 10, 1, 100, 200, 30, 0, 5, 1000, 2000, 50000, "
         "12345, 1e12)",
         (event["route"], event["model"]),
     )
@@ -215,7 +215,7 @@ def test_range_has_all_of_the_quarter_of_an_hour_that_it_begins_in(connection):
     begin = datetime(2026, 11, 3, 10, 15, tzinfo=UTC)
     connection.execute("RESET ROLE")
     connection.execute(
-        "INSERT INTO public.rollup SELECT %s + n * interval '15 minutes', 'a1', 'k2', '/v1', 'gpt', 2, "
+        "INSERT INTO public.rollup_recent SELECT %s + n * interval '15 minutes', 'a1', 'k2', '/v1', 'gpt', 2, "
         "30, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1e12 FROM generate_series(-1, 2) AS n",
         (begin,),
     )

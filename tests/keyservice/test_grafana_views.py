@@ -122,7 +122,7 @@ def test_migration_works_for_a_user_who_may_not_create_roles(empty_database_url)
 
 
 ROLLUPS = """
-INSERT INTO rollup
+INSERT INTO rollup_recent
 SELECT '2030-01-01T00:00:00Z'::timestamptz + n * interval '15 minutes', 'a1', 'k' || n % 3, '/r' || n % 2,
     CASE n % 5 WHEN 0 THEN '' ELSE 'm' || n % 5 END, 2 + 3 * (n % 7 = 0)::integer, n, n % 4, n, 2 * n, n % 3, 0, 0,
     1, 1, 1000 * n, n, 1e12

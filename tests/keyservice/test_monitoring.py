@@ -155,7 +155,7 @@ def test_with_very_many_keys_a_scrape_stays_below_a_megabyte_and_has_those_used_
     )
     connection.execute("UPDATE key SET created_at = now() - interval '1 year' WHERE id IN ('k1', 'k2000')")
     connection.execute(
-        "INSERT INTO rollup SELECT date_bin('15 min', now(), 'epoch'), 'a2000', 'k2000', '/', '', 2, 1, "
+        "INSERT INTO rollup_recent SELECT date_bin('15 min', now(), 'epoch'), 'a2000', 'k2000', '/', '', 2, 1, "
         "0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 1e228"
     )
     connection.execute(

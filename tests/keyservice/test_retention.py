@@ -73,7 +73,7 @@ def test_every_table_that_has_a_time_and_grows_has_a_period(connection):
         ),  # made by people
         *("told_key", "told_account"),  # one row per service and key, or account
         "limit_replica",  # pruned by each replica that starts
-        *("rollup", "usage_aggregate"),  # what bills rest on
+        *("rollup_recent", "rollup_packed", "usage_aggregate"),  # what bills rest on
         *("event", "key_change", "limit_state", "spent_form"),  # partitions, a bound, one per limit, a session's
         *("job", "ledger_check", "migration", "member_preference", "membership"),  # one row each
         *("notice_channel", "notice", "notice_delivery"),  # the notices' own

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from keygauge_keyservice.database import Connection
 
-TABLES = ("event", "rollup", "usage_aggregate", "usage_kind", "usage_tag")
+TABLES = ("event", "rollup_recent", "rollup_packed", "usage_aggregate", "usage_kind", "usage_tag")
 SHARDS = 32
 # Functions whose query over these tables Citus takes only where it is planned by itself, not as part of another.
 FUNCTIONS = (

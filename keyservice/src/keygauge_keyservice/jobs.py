@@ -11,7 +11,7 @@ from threading import Event, Thread
 from keygauge_keyservice import database, retention
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.ledger import aside, ingest, partition, tags
+from keygauge_keyservice.ledger import aside, ingest, packing, partition, tags
 from keygauge_keyservice.ledger.replicas import replica_check
 from keygauge_keyservice.limits import tag_counters
 from keygauge_keyservice.notices.worker import Worker
@@ -48,6 +48,7 @@ def maintenance_jobs(*, retention_days: int, every: timedelta = timedelta(minute
         Job("retake", timedelta(minutes=1), _retake),
         Job("fold tags", timedelta(minutes=5), _fold_tags),
         Job("prune tags' counters", timedelta(minutes=5), _prune_tags),
+        Job("pack roll-ups", timedelta(hours=1), _pack),
         Job("close periods", timedelta(hours=1), _close),
         Job("prepare partitions", timedelta(hours=1), _prepare),
         Job("prune", timedelta(days=1), lambda connection: _prune(connection, retention_days)),
@@ -131,6 +132,12 @@ def _fold_tags(connection: Connection) -> None:
     """Keep the tags with most calls apart, where an account has more than are kept."""
     if days := tags.fold(connection, datetime.now(UTC)):
         _log.info("added up the rarer tags of %d full days", days)
+
+
+def _pack(connection: Connection) -> None:
+    """Store the roll-ups of the half days that are over in two fifths of the space."""
+    if packed := packing.pack(connection, datetime.now(UTC)):
+        _log.info("packed the roll-ups of %d half days of accounts", packed)
 
 
 def _prune_tags(connection: Connection) -> None:

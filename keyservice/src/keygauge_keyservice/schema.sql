@@ -391,8 +391,9 @@ $$;
 
 REVOKE EXECUTE ON FUNCTION make_event_month, drop_event_month FROM PUBLIC;
 
--- 15 minutes UTC x account x key x route x model x status class.
-CREATE TABLE rollup (
+-- The roll-ups: 15 minutes UTC x account x key x route x model x status class. Batches add to rows of their own for each quarter
+-- of an hour; half a day that is over is packed. Nobody reads these two tables: the view `rollup` is both.
+CREATE TABLE rollup_recent (
     bucket              timestamptz NOT NULL,
     account_id          text NOT NULL,
     key_id              text NOT NULL,
@@ -418,7 +419,45 @@ CREATE TABLE rollup (
     kind_costs          numeric NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, bucket, key_id, route, model, status_class)
 ) WITH (fillfactor = 90);
-CREATE INDEX rollup_bucket ON rollup (bucket, account_id, key_id);  -- by key too, which is in few rows of a bucket
+CREATE INDEX rollup_recent_bucket ON rollup_recent (bucket, account_id, key_id);  -- by key too, which is in few rows of a bucket
+
+-- Half a day of UTC in one row for each key, route, model and status class, in two fifths of the space. What came late, or changed
+-- by re-rating, is among the recent ones until the half day is packed again: the sums of both count.
+CREATE TABLE rollup_packed (
+    account_id          text NOT NULL,
+    half_day            timestamptz NOT NULL, -- its first moment
+    key_id              text NOT NULL,
+    route               text NOT NULL,
+    model               text NOT NULL,
+    status_class        smallint NOT NULL,
+    quarters            smallint[] NOT NULL,  -- of an hour that have calls, 0 to 47 and in no order; the sums of each follow
+    requests            bigint[],             -- here and below: NULL for 0, also where all are
+    limited             bigint[],
+    input_tokens        bigint[],
+    output_tokens       bigint[],
+    cache_read_tokens   bigint[],
+    cache_write_tokens  bigint[],
+    reasoning_tokens    bigint[],
+    request_bytes       bigint[],
+    response_bytes      bigint[],
+    cost_nanousd        bigint[],
+    duration_us         bigint[],
+    durations           numeric[],
+    kind_costs          numeric[],
+    PRIMARY KEY (account_id, half_day, key_id, route, model, status_class)
+);
+CREATE INDEX rollup_packed_half_day ON rollup_packed (half_day);  -- for operators: every account
+
+-- Whoever asks for some buckets asks for their half days too: those are found by an index.
+CREATE VIEW rollup AS
+SELECT date_bin('12 hours', bucket, 'epoch') AS half_day, rollup_recent.* FROM rollup_recent
+UNION ALL
+SELECT half_day, half_day + quarter * interval '15 minutes', account_id, key_id, route, model, status_class,
+       coalesce(requests[place], 0), coalesce(limited[place], 0), coalesce(input_tokens[place], 0), coalesce(output_tokens[place], 0),
+       coalesce(cache_read_tokens[place], 0), coalesce(cache_write_tokens[place], 0), coalesce(reasoning_tokens[place], 0),
+       coalesce(request_bytes[place], 0), coalesce(response_bytes[place], 0), coalesce(cost_nanousd[place], 0),
+       coalesce(duration_us[place], 0), coalesce(durations[place], 0), coalesce(kind_costs[place], 0)
+FROM rollup_packed CROSS JOIN LATERAL unnest(quarters) WITH ORDINALITY AS part (quarter, place);
 
 -- What each process says that it counted, beside what the ledger took of it, by hour of UTC.
 CREATE TABLE spool_hour (
@@ -548,7 +587,8 @@ CROSS JOIN LATERAL (VALUES
     ('model>key', model, key_id, true), ('model>route', model, route, true),
     ('model>status', model, status_class || 'xx', true)
 ) AS cut (breakdown, inside, part, is_of_days)
-WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days) AND (length_s > 900 OR breakdown <> 'key')
+WHERE bucket >= first AND bucket < last
+    AND half_day > first - interval '12 hours' AND half_day < last AND (length_s = 86400 OR NOT is_of_days) AND (length_s > 900 OR breakdown <> 'key')
 GROUP BY account_id, length_s, breakdown, inside, start, part
 $$;
 
@@ -759,10 +799,11 @@ SELECT array_agg(substr(digits, 241 - 12 * place, 12)::bigint ORDER BY place)
 FROM lpad(durations::text, 240, '0') AS digits, generate_series(1, 20) AS place
 $$;
 
+-- Queries of a range of buckets name its half days of UTC too: those are found by an index.
 CREATE VIEW grafana.rollup AS
 SELECT bucket, account_id, key_id, route, model, status_class, requests, limited, input_tokens, output_tokens,
        cache_read_tokens, cache_write_tokens, reasoning_tokens, request_bytes, response_bytes, cost_nanousd, duration_us,
-       grafana.duration_counts(durations) AS duration_counts, durations
+       grafana.duration_counts(durations) AS duration_counts, durations, half_day
 FROM rollup;
 
 CREATE VIEW grafana.event AS
@@ -830,6 +871,8 @@ SELECT r.bucket, r.account_id, r.key_id, CASE what WHEN 'model' THEN r.model ELS
        r.limited, r.input_tokens, r.output_tokens, r.cache_read_tokens, r.cost_nanousd, r.duration_us
 FROM grafana.rollup AS r CROSS JOIN span
 WHERE (r.bucket >= first AND r.bucket < span.days_from OR r.bucket >= greatest(span.days_from, span.days_to) AND r.bucket < last)
+    AND (r.half_day > first - interval '12 hours' AND r.half_day < (SELECT days_from FROM span)
+         OR r.half_day > (SELECT greatest(days_from, days_to) - interval '12 hours' FROM span) AND r.half_day < last)
     AND (others IS NULL OR grafana.as_picked(CASE what WHEN 'model' THEN r.route ELSE r.model END) = ANY (others))
 $$;
 
@@ -867,7 +910,8 @@ SELECT start, grafana.quantile(counts, 0.5), grafana.quantile(counts, 0.95), gra
 FROM (
     SELECT date_bin(greatest(bar, '15 min'), r.bucket, 'epoch') AS start, grafana.duration_counts(sum(r.durations)) AS counts
     FROM grafana.rollup AS r
-    WHERE last - first > interval '6 hours' AND r.bucket >= first AND r.bucket < last AND r.account_id = ANY (accounts)
+    WHERE last - first > interval '6 hours' AND r.bucket >= first AND r.bucket < last
+        AND r.half_day > first - interval '12 hours' AND r.half_day < last AND r.account_id = ANY (accounts)
         AND r.key_id = ANY (keys) AND grafana.as_picked(r.route) = ANY (endpoints) AND grafana.as_picked(r.model) = ANY (models)
     GROUP BY 1
 ) AS counted

@@ -18,9 +18,10 @@ INSERT INTO event (id, time, account_id, key_id, route, method, status, ip, dura
 VALUES (%s, now() - %s::interval, 'a1', %s, '/v1', 'POST', 200, %s, 1, 1, 1, 'none', 'admitted')
 """
 KNOWN = """
-INSERT INTO rollup
+INSERT INTO rollup_recent
 SELECT now() - interval '3 days', 'a1', key, '/v1', '', 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1e12
-FROM unnest(ARRAY['known', 'moved']) AS key
+FROM unnest(ARRAY['known', 'moved']) AS key;
+INSERT INTO usage_aggregate SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{7200}')
 """
 
 

@@ -17,7 +17,7 @@ class Books:
         self.connection, self.make_event, self.noon = connection, make_event, noon
         self.spools = count()
         connection.execute("DELETE FROM invoice")
-        connection.execute("TRUNCATE event, rollup, usage_aggregate, usage_kind, spool")
+        connection.execute("TRUNCATE event, rollup_recent, rollup_packed, usage_aggregate, usage_kind, spool")
         connection.execute("INSERT INTO plan (id, name) VALUES ('pro', 'Pro') ON CONFLICT DO NOTHING")
         connection.execute("UPDATE account SET created_at = %s, plan_id = 'ledger'", (BORN,))
         connection.execute("UPDATE plan SET monthly_nanousd = NULL, prorated = false")

@@ -1,8 +1,10 @@
+from datetime import timedelta
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keygauge_keyservice.ledger import backfill, rollup
+from keygauge_keyservice.ledger import backfill, packing, rollup
 from keygauge_keyservice.ledger.aggregate import add_up
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
@@ -26,13 +28,14 @@ calls = st.lists(
 
 
 @pytest.mark.usefixtures("metered")
-@given(batches=st.lists(calls, min_size=1, max_size=3))
+@given(batches=st.lists(st.tuples(calls, st.integers(-3, 6)), min_size=1, max_size=3))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_aggregates_are_the_sums_of_the_roll_ups(connection, make_event, batches):
-    connection.execute("TRUNCATE event, rollup, usage_aggregate, spool")
-    for number, batch in enumerate(batches):
+def test_aggregates_are_the_sums_of_the_roll_ups(connection, make_event, noon, batches):
+    connection.execute("TRUNCATE event, rollup_recent, rollup_packed, usage_aggregate, spool")
+    for number, (batch, days) in enumerate(batches):
         events = [make_event(**call) for call in batch]
         backfill.write_history(connection, events, PRICE, spool=f"test{number}")
+        packing.pack(connection, noon + timedelta(days=days))
     wanted = "SELECT * FROM usage_aggregate_of_rollups('-infinity', 'infinity', '{900,7200,86400,604800}')"
     assert connection.execute(f"SELECT * FROM usage_aggregate EXCEPT {wanted}").fetchall() == []
     assert connection.execute(f"{wanted} EXCEPT SELECT * FROM usage_aggregate").fetchall() == []

@@ -151,7 +151,7 @@ def test_many_spools_with_the_same_roll_ups_never_deadlock(database_url, connect
     assert requests_of(connection) == len(tokens_of(connection)) == sent
 
 
-@pytest.mark.parametrize("table", ["event", "rollup", "key", "spool"])
+@pytest.mark.parametrize("table", ["event", "rollup_recent", "key", "spool"])
 def test_a_connection_killed_in_mid_batch_loses_and_doubles_nothing(database_url, connection, lines, noon, table):
     ingest.take_batch(connection, "a1", 0, lines[:10], PRICE, now=noon)
     with (

@@ -14,7 +14,7 @@ def kept(connection, metered):
             sums = rollup.Sums()
             for event, cost in batch:
                 sums.add(event, cost)
-            rollup.write(connection, sums)
+            rollup.write(connection, sums.groups)
         return connection.execute("SELECT * FROM rollup ORDER BY bucket, model, status_class").fetchall()
 
     return kept

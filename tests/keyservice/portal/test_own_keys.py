@@ -22,7 +22,7 @@ INSERT INTO plan_limit (plan_id, name, subject, unit, amount, period)
 INSERT INTO key (id, account_id, name, created_at, last_used_at, expires_at, rotate_every_days)
     SELECT 'many' || n, %(account)s, 'key ' || n, now() - interval '90 days', now(), now() + interval '1 day', 1
     FROM generate_series(1, %(many)s) AS n;
-INSERT INTO rollup SELECT date_bin('15 minutes', now() - n %% 20 * interval '1 day', 'epoch'), %(account)s,
+INSERT INTO rollup_recent SELECT date_bin('15 minutes', now() - n %% 20 * interval '1 day', 'epoch'), %(account)s,
     'many' || n, '/v1/chat', 'm' || n %% 3, 4, 50, 0, 500, 200, 0, 0, 0, 900, 9000, 1000000, 5000000,
     50e228 FROM generate_series(1, %(many)s) AS n;
 INSERT INTO usage_aggregate

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("metered")
 def test_kinds_of_any_range_and_group_are_those_of_its_events(
     connection, make_event, calls, by, narrowed, account, first, length
 ):
-    connection.execute("TRUNCATE event, rollup, usage_aggregate, usage_kind, spool")
+    connection.execute("TRUNCATE event, rollup_recent, rollup_packed, usage_aggregate, usage_kind, spool")
     events = [make_event(**call) for call in calls]
     backfill.write_history(connection, events, PRICE, spool="test")
     start = START + first * timedelta(minutes=15)

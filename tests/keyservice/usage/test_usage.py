@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keygauge.metrics import DURATION_BUCKETS_S
-from keygauge_keyservice.ledger import backfill, tags
+from keygauge_keyservice.ledger import backfill, packing, tags
 from keygauge_keyservice.pricing.cost import Cost
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 from keygauge_keyservice.usage import usage
@@ -83,12 +83,13 @@ def added(all_sums):
 @pytest.fixture
 def write(connection, make_event):
     def write(calls):
-        connection.execute("TRUNCATE event, rollup, usage_aggregate, usage_tag, spool")
+        connection.execute("TRUNCATE event, rollup_recent, rollup_packed, usage_aggregate, usage_tag, spool")
         events = [
             make_event(**{**call, "account": call["key"][0], "key": call["key"][1]}, cache_write_tokens=None)
             for call in calls
         ]
         backfill.write_history(connection, events, PRICE, spool="test")
+        packing.pack(connection, datetime.fromtimestamp(1_776_000_600, UTC) + 22 * DAY)  # half of the days
         return events
 
     return write

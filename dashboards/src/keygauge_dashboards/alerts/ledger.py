@@ -16,8 +16,9 @@ SELECT recent.account_id AS account, recent.key_id AS key, recent.ip, count(*) A
 FROM grafana.event AS recent
 WHERE recent.time > now() - interval '15 minutes' AND recent.ip IS NOT NULL AND recent.outcome = 'admitted'
     AND EXISTS (
-        SELECT FROM grafana.rollup AS known
-        WHERE known.account_id = recent.account_id AND known.key_id = recent.key_id
+        SELECT FROM grafana.usage_aggregate AS known
+        WHERE known.account_id = recent.account_id AND known.part = recent.key_id AND known.length_s = 7200
+            AND known.breakdown = 'key' AND known.inside = ''
             AND known.bucket BETWEEN now() - interval '7 days' AND now() - interval '1 day'
     )
     AND NOT EXISTS (

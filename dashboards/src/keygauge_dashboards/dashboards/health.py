@@ -73,6 +73,7 @@ WITH whole AS (
     SELECT requests, input_tokens, output_tokens, cost_nanousd
     FROM grafana.rollup CROSS JOIN whole
     WHERE bucket >= first AND bucket < last
+        AND half_day > $__timeFrom()::timestamptz - interval '12 hours' AND half_day < $__timeTo()::timestamptz
     UNION ALL
     SELECT 1, input_tokens, output_tokens, cost_nanousd
     FROM grafana.event CROSS JOIN whole

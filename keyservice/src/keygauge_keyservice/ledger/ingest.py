@@ -244,7 +244,7 @@ def _write(connection: Connection, spool: str, fresh: Sequence[tuple[int, Event]
         usage_aggregates = aggregate.columns(sums.groups)
         events = [event for _, event in fresh]
     with connection.pipeline():  # one wait for all
-        rollup.write(connection, sums)
+        rollup.write(connection, sums.groups)
         aggregate.write(connection, usage_aggregates)
         kinds.write(connection, events)
         _use_keys(connection, events)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.ledger import tags
+from keygauge_keyservice.ledger import rollup, tags
 from keygauge_keyservice.ledger.aggregate import UsageAggregate, aggregates_of
 from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.ledger.rollup import Group, group_of
@@ -43,21 +43,6 @@ FROM unnest(%s::uuid[], %s::timestamptz[], %s::bigint[], %s::text[], %s::numeric
     AS new (id, time, cost_nanousd, price_version, kind_costs)
 WHERE event.account_id = %s AND event.time = new.time AND event.id = new.id"""
 # Rows are locked in the ledger's order, and changed only then: batches that come meanwhile wait, none is lost.
-_LOCK_ROLLUPS = """/* rerate.lock_rollups */
-SELECT FROM rollup
-JOIN unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[])
-    AS change (bucket_s, account_id, key_id, route, model, status_class)
-    USING (account_id, key_id, route, model, status_class)
-WHERE rollup.account_id = %s AND rollup.bucket = to_timestamp(change.bucket_s)
-ORDER BY account_id, bucket_s, key_id, route, model, status_class FOR NO KEY UPDATE OF rollup"""
-_ADD_TO_ROLLUPS = """/* rerate.add_to_rollups */
-UPDATE rollup SET cost_nanousd = rollup.cost_nanousd + change.cost_nanousd,
-    kind_costs = rollup.kind_costs + change.kind_costs
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::smallint[], %s::bigint[], %s::numeric[])
-    AS change (bucket_s, account_id, key_id, route, model, status_class, cost_nanousd, kind_costs)
-WHERE rollup.account_id = %s AND rollup.account_id = change.account_id AND rollup.bucket = to_timestamp(change.bucket_s)
-AND rollup.key_id = change.key_id AND rollup.route = change.route AND rollup.model = change.model
-AND rollup.status_class = change.status_class"""
 _LOCK_AGGREGATES = """/* rerate.lock_aggregates */
 SELECT FROM usage_aggregate
 JOIN unnest(%s::text[], %s::integer[], %s::text[], %s::text[], %s::bigint[], %s::text[])
@@ -195,14 +180,11 @@ def _add_to_sums(connection: Connection, account_id: str, differences: Mapping[G
     for group, difference in differences.items():
         for usage_aggregate in aggregates_of(group):
             usage_aggregates[usage_aggregate] += difference
-    for lock, add, changes in (
-        (_LOCK_ROLLUPS, _ADD_TO_ROLLUPS, differences),
-        (_LOCK_AGGREGATES, _ADD_TO_AGGREGATES, usage_aggregates),
-    ):
-        keys = [list(column) for column in zip(*changes, strict=True)]
-        connection.execute(lock, [*keys, account_id])
-        added = [list(column) for column in zip(*changes.values(), strict=True)]
-        connection.execute(add, [*keys, *added, account_id])
+    rollup.write(connection, {group: rollup.cost_alone(*change) for group, change in differences.items()})
+    keys = [list(column) for column in zip(*usage_aggregates, strict=True)]
+    connection.execute(_LOCK_AGGREGATES, [*keys, account_id])
+    added = [list(column) for column in zip(*usage_aggregates.values(), strict=True)]
+    connection.execute(_ADD_TO_AGGREGATES, [*keys, *added, account_id])
 
 
 def _cost(row: Mapping[str, Any]) -> Cost | None:

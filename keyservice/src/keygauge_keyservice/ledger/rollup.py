@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from keygauge import metrics
@@ -12,6 +12,7 @@ from keygauge_keyservice.ledger.event import Event
 from keygauge_keyservice.pricing.cost import Cost
 
 BUCKET_S = 900
+PACKED_S = 43_200  # that a packed row spans
 DURATION_COUNTS = len(metrics.DURATION_BUCKETS_S) + 1  # the last one is +Inf
 
 Group: TypeAlias = tuple[int, str, str, str, str, int]
@@ -22,14 +23,14 @@ _BUCKET_US = BUCKET_S * 1_000_000
 _DURATION_BOUNDS_US = [round(bound * 1_000_000) for bound in metrics.DURATION_BUCKETS_S]
 _LIMITED = frozenset(("limited", "quota"))
 _SUMS = 11
-_KIND_COSTS = 12
+_COST, _KIND_COSTS = 9, 12  # their places
 _EMPTY = [0] * (_SUMS + 2)
 # A histogram is one number: so many decimal digits for each bucket of durations, the first bucket's last.
 _PLACE = 10**12
 _CALL_IN = [_PLACE**bucket for bucket in range(DURATION_COUNTS)]
 
 _ADD = """/* rollup.add */
-INSERT INTO rollup (
+INSERT INTO rollup_recent AS kept (
     bucket, account_id, key_id, route, model, status_class,
     requests, limited, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens,
     request_bytes, response_bytes, cost_nanousd, duration_us, durations, kind_costs)
@@ -48,19 +49,19 @@ FROM unnest(
 -- One order of locks for every batch: two of them never wait for each other.
 ORDER BY account_id, bucket_s, key_id, route, model, status_class
 ON CONFLICT (account_id, bucket, key_id, route, model, status_class) DO UPDATE SET
-    requests = rollup.requests + excluded.requests,
-    limited = rollup.limited + excluded.limited,
-    input_tokens = rollup.input_tokens + excluded.input_tokens,
-    output_tokens = rollup.output_tokens + excluded.output_tokens,
-    cache_read_tokens = rollup.cache_read_tokens + excluded.cache_read_tokens,
-    cache_write_tokens = rollup.cache_write_tokens + excluded.cache_write_tokens,
-    reasoning_tokens = rollup.reasoning_tokens + excluded.reasoning_tokens,
-    request_bytes = rollup.request_bytes + excluded.request_bytes,
-    response_bytes = rollup.response_bytes + excluded.response_bytes,
-    cost_nanousd = rollup.cost_nanousd + excluded.cost_nanousd,
-    duration_us = rollup.duration_us + excluded.duration_us,
-    durations = rollup.durations + excluded.durations,
-    kind_costs = rollup.kind_costs + excluded.kind_costs"""
+    requests = kept.requests + excluded.requests,
+    limited = kept.limited + excluded.limited,
+    input_tokens = kept.input_tokens + excluded.input_tokens,
+    output_tokens = kept.output_tokens + excluded.output_tokens,
+    cache_read_tokens = kept.cache_read_tokens + excluded.cache_read_tokens,
+    cache_write_tokens = kept.cache_write_tokens + excluded.cache_write_tokens,
+    reasoning_tokens = kept.reasoning_tokens + excluded.reasoning_tokens,
+    request_bytes = kept.request_bytes + excluded.request_bytes,
+    response_bytes = kept.response_bytes + excluded.response_bytes,
+    cost_nanousd = kept.cost_nanousd + excluded.cost_nanousd,
+    duration_us = kept.duration_us + excluded.duration_us,
+    durations = kept.durations + excluded.durations,
+    kind_costs = kept.kind_costs + excluded.kind_costs"""
 
 
 def group_of(event: Event) -> Group:
@@ -100,7 +101,7 @@ class Sums:
         row[7] += event.request_bytes
         row[8] += event.response_bytes
         if cost:
-            row[9] += cost.nanousd
+            row[_COST] += cost.nanousd
             row[_KIND_COSTS] += cost.kind_costs
         row[10] += event.duration_us
         row[_SUMS] += _CALL_IN[bisect_left(_DURATION_BOUNDS_US, event.duration_us)]
@@ -115,14 +116,20 @@ class Sums:
         return [(hour_s, *sums) for hour_s, sums in sorted(hours.items())]
 
 
-def write(connection: Connection, sums: Sums) -> None:
+def write(connection: Connection, groups: Mapping[Group, Sequence[int]]) -> None:
     """Add a batch's sums to the roll-ups."""
-    groups = sums.groups
     if not groups:
         return
     columns = zip(*groups.values(), strict=True)
     bucket_s, account, key, route, model, status = (list(column) for column in zip(*groups, strict=True))
     connection.execute(_ADD, (array(bucket_s), account, key, route, model, array(status), *map(array, columns)))
+
+
+def cost_alone(nanousd: int, kind_costs: int) -> list[int]:
+    """Return the sums that change nothing but the cost."""
+    row = _EMPTY.copy()
+    row[_COST], row[_KIND_COSTS] = nanousd, kind_costs
+    return row
 
 
 def duration_counts(durations: int) -> list[int]:

@@ -62,7 +62,8 @@ CROSS JOIN LATERAL (VALUES
     ('model>key', model, key_id, true), ('model>route', model, route, true),
     ('model>status', model, status_class || 'xx', true)
 ) AS cut (breakdown, inside, part, is_of_days)
-WHERE bucket >= first AND bucket < last AND (length_s = 86400 OR NOT is_of_days) AND (length_s > 900 OR breakdown <> 'key')
+WHERE bucket >= first AND bucket < last
+    AND half_day > first - interval '12 hours' AND half_day < last AND (length_s = 86400 OR NOT is_of_days) AND (length_s > 900 OR breakdown <> 'key')
 GROUP BY account_id, length_s, breakdown, inside, start, part
 $$;
 

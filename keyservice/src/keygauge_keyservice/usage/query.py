@@ -13,7 +13,7 @@ from psycopg import sql
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.ledger import tags
 from keygauge_keyservice.ledger.aggregate import ALL_SUMS, DAY_S, DIMENSIONS, LENGTHS_S, NUMBERS, SUMS, has_length
-from keygauge_keyservice.ledger.rollup import BUCKET_S
+from keygauge_keyservice.ledger.rollup import BUCKET_S, PACKED_S
 from keygauge_keyservice.usage.time_cover import TimeCover
 
 Grouping: TypeAlias = Literal["account", "key", "route", "model", "status", "tag"]
@@ -73,7 +73,8 @@ _SAME_AGGREGATE = sql.SQL("bucket = first AND length_s = part_length_s")
 _SAME_ROLLUP = sql.SQL("bucket = first")
 _TOGETHER = 400  # buckets of different lengths that one statement asks for: more are read faster length by length
 _FROM_ROLLUP = sql.SQL(
-    "(%(key)s::text IS NULL OR key_id = %(key)s) AND (%(route)s::text IS NULL OR route = %(route)s) "
+    "half_day = ANY(%(half_days)s::timestamptz[]) AND (%(key)s::text IS NULL OR key_id = %(key)s) "
+    "AND (%(route)s::text IS NULL OR route = %(route)s) "
     "AND (%(model)s::text IS NULL OR model = %(model)s)"
 )
 _FROM_TAG = sql.SQL(
@@ -179,6 +180,13 @@ class Buckets:
     def moments(self) -> list[datetime]:
         """Their first moments in order."""
         return [_moment(first_s) for first_s in sorted({first_s for _, first_s, _, _ in self.rows})]
+
+    @property
+    def half_days(self) -> list[datetime]:
+        """The halves of UTC days that they are in, by which roll-ups are found."""
+        return [
+            _moment(first_s) for first_s in sorted({first_s - first_s % PACKED_S for _, first_s, _, _ in self.rows})
+        ]
 
     @property
     def are_in_row(self) -> bool:
@@ -296,6 +304,7 @@ def bucket_parameters(buckets: Buckets) -> dict[str, Any]:
         "lengths": lengths_s,
         "signs": signs,
         "moments": buckets.moments,
+        "half_days": buckets.half_days,
         "start": buckets.moments[0],
         "end": buckets.moments[-1],
         "all_lengths": sorted(buckets.lengths_s),

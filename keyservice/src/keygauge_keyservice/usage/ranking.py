@@ -89,4 +89,5 @@ def _source(
 
 def _bucket_values(time_covers: Sequence[TimeCover], source: Source) -> dict[str, Any]:
     values = query.bucket_parameters(query.buckets_of([(0, cover) for cover in time_covers]))
-    return {f"{source}_{name}": values[name] for name in ("firsts", "lengths", "signs")}
+    named = {f"{source}_{name}": values[name] for name in ("firsts", "lengths", "signs")}
+    return named | {"half_days": values["half_days"]} if source == "rollup" else named

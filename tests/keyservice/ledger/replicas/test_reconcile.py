@@ -26,8 +26,8 @@ def test_what_was_taken_agrees(connection, taken):
     ("breakage", "part"),
     [
         ("DELETE FROM event WHERE time = (SELECT max(time) FROM event)", "events"),
-        (f"UPDATE rollup SET input_tokens = input_tokens + 1 WHERE {LAST}", "rollups"),
-        (f"UPDATE rollup SET kind_costs = kind_costs + 1 WHERE {LAST}", "rollups"),
+        (f"UPDATE rollup_recent SET input_tokens = input_tokens + 1 WHERE {LAST}", "rollups"),
+        (f"UPDATE rollup_recent SET kind_costs = kind_costs + 1 WHERE {LAST}", "rollups"),
         (
             f"UPDATE usage_aggregate SET cost_nanousd = 0 WHERE length_s = 900 AND breakdown = 'status' AND {LAST}",
             "usage_aggregates",

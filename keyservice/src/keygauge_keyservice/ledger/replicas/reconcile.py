@@ -34,7 +34,8 @@ FROM (
     UNION ALL
     SELECT 'rollups', date_trunc('hour', bucket, 'UTC'), account_id, sum(requests),
         sum(input_tokens + output_tokens), sum(cost_nanousd), sum(kind_costs)
-    FROM rollup WHERE bucket >= %(first)s AND bucket < %(last)s GROUP BY 2, 3
+    FROM rollup WHERE bucket >= %(first)s AND bucket < %(last)s
+    AND half_day > %(first)s - interval '12 hours' AND half_day < %(last)s GROUP BY 2, 3
     UNION ALL
     SELECT 'usage_aggregates', date_trunc('hour', bucket, 'UTC'), account_id, sum(requests),
         sum(input_tokens + output_tokens), sum(cost_nanousd), sum(kind_costs)
