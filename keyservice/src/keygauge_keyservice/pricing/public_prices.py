@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import TypeAlias
 
@@ -44,8 +44,7 @@ class PublicPrices:
     def __init__(self, *, models_max: int = _MODELS_MAX) -> None:
         get_snapshot()  # takes a while the first time: now, not while a heartbeat waits for it
         self.version = f"genai-prices {version('genai-prices')}"
-        models = [model for provider in get_snapshot().providers for model in provider.models]
-        self.dearest = dearest([rates for model in models for _, tiers in _schedule(model) for rates in tiers])
+        self.dearest = _dearest()
         # Not genai-prices' own look-up: its caches keep every name ever asked for.
         self._find = lru_cache(models_max)(_find_schedule)
 
@@ -92,6 +91,12 @@ def _moment(day: date, at: time) -> datetime:
 def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
     model = find_model(provider_name, model_name)
     return () if model is None else _schedule(model)
+
+
+@cache  # it takes a while
+def _dearest() -> Rates:
+    models = [model for provider in get_snapshot().providers for model in provider.models]
+    return dearest([rates for model in models for _, tiers in _schedule(model) for rates in tiers])
 
 
 def _schedule(model: ModelInfo) -> Schedule:
