@@ -36,7 +36,7 @@ def answer_of(body):
 
 
 def test_an_answer_is_read(serve):
-    client = ServiceClient(serve(answer_of(b'{"a": 1}')), "t", timeout_s=5)
+    client = ServiceClient(serve(answer_of(b'{"a": 1}')), "t", timeout_s=100)
     assert client.post("/", b"", "text/plain") == {"a": 1}
     client.close()
 
@@ -46,7 +46,7 @@ def test_an_answer_is_read(serve):
     [b"220 mail\r\n", b"", answer_of(b"[]"), answer_of(b"\xff"), answer_of(b"[" * 200_000), answer_of(b"9" * 5_000)],
 )
 def test_an_answer_that_is_none_is_an_error(serve, text):
-    client = ServiceClient(serve(text), "t", timeout_s=5)
+    client = ServiceClient(serve(text), "t", timeout_s=100)
     with pytest.raises(ServiceError):
         client.post("/", b"", "text/plain")
     client.close()
