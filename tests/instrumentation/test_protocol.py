@@ -87,6 +87,7 @@ def test_what_one_side_writes_the_other_reads_the_same(grants):
         held=[],
         grants=grants,
         denials=[],
+        unused=[protocol.Unused("9", 3, 20)],
         wanted=["9"],
     )
     assert read(protocol.HeartbeatAnswer, answer) == answer

@@ -9,7 +9,7 @@ from keygauge_keyservice.app import create_app
 from keygauge_keyservice.config import Settings
 from keygauge_keyservice.keys import key_limits, keys
 from keygauge_keyservice.limits import leases
-from keygauge_keyservice.limits.leases import Asked
+from keygauge_keyservice.limits.leases import LeaseRequest
 from keygauge_keyservice.secret import Peppers
 
 PEPPERS = Peppers.parse("1:" + "44" * 32)
@@ -68,7 +68,7 @@ def test_limits_are_told_as_they_are_now(samples, account, key, connection):
     ids = {limit.name: limit.id for limit in plans.require(connection, "free").limits}
     acquisitions = [Acquisition(f"{ids['rpm']}:{account.id}", 20), Acquisition(f"{ids['daily']}:{key.id}", 4)]
     with connection.transaction():
-        leases.exchange(connection, [Asked(service=None, replica="r", acquisitions=acquisitions)], alive=1)
+        leases.exchange(connection, [LeaseRequest(service=None, replica="r", acquisitions=acquisitions)], alive=1)
     assert set(pick(samples(), "keygauge_limit_used")) == {0}  # what replicas hold is not used
     connection.execute("UPDATE lease SET spent = units")
     read = samples()
@@ -86,7 +86,7 @@ def test_the_budget_of_a_single_key_is_told_too(samples, account, key, connectio
     (limit,) = key_limits.replace(connection, key.id, [own], actor="test")
     wanted = [Acquisition(f"{limit.id}:{key.id}", 10**9)]
     with connection.transaction():
-        leases.exchange(connection, [Asked(service=None, replica="r", acquisitions=wanted)], alive=1)
+        leases.exchange(connection, [LeaseRequest(service=None, replica="r", acquisitions=wanted)], alive=1)
     connection.execute("UPDATE lease SET spent = units / 4")
     labels = {"limit": "own", "account": account.id, "key": key.id, "unit": "nanousd", "period": "month"}
     assert pick(samples(), "keygauge_limit_used", **labels) == [10**9 // 4]

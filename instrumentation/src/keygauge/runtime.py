@@ -23,8 +23,8 @@ from keygauge.telemetry import process_metrics, tracing
 from keygauge.telemetry.aggregator import TURN_S
 from keygauge.telemetry.cost_meter import CostMeter
 from keygauge.usage import operations
-from keygauge.usage.asked_models import AskedModels
 from keygauge.usage.provider_rules import ProviderRules
+from keygauge.usage.requested_models import RequestedModels
 
 P = ParamSpec("P")
 
@@ -41,7 +41,7 @@ class Runtime:
     def __init__(self, settings: Settings) -> None:
         self.aggregator = process_metrics.aggregator()
         self.answers = operations.Answers()
-        self.asked = AskedModels()
+        self.requested_models = RequestedModels()
         self.estimates = settings.estimates
         self.providers = ProviderRules(settings.providers)
         self.streams: set[Call] = set()  # to add and to take out is one step each: no lock

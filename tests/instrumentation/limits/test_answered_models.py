@@ -1,6 +1,6 @@
 from keygauge.call import Call
 from keygauge.limits import answered_models
-from keygauge.limits.answered_models import AnsweredModels, asked_by
+from keygauge.limits.answered_models import AnsweredModels, requested_by
 from keygauge.limits.reading.estimate import Estimate
 
 MODEL = ("openai", "gpt-4o")
@@ -36,7 +36,7 @@ def test_it_is_bounded_and_what_is_in_use_stays():
 def test_a_call_asks_for_the_models_that_it_names_or_else_for_its_route():
     def asked(**terms):
         call = Call(method="POST", ip=None, time_ns=0, started_ns=0, template="/chat", estimate=Estimate(**terms))
-        return asked_by(call)
+        return requested_by(call)
 
     assert asked(named=("a", "b")) == ("a", "b")
     assert asked() == "/chat"

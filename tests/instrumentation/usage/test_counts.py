@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.kinds import PART_OF
-from keygauge.usage.counts import MAX_TOKENS, UNTOLD, Usage, fitted, whole
+from keygauge.usage.counts import MAX_TOKENS, UNREPORTED, Usage, fitted, whole
 
 COUNT = st.one_of(st.none(), st.integers(0, 2 * MAX_TOKENS))
 DETAILS = st.one_of(st.none(), st.dictionaries(st.sampled_from(sorted(PART_OF)), st.integers(0, MAX_TOKENS)))
@@ -79,7 +79,7 @@ def test_usage_adds_up_in_any_order(one, other, third):
 
     assert plain(one + other) == plain(other + one)
     assert plain((one + other) + third) == plain(one + (other + third))
-    assert plain(one + UNTOLD) == plain(one)
+    assert plain(one + UNREPORTED) == plain(one)
 
 
 @given(USAGES, USAGES)
@@ -87,7 +87,7 @@ def test_what_goes_beyond_a_part_is_the_rest(part, more):
     rest = (part + more).beyond(part)
     assert [count or 0 for count in rest[:5]] == [count or 0 for count in more[:5]]
     assert rest.details == ({kind: n for kind, n in (more.details or {}).items() if n} or None)
-    assert part.beyond(part) == UNTOLD
+    assert part.beyond(part) == UNREPORTED
 
 
 def test_no_count_goes_beyond_what_the_ledger_takes():

@@ -4,15 +4,15 @@ from keygauge.usage.provider_rules import ProviderRules
 def test_the_longest_pattern_wins_whatever_the_order():
     pairs = [("/v1/*", "openai"), ("/v1/chat/*", "deepseek"), ("/v1/chat/completions", "groq")]
     for rules in (ProviderRules(pairs), ProviderRules(reversed(pairs))):
-        assert [rules.told("", path) for path in ("/v1/chat/completions", "/v1/chat/x", "/v1/x", "/x")] == [
+        assert [rules.find_named("", path) for path in ("/v1/chat/completions", "/v1/chat/x", "/v1/x", "/x")] == [
             *("groq", "deepseek", "openai", None)
         ]
 
 
 def test_without_a_star_only_the_same_place_is_meant():
     rules = ProviderRules([("/v1/chat", "groq")])
-    assert (rules.told("/v1/chat", "/x"), rules.told("/x", "/v1/chat")) == ("groq", "groq")
-    assert rules.told("/v1/chat/", "/v1/chats") is None
+    assert (rules.find_named("/v1/chat", "/x"), rules.find_named("/x", "/v1/chat")) == ("groq", "groq")
+    assert rules.find_named("/v1/chat/", "/v1/chats") is None
 
 
 def test_a_plans_own_rules_come_first_then_these_then_the_path():

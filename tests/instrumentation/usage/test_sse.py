@@ -44,10 +44,11 @@ def test_data_of_several_lines_is_one_document():
         b"data:[DONE]\r\n\r\n",
     ],
 )
-def test_keep_alives_and_the_mark_of_the_end_are_no_events(silent, size):
+def test_keep_alives_and_the_mark_of_the_end_are_empty_events(silent, size):
     event = b'event: delta\ndata: {"model": "m", "choices": [{"delta": {"content": "ping [DONE]"}}]}\n\n'
-    for stream in (event * 9 + silent, silent * 3 + event * 9, (silent + event) * 9):
-        assert read(stream, range(0, len(stream), size))[0].events == 9
+    for stream, empty in ((event * 9 + silent, 1), (silent * 3 + event * 9, 3), ((silent + event) * 9, 9)):
+        reader = read(stream, range(0, len(stream), size))[0]
+        assert (reader.events, reader.empty_events) == (9 + empty, empty)
 
 
 @pytest.mark.parametrize(

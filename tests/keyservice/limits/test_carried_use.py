@@ -45,7 +45,7 @@ def ask(connection, plan_id, name, subject, units):
     number = next(limit.id for limit in plans.require(connection, plan_id).limits if limit.name == name)
     wanted = [Acquisition(f"{number}:{subject}", units, units)]
     with connection.transaction():
-        asked = leases.Asked(service=None, replica="r", acquisitions=wanted)
+        asked = leases.LeaseRequest(service=None, replica="r", acquisitions=wanted)
         (done,) = leases.exchange(connection, [asked], alive=1)
     connection.execute("UPDATE lease SET spent = units")
     return done.granted[0].grant.units
@@ -104,7 +104,7 @@ def test_units_that_are_held_are_not_used_and_come_back_to_the_new_limit(connect
         assert used(connection, account)[later] == 4
     with connection.transaction():
         back = [Return(str(lease_id), unspent=6)]
-        leases.exchange(connection, [leases.Asked(service=None, replica="r", returns=back)], alive=1)
+        leases.exchange(connection, [leases.LeaseRequest(service=None, replica="r", returns=back)], alive=1)
     if limit != "rpm":
         assert used(connection, account)[later] == 4
     assert ask(connection, "pro", later, subject, amount) == amount - 4
@@ -128,7 +128,7 @@ def test_units_of_a_smooth_rate_are_as_many_at_another_pace(connection, account,
     for _ in range(2):
         with connection.transaction():
             back = [Return(str(lease_id), unspent=1)]
-            leases.exchange(connection, [leases.Asked(service=None, replica="r", returns=back)], alive=1)
+            leases.exchange(connection, [leases.LeaseRequest(service=None, replica="r", returns=back)], alive=1)
     assert ask(connection, later, "even", account.id, new) == 1
 
 

@@ -3,7 +3,7 @@ import pytest
 from keygauge.protocol import Acquisition, Progress, Unused
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits import followed, leases
-from keygauge_keyservice.limits.leases import Asked
+from keygauge_keyservice.limits.leases import LeaseRequest
 
 LIMITS = [
     plans.Limit(name="daily", unit="request", amount=1000, period="day"),
@@ -27,7 +27,7 @@ def limits(connection):
 
 
 def ask(connection, replica, ids, units, **told):
-    asked = Asked(service=None, replica=replica, acquisitions=[Acquisition(one, units) for one in ids], **told)
+    asked = LeaseRequest(service=None, replica=replica, acquisitions=[Acquisition(one, units) for one in ids], **told)
     with connection.transaction():
         (exchanged,) = leases.exchange(connection, [asked], alive=2)
     return {item.limit_id: str(item.lease_id) for item in exchanged.granted}

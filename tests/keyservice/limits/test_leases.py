@@ -4,7 +4,7 @@ from keygauge.protocol import Acquisition, Hold, Lost, Progress, Return
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.grant import Grant
-from keygauge_keyservice.limits.leases import Asked
+from keygauge_keyservice.limits.leases import LeaseRequest
 from keygauge_keyservice.sync import told_keys
 
 LIMITS = [
@@ -24,7 +24,7 @@ def limits(connection):
 def exchange(connection, limits):
     def exchange(*asked, alive=1):
         with connection.transaction():
-            return leases.exchange(connection, [Asked(service=None, **one) for one in asked], alive=alive)
+            return leases.exchange(connection, [LeaseRequest(service=None, **one) for one in asked], alive=alive)
 
     return exchange
 
@@ -76,7 +76,7 @@ def test_limits_of_keys_cost_the_same_however_many_keys_an_account_has(connectio
     (limit,) = plans.require(connection, "p").limits
     wanted = [Acquisition(f"{limit.id}:k{number}", 1) for number in range(2900, 3000)]
     with connection.transaction():
-        (told,) = leases.exchange(connection, [Asked(service="s", replica="r1", acquisitions=wanted)], alive=1)
+        (told,) = leases.exchange(connection, [LeaseRequest(service="s", replica="r1", acquisitions=wanted)], alive=1)
         read = connection.execute(
             "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) AS rows FROM pg_stat_xact_user_tables "
             "WHERE relname IN ('key', 'told_key')"

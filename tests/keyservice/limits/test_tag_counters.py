@@ -55,7 +55,7 @@ def of_tag(limit, tag):
 
 def exchange(connection, *wanted, returns=(), replica="r", service=None, alive=1):
     acquisitions = [Acquisition(limit, units, units) for limit, units in wanted]
-    asked = leases.Asked(service=service, replica=replica, acquisitions=acquisitions, returns=returns)
+    asked = leases.LeaseRequest(service=service, replica=replica, acquisitions=acquisitions, returns=returns)
     with connection.transaction():
         (done,) = leases.exchange(connection, [asked], alive=alive)
     return {item.limit_id: item for item in done.granted}

@@ -21,7 +21,8 @@ def heartbeat(number, host="a"):
 
 
 def answered(received):
-    lists = {name: [] for name in ("found", "unknown", "keys", "plans", "held", "grants", "denials", "wanted")}
+    names = ("found", "unknown", "keys", "plans", "held", "grants", "denials", "unused", "wanted")
+    lists = {name: [] for name in names}
     numbers = {"cursor": int(received.message.replica, 16), "t_max_ms": 1, "replicas": 1}
     return HeartbeatAnswer(epoch="e", more=False, afresh=False, prices=None, **numbers, **lists)
 

@@ -71,4 +71,4 @@ def test_calls_without_other_kinds_add_no_rows(connection, make_event):
 
 def test_every_kind_that_is_known_has_a_title():
     assert kinds.TITLES.keys() == PART_OF.keys()
-    assert kinds.told({"newer": 1, "images": 2}) == [("images", "Images", 2), ("newer", "newer", 1)]
+    assert kinds.titled({"newer": 1, "images": 2}) == [("images", "Images", 2), ("newer", "newer", 1)]

@@ -10,11 +10,11 @@ from keygauge.call import ANONYMOUS, INVALID, UNMATCHED, Call
 from keygauge.limits.reading.estimate import BYTES_PER_TOKEN
 from keygauge.limits.reading.model_names import in_address, in_path
 from keygauge.usage import Reader, Usage, header_counts, operations, request_model
-from keygauge.usage.asked_models import AskedModels
-from keygauge.usage.counts import UNTOLD, fitted
+from keygauge.usage.counts import UNREPORTED, fitted
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Others, Reading
+from keygauge.usage.requested_models import RequestedModels
 
 _REFUSED = 400
 _FAILED = 500
@@ -26,7 +26,7 @@ class Policy(Protocol):
     """A process's settings for metering."""
 
     answers: operations.Answers
-    asked: AskedModels
+    requested_models: RequestedModels
     estimates: frozenset[str]
     providers: ProviderRules
 
@@ -72,9 +72,9 @@ def meter(call: Call, reader: Reader | None, passed: Passed, policy: Policy, *, 
         policy.answers.note(answer, usage)
     if call.provider is None:
         call.provider = policy.providers.find(call.route, path, call.providers, model) or shape
-    asked, name = policy.asked, _asked_model(call, passed, path)
-    if model not in asked.answered and call.key not in _NO_KEY:
-        asked.learn(name, model)
+    requested, name = policy.requested_models, _asked_model(call, passed, path)
+    if model not in requested.answered and call.key not in _NO_KEY:
+        requested.learn(name, model)
     call.requested_model = name
     return reader.others
 
@@ -106,9 +106,9 @@ def _meter_any(call: Call, reader: Reader | None, reading: Reading, passed: Pass
     if call.provider is None:
         model = call.model
         is_known = model is not None or call.usage is not None
-        told = policy.providers.find(call.route, passed.path, call.providers, model) if is_known else None
-        call.provider = told or settle(shape, model)
-    _name_requested(call, passed, policy.asked)
+        named = policy.providers.find(call.route, passed.path, call.providers, model) if is_known else None
+        call.provider = named or settle(shape, model)
+    _name_requested(call, passed, policy.requested_models)
     return () if is_stated or call.is_free or reader is None else reader.others
 
 
@@ -124,8 +124,8 @@ def _complete(
     call: Call, reader: Reader | None, passed: Passed, policy: Policy, missing: Missing | None, *, is_stated: bool
 ) -> Missing | None:
     """Complete the usage of a successful answer from elsewhere; return what is still missing."""
-    if call.usage is None and (told := header_counts.read(passed.headers)):
-        call.usage, call.usage_status, missing = told, "reported", None
+    if call.usage is None and (in_headers := header_counts.read(passed.headers)):
+        call.usage, call.usage_status, missing = in_headers, "reported", None
     if not is_stated and (
         not _shows_new(call, reader, passed, policy)
         if operations.reads(call.method, call.request_bytes)
@@ -165,7 +165,7 @@ def _shows_new(call: Call, reader: Reader | None, passed: Passed, policy: Policy
     rest = policy.answers.rest(name, call.usage)
     if rest is not None:
         call.usage = rest
-        return rest != UNTOLD
+        return rest != UNREPORTED
     if operations.is_shown(passed.path, _template(call)):
         return False
     if name is not None:
@@ -177,7 +177,7 @@ def _template(call: Call) -> str | None:
     return None if call.route == UNMATCHED else call.route
 
 
-def _name_requested(call: Call, passed: Passed, asked: AskedModels) -> None:
+def _name_requested(call: Call, passed: Passed, known: RequestedModels) -> None:
     """Name the model that was asked for, and count a call that failed for the one that would have answered.
 
     So failures are not hidden where one looks at a model. What the app tried is believed; what it may never have seen
@@ -189,10 +189,10 @@ def _name_requested(call: Call, passed: Passed, asked: AskedModels) -> None:
     name = _asked_model(call, passed, passed.path)
     if call.model is None and name is not None:
         is_tried = call.outcome == "admitted" and (call.status == 0 or call.status >= _FAILED)
-        call.model = asked.find(name) or (name if is_tried else None)
+        call.model = known.find(name) or (name if is_tried else None)
         call.is_model_assumed = True
-    elif is_good and call.model is not None and call.key not in _NO_KEY and asked.is_new(call.model):
-        asked.learn(name, call.model)
+    elif is_good and call.model is not None and call.key not in _NO_KEY and known.is_new(call.model):
+        known.learn(name, call.model)
     if call.model is not None or operations.names_a_model(passed.path):
         call.requested_model = name
 
@@ -220,15 +220,15 @@ def _estimate(call: Call, reader: Reader | None, passed: Passed, policy: Policy,
     """Estimate what an answer did not tell: an event of a stream is about a token, so are four bytes."""
     usage = call.usage
     is_stream = (call.stream == "sse" or (reader is not None and reader.events > 0)) and "streams" in policy.estimates
+    made = call.messages - (reader.empty_events if reader is not None else 0)
     if usage is not None:
         is_cut = is_stream and missing == "cut" and call.usage_status == "partial"
-        if is_cut and (usage.output_tokens or 0) < call.messages:
-            call.usage, call.usage_status = usage._replace(output_tokens=call.messages), "estimated"
+        if is_cut and (usage.output_tokens or 0) < made:
+            call.usage, call.usage_status = usage._replace(output_tokens=made), "estimated"
         return
     if is_stream:
         if call.model is None and not operations.names_a_model(passed.path):
             return
-        made = call.messages
     elif "documents" in policy.estimates and passed.is_document and call.model is not None and missing == "no_usage":
         made = -(-call.response_bytes // BYTES_PER_TOKEN)
     else:

@@ -16,10 +16,10 @@ from keygauge.telemetry import tracing
 from keygauge.telemetry.aggregator import Aggregator
 from keygauge.telemetry.tracing import current as current_context
 from keygauge.usage import Reader, Usage, kind_of, operations
-from keygauge.usage.asked_models import AskedModels
-from keygauge.usage.counts import UNTOLD
+from keygauge.usage.counts import UNREPORTED
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.usage.providers.names import provider_of
+from keygauge.usage.requested_models import RequestedModels
 from keygauge.usage.sse import read_events
 
 LEFT = 499  # the status of a call whose client left before the answer began
@@ -46,7 +46,7 @@ class Recorder(Protocol):
     aggregator: Aggregator
     authorizer: Authorizer | None
     answers: operations.Answers
-    asked: AskedModels
+    requested_models: RequestedModels
     estimates: frozenset[str]
     providers: ProviderRules
     streams: set[Call]  # those that are open
@@ -217,7 +217,7 @@ class Responder(Struct, kw_only=True, eq=False):
         """Count another answer in the same stream as a separate call: the first is already in the ledger."""
         usage, model, provider, status, missing = reader.close(complete=complete)
         usage = usage and (self.runtime.answers.rest(answer, usage) or usage)
-        if usage is None or usage == UNTOLD:  # the first once more
+        if usage is None or usage == UNREPORTED:  # the first once more
             return
         another = self._another(usage, model or self.call.model)
         another.usage_status, another.missing, another.messages = status, missing, reader.events

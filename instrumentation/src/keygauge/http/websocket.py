@@ -12,7 +12,7 @@ from keygauge.limits.reading.estimate import Estimate
 from keygauge.limits.reading.model_names import in_address
 from keygauge.limits.refusal import Refusal
 from keygauge.usage import request_model
-from keygauge.usage.counts import UNTOLD, fitted
+from keygauge.usage.counts import UNREPORTED, fitted
 from keygauge.usage.messages import MessageReader, document_in
 
 _SWITCHED, _FORBIDDEN = 101, 403
@@ -89,7 +89,7 @@ class WebSocketRequest(AsgiRequest, eq=False):
         read = reader if isinstance(reader, MessageReader) else None
         usage = fitted(call.usage)[0] if call.usage else (read and read.usage)
         authorizer = self.runtime.authorizer
-        if authorizer is None or not usage or usage in (UNTOLD, call.charged):
+        if authorizer is None or not usage or usage in (UNREPORTED, call.charged):
             return
         part = copy(call)
         part.usage, part.usage_status = usage, "reported"

@@ -12,14 +12,14 @@ from keygauge.call import Call
 Model: TypeAlias = tuple[str | None, str]
 """A provider and a model, as an answer named them."""
 
-Asked: TypeAlias = tuple[str, ...] | str | None
+Requested: TypeAlias = tuple[str, ...] | str | None
 """All models that a call named; of one that named none, or may name any, the route."""
 
 _MOST_ASKED = 1_000
 _MOST_ANSWERED = 16  # the last ones
 
 
-def asked_by(call: Call) -> Asked:
+def requested_by(call: Call) -> Requested:
     """Return what a call whose body was read asks for."""
     return call.estimate.models or call.template
 
@@ -29,21 +29,21 @@ class AnsweredModels:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._answered: OrderedDict[Asked, dict[Model, None]] = OrderedDict()  # the last used one last
+        self._answered: OrderedDict[Requested, dict[Model, None]] = OrderedDict()  # the last used one last
 
-    def find(self, asked: Asked) -> Collection[Model] | None:
+    def find(self, requested: Requested) -> Collection[Model] | None:
         """Return what answered, nothing where no answer named a model, None where there was no answer yet."""
         with self._lock:
-            models = self._answered.get(asked)
+            models = self._answered.get(requested)
             if models is not None:
-                self._answered.move_to_end(asked)
+                self._answered.move_to_end(requested)
             return None if models is None else tuple(models)
 
-    def learn(self, asked: Asked, model: Model | None) -> bool:
+    def learn(self, requested: Requested, model: Model | None) -> bool:
         """Note an answer; return whether it tells something new."""
         with self._lock:
-            is_new = asked not in self._answered
-            models = self._answered.setdefault(asked, {})
+            is_new = requested not in self._answered
+            models = self._answered.setdefault(requested, {})
             if model is not None:
                 is_new |= model not in models
                 models.pop(model, None)

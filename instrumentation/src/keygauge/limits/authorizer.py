@@ -12,7 +12,7 @@ from keygauge import key as key_format
 from keygauge.call import INVALID, Call
 from keygauge.clock import SECOND
 from keygauge.limits.admission import Admission, Claim, Reservation, Short
-from keygauge.limits.answered_models import Model, asked_by
+from keygauge.limits.answered_models import Model, requested_by
 from keygauge.limits.cost import Costing
 from keygauge.limits.credential import Conflict
 from keygauge.limits.key_cache import Key
@@ -36,7 +36,7 @@ from keygauge.limits.refusal import (
 from keygauge.limits.waiter import Wait
 from keygauge.pricing.rates import Rates
 from keygauge.usage import operations
-from keygauge.usage.counts import UNTOLD
+from keygauge.usage.counts import UNREPORTED
 from keygauge.usage.provider_rules import ProviderRules
 from keygauge.weights import TOKEN_COUNTS
 
@@ -102,7 +102,7 @@ def _used(call: Call, reservation: Reservation, *, failed: bool, requests: int) 
     is_told = call.usage_status == "reported" and call.usage is not None
     if not (is_told or failed):
         return {}
-    usage = (call.usage if is_told else None) or UNTOLD
+    usage = (call.usage if is_told else None) or UNREPORTED
     counts = {name: getattr(usage, name) or 0 for name in TOKEN_COUNTS}
     given, made = counts["input_tokens"], counts["output_tokens"]
     used: dict[object, int | None] = {"token": given + made, "input_token": given, "output_token": made}
@@ -340,7 +340,7 @@ class Authorizer:
         is_priced = is_known and (found or not _uses_a_model(call))
         if not is_priced and (limit := key.refuses_unpriced(call.template, estimate)):
             return Refusal("forbidden", "price_unknown", limit)
-        answered = self._costing.answered.find(asked_by(call))
+        answered = self._costing.answered.find(requested_by(call))
         call.is_guess = answered is None and not (is_known and estimate.models) and _may_cost(estimate)
         if call.is_guess:
             return (*found, *self._costing.dearest)

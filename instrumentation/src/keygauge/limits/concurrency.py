@@ -20,13 +20,13 @@ _RENEWED_NS = SECOND  # how often the key service is told that slots are held st
 class ConcurrencyLease(Lease):
     """Slots that are held until given back, and kept by telling the key service so before `deadline_ns`."""
 
-    __slots__ = ("renew_ns", "told")
+    __slots__ = ("renew_ns", "reported")
 
     def __init__(
         self, lease_id: str, units: int, deadline_ns: int, *, now_ns: int, start_ns: int = 0, exact: bool = False
     ) -> None:
         super().__init__(lease_id, units, deadline_ns, now_ns=now_ns, start_ns=start_ns, exact=exact)
-        self.told = units  # what the key service counts
+        self.reported = units  # what the key service counts
         self.renew_ns = now_ns + _RENEWED_NS
 
     @property
@@ -46,7 +46,7 @@ class ConcurrencyLease(Lease):
 
     def renew(self, units: int, sent_ns: int, deadline_ns: int) -> None:
         """Note that the key service keeps it, as it was told when the heartbeat was sent."""
-        self.told = units
+        self.reported = units
         self.renew_ns = sent_ns + _RENEWED_NS
         self.deadline_ns = max(self.deadline_ns, deadline_ns)
 
@@ -163,7 +163,9 @@ class ConcurrencyPool(LeasePool):
 
     def hold(self, now_ns: int, *, everything: bool = False) -> list[ConcurrencyLease]:
         """Return the leases of which to tell the key service that they are held still, or that they shrank."""
-        return [lease for lease in self.leases if everything or now_ns >= lease.renew_ns or lease.units < lease.told]
+        return [
+            lease for lease in self.leases if everything or now_ns >= lease.renew_ns or lease.units < lease.reported
+        ]
 
     def untold(self) -> list[Lease]:
         """Return none: of slots it is told that they are held."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from keygauge.call import Call
 from keygauge.limits.admission import Admission, Reservation
-from keygauge.limits.answered_models import AnsweredModels, asked_by
+from keygauge.limits.answered_models import AnsweredModels, requested_by
 from keygauge.limits.key_cache import KeyCache
 from keygauge.pricing.price_cache import Name, PriceCache, Then
 from keygauge.pricing.rates import Rates
@@ -93,9 +93,9 @@ class Costing:
         if call.error is not None and not is_told:
             return False
         model = (call.provider, str(call.model)) if is_told else None
-        asked = asked_by(call)
-        is_new = self.answered.learn(asked, model)
-        if model is not None and asked != call.template:
+        requested = requested_by(call)
+        is_new = self.answered.learn(requested, model)
+        if model is not None and requested != call.template:
             self.answered.learn(call.template, model)
         return is_new
 

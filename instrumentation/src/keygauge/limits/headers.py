@@ -75,7 +75,7 @@ class Policy:
         beside: Collection[AnyStr] = (),
     ) -> list[tuple[AnyStr, AnyStr]]:
         """Write the fields `as_bytes` or `as_text`; `beside` are the names of those that the answer has by itself."""
-        constant, name, form, told, choices = template
+        constant, name, form, numbered, choices = template
         if not constant:
             return []
         numbers: list[int] = []
@@ -89,7 +89,7 @@ class Policy:
                 reset_s = (lease_pool.reset_ns - now_ns + _UP) // SECOND
                 numbers.append(reset_s if reset_s > 0 else 0)  # noqa: FURB136
         result: list[tuple[AnyStr, AnyStr]] = [*constant, (name, form % tuple(numbers))]  # type: ignore[has-type]  # of both
-        for place, number_name, number_form in told:
+        for place, number_name, number_form in numbered:
             result.append((number_name, number_form % numbers[place]))
         for options in choices:
             _, amount, fields = min(options, key=lambda option: numbers[option[0]])
@@ -102,7 +102,7 @@ class Policy:
 def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes]]:
     """Write what never changes of the fields for some limits."""
     constant = [("ratelimit-policy", ", ".join(map(_item, limits)))] if limits else []
-    told: Numbered[str] = []
+    numbered: Numbered[str] = []
     choices: list[list[Option[str]]] = []
     has_tags = any(limit.per_tag for limit in limits)
     numbers = [0, *accumulate(1 + limit.resets for limit in limits)]  # where those of each limit begin
@@ -115,15 +115,15 @@ def _templates(limits: tuple[Limit, ...]) -> tuple[Template[str], Template[bytes
         elif options:
             _, amount, fields = options[0]
             constant.append(amount)
-            told += fields
+            numbered += fields
     form = ", ".join(
         '"{}";r=%d{}'.format(_name(limit).replace("%", "%%"), ";t=%d" if limit.resets else "") for limit in limits
     )
-    return (constant, "ratelimit", form, told, choices), (
+    return (constant, "ratelimit", form, numbered, choices), (
         [(name.encode(), value.encode()) for name, value in constant],
         b"ratelimit",
         form.encode(),
-        _encoded(told),
+        _encoded(numbered),
         [
             [(place, (name.encode(), amount.encode()), _encoded(fields)) for place, (name, amount), fields in options]
             for options in choices

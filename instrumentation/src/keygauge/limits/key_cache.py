@@ -218,8 +218,8 @@ class KeyCache:
     def _limited(self, limits: Sequence[Limit], key_policy: KeyPolicy) -> dict[str, Any]:
         """Return what a key's limits make of it."""
         lease_pools, tag_pools = self._pools(limits)
-        told = _told(lease_pools)
-        policy = Policy(told)
+        shown = _shown(lease_pools)
+        policy = Policy(shown)
         tool_limits = tuple(limit for limit in limits if limit.tool is not None and not limit.dry_run)
         named = (key_policy.models, key_policy.tools)
         return {
@@ -228,7 +228,7 @@ class KeyCache:
             "lease_pools": lease_pools,
             "tag_pools": tag_pools,
             "policy": policy,
-            "tag_policy": policy if not tag_pools else Policy([*told, *_told(tag_pools)]),
+            "tag_policy": policy if not tag_pools else Policy([*shown, *_shown(tag_pools)]),
             "is_plain": all(limit.is_plain for limit in limits),
             "is_capped": any(limit.needs_body and not limit.dry_run for limit in limits),
             "needs_route": any(limit.route is not None for limit in limits),
@@ -265,7 +265,7 @@ class KeyCache:
         return lease_pool
 
 
-def _told(pools: Sequence[_Pools]) -> list[_Pools]:
+def _shown(pools: Sequence[_Pools]) -> list[_Pools]:
     """Leave out those whose limits are only tried."""
     return [one for one in pools if not one.limit.dry_run]
 

@@ -105,9 +105,9 @@ class Lease:
 
     def report(self, now_ns: int) -> dict[str, Any]:
         """Write what the key service is to know of it at its end: what was not spent, and when an exact one was."""
-        told: dict[str, Any] = {"lease": self.id, "unspent": self.available + self.refund}
+        entry: dict[str, Any] = {"lease": self.id, "unspent": self.available + self.refund}
         if self.exact and self.last_ns:
-            told["ago_us"] = max(now_ns // 1000 - self.last_ns // 1000, 0)
+            entry["ago_us"] = max(now_ns // 1000 - self.last_ns // 1000, 0)
             if self.is_late:
-                told["exact"] = True
-        return told
+                entry["exact"] = True
+        return entry

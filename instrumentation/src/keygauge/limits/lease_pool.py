@@ -211,7 +211,7 @@ class LeasePool(WaitQueue):
         if self.replicas > 1:
             total = self.unused.at(now_ns)
         else:
-            total = self.rest if self.limit.period is None else self.unused.told
+            total = self.rest if self.limit.period is None else self.unused.latest
         for lease in self.leases:
             if now_ns < lease.deadline_ns:
                 total += lease.available

@@ -52,12 +52,12 @@ class Limit:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Limit:
         """Read a limit of the heartbeat's answer; texts that other keys' limits have too are kept once."""
-        told: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
-        texts = ((name, text) for name, text in told.items() if type(text) is str and name != "id")
+        terms: dict[str, Any] = {field.name: value[field.name] for field in fields(cls) if field.name in value}
+        texts = ((name, text) for name, text in terms.items() if type(text) is str and name != "id")
         shared: dict[str, Any] = {name: intern(text) for name, text in texts}
-        if told.get("weights") is not None:
-            shared["weights"] = Weights.from_json(told["weights"])
-        return cls(**told | shared)
+        if terms.get("weights") is not None:
+            shared["weights"] = Weights.from_json(terms["weights"])
+        return cls(**terms | shared)
 
     @property
     def measure(self) -> object:

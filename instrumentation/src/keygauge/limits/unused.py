@@ -43,7 +43,7 @@ class Unused:
         return self._per_s > 0 and now_ns - self._told_ns >= _FRESH_NS
 
     @property
-    def told(self) -> int:
+    def latest(self) -> int:
         """Return what was told last."""
         return self._units
 

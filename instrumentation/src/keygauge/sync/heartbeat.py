@@ -81,9 +81,9 @@ class Heartbeat:
         with self._lock:
             if not self._look_ups.add(digest, key_id, ip, now_ns()):
                 return None
-            asked = self._round
+            pending = self._round
         self.wake()
-        return asked
+        return pending
 
     def look_up_again(self, digest: bytes, key_id: str) -> None:
         """Ask again with the next regular heartbeat for a key whose entry may be out of date, as all replicas may."""
@@ -164,7 +164,7 @@ class Heartbeat:
 
     def _exchange(self, look_ups: dict[bytes, LookUp], *, stopping: bool) -> bool:
         prices, names = self.prices.offer()
-        traded, asked = self._lease_sync.offer(stopping=stopping)
+        traded, request = self._lease_sync.offer(stopping=stopping)
         message = {
             "replica": self.replica,
             "service": self._settings.service_name,
@@ -183,15 +183,15 @@ class Heartbeat:
             answer = self._client.post("/v1/heartbeat", json.dumps(message).encode(), "application/json")
         except ServiceError:
             with self.admission.lock:
-                self._lease_sync.give_up(asked)
+                self._lease_sync.give_up(request)
             raise
         with self.admission.lock:
             self._learn(answer, look_ups)
-            self._lease_sync.take(answer, asked)
+            self._lease_sync.take(answer, request)
         self.prices.take(answer.get("prices"), names)
         if self.prices.is_urgent:
             self.wake()
-        self.reached_ns = asked.sent_ns
+        self.reached_ns = request.sent_ns
         if self._complained:
             self._complained = False
             _log.warning("Key service reachable again")  # at the same level as the failure

@@ -24,7 +24,7 @@ _LEAST = 16
 
 
 @dataclass(frozen=True)
-class Asked:
+class LeaseRequest:
     """What an offer asks: units that calls wait for by limit, and to keep leases that have so many slots, by lease.
 
     It is sent after `sent_ns`, gives `returns` back, and tells the progress of leases.
@@ -68,7 +68,7 @@ class LeaseSync:
         with self._admission.lock:
             return bool(self._untold or self._admission.due)
 
-    def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], Asked]:
+    def offer(self, *, stopping: bool = False) -> tuple[dict[str, Any], LeaseRequest]:
         """Write what this process asks for and gives back."""
         admission = self._admission
         with admission.lock:
@@ -79,7 +79,7 @@ class LeaseSync:
             looked_at = self._take_turns()
             progress = self._progress([lease_pool for lease_pool, _, waiting, _ in demands if waiting], looked_at)
             follow = [lease_pool.limit.id for lease_pool in looked_at if lease_pool.guesses(now)]
-            told = [_progress(lease) for lease in progress]
+            reports = [_progress(lease) for lease in progress]
         number = next(self._offer_number)
         message: dict[str, Any] = {
             "number": number,
@@ -97,8 +97,8 @@ class LeaseSync:
         }
         if lost := self._lost.tell(now):
             message["lost"] = lost
-        if told:
-            message["progress"] = told
+        if reports:
+            message["progress"] = reports
         if follow:
             message["follow"] = follow
         if held:
@@ -106,22 +106,22 @@ class LeaseSync:
         if self._clock is not None:
             message["clock"] = {"name": self._clock, "us": now // 1000}
         waited = {lease_pool.limit.id: (lease_pool, waiting) for lease_pool, _, waiting, _ in demands}
-        return message, Asked(number, now, waited, held, returns, progress)
+        return message, LeaseRequest(number, now, waited, held, returns, progress)
 
-    def give_up(self, asked: Asked) -> None:
+    def give_up(self, request: LeaseRequest) -> None:
         """Note that an offer was not answered: the next one asks and gives back again. The caller holds the lock.
 
         A lease is taken back once, however often its return arrives. The answer must not be taken in any more: what it
         grants goes back.
         """
-        self._lost.add(asked.number, self._admission.clock())
+        self._lost.add(request.number, self._admission.clock())
         self.most = max(self.most // 2, _LEAST)
-        self._admission.asking.update(lease_pool for lease_pool, _ in asked.waiting.values())
-        self._put_off(asked.returns, asked.sent_ns)
-        for lease in asked.progress:
+        self._admission.asking.update(lease_pool for lease_pool, _ in request.waiting.values())
+        self._put_off(request.returns, request.sent_ns)
+        for lease in request.progress:
             lease.progress_told = None
 
-    def take(self, answer: dict[str, Any], asked: Asked) -> None:
+    def take(self, answer: dict[str, Any], request: LeaseRequest) -> None:
         """Take in what the answer grants and denies; the caller holds the lock.
 
         Times left count from before the offer was sent: they end never later than the service thinks. Those to wait
@@ -129,33 +129,33 @@ class LeaseSync:
         """
         admission = self._admission
         now = admission.clock()
-        sent_ns = asked.sent_ns
+        sent_ns = request.sent_ns
         self.most = min(self.most * 2, MOST)
-        self._keep(answer, sent_ns, asked)
+        self._keep(answer, sent_ns, request)
         for grant in answer["grants"]:
-            self._grant(grant, asked, now, alive=answer["replicas"])
+            self._grant(grant, request, now, alive=answer["replicas"])
         for denial in answer["denials"]:
-            lease_pool, _ = asked.waiting[denial["limit"]]
+            lease_pool, _ = request.waiting[denial["limit"]]
             lease_pool.small = denial["small"]
             lease_pool.note_left(denial["remaining"], denial.get("replicas", answer["replicas"]), now)
             lease_pool.deny(now, sent_ns + denial["retry_ms"] * MS, sent_ns + denial["reset_ms"] * MS)
-        for told in answer.get("unused", ()):
-            if (held := self._pools.get(told["limit"])) is not None:
-                _tell_unused(held, told["units"], told["told_ms"], sent_ns, now)
+        for figure in answer.get("unused", ()):
+            if (held := self._pools.get(figure["limit"])) is not None:
+                _tell_unused(held, figure["units"], figure["told_ms"], sent_ns, now)
         for number in answer.get("wanted", ()):
             if (held := self._pools.get(number)) is not None:
                 held.call_back()
                 admission.due.add(held)
                 if not held.is_crowded:
                     admission.wake()
-        self._wake(asked, {grant["limit"] for grant in answer["grants"]}, now)
+        self._wake(request, {grant["limit"] for grant in answer["grants"]}, now)
         if not answer["more"]:
             admission.authority_ns = sent_ns + answer["t_max_ms"] * MS
 
-    def _grant(self, grant: dict[str, Any], asked: Asked, now: int, *, alive: int) -> None:
+    def _grant(self, grant: dict[str, Any], request: LeaseRequest, now: int, *, alive: int) -> None:
         """Take in granted units."""
-        sent_ns = asked.sent_ns
-        lease_pool, waiting = asked.waiting[grant["limit"]]
+        sent_ns = request.sent_ns
+        lease_pool, waiting = request.waiting[grant["limit"]]
         lease_pool.small = grant["small"]
         replicas = grant.get("replicas", alive)  # an older key service counts all that are alive
         lease_pool.note_left(grant["remaining"], replicas, now)
@@ -187,22 +187,22 @@ class LeaseSync:
         wanted = [(lease_pool, *lease_pool.demand(now)) for lease_pool in asking if not lease_pool.is_denied(now)]
         return [one for one in wanted if one[1]]
 
-    def _wake(self, asked: Asked, granted: Collection[str], now: int) -> None:
+    def _wake(self, request: LeaseRequest, granted: Collection[str], now: int) -> None:
         """Have the calls that wait decide again where there is something new for them, and ask at once for the rest."""
         admission = self._admission
-        for number, (lease_pool, _) in asked.waiting.items():
+        for number, (lease_pool, _) in request.waiting.items():
             if number not in granted or lease_pool.is_denied(now):
-                lease_pool.denied_ns = asked.sent_ns
+                lease_pool.denied_ns = request.sent_ns
                 lease_pool.wake_all()
                 continue
             lease_pool.wake_covered(now)
             if lease_pool.missing(now):
                 admission.ask(lease_pool)
 
-    def _keep(self, answer: dict[str, Any], sent_ns: int, asked: Asked) -> None:
+    def _keep(self, answer: dict[str, Any], sent_ns: int, request: LeaseRequest) -> None:
         """Note which leases of slots are held still, and which the key service does not know any more."""
         kept = {held["lease"]: held for held in answer.get("held", ())}
-        for number, (slots, lease, units) in asked.slots.items():
+        for number, (slots, lease, units) in request.slots.items():
             if number in kept:
                 slots.small = kept[number]["small"]
                 lease.renew(units, sent_ns, sent_ns + kept[number]["left_ms"] * MS)
@@ -265,8 +265,8 @@ class LeaseSync:
 
         Of them the key service is to know what may come back. Of quotas others see what is used before leases end.
         """
-        told = [*short, *(one for one in looked_at if (one.limit.window_s or _LONG_S) >= _LONG_S)]
-        leases = {lease.id: lease for lease_pool in told for lease in lease_pool.untold()}
+        reported = [*short, *(one for one in looked_at if (one.limit.window_s or _LONG_S) >= _LONG_S)]
+        leases = {lease.id: lease for lease_pool in reported for lease in lease_pool.untold()}
         return list(leases.values())[: self.most]
 
     def _put_off(self, returns: list[dict[str, Any]], now: int) -> None:
@@ -276,7 +276,7 @@ class LeaseSync:
         """Return what is to be told again, the moments in it counted back from now."""
         later_us = now // 1000 - self._untold_ns // 1000
         untold, self._untold = self._untold, []
-        return [told | {"ago_us": told["ago_us"] + later_us} if "ago_us" in told else told for told in untold]
+        return [one | {"ago_us": one["ago_us"] + later_us} if "ago_us" in one else one for one in untold]
 
     def _holds(self, now: int, *, everything: bool) -> dict[str, tuple[ConcurrencyPool, ConcurrencyLease, int]]:
         """Choose the leases of slots to keep, those that end soonest first."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from keygauge.usage import providers
-from keygauge.usage.counts import UNTOLD, Usage, fitted, whole
-from keygauge.usage.providers import Found, Stage, Told
+from keygauge.usage.counts import UNREPORTED, Usage, fitted, whole
+from keygauge.usage.providers import Found, RawUsage, Stage
 from keygauge.usage.providers.names import settle
 from keygauge.usage.reading import Missing, Others, Reading
 
-_FIELDS = Told._fields[:-2]
+_FIELDS = RawUsage._fields[:-2]
 _INPUT = ("input", "cache_read", "cache_write")
 _INPUT_NAMES = frozenset(_INPUT)
 _KEPT_LONG = "cache_write_1h"
@@ -54,18 +54,18 @@ class Accumulator:
         self._bad: set[str] = set()  # counts that were told and cannot be
         self._counts: dict[str, int] = {}
         self._details: dict[str, int] = {}
-        self._done = UNTOLD  # of the answers before this one
+        self._done = UNREPORTED  # of the answers before this one
         self._host: str | None = None  # who served it, where that is told
         self._is_bad_before = False  # in an answer before this one
         self._last: Found | None = None
-        self._others: Sequence[tuple[str, Told]] = ()
+        self._others: Sequence[tuple[str, RawUsage]] = ()
         self._provider: str | None = None
         self._stage: Stage = "running"
 
     @property
     def tells(self) -> bool:
         """Whether there is anything to count."""
-        return bool(self._counts or self._details) or self._done is not UNTOLD
+        return bool(self._counts or self._details) or self._done is not UNREPORTED
 
     @property
     def is_final(self) -> bool:
@@ -99,9 +99,9 @@ class Accumulator:
         """Sum up; `reason` is why the reader could not see all of the answer."""
         usage, was_cut = self._sum()
         is_bad = bool(self._bad) or self._is_bad_before
-        shape = settle(self._provider, self.model) if self._provider or usage is not UNTOLD else None
+        shape = settle(self._provider, self.model) if self._provider or usage is not UNREPORTED else None
         provider = self._host or shape
-        if usage is UNTOLD:
+        if usage is UNREPORTED:
             missing = "bad_counts" if is_bad else reason or ("no_usage" if complete else "cut")
             return Reading(None, self.model, provider, "none", missing)
         if is_bad or was_cut:
@@ -113,7 +113,7 @@ class Accumulator:
     @property
     def others(self) -> Others:
         """Other models' part in the answer."""
-        return [(model, _read_alone(told)) for model, told in self._others]
+        return [(model, _read_alone(raw)) for model, raw in self._others]
 
     def _take(self, found: Found) -> None:
         if self._begins_another(found):
@@ -122,20 +122,20 @@ class Accumulator:
         self._provider = found.provider or self._provider
         self._answer = found.answer or self._answer
         self._others = found.others or self._others
-        counts, details, bad = _check(found.told)
+        counts, details, bad = _check(found.raw)
         if found.replaces:
             self._counts, self._details = {}, {}
         elif found.cache_is_beside:
             self._settle_input(counts)
-        for kept, told in ((self._counts, counts), (self._details, details)):
-            for name, count in told.items():
+        for kept, new in ((self._counts, counts), (self._details, details)):
+            for name, count in new.items():
                 kept[name] = max(count, kept.get(name, 0))
         if counts or details:
             self._last, self._stage = found, found.stage
         self._bad |= bad
         if found.stage == "final":  # what the last word tells, a bad one before it does no harm
             self._bad -= {name for name, count in (counts | details).items() if count}
-        self._bad.update(name for _, told in found.others for name in _check(told)[2])
+        self._bad.update(name for _, new in found.others for name in _check(new)[2])
 
     def _settle_input(self, counts: dict[str, int]) -> None:
         """Decide whose word on the input and the caches holds: the later one's, unless it tells less of all three."""
@@ -160,24 +160,25 @@ class Accumulator:
     def _tells_again(self, found: Found) -> bool:
         """Return whether a chunk without choices repeats the last one's usage, though each chunk has its own id."""
         last = self._last
-        return last is not None and found.trails and not last.trails and found.told.input == last.told.input
+        return last is not None and found.trails and not last.trails and found.raw.input == last.raw.input
 
     def _sum(self) -> tuple[Usage, bool]:
         """Return all that was told, in the normal form; True where a part was larger than its whole."""
         if self._last is None or not (self._counts or self._details):
             return self._done, False
         usage, was_cut = fitted(_normal(self._counts, self._details, self._last))
-        return (usage if self._done is UNTOLD else (self._done + usage).clipped()), was_cut
+        return (usage if self._done is UNREPORTED else (self._done + usage).clipped()), was_cut
 
 
 class DocumentsReader:
     """What readers share whose answers are several documents: events of a stream, or messages of a session."""
 
-    __slots__ = ("_accumulator", "events", "has_content")
+    __slots__ = ("_accumulator", "empty_events", "events", "has_content")
 
     def __init__(self) -> None:
         self._accumulator = Accumulator()
         self.events = 0
+        self.empty_events = 0
         self.has_content = False
 
     @property
@@ -206,20 +207,20 @@ class DocumentsReader:
         return self._accumulator.others
 
 
-def _check(told: Told) -> tuple[dict[str, int], dict[str, int], set[str]]:
+def _check(raw: RawUsage) -> tuple[dict[str, int], dict[str, int], set[str]]:
     """Return what can be counts, and the names of what cannot."""
     given: list[tuple[str, Any]] = [
-        (name, value) for name, value in zip(_FIELDS, told, strict=False) if value is not None
+        (name, value) for name, value in zip(_FIELDS, raw, strict=False) if value is not None
     ]
     counts = {name: count for name, value in given if (count := whole(value)) is not None}
-    details = {kind: count for kind, value in told.details.items() if (count := whole(value)) is not None}
-    bad = {name for name, _ in given if name not in counts} | (told.details.keys() - details.keys())
-    return counts, details, bad | _SPOILED if told.is_spoiled else bad
+    details = {kind: count for kind, value in raw.details.items() if (count := whole(value)) is not None}
+    bad = {name for name, _ in given if name not in counts} | (raw.details.keys() - details.keys())
+    return counts, details, bad | _SPOILED if raw.is_spoiled else bad
 
 
-def _read_alone(told: Told) -> Usage:
-    counts, details, _ = _check(told)
-    return fitted(_normal(counts, details, Found(told, None, None, cache_is_beside=True)))[0]
+def _read_alone(raw: RawUsage) -> Usage:
+    counts, details, _ = _check(raw)
+    return fitted(_normal(counts, details, Found(raw, None, None, cache_is_beside=True)))[0]
 
 
 def _normal(counts: dict[str, int], details: dict[str, int], how: Found) -> Usage:

@@ -53,7 +53,7 @@ def _add(details: Mapping[str, int] | None, more: Mapping[str, int] | None) -> M
     return {kind: details.get(kind, 0) + more.get(kind, 0) for kind in {**details, **more}}
 
 
-UNTOLD = Usage()
+UNREPORTED = Usage()
 
 
 def whole(value: Any) -> int | None:

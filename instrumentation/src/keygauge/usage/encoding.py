@@ -55,6 +55,11 @@ class DecodedReader:
         return self._reader.events
 
     @property
+    def empty_events(self) -> int:
+        """Those of them that say nothing."""
+        return self._reader.empty_events
+
+    @property
     def is_final(self) -> bool:
         """Whether all usage is told."""
         return self._reader.is_final

@@ -59,6 +59,7 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
     _large: TruncatedJson | StreamReader | None = None  # the body, where it is past the bound
     answer: str | None = None
     events: int = 0
+    empty_events: int = 0
     failed: bool = False  # by what it says; of calls for a model, that is one that failed
     has_content: bool = True
     is_final: bool = False
@@ -96,7 +97,8 @@ class BodyReader(Struct, eq=False, gc=False):  # never part of a cycle
     def _close_stream(self, stream: StreamReader, *, complete: bool) -> Reading:
         reading = stream.close(complete=complete)
         self.answer, self.failed, self.others = stream.answer, stream.failed, stream.others
-        self.events, self.has_content, self.is_rpc = stream.events, stream.has_content, stream.is_rpc
+        self.events, self.empty_events = stream.events, stream.empty_events
+        self.has_content, self.is_rpc = stream.has_content, stream.is_rpc
         self._held, self._large = b"", None
         return reading
 

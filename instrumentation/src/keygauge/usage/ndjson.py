@@ -34,7 +34,7 @@ def _has_data(line: bytearray) -> bool:
     return bool(line.strip())
 
 
-def _is_error(_: bytearray) -> bool:
+def _never(_: bytearray) -> bool:
     return False  # its document says so
 
 
@@ -47,7 +47,8 @@ _LINES = Framing(
     matters=_matters,
     count_plain=_count_plain,
     has_data=_has_data,
-    is_error=_is_error,
+    is_empty=_never,
+    is_error=_never,
 )
 
 

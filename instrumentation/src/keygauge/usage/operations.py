@@ -14,7 +14,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import Final
 
-from keygauge.usage.counts import UNTOLD, Usage
+from keygauge.usage.counts import UNREPORTED, Usage
 
 READS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 
@@ -142,7 +142,7 @@ class Answers:
     def _take_noted(self) -> None:
         for _ in range(len(self._noted)):
             name, usage = self._noted.popleft()
-            self._charged[name] = usage or UNTOLD
+            self._charged[name] = usage or UNREPORTED
             self._charged.move_to_end(name)
             if len(self._charged) > self._most:
                 self._charged.popitem(last=False)

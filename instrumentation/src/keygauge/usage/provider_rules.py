@@ -15,14 +15,14 @@ class ProviderRules:
 
     def find(self, route: str, path: str, own: ProviderRules | None = None, model: str | None = None) -> str | None:
         """Return whose a route or path is: by a plan's `own` rules, by these, or as the path and model tell."""
-        told = (own and own.told(route, path)) or (self._rules and self.told(route, path))
-        return told or provider_of_path(path, model)
+        named = (own and own.find_named(route, path)) or (self._rules and self.find_named(route, path))
+        return named or provider_of_path(path, model)
 
     def of_request(self, route: str, path: str, model: str, own: ProviderRules | None = None) -> str | None:
         """Return whose answer a request will get, as far as that can be known."""
         return self.find(route, path, own, model) or provider_of(model)
 
-    def told(self, route: str, path: str) -> str | None:
+    def find_named(self, route: str, path: str) -> str | None:
         """Return the provider that a rule has for a route or path."""
         for pattern, provider in self._rules:
             if any(_matches(pattern, place) for place in (route, path)):

@@ -49,6 +49,10 @@ class Reader(Protocol):
         """How many events of a stream have passed, comments left out."""
 
     @property
+    def empty_events(self) -> int:
+        """How many of these say nothing: keep-alives, and the mark of the end."""
+
+    @property
     def is_final(self) -> bool:
         """Whether all usage is told that is to come, as far as the answer says."""
 

@@ -13,9 +13,7 @@ from keygauge.usage.stream import Framing, StreamReader
 _BLANK_LINES = re.compile(rb"[\r\n](?:(?<=\n)[\r\n]|\r)[\r\n]*")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _DATA = re.compile(rb"(?:^|[\r\n])data:")
-_is_silent = re.compile(
-    rb"[\r\n]*(?:data: ?\[DONE\]|event: ?(?:ping|keepalive)[\r\n])"
-).match  # the end's mark, keep-alives
+_EMPTY = re.compile(rb"[\r\n]*(?:data: ?\[DONE\]|event: ?(?:ping|keepalive)[\r\n])")  # the end's mark, keep-alives
 _DONE = (b"[DONE]\n\n", b"[DONE]\r\n\r\n")
 _ERROR_LINE = re.compile(rb"(?:^|[\r\n])(?:error:|event: ?error[\r\n])")
 
@@ -45,7 +43,11 @@ def _parts(event: bytearray) -> list[bytearray]:
 
 
 def _has_data(event: bytearray) -> bool:
-    return (event.startswith(b"data:") or _DATA.search(event) is not None) and not _is_silent(event)
+    return event.startswith(b"data:") or _DATA.search(event) is not None
+
+
+def _is_empty(event: bytearray) -> bool:
+    return _EMPTY.match(event) is not None
 
 
 def _is_error(event: bytearray) -> bool:
@@ -61,6 +63,7 @@ _EVENTS = Framing(
     matters=_matters,
     count_plain=_count_plain,
     has_data=_has_data,
+    is_empty=_is_empty,
     is_error=_is_error,
 )
 

@@ -29,6 +29,7 @@ class Framing(NamedTuple):
     matters: Callable[[bytes | bytearray], bool]  # False is certain: the frame tells no usage and no error
     count_plain: Callable[[bytes], int]  # documents in a chunk of whole frames; -1 where one may matter
     has_data: Callable[[bytearray], bool]
+    is_empty: Callable[[bytearray], bool]  # a keep-alive, or the mark of the end
     is_error: Callable[[bytearray], bool]  # by what stands beside its document
 
 
@@ -121,6 +122,7 @@ class StreamReader(DocumentsReader):
         framing = self._framing
         has_data = framing.has_data(frame)
         self.events += has_data
+        self.empty_events += has_data and framing.is_empty(frame)
         matters = self._matters(frame)
         if matters and framing.is_error(frame):
             self._accumulator.failed = True

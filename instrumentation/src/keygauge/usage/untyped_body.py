@@ -42,6 +42,11 @@ class UntypedReader(Struct, eq=False, gc=False):  # never part of a cycle
         return 0 if self._reader is None else self._reader.events
 
     @property
+    def empty_events(self) -> int:
+        """How many of them say nothing."""
+        return 0 if self._reader is None else self._reader.empty_events
+
+    @property
     def is_final(self) -> bool:
         """Whether all usage is told; text tells none."""
         return self._reader is None or self._reader.is_final

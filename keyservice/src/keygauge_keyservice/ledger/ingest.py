@@ -177,10 +177,10 @@ def _take(
     source: Source | None,
 ) -> Receipt:
     """Take events in one transaction, all or none."""
-    accounts, told = _prepare(connection, read, source.service if source else None)
+    accounts, known = _prepare(connection, read, source.service if source else None)
     checked = [_check_key(entry, accounts) for entry in read]
     if source is not None:
-        checked = source.check(checked, told)
+        checked = source.check(checked, known)
     with connection.transaction():
         cursor = _lock_cursor(connection, spool, owner)
         if oldest is not None and max(cursor, oldest) < first:

@@ -20,10 +20,10 @@ class Source:
     lines: Sequence[bytes]
     bounds: Bounds
 
-    def check(self, entries: Iterable[Event | Refusal], told: AbstractSet[str]) -> list[Event | Refusal]:
+    def check(self, entries: Iterable[Event | Refusal], known: AbstractSet[str]) -> list[Event | Refusal]:
         """Replace what the service may not report: usage of keys that it was not told of, and what is not plausible."""
         own = [
-            Refusal.KEY_NOT_TOLD if isinstance(entry, Event) and entry.key not in told else entry for entry in entries
+            Refusal.KEY_NOT_TOLD if isinstance(entry, Event) and entry.key not in known else entry for entry in entries
         ]
         return list(self.bounds.check(own))
 

@@ -165,13 +165,13 @@ def terms(limit: Limit) -> dict[str, Any]:
     }
 
 
-def from_terms(told: Mapping[str, Any]) -> Limit:
+def from_terms(terms: Mapping[str, Any]) -> Limit:
     """Read a limit of the audit trail.
 
     Raises:
         TypeError: another version wrote it.
     """
-    kept = dict(told)
+    kept = dict(terms)
     if "anchor" in kept:
         kept["anchor"] = date.fromisoformat(kept["anchor"])
     if "weights" in kept:

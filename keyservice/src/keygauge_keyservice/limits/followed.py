@@ -20,10 +20,10 @@ WHERE unit <> 'concurrent' AND NOT smooth"""
 
 def tell(connection: Connection, followed: Sequence[tuple[str, Sequence[str]]]) -> dict[str, list[Unused]]:
     """Return what is unused of the limits that each replica follows; those it never used are passed over."""
-    told: dict[str, list[Unused]] = {replica: [] for replica, _ in followed}
+    unused: dict[str, list[Unused]] = {replica: [] for replica, _ in followed}
     pairs = [(replica, name) for replica, names in followed for name in names]
     if not pairs:
-        return told
+        return unused
     replicas, names = (list(column) for column in zip(*pairs, strict=True))
     rows = connection.execute(_READ, (replicas, names)).fetchall()
     now_us = lease_rows.now_us(connection)
@@ -32,5 +32,5 @@ def tell(connection: Connection, followed: Sequence[tuple[str, Sequence[str]]]) 
         left = max(0, row["amount"] - kinds.load(row).now(row, now_us=now_us)[0].used)
         others = [one for one in held.get(row["id"], ()) if one.replica != row["replica"]]
         told_ms = sum(one.told_ms for one in others) // max(1, len(others))
-        told[row["replica"]].append(Unused(row["id"], left + sum(one.units for one in others), told_ms))
-    return told
+        unused[row["replica"]].append(Unused(row["id"], left + sum(one.units for one in others), told_ms))
+    return unused

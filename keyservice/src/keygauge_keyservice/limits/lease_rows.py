@@ -30,11 +30,11 @@ _KNOWN = (
 )
 
 
-def take_back(connection: Connection, told: Collection[tuple[str, int]]) -> list[Row]:
+def take_back(connection: Connection, returned: Collection[tuple[str, int]]) -> list[Row]:
     """Delete leases, each given by its replica and number, and return those that there were."""
-    if not told:
+    if not returned:
         return []
-    replicas, ids = zip(*told, strict=True)
+    replicas, ids = zip(*returned, strict=True)
     return connection.execute(
         "/* leases.take_back */ DELETE FROM lease USING unnest(%s::bigint[], %s::text[]) AS told (id, replica) "
         "WHERE lease.id = told.id AND lease.replica = told.replica "
@@ -74,11 +74,11 @@ def shrink(connection: Connection, used: Mapping[tuple[str, int], int]) -> list[
     ).fetchall()
 
 
-def note_progress(connection: Connection, told: Mapping[tuple[str, int], tuple[int, int]]) -> None:
+def note_progress(connection: Connection, progress: Mapping[tuple[str, int], tuple[int, int]]) -> None:
     """Note what is spent of leases that go on, and how much of that is reserved."""
-    if told:
-        replicas, ids = zip(*told, strict=True)
-        spent, reserved = zip(*told.values(), strict=True)
+    if progress:
+        replicas, ids = zip(*progress, strict=True)
+        spent, reserved = zip(*progress.values(), strict=True)
         connection.execute(
             "/* leases.note_progress */ UPDATE lease SET spent = least(lease.units, told.spent), "
             "reserved = told.reserved "

@@ -45,7 +45,7 @@ class Granted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class LeaseRequest:
     """What a replica gives back and asks for; those leases that are not known are passed over.
 
     A `service` spends limits of keys that it was told of only; None: whoever calls from within.
@@ -71,23 +71,23 @@ class Exchanged:
     wanted: Sequence[str] = ()  # limits of which the replica holds units that others were denied
 
 
-Wanted: TypeAlias = Mapping[str, Sequence[tuple[Asked, Acquisition]]]
+Wanted: TypeAlias = Mapping[str, Sequence[tuple[LeaseRequest, Acquisition]]]
 """Who asks for units of a limit, by the limit's id."""
 
 
-def exchange(connection: Connection, asked: Sequence[Asked], *, alive: int) -> list[Exchanged]:
+def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive: int) -> list[Exchanged]:
     """Take leases back and give leases out, in the caller's transaction, to replicas of which each asks once.
 
     So many replicas are `alive`; of these, those that use a limit share it.
     """
-    refunds = _take_back(connection, asked)
-    wanted, surplus, made = _open(connection, asked)
-    held = {(one.replica, int(item.lease)): item.units for one in asked for item in one.holds if _is_lease(item)}
+    refunds = _take_back(connection, requests)
+    wanted, surplus, made = _open(connection, requests)
+    held = {(one.replica, int(item.lease)): item.units for one in requests for item in one.holds if _is_lease(item)}
     rows = lease_rows.lock(connection, sorted({*refunds, *wanted, *made, *concurrency.find(connection, held)}))
-    _note_progress(connection, asked)
-    called_back = lease_rows.wanted(connection, [one.replica for one in asked])
+    _note_progress(connection, requests)
+    called_back = lease_rows.wanted(connection, [one.replica for one in requests])
     if not rows and not wanted and not surplus:
-        return [Exchanged(wanted=called_back.get(one.replica, ())[:ENTRIES_MAX]) for one in asked]
+        return [Exchanged(wanted=called_back.get(one.replica, ())[:ENTRIES_MAX]) for one in requests]
     now_us = lease_rows.now_us(connection)  # after the locks
     tag_counters.count(connection, made)
     kept = concurrency.keep(connection, held)
@@ -98,7 +98,7 @@ def exchange(connection: Connection, asked: Sequence[Asked], *, alive: int) -> l
         for row in rows
         if concurrency.is_scarce(out.get(row["id"], 0), row["amount"], users.get(row["id"], alive))
     }
-    decided = _Decided({one.replica: one.heartbeat for one in asked}, {}, {}, [], {})
+    decided = _Decided({one.replica: one.heartbeat for one in requests}, {}, {}, [], {})
     for row in rows:
         name, number = row["id"], users.get(row["id"], alive)
         with_slots = {**row, "out": out.get(name, 0)}
@@ -115,7 +115,7 @@ def exchange(connection: Connection, asked: Sequence[Asked], *, alive: int) -> l
             [Kept(str(row["id"]), row["state_id"] in scarce) for row in kept if row["replica"] == one.replica],
             called_back.get(one.replica, ())[:ENTRIES_MAX],
         )
-        for one in asked
+        for one in requests
     ]
 
 
@@ -133,7 +133,7 @@ class _Decided:
         self,
         row: Mapping[str, Any],
         refunds: Sequence[Refund],
-        asking: Sequence[tuple[Asked, Acquisition]],
+        asking: Sequence[tuple[LeaseRequest, Acquisition]],
         *,
         now_us: int,
         users: int,
@@ -173,8 +173,8 @@ class _Decided:
         for replica, item in self.granted:
             pair, others = (replica, item.limit_id), held.get(item.limit_id, ())
             unused = self._unused(item.limit_id, [one for one in others if one.replica != replica])
-            told = replace(item, lease_id=numbers.get(pair), unused=unused, is_soon=pair in soon)
-            found.setdefault(replica, []).append(told)
+            granted = replace(item, lease_id=numbers.get(pair), unused=unused, is_soon=pair in soon)
+            found.setdefault(replica, []).append(granted)
         return found
 
     def _unused(self, limit_id: str, others: Sequence[lease_rows.Held]) -> Unused | None:
@@ -200,9 +200,9 @@ def _is_lease(item: Return | Hold | Progress) -> bool:
     return _is_lease_id(item.lease) is not None
 
 
-def _take_back(connection: Connection, asked: Sequence[Asked]) -> dict[str, list[Refund]]:
+def _take_back(connection: Connection, requests: Sequence[LeaseRequest]) -> dict[str, list[Refund]]:
     """Return what returned and lost leases refund. A repeated return finds its lease deleted, or already as small."""
-    known = {(one.replica, int(item.lease)): (item, one) for one in asked for item in one.returns if _is_lease(item)}
+    known = {(one.replica, int(item.lease)): (item, one) for one in requests for item in one.returns if _is_lease(item)}
     refunds: dict[str, list[Refund]] = {}
     used = {pair: item.used for pair, (item, _) in known.items() if item.used is not None}
     for row in lease_rows.shrink(connection, used):
@@ -215,38 +215,38 @@ def _take_back(connection: Connection, asked: Sequence[Asked]) -> dict[str, list
         spent = row["units"] - unspent
         refund = Refund(row["bucket"], unspent, spent, item.ago_us, spent_before(item, one.reading))
         refunds.setdefault(row["state_id"], []).append(refund)
-    lost = [(one.replica, item.first, item.last) for one in asked for item in one.lost]
+    lost = [(one.replica, item.first, item.last) for one in requests for item in one.lost]
     for row in lease_rows.take_back_lost(connection, lost):
         refunds.setdefault(row["state_id"], []).append(Refund(row["bucket"], row["units"], 0))
     return refunds
 
 
-def _note_progress(connection: Connection, asked: Sequence[Asked]) -> None:
-    told = [(one.replica, item) for one in asked for item in one.progress if _is_lease(item)]
-    progress = {(replica, int(item.lease)): (item.spent, item.reserved) for replica, item in told}
+def _note_progress(connection: Connection, requests: Sequence[LeaseRequest]) -> None:
+    reports = [(one.replica, item) for one in requests for item in one.progress if _is_lease(item)]
+    progress = {(replica, int(item.lease)): (item.spent, item.reserved) for replica, item in reports}
     lease_rows.note_progress(connection, progress)
 
 
-def _open(connection: Connection, asked: Sequence[Asked]) -> tuple[Wanted, Wanted, Mapping[str, int]]:
+def _open(connection: Connection, requests: Sequence[LeaseRequest]) -> tuple[Wanted, Wanted, Mapping[str, int]]:
     """Return what is wanted of the limits that its services may spend, each with a row from now on.
 
     And what is wanted of tags that are too many, and of which limits some are new.
     """
-    told = [(one, item) for one in asked for item in one.acquisitions if _is_limit_id(item.limit)]
-    if not told:
+    acquisitions = [(one, item) for one in requests for item in one.acquisitions if _is_limit_id(item.limit)]
+    if not acquisitions:
         return {}, {}, {}
-    pairs = {(one.service, item.limit) for one, item in told}
+    pairs = {(one.service, item.limit) for one, item in acquisitions}
     of_tags = {(service, name) for service, name in pairs if name.count(":") > 1}
-    allowed = lease_rows.open_limits(connection, pairs - of_tags, heartbeats=len(asked))
+    allowed = lease_rows.open_limits(connection, pairs - of_tags, heartbeats=len(requests))
     opened = tag_counters.Opened(set(), set(), {})
     if of_tags and (found := lease_rows.find_of_tags(connection, of_tags)):
         opened = tag_counters.open_new(connection, found)
-    return _those(told, allowed | opened.allowed), _those(told, opened.surplus), opened.made
+    return _those(acquisitions, allowed | opened.allowed), _those(acquisitions, opened.surplus), opened.made
 
 
-def _those(told: Sequence[tuple[Asked, Acquisition]], pairs: Collection[tag_counters.Pair]) -> Wanted:
-    wanted: dict[str, list[tuple[Asked, Acquisition]]] = {}
-    for one, item in told:
+def _those(acquisitions: Sequence[tuple[LeaseRequest, Acquisition]], pairs: Collection[tag_counters.Pair]) -> Wanted:
+    wanted: dict[str, list[tuple[LeaseRequest, Acquisition]]] = {}
+    for one, item in acquisitions:
         if (one.service, item.limit) in pairs:
             wanted.setdefault(item.limit, []).append((one, item))
     return wanted

@@ -59,7 +59,7 @@ def answer(
     plans = _plans(connection, received, changes)  # after the entries: a replica takes them in this order
     # Before rows of limits are locked.
     rates = _prices(connection, received, prices)
-    leased = leases.exchange(connection, [_asked(one) for one in received], alive=alive)
+    leased = leases.exchange(connection, [_lease_request(one) for one in received], alive=alive)
     unused = followed.tell(connection, [(one.message.replica, one.message.follow) for one in received])
     return [
         HeartbeatAnswer(
@@ -164,9 +164,9 @@ def _plans(
     ]
 
 
-def _asked(one: Received) -> leases.Asked:
+def _lease_request(one: Received) -> leases.LeaseRequest:
     message = one.message
-    return leases.Asked(
+    return leases.LeaseRequest(
         service=one.service,
         replica=message.replica,
         heartbeat=message.number,

@@ -13,7 +13,7 @@ def test_the_shape_is_told_by_type_or_by_its_counts_of_the_cache():
 
 def test_a_message_tells_its_cache_beside_its_input():
     found = anthropic.read({"id": "msg_1", "model": "claude-sonnet-4"}, USAGE)
-    assert found.told[:4] == (10, 4, 3, 2)
+    assert found.raw[:4] == (10, 4, 3, 2)
     assert (found.model, found.answer, found.stage, found.cache_is_beside) == (
         "claude-sonnet-4",
         "msg_1",
@@ -29,7 +29,7 @@ def test_thinking_tools_and_the_cache_of_an_hour_are_told_by_kind():
         "cache_creation": {"ephemeral_1h_input_tokens": 2, "ephemeral_5m_input_tokens": 0},
         "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1},
     }
-    told = anthropic.read({}, usage).told
+    told = anthropic.read({}, usage).raw
     assert told.reasoning == 3
     assert told.details == {"cache_write_1h": 2, "web_searches": 2, "tool_calls": 1}
 
@@ -40,14 +40,14 @@ def test_compactions_are_added_to_the_outer_counts():
         {"type": "compaction", "input_tokens": 100, "output_tokens": 20, "cache_read_input_tokens": 7},
         {"type": "compaction", "input_tokens": 1},
     ]
-    told = anthropic.read({}, USAGE | {"iterations": steps}).told
+    told = anthropic.read({}, USAGE | {"iterations": steps}).raw
     assert told[:4] == (111, 24, 10, 2)
     assert not told.is_spoiled
 
 
 def test_a_compaction_that_cannot_be_added_spoils_the_counts_and_changes_none():
     for bad in ("many", -5, 1.5):
-        told = anthropic.read({}, USAGE | {"iterations": [{"type": "compaction", "input_tokens": bad}]}).told
+        told = anthropic.read({}, USAGE | {"iterations": [{"type": "compaction", "input_tokens": bad}]}).raw
         assert told.input == 10
         assert told.is_spoiled
 

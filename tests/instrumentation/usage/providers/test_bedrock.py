@@ -17,23 +17,23 @@ def test_cached_tokens_are_beside_the_input_unless_the_total_shows_otherwise():
 
 
 def test_nova_invoked_has_its_own_names_for_the_cache():
-    told = bedrock.read({"inputTokens": 1, "cacheReadInputTokenCount": 2, "cacheWriteInputTokenCount": 3}).told
+    told = bedrock.read({"inputTokens": 1, "cacheReadInputTokenCount": 2, "cacheWriteInputTokenCount": 3}).raw
     assert told[:4] == (1, None, 2, 3)
 
 
 def test_only_what_is_kept_for_an_hour_is_of_that_kind():
     kept = [{"ttl": "1h", "inputTokens": 4}, {"ttl": "5m", "inputTokens": 9}, {"ttl": "1h", "inputTokens": 1}, None]
-    assert bedrock.read({"inputTokens": 1, "cacheDetails": kept}).told.details == {"cache_write_1h": 5}
+    assert bedrock.read({"inputTokens": 1, "cacheDetails": kept}).raw.details == {"cache_write_1h": 5}
     for nothing in (None, [], "x", [{"ttl": "5m", "inputTokens": 9}]):
-        assert bedrock.read({"inputTokens": 1, "cacheDetails": nothing}).told.details == {}
+        assert bedrock.read({"inputTokens": 1, "cacheDetails": nothing}).raw.details == {}
 
 
 def test_titan_adds_up_its_results():
     document = {"inputTextTokenCount": 7, "results": [{"tokenCount": 3}, {"tokenCount": 4}, None]}
-    assert bedrock.read_titan(document).told[:2] == (7, 7)
-    assert bedrock.read_titan({"inputTextTokenCount": 7, "results": [{"tokenCount": "x"}]}).told.output == "x"
-    assert bedrock.read_titan({"inputTextTokenCount": 7, "totalOutputTextTokenCount": 9}).told[:2] == (7, 9)
-    assert bedrock.read_titan({"inputTextTokenCount": 7}).told[:2] == (7, None)  # an embedding
+    assert bedrock.read_titan(document).raw[:2] == (7, 7)
+    assert bedrock.read_titan({"inputTextTokenCount": 7, "results": [{"tokenCount": "x"}]}).raw.output == "x"
+    assert bedrock.read_titan({"inputTextTokenCount": 7, "totalOutputTextTokenCount": 9}).raw[:2] == (7, 9)
+    assert bedrock.read_titan({"inputTextTokenCount": 7}).raw[:2] == (7, None)  # an embedding
 
 
 def test_llama_tells_counts_so_far_until_it_stops():
@@ -43,11 +43,11 @@ def test_llama_tells_counts_so_far_until_it_stops():
 
 
 def test_events_without_counts_tell_nothing():
-    assert bedrock.read_metadata({"metadata": {"usage": {"inputTokens": 3, "outputTokens": 1}}}).told[:2] == (3, 1)
+    assert bedrock.read_metadata({"metadata": {"usage": {"inputTokens": 3, "outputTokens": 1}}}).raw[:2] == (3, 1)
     for event in ({}, {"metadata": []}, {"metadata": {"usage": 1}}, {"metadata": {"usage": {"input": 1}}}):
         assert bedrock.read_metadata(event) is None
     metrics = {"inputTokenCount": 3, "outputTokenCount": 2, "cacheReadInputTokenCount": 1}
     found = bedrock.read_metrics({"amazon-bedrock-invocationMetrics": metrics})
-    assert found.told[:4] == (3, 2, 1, None)
+    assert found.raw[:4] == (3, 2, 1, None)
     assert found.cache_is_beside
     assert bedrock.read_metrics({"amazon-bedrock-invocationMetrics": 3}) is None

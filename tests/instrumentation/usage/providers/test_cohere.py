@@ -7,19 +7,19 @@ def test_billed_units_count_before_the_tokens_that_the_model_saw():
         "tokens": {"input_tokens": 70},
         "cached_tokens": 1,
     }
-    assert cohere.read(usage).told[:3] == (5, 2, 1)
-    assert cohere.read({"billed_units": {}, "tokens": {"input_tokens": 70, "output_tokens": 3}}).told[:2] == (70, 3)
+    assert cohere.read(usage).raw[:3] == (5, 2, 1)
+    assert cohere.read({"billed_units": {}, "tokens": {"input_tokens": 70, "output_tokens": 3}}).raw[:2] == (70, 3)
     assert cohere.read({"billed_units": None, "tokens": []}) is None
 
 
 def test_what_is_billed_by_the_piece_is_told_by_kind():
     units = {"search_units": 1, "images": 0, "classifications": 4}
-    assert cohere.read({"billed_units": units}).told.details == {"search_units": 1, "classifications": 4}
+    assert cohere.read({"billed_units": units}).raw.details == {"search_units": 1, "classifications": 4}
 
 
 def test_tokens_of_images_are_input_beside_those_of_text():
     for units, given in (({"input_tokens": 10, "image_tokens": 1600}, 1610), ({"image_tokens": 1600}, 1600)):
-        told = cohere.read({"billed_units": units}).told
+        told = cohere.read({"billed_units": units}).raw
         assert (told.input, told.details) == (given, {"input_image": 1600})
 
 
@@ -30,7 +30,7 @@ def test_each_version_has_its_own_place_for_usage():
         cohere.read_meta({"meta": usage}),
         cohere.read_stream_end({"response": {"meta": usage}}),
     ):
-        assert (found.told[:2], found.provider, found.stage) == ((5, 2), "cohere", "final")
+        assert (found.raw[:2], found.provider, found.stage) == ((5, 2), "cohere", "final")
 
 
 def test_a_document_with_nothing_in_that_place_tells_nothing():

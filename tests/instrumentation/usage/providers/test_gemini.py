@@ -6,8 +6,8 @@ DONE = [{"finishReason": "STOP"}]
 
 def test_thoughts_are_beside_the_candidates_and_the_cache_is_in_the_prompt():
     found = gemini.read({"usageMetadata": USAGE | {"cachedContentTokenCount": 8}, "modelVersion": "gemini-2.5-pro"})
-    assert found.told[:5] == (20, 5, 8, None, 7)
-    assert found.told.total == 32
+    assert found.raw[:5] == (20, 5, 8, None, 7)
+    assert found.raw.total == 32
     assert (found.reasoning_is_beside, found.cache_is_beside, found.model) == (True, False, "gemini-2.5-pro")
     assert gemini.read({"usageMetadata": []}) is None
 
@@ -29,7 +29,7 @@ def test_modalities_are_counted_without_what_was_cached_of_them():
         "toolUsePromptTokensDetails": [{"modality": "image", "tokenCount": 3}, None, {"modality": 3}],
         "candidatesTokensDetails": [{"modality": "VIDEO", "tokenCount": 2}],
     }
-    assert gemini.read({"usageMetadata": usage}).told.details == {
+    assert gemini.read({"usageMetadata": usage}).raw.details == {
         "input_audio": 6,
         "input_image": 3,
         "cache_read_audio": 4,
@@ -58,7 +58,7 @@ def test_searches_are_billed_by_the_prompt_before_version_3():
 
     def searches(model):
         document = {"usageMetadata": USAGE, "modelVersion": model, "candidates": [ground, None]}
-        return gemini.read(document).told.details.get("web_searches")
+        return gemini.read(document).raw.details.get("web_searches")
 
     assert [searches(model) for model in ("gemini-1.5-pro", "gemini-2.5-pro", "gemini-3-pro", None)] == [1, 1, 2, 2]
 
@@ -66,9 +66,9 @@ def test_searches_are_billed_by_the_prompt_before_version_3():
 def test_embeddings_of_vertex_add_up_and_images_are_counted():
     text = {"embeddings": {"statistics": {"token_count": 4}}}
     found = gemini.read_predictions({"predictions": [text, text, {}], "metadata": {"billableCharacterCount": 30}})
-    assert (found.told.input, found.told.details, found.provider) == (8, {"characters": 30}, "gcp.vertex_ai")
+    assert (found.raw.input, found.raw.details, found.provider) == (8, {"characters": 30}, "gcp.vertex_ai")
     images = [{"mimeType": "image/png", "bytesBase64Encoded": ""}] * 2
-    assert gemini.read_predictions({"predictions": images}).told.details == {"images": 2}
+    assert gemini.read_predictions({"predictions": images}).raw.details == {"images": 2}
     for nothing in (None, [], [{}], [None], "x"):
         assert gemini.read_predictions({"predictions": nothing}) is None
 
@@ -76,12 +76,12 @@ def test_embeddings_of_vertex_add_up_and_images_are_counted():
 def test_an_interaction_tells_totals():
     usage = {"total_input_tokens": 9, "total_output_tokens": 3, "total_reasoning_tokens": 2}
     found = gemini.read_interaction({"model": "gemini-3-pro"}, usage | {"grounding_tool_count": [{"count": 2}, None]})
-    assert found.told[:5] == (9, 3, None, None, 2)
-    assert found.told.details == {"web_searches": 2}
+    assert found.raw[:5] == (9, 3, None, None, 2)
+    assert found.raw.details == {"web_searches": 2}
 
 
 def test_an_array_tells_each_of_its_answers():
-    assert [found.told.input for found in gemini.read_list([{"usageMetadata": USAGE}, None, {}])] == [20]
+    assert [found.raw.input for found in gemini.read_list([{"usageMetadata": USAGE}, None, {}])] == [20]
 
 
 def test_only_a_complete_turn_ends_one():

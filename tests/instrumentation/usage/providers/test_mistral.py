@@ -24,6 +24,6 @@ def test_connectors_are_counted_by_kind():
 
 def test_pages_are_told_by_ocr_alone():
     found = mistral.read_pages({"model": "mistral-ocr-latest", "usage_info": {"pages_processed": 2}})
-    assert (found.told.details, found.model, found.stage) == ({"pages": 2}, "mistral-ocr-latest", "final")
+    assert (found.raw.details, found.model, found.stage) == ({"pages": 2}, "mistral-ocr-latest", "final")
     for usage in (None, {}, {"pages_processed": None}, [2]):
         assert mistral.read_pages({"usage_info": usage}) is None

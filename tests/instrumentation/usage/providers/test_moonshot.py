@@ -10,5 +10,5 @@ def test_cached_tokens_beside_the_prompt_are_read():
 def test_a_stream_tells_usage_in_a_choice_of_its_last_chunk():
     usage = {"prompt_tokens": 10, "completion_tokens": 2}
     (found,) = find({"model": "kimi-k2", "choices": [{"finish_reason": "stop", "usage": usage}]})
-    assert (found.told[:2], found.stage) == ((10, 2), "final")
+    assert (found.raw[:2], found.stage) == ((10, 2), "final")
     assert names.provider_of(found.model) == "moonshot_ai"

@@ -15,8 +15,8 @@ def test_a_chat_tells_counts_of_which_cached_and_reasoning_ones_are_part():
         "completion_tokens_details": {"reasoning_tokens": 2, "audio_tokens": 1},
     }
     found = openai.read_chat({"id": "chatcmpl-1", "model": "gpt-4o"}, usage)
-    assert found.told[:5] == (10, 6, 4, None, 2)
-    assert found.told.details == {"input_audio": 2, "cache_read_audio": 1, "output_audio": 1}
+    assert found.raw[:5] == (10, 6, 4, None, 2)
+    assert found.raw.details == {"input_audio": 2, "cache_read_audio": 1, "output_audio": 1}
     assert (found.model, found.answer, found.reasoning_is_beside) == ("gpt-4o", "chatcmpl-1", False)
 
 
@@ -24,9 +24,9 @@ def test_a_chat_tells_counts_of_which_cached_and_reasoning_ones_are_part():
     "name", ["prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens"]
 )
 def test_the_cache_is_found_under_the_names_of_others(name):
-    assert openai.read_chat({}, CHAT | {name: 4}).told.cache_read == 4
+    assert openai.read_chat({}, CHAT | {name: 4}).raw.cache_read == 4
     own = {"prompt_tokens_details": {"cached_tokens": 0}}
-    assert openai.read_chat({}, CHAT | own | {name: 4}).told.cache_read == 0
+    assert openai.read_chat({}, CHAT | own | {name: 4}).raw.cache_read == 0
 
 
 def test_a_cache_is_beside_the_input_where_the_total_says_so():
@@ -59,8 +59,8 @@ def test_a_response_has_tools_that_are_billed_by_the_call():
     calls = ["web_search_call", "file_search_call", "code_interpreter_call", "message"]
     output = [*({"type": kind} for kind in calls), {"type": "web_search_call", "action": {"type": "open_page"}}, None]
     found = openai.read_response({"id": "resp_1", "model": "gpt-5", "output": output}, RESPONSE)
-    assert found.told[:2] == (10, 6)
-    assert found.told.details == {"web_searches": 1, "file_searches": 1, "tool_calls": 1}
+    assert found.raw[:2] == (10, 6)
+    assert found.raw.details == {"web_searches": 1, "file_searches": 1, "tool_calls": 1}
 
 
 def test_drawing_is_billed_by_its_tokens_where_those_are_told():
@@ -69,8 +69,8 @@ def test_drawing_is_billed_by_its_tokens_where_those_are_told():
         "tool_usage": {"image_gen": {"input_tokens": 5, "output_tokens": 100}},
     }
     found = openai.read_response(document, RESPONSE)
-    assert found.told[:2] == (15, 106)
-    assert found.told.details == {"images": 0, "output_image": 100}
+    assert found.raw[:2] == (15, 106)
+    assert found.raw.details == {"images": 0, "output_image": 100}
 
 
 def test_a_shape_without_a_total_is_not_taken_for_openais():
@@ -81,22 +81,22 @@ def test_a_shape_without_a_total_is_not_taken_for_openais():
 def test_seconds_are_rounded_up_and_nonsense_is_handed_on():
     told = [(1, 1), (1.2, 2), ("3.01", 4), ("4", 4), (0, 0), ("x", "x"), (-1, -1), (1e300, 1e300), (None, None)]
     for given, seconds in told:
-        assert openai.read_seconds({}, given).told.details == {"seconds": seconds}
-    assert openai.read_seconds({}, float("nan")).told.details["seconds"] != 0
+        assert openai.read_seconds({}, given).raw.details == {"seconds": seconds}
+    assert openai.read_seconds({}, float("nan")).raw.details["seconds"] != 0
 
 
 def test_images_videos_and_transcriptions_are_sold_by_the_piece():
-    assert openai.read_pieces({"object": "video", "seconds": "8"}).told.details == {"seconds": 8}
-    assert openai.read_pieces({"task": "transcribe", "duration": 2.5}).told.details == {"seconds": 3}
+    assert openai.read_pieces({"object": "video", "seconds": "8"}).raw.details == {"seconds": 8}
+    assert openai.read_pieces({"task": "transcribe", "duration": 2.5}).raw.details == {"seconds": 3}
     images = [{"b64_json": "…"}, {"url": "https://images.example/1"}]
     for data in (images, Raw(json.dumps(images).encode())):
-        assert openai.read_pieces({"data": data}).told.details == {"images": 2}
+        assert openai.read_pieces({"data": data}).raw.details == {"images": 2}
     for nothing in (None, [], [*images, {}], "x", Raw(b"[1]"), Raw(b'"x"')):
         assert openai.read_pieces({"data": nothing}) is None
 
 
 def test_an_envelope_tells_the_response_in_it():
     found = openai.read_envelope({"type": "response.completed", "response": {"id": "resp_1", "usage": RESPONSE}})
-    assert (found.told[:2], found.answer) == ((10, 6), "resp_1")
+    assert (found.raw[:2], found.answer) == ((10, 6), "resp_1")
     for response in (None, [], {}, {"usage": None}):
         assert openai.read_envelope({"response": response}) is None

@@ -15,7 +15,7 @@ def test_citations_and_searches_are_kinds_of_their_own():
         "num_search_queries": 3,
     }
     (found,) = find({"model": "sonar-deep-research", "usage": usage})
-    assert (found.told.reasoning, found.reasoning_is_beside) == (100, True)
-    assert found.told.details == {"citations": 50, "web_searches": 3}
+    assert (found.raw.reasoning, found.reasoning_is_beside) == (100, True)
+    assert found.raw.details == {"citations": 50, "web_searches": 3}
     (other,) = find({"model": "qwen3", "usage": usage})  # SGLang: a part of the completion
     assert not other.reasoning_is_beside

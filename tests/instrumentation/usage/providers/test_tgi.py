@@ -2,10 +2,10 @@ from keygauge.usage.providers import tgi
 
 
 def test_the_input_is_told_or_counted_in_the_prefill():
-    assert tgi.read({"details": {"generated_tokens": 5, "input_length": 3, "prefill": [{}]}}).told[:2] == (3, 5)
-    assert tgi.read({"details": {"generated_tokens": 5, "prefill": [{}, {}]}}).told[:2] == (2, 5)
+    assert tgi.read({"details": {"generated_tokens": 5, "input_length": 3, "prefill": [{}]}}).raw[:2] == (3, 5)
+    assert tgi.read({"details": {"generated_tokens": 5, "prefill": [{}, {}]}}).raw[:2] == (2, 5)
     for prefill in ([], None, "x"):  # nobody asked for it
-        assert tgi.read({"details": {"generated_tokens": 5, "prefill": prefill}}).told[:2] == (None, 5)
+        assert tgi.read({"details": {"generated_tokens": 5, "prefill": prefill}}).raw[:2] == (None, 5)
 
 
 def test_other_details_are_none_of_its():

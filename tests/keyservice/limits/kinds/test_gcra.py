@@ -85,7 +85,7 @@ def test_a_smooth_limit_is_kept_in_the_database(connection):
 
     def exchange(*acquisitions, returns=()):
         with connection.transaction():
-            asked = leases.Asked(service=None, replica="r", acquisitions=acquisitions, returns=list(returns))
+            asked = leases.LeaseRequest(service=None, replica="r", acquisitions=acquisitions, returns=list(returns))
             (traded,) = leases.exchange(connection, [asked], alive=1)
         return [(item.lease_id, item.grant.units) for item in traded.granted]
 

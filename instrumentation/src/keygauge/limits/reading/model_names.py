@@ -27,8 +27,8 @@ def in_address(path: str, query: str = "", params: Mapping[str, Any] | None = No
     """Return all models that an address names; `params` are the path's parameters, as the host's router told them."""
     if not params and not query and len(path) <= LENGTH_MAX:
         return _in_short_path(path)
-    told = [str(value) for name, value in (params or {}).items() if name.lower() in _NAMES]
-    return cut((*_plain(told or _in_path(path)), *in_query(query)))
+    named = [str(value) for name, value in (params or {}).items() if name.lower() in _NAMES]
+    return cut((*_plain(named or _in_path(path)), *in_query(query)))
 
 
 @lru_cache(maxsize=256)  # for each call of a model

@@ -22,10 +22,10 @@ from keygauge.usage.providers import (
     sglang,
     tgi,
 )
-from keygauge.usage.providers.found import Found, Stage, Told, first, inside
+from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside
 from keygauge.usage.providers.model import name_of
 
-__all__ = ["Found", "Stage", "Told", "find", "find_host", "find_id", "find_model", "has_content", "is_error"]
+__all__ = ["Found", "RawUsage", "Stage", "find", "find_host", "find_id", "find_model", "has_content", "is_error"]
 
 _ERROR_TYPES = ("error", "response.failed", "conversation.response.error")
 _ERROR_REASONS = ("error", "ERROR", "ERROR_TOXIC")
@@ -64,8 +64,8 @@ def find(document: object) -> Sequence[Found]:
 
 def _find_in_list(documents: list[Any]) -> list[Found]:
     """Find the usage of a batch, as local servers answer one: each is an answer of its own, with or without an id."""
-    told = [document for document in documents if isinstance(document, dict) and "usage" not in document]
-    found = [(number, one) for number, document in enumerate(told) if (one := _find_local(document))]
+    others = [document for document in documents if isinstance(document, dict) and "usage" not in document]
+    found = [(number, one) for number, document in enumerate(others) if (one := _find_local(document))]
     return [one._replace(answer=one.answer or f"#{number}") for number, one in found]
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, Stage, Told, by_kind, inside
+from keygauge.usage.providers.found import Found, RawUsage, Stage, by_kind, inside
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "anthropic"
@@ -47,7 +47,7 @@ def read(document: dict[str, Any], usage: dict[str, Any], *, stage: Stage = "fin
     name = document.get("id")
     others, served = _others(usage) if usage.get("iterations") else ((), None)
     return Found(
-        _with_compactions(_told(usage), usage),
+        _with_compactions(_raw(usage), usage),
         PROVIDER,
         served or name_of(document.get("model")),
         stage,
@@ -66,8 +66,8 @@ def read_start(event: dict[str, Any]) -> Found | None:
     return read(message, usage, stage="opening")
 
 
-def _told(usage: dict[str, Any]) -> Told:
-    return Told(
+def _raw(usage: dict[str, Any]) -> RawUsage:
+    return RawUsage(
         usage.get("input_tokens"),
         usage.get("output_tokens"),
         usage.get("cache_read_input_tokens"),
@@ -79,19 +79,19 @@ def _told(usage: dict[str, Any]) -> Told:
 
 def _details(usage: dict[str, Any]) -> dict[str, Any]:
     tools = inside(usage, "server_tool_use")
-    told = {
+    details = {
         _HOUR: inside(usage, "cache_creation").get("ephemeral_1h_input_tokens"),
     } | by_kind(tools, _TOOLS, "tool_calls")
-    return {kind: count for kind, count in told.items() if count is not None and count != 0}
+    return {kind: count for kind, count in details.items() if count is not None and count != 0}
 
 
-def _others(usage: dict[str, Any]) -> tuple[Sequence[tuple[str, Told]], str | None]:
+def _others(usage: dict[str, Any]) -> tuple[Sequence[tuple[str, RawUsage]], str | None]:
     """Return what other models used that is billed, and the one that served in place of one that declined."""
     fallbacks = _steps(usage, "fallback_message")
     served = name_of(fallbacks[-1].get("model")) if fallbacks else None
     declined = [one for one in (*_steps(usage, "message"), *fallbacks[:-1]) if fallbacks and one.get("output_tokens")]
     steps = [*_steps(usage, "advisor_message"), *declined]
-    return [(model, _told(one)) for one in steps if (model := name_of(one.get("model")))], served
+    return [(model, _raw(one)) for one in steps if (model := name_of(one.get("model")))], served
 
 
 def _steps(usage: dict[str, Any], kind: str) -> list[dict[str, Any]]:
@@ -101,16 +101,16 @@ def _steps(usage: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     )
 
 
-def _with_compactions(told: Told, usage: dict[str, Any]) -> Told:
+def _with_compactions(raw: RawUsage, usage: dict[str, Any]) -> RawUsage:
     """Add what compacting the conversation took: it is billed, and not in the outer counts."""
     for step in _steps(usage, "compaction"):
-        more = _told(step)
-        sums = list(map(_add, (*told[:4], told.details.get(_HOUR)), (*more[:4], more.details.get(_HOUR))))
+        more = _raw(step)
+        sums = list(map(_add, (*raw[:4], raw.details.get(_HOUR)), (*more[:4], more.details.get(_HOUR))))
         given, made, read, written, hours = (count for count, _ in sums)
-        details = {**told.details, _HOUR: hours} if hours else told.details
-        is_spoiled = told.is_spoiled or any(is_bad for _, is_bad in sums)
-        told = Told(given, made, read, written, told.reasoning, details=details, is_spoiled=is_spoiled)
-    return told
+        details = {**raw.details, _HOUR: hours} if hours else raw.details
+        is_spoiled = raw.is_spoiled or any(is_bad for _, is_bad in sums)
+        raw = RawUsage(given, made, read, written, raw.reasoning, details=details, is_spoiled=is_spoiled)
+    return raw
 
 
 def _add(count: Any, more: Any) -> tuple[Any, bool]:

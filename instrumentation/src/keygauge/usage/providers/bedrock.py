@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, Told, first, total
+from keygauge.usage.providers.found import Found, RawUsage, first, total
 
 PROVIDER = "aws.bedrock"
 _METRICS = "amazon-bedrock-invocationMetrics"
@@ -32,14 +32,14 @@ def read(usage: dict[str, Any]) -> Found:
     kept = usage.get("cacheDetails")
     kept = [one for one in kept if isinstance(one, dict) and one.get("ttl") == "1h"] if isinstance(kept, list) else []
     hours = total(one.get("inputTokens") for one in kept)
-    told = Told(
+    raw = RawUsage(
         usage.get("inputTokens"),
         usage.get("outputTokens"),
         first(usage, "cacheReadInputTokens", "cacheReadInputTokenCount"),  # the latter is Nova's, invoked
         first(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount"),
         details={} if hours == 0 else {"cache_write_1h": hours},
     )
-    return Found(told, PROVIDER, None, "final", cache_is_beside=not _is_cache_within(told, usage.get("totalTokens")))
+    return Found(raw, PROVIDER, None, "final", cache_is_beside=not _is_cache_within(raw, usage.get("totalTokens")))
 
 
 def read_titan(document: dict[str, Any]) -> Found:
@@ -49,13 +49,13 @@ def read_titan(document: dict[str, Any]) -> Found:
     made = counts[0] if len(counts) == 1 else sum(whole(count) or 0 for count in counts) if counts else None
     if made is None:
         made = document.get("totalOutputTextTokenCount")
-    return Found(Told(document.get("inputTextTokenCount"), made), PROVIDER, None, "final")
+    return Found(RawUsage(document.get("inputTextTokenCount"), made), PROVIDER, None, "final")
 
 
 def read_llama(document: dict[str, Any]) -> Found:
     """Read an answer of Meta's Llama, or a chunk of it: counts so far."""
-    told = Told(document.get("prompt_token_count"), document.get("generation_token_count"))
-    return Found(told, PROVIDER, None, "final" if document.get("stop_reason") else "running")
+    raw = RawUsage(document.get("prompt_token_count"), document.get("generation_token_count"))
+    return Found(raw, PROVIDER, None, "final" if document.get("stop_reason") else "running")
 
 
 def read_metadata(event: dict[str, Any]) -> Found | None:
@@ -70,15 +70,15 @@ def read_metrics(event: dict[str, Any]) -> Found | None:
     metrics = event.get(_METRICS)
     if not isinstance(metrics, dict):
         return None
-    told = Told(
+    raw = RawUsage(
         metrics.get("inputTokenCount"),
         metrics.get("outputTokenCount"),
         metrics.get("cacheReadInputTokenCount"),
         metrics.get("cacheWriteInputTokenCount"),
     )
-    return Found(told, PROVIDER, None, "final", cache_is_beside=True)
+    return Found(raw, PROVIDER, None, "final", cache_is_beside=True)
 
 
-def _is_cache_within(told: Told, total: Any) -> bool:
-    given, made, read, written = (whole(count) or 0 for count in told[:4])
+def _is_cache_within(raw: RawUsage, total: Any) -> bool:
+    given, made, read, written = (whole(count) or 0 for count in raw[:4])
     return 0 < read + written <= given and whole(total) == given + made

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, Told, total
+from keygauge.usage.providers.found import Found, RawUsage, total
 
 PROVIDER = "cohere"
 MODELS = ("command", "embed-english", "embed-multilingual", "embed-v4", "rerank-", "c4ai-aya")
@@ -29,8 +29,8 @@ def read(usage: dict[str, Any]) -> Found | None:
             given, image = counts.get("input_tokens"), counts.get(_IMAGE)
             if image is not None and image != 0:
                 given, details["input_image"] = total((given, image)), image
-            told = Told(given, counts.get("output_tokens"), usage.get("cached_tokens"), details=details)
-            return Found(told, PROVIDER, None, "final")
+            raw = RawUsage(given, counts.get("output_tokens"), usage.get("cached_tokens"), details=details)
+            return Found(raw, PROVIDER, None, "final")
     return None
 
 

@@ -15,7 +15,7 @@ Stage = Literal[
 NO_DETAILS: Mapping[str, Any] = {}
 
 
-class Told(NamedTuple):
+class RawUsage(NamedTuple):
     """Counts of one document, whatever its JSON holds there. None is "not told"."""
 
     input: Any = None
@@ -32,14 +32,14 @@ class Told(NamedTuple):
 class Found(NamedTuple):
     """The counts of one document and how they relate to each other."""
 
-    told: Told
+    raw: RawUsage
     provider: str | None
     model: str | None
     stage: Stage = "running"
     cache_is_beside: bool = False  # `input` leaves out what a cache had to do with
     reasoning_is_beside: bool = False  # `output` leaves out what the model thought
     answer: str | None = None  # its id: several answers in one stream are summed
-    others: Sequence[tuple[str, Told]] = ()  # of other models that had part in it: their names and counts
+    others: Sequence[tuple[str, RawUsage]] = ()  # of other models that had part in it: their names and counts
     trails: bool = False  # it stands alone, after the end of what it counts
     replaces: bool = False  # another attempt than what was told before, which is among the others if it is billed
 
@@ -80,9 +80,9 @@ def total(counts: Iterable[Any]) -> Any:
     return added
 
 
-def by_kind(told: Mapping[str, Any], kinds: Mapping[str, str], other: str) -> dict[str, Any]:
+def by_kind(counts: Mapping[str, Any], kinds: Mapping[str, str], other: str) -> dict[str, Any]:
     """Add up what is told by name, by kind; `other` is that of all names which have none."""
     parts: dict[str, list[Any]] = {}
-    for name, value in told.items():
+    for name, value in counts.items():
         parts.setdefault(kinds.get(name, other), []).append(value)
     return {kind: count for kind, values in parts.items() if (count := total(values)) != 0}

@@ -13,7 +13,7 @@ import re
 from typing import Any, NamedTuple
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, Stage, Told, first, inside, less, total
+from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, less, total
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "gcp.gemini"
@@ -53,7 +53,7 @@ def read(document: dict[str, Any]) -> Found | None:
         return None
     model = name_of(document.get("modelVersion"))
     return Found(
-        Told(
+        RawUsage(
             usage.get("promptTokenCount"),
             first(usage, "candidatesTokenCount", "responseTokenCount"),
             usage.get("cachedContentTokenCount"),
@@ -104,20 +104,20 @@ def read_predictions(document: dict[str, Any]) -> Found | None:
         return None
     images = [one for one in predictions if str(inside({"": one}, "").get("mimeType")).startswith("image/")]
     if images:
-        return Found(Told(details={"images": len(images)}), PROVIDER, None, "final")
-    told = [inside(one, "embeddings") for one in predictions]
-    counts = [whole(inside(one, "statistics").get("token_count")) for one in told]
+        return Found(RawUsage(details={"images": len(images)}), PROVIDER, None, "final")
+    embeddings = [inside(one, "embeddings") for one in predictions]
+    counts = [whole(inside(one, "statistics").get("token_count")) for one in embeddings]
     if not any(counts):
         return None
     characters = inside(document, "metadata").get("billableCharacterCount")
     details = {} if characters is None else {"characters": characters}
-    return Found(Told(sum(count or 0 for count in counts), details=details), "gcp.vertex_ai", None, "final")
+    return Found(RawUsage(sum(count or 0 for count in counts), details=details), "gcp.vertex_ai", None, "final")
 
 
 def read_interaction(document: dict[str, Any], usage: dict[str, Any]) -> Found:
     """Read an interaction's `usage`."""
     return Found(
-        Told(
+        RawUsage(
             usage.get("total_input_tokens"),
             usage.get("total_output_tokens"),
             usage.get("total_cached_tokens"),
@@ -137,14 +137,14 @@ def read_interaction(document: dict[str, Any], usage: dict[str, Any]) -> Found:
 def _details(usage: dict[str, Any], name: str, parts: _Parts) -> dict[str, Any]:
     cached = _by_modality(first(usage, *parts.cached), name)
     tools = _by_modality(first(usage, *parts.tools), name)
-    told: dict[str, Any] = {}
+    details: dict[str, Any] = {}
     for kind, count in _by_modality(first(usage, *parts.given), name).items():
-        told[f"input_{kind}"] = less(count, cached.get(kind))
+        details[f"input_{kind}"] = less(count, cached.get(kind))
     for kind, count in tools.items():
-        told[f"input_{kind}"] = total((told.get(f"input_{kind}"), count))
-    told |= {f"cache_read_{kind}": count for kind, count in cached.items() if kind != "video"}
-    told |= {f"output_{kind}": count for kind, count in _by_modality(first(usage, *parts.made), name).items()}
-    return told
+        details[f"input_{kind}"] = total((details.get(f"input_{kind}"), count))
+    details |= {f"cache_read_{kind}": count for kind, count in cached.items() if kind != "video"}
+    details |= {f"output_{kind}": count for kind, count in _by_modality(first(usage, *parts.made), name).items()}
+    return details
 
 
 def _by_modality(details: Any, name: str) -> dict[str, Any]:
@@ -166,8 +166,8 @@ def _searches(document: dict[str, Any], model: str | None) -> dict[str, int]:
     return {"web_searches": count} if count else {}
 
 
-def _grounding(told: Any) -> dict[str, Any]:
-    searches = total(one.get("count") for one in told if isinstance(one, dict)) if isinstance(told, list) else 0
+def _grounding(metadata: Any) -> dict[str, Any]:
+    searches = total(one.get("count") for one in metadata if isinstance(one, dict)) if isinstance(metadata, list) else 0
     return {} if searches == 0 else {"web_searches": searches}
 
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, Told, inside
+from keygauge.usage.providers.found import Found, RawUsage, inside
 from keygauge.usage.providers.model import name_of
 
 
 def read(document: dict[str, Any]) -> Found:
     """Read `tokens_evaluated` and `tokens_predicted`; newer servers tell them in every chunk, as counts so far."""
     return Found(
-        Told(
+        RawUsage(
             document.get("tokens_evaluated"),
             document.get("tokens_predicted"),
             cached_in(document),

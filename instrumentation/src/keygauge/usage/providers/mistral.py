@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from keygauge.usage.counts import whole
-from keygauge.usage.providers.found import Found, Told, by_kind, inside
+from keygauge.usage.providers.found import Found, RawUsage, by_kind, inside
 from keygauge.usage.providers.model import name_of
 
 PROVIDER: Final = "mistral_ai"
@@ -35,11 +35,11 @@ MODELS: Final = (
 
 def seconds_of(usage: Mapping[str, Any]) -> Any:
     """Return the seconds of audio; None where there was none: null, 0, or `{}` beside a total that has no more."""
-    told = usage.get(_AUDIO_SECONDS)
-    if told == {}:
+    seconds = usage.get(_AUDIO_SECONDS)
+    if seconds == {}:
         parts = [whole(usage.get(name)) or 0 for name in ("prompt_tokens", "completion_tokens")]
-        return None if sum(parts) == whole(usage.get("total_tokens")) else told
-    return told or None
+        return None if sum(parts) == whole(usage.get("total_tokens")) else seconds
+    return seconds or None
 
 
 def calls_of(usage: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,4 +52,4 @@ def read_pages(document: dict[str, Any]) -> Found | None:
     pages = inside(document, "usage_info").get("pages_processed")
     if pages is None:
         return None
-    return Found(Told(details={"pages": pages}), PROVIDER, name_of(document.get("model")), "final")
+    return Found(RawUsage(details={"pages": pages}), PROVIDER, name_of(document.get("model")), "final")

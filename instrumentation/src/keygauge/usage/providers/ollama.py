@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, Told
+from keygauge.usage.providers.found import Found, RawUsage
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "ollama"  # the conventions know no value of their own for it
@@ -16,7 +16,7 @@ PROVIDER = "ollama"  # the conventions know no value of their own for it
 def read(document: dict[str, Any]) -> Found:
     """Read `prompt_eval_count`, absent when the whole prompt was cached, and `eval_count`, absent for embeddings."""
     return Found(
-        Told(document.get("prompt_eval_count"), document.get("eval_count")),
+        RawUsage(document.get("prompt_eval_count"), document.get("eval_count")),
         PROVIDER,
         name_of(document.get("model")),
         "running" if document.get("done") is False else "final",

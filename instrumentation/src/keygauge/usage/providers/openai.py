@@ -18,7 +18,7 @@ from msgspec.json import Decoder
 
 from keygauge.usage.counts import whole
 from keygauge.usage.providers import deepseek, llama_cpp, mistral, moonshot, perplexity, xai
-from keygauge.usage.providers.found import Found, Stage, Told, first, inside, less
+from keygauge.usage.providers.found import Found, RawUsage, Stage, first, inside, less
 from keygauge.usage.providers.model import name_of
 
 PROVIDER = "openai"
@@ -66,7 +66,7 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
     if written is None:  # as LiteLLM tells those of Anthropic
         written = usage.get("cache_creation_input_tokens")
     return Found(
-        Told(
+        RawUsage(
             usage.get("prompt_tokens"),
             usage.get("completion_tokens"),
             cached,
@@ -92,7 +92,7 @@ def read_response(document: dict[str, Any], usage: dict[str, Any], *, stage: Sta
     made = inside(usage, "output_tokens_details", "output_token_details")
     drawing = inside(document.get("tool_usage"), "image_gen")
     return Found(
-        Told(
+        RawUsage(
             _with(usage.get("input_tokens"), drawing.get("input_tokens")),
             _with(usage.get("output_tokens"), drawing.get("output_tokens")),
             given.get("cached_tokens"),
@@ -112,8 +112,8 @@ def read_response(document: dict[str, Any], usage: dict[str, Any], *, stage: Sta
 
 def read_seconds(document: dict[str, Any], seconds: Any) -> Found:
     """Read what is sold by the second: a transcription, a video, a Live session so far."""
-    told = Told(details={"seconds": _rounded_up(seconds)})
-    return Found(told, PROVIDER, name_of(document.get("model")), "final", answer=_id(document))
+    raw = RawUsage(details={"seconds": _rounded_up(seconds)})
+    return Found(raw, PROVIDER, name_of(document.get("model")), "final", answer=_id(document))
 
 
 def read_pieces(document: dict[str, Any]) -> Found | None:
@@ -126,7 +126,7 @@ def read_pieces(document: dict[str, Any]) -> Found | None:
     if not images:
         return None
     model = name_of(document.get("model"))
-    return Found(Told(details={"images": images}), PROVIDER, model, "final", answer=_id(document))
+    return Found(RawUsage(details={"images": images}), PROVIDER, model, "final", answer=_id(document))
 
 
 def read_envelope(event: dict[str, Any]) -> Found | None:
@@ -140,21 +140,22 @@ def read_envelope(event: dict[str, Any]) -> Found | None:
 def _details(given: Mapping[str, Any], made: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
     """Count audio, images and video; those of the input include what was cached, where that is told."""
     cached = inside(given, "cached_tokens_details")
-    told: dict[str, Any] = {}
+    details: dict[str, Any] = {}
     for kind in ("audio", "image", "video"):
         name = f"{kind}_tokens"
         all_given, from_cache = given.get(name), cached.get(name)
-        told[f"input_{kind}"] = less(all_given, from_cache)
-        told[f"cache_read_{kind}"] = from_cache if kind != "video" else None
-        told[f"output_{kind}"] = made.get(name)
-    told["web_searches"] = first(usage, perplexity.SEARCHES, xai.SOURCES)
-    if told["web_searches"] is None:
-        told["web_searches"] = inside(usage, "server_tool_use").get("web_search_requests")
-    told["seconds"] = mistral.seconds_of(usage)
-    told["citations"] = usage.get(perplexity.CITATIONS)
+        details[f"input_{kind}"] = less(all_given, from_cache)
+        details[f"cache_read_{kind}"] = from_cache if kind != "video" else None
+        details[f"output_{kind}"] = made.get(name)
+    details["web_searches"] = first(usage, perplexity.SEARCHES, xai.SOURCES)
+    if details["web_searches"] is None:
+        details["web_searches"] = inside(usage, "server_tool_use").get("web_search_requests")
+    details["seconds"] = mistral.seconds_of(usage)
+    details["citations"] = usage.get(perplexity.CITATIONS)
     hour = inside(given, "cache_creation_token_details").get("ephemeral_1h_input_tokens")
-    told["cache_write_1h"] = hour
-    return {kind: count for kind, count in told.items() if count is not None and count != 0} | mistral.calls_of(usage)
+    details["cache_write_1h"] = hour
+    counted = {kind: count for kind, count in details.items() if count is not None and count != 0}
+    return counted | mistral.calls_of(usage)
 
 
 def _tools_of(document: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,11 +166,11 @@ def _tools_of(document: Mapping[str, Any], usage: Mapping[str, Any]) -> dict[str
     output = document.get("output")
     items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
     kinds = [_TOOLS[kind] for item in items if (kind := item.get("type")) in _TOOLS and _is_billed(item)]
-    told = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    used = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
     searches = inside(document.get("tool_usage"), "web_search").get("num_requests")
     if searches is not None:
-        told["web_searches"] = searches
-    return {kind: count for kind, count in told.items() if count != 0}
+        used["web_searches"] = searches
+    return {kind: count for kind, count in used.items() if count != 0}
 
 
 def _with(count: Any, more: Any) -> Any:
@@ -184,18 +185,18 @@ def _drawn(usage: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     given = inside(usage, "input_tokens_details").get("image_tokens")
     made = first(inside(usage, "output_tokens_details"), "image_tokens")
-    told = {"images": 0, "input_image": given, "output_image": usage["output_tokens"] if made is None else made}
-    return {kind: count for kind, count in told.items() if count is not None}
+    details = {"images": 0, "input_image": given, "output_image": usage["output_tokens"] if made is None else made}
+    return {kind: count for kind, count in details.items() if count is not None}
 
 
-def _drawers(document: Mapping[str, Any]) -> Sequence[tuple[str, Told]]:
+def _drawers(document: Mapping[str, Any]) -> Sequence[tuple[str, RawUsage]]:
     """Return the model that wrote an image as SVG, and what it used beside the image's own usage."""
     usage = inside(document, "svg_usage")
     model = name_of(usage.get("model"))
     if model is None:
         return ()
-    told = Told(usage.get("input_tokens"), usage.get("output_tokens"), reasoning=usage.get("reasoning_tokens"))
-    return [(model, told)]
+    raw = RawUsage(usage.get("input_tokens"), usage.get("output_tokens"), reasoning=usage.get("reasoning_tokens"))
+    return [(model, raw)]
 
 
 def _is_billed(item: Mapping[str, Any]) -> bool:

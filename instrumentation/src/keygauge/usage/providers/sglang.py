@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, Told, inside
+from keygauge.usage.providers.found import Found, RawUsage, inside
 
 
 def read(document: dict[str, Any]) -> Found | None:
@@ -15,7 +15,7 @@ def read(document: dict[str, Any]) -> Found | None:
     meta = inside(document, "meta_info")
     if "prompt_tokens" not in meta and "completion_tokens" not in meta:
         return None
-    told = Told(meta.get("prompt_tokens"), meta.get("completion_tokens"), meta.get("cached_tokens"))
+    raw = RawUsage(meta.get("prompt_tokens"), meta.get("completion_tokens"), meta.get("cached_tokens"))
     name = meta.get("id")
     stage = "final" if meta.get("finish_reason") else "running"
-    return Found(told, None, None, stage, answer=name if isinstance(name, str) else None)  # type: ignore[arg-type]
+    return Found(raw, None, None, stage, answer=name if isinstance(name, str) else None)  # type: ignore[arg-type]

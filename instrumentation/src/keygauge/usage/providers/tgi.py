@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keygauge.usage.providers.found import Found, Told, inside
+from keygauge.usage.providers.found import Found, RawUsage, inside
 
 
 def read(document: dict[str, Any]) -> Found | None:
@@ -18,4 +18,4 @@ def read(document: dict[str, Any]) -> Found | None:
     given, prefill = details.get("input_length"), details.get("prefill")
     if given is None and isinstance(prefill, list) and prefill:
         given = len(prefill)
-    return Found(Told(given, details.get("generated_tokens")), None, None, "final")
+    return Found(RawUsage(given, details.get("generated_tokens")), None, None, "final")

@@ -36,5 +36,5 @@ def tells_reasoning_beside(model: str | None, usage: Mapping[str, Any], details:
 
 def tools_of(usage: Mapping[str, Any]) -> dict[str, Any] | None:
     """Count what server-side tools did, by kind; None where that is not told."""
-    told = usage.get("server_side_tool_usage_details")
-    return by_kind(told, _TOOLS, "tool_calls") if isinstance(told, dict) else None
+    counts = usage.get("server_side_tool_usage_details")
+    return by_kind(counts, _TOOLS, "tool_calls") if isinstance(counts, dict) else None

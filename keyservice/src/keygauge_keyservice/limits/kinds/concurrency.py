@@ -49,7 +49,7 @@ class Slots:
 
     def give(self, wish: Wish, row: Row) -> Grant[Slots]:
         """Grant what is free."""
-        return grant(self.used, amount=row["amount"], **wish.asked)
+        return grant(self.used, amount=row["amount"], **wish.counts)
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Slots:  # noqa: ARG002 - as any kind
         """Return the same: a lease that was taken back is not counted."""

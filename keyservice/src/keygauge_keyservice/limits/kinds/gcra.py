@@ -44,7 +44,7 @@ class Flow:
 
     def give(self, wish: Wish, row: Row) -> Grant[Flow]:
         """Grant what the terms allow."""
-        return grant(self, amount=row["amount"], window_s=row["window_s"], **wish.asked)
+        return grant(self, amount=row["amount"], window_s=row["window_s"], **wish.counts)
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Flow:
         """Apply what was returned."""

@@ -44,7 +44,7 @@ class Wish:
     reading: ClockReading | None = None
 
     @property
-    def asked(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         """Return what every kind goes by."""
         units, waiting = self.wanted.units, self.wanted.waiting
         return {"now_us": self.now_us, "want": units, "waiting": waiting, "replicas": self.replicas}

@@ -37,7 +37,7 @@ class Counter:
 
     def give(self, wish: Wish, row: Row) -> Grant[Counter]:
         """Grant what the terms allow."""
-        return grant(self, amount=row["amount"], periods=_periods(row), **wish.asked)
+        return grant(self, amount=row["amount"], periods=_periods(row), **wish.counts)
 
     def take_back(self, refund: Refund, row: Row, *, now_us: int) -> Counter:  # noqa: ARG002 - as any kind
         """Apply what was returned."""

@@ -6,7 +6,7 @@ import json
 import pytest
 from flask import Flask, request
 
-from keygauge.usage.asked_models import AskedModels
+from keygauge.usage.requested_models import RequestedModels
 
 ALIAS, SNAPSHOT = "gpt-4o", "gpt-4o-2024-08-06"
 
@@ -137,7 +137,7 @@ def spent(service):
 
 
 def test_what_is_remembered_is_bounded():
-    asked = AskedModels(most=4)
+    asked = RequestedModels(most=4)
     for number in range(100):
         asked.learn(f"alias-{number}", f"model-{number}")
     assert asked.find("alias-1") == "model-1"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class AskedModels:
+class RequestedModels:
     """Maps requested models to answering models, bounded so that clients cannot fill it."""
 
     def __init__(self, most: int = 500) -> None:
@@ -14,12 +14,12 @@ class AskedModels:
         """Return whether it is not known yet how this model is asked for."""
         return answered not in self.answered and len(self.answered) < self._most
 
-    def learn(self, asked: str | None, answered: str) -> None:
+    def learn(self, requested: str | None, answered: str) -> None:
         """Remember a call that went well."""
-        for name in (asked or answered, answered):
+        for name in (requested or answered, answered):
             if name in self.answered or len(self.answered) < self._most:
                 self.answered[name] = answered
 
-    def find(self, asked: str) -> str | None:
+    def find(self, requested: str) -> str | None:
         """Return the name under which calls for this model are counted; None where none went well yet."""
-        return self.answered.get(asked)
+        return self.answered.get(requested)
