@@ -180,7 +180,7 @@ EXPECTED = {
         "anthropic",
     ),
     "llama_cpp_completion_cached.json": (Usage(100, 5, 90), "gpt-oss-20b.gguf", None),
-    "mistral_conversation.json": (Usage(7300, 55, details={"web_searches": 1}), None, "openai"),
+    "mistral_conversation.json": (Usage(7300, 55, details={"web_searches": 1}), "mistral-medium-2505", "mistral_ai"),
     "mistral_conversation.sse": (Usage(7300, 55, details={"web_searches": 1}), "mistral-medium-2505", "mistral_ai"),
     "mistral_ocr.json": (Usage(details={"pages": 29}), "mistral-ocr-2505-completion", "mistral_ai"),
     "openai_image_svg.json": (Usage(50, 50, details={"input_image": 40, "output_image": 50}), None, "openai"),

@@ -19,6 +19,10 @@ class _Item(TypedDict, total=False):
     type: Any
 
 
+class _Output(TypedDict, total=False):
+    model: Any
+
+
 class _Result(TypedDict, total=False):
     tokenCount: Any
 
@@ -66,6 +70,7 @@ _LARGE_MEMBERS: Final[dict[str, Any]] = {
     "choices": list[_Part],
     "data": Raw,
     "output": list[_Item],
+    "outputs": list[_Output],
     "predictions": list[_Prediction],
     "response": _Response,
     "results": list[_Result],
@@ -88,6 +93,7 @@ _PARENTS: Final = (
         "message",
         "metadata",
         "output",
+        "outputs",
     ),
     *("predictions", "response", "results", "serverContent", "session"),
 )

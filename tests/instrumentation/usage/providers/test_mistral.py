@@ -27,3 +27,10 @@ def test_pages_are_told_by_ocr_alone():
     assert (found.raw.details, found.model, found.stage) == ({"pages": 2}, "mistral-ocr-latest", "final")
     for usage in (None, {}, {"pages_processed": None}, [2]):
         assert mistral.read_pages({"usage_info": usage}) is None
+
+
+def test_a_conversation_names_its_model_in_what_it_says():
+    outputs = [{"type": "tool.execution"}, None, {"type": "message.output", "model": "mistral-medium-2505"}]
+    assert mistral.model_in({"outputs": outputs}) == "mistral-medium-2505"
+    for nothing in (None, "x", {}, [], [3], [{"model": 3}], [{"text": "x"}]):
+        assert mistral.model_in({"outputs": nothing}) is None

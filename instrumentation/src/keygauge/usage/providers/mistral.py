@@ -47,6 +47,13 @@ def calls_of(usage: Mapping[str, Any]) -> dict[str, Any]:
     return by_kind(inside(usage, "connectors"), _CONNECTOR_KINDS, "tool_calls")
 
 
+def model_in(conversation: Mapping[str, Any]) -> str | None:
+    """Return the model that a conversation's outputs name; an agent's is named nowhere else."""
+    outputs = conversation.get("outputs")
+    models = [name_of(one.get("model")) for one in outputs if isinstance(one, dict)] if type(outputs) is list else []
+    return next(filter(None, models), None)
+
+
 def read_pages(document: dict[str, Any]) -> Found | None:
     """Read the `usage_info` of OCR."""
     pages = inside(document, "usage_info").get("pages_processed")

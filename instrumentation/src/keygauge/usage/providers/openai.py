@@ -56,7 +56,7 @@ def read_chat(document: dict[str, Any], usage: dict[str, Any]) -> Found | None:
         inside(usage, "prompt_tokens_details", "prompt_token_details"),
         inside(usage, "completion_tokens_details"),
     )
-    model = name_of(document.get("model"))
+    model = name_of(document.get("model")) or mistral.model_in(document)
     cached = first(given, "cached_tokens")
     if cached is None:
         cached = first(usage, deepseek.CACHE_READ, moonshot.CACHE_READ, mistral.CACHE_READ, "cache_read_input_tokens")
