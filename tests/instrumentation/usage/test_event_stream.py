@@ -64,3 +64,22 @@ def test_an_exception_is_an_error():
     reader, reading = read(CLAUDE[0] + failed, 50, complete=False)
     assert reader.failed
     assert (reading.usage, reading.status) == (Usage(25, 1), "partial")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"message_type": "error", "error_code": "InternalError", "error_message": "Try again"},
+        {"error_message": "Try again", "error_code": "InternalError", "message_type": "error"},
+        {"message_type": "error"},
+    ],
+)
+@pytest.mark.parametrize("size", [1, 50, 10_000])
+def test_so_is_an_error_that_is_told_in_headers_alone(headers, size):
+    reader, reading = read(CLAUDE[0] + message(b"", **headers), size, complete=False)
+    assert reader.failed
+    assert (reading.usage, reading.status) == (Usage(25, 1), "partial")
+
+
+def test_an_event_whose_type_is_named_like_an_error_is_none():
+    assert not read(message({}, event_type="error", message_type="event"), 50)[0].failed

@@ -19,7 +19,7 @@ from keygauge.usage.reading import Missing, Reading
 MAX_MESSAGE_BYTES: Final = 2**20  # of a longer one nothing is read
 _PRELUDE_BYTES: Final = 12
 _CHECKSUM_BYTES: Final = 4
-_EXCEPTION: Final = b":exception-type"
+_FAILURES: Final = (b":exception-type", b":error-code", b":message-type\x07\0\x05error")
 
 
 class EventStreamReader(DocumentsReader):
@@ -61,7 +61,8 @@ class EventStreamReader(DocumentsReader):
 
     def _take(self, message: bytes) -> None:
         headers_end = _PRELUDE_BYTES + int.from_bytes(message[4:8], "big")
-        if _EXCEPTION in message[_PRELUDE_BYTES:headers_end]:
+        headers = message[_PRELUDE_BYTES:headers_end]
+        if any(name in headers for name in _FAILURES):
             self._accumulator.failed = True
         document = _unwrap(parse(message[headers_end:-_CHECKSUM_BYTES]))
         self.events += 1
