@@ -102,3 +102,14 @@ def test_a_document_is_known_by_how_it_begins():
 )
 def test_a_list_of_addresses_is_one_of_images_only_beside_a_model(listed, is_one):
     assert document.may_be_images(listed) is is_one
+
+
+@pytest.mark.parametrize("digits", [20, 400, 5_000, 200_000])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_number_of_any_length_spoils_only_itself(digits, sign):
+    number = sign + "9" * digits
+    read = document.parse(f'{{"usage":{{"prompt_tokens":{number},"completion_tokens":4}}}}'.encode())
+    assert read["usage"]["completion_tokens"] == 4
+    assert document.parse_elements(f'[{{"a":{number}}},{{"b":4}}, {{'.encode())[1] == {"b": 4}
+    deep = "[" * 200_000 + "]" * 200_000
+    assert "usage" in document.parse(f'{{"usage":{{"prompt_tokens":{number}}},"input":{deep}}}'.encode())

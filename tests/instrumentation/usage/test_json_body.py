@@ -53,7 +53,7 @@ def usage_of(**counts):
         (json.dumps({"quoted": {"usage": TOLD}}), "no_usage"),
         ('{"usage"', "not_json"),
         ('{"usage": {"prompt_tokens": 3}} trailing', "not_json"),
-        ('{"usage": {"prompt_tokens": ' + "9" * 5000 + "}}", "not_json"),
+        ('{"usage": {"prompt_tokens": ' + "9" * 5000 + "}}", "bad_counts"),
         ('{"usage": ' + "[" * 200_000, "not_json"),
         ('{"usage": ' + "[" * 200_000 + "]" * 200_000 + "}", "no_usage"),
         (b'{"usage\xff": 3}', "no_usage"),
@@ -283,3 +283,10 @@ def test_a_stream_that_is_called_json_tells_its_answer_and_its_error():
     reader.feed(b"data: " + json.dumps(CHUNK).encode() + b"\n\n" + b'data: {"error": {"message": "overloaded"}}\n\n')
     assert reader.close(complete=True)[1:] == ("gpt-4o", None, "none", "no_usage")
     assert (reader.answer, reader.failed, reader.events) == ("c", True, 2)
+
+
+@pytest.mark.parametrize("digits", [11, 400, 5_000])
+def test_the_other_counts_are_kept_beside_one_of_too_many_digits(digits):
+    told = f'{{"usage": {{"prompt_tokens": {"9" * digits}, "completion_tokens": 4}}}}'
+    assert read(told)[0::3] == (Usage(None, 4), "partial")
+    assert read(told.replace("9", "-9", 1))[0::3] == (Usage(None, 4), "partial")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Final
 
@@ -23,7 +24,16 @@ _IMAGES: Final = (b'"url"', b'"b64_json"')
 _HEAD_BYTES: Final = 64
 _FIRST_BYTES: Final = 512  # of a list, with the first that it holds
 _SPACE: Final = " \t\r\n"
-_decode = json.JSONDecoder().raw_decode
+_MAX_DIGITS: Final = 600  # Python's own bound can be set as low as 640
+
+
+def _integer(digits: str) -> float:
+    """Read an integer; one too long for Python is read as what is no count."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
+
+
+_decoder = json.JSONDecoder(parse_int=_integer)
+_decode = _decoder.raw_decode
 _between = re.compile(rf"[{_SPACE},]*").match  # elements of an array
 
 
@@ -102,7 +112,7 @@ def _parse_shallow(document: bytes | bytearray) -> object:
     reduced = TruncatedJson()
     reduced.feed(document)
     try:
-        return json.loads(reduced.kept)
+        return _decoder.decode(reduced.kept.decode("utf-8", "replace"))
     except ValueError:
         return None
 
