@@ -29,6 +29,11 @@ def test_a_models_name_tells_whose_it_is(provider, models):
     [
         ("/openai/deployments/gpt-4o/chat/completions", "azure.ai.openai"),
         ("/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:generateContent", "gcp.vertex_ai"),
+        ("/v1/projects/p/locations/l/endpoints/openapi/chat/completions", "gcp.vertex_ai"),
+        ("/vertex/v1beta1/projects/p/locations/global/endpoints/123/chat/completions", "gcp.vertex_ai"),
+        ("/v1/projects/p/locations/l/endpoints/123:predict", "gcp.vertex_ai"),
+        ("/mine/endpoints/openapi/chat/completions", "gcp.vertex_ai"),
+        ("/api/endpoints/123/chat/completions", None),
         ("/v1beta/models/gemini-2.5-pro:streamGenerateContent", "gcp.gemini"),
         ("/model/anthropic.claude-3/converse-stream", "aws.bedrock"),
         ("/anthropic/v1/messages", "anthropic"),

@@ -58,6 +58,7 @@ _PREFIXES: Final = {  # what gateways write before a model's name
 _PATHS: Final = (
     (re.compile(r"/openai/deployments/"), azure.PROVIDER),
     (re.compile(r"/publishers/[^/]+/models/"), "gcp.vertex_ai"),
+    (re.compile(r"/endpoints/openapi/|/locations/[^/]+/endpoints/[^/]"), "gcp.vertex_ai"),
     (re.compile(r"/v1(?:alpha|beta)\d*/models/[^/]+:"), gemini.PROVIDER),
     (re.compile(r"/model/[^/]+/(?:converse|invoke)"), bedrock.PROVIDER),
     (re.compile(r"^/anthropic/"), anthropic.PROVIDER),
