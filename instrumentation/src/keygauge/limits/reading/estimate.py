@@ -50,7 +50,7 @@ _ANSWERS = frozenset(
         "numresults",
     }
 )
-_PROMPTS = frozenset({"prompt", "text", "inputs"})  # several in a list are answered each
+_PROMPTS = frozenset({"prompt", "text", "inputs", "input_ids"})  # several in a list are answered each
 _FILES = ("multipart/", "audio/", "image/", "video/", "application/octet-stream", "application/pdf")
 _FILE_BYTES_MIN = 8_192
 _FILE_TOKENS = 1_024  # what an image is worth to most models; what a file really took is settled
@@ -64,6 +64,8 @@ _INSIDE = frozenset(
         *("session", "request"),  # OpenAI's Realtime, Perplexity's asynchronous jobs
     }
 )
+_INSTANCES = "instances"  # Vertex AI's: each is answered by itself
+_IN_INSTANCES = frozenset({"parameters", "sampling_params"})
 _CHOICES = "models"  # a list to choose from
 _MODELS = frozenset({"model", "model_id", "modelid", "model_name", "engine"})
 _SESSIONS = frozenset({"session", "response", "request"})  # Realtime and Perplexity's jobs name their model there
@@ -211,12 +213,14 @@ class _Declared:
         self.caps: list[int] = []
         self.answers = self.prompts = 1
         self.hidden = self.is_unlimited = self._has_parameters = False
+        self._instances = 1
         self._texts = 1  # prompts of SGLang and TGI, where there are parameters too
 
     @property
     def all_prompts(self) -> int:
         """How many prompts there are."""
-        return max(self.prompts, self._texts) if self._has_parameters else self.prompts
+        prompts = max(self.prompts, self._texts) if self._has_parameters else self.prompts
+        return max(prompts, self._instances) if self.caps else prompts
 
     def read(self, members: Members, *, is_form: bool = False) -> None:
         for name, value in members:
@@ -247,6 +251,8 @@ class _Declared:
 
     def _look_inside(self, outer: str, value: list[Any]) -> None:
         """Look into an object that declares caps; SGLang takes a list of them, one for each text."""
+        if outer.casefold() == _INSTANCES and type(value) is list:
+            self._read_instances(value)
         if outer.casefold() not in _LOOKED_INTO:
             return
         for members in value if type(value) is list else [value]:
@@ -259,8 +265,23 @@ class _Declared:
             for name, value in members:
                 if name.casefold() in _MODELS:
                     self._name(value)
-        if outer.casefold() not in _INSIDE:
-            return
+        if outer.casefold() in _INSIDE:
+            self._read_caps(outer, members)
+
+    def _read_instances(self, instances: list[Any]) -> None:
+        """Read the caps of Vertex AI's instances; one without a cap is data of any kind."""
+        self._instances = max(self._instances, len(instances))
+        for members in instances:
+            if not isinstance(members, Members):
+                continue
+            names = {name.casefold() for name, _ in members}
+            if not names.isdisjoint(_CAPS):
+                self._read_caps(_INSTANCES, members)
+            for name, value in members:
+                if name.casefold() in _IN_INSTANCES and isinstance(value, list):
+                    self._look_inside(name, value)
+
+    def _read_caps(self, outer: str, members: Members) -> None:
         for name, value in members:
             if name.casefold() in _CAPS:
                 self._cap(f"{outer}.{name}", value)
