@@ -123,6 +123,7 @@ EXPECTED = {
     "anthropic_thinking.sse": (Usage(58, 210, 0, 0, 180), "claude-sonnet-4-5-20250929", "anthropic"),
     "azure_chat.json": (Usage(33, 557, 0, None, 512), "gpt-4o-mini-2024-07-18", "azure.ai.openai"),
     "azure_chat.sse": (Usage(33, 2), "gpt-4o-mini-2024-07-18", "azure.ai.openai"),
+    "bedrock_images.json": (Usage(details={"images": 2}), None, "aws.bedrock"),
     "bedrock_llama.json": (Usage(25, 12), None, "aws.bedrock"),
     "bedrock_titan.json": (Usage(5, 10), None, "aws.bedrock"),
     "bedrock_titan_stream.ndjson": (Usage(5, 9), None, "aws.bedrock"),
@@ -311,7 +312,7 @@ NOISE = {  # what gateways send between events
 }
 KNOWN_BY_BEGINNING = {  # nothing else tells these from any other document
     *("gemini_imagen.json", "groq_transcription.json", "openai_image_urls.json", "openai_transcription_verbose.json"),
-    *("together_image.json", "xai_image.json", "zai_image.json"),
+    *("bedrock_images.json", "together_image.json", "xai_image.json", "zai_image.json"),
 }
 PLACES = st.lists(st.integers(0, 10**6), max_size=12)
 ENCODED = st.sampled_from([(None, bytes), *(one.values for one in ENCODINGS)])

@@ -290,3 +290,15 @@ def test_the_other_counts_are_kept_beside_one_of_too_many_digits(digits):
     told = f'{{"usage": {{"prompt_tokens": {"9" * digits}, "completion_tokens": 4}}}}'
     assert read(told)[0::3] == (Usage(None, 4), "partial")
     assert read(told.replace("9", "-9", 1))[0::3] == (Usage(None, 4), "partial")
+
+
+@pytest.mark.parametrize("count", [1, 20])
+@pytest.mark.parametrize("size", [None, 65_536])
+def test_large_images_of_amazons_models_are_counted(count, size):
+    body = json.dumps({"images": ["iVBORw0KGgo" + "A" * MAX_BODY_BYTES] * count, "error": None})
+    reading = read(body, size=size)
+    assert (reading.usage, reading.provider) == (Usage(details={"images": count}), "aws.bedrock")
+
+
+def test_names_of_images_are_no_images_of_a_model():
+    assert read('{"images": ["a.png", "b.png"]}')[3:] == ("none", "no_usage")

@@ -56,7 +56,7 @@ class _Response(TypedDict, total=False):
 # fmt: off
 _MEMBERS: Final = (
     "amazon-bedrock-invocationMetrics", "bytes", "delta", "details", "done", "duration", "error",
-    "eval_count", "event_type", "finish_reason", "generation_token_count", "id", "inputTextTokenCount",
+    "eval_count", "event_type", "finish_reason", "generation_token_count", "id", "images", "inputTextTokenCount",
     "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
     "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_filter_results", "prompt_token_count",
     "responseId", "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task",
@@ -100,5 +100,5 @@ _PARENTS: Final = (
 NAMES: Final = frozenset(name.encode() for name in (*_MEMBERS, *_LARGE_MEMBERS, *_INNER))
 PARENTS: Final = frozenset(name.encode() for name in _PARENTS)
 """In which only members with such names are looked at; of others, such as `usage`, everything is."""
-LISTS: Final = frozenset({b"predictions", b"prefill"})
+LISTS: Final = frozenset({b"images", b"predictions", b"prefill"})
 """Whose elements are all counted."""

@@ -51,3 +51,10 @@ def test_events_without_counts_tell_nothing():
     assert found.raw[:4] == (3, 2, 1, None)
     assert found.cache_is_beside
     assert bedrock.read_metrics({"amazon-bedrock-invocationMetrics": 3}) is None
+
+
+def test_images_are_counted_where_they_are_all_that_is_answered():
+    for image in ("iVBORw0KGgoAAAA", "/9j/4AAQ", "UklGRh4A", ""):  # a large one is not kept
+        assert bedrock.read_images({"images": [image, image], "error": None}).raw.details == {"images": 2}
+    for others in (None, [], "iVBOR", ["a.png"], ["https://example.com/a.png"], [{"url": "x"}], ["iVBOR", 3]):
+        assert bedrock.read_images({"images": others}) is None

@@ -162,7 +162,7 @@ def _find_outside(document: dict[str, Any]) -> Found | None:
     for member, read in _BY_MEMBER.items():
         if member in document:
             return read(document)
-    return tgi.read(document) or openai.read_pieces(document)
+    return tgi.read(document) or openai.read_pieces(document) or bedrock.read_images(document)
 
 
 def _usage_of_choice(document: dict[str, Any]) -> dict[str, Any] | None:

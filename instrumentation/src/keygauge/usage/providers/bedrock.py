@@ -22,6 +22,9 @@ _MODEL = re.compile(
 )
 
 
+_IMAGES = ("iVBOR", "/9j/", "UklGR")  # how PNG, JPEG and WebP begin in base64
+
+
 def is_model(model: str) -> bool:
     """Return whether a model goes by a name of Bedrock's, with or without a region."""
     return _MODEL.match(model) is not None
@@ -50,6 +53,16 @@ def read_titan(document: dict[str, Any]) -> Found:
     if made is None:
         made = document.get("totalOutputTextTokenCount")
     return Found(RawUsage(document.get("inputTextTokenCount"), made), PROVIDER, None, "final")
+
+
+def read_images(document: dict[str, Any]) -> Found | None:
+    """Read an answer of Nova Canvas, Titan or Stability: its images. Of one too large to hold, its text is left out."""
+    images = document.get("images")
+    if not isinstance(images, list) or not images:
+        return None
+    if not all(isinstance(image, str) and (not image or image.startswith(_IMAGES)) for image in images):
+        return None
+    return Found(RawUsage(details={"images": len(images)}), PROVIDER, None, "final")
 
 
 def read_llama(document: dict[str, Any]) -> Found:
