@@ -48,7 +48,10 @@ _SET = """/* session.set */ SELECT
         false)"""
 
 # Every way in which PostgreSQL says "not now": away, ending, read-only, full, out of time or in doubt.
-UNAVAILABLE = (psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError)
+UNAVAILABLE = (
+    *(psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError),
+    psycopg.errors.SnapshotTooOld,  # of a class of its own
+)
 
 
 class EncodingError(psycopg.OperationalError):

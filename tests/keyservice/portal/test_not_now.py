@@ -1,0 +1,46 @@
+"""Whatever PostgreSQL says that means "not now" is a 503 with `Retry-After`, for replicas, operators and visitors."""
+
+import pytest
+from psycopg import errors
+
+SAYS_NOT_NOW = (
+    *("08000", "08003", "08006", "08007", "08P01"),  # connections that broke, or whose end is not known
+    *("25006", "25P03", "25P04"),  # read-only; idle for too long in a transaction; a transaction that took too long
+    *("40001", "40003", "40P01"),  # serialization failure, completion unknown, deadlock
+    *("53000", "53100", "53200", "53300", "53400"),  # disk full, out of memory, too many connections
+    *("55000", "55006", "55P03", "57014"),  # not in this state, in use, lock timeout, statement timeout
+    *("57000", "57P01", "57P02", "57P03", "57P04", "57P05"),  # ending, crashed, starting, dropped, idle for too long
+    *("58000", "58030", "58P01", "58P02", "72000"),  # the system's, a disk's, a snapshot that is too old
+    *("XX000", "XX001", "XX002"),  # PostgreSQL's own
+)
+
+
+@pytest.fixture
+def fail(connection):
+    """`fail(table, state)`: whoever reads or writes a table gets an error of PostgreSQL."""
+
+    def fail(table, state):
+        connection.execute(
+            "CREATE FUNCTION fail() RETURNS boolean LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '{state}'; END $$"
+        )
+        connection.execute(f"ALTER TABLE {table} RENAME TO {table}_before")
+        connection.execute(f"CREATE VIEW {table} AS SELECT * FROM {table}_before WHERE fail()")
+
+    return fail
+
+
+@pytest.mark.parametrize("state", SAYS_NOT_NOW)
+def test_replicas_operators_and_visitors_are_to_come_again(client, visitor, customer, operator, replica, fail, state):
+    assert visitor.sign_in(customer).status_code == 303
+    fail("account", state)
+    beat = {"replica": "a" * 32, "service": "x", "host": "h", "version": "0", "mode": "enforce", "cursor": None}
+    acquire = {"acquire": [{"limit": f"1:{customer.account.id}", "units": 1}]}
+    answers = {
+        "replica": client.post("/v1/heartbeat", json=beat | acquire, headers=replica),
+        "operator": client.get("/v1/accounts", headers=operator),
+        "visitor": visitor.get("/"),
+        "writer": client.post("/v1/accounts", json={"name": "A", "plan": "pro"}, headers=operator),
+    }
+    seen = {name: (answer.status_code, answer.headers.get("Retry-After")) for name, answer in answers.items()}
+    assert seen == dict.fromkeys(answers, (503, "1")), errors.lookup(state)
