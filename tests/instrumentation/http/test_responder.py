@@ -403,6 +403,18 @@ def test_wsgi_worker_that_is_told_to_exit_is_no_client_that_left(service, guard_
     assert ended(service) == (500, "SystemExit")
 
 
+def test_wsgi_worker_that_exits_amid_an_answer_has_broken_it(service, guard_wsgi):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        yield b"data: x\n\n"
+        raise SystemExit(1)
+
+    _, token = service.key()
+    with pytest.raises(SystemExit):
+        call_wsgi(guard_wsgi(app), token)
+    assert ended(service) == (500, "SystemExit")
+
+
 async def pieces():
     yield b"data: x\n\n"
     raise LookupError

@@ -262,6 +262,8 @@ class Request(Responder, kw_only=True, eq=False):
         elif error is not None and not isinstance(error, Exception):
             is_server = isinstance(error, SystemExit | KeyboardInterrupt)  # else its task was cancelled: a client left
             call.status = call.status or (_FAILED if is_server else LEFT)
+            if is_server:
+                self._break(name_of(error))
             call.error = name_of(error)
         elif error is not None or not complete or call.status == 0:
             raised = call.raised if error is None else name_of(error)
