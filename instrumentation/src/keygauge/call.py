@@ -76,6 +76,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     missing: str | None = None  # why a successful answer has no usage
     is_model_assumed: bool = False  # its answer named no model
     model: str | None = None  # the model it counts for: as named by the answer, or else by the request
+    others: Mapping[str, tuple[Usage, str | None]] = {}  # what the app states of other models, and their providers
     outcome: Outcome = "admitted"
     path: str = ""  # known where a decision needs the route
     policy: Any = None  # what tells the caller its limits, where they are enforced
@@ -111,6 +112,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     ) -> None:
         """Record this call's usage from inside the app. It can be called many times until the call ends; counts add up.
 
+        Of several models each is counted and priced by itself; all but the last named one as a call of its own.
         `details` are counts of the kinds in `keygauge.kinds`, such as `input_audio`, `images`, `seconds`,
         `web_searches`. Those of tokens are part of the input or output, not beside them.
 
@@ -132,10 +134,20 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
             _complain_of_late_usage()
             return
         stated = Usage(*counts, details=known or None)
+        if model is not None and model != self.model and self.model is not None and self.stream != "websocket":
+            self._turn_to(model)
         self.usage = (stated if self.usage is None else self.usage + stated).clipped()
         self.usage_status = "reported"
         self.model = model or self.model
         self.provider = provider or self.provider
+
+    def _turn_to(self, model: str) -> None:
+        """Keep what the model so far used, and go on with what another did."""
+        others = dict(self.others)
+        if self.usage is not None and self.model is not None:
+            others[self.model] = (self.usage, self.provider)
+        self.usage, self.provider = others.pop(model, (None, None))
+        self.model, self.others = model, others
 
     def hold(self) -> None:
         """Settle when the app is done with the call, not with its answer's last byte.

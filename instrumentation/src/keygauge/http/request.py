@@ -242,6 +242,8 @@ class Request(Responder, kw_only=True, eq=False):
             runtime.settle(call)
         for model, usage in others:
             runtime.attempt("others", self.settle_other, model, usage)
+        for model, (usage, provider) in call.others.items():
+            runtime.attempt("others", self.settle_other, model, usage, provider)
 
     def _note_answer(self, *, complete: bool) -> None:
         """Note that a held call's answer is over."""

@@ -225,10 +225,10 @@ class Responder(Struct, kw_only=True, eq=False):
         another.ended_ns = now_ns()
         self.runtime.settle(another)
 
-    def settle_other(self, model: str, usage: Usage) -> None:
+    def settle_other(self, model: str, usage: Usage, provider: str | None = None) -> None:
         """Count another model's part in the answer as a separate call, at its own price."""
         another = self._another(usage, model)
-        another.provider = provider_of(model) or another.provider
+        another.provider = provider or provider_of(model) or another.provider
         self.runtime.settle(another)
 
     def _another(self, usage: Usage, model: str | None) -> Call:
