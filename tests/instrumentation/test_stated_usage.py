@@ -254,3 +254,26 @@ async def test_a_part_and_its_whole_may_be_stated_one_after_the_other(service, g
     await visit(guard(Starlette(routes=[Route("/hello", hello)])), token)
     (event,) = service.events(1)
     assert (told(event)[:3], event["cache_read_tokens"]) == (("reported", 80, 1), 50)
+
+
+async def test_what_several_models_used_is_counted_and_priced_apart(service, guard, visit):
+    _, token = service.key()
+
+    async def work(request):
+        call = keygauge.current()
+        call.record_usage(input_tokens=1000, model="gpt-4o", provider="openai")
+        call.record_usage(output_tokens=7)
+        call.record_usage(input_tokens=10, model="gpt-4.1-nano", provider="openai")
+        call.record_usage(input_tokens=1, model="gpt-4o")
+        call.record_usage(images=2, model="own", provider="studio")
+        return JSONResponse({})
+
+    await visit(guard(Starlette(routes=[Route("/", work)])), token, "/")
+    events = service.events(3)
+    assert sorted((one["model"], one["provider"], one["input_tokens"], one["output_tokens"]) for one in events) == [
+        ("gpt-4.1-nano", "openai", 10, None),
+        ("gpt-4o", "openai", 1001, 7),
+        ("own", "studio", None, None),
+    ]
+    assert [one["details"] for one in events if one["model"] == "own"] == [{"images": 2}]
+    assert sum(one["request_bytes"] for one in events) == max(one["request_bytes"] for one in events)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, Literal
@@ -66,7 +66,6 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     is_budgeted: bool = False  # a limit of cost applies to it
     is_free: bool = False  # it used nothing, even if its answer shows usage
     is_broken: bool = False  # it failed after its answer had started
-    is_guess: bool = False  # what it may cost is not known: nobody knows yet which model answers
     is_held: bool = False  # settled when the app is done with it, not when its answer ends
     first_byte_ns: int = 0  # 0 until the first body byte of the answer
     key: str = ANONYMOUS  # the key's id, ANONYMOUS or INVALID

@@ -286,11 +286,10 @@ class Held(Struct, frozen=True):
 
 
 class Prices(Struct, frozen=True):
-    """The rates of the models wanted, in their order, the state they are of, and a tier that none is dearer than."""
+    """The rates of the models wanted, in their order, and the state they are of."""
 
     state: str
     rates: list[list[list[Any]]]
-    dearest: list[Any]
 
 
 class HeartbeatAnswer(Struct, frozen=True, kw_only=True):

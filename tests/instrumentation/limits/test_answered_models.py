@@ -4,20 +4,16 @@ from keygauge.limits.answered_models import AnsweredModels, requested_by
 from keygauge.limits.reading.estimate import Estimate
 
 MODEL = ("openai", "gpt-4o")
+OTHER = (None, "own")
 
 
-def test_an_answer_is_new_once():
+def test_what_answered_is_known_by_what_was_requested():
     answered = AnsweredModels()
-    assert answered.find("/chat") is None
-    assert [answered.learn("/chat", one) for one in (None, None, MODEL, MODEL, None)] == [
-        True,
-        False,
-        True,
-        False,
-        False,
-    ]
-    assert answered.find("/chat") == (MODEL,)
-    assert answered.find(("alias",)) is None
+    assert answered.find("/chat") == ()
+    for model in (MODEL, OTHER, MODEL):
+        answered.learn("/chat", model)
+    assert answered.find("/chat") == (OTHER, MODEL)
+    assert answered.find(("alias",)) == ()
 
 
 def test_it_is_bounded_and_what_is_in_use_stays():
@@ -26,7 +22,7 @@ def test_it_is_bounded_and_what_is_in_use_stays():
         answered.learn((f"invented-{number}",), MODEL)
         answered.find(("invented-0",))
     assert answered.find(("invented-0",)) == (MODEL,)
-    assert answered.find(("invented-1",)) is None
+    assert answered.find(("invented-1",)) == ()
     assert len(answered._answered) == answered_models._MOST_ASKED
     for number in range(40):
         answered.learn("/chat", (None, f"m{number}"))

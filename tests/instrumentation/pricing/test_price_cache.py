@@ -49,15 +49,6 @@ def costs(prices, *names):
     return told
 
 
-def test_the_dearest_rates_are_those_told_last():
-    prices, service, _, _ = make()
-    heartbeat(prices, service)
-    assert prices.dearest == ()  # an older key service
-    for rate in (7, 5):
-        prices.take({"state": "1", "rates": [], "dearest": [-1, *[rate] * 5, 0, {}]}, [])
-    assert prices.dearest == (Rates(-1, 5, 5, 5, 5, 5, 0),)
-
-
 def test_what_came_before_its_price_is_counted_when_that_is_there():
     prices, service, _, faults = make()
     service.rates["gpt"] = 7_000_000

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keygauge.kinds import CHARGED, PART_OF
-from keygauge.pricing.rates import Rates, cost_nanousd, dearest, rates_of
+from keygauge.pricing.rates import Rates, cost_nanousd, rates_of
 from keygauge.usage import Usage
 from keygauge.usage.counts import fitted
 
@@ -67,13 +67,6 @@ def exact_by_kind(rates, usage):
             counts[whole] -= count
     exact = {kind: count * getattr(rates, kind) for kind, count in counts.items()} | of_kinds
     return {kind: Fraction(cost, 10**6) for kind, cost in exact.items()}
-
-
-@given(st.lists(RATES, min_size=1, max_size=5), COUNT, COUNT)
-def test_no_call_costs_more_than_by_the_dearest_rates(many, given_tokens, made):
-    counts = given_tokens or 0, made or 0
-    assert dearest(many).most_nanousd(*counts) >= max(rates.most_nanousd(*counts) for rates in many)
-    assert dearest([dearest(many)]) == dearest(many)
 
 
 @given(RATES, USAGES)

@@ -6,8 +6,6 @@ from genai_prices import Usage, calc_price
 from genai_prices.data_snapshot import get_snapshot
 
 from keygauge.pricing.rates import Rates
-from keygauge_keyservice.pricing import own_prices
-from keygauge_keyservice.pricing.price_book import PriceBook
 from keygauge_keyservice.pricing.public_prices import PublicPrices
 
 
@@ -29,21 +27,6 @@ def test_each_kind_of_token_has_its_own_rate(make_event, price):
     cost = price(event)
     assert cost.nanousd == 600 * 3_000 + 300 * 300 + 100 * 3_750 + 50 * 15_000
     assert cost.price_version.startswith("genai-prices ")
-
-
-def test_no_model_is_dearer_than_the_dearest(price):
-    listed = [rates for _, _, tiers in price.models_at(1_767_225_600_000_000) for rates in tiers]
-    assert len(listed) > 1_000
-    assert max(rates.most_nanousd(1_000, 1_000) for rates in listed) <= price.dearest.most_nanousd(1_000, 1_000)
-
-
-def test_an_own_price_may_be_the_dearest(connection, price):
-    book = PriceBook(price)
-    assert book.dearest == price.dearest
-    tiers = [Rates(-1, 1, 10**12, 1, 1, 10**12, 0)]
-    own_prices.set_price(connection, tiers=tiers, model="m", valid_from=datetime(2026, 1, 1, tzinfo=UTC), actor="test")
-    book.refresh(connection)
-    assert (book.dearest.input, book.dearest.output) == (price.dearest.input, 10**12)
 
 
 @pytest.mark.parametrize(

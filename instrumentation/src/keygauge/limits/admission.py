@@ -169,32 +169,6 @@ class Admission:
                     self._charge(lease_pool, rest, now)
                 lease_pool.wake_covered(now)
 
-    def take_rest(self, claims: Sequence[tuple[LeasePool, int, int]], since_ns: int) -> Reservation | None:
-        """Take units of every limit from what is held here: as many as wanted, or else what there is, but some least.
-
-        None where there is less; nobody waits. What is only tried is left out.
-        """
-        with self.lock:
-            now = self.clock()
-            if now >= self.authority_ns:
-                return None
-            rest, taken = [], []
-            for lease_pool, units, least in claims:
-                if not lease_pool.limit.dry_run:
-                    held = lease_pool.available(now)
-                    parts = lease_pool.parts(min(units, held), now) if held >= least else None
-                    if parts is None:
-                        return None
-                    rest.append((lease_pool, min(units, held)))
-                    taken.append(parts)
-            return self._take(rest, taken, (), now, since_ns)
-
-    def reconsider(self, reservation: Reservation) -> None:
-        """Have the calls that wait for units of the same limits decide again: they may need fewer."""
-        with self.lock:
-            for lease_pool, *_ in reservation.parts:
-                lease_pool.wake_all()
-
     def owes(self) -> bool:
         """Return whether calls used more than they had reserved, and no lease has paid for it."""
         with self.lock:

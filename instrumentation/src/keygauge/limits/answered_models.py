@@ -31,25 +31,22 @@ class AnsweredModels:
         self._lock = Lock()
         self._answered: OrderedDict[Requested, dict[Model, None]] = OrderedDict()  # the last used one last
 
-    def find(self, requested: Requested) -> Collection[Model] | None:
-        """Return what answered, nothing where no answer named a model, None where there was no answer yet."""
+    def find(self, requested: Requested) -> Collection[Model]:
+        """Return what answered lately; nothing where no answer named a model yet."""
         with self._lock:
             models = self._answered.get(requested)
-            if models is not None:
-                self._answered.move_to_end(requested)
-            return None if models is None else tuple(models)
+            if models is None:
+                return ()
+            self._answered.move_to_end(requested)
+            return tuple(models)
 
-    def learn(self, requested: Requested, model: Model | None) -> bool:
-        """Note an answer; return whether it tells something new."""
+    def learn(self, requested: Requested, model: Model) -> None:
+        """Note which model answered."""
         with self._lock:
-            is_new = requested not in self._answered
             models = self._answered.setdefault(requested, {})
-            if model is not None:
-                is_new |= model not in models
-                models.pop(model, None)
-                models[model] = None
+            models.pop(model, None)
+            models[model] = None
             if len(models) > _MOST_ANSWERED:
                 del models[next(iter(models))]
             if len(self._answered) > _MOST_ASKED:
                 self._answered.popitem(last=False)
-            return is_new

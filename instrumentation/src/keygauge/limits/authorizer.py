@@ -11,13 +11,14 @@ from typing import Protocol
 from keygauge import key as key_format
 from keygauge.call import INVALID, Call
 from keygauge.clock import SECOND
-from keygauge.limits.admission import Admission, Claim, Reservation, Short
+from keygauge.limits.admission import Admission, Reservation, Short
 from keygauge.limits.answered_models import Model, requested_by
 from keygauge.limits.cost import Costing
 from keygauge.limits.credential import Conflict
 from keygauge.limits.key_cache import Key
+from keygauge.limits.lease import Lease
 from keygauge.limits.lease_pool import LeasePool
-from keygauge.limits.limit import TOKENS, Limit
+from keygauge.limits.limit import TOKENS
 from keygauge.limits.reading.estimate import Estimate
 from keygauge.limits.refusal import (
     BAD_CAP,
@@ -81,12 +82,12 @@ _ANY = Estimate()
 _LONGEST_NS = 5 * SECOND  # a call waits no longer, though the key service answers
 
 
-def _is_estimate(call: Call, lease_pool: LeasePool, units: int) -> bool:
-    """Return whether a reservation stands for what only the answer can tell, and stays charged where it does not."""
+def _is_estimate(lease_pool: LeasePool, _: Lease, units: int) -> bool:
+    """Return whether a reservation stands for what only the answer can tell."""
     return (
         lease_pool.limit.unit in TOKENS
         or lease_pool.limit.weights is not None
-        or (lease_pool.limit.unit == "nanousd" and units > 1 and not call.is_guess)
+        or (lease_pool.limit.unit == "nanousd" and units > 1)
     )
 
 
@@ -181,9 +182,7 @@ class Authorizer:
 
     def mark_estimated(self, call: Call) -> None:
         """Say of a call that its usage is an estimate, where all that it had reserved is charged for want of better."""
-        if call.usage is not None or _has_failed(call):
-            return
-        if any(_is_estimate(call, lease_pool, units) for lease_pool, _, units in call.reservation.parts):
+        if call.usage is None and not _has_failed(call) and any(_is_estimate(*part) for part in call.reservation.parts):
             call.usage_status = "estimated"
 
     def settle(self, call: Call) -> None:
@@ -290,11 +289,11 @@ class Authorizer:
         if not isinstance(prices, tuple):
             return prices
         claims = [
-            (lease_pool, _units(call, estimate, lease_pool.limit, prices))
+            (lease_pool, estimate.units(lease_pool.limit, prices))
             for lease_pool in lease_pools
             if lease_pool.limit.covers(call.template, estimate.models, estimate.tools)
         ]
-        decision = self._claim(call, claims)
+        decision = self._admission.reserve(claims, call.started_ns, call.waiter)
         if not isinstance(decision, Reservation):
             return decision
         if decision.parts:
@@ -304,18 +303,6 @@ class Authorizer:
             if outcome != "admitted" and call.outcome == "admitted":
                 call.limit, call.outcome = name, outcome
         return None
-
-    def _claim(self, call: Call, claims: Sequence[Claim]) -> Refusal | Short | Reservation:
-        """Reserve units; of a call whose cost is a guess, what is left of a budget will do.
-
-        But no less than it takes at the prices of the models that answered other calls of its route.
-        """
-        decision = self._admission.reserve(claims, call.started_ns, call.waiter)
-        if not (call.is_guess and isinstance(decision, Refusal)):
-            return decision
-        usual = self._costing.usual(call)
-        least = [(pool, units, min(units, call.estimate.units(pool.limit, usual))) for pool, units in claims]
-        return self._admission.take_rest(least, call.started_ns) or decision
 
     def _lease_pools(self, call: Call, key: Key) -> tuple[LeasePool, ...] | None:
         """Return the lease pools of a call by its tag, and note that they are what its caller is told of."""
@@ -328,9 +315,9 @@ class Authorizer:
         return lease_pools
 
     def _price(self, call: Call, key: Key, estimate: Estimate) -> tuple[Sequence[Rates], ...] | Refusal | Wait:
-        """Return the rates of the models that a call names, or wait for them, and of those that may answer it.
+        """Return the rates of the models that a call names, and of those that answered such calls, or wait for them.
 
-        Where it names one without a price, or none, and no such call was answered yet, the dearest there are.
+        A name without a price, which nothing answered yet, may cost what other calls of its route do.
         """
         named = [(self._providers.of_request(call.route, call.path, one, key.providers), one) for one in estimate.named]
         found = self._find(key, named, call)
@@ -340,11 +327,9 @@ class Authorizer:
         is_priced = is_known and (found or not _uses_a_model(call))
         if not is_priced and (limit := key.refuses_unpriced(call.template, estimate)):
             return Refusal("forbidden", "price_unknown", limit)
-        answered = self._costing.answered.find(requested_by(call))
-        call.is_guess = answered is None and not (is_known and estimate.models) and _may_cost(estimate)
-        if call.is_guess:
-            return (*found, *self._costing.dearest)
-        others = self._find(key, answered or (), call)
+        answered = self._costing.answered
+        models = answered.find(requested_by(call)) or (() if is_known else answered.find(call.template))
+        others = self._find(key, models, call)
         return others if isinstance(others, Wait) else (*found, *others)
 
     def _find(self, key: Key, models: Iterable[Model], call: Call) -> list[Sequence[Rates]] | Wait:
@@ -381,17 +366,6 @@ class Authorizer:
         call.error = refusal.code
         call.limit = refusal.limit
         return refusal
-
-
-def _units(call: Call, estimate: Estimate, limit: Limit, prices: Sequence[Sequence[Rates]]) -> int:
-    """Return what a call takes of a limit; a guess is never more than the whole of it."""
-    units = estimate.units(limit, prices)
-    return min(units, max(1, limit.amount)) if call.is_guess and limit.unit == "nanousd" else units
-
-
-def _may_cost(estimate: Estimate) -> bool:
-    """Return whether a call may use tokens; a WebSocket that names no model is charged as it goes."""
-    return (estimate.input_tokens > 0 or estimate.output_tokens != 0) and "" not in estimate.named
 
 
 def _uses_a_model(call: Call) -> bool:

@@ -115,10 +115,6 @@ class LeasePool(WaitQueue):
         """Return where to take units from now; None where the leases do not cover them and those who came before."""
         if self.waiting and not self.is_turn(units, self.available(now_ns), waiter):
             return None
-        return self.parts(units, now_ns)
-
-    def parts(self, units: int, now_ns: int) -> list[tuple[Lease, int]] | None:
-        """Return where to take units from now, whoever waits; None where the leases do not cover them."""
         parts = []
         for lease in self.leases:
             if lease.available > 0 and lease.is_live(now_ns):

@@ -64,7 +64,6 @@ class PriceCache:
         self._clock = clock
         self._lock = Lock()
         self._state: str | None = None
-        self.dearest: tuple[Rates, ...] = ()  # by which no call costs more; none as long as that was not told
         self._priced: OrderedDict[Name, Price] = OrderedDict()  # the last used one last
         self._unpriced: OrderedDict[Name, Price] = OrderedDict()
         self._urgent: dict[Name, None] = {}  # a request waits for these
@@ -120,8 +119,6 @@ class PriceCache:
         now = self._clock()
         due: list[tuple[Price, list[_Waiting]]] = []
         with self._lock:
-            if part and part.get("dearest"):  # an older key service tells none
-                self.dearest = (Rates(*part["dearest"]),)
             if part is not None and part["state"] != self._state:
                 self._state = part["state"]
                 self._old = dict.fromkeys(reversed(self._priced))

@@ -7,7 +7,7 @@ and none is off by as much as a nano-dollar.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -109,27 +109,14 @@ class Rates:
         rates: list[int] = [getattr(self, whole) for whole in wholes]
         return max(rates + [rate for kind, rate in self.details.items() if PART_OF.get(kind) in wholes])
 
-    @property
-    def dearest_input(self) -> int:
-        """The rate of the dearest kind that a token of the input may be."""
-        return self._dearest("input", "cache_read", "cache_write")
-
-    @property
-    def dearest_output(self) -> int:
-        """The rate of the dearest kind that a token of the output may be."""
-        return self._dearest("output", "reasoning")
-
     def most_nanousd(self, input_tokens: int, output_tokens: int) -> int:
         """Return what a call costs at most, whichever kinds its tokens will be; rounded up."""
-        total = input_tokens * self.dearest_input + output_tokens * self.dearest_output + self.request
+        total = (
+            input_tokens * self._dearest("input", "cache_read", "cache_write")
+            + output_tokens * self._dearest("output", "reasoning")
+            + self.request
+        )
         return -(-total // _MILLION)
-
-
-def dearest(many: Collection[Rates]) -> Rates:
-    """Return rates by which no call can cost less than by any of these."""
-    given = max(one.dearest_input for one in many)
-    made = max(one.dearest_output for one in many)
-    return Rates(-1, given, made, given, given, made, max(one.request for one in many))
 
 
 def rates_of(tiers: Sequence[Rates], input_tokens: int) -> Rates:

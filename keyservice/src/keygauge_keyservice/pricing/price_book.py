@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from keygauge.pricing.rates import Rates, cost_by_kind, dearest
+from keygauge.pricing.rates import Rates, cost_by_kind
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.pricing import own_prices
 from keygauge_keyservice.pricing.cost import Cost, is_metered
@@ -26,7 +26,6 @@ class PriceBook:
         self.public = public
         self._state = (0, 0)
         self._own: dict[str, list[OwnPrice]] = {}
-        self.dearest = public.dearest  # no model costs more by any of its prices, whoever's they are
 
     def refresh(self, connection: Connection) -> None:
         """Read the own prices where they changed."""
@@ -39,8 +38,6 @@ class PriceBook:
                 own.setdefault(price.model, []).append(price)
         # Whose comes first: an account's own, then a provider's, then the latest.
         self._own = {model: sorted(listed, key=_rank, reverse=True) for model, listed in own.items()}
-        tiers = [rates for listed in own.values() for price in listed for rates in price.tiers]
-        self.dearest = dearest([self.public.dearest, *tiers])
         self._state = state
 
     def __call__(self, event: Priced) -> Cost | None:

@@ -9,21 +9,20 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TypeAlias
 
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import (
     ConditionalPrice,
-    ModelInfo,
     ModelPrice,
     StartDateConstraint,
     TieredPrices,
     TimeOfDateConstraint,
 )
 
-from keygauge.pricing.rates import Rates, cost_by_kind, dearest
+from keygauge.pricing.rates import Rates, cost_by_kind
 from keygauge_keyservice.pricing.cost import Cost, is_metered
 from keygauge_keyservice.pricing.priced import Priced
 from keygauge_keyservice.pricing.public_models import find_model
@@ -44,7 +43,6 @@ class PublicPrices:
     def __init__(self, *, models_max: int = _MODELS_MAX) -> None:
         get_snapshot()  # takes a while the first time: now, not while a heartbeat waits for it
         self.version = f"genai-prices {version('genai-prices')}"
-        self.dearest = _dearest()
         # Not genai-prices' own look-up: its caches keep every name ever asked for.
         self._find = lru_cache(models_max)(_find_schedule)
 
@@ -90,16 +88,8 @@ def _moment(day: date, at: time) -> datetime:
 
 def _find_schedule(provider_name: str | None, model_name: str) -> Schedule:
     model = find_model(provider_name, model_name)
-    return () if model is None else _schedule(model)
-
-
-@cache  # it takes a while
-def _dearest() -> Rates:
-    models = [model for provider in get_snapshot().providers for model in provider.models]
-    return dearest([rates for model in models for _, tiers in _schedule(model) for rates in tiers])
-
-
-def _schedule(model: ModelInfo) -> Schedule:
+    if model is None:
+        return ()
     prices = model.prices if isinstance(model.prices, list) else [ConditionalPrice(prices=model.prices)]
     schedule = [(price.constraint, _tiers(price.prices)) for price in prices]
     return schedule if all(tiers for _, tiers in schedule) else ()

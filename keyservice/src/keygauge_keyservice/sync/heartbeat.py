@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
@@ -194,7 +194,7 @@ def _rates(
     tariffs = {name.tariff for name in wanted.want if name.tariff is not None}
     own = told_keys.accounts_of(connection, service, tariffs) if tariffs else set()
     want = [name if name.tariff in own else replace(name, tariff=None) for name in wanted.want]
-    return protocol.Prices(state, price_steps.answer(book, want), list(astuple(book.dearest)))
+    return protocol.Prices(state, price_steps.answer(book, want))
 
 
 def held(item: concurrency.Kept) -> Held:
