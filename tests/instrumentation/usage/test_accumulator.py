@@ -124,3 +124,25 @@ def test_usage_that_a_chunk_without_choices_repeats_under_another_id_is_counted_
     assert read(first, again, second, once_more).usage == Usage(8, 10)
     assert read(first, second).usage == Usage(8, 10)
     assert read(chunk(3, 4, name="a"), chunk(3, 4, name="b")).usage == Usage(6, 8)
+
+
+def test_answers_that_take_turns_are_counted_each_by_the_largest_of_its_own():
+    a, b = chunk(100, 10, name="a", done=False), chunk(50, 2, name="b", done=False)
+    a_done, b_done = chunk(100, 20, name="a"), chunk(50, 5, name="b")
+    for order in ((b, a, b_done, a_done), (b, a, a_done, b_done), (a, b, a, b, b_done, a, a_done, b_done, b_done)):
+        assert read(*order)[0::3] == (Usage(150, 25), "reported")
+
+
+def test_an_answer_that_is_told_again_after_another_is_counted_once():
+    a, b = chunk(5, 7, name="a"), chunk(7, 7, name="b")
+    assert read(a, b, a).usage == read(a, b, a, b, a).usage == Usage(12, 14)
+    assert read(a, b, chunk(5, 9, name="a")).usage == Usage(12, 16)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=12))
+def test_in_any_order_each_answer_counts_by_its_largest(counts):
+    finals = [chunk(given, made, name=str(name)) for name, given, made in counts]
+    largest = {}
+    for name, *count in counts:
+        largest[name] = [max(pair) for pair in zip(count, largest.get(name, (0, 0)), strict=True)]
+    assert read(*finals).usage == Usage(*(sum(column) for column in zip(*largest.values(), strict=True)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
+from functools import reduce
 from typing import Any
 
 from keygauge.usage import providers
@@ -16,6 +18,8 @@ _INPUT = ("input", "cache_read", "cache_write")
 _INPUT_NAMES = frozenset(_INPUT)
 _KEPT_LONG = "cache_write_1h"
 _SPOILED = {"spoiled"}
+_MAX_PARTS = 256  # answers told apart in one stream
+_STAGES: tuple[Stage, ...] = ("opening", "running", "final")
 
 
 class Accumulator:
@@ -24,7 +28,8 @@ class Accumulator:
     Counts of one answer are cumulative in every provider's stream, so of each the largest holds: where a later event
     tells 0, or leaves one out, nothing is lost. An input and what is told of caches beside it belong together: tokens
     that a later event moves from one of the three to another are not counted in both. Several answers in one stream,
-    each with an id of its own, are summed.
+    each with an id of its own, are summed. Where one is told of again after another, they take turns: then each has
+    its own largest counts.
     """
 
     __slots__ = (
@@ -37,8 +42,10 @@ class Accumulator:
         "_is_bad_before",
         "_last",
         "_others",
+        "_parts",
         "_provider",
         "_stage",
+        "_takes_turns",
         "failed",
         "id",
         "is_rpc",
@@ -59,8 +66,10 @@ class Accumulator:
         self._is_bad_before = False  # in an answer before this one
         self._last: Found | None = None
         self._others: Sequence[tuple[str, RawUsage]] = ()
+        self._parts: dict[str, Accumulator] | None = {}  # from the second id on; None: answers without ids
         self._provider: str | None = None
         self._stage: Stage = "running"
+        self._takes_turns = False
 
     @property
     def tells(self) -> bool:
@@ -70,7 +79,7 @@ class Accumulator:
     @property
     def is_final(self) -> bool:
         """Whether all is told, provided that the answer ends now."""
-        return self._stage != "opening" and self.tells
+        return self._least_stage != "opening" and self.tells
 
     def take(self, document: object) -> None:
         """Look into one parsed document."""
@@ -91,14 +100,18 @@ class Accumulator:
 
     def end_answer(self) -> None:
         """Treat what follows as another answer, though it has no id."""
-        self._done = self.usage
+        self._close_answer()
+        self._parts, self._takes_turns = None, False
+
+    def _close_answer(self) -> None:
+        self._done = self._sum_in_turn()[0]
         self._counts, self._details, self._answer = {}, {}, None
         self._is_bad_before, self._bad = self._is_bad_before or bool(self._bad), set()
 
     def read(self, *, complete: bool, reason: Missing | None = None) -> Reading:
         """Sum up; `reason` is why the reader could not see all of the answer."""
         usage, was_cut = self._sum()
-        is_bad = bool(self._bad) or self._is_bad_before
+        is_bad = any(one._bad or one._is_bad_before for one in self._told)  # noqa: SLF001 - of the same class
         shape = settle(self._provider, self.model) if self._provider or usage is not UNREPORTED else None
         provider = self._host or shape
         if usage is UNREPORTED:
@@ -106,7 +119,8 @@ class Accumulator:
             return Reading(None, self.model, provider, "none", missing)
         if is_bad or was_cut:
             return Reading(usage, self.model, provider, "partial", "bad_counts")
-        if self._stage == "final" or (complete and reason is None and self._stage == "running"):
+        stage = self._least_stage
+        if stage == "final" or (complete and reason is None and stage == "running"):
             return Reading(usage, self.model, provider, "reported", None)
         return Reading(usage, self.model, provider, "partial", reason or "cut")
 
@@ -116,8 +130,9 @@ class Accumulator:
         return [(model, _read_alone(raw)) for model, raw in self._others]
 
     def _take(self, found: Found) -> None:
+        self._take_apart(found)
         if self._begins_another(found):
-            self.end_answer()
+            self._close_answer()
         self.model = found.model or self.model
         self._provider = found.provider or self._provider
         self._answer = found.answer or self._answer
@@ -136,6 +151,40 @@ class Accumulator:
         if found.stage == "final":  # what the last word tells, a bad one before it does no harm
             self._bad -= {name for name, count in (counts | details).items() if count}
         self._bad.update(name for _, new in found.others for name in _check(new)[2])
+
+    def _take_apart(self, found: Found) -> None:
+        """Keep the counts of each answer by themselves too, for the case that they take turns."""
+        name = found.answer or self._answer
+        if name is None or self._parts is None:
+            self._parts = None
+            return
+        if not self._parts:
+            if self._answer in (None, name):
+                return
+            self._parts[self._answer] = self._copy()
+        self._takes_turns |= name in self._parts and name != self._answer
+        place = name if name in self._parts or len(self._parts) < _MAX_PARTS else ""
+        if place not in self._parts:
+            self._parts[place] = Accumulator()
+            self._parts[place]._parts = None  # noqa: SLF001 - of the same class
+        self._parts[place]._take(found)  # noqa: SLF001 - of the same class
+
+    def _copy(self) -> Accumulator:
+        """Return the same with counts of its own."""
+        same = copy(self)
+        same._parts, same._counts, same._details = None, dict(self._counts), dict(self._details)  # noqa: SLF001 - of the same class
+        same._bad = set(self._bad)  # noqa: SLF001 - of the same class
+        return same
+
+    @property
+    def _told(self) -> Sequence[Accumulator]:
+        """What is told of each answer, where answers take turns."""
+        return list(self._parts.values()) if self._takes_turns and self._parts else [self]
+
+    @property
+    def _least_stage(self) -> Stage:
+        stages = {one._stage for one in self._told}  # noqa: SLF001 - of the same class
+        return next(stage for stage in _STAGES if stage in stages)
 
     def _settle_input(self, counts: dict[str, int]) -> None:
         """Decide whose word on the input and the caches holds: the later one's, unless it tells less of all three."""
@@ -164,6 +213,13 @@ class Accumulator:
 
     def _sum(self) -> tuple[Usage, bool]:
         """Return all that was told, in the normal form; True where a part was larger than its whole."""
+        sums = [one._sum_in_turn() for one in self._told]  # noqa: SLF001 - of the same class
+        if len(sums) == 1:
+            return sums[0]
+        usage = reduce(Usage.__add__, (usage for usage, _ in sums))
+        return usage.clipped(), any(was_cut for _, was_cut in sums)
+
+    def _sum_in_turn(self) -> tuple[Usage, bool]:
         if self._last is None or not (self._counts or self._details):
             return self._done, False
         usage, was_cut = fitted(_normal(self._counts, self._details, self._last))
