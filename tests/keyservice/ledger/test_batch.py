@@ -63,17 +63,22 @@ def test_lines_that_make_sense_only_together_are_refused():
         assert read_lines(lines, window=WINDOW) == [Refusal.BAD_JSON, Refusal.BAD_JSON]
 
 
-def test_an_ordinary_batch_is_read_at_once_and_in_far_less_than_a_tenth_of_a_second(monkeypatch):
+def test_an_ordinary_batch_is_read_at_once_and_in_a_few_times_what_its_json_takes(monkeypatch):
     monkeypatch.setattr(batch, "read_line", None)  # it is not called
     lines = [json.dumps([*GOOD[:16], number, *GOOD[17:]], separators=(",", ":")).encode() for number in range(5_000)]
 
-    def measure():
+    def measure(read):
         started = time.process_time()
-        events = read_lines(lines, window=WINDOW)
-        assert [event.input_tokens for event in events] == list(range(5_000))
-        return time.process_time() - started
+        found = read()
+        return time.process_time() - started, found
 
-    assert min(measure() for _ in range(5)) < 0.05
+    plain_s, taken_s = [], []
+    for _ in range(5):
+        plain_s.append(measure(lambda: [json.loads(line) for line in lines])[0])
+        seconds, events = measure(lambda: read_lines(lines, window=WINDOW))
+        taken_s.append(seconds)
+        assert [event.input_tokens for event in events] == list(range(5_000))
+    assert min(taken_s) < 8 * min(plain_s), (taken_s, plain_s)
 
 
 def test_no_lines_are_no_events():

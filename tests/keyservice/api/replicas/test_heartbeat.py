@@ -24,6 +24,7 @@ def test_a_heartbeat_is_answered(client, replica):
         "held": [],
         "grants": [],
         "denials": [],
+        "unused": [],
         "wanted": [],
     }
 
