@@ -263,7 +263,7 @@ async def test_what_several_models_used_is_counted_and_priced_apart(service, gua
         call = keygauge.current()
         call.record_usage(input_tokens=1000, model="gpt-4o", provider="openai")
         call.record_usage(output_tokens=7)
-        call.record_usage(input_tokens=10, model="gpt-4.1-nano", provider="openai")
+        call.record_usage(input_tokens=10, cache_read_tokens=90, model="gpt-4.1-nano", provider="openai")
         call.record_usage(input_tokens=1, model="gpt-4o")
         call.record_usage(images=2, model="own", provider="studio")
         return JSONResponse({})
@@ -276,4 +276,7 @@ async def test_what_several_models_used_is_counted_and_priced_apart(service, gua
         ("own", "studio", None, None),
     ]
     assert [one["details"] for one in events if one["model"] == "own"] == [{"images": 2}]
+    assert [one["cache_read_tokens"] for one in events if one["model"] == "gpt-4.1-nano"] == [
+        10
+    ]  # never above its whole
     assert sum(one["request_bytes"] for one in events) == max(one["request_bytes"] for one in events)

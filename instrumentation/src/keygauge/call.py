@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -50,6 +51,9 @@ class OpenRoute(str):
         return pattern.startswith(start) or (pattern.endswith("*") and start.startswith(pattern[:-1]))
 
 
+_NO_OTHERS: Mapping[str, tuple[Usage, str | None]] = MappingProxyType({})  # by model: what it used, and its provider
+
+
 class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     """One request. Times `*_ns` are `keygauge.clock.now_ns`, but `time_ns` is the wall clock; sizes are body bytes."""
 
@@ -75,7 +79,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     missing: str | None = None  # why a successful answer has no usage
     is_model_assumed: bool = False  # its answer named no model
     model: str | None = None  # the model it counts for: as named by the answer, or else by the request
-    others: Mapping[str, tuple[Usage, str | None]] = {}  # what the app states of other models, and their providers
+    others: Mapping[str, tuple[Usage, str | None]] = _NO_OTHERS  # what the app states of other models
     outcome: Outcome = "admitted"
     path: str = ""  # known where a decision needs the route
     policy: Any = None  # what tells the caller its limits, where they are enforced

@@ -118,6 +118,8 @@ def _fit_stated(call: Call) -> None:
         call.usage, was_cut = fitted(call.usage)
         if was_cut:
             call.usage_status, call.missing = "partial", "bad_counts"
+    if call.others:
+        call.others = {model: (fitted(usage)[0], provider) for model, (usage, provider) in call.others.items()}
 
 
 def _complete(

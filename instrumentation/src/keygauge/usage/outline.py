@@ -60,9 +60,8 @@ _MEMBERS: Final = (
     "interaction", "item_id", "jsonrpc", "message", "meta", "meta_info", "metadata", "model",
     "modelVersion", "model_version", "object", "prompt_eval_count", "prompt_filter_results", "prompt_token_count",
     "responseId", "seconds", "serverContent", "session", "status", "stop", "stop_reason", "svg_usage", "task",
-    "time_info", "timings",
-    "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type", "usage",
-    "usageMetadata", "usage_info", "usage_metadata", "x_groq",
+    "time_info", "timings", "tokens_evaluated", "tokens_predicted", "tool_usage", "totalOutputTextTokenCount", "type",
+    "usage", "usageMetadata", "usage_info", "usage_metadata", "x_groq",
 )
 # fmt: on
 _LARGE_MEMBERS: Final[dict[str, Any]] = {
@@ -81,22 +80,12 @@ _INNER: Final = (
     *("b64_json", "billableCharacterCount", "generated_tokens", "input_length", "prefill", "turnComplete", "url"),
     *(name for kind in (_Part, _Item, _Result, _Candidate, _Embeddings, _Prediction) for name in kind.__annotations__),
 )
+# fmt: off
 _PARENTS: Final = (
-    *(
-        "candidates",
-        "choices",
-        "data",
-        "delta",
-        "details",
-        "embeddings",
-        "interaction",
-        "message",
-        "metadata",
-        "output",
-        "outputs",
-    ),
-    *("predictions", "response", "results", "serverContent", "session"),
+    "candidates", "choices", "data", "delta", "details", "embeddings", "interaction", "message", "metadata", "output",
+    "outputs", "predictions", "response", "results", "serverContent", "session",
 )
+# fmt: on
 NAMES: Final = frozenset(name.encode() for name in (*_MEMBERS, *_LARGE_MEMBERS, *_INNER))
 PARENTS: Final = frozenset(name.encode() for name in _PARENTS)
 """In which only members with such names are looked at; of others, such as `usage`, everything is."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -49,7 +50,7 @@ def answer(
     lock_timeout_ms: int = 0,
 ) -> list[HeartbeatAnswer]:
     """Apply heartbeats, each of another replica, in the caller's transaction and return the protocol's answers."""
-    received = [_own(connection, one) for one in received]
+    received = _own(connection, received)
     alive = replicas.see(connection, [one.message for one in received], lock_timeout_ms=lock_timeout_ms)
     # Before entries and plans, so that those are at least as new.
     changes = _changes(connection, received)
@@ -86,15 +87,22 @@ def answer(
     ]
 
 
-def _own(connection: Connection, one: Received) -> Received:
+def _own(connection: Connection, received: Sequence[Received]) -> list[Received]:
     """Keep services apart: none gets at what a replica of another holds, or has streams of keys it was not told of."""
-    if not one.service:
-        return one
-    message = replace(one.message, replica=f"{one.message.replica}:{one.service}")
-    if message.streams:
-        known = set(told_keys.of(connection, one.service, [stream.key for stream in message.streams]))
-        message = replace(message, streams=[stream for stream in message.streams if stream.key in known])
-    return dataclasses.replace(one, message=message)
+    streamed: dict[str, set[str]] = {}
+    for one in received:
+        if one.service and one.message.streams:
+            streamed.setdefault(one.service, set()).update(stream.key for stream in one.message.streams)
+    known = {service: set(told_keys.of(connection, service, sorted(keys))) for service, keys in streamed.items()}
+    return [_own_one(one, known.get(one.service, set())) if one.service else one for one in received]
+
+
+def _own_one(one: Received, known: AbstractSet[str]) -> Received:
+    message = one.message
+    streams = [stream for stream in message.streams if stream.key in known]
+    return dataclasses.replace(
+        one, message=replace(message, replica=f"{message.replica}:{one.service}", streams=streams)
+    )
 
 
 def _unknown(message: protocol.Heartbeat, found: Sequence[Found]) -> list[str]:
