@@ -70,6 +70,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
     is_budgeted: bool = False  # a limit of cost applies to it
     is_free: bool = False  # it used nothing, even if its answer shows usage
     is_broken: bool = False  # it failed after its answer had started
+    is_guess: bool = False  # its reservation is by the prices of other calls of its route
     is_held: bool = False  # settled when the app is done with it, not when its answer ends
     first_byte_ns: int = 0  # 0 until the first body byte of the answer
     key: str = ANONYMOUS  # the key's id, ANONYMOUS or INVALID

@@ -201,6 +201,17 @@ async def test_once_a_name_was_answered_its_calls_reserve_what_they_may_cost(ser
     assert {answer.json()["code"] for answer in answers} == {"budget_exhausted"}
 
 
+async def test_models_without_any_price_are_not_charged_what_their_route_costs(service, guard, visit, price):
+    price()
+    _, token = service.key(budget(DOLLAR))
+    app = guard(host())
+    await burst(visit, app, token, [{"model": "m"}])
+    own = {"model": "own", "answers_as": "own"}
+    assert {answer.status_code for answer in await burst(visit, app, token, [own] * 9)} == {200}
+    app._process.stop()
+    assert used(service) == COST + 9
+
+
 async def test_models_without_any_price_are_admitted_at_once(service, guard, visit, price):
     _, token = service.key(budget(DOLLAR))
     app = guard(host())

@@ -328,7 +328,10 @@ class Authorizer:
         if not is_priced and (limit := key.refuses_unpriced(call.template, estimate)):
             return Refusal("forbidden", "price_unknown", limit)
         answered = self._costing.answered
-        models = answered.find(requested_by(call)) or (() if is_known else answered.find(call.template))
+        models = answered.find(requested_by(call))
+        call.is_guess = not models and not is_known
+        if call.is_guess:
+            models = answered.find(call.template)
         others = self._find(key, models, call)
         return others if isinstance(others, Wait) else (*found, *others)
 

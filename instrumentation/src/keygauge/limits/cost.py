@@ -11,6 +11,8 @@ from keygauge.pricing.rates import Rates
 from keygauge.text import printable
 from keygauge.usage import Usage
 
+_LEAST = 1  # nano-USD
+
 
 class Costing:
     """Prices calls before and after they happen, from the prices that the heartbeat brings."""
@@ -44,7 +46,10 @@ class Costing:
         return self._prices.want(Name(tariff, provider, printable(model)))
 
     def settle(self, admission: Admission, reservation: Reservation, call: Call, *, failed: bool) -> None:
-        """Settle what a call had reserved of limits of cost: its cost, or all of it where its usage is not known."""
+        """Settle what a call had reserved of limits of cost: its cost, or all of it where its usage is not known.
+
+        A model without a price takes the least of them where all that was known were prices of other calls.
+        """
         usage = call.usage
         if not failed:
             self._learn(call)
@@ -57,6 +62,8 @@ class Costing:
         def settle(cost_nanousd: int | None) -> None:
             # What has no price, or broke off, may have cost more than is known: what was reserved stays charged.
             is_known = cost_nanousd is not None and (is_whole or cost_nanousd > reserved)
+            if cost_nanousd is None and call.is_guess:
+                is_known, cost_nanousd = True, _LEAST
             admission.settle(reservation, {"nanousd": cost_nanousd} if is_known else {})
 
         if not self.cost(call, usage, settle):
