@@ -3,6 +3,8 @@
 import pytest
 from psycopg import errors
 
+from keygauge.key import digest
+
 SAYS_NOT_NOW = (
     *("08000", "08003", "08006", "08007", "08P01"),  # connections that broke, or whose end is not known
     *("25006", "25P03", "25P04"),  # read-only; idle for too long in a transaction; a transaction that took too long
@@ -35,9 +37,9 @@ def test_replicas_operators_and_visitors_are_to_come_again(client, visitor, cust
     assert visitor.sign_in(customer).status_code == 303
     fail("account", state)
     beat = {"replica": "a" * 32, "service": "x", "host": "h", "version": "0", "mode": "enforce", "cursor": None}
-    acquire = {"acquire": [{"limit": f"1:{customer.account.id}", "units": 1}]}
+    look_up = {"look_up": [{"key": customer.key.id, "digest": digest(customer.token).hex()}]}
     answers = {
-        "replica": client.post("/v1/heartbeat", json=beat | acquire, headers=replica),
+        "replica": client.post("/v1/heartbeat", json=beat | look_up, headers=replica),
         "operator": client.get("/v1/accounts", headers=operator),
         "visitor": visitor.get("/"),
         "writer": client.post("/v1/accounts", json={"name": "A", "plan": "pro"}, headers=operator),
