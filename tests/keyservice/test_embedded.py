@@ -24,6 +24,24 @@ USER = textwrap.dedent("""
     sys.stdin.read()
 """)
 
+# The system's user is made by the first process of root; until then there is none.
+USERADD = """#!/bin/sh
+[ -e "{made}" ] && exit 9
+sleep 0.5
+[ -e "{made}" ] && exit 9
+touch "{made}"
+"""
+FIRST_OF_ROOT = textwrap.dedent("""
+    import pwd
+    from pathlib import Path
+    find = pwd.getpwnam
+    def find_made(name):
+        if name == "pgserver" and not Path("{made}").exists():
+            raise KeyError(name)
+        return find(name)
+    pwd.getpwnam = find_made
+""")
+
 
 class _User:
     """A process that uses the PostgreSQL of a directory until its input ends."""
@@ -72,6 +90,27 @@ def test_a_process_killed_while_others_use_it_does_not_keep_it_running(directory
     assert _runs(last.server_pid)  # one still uses it
     last.end()
     assert not _runs(last.server_pid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only for root is a user of the system made")
+def test_processes_that_start_together_make_its_user_once(directory, postgresql):
+    made, useradd = directory.parent / "made", directory.parent / "useradd"
+    useradd.write_text(USERADD.format(made=made))
+    useradd.chmod(0o755)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FIRST_OF_ROOT.format(made=made) + USER, str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PATH": f"{directory.parent}:{os.environ['PATH']}"},
+        )
+        for _ in range(3)
+    ]
+    pids = [process.stdout.readline() for process in processes]
+    for process in processes:
+        process.communicate(timeout=100)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert len(set(pids)) == 1
 
 
 def test_a_killed_postgresql_is_started_again(directory):

