@@ -48,6 +48,17 @@ def test_amounts_in_cents_add_up_and_none_is_off_by_a_cent(amounts):
 @pytest.mark.parametrize(
     ("nanousd", "text"),
     [
+        *((0, "$0.00"), (150_000_000, "$0.15"), (75_000_000, "$0.075"), (2 * 10**9, "$2.00"), (2_500_000_000, "$2.50")),
+        *((37_500_000, "$0.0375"), (1, "$0.000000001"), (1_234 * 10**9, "$1,234.00"), (10_125_000_000, "$10.125")),
+    ],
+)
+def test_prices_are_written_with_all_their_digits(nanousd, text):
+    assert formatting.price(nanousd) == text
+
+
+@pytest.mark.parametrize(
+    ("nanousd", "text"),
+    [
         *((0, "$0.00"), (500_000, "$0.0005"), (50_000_000, "$0.05"), (500_000_000, "$0.50"), (2 * 10**9, "$2.00")),
         *((100 * 10**9, "$100.00"), (20_000 * 10**9, "$20k")),
     ],

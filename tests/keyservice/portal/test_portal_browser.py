@@ -13,10 +13,12 @@ import pytest
 from playwright.sync_api import Error, expect
 from werkzeug.serving import make_server
 
+from keygauge.protocol import Heartbeat, OpenStreams
 from keygauge_keyservice.accounts import invitations, login_throttle, members
 from keygauge_keyservice.accounts.oidc import Provider
 from keygauge_keyservice.app import create_app
 from keygauge_keyservice.keys import keys
+from keygauge_keyservice.limits import replicas
 from keygauge_keyservice.portal import own_keys
 
 pytestmark = pytest.mark.timeout(300)  # axe-core looks at some pages for seconds when the machine is busy
@@ -172,11 +174,18 @@ TOO_LOW = """() => [...document.querySelectorAll("a, button, input, select, text
     .filter(([, node]) => node.getBoundingClientRect().height < 43.5).map(([text]) => text)"""
 
 
+# What is wider than the card that it is in, and is not scrolled in there.
+TOO_WIDE = """() => [...document.querySelectorAll(".card")]
+    .filter(card => card.scrollWidth > card.clientWidth && !/auto|scroll/.test(getComputedStyle(card).overflowX))
+    .map(card => card.outerHTML.slice(0, 200))"""
+
+
 def inspect(page, *paths, status=200):
     """Open pages in the screen and colours of their browser, and look at their contrast in the other colours too."""
     for path in paths:
         assert page.goto(path).status == status, path
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        assert page.evaluate(TOO_WIDE) == [], path
         if page.viewport_size == PHONE:
             assert page.evaluate(TOO_LOW) == [], path
         assert complaints_of_axe(page) == [], path
@@ -196,10 +205,20 @@ SCREENS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize("language", ["en", "de"])
 @SCREENS
-def test_no_page_of_an_account_breaks_the_policy_or_the_screen(chromium, address, app, used, screen):
+def test_no_page_of_an_account_breaks_the_policy_or_the_screen(
+    chromium, address, app, connection, used, screen, language
+):
+    streams = [OpenStreams(used.key.id, open=3, oldest_ms=7_500_000, messages=1_234_567)]
+    replica = Heartbeat(replica="r", service="api", host="a", version="0", mode="enforce", cursor=1, streams=streams)
+    replicas.see(connection, [replica])
     with browsing(chromium, address, **screen) as page:
         sign_in(page, used)
+        preference = (used.member.id, language, language)
+        connection.execute(
+            "INSERT INTO member_preference (member_id, locale, language) VALUES (%s, %s, %s)", preference
+        )
         page.goto("/calls")
         place = page.locator("#calls a").first.get_attribute("href").removeprefix("/calls/")
         found = [

@@ -190,6 +190,6 @@ def _document(name: str, value: dict[str, Any]) -> str:
         except TypeError:  # written by another version
             pass
     if name == "tiers":
-        rates = [f"{gettext(title)} {formatting.money(value[rate])}" for rate, title in _RATES.items() if rate in value]
+        rates = [f"{gettext(title)} {formatting.price(value[rate])}" for rate, title in _RATES.items() if rate in value]
         return ", ".join(rates)
     return json.dumps(value)

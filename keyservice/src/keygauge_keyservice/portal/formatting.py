@@ -96,6 +96,12 @@ def cents(nanousd: int) -> str:
     return _dollars(Decimal(nanousd).scaleb(-9), _CENT)
 
 
+def price(nanousd: int | Decimal) -> str:
+    """Write a price in US dollars with all digits it has, two decimals at least: $2.50, $0.075."""
+    dollars = Decimal(nanousd).scaleb(-9)
+    return _dollars(dollars, _exact_step(dollars))
+
+
 def cents_of(amounts: Sequence[int]) -> list[str]:
     """Write nano-USD in cents that add up to their sum in cents: what is rounded, half to even, is the sum so far."""
     sums = [0, *accumulate(amounts)]
@@ -103,11 +109,17 @@ def cents_of(amounts: Sequence[int]) -> list[str]:
     return [_dollars(up_to - before, _CENT) for before, up_to in pairwise(rounded)]
 
 
+def _exact_step(dollars: Decimal) -> Decimal:
+    """Return the last digit that an amount has, a cent at most."""
+    return min(_CENT, Decimal(1).scaleb(int(dollars.normalize().as_tuple().exponent)))
+
+
 def _dollars(dollars: Decimal, step: Decimal) -> str:
     rounded = dollars.quantize(step, ROUND_HALF_EVEN)
     if reader.is_english():
-        return f"-${-rounded:,}" if rounded < 0 else f"${rounded:,}"
-    pattern = None if step == _CENT else reader.locale().currency_formats["standard"].pattern.replace("0.00", "0.0000")
+        return f"-${-rounded:,f}" if rounded < 0 else f"${rounded:,f}"
+    decimals = f"{step:f}".replace("1", "0")
+    pattern = reader.locale().currency_formats["standard"].pattern.replace("0.00", decimals)
     return format_currency(rounded, "USD", pattern, locale=reader.locale(), currency_digits=False)
 
 
@@ -131,11 +143,10 @@ def credits_of(nanousd: int, worth_nanousd: int) -> str:
 
 def dollars(nanousd: int) -> str:
     """Write a round amount beside an axis, with the digits it has: $0.05, $1.50, $20k."""
-    amount = Decimal(nanousd).scaleb(-9).normalize()
+    amount = Decimal(nanousd).scaleb(-9)
     if amount >= _THOUSAND:
         return f"${short(float(amount))}"
-    digits = max(2, -int(amount.as_tuple().exponent))
-    return f"${_localise(f'{amount:.{digits}f}')}"
+    return f"${_localise(f'{amount.quantize(_exact_step(amount)):f}')}"
 
 
 def amount(number: int, unit: str, credit_nanousd: int | None = None) -> str:
@@ -287,7 +298,7 @@ def install(portal: Blueprint) -> None:
 
 def _add_filters(state: BlueprintSetupState) -> None:
     state.app.add_template_filter(date_text, "date")
-    filters = (count, short, money, cents, duration, day, month, utc_day, clock, ago, time_label, zone_name, host)
+    filters = (count, short, money, cents, price, duration, day, month, utc_day, clock, ago, time_label, zone_name, host)
     state.app.jinja_env.filters.update({function.__name__: function for function in filters})
     state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context
 

@@ -7,9 +7,10 @@ from decimal import Decimal
 from keygauge.kinds import BY_ONE
 from keygauge.pricing.rates import Rates
 from keygauge_keyservice.portal import formatting
-from keygauge_keyservice.pricing.price_terms import plain
 from keygauge_keyservice.texts import gettext
 from keygauge_keyservice.usage import kinds
+
+_MILLION = 1_000_000
 
 
 def other_rates(rates: Rates) -> str:
@@ -19,6 +20,5 @@ def other_rates(rates: Rates) -> str:
 
 def _rate(kind: str, title: str, rate: int) -> str:
     if kind in BY_ONE:
-        price = f"${plain(Decimal(rate).scaleb(-15))}"
-        return gettext("%(kind)s: %(price)s each", kind=title, price=price)
-    return gettext("%(kind)s: %(price)s per million", kind=title, price=formatting.money(rate))
+        return gettext("%(kind)s: %(price)s each", kind=title, price=formatting.price(Decimal(rate) / _MILLION))
+    return gettext("%(kind)s: %(price)s per million", kind=title, price=formatting.price(rate))
