@@ -298,8 +298,9 @@ def install(portal: Blueprint) -> None:
 
 def _add_filters(state: BlueprintSetupState) -> None:
     state.app.add_template_filter(date_text, "date")
-    filters = (count, short, money, cents, price, duration, day, month, utc_day, clock, ago, time_label, zone_name, host)
-    state.app.jinja_env.filters.update({function.__name__: function for function in filters})
+    amounts, times = (count, short, money, cents, price, duration), (day, month, utc_day, clock, ago, time_label)
+    filters = {function.__name__: function for function in (*amounts, *times, zone_name, host)}
+    state.app.jinja_env.filters.update(filters)
     state.app.jinja_env.globals["csrf_token"] = auth.csrf_token  # macros see no context
 
 
