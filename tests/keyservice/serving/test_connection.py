@@ -75,6 +75,40 @@ def test_an_unfinished_request_has_an_end(client, sent):
     assert read_all(client).startswith((b"HTTP/1.1 408", b""))
 
 
+def test_a_body_of_which_nothing_more_comes_has_an_end(client, monkeypatch):
+    monkeypatch.setattr(connection, "BODY_S", 1000)
+    monkeypatch.setattr(connection, "BODY_IDLE_S", 0.3)
+    client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9000\r\n\r\n" + b"1" * 5_000)
+    assert read_all(client).startswith((b"HTTP/1.1 408", b""))
+
+
+def test_a_body_that_comes_slowly_is_taken(client, monkeypatch):
+    monkeypatch.setattr(connection, "BODY_S", 0.1)
+    monkeypatch.setattr(connection, "BODY_BYTES_PER_S", 50)
+    client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9000\r\nConnection: close\r\n\r\n" + b"1" * 5_000)
+    time.sleep(0.5)
+    client.sendall(b"1" * 4_000)
+    assert read_all(client).endswith(b"\r\n\r\n9000")
+
+
+def test_a_body_that_drips_has_an_end(client, monkeypatch):
+    monkeypatch.setattr(connection, "BODY_BYTES_PER_S", 1_000_000)
+    client.settimeout(0.05)
+    client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 900000\r\n\r\n1")
+    until = time.monotonic() + 100
+    while time.monotonic() < until:
+        try:
+            client.sendall(b"1")
+            assert not client.recv(1000)
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+        else:
+            break
+    assert time.monotonic() < until
+
+
 CHUNKED = b"POST /%s HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 

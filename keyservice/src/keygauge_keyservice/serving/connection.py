@@ -11,7 +11,9 @@ from typing import Any, Literal
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_S = 10.0
-BODY_S = 30.0  # the largest batch in that time is 280 kB/s
+BODY_IDLE_S = 10.0  # without a byte of a body
+BODY_S = 30.0  # of a body, and as much more as it would take at the slowest pace: uploads may be slow, and have an end
+BODY_BYTES_PER_S = 1_024
 WRITE_S = 30.0  # without any progress of a client that reads its answer
 IDLE_S = 30  # between two requests: replicas send a heartbeat every second on one connection
 HEAD_BYTES_MAX = 64 << 10  # and of what is in a body's chunks beside it, of which a byte may have so many
@@ -51,7 +53,10 @@ class Connection(HttpToolsProtocol):
         self._reading: Literal["head", "body"] | None = "head"  # None: a whole request is there
         self._reading_timer: asyncio.TimerHandle | None = None
         self._writing_timer: asyncio.TimerHandle | None = None
+        self._heard_s = 0.0  # by the loop's clock, when the last bytes came
         self._head_bytes = 0
+        self._body_s = 0.0  # … and when the body began
+        self._body_bytes = 0
         self._spare_bytes = 0  # that a body may take beside itself: sizes of chunks, their extensions, trailers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -74,6 +79,7 @@ class Connection(HttpToolsProtocol):
         if self._reading is None and self.cycle.response_complete:
             self._reading = "head"  # the first bytes after an answer
         before = self._reading
+        self._heard_s = self.loop.time()
         if before == "head":
             self._head_bytes += len(data)
         elif before == "body":
@@ -93,7 +99,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a body; the request is being answered from now on."""
-        self._head_bytes = 0
+        self._head_bytes = self._body_bytes = 0
+        self._body_s = self._heard_s
         self._spare_bytes = HEAD_BYTES_MAX
         self._reading = "body"
         super().on_headers_complete()
@@ -105,6 +112,7 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, and what frames it."""
+        self._body_bytes += len(body)
         self._spare_bytes += len(body) * (1 + _FRAME_BYTES)
         super().on_body(body)
 
@@ -145,9 +153,19 @@ class Connection(HttpToolsProtocol):
         if self._reading_timer is not None:
             self._reading_timer.cancel()
             self._reading_timer = None
-        if self._reading is not None:
-            time_s = HEAD_S if self._reading == "head" else BODY_S
-            self._reading_timer = self.loop.call_later(time_s, self._refuse, 408)
+        if self._reading == "head":
+            self._reading_timer = self.loop.call_later(HEAD_S, self._refuse, 408)
+        elif self._reading == "body":
+            self._watch_body()
+
+    def _watch_body(self) -> None:
+        """Refuse a body that does not come on, or too slowly; else look again when that may be so."""
+        paced_s = self._body_s + BODY_S + self._body_bytes / BODY_BYTES_PER_S
+        end_s = min(self._heard_s + BODY_IDLE_S, paced_s)
+        if self.loop.time() >= end_s:
+            self._refuse(408)
+        else:
+            self._reading_timer = self.loop.call_at(end_s, self._watch_body)
 
     def _stop_writing_timer(self) -> None:
         if self._writing_timer is not None:
