@@ -1,6 +1,9 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from keygauge.protocol import Acquisition, Hold, Lost, Progress, Return
+from keygauge_keyservice import database
 from keygauge_keyservice.accounts import accounts, plans
 from keygauge_keyservice.limits import leases
 from keygauge_keyservice.limits.grant import Grant
@@ -167,3 +170,34 @@ def test_calls_lack_units_where_fewer_came_than_wait_and_none_comes_soon():
     assert not leases.lacks(grant(3, 2_000_000), asked)
     assert not leases.lacks(grant(2, 1_000_000), asked)
     assert leases.lacks(grant(0, 2_000_000), Acquisition("1:a", 5, 0))
+
+
+@pytest.mark.parametrize("per_tag", [False, True])
+def test_a_limit_that_its_plan_loses_meanwhile_is_not_denied(connection, database_url, per_tag):
+    """Who is denied units refuses calls; who hears nothing of a limit looks at the plan as it is now."""
+    rpm = plans.Limit(name="rpm", unit="request", amount=10, window_s=60, per_tag=per_tag)
+    plans.create(connection, plan_id="r", name="R", limits=[rpm], actor="test")
+    account = accounts.create(connection, name="Acme", plan_id="r", actor="test")
+    name = f"{plans.require(connection, 'r').limits[0].id}:{account.id}" + (":" + "0" * 32 if per_tag else "")
+    asked = LeaseRequest(service=None, replica="r1", acquisitions=want(name, 1))
+    with connection.transaction():
+        assert leases.exchange(connection, [asked], alive=1)[0].granted[0].lease_id
+    with database.connect(database_url) as changing, database.connect(database_url) as asking:
+
+        def exchange():
+            with asking.transaction():
+                return leases.exchange(asking, [asked], alive=1)
+
+        with ThreadPoolExecutor(1) as thread:
+            with changing.transaction():
+                plans.replace_limits(changing, "r", [], actor="test")
+                exchanged = thread.submit(exchange)
+                await_lock(connection, asking)
+            assert not exchanged.result()[0].granted
+
+
+def await_lock(connection, waiting):
+    while not connection.execute(
+        "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", (waiting.info.backend_pid,)
+    ).fetchone():
+        pass

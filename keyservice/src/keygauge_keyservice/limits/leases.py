@@ -104,9 +104,7 @@ def exchange(connection: Connection, requests: Sequence[LeaseRequest], *, alive:
         with_slots = {**row, "out": out.get(name, 0)}
         decided.decide(with_slots, refunds.get(name, ()), wanted.get(name, ()), now_us=now_us, users=number)
     decided.deny(surplus, now_us=now_us, reset_us=_SURPLUS_US)
-    # a tag's counter that was over and is deleted just now is made anew when it is asked for again
-    gone = {name: asking for name, asking in wanted.items() if name not in {row["id"] for row in rows}}
-    decided.deny(gone, now_us=now_us, reset_us=_SOON_US)
+    # Of a limit that was deleted after all, or a tag's counter, nothing is said: those who ask learn what changed.
     lease_rows.write(connection, decided.changed)
     granted = decided.hand_out(connection)
     return [
