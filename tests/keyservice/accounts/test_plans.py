@@ -110,6 +110,20 @@ def test_a_wrong_limit_on_a_command_line_is_refused(text):
         parse_limit(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "field", "detail"),
+    [
+        ("rpm=600", "unit", "is missing, as in 600:request:1m"),
+        ("cost=25,50:usd:month", "amount", "cannot contain a comma: use a point, such as 25.50"),
+        ("rpm=600,per_tag", "unit", "is missing, as in 600:request:1m"),
+    ],
+)
+def test_a_limit_without_a_unit_is_told_what_is_missing(text, field, detail):
+    with pytest.raises(Problem) as raised:
+        parse_limit(text)
+    assert [(error.field, error.detail) for error in raised.value.errors] == [(field, detail)]
+
+
 def test_a_plan_tells_whose_answers_its_routes_give(connection, plan):
     changed = plans.set_providers(connection, plan.id, ["/v1/chat/*=deepseek"], actor="test")
     assert (changed.providers, changed.limits) == (("/v1/chat/*=deepseek",), plan.limits)

@@ -10,6 +10,7 @@ def test_accounts_are_created_renamed_moved_and_suspended(run, account):
     assert "active" in run("accounts", "enable", "Acme Ltd")
     assert run("accounts", "list", "--status", "suspended", "--quiet") == ""
     assert "Choose what to change" in run("accounts", "update", account.id, code=2)
+    assert "Acme Inc" in run("accounts", "rename", "Acme Ltd", "Acme Inc")
 
 
 def test_a_name_that_two_have_asks_for_the_id(run, account, connection):

@@ -1,4 +1,4 @@
-"""`keygauge accounts`: list, show, create, update, disable, enable, delete."""
+"""`keygauge accounts`: list, show, create, update, rename, disable, enable, delete."""
 
 from __future__ import annotations
 
@@ -60,9 +60,17 @@ def _create(*, api: Api, output: Output, name: str, plan: str) -> None:
 @click.option("--name", help="Another name.")
 @click.option("--plan", metavar="ID|NAME", help="The new plan, effective at once for all keys.")
 def _update(*, api: Api, output: Output, account: str, name: str | None, plan: str | None) -> None:
-    """Rename an account, or move it to another plan."""
+    """Move an account to another plan, or rename it."""
     body = {"name": name, "plan": plan and find_plan(api, plan)["id"]}
     _change(api, output, account, {field: value for field, value in body.items() if value is not None})
+
+
+@verb(accounts, "rename", examples=("keygauge accounts rename Acme 'Acme Ltd'",))
+@click.argument("account", metavar="ID|NAME")
+@click.argument("name")
+def _rename(*, api: Api, output: Output, account: str, name: str) -> None:
+    """Rename an account."""
+    _change(api, output, account, {"name": name})
 
 
 @verb(accounts, "disable", examples=("keygauge accounts disable Acme",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 
 import click
 
@@ -14,13 +15,23 @@ from keygauge_keyservice.commands.terminal.options import Moment, account_option
 from keygauge_keyservice.commands.terminal.output import Column, Output, column, time
 
 
-def _changes(entry: Document) -> str:
-    before, after = entry["before"] or {}, entry["after"] or {}
+def _changes(entry: Document, write: Callable[[Document], Mapping[str, str]]) -> str:
+    before, after = write(entry["before"] or {}), write(entry["after"] or {})
     changes = []
     for name in dict.fromkeys((*before, *after)):
-        old, new = (None if value is None else json.dumps(value) for value in (before.get(name), after.get(name)))
+        old, new = before.get(name), after.get(name)
         changes.append(f"{name}: {old} → {new}" if old and new else f"{name}: {new or old}")
     return ", ".join(changes)
+
+
+def _codes(values: Document) -> dict[str, str]:
+    return {name: json.dumps(value) for name, value in values.items() if value is not None}
+
+
+def _words(values: Document) -> dict[str, str]:
+    from keygauge_keyservice.portal import audit_text  # noqa: PLC0415 - of all commands only this one needs the portal
+
+    return {change.name or "Text": "; ".join(change.lines) for change in audit_text.changes(values)}
 
 
 _COLUMNS = (
@@ -29,8 +40,9 @@ _COLUMNS = (
     column("actor"),
     column("action", "event"),
     column("subject", "target"),
-    Column("changes", _changes),
 )
+_FOR_PEOPLE = (*_COLUMNS, Column("changes", lambda entry: _changes(entry, _words)))
+_FOR_PROGRAMS = (*_COLUMNS, Column("changes", lambda entry: _changes(entry, _codes)))
 
 
 @click.group(cls=Noun)
@@ -66,4 +78,4 @@ def _list(
     found = api.all(
         "audit", field="entries", most=most, account=account_id(api, account), **{"from": start, "to": end}, **chosen
     )
-    output.items("entries", found, _COLUMNS)
+    output.items("entries", found, _FOR_PEOPLE if output.form == "table" else _FOR_PROGRAMS)

@@ -196,6 +196,13 @@ def parse_limit(text: str) -> Limit:
     """
     name, _, terms = text.partition("=")
     terms, *options = terms.split(",")
+    if terms and ":" not in terms:
+        is_decimal = bool(options) and options[0][:1].isdigit()
+        raise invalid(
+            FieldError("amount", "wrong_number", "cannot contain a comma: use a point, such as 25.50")
+            if is_decimal
+            else FieldError("unit", "wrong_limit", "is missing, as in 600:request:1m")
+        )
     amount, unit, window, subject, *others = [*(parts := terms.split(":")), "", "", ""]
     if len(parts) > _PARTS_MAX:
         raise invalid(FieldError("limit", "wrong_limit", f"has too much after the subject: {others[0]!r}"))
