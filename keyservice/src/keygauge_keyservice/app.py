@@ -63,15 +63,16 @@ API: tuple[Part, ...] = (
     usage_query,
 )
 
-REQUEST_BYTES_MAX = 1 << 20  # of every body but the ledger's batches, which set their own bound
+REQUEST_BYTES_MAX = 1 << 20  # of every body except ledger batches, which set their own limit
 
 
 def create_app(settings: Settings, *, registry: CollectorRegistry | None = None, has_pages: bool = True) -> Flask:
-    """Make the app; nothing is opened before the first request, so it may be made before a fork.
+    """Create the app.
 
-    Without pages, for a single command, what takes a while to load is loaded when it is asked for, if at all.
+    Nothing is opened before the first request, so this may be called before a fork. Without pages (for a single
+    command), slow dependencies are loaded only when needed.
     """
-    app = Flask(__name__, static_folder=None)  # the portal's files have addresses of their own
+    app = Flask(__name__, static_folder=None)  # the portal serves its own files
     app.config["MAX_CONTENT_LENGTH"] = REQUEST_BYTES_MAX
     registry = registry or CollectorRegistry()
     pool = database.pool(settings.database_url, read_only=settings.read_only)
@@ -84,7 +85,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None,
     services = Context(settings, pool, page_pool, registry, LedgerMetrics(registry), _sign_on(settings))
     services.attach(app)
     if has_pages:
-        _ = services.prices  # now, not while a heartbeat waits for it
+        _ = services.prices  # load now, so that no heartbeat waits for it
     registry.register(monitoring.KeyCollector(services.connection))
     RequestMetrics(registry).watch(app)
     compression.install(app)
@@ -95,18 +96,18 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None,
     app.register_blueprint(health.blueprint)
     app.register_blueprint(monitoring.blueprint)
     for part in API:
-        if has_pages or part is not attention:  # it tells addresses of pages
+        if has_pages or part is not attention:  # it links to pages
             app.register_blueprint(part.blueprint)
     app.register_blueprint(openapi.blueprint(API))
     if has_pages:
         app.register_blueprint(_portal())
     if settings.proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=settings.proxies)  # type: ignore[method-assign]  # as Flask says
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.proxies, x_proto=settings.proxies, x_host=settings.proxies)  # type: ignore[method-assign]  # as Flask documents
     return app
 
 
 def _portal() -> Blueprint:
-    from keygauge_keyservice.portal.site import create_portal  # noqa: PLC0415 - a command draws no charts
+    from keygauge_keyservice.portal.site import create_portal  # noqa: PLC0415 - commands draw no charts
 
     return create_portal()
 
@@ -114,7 +115,7 @@ def _portal() -> Blueprint:
 def _sign_on(settings: Settings) -> SignOn | None:
     if settings.oidc is None:
         return None
-    from keygauge_keyservice.accounts.sign_on import SignOn  # noqa: PLC0415 - with libraries that few need
+    from keygauge_keyservice.accounts.sign_on import SignOn  # noqa: PLC0415 - it loads libraries that few need
 
     return SignOn(settings.oidc)
 
@@ -125,7 +126,7 @@ def _refuse_changes() -> None:
 
 
 def _refuse_nul() -> None:
-    """Know no name with a NUL in it, and take no text with one: PostgreSQL has neither."""
+    """Refuse NUL characters in paths and query values, which PostgreSQL cannot store."""
     if "\0" in request.path:
         abort(404)
     if names := {name for name, value in request.args.items(multi=True) if "\0" in value}:

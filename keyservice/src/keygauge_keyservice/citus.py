@@ -1,6 +1,6 @@
-"""Citus: the ledger's tables spread over machines by account; all others stay on the coordinator.
+"""Distribution with Citus: the ledger's tables are sharded by account, all others stay on the coordinator.
 
-Keys and limits stay local: foreign keys from them to accounts and plans are not to be had across machines.
+Keys and limits stay local, because Citus has no foreign keys from distributed tables to accounts and plans.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from keygauge_keyservice.database import Connection
 
 TABLES = ("event", "rollup_recent", "rollup_packed", "usage_aggregate", "usage_kind", "usage_tag")
 SHARDS = 32
-# Functions whose query over these tables Citus takes only where it is planned by itself, not as part of another.
+# Functions whose query Citus accepts only when planned on its own, not as part of another query.
 FUNCTIONS = (
     "usage_aggregate_of_rollups(timestamptz, timestamptz, integer[])",
     "grafana.usage(text, timestamptz, timestamptz, interval, text[])",
@@ -19,14 +19,14 @@ FUNCTIONS = (
 
 
 class CitusError(RuntimeError):
-    """The database cannot be spread."""
+    """The database cannot be distributed."""
 
 
 def distribute(connection: Connection, *, shards: int = SHARDS) -> list[str]:
-    """Spread the tables that are not spread yet, in one transaction, and return their names; safe to run again.
+    """Distribute the tables that are not distributed yet, in one transaction, and return their names; idempotent.
 
     Raises:
-        CitusError: the database lacks the extension.
+        CitusError: the extension is not installed.
     """
     if not is_installed(connection):
         raise CitusError(
@@ -44,13 +44,13 @@ def distribute(connection: Connection, *, shards: int = SHARDS) -> list[str]:
 
 
 def is_installed(connection: Connection) -> bool:
-    """Return whether the database has the extension."""
+    """Return whether the Citus extension is installed."""
     row = connection.execute("/* citus.find */ SELECT FROM pg_extension WHERE extname = 'citus'").fetchone()
     return row is not None
 
 
 def complaints(connection: Connection) -> list[str]:
-    """Return what is wrong with a database that has the extension; nothing where it has not."""
+    """Return problems of a Citus database; empty if Citus is not installed."""
     if not is_installed(connection):
         return []
     found = []
@@ -70,7 +70,7 @@ def complaints(connection: Connection) -> list[str]:
 
 
 def plan_by_itself(connection: Connection, signature: str) -> None:
-    """Replace a function in SQL, whose query becomes part of its caller's, with the same one in PL/pgSQL."""
+    """Replace an SQL function, whose query is inlined into its caller's, with the same one in PL/pgSQL."""
     row = connection.execute(
         "/* citus.function */ SELECT pg_proc.oid::regproc::text AS name, prosrc AS query, "
         "pg_get_function_arguments(pg_proc.oid) AS arguments, pg_get_function_result(pg_proc.oid) AS result, "
@@ -95,7 +95,7 @@ def plan_by_itself(connection: Connection, signature: str) -> None:
 
 
 def _distribute(connection: Connection, name: str, shards: int) -> None:
-    """Spread one table; accounts lie together, so that a batch of one account's events is one worker's transaction."""
+    """Distribute a table; shards are colocated, so that one account's batch is a transaction on one worker."""
     if name == TABLES[0]:
         connection.execute(
             "/* citus.distribute */ SELECT create_distributed_table("

@@ -1,4 +1,4 @@
-"""The error codes of the HTTP API: ours and stable, whatever a library or an interpreter calls the same thing."""
+"""The error codes of the HTTP API: our own and stable, independent of the names that libraries use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from keygauge_keyservice.texts import mark
 
-# code -> title; `Problem` takes no other
+# code -> title; `Problem` accepts no other
 CODES: Mapping[str, str] = {
     "account_in_use": "Account with a history",
     "account_not_found": "Account not found",
@@ -105,7 +105,7 @@ FIELD_CODES = frozenset(
     )
 )
 
-# What the framework itself refuses: status -> code, detail.
+# Errors raised by the framework: status -> code, detail.
 OF_FRAMEWORK: Mapping[int, tuple[str, str]] = {
     400: ("bad_request", mark("The request is malformed.")),
     404: ("not_found", mark("There is nothing at this address.")),

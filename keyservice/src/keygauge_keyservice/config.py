@@ -35,36 +35,33 @@ _is_web_address = re.compile(r"https?://[a-z0-9\[][a-z0-9._~:/%\[\]@+,=-]*", re.
 
 
 class SettingsError(ValueError):
-    """A setting is missing or wrong; the message names it and says the way out."""
+    """A setting is missing or invalid; the message names it and says how to fix it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The key service's settings; nothing secret is in its repr."""
+    """The key service's settings; its repr contains no secrets."""
 
     database_url: str = field(repr=False)
-    service_token: str = field(repr=False)  # replicas: heartbeat and events only
-    admin_token: str = field(repr=False)  # operators: everything
+    service_token: str = field(repr=False)  # for replicas: heartbeats and events only
+    admin_token: str = field(repr=False)  # for operators: full access
     peppers: Peppers = field(repr=False)
-    admin_token_is_new: bool = False  # it was just generated: show it once
-    trace_url: str | None = None  # of a trace, with {trace_id} in it
-    api_url: str = (
-        "https://api.example.com/"  # an address of the metered API for the portal's curl lines, e.g. …/v1/models
-    )
-
-    public_url: str | None = None  # where people reach the portal: links and redirects lead there, whatever Host says
-    oidc: Provider | None = None  # where people may sign in to the portal, beside their passwords
-    read_only: bool = False  # pages and reports from a standby; everything that writes is refused
-    bounds: Bounds = field(default_factory=Bounds)  # of the usage that services may report
-    proxies: int = 0  # reverse proxies in front, each of which sets X-Forwarded-For, -Proto and -Host
+    admin_token_is_new: bool = False  # just generated: show it once
+    trace_url: str | None = None  # URL of a trace, with a {trace_id} placeholder
+    api_url: str = "https://api.example.com/"  # a URL of the metered API for the portal's curl examples
+    public_url: str | None = None  # the portal's public URL, used for links and redirects whatever the Host header is
+    oidc: Provider | None = None  # identity provider for signing in to the portal, in addition to passwords
+    read_only: bool = False  # pages and reports from a standby; all writes are refused
+    bounds: Bounds = field(default_factory=Bounds)  # for the usage that services report
+    proxies: int = 0  # number of reverse proxies, each of which sets X-Forwarded-For, -Proto and -Host
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read the environment; what is absent is generated and kept in KEYGAUGE_DATA_DIR.
+        """Read the environment; missing secrets are generated and kept in KEYGAUGE_DATA_DIR.
 
         Raises:
-            SettingsError: a setting is wrong.
-            EmbeddedError: there is no KEYGAUGE_DATABASE_URL and the embedded PostgreSQL cannot be had.
+            SettingsError: a setting is invalid.
+            EmbeddedError: KEYGAUGE_DATABASE_URL is not set and the embedded PostgreSQL is not available.
         """
         directory = data_directory(environ)
         admin_token, admin_token_is_new = _token(environ, "KEYGAUGE_ADMIN_TOKEN", directory)
@@ -89,27 +86,27 @@ def public_url(environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the portal's public address, if set.
 
     Raises:
-        SettingsError: KEYGAUGE_PUBLIC_URL is wrong.
+        SettingsError: KEYGAUGE_PUBLIC_URL is invalid.
     """
     return _web_address(environ, "KEYGAUGE_PUBLIC_URL", "https://keys.acme.com")
 
 
 def data_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the embedded database and generated secrets live."""
+    """Return the directory of the embedded database and generated secrets."""
     return Path(environ.get("KEYGAUGE_DATA_DIR") or ".keygauge").absolute()
 
 
 def embedded_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the embedded database lives, where there is no other."""
+    """Return the directory of the embedded database."""
     return data_directory(environ) / "postgresql"
 
 
 def database_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return the database's address; without one, start the embedded database.
+    """Return the database's URL; if there is none, start the embedded database.
 
     Raises:
-        SettingsError: KEYGAUGE_DATABASE_URL is wrong; it is not told, as it may hold a password.
-        EmbeddedError: there is none, and the embedded PostgreSQL cannot be had.
+        SettingsError: KEYGAUGE_DATABASE_URL is invalid; the message omits it, as it may contain a password.
+        EmbeddedError: it is not set, and the embedded PostgreSQL is not available.
     """
     url = environ.get("KEYGAUGE_DATABASE_URL")
     if not url:
@@ -124,10 +121,10 @@ def database_url(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def retention_days(environ: Mapping[str, str] = os.environ) -> int:
-    """Return for how many days single calls are kept; totals are kept for good.
+    """Return for how many days individual calls are kept; totals are kept forever.
 
     Raises:
-        SettingsError: KEYGAUGE_RETENTION_DAYS is wrong.
+        SettingsError: KEYGAUGE_RETENTION_DAYS is invalid.
     """
     text = environ.get("KEYGAUGE_RETENTION_DAYS") or str(RETENTION_DAYS)
     if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX and 1 <= int(text) <= RETENTION_DAYS_MAX):
@@ -136,10 +133,10 @@ def retention_days(environ: Mapping[str, str] = os.environ) -> int:
 
 
 def peppers(environ: Mapping[str, str] = os.environ) -> Peppers:
-    """Return the peppers; without any, the one that is kept.
+    """Return the peppers; if none is set, the generated one.
 
     Raises:
-        SettingsError: KEYGAUGE_PEPPER is wrong.
+        SettingsError: KEYGAUGE_PEPPER is invalid.
     """
     text = environ.get("KEYGAUGE_PEPPER") or _kept(data_directory(environ) / "pepper", generate_pepper)[0]
     try:
@@ -152,7 +149,7 @@ def notice_worker(environ: Mapping[str, str] = os.environ) -> NoticeWorker:
     """Return the worker that sends notifications.
 
     Raises:
-        SettingsError: one of its settings is wrong.
+        SettingsError: one of its settings is invalid.
     """
     url, sender = environ.get("KEYGAUGE_SMTP_URL"), environ.get("KEYGAUGE_SMTP_FROM", "")
     try:
@@ -217,15 +214,15 @@ def _token(environ: Mapping[str, str], name: str, directory: Path) -> tuple[str,
 
 
 def _kept(file: Path, generate: Callable[[], str]) -> tuple[str, bool]:
-    """Return a file's secret and whether it was made just now; of many processes starting at once, one makes it."""
+    """Return a file's secret and whether it was just generated; if many processes start at once, one generates it."""
     if file.exists():
         return file.read_text(encoding="ascii").strip(), False
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # for this user alone
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # readable by this user only
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         stream.write(generate())
     try:
-        os.link(draft, file)  # fails when another process was first; a reader never sees half a secret
+        os.link(draft, file)  # fails if another process was first; a reader never sees a partial secret
         is_new = True
     except FileExistsError:
         is_new = False

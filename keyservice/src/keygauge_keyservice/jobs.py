@@ -1,4 +1,4 @@
-"""What the key service does by itself now and then: of all its processes, one does it each time."""
+"""Periodic jobs; each run is done by one of the key service's processes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from keygauge_keyservice.pricing import price_book
 _log = logging.getLogger(__name__)
 
 _INTERVAL_S = 15.0
-_MONTHS_AHEAD = 2  # partitions that are ready before their first event
+_MONTHS_AHEAD = 2  # partitions created before their first event
 
-_RETRY = timedelta(minutes=1)  # after a failure, where the job's own time is longer
+_RETRY = timedelta(minutes=1)  # after a failure, if the job's interval is longer
 
-# Whoever moves the time on does the job, others pass by. One who dies in the middle leaves it for the next time.
+# The process that updates the time does the job; the others skip it. If it dies, the job runs again when next due.
 _CLAIM = """/* job.claim */
 INSERT INTO job AS done (name, done_at) VALUES (%s, clock_timestamp())
 ON CONFLICT (name) DO UPDATE SET done_at = excluded.done_at WHERE done.done_at <= clock_timestamp() - %s
@@ -34,7 +34,7 @@ _PUT_OFF = "/* job.put_off */ UPDATE job SET done_at = clock_timestamp() - %s WH
 
 @dataclass(frozen=True)
 class Job:
-    """Something to do every so often; `do` gets a connection that commits each statement by itself."""
+    """A job to run at an interval; `do` gets an autocommit connection."""
 
     name: str
     every: timedelta
@@ -42,7 +42,7 @@ class Job:
 
 
 def maintenance_jobs(*, retention_days: int, every: timedelta = timedelta(minutes=1)) -> list[Job]:
-    """Return all jobs; `every` is how often the ledger is compared with its replicas."""
+    """Return all maintenance jobs; `every` is how often the ledger is compared with its replicas."""
     return [
         Job("reconcile", every, _compare),
         Job("retake", timedelta(minutes=1), _retake),
@@ -56,7 +56,7 @@ def maintenance_jobs(*, retention_days: int, every: timedelta = timedelta(minute
 
 
 def notice_jobs(worker: Worker) -> list[Job]:
-    """Return what tells owners of their accounts; receivers may be slow, so they get a thread of their own."""
+    """Return the jobs that notify account owners; receivers may be slow, so these get their own thread."""
     return [
         Job("find notices", timedelta(minutes=1), lambda connection: _find(worker, connection)),
         Job("deliver notices", timedelta(seconds=5), lambda connection: _deliver(worker, connection)),
@@ -64,7 +64,7 @@ def notice_jobs(worker: Worker) -> list[Job]:
 
 
 def do_due(connection: Connection, todo: Sequence[Job]) -> list[str]:
-    """Do the jobs that are due and that no other process does; return their names. One that fails ends no other."""
+    """Run the due jobs that no other process has claimed; return their names. A failed job stops no other."""
     done = []
     for job in todo:
         if connection.execute(_CLAIM, (job.name, job.every)).fetchone():
@@ -79,7 +79,7 @@ def do_due(connection: Connection, todo: Sequence[Job]) -> list[str]:
 
 
 class JobRunner:
-    """A thread that does the jobs, on a connection of its own."""
+    """A thread that runs the jobs on its own connection."""
 
     def __init__(self, url: str, todo: Sequence[Job], *, interval_s: float = _INTERVAL_S) -> None:
         self._url = url
@@ -89,11 +89,11 @@ class JobRunner:
         self._thread = Thread(target=self._run, name="keygauge-housekeeper", daemon=True)
 
     def start(self) -> None:
-        """Start; only after a fork."""
+        """Start the thread; call this only after a fork."""
         self._thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """End after what is being done."""
+        """Stop after the current job."""
         self._stop.set()
         self._thread.join(timeout_s)
 
@@ -108,7 +108,7 @@ class JobRunner:
             except database.UNAVAILABLE as error:
                 _log.warning("jobs wait for the database: %s", type(error).__name__)
                 self._stop.wait(self._interval_s)
-            except Exception:  # noqa: BLE001 - a fault of ours must not end all jobs
+            except Exception:  # noqa: BLE001 - a bug in one job must not end all jobs
                 _log.exception("a job failed")
                 self._stop.wait(self._interval_s)
 
@@ -121,7 +121,7 @@ def _compare(connection: Connection) -> None:
 
 
 def _retake(connection: Connection) -> None:
-    """Take events that came before their service was told of their key, as after a restore or with a new token."""
+    """Ingest events that came before their service knew the key, as after a restore or with a new token."""
     if ids := aside.find_told(connection):
         book = price_book.load()
         book.refresh(connection)
@@ -129,19 +129,19 @@ def _retake(connection: Connection) -> None:
 
 
 def _fold_tags(connection: Connection) -> None:
-    """Keep the tags with most calls apart, where an account has more than are kept."""
+    """Add up the rarer tags of accounts that have more than are kept separately."""
     if days := tags.fold(connection, datetime.now(UTC)):
         _log.info("added up the rarer tags of %d full days", days)
 
 
 def _pack(connection: Connection) -> None:
-    """Store the roll-ups of the half days that are over in two fifths of the space."""
+    """Pack the roll-ups of completed half days into two fifths of the space."""
     if packed := packing.pack(connection, datetime.now(UTC)):
         _log.info("packed the roll-ups of %d half days of accounts", packed)
 
 
 def _prune_tags(connection: Connection) -> None:
-    """Delete the counters of tags that are over, and tell of limits that have as many as there may be."""
+    """Delete the counters of past tags, and log limits that have as many tags as allowed."""
     tag_counters.prune(connection)
     if full := tag_counters.full(connection):
         _log.warning("limits with too many tags, whose new ones are refused: %s", ", ".join(full))
@@ -162,7 +162,7 @@ def _close(connection: Connection) -> None:
 
 
 def _prepare(connection: Connection) -> None:
-    """Make the partitions of the months ahead in good time: no batch of a month's first second waits for that."""
+    """Create the partitions of the coming months in advance, so that a month's first batch does not wait for that."""
     partition.prepare(connection, datetime.now(UTC), months_ahead=_MONTHS_AHEAD)
 
 

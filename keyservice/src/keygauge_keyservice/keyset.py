@@ -1,4 +1,4 @@
-"""Lists page by page: sorted by one expression and the id, each page going on after the last row of the one before."""
+"""Keyset pagination: each page of a sorted list continues after the last row of the previous page."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def clauses(
     own: str = "true",
     cursor: Literal["text", "bigint"] = "text",
 ) -> tuple[sql.Composed, sql.Composed]:
-    """Return a condition on `%(after)s`, the id of a row or NULL, and the order; a sort that begins with - descends.
+    """Return a condition on `%(after)s` (a row's id, or NULL) and the order; a sort that starts with - is descending.
 
-    `cursor` is the type of ids. `own` is the condition on rows that the caller may see: a page that goes on after
-    another one's is empty.
+    `cursor` is the type of ids. `own` is the condition on rows that the caller may see; a page after any other row is
+    empty.
     """
     name = sort.removeprefix("-")
     expression, is_descending = sql.SQL(sorts[name]), name != sort
@@ -39,5 +39,5 @@ def clauses(
 
 
 def names(sorts: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what lists may be sorted by, upwards and downwards."""
+    """Return the sort options, ascending and descending."""
     return (*sorts, *(f"-{name}" for name in sorts))

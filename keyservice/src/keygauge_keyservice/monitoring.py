@@ -1,4 +1,4 @@
-"""`/metrics`: keys, limits and drift as they are at the scrape, and what this process counted."""
+"""`/metrics`: the current keys, limits and drift, and this process's own counters."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from keygauge_keyservice.web.context import services
 
 _log = logging.getLogger(__name__)
 
-ROWS_MAX = 800  # keys, and limits, those used last first: more are a matter for the replicas' metrics and for SQL
-_USES_MAX = 2 * ROWS_MAX  # by key and two hours, the newest
+ROWS_MAX = 800  # of keys and of limits, last used first; for more, use the replicas' metrics or SQL
+_USES_MAX = 2 * ROWS_MAX  # per key and two hours, newest first
 _SECOND_US = 1_000_000
 
 blueprint = Blueprint("monitoring", __name__)
@@ -47,7 +47,10 @@ blueprint = Blueprint("monitoring", __name__)
 
 @blueprint.get("/metrics")
 def expose() -> Response:
-    """Answer Prometheus, with a token: account names are not for all, and a proxy beside us looks like this machine."""
+    """Serve metrics to callers with a token.
+
+    Account names are not public, and requests through a local proxy look local.
+    """
     require_reader()
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return Response(encode(_registry()), content_type=content_type)
@@ -55,16 +58,16 @@ def expose() -> Response:
 
 @dataclass(frozen=True)
 class KeyCollector(Collector):
-    """Reads keys, limits and the ledger's drift from the database when scraped; without a database it tells nothing."""
+    """A collector that reads keys, limits and ledger drift on each scrape; empty if the database is unavailable."""
 
     connect: Callable[[], AbstractContextManager[Connection]] = field(repr=False)
 
     def describe(self) -> list[Any]:
-        """Promise nothing, so that registering does not query."""
+        """Return nothing, so that registering does not query the database."""
         return []
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Read everything in four queries."""
+        """Yield all metrics, from four queries."""
         try:
             with self.connect() as connection:
                 keys = _keys(connection)
@@ -79,7 +82,7 @@ class KeyCollector(Collector):
 
 
 def _registry() -> CollectorRegistry:
-    """Return this process's registry; under `keygauge serve --workers 2` or more, one that adds up all workers'."""
+    """Return this process's registry; with two or more `keygauge serve` workers, one that sums over all of them."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return services().registry
     registry = CollectorRegistry()
@@ -135,7 +138,7 @@ def _family(metric: Metric) -> GaugeMetricFamily:
 
 
 def _keys(connection: Connection) -> list[dict[str, Any]]:
-    """Read the keys that were used in the last day, and the newest ones: some of both, however many there are."""
+    """Return the keys used in the last day and the newest keys: at most `ROWS_MAX`, last used first."""
     used = connection.execute(
         "/* monitoring.used */ SELECT DISTINCT account_id, part AS id FROM (SELECT account_id, part "
         "FROM usage_aggregate WHERE length_s = 7200 AND breakdown = 'key' AND inside = '' "
@@ -155,7 +158,7 @@ def _keys(connection: Connection) -> list[dict[str, Any]]:
 
 
 def _limits(connection: Connection, keys: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Read the limits of these keys and of their accounts first, and of other accounts as far as they fit."""
+    """Return the limits of these keys and their accounts first, then of other accounts: at most `ROWS_MAX`."""
     return connection.execute(
         "/* monitoring.limits */ SELECT limits.*, head, cells, ends, clock, stamps, "
         "(SELECT coalesce(sum(units - spent), 0)::bigint FROM lease WHERE state_id = limits.id AND NOT closed "

@@ -1,4 +1,4 @@
-"""The OpenAPI document, put together from the operations that stand beside the views."""
+"""The OpenAPI document, built from the operations that are defined next to the views."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ _SECURITY = {
     "replica": {"type": "http", "scheme": "bearer", "description": "KEYGAUGE_SERVICE_TOKEN, or a service's"},
 }
 _LOOKED_UP = frozenset(("key", "account"))  # credentials that cost a query each
-_OF_OPERATORS = frozenset(("operator", "account"))  # may be called with an operator's token, or only so
+_OF_OPERATORS = frozenset(("operator", "account"))  # an operator's token is accepted
 _parameters_of = re.compile(r"{(\w+)}").findall
 
 
 def blueprint(parts: Sequence[Part]) -> Blueprint:
-    """Serve the document of these parts at /v1/openapi.json."""
+    """Return a blueprint that serves the document of these parts at /v1/openapi.json."""
     serving = Blueprint("openapi", __name__)
 
     @cache
@@ -68,7 +68,7 @@ def blueprint(parts: Sequence[Part]) -> Blueprint:
 
 
 def document(parts: Sequence[Part]) -> dict[str, Any]:
-    """Put the document together."""
+    """Build the document."""
     operations = {path: item for part in parts for path, item in part.PATHS.items()}
     paths: dict[str, Any] = {
         path: {method: _described(method, path, operation) for method, operation in item.items()}
@@ -102,7 +102,7 @@ def _described(method: str, path: str, operation: Operation) -> Schema:
     given += parameters(operation.query) if operation.query else []
     if (
         operation.security in _OF_OPERATORS and method in _WRITES and operation.operation_id != _QUESTION
-    ):  # every write of an operator or owner may be sent again
+    ):  # every write of an operator or owner may be retried
         given.append(_IDEMPOTENCY)
         problems |= {403, 409, 422}
     described: Schema = {

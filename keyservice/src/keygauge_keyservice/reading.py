@@ -1,4 +1,4 @@
-"""Read JSON, objects and queries as the types that describe them, and tell every error at once."""
+"""Reading of JSON, objects and queries into typed structs, with all errors reported at once."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from msgspec.json import Decoder
 from keygauge_keyservice.errors import FieldError, invalid
 from keygauge_keyservice.texts import gettext
 
-INTEGER_MAX = 2**53 - 1  # the largest that every JSON reader keeps exact
-YEAR_MIN = 1970  # no call is older; far from year 1, where neither Python nor the database can change zones
-_SHOWN_MAX = 100  # of the name of a field that nobody knows
+INTEGER_MAX = 2**53 - 1  # the largest integer that every JSON parser keeps exact
+YEAR_MIN = 1970  # no call is older; near year 1 neither Python nor PostgreSQL can convert time zones
+_SHOWN_MAX = 100  # characters of an unknown field's name
 _DIGITS_MAX = 20
 
 _S = TypeVar("_S", bound=Struct)
 _T = TypeVar("_T")
-_making = Lock()  # msgspec 0.22 crashes where two threads meet a type for the first time together
+_making = Lock()  # msgspec 0.22 crashes if two threads use a type for the first time at once
 _decoders: dict[object, Decoder[Any]] = {}
 
 
 @runtime_checkable
 class Checked(Protocol):
-    """A type whose fields must also fit each other."""
+    """A type with checks across fields."""
 
     def faults(self) -> Iterable[FieldError]:
-        """Say which do not."""
+        """Return the fields that fail."""
 
 
 def read(kind: type[_S], document: object) -> _S:
-    """Return a JSON object as a `kind`.
+    """Read a JSON object as a `kind`.
 
     Raises:
         Problem: 422 with every error.
@@ -44,7 +44,7 @@ def read(kind: type[_S], document: object) -> _S:
 
 
 def read_query(kind: type[_S], query: Mapping[str, str]) -> _S:
-    """Return a query as a `kind`: integers are written in digits.
+    """Read a query string as a `kind`; integers are written in digits.
 
     Raises:
         Problem: 422 with every error.
@@ -53,7 +53,7 @@ def read_query(kind: type[_S], query: Mapping[str, str]) -> _S:
 
 
 def decoder(kind: type[_T]) -> Decoder[_T]:
-    """Return what decodes JSON as a `kind`."""
+    """Return the JSON decoder for a `kind`."""
     made = _decoders.get(kind)
     if made is None:
         with _making:
@@ -62,22 +62,22 @@ def decoder(kind: type[_T]) -> Decoder[_T]:
 
 
 def convert(content: Any, kind: type[_T]) -> _T:
-    """Return the attributes or items of `content` as a `kind`.
+    """Convert an object's attributes or items to a `kind`.
 
     Raises:
-        msgspec.ValidationError: they are none.
+        msgspec.ValidationError: they do not match.
     """
-    decoder(kind)  # msgspec knows the type from here on
-    return msgspec.convert(content, kind, from_attributes=True)  # noqa: TID251 - the one place
+    decoder(kind)  # makes msgspec learn the type under the lock
+    return msgspec.convert(content, kind, from_attributes=True)  # noqa: TID251 - the only place
 
 
 def attempt(kind: type[_S], document: object) -> tuple[_S | None, list[FieldError]]:
-    """Return a JSON object as a `kind`, or None and what is wrong with it."""
+    """Read a JSON object as a `kind`; return it, or None and the errors."""
     return _Reader().attempt(kind, document)
 
 
 def given(message: Struct) -> dict[str, Any]:
-    """Return the fields of a message that were given: those whose default is UNSET, where they are set."""
+    """Return the optional fields of a message that were given, that is, not UNSET."""
     return {name: value for name in message.__struct_fields__ if (value := getattr(message, name)) is not UNSET}
 
 
@@ -92,7 +92,7 @@ class _Reader:
         self.errors: list[FieldError] = []
 
     def attempt(self, kind: type[_S], document: object) -> tuple[_S | None, list[FieldError]]:
-        """Return an object as a `kind`, or None and the errors by their fields."""
+        """Return the object as a `kind`, or None, and the errors sorted by field."""
         message = self._object(kind, document, "")
         errors = sorted(self.errors, key=lambda error: error.field)
         return (None if errors else message), errors
@@ -119,7 +119,7 @@ class _Reader:
 
     def _value(self, kind: inspect.Type, value: object, path: str) -> Any:
         kind, extra = _plain(kind)
-        if isinstance(kind, inspect.UnionType):  # with null, else JSON has one type for a field
+        if isinstance(kind, inspect.UnionType):  # only with null; otherwise a JSON field has one type
             if value is None:
                 return None
             kind, extra = _plain(next(one for one in kind.types if not isinstance(one, inspect.NoneType)))
@@ -151,10 +151,10 @@ class _Reader:
         return items if is_of_objects else list(dict.fromkeys(items))
 
     def _scalar(self, kind: inspect.Type, value: object, extra: Mapping[str, Any]) -> object:
-        """Return a value as it is kept.
+        """Return a converted value.
 
         Raises:
-            ValueError: it is not of this type.
+            ValueError: it does not match the type.
         """
         if isinstance(kind, inspect.DateTimeType):
             return _moment(value)
@@ -166,7 +166,7 @@ class _Reader:
         return take(value) if take else value
 
     def _complain(self, path: str, kind: inspect.Type, extra: Mapping[str, Any]) -> None:
-        """Tell that a value is not of its type."""
+        """Record that a value does not match its type."""
         if "hint" in extra:
             self._fail(path, extra["code"], gettext(extra["hint"], **extra["values"]))
         elif isinstance(kind, inspect.StrType):
@@ -213,7 +213,7 @@ def _fields(kind: type[Struct]) -> dict[str, inspect.Field]:
 
 
 def _plain(kind: inspect.Type) -> tuple[inspect.Type, Mapping[str, Any]]:
-    """Take what is said about a type off it: it, and our part of what is said."""
+    """Return a type without its metadata, and our part of the metadata."""
     if isinstance(kind, inspect.Metadata):
         return kind.type, kind.extra or {}
     return kind, {}
@@ -241,9 +241,9 @@ def _integer(value: object) -> int:
 
 
 def _moment(value: object) -> datetime:
-    """Read a time of RFC 3339 with an offset; return it in UTC."""
+    """Parse an RFC 3339 time with an offset; return it in UTC."""
     if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - what a caller of ours gave, not a fault of the code
+        raise ValueError  # noqa: TRY004 - the caller's input, not a bug
     try:
         at = datetime.fromisoformat(value)
         in_utc = at.astimezone(UTC)

@@ -14,12 +14,12 @@ from keygauge_keyservice.ledger.event import AGE_MAX
 
 _log = logging.getLogger(__name__)
 
-_ROWS = 10_000  # deleted in one statement, so that none locks for long
+_ROWS = 10_000  # deleted per statement, so that none holds locks for long
 _DAY = timedelta(days=1)
 
 
 class Kept(NamedTuple):
-    """A table's rows are deleted when the time in its column is longer ago; None: as long as single calls."""
+    """A table whose rows are deleted after a period; None: the retention period of individual calls."""
 
     table: str
     column: str
@@ -29,7 +29,7 @@ class Kept(NamedTuple):
 KEPT = (
     Kept("spool_hour", "hour", None),
     Kept("key_address", "last_at", None),
-    # A cursor stays as long as its spool's events, sent again, could be taken again.
+    # Keep a cursor as long as its spool's events could be ingested again if resent.
     Kept("spool", "updated_at", AGE_MAX + 2 * _DAY),
     Kept("lease", "ends_at", _DAY),
     Kept("replica", "seen_at", _DAY),
@@ -42,13 +42,13 @@ KEPT = (
     Kept("audit", "at", 3660 * _DAY),
     Kept("plan_price_before", "until", 3660 * _DAY),
     Kept("account_plan_before", "until", 3660 * _DAY),
-    Kept("usage_kind", "bucket", 3660 * _DAY),  # the longest range that is answered
+    Kept("usage_kind", "bucket", 3660 * _DAY),  # the longest range that can be queried
     Kept("usage_tag", "bucket", 3660 * _DAY),
 )
 
 
 def prune(connection: Connection, now: datetime, *, retention_days: int) -> None:
-    """Delete what is past its time; the connection commits each statement by itself."""
+    """Delete expired rows; the connection must be in autocommit mode."""
     calls = timedelta(days=retention_days)
     for month in partition.drop_before(connection, now - calls):
         _log.info("dropped the single calls of %s: past their %d days", f"{month:%Y-%m}", retention_days)

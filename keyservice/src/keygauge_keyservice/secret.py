@@ -1,4 +1,4 @@
-"""Hash a key's secret with a versioned pepper, and compare hashes in constant time."""
+"""Hashes of keys' secrets with versioned peppers, compared in constant time."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ _FINGERPRINT = hashlib.sha256(b"keygauge: fingerprint of a pepper").digest()
 
 
 class PepperError(ValueError):
-    """The peppers are not written as `1:<hex>,2:<hex>`, or one of them is not there."""
+    """The peppers are not in the form `1:<hex>,2:<hex>`, or a version is missing."""
 
 
 @dataclass(frozen=True)
 class Peppers:
-    """The service's own secrets, by version; new hashes use the newest, old ones stay verifiable."""
+    """The service's own secrets, by version; new hashes use the newest, and old ones stay verifiable."""
 
     by_version: Mapping[int, bytes] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Peppers:
-        """Read `1:<hex>,2:<hex>`.
+        """Parse `1:<hex>,2:<hex>`.
 
         Raises:
-            PepperError: a version is no positive number or twice there, or a pepper is shorter than 16 bytes.
+            PepperError: a version is not a positive integer or appears twice, or a pepper is shorter than 16 bytes.
         """
         by_version: dict[int, bytes] = {}
         for part in text.split(","):
@@ -53,7 +53,7 @@ class Peppers:
         """Return HMAC-SHA256(pepper, digest).
 
         Raises:
-            PepperError: the service was started without that version.
+            PepperError: that version is not configured.
         """
         pepper = self.by_version.get(version)
         if pepper is None:
@@ -61,14 +61,14 @@ class Peppers:
         return hmac.digest(pepper, digest, hashlib.sha256)
 
     def fingerprint(self, version: int) -> bytes:
-        """Return what one pepper is known by; it tells nothing of it."""
+        """Return a pepper's fingerprint, which reveals nothing about it."""
         return self.hash(_FINGERPRINT, version)
 
     def matches(self, digest: bytes, *, version: int, expected: bytes) -> bool:
-        """Tell in constant time whether a digest belongs to a stored hash."""
+        """Return in constant time whether a digest matches a stored hash."""
         return hmac.compare_digest(self.hash(digest, version), expected)
 
 
 def generate_pepper() -> str:
-    """Draw a first pepper, written as `Peppers.parse` reads it."""
+    """Generate a first pepper, in the format of `Peppers.parse`."""
     return f"1:{secrets.token_hex(_PEPPER_BYTES)}"

@@ -1,4 +1,4 @@
-"""What people read: English as it stands in the code, or in the language that was chosen for a request."""
+"""Translated texts: English as written in the code, or the language chosen for a request."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ _chosen: ContextVar[NullTranslations] = ContextVar("translations", default=ENGLI
 
 
 def choose(translations: NullTranslations) -> None:
-    """Write what follows in this thread in a language; what it has no translation of stays English."""
+    """Set the language of this thread's texts; untranslated texts stay English."""
     _chosen.set(translations)
 
 
 def translations() -> NullTranslations:
-    """Return the language that was chosen."""
+    """Return the chosen language's translations."""
     return _chosen.get()
 
 
 def gettext(message: str, /, **values: object) -> str:
-    """Write a message with its values: %(name)s stands for one."""
+    """Translate a message and fill in its values, as in %(name)s."""
     text = translations().gettext(message)
     return text % values if values else text
 
 
 def ngettext(singular: str, plural: str, number: int, /, **values: object) -> str:
-    """Write one of two messages, as the number wants it; %(num)s stands for the number."""
+    """Translate the singular or plural message and fill in its values; %(num)s is the number."""
     return translations().ngettext(singular, plural, number) % {"num": number, **values}
 
 
 def each(messages: Mapping[str, str]) -> dict[str, str]:
-    """Write messages that are known by names."""
+    """Translate the values of a mapping."""
     return {name: gettext(message) for name, message in messages.items()}
 
 
 def mark(message: str) -> str:
-    """Return a message that is written later, so that it gets into the file that is translated."""
+    """Mark a message for extraction; it is translated later."""
     return message

@@ -1,1 +1,1 @@
-"""The HTTP API of operators and replicas under /v1: one blueprint per noun, with its part of the OpenAPI document."""
+"""The HTTP API for operators and replicas under /v1: one blueprint per noun, with its part of the OpenAPI document."""

@@ -22,7 +22,7 @@ blueprint = Blueprint("api_accounts", __name__, url_prefix="/v1/accounts")
 
 
 class AccountChange(Struct):
-    """Changes to an account; omitted fields stay."""
+    """Changes to an account; omitted fields stay unchanged."""
 
     name: Name | UnsetType = UNSET
     plan: Slug | UnsetType = UNSET
@@ -30,7 +30,7 @@ class AccountChange(Struct):
 
 
 class AccountQuery(Page):
-    """The requested accounts."""
+    """A query for accounts."""
 
     name: Annotated[Text, Meta(description="only accounts with this name, ignoring case")] | None = None
     plan: Annotated[Text, Meta(description="only accounts on this plan")] | None = None
@@ -49,7 +49,7 @@ class Account(Struct):
 
 
 class AccountPage(Struct):
-    """Some accounts."""
+    """A page of accounts."""
 
     accounts: list[Account]
     next: str | None
@@ -59,7 +59,7 @@ class AccountPage(Struct):
 @operator_only
 @idempotent
 def create() -> Response:
-    """Make an account."""
+    """Create an account."""
     given = body(NewAccount)
     with services().connection() as connection:
         made = accounts.create(connection, name=given.name, plan_id=given.plan, actor=actor())
@@ -114,7 +114,7 @@ def change(account_id: str) -> Response:
 @operator_only
 @idempotent
 def delete(account_id: str) -> Response:
-    """Delete an account without a history."""
+    """Delete an account that has no history."""
     with services().connection() as connection:
         accounts.delete(connection, account_id, actor=actor())
     return Response(status=204)

@@ -1,4 +1,4 @@
-"""What needs attention over HTTP: the portal's list of an account, for programs."""
+"""HTTP API for what needs attention: the portal's list for an account."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ blueprint = Blueprint("api_attention", __name__, url_prefix="/v1/accounts")
 
 
 class Remark(Struct):
-    """Something that needs attention; `key` is null where it is about the account."""
+    """Something that needs attention; `key` is null if it concerns the whole account."""
 
     kind: notices.Kind
     key_id: str | None = field(name="key")
@@ -35,7 +35,7 @@ class Attention(Struct):
 @blueprint.get("/<account_id>/attention")
 @owners_too
 def read(account_id: str) -> Response:
-    """Return what needs attention in an account, the most urgent first."""
+    """List what needs attention in an account, most urgent first."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         found = notices.find(connection, account_id, now=datetime.now(UTC))
@@ -46,7 +46,7 @@ PATHS = {
     "/v1/accounts/{account_id}/attention": {
         "get": Operation(
             "readAttention",
-            "List what needs attention in an account, the most urgent first: quotas that run out, keys used from new "
+            "List what needs attention in an account, most urgent first: quotas that run out, keys used from new "
             "addresses, repeated 4xx, expiry, overdue rotation, disuse",
             answer=Attention,
             problems=(404,),

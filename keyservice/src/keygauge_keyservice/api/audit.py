@@ -1,4 +1,4 @@
-"""The audit record over HTTP: newest first, page by page."""
+"""HTTP API for the audit log: newest first, page by page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ blueprint = Blueprint("api_audit", __name__, url_prefix="/v1/audit")
 
 
 class AuditQuery(NumberedPage):
-    """The requested entries."""
+    """A query for audit entries."""
 
     account: Annotated[Text, Meta(description="only this account's entries")] | None = None
     action: Annotated[Text, Meta(description="an action such as key.create, or a group such as key")] | None = None
@@ -32,7 +32,7 @@ class AuditQuery(NumberedPage):
 
 
 class AuditEntry(Struct):
-    """One action; `before` and `after` hold only what it changed."""
+    """One action; `before` and `after` contain only what it changed."""
 
     id: int
     at: datetime
@@ -45,7 +45,7 @@ class AuditEntry(Struct):
 
 
 class AuditPage(Struct):
-    """Some entries."""
+    """A page of audit entries."""
 
     entries: list[AuditEntry]
     next: str | None
@@ -54,7 +54,7 @@ class AuditPage(Struct):
 @blueprint.get("")
 @owners_too
 def list_page() -> Response:
-    """Answer with a page of entries: of an account, or of all."""
+    """List audit entries of one account or of all."""
     given = query(AuditQuery)
     account_id = own_account(given.account)
     with services().connection() as connection:

@@ -1,4 +1,4 @@
-"""Billing over HTTP: the current period, the next invoice, closed periods as JSON or CSV, and what plans cost."""
+"""HTTP API for billing: the current period, the next invoice, closed periods as JSON or CSV, and plan prices."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ blueprint = Blueprint("api_billing", __name__, url_prefix="/v1")
 
 
 class BillingQuery(Page):
-    """The account whose invoices are requested."""
+    """A query for invoices."""
 
     account: (
         Annotated[Text, Meta(description="this account; without it, the closed periods of all accounts")] | None
@@ -53,7 +53,7 @@ class Invoice(Struct):
 
 
 class Billing(Struct):
-    """An account's current period, and closed ones."""
+    """An account's current period and its closed periods."""
 
     current: Statement | None
     invoices: list[Invoice]
@@ -75,7 +75,7 @@ class PlanPrice(Struct):
 @blueprint.get("/billing")
 @owners_too
 def read() -> Response:
-    """Answer with an account's period and a page of invoices; without an account, of everyone's; CSV has them all."""
+    """Return an account's current period and a page of its or all accounts' invoices; CSV has all of them."""
     given = query(BillingQuery)
     after, account_id = _after(given.after), own_account(given.account)
     with services().connection() as connection:
@@ -103,7 +103,7 @@ def _after(text: str | None) -> tuple[date, str] | None:
 @operator_only
 @idempotent
 def close() -> Response:
-    """Close the periods that are over."""
+    """Close past periods."""
     with services().connection() as connection:
         return answer(Closed, {"closed": len(billing.close_periods(connection))})
 

@@ -1,4 +1,4 @@
-"""The call log over HTTP: filtered, page by page, or whole as CSV."""
+"""HTTP API for the call log: filtered and paginated, or complete as CSV."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NAMES = [name.name for name in fields(LoggedCall)]
 
 
 class CallQuery(CallSelection, kw_only=True):
-    """The requested calls."""
+    """A query for calls."""
 
     account: Annotated[Text, Meta(description="the account; not needed with the account's own token")] | None = None
     status: Annotated[Text, Meta(description="a status such as 429, or a class such as 4xx")] | None = None
@@ -39,7 +39,7 @@ class CallQuery(CallSelection, kw_only=True):
 
 
 class CallPage(Struct):
-    """Some calls."""
+    """A page of calls."""
 
     calls: list[LoggedCall]
     next: str | None
@@ -48,7 +48,7 @@ class CallPage(Struct):
 @blueprint.get("")
 @owners_too
 def list_page() -> Response:
-    """Answer with a page of an account's calls, or with all of them as CSV."""
+    """List a page of an account's calls, or export all of them as CSV."""
     given = query(CallQuery)
     start, end = given.range()
     account_id = own_account(given.account)

@@ -1,4 +1,4 @@
-"""A key's own limits over HTTP: read and replace them."""
+"""HTTP API for a key's own limits: read and replace them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read(key_id: str) -> Response:
 @owners_too
 @idempotent
 def replace(key_id: str) -> Response:
-    """Give a key other limits of its own."""
+    """Replace a key's own limits."""
     limits = body(LimitList).of_key()
     with services().connection() as connection:
         return _answer(key_limits.replace(connection, key_id, limits, actor=actor(), by_operator=is_operator()))

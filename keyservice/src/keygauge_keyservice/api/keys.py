@@ -1,4 +1,4 @@
-"""Keys over HTTP: issue, list, read, change, rotate, delete."""
+"""HTTP API for keys: create, list, read, change, rotate, delete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ blueprint = Blueprint("api_keys", __name__, url_prefix="/v1")
 
 
 class KeyFilter(Page):
-    """The requested keys of an account."""
+    """A query for an account's keys."""
 
     name: Annotated[Text, Meta(description="only keys with this name, ignoring case")] | None = None
     status: (
@@ -40,13 +40,13 @@ class KeyFilter(Page):
 
 
 class KeyQuery(KeyFilter):
-    """The requested keys."""
+    """A query for keys."""
 
     account: Annotated[Text, Meta(description="only this account's keys")] | None = None
 
 
 class KeyOrder(NewKey, kw_only=True):
-    """A new key, with limits of its own."""
+    """A new key, with its own limits."""
 
     limits: Limits | UnsetType = UNSET
 
@@ -56,7 +56,7 @@ class KeyOrder(NewKey, kw_only=True):
 
 
 class KeyChange(KeyTerms):
-    """Changes to a key; omitted fields stay, and limits replace all old ones."""
+    """Changes to a key; omitted fields stay unchanged, and limits replace all existing ones."""
 
     status: Literal["active", "disabled"] | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
@@ -92,7 +92,7 @@ class Key(Struct):
 
 
 class KeyPage(Struct):
-    """Some keys."""
+    """A page of keys."""
 
     keys: list[Key]
     next: str | None
@@ -106,7 +106,7 @@ class IssuedKey(Struct):
 
 
 class Secret(Struct):
-    """One of a key's secrets: when it was created, and when it ends."""
+    """One of a key's secrets: when it was created, and when it expires."""
 
     number: int
     created_at: datetime
@@ -114,7 +114,7 @@ class Secret(Struct):
 
 
 class RotatedKey(Struct):
-    """A rotated key; the token is null if the rotation was done before."""
+    """A rotated key; the token is null if the rotation was already done."""
 
     key: Key
     token: str | None
@@ -182,7 +182,7 @@ def _find(connection: Connection, params: KeyFilter, account_id: str | None) -> 
 @blueprint.get("/keys/<key_id>")
 @owners_too
 def read(key_id: str) -> Response:
-    """Read a key, deleted ones too."""
+    """Read a key, even a deleted one."""
     with services().connection() as connection:
         return answer(Key, keys.require(connection, key_id))
 
@@ -191,7 +191,7 @@ def read(key_id: str) -> Response:
 @owners_too
 @idempotent
 def change(key_id: str) -> Response:
-    """Change a key's terms, own limits or status, all together or not at all."""
+    """Change a key's terms, own limits or status, all or nothing."""
     changed = body(KeyChange)
     terms = given(structs.replace(changed, status=UNSET, limits=UNSET))
     with services().connection() as connection:
@@ -211,7 +211,7 @@ def change(key_id: str) -> Response:
 @owners_too
 @idempotent
 def rotate(key_id: str) -> Response:
-    """Rotate a key; the token is shown once, and is null if this rotation was done before."""
+    """Rotate a key; the token is shown once, and is null if this rotation was already done."""
     order = body(Rotation)
     with services().connection() as connection:
         done = rotation.rotate(
@@ -282,8 +282,8 @@ PATHS = {
     "/v1/keys/{key_id}/rotations": {
         "post": Operation(
             "rotateKey",
-            "Rotate a key's secret; old ones end `grace_s` from now. Repeated with the same id it changes nothing, and "
-            "the token is null",
+            "Rotate a key's secret; old ones expire `grace_s` from now. Repeating it with the same id changes nothing, "
+            "and the token is null",
             body=Rotation,
             answer=RotatedKey,
             status=201,

@@ -1,4 +1,4 @@
-"""What a key may ask about itself: its permissions, its limits with what is used and left, and its usage."""
+"""HTTP API for a key about itself: its permissions, its limits with used and remaining amounts, and its usage."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from keygauge_keyservice.web.message import answer, message, query
 
 blueprint = Blueprint("api_me", __name__, url_prefix="/v1")
 
-_turns = BoundedSemaphore(2)  # of what metered services ask for their callers; other threads are for heartbeats
+_turns = BoundedSemaphore(2)  # for requests of metered services' callers; other threads are for heartbeats
 
 
 class UsageRange(Struct):
-    """Of which time a key asks for its usage."""
+    """The time range of a key's usage."""
 
     start: Annotated[Time, Meta(description="the start of the usage; default: the start of the UTC month")] | None = (
         field(name="from", default=None)
@@ -49,7 +49,7 @@ class UsageRange(Struct):
 
 
 class OwnKey(Struct):
-    """What the key may do."""
+    """What the key is permitted to do."""
 
     id: str
     name: str
@@ -70,7 +70,7 @@ class OwnPlan(Struct):
 
 
 class OwnLimit(Struct):
-    """A limit that holds for the key; what is used of it is null where only the replicas know."""
+    """A limit that applies to the key; `used` and `remaining` are null if only the replicas know them."""
 
     name: str
     unit: Unit
@@ -86,11 +86,11 @@ class OwnLimit(Struct):
     route: str | None
     model: str | None
     tool: str | None
-    per_tag: Annotated[bool, Meta(description="each tag has the whole amount: there is no sum of them")]
-    dry_run: Annotated[bool, Meta(description="a dry run: it refuses nobody")]
+    per_tag: Annotated[bool, Meta(description="each tag has the whole amount; there is no total")]
+    dry_run: Annotated[bool, Meta(description="a dry run, which rejects no requests")]
     used: int | None = None
     remaining: int | None = None
-    resets_at: Annotated[datetime, Meta(description="null for a lifetime's")] | None = None
+    resets_at: Annotated[datetime, Meta(description="null for a lifetime quota")] | None = None
 
 
 class OwnUsage(Struct):
@@ -112,7 +112,7 @@ class OwnUsage(Struct):
 
 
 class Me(Struct):
-    """What holds for the key that asks."""
+    """The calling key's permissions, plan, limits and usage."""
 
     key: OwnKey
     plan: OwnPlan
@@ -122,7 +122,7 @@ class Me(Struct):
 
 @blueprint.get("/me")
 def read() -> Response:
-    """Answer with what holds for the key that asks, and what it used."""
+    """Return the calling key's permissions, plan, limits and usage."""
     with services().connection() as connection:
         return _tell(connection, require_key(connection), query(UsageRange))
 
@@ -130,7 +130,7 @@ def read() -> Response:
 @blueprint.post("/key-status")
 @replica_only
 def read_for_caller() -> Response:
-    """Answer with the same for a key that a caller showed to a metered service."""
+    """Return the same for a key that a caller presented to a metered service."""
     question = message(KeyQuestion, code="bad_question")
     if not _turns.acquire(blocking=False):
         raise Problem(
@@ -157,7 +157,7 @@ def _tell(connection: Connection, key: Key, given: UsageRange) -> Response:
 
 
 def _counted(connection: Connection, key: Key, now: datetime) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return what is used of the limits that count the key: by whom they count, and their name."""
+    """Return the used and remaining amounts of the limits that count the key, by subject and limit name."""
     counted: dict[tuple[str, str], dict[str, Any]] = {}
     for whose, key_id in (("account", None), ("key", key.id)):
         for rate in find_pace(connection, key.account_id, key_id=key_id, now=now).rates:
@@ -176,7 +176,7 @@ PATHS = {
     "/v1/me": {
         "get": Operation(
             "readMe",
-            "Read the calling key's permissions, plan, limits with what is used and left, and usage",
+            "Read the calling key's permissions, plan, limits with used and remaining amounts, and usage",
             query=UsageRange,
             answer=Me,
             problems=(403, 422),

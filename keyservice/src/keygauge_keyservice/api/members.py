@@ -1,4 +1,4 @@
-"""Members and invitations over HTTP: who may sign in to an account's portal."""
+"""HTTP API for members and invitations: who may sign in to an account's portal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Member(Struct):
 
 
 class MemberPage(Struct):
-    """Some members."""
+    """A page of members."""
 
     members: list[Member]
     next: str | None
@@ -52,7 +52,7 @@ class RoleChange(Struct):
 
 
 class NewInvitation(Struct):
-    """An invited person's address and role."""
+    """The e-mail address and role of a person to invite."""
 
     email: Text
     role: members.Role
@@ -66,21 +66,21 @@ class IssuedInvitation(Struct):
 
 
 class InvitationPage(Struct):
-    """Some open invitations."""
+    """A page of open invitations."""
 
     invitations: list[Invitation]
     next: str | None
 
 
 class InvitationQuery(NumberedPage):
-    """The requested invitations."""
+    """A query for invitations."""
 
     email: Annotated[Text, Meta(description="only that of this address")] | None = None
     sort: Annotated[invitations.Sort, Meta(description="sort order; prefix with - for descending")] = "email"
 
 
 class MemberQuery(NumberedPage):
-    """The requested members."""
+    """A query for members."""
 
     email: Annotated[Text, Meta(description="only that of this address")] | None = None
     role: Annotated[members.Role, Meta(description="only members of this role")] | None = None
@@ -110,7 +110,7 @@ def list_page(account_id: str) -> Response:
 @operator_only
 @idempotent
 def change(account_id: str, member_id: int) -> Response:
-    """Give a member another role."""
+    """Change a member's role."""
     given = body(RoleChange)
     with services().connection() as connection:
         changed = members.set_role(connection, account_id, row_id(member_id), given.role, actor=actor())
@@ -146,7 +146,7 @@ def invite(account_id: str) -> Response:
 @operator_only
 @idempotent
 def withdraw(account_id: str, invitation_id: int) -> Response:
-    """End an invitation; nothing happens where it was accepted."""
+    """Withdraw an invitation; do nothing if it was accepted."""
     with services().connection() as connection:
         accounts.require(connection, account_id)
         invitations.withdraw(connection, account_id, row_id(invitation_id), actor=actor())
@@ -156,7 +156,7 @@ def withdraw(account_id: str, invitation_id: int) -> Response:
 @blueprint.get("/invitations")
 @owners_too
 def list_invitations(account_id: str) -> Response:
-    """List invitations that may still be accepted."""
+    """List open invitations."""
     params = query(InvitationQuery)
     email = params.email and members.normalise_email(params.email)
     with services().connection() as connection:

@@ -1,4 +1,4 @@
-"""Notifications over HTTP: where an account is told what, and how the deliveries went."""
+"""HTTP API for notifications: where an account is notified of what, and the status of deliveries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NotificationChange(Struct):
 
 
 class Notification(Struct):
-    """A notification; a URL is reduced to its host, as the path may be a secret."""
+    """A notification; a URL is reduced to its host, as its path may be a secret."""
 
     id: int
     type: channels.Form
@@ -51,20 +51,20 @@ class Notification(Struct):
 
 
 class IssuedNotification(Notification):
-    """One with its secret, shown this once: null for what is not a webhook, and when the request is repeated."""
+    """A notification with its secret, shown once: null if it is not a webhook or the request is repeated."""
 
     secret: str | None
 
 
 class NotificationPage(Struct):
-    """Some notifications."""
+    """A page of notifications."""
 
     notifications: list[Notification]
     next: str | None
 
 
 class DeliveryQuery(Page):
-    """The requested deliveries."""
+    """A query for deliveries."""
 
     notification: Annotated[int, Meta(ge=1, le=ID_MAX, description="only deliveries of this notification")] | None = (
         None
@@ -88,14 +88,14 @@ class Delivery(Struct):
 
 
 class DeliveryPage(Struct):
-    """Some deliveries."""
+    """A page of deliveries."""
 
     deliveries: list[Delivery]
     next: str | None
 
 
 class Test(Struct):
-    """A queued test; the list has its delivery."""
+    """A queued test; `delivery` is the id of its delivery."""
 
     delivery: str
 
@@ -104,7 +104,7 @@ class Test(Struct):
 @owners_too
 @idempotent
 def create(account_id: str) -> Response:
-    """Add a notification; the secret of a webhook is shown this once."""
+    """Create a notification; a webhook's secret is shown once."""
     given = body(NewNotification)
     with services().connection() as connection:
         accounts.require(connection, account_id)
@@ -159,7 +159,7 @@ def delete(account_id: str, notification_id: int) -> Response:
 @owners_too
 @idempotent
 def rotate(account_id: str, notification_id: int) -> Response:
-    """Give a webhook another secret, shown this once."""
+    """Rotate a webhook's secret; the new one is shown once."""
     with services().connection() as connection:
         rotated = channels.rotate_secret(connection, account_id, row_id(notification_id), actor=actor())
     return answer(IssuedNotification, {**_document(rotated), "secret": rotated.secret}, 201)
@@ -169,7 +169,7 @@ def rotate(account_id: str, notification_id: int) -> Response:
 @owners_too
 @idempotent
 def test(account_id: str, notification_id: int) -> Response:
-    """Send a test."""
+    """Queue a test."""
     with services().connection() as connection:
         channel = channels.require(connection, account_id, row_id(notification_id))
         delivery_id = outbox.add_test(connection, account_id=account_id, channel_id=channel.id)
@@ -243,7 +243,7 @@ PATHS = {
     "/v1/accounts/{account_id}/notifications/{notification_id}/rotate": {
         "post": Operation(
             "rotateNotificationSecret",
-            "Give a webhook another signing secret, shown this once; for 24 hours each webhook is signed with both",
+            "Rotate a webhook's signing secret, shown once; for 24 hours each webhook is signed with both",
             answer=IssuedNotification,
             status=201,
             problems=(404, 409),

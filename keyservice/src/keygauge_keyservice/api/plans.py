@@ -1,4 +1,4 @@
-"""Plans over HTTP: create, list, read, change, and replace their limits."""
+"""HTTP API for plans: create, list, read, change, and replace their limits."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _Prorated: TypeAlias = Annotated[
 
 
 class NewPlan(LimitList, kw_only=True):
-    """A plan to be made."""
+    """A plan to create."""
 
     id: Slug
     name: Name
@@ -51,7 +51,7 @@ class NewPlan(LimitList, kw_only=True):
 
 
 class PlanChange(Struct):
-    """Changes to a plan; omitted fields stay."""
+    """Changes to a plan; omitted fields stay unchanged."""
 
     name: Name | UnsetType = UNSET
     limits: Limits | UnsetType = UNSET
@@ -65,13 +65,13 @@ class PlanChange(Struct):
 
 
 class Providers(Struct):
-    """Whose answers the routes give."""
+    """Which providers answer on which routes."""
 
     providers: _Rules
 
 
 class Plan(Struct):
-    """What an account buys."""
+    """A plan that accounts are on."""
 
     id: str
     name: str
@@ -83,14 +83,14 @@ class Plan(Struct):
 
 
 class PlanQuery(Page):
-    """The requested plans."""
+    """A query for plans."""
 
     name: Annotated[Text, Meta(description="only plans with this name, ignoring case")] | None = None
     sort: Annotated[plans.Sort, Meta(description="sort order; prefix with - for descending")] = "id"
 
 
 class PlanPage(Struct):
-    """Some plans."""
+    """A page of plans."""
 
     plans: list[Plan]
     next: str | None
@@ -100,7 +100,7 @@ class PlanPage(Struct):
 @operator_only
 @idempotent
 def create() -> Response:
-    """Make a plan."""
+    """Create a plan."""
     given = body(NewPlan)
     with services().connection() as connection:
         plans.create(connection, plan_id=given.id, name=given.name, limits=given.of_plan(), actor=actor())
@@ -141,7 +141,7 @@ def read(plan_id: str) -> Response:
 @operator_only
 @idempotent
 def change(plan_id: str) -> Response:
-    """Change a plan's name, limits, price or providers, all together or not at all."""
+    """Change a plan's name, limits, price or providers, all or nothing."""
     given = body(PlanChange)
     with services().connection() as connection:
         plans.require(connection, plan_id)
@@ -173,7 +173,7 @@ def delete(plan_id: str) -> Response:
 @operator_only
 @idempotent
 def replace_limits(plan_id: str) -> Response:
-    """Give a plan other limits."""
+    """Replace a plan's limits."""
     limits = body(LimitList).of_plan()
     with services().connection() as connection:
         return answer(Plan, _plan(plans.replace_limits(connection, plan_id, limits, actor=actor())))
@@ -183,7 +183,7 @@ def replace_limits(plan_id: str) -> Response:
 @operator_only
 @idempotent
 def set_providers(plan_id: str) -> Response:
-    """Say whose answers the routes give to a plan's accounts."""
+    """Set which providers answer on which routes of a plan's accounts."""
     given = body(Providers)
     with services().connection() as connection:
         return answer(Plan, _plan(plans.set_providers(connection, plan_id, given.providers, actor=actor())))
@@ -232,7 +232,7 @@ PATHS = {
     "/v1/plans/{plan_id}/providers": {
         "put": Operation(
             "setProviders",
-            "Set which provider answers on which routes of a plan, for prices where the model's name does not tell",
+            "Set which provider answers on which routes of a plan, for prices of models whose name does not tell",
             body=Providers,
             answer=Plan,
             problems=(404,),

@@ -1,4 +1,4 @@
-"""The prices in force over HTTP: own ones and the public list, each with its source."""
+"""HTTP API for the prices in force: own prices and the public list, each with its source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ blueprint = Blueprint("api_price_list", __name__, url_prefix="/v1/prices/in-forc
 
 
 class PriceListQuery(NumberedPage):
-    """The requested prices."""
+    """A query for prices."""
 
     model: Annotated[Text, Meta(description="only models whose name contains this")] | None = None
     source: Annotated[price_list.Source, Meta(description="only own prices, or only the public list")] | None = None
@@ -29,7 +29,7 @@ class PriceListQuery(NumberedPage):
 
 
 class PriceInForce(Struct):
-    """A model's rates, and where they are from; null is any provider, every account, since ever."""
+    """A model's rates and their source; null means any provider, every account, or always."""
 
     source: price_list.Source
     version: str
@@ -41,7 +41,7 @@ class PriceInForce(Struct):
 
 
 class PriceList(Struct):
-    """Some prices."""
+    """A page of prices."""
 
     prices: list[PriceInForce]
     next: str | None
@@ -50,7 +50,7 @@ class PriceList(Struct):
 @blueprint.get("")
 @owners_too
 def list_page() -> Response:
-    """List the prices in force and those to come."""
+    """List current and future prices."""
     params = query(PriceListQuery)
     first = params.after or 0
     with services().connection() as connection:

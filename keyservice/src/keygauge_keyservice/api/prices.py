@@ -1,4 +1,4 @@
-"""Own prices over HTTP: list them, and set one."""
+"""HTTP API for own prices: list and set them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ blueprint = Blueprint("api_prices", __name__, url_prefix="/v1/prices")
 
 
 class Price(Struct):
-    """A model's rates from a moment on."""
+    """A model's rates from a given time on."""
 
     version: str
     model: str
@@ -35,14 +35,14 @@ class Price(Struct):
 
 
 class PriceQuery(NumberedPage):
-    """The requested prices."""
+    """A query for prices."""
 
     model: Annotated[Text, Meta(description="only prices of this model")] | None = None
     account: Annotated[Text, Meta(description="only this account's own prices")] | None = None
 
 
 class PricePage(Struct):
-    """Some prices."""
+    """A page of prices."""
 
     prices: list[Price]
     next: str | None
@@ -95,7 +95,7 @@ PATHS = {
         ),
         "post": Operation(
             "setPrice",
-            "Set a model's price from a moment on; calls already in the ledger keep theirs until re-rated",
+            "Set a model's price from a given time on; calls already in the ledger keep theirs until re-rated",
             body=NewPrice,
             answer=Price,
             status=201,

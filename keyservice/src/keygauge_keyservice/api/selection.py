@@ -1,4 +1,4 @@
-"""The part of a query that says which calls it asks for."""
+"""Query parameters that select calls."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from msgspec import Meta, Struct, field
 
 from keygauge_keyservice.values.field_types import Text, Time
 
-_RANGE = timedelta(days=30)  # when no start is given
+_RANGE = timedelta(days=30)  # if no start is given
 
 
 class CallSelection(Struct):
-    """Which calls are asked for, and in which form."""
+    """A selection of calls and the format of the response."""
 
     start: Annotated[Time, Meta(description="the start of the range; default: 30 days before `to`")] | None = field(
         name="from", default=None
@@ -28,6 +28,6 @@ class CallSelection(Struct):
     format: Literal["json", "csv"] = "json"
 
     def range(self) -> tuple[datetime, datetime]:
-        """Return the range of time."""
+        """Return the time range."""
         end = self.end or datetime.now(UTC)
         return self.start or end - _RANGE, end

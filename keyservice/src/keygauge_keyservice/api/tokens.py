@@ -1,4 +1,4 @@
-"""Bearer tokens over HTTP: create, list and revoke those of services, operators, Prometheus and accounts."""
+"""HTTP API for bearer tokens: create, list and revoke those of services, operators, Prometheus and accounts."""
 
 from __future__ import annotations
 
@@ -21,19 +21,17 @@ blueprint = Blueprint("api_tokens", __name__, url_prefix="/v1/tokens")
 
 
 class NewToken(Struct):
-    """A token to be made."""
+    """A token to create."""
 
     kind: tokens.Kind
     name: Name
-    account: Annotated[Text, Meta(description="of kind account: the one that it reaches, and nothing else")] | None = (
-        None
-    )
+    account: Annotated[Text, Meta(description="for kind account: the only account that it can access")] | None = None
     scope: (
         Annotated[
             tokens.Scope,
             Meta(
-                description="what it may change: of kind admin read (nothing), keys, billing or all, which is the "
-                "default; of kind account read, which is the default, or manage"
+                description="what it may change; for kind admin: read (nothing), keys, billing or all (the "
+                "default); for kind account: read (the default) or manage"
             ),
         ]
         | None
@@ -42,7 +40,7 @@ class NewToken(Struct):
 
 
 class TokenQuery(Page):
-    """The requested tokens."""
+    """A query for tokens."""
 
     account: Annotated[Text, Meta(description="only this account's tokens")] | None = None
     kind: Annotated[tokens.Kind, Meta(description="only tokens of this kind")] | None = None
@@ -73,7 +71,7 @@ class IssuedToken(Token):
 
 
 class TokenPage(Struct):
-    """Some tokens."""
+    """A page of tokens."""
 
     tokens: list[Token]
     next: str | None
@@ -83,7 +81,7 @@ class TokenPage(Struct):
 @operator_only
 @idempotent
 def create() -> Response:
-    """Make a token; its secret is shown this once."""
+    """Create a token; its secret is shown once."""
     given = body(NewToken)
     with services().connection() as connection:
         made, secret = tokens.create(
@@ -124,7 +122,7 @@ def list_page() -> Response:
 @owners_too
 @idempotent
 def revoke(token_id: str) -> Response:
-    """End a token."""
+    """Revoke a token."""
     with services().connection() as connection:
         tokens.revoke(connection, token_id, actor=actor())
     return Response(status=204)

@@ -1,4 +1,4 @@
-"""Usage over HTTP: totals and a time series of any range, as JSON or CSV."""
+"""HTTP API for usage: totals and a time series of any range, as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _is_grouping(text: str) -> bool:
 Groups: TypeAlias = Annotated[
     str,
     Meta(
-        description=f"tell apart by one or more of {_NAMES}, with commas between them",
+        description=f"group by one or more of {_NAMES}, separated by commas",
         extra=checked(
             matching(_is_grouping), "wrong_choice", f"must be a comma-separated list of {_NAMES}, each at most once"
         ),
@@ -59,14 +59,14 @@ _BUCKETS: tuple[tuple[timedelta, Bucket], ...] = (
 Kinds: TypeAlias = Annotated[
     dict[str, KindUse],
     Meta(
-        description="the same by kind of use (input, cache_read, output …): no token is counted by two of them, and "
+        description="the same by kind of use (input, cache_read, output …): no token is counted twice, and "
         "their costs add up to `cost_nanousd`"
     ),
 ]
 
 
 class UsageQuery(CallSelection):
-    """Which calls are summed up, and how they are told apart."""
+    """A query for usage: the calls to sum and how to group them."""
 
     account: Annotated[Text, Meta(description="only this account's calls")] | None = None
     bucket: Annotated[Bucket, Meta(description="default: one that fits the range")] | None = None
@@ -75,7 +75,7 @@ class UsageQuery(CallSelection):
 
 
 class Figures(Struct):
-    """Sums over calls, and what follows from them."""
+    """Sums over calls, and averages and rates derived from them."""
 
     requests: int
     limited: int
@@ -117,13 +117,13 @@ class UsageGroup(Figures):
 
 
 class UsagePoint(UsageGroup):
-    """The sums of one bucket of time, and of one group where they are asked for."""
+    """The sums of one time bucket and, if grouped, of one group."""
 
     start: datetime
 
 
 class Quota(Struct):
-    """One budget of the account, or of one of its keys, in its current period."""
+    """A quota of the account or of one of its keys, in its current period."""
 
     name: str
     unit: CountedUnit
@@ -134,20 +134,20 @@ class Quota(Struct):
     route: str | None
     model: str | None
     tool: str | None
-    dry_run: Annotated[bool, Meta(description="a dry run: it refuses nobody")]
+    dry_run: Annotated[bool, Meta(description="a dry run, which rejects no requests")]
     amount: int
     used: int
     reserved: int
     counted: int
     remaining: int
     starts_at: datetime
-    resets_at: Annotated[datetime, Meta(description="null for a lifetime's")] | None
+    resets_at: Annotated[datetime, Meta(description="null for a lifetime quota")] | None
     credit_nanousd: Annotated[int, Meta(description="a credit's worth, if in credits")] | None
     unit_name: Annotated[str, Meta(description="the display name of a weighted unit")] | None
 
 
 class Usage(Struct):
-    """What was used, and what is left; `from` and `to` are the range used, in quarters of an hour."""
+    """Usage and quotas; `from` and `to` are the range used, in quarters of an hour."""
 
     account: str | None
     start: datetime = field(name="from")
@@ -160,7 +160,9 @@ class Usage(Struct):
     groups: list[UsageGroup]
     quotas: Annotated[
         list[Quota],
-        Meta(description=f"the account's, and its keys' or `key`'s; of more than {KEYS_MAX} keys the fullest ones"),
+        Meta(
+            description=f"the quotas of the account and its keys, or of `key`; of more than {KEYS_MAX} keys the fullest"
+        ),
     ]
     pace: LiveRates | None
     forecast: Forecast
@@ -172,7 +174,7 @@ _SHOWN = [name for name in Figures.__struct_fields__ if name not in {"cost_nanou
 @blueprint.get("")
 @owners_too
 def read() -> Response:
-    """Answer with the totals, the series and, for one account, its budgets."""
+    """Return the totals, the time series and, for one account, its quotas."""
     given = query(UsageQuery)
     (start, end), account_id = given.range(), own_account(given.account)
     selection = usage.Selection(
@@ -216,18 +218,18 @@ def read() -> Response:
 
 
 def _bucket(length: timedelta) -> Bucket:
-    """Pick the bucket that suits a range."""
+    """Return the bucket that suits a range."""
     return next(bucket for length_max, bucket in _BUCKETS if length <= length_max)
 
 
 def group_names(group_by: Sequence[Grouping], sums: usage.Point | usage.Part) -> dict[str, Any]:
-    """Tell which group a point or a part is of."""
+    """Return the group's name or names of a point or part."""
     names = sums.names
     return {"group": names[0] if len(names) == 1 else None, "by": dict(zip(group_by, names, strict=True))}
 
 
 def figures(sums: DetailedSums) -> dict[str, Any]:
-    """Tell sums and what follows from them."""
+    """Return sums and the averages and rates derived from them."""
     return structs.asdict(reading.convert(sums, Figures))
 
 

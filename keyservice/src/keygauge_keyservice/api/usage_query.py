@@ -1,4 +1,4 @@
-"""Usage grouped in several ways with one request."""
+"""HTTP API for usage grouped in several ways with one request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keygauge_keyservice.web.message import answer, body
 blueprint = Blueprint("api_usage_query", __name__, url_prefix="/v1/usage/query")
 
 GROUPS_MAX = 10
-_RANGE = timedelta(days=30)  # when no start is given
+_RANGE = timedelta(days=30)  # if no start is given
 
 
 class UsageQuestion(Struct):
@@ -46,7 +46,7 @@ class UsageResult(Struct):
 
 
 class UsageAnswer(Struct):
-    """What was used, by each grouping, and what is left; `from` and `to` are the range used."""
+    """Usage by each grouping, and quotas; `from` and `to` are the range used."""
 
     account: str | None
     start: datetime = field(name="from")
@@ -59,7 +59,7 @@ class UsageAnswer(Struct):
 @blueprint.post("")
 @owners_too
 def read() -> Response:
-    """Answer with the totals, and the groups of each way to tell them apart."""
+    """Return the totals, and the groups of each grouping."""
     given = body(UsageQuestion)
     end, account_id = given.end or datetime.now(UTC), own_account(given.account)
     selection = usage.Selection(
@@ -100,8 +100,8 @@ PATHS = {
     "/v1/usage/query": {
         "post": Operation(
             "queryUsage",
-            "Usage told apart in several ways at once: each item of `groups` is one or more dimensions, with commas "
-            "between them",
+            "Query usage grouped in several ways at once: each item of `groups` is one or more dimensions, separated "
+            "by commas",
             body=UsageQuestion,
             answer=UsageAnswer,
             problems=(404, 422),

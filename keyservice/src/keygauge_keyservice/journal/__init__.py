@@ -1,4 +1,4 @@
-"""What happened: the audit log for people, and the change feed for replicas.
+"""The journal: the audit log for people, and the change feed for replicas.
 
 May import `database`.
 """

@@ -1,4 +1,4 @@
-"""The record of who changed what; append-only, never a secret."""
+"""The audit log: who changed what; append-only, without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGE_MAX = 500
 
 @dataclass(frozen=True)
 class Entry:
-    """One action; `before` and `after` hold only what it changed."""
+    """One action; `before` and `after` contain only what it changed."""
 
     id: int
     at: datetime
@@ -39,7 +39,7 @@ def append(
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
-    """Record one action in the transaction that does it; `before` and `after` hold only what it changed."""
+    """Record an action in the transaction that performs it; `before` and `after` contain only what it changed."""
     connection.execute(
         "/* audit.append */ INSERT INTO audit (account_id, actor, action, subject, before, after) "
         "VALUES (%s, %s, %s, %s, %s, %s)",
@@ -59,9 +59,9 @@ def find_entries(
     before_id: int | None = None,
     limit: int = 50,
 ) -> list[Entry]:
-    """Return an account's entries (None: everybody's), newest first: those before an entry, at most so many.
+    """Return up to `limit` entries of an account (None: of all), newest first, older than `before_id`.
 
-    `action` is one, such as key.create, or the first word of some, such as key.
+    `action` is a full name, such as key.create, or a prefix, such as key.
     """
     with connection.cursor(row_factory=class_row(Entry)) as cursor:
         return cursor.execute(
@@ -88,7 +88,7 @@ def find_entries(
 
 
 def read_all(connect: Connect, account_id: str | None, **chosen: Any) -> Iterator[Entry]:
-    """Yield all entries, newest first, holding no connection while the reader takes its time."""
+    """Yield all entries, newest first; no connection is held between pages."""
     before_id = None
     while True:
         with connect() as connection:

@@ -1,4 +1,4 @@
-"""The change feed: which keys and plans changed, numbered in commit order, read by replicas from their cursor on."""
+"""The change feed: changed keys and plans, numbered in commit order, which replicas read from their cursor on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import epoch as epochs
 
-KEPT = 100_000  # changes; a replica further behind starts afresh
+KEPT = 100_000  # changes; a replica further behind starts over
 _PAGE = 1_000  # changes per heartbeat
 _LOCK = 0x6B67_0002
 _BOUNDS = f"coalesce(min(number), 1) AS oldest, coalesce(max(number), 0) AS newest, {epochs.COLUMNS}"
@@ -16,9 +16,9 @@ _BOUNDS = f"coalesce(min(number), 1) AS oldest, coalesce(max(number), 0) AS newe
 
 @dataclass(frozen=True)
 class Changes:
-    """What a replica has not seen: its next cursor, changed keys and plans, whether there are more, or to forget all.
+    """Changes that a replica has not seen: its next cursor, changed keys and plans, and whether there are more.
 
-    The cursor is one of the epoch's; in another it means nothing.
+    `afresh` means that the replica must forget everything. The cursor is valid in its epoch only.
     """
 
     cursor: int
@@ -30,7 +30,7 @@ class Changes:
 
 
 def record_keys(connection: Connection, key_ids: Sequence[str]) -> None:
-    """Number changes of keys; call it as the last thing in the transaction that makes them."""
+    """Record changed keys; call this last in the transaction that changes them."""
     _lock(connection)
     connection.execute(
         "/* feed.record_keys */ INSERT INTO key_change (number, key_id) "
@@ -42,7 +42,7 @@ def record_keys(connection: Connection, key_ids: Sequence[str]) -> None:
 
 
 def record_account(connection: Connection, account_id: str) -> None:
-    """Number a change of all of an account's keys; call it as the last thing in the transaction."""
+    """Record a change of all of an account's keys; call this last in the transaction."""
     _lock(connection)
     connection.execute(
         "/* feed.record_account */ INSERT INTO key_change (number, key_id) "
@@ -54,7 +54,7 @@ def record_account(connection: Connection, account_id: str) -> None:
 
 
 def record_plan(connection: Connection, plan_id: str) -> None:
-    """Number a change of a plan, one for all of its keys; call it as the last thing in the transaction."""
+    """Record a changed plan, once for all of its keys; call this last in the transaction."""
     _lock(connection)
     connection.execute(
         "/* feed.record_plan */ INSERT INTO key_change (number, plan_id) "
@@ -65,7 +65,7 @@ def record_plan(connection: Connection, plan_id: str) -> None:
 
 
 def read_all(connection: Connection, cursors: Sequence[tuple[int | None, str | None]]) -> list[Changes]:
-    """Return the changes after each of many cursors and their epochs; most are at the newest, which costs nothing."""
+    """Return the changes after each of many (cursor, epoch) pairs; most are up to date and cost no query."""
     (row,) = connection.execute(f"/* feed.bounds */ SELECT {_BOUNDS} FROM key_change")  # noqa: S608 - a constant
     newest, current = row["newest"], epochs.of(row)
     found = {
@@ -80,15 +80,16 @@ def read_all(connection: Connection, cursors: Sequence[tuple[int | None, str | N
 def read(connection: Connection, cursor: int | None, *, epoch: str | None = None) -> Changes:
     """Return the changes after a cursor. Read entries and plans afterwards, so that they are at least as new.
 
-    A cursor of another epoch, older than the oldest change kept or newer than the newest starts afresh. Numbers are
-    used again after a restore, so only the epoch tells; without one (older middleware) it is taken for this one.
+    A cursor of another epoch, older than the oldest change kept or newer than the newest starts over. Numbers are
+    reused after a restore, so only the epoch identifies them; without one (older middleware) the current epoch is
+    assumed.
     """
     rows = connection.execute(
         "/* feed.read */ SELECT bounds.*, changed.number, changed.key_id, changed.plan_id FROM "  # noqa: S608 - a constant
         f"(SELECT {_BOUNDS} FROM key_change) AS bounds "
         "LEFT JOIN (SELECT * FROM key_change WHERE number > %s ORDER BY number LIMIT %s) AS changed "
         "ON true ORDER BY changed.number",
-        (cursor, _PAGE),  # nothing is greater than NULL: a replica that starts has no keys to change
+        (cursor, _PAGE),  # nothing is greater than NULL: a starting replica has no keys that could change
     ).fetchall()
     oldest, newest, current = rows[0]["oldest"], rows[0]["newest"], epochs.of(rows[0])
     if cursor is None:
@@ -104,7 +105,7 @@ def read(connection: Connection, cursor: int | None, *, epoch: str | None = None
 
 
 def _lock(connection: Connection) -> None:
-    """Let one transaction number its changes at a time; a plain sequence would number them before they commit."""
+    """Serialize the numbering of changes; a plain sequence would number them before they commit."""
     connection.execute("/* feed.lock */ SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
 
 

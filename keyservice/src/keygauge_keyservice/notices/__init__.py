@@ -1,1 +1,1 @@
-"""What owners are told of their accounts: found once, and delivered by e-mail and webhooks until it arrives."""
+"""Notifications to account owners: found once, and delivered by e-mail and webhooks with retries."""

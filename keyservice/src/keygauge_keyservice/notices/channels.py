@@ -1,4 +1,4 @@
-"""Channels: where an account wants to be told what."""
+"""Notification channels: where an account is notified of what."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _HOSTS = {"slack": "hooks.slack.com", "discord": "discord.com"}
 
 @dataclass(frozen=True)
 class Channel:
-    """Where to tell an account some kinds of things."""
+    """A target to which an account's notifications of some kinds are sent."""
 
     id: int
     account_id: str
     form: Form
     target: str
     secret: str | None = field(repr=False)
-    old_secret: str | None = field(repr=False)  # signs too for `OLD_SECRET_LASTS` after `rotated_at`
+    old_secret: str | None = field(repr=False)  # also signs for `OLD_SECRET_LASTS` after `rotated_at`
     rotated_at: datetime | None
     kinds: list[str]
     created_by: str
@@ -47,10 +47,10 @@ class Channel:
 def create(
     connection: Connection, *, account_id: str, form: str, target: str, kinds: Sequence[str], actor: str
 ) -> Channel:
-    """Add a channel; a webhook gets a secret that it signs with.
+    """Create a channel; a webhook gets a signing secret.
 
     Raises:
-        Problem: 422, the target or the kinds are wrong.
+        Problem: 422 if the target or the kinds are invalid.
     """
     target = members.normalise_email(target) if form == "email" else target.strip()
     with connection.transaction():
@@ -73,7 +73,7 @@ def create(
 def list_channels(
     connection: Connection, account_id: str, *, after: int | None = None, limit: int | None = None
 ) -> list[Channel]:
-    """Return an account's channels, oldest first: those after one, at most so many."""
+    """Return up to `limit` of an account's channels after one, oldest first."""
     with connection.cursor(row_factory=class_row(Channel)) as cursor:
         return cursor.execute(
             "/* channels.list */ SELECT * FROM notice_channel WHERE account_id = %(account_id)s "
@@ -83,10 +83,10 @@ def list_channels(
 
 
 def require(connection: Connection, account_id: str, channel_id: int) -> Channel:
-    """Return a channel of an account.
+    """Return an account's channel.
 
     Raises:
-        Problem: 404, there is no such channel in it.
+        Problem: 404 if the account has no such channel.
     """
     for channel in list_channels(connection, account_id):
         if channel.id == channel_id:
@@ -97,10 +97,10 @@ def require(connection: Connection, account_id: str, channel_id: int) -> Channel
 def set_kinds(
     connection: Connection, account_id: str, channel_id: int, kinds: Sequence[Kind], *, actor: str
 ) -> Channel:
-    """Have a channel tell other kinds of things.
+    """Set the kinds of notifications that a channel receives.
 
     Raises:
-        Problem: 404, there is no such channel in the account.
+        Problem: 404 if the account has no such channel.
     """
     with connection.transaction():
         before = require(connection, account_id, channel_id)
@@ -123,10 +123,10 @@ def set_kinds(
 
 
 def rotate_secret(connection: Connection, account_id: str, channel_id: int, *, actor: str) -> Channel:
-    """Give a webhook another secret; for `OLD_SECRET_LASTS` it signs with the old one too.
+    """Replace a webhook's secret; the old one also signs for `OLD_SECRET_LASTS`.
 
     Raises:
-        Problem: 404, there is no such channel in the account; 409, it has no secret.
+        Problem: 404 if the account has no such channel; 409 if it has no secret.
     """
     with connection.transaction():
         if require(connection, account_id, channel_id).secret is None:
@@ -141,10 +141,10 @@ def rotate_secret(connection: Connection, account_id: str, channel_id: int, *, a
 
 
 def delete(connection: Connection, account_id: str, channel_id: int, *, actor: str) -> None:
-    """Remove a channel, and what it was not told yet.
+    """Delete a channel and its pending deliveries.
 
     Raises:
-        Problem: 404, there is no such channel in the account.
+        Problem: 404 if the account has no such channel.
     """
     with connection.transaction():
         channel = require(connection, account_id, channel_id)
@@ -210,5 +210,5 @@ def _is_web_address(target: str, *, host: str | None) -> bool:
 
 
 def shown(target: str) -> str:
-    """Return a target for the audit record and lists: of a web address the host, as its path may hold a secret."""
+    """Return a target for the audit log and lists: only the host of a URL, as its path may contain a secret."""
     return urlsplit(target).hostname or target if target.startswith("https:") else target

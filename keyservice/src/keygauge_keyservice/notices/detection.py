@@ -1,4 +1,4 @@
-"""What there is to tell an account: found from what is known anyway, each thing under a name of its own."""
+"""Detection of what to notify accounts of, from existing data; each notice has a unique name."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from keygauge_keyservice.usage.quota import Quota
 THRESHOLDS = tuple(round(100 * share) for share in reversed(QUOTA_SHARES))  # percent of a quota or budget
 _EXPIRES_SOON = timedelta(days=EXPIRES_SOON_DAYS)
 _UNUSED = timedelta(days=UNUSED_DAYS)
-_KEYS_MAX = 500  # of one account and one look
-_RECENT = timedelta(days=2)  # of what happened: it is told within this time, or not at all
+_KEYS_MAX = 500  # per account and run
+_RECENT = timedelta(days=2)  # events older than this are not notified
 
 
 @dataclass(frozen=True)
 class Found:
-    """Something to tell; `name` is the same for the same thing, so that it is told once."""
+    """Something to notify of; `name` identifies it, so that it is sent once."""
 
     kind: Kind
     name: str
     subject: str
     text: str
-    is_silent: bool = False  # a higher threshold tells it
+    is_silent: bool = False  # a higher threshold is sent instead
 
 
 def find(connection: Connection, account: Account, *, now: datetime) -> Iterator[Found]:
-    """Yield what there is to tell an account; where very many keys expire or lie unused, of some of them."""
+    """Yield an account's notices; if very many keys expire or are unused, those of some of them."""
     near = quota.find_near(connection, account.id, share=min(QUOTA_SHARES), most=_KEYS_MAX, now=now)
     disabled = [
         entry
@@ -72,7 +72,7 @@ def find(connection: Connection, account: Account, *, now: datetime) -> Iterator
 
 
 def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
-    """Yield the thresholds that a quota has passed in its period: the highest is told, those below count as told."""
+    """Yield the thresholds that a quota has passed in its period; only the highest is sent, others count as sent."""
     if not one.amount or one.dry_run:
         return
     percent = 100 * one.used / one.amount
@@ -96,7 +96,7 @@ def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
 
 
 def of_key(key: Key, *, now: datetime) -> Iterator[Found]:
-    """Yield what a key's dates tell."""
+    """Yield a key's notices about expiry and disuse."""
     if key.expires_at is not None and now < key.expires_at <= now + _EXPIRES_SOON:
         subject = f"API key “{key.name}” expires on {key.expires_at:%-d %b %Y}"
         yield Found(

@@ -17,7 +17,7 @@ _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 
 @dataclass(frozen=True)
 class MailServer:
-    """Where e-mail is handed over, and whom it is from."""
+    """An SMTP server and the sender's address."""
 
     scheme: str
     host: str
@@ -28,10 +28,10 @@ class MailServer:
 
     @classmethod
     def parse(cls, url: str, sender: str) -> Self:
-        """Read smtp://host:25, smtp+starttls://user:password@host:587 or smtps://….
+        """Parse smtp://host:25, smtp+starttls://user:password@host:587 or smtps://….
 
         Raises:
-            ValueError: the address is none of these.
+            ValueError: the URL is none of these.
         """
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname or "@" not in sender:
@@ -41,10 +41,10 @@ class MailServer:
         return cls(parts.scheme, parts.hostname, port, sender, user, password)
 
     def send(self, target: str, message: Message) -> None:
-        """Send one message; its Message-ID stays the same however often it is sent.
+        """Send a message; its Message-ID is the same on every attempt.
 
         Raises:
-            DeliveryError: the server did not take it.
+            DeliveryError: the server rejected it.
         """
         mail = EmailMessage()
         mail["From"], mail["To"], mail["Subject"] = self.sender, target, message.subject

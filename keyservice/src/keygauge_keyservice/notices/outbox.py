@@ -1,4 +1,4 @@
-"""The outbox: each notice once, its deliveries claimed by one process at a time and tried again until they arrive."""
+"""The outbox: each notice once; deliveries are claimed by one process at a time and retried until they succeed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from keygauge_keyservice.texts import gettext
 
 Status: TypeAlias = Literal["pending", "retrying", "delivered", "failed"]
 
-# After each attempt that failed; past the last one a delivery is given up, after three days and a half.
+# Delays after each failed attempt; after the last one, 3.7 days after the first, a delivery is given up.
 RETRIES = tuple(timedelta(minutes=minutes) for minutes in (0.25, 2, 10, 60, 240, 720, 1440, 2880))
-_CLAIMED = timedelta(minutes=2)  # longer than a delivery may take; whoever dies in the middle leaves it to the next
+_CLAIMED = timedelta(minutes=2)  # longer than a delivery can take; if the process dies, another one takes over
 _BATCH = 20
-TESTS_MAX = 10  # of an account in a minute
+TESTS_MAX = 10  # per account and minute
 _ERROR_LENGTH_MAX = 300
 _LISTED = 50
 
@@ -62,23 +62,23 @@ AND (%(status)s::text IS NULL OR {_STATUS} = %(status)s)
 AND (%(after)s::text IS NULL OR (notice.created_at, delivery.id) < (
     SELECT last.created_at, one.id FROM notice_delivery AS one JOIN notice AS last ON last.id = one.notice_id
     WHERE one.id::text = %(after)s AND last.account_id = %(account_id)s))
-ORDER BY notice.created_at DESC, delivery.id DESC LIMIT %(limit)s"""  # noqa: S608 - our own words
+ORDER BY notice.created_at DESC, delivery.id DESC LIMIT %(limit)s"""  # noqa: S608 - only constants
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """A delivery that this process is to try now."""
+    """A delivery for this process to attempt now."""
 
     message: Message
     attempts: int
     form: str
     target: str
-    secrets: list[str]  # those that sign, the newest first
+    secrets: list[str]  # that sign, newest first
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """How a delivery went; `next_at` is None where it is over."""
+    """The state of a delivery; `next_at` is None when it is finished."""
 
     id: str
     channel_id: int
@@ -104,9 +104,9 @@ def add(
     text: str,
     is_silent: bool = False,
 ) -> bool:
-    """Queue a notice for all channels that want its kind, unless one of this name was; tell whether it is new.
+    """Queue a notice for all channels that want its kind, unless its name exists; return whether it is new.
 
-    `is_silent`: it only counts as told, as the lower thresholds do that are passed at once.
+    `is_silent`: it is only recorded as sent, like lower thresholds that are passed at the same time.
     """
     values = {"account_id": account_id, "kind": kind, "name": name, "subject": subject, "text": text}
     return connection.execute(_ADD, values | {"is_silent": is_silent}).fetchone() is not None
@@ -116,7 +116,7 @@ def add_test(connection: Connection, *, account_id: str, channel_id: int) -> str
     """Queue a test for one channel; return the delivery's id.
 
     Raises:
-        Problem: 429, the account sent many just now.
+        Problem: 429 if the account sent too many in the last minute.
     """
     [lately] = connection.execute(
         "/* outbox.tests */ SELECT count(*) AS n FROM notice WHERE account_id = %s AND kind = 'test' "
@@ -137,13 +137,13 @@ def add_test(connection: Connection, *, account_id: str, channel_id: int) -> str
 
 
 def claim(connection: Connection, *, now: datetime) -> list[Claimed]:
-    """Take deliveries that are due, of each account in turn; nobody else tries them before the claim ends."""
+    """Claim due deliveries, taking turns between accounts; no other process attempts them until the claim expires."""
     values = {"now": now, "claimed": _CLAIMED, "batch": _BATCH, "old_secret_lasts": OLD_SECRET_LASTS}
     return [_claimed(row, now) for row in connection.execute(_CLAIM, values)]
 
 
 def succeed(connection: Connection, delivery_id: str, *, now: datetime) -> None:
-    """Mark a delivery as arrived."""
+    """Mark a delivery as delivered."""
     connection.execute(
         "/* outbox.succeed */ UPDATE notice_delivery SET delivered_at = %s, next_at = NULL, error = NULL WHERE id = %s",
         (now, delivery_id),
@@ -151,7 +151,7 @@ def succeed(connection: Connection, delivery_id: str, *, now: datetime) -> None:
 
 
 def fail(connection: Connection, claimed: Claimed, error: str, *, now: datetime) -> None:
-    """Put a delivery off that did not arrive, or give it up."""
+    """Schedule a failed delivery's next attempt, or give it up."""
     is_over = claimed.attempts > len(RETRIES)
     connection.execute(
         "/* outbox.fail */ UPDATE notice_delivery SET next_at = %s, error = %s WHERE id = %s",
@@ -168,7 +168,7 @@ def list_deliveries(
     after: str | None = None,
     limit: int = _LISTED,
 ) -> list[Delivery]:
-    """Return an account's latest deliveries, of one channel or in one state, newest first: those after one."""
+    """Return an account's deliveries after one, newest first; optionally of one channel or with one status."""
     params = {"account_id": account_id, "channel_id": channel_id, "status": status, "after": after, "limit": limit}
     with connection.cursor(row_factory=class_row(Delivery)) as cursor:
         return cursor.execute(_LIST, params, prepare=False).fetchall()

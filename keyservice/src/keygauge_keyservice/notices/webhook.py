@@ -1,4 +1,4 @@
-"""Webhooks: signed as Standard Webhooks says, and sent to public addresses only.
+"""Webhooks: signed according to Standard Webhooks, and sent to public addresses only.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -25,25 +25,25 @@ from urllib3.connection import HTTPSConnection
 Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 Resolve: TypeAlias = Callable[[str, int], list[str]]
 
-_TIMEOUT_S = 5.0  # to connect, and for all of an answer
+_TIMEOUT_S = 5.0  # to connect, and for the whole response
 _PORT = 443
 _OK = range(200, 300)
-_UNICAST = ip_network("2000::/3")  # of IPv6: the rest is local, multicast or leads to IPv4 addresses, as NAT64 does
-_6TO4 = ip_network("2002::/16")  # leads to IPv4 addresses too
+_UNICAST = ip_network("2000::/3")  # IPv6 global unicast; the rest is local, multicast or maps to IPv4, as NAT64 does
+_6TO4 = ip_network("2002::/16")  # maps to IPv4 addresses too
 _NOT_PUBLIC = (
-    ip_network("168.63.129.16/32"),
-    ip_network("192.88.99.0/24"),
-)  # Azure's host, which tells secrets; 6to4's relays
-_TEXT_LENGTH_MAX = 1900  # Discord takes 2000
+    ip_network("168.63.129.16/32"),  # Azure's host, which serves secrets
+    ip_network("192.88.99.0/24"),  # 6to4 relays
+)
+_TEXT_LENGTH_MAX = 1900  # Discord's limit is 2000
 
 
 class DeliveryError(Exception):
-    """A delivery that did not arrive; the message is for the owner."""
+    """A failed delivery; the message is for the account's owner."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What is told; `id` stays the same however often it is sent, `at` is the time of this attempt."""
+    """A message; `id` is the same on every attempt, `at` is the time of this attempt."""
 
     id: str
     at: datetime
@@ -55,12 +55,12 @@ class Message:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """Return the IP addresses of a host."""
+    """Resolve a host to IP addresses."""
     return [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class Sender:
-    """Sends webhooks; `allowed` are private networks that they may reach nevertheless."""
+    """A sender of webhooks; `allowed` lists private networks that they may reach."""
 
     def __init__(self, *, allowed: Networks = (), resolve: Resolve = resolve, ca_file: str | None = None) -> None:
         self._allowed = allowed
@@ -68,16 +68,16 @@ class Sender:
         self._ca_file = ca_file
 
     def send(self, form: str, target: str, secrets: Sequence[str], message: Message) -> None:
-        """Send one message, signed with each of the secrets.
+        """Send a message, signed with each of the secrets.
 
         Raises:
-            DeliveryError: it did not arrive, or the receiver did not take it.
+            DeliveryError: it did not arrive, or the receiver rejected it.
         """
         parts = urlsplit(target)
         host, port = parts.hostname or "", parts.port or _PORT
         body = _body(form, message)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        # The address that was checked is the one that is connected to: a name cannot change its mind in between.
+        # Connect to the address that was checked, so that DNS cannot change in between.
         pool = _Pool(
             self._find_address(host, port),
             port,
@@ -119,10 +119,10 @@ class Sender:
 
 
 class _Connection(HTTPSConnection):
-    """A connection that ends in time: a timeout of its own is for each read, and a receiver may send byte by byte."""
+    """A connection with a total time limit: socket timeouts are per read, and a receiver may send byte by byte."""
 
     _timer: Timer | None = None
-    _copy: socket.socket | None = None  # TLS takes the other one over
+    _copy: socket.socket | None = None  # of the socket, which TLS takes over
 
     def _new_conn(self) -> socket.socket:
         made = super()._new_conn()
@@ -133,7 +133,7 @@ class _Connection(HTTPSConnection):
         return made
 
     def close(self) -> None:
-        """Close it, in time or not."""
+        """Close the connection and stop its timer."""
         if self._timer is not None and self._copy is not None:
             self._timer.cancel()
             self._copy.close()
@@ -145,7 +145,7 @@ class _Pool(urllib3.HTTPSConnectionPool):
 
 
 def _end(connection: socket.socket) -> None:
-    with suppress(OSError):  # it is closed already
+    with suppress(OSError):  # already closed
         connection.shutdown(socket.SHUT_RDWR)
 
 
@@ -156,7 +156,7 @@ def _is_public(ip: IPv4Address | IPv6Address) -> bool:
 
 
 def sign(secret: str, message_id: str, timestamp_s: int, body: bytes) -> str:
-    """Return one signature of `webhook-signature`."""
+    """Return a signature for `webhook-signature`."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     signed = f"{message_id}.{timestamp_s}.".encode() + body
     return f"v1,{base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()}"

@@ -1,4 +1,4 @@
-"""Tell accounts what there is to tell: find it, queue it once, and deliver what is due."""
+"""The notification worker: finds notices, queues each once, and delivers those that are due."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ACCOUNTS = "/* notices.accounts */ SELECT DISTINCT account_id AS id FROM notice
 
 @dataclass(frozen=True)
 class Worker:
-    """Finds and delivers notices; without a mail server those by e-mail fail and say so."""
+    """A worker that finds and delivers notices; without a mail server, e-mail deliveries fail with that reason."""
 
     mail: MailServer | None = None
     webhooks: Sender = field(default_factory=Sender)
 
     def find(self, connection: Connection, *, now: datetime) -> int:
-        """Queue what is new for accounts that have channels; return how much that was."""
+        """Queue new notices for accounts that have channels; return how many."""
         added = 0
         for row in connection.execute(_ACCOUNTS).fetchall():
             account = accounts.require(connection, row["id"])
@@ -35,7 +35,7 @@ class Worker:
         return added
 
     def deliver(self, connection: Connection, *, now: datetime) -> int:
-        """Try the deliveries that are due, on a connection that commits each statement; return how many arrived."""
+        """Attempt the deliveries that are due, on an autocommit connection; return how many succeeded."""
         arrived = 0
         for claimed in outbox.claim(connection, now=now):
             try:

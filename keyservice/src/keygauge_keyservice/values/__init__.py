@@ -1,1 +1,1 @@
-"""Kinds of values as people and the API write them: money, durations, time zones, fields of requests."""
+"""Value types as written by people and the API: money, durations, time zones, request fields."""

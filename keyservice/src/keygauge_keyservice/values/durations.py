@@ -9,13 +9,13 @@ _is_duration = re.compile(r"([0-9]{1,9})([smhd])", re.ASCII).fullmatch
 
 
 def parse_duration(text: str) -> int | None:
-    """Return a duration in seconds, or None where a text is none."""
+    """Parse a duration into seconds; return None if it is not valid."""
     found = _is_duration(text.strip())
     return int(found[1]) * _SECONDS[found[2]] if found else None
 
 
 def write_duration(seconds: int) -> str:
-    """Write seconds in the largest unit that divides them."""
+    """Format seconds in the largest unit that divides them."""
     for unit in ("d", "h", "m"):
         if seconds and seconds % _SECONDS[unit] == 0:
             return f"{seconds // _SECONDS[unit]}{unit}"

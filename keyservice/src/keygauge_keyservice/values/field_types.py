@@ -1,4 +1,4 @@
-"""The types of fields that several requests have: what is told of them in the document is what is checked."""
+"""Field types shared by several requests; the same definition is documented and checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from msgspec import Meta
 from keygauge_keyservice.texts import mark
 
 NAME_LENGTH_MAX = 100
-TEXT_LENGTH_MAX = 512  # as long as the ledger's
+TEXT_LENGTH_MAX = 512  # same as in the ledger
 SLUG = "[a-z0-9][a-z0-9_-]{0,39}"
 _ID_MAX = 2**63 - 1
 _is_slug = re.compile(SLUG, re.ASCII).fullmatch
@@ -20,7 +20,7 @@ _PREVIOUS = mark("must be the `next` value of the previous page")
 
 
 def matching(is_right: Callable[[str], object]) -> Callable[[str], str]:
-    """Make a check of texts that raises ValueError."""
+    """Return a converter that raises ValueError for texts that do not match."""
 
     def take(text: str) -> str:
         if not is_right(text):
@@ -31,7 +31,7 @@ def matching(is_right: Callable[[str], object]) -> Callable[[str], str]:
 
 
 def checked(take: Callable[[Any], object], code: str, hint: str, **values: object) -> dict[str, Any]:
-    """Return what `reading` needs of a type: how a value is taken, and what is said of one that cannot be."""
+    """Return a type's metadata for `reading`: how to convert a value, and the error if that fails."""
     return {"take": take, "hint": hint, "values": values, "code": code}
 
 

@@ -1,4 +1,4 @@
-"""Whole numbers and US dollars as people write them: strictly, so that nothing is read as another amount."""
+"""Parsing of integers and US dollars, strict so that no amount is misread."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from decimal import Decimal
 
 _NANOUSD = 10**9
 _DIGITS_MAX = 18
-_is_grouped = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", re.ASCII).fullmatch  # 25,500 and not 25,50
+_is_grouped = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", re.ASCII).fullmatch  # 25,500 but not 25,50
 _is_number = re.compile(r"[0-9]+(\.[0-9]+)?", re.ASCII).fullmatch
 
 
 def parse_usd(text: str, *, times: int = 1) -> int | str:
-    """Return so many dollars in nano-USD, `times` over; the text itself where that is no whole number.
+    """Parse dollars into nano-USD, multiplied by `times`; return the text itself if the result is not an integer.
 
-    A dollar sign may come first, and commas group the thousands.
+    A leading dollar sign and thousands separators (commas) are allowed.
     """
     plain = _plain(text.strip().removeprefix("$"))
     if plain is None:
@@ -24,7 +24,7 @@ def parse_usd(text: str, *, times: int = 1) -> int | str:
 
 
 def parse_integer(text: str) -> int | str:
-    """Return a whole number, its thousands grouped by commas or not; the text itself where it is none."""
+    """Parse an integer, with or without thousands separators; return the text itself if it is not one."""
     plain = _plain(text.strip())
     return int(plain) if plain is not None and plain.isdigit() else text
 

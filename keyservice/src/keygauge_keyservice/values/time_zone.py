@@ -1,4 +1,4 @@
-"""Time zones as people write them: IANA names and ISO 8601 offsets, and nothing that reads otherwise than it looks."""
+"""Time zones: IANA names and ISO 8601 offsets, and nothing ambiguous."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-_is_offset = re.compile(r"([+-])(0[0-9]|1[0-4]):?(00|15|30|45)", re.ASCII).fullmatch  # as all that were in use
+_is_offset = re.compile(r"([+-])(0[0-9]|1[0-4]):?(00|15|30|45)", re.ASCII).fullmatch  # as all that were ever in use
 
 
 @cache
 def names() -> frozenset[str]:
-    """Return the names of all time zones; not what each host may take for another one."""
+    """Return the names of all time zones, except those that depend on the host."""
     return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
@@ -27,7 +27,7 @@ def find(name: str | None) -> ZoneInfo | None:
 
 
 def parse(text: str) -> tzinfo | None:
-    """Return a zone by its IANA name or its offset, where `+03:00` is three hours ahead of UTC; or None."""
+    """Return a zone by its IANA name or offset (`+03:00` is three hours ahead of UTC), or None."""
     if (offset := _is_offset(text)) is None:
         return find(text)
     ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3]))
@@ -35,5 +35,5 @@ def parse(text: str) -> tzinfo | None:
 
 
 def first_moment(day: date, zone: tzinfo) -> datetime:
-    """Return the first instant of a local date, in UTC: of two midnights the first, without one when the gap ends."""
+    """Return the first instant of a local date, in UTC: the earlier of two midnights, or the end of the gap."""
     return datetime.combine(day, time(), zone).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""What all HTTP answers share: problems, bearer tokens, fields of a body, idempotency, compression, CSV.
+"""What all HTTP responses share: problems, bearer tokens, body fields, idempotency, compression, CSV.
 
-The only room beside `api` and `portal` that knows Flask.
+The only package besides `api` and `portal` that uses Flask.
 """

@@ -1,4 +1,4 @@
-"""Authentication by bearer token: of operators, accounts and the metered services' replicas."""
+"""Authentication by bearer token, for operators, accounts and the metered services' replicas."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from keygauge_keyservice.web.context import services
 OPERATOR = "operator"  # the actor of changes made with the environment's admin token
 
 _READS = frozenset(("GET", "HEAD"))
-_QUESTIONS = frozenset(("api_usage_query",))  # POST, but they change nothing
-_EVERY_WRITE = frozenset(("all", "manage"))  # an account's views are all that `manage` gets to
+_QUESTIONS = frozenset(("api_usage_query",))  # POST, but they only read
+_EVERY_WRITE = frozenset(("all", "manage"))  # `manage` is for account tokens, which only reach their account's views
 _WRITES: dict[Scope, frozenset[str]] = {  # the blueprints that a scope may change
     "read": frozenset(),
     "keys": frozenset(("api_keys", "api_key_limits")),
@@ -33,12 +33,12 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose token a request came with; `name` is None for those of the environment."""
+    """The caller, by its token; `name` is None for the environment's tokens."""
 
     kind: Kind
     name: str | None = None
     scope: Scope = "all"
-    account_id: str | None = None  # that it is confined to
+    account_id: str | None = None  # to which it is confined
 
 
 def operator_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -53,9 +53,9 @@ def operator_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def owners_too(view: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let an admin token call a view, and an account's own token where the path names nothing of others.
+    """Allow a view for admin tokens, and for an account's token if the path names only the account's own resources.
 
-    What the view reads beside its path goes through `own_account`.
+    Account ids from outside the path must go through `own_account`.
     """
 
     @wraps(view)
@@ -71,10 +71,10 @@ def owners_too(view: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def own_account(given: str | None) -> str | None:
-    """Return the account that a request is about: what operators ask for, or else the token's own.
+    """Return the account of a request: the one that an operator requests, or the token's own.
 
     Raises:
-        Problem: 404, a token asks for another account than its own.
+        Problem: 404 if a token requests another account than its own.
     """
     own = _caller().account_id
     if own is None:
@@ -85,7 +85,7 @@ def own_account(given: str | None) -> str | None:
 
 
 def is_operator() -> bool:
-    """Return whether an operator acts, who may lift what operators set."""
+    """Return whether the caller is an operator, who may lift operators' restrictions."""
     return _caller().account_id is None
 
 
@@ -101,7 +101,7 @@ def replica_only(view: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def require_reader() -> None:
-    """Let go on who may read what is told of all accounts: tokens for metrics, of operators, or the environment's.
+    """Require a token that may read metrics of all accounts: for metrics, of an operator, or the environment's.
 
     Raises:
         Problem: 401.
@@ -120,7 +120,7 @@ def actor() -> str:
 
 
 def service() -> str | None:
-    """Return the service that calls, or None where it has the environment's token."""
+    """Return the calling service's name, or None if it uses the environment's token."""
     return _caller().name
 
 
@@ -150,11 +150,11 @@ def _unauthorized() -> Problem:
 
 
 def _callers() -> list[Caller]:
-    """Return whose token was given: both, where the environment has one for both."""
+    """Return the callers that a token may be: both kinds if the environment uses one token for both."""
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     settings = services().settings
     known: dict[Kind, str] = {"admin": settings.admin_token, "service": settings.service_token}
-    # All are compared, even where the scheme is wrong, so that the time tells nothing.
+    # Compare all of them, even with the wrong scheme, so that the time reveals nothing.
     found = [Caller(kind) for kind, token in known.items() if hmac.compare_digest(given.encode(), token.encode())]
     if scheme.lower() != "bearer":
         return []
@@ -164,10 +164,10 @@ def _callers() -> list[Caller]:
 
 
 def _find(given: str) -> Token | None:
-    """Return the valid token that was given; one that looks like an account's is looked up, a bounded number of times.
+    """Return the valid token that was given; account tokens may be looked up, at a limited rate.
 
     Raises:
-        Problem: 429, too many from this address do not exist.
+        Problem: 429 if this address sent too many unknown credentials.
     """
     token = services().tokens.find(given)
     if token is not None or not is_of_account(given):

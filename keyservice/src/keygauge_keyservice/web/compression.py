@@ -1,4 +1,4 @@
-"""Compression and ETags of answers."""
+"""Compression and ETags of responses."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import gzip
 
 from flask import Flask, Response, request
 
-_BYTES_MIN = 1024  # what is shorter fits a packet as it is
+_BYTES_MIN = 1024  # shorter bodies fit into one packet anyway
 _TYPES = ("text/", "application/json", "application/problem+json", "image/svg+xml")
 
 
 def install(app: Flask) -> None:
-    """Tag the API's lists and compress every answer that is worth it."""
+    """Add ETags to the API's lists, and compress every response that is worth it."""
     app.after_request(_compress)
     app.after_request(_tag)  # runs first
 
 
 def _tag(response: Response) -> Response:
-    """Let pollers of the API ask with If-None-Match."""
+    """Add an ETag, so that clients that poll can use If-None-Match."""
     is_list = request.path.startswith("/v1/") and request.method == "GET" and response.is_json
     if is_list and response.status_code == 200:  # noqa: PLR2004 - HTTP
         response.add_etag(weak=True)
@@ -27,7 +27,7 @@ def _tag(response: Response) -> Response:
 
 
 def _compress(response: Response) -> Response:
-    """Compress with gzip; the pages' CSRF tokens are masked, so that their length tells nothing (BREACH)."""
+    """Compress with gzip; the pages' CSRF tokens are masked, so the length reveals nothing (BREACH)."""
     if (
         response.is_streamed
         or response.direct_passthrough

@@ -1,4 +1,4 @@
-"""The reach of an account's token: the account's own resources; others appear not to exist."""
+"""The scope of an account's token: its own resources; others appear not to exist."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PLAN = "/* confinement.plan */ SELECT FROM account WHERE plan_id = %s AND id = 
 
 
 def confine(connection: Connection, account_id: str, ids: Mapping[str, str]) -> None:
-    """Refuse a path that names another account, or a thing of another one; beneath its own everything is its own.
+    """Refuse a path that names another account or another account's resource; anything under its own path is allowed.
 
     Raises:
-        Problem: 404, as for what does not exist.
+        Problem: 404, as for resources that do not exist.
     """
     if "account_id" in ids:
         if ids["account_id"] != account_id:

@@ -1,4 +1,4 @@
-"""What every view needs, reachable from the current app: settings, pools, metrics and prices."""
+"""What every view needs, available from the current app: settings, pools, metrics and prices."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ class Context:
 
     settings: Settings
     replica_pool: Pool
-    page_pool: Pool  # of all others: what pages ask for keeps no heartbeat waiting
+    page_pool: Pool  # for everything but replicas, so that no heartbeat waits for pages
     registry: CollectorRegistry
     ledger_metrics: LedgerMetrics
     sign_on: SignOn | None = None
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Give one connection in a transaction: committed at the end, rolled back on an exception; rows are dicts."""
+        """Yield a connection in a transaction: committed at the end, rolled back on an exception; rows are dicts."""
         with _connection(self.page_pool) as connection:
             yield connection
 
     @contextmanager
     def replica_connection(self) -> Iterator[Connection]:
-        """Give one for what replicas ask, likewise."""
+        """Yield a connection for replicas' requests, likewise."""
         with _connection(self.replica_pool) as connection:
             yield connection
 
@@ -60,17 +60,17 @@ class Context:
 
     @cached_property
     def tokens(self) -> TokenBook:
-        """The tokens, as this process knows them."""
+        """This process's cache of tokens."""
         return TokenBook(self.replica_connection, self.connection, notes_use=not self.settings.read_only)
 
     @cached_property
     def guesses(self) -> GuessThrottle:
-        """What bounds the credentials that do not exist."""
+        """The throttle for unknown credentials."""
         return GuessThrottle()
 
     @cached_property
     def heartbeats(self) -> HeartbeatQueue:
-        """What answers heartbeats."""
+        """The queue that answers heartbeats."""
         return HeartbeatQueue(self.replica_connection, self._answer)
 
     def _answer(
@@ -96,12 +96,12 @@ class Context:
 
 @contextmanager
 def _connection(pool: Pool) -> Iterator[Connection]:
-    if pool.closed:  # the first request after the fork
+    if pool.closed:  # first request after the fork
         pool.open()
     with pool.connection() as connection:
         try:
             yield connection
-        except ReadOnlySqlTransaction:  # that server was the primary: the next connection may find the new one
+        except ReadOnlySqlTransaction:  # this server is no longer the primary; a new connection may reach the new one
             connection.close()
             raise
 

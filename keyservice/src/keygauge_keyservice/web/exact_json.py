@@ -1,4 +1,4 @@
-"""JSON for browsers, which read every number as a double: integers that one would round are written as strings."""
+"""JSON for browsers, which parse numbers as doubles: integers that would be rounded are written as strings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EXACT_MAX = 2**53 - 1
 
 
 def exact_json(document: Any) -> Response:
-    """Answer with a document of the portal; the API's answers are for clients that read 64 bits."""
+    """Return a portal response; the API's responses are for clients that parse 64-bit integers."""
     return jsonify(_exact(document))
 
 

@@ -1,4 +1,4 @@
-"""A table of a page as a file: CSV or JSON."""
+"""Export of a page's table as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from flask import Response, jsonify, request
 
 from keygauge_keyservice.csv_stream import write_csv
 
-_BOM = "\ufeff"  # spreadsheets of some systems read UTF-8 only behind it
+_BOM = "\ufeff"  # some spreadsheets recognize UTF-8 only with it
 
 
 def as_csv(name: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Response:
-    """Answer with rows under their names, as a file called after the table; `?bom=1` puts a byte order mark first."""
+    """Return rows as a CSV file named after the table; `?bom=1` adds a byte order mark."""
     return Response(
         _marked(write_csv(names, rows)) if request.args.get("bom") == "1" else write_csv(names, rows),
         content_type="text/csv; charset=utf-8",
@@ -23,7 +23,7 @@ def as_csv(name: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> Re
 
 
 def as_json(name: str, rows: Iterable[Mapping[str, Any]]) -> Response:
-    """Answer with rows as objects in a list called after the table."""
+    """Return rows as a JSON list of objects, keyed by the table's name."""
     return jsonify({name: [{field: _plain(value) for field, value in row.items()} for row in rows]})
 
 

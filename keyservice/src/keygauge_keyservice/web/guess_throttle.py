@@ -1,4 +1,4 @@
-"""A throttle for unknown credentials by address, as each costs a query."""
+"""A throttle per address for unknown credentials, since each costs a query."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from time import monotonic
 from keygauge import networks
 from keygauge_keyservice.errors import Problem
 
-PER_WINDOW = 50  # of one address, in each process
+PER_WINDOW = 50  # per address and process
 WINDOW_S = 10.0
 
 
 class GuessThrottle:
-    """Counts what was sent in vain, by address, in windows that all addresses share."""
+    """Count failed credentials per address, in fixed windows shared by all addresses."""
 
     def __init__(self, *, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -24,10 +24,10 @@ class GuessThrottle:
         self._counts: Counter[str] = Counter()
 
     def admit(self, ip: str | None) -> None:
-        """Admit one more credential of an address.
+        """Admit another credential from an address.
 
         Raises:
-            Problem: 429, too many that it sent do not exist.
+            Problem: 429 if too many of its credentials were unknown.
         """
         with self._lock:
             left_s = self._began_at + WINDOW_S - self._clock()

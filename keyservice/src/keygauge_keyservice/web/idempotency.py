@@ -1,4 +1,4 @@
-"""Idempotency keys: a write repeated with the same key is done once and answered the same."""
+"""Idempotency keys: a write repeated with the same key runs once and gets the same response."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from keygauge_keyservice.web.context import services
 
 KEPT_S = 86_400
 _LENGTH_MAX = 200
-_SECRETS = ("token", "secret", "link")  # shown once: null in the answer to a repetition
+_SECRETS = ("token", "secret", "link")  # shown once: null in the response to a repetition
 
 _P = ParamSpec("_P")
 
 
 def idempotent(view: Callable[_P, Response]) -> Callable[_P, Response]:
-    """Do a write with an `Idempotency-Key` once, however often it is sent within a day."""
+    """Run a write once per `Idempotency-Key`, however often it is sent within a day."""
 
     @wraps(view)
     def guarded(*args: _P.args, **kwargs: _P.kwargs) -> Response:
@@ -36,9 +36,9 @@ def idempotent(view: Callable[_P, Response]) -> Callable[_P, Response]:
             raise invalid(
                 FieldError("Idempotency-Key", "wrong_text", f"must be 1 to {_LENGTH_MAX} printable characters")
             )
-        whose = own_account(None) or ""  # keys are separate for each account
+        whose = own_account(None) or ""  # each account has its own keys
         name = hashlib.sha256(f"{whose}{request.method} {request.path}\n{key}".encode()).digest()
-        with services().connection() as connection:  # committed before the write: two at once cannot both begin
+        with services().connection() as connection:  # committed before the write, so that two cannot both start
             earlier = _claim(connection, name, hashlib.sha256(request.get_data()).digest())
         if earlier is not None:
             return earlier
@@ -56,10 +56,10 @@ def idempotent(view: Callable[_P, Response]) -> Callable[_P, Response]:
 
 
 def _claim(connection: Connection, name: bytes, fingerprint: bytes) -> Response | None:
-    """Return the earlier answer; None where this is the first time.
+    """Return the earlier response, or None if this is the first request.
 
     Raises:
-        Problem: 409, the first one is not done; 422, it had another body.
+        Problem: 409 if the first request is still in progress; 422 if its body was different.
     """
     connection.execute(
         "/* idempotency.prune */ DELETE FROM idempotency "

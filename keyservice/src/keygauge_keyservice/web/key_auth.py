@@ -1,4 +1,4 @@
-"""The metered key itself as a credential: whoever holds it may ask about it, and nothing else."""
+"""The metered API key as a credential: its holder may query it, and nothing else."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="keygauge"'}
 
 
 def require_key(connection: Connection) -> Key:
-    """Return the key whose token the request carries, as `Authorization: Bearer` or `x-api-key`.
+    """Return the key that the request carries, as `Authorization: Bearer` or `x-api-key`.
 
     Raises:
-        Problem: 401, no such key works; 403, it may not be used from this address; 429, too many were none.
+        Problem: 401 if no such key works; 403 if it may not be used from this address; 429 after too many unknown keys.
     """
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     token = given if scheme.lower() == "bearer" else request.headers.get("X-Api-Key", "")
@@ -32,10 +32,10 @@ def require_key(connection: Connection) -> Key:
 
 
 def require_shown(connection: Connection, shown: list[LookUp], ip: str | None) -> Key:
-    """Return the key that a caller at an address showed.
+    """Return the key that a caller at an address presented.
 
     Raises:
-        Problem: as above.
+        Problem: like `require_key`.
     """
     services().guesses.admit(ip)
     found = key_entries.look_up(connection, shown, services().settings.peppers)
@@ -57,7 +57,7 @@ def _wanted(token: str) -> list[LookUp]:
 
 
 def _check(connection: Connection, key: Key) -> None:
-    """Refuse a key that does not work; whoever shows the right secret may know why."""
+    """Refuse a key that does not work; a caller with the right secret may know why."""
     if key.status == "deleted":
         raise Problem(401, "key_deleted", "The API key was deleted. Use another one.", headers=_CHALLENGE)
     if key.status != "active":

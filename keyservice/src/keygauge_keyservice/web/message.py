@@ -1,4 +1,4 @@
-"""Bodies and queries of requests, and bodies of answers, as the types that describe them."""
+"""Request bodies, queries and response bodies as typed structs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def body(kind: type[_S]) -> _S:
     """Return the current request's JSON body as a `kind`.
 
     Raises:
-        Problem: 422 with every error, or the body is not JSON.
+        Problem: 422 with every error, or if the body is not JSON.
     """
     try:
         document = request.get_json(force=True, silent=True)
-    except RecursionError:  # a body of brackets only
+    except RecursionError:  # a body of nothing but brackets
         document = None
     if document is None:
         raise Problem(422, "invalid_json", "The request body is not valid JSON.")
@@ -42,22 +42,22 @@ def query(kind: type[_S]) -> _S:
 
 
 def answer(kind: type[Struct], content: object, status: int = 200) -> Response:
-    """Answer with a `kind` made of the attributes or items of `content`."""
+    """Return a response with `content`'s attributes or items as a `kind`."""
     encoded = msgspec.json.encode(reading.convert(content, kind))
     return Response(encoded, status, content_type="application/json")
 
 
 def message(kind: type[_T], *, code: str) -> _T:
-    """Return the current request's body as a `kind`; fields that it does not have are passed over.
+    """Return the current request's body as a `kind`; unknown fields are ignored.
 
     Raises:
-        Problem: 422 with this code; the body is not JSON, or does not have the type.
+        Problem: 422 with this code if the body is not JSON or does not match.
     """
     return decode(kind, request.get_data(cache=False), code=code)
 
 
 def decode(kind: type[_T], body: bytes, *, code: str) -> _T:
-    """Return a body as a `kind`.
+    """Decode a body as a `kind`.
 
     Raises:
         Problem: 422 with this code.

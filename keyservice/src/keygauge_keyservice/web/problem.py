@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem+json: one body shape for every answer that is not a success."""
+"""Errors as RFC 9457 problem+json: the same body for every error response."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FAULT = ("internal", mark("The key service failed. The cause is in its log."))
 
 
 def respond(problem: Problem) -> Response:
-    """Write a problem as an HTTP answer."""
+    """Return a problem as a response."""
     body = json.dumps(problem.document())
     return Response(body, problem.status, problem.headers, content_type="application/problem+json")
 
 
 def handle_problems(app: Flask) -> None:
-    """Answer every error of an app with problem+json; nothing of an unexpected one leaks."""
+    """Return all of an app's errors as problem+json; unexpected ones reveal no details."""
     app.register_error_handler(Problem, respond)
     app.register_error_handler(HTTPException, of_http)
     for error in UNAVAILABLE:
@@ -35,8 +35,8 @@ def handle_problems(app: Flask) -> None:
 
 
 def of_http(error: HTTPException) -> BaseResponse:
-    """Write an HTTP error of the framework as a problem."""
-    if error.response is not None or error.code is None:  # a redirect, or an answer made by hand
+    """Return an HTTP error of the framework as a problem."""
+    if error.response is not None or error.code is None:  # a redirect, or a custom response
         return error.get_response()
     headers = dict(error.get_headers())
     headers.pop("Content-Type", None)
@@ -44,7 +44,7 @@ def of_http(error: HTTPException) -> BaseResponse:
 
 
 def of_framework(status: int) -> tuple[str, str]:
-    """Return our code and detail for a status that the framework answers with by itself."""
+    """Return our code and detail for a status that the framework returns by itself."""
     return OF_FRAMEWORK.get(status, _FAULT if status >= 500 else OF_FRAMEWORK[400])  # noqa: PLR2004 - HTTP
 
 

@@ -1,4 +1,4 @@
-"""Count and time the key service's own requests."""
+"""Metrics of the key service's own requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 class RequestMetrics:
-    """The counter and the histogram of one app."""
+    """The request counter and duration histogram of an app."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
@@ -33,12 +33,12 @@ class RequestMetrics:
         )
 
     def watch(self, app: Flask) -> None:
-        """Count every request of an app from now on."""
+        """Record every request of an app from now on."""
         app.before_request(_start)
         app.after_request(self._count)
 
     def _count(self, response: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else UNMATCHED  # never the path: anyone can make those up
+        route = request.url_rule.rule if request.url_rule else UNMATCHED  # never the path, which anyone can make up
         method = request.method if request.method in _METHODS else "_OTHER"
         self._requests.labels(route, method, str(response.status_code)).inc()
         self._duration.labels(route).observe(perf_counter() - g.started_s)

@@ -1,6 +1,6 @@
-"""Examples of operators' and owners' operations in curl, Python and JavaScript, written from one description of each.
+"""Code samples for operators' and owners' operations, in curl, Python and JavaScript, generated from one description.
 
-They stand in the document as `x-codeSamples`, which viewers of OpenAPI show, and the tests run them.
+They are in the document as `x-codeSamples`, which OpenAPI viewers show; the tests run them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ QUERIES: dict[str, dict[str, str]] = {
     "readBilling": {"account": "{account_id}"},
     "readUsage": {"account": "{account_id}", "group_by": "model", "from": "2026-11-01T00:00:00Z"},
 }
-# Sent twice they would make two.
+# Operations that need an idempotency key, as a repetition would create a second object.
 ONCE = frozenset(
     (
         *("createAccount", "createKey", "createPlan", "createNotification", "createToken", "inviteMember"),
@@ -64,7 +64,7 @@ VARIABLES = {
 
 
 def add(paths: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
-    """Put examples beside each operation that operators may call."""
+    """Add samples to each operation that operators may call."""
     for path, item in paths.items():
         for method, operation in item.items():
             if {"operator": []} in operation["security"]:
@@ -73,7 +73,7 @@ def add(paths: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
 
 def _samples(method: str, path: str, operation_id: str) -> list[dict[str, str]]:
     query, body = QUERIES.get(operation_id), BODIES.get(operation_id)
-    once = f"{operation_id}-1" if operation_id in ONCE else None  # callers draw a key of their own
+    once = f"{operation_id}-1" if operation_id in ONCE else None  # callers generate their own key
     address = path + (f"?{urlencode(query, safe='{}:')}" if query else "")
     return [
         {"lang": "Shell", "label": "curl", "source": _curl(method, address, body, once=once)},
@@ -83,7 +83,7 @@ def _samples(method: str, path: str, operation_id: str) -> list[dict[str, str]]:
 
 
 def _fill(address: str, opening: str, closing: str) -> str:
-    """Put a language's way to read the environment where the address has ids."""
+    """Replace the address's ids with a language's syntax for reading environment variables."""
     for name, variable in VARIABLES.items():
         address = address.replace(f"{{{name}}}", f"{opening}{variable}{closing}")
     return address

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the operations that stand beside the views."""
+"""Descriptions of the API's operations, which are defined next to the views."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _REFERENCE = "#/components/schemas/{name}"
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path."""
+    """One method of a path."""
 
     operation_id: str
     summary: str
     _: KW_ONLY
-    answer: type[Struct] | None = None  # None: it has no body
+    answer: type[Struct] | None = None  # None: the response has no body
     status: int = 200
-    also: tuple[int, ...] = ()  # other statuses of the same answer
+    also: tuple[int, ...] = ()  # other statuses with the same response body
     body: type[Struct] | None = None
-    lines: str | None = None  # of a body that is not a JSON object: what a line is
+    lines: str | None = None  # what a line of a body is that is not a JSON object
     query: type[Struct] | None = None
     problems: tuple[int, ...] = ()
     security: str = "operator"
 
 
 class Part(Protocol):
-    """A module of the API: its blueprint, and its operations."""
+    """A module of the API: its blueprint and its operations."""
 
     @property
     def blueprint(self) -> Blueprint:
@@ -47,28 +47,28 @@ class Part(Protocol):
 
 
 def components(kinds: Sequence[type[Struct]]) -> dict[str, Schema]:
-    """Describe types of messages, and those within them, each by its name."""
+    """Return the JSON schemas of message types and of the types within them, by name."""
     described: dict[str, Schema] = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)[1]
     for schema in described.values():
-        if "description" in schema:  # a docstring, whose indentation Python 3.13 leaves out
+        if "description" in schema:  # a docstring, whose indentation Python 3.13 removes
             schema["description"] = cleandoc(schema["description"])
     return described
 
 
 def ref(kind: type[Struct]) -> Schema:
-    """Point at a type's schema."""
+    """Return a reference to a type's schema."""
     return {"$ref": _REFERENCE.format(name=kind.__name__)}
 
 
 def parameters(query: type[Struct]) -> list[Schema]:
-    """Describe the fields of a query."""
+    """Return the OpenAPI parameters for the fields of a query."""
     described = components([query])[query.__name__]
     required = described.get("required", ())
     return [_parameter(name, schema, required=name in required) for name, schema in described["properties"].items()]
 
 
 def _parameter(name: str, schema: Schema, *, required: bool) -> Schema:
-    """Describe one field; what may be absent is never null in a query."""
+    """Return one OpenAPI parameter; an optional query field is never null."""
     own = {key: value for key, value in schema.items() if key != "default" or value is not None}
     for one in own.pop("anyOf", ()):
         if one != {"type": "null"}:

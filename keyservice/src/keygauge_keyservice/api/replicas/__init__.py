@@ -1,1 +1,1 @@
-"""What replicas call: heartbeats, events and reports, with the token of a service."""
+"""The replicas' API: heartbeats, events and reports, with a service token."""

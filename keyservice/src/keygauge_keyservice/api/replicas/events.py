@@ -1,4 +1,4 @@
-"""Events over HTTP: a replica's spool, batch by batch, into the ledger."""
+"""HTTP API for events: it takes a replica's spool into the ledger, batch by batch."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from keygauge_keyservice.web.message import answer
 blueprint = Blueprint("api_events", __name__, url_prefix="/v1/events")
 
 LINES_MAX = 5_000
-BATCH_BYTES_MAX = 8 << 20  # as lines: a compressed body is bounded by what it inflates to
-NUMBER_MAX = 1 << 53  # far beyond any spool: after an absurd first line, every later batch would be one taken before
+BATCH_BYTES_MAX = 8 << 20  # uncompressed
+NUMBER_MAX = 1 << 53  # far beyond any spool: after an absurd number, all later batches would count as already taken
 _GZIP = 16 + zlib.MAX_WBITS
 
 _is_spool = re.compile(r"[0-9a-f]{1,64}", re.ASCII).fullmatch
@@ -34,7 +34,7 @@ _Number: TypeAlias = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]
 
 
 class BatchQuery(Struct):
-    """Which events a batch has."""
+    """The position of a batch in its spool."""
 
     spool: Annotated[str, Meta(description="the spool's id")]
     first: Annotated[_Number, Meta(description="the first line's number")]
@@ -43,7 +43,7 @@ class BatchQuery(Struct):
             _Number,
             Meta(
                 description="the number of the first event that the sender still has; a ledger that misses some since "
-                "then (it was restored) takes nothing and answers where to go on"
+                "then (it was restored) takes nothing and returns the number to continue with"
             ),
         ]
         | None
@@ -54,14 +54,14 @@ class BatchQuery(Struct):
 
 
 class RefusedEvent(Struct):
-    """An event that the ledger set aside, and why."""
+    """An event that the ledger set aside, and the reason."""
 
     number: int
     code: Refusal
 
 
 class Receipt(Struct):
-    """What the ledger took: the next event's number, and how many were new."""
+    """The result of a batch: the next event's number, and how many events were new."""
 
     next: int
     accepted: int
@@ -71,7 +71,7 @@ class Receipt(Struct):
 @blueprint.post("")
 @replica_only
 def take() -> Response:
-    """Take a batch of a spool's events; the answer stands for what is committed."""
+    """Take a batch of a spool's events; the response covers only what is committed."""
     started = perf_counter()
     spool, first, owner, oldest = _spool(), _number("first"), _owner(), None
     if "oldest" in request.args:
@@ -80,7 +80,7 @@ def take() -> Response:
     with services().replica_connection() as connection:
         services().prices.refresh(connection)
         spool_service.claim(connection, spool, service())
-        connection.commit()  # a batch begins outside of any transaction
+        connection.commit()  # a batch starts outside any transaction
         try:
             receipt = ingest.take_batch(
                 connection,
@@ -149,10 +149,10 @@ def _inflate(body: bytes) -> bytes:
 
 
 def _lines(body: bytes) -> list[bytes]:
-    """Cut a body into lines; a last one without its end is a batch that was cut short, not an event."""
+    """Split a body into lines; an unterminated last line means a truncated batch."""
     if not body.endswith(b"\n"):
         raise _bad_batch("the body is not whole lines: end each event with a newline")
-    if body.count(b"\n") > LINES_MAX:  # before millions of lines are made of a few kilobytes
+    if body.count(b"\n") > LINES_MAX:  # checked before splitting, as a few kilobytes can inflate to millions of lines
         raise _too_large()
     return body.split(b"\n")[:-1]
 
@@ -169,9 +169,9 @@ PATHS = {
     "/v1/events": {
         "post": Operation(
             "takeEvents",
-            "Take a batch of a spool's events into the ledger; sent again, it changes nothing",
+            "Take a batch of a spool's events into the ledger; sending it again changes nothing",
             query=BatchQuery,
-            lines="One event a line: a JSON array in the order of `keygauge.spool.event.FIELDS`.",
+            lines="One event per line: a JSON array in the order of `keygauge.spool.event.FIELDS`.",
             answer=Receipt,
             problems=(409, 413, 422),
             security="replica",

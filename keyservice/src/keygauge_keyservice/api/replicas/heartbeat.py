@@ -1,4 +1,4 @@
-"""The heartbeat over HTTP."""
+"""HTTP API for heartbeats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ blueprint = Blueprint("api_heartbeat", __name__, url_prefix="/v1/heartbeat")
 @blueprint.post("")
 @replica_only
 def receive() -> Response:
-    """Apply a heartbeat."""
+    """Process a heartbeat."""
     sent = message(Heartbeat, code="bad_heartbeat")
     answer = services().heartbeats.answer(Received(sent, service() or ""))
     return Response(msgspec.json.encode(answer), content_type="application/json")

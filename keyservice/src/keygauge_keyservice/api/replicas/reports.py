@@ -1,4 +1,4 @@
-"""Reports over HTTP: what a process counted, for the ledger to be compared with."""
+"""HTTP API for reports: a process's counts, for comparison with the ledger."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ blueprint = Blueprint("api_reports", __name__, url_prefix="/v1/reports")
 
 
 class Kept(Struct):
-    """A report is kept."""
+    """The response to a stored report."""
 
 
 @blueprint.post("")
 @replica_only
 def receive() -> Response:
-    """Keep a report."""
+    """Store a report."""
     report = message(Report, code="bad_report")
     with services().replica_connection() as connection:
         spool_service.claim(connection, report.spool, service())
@@ -35,7 +35,7 @@ PATHS = {
     "/v1/reports": {
         "post": Operation(
             "report",
-            "What a process counted, for the ledger to be compared with; sent again, it changes nothing",
+            "Report a process's counts, for comparison with the ledger; sending it again changes nothing",
             body=Report,
             answer=Kept,
             problems=(413, 422),
