@@ -11,7 +11,14 @@ import yaml
 
 from keygauge.command_line.command import CommandError
 from keygauge.metrics import DURATION_BUCKETS_S
-from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_NEAR, QUOTA_SHARES, UNUSED_DAYS
+from keygauge.warning_levels import (
+    EXPIRES_SOON_DAYS,
+    QUOTA_NEAR,
+    QUOTA_SHARES,
+    SPIKE_FACTOR,
+    SPIKE_REQUESTS,
+    UNUSED_DAYS,
+)
 
 Severity = Literal["page", "ticket"]
 
@@ -66,8 +73,8 @@ class Thresholds:
     forecast_share: float = 0.2  # used before a forecast is worth a word
 
     # keys
-    spike_factor: float = 5.0  # times the norm of seven days
-    spike_requests: int = 1000  # in an hour, below which nothing is a spike
+    spike_factor: float = SPIKE_FACTOR  # times the norm of seven days
+    spike_requests: int = SPIKE_REQUESTS  # in an hour, below which nothing is a spike
     new_key_requests: int = 5000  # in the first hour of a key
     auth_failures: int = 100  # in five minutes
     expiry_days: tuple[int, ...] = (EXPIRES_SOON_DAYS, 3)

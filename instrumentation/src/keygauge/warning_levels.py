@@ -4,3 +4,5 @@ QUOTA_SHARES = (0.5, 0.8, 0.95, 1.0)  # of a quota or budget, each told once per
 QUOTA_NEAR = 0.8  # of a quota, from which on it is shown as nearly used up
 EXPIRES_SOON_DAYS = 14
 UNUSED_DAYS = 60
+SPIKE_FACTOR = 5.0  # times a key's average hour of the past week
+SPIKE_REQUESTS = 1000  # in an hour; fewer are no spike

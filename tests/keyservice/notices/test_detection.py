@@ -3,7 +3,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keygauge_keyservice.keys import keys
-from keygauge_keyservice.notices.detection import of_key, of_quota
+from keygauge_keyservice.keys.spikes import Spike
+from keygauge_keyservice.notices.detection import of_key, of_quota, of_spike
 from keygauge_keyservice.usage.quota import Quota
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -37,3 +38,9 @@ def test_dates_of_a_key_are_told(connection, account, settings):
     key, _ = keys.create(connection, name="prod", expires_at=datetime.now(UTC) + timedelta(days=3), **given)
     assert [one.kind for one in of_key(key, now=datetime.now(UTC))] == ["expiring"]
     assert [one.kind for one in of_key(key, now=datetime.now(UTC) + timedelta(days=61))] == ["unused"]
+
+
+def test_a_spike_is_one_notice_per_key_and_day():
+    found = of_spike(Spike("k", "prod", 12_345, 99.6), now=NOW)
+    assert (found.kind, found.name) == ("spike", "spike:k:2026-11-21")
+    assert found.text.startswith("It had 12,345 requests in the last hour; its usual hour had 100.")

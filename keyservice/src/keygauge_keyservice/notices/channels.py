@@ -19,7 +19,7 @@ from keygauge_keyservice.journal import audit
 from keygauge_keyservice.texts import gettext
 
 Form: TypeAlias = Literal["email", "webhook", "slack", "discord"]
-Kind: TypeAlias = Literal["quota", "new_address", "expiring", "unused", "key_disabled", "invoice"]
+Kind: TypeAlias = Literal["quota", "spike", "new_address", "expiring", "unused", "key_disabled", "invoice"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 CHANNELS_MAX = 20
 _TARGET_LENGTH_MAX = 500

@@ -12,8 +12,9 @@ from keygauge_keyservice.accounts.accounts import Account
 from keygauge_keyservice.billing import billing
 from keygauge_keyservice.database import Connection
 from keygauge_keyservice.journal import audit
-from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys import keys, spikes
 from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.keys.spikes import Spike
 from keygauge_keyservice.ledger import addresses
 from keygauge_keyservice.notices.channels import Kind
 from keygauge_keyservice.usage import quota
@@ -53,6 +54,8 @@ def find(connection: Connection, account: Account, *, now: datetime) -> Iterator
         connection, account.id, expired=now, expiring=now + _EXPIRES_SOON, unused=now - _UNUSED, limit=_KEYS_MAX
     ):
         yield from of_key(key, now=now)
+    for spike in spikes.find(connection, account.id, now=now):
+        yield of_spike(spike, now=now)
     for fresh in addresses.find_new(connection, account.id, now=now):
         yield Found(
             "new_address",
@@ -93,6 +96,17 @@ def of_quota(one: Quota, names: dict[str, str]) -> Iterator[Found]:
             f"{text} {resets}",
             is_silent=threshold != passed[0],
         )
+
+
+def of_spike(spike: Spike, *, now: datetime) -> Found:
+    """Return a spike's notice, one per key and day."""
+    return Found(
+        "spike",
+        f"spike:{spike.key_id}:{now:%Y-%m-%d}",
+        f"API key “{spike.key_name}” is used far more than usual",
+        f"It had {spike.requests:,} requests in the last hour; its usual hour had {spike.usual:,.0f}. "
+        "If you did not expect this, disable or rotate the key.",
+    )
 
 
 def of_key(key: Key, *, now: datetime) -> Iterator[Found]:

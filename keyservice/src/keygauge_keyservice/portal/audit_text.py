@@ -110,6 +110,7 @@ _WORDS = {
     "slack": mark("Slack"),
     "discord": mark("Discord"),
     "quota": mark("Quotas"),
+    "spike": mark("Key used far more than usual"),
     "new_address": mark("Key used from a new IP address"),
     "expiring": mark("Key about to expire"),
     "unused": mark("Key unused for 60 days"),

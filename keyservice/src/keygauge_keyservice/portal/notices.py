@@ -11,8 +11,9 @@ from flask import url_for
 
 from keygauge.warning_levels import EXPIRES_SOON_DAYS, QUOTA_NEAR, UNUSED_DAYS
 from keygauge_keyservice.database import Connection
-from keygauge_keyservice.keys import keys
+from keygauge_keyservice.keys import keys, spikes
 from keygauge_keyservice.keys.keys import Key
+from keygauge_keyservice.keys.spikes import Spike
 from keygauge_keyservice.ledger import addresses
 from keygauge_keyservice.ledger.addresses import NewAddresses
 from keygauge_keyservice.portal import formatting, limit_text
@@ -28,7 +29,7 @@ _NEAR_MAX, _WRONG_MAX = 100, 100  # … whose quotas are fullest, and that have 
 _ERRORS_MIN, _ERRORS_SHARE = 20, 0.1  # of a key's calls in a day: a program that repeats its mistake
 
 
-Kind = Literal["quota", "new_address", "client_errors", "expired", "expires", "rotation_due", "unused"]
+Kind = Literal["quota", "spike", "new_address", "client_errors", "expired", "expires", "rotation_due", "unused"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,14 @@ def find_with(connection: Connection, account_id: str, quotas: Sequence[Quota], 
     ageing = keys.find_ageing(
         connection, account_id, expiring=now + _EXPIRES_SOON, unused=now - _UNUSED, limit=_AGEING_MAX
     )
-    return [*of_quotas(quotas, names), *of_addresses(fresh), *of_errors(day, names), *of_keys(ageing, now=now)]
+    spiking = spikes.find(connection, account_id, now=now)
+    return [
+        *of_quotas(quotas, names),
+        *of_spikes(spiking, now=now),
+        *of_addresses(fresh),
+        *of_errors(day, names),
+        *of_keys(ageing, now=now),
+    ]
 
 
 def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark]:
@@ -97,6 +105,23 @@ def of_quotas(quotas: Sequence[Quota], names: dict[str, str]) -> Iterator[Remark
                 url_for("portal.usage.show", key=one.key_id),
                 f"{one.name}:{one.starts_at:%Y-%m-%d}:{'full' if one.used >= one.amount else 'near'}",
             )
+
+
+def of_spikes(spiking: Sequence[Spike], *, now: datetime) -> Iterator[Remark]:
+    """Remark on keys that are used far more than usual."""
+    for one in spiking:
+        yield Remark(
+            "spike",
+            one.key_id,
+            gettext(
+                "“%(key)s” had %(requests)s requests in the last hour, usually %(usual)s per hour.",
+                key=one.key_name,
+                requests=formatting.count(one.requests),
+                usual=formatting.count(round(one.usual)),
+            ),
+            url_for("portal.usage.show", key=one.key_id, range="24h"),
+            f"{now:%Y-%m-%d}",
+        )
 
 
 def of_addresses(fresh: Sequence[NewAddresses]) -> Iterator[Remark]:

@@ -18,6 +18,7 @@ blueprint = Blueprint("notifications", __name__, url_prefix="/notifications")
 FORMS = {"email": mark("E-mail"), "webhook": mark("Webhook"), "slack": mark("Slack"), "discord": mark("Discord")}
 KINDS = {
     "quota": mark("Quota or budget at 50, 80, 95 and 100%"),
+    "spike": mark("Key used far more than usual"),
     "new_address": mark("Key used from a new IP address"),
     "expiring": mark("Key about to expire"),
     "unused": mark("Key unused for 60 days"),
