@@ -1,4 +1,4 @@
-"""The ASGI middleware: for FastAPI, Starlette and any other ASGI app."""
+"""The ASGI middleware, for FastAPI, Starlette and any other ASGI app."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keygauge.middleware import Middleware
 from keygauge.settings.settings import SettingsError
 from keygauge.telemetry.process_metrics import flush
 
-MARK = SCOPE_MARK  # already handled by an outer KeyGauge
+MARK = SCOPE_MARK  # in the scope: an outer KeyGauge handles this request already
 _REQUESTS: dict[str, type[HttpRequest | WebSocketRequest]] = {"http": HttpRequest, "websocket": WebSocketRequest}
 
 
@@ -30,8 +30,8 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
     """Meter and guard an ASGI app by key: see `Middleware` for its options.
 
     Raises:
-        SettingsError: a setting is missing or wrong. Where a running server builds the middleware, as Starlette's
-            `add_middleware` has it, the server is told instead that the app failed to start.
+        SettingsError: a setting is missing or wrong. If a running server builds the middleware, as with Starlette's
+            `add_middleware`, the app's startup fails instead.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,7 +51,7 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
             time_ns=time.time_ns(),
             started_ns=now_ns(),
         )
-        path = scope.get("path", "")  # Litestar cuts that of the scope
+        path = scope.get("path", "")  # read now, as Litestar shortens it in the scope
         request = make(scope, self.app, self._host, receive, send, path=path, call=call, runtime=runtime)
         try:
             if type(send) is MethodType:
@@ -74,14 +74,14 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
         request.finish()
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what is not counted here; KeyGauge takes part in the app's lifespan."""
+        """Pass on requests that are not metered, and take part in the app's lifespan."""
         if scope["type"] == "lifespan" and MARK not in scope:
             await self._live(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
     async def _send_status(self, path: KeyStatusPath, scope: Scope, send: Send) -> None:
-        """Answer a caller's question about its own key."""
+        """Answer a request for the caller's own key status."""
         client, query = scope.get("client"), bytes(scope.get("query_string", b"")).decode("latin-1")
         runtime, header = self._process.runtime or self._process.start(), partial(header_of, scope)
         ip = client[0] if client else None
@@ -91,7 +91,7 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
         await send_answer(answers[0] if scope["method"] == "GET" else answers[0]._replace(body=b""), send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Start with the app and stop after it."""
+        """Start before the app and stop after it."""
         scope[MARK] = True
         try:
             self._process.start()
@@ -100,7 +100,7 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
             await send({"type": "lifespan.startup.failed", "message": f"KeyGauge: {error}"})
             return
         forwarding.warn_of_uvicorn(receive, self._settings.trusted_proxies)
-        trailers.drop()  # where the app was made before uvicorn chose its protocol
+        trailers.drop()  # again, in case the app was created before uvicorn chose its protocol
         try:
             await Lifespan(receive, send, self._stop).run(self.app, scope)
         finally:
@@ -120,7 +120,7 @@ class KeyGaugeMiddleware(Middleware[App, Scope]):
         trailers.drop()
 
     def _fails_later(self) -> bool:
-        return event_loop.is_running()  # it takes an exception for an app without a lifespan
+        return event_loop.is_running()  # a server takes an exception to mean that the app has no lifespan
 
     def _is_host(self, app: Any) -> bool:
         return route.is_host(app)

@@ -1,4 +1,4 @@
-"""The record of one request, shared by all parts of the middleware while the request passes."""
+"""The record of one request, shared by all parts of the middleware."""
 
 from __future__ import annotations
 
@@ -27,80 +27,80 @@ Outcome = Literal[
     "unknown",
     "forbidden",
     "unavailable",
-    "would_limit",  # admitted, though a dry-run limit would have refused
-    "degraded",  # admitted without a lease while the key service was away, by a `safe` limit
+    "would_limit",  # admitted, although a dry-run limit would have refused it
+    "degraded",  # admitted by a `safe` limit without a lease while the key service was unreachable
 ]
 UsageStatus = Literal["reported", "partial", "estimated", "none"]
 StreamKind = Literal["sse", "websocket"]
 
-SCOPE_MARK = "keygauge"  # in an ASGI scope: the call that its request is
-ANONYMOUS = "anonymous"  # the key id of calls that carried no key
-INVALID = "invalid"  # … whose key is malformed or unknown, so that attackers create no series
-UNMATCHED = "_unmatched"  # the route of calls that match no route of the app
+SCOPE_MARK = "keygauge"  # in an ASGI scope: the request's call
+ANONYMOUS = "anonymous"  # the key id of calls without a key
+INVALID = "invalid"  # the key id of calls with a malformed or unknown key, so that attackers create no series
+UNMATCHED = "_unmatched"  # the route of calls that match none of the app's routes
 
 
 class OpenRoute(str):
-    """The route of calls to a mounted app whose router is not known: `/mount/{path}` stands for all below the mount."""
+    """The route of calls to a mounted app with an unknown router: `/mount/{path}` matches all paths below the mount."""
 
     __slots__ = ()
-    REST = "/{path}"  # how Starlette ends the template of a mount
+    REST = "/{path}"  # the end of a mount's template in Starlette
 
     def may_be(self, pattern: str) -> bool:
-        """Return whether the call may be to a route, or to one that begins as a pattern with "*" does."""
+        """Return whether the call may be to a route, or to one with the prefix of a pattern that ends with "*"."""
         start = self.removesuffix("{path}")
         return pattern.startswith(start) or (pattern.endswith("*") and start.startswith(pattern[:-1]))
 
 
-_NO_OTHERS: Mapping[str, tuple[Usage, str | None]] = MappingProxyType({})  # by model: what it used, and its provider
+_NO_OTHERS: Mapping[str, tuple[Usage, str | None]] = MappingProxyType({})  # by model: its usage and its provider
 
 
-class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
-    """One request. Times `*_ns` are `keygauge.clock.now_ns`, but `time_ns` is the wall clock; sizes are body bytes."""
+class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a reference cycle
+    """One request. `*_ns` times are `keygauge.clock.now_ns`, except `time_ns`: wall clock. Sizes are body bytes."""
 
     method: str
     ip: str | None
     time_ns: int
     started_ns: int
     account: str | None = None
-    charged: Usage | None = None  # the part of its usage charged to limits before its end
-    context: Any = None  # the OpenTelemetry context the request ran in, for exemplars
+    charged: Usage | None = None  # usage charged to limits before the end of the call
+    context: Any = None  # the request's OpenTelemetry context, for exemplars
     ended_ns: int = 0
     error: str | None = None  # an exception's class or a refusal's code
-    estimate: Any = None  # of its usage; None until its body is read, if needed
-    is_budgeted: bool = False  # a limit of cost applies to it
+    estimate: Any = None  # estimated usage; None until the body is read, if needed
+    is_budgeted: bool = False  # a cost limit applies
     is_free: bool = False  # it used nothing, even if its answer shows usage
     is_broken: bool = False  # it failed after its answer had started
-    is_guess: bool = False  # its reservation is by the prices of other calls of its route
+    is_guess: bool = False  # its reservation uses the prices of other calls on its route
     is_held: bool = False  # settled when the app is done with it, not when its answer ends
     first_byte_ns: int = 0  # 0 until the first body byte of the answer
     key: str = ANONYMOUS  # the key's id, ANONYMOUS or INVALID
-    limit: str | None = None  # the limit that refused
-    matched: str | None = None  # what a router inside the app matched, below its mount
+    limit: str | None = None  # the limit that refused it
+    matched: str | None = None  # the route matched by a router inside the app, below its mount
     messages: int = 0  # on a stream
     missing: str | None = None  # why a successful answer has no usage
     is_model_assumed: bool = False  # its answer named no model
-    model: str | None = None  # the model it counts for: as named by the answer, or else by the request
-    others: Mapping[str, tuple[Usage, str | None]] = _NO_OTHERS  # what the app states of other models
+    model: str | None = None  # the model it counts for: named by the answer, or else by the request
+    others: Mapping[str, tuple[Usage, str | None]] = _NO_OTHERS  # usage of other models, recorded by the app
     outcome: Outcome = "admitted"
-    path: str = ""  # known where a decision needs the route
-    policy: Any = None  # what tells the caller its limits, where they are enforced
+    path: str = ""  # set if a decision needs the route
+    policy: Any = None  # the source of the rate limit headers, if limits are enforced
     provider: str | None = None
-    providers: Any = None  # the plan's rules of whose answers a route gives
+    providers: Any = None  # the plan's rules for the provider of a route
     raised: str | None = None  # the exception's class, if an inner middleware holds it back
     request_bytes: int = 0
-    requested_model: str | None = None  # as the request named it
-    reservation: Any = None  # what it reserved of its limits, until settled
+    requested_model: str | None = None  # named by the request
+    reservation: Any = None  # the units reserved from its limits, until settled
     response_bytes: int = 0
     route: str = UNMATCHED
-    scopes: tuple[str, ...] = ()  # those of the key; the app decides what they allow
+    scopes: tuple[str, ...] = ()  # the key's scopes; the app decides what they allow
     status: int = 0
     stream: StreamKind | None = None
-    tag: str | None = None  # the end user that it is made for; the app may name it
-    template: str | None = None  # the route, as far as it was found before the host was called
+    tag: str | None = None  # the end user it is made for; the app can set it
+    template: str | None = None  # the route, as far as known before the host was called
     trace_id: str | None = None
     usage: Usage | None = None
     usage_status: UsageStatus = "none"
-    waiter: Any = None  # its place in the queues of its limits, while it waits for units
+    waiter: Any = None  # its position in the queues of its limits, while it waits for units
 
     def record_usage(
         self,
@@ -114,15 +114,15 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         provider: str | None = None,
         **details: int | None,
     ) -> None:
-        """Record this call's usage from inside the app. It can be called many times until the call ends; counts add up.
+        """Record this call's usage from inside the app. It can be called repeatedly until the call ends; counts add up.
 
-        Of several models each is counted and priced by itself; all but the last named one as a call of its own.
+        Several models are counted and priced separately; all but the last one named become calls of their own.
         `details` are counts of the kinds in `keygauge.kinds`, such as `input_audio`, `images`, `seconds`,
-        `web_searches`. Those of tokens are part of the input or output, not beside them.
+        `web_searches`. Counts of tokens are included in the input or output, not additional.
 
         Raises:
-            ValueError: a count is negative or no integer, or a name is no text.
-            TypeError: there is no such kind.
+            ValueError: a count is not an integer, negative or too large, or a name is not a string.
+            TypeError: a kind is unknown.
         """
         known = {kind: count for kind, count in details.items() if count is not None}
         if unknown := known.keys() - PART_OF.keys():
@@ -146,7 +146,7 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         self.provider = provider or self.provider
 
     def _turn_to(self, model: str) -> None:
-        """Keep what the model so far used, and go on with what another did."""
+        """Set the current model's usage aside, and continue with another model's."""
         others = dict(self.others)
         if self.usage is not None and self.model is not None:
             others[self.model] = (self.usage, self.provider)
@@ -154,10 +154,10 @@ class Call(Struct, kw_only=True, eq=False, gc=False):  # never part of a cycle
         self.model, self.others = model, others
 
     def hold(self) -> None:
-        """Settle when the app is done with the call, not with its answer's last byte.
+        """Settle the call when the app is done with it instead of with the last byte of its answer.
 
-        For usage that a background task states: call it before the answer ends. A process that is killed meanwhile
-        loses the call.
+        For usage that a background task records; call this before the answer ends. If the process is killed in between,
+        the call is lost.
         """
         self.is_held = True
 
@@ -173,7 +173,7 @@ CURRENT: ContextVar[Call | None] = ContextVar("keygauge_call", default=None)
 
 
 def current() -> Call:
-    """Return the current call; outside of one, a dummy that nothing reads."""
+    """Return the current call, or outside a call, a dummy that is never read."""
     call = CURRENT.get()
     if call is None:
         return Call(method="", ip=None, time_ns=0, started_ns=0)
@@ -181,7 +181,7 @@ def current() -> Call:
 
 
 def _of_message() -> Call | None:
-    """Return the call that brought the message which an MCP server answers: its tools run in the session's first."""
+    """Return the call that carried the MCP message being answered: a server runs tools in the session's first call."""
     server: Any = sys.modules.get("mcp.server.lowlevel.server")
     context = server.request_ctx.get(None) if hasattr(server, "request_ctx") else None
     scope = getattr(getattr(context, "request", None), "scope", {})

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _installed() -> str:
-    """Name the distributions of KeyGauge that are there, with their versions."""
+    """Return the installed distributions of KeyGauge and their versions."""
     found = {item.name: item.version for item in distributions() if item.name and item.name.startswith("keygauge")}
     return ", ".join(f"{name} {version}" for name, version in sorted(found.items()))
 

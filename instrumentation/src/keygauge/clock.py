@@ -1,4 +1,4 @@
-"""The clock of all deadlines, which keeps running while a virtual machine is suspended."""
+"""The clock for all deadlines; it keeps running while the (virtual) machine is suspended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PROC = Path("/proc")
 
 
 def name() -> str | None:
-    """Name the clock, so that processes that read the same one know; None where that cannot be told."""
+    """Return the clock's name, which processes that read the same clock share; None if unknown."""
     if not hasattr(time, "CLOCK_BOOTTIME"):
         return None
     try:

@@ -1,8 +1,8 @@
-"""Zero code: `opentelemetry-instrument` finds this, and every app of a known framework is metered and guarded.
+"""Zero-code instrumentation: `opentelemetry-instrument` loads this and meters and guards every app of known frameworks.
 
-Nothing happens unless KEYGAUGE_SERVICE_URL or KEYGAUGE_MODE is set. Frameworks are not imported for it: each
-is taken up when the service imports it. With KEYGAUGE_LOG_FIELDS=1 the fields of `keygauge.log_fields` are on every
-record of `logging` too.
+It does nothing unless KEYGAUGE_SERVICE_URL or KEYGAUGE_MODE is set. It imports no framework: each is instrumented when
+the service imports it. With KEYGAUGE_LOG_FIELDS=1, it also adds the fields of `keygauge.log_fields` to every record of
+`logging`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from types import MethodType
 from typing import Any, ClassVar
 
 import wrapt
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it opted out of types
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # its module opts out of types
 
 from keygauge import asgi, log_fields, wsgi
 from keygauge.call import CURRENT
 from keygauge.settings.settings import Settings
 
-_MIDDLEWARE = "_keygauge_middleware"  # of an app, in the app; made by its first request or its start
+_MIDDLEWARE = "_keygauge_middleware"  # an app's attribute; set by its first request or its startup
 _ORIGINAL = "_keygauge_original"
 
 
@@ -49,19 +49,19 @@ FRAMEWORKS = (
 )
 
 
-class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # it opted out of types
-    """Puts the middleware around each app that is called first; apps mounted in it are a part of it."""
+class KeyGaugeInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # its module opts out of types
+    """An instrumentor that wraps each outermost app in the middleware; apps mounted in it are part of it."""
 
     is_on = False
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Need nothing: what is not installed is not served."""
+        """Return no requirements: frameworks that are not installed are not instrumented."""
         return ()
 
     def _instrument(self, **_options: Any) -> None:
         if not os.environ.get("KEYGAUGE_SERVICE_URL") and not os.environ.get("KEYGAUGE_MODE"):
             return
-        Settings.from_environment()  # errors in them are reported at start-up
+        Settings.from_environment()  # reports errors at startup
         KeyGaugeInstrumentor.is_on = True
         if os.environ.get("KEYGAUGE_LOG_FIELDS") == "1":
             log_fields.install()
@@ -109,14 +109,14 @@ def _guarding_wsgi(original: Callable[..., Iterable[bytes]]) -> Callable[..., It
 
 
 class _Made:
-    """One middleware an app: threads of a server may bring an app's first requests at once."""
+    """The middleware per app, with a lock: a server's threads may handle an app's first requests concurrently."""
 
     lock = Lock()
-    of_closed: ClassVar[dict[int, Any]] = {}  # by the id of apps that take no attribute
+    of_closed: ClassVar[dict[int, Any]] = {}  # by `id`, of apps that accept no new attributes
 
 
 def _middleware(app: Any, original: Callable[..., Any], make: Callable[[Any], Any]) -> Any:
-    """Return the app's own middleware; what is wrong with the settings fails the first request, or the start."""
+    """Return the app's middleware; wrong settings fail the first request, or the startup."""
     middleware = _find(app)
     if middleware is not None:
         return middleware
@@ -126,7 +126,7 @@ def _middleware(app: Any, original: Callable[..., Any], make: Callable[[Any], An
             middleware = make(MethodType(original, app))
             try:
                 setattr(app, _MIDDLEWARE, middleware)
-            except AttributeError:  # Falcon and Litestar have slots
+            except AttributeError:  # Falcon and Litestar apps use __slots__
                 _Made.of_closed[id(app)] = middleware
         return middleware
 
@@ -136,7 +136,7 @@ def _find(app: Any) -> Any:
 
 
 def _forget() -> None:
-    _Made.lock = Lock()  # another thread of the parent may have held it
+    _Made.lock = Lock()  # another thread of the parent may hold the old one
 
 
 os.register_at_fork(after_in_child=_forget)

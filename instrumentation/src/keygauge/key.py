@@ -1,4 +1,4 @@
-"""The key's format: `kg_{live|test}_{id:12}_{secret:32}{crc:6}` in base62, about 190 bits of secret."""
+"""The format of keys: `kg_{live|test}_{id:12}_{secret:32}{crc:6}` in base62, with about 190 bits of secret."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 Environment = Literal["live", "test"]
 
 PREFIX = b"kg_"  # of every key
-HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})  # that one may come in
+HEADERS = frozenset({b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key"})  # that may contain a key
 _IMPORTED = b"keygauge: id of an imported key"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH = 12
@@ -26,12 +26,12 @@ _find_beginning = re.compile(r"kg_(?:live|test)_[0-9A-Za-z]{12}_", re.ASCII).sea
 
 
 def new_id() -> str:
-    """Draw an id: 12 characters, base62."""
+    """Return a new random id: 12 base62 characters."""
     return _draw(_ID_LENGTH)
 
 
 def generate(environment: Environment, key_id: str | None = None) -> str:
-    """Make a new key; with `key_id` a new secret for that key."""
+    """Return a new key, or with `key_id`, that key with a new secret."""
     if environment not in {"live", "test"}:
         raise ValueError(f"environment is {environment!r}: use 'live' or 'test'")
     body = f"kg_{environment}_{key_id or new_id()}_{_draw(_SECRET_LENGTH)}"
@@ -39,7 +39,7 @@ def generate(environment: Environment, key_id: str | None = None) -> str:
 
 
 def parse(token: str) -> str | None:
-    """Return the key's id, or None when the format or the checksum is wrong."""
+    """Return the key's id, or None if the format or the checksum is wrong."""
     if len(token) != LENGTH or _is_shaped(token) is None:
         return None
     if _checksum(token[:-_CRC_LENGTH]) != token[-_CRC_LENGTH:]:
@@ -48,17 +48,17 @@ def parse(token: str) -> str | None:
 
 
 def is_in(text: str) -> bool:
-    """Return whether a text has a key in it, or the beginning of one."""
+    """Return whether a text contains a key or the beginning of one."""
     return text.startswith(PREFIX.decode()) or _find_beginning(text) is not None
 
 
 def imported_id(digest: bytes) -> str:
-    """Return the id of a key that another system issued: it follows from the digest, as the key itself has none."""
+    """Return the id of a key issued by another system, derived from the digest because the key contains none."""
     return _base62(int.from_bytes(hashlib.sha256(_IMPORTED + digest).digest()), _ID_LENGTH)
 
 
 def digest(token: str) -> bytes:
-    """Return SHA-256 of the key: all that leaves the process, and all that is kept."""
+    """Return the SHA-256 of a key: the only form of it that is stored or leaves the process."""
     return hashlib.sha256(token.encode("ascii")).digest()
 
 

@@ -1,36 +1,36 @@
-"""Kinds of use, and those beyond the five counts of every call: rarely there, each with a rate of its own."""
+"""Kinds of usage, including those beyond the five token counts of every call, which are rare and priced separately."""
 
 from __future__ import annotations
 
 from typing import Final
 
-PART_OF: Final[dict[str, str | None]] = {  # what a kind's tokens are counted in already; None: not in tokens at all
+PART_OF: Final[dict[str, str | None]] = {  # the kind that includes a kind's tokens; None: no token count does
     "input_audio": "input",
     "input_image": "input",
     "input_video": "input",
     "cache_read_audio": "cache_read",
     "cache_read_image": "cache_read",
-    "cache_write_1h": "cache_write",  # kept for an hour, not for five minutes
+    "cache_write_1h": "cache_write",  # cached for an hour instead of five minutes
     "output_audio": "output",
     "output_image": "output",
     "output_video": "output",
     "web_searches": None,
     "file_searches": None,
-    "tool_calls": None,  # of what else a provider's tools do: code, pages fetched, remote servers
-    "search_units": None,  # Cohere's, of reranking
+    "tool_calls": None,  # of a provider's other tools: code execution, page fetches, remote servers
+    "search_units": None,  # Cohere's unit of reranking
     "classifications": None,
-    "citations": None,  # tokens of what was cited, beside the input
+    "citations": None,  # tokens of cited text, not included in the input
     "images": None,
     "seconds": None,  # of audio or video
     "characters": None,
     "pages": None,
 }
-"""`input_audio` and its like are of the input that no cache had to do with; what a cache gave is a kind of its own."""
+"""`input_audio` and similar kinds cover uncached input; cached input has kinds of its own."""
 
 CHARGED: Final = ("input", "output", "cache_read", "reasoning", "cache_write", "request", *PART_OF)
-"""What a call's cost is made of. The ledger keeps costs by their place here: what is new comes last."""
+"""The parts of a call's cost. The ledger stores costs by position in this tuple, so append new ones at the end."""
 
 BY_ONE: Final = frozenset(
     {"web_searches", "file_searches", "tool_calls", "search_units", "classifications", "images", "seconds", "pages"}
 )
-"""What people price by the piece; all else they price by the million."""
+"""Kinds usually priced per unit; all others are priced per million."""

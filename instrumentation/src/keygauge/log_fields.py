@@ -1,11 +1,11 @@
-"""The call in the log: its key, route, model and trace on every line that is written while it is answered.
+"""Log fields of the current call: its key, route, models and trace, on every line logged while it is answered.
 
-- `logging`: `handler.addFilter(CallFilter())`, or `install()` for all handlers at once; then `%(keygauge.key.id)s` in a
-  format, and a field of that name wherever records are written as JSON or exported by OpenTelemetry.
-- structlog: `add_call` among the processors.
+- `logging`: `handler.addFilter(CallFilter())`, or `install()` for all handlers; then use `%(keygauge.key.id)s` in a
+  format. JSON formatters and OpenTelemetry's log export have fields of the same names.
+- structlog: add `add_call` to the processors.
 
-A line outside of a call has none of the fields from structlog, and empty ones from `logging`, whose formats fail
-without.
+Outside a call, structlog events have none of the fields, and `logging` records have empty ones, as formats would fail
+without them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NONE: dict[str, str] = dict.fromkeys(FIELDS, "")
 
 
 class CallFilter(logging.Filter):
-    """Adds the fields to each record and keeps every record."""
+    """A filter that adds the fields to each record and drops none."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields."""
@@ -47,19 +47,19 @@ def install() -> None:
         add(record)
         return record
 
-    make_with_fields.keygauge_filter = add  # type: ignore[attr-defined]  # how `install` knows its own
+    make_with_fields.keygauge_filter = add  # type: ignore[attr-defined]  # how `install` recognizes its own factory
     logging.setLogRecordFactory(make_with_fields)
 
 
 def add_call(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Add the fields to an event of structlog: a processor."""
+    """Add the fields to a structlog event, as a processor."""
     for name, value in fields().items():
         event.setdefault(name, value)
     return event
 
 
 def fields() -> dict[str, str]:
-    """Return what is known by now of the call being answered: its key always, the rest as it comes to be known."""
+    """Return the fields of the current call that are known so far: always the key, the others when available."""
     call = CURRENT.get()
     if call is None:
         return {}
@@ -77,6 +77,6 @@ def fields() -> dict[str, str]:
 
 
 def _trace_id() -> str | None:
-    """Return the trace of an instrumentation inside of KeyGauge, before the answer begins."""
+    """Return the trace id of an instrumentation inside KeyGauge, which the call has only once its answer starts."""
     span = trace.get_current_span().get_span_context()
     return trace.format_trace_id(span.trace_id) if span.is_valid else None

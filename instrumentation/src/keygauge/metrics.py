@@ -1,4 +1,4 @@
-"""The metric registry: each name, unit, attribute and bucket in one place, for code, dashboards, alerts and docs."""
+"""The metric registry: all names, units, attributes and buckets, for code, dashboards, alerts and docs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ Kind = Literal["counter", "updowncounter", "gauge", "histogram"]
 
 KEY = "keygauge.key.id"
 ROUTE = "http.route"
-MODEL = (
-    "gen_ai.response.model"  # that a call counts for: as its answer named it; else the one whose answer it asked for
-)
-REQUESTED_MODEL = "gen_ai.request.model"  # as its request named it
+MODEL = "gen_ai.response.model"  # the model a call counts for: named by its answer, or else by its request
+REQUESTED_MODEL = "gen_ai.request.model"  # named by its request
 METHOD = "http.request.method"
 STATUS = "http.response.status_code"
 STATUS_CLASS = "keygauge.status.class"  # 2xx, 3xx, 4xx, 5xx
@@ -29,14 +27,14 @@ DURATION_BUCKETS_S = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75),
     *(1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0),
 )
-# The two below are those of OpenTelemetry's generative AI conventions.
+# These two are from OpenTelemetry's generative AI conventions.
 FIRST_TOKEN_BUCKETS_S = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 OUTPUT_TOKEN_BUCKETS_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One instrument: OpenTelemetry name, kind, unit (UCUM), attributes, and what it tells."""
+    """One instrument: OpenTelemetry name, kind, unit (UCUM), attributes, description, and buckets."""
 
     name: str
     kind: Kind
@@ -47,7 +45,7 @@ class Metric:
 
     @property
     def prometheus_name(self) -> str:
-        """Name the series as the default OpenTelemetry to Prometheus translation does."""
+        """Return the series name of the default OpenTelemetry to Prometheus translation."""
         name = self.name.replace(".", "_")
         if suffix := _UNIT_SUFFIX.get(self.unit, ""):
             name += f"_{suffix}"
@@ -55,11 +53,11 @@ class Metric:
 
 
 def label(attribute: str) -> str:
-    """Name an attribute as Prometheus does."""
+    """Return an attribute's label name in Prometheus."""
     return attribute.replace(".", "_")
 
 
-_UNIT_SUFFIX = {"s": "seconds", "By": "bytes"}  # units in braces are annotations and leave no suffix
+_UNIT_SUFFIX = {"s": "seconds", "By": "bytes"}  # units in braces are annotations and add no suffix
 _MODELS = (MODEL, REQUESTED_MODEL)
 _BASE = (KEY, ROUTE, *_MODELS)
 

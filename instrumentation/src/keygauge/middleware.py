@@ -1,4 +1,4 @@
-"""What the ASGI and WSGI middleware share: their options, and the first steps of each request."""
+"""The base of the ASGI and WSGI middleware: their options, and the first steps of each request."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from keygauge.tag import TagError, TagSource
 from keygauge.telemetry import tracing
 
 App = TypeVar("App")
-Given = TypeVar("Given")  # what a server tells of a request: an ASGI scope, a WSGI environ
+Given = TypeVar("Given")  # the server's data of a request: an ASGI scope or a WSGI environ
 
 
 class Middleware(Generic[App, Given]):
     """Meter and guard an app by key.
 
-    Options are by keyword and default to the `KEYGAUGE_*` environment, see `docs/reference/settings.md`. `identify` is
-    for a service with keys of its own, in observe mode: given the ASGI scope or WSGI environ, it returns the id to
-    count the call under (never the key itself), or None.
+    Options are keyword arguments and default to the `KEYGAUGE_*` environment, see `docs/reference/settings.md`.
+    `identify` is for services with keys of their own, in observe mode: given the ASGI scope or WSGI environ, it returns
+    the id to count the call under (never the key itself), or None.
 
     Raises:
         SettingsError: a setting is missing or wrong.
@@ -73,7 +73,7 @@ class Middleware(Generic[App, Given]):
         except SettingsError as error:
             if not self._fails_later():
                 raise
-            settings = Settings(mode="observe", spool_dir=Path())  # unusable: nothing starts
+            settings = Settings(mode="observe", spool_dir=Path())  # placeholder: nothing starts
             self._process = _Unset(error)
         self._settings = settings
         self._proxies = parse_networks(settings.trusted_proxies)
@@ -86,14 +86,14 @@ class Middleware(Generic[App, Given]):
         self._prepare()
 
     def _prepare(self) -> None:
-        """Prepare what differs between ASGI and WSGI."""
+        """Run the setup specific to ASGI or WSGI."""
 
     def _fails_later(self) -> bool:
-        """Return whether wrong settings are told at the start of the app."""
+        """Return whether errors in settings are reported when the app starts."""
         return False
 
     def _is_host(self, app: Any) -> bool:
-        """Return whether an app can be asked for its routes."""
+        """Return whether an app's routes can be read."""
         raise NotImplementedError
 
     def _credential(self, given: Given) -> bytes | Conflict | None:
@@ -101,7 +101,7 @@ class Middleware(Generic[App, Given]):
         raise NotImplementedError
 
     def _arrive(self, request: Request, given: Given, token: bytes | Conflict | None) -> Refusal | Waits | None:
-        """Count a request in, and decide on it if that needs no waiting."""
+        """Count a new request as active, and decide on it if that needs no waiting."""
         call, runtime = request.call, request.runtime
         runtime.aggregator.started(call)
         if tracing.current():
@@ -120,7 +120,7 @@ class Middleware(Generic[App, Given]):
         return None
 
     def _note_tag(self, request: Request, source: TagSource) -> None:
-        """Note the end user that a request names; one that is not taken is counted."""
+        """Set the call's end user from a header; count one that is rejected."""
         try:
             request.call.tag = source.find(request.header(source.header))
         except TagError as error:
@@ -136,7 +136,7 @@ class Middleware(Generic[App, Given]):
         ip: str | None,
         query: str,
     ) -> Answer:
-        """Write the answer about a caller's own key; this blocks."""
+        """Return the answer about a caller's own key; this blocks."""
         ip = client_ip(ip, header("x-forwarded-for"), self._proxies)
         token, origin = self._credential(given), bool(header("origin"))
         return path.answer(runtime.key_status, token, ip=ip, query=query, origin=origin)
@@ -149,7 +149,7 @@ def _make_process(settings: Settings, *, has_keys: bool) -> Process:
 
 
 class _Unset:
-    """A stand-in for the process if settings are wrong; it never starts."""
+    """A substitute for the process if the settings are wrong; it never starts."""
 
     runtime = None
 
@@ -160,4 +160,4 @@ class _Unset:
         raise self._error
 
     def stop(self) -> None:
-        """Stop nothing."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Addresses and the networks that they are in."""
+"""IP addresses and networks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 Network = IPv4Network | IPv6Network
 
-IPV6_HOST = 64  # a network of one customer: its 2^64 addresses count as one
-IPV6_SITE = 48  # the largest that a provider gives to one customer without being asked why
+IPV6_HOST = 64  # prefix length of one customer's network: its 2^64 addresses count as one
+IPV6_SITE = 48  # prefix length of the largest network that providers routinely give to one customer
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Read addresses and networks such as 192.0.2.0/24; what is none of them lets nobody through."""
+    """Parse addresses and networks such as 192.0.2.0/24; skip invalid ones."""
     networks = []
     for text in texts:
         try:
@@ -23,13 +23,13 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 def is_within(ip: str | None, networks: Iterable[Network]) -> bool:
-    """Return whether an address is in one of some networks; an IPv4 address written as IPv6 counts as IPv4."""
+    """Return whether an address is in one of the networks; an IPv4-mapped IPv6 address counts as IPv4."""
     address = _parse(ip)
     return address is not None and any(address in network for network in networks)
 
 
 def holder(ip: str | None, *, ipv6_prefix: int = IPV6_HOST) -> str:
-    """Name whom an address belongs to; what is no address belongs to one who hides it."""
+    """Return an identifier of the address's owner: the IPv4 address or the IPv6 network; "" for invalid addresses."""
     address = _parse(ip)
     if isinstance(address, IPv6Address):
         return str(int(address) >> (128 - ipv6_prefix))

@@ -1,4 +1,4 @@
-"""One process and its runtimes, which start with its first request, restart in a child, and stop before it ends."""
+"""The process and its runtimes: started by its first request, restarted in child processes, stopped before it exits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keygauge.telemetry import process_metrics
 
 
 class Process:
-    """The runtime of one middleware, in whichever process it finds itself."""
+    """The runtime of one middleware in the current process."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -27,7 +27,7 @@ class Process:
         _outlive_terminate()
 
     def start(self) -> Runtime:
-        """Return the runtime of this process; the first call starts it, from whichever thread."""
+        """Return the runtime of this process; the first call starts it. Thread-safe."""
         with _Starting.lock:
             if self.runtime is None:
                 self.runtime = Runtime(self.settings)
@@ -35,7 +35,7 @@ class Process:
             return self.runtime
 
     def stop(self) -> None:
-        """Stop, or wait for the thread that does; a later request starts anew."""
+        """Stop the runtime, or wait for the thread that is stopping it; a later request starts a new one."""
         with self._stopping:
             runtime, self.runtime = self.runtime, None
             if runtime is not None:
@@ -51,17 +51,17 @@ _processes: WeakSet[Process] = WeakSet()
 
 
 class _Starting:
-    """One start at a time: threads of a server may bring a process's first requests at once."""
+    """The lock for starts: a server's threads may handle a process's first requests concurrently."""
 
     lock = Lock()
     ends_with_process = False
 
 
 def _forget() -> None:
-    """Begin anew in a child: threads did not come along, and leases, counts and the spool are the parent's."""
+    """Reset in a child process: threads do not survive a fork; leases, counts and the spool are the parent's."""
     _Starting.ends_with_process = False
     _Ending.has_begun = _Ending.is_done = False
-    _Starting.lock = Lock()  # another thread of the parent may have held it
+    _Starting.lock = Lock()  # another thread of the parent may hold the old one
     for process in list(_processes):
         process.forget()
     process_metrics.forget()
@@ -73,7 +73,7 @@ def _stop_all() -> None:
 
 
 def _end_with_process() -> None:
-    """See that a child of `multiprocessing` (a worker of granian) ends well: it never comes to its exit handlers."""
+    """Stop at the end of a `multiprocessing` child, such as a granian worker, which skips `atexit` handlers."""
     if multiprocessing.parent_process() is not None and not _Starting.ends_with_process:
         _Starting.ends_with_process = True
         multiprocessing.util.Finalize(None, _end, exitpriority=0)
@@ -85,16 +85,16 @@ def _end() -> None:
 
 
 class _Ending:
-    """The end of this process that a signal to terminate began."""
+    """The state of the shutdown that SIGTERM started."""
 
     has_begun = False
     is_done = False
 
 
 def _outlive_terminate() -> None:
-    """See that a child of `multiprocessing` ships what it has when terminated, where the host lets that kill it.
+    """Let a `multiprocessing` child ship its events on SIGTERM, if the host left the default handler in place.
 
-    hypercorn terminates all workers as soon as the first has ended, amid their own ends.
+    hypercorn terminates all workers as soon as the first has ended, while they are still shutting down.
     """
     if (
         multiprocessing.parent_process() is not None
@@ -105,7 +105,7 @@ def _outlive_terminate() -> None:
 
 
 def _end_before_terminate(number: int, _: FrameType | None) -> None:
-    """End in a thread of its own, as the main one may hold any lock; signals meanwhile do not cut that short."""
+    """Shut down in a new thread, as the main thread may hold any lock; further signals do not interrupt that."""
     if _Ending.is_done:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -1,7 +1,7 @@
-"""The messages of docs/reference/protocol.md, as both the middleware and the key service read them.
+"""The messages of docs/reference/protocol.md, for both the middleware and the key service.
 
-Fields that a reader does not know are passed over, so that either side may be newer. Times left are in milliseconds
-from the moment at which the request was sent.
+Unknown fields are ignored, so that either side may be newer. Remaining times are in milliseconds from when the request
+was sent.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ HOUR_S = 3_600
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 
-Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # the largest that every JSON reader keeps exact
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # the largest integer that every JSON parser reads exactly
 Units = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Text = Annotated[str, Meta(max_length=200, pattern=_PRINTABLE)]
-ModelText = Annotated[str, Meta(max_length=256, pattern=_PRINTABLE)]  # as long as events tell
+ModelText = Annotated[str, Meta(max_length=256, pattern=_PRINTABLE)]  # as in events
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="SHA-256 of the whole key, hexadecimal")]
 ReplicaId = Annotated[str, Meta(pattern="^[0-9a-f]{32}$", description="one per process")]
 SpoolId = Annotated[str, Meta(pattern="^[0-9a-f]{1,64}$")]
@@ -29,21 +29,21 @@ Some = Meta(max_length=ENTRIES_MAX)
 
 
 class ClockReading(Struct, frozen=True):
-    """What a clock showed, in microseconds; readings of clocks with the same name can be compared."""
+    """The time of a clock, in microseconds; readings of clocks with the same name are comparable."""
 
     name: Text
     us: Count
 
 
 class LookUp(Struct, frozen=True):
-    """A key that a caller showed and the replica does not know."""
+    """A key that a caller sent and the replica does not know."""
 
     key: Text
     digest: Digest
 
 
 class KeyQuestion(Struct, frozen=True):
-    """What a caller asks of its own key, at a process that meters it: the query, and where the caller is."""
+    """A caller's request for its own key status, sent to a metered service: its query and IP address."""
 
     key: Text
     digest: Digest
@@ -52,9 +52,10 @@ class KeyQuestion(Struct, frozen=True):
 
 
 class Acquisition(Struct, frozen=True):
-    """Units of a limit that the replica asks for; calls wait for `waiting` of them, the first one for `least`.
+    """Units of a limit that the replica requests; calls wait for `waiting` of them, the first call for `least`.
 
-    The units may be spent for `life_ms` at least: those before ended on their way to the calls, or calls come seldom.
+    The units must be usable for at least `life_ms`, as earlier ones expired before they reached their calls, or calls
+    are rare.
     """
 
     limit: Text
@@ -65,11 +66,11 @@ class Acquisition(Struct, frozen=True):
 
 
 class Return(Struct, frozen=True, omit_defaults=True):
-    """A lease that the replica gives back, and what it did not spend of it, also after the lease's end.
+    """A lease that the replica returns, with its unspent units; also accepted after the lease's end.
 
-    With `used` it stays open: so much of it is spent or reserved by calls under way, the rest comes back now.
-    `ago_us` is when the last unit was spent, before the heartbeat was sent; `exact` lets others that read the same
-    clock know it.
+    With `used`, the lease stays open: so many units are spent or reserved by calls in progress, the others are returned
+    now. `ago_us` is how long before the heartbeat was sent the last unit was spent; `exact` makes that known to
+    replicas that read the same clock.
     """
 
     lease: Text
@@ -84,9 +85,9 @@ class Return(Struct, frozen=True, omit_defaults=True):
 
 
 class Progress(Struct, frozen=True):
-    """How many units of a lease that goes on are spent or reserved so far, and how many of these are reserved.
+    """How many units of a continuing lease are spent or reserved so far, and how many of these are reserved.
 
-    What is reserved by calls under way may come back; what is spent does not.
+    Units reserved by calls in progress may be returned, spent ones not.
     """
 
     lease: Text
@@ -95,21 +96,21 @@ class Progress(Struct, frozen=True):
 
 
 class Hold(Struct, frozen=True):
-    """A lease of a concurrency limit that the replica still holds, with so many units."""
+    """A concurrency lease that the replica still holds, and its number of units."""
 
     lease: Text
     units: Units
 
 
 class Lost(Struct, frozen=True):
-    """The numbers of heartbeats, the last one included, whose answers the replica will never use."""
+    """A range of heartbeat numbers, `last` included, whose answers the replica will never use."""
 
     first: Count
     last: Count
 
 
 class PriceName(Struct, frozen=True):
-    """A model whose rates a replica needs: for an account with prices of its own (`tariff`), or for all others."""
+    """A model whose rates a replica needs, for an account with its own prices (`tariff`) or for all others."""
 
     tariff: Text | None
     provider: ModelText | None
@@ -124,7 +125,7 @@ class PricesWanted(Struct, frozen=True):
 
 
 class OpenStreams(Struct, frozen=True):
-    """The open streams of a key: how many, how long ago the oldest began, and the messages sent on them so far."""
+    """The open streams of a key: their number, the age of the oldest, and the messages sent on them so far."""
 
     key: Text
     open: Units
@@ -135,9 +136,9 @@ class OpenStreams(Struct, frozen=True):
 class Heartbeat(Struct, frozen=True, kw_only=True):
     """One heartbeat of one replica.
 
-    `cursor` is the number of the last change it applied, `epoch` the history of the database that it is of; null at
-    its start. What was granted in answers that were `lost` comes back. It is told what is unused of limits that it does
-    `follow`.
+    `cursor` is the number of the last change that the replica applied, `epoch` the database history that it belongs to;
+    both are null at start. Units granted in `lost` answers are returned. The answer reports the unused units of the
+    limits in `follow`.
     """
 
     replica: ReplicaId
@@ -158,7 +159,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     follow: Annotated[list[Text], Some] = []
     prices: PricesWanted | None = None
     streams: Annotated[list[OpenStreams], Some] = []
-    plans: bool = False  # it takes a changed plan as such; others are told the plan's keys
+    plans: bool = False  # the replica understands changed plans; otherwise it gets the plan's keys
 
     def __post_init__(self) -> None:
         if len({wanted.limit for wanted in self.acquire}) < len(self.acquire):
@@ -166,18 +167,18 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
 
 
 class Secret(Struct, frozen=True):
-    """A secret of a key that may still be used; `expires_at` in unix seconds."""
+    """A valid secret of a key; `expires_at` is in unix seconds."""
 
     number: int
     expires_at: int | None
 
 
 class LimitTerms(Struct, frozen=True):
-    """A limit of a key, with an id that is this account's or this key's.
+    """A limit of a key, with an id that is specific to the account or the key.
 
-    It counts all keys of the account together, or each by itself as the `plan` says, or is the key's own. With
-    `per_tag` each tag has a counter, whose id is this one, a colon and the first 32 digits of the tag's SHA-256 in
-    hexadecimal; calls without a tag are counted by the id itself.
+    `whose` is "account" if all keys of the account share it, "plan" if each key of the plan has its own, or "key" if it
+    is set on this key. With `per_tag`, each tag has a counter with this id, a colon and the first 32 hexadecimal digits
+    of the tag's SHA-256 as its id; calls without a tag count under this id.
     """
 
     id: str
@@ -200,7 +201,7 @@ class LimitTerms(Struct, frozen=True):
 
 
 class KeyEntry(Struct, frozen=True, omit_defaults=True):
-    """What a replica knows of a key; a deleted one is told too."""
+    """A replica's data of a key; deleted keys are sent too."""
 
     id: str
     account: str
@@ -221,7 +222,7 @@ class KeyEntry(Struct, frozen=True, omit_defaults=True):
 
 
 class PlanEntry(Struct, frozen=True):
-    """What changed for all keys of a plan: its limits, their ids without whose they are, and its providers."""
+    """A change for all keys of a plan: its providers, and its limits with ids that lack the account or key."""
 
     id: str
     limits: list[LimitTerms]
@@ -229,7 +230,7 @@ class PlanEntry(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """A secret that a digest belongs to."""
+    """The key and secret that a digest belongs to."""
 
     digest: Digest
     key: str
@@ -237,9 +238,9 @@ class Found(Struct, frozen=True):
 
 
 class Grant(Struct, frozen=True):
-    """Units that may be spent until `left_ms`, and no sooner than `start_us` after the answer came.
+    """Units that may be spent until `left_ms`, and no sooner than `start_us` after the answer arrived.
 
-    `unused` is what neither others had used `told_ms` ago, as far as they told, nor this replica holds.
+    `unused` is what others had not used, by their reports of `told_ms` ago, without what this replica holds.
     """
 
     limit: str
@@ -259,7 +260,7 @@ class Grant(Struct, frozen=True):
 
 
 class Unused(Struct, frozen=True):
-    """What neither others had used of a limit `told_ms` ago, as far as they told, nor the replica holds."""
+    """What others had not used of a limit, by their reports of `told_ms` ago, without what this replica holds."""
 
     limit: str
     units: Count
@@ -267,7 +268,7 @@ class Unused(Struct, frozen=True):
 
 
 class Denial(Struct, frozen=True):
-    """No units now; some may come free after `retry_ms`, sooner than `reset_ms` where others may give some back."""
+    """No units now; retry after `retry_ms`, which is less than `reset_ms` if others may return some."""
 
     limit: str
     retry_ms: Count
@@ -278,7 +279,7 @@ class Denial(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """A lease of a concurrency limit that goes on."""
+    """A concurrency lease that continues."""
 
     lease: str
     left_ms: Count
@@ -286,14 +287,14 @@ class Held(Struct, frozen=True):
 
 
 class Prices(Struct, frozen=True):
-    """The rates of the models wanted, in their order, and the state they are of."""
+    """The rates of the requested models, in their order, and the state of the prices."""
 
     state: str
     rates: list[list[list[Any]]]
 
 
 class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
-    """What changed, which keys were found, and what the replica may spend."""
+    """The answer to a heartbeat: changes, keys found, and units granted."""
 
     cursor: Count
     epoch: str
@@ -314,7 +315,7 @@ class HeartbeatAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Hour(Struct, frozen=True):
-    """What a process counted of the calls that arrived in one hour of UTC, which starts at `hour` in unix seconds."""
+    """A process's counts of the calls that arrived in one hour of UTC, which starts at `hour` in unix seconds."""
 
     hour: Annotated[int, Meta(ge=0, le=2**53 - 1, multiple_of=HOUR_S)]
     requests: Count
@@ -323,7 +324,7 @@ class Hour(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """What one process counted; `written` is the number of its spool's next event after that."""
+    """A process's counts; `written` is the number of its spool's next event after these calls."""
 
     spool: SpoolId
     replica: SpoolId

@@ -1,4 +1,4 @@
-"""What one middleware runs in one process: heartbeat, spool and threads, created after a fork."""
+"""The running parts of one middleware in one process: heartbeat, spool and threads, created after a fork."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ P = ParamSpec("P")
 _log = logging.getLogger(__name__)
 
 _DRAIN_S = 0.5
-_DRAINED_S = 5.0  # how long a stopping process waits for the host's SDK to take an observation
-_SHIP_S = 5.0  # how long a stopping process waits for the ledger; another process adopts what is left
+_DRAINED_S = 5.0  # how long a stopping process waits for the drain thread, which may be in the host's SDK
+_SHIP_S = 5.0  # how long a stopping process waits for the ledger; another process adopts the rest
 
 
 class Runtime:
-    """The running parts behind one middleware in one process."""
+    """The running parts of one middleware in one process."""
 
     def __init__(self, settings: Settings) -> None:
         self.aggregator = process_metrics.aggregator()
@@ -44,7 +44,7 @@ class Runtime:
         self.requested_models = RequestedModels()
         self.estimates = settings.estimates
         self.providers = ProviderRules(settings.providers)
-        self.streams: set[Call] = set()  # to add and to take out is one step each: no lock
+        self.streams: set[Call] = set()  # adding and discarding are atomic, so no lock
         self.authorizer: Authorizer | None = None
         self.key_status: KeyStatus | None = None
         self._heartbeat: Heartbeat | None = None
@@ -72,9 +72,9 @@ class Runtime:
         process_metrics.runtimes.add(self)
 
     def settle(self, call: Call) -> None:
-        """Write an ended call's event and count it, then settle its limits; called once per request, raises nothing.
+        """Write a finished call's event, count the call, and settle its limits. Call once per request; raises nothing.
 
-        What must not be lost comes first, and each step stands alone.
+        The most important steps come first, and no step's failure affects the others.
         """
         if call.tag is not None:
             self._check_tag(call)
@@ -84,7 +84,7 @@ class Runtime:
                 self.attempt("estimate", authorizer.mark_estimated, call)
             if call.account is not None and self._heartbeat is not None:
                 self._write(call)
-        except Exception:  # noqa: BLE001 - our failure, which must not reach the app
+        except Exception:  # noqa: BLE001 - our own failures must not reach the app
             self.fault("event")
         finally:
             self.attempt("record", self.aggregator.record, call)
@@ -94,14 +94,14 @@ class Runtime:
             self.attempt("span", tracing.describe, call)
 
     def _write(self, call: Call) -> None:
-        """Write a call's event, and count it where the ledger is compared with it."""
+        """Write a call's event, and count the call for comparison with the ledger."""
         try:
             if self._spool is None:
                 self.aggregator.dropped("no_spool", 1)
                 return
             try:
                 line = event.line(call)
-            except Exception:  # noqa: BLE001 - an app may have put anything into its call
+            except Exception:  # noqa: BLE001 - an app can set any value on its call
                 self.fault("event")
                 line = event.line(event.sound(call))
             self._spool.append(line)
@@ -109,7 +109,7 @@ class Runtime:
             self._totals.add(call)
 
     def _check_tag(self, call: Call) -> None:
-        """Drop what an app named as the end user and is not taken."""
+        """Drop and count the end user that an app named if it is invalid."""
         try:
             tag.check(call.tag)
         except tag.TagError as error:
@@ -120,7 +120,7 @@ class Runtime:
         """Run one of our own steps; a failure is counted and affects neither the app nor later steps."""
         try:
             do(*args, **options)
-        except Exception:  # noqa: BLE001 - our failure, which must not reach the app
+        except Exception:  # noqa: BLE001 - our own failures must not reach the app
             self.fault(step)
 
     def fault(self, reason: str) -> None:
@@ -129,7 +129,7 @@ class Runtime:
         self.aggregator.fault(reason)
 
     def stop(self) -> None:
-        """Give leases back, ship events and end the threads."""
+        """Return leases, ship events and stop the threads."""
         process_metrics.runtimes.discard(self)
         self._stopped.set()
         self._drainer.join(_DRAINED_S)
@@ -145,11 +145,11 @@ class Runtime:
             self._spool.close(empty=is_empty, epoch=self._shipper.epoch)
 
     def heartbeat_age_s(self) -> float | None:
-        """Return how long ago the key service last answered; None where there is none to answer."""
+        """Return how long ago the key service last answered; None without a key service."""
         return None if self._heartbeat is None else (now_ns() - self._heartbeat.reached_ns) / SECOND
 
     def spool_events(self) -> int:
-        """Count the events not yet in the ledger."""
+        """Return the number of events not yet in the ledger."""
         return self._shipper.pending if self._shipper else 0
 
     def spool_age_s(self) -> float:
@@ -191,7 +191,7 @@ class Runtime:
 
 
 def _tell_start(settings: Settings) -> None:
-    """Log one line without a token; formatters of structured logs find its parts as fields of their own."""
+    """Log the start with the settings but no token, also as fields for structured logs."""
     source = settings.service_address or "nowhere (calls are only observed)"
     _log.info(
         "KeyGauge %s starts: mode %s, service %s, keys and limits from %s",

@@ -1,14 +1,14 @@
-"""The key service's part of the metric registry: what its `/metrics` tells; here so that dashboards can use it."""
+"""The key service's part of the metric registry, served at its `/metrics`; it is here so that dashboards can use it."""
 
 from __future__ import annotations
 
 from keygauge.metrics import DURATION_BUCKETS_S, METHOD, ROUTE, STATUS, Metric
 
-# Short labels: these series exist for joins on them.
+# Short labels, as these series are made for joins.
 ACCOUNT = "account"  # an account's id
 ACCOUNT_NAME = "account_name"
 ID = "id"  # a key's id
-KEY = "key"  # a key's id; empty where the limit counts its whole account
+KEY = "key"  # a key's id; empty if the limit counts its whole account
 LIMIT = "limit"
 NAME = "name"
 PLAN = "plan"

@@ -1,4 +1,4 @@
-"""The tag of a call: the end user that a key's holder makes it for, as a header or a claim names them."""
+"""The tag of a call: the end user that a key's holder makes it for, named by a header or a JWT claim."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from msgspec.json import Decoder
 from keygauge import key
 
 LENGTH_MAX = 128  # characters
-OTHER = "_other"  # what sums call all tags that they do not keep apart
+OTHER = "_other"  # the name for all tags that sums do not list separately
 JWT_LENGTH_MAX = 16 * 1024
 
 Fault = Literal["too_long", "bad_text", "bad_token"]
@@ -22,12 +22,12 @@ _is_header = re.compile(r"[A-Za-z0-9-]{1,100}").fullmatch
 _is_claim = re.compile(r"[!-~]{1,200}").fullmatch
 _SECRETS = frozenset({"proxy-authorization", "cookie", *(name.decode() for name in key.HEADERS)})
 _BEARER = "bearer "
-_PARTS = 3  # of a JWT: head, claims, signature
+_PARTS = 3  # of a JWT: header, claims, signature
 _decode = Decoder(dict).decode
 
 
 class TagError(ValueError):
-    """A tag that is not accepted; `fault` says why."""
+    """A tag is not accepted; `fault` is the reason."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault)
@@ -35,10 +35,11 @@ class TagError(ValueError):
 
 
 def check(tag: object) -> str:
-    """Return a tag that can be taken.
+    """Return a tag if it is valid.
 
     Raises:
-        TagError: it is no text, too long, does not print, or looks like a key, which is kept nowhere.
+        TagError: it is not a string, empty, too long, unprintable, surrounded by whitespace, reserved, or looks like a
+            key; keys are never stored.
     """
     if not isinstance(tag, str):
         raise TagError("bad_text")
@@ -51,17 +52,17 @@ def check(tag: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TagSource:
-    """Where tags are read: a header (its name in lower case), or a claim of the JWT in it."""
+    """The source of tags: a header (its name in lower case), or a claim of the JWT in it."""
 
     header: str
     claim: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `header:NAME`, `claim:NAME` or `claim:NAME@HEADER`.
+        """Parse `header:NAME`, `claim:NAME` or `claim:NAME@HEADER`.
 
         Raises:
-            ValueError: it is none, or a header that holds a secret.
+            ValueError: the text has another form, or `header:` names a header that holds a secret.
         """
         kind, _, name = text.partition(":")
         if kind == "header" and _is_header(name) and name.lower() not in _SECRETS:
@@ -76,17 +77,17 @@ class TagSource:
         )
 
     def find(self, value: str) -> str | None:
-        """Return the tag that a header's value names, None where there is none.
+        """Return the tag in a header's value, or None.
 
         Raises:
-            TagError: it names one that is not taken.
+            TagError: the tag is invalid, or the JWT is.
         """
         found = _text(value) if self.claim is None else _claim(value, self.claim)
         return check(found) if found else None
 
 
 def _text(value: str) -> str:
-    """Read UTF-8, which HTTP's servers tell as Latin-1; else what they told."""
+    """Decode UTF-8, which HTTP servers pass as Latin-1; return other values as they are."""
     try:
         return value.encode("latin-1").decode().strip()
     except UnicodeError:
@@ -94,7 +95,7 @@ def _text(value: str) -> str:
 
 
 def _claim(value: str, name: str) -> str | None:
-    """Return a claim of a JWT; None where there is none. What is no JWT is another credential, such as our key."""
+    """Return a claim of a JWT, or None; a value that is no JWT is another credential, such as our key."""
     token = value[len(_BEARER) :] if value[: len(_BEARER)].lower() == _BEARER else value
     parts = token.strip().split(".")
     if len(parts) != _PARTS:

@@ -1,4 +1,4 @@
-"""Text from callers or providers, cleaned for the ledger."""
+"""Cleaning of text from callers or providers for the ledger."""
 
 from __future__ import annotations
 

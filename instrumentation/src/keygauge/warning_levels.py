@@ -1,7 +1,7 @@
-"""When to warn about quotas and keys: the same for customers in the portal and operators on dashboards."""
+"""Warning thresholds for quotas and keys, the same for customers in the portal and operators on dashboards."""
 
-QUOTA_SHARES = (0.5, 0.8, 0.95, 1.0)  # of a quota or budget, each told once per period
-QUOTA_NEAR = 0.8  # of a quota, from which on it is shown as nearly used up
+QUOTA_SHARES = (0.5, 0.8, 0.95, 1.0)  # of a quota or budget; each sends one notice per period
+QUOTA_NEAR = 0.8  # share from which a quota is shown as nearly used up
 EXPIRES_SOON_DAYS = 14
 UNUSED_DAYS = 60
 SPIKE_FACTOR = 5.0  # times a key's average hour of the past week

@@ -1,4 +1,4 @@
-"""The WSGI middleware: for Flask, Django and any other WSGI app."""
+"""The WSGI middleware, for Flask, Django and any other WSGI app."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from keygauge.limits.refusal import Refusal
 from keygauge.middleware import Middleware
 from keygauge.runtime import Runtime
 
-MARK = "keygauge.call"  # in the environ: an outer KeyGauge has this request already
+MARK = "keygauge.call"  # in the environ: an outer KeyGauge handles this request already
 
 
 class KeyGaugeMiddleware(Middleware[App, Environ]):
     """Meter and guard a WSGI app by key: see `Middleware` for its options.
 
-    WSGI has no start and no end of a service: the threads start with a process's first request and end with the
-    process, which then gives leases back and ships its events.
+    WSGI has no startup and shutdown events: the threads start with a process's first request and stop when the process
+    exits, which then returns leases and ships its events.
     """
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -64,7 +64,7 @@ class KeyGaugeMiddleware(Middleware[App, Environ]):
             raise
 
     def _give_status(self, path: KeyStatusPath, environ: Environ, start_response: StartResponse) -> list[bytes]:
-        """Answer a caller's question about its own key."""
+        """Answer a request for the caller's own key status."""
         runtime, ip = self._process.runtime or self._start(environ, start_response), environ.get("REMOTE_ADDR") or None
         query = environ.get("QUERY_STRING", "")
         answer = self._tell_status(path, runtime, environ, partial(header_of, environ), ip=ip, query=query)
@@ -77,7 +77,7 @@ class KeyGaugeMiddleware(Middleware[App, Environ]):
 
     def _credential(self, given: Environ) -> bytes | Conflict | None:
         fields = []
-        for key, name in self._keys:  # a comprehension would be a call more
+        for key, name in self._keys:  # a comprehension would add a function call
             value = given.get(key)
             if value is not None:
                 fields.append((name, value.encode("latin-1", "replace")))

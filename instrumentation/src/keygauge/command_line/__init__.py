@@ -1,1 +1,1 @@
-"""What all commands share, their reference, and `keygauge doctor`."""
+"""The basis of all commands, their reference, and the commands `keygauge doctor` and `keygauge proxy`."""

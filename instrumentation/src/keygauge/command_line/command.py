@@ -1,4 +1,4 @@
-"""What all distributions' commands share: `NOUN VERB`, and explanations of mistakes."""
+"""The base classes of all distributions' commands: `NOUN VERB`, with helpful usage errors."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import IO, Any
 
 import click
 
-GROUP = "keygauge.commands"  # entry points: Click commands, by the noun that calls them
+GROUP = "keygauge.commands"  # entry points: Click commands by noun
 
-# Synonyms that people try, and the verbs used here.
+# Verbs that people may try, and the ones used here.
 _SYNONYMS = {
     "ls": "list",
     "get": "show",
@@ -35,7 +35,7 @@ _SYNONYMS = {
 
 
 class CommandError(click.ClickException):
-    """A command failed; only the message is printed, which names object, cause and fix."""
+    """A command failed; only its message is printed, which gives the object, the cause and the fix."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message."""
@@ -50,7 +50,7 @@ class Verb(click.Command):
         self.examples = examples
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
+        """Format the examples."""
         super().format_epilog(ctx, formatter)
         if self.examples:
             with formatter.section("Examples"):
@@ -58,7 +58,7 @@ class Verb(click.Command):
                     formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words after the verb, and say what to do with one too many."""
+        """Parse the arguments after the verb, suggesting --account for a missing or extra one."""
         given = len(args)
         try:
             return super().parse_args(ctx, args)
@@ -74,7 +74,7 @@ class Verb(click.Command):
 
 
 class Noun(click.Group):
-    """The verbs of a noun; a wrong word order is explained."""
+    """The verbs of a noun; usage errors explain the word order."""
 
     command_class = Verb
     group_class = type
@@ -82,7 +82,7 @@ class Noun(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the first word names."""
+        """Return the command named by the first word."""
         word, *others = args
         if self.get_command(ctx, word) is None and not word.startswith("-") and not ctx.resilient_parsing:
             if others and (noun := self.get_command(ctx, others[0])) and _has(noun, ctx, _SYNONYMS.get(word, word)):
@@ -93,7 +93,7 @@ class Noun(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words before the verb: there are no options but --help."""
+        """Parse the arguments before the verb: the only option is --help."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:

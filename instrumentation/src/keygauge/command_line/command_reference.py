@@ -1,4 +1,4 @@
-"""The reference of all commands as Markdown, written from the commands themselves."""
+"""The reference of all commands as Markdown, generated from the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`keygauge doctor`: find what keeps a metered service from working, and how to fix it."""
+"""`keygauge doctor`: checks that find problems of a metered service and suggest fixes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Finding:
 
     is_good: bool
     text: str
-    mark: str = ""  # instead of the usual mark
+    mark: str = ""  # replaces the default mark
 
 
 @click.command("doctor", cls=Verb, examples=("keygauge doctor", "keygauge doctor --after-restore"))
@@ -98,7 +98,7 @@ def _metrics() -> Finding:
 
 
 def _foreign_spools(settings: Settings) -> Iterator[Finding]:
-    """Tell of events that no process with these settings ships; no fault, as the others may be about to."""
+    """Report events that only processes of another key service ship; not a failure, as they may still do so."""
     for address, count in sorted(foreign_spools(settings.spool_dir, settings.service_address).items()):
         way_out = (
             f"a metered service of this user with KEYGAUGE_SERVICE_URL={address} ships them; "
@@ -109,7 +109,7 @@ def _foreign_spools(settings: Settings) -> Iterator[Finding]:
 
 
 def _kept(settings: Settings) -> Finding:
-    """Tell since when events are kept here, which a ledger that was restored gets again."""
+    """Report since when events are kept on this host, for a restored ledger."""
     spools = kept_since(settings.spool_dir)
     if not spools:
         return Finding(is_good=True, text="no events are kept on this host")
@@ -128,7 +128,7 @@ def _service(url: str) -> Finding:
         way_out = "is this another service's port? Correct KEYGAUGE_SERVICE_URL"
         text = f"{url} does not answer in HTTP: {way_out}"
         return Finding(is_good=False, text=text)
-    if status < 500 and status != _OK:  # noqa: PLR2004 - of the server's own making
+    if status < 500 and status != _OK:  # noqa: PLR2004 - not a server error
         return _elsewhere(url, f"/readyz was answered with {status}")
     if status != _OK:
         way_out = "see its log; check that its database is up and run 'keygauge migrate'"
@@ -137,7 +137,7 @@ def _service(url: str) -> Finding:
 
 
 def _token(url: str, token: str) -> Finding:
-    """Send an empty heartbeat, which changes nothing: it is refused as such only after its token was accepted."""
+    """Send an empty heartbeat, which changes nothing: its token is checked before its body is rejected."""
     try:
         status = _status(f"{url.rstrip('/')}/v1/heartbeat", token=token, body=b"{}")
     except (OSError, http.client.HTTPException, ValueError):
@@ -161,7 +161,7 @@ def _elsewhere(url: str, seen: str) -> Finding:
 
 
 def _status(url: str, *, token: str | None = None, body: bytes | None = None) -> int:
-    request = urllib.request.Request(url, body)  # noqa: S310 - Settings takes http and https only
+    request = urllib.request.Request(url, body)  # noqa: S310 - Settings accepts only http and https
     request.add_header("Content-Type", "application/json")
     if token is not None:
         request.add_header("Authorization", f"Bearer {token}")

@@ -1,7 +1,7 @@
 """`keygauge proxy`: an ASGI reverse proxy behind the middleware, for servers that are not Python.
 
-Answers pass as they come, byte by byte as the upstream sends them. Caller's keys stay here: what the upstream is
-told is `KEYGAUGE_UPSTREAM_AUTHORIZATION`, if anything. WebSockets are refused.
+Answers are streamed unchanged as they arrive. Callers' keys are not forwarded: the upstream gets
+`KEYGAUGE_UPSTREAM_AUTHORIZATION`, if set. WebSockets are refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HOP_BY_HOP = {
     *(b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te"),
     *(b"trailer", b"transfer-encoding", b"upgrade"),
 }
-_OURS = {b"host", b"expect", b"x-forwarded-host", b"x-forwarded-proto"}  # rewritten, or answered here
+_OURS = {b"host", b"expect", b"x-forwarded-host", b"x-forwarded-proto"}  # rewritten, or handled here
 _EXTRA = "the proxy needs more packages: pip install 'keygauge[proxy]'"
 
 Fields = list[tuple[bytes, bytes]]
@@ -105,7 +105,7 @@ def make_app(upstream: str, *, routes: Iterable[str] = ()) -> App:
 
 
 class Proxy:
-    """Passes HTTP requests on to one upstream."""
+    """An ASGI app that forwards HTTP requests to one upstream."""
 
     def __init__(self, upstream: str, settings: Settings) -> None:
         self._httpx: Any = importlib.import_module("httpx")
@@ -118,17 +118,17 @@ class Proxy:
         self.client = self._httpx.AsyncClient(
             timeout=self._httpx.Timeout(None, connect=_CONNECT_S),
             limits=self._httpx.Limits(max_connections=None, max_keepalive_connections=100),
-            trust_env=False,  # no proxy of the environment between this and the upstream
+            trust_env=False,  # ignore proxies that the environment sets
         )
 
     @asynccontextmanager
     async def live(self, _: App) -> AsyncIterator[None]:
-        """Keep connections to the upstream for as long as the server runs."""
+        """Keep connections to the upstream open while the server runs."""
         async with self.client:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on, until its answer has ended or its client has left."""
+        """Forward one request, until its answer ends or its client disconnects."""
         request = self._request(scope, receive)
         try:
             answer = await self.client.send(request, stream=True)
@@ -187,7 +187,7 @@ class Proxy:
 
 
 def _named(headers: Fields) -> set[bytes]:
-    """Return the names that `Connection` says are for this hop only."""
+    """Return the header names listed in `Connection`, which are for this hop only."""
     return {part.strip().lower() for name, value in headers if name == b"connection" for part in value.split(b",")}
 
 

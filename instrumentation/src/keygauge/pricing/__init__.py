@@ -1,4 +1,4 @@
-"""What a call costs, in whole nano-USD, by the rates that the key service told.
+"""The cost of calls in integer nano-USD, by the rates from the key service.
 
-May import only what stands beside the rooms.
+May import only the modules directly in `keygauge`.
 """

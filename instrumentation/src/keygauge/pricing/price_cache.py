@@ -1,7 +1,7 @@
-"""The rates this process knows, as the key service told them with the heartbeat: bounded, whatever models are named.
+"""A cache of the rates from the key service's heartbeat answers, bounded whatever models are named.
 
-A name that is not known yet is asked for; what waits for its rates is counted when they are there. Names without a
-price are kept apart, so that a flood of them displaces no price.
+Unknown names are requested with the next heartbeat; calls waiting for their rates are priced when these arrive. Names
+without a price are kept separately, so that a flood of them evicts no price.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from keygauge.clock import SECOND, now_ns
 from keygauge.pricing.rates import Counts, Rates, cost_nanousd
 
 _MOST_KEPT = 4096  # names with a price, and as many without
-_MOST_NEW = 100  # names asked for the first time in one heartbeat: each is a search in the key service
-_MOST_ASKED = 500  # names in one heartbeat: see docs/reference/protocol.md
-_MOST_WAITING = 10_000  # calls that wait for a price
-_KEPT_NS = 6 * 3600 * SECOND  # a price is told for a day ahead
+_MOST_NEW = 100  # new names per heartbeat: each is a search in the key service
+_MOST_ASKED = 500  # names per heartbeat, see docs/reference/protocol.md
+_MOST_WAITING = 10_000  # calls waiting for a price
+_KEPT_NS = 6 * 3600 * SECOND  # the key service sends prices for a day ahead
 
 
 class Name(NamedTuple):
-    """What a price is found by; model and provider as events write them, for the ledger prices those."""
+    """The lookup key of a price; model and provider are spelled as in events, which the ledger prices."""
 
-    tariff: str | None  # the account, where it has prices of its own
+    tariff: str | None  # the account, if it has prices of its own
     provider: str | None
     model: str
 
 
 class Price:
-    """A model's rates by time; without steps it has none."""
+    """A model's rates over time; without steps it has no price."""
 
     __slots__ = ("_steps", "taken_ns")
 
@@ -40,51 +40,51 @@ class Price:
         self.taken_ns = taken_ns
 
     def tiers_at(self, time_us: int) -> tuple[Rates, ...]:
-        """Return the rates by input size, smallest first, of calls that start at a moment; none where it has none."""
+        """Return the rates by input size, smallest first, for calls that start at a time; empty without a price."""
         steps = self._steps
         if len(steps) > 1:
             return next((tiers for from_us, tiers in reversed(steps) if from_us <= time_us), steps[0][1])
         return steps[0][1] if steps else ()
 
     def cost_nanousd(self, time_us: int, counts: Counts) -> int | None:
-        """Price a call; None where there is no price."""
+        """Return the cost of a call; None if there is no price."""
         tiers = self.tiers_at(time_us)
         return cost_nanousd(tiers, counts) if tiers else None
 
 
-Then = Callable[[int | None], None]  # takes a call's cost; None: it has no price
+Then = Callable[[int | None], None]  # receives a call's cost; None: it has no price
 _Waiting = tuple[int, Counts, Then]
 
 
 class PriceCache:
-    """Prices by name. Every method may be called from any thread; `then` is called without a lock held."""
+    """Prices by name. Every method is thread-safe; `then` is called without holding the lock."""
 
     def __init__(self, *, on_fault: Callable[[str], None], clock: Callable[[], int] = now_ns) -> None:
         self._on_fault = on_fault
         self._clock = clock
         self._lock = Lock()
         self._state: str | None = None
-        self._priced: OrderedDict[Name, Price] = OrderedDict()  # the last used one last
+        self._priced: OrderedDict[Name, Price] = OrderedDict()  # most recently used last
         self._unpriced: OrderedDict[Name, Price] = OrderedDict()
-        self._urgent: dict[Name, None] = {}  # a request waits for these
-        self._waiting: dict[Name, list[_Waiting]] = {}  # calls to be counted wait for these
+        self._urgent: dict[Name, None] = {}  # requests wait for these
+        self._waiting: dict[Name, list[_Waiting]] = {}  # finished calls wait for these to be priced
         self._waiting_calls = 0
-        self._old: dict[Name, None] = {}  # to be asked for again, and used meanwhile
+        self._old: dict[Name, None] = {}  # to be refreshed, and used meanwhile
 
     def find(self, name: Name) -> Price | None:
-        """Return a price, one without steps where the model has none; None where that is not known yet."""
+        """Return a price, without steps if the model has none; None if that is not known yet."""
         with self._lock:
             return self._find(name)
 
     def want(self, name: Name) -> bool:
-        """Have the next heartbeat ask for a price that a request waits for; False where too many are waited for."""
+        """Request a price that a request waits for with the next heartbeat; return False if too many are awaited."""
         with self._lock:
             if len(self._urgent) < _MOST_NEW:
                 self._urgent[name] = None
             return name in self._urgent
 
     def cost(self, name: Name, time_us: int, counts: Counts, then: Then) -> bool:
-        """Price a call by its start, at once or when a heartbeat has brought its rates; False: too many wait."""
+        """Pass a call's cost, by its start time, to `then`, now or when its rates arrive; False: too many wait."""
         with self._lock:
             price = self._find(name)
             if price is None:
@@ -99,23 +99,23 @@ class PriceCache:
 
     @property
     def is_awaited(self) -> bool:
-        """Return whether calls wait for a price to be counted."""
+        """Return whether finished calls wait for a price."""
         return bool(self._waiting)
 
     @property
     def is_urgent(self) -> bool:
-        """Return whether the next heartbeat should come at once: a request waits, or prices changed."""
+        """Return whether the next heartbeat is urgent: a request waits, or prices must be refreshed."""
         return bool(self._urgent or self._old)
 
     def offer(self) -> tuple[dict[str, Any], list[Name]]:
-        """Write what this process asks for."""
+        """Return the `prices` part of a heartbeat, and the names it requests."""
         with self._lock:
             names = list(dict.fromkeys(islice(chain(self._urgent, self._waiting), _MOST_NEW)))
             names += [name for name in islice(self._old, _MOST_ASKED - len(names)) if name not in names]
             return {"state": self._state, "want": [name._asdict() for name in names]}, names
 
     def take(self, part: dict[str, Any] | None, names: Sequence[Name]) -> None:
-        """Take in the answer to an offer; an older key service gives none."""
+        """Store the answer to an offer; older key services send none."""
         now = self._clock()
         due: list[tuple[Price, list[_Waiting]]] = []
         with self._lock:

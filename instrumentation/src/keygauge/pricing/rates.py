@@ -1,8 +1,8 @@
-"""What a call costs, in whole nano-USD: the one rule by which the ledger charges and the middleware counts.
+"""The cost of a call in integer nano-USD, calculated the same way by the ledger and the middleware.
 
-One rounding per call: rates are whole nano-USD per million tokens, the parts are added exactly, and the sum is divided
-by a million and rounded half up. By kind, what is rounded is the sum so far: so the kinds add up to the call's cost,
-and none is off by as much as a nano-dollar.
+Each call is rounded once: rates are integer nano-USD per million tokens, the parts are added exactly, and the sum is
+divided by a million and rounded half up. Costs by kind round the running total, so that the kinds add up to the call's
+cost and each is off by less than one nano-dollar.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PLACES = {kind: place for place, kind in enumerate(CHARGED)}
 
 
 class Counts(Protocol):
-    """The tokens of a call; None is "not known". Cached ones are part of the input, reasoning is part of the output."""
+    """The tokens of a call; None means unknown. Cached tokens are part of the input, reasoning of the output."""
 
     @property
     def input_tokens(self) -> int | None: ...  # noqa: D102 - named by the class
@@ -39,7 +39,7 @@ class Counts(Protocol):
 class Rates:
     """Rates of one model for calls with more than `above` input tokens, in nano-USD per million (tokens or calls).
 
-    `details` are the rates of those of `keygauge.kinds` that have one: others cost what they are part of, or nothing.
+    `details` has the rates of `keygauge.kinds`. A kind without one costs the same as what it is part of, or nothing.
     """
 
     above: int
@@ -52,16 +52,16 @@ class Rates:
     details: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, int | None]:
-        """Write them flat; `above` is null in the smallest tier."""
+        """Return the rates as a flat dict; `above` is None in the smallest tier."""
         own = {name: value for name, value in vars(self).items() if name != "details"}
         return {**own, "above": None if self.above < 0 else self.above, **self.details}
 
     def cost_nanousd(self, counts: Counts) -> int:
-        """Price a call."""
+        """Return the cost of a call."""
         return (sum(self._parts(counts)) + _HALF) // _MILLION
 
     def cost_by_kind(self, counts: Counts) -> list[int]:
-        """Price a call by kind, in the order of `CHARGED`; what is left out at its end costs nothing."""
+        """Return the cost of a call by kind, in the order of `CHARGED`; kinds missing at the end cost nothing."""
         costs, exact, charged = [], _HALF, 0
         for part in self._parts(counts):
             exact += part
@@ -71,13 +71,13 @@ class Rates:
         return costs
 
     def is_for(self, counts: Counts) -> bool:
-        """Return whether a call used something that these are the rates of; of a model that is free, all is."""
+        """Return whether these rates cover something that a call used; those of a free model cover everything."""
         if counts.input_tokens is not None or counts.output_tokens is not None or self.request:
             return True
         return not (self.input or self.output) or any(kind in self.details for kind in counts.details or ())
 
     def _parts(self, counts: Counts) -> list[int]:
-        """Return what each kind costs in millionths of a nano-USD, in the order of `CHARGED`."""
+        """Return the cost of each kind in millionths of a nano-USD, in the order of `CHARGED`."""
         read, written = counts.cache_read_tokens or 0, counts.cache_write_tokens or 0
         reasoning = counts.reasoning_tokens or 0
         parts = [
@@ -93,7 +93,7 @@ class Rates:
         return parts
 
     def _take_apart(self, parts: list[int], details: Mapping[str, int]) -> None:
-        """Move what is counted by a kind of its own from its whole to that kind, at that kind's rate if it has one."""
+        """Move each detailed count from the kind that includes it to its own, at its own rate if it has one."""
         parts += [0] * len(PART_OF)
         for kind, count in details.items():
             whole = PART_OF.get(kind)
@@ -110,7 +110,7 @@ class Rates:
         return max(rates + [rate for kind, rate in self.details.items() if PART_OF.get(kind) in wholes])
 
     def most_nanousd(self, input_tokens: int, output_tokens: int) -> int:
-        """Return what a call costs at most, whichever kinds its tokens will be; rounded up."""
+        """Return the highest possible cost of a call, whatever the kinds of its tokens; rounded up."""
         total = (
             input_tokens * self._dearest("input", "cache_read", "cache_write")
             + output_tokens * self._dearest("output", "reasoning")
@@ -120,19 +120,19 @@ class Rates:
 
 
 def rates_of(tiers: Sequence[Rates], input_tokens: int) -> Rates:
-    """Return the rates that hold for a call of that size; the smallest tier holds for every size."""
+    """Return the rates for a call with so many input tokens; a single tier applies to every size."""
     if len(tiers) == 1:
         return tiers[0]
     return next(rates for rates in reversed(tiers) if input_tokens > rates.above)
 
 
 def cost_nanousd(tiers: Sequence[Rates], counts: Counts) -> int | None:
-    """Price a call by its size; None where nothing that it used has a rate, which is not a cost of 0."""
+    """Return the cost of a call; None, not 0, if nothing that it used has a rate."""
     rates = rates_of(tiers, counts.input_tokens or 0)
     return rates.cost_nanousd(counts) if rates.is_for(counts) else None
 
 
 def cost_by_kind(tiers: Sequence[Rates], counts: Counts) -> list[int] | None:
-    """Price a call by its size and by kind, as `Rates.cost_by_kind`; None where `cost_nanousd` tells None."""
+    """Return the cost of a call by kind, like `Rates.cost_by_kind`; None if `cost_nanousd` returns None."""
     rates = rates_of(tiers, counts.input_tokens or 0)
     return rates.cost_by_kind(counts) if rates.is_for(counts) else None

@@ -1,4 +1,4 @@
-"""Which versions of OpenTelemetry's generative AI conventions are exported in addition to `keygauge.*`."""
+"""The versions of OpenTelemetry's generative AI conventions that are exported in addition to `keygauge.*`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GEN_AI: Final = "gen_ai"
 LATEST: Final = "gen_ai_latest"
 PROFILES: Final = frozenset({GEN_AI, LATEST})
 
-_OPT_IN: Mapping[str, frozenset[str]] = {  # of OTEL_SEMCONV_STABILITY_OPT_IN, which names other conventions too
+_OPT_IN: Mapping[str, frozenset[str]] = {  # values of OTEL_SEMCONV_STABILITY_OPT_IN; it also names other conventions
     "gen_ai": frozenset({GEN_AI}),
     "gen_ai/dup": PROFILES,
     "gen_ai_latest_experimental": frozenset({LATEST}),
@@ -20,15 +20,15 @@ _OPT_IN: Mapping[str, frozenset[str]] = {  # of OTEL_SEMCONV_STABILITY_OPT_IN, w
 
 
 class ProfileError(ValueError):
-    """The environment names a profile that there is not."""
+    """The environment names an unknown profile."""
 
 
 @lru_cache(maxsize=1)
 def chosen() -> frozenset[str]:
-    """Return the profiles that the environment chooses, read once; none by default.
+    """Return the profiles selected by the environment, which is read once; none by default.
 
     Raises:
-        ProfileError: `KEYGAUGE_SEMCONV` names one that there is not.
+        ProfileError: `KEYGAUGE_SEMCONV` names an unknown profile.
     """
     own = _words("KEYGAUGE_SEMCONV")
     if not own:

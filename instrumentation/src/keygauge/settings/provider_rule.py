@@ -1,4 +1,4 @@
-"""One rule for which provider answers on a route, as written by people: `/v1/chat/*=deepseek`."""
+"""Rules in text form for the provider that answers on a route, e.g. `/v1/chat/*=deepseek`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _is_provider = re.compile(r"[\w.-]{1,64}", re.ASCII).fullmatch
 
 
 def parse_rule(text: str) -> tuple[str, str]:
-    """Read `PATH=PROVIDER`.
+    """Parse `PATH=PROVIDER`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text has another form.
     """
     pattern, _, provider = (part.strip() for part in text.rpartition("="))
     if not _is_pattern(pattern) or not _is_provider(provider):

@@ -20,17 +20,17 @@ Mode = Literal["enforce", "observe"]
 
 SPOOL_BYTES_MIN = 64 * 1024
 _KEEP_S_MAX = 7 * 86_400
-_DIGITS_MAX = 18  # of a whole number
+_DIGITS_MAX = 18  # of an integer
 _SWITCHES = (
     "KEYGAUGE_ESTIMATE_USAGE",
     "KEYGAUGE_IMPORTED_KEYS",
     "KEYGAUGE_LOG_FIELDS",
     "KEYGAUGE_PROMETHEUS",
-)  # all checked here
+)  # all are validated here
 
 
 class SettingsError(ValueError):
-    """A setting is missing or wrong; the message says which, and the way out."""
+    """A setting is missing or wrong; the message names it and the fix."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +40,23 @@ class Settings:
     Attributes:
         service_url: the key service, e.g. `http://127.0.0.1:8080`; None only in observe mode.
         service_token: the bearer token that the key service accepts from replicas.
-        spool_dir: where events wait until they are in the ledger; on a disk that outlives the process.
-        mode: `enforce` refuses calls; `observe` counts them and refuses none.
-        open_paths: paths that need no key and are not metered; a trailing `*` matches all that begins so.
-        wait_s: the longest that a request waits for a key service that does not answer.
-        spool_bytes: the spool's bound; events beyond it are dropped and counted, those on disk are kept.
-        spool_keep_s: how long events that the ledger took are kept, in case that it is restored to a moment before.
+        spool_dir: the directory of events not yet in the ledger, on a disk that outlives the process.
+        mode: `enforce` can refuse calls; `observe` only counts them.
+        open_paths: paths that need no key and are not metered; a trailing `*` matches any path with that prefix.
+        wait_s: how long, in seconds, a request waits at most for a key service that does not answer.
+        spool_bytes: the maximum spool size; events beyond it are dropped and counted, those on disk are kept.
+        spool_keep_s: how long, in seconds, events are kept after shipping, in case the ledger is restored to an earlier
+            time.
         service_name: the name of the metered service.
-        estimate_usage: estimate the tokens of a model's answer that tells none, and mark the call so; None: of a stream
-            only, which a client may leave before its usage; False: of none.
-        providers: whose answers a route gives, as (pattern, provider); a trailing `*` matches all that begins so.
-        credential_header: the one header that holds our keys, where others are the host's; None: the usual ones.
-        imported_keys: keys that another system issued are known too (`keygauge keys import`); else only our format is.
-        key_status_path: where a caller asks what holds for its key, such as `/v1/me`; None: nowhere.
-        tag: where the end user of a call is read, such as `header:X-End-User` or `claim:sub`; None: nowhere.
-        trusted_proxies: addresses and networks of proxies whose X-Forwarded-For tells the client's address.
+        estimate_usage: estimate the tokens of model answers that report no usage, and mark these calls; None: only for
+            streams, as a client may disconnect before the usage is sent; False: never.
+        providers: the provider whose answers a route returns, as (pattern, provider); a trailing `*` matches any path
+            with that prefix.
+        credential_header: the only header that holds our keys, if the host uses the others; None: the usual ones.
+        imported_keys: also accept keys that another system issued (`keygauge keys import`), not only our format.
+        key_status_path: the path where callers can see their own key's status, such as `/v1/me`; None: disabled.
+        tag: the source of a call's end user, such as `header:X-End-User` or `claim:sub`; None: disabled.
+        trusted_proxies: addresses and networks of proxies whose X-Forwarded-For header is trusted.
     """
 
     service_url: str | None = None
@@ -77,7 +79,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         self._check_service()
-        if not 0 < self.wait_s <= 10:  # noqa: PLR2004 - the bound is told in the message
+        if not 0 < self.wait_s <= 10:  # noqa: PLR2004 - the message names the bound
             raise SettingsError(f"KEYGAUGE_WAIT_S is {self.wait_s}: use a number of seconds above 0 and up to 10")
         if not 0 <= self.spool_keep_s <= _KEEP_S_MAX:
             raise SettingsError(
@@ -94,9 +96,8 @@ class Settings:
         if self.key_status_path is not None:
             self._check_key_status(self.key_status_path)
         self._check_tag()
-        for path in (
-            self.open_paths
-        ):  # a string instead of a list would be split into letters, and its `*` would open every path
+        # A string instead of a list would be split into letters, and its `*` would open every path.
+        for path in self.open_paths:
             if not path.startswith("/"):
                 raise SettingsError(f"KEYGAUGE_OPEN_PATHS has {path!r}: paths start with /; pass several as a list")
 
@@ -138,19 +139,19 @@ class Settings:
 
     @property
     def estimates(self) -> frozenset[str]:
-        """Name the kinds of answers whose usage is estimated where they tell none."""
+        """Return the kinds of answers whose usage is estimated if they report none."""
         if self.estimate_usage is None:
             return frozenset({"streams"})
         return frozenset({"streams", "documents"}) if self.estimate_usage else frozenset()
 
     @property
     def tag_source(self) -> TagSource | None:
-        """Return where the end user of a call is read."""
+        """Return the source of a call's end user."""
         return None if self.tag is None else TagSource.parse(self.tag)
 
     @property
     def service_address(self) -> str:
-        """Return the key service's address, the same for all ways to write it; empty where there is none."""
+        """Return the key service's address in canonical form; empty if there is none."""
         if not self.service_url:
             return ""
         parts = urlsplit(self.service_url)
@@ -160,7 +161,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, **given: object) -> Settings:
-        """Read `KEYGAUGE_*`; what is given by keyword and is not None wins.
+        """Read `KEYGAUGE_*`; keyword arguments that are not None take precedence.
 
         Raises:
             SettingsError: a setting is missing or wrong.
@@ -197,14 +198,14 @@ class Settings:
             read["spool_bytes"] = _whole("KEYGAUGE_SPOOL_BYTES", size)
         read |= {name: value for name, value in given.items() if value is not None}
         read["spool_dir"] = Path(str(read["spool_dir"]))
-        return cls(**read)  # type: ignore[arg-type]  # __post_init__ checks what was read
+        return cls(**read)  # type: ignore[arg-type]  # __post_init__ validates the values
 
 
 _is_field_name = re.compile(r"[A-Za-z0-9-]+").fullmatch
 
 
 def _service_name() -> str:
-    """Return the name that OpenTelemetry's SDK gives to the service in its metrics."""
+    """Return the service name that OpenTelemetry's SDK uses in metrics."""
     pairs = (pair.partition("=") for pair in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
     attributes = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
     return os.environ.get("OTEL_SERVICE_NAME") or attributes.get("service.name") or "unknown_service"
@@ -246,10 +247,10 @@ def _whole(name: str, text: str) -> int:
 
 
 def _check_url(url: str) -> None:
-    """Refuse an address that no connection can be made to.
+    """Check that an address can be connected to.
 
     Raises:
-        SettingsError: it is wrong; it is not told where it may hold a password.
+        SettingsError: the address is invalid; the message omits it if it may contain a password.
     """
     if "@" in url:
         raise SettingsError(
@@ -260,7 +261,7 @@ def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         is_usable = bool(parts.hostname) and parts.port != 0 and _is_plain(url)
-    except ValueError:  # a port that is no number or above 65535, a bracket left open
+    except ValueError:  # a port that is not a number or above 65535, or an unclosed bracket
         is_usable = False
     if not is_usable:
         raise SettingsError(f"KEYGAUGE_SERVICE_URL is {url!r}: use host and port, as in http://127.0.0.1:8080")

@@ -1,4 +1,4 @@
-"""Ships the spools of processes that died on this host, in its own thread so that neither waits for the other."""
+"""Shipping of dead processes' spools on this host, in a separate thread so that the process's own spool never waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keygauge.sync.client import ServiceError
 
 _log = logging.getLogger(__name__)
 
-_CLAIM_S = 3.0  # for which a spool is kept for the process that sent it last; see docs/reference/protocol.md
+_CLAIM_S = 3.0  # how long a spool stays claimed by the process that sent it last; see docs/reference/protocol.md
 
 
 class Adopter:
@@ -39,7 +39,7 @@ class Adopter:
         self._address = settings.service_address
         self._sender = Sender(settings, spool.id, on_drop=on_drop)
         self._on_fault = on_fault
-        self._failed: set[str] = set()  # spools that could not be shipped, each logged once
+        self._failed: set[str] = set()  # spools that could not be shipped; each is logged once
         self._stop = Event()
         self._thread = Thread(target=self._run, name="keygauge-adopter", daemon=True)
 
@@ -48,7 +48,7 @@ class Adopter:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the batch that is under way; what is left another process adopts."""
+        """Stop after the current batch; another process adopts the rest."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -56,16 +56,16 @@ class Adopter:
         while not self._stop.wait(pause_s):
             try:
                 pause_s = self.adopt()
-            except Exception:  # noqa: BLE001 - a fault of ours must not end the adoption
+            except Exception:  # noqa: BLE001 - our own failures must not end the thread
                 _log.exception("KeyGauge's adopter failed")
                 self._on_fault("adopter")
                 pause_s = self._interval_s
         self._sender.close()
 
     def adopt(self) -> float:
-        """Ship every available spool, skipping those that can't be shipped; return when to look again, in seconds.
+        """Ship every available spool, skipping those that fail; return the seconds until the next attempt.
 
-        Those that failed before come last: they must not keep the others waiting.
+        Spools that failed before come last, so that they do not delay the others.
         """
         pause_s = self._interval_s
         epoch = self._epoch()
@@ -88,7 +88,7 @@ class Adopter:
     def _ship(self, ownership: Ownership, epoch: str | None) -> None:
         backlog = SpoolReader(self._directory, ownership.spool_id)
         if epoch is not None:
-            backlog.look_back()  # most may be in the ledger already, which says where to continue
+            backlog.look_back()  # the ledger may have most of it already, and answers where to continue
         while self._sender.send(backlog):
             if self._stop.is_set():
                 return

@@ -1,4 +1,4 @@
-"""One line of the usage ledger, as a spool holds it: a JSON array in the order of `FIELDS`."""
+"""Usage events as lines of a spool: JSON arrays in the order of `FIELDS`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keygauge.call import UNMATCHED, Call
 from keygauge.text import printable
 from keygauge.usage import Usage
 
-# Times in microseconds (`time` since 1970 UTC), sizes in bytes, details counts by kind. null is "not known", never 0.
+# Times are microseconds (`time_us` since 1970 UTC), sizes bytes, `details` counts by kind. null means unknown, never 0.
 FIELDS = (
     "time_us",
     "account",
@@ -45,13 +45,13 @@ FIELDS = (
 _NO_USAGE = Usage()
 _MOST_TEXTS = 10_000
 _LONGEST_US = 2**41
-_NO_STATUS = 599  # for what is no HTTP status at all
+_NO_STATUS = 599  # replaces invalid HTTP statuses
 
 _encode = Encoder().encode
 
 
 class _Texts(dict[str | None, str | None]):
-    """Texts made fit, kept since the same few come again and again; hostile variety only empties what is kept."""
+    """A cache of cleaned texts, since most repeat; it is emptied when full, as hostile variety would fill it."""
 
     def __missing__(self, text: str | None) -> str | None:
         if len(self) >= _MOST_TEXTS:
@@ -64,7 +64,7 @@ class _Texts(dict[str | None, str | None]):
 
 
 class _Addresses(_Texts):
-    """The same of IP addresses: what a proxy's header says may be anything."""
+    """The same for IP addresses; text from a proxy's header that is no address becomes None."""
 
     def _fit(self, text: str) -> str | None:
         try:
@@ -78,7 +78,7 @@ _addresses = _Addresses()
 
 
 def sound(call: Call) -> Call:
-    """Copy what of a call can be written; the rest is not known. For a call that an app put nonsense into."""
+    """Copy a call without values of the wrong type, for calls in which an app set some; they become unknown."""
     return Call(
         method=_text(call.method) or "",
         ip=_text(call.ip),
@@ -116,7 +116,7 @@ def _count(value: object) -> int | None:
 
 
 def line(call: Call) -> bytes:
-    """Write an ended call as a spool's line, newline included: one that the ledger takes, whatever a caller sent."""
+    """Encode a finished call as a spool line, newline included, which the ledger accepts whatever the caller sent."""
     text = _texts
     given, made, read, written, reasoned, details = call.usage or _NO_USAGE
     status = call.status

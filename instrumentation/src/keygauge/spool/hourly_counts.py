@@ -1,4 +1,4 @@
-"""What one process counted by hour of arrival, told to the key service so that the ledger can be compared with it."""
+"""One process's counts by hour of arrival, reported to the key service for comparison with the ledger."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from keygauge.call import Call
 
 _HOUR_S = 3_600
 _HOUR_NS = _HOUR_S * 1_000_000_000
-_MOST_HOURS = 1_000  # six weeks: no stream is open for longer
-_MOST_WAITING = 4_096  # calls not yet counted, each held in memory: a few seconds of one busy process
-_MOST_TOLD = 500  # hours in one report: see docs/reference/protocol.md
+_MOST_HOURS = 1_000  # six weeks: no stream stays open longer
+_MOST_WAITING = 4_096  # calls not yet counted, a few seconds of one busy process; each keeps its call in memory
+_MOST_TOLD = 500  # hours per report, see docs/reference/protocol.md
 
 Sums: TypeAlias = tuple[int, int, int]
 """Calls, input tokens, output tokens."""
 
 
 class HourlyCounts:
-    """Counts calls off the request path: `add` only puts them in a queue."""
+    """Counts of calls by hour, made off the request path: `add` only queues a call."""
 
     def __init__(self) -> None:
         self._waiting: deque[Call] = deque()
@@ -28,13 +28,13 @@ class HourlyCounts:
         self._lock = Lock()
 
     def add(self, call: Call) -> None:
-        """Take an ended call that has an account; called after its event was written, or dropped."""
+        """Queue a finished call that has an account; call this after its event was written or dropped."""
         self._waiting.append(call)
         if len(self._waiting) >= _MOST_WAITING:
             self.count_waiting()
 
     def count_waiting(self) -> None:
-        """Count what `add` took."""
+        """Count the queued calls."""
         with self._lock:
             for _ in range(len(self._waiting)):
                 call = self._waiting.popleft()
@@ -42,24 +42,24 @@ class HourlyCounts:
                 self._count(call.time_ns, (usage and usage.input_tokens) or 0, (usage and usage.output_tokens) or 0)
 
     def count(self, time_ns: int, input_tokens: int, output_tokens: int) -> None:
-        """Count one call that arrived at a time."""
+        """Count one call by its arrival time."""
         with self._lock:
             self._count(time_ns, input_tokens, output_tokens)
 
     def changed(self) -> dict[int, Sums]:
-        """Return the hours (unix seconds) whose sums are not told yet, the oldest first."""
+        """Return the sums not reported yet, by hour (unix seconds), oldest first."""
         self.count_waiting()
         with self._lock:
             changed = sorted(hour for hour, sums in self._hours.items() if self._reported.get(hour) != sums)
             return {hour: self._hours[hour] for hour in changed[:_MOST_TOLD]}
 
     def mark_reported(self, hours: dict[int, Sums]) -> None:
-        """Note that the key service knows these sums."""
+        """Record that the key service has these sums."""
         with self._lock:
             self._reported.update((hour, sums) for hour, sums in hours.items() if hour in self._hours)
 
     def forget_reported(self) -> None:
-        """Assume that the key service knows nothing."""
+        """Assume that the key service has no sums."""
         with self._lock:
             self._reported.clear()
 

@@ -1,4 +1,4 @@
-"""The spool's directory and the files in it that are this user's: what anybody else put there is passed over."""
+"""The spool's directory and this user's files in it; files of other users are ignored."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import stat
 from pathlib import Path
 
 _SUFFIXES = frozenset({".ndjson", ".lock", ".kept", ".new"})
-_OTHERS = 0o077  # what a mode lets others than the owner do
+_OTHERS = 0o077  # mode bits of group and others
 
 
 def make(directory: Path) -> None:
-    """Make the directory for this user alone; close one that is there, where it is ours and has only spools."""
+    """Create the directory for this user only; restrict an existing one if the user owns it and it has only spools."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = directory.stat()
     is_open = status.st_uid == os.geteuid() and status.st_mode & _OTHERS
@@ -20,7 +20,7 @@ def make(directory: Path) -> None:
 
 
 def find(directory: Path, pattern: str) -> list[Path]:
-    """List the regular files of this user that have one name: no link, no pipe, nothing of another user."""
+    """Return this user's regular files that match a pattern, without links (hard or symbolic) and pipes."""
     return [path for path in directory.glob(pattern) if _is_own(path)]
 
 

@@ -1,4 +1,4 @@
-"""Reports to the key service what this process counted, by hour, so that the ledger can be compared with it."""
+"""Reports of this process's hourly counts to the key service, for comparison with the ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _INTERVAL_S = 10.0
 
 
 class Reporter:
-    """Reports after batches; for the shipper's thread."""
+    """A reporter that sends counts after batches; for the shipper's thread only."""
 
     def __init__(self, settings: Settings, spool: Spool, totals: HourlyCounts, *, replica: str) -> None:
         self._totals = totals
@@ -34,18 +34,18 @@ class Reporter:
         self._is_told = True
 
     def note_batch(self) -> None:
-        """Note that a batch was shipped: a report follows, though it may tell nothing new."""
+        """Record that a batch was shipped: a report follows even if no count changed."""
         self._has_shipped = True
 
     def forget_reported(self) -> None:
-        """Tell everything once more: the key service may have forgotten some of it."""
+        """Report all counts again: the key service may have lost some."""
         self._totals.forget_reported()
 
     def report(self, client: ServiceClient, *, at_once: bool) -> None:
-        """Report what changed, when it is time for it.
+        """Report changed counts if a report is due.
 
         Raises:
-            ServiceError: the key service does not answer; the same is told next time.
+            ServiceError: the key service does not answer; the next report includes the same counts.
         """
         if not self._is_told or (monotonic() < self._due_at and not at_once):
             return
@@ -55,7 +55,7 @@ class Reporter:
             return
         report = {
             **self._who,
-            "written": self._spool.next,  # read after the calls were counted: what they wrote lies below
+            "written": self._spool.next,  # read after counting, so events of counted calls have lower numbers
             "hours": [
                 {"hour": hour, "requests": requests, "input_tokens": given, "output_tokens": made}
                 for hour, (requests, given, made) in hours.items()

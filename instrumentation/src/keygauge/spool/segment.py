@@ -1,4 +1,4 @@
-"""The files of a spool: each holds events one a line and is named by the number of its first event."""
+"""The segment files of a spool: one event per line, named by the number of the first event."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ BATCH_LINES = 2000  # at most
 
 
 class Segment(NamedTuple):
-    """One file; `first` is the number of its first event."""
+    """One segment file; `first` is the number of its first event."""
 
     path: Path
     first: int
 
 
 class Batch(NamedTuple):
-    """Whole lines, ready to send; `first` is the number of the first."""
+    """Complete lines, ready to send; `first` is the number of the first event."""
 
     first: int
     lines: list[bytes]
 
 
 def segments(directory: Path, spool_id: str) -> list[Segment]:
-    """List a spool's segments, oldest first."""
+    """Return a spool's segments, oldest first."""
     paths = own_files.find(directory, f"{spool_id}.*.ndjson")
     return sorted((Segment(path, int(path.suffixes[-2][1:])) for path in paths), key=lambda segment: segment.first)
 
 
 def segment_path(directory: Path, spool_id: str, first: int) -> Path:
-    """Name a segment."""
+    """Return the path of a segment."""
     return directory / f"{spool_id}.{first:016d}.ndjson"
 
 
@@ -46,18 +46,18 @@ def _has_event(path: Path) -> bool:
 
 
 class SpoolReader:
-    """A spool read in order: what has not been acknowledged. For one thread."""
+    """A reader of a spool's unacknowledged events, in order; for one thread."""
 
     def __init__(self, directory: Path, spool_id: str) -> None:
         self.spool_id = spool_id
         self._directory = directory
         self._segment: Segment | None = None
         self.offset = 0  # of the first unacknowledged line in the segment
-        self.next = 0  # its number
+        self.next = 0  # number of that line's event
         self._acknowledged = 0
 
     def batch(self) -> Batch | None:
-        """Return the next lines, or None when all that is written is acknowledged."""
+        """Return the next lines, or None if all written events are acknowledged."""
         while True:
             if self._segment is None and not self._open_next():
                 return None
@@ -73,7 +73,7 @@ class SpoolReader:
                 return Batch(self.next, lines)
 
     def acknowledge(self, up_to: int, batch: Batch) -> None:
-        """Note that exactly the events below `up_to` are in the ledger; it may lie beyond the batch, or before."""
+        """Record that the ledger has exactly the events before number `up_to`, which may be outside the batch."""
         self._acknowledged = up_to
         if up_to < batch.first:
             self._go_back(up_to)
@@ -81,7 +81,7 @@ class SpoolReader:
             self._advance(batch.lines[: up_to - batch.first])
 
     def look_back(self) -> None:
-        """Send the last file that has events first, or again: the ledger answers whether it misses any before."""
+        """Go to the start of the last segment with events: the ledger's answer shows whether it misses earlier ones."""
         for segment in reversed(segments(self._directory, self.spool_id)):
             if _has_event(segment.path):
                 self._acknowledged = min(self._acknowledged, segment.first)
@@ -89,11 +89,11 @@ class SpoolReader:
                 return
 
     def oldest(self) -> int:
-        """Return the number of the first event that is still on disk."""
+        """Return the number of the first event still on disk."""
         return min((segment.first for segment in segments(self._directory, self.spool_id)), default=self.next)
 
     def oldest_time_us(self) -> int | None:
-        """Return the time of the first unacknowledged event; may be called from any thread."""
+        """Return the time of the first unacknowledged event; thread-safe."""
         segment, offset = self._segment, self.offset
         if segment is None:
             segment, offset = next(iter(segments(self._directory, self.spool_id)), None), 0
@@ -108,7 +108,7 @@ class SpoolReader:
         return int(time) if comma and time.isdigit() else None
 
     def finished(self) -> list[Segment]:
-        """List the segments before the one being read: nothing in them is needed any more."""
+        """Return the segments before the one being read, which are no longer needed."""
         return [segment for segment in segments(self._directory, self.spool_id) if segment.first < self._reading_from]
 
     @property
@@ -116,12 +116,12 @@ class SpoolReader:
         return self._segment.first if self._segment else 0
 
     def _go_back(self, number: int) -> None:
-        """Go on from the beginning of the file that holds an event; what is acknowledged of it is passed over."""
+        """Continue at the start of the segment that holds an event; `batch` skips its acknowledged events."""
         before = [segment for segment in segments(self._directory, self.spool_id) if segment.first <= number]
         self._segment, self.next = None, before[-1].first if before else 0
 
     def _open_next(self) -> bool:
-        """Go on to the segment that holds `next`, or the first one after it where some were dropped."""
+        """Open the segment that starts at `next`, or the first later one if segments were deleted."""
         later = [segment for segment in segments(self._directory, self.spool_id) if segment.first >= self.next]
         if not later:
             return False
@@ -139,9 +139,9 @@ class SpoolReader:
         try:
             with self._segment.path.open("rb") as file:
                 data = os.pread(file.fileno(), _READ_BYTES, self.offset)
-        except FileNotFoundError:  # it gave its place to new events
+        except FileNotFoundError:  # deleted to make room for new events
             return []
-        whole = data[: data.rfind(b"\n") + 1]  # a torn last line was never written whole: not an event
+        whole = data[: data.rfind(b"\n") + 1]  # an incomplete last line is not an event
         return whole.splitlines(keepends=True)[:BATCH_LINES]
 
     def _advance(self, lines: list[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Sends spools' events to the ledger, batch by batch."""
+"""Sending of spooled events to the ledger, in batches."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from keygauge.sync.client import ServiceClient, ServiceError
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 10.0
-_REFUSALS_LOGGED_MAX = 5  # of one batch
+_REFUSALS_LOGGED_MAX = 5  # per batch
 _POISON = frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.BAD_REQUEST})
 
 
 class Sender:
-    """One connection to the ledger, for one thread; `owner` is the spool of the process that sends."""
+    """One connection to the ledger, for one thread; `owner` is the id of the sending process's own spool."""
 
     def __init__(self, settings: Settings, owner: str, *, on_drop: Callable[[str], None]) -> None:
-        assert settings.service_url is not None  # noqa: S101 - for the type checker; Settings saw to it
-        assert settings.service_token is not None  # noqa: S101 - as above
+        assert settings.service_url is not None  # noqa: S101 - for the type checker; callers send only if it is set
+        assert settings.service_token is not None  # noqa: S101 - for the type checker; Settings requires it
         self.client = ServiceClient(settings.service_url, settings.service_token, timeout_s=_TIMEOUT_S)
         self._owner = owner
         self._on_drop = on_drop
 
     def send(self, backlog: SpoolReader) -> bool:
-        """Send the next batch of a spool; False when there is none.
+        """Send the next batch of a spool; return False if there is none.
 
         Raises:
-            ServiceError: the ledger did not take it; the same is sent next time.
+            ServiceError: the ledger did not accept it; the next call sends the same batch.
         """
         batch = backlog.batch()
         if batch is None:
@@ -50,7 +50,7 @@ class Sender:
         self.client.close()
 
     def _post(self, backlog: SpoolReader, batch: Batch) -> int:
-        """Return the number of the first event that is not in the ledger; it may lie before the batch."""
+        """Send a batch; return the number of the first event missing in the ledger, which may precede the batch."""
         spool_id, oldest = backlog.spool_id, min(backlog.oldest(), batch.first)
         path = f"/v1/events?spool={spool_id}&first={batch.first}&oldest={oldest}&owner={self._owner}"
         answer = self.client.post(path, b"".join(batch.lines), "application/x-ndjson")
@@ -64,7 +64,7 @@ class Sender:
         return int(answer["next"])
 
     def _post_one_by_one(self, backlog: SpoolReader, batch: Batch) -> int:
-        """Send a batch that was refused as a whole line by line, so that one bad line costs only itself."""
+        """Send a refused batch line by line, so that a bad line loses only itself."""
         for number, line in enumerate(batch.lines, batch.first):
             try:
                 next_number = self._post(backlog, Batch(number, [line]))

@@ -1,4 +1,4 @@
-"""Ships this process's events to the ledger, in its own thread so that a slow ledger delays no heartbeat."""
+"""Shipping of this process's events to the ledger, in a separate thread so that a slow ledger delays no heartbeat."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from keygauge.sync.client import ServiceError
 _log = logging.getLogger(__name__)
 
 _INTERVAL_S = 1.0
-_ADOPTION_S = 15.0  # how often dead processes' spools are looked for
+_ADOPTION_S = 15.0  # interval of looking for dead processes' spools
 
 
 class Shipper:
-    """A thread that ships this process's spool; beside it runs another for those of processes that died."""
+    """A thread that ships this process's spool; an `Adopter` thread ships those of dead processes."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Shipper:
         )
         self._backlog = SpoolReader(spool.directory, spool.id)
         self._epoch = epoch
-        self.epoch: str | None = None  # of the ledger that took what is shipped
+        self.epoch: str | None = None  # of the ledger that has the shipped events
         self._due = Event()
         self._stop = Event()
         self._complained = False
@@ -51,11 +51,11 @@ class Shipper:
 
     @property
     def pending(self) -> int:
-        """Count the events not yet in the ledger."""
+        """Return the number of events not yet in the ledger."""
         return self._spool.next - self._backlog.next
 
     def age_s(self) -> float:
-        """Return the age of the oldest event not yet in the ledger, 0 when there is none."""
+        """Return the age of the oldest event not yet in the ledger; 0 if there is none."""
         time_us = self._backlog.oldest_time_us() if self.pending else None
         return max(0.0, time() - time_us / 1e6) if time_us else 0.0
 
@@ -65,7 +65,7 @@ class Shipper:
         self._adopter.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Ship what there is and end; tell whether everything is in the ledger."""
+        """Ship the remaining events and stop; return whether everything is in the ledger."""
         self._adopter.stop()
         self._stop.set()
         self._due.set()
@@ -82,12 +82,12 @@ class Shipper:
                 self._check_epoch()
                 self._ship(stopping=stopping)
                 self._spool.shrink(self._backlog.next)
-                self._backlog.batch()  # moves on to the new segment
+                self._backlog.batch()  # advances to the new segment
                 self._forget()
                 self._reporter.report(self._sender.client, at_once=stopping)
             except ServiceError as error:
                 self._complain(error)
-            except Exception:  # noqa: BLE001 - a fault of ours must not end the shipping
+            except Exception:  # noqa: BLE001 - our own failures must not end the thread
                 _log.exception("KeyGauge's shipper failed")
                 self._on_fault("shipper")
             if stopping:
@@ -95,7 +95,7 @@ class Shipper:
                 return
 
     def _check_epoch(self) -> None:
-        """Where the ledger's history is another one now, have it told what it took: it may miss some of it."""
+        """If the ledger's epoch changed, report all counts again and find out which events it misses."""
         epoch = self._epoch()
         if self.epoch not in {None, epoch}:
             self._reporter.forget_reported()
@@ -104,9 +104,9 @@ class Shipper:
         self.epoch = epoch
 
     def _ship(self, *, stopping: bool) -> None:
-        """Ship what is written by now, and what comes meanwhile only by whole batches, or where this is the end.
+        """Ship the events written so far; ship later ones only in full batches, or when stopping.
 
-        Under steady traffic there is always another event: each batch would be of the few that came with the last one.
+        Otherwise, under steady traffic, each batch would hold only the few events written during the previous one.
         """
         until = self._spool.next
         while stopping or self._backlog.next < until or self.pending >= BATCH_LINES:

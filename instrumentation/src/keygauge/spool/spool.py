@@ -1,4 +1,4 @@
-"""Events on disk between the answer and the ledger, so that a killed process loses none."""
+"""Events on disk until they are in the ledger, so that a killed process loses none."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from keygauge.spool.segment import Segment, SpoolReader, segment_path, segments
 _log = logging.getLogger(__name__)
 
 _SEGMENT_BYTES = 8 * 1024 * 1024
-_SEGMENTS = 16  # that a full spool has, at the least: what is acknowledged of one still takes its place on disk
-_IDLE_BYTES = 256 * 1024  # a segment so large is not kept once all of it is in the ledger
+_SEGMENTS = 16  # of a full spool, at least: acknowledged events use disk space until their whole segment is
+_IDLE_BYTES = 256 * 1024  # from this size on, a segment is closed once all of it is in the ledger
 _CLOSED = -1
-_ADDRESS_BYTES = 4096  # more than any in a lock file
+_ADDRESS_BYTES = 4096  # longer than any address in a lock file
 
-# The spools that this process has open or adopts: a POSIX lock is the process's, so it would not keep a sister from
-# taking them, and it is gone as soon as a sister has opened and closed the file.
+# The spools that this process has open or is adopting. POSIX locks belong to the process: they do not keep another
+# runtime of the same process out, and are released as soon as it opens and closes the lock file.
 _OPEN: set[str] = set()
 os.register_at_fork(after_in_child=_OPEN.clear)
 
 
 class Spool:
-    """One process's events, in segment files; see `Ownership` for how others tell that it lives.
+    """One process's events, in segment files; `Ownership` shows other processes that it is alive.
 
-    `most_bytes` bounds what is not in the ledger yet; the files may hold one segment more. What the ledger took is kept
-    for `keep_s`, in at most half of `most_bytes` and only while new events leave room: a ledger that is restored to a
-    moment before asks for it again.
+    `most_bytes` bounds the events not yet in the ledger; the files may hold one segment more. Shipped events are kept
+    for `keep_s`, in at most half of `most_bytes` and only while new events leave room: a ledger that is restored to an
+    earlier time requests them again.
     """
 
     def __init__(
@@ -49,15 +49,15 @@ class Spool:
     ) -> None:
         self.id = uuid4().hex
         self.directory = directory
-        self.next = 0  # the number that the next event gets; as many were written
+        self.next = 0  # the next event's number, which is how many were written
         self._most_bytes = most_bytes
         self._segment_most = min(_SEGMENT_BYTES, max(1, most_bytes // _SEGMENTS))
         self._on_drop = on_drop
         self._lock = Lock()
-        self._waiting_bytes = 0  # of the segments before the current one that are not all in the ledger
-        self._bytes = 0  # of the current one
-        self._acknowledged_bytes = 0  # of them, at the beginning of the oldest
-        self._free_until = 0  # the current one may grow so far unasked
+        self._waiting_bytes = 0  # of earlier segments that are not completely in the ledger
+        self._bytes = 0  # of the current segment
+        self._acknowledged_bytes = 0  # at the beginning of the oldest of these segments
+        self._free_until = 0  # size up to which the current segment may grow without a check
         self._kept = Kept(keep_s=keep_s, most_bytes=most_bytes // 2)
         own_files.make(directory)
         self.ownership = Ownership.create(directory, self.id, address)
@@ -67,7 +67,7 @@ class Spool:
         self._fd = self._open()
 
     def append(self, line: bytes) -> None:
-        """Write one event, newline included, in one write; what cannot be written is dropped and counted."""
+        """Write one event, newline included, in one write; an event that cannot be written is dropped and counted."""
         with self._lock:
             end = self._bytes + len(line)
             if end > self._free_until and (reason := self._refuse(end)):
@@ -86,11 +86,10 @@ class Spool:
                 self._rotate()
 
     def forget(self, finished: list[Segment], *, offset: int = 0) -> None:
-        """Keep or delete segments whose events are all in the ledger, as are those of the next before an offset."""
+        """Keep or delete segments that are completely in the ledger, as is the next one up to byte `offset`."""
         with self._lock:
-            for size_bytes in self._kept.recall(
-                {segment.path for segment in finished}
-            ):  # the ledger was restored to an earlier moment
+            # Kept segments are no longer finished if the ledger was restored to an earlier time.
+            for size_bytes in self._kept.recall({segment.path for segment in finished}):
                 self._waiting_bytes += size_bytes
             for segment in finished:
                 self._waiting_bytes -= self._kept.add(segment.path)
@@ -99,7 +98,7 @@ class Spool:
             self._free_until = 0
 
     def shrink(self, acknowledged: int) -> None:
-        """Begin a new segment where the current one is large, or its disk full, and all of it is in the ledger."""
+        """Start a new segment if the current one is large, or its disk was full, and all of it is in the ledger."""
         with self._lock:
             is_large = self._bytes >= _IDLE_BYTES or self._has_met_full_disk
             if is_large and self._first < self.next == acknowledged:
@@ -107,14 +106,14 @@ class Spool:
                 self._rotate()
 
     def restore(self) -> None:
-        """Make anew what somebody deleted: directory, lock, and the current file with all that was written to it."""
+        """Recreate deleted files: the directory, the lock, and the current segment with all events written to it."""
         with self._lock:
             if self._fd == _CLOSED or os.fstat(self._fd).st_nlink:
                 return
             if not self._was_deleted:
                 self._was_deleted = True
                 _log.warning("The spool's files in %s were deleted; recreating the last one", self.directory)
-            with suppress(OSError):  # tried again with the next round
+            with suppress(OSError):  # the shipper tries again in its next round
                 self._make_anew()
 
     def _make_anew(self) -> None:
@@ -130,7 +129,7 @@ class Spool:
         self._waiting_bytes = 0
 
     def close(self, *, empty: bool, epoch: str | None = None) -> None:
-        """Let go of the spool; with `empty`, when everything is in the ledger of an epoch, keep or delete it."""
+        """Close and release the spool; if `empty` (everything is in the ledger of `epoch`), keep or delete it."""
         with self._lock:
             os.close(self._fd)
             self._fd = _CLOSED
@@ -142,7 +141,7 @@ class Spool:
             self.ownership.release()
 
     def _refuse(self, end: int) -> str | None:
-        """Return why the current segment may not grow up to an end; what is kept gives way."""
+        """Return why the current segment may not grow to `end` bytes, if so; delete kept segments to make room."""
         if self._fd == _CLOSED:
             return "closed"
         waiting_bytes = self._waiting_bytes + end - self._acknowledged_bytes
@@ -154,7 +153,7 @@ class Spool:
         return None
 
     def _take_back(self) -> None:
-        """Drop an event of which the disk took only a part, or nothing."""
+        """Drop an event that was written partly or not at all."""
         with suppress(OSError):
             os.ftruncate(self._fd, self._bytes)
         self._has_met_full_disk = True
@@ -168,7 +167,7 @@ class Spool:
         try:
             fd = self._open()
         except OSError:
-            return  # go on with the long one
+            return  # continue with the long one
         os.close(self._fd)
         self._fd = fd
         self._first = self.next
@@ -177,7 +176,7 @@ class Spool:
 
 
 class Kept:
-    """Segments that the ledger took, oldest first, by path: their size in bytes and when they were."""
+    """Segments that are in the ledger, oldest first, by path: their size in bytes and since when they are kept."""
 
     def __init__(self, *, keep_s: float, most_bytes: int) -> None:
         self.keep_s = keep_s
@@ -186,7 +185,7 @@ class Kept:
         self._segments: dict[Path, tuple[int, float]] = {}
 
     def add(self, path: Path) -> int:
-        """Keep a segment; return its size in bytes, 0 where it is kept already."""
+        """Keep a segment; return its size in bytes, or 0 if it is kept already."""
         if path in self._segments:
             return 0
         size_bytes = path.stat().st_size
@@ -195,11 +194,11 @@ class Kept:
         return size_bytes
 
     def recall(self, finished: set[Path]) -> list[int]:
-        """Let go of the segments that are not finished any more, and return their sizes."""
+        """Remove the segments that are no longer finished, without deleting them, and return their sizes."""
         return [self._remove(path) for path in list(self._segments) if path not in finished]
 
     def trim(self, most_bytes: int | None = None) -> None:
-        """Delete what is too old, and the oldest until the rest fits."""
+        """Delete expired segments, then the oldest until the rest fits."""
         most_bytes = self._most_bytes if most_bytes is None else min(most_bytes, self._most_bytes)
         too_old = monotonic() - self.keep_s
         for path, (_, since) in list(self._segments.items()):
@@ -215,10 +214,10 @@ class Kept:
 
 
 class Ownership:
-    """A POSIX lock on a spool's lock file, held as long as its process lives and not inherited over a fork.
+    """A POSIX lock on a spool's lock file, held while its process lives and not inherited across a fork.
 
-    Whoever can take the lock of a spool may adopt it, where it is of the same key service: its process is dead. The
-    file tells that service's address; one that tells none is anyone's.
+    A process that can take a spool's lock may adopt the spool, as its owner is dead, if both use the same key service.
+    The file contains that service's address; a spool without an address may be adopted by any process.
     """
 
     def __init__(self, directory: Path, spool_id: str, fd: int) -> None:
@@ -228,19 +227,19 @@ class Ownership:
 
     @classmethod
     def create(cls, directory: Path, spool_id: str, address: str) -> Ownership:
-        """Make a new spool's lock file; it is locked and complete before others can see it under its name."""
+        """Create a new spool's lock file; it is locked and complete before it appears under its final name."""
         _OPEN.add(spool_id)
         new = directory / f"{spool_id}.new"
         fd = os.open(new, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         fcntl.lockf(fd, fcntl.LOCK_EX)
-        with suppress(OSError):  # a full disk: better a spool without an address than none
+        with suppress(OSError):  # full disk: a spool without an address is better than none
             os.write(fd, address.encode())
         new.rename(_lock_path(directory, spool_id))
         return cls(directory, spool_id, fd)
 
     @classmethod
     def take(cls, directory: Path, spool_id: str) -> Ownership | None:
-        """Take over a dead process's spool; None when its process lives or another one took it."""
+        """Take over a dead process's spool; None if its process is alive or another one took it."""
         if spool_id in _OPEN:
             return None
         path = _lock_path(directory, spool_id)
@@ -259,38 +258,38 @@ class Ownership:
         return cls(directory, spool_id, fd)
 
     def renew(self) -> Ownership:
-        """Make the lock file anew, where it was deleted."""
+        """Recreate a deleted lock file."""
         address = os.pread(self._fd, _ADDRESS_BYTES, 0).decode("utf-8", "replace").partition("\n")[0]
         made = self.create(self.directory, self.spool_id, address)
         os.close(self._fd)
         return made
 
     def keep(self, epoch: str) -> None:
-        """Put the spool by: everything in it is in the ledger of an epoch, and of no use but in another."""
+        """Keep the spool, all of which is in the ledger of `epoch`, in case of another epoch."""
         path = _lock_path(self.directory, self.spool_id)
         address = _address(path)
         os.pwrite(self._fd, f"{address}\n{epoch}\n".encode(), 0)
         path.replace(_kept_path(self.directory, self.spool_id))
 
     def delete_spool(self) -> None:
-        """Delete all files of the spool: everything in it is in the ledger."""
+        """Delete all files of the spool, once everything is in the ledger."""
         for segment in segments(self.directory, self.spool_id):
             segment.path.unlink(missing_ok=True)
         _lock_path(self.directory, self.spool_id).unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         os.close(self._fd)
         _OPEN.discard(self.spool_id)
 
 
 def others(directory: Path, address: str) -> list[str]:
-    """List the ids of a key service's spools in the directory that are not this process's, living or dead."""
+    """Return the ids of other processes' spools for a key service in the directory, whether alive or dead."""
     return [spool_id for spool_id, target in _targets(directory) if target in {"", address}]
 
 
 def foreign_spools(directory: Path, address: str) -> Counter[str]:
-    """Count the spools of dead processes in the directory by the address of the key service, where it is another."""
+    """Count the dead processes' spools in the directory for other key services, by their address."""
     counts: Counter[str] = Counter()
     for spool_id, target in _targets(directory):
         if target not in {"", address} and (ownership := Ownership.take(directory, spool_id)):
@@ -300,7 +299,7 @@ def foreign_spools(directory: Path, address: str) -> Counter[str]:
 
 
 def _targets(directory: Path) -> list[tuple[str, str]]:
-    """List the spools that are not this process's, each with the address that its lock file tells."""
+    """Return other processes' spools, each with the address in its lock file."""
     found = []
     for path in sorted(own_files.find(directory, "*.lock")):
         if path.stem not in _OPEN:
@@ -310,7 +309,7 @@ def _targets(directory: Path) -> list[tuple[str, str]]:
 
 
 def clear_kept(directory: Path, address: str, *, epoch: str | None, keep_s: float, most_bytes: int) -> None:
-    """Delete spools put by that are too old or too many, and have those adopted that another epoch's ledger took."""
+    """Delete kept spools that are too old or exceed `most_bytes`; free those of other epochs for adoption."""
     newest = sorted(((path.stat().st_mtime, path) for path in own_files.find(directory, "*.kept")), reverse=True)
     size_bytes = 0
     for kept_at, path in newest:
@@ -325,7 +324,7 @@ def clear_kept(directory: Path, address: str, *, epoch: str | None, keep_s: floa
 
 
 def kept_since(directory: Path) -> dict[str, int]:
-    """Return the time, in microseconds since 1970 UTC, of each spool's first event, for spools that have one."""
+    """Return the time of each spool's first event, in microseconds since 1970 UTC, for spools that have events."""
     ids = {path.name.partition(".")[0] for path in own_files.find(directory, "*.ndjson")}
     times = {spool_id: SpoolReader(directory, spool_id).oldest_time_us() for spool_id in ids}
     return {spool_id: time_us for spool_id, time_us in times.items() if time_us is not None}

@@ -1,16 +1,16 @@
-"""Counts every call once, in memory: bounded whatever the input, with exact totals.
+"""In-memory counters of all calls: each call counts once, totals are exact, and cardinality is bounded for any input.
 
-A call that ends only joins a queue; it is counted off the request path, by `drain()`, or by whoever reads the counts.
-Each distinct combination of labels has one `Cell` of sums. Labels fold first come, first kept: the first `max_keys`
-keys have series of their own, later ones are counted under the key "other"; likewise routes, models and the rest. When
-no more combinations fit, a new one is counted in the few series of `series.rest`. A folded call is never moved, so
-counters never go backwards; `folded()` tells how many calls lost a label.
+A finished call only joins a queue; it is counted off the request path, by `drain()` or when the counts are read. Each
+distinct combination of labels has one `Counters`. Labels fold on a first-come basis: the first `max_keys` keys have
+series of their own, later ones are counted under the key "other"; likewise routes, models and other labels. When no
+more combinations fit, new ones are counted in the few series of `labels.rest`. A folded call is never moved, so
+counters never decrease; `folded()` returns how many calls lost a label.
 
-At a `turn()`, keys, routes and models that are used a lot more take the place of idle ones (`heavy_hitters`). The
-series of one that goes stand still from then on, and go on when it has a place again: neither a series nor a sum over
-them ever falls. The bound is on all series there ever were; a part of it is for those that come late.
+At each `turn()`, busy keys, routes and models replace idle ones (`heavy_hitters`). The series of a replaced name keep
+their values and resume when the name returns, so neither a series nor a sum over series ever decreases. The bound
+covers all series that ever existed; part of it is reserved for names that replace others.
 
-Observations for histograms, and costs, are made by `drain()` too.
+`drain()` also records histogram observations and costs.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from keygauge.telemetry.labels import (
 )
 from keygauge.usage import Usage
 
-HOST_SERIES = 2000  # what an SDK that the host set up keeps per instrument before it folds by its own rule
+HOST_SERIES = 2000  # default cardinality limit per instrument of an SDK that the host set up
 SERIES = 20_000
-# The SDK takes about 10 us an observation. A thread that makes many lets others run after each so many of them, or a
-# request that wakes up meanwhile waits for the interpreter's switch interval, 5 ms, each time.
+# An observation takes the SDK about 10 us. A thread yields after this many; otherwise a request that wakes up meanwhile
+# waits for the interpreter's switch interval (5 ms) each time.
 GIVE_WAY = 50
 TURN_S = 60.0
 
 _log = logging.getLogger(__name__)
-_MOST_PENDING = 4096  # a few seconds of one busy process; each holds on to its call
-_FIRST_COME = 4 / 5  # of the series are for those that come first
-_DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: well below a millisecond
-_HANDED_OVER_S = 1.0  # how long a reader waits for another thread's observation, which is the host's SDK's
+_MOST_PENDING = 4096  # a few seconds of one busy process; each keeps its call in memory
+_FIRST_COME = 4 / 5  # share of the series given out first come, first served
+_DRAIN_AT_ONCE = 64  # on the request path, when the queue is full: takes well below a millisecond
+_HANDED_OVER_S = 1.0  # how long a reader waits for another thread's observation, which runs in the host's SDK
 
 Observe = Callable[[Labels, Call], None]
 Charge = Callable[[Counters, Call, Usage], None]
 
 
 class Aggregator:
-    """The metrics of one process; every method may be called from any thread.
+    """The metrics of one process; every method is thread-safe.
 
-    `max_series` bounds every instrument: none ever has had more series than that.
+    `max_series` is the most series that each instrument ever has.
     """
 
     def __init__(
@@ -75,28 +75,28 @@ class Aggregator:
         self.reset()
 
     def reset(self) -> None:
-        """Begin at zero. For a child after a fork: the parent's counts are not its own, nor is the parent's lock."""
+        """Start from zero, with new locks: for a child process after a fork."""
         self._lock = Lock()
-        self._cost_lock = Lock()  # its own: costs are added off the request path, which must not wait for them
+        self._cost_lock = Lock()  # separate, so that the request path never waits for costs
         self._folding = Cardinality(**self._max_names)
         self._reasons = Names(50)
-        self._cells: dict[tuple[object, ...], Counters] = {}  # those whose names have a place
-        self._series: dict[Labels, Counters] = {}  # all there ever were
-        self.is_ending = False  # the collection to come is the last
+        self._cells: dict[tuple[object, ...], Counters] = {}  # those in use: none of replaced names
+        self._series: dict[Labels, Counters] = {}  # all that ever existed
+        self.is_ending = False  # the next collection is the last
         self._bases: set[tuple[object, ...]] = set()  # of all series
-        self._late: set[str] = set()  # names that took another's place
-        self._active: set[Call] = set()  # to add and to take out is one step each: no lock
-        self.started = self._active.add  # counts a request in as active; `record` counts it out
+        self._late: set[str] = set()  # names that replaced others
+        self._active: set[Call] = set()  # adding and discarding are atomic, so no lock
+        self.started = self._active.add  # counts a request as active, until `record`
         self._folded: dict[str, int] = {}
         self._faults: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._tags_dropped: dict[str, int] = {}
         self._pending: deque[Call] = deque()
-        self._counted = 0  # calls that are counted and not yet handed to `observe` and `charge`
+        self._counted = 0  # calls counted but not yet handed to `observe` and `charge`
         self._all_handed_over = Condition(self._lock)
 
     def record(self, call: Call) -> None:
-        """Take a call, once, at its end: nothing changes it any more."""
+        """Queue a finished call, once; it must not change afterwards."""
         self._active.discard(call)
         pending = self._pending
         pending.append(call)
@@ -104,7 +104,7 @@ class Aggregator:
             self.drain(_DRAIN_AT_ONCE)
 
     def _count(self, call: Call) -> tuple[Counters, str | None]:
-        """Count a call; return the series it is counted in, and what failed. Under the lock."""
+        """Count a call; return its series and what failed, if anything. The caller holds the lock."""
         labels = (
             call.key,
             call.route,
@@ -122,17 +122,17 @@ class Aggregator:
         failed = None
         try:
             cell = self._cells.get(labels)
-        except TypeError:  # a label that is not even hashable
+        except TypeError:  # a label is not hashable
             cell = None
         if cell is None:
             try:
                 cell = self._find(Labels._make(labels), is_proven=call.model is not None)
-            except Exception:  # noqa: BLE001 - a call is counted, whatever becomes of its labels
+            except Exception:  # noqa: BLE001 - a call is counted even if its labels fail
                 failed, cell = "labels", self._nameless(call)
         cell.requests += 1
         try:
             cell.add(call)
-        except Exception:  # noqa: BLE001 - an app may have put anything into its call
+        except Exception:  # noqa: BLE001 - an app can set any value on its call
             failed = "sums"
         return cell, failed
 
@@ -147,7 +147,7 @@ class Aggregator:
             _add(self._dropped, self._reasons.fold(reason), count)
 
     def tag_dropped(self, reason: str) -> None:
-        """Count an end user that was named and is not taken."""
+        """Count a rejected end-user tag."""
         with self._lock:
             _add(self._tags_dropped, reason, 1)
 
@@ -157,23 +157,24 @@ class Aggregator:
             cell.cost_nanousd += cost_nanousd
 
     def add_unpriced(self, cell: Counters) -> None:
-        """Count a call that a limit of cost is for and that no price is known of."""
+        """Count a call under a cost limit whose price is unknown."""
         with self._cost_lock:
             cell.unpriced += 1
 
     def drain(self, most: int | None = None) -> None:
-        """Count waiting calls and hand them to `observe` and `charge`: the `most` oldest, or all of them.
+        """Count pending calls and hand them to `observe` and `charge`: the `most` oldest, or all of them.
 
-        All includes the call that another thread is handing over: who reads counts finds its observation too.
+        When draining all, also wait for calls that other threads are handing over, so that readers see their
+        observations.
         """
         pending = self._pending
-        with self._lock:  # another thread may be counting the last one
+        with self._lock:  # another thread may be counting the last call
             waiting = len(pending) if most is None else most
         for number in range(waiting):
             if number % GIVE_WAY == GIVE_WAY - 1 and most is None:
                 time.sleep(0)
-            with self._lock:  # over both: what is not in the queue any more has been counted
-                if not pending:  # another thread drains too
+            with self._lock:  # held for both steps: a call no longer in the queue has been counted
+                if not pending:  # another thread drained it
                     break
                 call = pending.popleft()
                 cell, failed = self._count(call)
@@ -200,24 +201,24 @@ class Aggregator:
     def _observe(self, observe: Observe, series: Labels, call: Call) -> None:
         try:
             observe(series, call)
-        except Exception:  # noqa: BLE001 - whatever SDK and views the host set up may raise
+        except Exception:  # noqa: BLE001 - the host's SDK and views can raise anything
             self.fault("histogram")
             _log.debug("An observation was lost", exc_info=True)
 
     def _charge(self, charge: Charge, cell: Counters, call: Call, usage: Usage) -> None:
         try:
             charge(cell, call, usage)
-        except Exception:  # noqa: BLE001 - our failure, which must not reach the app
+        except Exception:  # noqa: BLE001 - our own failures must not reach the app
             self.fault("cost")
             _log.debug("A cost was not counted", exc_info=True)
 
     def cells(self) -> list[Counters]:
-        """Return all cells, without stopping the request path: list() of a dict's values is one step."""
+        """Return all cells without blocking the request path: list() of a dict's values is atomic."""
         self.drain()
         return list(self._series.values())
 
     def active(self) -> dict[str, int]:
-        """Return the requests being answered, by method."""
+        """Return the number of active requests, by method."""
         counts = dict.fromkeys((*METHODS, OTHER_METHOD), 0)
         for call in list(self._active):
             method = call.method
@@ -225,7 +226,7 @@ class Aggregator:
         return counts
 
     def streams(self) -> dict[StreamKind, int]:
-        """Return the open streams, by kind."""
+        """Return the number of open streams, by kind."""
         counts: dict[StreamKind, int] = {"sse": 0, "websocket": 0}
         for call in list(self._active):
             if call.stream is not None:
@@ -233,7 +234,7 @@ class Aggregator:
         return counts
 
     def folded(self) -> dict[str, int]:
-        """Return how many calls lost a label, by label; "series" when all of them."""
+        """Return how many calls lost a label, by label; "series" counts calls that lost all labels."""
         self.drain()
         return dict(self._folded)
 
@@ -242,11 +243,11 @@ class Aggregator:
         return dict(self._faults)
 
     def drops(self) -> dict[str, int]:
-        """Return the events dropped, by reason."""
+        """Return the number of events dropped, by reason."""
         return dict(self._dropped)
 
     def tag_drops(self) -> dict[str, int]:
-        """Return the end users that were named and not taken, by reason."""
+        """Return the number of rejected end-user tags, by reason."""
         return dict(self._tags_dropped)
 
     def _find(self, labels: Labels, *, is_proven: bool) -> Counters:
@@ -259,7 +260,7 @@ class Aggregator:
         return self._cell(series)
 
     def _cell(self, series: Labels) -> Counters:
-        """Return the cell of a series that there is room for."""
+        """Return the cell of a series, created if new; the caller checked that there is room."""
         cell = self._series.get(series)
         if cell is None:
             self._bases.add(series[:BASE])
@@ -268,7 +269,7 @@ class Aggregator:
         return cell
 
     def _nameless(self, call: Call) -> Counters:
-        """Return the cell of a call whose labels cannot be told."""
+        """Return the cell of a call whose labels could not be determined."""
         _add(self._folded, "series", 1)
         return self._cell(nameless(call.status, call.outcome))
 
@@ -284,7 +285,7 @@ class Aggregator:
         return series[:BASE] in self._bases or len(self._bases) < self._max_bases * part
 
     def turn(self) -> None:
-        """Let busy names take the places of idle ones where there are more names than places; call each `TURN_S`."""
+        """Let busy names replace idle ones for labels with more names than places; call every `TURN_S` seconds."""
         self.drain()
         full = {label: names for label, names in self._folding.ranked.items() if names.is_full}
         if not full:
@@ -307,13 +308,13 @@ class Aggregator:
         self._retire(gone)
 
     def _retire(self, gone: set[tuple[str, str]]) -> None:
-        """Count nothing more in the series that have one of these labels and names."""
+        """Stop counting in the series that have one of these (label, name) pairs."""
         if not gone:
             return
         for cell in self.cells():
             series = cell.series
             if any((label, getattr(series, label)) in gone for label in self._folding.ranked):
-                with self._lock:  # each by itself, so that no request waits for all
+                with self._lock:  # per series, so that no request waits for all of them
                     self._cells.pop(series, None)
 
 

@@ -1,4 +1,4 @@
-"""Counts what calls cost, off the request path."""
+"""Metering of call costs, off the request path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keygauge.usage import Usage
 
 
 class CostMeter:
-    """Counts the cost of the calls that an aggregator counts, off the request path."""
+    """A meter that adds the cost of each call to the series an aggregator counted it in."""
 
     def __init__(self, costing: Costing, aggregator: Aggregator) -> None:
         self._costing = costing
@@ -18,12 +18,12 @@ class CostMeter:
         aggregator.charge = self.charge
 
     def stop(self) -> None:
-        """Count no more calls."""
+        """Stop counting costs."""
         if self._aggregator.charge == self.charge:
             self._aggregator.charge = None
 
     def charge(self, cell: Counters, call: Call, usage: Usage) -> None:
-        """Add a call's cost to its series when it is known."""
+        """Add a call's cost to its series once it is known."""
 
         def add(cost_nanousd: int | None) -> None:
             if cost_nanousd:

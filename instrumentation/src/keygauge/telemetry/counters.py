@@ -1,4 +1,4 @@
-"""The sums behind one series."""
+"""The sums of one series."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Counters:
     def __init__(self, series: Labels) -> None:
         self.series = series
         self.requests = 0
-        self.seen = 0  # requests until the last turn
+        self.seen = 0  # requests as of the last turn
         self.request_bytes = 0
         self.response_bytes = 0
         self.messages = 0
@@ -39,7 +39,7 @@ class Counters:
         self.cache_write_tokens = 0
         self.reasoning_tokens = 0
         self.cost_nanousd = 0
-        self.unpriced = 0  # calls under a limit of cost whose price is not known
+        self.unpriced = 0  # calls under a cost limit whose price is unknown
 
     def add(self, call: Call) -> None:
         """Add one call and its usage."""

@@ -1,7 +1,8 @@
-"""OpenTelemetry's generative AI conventions, beside `keygauge.*` where the environment chooses a version of them.
+"""Metrics and span attributes of OpenTelemetry's generative AI conventions, in addition to `keygauge.*`.
 
-`gen_ai`: semantic-conventions 1.36 to 1.41. `gen_ai_latest`: their home since, semantic-conventions-genai, which counts
-tokens by kind. Both may be chosen, for a migration; what they have alike is told once.
+The environment selects profiles: `gen_ai` is semantic-conventions 1.36 to 1.41; `gen_ai_latest` is their successor,
+semantic-conventions-genai, which counts tokens by kind. Both can be selected for a migration; instruments that they
+share are recorded once.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MODALITY: Final = "gen_ai.token.modality"
 _UNKNOWN: Final = "unknown"  # a modality
 
 _REFUSED: Final = 400
-_OPERATIONS = (  # by what a route ends with; all else is a chat
+_OPERATIONS = (  # by route pattern; anything else is "chat"
     (re.compile(r":(?:batch)?embed\w*|/embed(?:dings?)?$", re.IGNORECASE), "embeddings"),
     (re.compile(r"(?<!/chat)/completions?$|/api/generate$", re.IGNORECASE), "text_completion"),
     (re.compile(r"generateContent$|/(?:images|audio|videos)(?:/|$)", re.IGNORECASE), "generate_content"),
@@ -96,7 +97,7 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
     GEN_AI: (*_BOTH, TOKEN_USAGE),
     LATEST: (*_BOTH, INPUT, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING, INPUT_EACH, OUTPUT_EACH),
 }
-_PARTS = {  # of the counters by kind: those of `keygauge.kinds` whose modality is known
+_PARTS = {  # per counter: the kinds of `keygauge.kinds` with a known modality
     INPUT: {"input_audio": "audio", "cache_read_audio": "audio", "input_image": "image", "cache_read_image": "image"},
     OUTPUT: {"output_audio": "audio", "output_image": "image"},
     CACHE_READ: {"cache_read_audio": "audio", "cache_read_image": "image"},
@@ -112,7 +113,7 @@ Record = Callable[[float, dict[str, Any], Any], None]
 
 
 class GenAiMetrics:
-    """The instruments of the chosen profiles, which OpenTelemetry records one by one."""
+    """The instruments of the selected profiles; OpenTelemetry records each separately."""
 
     def __init__(self, meter: Meter, profiles: frozenset[str]) -> None:
         self._record: dict[Metric, Record] = {}
@@ -125,7 +126,7 @@ class GenAiMetrics:
                 ).record
 
     def observe(self, series: Labels, call: Call) -> None:
-        """Record a call of a model under the names that its series has, and under them only: they are bounded."""
+        """Record a model call, using only the names of its series as attributes: their number is bounded."""
         if series.model is None and call.usage is None:
             return
         attributes = _attributes(series, call)
@@ -146,7 +147,7 @@ def _attributes(series: Labels, call: Call) -> dict[str, Any]:
 
 
 def operation(route: str) -> str:
-    """Name what a route does in the conventions' words."""
+    """Return the conventions' operation name for a route."""
     return next((name for pattern, name in _OPERATIONS if pattern.search(route)), "chat")
 
 
@@ -163,14 +164,14 @@ def _measure(call: Call, *, error: str | None) -> Iterator[tuple[Metric, float, 
             yield TOKEN_USAGE, count, {metrics.TOKEN_TYPE: kind}
             yield each, count, {}
     for metric, total in zip(_PARTS, usage[:5], strict=True):
-        if total is not None or metric in (INPUT, OUTPUT):  # these two are told of every call, be it as 0
+        if total is not None or metric in (INPUT, OUTPUT):  # these two are recorded for every call, even as 0
             yield from _by_modality(metric, total or 0, usage.details or {})
 
 
 def _by_modality(
     metric: Metric, total: int, details: Mapping[str, int]
 ) -> Iterator[tuple[Metric, int, dict[str, str]]]:
-    """Split a count; what is of no modality that was told is of an unknown one."""
+    """Split a count by modality; the rest counts as unknown."""
     counts: dict[str, int] = {}
     for kind, modality in _PARTS[metric].items():
         if count := min(details.get(kind, 0), total):
@@ -183,7 +184,7 @@ def _by_modality(
 
 
 def span_attributes(call: Call, profiles: frozenset[str]) -> dict[str, Any]:
-    """Return what the chosen profiles tell of a call on its span, beside what is told without them."""
+    """Return the additional span attributes of the selected profiles."""
     if call.model is None and call.usage is None:
         return {}
     attributes: dict[str, Any] = {OPERATION: operation(call.route)}

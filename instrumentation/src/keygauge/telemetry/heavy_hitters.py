@@ -1,8 +1,8 @@
-"""Which names have their own series when there are more names than places: busy ones periodically replace idle ones.
+"""Selection of the names with series of their own: if there are too many, busy names periodically replace idle ones.
 
-A name that came too late is only counted, in a sketch of bounded size (Misra and Gries, 1982): what it tells of a name
-is never more than the truth, and a name that makes up more than one in `MOST_CONTENDERS` of the late calls is in it. So
-a million names that come once each displace nobody.
+Names without a place are only counted, in a sketch of bounded size (Misra and Gries, 1982). It never overestimates a
+name, and it contains every name that makes up more than one in `MOST_CONTENDERS` of these calls. A million names used
+once each therefore replace none.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 MOST_CONTENDERS = 256
-MOST_SWAPS = 20  # a turn, of one label: each new name is new series in whatever stores them
-IDLE_TURNS = 60  # a name that was not used for so many gives way to any that is used again and again
-_ENOUGH_USES = 10  # in a turn, to displace one that is used
+MOST_SWAPS = 20  # per turn and label: each new name adds series to the metrics backend
+IDLE_TURNS = 60  # a name unused for this many turns can be replaced by any name used `_REPEATED` times
+_ENOUGH_USES = 10  # per turn, to replace a name that is not idle
 _REPEATED = 3
-_CLEARLY_MORE = 2  # times the use, lest two alike take turns
+_CLEARLY_MORE = 2  # times the uses, so that two similar names do not alternate
 
-Swap = tuple[str, str]  # (the name that goes, the name that comes)
+Swap = tuple[str, str]  # (the replaced name, its replacement)
 
 
 class HeavyHitters:
-    """The names of one label that came too late, with how often since the last turn."""
+    """The names of one label that have no place, with their uses since the last turn."""
 
     def __init__(self) -> None:
         self._uses: dict[str, int] = {}
-        self._idle: dict[str, int] = {}  # turns since a kept name was last used; none: it was used in the last
+        self._idle: dict[str, int] = {}  # turns since a kept name was last used; absent if used in the last turn
 
     def add(self, name: str) -> None:
-        """Count one use of a name that has no place."""
+        """Count a use of a name that has no place."""
         uses = self._uses
         if name in uses:
             uses[name] += 1
@@ -37,7 +37,7 @@ class HeavyHitters:
             self._uses = {kept: count - 1 for kept, count in uses.items() if count > 1}
 
     def turn(self, kept: Mapping[str, int]) -> list[Swap]:
-        """End a turn: choose who goes and who comes, given how often each name that has a place was used."""
+        """End a turn and return the swaps to make; `kept` has the uses of each name that has a place."""
         uses, self._uses = self._uses, {}
         self._idle = {name: self._idle.get(name, 0) + 1 for name, count in kept.items() if not count}
         leaving = sorted(kept, key=lambda name: (kept[name], -self._idle.get(name, 0)))

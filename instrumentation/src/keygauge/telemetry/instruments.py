@@ -16,13 +16,13 @@ from keygauge.telemetry.counters import Counters
 from keygauge.telemetry.gen_ai import GenAiMetrics
 from keygauge.telemetry.labels import NO_STATUS, Labels
 
-Gauge = Callable[[], float | None]  # None: nothing to tell now
+Gauge = Callable[[], float | None]  # None: no value to report
 Counts = Mapping[tuple[Any, ...], int | float]  # by attribute values, in the order of the metric's attributes
 
 _NS_PER_S = 1e9
 _NANOUSD_PER_USD = 10**9
 
-# The field of `Series` that each attribute shows; what a metric adds of its own stands in its callback.
+# The field of `Labels` behind each attribute; attributes specific to one metric are added by its callback.
 _FIELDS = {
     metrics.KEY: "key",
     metrics.ROUTE: "route",
@@ -42,9 +42,9 @@ _FIELDS = {
 def instrument(
     meter: Meter, aggregator: Aggregator, *, gauges: Mapping[Metric, Gauge], profiles: frozenset[str] = frozenset()
 ) -> None:
-    """Make every instrument on `meter`, and those of `gen_ai.PROFILES` that are asked for.
+    """Create all instruments on `meter`, including those of the selected `profiles` in `gen_ai.METRICS`.
 
-    The aggregator's observations go to its histograms from now on.
+    From now on, the aggregator's observations are recorded in its histograms.
     """
     for metric, count in _counters(aggregator).items():
         make = (
@@ -72,7 +72,7 @@ def _observer(meter: Meter, profiles: frozenset[str]) -> Observe:
 
 
 class Histograms:
-    """The histograms, which OpenTelemetry has no observable form of."""
+    """The histograms; OpenTelemetry has no observable form of them."""
 
     def __init__(self, meter: Meter) -> None:
         self._duration = _Histogram(meter, metrics.DURATION)
@@ -81,7 +81,7 @@ class Histograms:
         self._stream_duration = _Histogram(meter, metrics.STREAM_DURATION)
 
     def observe(self, series: Labels, call: Call) -> None:
-        """Record the times of one call, in its context: so a span becomes its exemplar."""
+        """Record the times of one call in its context, so that its span becomes an exemplar."""
         duration_s = _seconds(call.started_ns, call.ended_ns)
         context = call.context
         models = (series.model, series.requested)
@@ -105,7 +105,7 @@ class _Histogram:
         self._record = meter.create_histogram(
             metric.name, metric.unit, metric.description, explicit_bucket_boundaries_advisory=metric.buckets
         ).record
-        self._attributes: dict[tuple[Any, ...], dict[str, Any]] = {}  # bounded, as the series are
+        self._attributes: dict[tuple[Any, ...], dict[str, Any]] = {}  # bounded, because the series are
 
     def record(self, value_s: float, values: tuple[Any, ...], context: Any) -> None:
         attributes = self._attributes.get(values)
@@ -143,7 +143,7 @@ def _requests(cell: Counters) -> int:
 
 
 def _sum(cells: Iterable[Counters], metric: Metric, read: Callable[[Counters], int], *own: str) -> Counts:
-    """Add the cells up over the attributes of `metric`; `own` are the values of attributes that no series has."""
+    """Sum the cells by the attributes of `metric`; `own` are the values of attributes that are not labels."""
     fields = [Labels._fields.index(_FIELDS[name]) for name in metric.attributes if name in _FIELDS]
     counts: dict[tuple[Any, ...], int] = {}
     for cell in cells:
@@ -170,7 +170,7 @@ def _tokens_detail(cells: list[Counters]) -> Counts:
 
 
 def _cost(cells: list[Counters]) -> Counts:
-    """Turn whole nano-USD into dollars here, at the very end, so that nothing is rounded before."""
+    """Convert integer nano-USD to dollars as the last step, so that sums are exact."""
     nanousd = _sum(cells, metrics.COST, lambda cell: cell.cost_nanousd)
     return {values: cost / _NANOUSD_PER_USD for values, cost in nanousd.items()}
 
@@ -182,10 +182,10 @@ def _by_name(counts: Mapping[Any, int]) -> Counts:
 def _callback(
     metric: Metric, count: Callable[[], Counts], aggregator: Aggregator
 ) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    """Observe every series; one of a counter that begins later than the process is 0 when it is collected first.
+    """Observe all series; a counter series that appears after the first collection is first observed as 0.
 
-    Prometheus sees an increase between two samples only: without the 0 it would miss what a series begins with. Of two
-    readers in one process, or two scrapers of one page, one may miss it still.
+    Prometheus only sees increases between two samples: without the 0 it would miss a series' initial value. With two
+    readers in one process, or two scrapers of one page, one of them may still miss it.
     """
     known: set[tuple[Any, ...]] | None = None
 
@@ -213,7 +213,7 @@ def _gauge_callback(gauge: Gauge) -> Callable[[CallbackOptions], Iterable[Observ
 
 
 def _attributes(metric: Metric, values: tuple[Any, ...]) -> dict[str, Any]:
-    """Name the values; what a call has not is left out."""
+    """Return the values by attribute name, without missing ones."""
     pairs = zip(metric.attributes, values, strict=True)
     return {name: value for name, value in pairs if value is not None and value != NO_STATUS}
 

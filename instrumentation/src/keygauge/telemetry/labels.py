@@ -1,4 +1,4 @@
-"""The labels of one call, and how hostile or unbounded labels fold into a bounded number of series."""
+"""The labels of a call, and their folding into a bounded number of series, even for hostile or unbounded values."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from typing import Any, NamedTuple, get_args
 from keygauge.call import ANONYMOUS, INVALID, Outcome, StreamKind
 from keygauge.telemetry.heavy_hitters import HeavyHitters
 
-OTHER_KEY = "other"  # the key id that later keys share
+OTHER_KEY = "other"  # the key id shared by keys without a place
 OTHER = "_other"
-OTHER_METHOD = "_OTHER"  # the value of OpenTelemetry's conventions, for errors too
+OTHER_METHOD = "_OTHER"  # the value that OpenTelemetry's conventions use, also for errors
 METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"})
-NO_STATUS = 0  # the call ended without a status, or with none that HTTP knows
+NO_STATUS = 0  # the call ended without a status, or with an invalid one
 
-MAX_RESTS = 250  # `rest` makes fewer series of any one metric: 3 keys x 41 statuses x error or none
+MAX_RESTS = 250  # `rest` creates fewer series per metric: 3 keys x 41 statuses x error or none
 
 _SPECIAL_KEYS = frozenset({ANONYMOUS, INVALID, OTHER_KEY})
 _OUTCOMES = frozenset(get_args(Outcome))
 _STREAMS = frozenset(get_args(StreamKind))
-_MAX_LENGTH = 200  # no real name is longer, and names cost memory and bandwidth
+_MAX_LENGTH = 200  # real names are shorter, and names cost memory and bandwidth
 
 
-RANKED = 4  # so many labels of `Labels`, the first, have names that take turns
-BASE = RANKED + 1  # … and tell tokens apart
+RANKED = 4  # the first labels of `Labels`, whose names can be replaced by busier ones
+BASE = RANKED + 1  # the first labels of `Labels`, by which tokens are counted
 
 
 class Labels(NamedTuple):
-    """Everything that distinguishes the counts of two calls."""
+    """The labels that identify a series."""
 
     key: str
     route: str
-    model: str | None  # that it counts for
-    requested: str | None  # the model that its request named
+    model: str | None  # the model it counts for
+    requested: str | None  # the model named by the request
     provider: str | None
     method: str
     status: int
@@ -43,7 +43,7 @@ class Labels(NamedTuple):
 
 
 class Names:
-    """The first `most` values of one label keep their names, later ones share `rest`; `contenders` count those."""
+    """The names of one label: the first `most` are kept, later ones fold into `rest` and count in `contenders`."""
 
     def __init__(self, most: int, rest: str = OTHER) -> None:
         self._most = most
@@ -53,7 +53,7 @@ class Names:
 
     @property
     def is_full(self) -> bool:
-        """Return whether a name that is new has to fold."""
+        """Return whether new names must fold."""
         return len(self._kept) > self._most
 
     def fold(self, name: Any) -> str:
@@ -69,7 +69,7 @@ class Names:
         return str(name)
 
     def fold_unproven(self, name: str | None) -> str | None:
-        """Fold a name that a client may have made up: half of the places are not for such, and none is given up."""
+        """Fold a name that a client may have made up: such names get at most half of the places and replace none."""
         if isinstance(name, str) and name not in self._kept and len(self._kept) > self._most // 2:
             return self._rest if name else None
         return self.fold_optional(name)
@@ -85,12 +85,12 @@ class Names:
         self._kept.add(name)
 
     def fold_optional(self, name: Any) -> str | None:
-        """Return the name to count under; None and "" stay absent."""
+        """Return the name to count under; None for None and ""."""
         return self.fold(name) if name is not None and name != "" else None
 
 
 class Cardinality:
-    """Bounds every label of a `Series` by itself."""
+    """Bounds on the values of each label of `Labels`."""
 
     _MAX_STATUSES = 40
 
@@ -107,9 +107,9 @@ class Cardinality:
         self._statuses: set[int] = set()
 
     def fold(self, labels: Labels, *, is_proven: bool = True) -> Labels:
-        """Return the labels to count under; equal to `labels` when none had to fold.
+        """Return the labels to count under; equal to `labels` if none had to fold.
 
-        `is_proven`: its model is known by more than the request of a call that failed.
+        `is_proven` is false if only the request of a failed call names the model.
         """
         models, requested = (
             (names.fold_optional if is_proven else names.fold_unproven) for names in (self._models, self._requested)
@@ -140,7 +140,7 @@ class Cardinality:
 
 
 def rest(series: Labels) -> Labels:
-    """Return the series that takes what no longer fits: few of them exist, and status and outcome stay true."""
+    """Return the series for calls that no longer fit: there are few, and they keep status and outcome."""
     return series._replace(
         key=_one_of(_SPECIAL_KEYS, series.key) or OTHER_KEY,
         route=OTHER,
@@ -155,14 +155,14 @@ def rest(series: Labels) -> Labels:
 
 
 def nameless(status: Any, outcome: Any) -> Labels:
-    """Return the series, one of those of `rest`, for a call of which only how it ended can be told."""
+    """Return the series, one of those of `rest`, for a call of which only status and outcome are usable."""
     known = status // 100 * 100 if type(status) is int and 100 <= status <= 599 else NO_STATUS  # noqa: PLR2004 - HTTP
     outcome = _one_of(_OUTCOMES, outcome) or OTHER
     return Labels(OTHER_KEY, OTHER, OTHER, OTHER, OTHER, OTHER_METHOD, known, None, outcome, None, None, None)
 
 
 def _is_name(name: Any) -> bool:
-    # Lone surrogates would fail a whole OTLP export; isprintable() refuses them.
+    # A lone surrogate would fail a whole OTLP export; isprintable() rejects them.
     return isinstance(name, str) and 0 < len(name) <= _MAX_LENGTH and name.isprintable()
 
 

@@ -1,4 +1,4 @@
-"""The one aggregator of this process, its instruments, and the push of its last counts."""
+"""The process's single aggregator, its instruments, and the final push of its counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FLUSH_MS = 5000.0
 
 
 class _Gauged(Protocol):
-    """What the gauges of a process read."""
+    """The values that the process's gauges read."""
 
     def heartbeat_age_s(self) -> float | None: ...
 
@@ -29,18 +29,18 @@ class _Gauged(Protocol):
     def spool_age_s(self) -> float: ...
 
 
-runtimes: WeakSet[_Gauged] = WeakSet()  # those that run in this process
+runtimes: WeakSet[_Gauged] = WeakSet()  # those running in this process
 
 
 class _Counted:
-    """The aggregator, and whose meter its instruments are on."""
+    """The aggregator, and the provider of the meter that its instruments are on."""
 
     aggregator: Aggregator | None = None
-    provider: MeterProvider | None = None  # our own, where the host has none
+    provider: MeterProvider | None = None  # our own, if the host has none
 
 
 def aggregator() -> Aggregator:
-    """Return the one aggregator of this process; its instruments are made once."""
+    """Return the process's aggregator; the first call creates it and its instruments."""
     if _Counted.aggregator is None:
         provider = _provider()
         _Counted.provider = None if provider is get_meter_provider() else provider
@@ -59,7 +59,7 @@ def _provider() -> MeterProvider | None:
 
 
 def flush() -> None:
-    """Push the last counts now: a server may end the process by a signal, past every exit handler."""
+    """Push the last counts now: a server may kill the process with a signal, which skips exit handlers."""
     provider = setup.host_provider() or _Counted.provider
     flush = getattr(provider, "force_flush", None)
     if flush is None:
@@ -68,7 +68,7 @@ def flush() -> None:
         _Counted.aggregator.is_ending = True
     try:
         flush(_FLUSH_MS)
-    except Exception:  # noqa: BLE001 - the SDK's, at the end of a process that ends anyway
+    except Exception:  # noqa: BLE001 - raised by the SDK, while the process is ending anyway
         _log.warning("The last metrics could not be pushed", exc_info=True)
 
 
@@ -84,9 +84,9 @@ _GAUGES = {
 
 
 def forget() -> None:
-    """Begin anew in a child: the counts are the parent's."""
+    """Reset in a child process: the counts are the parent's."""
     runtimes.clear()
     if _Counted.provider is not None:
         _Counted.aggregator = _Counted.provider = None
-    elif _Counted.aggregator is not None:  # a host's provider keeps the instruments that read this one
+    elif _Counted.aggregator is not None:  # the host's provider keeps the instruments that read it
         _Counted.aggregator.reset()

@@ -1,4 +1,4 @@
-"""A metrics page per worker on its own port: the first free one of a range that Prometheus scrapes."""
+"""A metrics page per worker, on the first free port of a range that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _range = re.compile(r"(?:(?P<host>[^\s]+):)?(?P<first>[0-9]{1,5})-(?P<last>[0-9]
 
 
 def serve(ports: str, registry: CollectorRegistry) -> int | None:
-    """Serve the page on the first free port of `[host:]first-last` and return it; None, and a log line, without one."""
+    """Serve the page on the first free port of `[host:]first-last`; return it, or log an error and return None."""
     found = _range(ports)
     first, last = (int(found["first"]), int(found["last"])) if found else (0, 0)
     if not found or not 0 < first <= last <= min(65535, first + _MOST_PORTS):

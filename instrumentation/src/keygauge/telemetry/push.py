@@ -1,4 +1,4 @@
-"""The reader that pushes metrics, over OTLP or to the console; import it only if the SDK is installed."""
+"""The metric reader that pushes over OTLP or to the console; import it only if the SDK is installed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from opentelemetry.sdk.metrics.export import (
 
 
 class PushReader(PeriodicExportingMetricReader):
-    """Pushes only in the process that made it, as often and in the temporality that OpenTelemetry's variables say.
+    """A reader that pushes only in the process that created it; OpenTelemetry's variables set interval and temporality.
 
-    The SDK starts its readers anew in a child after a fork; the child would push the parent's histograms a second time.
+    After a fork, the SDK restarts its readers in the child, which would push the parent's histograms a second time.
     """
 
     def __init__(self, exporter: MetricExporter, limits: CardinalityLimits) -> None:

@@ -1,17 +1,17 @@
-"""OpenTelemetry's set-up from the environment, for services that have none; and the page that Prometheus pulls.
+"""OpenTelemetry setup from the environment, for services without their own, and the page that Prometheus scrapes.
 
-A service that sets up its own MeterProvider is left as it is: KeyGauge's metrics go where the service's go. Else:
+If the service sets up its own MeterProvider, KeyGauge's metrics go there. Otherwise:
 
-- `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`: push as OTLP, over HTTP where
-  `OTEL_EXPORTER_OTLP_PROTOCOL` does not say `grpc` (needs `keygauge[otlp]`);
-- `KEYGAUGE_PROMETHEUS=1`: keep them for Prometheus to pull (needs `keygauge[prometheus]`), see `prometheus_app`;
+- `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_METRICS_ENDPOINT`: push over OTLP; over HTTP unless
+  `OTEL_EXPORTER_OTLP_PROTOCOL` is `grpc` (needs `keygauge[otlp]`);
+- `KEYGAUGE_PROMETHEUS=1`: keep metrics for Prometheus to scrape (needs `keygauge[prometheus]`), see `prometheus_app`;
 - `KEYGAUGE_PROMETHEUS_PORTS=127.0.0.1:9100-9131`: the same, and each worker serves its page on a free port of these.
 
-`OTEL_METRICS_EXPORTER` (`otlp`, `prometheus`, `console`, `none`, or a list) chooses; `OTEL_SDK_DISABLED=true` ends all.
-Interval, headers, time-outs, temporality and resource are OpenTelemetry's own variables, which its SDK reads.
+`OTEL_METRICS_EXPORTER` (`otlp`, `prometheus`, `console`, `none`, or a list) selects exporters; `OTEL_SDK_DISABLED=true`
+disables all. OpenTelemetry's SDK reads its own variables for interval, headers, timeouts, temporality and resource.
 
-Call `configure` after a fork, once in each worker: a worker is one `service.instance.id`. One address shared by several
-workers shows Prometheus a different worker at each pull; push instead, or give the workers ports.
+Call `configure` after a fork, once per worker: each worker has its own `service.instance.id`. If several workers share
+one address, Prometheus gets a different worker at each scrape; push instead, or give each worker a port.
 """
 
 from __future__ import annotations
@@ -48,23 +48,24 @@ _Send = Callable[[_Message], Awaitable[None]]
 
 
 class TelemetryError(RuntimeError):
-    """The environment selects an export whose distribution is not installed."""
+    """The metrics export that the environment selects is not available."""
 
 
 class _Page:
-    """The registry behind this process's page; a child has none until it is configured itself."""
+    """The registry of this process's metrics page; a child process has none until it is configured itself."""
 
     registry: CollectorRegistry | None = None
     pid = 0
 
 
 def configure() -> MeterProvider | None:
-    """Return the provider to make the meter of: the service's own, one made from the environment, or None.
+    """Return the provider for KeyGauge's meter: the service's own, one set up from the environment, or None.
 
-    None: nothing is asked for yet. `opentelemetry.metrics.get_meter_provider()` then forwards to a provider set later.
+    None means that nothing is selected yet: `opentelemetry.metrics.get_meter_provider()` forwards to a provider that is
+    set later.
 
     Raises:
-        TelemetryError: what the environment asks for is not installed.
+        TelemetryError: a selected exporter is not installed, or the OTLP protocol is unknown.
     """
     if provider := host_provider():
         return provider
@@ -83,10 +84,10 @@ def configure() -> MeterProvider | None:
 
 
 def check() -> list[str]:
-    """Return the exports that the environment asks for, of `otlp`, `console` and `prometheus`; nothing is started.
+    """Return the exporters that the environment selects (`otlp`, `console`, `prometheus`) without starting them.
 
     Raises:
-        TelemetryError: what one of them needs is not installed.
+        TelemetryError: one of them is not installed, or the OTLP protocol is unknown.
     """
     found = []
     if _is_push_asked_for():
@@ -102,12 +103,12 @@ def check() -> list[str]:
 
 
 def max_series(provider: MeterProvider | None) -> int:
-    """Return how many series an instrument may have before the SDK folds them: pass this to `Aggregator`."""
+    """Return how many series an instrument can have before the SDK folds them, for `Aggregator`."""
     return SERIES if provider is not None and provider is not host_provider() else HOST_SERIES
 
 
 def prometheus_text(accept: str = "") -> tuple[bytes, str]:
-    """Return the page that Prometheus pulls and its content type, chosen by the request's Accept header.
+    """Return the page that Prometheus scrapes and its content type, negotiated by the request's Accept header.
 
     Raises:
         TelemetryError: this process keeps no metrics for Prometheus.
@@ -119,7 +120,7 @@ def prometheus_text(accept: str = "") -> tuple[bytes, str]:
 
 
 def prometheus_app() -> Callable[[_Scope, _Receive, _Send], Awaitable[None]]:
-    """Return an ASGI app that answers with `prometheus_text`; mount it, for example at /metrics."""
+    """Return an ASGI app that serves `prometheus_text`; mount it, for example at /metrics."""
     return _answer
 
 
@@ -128,7 +129,7 @@ async def _answer(scope: _Scope, receive: _Receive, send: _Send) -> None:
         raise TelemetryError(f"The metrics page only supports HTTP, not {scope['type']}")
     accept = _header(scope, b"accept")
     is_gzip = "gzip" in _header(scope, b"accept-encoding")
-    # Thousands of series take a while to write: not on the event loop.
+    # Formatting thousands of series takes too long for the event loop.
     status, headers, body = await asyncio.to_thread(_page, accept, is_gzip=is_gzip)
     headers.append((b"content-length", str(len(body)).encode()))
     await receive()
@@ -153,15 +154,15 @@ def _header(scope: _Scope, wanted: bytes) -> str:
 
 
 def host_provider() -> MeterProvider | None:
-    """Return the provider that the service itself set up, None where there is none."""
+    """Return the provider that the service itself set up, or None."""
     provider = get_meter_provider()
-    # The stand-in for a provider not yet set has no public name.
+    # The proxy for a provider not yet set has no public name.
     is_stand_in = type(provider).__name__ == "_ProxyMeterProvider" or isinstance(provider, NoOpMeterProvider)
     return None if is_stand_in else provider
 
 
 def _is_push_asked_for() -> bool:
-    """Return whether to push: where it is chosen by name also to OpenTelemetry's default address."""
+    """Return whether to push over OTLP; if `otlp` is selected by name, no endpoint is needed: the SDK has a default."""
     exporters = _exporters()
     is_chosen = "otlp" in exporters or (not exporters and any(os.environ.get(name) for name in _OTLP_ENDPOINTS))
     return not _is_disabled() and is_chosen
@@ -181,14 +182,14 @@ def _is_disabled() -> bool:
 
 
 def _exporters() -> tuple[str, ...]:
-    """Return the exporters that OpenTelemetry's own variable chooses; none where it says nothing."""
+    """Return the exporters named in OTEL_METRICS_EXPORTER; empty if unset."""
     return tuple(filter(None, map(str.strip, os.environ.get("OTEL_METRICS_EXPORTER", "").split(","))))
 
 
 def _own_provider(readers: list[MetricReader]) -> MeterProvider:
     sdk = _import("opentelemetry.sdk.metrics", "sdk")
     resources = _import("opentelemetry.sdk.resources", "sdk")
-    # Given here, it wins over OTEL_RESOURCE_ATTRIBUTES, which all workers share.
+    # Set here, it overrides OTEL_RESOURCE_ATTRIBUTES, which all workers share.
     resource = resources.Resource.create({"service.instance.id": str(uuid.uuid4())})
     provider: MeterProvider = sdk.MeterProvider(metric_readers=readers, resource=resource)
     return provider
@@ -200,7 +201,7 @@ def _push_reader(exporter: MetricExporter) -> MetricReader:
 
 
 def _otlp_exporter() -> Callable[[], MetricExporter]:
-    """Return the exporter of the protocol that is chosen; it reads all else itself."""
+    """Return the exporter class for the selected protocol; it reads its other settings itself."""
     protocol = next(filter(None, (os.environ.get(name, "").strip().lower() for name in _PROTOCOLS)), _OVER_HTTP)
     if protocol not in {_OVER_HTTP, _OVER_GRPC}:
         raise TelemetryError(f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol!r}: use {_OVER_HTTP} or {_OVER_GRPC}")
@@ -229,7 +230,7 @@ def _prometheus_reader() -> MetricReader:
 
 def _limits() -> dict[Any, int]:
     sdk = _import("opentelemetry.sdk.metrics", "sdk")
-    # Our own folding keeps below this; the SDK's default of 2000 would fold keys into otel.metric.overflow.
+    # Our own folding stays below this; the SDK's default of 2000 would fold keys into otel.metric.overflow.
     return dict.fromkeys((sdk.Counter, sdk.ObservableCounter, sdk.ObservableUpDownCounter, sdk.Histogram), SERIES)
 
 

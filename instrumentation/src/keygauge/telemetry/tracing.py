@@ -1,4 +1,4 @@
-"""The trace that a call is part of: its id goes into the event, and what KeyGauge knows of the call onto its span."""
+"""Tracing: the event gets the trace id of its call, and the call's span gets KeyGauge's attributes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from keygauge.telemetry import gen_ai
 
 
 def _reader() -> Callable[[], otel_context.Context]:
-    """Return what reads the current context in the fewest steps: each call does so twice."""
+    """Return the fastest function that reads the current context: each call reads it twice."""
     runtime = getattr(otel_context, "_RUNTIME_CONTEXT", None)
     variable = getattr(runtime, "_current_context", None) if type(runtime) is ContextVarsRuntimeContext else None
     return variable.get if isinstance(variable, ContextVar) else otel_context.get_current
 
 
-current = _reader()  # empty where nothing is traced
+current = _reader()  # its context is empty when nothing is traced
 
 
 def find(call: Call) -> None:
-    """Note the current span in the call, where there is one; its context makes exemplars of it."""
+    """Record the current span's trace id and context, if any, in the call; the context is for exemplars."""
     context = current()
     if not context:
         return
@@ -37,9 +37,9 @@ def find(call: Call) -> None:
 
 
 def find_inside(call: Call) -> None:
-    """Note the span that an instrumentation inside of KeyGauge has open by now, and write on it what is known by now.
+    """Record the span opened by an instrumentation inside KeyGauge, and set the attributes known so far.
 
-    Contrib's of Flask and Django end theirs before the answer's body passes.
+    The contrib instrumentations of Flask and Django end their span before the response body is sent.
     """
     find(call)
     if call.context is not None:
@@ -47,7 +47,7 @@ def find_inside(call: Call) -> None:
 
 
 def describe(call: Call) -> None:
-    """Write key, models and tokens on the call's span, if it is still open and recorded."""
+    """Set key, outcome, models, provider and tokens on the call's span if it is still recording."""
     span = trace.get_current_span(call.context)
     if not span.is_recording():
         return
